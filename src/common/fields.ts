@@ -1,0 +1,114 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { Transform } from 'class-transformer';
+import {
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  MinLength,
+  ValidateBy,
+  type ValidationOptions,
+} from 'class-validator';
+import { MAX_AMOUNT_MICROS, parseMicros } from './money.js';
+
+/**
+ * One decorator a field: validation and documentation together, so that they cannot drift apart.
+ * Request fields validate; `…View` decorators only document answers.
+ */
+type FieldOptions = {
+  readonly description: string;
+  readonly example?: unknown;
+  readonly optional?: boolean;
+};
+
+function field(options: FieldOptions, schema: object, ...validators: PropertyDecorator[]): PropertyDecorator {
+  const required = options.optional !== true;
+  return applyDecorators(
+    ApiProperty({
+      description: options.description,
+      required,
+      ...(options.example === undefined ? {} : { example: options.example }),
+      ...schema,
+    }),
+    ...validators,
+    ...(required ? [] : [IsOptional()]),
+  );
+}
+
+/** Text that a person typed: trimmed of nothing, bounded, and without the NUL that Postgres refuses. */
+export function TextField(
+  options: FieldOptions & { max: number; min?: number; pattern?: RegExp },
+): PropertyDecorator {
+  const min = options.min ?? 1;
+  return field(
+    options,
+    { type: 'string', minLength: min, maxLength: options.max },
+    IsString(),
+    MinLength(min),
+    MaxLength(options.max),
+    Matches(options.pattern ?? NO_NUL, { message: '$property has characters that are not allowed' }),
+  );
+}
+
+// eslint-disable-next-line no-control-regex -- NUL is exactly what has to be kept out
+const NO_NUL = /^[^\u0000]*$/u;
+
+export function IntegerField(options: FieldOptions & { min: number; max: number }): PropertyDecorator {
+  const { min, max } = options;
+  return field(options, { type: 'integer', minimum: min, maximum: max }, IsInt(), Min(min), Max(max));
+}
+
+/**
+ * An amount in micro-USD. The wire form is a decimal integer string; a JSON integer below 2^53 is accepted as
+ * well. The DTO property keeps the string form; `parseMicros` reads it.
+ */
+export function MicroUsdField(options: FieldOptions & { signed?: boolean }): PropertyDecorator {
+  return field(
+    options,
+    {
+      type: 'string',
+      pattern: options.signed ? '^-?[1-9][0-9]{0,14}$' : '^[1-9][0-9]{0,14}$',
+      example: options.example ?? '40000',
+    },
+    Transform(({ value }: { value: unknown }) => (Number.isSafeInteger(value) ? String(value) : value)),
+    IsMicroUsd(options.signed === true),
+  );
+}
+
+function IsMicroUsd(signed: boolean, validationOptions?: ValidationOptions): PropertyDecorator {
+  return ValidateBy(
+    {
+      name: 'isMicroUsd',
+      validator: {
+        validate: (value: unknown) => typeof value === 'string' && isAmount(value, signed),
+        defaultMessage: () =>
+          `$property must be ${signed ? 'a non-zero' : 'a positive'} whole number of micro-dollars as a string, at most ${MAX_AMOUNT_MICROS}`,
+      },
+    },
+    validationOptions,
+  );
+}
+
+function isAmount(text: string, signed: boolean): boolean {
+  const amount = parseMicros(text);
+  if (amount === null || amount === 0n || (amount < 0n && !signed)) return false;
+  return amount <= MAX_AMOUNT_MICROS && amount >= -MAX_AMOUNT_MICROS;
+}
+
+/** Documents an answer's amount: a decimal integer string in micro-USD. */
+export function MicroUsdView(description: string, example = '40000'): PropertyDecorator {
+  return ApiProperty({ description, type: 'string', pattern: '^-?[0-9]+$', example });
+}
+
+/** Documents an answer's time: Unix seconds. */
+export function TimeView(description: string): PropertyDecorator {
+  return ApiProperty({ description, type: 'integer', example: 1_795_329_561 });
+}
+
+export function ObjectTypeView(name: string): PropertyDecorator {
+  return ApiProperty({ description: 'What this object is.', type: 'string', enum: [name], example: name });
+}

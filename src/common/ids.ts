@@ -1,0 +1,35 @@
+import { monotonicFactory } from 'ulid';
+
+/**
+ * Prefixed ULIDs: opaque to clients, sortable by creation time, and made by the application, so that a
+ * retried write carries the same id.
+ */
+export const ID_PREFIXES = {
+  account: 'acct',
+  apiKey: 'key',
+  creditLot: 'lot',
+  generation: 'gen',
+  hold: 'hold',
+  price: 'price',
+  request: 'req',
+  statusChange: 'wsc',
+  topUp: 'tu',
+} as const;
+
+export type IdKind = keyof typeof ID_PREFIXES;
+
+const nextUlid = monotonicFactory();
+
+export function newId(kind: IdKind): string {
+  return `${ID_PREFIXES[kind]}_${nextUlid()}`;
+}
+
+const ULID_PATTERN = '[0-9A-HJKMNP-TV-Z]{26}';
+
+/** True when `text` could have been made by `newId(kind)`; saves a database look-up for garbage. */
+export function isId(kind: IdKind, text: string): boolean {
+  return new RegExp(`^${ID_PREFIXES[kind]}_${ULID_PATTERN}$`).test(text);
+}
+
+/** The platform's own book: Stripe's fees, payouts and upstream costs, which no customer may see. */
+export const PLATFORM_ACCOUNT_ID = 'acct_platform';

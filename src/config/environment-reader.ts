@@ -1,0 +1,76 @@
+/** Values that people paste from examples; a service that accepts them has no secret at all. */
+const PLACEHOLDER =
+  /change[-_ ]?me|placeholder|example|your[-_ ]|^x+$|\.\.\.|…|<.*>|^(secret|password|test|todo)$/i;
+const SECRET_LENGTH_MIN = 12;
+
+export class InvalidSettingsError extends Error {
+  constructor(readonly faults: readonly string[]) {
+    super(`Coffer cannot start. Mend these settings:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    this.name = 'InvalidSettingsError';
+  }
+}
+
+/** Collects faults instead of stopping at the first. Never repeats a value: it may be a secret. */
+export class EnvironmentReader {
+  private readonly faults: string[] = [];
+
+  constructor(private readonly env: NodeJS.ProcessEnv) {}
+
+  text(name: string): string | null {
+    const value = this.env[name]?.trim();
+    return value === undefined || value === '' ? null : value;
+  }
+
+  require(name: string): void {
+    if (this.text(name) === null) this.reject(name, 'is required in production');
+  }
+
+  /** A secret that looks like a placeholder is refused wherever it would be believed. */
+  secret(name: string, refusePlaceholder: boolean): string | null {
+    const value = this.text(name);
+    if (value === null) return null;
+    if (refusePlaceholder && (PLACEHOLDER.test(value) || value.length < SECRET_LENGTH_MIN)) {
+      this.reject(name, 'looks like a placeholder');
+      return null;
+    }
+    return value;
+  }
+
+  integer(name: string, bounds: { fallback: number; min: number; max: number }): number {
+    const value = this.text(name);
+    if (value === null) return bounds.fallback;
+    const parsed = Number(value);
+    if (!/^\d+$/.test(value) || parsed < bounds.min || parsed > bounds.max) {
+      this.reject(name, `must be a whole number from ${bounds.min} to ${bounds.max}`);
+      return bounds.fallback;
+    }
+    return parsed;
+  }
+
+  oneOf<const T extends string>(name: string, allowed: readonly T[], fallback: NoInfer<T>): T {
+    const value = this.text(name);
+    if (value === null) return fallback;
+    const found = allowed.find((candidate) => candidate === value);
+    if (found === undefined) this.reject(name, `must be one of ${allowed.join(', ')}`);
+    return found ?? fallback;
+  }
+
+  url(name: string): URL | null {
+    const value = this.text(name);
+    if (value === null) return null;
+    const parsed = URL.canParse(value) ? new URL(value) : null;
+    if (parsed === null || !/^https?:$/.test(parsed.protocol)) {
+      this.reject(name, 'must be an http or https URL');
+      return null;
+    }
+    return parsed;
+  }
+
+  reject(name: string, why: string): void {
+    this.faults.push(`${name} ${why}`);
+  }
+
+  finish(): void {
+    if (this.faults.length > 0) throw new InvalidSettingsError(this.faults);
+  }
+}

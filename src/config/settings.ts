@@ -1,0 +1,150 @@
+import type { UsdCents } from '../common/money.js';
+import { cents } from '../common/money.js';
+import { EnvironmentReader } from './environment-reader.js';
+
+export type Environment = 'production' | 'development' | 'test';
+export type TopUpFeeMode = 'on_top' | 'deducted';
+
+export type MasterKey = { readonly id: string; readonly key: Buffer };
+
+export type StripeSettings = {
+  readonly secretKey: string;
+  readonly webhookSecret: string;
+  /** Another host than Stripe's own; null means `https://api.stripe.com`. */
+  readonly apiBase: URL | null;
+};
+
+export type BlackForestLabsSettings = { readonly apiKey: string; readonly apiBase: URL };
+
+export type TopUpSettings = {
+  readonly feeBps: number;
+  readonly feeMode: TopUpFeeMode;
+  readonly feeMinCents: UsdCents;
+  readonly minCents: UsdCents;
+  readonly maxCents: UsdCents;
+};
+
+/** Everything that the environment decides. Null for an outside part means "use its sandbox stand-in". */
+export type Settings = {
+  readonly environment: Environment;
+  readonly host: string;
+  readonly port: number;
+  /** Null until the service knows its own port; then `http://127.0.0.1:<port>`. */
+  readonly publicUrl: URL | null;
+  readonly dataDir: string;
+  readonly databaseUrl: string | null;
+  readonly databasePoolSize: number;
+  readonly stripe: StripeSettings | null;
+  readonly blackForestLabs: BlackForestLabsSettings | null;
+  readonly redisUrl: string | null;
+  readonly masterKeys: readonly MasterKey[];
+  readonly operatorKey: string | null;
+  readonly topUp: TopUpSettings;
+  readonly rateLimit: boolean;
+  readonly runJobs: boolean;
+  readonly logLevel: string;
+};
+
+export const SETTINGS = Symbol('SETTINGS');
+
+const BLACK_FOREST_LABS_API = 'https://api.bfl.ai';
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+/** AES-256 takes exactly this many bytes. */
+const MASTER_KEY_BYTES = 32;
+
+/**
+ * Reads the environment once, at boot. Throws one `InvalidSettingsError` that names every bad variable, so
+ * that a newcomer mends them all in one go.
+ */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const read = new EnvironmentReader(env);
+  const environment = read.oneOf('NODE_ENV', ['production', 'development', 'test'], 'development');
+  const production = environment === 'production';
+  if (production) {
+    for (const name of REQUIRED_IN_PRODUCTION) read.require(name);
+  }
+  const settings: Settings = {
+    environment,
+    host: read.text('HOST') ?? '127.0.0.1',
+    port: read.integer('PORT', { fallback: 3000, min: 0, max: 65_535 }),
+    publicUrl: read.url('PUBLIC_URL'),
+    dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
+    databaseUrl: read.text('DATABASE_URL'),
+    databasePoolSize: read.integer('DATABASE_POOL_SIZE', { fallback: 12, min: 4, max: 100 }),
+    stripe: readStripe(read),
+    blackForestLabs: readBlackForestLabs(read),
+    redisUrl: read.text('REDIS_URL'),
+    masterKeys: readMasterKeys(read),
+    operatorKey: read.secret('COFFER_OPERATOR_KEY', production),
+    topUp: readTopUp(read),
+    rateLimit: read.oneOf('RATE_LIMIT', ['on', 'off'], 'on') === 'on',
+    runJobs: read.oneOf('COFFER_JOBS', ['on', 'off'], 'on') === 'on',
+    logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, environment === 'test' ? 'silent' : 'info'),
+  };
+  if (production && !settings.rateLimit) read.reject('RATE_LIMIT', 'cannot be off in production');
+  read.finish();
+  return settings;
+}
+
+const REQUIRED_IN_PRODUCTION = [
+  'PUBLIC_URL',
+  'DATABASE_URL',
+  'STRIPE_SECRET_KEY',
+  'STRIPE_WEBHOOK_SECRET',
+  'BFL_API_KEY',
+  'COFFER_MASTER_KEYS',
+  'COFFER_OPERATOR_KEY',
+] as const;
+
+function readStripe(read: EnvironmentReader): StripeSettings | null {
+  const secretKey = read.secret('STRIPE_SECRET_KEY', true);
+  const webhookSecret = read.secret('STRIPE_WEBHOOK_SECRET', true);
+  const apiBase = read.url('STRIPE_API_BASE');
+  if (secretKey !== null && !/^(sk|rk)_(test|live)_/.test(secretKey)) {
+    read.reject('STRIPE_SECRET_KEY', 'must start with sk_test_, sk_live_, rk_test_ or rk_live_');
+  }
+  if (secretKey !== null && webhookSecret === null) {
+    read.reject('STRIPE_WEBHOOK_SECRET', 'is required together with STRIPE_SECRET_KEY');
+  }
+  return secretKey === null || webhookSecret === null ? null : { secretKey, webhookSecret, apiBase };
+}
+
+function readBlackForestLabs(read: EnvironmentReader): BlackForestLabsSettings | null {
+  const apiKey = read.secret('BFL_API_KEY', true);
+  const apiBase = read.url('BFL_API_BASE') ?? new URL(BLACK_FOREST_LABS_API);
+  return apiKey === null ? null : { apiKey, apiBase };
+}
+
+function readTopUp(read: EnvironmentReader): TopUpSettings {
+  const amount = (name: string, fallback: number, min: number) =>
+    cents(BigInt(read.integer(name, { fallback, min, max: 100_000_000 })));
+  const topUp: TopUpSettings = {
+    feeBps: read.integer('TOP_UP_FEE_BPS', { fallback: 500, min: 0, max: 5_000 }),
+    feeMode: read.oneOf('TOP_UP_FEE_MODE', ['on_top', 'deducted'], 'on_top'),
+    feeMinCents: amount('TOP_UP_FEE_MIN_CENTS', 0, 0),
+    minCents: amount('TOP_UP_MIN_CENTS', 500, 100),
+    maxCents: amount('TOP_UP_MAX_CENTS', 1_000_000, 100),
+  };
+  if (topUp.minCents > topUp.maxCents) read.reject('TOP_UP_MAX_CENTS', 'is below TOP_UP_MIN_CENTS');
+  return topUp;
+}
+
+/** `id:base64,id:base64`, newest first; the first one encrypts, all of them decrypt. */
+function readMasterKeys(read: EnvironmentReader): MasterKey[] {
+  const keys: MasterKey[] = [];
+  const seen = new Set<string>();
+  for (const entry of read.secret('COFFER_MASTER_KEYS', true)?.split(',') ?? []) {
+    const [id = '', encoded = ''] = entry.trim().split(':', 2);
+    const key = Buffer.from(encoded, 'base64');
+    if (!/^[a-z0-9_-]{1,32}$/i.test(id) || key.length !== MASTER_KEY_BYTES || seen.has(id)) {
+      read.reject(
+        'COFFER_MASTER_KEYS',
+        'must be id:base64 pairs of 32-byte keys with distinct ids, comma-separated',
+      );
+      break;
+    }
+    seen.add(id);
+    keys.push({ id, key });
+  }
+  return keys;
+}

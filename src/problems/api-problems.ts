@@ -1,0 +1,32 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiResponse } from '@nestjs/swagger';
+import { PROBLEM_CATALOG, type ProblemCode } from './problem-catalog.js';
+import { PROBLEM_KINDS } from './problem-kinds.js';
+
+/** Documents the errors of a route: one response a status, its codes listed with an example. */
+export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator & ClassDecorator {
+  const byStatus = new Map<number, ProblemCode[]>();
+  for (const code of codes) {
+    const { status } = PROBLEM_KINDS[PROBLEM_CATALOG[code].kind];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return applyDecorators(
+    ...[...byStatus].map(([status, ofStatus]) =>
+      ApiResponse({
+        status,
+        description: ofStatus.map((code) => `\`${code}\`: ${PROBLEM_CATALOG[code].summary}`).join('\n\n'),
+        content: {
+          'application/json': {
+            schema: { $ref: '#/components/schemas/Error' },
+            examples: Object.fromEntries(ofStatus.map((code) => [code, { value: exampleOf(code) }])),
+          },
+        },
+      }),
+    ),
+  );
+}
+
+function exampleOf(code: ProblemCode) {
+  const { kind, summary } = PROBLEM_CATALOG[code];
+  return { error: { message: summary, type: PROBLEM_KINDS[kind].type, param: null, code } };
+}

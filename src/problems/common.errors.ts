@@ -1,0 +1,64 @@
+import type { ProblemCode } from './problem-catalog.js';
+import { Problem } from './problem.js';
+
+export class InvalidRequestError extends Problem {
+  readonly code: ProblemCode;
+  constructor(message: string, param: string | null = null, code: ProblemCode = 'invalid_request') {
+    super(message, { param });
+    this.code = code;
+  }
+}
+
+export class ResourceMissingError extends Problem {
+  readonly code = 'resource_missing';
+  constructor(what: string, id: string, param: string | null = 'id') {
+    super(`No such ${what}: '${id}'.`, { param });
+  }
+}
+
+export class RouteNotFoundError extends Problem {
+  readonly code = 'route_not_found';
+  constructor(method: string, path: string) {
+    super(`There is no route ${method} ${path}. See /docs for the routes.`);
+  }
+}
+
+export class PayloadTooLargeError extends Problem {
+  readonly code = 'payload_too_large';
+  constructor() {
+    super('The request body is larger than this route accepts. Nothing was charged.');
+  }
+}
+
+export class UnsupportedMediaTypeError extends Problem {
+  readonly code = 'unsupported_media_type';
+  constructor() {
+    super('Send the body as application/json.');
+  }
+}
+
+export class MalformedBodyError extends Problem {
+  readonly code = 'malformed_body';
+  constructor() {
+    super('The request body is not valid JSON. Nothing was charged.');
+  }
+}
+
+/** Anything unforeseen. The message says nothing of the inside; the log has the cause under the request id. */
+export class InternalError extends Problem {
+  readonly code = 'internal_error';
+  constructor(cause: unknown) {
+    super('Something went wrong on our side. It is logged under the x-request-id of this answer.', { cause });
+  }
+}
+
+/** The database refuses or is away: spending is refused, never waved through. */
+export class DatabaseUnavailableError extends Problem {
+  readonly code = 'database_unavailable';
+  constructor(cause: unknown) {
+    super('The ledger cannot be reached, so nothing can be spent or bought right now. Retry shortly.', {
+      cause,
+      retryAfterSeconds: 1,
+    });
+  }
+}

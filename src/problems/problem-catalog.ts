@@ -1,0 +1,113 @@
+import type { ProblemKind } from './problem-kinds.js';
+
+type Entry = { readonly kind: ProblemKind; readonly summary: string };
+
+/**
+ * Every code that an error answer can carry: what clients branch on, for ever. The OpenAPI document and the
+ * error table of the docs are written from this list.
+ */
+export const PROBLEM_CATALOG = {
+  // 400
+  invalid_request: {
+    kind: 'invalid_request',
+    summary: 'A field is missing, unknown or has a wrong value; `param` names it.',
+  },
+  malformed_body: { kind: 'invalid_request', summary: 'The body is not valid JSON.' },
+  invalid_amount: {
+    kind: 'invalid_request',
+    summary: 'The amount is not a positive whole number within its bounds.',
+  },
+  invalid_size: { kind: 'invalid_request', summary: 'The model does not make images of this size.' },
+  too_many_images: { kind: 'invalid_request', summary: '`n` is above what one call may ask for.' },
+  unsupported_parameter: {
+    kind: 'invalid_request',
+    summary: 'A known OpenAI parameter that this model cannot honour.',
+  },
+  content_policy_violation: {
+    kind: 'invalid_request',
+    summary: 'The provider moderated the request or its result. Nothing was charged.',
+  },
+  amount_exceeds_hold: { kind: 'invalid_request', summary: 'A capture asked for more than was held.' },
+  amount_out_of_range: {
+    kind: 'invalid_request',
+    summary: 'The top-up is below the minimum or above the maximum.',
+  },
+  invalid_signature: {
+    kind: 'invalid_request',
+    summary: 'The webhook signature does not match the body. Nothing was stored.',
+  },
+  // 401
+  missing_api_key: { kind: 'unauthenticated', summary: 'No `Authorization: Bearer` header was sent.' },
+  invalid_api_key: { kind: 'unauthenticated', summary: 'The key is malformed or unknown.' },
+  revoked_api_key: { kind: 'unauthenticated', summary: 'The key was revoked.' },
+  expired_api_key: { kind: 'unauthenticated', summary: 'The key is past its expiry.' },
+  // 402
+  insufficient_credits: {
+    kind: 'insufficient_credits',
+    summary: 'The wallet holds less than this costs. Nothing was charged.',
+  },
+  wallet_frozen: { kind: 'insufficient_credits', summary: 'The wallet is frozen. Nothing was charged.' },
+  // 403
+  insufficient_scope: {
+    kind: 'permission_denied',
+    summary: 'The key is valid but lacks the scope that this route needs.',
+  },
+  // 404
+  resource_missing: { kind: 'not_found', summary: 'There is no such object for this principal.' },
+  model_not_found: { kind: 'not_found', summary: 'There is no such model.' },
+  route_not_found: { kind: 'not_found', summary: 'There is no such route.' },
+  // 405
+  method_not_allowed: { kind: 'method_not_allowed', summary: 'The route exists but not for this method.' },
+  // 409
+  reference_conflict: {
+    kind: 'conflict',
+    summary: 'The reference was used before with another body. Nothing was charged.',
+  },
+  hold_already_resolved: { kind: 'conflict', summary: 'The hold was captured, voided or expired before.' },
+  wallet_in_debt: { kind: 'conflict', summary: 'The wallet cannot be unfrozen while it owes.' },
+  idempotency_in_progress: {
+    kind: 'conflict',
+    summary: 'A request with this idempotency key is still running.',
+  },
+  top_up_not_open: { kind: 'conflict', summary: 'The top-up is paid, expired or failed already.' },
+  // 413, 415, 422
+  payload_too_large: { kind: 'payload_too_large', summary: 'The body is larger than the route accepts.' },
+  unsupported_media_type: { kind: 'unsupported_media_type', summary: 'The body must be application/json.' },
+  idempotency_key_reused: {
+    kind: 'unprocessable',
+    summary: 'The idempotency key was used with another body.',
+  },
+  // 429
+  rate_limit_exceeded: { kind: 'rate_limited', summary: 'Too many requests; wait for `Retry-After`.' },
+  concurrency_limit_exceeded: {
+    kind: 'rate_limited',
+    summary: 'Too many requests at the same time; wait for `Retry-After`.',
+  },
+  // 500
+  upstream_failed: { kind: 'upstream_failed', summary: 'The provider failed. Nothing was charged; retry.' },
+  internal_error: {
+    kind: 'internal',
+    summary: 'Something went wrong on our side; the log has it under `x-request-id`.',
+  },
+  // 503
+  database_unavailable: {
+    kind: 'unavailable',
+    summary: 'The ledger cannot be reached, so spending is refused.',
+  },
+  engine_saturated: { kind: 'unavailable', summary: 'Too many charges are waiting. Nothing was charged.' },
+  upstream_unavailable: {
+    kind: 'unavailable',
+    summary: 'The provider is saturated or refuses us. Nothing was charged; retry.',
+  },
+  upstream_timeout: {
+    kind: 'unavailable',
+    summary: 'The provider did not answer in time; the outcome is being resolved.',
+  },
+  payments_unavailable: {
+    kind: 'unavailable',
+    summary: 'Stripe cannot be reached. Nothing was charged; retry.',
+  },
+  shutting_down: { kind: 'unavailable', summary: 'This process is stopping; another one answers.' },
+} as const satisfies Record<string, Entry>;
+
+export type ProblemCode = keyof typeof PROBLEM_CATALOG;

@@ -1,0 +1,24 @@
+import type { Clock } from '../../common/clock.js';
+import type { SandboxLog } from '../loopback-server.js';
+import type { StripeStore } from './store.js';
+import type { WebhookFaults } from './webhook-faults.js';
+
+/** What every operation of the stand-in works with. */
+export type SandboxContext = {
+  readonly store: StripeStore;
+  readonly clock: Clock;
+  readonly log: SandboxLog;
+  /** Where this server answers; known once it listens, and part of every payment page's URL. */
+  readonly baseUrl: () => string;
+  /** Read anew at every use: tests change faults while events are on their way. */
+  readonly webhookFaults: () => WebhookFaults;
+};
+
+export function nowSeconds(context: SandboxContext): number {
+  return Math.floor(context.clock.nowMs() / 1_000);
+}
+
+/** Which API request caused an event; nulls when the customer did, on the payment page. */
+export type Cause = { readonly requestId: string | null; readonly idempotencyKey: string | null };
+
+export const CAUSED_BY_CUSTOMER: Cause = { requestId: null, idempotencyKey: null };

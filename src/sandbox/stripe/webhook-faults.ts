@@ -1,0 +1,24 @@
+/** How deliveries misbehave, on demand. Stripe promises at-least-once in any order, and sometimes uses it. */
+export type WebhookFaults = {
+  /** Copies of every attempt that are sent; 1 is no fault. */
+  readonly copies: number;
+  /** Waits this long before the first attempt. */
+  readonly delayMs: number;
+  /** Gathers deliveries for a moment and sends the newest first, one after the other. */
+  readonly reorder: boolean;
+  /** The next so many attempts vanish on the wire, and are tried again. */
+  readonly dropNextAttempts: number;
+  /** New events are never delivered; only `GET /v1/events` knows them. */
+  readonly loseEvents: boolean;
+};
+
+export const NO_WEBHOOK_FAULTS: WebhookFaults = {
+  copies: 1,
+  delayMs: 0,
+  reorder: false,
+  dropNextAttempts: 0,
+  loseEvents: false,
+};
+
+/** Long enough to gather the events of two payments made one after the other. */
+export const REORDER_WINDOW_MS = 150;

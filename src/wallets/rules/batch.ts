@@ -1,0 +1,131 @@
+import type { Transfer } from '../../ledger/transfer.js';
+import { apply } from './apply.js';
+import type { WalletCommand } from './command.js';
+import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
+import type { Aggregate, Hold, Lot, RecordedMovement, Wallet } from './wallet.js';
+
+/** What the store loaded for one account, before the batch. */
+export type LoadedAccount = {
+  readonly wallet: Wallet;
+  readonly holds: readonly Hold[];
+  readonly recorded: ReadonlyMap<string, RecordedMovement>;
+};
+
+export type Result =
+  | { readonly accepted: true; readonly outcome: Outcome }
+  | { readonly accepted: false; readonly rejection: Rejection };
+
+export type OwnedLot = Lot & { readonly accountId: string };
+export type OwnedHold = Hold & { readonly accountId: string };
+
+/** Everything that the store has to write, each row once, in its final state. */
+export type BatchWrites = {
+  readonly wallets: readonly Wallet[];
+  readonly transfers: readonly Transfer[];
+  readonly newLots: readonly OwnedLot[];
+  readonly changedLots: readonly OwnedLot[];
+  readonly newHolds: readonly OwnedHold[];
+  readonly resolvedHolds: readonly OwnedHold[];
+  readonly statusChanges: readonly StatusChange[];
+};
+
+/** One account while its commands are applied in order. */
+class WorkingAccount implements Aggregate {
+  wallet: Wallet;
+  readonly holdsById = new Map<string, Hold>();
+  readonly holdsByReference = new Map<string, Hold>();
+  readonly recorded: Map<string, RecordedMovement>;
+
+  constructor(readonly loaded: LoadedAccount) {
+    this.wallet = loaded.wallet;
+    this.recorded = new Map(loaded.recorded);
+    for (const hold of loaded.holds) this.remember(hold);
+  }
+
+  accept(command: WalletCommand, applied: Applied): void {
+    this.wallet = applied.wallet;
+    if (applied.hold) this.remember(applied.hold);
+    if (applied.outcome.type === 'posted' && 'reference' in command) {
+      this.recorded.set(command.reference, applied.outcome.movement);
+    }
+  }
+
+  private remember(hold: Hold): void {
+    this.holdsById.set(hold.id, hold);
+    this.holdsByReference.set(hold.reference, hold);
+  }
+}
+
+/**
+ * Applies commands in order, each seeing what the ones before it did. A rejected command leaves no trace,
+ * so one bad command never fails its neighbours.
+ */
+export function applyBatch(
+  loaded: ReadonlyMap<string, LoadedAccount>,
+  commands: readonly WalletCommand[],
+  nowMs: number,
+): { readonly results: readonly Result[]; readonly writes: BatchWrites } {
+  const accounts = new Map<string, WorkingAccount>();
+  const transfers: Transfer[] = [];
+  const statusChanges: StatusChange[] = [];
+  const results = commands.map((command): Result => {
+    const account = working(accounts, loaded, command.accountId);
+    if (account === null) return { accepted: false, rejection: { code: 'account_not_found' } };
+    const applied = apply(account, command, nowMs);
+    if (!applied.accepted) return applied;
+    account.accept(command, applied);
+    transfers.push(...applied.transfers);
+    if (applied.statusChange) statusChanges.push(applied.statusChange);
+    return { accepted: true, outcome: applied.outcome };
+  });
+  return { results, writes: { ...changesOf(accounts.values()), transfers, statusChanges } };
+}
+
+function working(
+  accounts: Map<string, WorkingAccount>,
+  loaded: ReadonlyMap<string, LoadedAccount>,
+  accountId: string,
+): WorkingAccount | null {
+  const known = accounts.get(accountId);
+  if (known) return known;
+  const found = loaded.get(accountId);
+  if (!found) return null;
+  const account = new WorkingAccount(found);
+  accounts.set(accountId, account);
+  return account;
+}
+
+function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'transfers' | 'statusChanges'> {
+  const wallets: Wallet[] = [];
+  const newLots: OwnedLot[] = [];
+  const changedLots: OwnedLot[] = [];
+  const newHolds: OwnedHold[] = [];
+  const resolvedHolds: OwnedHold[] = [];
+  for (const { wallet, holdsById, loaded } of accounts) {
+    const { accountId } = wallet;
+    if (wallet === loaded.wallet) continue;
+    if (isChanged(wallet, loaded.wallet)) wallets.push(wallet);
+    const lotsBefore = new Map(loaded.wallet.lots.map((lot) => [lot.id, lot]));
+    for (const lot of wallet.lots) {
+      const before = lotsBefore.get(lot.id);
+      if (before === undefined) newLots.push({ ...lot, accountId });
+      else if (before.remainingMicros !== lot.remainingMicros) changedLots.push({ ...lot, accountId });
+    }
+    const holdsBefore = new Map(loaded.holds.map((hold) => [hold.id, hold]));
+    for (const hold of holdsById.values()) {
+      const before = holdsBefore.get(hold.id);
+      if (before === undefined) newHolds.push({ ...hold, accountId });
+      else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
+    }
+  }
+  return { wallets, newLots, changedLots, newHolds, resolvedHolds };
+}
+
+function isChanged(after: Wallet, before: Wallet): boolean {
+  return (
+    after.seq !== before.seq ||
+    after.heldMicros !== before.heldMicros ||
+    after.status !== before.status ||
+    after.debtMicros !== before.debtMicros
+  );
+}

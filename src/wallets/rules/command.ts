@@ -1,0 +1,101 @@
+import type { MicroUsd } from '../../common/money.js';
+
+type Addressed = {
+  readonly accountId: string;
+  /** Who wants it: `api_key:key_…`, `operator:key_…`, `stripe`, `system`. Written on every row. */
+  readonly actor: string;
+};
+
+type Referenced = Addressed & {
+  /** Unique for ever in the account: the same reference never moves money twice. */
+  readonly reference: string;
+  /** The request in canonical form: the same reference with another fingerprint is a conflict. */
+  readonly fingerprint: string;
+  readonly memo: string | null;
+};
+
+/** Paid credit comes in, with the fee and tax that were paid beside it. Repays debt first. */
+export type CreditCommand = Referenced & {
+  readonly type: 'credit';
+  readonly cause: 'top_up' | 'reinstatement' | 'write_off';
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+  readonly expiresAtMs: number | null;
+};
+
+/** Promotional credit is given. */
+export type GrantCommand = Referenced & {
+  readonly type: 'grant';
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly priority: number;
+  readonly expiresAtMs: number | null;
+};
+
+/** Sets credit aside; nothing is posted. */
+export type AuthorizeCommand = Referenced & {
+  readonly type: 'authorize';
+  readonly holdId: string;
+  readonly amountMicros: MicroUsd;
+  readonly expiresAtMs: number;
+};
+
+/** Posts what was delivered and releases the rest of the hold. */
+export type CaptureCommand = Addressed & {
+  readonly type: 'capture';
+  readonly holdId: string;
+  readonly amountMicros: MicroUsd;
+  readonly memo: string | null;
+};
+
+export type VoidCommand = Addressed & { readonly type: 'void'; readonly holdId: string };
+
+/** Does nothing before the hold's time is over, so a sweep may name any hold. */
+export type ExpireHoldCommand = Addressed & { readonly type: 'expireHold'; readonly holdId: string };
+
+export type DebitCommand = Referenced & { readonly type: 'debit'; readonly amountMicros: MicroUsd };
+
+/**
+ * Paid credit goes back. A refund never takes more than is available; a dispute takes all, freezes the
+ * wallet, and what was already spent becomes debt.
+ */
+export type ClawBackCommand = Referenced & {
+  readonly type: 'clawBack';
+  readonly cause: 'refund' | 'dispute';
+  /** The lot that the returned payment bought; taken first. */
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+};
+
+/** Posts the expiry of every lot that is due. */
+export type ExpireLotsCommand = Addressed & { readonly type: 'expireLots' };
+
+/** An operator's correction; negative takes paid credit away. The memo is the reason. */
+export type AdjustCommand = Referenced & {
+  readonly type: 'adjust';
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+};
+
+export type FreezeCommand = Addressed & {
+  readonly type: 'freeze' | 'unfreeze';
+  readonly statusChangeId: string;
+  readonly reason: string;
+};
+
+export type WalletCommand =
+  | CreditCommand
+  | GrantCommand
+  | AuthorizeCommand
+  | CaptureCommand
+  | VoidCommand
+  | ExpireHoldCommand
+  | DebitCommand
+  | ClawBackCommand
+  | ExpireLotsCommand
+  | AdjustCommand
+  | FreezeCommand;

@@ -1,0 +1,205 @@
+import { hash } from 'node:crypto';
+import { micros, ZERO, type MicroUsd } from '../../common/money.js';
+import {
+  isCustomerLedgerAccount,
+  type LedgerAccount,
+  type TransferKind,
+} from '../../ledger/chart-of-accounts.js';
+import { chainHash, toCanonicalFields, transferId, type Transfer } from '../../ledger/transfer.js';
+import type { WalletCommand } from './command.js';
+import { compareBurnOrder, dueForExpiry, ledgerAccountOf, type Portion } from './lots.js';
+import type { Applied, Outcome, StatusChange } from './outcome.js';
+import { type Hold, type Lot, type RecordedMovement, type Wallet, type WalletStatus } from './wallet.js';
+
+/** Groups the rows of one event, and tells two requests under one reference apart. */
+export function linkIdFor(reference: string, fingerprint: string): string {
+  return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
+}
+
+export type Movement = {
+  readonly kind: TransferKind;
+  readonly reference: string;
+  readonly linkId: string;
+  readonly memo: string | null;
+};
+
+/**
+ * The next state of one wallet while a command is applied. It mutates only itself: the wallet it started
+ * from is untouched, so dropping the draft is all that a rejection needs.
+ */
+export class Draft {
+  private posted: MicroUsd;
+  private held: MicroUsd;
+  private debt: MicroUsd;
+  private status: WalletStatus;
+  private seq: number;
+  private headHash: string;
+  private headAtMs: number;
+  private currentLots: readonly Lot[];
+  private readonly transfers: Transfer[] = [];
+  private readonly legs = new Map<string, number>();
+
+  constructor(
+    private readonly before: Wallet,
+    private readonly command: WalletCommand,
+    readonly nowMs: number,
+  ) {
+    this.posted = before.postedMicros;
+    this.held = before.heldMicros;
+    this.debt = before.debtMicros;
+    this.status = before.status;
+    this.seq = before.seq;
+    this.headHash = before.headHash;
+    // Clocks of several processes differ; a chain's time never runs backwards.
+    this.headAtMs = Math.max(before.headAtMs, nowMs);
+    this.currentLots = before.lots;
+  }
+
+  get lots(): readonly Lot[] {
+    return this.currentLots;
+  }
+
+  get wallet(): Wallet {
+    return {
+      accountId: this.before.accountId,
+      status: this.status,
+      postedMicros: this.posted,
+      heldMicros: this.held,
+      debtMicros: this.debt,
+      floorMicros: this.before.floorMicros,
+      seq: this.seq,
+      headHash: this.headHash,
+      headAtMs: this.seq === this.before.seq ? this.before.headAtMs : this.headAtMs,
+      lots: this.currentLots,
+    };
+  }
+
+  /** Due credit leaves before any command spends, so nothing is ever paid with credit that has lapsed. */
+  expireDueLots(): MicroUsd {
+    const due = dueForExpiry(this.currentLots, this.held, this.nowMs);
+    let total = ZERO;
+    for (const portion of due) {
+      // A reserved part may lapse later than the rest of its lot, so the place in the chain keeps it unique.
+      const reference = `expiry:${portion.lot.id}:${this.seq + 1}`;
+      const income = portion.lot.kind === 'paid' ? 'breakage_revenue' : 'promotional_credit';
+      this.burn([portion], income, {
+        kind: 'expiry',
+        reference,
+        linkId: linkIdFor(reference, ''),
+        memo: null,
+      });
+      total = micros(total + portion.amountMicros);
+    }
+    return total;
+  }
+
+  /** Moves each portion out of its lot into `to`. */
+  burn(portions: readonly Portion[], to: LedgerAccount, movement: Movement): void {
+    for (const { lot, amountMicros } of portions) {
+      this.reduceLot(lot.id, amountMicros);
+      this.post(movement, ledgerAccountOf(lot), to, amountMicros, lot.id);
+    }
+  }
+
+  /** Takes what no lot can cover: from here on the customer owes it. */
+  owe(amountMicros: MicroUsd, to: LedgerAccount, movement: Movement): void {
+    if (amountMicros === 0n) return;
+    this.debt = micros(this.debt + amountMicros);
+    this.post(movement, 'customer_credit', to, amountMicros, null);
+  }
+
+  /** Adds a lot. Paid credit repays debt first, so the lot may start smaller than what was granted. */
+  addLot(lot: Omit<Lot, 'remainingMicros' | 'createdAtMs'>, from: LedgerAccount, movement: Movement): void {
+    const repaid =
+      lot.kind === 'paid' ? (this.debt < lot.grantedMicros ? this.debt : lot.grantedMicros) : ZERO;
+    this.debt = micros(this.debt - repaid);
+    const whole: Lot = {
+      ...lot,
+      remainingMicros: micros(lot.grantedMicros - repaid),
+      createdAtMs: this.headAtMs,
+    };
+    this.currentLots = [...this.currentLots, whole].sort(compareBurnOrder);
+    this.post(movement, from, ledgerAccountOf(whole), lot.grantedMicros, lot.id);
+  }
+
+  /** A leg that touches no lot, such as a fee. Nothing is posted for zero. */
+  postBeside(movement: Movement, debit: LedgerAccount, credit: LedgerAccount, amountMicros: MicroUsd): void {
+    if (amountMicros > 0n) this.post(movement, debit, credit, amountMicros, null);
+  }
+
+  hold(amountMicros: MicroUsd): void {
+    this.held = micros(this.held + amountMicros);
+  }
+
+  release(amountMicros: MicroUsd): void {
+    this.held = micros(this.held - amountMicros);
+  }
+
+  setStatus(status: WalletStatus): void {
+    this.status = status;
+  }
+
+  /** The movement as the ledger will remember it. */
+  recorded(movement: Movement): RecordedMovement {
+    const rows = this.transfers.filter((row) => row.reference === movement.reference);
+    const first = rows[0];
+    if (first === undefined) throw new Error(`nothing was posted under ${movement.reference}`);
+    return {
+      linkId: movement.linkId,
+      transferId: first.id,
+      amountMicros: sumCustomerSide(rows),
+      memo: first.memo,
+      createdAtMs: first.createdAtMs,
+    };
+  }
+
+  done(outcome: Outcome, hold: Hold | null = null, statusChange: StatusChange | null = null): Applied {
+    return { accepted: true, wallet: this.wallet, transfers: this.transfers, hold, statusChange, outcome };
+  }
+
+  private reduceLot(lotId: string, amountMicros: MicroUsd): void {
+    this.currentLots = this.currentLots.map((lot) =>
+      lot.id === lotId ? { ...lot, remainingMicros: micros(lot.remainingMicros - amountMicros) } : lot,
+    );
+  }
+
+  private post(
+    movement: Movement,
+    debitAccount: LedgerAccount,
+    creditAccount: LedgerAccount,
+    amountMicros: MicroUsd,
+    lotId: string | null,
+  ): void {
+    if (isCustomerLedgerAccount(debitAccount)) this.posted = micros(this.posted - amountMicros);
+    if (isCustomerLedgerAccount(creditAccount)) this.posted = micros(this.posted + amountMicros);
+    this.seq += 1;
+    const leg = this.legs.get(movement.reference) ?? 0;
+    this.legs.set(movement.reference, leg + 1);
+    const row = {
+      accountId: this.before.accountId,
+      seq: this.seq,
+      id: transferId(this.before.accountId, this.seq),
+      kind: movement.kind,
+      debitAccount,
+      creditAccount,
+      amountMicros,
+      lotId,
+      postedAfterMicros: this.posted,
+      reference: movement.reference,
+      leg,
+      linkId: movement.linkId,
+      actor: this.command.actor,
+      memo: movement.memo,
+      createdAtMs: this.headAtMs,
+    };
+    this.headHash = chainHash(this.headHash, toCanonicalFields(row));
+    this.transfers.push({ ...row, hash: this.headHash });
+  }
+}
+
+/** What an event meant to the customer: its rows on customer ledger accounts. */
+function sumCustomerSide(rows: readonly Transfer[]): MicroUsd {
+  return rows
+    .filter((row) => isCustomerLedgerAccount(row.debitAccount) || isCustomerLedgerAccount(row.creditAccount))
+    .reduce((sum, row) => micros(sum + row.amountMicros), ZERO);
+}

@@ -1,0 +1,108 @@
+import { ZERO, type MicroUsd } from '../../common/money.js';
+import type { AuthorizeCommand, CaptureCommand, ExpireHoldCommand, VoidCommand } from './command.js';
+import { Draft, linkIdFor } from './draft.js';
+import { canTransition, HOLD_TRANSITIONS, type HoldTransition } from './hold.machine.js';
+import { takeFrom } from './lots.js';
+import { isAmount, refuseSpending } from './movements.js';
+import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
+import { balancesOf, type Aggregate, type Hold } from './wallet.js';
+
+type Result = Applied | Rejected;
+
+function holdOutcome(draft: Draft, hold: Hold, replayed: boolean): Outcome {
+  return { type: 'hold', replayed, hold, balances: balancesOf(draft.wallet) };
+}
+
+export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const { reference, fingerprint, amountMicros, memo, expiresAtMs } = command;
+  const earlier = aggregate.holdsByReference.get(reference);
+  if (earlier !== undefined) {
+    if (earlier.fingerprint !== fingerprint) return reject({ code: 'reference_conflict' });
+    return draft.done(holdOutcome(draft, earlier, true));
+  }
+  if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
+  const refusal = refuseSpending(draft, amountMicros);
+  if (refusal) return refusal;
+  draft.hold(amountMicros);
+  const hold: Hold = {
+    id: command.holdId,
+    reference,
+    fingerprint,
+    amountMicros,
+    capturedMicros: ZERO,
+    status: 'authorized',
+    memo,
+    createdAtMs: nowMs,
+    expiresAtMs,
+    resolvedAtMs: null,
+  };
+  return draft.done(holdOutcome(draft, hold, false), hold);
+}
+
+/** The hold's one terminal transition; a second one is a named outcome. */
+function resolve(
+  draft: Draft,
+  hold: Hold,
+  transition: HoldTransition,
+  capturedMicros: MicroUsd,
+  beforeDone: () => void = () => undefined,
+): Applied {
+  const status = HOLD_TRANSITIONS[transition].to;
+  if (!canTransition(hold.status, transition)) {
+    const same = hold.status === status && hold.capturedMicros === capturedMicros;
+    return draft.done(
+      same
+        ? holdOutcome(draft, hold, true)
+        : { type: 'already_resolved', hold, balances: balancesOf(draft.wallet) },
+    );
+  }
+  draft.release(hold.amountMicros);
+  beforeDone();
+  const resolved: Hold = {
+    ...hold,
+    status,
+    capturedMicros,
+    resolvedAtMs: Math.max(draft.nowMs, hold.createdAtMs),
+  };
+  return draft.done(holdOutcome(draft, resolved, false), resolved);
+}
+
+/**
+ * Posts what was delivered. It never fails for want of credit: the hold reserved it. Only a dispute that
+ * took the reserved lots away leaves a shortfall, and that becomes debt, for the images were delivered.
+ */
+export function capture(aggregate: Aggregate, command: CaptureCommand, nowMs: number): Result {
+  const hold = aggregate.holdsById.get(command.holdId);
+  if (hold === undefined) return reject({ code: 'hold_not_found' });
+  const { amountMicros } = command;
+  if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
+  if (amountMicros > hold.amountMicros) {
+    return reject({ code: 'amount_exceeds_hold', holdMicros: hold.amountMicros });
+  }
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  return resolve(draft, hold, 'capture', amountMicros, () => {
+    const reference = `capture:${hold.id}`;
+    const linkId = linkIdFor(reference, amountMicros.toString());
+    const movement = { kind: 'capture', reference, linkId, memo: command.memo ?? hold.memo } as const;
+    const taken = takeFrom(draft.lots, amountMicros);
+    draft.burn(taken.portions, 'usage_revenue', movement);
+    draft.owe(taken.missingMicros, 'usage_revenue', movement);
+  });
+}
+
+export function voidHold(aggregate: Aggregate, command: VoidCommand, nowMs: number): Result {
+  const hold = aggregate.holdsById.get(command.holdId);
+  if (hold === undefined) return reject({ code: 'hold_not_found' });
+  return resolve(new Draft(aggregate.wallet, command, nowMs), hold, 'void', ZERO);
+}
+
+export function expireHold(aggregate: Aggregate, command: ExpireHoldCommand, nowMs: number): Result {
+  const hold = aggregate.holdsById.get(command.holdId);
+  if (hold === undefined) return reject({ code: 'hold_not_found' });
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  if (hold.status === 'authorized' && hold.expiresAtMs > nowMs) {
+    return draft.done({ type: 'hold_not_due', hold, balances: balancesOf(draft.wallet) });
+  }
+  return resolve(draft, hold, 'expireHold', ZERO);
+}

@@ -1,0 +1,224 @@
+import { MAX_AMOUNT_MICROS, micros, negate, type MicroUsd } from '../../common/money.js';
+import type {
+  AdjustCommand,
+  ClawBackCommand,
+  CreditCommand,
+  DebitCommand,
+  ExpireLotsCommand,
+  FreezeCommand,
+  GrantCommand,
+} from './command.js';
+import { Draft, linkIdFor, type Movement } from './draft.js';
+import { isDue, takeFrom, totalRemaining } from './lots.js';
+import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
+import { balancesOf, spendable, type Aggregate, type Lot, type RecordedMovement } from './wallet.js';
+
+type Result = Applied | Rejected;
+
+export function isAmount(amountMicros: MicroUsd): boolean {
+  return amountMicros > 0n && amountMicros <= MAX_AMOUNT_MICROS;
+}
+
+/** A reference that the ledger knows answers again, or conflicts; null means it is new. */
+function replay(
+  aggregate: Aggregate,
+  command: { readonly reference: string; readonly fingerprint: string },
+  draft: Draft,
+): Result | null {
+  const recorded = aggregate.recorded.get(command.reference);
+  if (recorded === undefined) return null;
+  if (recorded.linkId !== linkIdFor(command.reference, command.fingerprint)) {
+    return reject({ code: 'reference_conflict' });
+  }
+  return draft.done(posted(draft, true, recorded));
+}
+
+function posted(draft: Draft, replayed: boolean, movement: RecordedMovement): Outcome {
+  return { type: 'posted', replayed, movement, balances: balancesOf(draft.wallet) };
+}
+
+function finish(draft: Draft, movement: Movement): Applied {
+  return draft.done(posted(draft, false, draft.recorded(movement)));
+}
+
+function movementOf(
+  command: { readonly reference: string; readonly fingerprint: string; readonly memo: string | null },
+  kind: Movement['kind'],
+): Movement {
+  const { reference, fingerprint, memo } = command;
+  return { kind, reference, linkId: linkIdFor(reference, fingerprint), memo };
+}
+
+const CREDIT_SOURCES = {
+  top_up: 'stripe_clearing',
+  reinstatement: 'stripe_clearing',
+  write_off: 'dispute_losses',
+} as const;
+
+export function credit(aggregate: Aggregate, command: CreditCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  const { cause, amountMicros, feeMicros, taxMicros } = command;
+  if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
+  if (cause === 'write_off' && feeMicros + taxMicros > 0n) return reject({ code: 'invalid_amount' });
+  const movement = movementOf(command, cause);
+  draft.addLot(
+    {
+      id: command.lotId,
+      kind: 'paid',
+      source: cause,
+      grantedMicros: amountMicros,
+      priority: 0,
+      expiresAtMs: command.expiresAtMs,
+    },
+    CREDIT_SOURCES[cause],
+    movement,
+  );
+  if (cause !== 'write_off') {
+    draft.postBeside(
+      { ...movement, kind: `${cause}_fee` },
+      'stripe_clearing',
+      'platform_fee_revenue',
+      feeMicros,
+    );
+    draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
+  }
+  return finish(draft, movement);
+}
+
+export function grant(aggregate: Aggregate, command: GrantCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  if (!isAmount(command.amountMicros)) return reject({ code: 'invalid_amount' });
+  const movement = movementOf(command, 'grant');
+  draft.addLot(
+    {
+      id: command.lotId,
+      kind: 'promotional',
+      source: 'grant',
+      grantedMicros: command.amountMicros,
+      priority: command.priority,
+      expiresAtMs: command.expiresAtMs,
+    },
+    'promotional_credit',
+    movement,
+  );
+  return finish(draft, movement);
+}
+
+/** Lots that a new debit may burn: what is due but reserved belongs to the holds that reserved it. */
+function burnable(draft: Draft): readonly Lot[] {
+  return draft.lots.some((lot) => isDue(lot, draft.nowMs))
+    ? draft.lots.filter((lot) => !isDue(lot, draft.nowMs))
+    : draft.lots;
+}
+
+export function debit(aggregate: Aggregate, command: DebitCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  const { amountMicros } = command;
+  if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
+  const refusal = refuseSpending(draft, amountMicros);
+  if (refusal) return refusal;
+  const movement = movementOf(command, 'debit');
+  const taken = takeFrom(burnable(draft), amountMicros);
+  draft.burn(taken.portions, 'usage_revenue', movement);
+  draft.owe(taken.missingMicros, 'usage_revenue', movement);
+  return finish(draft, movement);
+}
+
+/** Expires what is due, then says why `amountMicros` cannot be spent or held; null means it can. */
+export function refuseSpending(draft: Draft, amountMicros: MicroUsd): Rejected | null {
+  draft.expireDueLots();
+  const balances = balancesOf(draft.wallet);
+  if (draft.wallet.status === 'frozen') {
+    return reject({ code: 'wallet_frozen', requiredMicros: amountMicros, balances });
+  }
+  if (spendable(draft.wallet) < amountMicros) {
+    return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
+  }
+  return null;
+}
+
+export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  const { cause, amountMicros, feeMicros, taxMicros } = command;
+  if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
+  draft.expireDueLots();
+  const taken = takeFrom(paidLotsFirst(draft, command.lotId), amountMicros);
+  if (cause === 'refund' && (taken.missingMicros > 0n || spendable(draft.wallet) < amountMicros)) {
+    const balances = balancesOf(draft.wallet);
+    return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
+  }
+  if (cause === 'dispute') draft.setStatus('frozen');
+  const movement = movementOf(command, cause);
+  draft.burn(taken.portions, 'stripe_clearing', movement);
+  draft.owe(taken.missingMicros, 'stripe_clearing', movement);
+  draft.postBeside(
+    { ...movement, kind: `${cause}_fee` },
+    'platform_fee_revenue',
+    'stripe_clearing',
+    feeMicros,
+  );
+  draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'tax_payable', 'stripe_clearing', taxMicros);
+  return finish(draft, movement);
+}
+
+/** The returned payment's own lot, then other paid lots in burn order; promotional credit never. */
+function paidLotsFirst(draft: Draft, ownLotId: string): Lot[] {
+  const paid = draft.lots.filter((lot) => lot.kind === 'paid');
+  return [...paid.filter((lot) => lot.id === ownLotId), ...paid.filter((lot) => lot.id !== ownLotId)];
+}
+
+export function adjust(aggregate: Aggregate, command: AdjustCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  const { amountMicros } = command;
+  const magnitude = amountMicros < 0n ? negate(amountMicros) : amountMicros;
+  if (!isAmount(magnitude)) return reject({ code: 'invalid_amount' });
+  const movement = movementOf(command, 'adjustment');
+  if (amountMicros > 0n) {
+    const lot = { kind: 'paid', source: 'adjustment', priority: 0, expiresAtMs: null } as const;
+    draft.addLot({ ...lot, id: command.lotId, grantedMicros: amountMicros }, 'goodwill', movement);
+    return finish(draft, movement);
+  }
+  draft.expireDueLots();
+  const paid = burnable(draft).filter((lot) => lot.kind === 'paid');
+  const balances = balancesOf(draft.wallet);
+  if (balances.availableMicros < magnitude || totalRemaining(paid) < magnitude) {
+    return reject({ code: 'insufficient_credits', requiredMicros: magnitude, balances });
+  }
+  draft.burn(takeFrom(paid, magnitude).portions, 'goodwill', movement);
+  return finish(draft, movement);
+}
+
+export function expireLots(aggregate: Aggregate, command: ExpireLotsCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const expiredMicros = draft.expireDueLots();
+  return draft.done({ type: 'lots_expired', expiredMicros, balances: balancesOf(draft.wallet) });
+}
+
+export function setStatus(aggregate: Aggregate, command: FreezeCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const status = command.type === 'freeze' ? 'frozen' : 'active';
+  const changed = aggregate.wallet.status !== status;
+  if (status === 'active' && changed && spendable(aggregate.wallet) < 0n) {
+    const { debtMicros } = aggregate.wallet;
+    return reject({
+      code: 'wallet_in_debt',
+      debtMicros: micros(debtMicros),
+      balances: balancesOf(aggregate.wallet),
+    });
+  }
+  draft.setStatus(status);
+  const { accountId, actor, reason, statusChangeId } = command;
+  const change = { accountId, id: statusChangeId, status, actor, reason, createdAtMs: nowMs } as const;
+  const outcome = { type: 'status', changed, status, balances: balancesOf(draft.wallet) } as const;
+  return draft.done(outcome, null, changed ? change : null);
+}

@@ -1,0 +1,60 @@
+import type { MicroUsd } from '../../common/money.js';
+import type { Transfer } from '../../ledger/transfer.js';
+import type { Balances, Hold, RecordedMovement, Wallet, WalletStatus } from './wallet.js';
+
+/** What a command came to. `replayed` means the ledger had it already and nothing moved again. */
+export type Outcome =
+  | {
+      readonly type: 'posted';
+      readonly replayed: boolean;
+      readonly movement: RecordedMovement;
+      readonly balances: Balances;
+    }
+  | { readonly type: 'hold'; readonly replayed: boolean; readonly hold: Hold; readonly balances: Balances }
+  /** The hold had its one terminal transition before, and this command asked for another. */
+  | { readonly type: 'already_resolved'; readonly hold: Hold; readonly balances: Balances }
+  | { readonly type: 'hold_not_due'; readonly hold: Hold; readonly balances: Balances }
+  | { readonly type: 'lots_expired'; readonly expiredMicros: MicroUsd; readonly balances: Balances }
+  | {
+      readonly type: 'status';
+      readonly changed: boolean;
+      readonly status: WalletStatus;
+      readonly balances: Balances;
+    };
+
+/** Why a command changed nothing. */
+export type Rejection =
+  | { readonly code: 'invalid_amount' }
+  | { readonly code: 'account_not_found' }
+  | { readonly code: 'hold_not_found' }
+  | { readonly code: 'reference_conflict' }
+  | { readonly code: 'insufficient_credits'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
+  | { readonly code: 'wallet_frozen'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
+  | { readonly code: 'amount_exceeds_hold'; readonly holdMicros: MicroUsd }
+  | { readonly code: 'wallet_in_debt'; readonly debtMicros: MicroUsd; readonly balances: Balances };
+
+export type StatusChange = {
+  readonly accountId: string;
+  readonly id: string;
+  readonly status: WalletStatus;
+  readonly actor: string;
+  readonly reason: string;
+  readonly createdAtMs: number;
+};
+
+/** The whole effect of one accepted command. */
+export type Applied = {
+  readonly accepted: true;
+  readonly wallet: Wallet;
+  readonly transfers: readonly Transfer[];
+  /** The hold that the command made or resolved. */
+  readonly hold: Hold | null;
+  readonly statusChange: StatusChange | null;
+  readonly outcome: Outcome;
+};
+
+export type Rejected = { readonly accepted: false; readonly rejection: Rejection };
+
+export function reject(rejection: Rejection): Rejected {
+  return { accepted: false, rejection };
+}

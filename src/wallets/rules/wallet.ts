@@ -1,0 +1,93 @@
+import { micros, type MicroUsd } from '../../common/money.js';
+
+export type WalletStatus = 'active' | 'frozen';
+export type LotKind = 'paid' | 'promotional';
+export type HoldStatus = 'authorized' | 'captured' | 'voided' | 'expired';
+
+/** Credit from one top-up or grant. */
+export type Lot = {
+  readonly id: string;
+  readonly kind: LotKind;
+  /** What it came from: `top_up`, `grant`, `adjustment`, `reinstatement`, `write_off`. */
+  readonly source: string;
+  readonly grantedMicros: MicroUsd;
+  readonly remainingMicros: MicroUsd;
+  /** Lower burns first among lots of the same kind. */
+  readonly priority: number;
+  readonly expiresAtMs: number | null;
+  readonly createdAtMs: number;
+};
+
+/** Credit set aside for a call that is still running. */
+export type Hold = {
+  readonly id: string;
+  readonly reference: string;
+  readonly fingerprint: string;
+  readonly amountMicros: MicroUsd;
+  readonly capturedMicros: MicroUsd;
+  readonly status: HoldStatus;
+  readonly memo: string | null;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly resolvedAtMs: number | null;
+};
+
+/**
+ * A wallet as the rules see it. `postedMicros` always equals the lots' remaining credit minus the debt;
+ * available is posted minus held.
+ */
+export type Wallet = {
+  readonly accountId: string;
+  readonly status: WalletStatus;
+  readonly postedMicros: MicroUsd;
+  readonly heldMicros: MicroUsd;
+  readonly debtMicros: MicroUsd;
+  /** How far available may fall: 0 for prepaid, negative for a credit line. */
+  readonly floorMicros: MicroUsd;
+  /** Length of the account's chain, its last hash and the time of its last row. */
+  readonly seq: number;
+  readonly headHash: string;
+  readonly headAtMs: number;
+  /** Lots with something left, in burn order. */
+  readonly lots: readonly Lot[];
+};
+
+/** The three numbers that are always shown. */
+export type Balances = {
+  readonly postedMicros: MicroUsd;
+  readonly heldMicros: MicroUsd;
+  readonly availableMicros: MicroUsd;
+};
+
+export function balancesOf(wallet: Wallet): Balances {
+  return {
+    postedMicros: wallet.postedMicros,
+    heldMicros: wallet.heldMicros,
+    availableMicros: micros(wallet.postedMicros - wallet.heldMicros),
+  };
+}
+
+/** What a new debit or hold may take: available, down to the floor. */
+export function spendable(wallet: Wallet): MicroUsd {
+  return micros(wallet.postedMicros - wallet.heldMicros - wallet.floorMicros);
+}
+
+/** A movement that the ledger already has under some reference. */
+export type RecordedMovement = {
+  readonly linkId: string;
+  readonly transferId: string;
+  readonly amountMicros: MicroUsd;
+  readonly memo: string | null;
+  readonly createdAtMs: number;
+};
+
+/**
+ * Everything that one command may depend on: the wallet with its live lots, the holds that the batch names
+ * (by id and by reference), and the references that the ledger already knows.
+ */
+export type Aggregate = {
+  readonly wallet: Wallet;
+  readonly holdsById: ReadonlyMap<string, Hold>;
+  readonly holdsByReference: ReadonlyMap<string, Hold>;
+  readonly recorded: ReadonlyMap<string, RecordedMovement>;
+};

@@ -1,0 +1,222 @@
+import { micros } from '../../common/money.js';
+import type { WalletCommand } from '../rules/command.js';
+import type { LoadedAccount } from '../rules/batch.js';
+import { compareBurnOrder } from '../rules/lots.js';
+import type { Hold, HoldStatus, Lot, LotKind, RecordedMovement, WalletStatus } from '../rules/wallet.js';
+import type { SqlClient } from './sql-client.js';
+
+type WalletRow = {
+  account_id: string;
+  status: WalletStatus;
+  posted_micros: string;
+  held_micros: string;
+  debt_micros: string;
+  floor_micros: string;
+  seq: string;
+  head_hash: string;
+  head_at_ms: string;
+};
+
+const LOCK_WALLETS = `
+  SELECT account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
+         encode(head_hash, 'hex') AS head_hash, (extract(epoch FROM head_at) * 1000)::bigint AS head_at_ms
+    FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`;
+
+type LotRow = {
+  account_id: string;
+  id: string;
+  kind: LotKind;
+  source: string;
+  granted_micros: string;
+  remaining_micros: string;
+  priority: number;
+  expires_at_ms: string | null;
+  created_at_ms: string;
+};
+
+const LOAD_LOTS = `
+  SELECT account_id, id, kind, source, granted_micros, remaining_micros, priority,
+         (extract(epoch FROM expires_at) * 1000)::bigint AS expires_at_ms,
+         (extract(epoch FROM created_at) * 1000)::bigint AS created_at_ms
+    FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`;
+
+type HoldRow = {
+  account_id: string;
+  id: string;
+  reference: string;
+  fingerprint: string;
+  amount_micros: string;
+  captured_micros: string;
+  status: HoldStatus;
+  memo: string | null;
+  created_at_ms: string;
+  expires_at_ms: string;
+  resolved_at_ms: string | null;
+};
+
+const HOLD_COLUMNS = `
+  h.account_id, h.id, h.reference, h.fingerprint, h.amount_micros, h.captured_micros, h.status, h.memo,
+  (extract(epoch FROM h.created_at) * 1000)::bigint AS created_at_ms,
+  (extract(epoch FROM h.expires_at) * 1000)::bigint AS expires_at_ms,
+  (extract(epoch FROM h.resolved_at) * 1000)::bigint AS resolved_at_ms`;
+
+const LOAD_HOLDS_BY_ID = `
+  SELECT ${HOLD_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, id)
+    JOIN holds h ON h.account_id = named.account_id AND h.id = named.id`;
+
+const LOAD_HOLDS_BY_REFERENCE = `
+  SELECT ${HOLD_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, reference)
+    JOIN holds h ON h.account_id = named.account_id AND h.reference = named.reference`;
+
+type RecordedRow = {
+  account_id: string;
+  reference: string;
+  link_id: string;
+  id: string;
+  amount_micros: string;
+  memo: string | null;
+  created_at_ms: string;
+};
+
+const LOAD_RECORDED = `
+  SELECT t.account_id, t.reference, min(t.link_id) AS link_id, min(t.id) AS id, min(t.memo) AS memo,
+         coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account IN ('customer_credit', 'customer_promo')
+                                      OR t.credit_account IN ('customer_credit', 'customer_promo')), 0)::bigint AS amount_micros,
+         (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS created_at_ms
+    FROM unnest($1::text[], $2::text[]) AS named (account_id, reference)
+    JOIN transfers t ON t.account_id = named.account_id AND t.reference = named.reference
+   GROUP BY t.account_id, t.reference`;
+
+type Named = readonly [accountIds: string[], names: string[]];
+
+/** Locks the wallets in id order; whoever locks in this order cannot deadlock with another batch. */
+export async function lockWallets(client: SqlClient, accountIds: readonly string[]): Promise<WalletRow[]> {
+  return client.rows<WalletRow>('lock_wallets', LOCK_WALLETS, [accountIds]);
+}
+
+/** Loads what the commands may depend on. The wallets are locked, so none of it can change before COMMIT. */
+export async function loadAccounts(
+  client: SqlClient,
+  wallets: readonly WalletRow[],
+  commands: readonly WalletCommand[],
+): Promise<Map<string, LoadedAccount>> {
+  const accountIds = wallets.map((row) => row.account_id);
+  const lots = groupByAccount(await client.rows<LotRow>('load_lots', LOAD_LOTS, [accountIds]));
+  const holds = groupByAccount(await loadHolds(client, commands));
+  const recorded = groupByAccount(await loadRecorded(client, commands));
+  return new Map(
+    wallets.map((row) => [
+      row.account_id,
+      {
+        wallet: {
+          accountId: row.account_id,
+          status: row.status,
+          postedMicros: micros(BigInt(row.posted_micros)),
+          heldMicros: micros(BigInt(row.held_micros)),
+          debtMicros: micros(BigInt(row.debt_micros)),
+          floorMicros: micros(BigInt(row.floor_micros)),
+          seq: Number(row.seq),
+          headHash: row.head_hash,
+          headAtMs: Number(row.head_at_ms),
+          lots: (lots.get(row.account_id) ?? []).map(toLot).sort(compareBurnOrder),
+        },
+        holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
+        recorded: new Map(
+          (recorded.get(row.account_id) ?? []).map((found) => [found.reference, toRecorded(found)]),
+        ),
+      },
+    ]),
+  );
+}
+
+async function loadHolds(client: SqlClient, commands: readonly WalletCommand[]): Promise<HoldRow[]> {
+  const byId = collect(commands, (command) =>
+    'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
+  );
+  const byReference = collect(commands, (command) =>
+    command.type === 'authorize' ? command.reference : null,
+  );
+  return [
+    ...(await rowsFor<HoldRow>(client, 'load_holds_by_id', LOAD_HOLDS_BY_ID, byId)),
+    ...(await rowsFor<HoldRow>(client, 'load_holds_by_reference', LOAD_HOLDS_BY_REFERENCE, byReference)),
+  ];
+}
+
+function loadRecorded(client: SqlClient, commands: readonly WalletCommand[]): Promise<RecordedRow[]> {
+  const posted = collect(commands, (command) =>
+    'reference' in command && command.type !== 'authorize' ? command.reference : null,
+  );
+  return rowsFor<RecordedRow>(client, 'load_recorded', LOAD_RECORDED, posted);
+}
+
+function collect(commands: readonly WalletCommand[], name: (command: WalletCommand) => string | null): Named {
+  const named: Named = [[], []];
+  const seen = new Set<string>();
+  for (const command of commands) {
+    const value = name(command);
+    // Account ids hold no newline, so the joined key is unambiguous.
+    const key = `${command.accountId}\n${value}`;
+    if (value === null || seen.has(key)) continue;
+    seen.add(key);
+    named[0].push(command.accountId);
+    named[1].push(value);
+  }
+  return named;
+}
+
+async function rowsFor<Row>(client: SqlClient, name: string, sql: string, named: Named): Promise<Row[]> {
+  return named[0].length === 0 ? [] : client.rows<Row>(name, sql, [...named]);
+}
+
+function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]): Map<string, Row[]> {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const group = groups.get(row.account_id);
+    if (group) group.push(row);
+    else groups.set(row.account_id, [row]);
+  }
+  return groups;
+}
+
+/** A batch may name one hold by its id and by its reference. */
+function uniqueHolds(holds: readonly Hold[]): Hold[] {
+  return holds.length < 2 ? [...holds] : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
+}
+
+function toLot(row: LotRow): Lot {
+  return {
+    id: row.id,
+    kind: row.kind,
+    source: row.source,
+    grantedMicros: micros(BigInt(row.granted_micros)),
+    remainingMicros: micros(BigInt(row.remaining_micros)),
+    priority: row.priority,
+    expiresAtMs: row.expires_at_ms === null ? null : Number(row.expires_at_ms),
+    createdAtMs: Number(row.created_at_ms),
+  };
+}
+
+function toHold(row: HoldRow): Hold {
+  return {
+    id: row.id,
+    reference: row.reference,
+    fingerprint: row.fingerprint,
+    amountMicros: micros(BigInt(row.amount_micros)),
+    capturedMicros: micros(BigInt(row.captured_micros)),
+    status: row.status,
+    memo: row.memo,
+    createdAtMs: Number(row.created_at_ms),
+    expiresAtMs: Number(row.expires_at_ms),
+    resolvedAtMs: row.resolved_at_ms === null ? null : Number(row.resolved_at_ms),
+  };
+}
+
+function toRecorded(row: RecordedRow): RecordedMovement {
+  return {
+    linkId: row.link_id,
+    transferId: row.id,
+    amountMicros: micros(BigInt(row.amount_micros)),
+    memo: row.memo,
+    createdAtMs: Number(row.created_at_ms),
+  };
+}

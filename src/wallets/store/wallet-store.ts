@@ -1,0 +1,68 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { PoolClient } from 'pg';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { applyBatch, type Result } from '../rules/batch.js';
+import type { WalletCommand } from '../rules/command.js';
+import { loadAccounts, lockWallets } from './load.js';
+import { SqlClient } from './sql-client.js';
+import { writeBatch } from './write.js';
+
+/** An account's wallet row is made by its first command. */
+const CREATE_WALLETS = `
+  INSERT INTO wallets (account_id) SELECT id FROM accounts WHERE id = ANY($1::text[]) ORDER BY id
+  ON CONFLICT DO NOTHING`;
+
+/**
+ * A cached plan must not depend on how small a table was when the connection first met it: every statement
+ * of a batch looks rows up by key, and a sequential scan is never right for that.
+ */
+const BEGIN = 'BEGIN; SET LOCAL enable_seqscan = off';
+
+/** Runs one batch of commands in one tx: lock, load, decide, write, commit. It decides nothing itself. */
+@Injectable()
+export class WalletStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Answers after COMMIT. Throws what the database throws; then nothing, or (after a lost COMMIT) all, was kept. */
+  async run(commands: readonly WalletCommand[]): Promise<readonly Result[]> {
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      const client = new SqlClient((await runner.connect()) as PoolClient);
+      const accountIds = [...new Set(commands.map((command) => command.accountId))];
+      await client.script(BEGIN);
+      try {
+        const results = await this.decide(client, accountIds, commands);
+        await client.script('COMMIT');
+        return results;
+      } catch (error) {
+        await client.script('ROLLBACK').catch(() => undefined);
+        throw error;
+      }
+    } finally {
+      await runner.release();
+    }
+  }
+
+  private async decide(
+    client: SqlClient,
+    accountIds: readonly string[],
+    commands: readonly WalletCommand[],
+  ): Promise<readonly Result[]> {
+    let wallets = await lockWallets(client, accountIds);
+    if (wallets.length < accountIds.length) {
+      // Made in a tx of their own: inserting while other wallets are locked would break the lock order.
+      await client.script('ROLLBACK');
+      await client.rows('create_wallets', CREATE_WALLETS, [accountIds]);
+      await client.script(BEGIN);
+      wallets = await lockWallets(client, accountIds);
+    }
+    const loaded = await loadAccounts(client, wallets, commands);
+    const { results, writes } = applyBatch(loaded, commands, this.clock.nowMs());
+    await writeBatch(client, writes);
+    return results;
+  }
+}

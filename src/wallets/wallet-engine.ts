@@ -1,0 +1,146 @@
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { isConnectionFailure, isTransient } from '../database/constraints.js';
+import { DatabaseUnavailableError } from '../problems/common.errors.js';
+import { EngineSaturatedError, problemOf } from './wallet.errors.js';
+import { ENGINE_OBSERVER, type EngineObserver } from './engine-observer.js';
+import type { Result } from './rules/batch.js';
+import type { WalletCommand } from './rules/command.js';
+import type { Outcome } from './rules/outcome.js';
+import { WalletStore } from './store/wallet-store.js';
+
+/**
+ * Accounts are spread over this many lanes; each commits one batch at a time. Two keep the database busy
+ * while the process prepares the next batch; more only make the batches smaller (docs/PERFORMANCE.md).
+ */
+const LANES = 2;
+/** Larger batches hold their wallets' locks longer without committing more per second. */
+const BATCH_MAX = 512;
+/** About a second of work. Beyond it a caller learns at once that it must wait, instead of timing out. */
+const QUEUE_MAX = 10_000;
+/** A deadlock or serialization failure rarely strikes twice. */
+const TRANSIENT_ATTEMPTS_MAX = 5;
+/** A restarting server is back within this; then callers are refused with a 503. */
+const RECONNECT_DELAYS_MS = [50, 200, 500, 1_000, 2_000] as const;
+
+type Queued = {
+  readonly command: WalletCommand;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (reason: Error) => void;
+};
+
+type Lane = { readonly queue: Queued[]; running: Promise<void> | null };
+
+/**
+ * The one door for money. Commands queue in lanes; while one batch commits, the next gathers, so the batch
+ * grows with the load and no timer delays a lone command.
+ */
+@Injectable()
+export class WalletEngine implements OnApplicationShutdown {
+  private readonly lanes: readonly Lane[] = Array.from({ length: LANES }, () => ({
+    queue: [],
+    running: null,
+  }));
+  private queued = 0;
+
+  constructor(
+    private readonly store: WalletStore,
+    @Inject(ENGINE_OBSERVER) private readonly observer: EngineObserver,
+  ) {}
+
+  /**
+   * Resolves after the command is durably committed. Rejects with a `Problem` and no effect when the rules
+   * refuse it; with `EngineSaturatedError` or `DatabaseUnavailableError` (503) when it cannot be decided.
+   * After the latter the outcome is unknown until the same reference is sent again, which is always safe.
+   */
+  execute(command: WalletCommand): Promise<Outcome> {
+    if (this.queued >= QUEUE_MAX) {
+      this.observer.saturated();
+      return Promise.reject(new EngineSaturatedError());
+    }
+    const lane = this.lanes[laneOf(command.accountId)] as Lane;
+    return new Promise<Outcome>((resolve, reject) => {
+      lane.queue.push({ command, resolve, reject });
+      this.queued += 1;
+      this.observer.queueLength(this.queued);
+      lane.running ??= this.drain(lane);
+    });
+  }
+
+  /** Finishes everything that was accepted. */
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all(this.lanes.map((lane) => lane.running));
+  }
+
+  private async drain(lane: Lane): Promise<void> {
+    // Let the callers of this turn of the event loop join the first batch.
+    await Promise.resolve();
+    while (lane.queue.length > 0) {
+      const batch = lane.queue.splice(0, BATCH_MAX);
+      this.queued -= batch.length;
+      this.observer.queueLength(this.queued);
+      await this.commit(batch);
+    }
+    lane.running = null;
+  }
+
+  /** Never throws: every caller of the batch gets its own answer. */
+  private async commit(batch: readonly Queued[]): Promise<void> {
+    const startedAtMs = performance.now();
+    try {
+      const results = await this.runWithRetries(batch.map((entry) => entry.command));
+      this.observer.committed(batch.length, performance.now() - startedAtMs);
+      batch.forEach((entry, index) => this.answer(entry, results[index]));
+    } catch (error) {
+      if (batch.length > 1 && !isConnectionFailure(error)) {
+        // One command made the database refuse the whole batch: find it, and let its neighbours through.
+        const middle = batch.length >> 1;
+        await this.commit(batch.slice(0, middle));
+        await this.commit(batch.slice(middle));
+        return;
+      }
+      this.observer.failed(batch.length, error);
+      const problem = isConnectionFailure(error) ? new DatabaseUnavailableError(error) : toError(error);
+      for (const entry of batch) entry.reject(problem);
+    }
+  }
+
+  private answer(entry: Queued, result: Result | undefined): void {
+    if (result === undefined)
+      return entry.reject(new Error('the store answered fewer results than commands'));
+    if (result.accepted) {
+      this.observer.accepted(entry.command, result.outcome);
+      return entry.resolve(result.outcome);
+    }
+    this.observer.refused(result.rejection);
+    entry.reject(problemOf(result.rejection, entry.command));
+  }
+
+  /** The whole batch again, from its start: references are unique, so even a lost COMMIT is safe to repeat. */
+  private async runWithRetries(commands: readonly WalletCommand[]): Promise<readonly Result[]> {
+    for (let attempt = 0, reconnects = 0; ; attempt += 1) {
+      try {
+        return await this.store.run(commands);
+      } catch (error) {
+        this.observer.retried(error);
+        if (isTransient(error) && attempt < TRANSIENT_ATTEMPTS_MAX) continue;
+        const delayMs = isConnectionFailure(error) ? RECONNECT_DELAYS_MS[reconnects] : undefined;
+        if (delayMs === undefined) throw error;
+        reconnects += 1;
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+      }
+    }
+  }
+}
+
+/** FNV-1a: cheap, and spreads ids that differ only in their last characters. */
+function laneOf(accountId: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < accountId.length; index += 1) {
+    hash = Math.imul(hash ^ accountId.charCodeAt(index), 0x01000193);
+  }
+  return (hash >>> 0) % LANES;
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,147 @@
+import { formatMicros, formatUsd, micros, type MicroUsd } from '../common/money.js';
+import { Problem } from '../problems/problem.js';
+import type { WalletCommand } from './rules/command.js';
+import type { Rejection } from './rules/outcome.js';
+import type { Balances } from './rules/wallet.js';
+
+/** Which limit refused: the wallet's credit, a key's budget, or a freeze. */
+export type LimitSource = 'wallet' | 'key' | 'frozen';
+
+function limitDetails(requiredMicros: MicroUsd, balances: Balances, limitSource: LimitSource) {
+  const shortfall = micros(requiredMicros - balances.availableMicros);
+  return {
+    charged_micros: '0',
+    required_micros: formatMicros(requiredMicros),
+    available_micros: formatMicros(balances.availableMicros),
+    held_micros: formatMicros(balances.heldMicros),
+    shortfall_micros: formatMicros(shortfall > 0n ? shortfall : micros(0n)),
+    limit_source: limitSource,
+  };
+}
+
+/** 402: the wallet holds less than this costs. Nothing was charged, and no retry helps without a top-up. */
+export class InsufficientCreditsError extends Problem {
+  readonly code = 'insufficient_credits';
+  constructor(
+    readonly requiredMicros: MicroUsd,
+    readonly balances: Balances,
+  ) {
+    super(
+      `Insufficient credits: this needs ${formatUsd(requiredMicros)} and ${formatUsd(balances.availableMicros)} is available. ` +
+        'Nothing was charged. Top up to go on.',
+      { details: limitDetails(requiredMicros, balances, 'wallet'), shouldRetry: false },
+    );
+  }
+}
+
+export class WalletFrozenError extends Problem {
+  readonly code = 'wallet_frozen';
+  constructor(requiredMicros: MicroUsd, balances: Balances) {
+    super('This wallet is frozen, so nothing can be spent from it. Nothing was charged. Contact support.', {
+      details: limitDetails(requiredMicros, balances, 'frozen'),
+      shouldRetry: false,
+    });
+  }
+}
+
+export class InvalidAmountError extends Problem {
+  readonly code = 'invalid_amount';
+  constructor() {
+    super('The amount must be a positive whole number of micro-dollars, at most 100000000000000.', {
+      param: 'amount_micros',
+    });
+  }
+}
+
+export class AccountNotFoundError extends Problem {
+  readonly code = 'resource_missing';
+  constructor(accountId: string) {
+    super(`No such account: '${accountId}'.`, { param: 'account' });
+  }
+}
+
+export class HoldNotFoundError extends Problem {
+  readonly code = 'resource_missing';
+  constructor(holdId: string) {
+    super(`No such hold: '${holdId}'.`, { param: 'id' });
+  }
+}
+
+export class ReferenceConflictError extends Problem {
+  readonly code = 'reference_conflict';
+  constructor(reference: string) {
+    super(
+      `The reference '${reference}' was used before with another body. Nothing was charged. ` +
+        'Send the first body again to read its result, or choose a new reference.',
+      { param: 'reference', shouldRetry: false },
+    );
+  }
+}
+
+export class AmountExceedsHoldError extends Problem {
+  readonly code = 'amount_exceeds_hold';
+  constructor(holdMicros: MicroUsd) {
+    super(`A capture may take at most what was held: ${formatMicros(holdMicros)} micros.`, {
+      param: 'amount_micros',
+      details: { held_micros: formatMicros(holdMicros) },
+    });
+  }
+}
+
+export class HoldAlreadyResolvedError extends Problem {
+  readonly code = 'hold_already_resolved';
+  constructor(holdId: string, status: string, capturedMicros: MicroUsd) {
+    super(`Hold '${holdId}' is ${status} already; a hold is resolved once.`, {
+      details: { hold_status: status, captured_micros: formatMicros(capturedMicros) },
+      shouldRetry: false,
+    });
+  }
+}
+
+export class WalletInDebtError extends Problem {
+  readonly code = 'wallet_in_debt';
+  constructor(debtMicros: MicroUsd) {
+    super(
+      `The wallet owes ${formatUsd(debtMicros)} and stays frozen until a top-up, write-off or adjustment covers it.`,
+      {
+        details: { debt_micros: formatMicros(debtMicros) },
+        shouldRetry: false,
+      },
+    );
+  }
+}
+
+/** 503: more money commands are waiting than the database can take. Nothing was charged. */
+export class EngineSaturatedError extends Problem {
+  readonly code = 'engine_saturated';
+  constructor() {
+    super('Too many charges are waiting. Nothing was charged. Retry shortly.', { retryAfterSeconds: 1 });
+  }
+}
+
+/** Total by type: a new rejection does not compile until it has an error. */
+export function problemOf(rejection: Rejection, command: WalletCommand): Problem {
+  switch (rejection.code) {
+    case 'invalid_amount':
+      return new InvalidAmountError();
+    case 'account_not_found':
+      return new AccountNotFoundError(command.accountId);
+    case 'hold_not_found':
+      return new HoldNotFoundError('holdId' in command ? command.holdId : '');
+    case 'reference_conflict':
+      return new ReferenceConflictError('reference' in command ? publicReference(command.reference) : '');
+    case 'insufficient_credits':
+      return new InsufficientCreditsError(rejection.requiredMicros, rejection.balances);
+    case 'wallet_frozen':
+      return new WalletFrozenError(rejection.requiredMicros, rejection.balances);
+    case 'amount_exceeds_hold':
+      return new AmountExceedsHoldError(rejection.holdMicros);
+    case 'wallet_in_debt':
+      return new WalletInDebtError(rejection.debtMicros);
+  }
+}
+
+/** `debit:abc` is how the ledger writes the caller's `abc`. */
+function publicReference(reference: string): string {
+  return reference.slice(reference.indexOf(':') + 1);
+}
