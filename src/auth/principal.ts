@@ -3,6 +3,8 @@ export const OPERATOR_SCOPES = ['debits', 'finance', 'admin'] as const;
 
 export type AccountScope = (typeof ACCOUNT_SCOPES)[number];
 export type OperatorScope = (typeof OPERATOR_SCOPES)[number];
+/** No word stands in both lists, so a scope alone says which kind of key a route wants. */
+export type Scope = AccountScope | OperatorScope;
 
 /** A customer's machine: acts on its own account only. */
 export type AccountPrincipal = {
@@ -24,4 +26,12 @@ export type Principal = AccountPrincipal | OperatorPrincipal;
 /** How the ledger names who did it. */
 export function actorOf(principal: Principal): string {
   return `${principal.kind}:${principal.keyId}`;
+}
+
+export function kindOfScope(scope: Scope): Principal['kind'] {
+  return (ACCOUNT_SCOPES as readonly string[]).includes(scope) ? 'account_key' : 'operator_key';
+}
+
+export function hasScope(principal: Principal, scope: Scope): boolean {
+  return (principal.scopes as ReadonlySet<string>).has(scope);
 }

@@ -3,7 +3,10 @@ import { ApiResponse } from '@nestjs/swagger';
 import { PROBLEM_CATALOG, type ProblemCode } from './problem-catalog.js';
 import { PROBLEM_KINDS } from './problem-kinds.js';
 
-/** Documents the errors of a route: one response a status, its codes listed with an example. */
+/**
+ * Documents the errors of a route: one response a status, its codes listed with an example. Several decorators
+ * on one route add up.
+ */
 export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator & ClassDecorator {
   const byStatus = new Map<number, ProblemCode[]>();
   for (const code of codes) {
@@ -15,12 +18,10 @@ export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator &
       ApiResponse({
         status,
         description: ofStatus.map((code) => `\`${code}\`: ${PROBLEM_CATALOG[code].summary}`).join('\n\n'),
-        content: {
-          'application/json': {
-            schema: { $ref: '#/components/schemas/Error' },
-            examples: Object.fromEntries(ofStatus.map((code) => [code, { value: exampleOf(code) }])),
-          },
-        },
+        schema: { $ref: '#/components/schemas/Error' },
+        examples: Object.fromEntries(
+          ofStatus.map((code) => [code, { summary: PROBLEM_CATALOG[code].summary, value: exampleOf(code) }]),
+        ),
       }),
     ),
   );

@@ -18,8 +18,23 @@ export class ResourceMissingError extends Problem {
 
 export class RouteNotFoundError extends Problem {
   readonly code = 'route_not_found';
-  constructor(method: string, path: string) {
-    super(`There is no route ${method} ${path}. See /docs for the routes.`);
+  constructor() {
+    super('There is no such route. See /docs for the routes.');
+  }
+}
+
+export class MethodNotAllowedError extends Problem {
+  readonly code = 'method_not_allowed';
+  /** @param allowedMethods what the path answers instead; sent as `Allow`. */
+  constructor(readonly allowedMethods: readonly string[]) {
+    super(`This path does not answer that method. It answers ${allowedMethods.join(', ')}.`);
+  }
+}
+
+export class MalformedUrlError extends Problem {
+  readonly code = 'malformed_url';
+  constructor() {
+    super('The URL is not well formed, or a part of it is too long. See /docs for the routes.');
   }
 }
 

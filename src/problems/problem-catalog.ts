@@ -13,6 +13,7 @@ export const PROBLEM_CATALOG = {
     summary: 'A field is missing, unknown or has a wrong value; `param` names it.',
   },
   malformed_body: { kind: 'invalid_request', summary: 'The body is not valid JSON.' },
+  malformed_url: { kind: 'invalid_request', summary: 'The URL is not well formed, or a part of it is too long.' },
   invalid_amount: {
     kind: 'invalid_request',
     summary: 'The amount is not a positive whole number within its bounds.',

@@ -100,11 +100,11 @@ export class HoldAlreadyResolvedError extends Problem {
 
 export class WalletInDebtError extends Problem {
   readonly code = 'wallet_in_debt';
-  constructor(debtMicros: MicroUsd) {
+  constructor(uncoveredMicros: MicroUsd) {
     super(
-      `The wallet owes ${formatUsd(debtMicros)} and stays frozen until a top-up, write-off or adjustment covers it.`,
+      `The wallet owes ${formatUsd(uncoveredMicros)} and stays frozen until a top-up, write-off or adjustment covers it.`,
       {
-        details: { debt_micros: formatMicros(debtMicros) },
+        details: { uncovered_micros: formatMicros(uncoveredMicros) },
         shouldRetry: false,
       },
     );
@@ -137,7 +137,7 @@ export function problemOf(rejection: Rejection, command: WalletCommand): Problem
     case 'amount_exceeds_hold':
       return new AmountExceedsHoldError(rejection.holdMicros);
     case 'wallet_in_debt':
-      return new WalletInDebtError(rejection.debtMicros);
+      return new WalletInDebtError(rejection.uncoveredMicros);
   }
 }
 

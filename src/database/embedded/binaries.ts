@@ -6,6 +6,8 @@ import { EmbeddedPostgresUnavailableError } from './errors.js';
 export type PostgresBinaries = {
   readonly initdb: string;
   readonly postgres: string;
+  /** Where the package keeps its libraries. */
+  readonly libraries: string;
   /** Library links that the package should have and has not: see `linkLibraries`. */
   readonly missingLinks: readonly LibraryLink[];
 };
@@ -39,7 +41,8 @@ export async function locateBinaries(): Promise<PostgresBinaries> {
   const bin = path.join(packageDir, 'native', 'bin');
   const binaries = { initdb: path.join(bin, 'initdb'), postgres: path.join(bin, 'postgres') };
   await Promise.all([ensureExecutable(binaries.initdb), ensureExecutable(binaries.postgres)]);
-  return { ...binaries, missingLinks: await findMissingLinks(packageDir) };
+  const libraries = path.join(packageDir, 'native', 'lib');
+  return { ...binaries, libraries, missingLinks: await findMissingLinks(packageDir) };
 }
 
 /**
@@ -57,7 +60,9 @@ export async function linkLibraries(
   if (binaries.missingLinks.length === 0) return {};
   await mkdir(dir, { mode: 0o755 });
   await Promise.all(binaries.missingLinks.map((link) => symlink(link.file, path.join(dir, link.name))));
-  return { [process.platform === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH']: dir };
+  const variable = process.platform === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH';
+  // The second: a library found through a link looks for its own libraries beside the link.
+  return { [variable]: `${dir}:${binaries.libraries}` };
 }
 
 async function findMissingLinks(packageDir: string): Promise<LibraryLink[]> {

@@ -83,7 +83,7 @@ export async function ensureCluster(
     if (present.uid === uid) return 'existing';
     throw new DataDirAccessError(
       dataDir,
-      `${root} belongs to user id ${present.uid}, and this process runs as user id ${uid}`,
+      `${root} belongs to user id ${present.uid}, and PostgreSQL would run as user id ${uid} (chown -R helps)`,
     );
   }
   const half = await mkdtemp(path.join(dataDir, HALF_MADE_PREFIX));

@@ -2,7 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, fchownSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { DataDirAccessError, DataDirInUseError, EmbeddedPostgresUnavailableError } from './errors.js';
+import {
+  DataDirAccessError,
+  DataDirInUseError,
+  EmbeddedPostgresError,
+  EmbeddedPostgresUnavailableError,
+} from './errors.js';
 import { PROGRAM_ENV, type Owner } from './launcher.js';
 
 export type DataDirLock = { release(): void };
@@ -31,7 +36,8 @@ export async function lockDataDir(dataDir: string, owner: Owner | undefined): Pr
     writeSync(fd, `${process.pid}\n`); // For the message to whoever comes second; nothing is decided by it.
   } catch (error) {
     closeSync(fd);
-    throw error;
+    if (error instanceof EmbeddedPostgresError) throw error;
+    throw new DataDirAccessError(dataDir, (error as Error).message, { cause: error });
   }
   return { release: () => closeSync(fd) };
 }

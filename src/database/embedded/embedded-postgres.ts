@@ -7,7 +7,7 @@ import { DataDirAccessError } from './errors.js';
 import { chooseLauncher, chooseOwner, type Launcher, type Owner } from './launcher.js';
 import { isPostmasterOf, readPostmasterFile, stopOrphan } from './postmaster.js';
 import { DEFAULT_SETTINGS, type PostgresSettings } from './settings.js';
-import { type Log, PostgresSupervisor } from './supervisor.js';
+import { type Log, PostgresSupervisor, RESTART_DELAYS_MILLIS } from './supervisor.js';
 
 export type EmbeddedPostgresOptions = {
   /** Where everything is kept (COFFER_DATA_DIR); created when missing. */
@@ -17,6 +17,8 @@ export type EmbeddedPostgresOptions = {
   readonly settings?: PostgresSettings;
   /** Called once if the server died and could not be brought back; the service should then end. */
   readonly onFailure?: (error: Error) => void;
+  /** Waits before each restart of a server that died, in milliseconds; after the last it is given up. */
+  readonly restartDelaysMillis?: readonly number[];
 };
 
 export type EmbeddedPostgres = {
@@ -73,22 +75,23 @@ async function startOnCluster(
   launcher: Launcher,
   paths: ClusterPaths,
 ): Promise<PostgresSupervisor> {
-  const { log } = options;
+  const { log, onFailure = () => undefined, restartDelaysMillis = RESTART_DELAYS_MILLIS } = options;
   const { impostorPid } = await stopOrphan(paths.pgData, log);
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
   const { ino } = await stat(paths.root);
   const start = { postgres, launcher, paths, settings, impostorPid };
-  return PostgresSupervisor.start(start, ino, log, options.onFailure ?? (() => undefined));
+  return PostgresSupervisor.start(start, { log, portSeed: ino, restartDelaysMillis, onFailure });
 }
 
 /** Creates the directory, for the owner that the cluster in it will have. */
 async function prepareDataDir(dir: string): Promise<{ dataDir: string; owner: Owner | undefined }> {
   const wanted = path.resolve(dir);
-  const owner = await chooseOwner([clusterPaths(wanted).root, ...ancestors(wanted)]);
+  const owner = await chooseOwner(clusterPaths(wanted).root, ancestors(wanted));
   try {
     // Others may pass through to the cluster (the server is another user than root) but not list it.
     const firstCreated = await mkdir(wanted, { recursive: true, mode: 0o711 });
-    if (firstCreated !== undefined && owner !== undefined) await chown(wanted, owner.uid, owner.gid);
+    const ofProject = owner !== undefined && (await stat(path.dirname(wanted))).uid === owner.uid;
+    if (firstCreated !== undefined && ofProject) await chown(wanted, owner.uid, owner.gid);
     return { dataDir: await realpath(wanted), owner };
   } catch (error) {
     throw new DataDirAccessError(wanted, error instanceof Error ? error.message : String(error), {

@@ -25,21 +25,25 @@ export const PROGRAM_ENV: Readonly<Record<string, string>> = {
 const FALLBACK_USERS = ['postgres', 'nobody'] as const;
 
 /**
- * PostgreSQL refuses to run as root. Root therefore runs it as the owner of the directory that the cluster
- * lies in: the cluster's own owner if there is one already, and on a first start the owner of the project
- * (so `sudo npm start`, and a container with a mounted folder, leave files that their owner can use). Where
- * that is root too, as `postgres` or `nobody`.
+ * PostgreSQL refuses to run as root. Root therefore runs it as the owner of the cluster's files if there are
+ * any already, and on a first start as the owner of the project (so `sudo npm start`, and a container with a
+ * mounted folder, leave files that their owner can use). Where that is root too, as `postgres` or `nobody`.
  *
- * @param paths where to look for an owner; the first that exists decides.
+ * @param clusterRoot the cluster's directory, which need not exist.
+ * @param project the directories it lies in, innermost first; the first that exists decides.
  * @returns undefined unless this process is root.
  */
-export async function chooseOwner(paths: readonly string[]): Promise<Owner | undefined> {
+export async function chooseOwner(
+  clusterRoot: string,
+  project: readonly string[],
+): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined;
-  for (const candidate of paths) {
-    const found = await stat(candidate).catch(() => undefined);
-    if (found === undefined) continue;
-    if (found.uid !== 0) return { uid: found.uid, gid: found.gid };
-    break;
+  const ownerOfFiles = await ownerOf([clusterRoot]);
+  if (ownerOfFiles !== undefined) return ownerOfFiles;
+  const ownerOfProject = await ownerOf(project);
+  // `initdb` needs a user with a name; a container knows none for the owner of a mounted folder.
+  if (ownerOfProject !== undefined && (await idOf(String(ownerOfProject.uid), '-u')) !== undefined) {
+    return ownerOfProject;
   }
   for (const name of FALLBACK_USERS) {
     const [uid, gid] = await Promise.all([idOf(name, '-u'), idOf(name, '-g')]);
@@ -48,6 +52,15 @@ export async function chooseOwner(paths: readonly string[]): Promise<Owner | und
   throw new EmbeddedPostgresUnavailableError(
     `PostgreSQL refuses to run as root, and there is no user ${FALLBACK_USERS.join(' or ')} to run it as`,
   );
+}
+
+/** Of the first that exists; undefined when that is root. */
+async function ownerOf(paths: readonly string[]): Promise<Owner | undefined> {
+  for (const candidate of paths) {
+    const found = await stat(candidate).catch(() => undefined);
+    if (found !== undefined) return found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid };
+  }
+  return undefined;
 }
 
 /**

@@ -72,6 +72,7 @@ export async function shutDown(pid: number, gone: () => Promise<boolean>): Promi
     ['SIGKILL', IMMEDIATE_SHUTDOWN_SECONDS_MAX],
   ] as const;
   for (const [signal, seconds] of steps) {
+    if (await gone()) return true; // Before every signal: the pid of a process that is gone may be another's.
     signalProcess(pid, signal);
     const deadline = performance.now() + seconds * 1000;
     while (performance.now() < deadline) {

@@ -6,14 +6,23 @@ import { type ServerProcess, type ServerStart, startServerProcess } from './serv
 export type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 /** Waits before the restarts, in milliseconds; when all of them failed, some 30 s in, the supervisor gives up. */
-const RESTART_DELAYS_MILLIS = [
+export const RESTART_DELAYS_MILLIS: readonly number[] = [
   0, 50, 100, 250, 500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000, 5_000,
-] as const;
+];
 /** A server that lived this long was well: its next death starts the delays from the beginning. */
 const HEALTHY_AFTER_SECONDS = 60;
 /** First start: other processes may take the chosen port, or a dead server's last workers may linger. */
 const START_ATTEMPTS_MAX = 40;
 const START_RETRY_MILLIS = 250;
+
+export type SupervisorOptions = {
+  readonly log: Log;
+  /** The same number for the same data directory: it keeps its port from run to run. */
+  readonly portSeed: number;
+  readonly restartDelaysMillis: readonly number[];
+  /** Called once, when the server died and could not be brought back. */
+  readonly onFailure: (error: Error) => void;
+};
 
 /**
  * Keeps one server running: when it dies under the service it is started again, on the same port, so that
@@ -27,29 +36,26 @@ export class PostgresSupervisor {
   private constructor(
     private readonly start: ServerStart,
     private server: ServerProcess,
-    private readonly log: Log,
-    private readonly onFailure: (error: Error) => void,
+    private readonly options: SupervisorOptions,
   ) {
     this.#done = this.#supervise();
   }
 
   /**
-   * @param portSeed the same number for the same data directory: it keeps its port from run to run.
-   * @param onFailure called once, when the server died and could not be brought back.
-   * @throws EmbeddedPostgresStartError
+   * Starts the server the first time.
+   *
+   * @throws EmbeddedPostgresStartError when it does not start, for a reason that does not pass by itself.
    */
   static async start(
     start: Omit<ServerStart, 'port'>,
-    portSeed: number,
-    log: Log,
-    onFailure: (error: Error) => void,
+    options: SupervisorOptions,
   ): Promise<PostgresSupervisor> {
     for (let attempt = 0; ; attempt += 1) {
-      const port = await choosePort(portSeed);
+      const port = await choosePort(options.portSeed);
       try {
         const attempted = { ...start, port };
         const server = await startServerProcess(attempted);
-        return new PostgresSupervisor({ ...attempted, impostorPid: undefined }, server, log, onFailure);
+        return new PostgresSupervisor({ ...attempted, impostorPid: undefined }, server, options);
       } catch (error) {
         if (attempt >= START_ATTEMPTS_MAX || !isPassing(error)) throw error;
         await sleep(START_RETRY_MILLIS);
@@ -76,7 +82,7 @@ export class PostgresSupervisor {
       const how = await this.server.ended;
       if (this.#stopping) return;
       if (performance.now() - startedAt > HEALTHY_AFTER_SECONDS * 1000) failures = 0;
-      this.log(
+      this.options.log(
         'error',
         `PostgreSQL (process ${this.server.pid}) ended unexpectedly (${how}); starting it again.`,
       );
@@ -89,22 +95,23 @@ export class PostgresSupervisor {
   /** @returns the number of delays used up; undefined when stopped, or out of attempts. */
   async #restart(failures: number): Promise<number | undefined> {
     let lastError: unknown;
-    for (let attempt = failures; attempt < RESTART_DELAYS_MILLIS.length; attempt += 1) {
-      const delay = RESTART_DELAYS_MILLIS[attempt];
+    const delays = this.options.restartDelaysMillis;
+    for (let attempt = failures; attempt < delays.length; attempt += 1) {
+      const delay = delays[attempt];
       await sleep(delay, undefined, { signal: this.#wake.signal }).catch(() => undefined);
       if (this.#stopping) return undefined;
       try {
         this.server = await startServerProcess(this.start);
-        this.log('warn', `PostgreSQL runs again (process ${this.server.pid}, port ${this.port}).`);
+        this.options.log('warn', `PostgreSQL runs again (process ${this.server.pid}, port ${this.port}).`);
         // stop() may have come while it started, and have stopped the dead one.
         if (this.#stopping) await this.server.stop();
         return attempt + 1;
       } catch (error) {
         lastError = error;
-        this.log('error', error instanceof Error ? error.message : String(error));
+        this.options.log('error', error instanceof Error ? error.message : String(error));
       }
     }
-    this.onFailure(
+    this.options.onFailure(
       new EmbeddedPostgresStartError('PostgreSQL died and could not be started again', '', {
         cause: lastError,
       }),

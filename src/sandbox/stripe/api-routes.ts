@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { errorCode } from '../error-code.js';
 import { authenticate } from './authentication.js';
 import type { SandboxContext } from './context.js';
 import { internalError, invalidRequest, StripeApiError, unrecognizedUrl } from './errors.js';
@@ -79,7 +80,12 @@ async function handle(
   return undefined;
 }
 
-async function answerTo(parts: ApiParts, operation: Operation, call: Call, reply: FastifyReply): Promise<Answer> {
+async function answerTo(
+  parts: ApiParts,
+  operation: Operation,
+  call: Call,
+  reply: FastifyReply,
+): Promise<Answer> {
   const form = decodeForm(call.encoded);
   if (call.method === 'GET') return execute(parts, operation.prepare(form), call);
   if (call.idempotencyKey === null) return executeDurably(parts, operation.prepare(form), call);
@@ -173,13 +179,15 @@ function readCall(parts: ApiParts, operation: Operation, request: FastifyRequest
 
 function assertVersion(version: string | readonly string[] | undefined): void {
   if (version === undefined || version === API_VERSION) return;
-  throw invalidRequest(`Invalid Stripe API version: ${String(version)}. The sandbox speaks only ${API_VERSION}.`);
+  throw invalidRequest(
+    `Invalid Stripe API version: ${String(version)}. The sandbox speaks only ${API_VERSION}.`,
+  );
 }
 
 function refusal(context: SandboxContext, error: unknown): Answer {
-  if (error instanceof StripeApiError) return { status: error.status, body: serialize({ error: error.body }) };
-  const code = error instanceof Error && 'code' in error ? error.code : null;
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+  if (error instanceof StripeApiError)
+    return { status: error.status, body: serialize({ error: error.body }) };
+  if (errorCode(error) === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return refusal(context, invalidRequest('Request entity is too large.', { status: 413 }));
   }
   context.log({ error: String(error) }, 'sandbox Stripe failed to answer a request');

@@ -18,7 +18,7 @@ export function nowSeconds(context: SandboxContext): number {
   return Math.floor(context.clock.nowMs() / 1_000);
 }
 
-/** Which API request caused an event; nulls when the customer did, on the payment page. */
+/** Which API request caused an event; nulls when the customer did, on the payment page, or time itself. */
 export type Cause = { readonly requestId: string | null; readonly idempotencyKey: string | null };
 
-export const CAUSED_BY_CUSTOMER: Cause = { requestId: null, idempotencyKey: null };
+export const CAUSED_BY_NOBODY: Cause = { requestId: null, idempotencyKey: null };

@@ -5,7 +5,17 @@ import { stripeId } from './ids.js';
 import { listParameters, page } from './lists.js';
 import type { Customer } from './objects.js';
 import { operation, type Operation } from './operation.js';
-import { email, emptyable, list, metadata, notSimulated, optional, text, timeRange } from './parameter-schema.js';
+import {
+  email,
+  emptyable,
+  list,
+  metadata,
+  notSimulated,
+  isWithin,
+  optional,
+  text,
+  timeRange,
+} from './parameter-schema.js';
 
 const INVOICE_PREFIX_LENGTH = 8;
 
@@ -101,7 +111,7 @@ export const customerOperations: readonly Operation[] = [
     run: (context, params) => {
       const { created, email: wantedEmail } = params;
       const wanted = context.store.customers.newestFirst().filter((customer) => {
-        if (created !== undefined && !(customer.created > created.gt && customer.created < created.lt)) return false;
+        if (!isWithin(created, customer.created)) return false;
         return wantedEmail === undefined || customer.email === wantedEmail;
       });
       return page(wanted, params, '/v1/customers', 'customer');

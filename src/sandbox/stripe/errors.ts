@@ -55,8 +55,9 @@ export function parameterMissing(param: string): StripeApiError {
  * Stripe knows this parameter or value and would accept it; the stand-in does not play it. Refusing it
  * loudly is the only honest answer: ignoring it would let a test pass that fails in production.
  */
-export function notSimulatedError(param: string): StripeApiError {
-  return invalidRequest(`The sandbox does not simulate '${param}', although Stripe accepts it.`, {
+export function notSimulatedError(param: string, value?: string): StripeApiError {
+  const what = value === undefined ? param : `${param}=${value}`;
+  return invalidRequest(`The sandbox does not simulate '${what}', although Stripe accepts it.`, {
     code: 'sandbox_not_simulated',
     param,
   });

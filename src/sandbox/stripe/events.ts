@@ -4,7 +4,7 @@ import { stripeId } from './ids.js';
 import { listParameters, page } from './lists.js';
 import { API_VERSION, type Event, type StripeObject } from './objects.js';
 import { operation, type Operation } from './operation.js';
-import { boolean, list, optional, text, timeRange } from './parameter-schema.js';
+import { boolean, list, isWithin, optional, text, timeRange } from './parameter-schema.js';
 import { deliveriesOf, scheduleDeliveries, undeliveredEventIds } from './webhook-deliveries.js';
 
 /** Stripe's own limit for the `types` filter. */
@@ -71,10 +71,8 @@ export const eventOperations: readonly Operation[] = [
       const { created, delivery_success: deliverySuccess, type, types } = params;
       const undelivered = deliverySuccess === undefined ? null : undeliveredEventIds(context);
       const wanted = context.store.events.newestFirst().filter((event) => {
-        if (created !== undefined && !(event.created > created.gt && event.created < created.lt))
-          return false;
-        if (deliverySuccess !== undefined && deliverySuccess !== wasDelivered(context, event.id))
-          return false;
+        if (!isWithin(created, event.created)) return false;
+        if (undelivered !== null && undelivered.has(event.id) === deliverySuccess) return false;
         if (types !== undefined && !types.includes(event.type)) return false;
         return type === undefined || matchesType(type, event.type);
       });

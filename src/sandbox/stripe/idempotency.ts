@@ -54,7 +54,13 @@ export class IdempotencyKeys {
   /** Stores the answer; it is durable with the next flush, together with what the request did. */
   finish(request: IdempotentRequest, answer: { status: number; body: string; requestId: string }): void {
     const { path, fingerprint } = request;
-    this.results.put({ id: digestOf(request), path, fingerprint, ...answer, createdAtMs: this.clock.nowMs() });
+    this.results.put({
+      id: digestOf(request),
+      path,
+      fingerprint,
+      ...answer,
+      createdAtMs: this.clock.nowMs(),
+    });
   }
 
   /** Ends the time in which a second request is told to wait; without `finish`, the key stays unused. */

@@ -86,7 +86,7 @@ export function boolean(): Parameter<boolean> {
 /** A switch of the real API that may be named here only to be off. */
 export function offSwitch(): Parameter<false> {
   return required((value, path) => {
-    if (boolean().read(value, path)) throw notSimulatedError(`${path}=true`);
+    if (boolean().read(value, path)) throw notSimulatedError(path, 'true');
     return false;
   });
 }
@@ -100,7 +100,7 @@ export function choice<const T extends string>(
     const found = scalar(value, path);
     const match = simulated.find((candidate) => candidate === found);
     if (match !== undefined) return match;
-    if (known.includes(found)) throw notSimulatedError(`${path}=${found}`);
+    if (known.includes(found)) throw notSimulatedError(path, found);
     throw invalidRequest(`Invalid ${path}: must be one of ${[...simulated, ...known].join(', ')}`, {
       param: path,
     });
@@ -221,4 +221,9 @@ export function timeRange(): Parameter<TimeRange> {
       lt: Math.min(lt ?? Number.MAX_SAFE_INTEGER, (lte ?? Number.MAX_SAFE_INTEGER - 1) + 1),
     };
   });
+}
+
+/** No range means no limit. */
+export function isWithin(range: TimeRange | undefined, seconds: number): boolean {
+  return range === undefined || (seconds > range.gt && seconds < range.lt);
 }

@@ -1,5 +1,6 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { errorCode } from '../error-code.js';
 
 /**
  * One JSON file, replaced as a whole: written beside, synced, renamed. A reader therefore sees the old
@@ -53,7 +54,7 @@ export async function readStateFile(path: string): Promise<unknown> {
   try {
     content = await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (errorCode(error) === 'ENOENT') return null;
     throw error;
   }
   try {

@@ -1,4 +1,4 @@
-import { MAX_AMOUNT_MICROS, micros, negate, type MicroUsd } from '../../common/money.js';
+import { larger, MAX_AMOUNT_MICROS, micros, negate, type MicroUsd } from '../../common/money.js';
 import type {
   AdjustCommand,
   ClawBackCommand,
@@ -11,7 +11,14 @@ import type {
 import { Draft, linkIdFor, type Movement } from './draft.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
-import { balancesOf, spendable, type Aggregate, type Lot, type RecordedMovement } from './wallet.js';
+import {
+  balancesOf,
+  spendable,
+  type Aggregate,
+  type Lot,
+  type RecordedMovement,
+  type Wallet,
+} from './wallet.js';
 
 type Result = Applied | Rejected;
 
@@ -208,11 +215,11 @@ export function setStatus(aggregate: Aggregate, command: FreezeCommand, nowMs: n
   const draft = new Draft(aggregate.wallet, command, nowMs);
   const status = command.type === 'freeze' ? 'frozen' : 'active';
   const changed = aggregate.wallet.status !== status;
-  if (status === 'active' && changed && spendable(aggregate.wallet) < 0n) {
-    const { debtMicros } = aggregate.wallet;
+  const uncovered = uncoveredMicros(aggregate.wallet);
+  if (status === 'active' && uncovered > 0n) {
     return reject({
       code: 'wallet_in_debt',
-      debtMicros: micros(debtMicros),
+      uncoveredMicros: uncovered,
       balances: balancesOf(aggregate.wallet),
     });
   }
@@ -221,4 +228,13 @@ export function setStatus(aggregate: Aggregate, command: FreezeCommand, nowMs: n
   const change = { accountId, id: statusChangeId, status, actor, reason, createdAtMs: nowMs } as const;
   const outcome = { type: 'status', changed, status, balances: balancesOf(draft.wallet) } as const;
   return draft.done(outcome, null, changed ? change : null);
+}
+
+/**
+ * What keeps a wallet frozen: debt, and holds whose credit was clawed back. Promotional credit does not count
+ * against debt: it may lapse, and an active wallet must never fall below its floor by itself.
+ */
+function uncoveredMicros(wallet: Wallet): MicroUsd {
+  const debt = micros(wallet.debtMicros + wallet.floorMicros);
+  return larger(debt, negate(spendable(wallet)));
 }

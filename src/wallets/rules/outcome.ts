@@ -31,7 +31,7 @@ export type Rejection =
   | { readonly code: 'insufficient_credits'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | { readonly code: 'wallet_frozen'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | { readonly code: 'amount_exceeds_hold'; readonly holdMicros: MicroUsd }
-  | { readonly code: 'wallet_in_debt'; readonly debtMicros: MicroUsd; readonly balances: Balances };
+  | { readonly code: 'wallet_in_debt'; readonly uncoveredMicros: MicroUsd; readonly balances: Balances };
 
 export type StatusChange = {
   readonly accountId: string;

@@ -1,0 +1,31 @@
+import { Module } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { SETTINGS, type Settings } from '../config/settings.js';
+import { AuthGuard } from './auth.guard.js';
+import { Authenticator } from './authenticator.js';
+import { CredentialCache } from './credential-cache.js';
+import { CREDENTIALS, type Credentials } from './credentials.js';
+import { EnvironmentOperatorKey } from './environment-operator-key.js';
+
+/**
+ * Who is calling. The two ports it needs come from modules above it, which are global for that reason:
+ * `CREDENTIALS` from api-keys, `FAILED_AUTHENTICATIONS` from rate-limits.
+ */
+@Module({
+  providers: [
+    {
+      provide: CredentialCache,
+      inject: [CREDENTIALS],
+      useFactory: (credentials: Credentials) => new CredentialCache(credentials),
+    },
+    {
+      provide: EnvironmentOperatorKey,
+      inject: [SETTINGS],
+      useFactory: (settings: Settings) => new EnvironmentOperatorKey(settings),
+    },
+    Authenticator,
+    { provide: APP_GUARD, useClass: AuthGuard },
+  ],
+  exports: [CredentialCache],
+})
+export class AuthModule {}

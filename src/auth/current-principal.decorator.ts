@@ -1,0 +1,29 @@
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import type { AccountPrincipal, OperatorPrincipal, Principal } from './principal.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who sent the request. Set by the authentication guard; absent on public routes. */
+    principal?: Principal;
+  }
+}
+
+/** `@CurrentAccount() principal: AccountPrincipal` on a route that requires an account scope. */
+export const CurrentAccount = createParamDecorator((_data: unknown, context: ExecutionContext) =>
+  principalOf(context, 'account_key') as AccountPrincipal,
+);
+
+/** `@CurrentOperator() principal: OperatorPrincipal` on a route that requires an operator scope. */
+export const CurrentOperator = createParamDecorator((_data: unknown, context: ExecutionContext) =>
+  principalOf(context, 'operator_key') as OperatorPrincipal,
+);
+
+/** Throws when the route's scope and its parameter disagree: a fault of ours, found by its first call. */
+function principalOf(context: ExecutionContext, kind: Principal['kind']): Principal {
+  const { principal } = context.switchToHttp().getRequest<FastifyRequest>();
+  if (principal?.kind !== kind) {
+    throw new Error(`${context.getClass().name}.${context.getHandler().name} asks for ${kind} but requires no such scope`);
+  }
+  return principal;
+}

@@ -1,0 +1,32 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { ObjectTypeView } from '../common/fields.js';
+import type { PartStatus } from './health.service.js';
+
+const PART_STATUSES = ['ok', 'unavailable', 'draining'];
+
+export class LivenessView {
+  @ObjectTypeView('health')
+  readonly object = 'health';
+
+  @ApiProperty({ description: 'The process runs and answers.', enum: ['ok'], example: 'ok' })
+  readonly status = 'ok';
+}
+
+export class HealthPartsView {
+  @ApiProperty({ description: '`draining` once the process was told to stop.', enum: PART_STATUSES, example: 'ok' })
+  readonly process!: PartStatus;
+
+  @ApiProperty({ description: 'Whether the database answers.', enum: PART_STATUSES, example: 'ok' })
+  readonly database!: PartStatus;
+}
+
+export class ReadinessView {
+  @ObjectTypeView('health')
+  readonly object = 'health';
+
+  @ApiProperty({ description: 'Whether to send requests here.', enum: ['ok', 'unavailable'], example: 'ok' })
+  readonly status!: 'ok' | 'unavailable';
+
+  @ApiProperty({ description: 'The parts, one by one.', type: HealthPartsView })
+  readonly parts!: HealthPartsView;
+}

@@ -1,0 +1,33 @@
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { newId } from '../common/ids.js';
+import { toProblem } from '../problems/to-problem.js';
+import { sendProblem } from '../problems/problem.filter.js';
+import { answerClientError } from './client-error.js';
+import { BODY_LIMIT_BYTES } from './json-body.js';
+
+/** A client that has not sent its whole request by then is holding a socket, not using it. */
+const REQUEST_TIMEOUT_MS = 60_000;
+/** Longer than the idle time of the usual load balancers (60 s), so that they close first and never race us. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+/** Ids are some thirty characters; model names, escaped, stay far below this. */
+const PATH_PARAMETER_LENGTH_MAX = 300;
+
+export function createHttpAdapter(): FastifyAdapter {
+  return new FastifyAdapter({
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH_MAX },
+    // Ours, never the client's: it names one request for ever in logs and in support, so nobody may choose it.
+    genReqId: () => newId('request'),
+    logger: false,
+    // While stopping, a request that still arrives on an open connection is served and told to reconnect
+    // (`Connection: close`); refusing it would turn every deployment into a burst of errors.
+    return503OnClosing: false,
+    clientErrorHandler: answerClientError,
+    // Faults that the router finds before any hook runs, such as a malformed URL.
+    frameworkErrors: (error, _request, reply) => sendProblem(reply, toProblem(error)),
+    // No Nest middleware is used; leaving its machinery out spares every request a walk through it.
+    skipMiddie: true,
+  });
+}

@@ -1,0 +1,47 @@
+import { Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import type { Tx } from '../database/transaction-runner.js';
+import type { JobPayload } from './job.js';
+import { JobRegistry } from './job-registry.js';
+
+export type AddOptions = {
+  /** Queues the job in this tx: it exists if, and only if, the tx commits. */
+  readonly tx?: Tx;
+  readonly runAt?: Date;
+  /** Of the jobs that wait under one key only the newest stays; a running one is left alone. */
+  readonly jobKey?: string;
+  readonly attemptsMax?: number;
+};
+
+/**
+ * Waits between attempts grow from 3 seconds to 6 hours, so twenty of them cover a long weekend: an outage
+ * ends by then, a fault of ours has been seen.
+ */
+const ATTEMPTS_MAX = 20;
+
+const ADD_JOB = `
+  SELECT id FROM graphile_worker.add_job(
+    identifier => $1::text, payload => $2::json, run_at => $3::timestamptz,
+    max_attempts => $4::int, job_key => $5::text)`;
+
+/** Puts work aside for a runner, in this process or another one. */
+@Injectable()
+export class JobQueue {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly registry: JobRegistry,
+  ) {}
+
+  /** Throws for a name that nothing handles, and what the database throws. */
+  async add(name: string, payload: JobPayload, options: AddOptions = {}): Promise<void> {
+    if (!this.registry.has(name)) throw new Error(`there is no job '${name}'`);
+    const { tx, runAt, jobKey, attemptsMax = ATTEMPTS_MAX } = options;
+    await (tx ?? this.dataSource).query(ADD_JOB, [
+      name,
+      JSON.stringify(payload),
+      runAt?.toISOString() ?? null,
+      attemptsMax,
+      jobKey ?? null,
+    ]);
+  }
+}

@@ -1,0 +1,178 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  Inject,
+  Injectable,
+  Logger,
+  Optional,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import type { Task, TaskList } from 'graphile-worker';
+import type { ClientConfig } from 'pg';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { SETTINGS, type Settings } from '../config/settings.js';
+import type { Job, JobPayload } from './job.js';
+import { JOB_OBSERVER, silentJobObserver, type JobObserver } from './job-observer.js';
+import { JobRegistry } from './job-registry.js';
+import { JobRun } from './job-run.js';
+import { releaseJobsOfDeadWorkers } from './worker-liveness.js';
+
+/** A database that restarts is back within seconds; while it is away, asking more often helps nobody. */
+const RESTART_DELAY_FIRST_MS = 100;
+const RESTART_DELAY_MAX_MS = 5_000;
+/** A run that lasted this long was healthy: the next fault is a new one. */
+const HEALTHY_AFTER_MS = 10_000;
+/** How long the jobs of a process that was killed wait for another one. */
+const DEAD_WORKER_CHECK_MS = 10_000;
+/** Running jobs finish within this, or run again elsewhere; orchestrators kill after 30 s. */
+const STOP_TIMEOUT_MS = 20_000;
+/** A host that vanished without a word is dead to the server after half a minute, not after two hours. */
+const KEEPALIVE_OPTIONS = '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3';
+
+/**
+ * Runs jobs in this process when the settings say so; any number of processes share the queue. It recovers
+ * by itself when the database goes away and comes back.
+ */
+@Injectable()
+export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(JobRunner.name);
+  private readonly observer: JobObserver;
+  /** This run, and earlier ones whose last jobs are still finishing. */
+  private readonly runs = new Set<JobRun>();
+  private readonly stopRequested = new AbortController();
+  private readonly stopped = new Promise<null>((resolve) => {
+    this.stopRequested.signal.addEventListener('abort', () => resolve(null));
+  });
+  private supervision: Promise<void> | null = null;
+  private starting: Promise<void> = Promise.resolve();
+  private deadWorkerCheck: NodeJS.Timeout | null = null;
+
+  constructor(
+    @Inject(SETTINGS) private readonly settings: Settings,
+    private readonly dataSource: DataSource,
+    private readonly registry: JobRegistry,
+    @Optional() @Inject(JOB_OBSERVER) observer: JobObserver | null,
+  ) {
+    this.observer = observer ?? silentJobObserver;
+  }
+
+  /** After every module has registered its jobs. */
+  onApplicationBootstrap(): void {
+    if (!this.settings.runJobs || this.registry.all().length === 0) return;
+    this.supervision = this.supervise();
+    this.deadWorkerCheck = setInterval(() => void this.rescueJobs(), DEAD_WORKER_CHECK_MS).unref();
+  }
+
+  /** Before the modules that the running jobs use go down. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopRequested.abort();
+    if (this.deadWorkerCheck !== null) clearInterval(this.deadWorkerCheck);
+    await this.supervision;
+    await this.starting;
+    const finished = Promise.all([...this.runs].map((run) => run.stop())).then(() => true);
+    if (await Promise.race([finished, sleep(STOP_TIMEOUT_MS, false, { ref: false })])) return;
+    this.logger.warn('Jobs are still running; they will run again in another process.');
+  }
+
+  /** One run after another until the process stops. Never rejects. */
+  private async supervise(): Promise<void> {
+    const { signal } = this.stopRequested;
+    for (let failures = 0; !signal.aborted;) {
+      const startedAtMs = performance.now();
+      const fault = await this.runUntilBroken();
+      if (fault === null) return;
+      failures = performance.now() - startedAtMs > HEALTHY_AFTER_MS ? 1 : failures + 1;
+      const delayMs = Math.min(RESTART_DELAY_FIRST_MS * 2 ** (failures - 1), RESTART_DELAY_MAX_MS);
+      this.logger.warn(`The job runner starts again in ${delayMs} ms: ${fault.message}`);
+      this.observer.restarted();
+      await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Answers what broke the run, or null when the process is stopping. */
+  private async runUntilBroken(): Promise<Error | null> {
+    try {
+      await this.rescueJobs();
+      const broken = new Promise<Error>((resolve, reject) => {
+        this.starting = this.startRun(resolve).catch(reject);
+      });
+      const fault = await Promise.race([broken, this.stopped]);
+      // The jobs of a broken run may still finish, beside the next run.
+      if (fault !== null) this.retireRuns();
+      return fault;
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  private async startRun(onBroken: (error: Error) => void): Promise<void> {
+    const jobs = this.registry.all();
+    const run = await JobRun.start({
+      connection: connectionOf(this.dataSource.options),
+      jobs,
+      tasks: this.toTasks(jobs),
+      log: (level, message) => this.logger[level](message),
+      onBroken,
+    });
+    this.runs.add(run);
+    if (this.stopRequested.signal.aborted) await run.stop();
+  }
+
+  private retireRuns(): void {
+    for (const run of this.runs) void run.stop().then(() => this.runs.delete(run));
+  }
+
+  private async rescueJobs(): Promise<void> {
+    try {
+      const workers = await releaseJobsOfDeadWorkers(this.dataSource);
+      if (workers > 0) this.logger.warn(`Took over the jobs of ${workers} workers that died.`);
+    } catch (error) {
+      this.logger.debug(`could not look for dead workers: ${String(error)}`);
+    }
+  }
+
+  private toTasks(jobs: readonly Job[]): TaskList {
+    return Object.fromEntries(jobs.map((job) => [job.name, this.toTask(job)]));
+  }
+
+  private toTask(job: Job): Task {
+    return async (payload, helpers) => {
+      const { attempts: attempt, max_attempts: attemptsMax } = helpers.job;
+      const signal = helpers.abortSignal ?? new AbortController().signal;
+      const startedAtMs = performance.now();
+      try {
+        await job.run(withoutCron(payload), { attempt, attemptsMax, signal });
+        this.observer.completed(job.name, performance.now() - startedAtMs);
+      } catch (error) {
+        const final = attempt >= attemptsMax;
+        this.observer.failed(job.name, performance.now() - startedAtMs, final);
+        const stack = error instanceof Error ? error.stack : String(error);
+        const what = `Job ${job.name} #${helpers.job.id} failed, attempt ${attempt} of ${attemptsMax}`;
+        if (final) this.logger.error(`${what}. It will not run again.`, stack);
+        else this.logger.warn(`${what}: ${stack}`);
+        throw error;
+      }
+    };
+  }
+}
+
+/** The same server and role as the service's own pool. */
+function connectionOf(options: DataSourceOptions): ClientConfig {
+  if (options.type !== 'postgres' || options.url === undefined) throw new Error('jobs need a PostgreSQL URL');
+  const extra = (options.extra ?? {}) as { options?: string; connectionTimeoutMillis?: number };
+  return {
+    connectionString: options.url,
+    application_name: 'coffer-jobs',
+    options: `${extra.options ?? ''} ${KEEPALIVE_OPTIONS}`.trim(),
+    keepAlive: true,
+    ...(extra.connectionTimeoutMillis === undefined
+      ? {}
+      : { connectionTimeoutMillis: extra.connectionTimeoutMillis }),
+  };
+}
+
+/** The clock's own note in the payload of a recurring job means nothing to us. */
+function withoutCron(payload: unknown): JobPayload {
+  const members = Object.entries(payload as JobPayload);
+  return Object.fromEntries(members.filter(([name]) => name !== '_cron'));
+}

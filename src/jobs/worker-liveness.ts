@@ -1,0 +1,57 @@
+import { Client, type ClientConfig } from 'pg';
+import type { DataSource } from 'typeorm';
+
+/**
+ * A job that a killed process was running stays locked; the library gives it back after four hours, and a
+ * customer's payment cannot wait that long. So every worker holds a session-level advisory lock while it
+ * lives. The server drops the lock with the connection, and whoever can take it knows that the worker died.
+ */
+const WORKER_LOCK_CLASS = 4_711_003;
+
+/** In a session that holds none of the locks itself: in its own session, a lock can always be taken again. */
+const RELEASE_JOBS_OF_DEAD_WORKERS = `
+  WITH holders AS MATERIALIZED (
+    SELECT locked_by FROM graphile_worker._private_jobs WHERE locked_by IS NOT NULL
+     UNION
+    SELECT locked_by FROM graphile_worker._private_job_queues WHERE locked_by IS NOT NULL
+  ), dead AS MATERIALIZED (
+    SELECT locked_by FROM holders WHERE pg_try_advisory_xact_lock($1, hashtext(locked_by))
+  )
+  SELECT graphile_worker.force_unlock_workers(array_agg(locked_by)), count(*)::int AS workers
+    FROM dead HAVING count(*) > 0`;
+
+export class WorkerLiveness {
+  private constructor(private readonly client: Client) {}
+
+  /** `onLost` is called when the connection breaks, and with it the proof of life. */
+  static async open(config: ClientConfig, onLost: (error: Error) => void): Promise<WorkerLiveness> {
+    const client = new Client(config);
+    const lost = (error?: Error): void => onLost(error ?? new Error('the liveness connection ended'));
+    client.on('error', lost);
+    await client.connect();
+    client.on('end', () => lost());
+    return new WorkerLiveness(client);
+  }
+
+  /** Throws when another living worker has the lock: two ids with one hash. New ids mend that. */
+  async claim(workerIds: readonly string[]): Promise<void> {
+    const { rows } = await this.client.query<{ claimed: boolean }>(
+      'SELECT pg_try_advisory_lock($1, hashtext(id)) AS claimed FROM unnest($2::text[]) AS id',
+      [WORKER_LOCK_CLASS, workerIds],
+    );
+    if (!rows.every((row) => row.claimed)) throw new Error('a worker id collides with a living worker');
+  }
+
+  async close(): Promise<void> {
+    this.client.removeAllListeners('end');
+    await this.client.end().catch(() => undefined);
+  }
+}
+
+/** Lets the jobs of dead workers run again, at once. Answers how many workers were found dead. */
+export async function releaseJobsOfDeadWorkers(dataSource: DataSource): Promise<number> {
+  const rows = await dataSource.query<{ workers: number }[]>(RELEASE_JOBS_OF_DEAD_WORKERS, [
+    WORKER_LOCK_CLASS,
+  ]);
+  return rows[0]?.workers ?? 0;
+}

@@ -1,0 +1,100 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import type { Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { isConnectionFailure } from '../database/constraints.js';
+import { DatabaseUnavailableError } from '../problems/common.errors.js';
+import { PriceEntity } from './price.entity.js';
+import { compareNewestFirst, priceInForce, type Price } from './price.js';
+import { ModelNotFoundError } from './pricing.errors.js';
+
+/**
+ * A copy of the book older than this is read again, beside the call that noticed. A new version takes
+ * effect at its own `effective_from`, so this delays only versions that were inserted for "now".
+ */
+const REFRESH_AFTER_MS = 2_000;
+/** A copy older than this is not believed: when the database is away, spending stops (fail closed). */
+const BELIEVED_FOR_MS = 30_000;
+
+type Copy = { readonly byModel: ReadonlyMap<string, readonly Price[]>; readonly readAtMs: number };
+
+/**
+ * What an image costs now. The whole book is kept in memory (a few rows a model), future versions
+ * included, so a price changes on the millisecond without a look-up on the paid path.
+ */
+@Injectable()
+export class PriceBook {
+  private copy: Copy | null = null;
+  private reading: Promise<Copy> | null = null;
+
+  constructor(
+    @InjectRepository(PriceEntity) private readonly rows: Repository<PriceEntity>,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * The price in force, at once. Null when memory does not know: then ask `priceOf`, which reads the book
+   * and says whether the model exists. Costs two map look-ups.
+   */
+  current(model: string): Price | null {
+    const nowMs = this.clock.nowMs();
+    const copy = this.copy;
+    const ageMs = copy === null ? Number.POSITIVE_INFINITY : nowMs - copy.readAtMs;
+    if (copy === null || ageMs > BELIEVED_FOR_MS) return null;
+    // A failed refresh leaves the old copy in place until it is no longer believed.
+    if (ageMs > REFRESH_AFTER_MS) this.read().catch(() => undefined);
+    return priceInForce(copy.byModel.get(model) ?? [], nowMs);
+  }
+
+  /** Throws `ModelNotFoundError` (404), or `DatabaseUnavailableError` (503) when no believable copy is at hand. */
+  async priceOf(model: string): Promise<Price> {
+    const known = this.current(model);
+    if (known !== null) return known;
+    const copy = await this.believable();
+    const price = priceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
+    if (price === null) throw new ModelNotFoundError(model);
+    return price;
+  }
+
+  /** A copy that is not older than a refresh: unknown models must not turn every request into a query. */
+  private async believable(): Promise<Copy> {
+    const copy = this.copy;
+    if (copy !== null && this.clock.nowMs() - copy.readAtMs <= REFRESH_AFTER_MS) return copy;
+    return this.read();
+  }
+
+  /** One reading at a time; everybody who asks meanwhile shares it. */
+  private read(): Promise<Copy> {
+    this.reading ??= this.load().finally(() => {
+      this.reading = null;
+    });
+    return this.reading;
+  }
+
+  private async load(): Promise<Copy> {
+    const readAtMs = this.clock.nowMs();
+    const byModel = new Map<string, Price[]>();
+    try {
+      for (const row of await this.rows.find()) {
+        const price = toPrice(row);
+        byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
+      }
+    } catch (error) {
+      throw isConnectionFailure(error) ? new DatabaseUnavailableError(error) : error;
+    }
+    for (const prices of byModel.values()) prices.sort(compareNewestFirst);
+    this.copy = { byModel, readAtMs };
+    return this.copy;
+  }
+}
+
+function toPrice(row: PriceEntity): Price {
+  return {
+    id: row.id,
+    model: row.model,
+    version: row.version,
+    unit: row.unit,
+    amountMicros: row.amountMicros,
+    effectiveFromMs: row.effectiveFrom.getTime(),
+  };
+}

@@ -1,0 +1,53 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type ErrorTranslator, toProblem } from './to-problem.js';
+import { MethodNotAllowedError } from './common.errors.js';
+import { type Problem, toErrorBody } from './problem.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Why this request was refused; the request log and the metrics read it. */
+    problem: Problem | null;
+  }
+}
+
+/** The one place where an error becomes an answer: OpenAI's error shape, its headers, and nothing of the inside. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  constructor(private readonly translators: readonly ErrorTranslator[]) {}
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const reply = http.getResponse<FastifyReply>();
+    const problem = toProblem(error, this.translators);
+    request.problem = problem;
+    if (reply.sent || reply.raw.headersSent) {
+      // A stream broke in the middle of an answer: only a cut connection tells the client that it is not whole.
+      reply.raw.destroy();
+      return;
+    }
+    sendProblem(reply, problem);
+  }
+}
+
+export function sendProblem(reply: FastifyReply, problem: Problem): void {
+  // A file or a stream may have set its own type and length before it failed.
+  reply.removeHeader('content-length').removeHeader('content-disposition');
+  void reply
+    .code(problem.status)
+    .headers(problemHeaders(problem))
+    .type('application/json; charset=utf-8')
+    .send(toErrorBody(problem));
+}
+
+function problemHeaders(problem: Problem): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (problem.status === 401) headers['www-authenticate'] = 'Bearer';
+  if (problem.retryAfterSeconds !== undefined) headers['retry-after'] = String(problem.retryAfterSeconds);
+  if (problem.shouldRetry !== undefined) headers['x-should-retry'] = String(problem.shouldRetry);
+  if (problem instanceof MethodNotAllowedError) headers['allow'] = problem.allowedMethods.join(', ');
+  const charged = problem.details['charged_micros'];
+  if (typeof charged === 'string') headers['x-charged-micros'] = charged;
+  return headers;
+}

@@ -1,0 +1,64 @@
+import { HttpException } from '@nestjs/common';
+import {
+  InternalError,
+  InvalidRequestError,
+  MalformedBodyError,
+  MalformedUrlError,
+  PayloadTooLargeError,
+  RouteNotFoundError,
+  UnsupportedMediaTypeError,
+} from './common.errors.js';
+import { Problem } from './problem.js';
+
+/** What Fastify names the faults that it finds before a handler runs. */
+const FRAMEWORK_FAULTS: Readonly<Record<string, () => Problem>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: () => new PayloadTooLargeError(),
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: () => new MalformedBodyError(),
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: () => new UnsupportedMediaTypeError(),
+  FST_ERR_CTP_EMPTY_TYPE: () => new UnsupportedMediaTypeError(),
+  FST_ERR_CTP_INVALID_JSON_BODY: () => new MalformedBodyError(),
+  FST_ERR_BAD_URL: () => new MalformedUrlError(),
+  FST_ERR_MAX_PARAM_LENGTH: () => new MalformedUrlError(),
+};
+
+/** Turns an error of a layer below (a database driver's, say) into a problem; null when it is not its own. */
+export type ErrorTranslator = (error: unknown) => Problem | null;
+
+/**
+ * Whatever was thrown, as a problem. What nobody foresaw becomes an `InternalError`, whose message says
+ * nothing of the inside.
+ */
+export function toProblem(error: unknown, translators: readonly ErrorTranslator[] = []): Problem {
+  if (error instanceof Problem) return error;
+  const fault = FRAMEWORK_FAULTS[frameworkCode(error) ?? '']?.();
+  if (fault) return fault;
+  for (const translate of translators) {
+    const problem = translate(error);
+    if (problem) return problem;
+  }
+  if (error instanceof HttpException) return fromHttpException(error);
+  return new InternalError(error);
+}
+
+/** Nest wraps what Fastify throws and keeps the original as the cause. */
+function frameworkCode(error: unknown): string | null {
+  const original = error instanceof HttpException ? error.cause : error;
+  const code = original instanceof Error && 'code' in original ? original.code : null;
+  return typeof code === 'string' && code.startsWith('FST_') ? code : null;
+}
+
+/** Only the framework throws these; our own code throws problems. */
+function fromHttpException(error: HttpException): Problem {
+  switch (error.getStatus()) {
+    case 404:
+      return new RouteNotFoundError();
+    case 413:
+      return new PayloadTooLargeError();
+    case 415:
+      return new UnsupportedMediaTypeError();
+    case 400:
+      return new InvalidRequestError(error.message);
+    default:
+      return new InternalError(error);
+  }
+}

@@ -1,0 +1,115 @@
+import { nowSeconds, type Cause, type SandboxContext } from './context.js';
+import { resourceMissing } from './errors.js';
+import { emitEvent } from './events.js';
+import { stripeId } from './ids.js';
+import { listParameters, page } from './lists.js';
+import type { PaymentIntent } from './objects.js';
+import { operation, type Operation } from './operation.js';
+import { notSimulated, isWithin, optional, text, timeRange } from './parameter-schema.js';
+import type { CheckoutSessionRecord } from './store.js';
+
+/** The intent behind a Checkout Session; Stripe makes it when the customer first tries to pay. */
+export function createPaymentIntent(context: SandboxContext, record: CheckoutSessionRecord): PaymentIntent {
+  const { object: session, paymentIntentData: data } = record;
+  const id = stripeId('pi');
+  const intent: PaymentIntent = {
+    id,
+    object: 'payment_intent',
+    allowed_payment_method_types: null,
+    amount: session.amount_total,
+    amount_capturable: 0,
+    amount_details: { tip: {} },
+    amount_received: 0,
+    application: null,
+    application_fee_amount: null,
+    automatic_payment_methods: null,
+    canceled_at: null,
+    cancellation_reason: null,
+    capture_method: 'automatic_async',
+    client_secret: stripeId(`${id}_secret`),
+    confirmation_method: 'automatic',
+    created: nowSeconds(context),
+    currency: session.currency,
+    customer: session.customer,
+    customer_account: null,
+    description: data.description,
+    excluded_payment_method_types: null,
+    last_payment_error: null,
+    latest_charge: null,
+    livemode: false,
+    managed_payments: null,
+    metadata: data.metadata,
+    next_action: null,
+    on_behalf_of: null,
+    payment_method: null,
+    payment_method_configuration_details: null,
+    payment_method_options: { card: { request_three_d_secure: 'automatic' } },
+    payment_method_types: ['card'],
+    payment_record: null,
+    processing: null,
+    receipt_email: data.receiptEmail,
+    review: null,
+    setup_future_usage: data.setupFutureUsage,
+    shipping: null,
+    source: null,
+    statement_descriptor: data.statementDescriptor,
+    statement_descriptor_suffix: data.statementDescriptorSuffix,
+    status: 'requires_payment_method',
+    transfer_data: null,
+    transfer_group: null,
+  };
+  return putPaymentIntent(context, intent, {});
+}
+
+export function putPaymentIntent(
+  context: SandboxContext,
+  intent: PaymentIntent,
+  changes: Partial<PaymentIntent>,
+): PaymentIntent {
+  const changed = { ...intent, ...changes };
+  context.store.paymentIntents.put(changed);
+  return changed;
+}
+
+/** What happens to a begun payment when its session expires. */
+export function cancelPaymentIntent(context: SandboxContext, id: string, cause: Cause): void {
+  const intent = context.store.paymentIntents.get(id);
+  if (intent === undefined) return;
+  const canceled = putPaymentIntent(context, intent, {
+    canceled_at: nowSeconds(context),
+    cancellation_reason: 'automatic',
+    status: 'canceled',
+  });
+  emitEvent(context, 'payment_intent.canceled', canceled, cause);
+}
+
+export const paymentIntentOperations: readonly Operation[] = [
+  operation({
+    method: 'GET',
+    path: '/v1/payment_intents/:id',
+    parameters: { client_secret: notSimulated },
+    run: (context, _params, { id }) => {
+      const intent = context.store.paymentIntents.get(id);
+      if (intent === undefined) throw resourceMissing('payment_intent', id, 'intent', 404);
+      return intent;
+    },
+  }),
+  operation({
+    method: 'GET',
+    path: '/v1/payment_intents',
+    parameters: {
+      ...listParameters,
+      created: optional(timeRange()),
+      customer: optional(text()),
+      customer_account: notSimulated,
+    },
+    run: (context, params) => {
+      const { created, customer } = params;
+      const wanted = context.store.paymentIntents.newestFirst().filter((intent) => {
+        if (!isWithin(created, intent.created)) return false;
+        return customer === undefined || intent.customer === customer;
+      });
+      return page(wanted, params, '/v1/payment_intents', 'payment_intent');
+    },
+  }),
+];

@@ -1,0 +1,39 @@
+import type { TextRow } from '../../ledger/snapshot.js';
+
+/**
+ * Reads a stream that is sorted by account, whose id is the first column, one account at a time beside
+ * another such stream: a merge join that holds one batch.
+ */
+export class AccountGroups {
+  private batch: readonly TextRow[] = [];
+  private at = 0;
+  private ended = false;
+
+  constructor(private readonly batches: AsyncGenerator<readonly TextRow[]>) {}
+
+  /** The account of the next row; null at the end. */
+  async peek(): Promise<string | null> {
+    while (this.at === this.batch.length && !this.ended) {
+      const next = await this.batches.next();
+      this.batch = next.done === true ? [] : next.value;
+      this.ended = next.done === true;
+      this.at = 0;
+    }
+    return this.batch[this.at]?.[0] ?? null;
+  }
+
+  /** The next rows as long as they are of `accountId`. */
+  async take(accountId: string): Promise<TextRow[]> {
+    const rows: TextRow[] = [];
+    while ((await this.peek()) === accountId) {
+      rows.push(this.batch[this.at] as TextRow);
+      this.at += 1;
+    }
+    return rows;
+  }
+}
+
+/** The order of `COLLATE "C"`: by bytes. JavaScript's own order differs from it beyond U+FFFF. */
+export function compareBytes(a: string, b: string): number {
+  return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

@@ -1,0 +1,84 @@
+import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
+import type { ExportedTransfer } from '../../ledger/transfer.js';
+
+/** A transfer that no lot can account for. */
+export type LotFault = { readonly column: string; readonly expected: string; readonly found: string };
+
+type LiveLot = { readonly account: string; remaining: bigint };
+
+/**
+ * Plays an account's transfers again to learn what must be left in each of its lots, and what it must owe.
+ * Written apart from the rules that made the rows, and from the ledger alone: a wallet, a lot and a debt that
+ * agree with it are right whatever the engine believed.
+ *
+ * Memory holds only lots with something left, which is what the engine itself loads for every command.
+ */
+export class LotReplay {
+  readonly live = new Map<string, LiveLot>();
+  posted = 0n;
+  debt = 0n;
+
+  next(row: ExportedTransfer): LotFault | null {
+    const amount = BigInt(row.amount_micros);
+    if (isCustomerLedgerAccount(row.credit_account)) {
+      this.posted += amount;
+      return this.open(row, amount);
+    }
+    if (isCustomerLedgerAccount(row.debit_account)) {
+      this.posted -= amount;
+      return row.lot_id === null ? this.owe(row, amount) : this.take(row, row.lot_id, amount);
+    }
+    return row.lot_id === null ? null : { column: 'lot_id', expected: 'none', found: row.lot_id };
+  }
+
+  /** Credit comes in as a lot of its own. Paid credit repays debt first. */
+  private open(row: ExportedTransfer, amount: bigint): LotFault | null {
+    if (row.lot_id === null) {
+      return { column: 'lot_id', expected: 'the lot that this credit opened', found: 'none' };
+    }
+    const known = this.live.get(row.lot_id);
+    if (known !== undefined) {
+      known.remaining += amount;
+      return { column: 'lot_id', expected: 'a new lot', found: row.lot_id };
+    }
+    let remaining = amount;
+    if (row.credit_account === 'customer_credit') {
+      const repaid = this.debt < amount ? this.debt : amount;
+      this.debt -= repaid;
+      remaining -= repaid;
+    }
+    if (remaining > 0n) this.live.set(row.lot_id, { account: row.credit_account, remaining });
+    return null;
+  }
+
+  private take(row: ExportedTransfer, lotId: string, amount: bigint): LotFault | null {
+    const lot = this.live.get(lotId);
+    if (lot === undefined) {
+      return { column: 'lot_id', expected: 'a lot with something left', found: lotId };
+    }
+    const fault = lot.account === row.debit_account ? null : wrongSide(row, lot.account);
+    lot.remaining -= amount;
+    if (lot.remaining < 0n) {
+      const had = lot.remaining + amount;
+      this.live.delete(lotId);
+      return {
+        column: 'amount_micros',
+        expected: `at most ${had}, what lot ${lotId} held`,
+        found: `${amount}`,
+      };
+    }
+    if (lot.remaining === 0n) this.live.delete(lotId);
+    return fault;
+  }
+
+  private owe(row: ExportedTransfer, amount: bigint): LotFault | null {
+    this.debt += amount;
+    // Promotional credit is only ever taken out of a lot.
+    if (row.debit_account === 'customer_credit') return null;
+    return { column: 'lot_id', expected: 'the promotional lot that this took', found: 'none' };
+  }
+}
+
+function wrongSide(row: ExportedTransfer, expected: string): LotFault {
+  return { column: 'debit_account', expected, found: row.debit_account };
+}

@@ -1,0 +1,139 @@
+import { ChainWalk } from '../../ledger/chain-walk.js';
+import type { Snapshot, TextRow } from '../../ledger/snapshot.js';
+import { toExportedTransfer, TRANSFER_COLUMNS } from '../../ledger/stored-transfers.js';
+import { GENESIS_HASH, type ExportedTransfer } from '../../ledger/transfer.js';
+import { AccountGroups, compareBytes } from './account-groups.js';
+import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
+import { LotReplay } from './lot-replay.js';
+
+const TRANSFERS = `SELECT ${TRANSFER_COLUMNS} FROM transfers t ORDER BY t.account_id, t.seq`;
+
+/** The wallet's columns that follow from its chain, in the order of WALLET_COLUMNS. */
+const WALLETS = `
+  SELECT account_id, posted_micros, debt_micros, seq, encode(head_hash, 'hex'),
+         to_char(head_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+    FROM wallets ORDER BY account_id`;
+const WALLET_COLUMNS = ['posted_micros', 'debt_micros', 'seq', 'head_hash', 'head_at'] as const;
+
+const LIVE_LOTS = `
+  SELECT account_id, id, remaining_micros FROM credit_lots WHERE remaining_micros <> 0 ORDER BY account_id, id`;
+
+/** One account's chain while its rows go by. */
+class AccountReplay {
+  readonly lots = new LotReplay();
+  private readonly walk: ChainWalk;
+  private last: ExportedTransfer | null = null;
+
+  constructor(
+    readonly accountId: string,
+    private readonly report: Report,
+  ) {
+    this.walk = new ChainWalk(accountId, 'first_row');
+  }
+
+  next(row: ExportedTransfer): void {
+    const fault = this.walk.next(row);
+    const lotFault = this.lots.next(row);
+    const found = fault ?? lotFault;
+    if (found !== null) {
+      const key = keyOf({ account_id: this.accountId, seq: row.seq });
+      this.report({ table: 'transfers', key, ...found });
+    }
+    this.last = row;
+  }
+
+  /** What the wallet row must say. */
+  get head(): Record<(typeof WALLET_COLUMNS)[number], string> {
+    return {
+      posted_micros: this.lots.posted.toString(),
+      debt_micros: this.lots.debt.toString(),
+      seq: this.last?.seq ?? '0',
+      head_hash: this.last?.hash ?? GENESIS_HASH,
+      head_at: this.last?.created_at ?? '1970-01-01T00:00:00.000Z',
+    };
+  }
+}
+
+/**
+ * Reads the whole ledger once, in chain order, beside the wallets and the live lots: recomputes every hash
+ * and every balance, and compares what it comes to with what the wallets and lots say.
+ */
+export async function proveChains(snapshot: Snapshot, report: Report, counts: ProofCounts): Promise<void> {
+  const wallets = new AccountGroups(snapshot.stream(WALLETS));
+  const liveLots = new AccountGroups(snapshot.stream(LIVE_LOTS));
+  const finish = async (replay: AccountReplay | null): Promise<void> => {
+    await proveUntouched(wallets, liveLots, replay?.accountId ?? null, report, counts);
+    if (replay !== null) await proveAccount(wallets, liveLots, replay, report, counts);
+  };
+  let replay: AccountReplay | null = null;
+  for await (const batch of snapshot.stream(TRANSFERS)) {
+    for (const stored of batch) {
+      const row = toExportedTransfer(stored);
+      if (replay === null) replay = new AccountReplay(row.account_id, report);
+      if (replay.accountId !== row.account_id) {
+        await finish(replay);
+        replay = new AccountReplay(row.account_id, report);
+      }
+      replay.next(row);
+    }
+    counts.transfers += batch.length;
+  }
+  if (replay !== null) await finish(replay);
+  await finish(null);
+}
+
+/** Accounts before `until` have wallets or lots but no row in the ledger, so all must be as they began. */
+async function proveUntouched(
+  wallets: AccountGroups,
+  liveLots: AccountGroups,
+  until: string | null,
+  report: Report,
+  counts: ProofCounts,
+): Promise<void> {
+  for (;;) {
+    const waiting = [await wallets.peek(), await liveLots.peek()].filter((id) => id !== null);
+    const [accountId] = waiting.sort(compareBytes);
+    if (accountId === undefined || (until !== null && compareBytes(accountId, until) >= 0)) return;
+    await proveAccount(wallets, liveLots, new AccountReplay(accountId, report), report, counts);
+  }
+}
+
+async function proveAccount(
+  wallets: AccountGroups,
+  liveLots: AccountGroups,
+  replay: AccountReplay,
+  report: Report,
+  counts: ProofCounts,
+): Promise<void> {
+  counts.accounts += 1;
+  const key = keyOf({ account_id: replay.accountId });
+  const { head } = replay;
+  const [wallet] = await wallets.take(replay.accountId);
+  if (wallet === undefined) {
+    const expected = `a wallet for a chain of ${head.seq} rows`;
+    report({ table: 'wallets', key, column: 'account_id', expected, found: 'none' });
+  } else {
+    counts.wallets += 1;
+    WALLET_COLUMNS.forEach((column, index) => {
+      const found = wallet[index + 1] ?? 'null';
+      if (found !== head[column]) report({ table: 'wallets', key, column, expected: head[column], found });
+    });
+  }
+  compareLots(await liveLots.take(replay.accountId), replay, report);
+}
+
+function compareLots(stored: readonly TextRow[], replay: AccountReplay, report: Report): void {
+  const expected = new Map([...replay.lots.live].map(([id, lot]) => [id, lot.remaining.toString()]));
+  const differs = (id: string, wanted: string, found: string): void => {
+    const key = keyOf({ account_id: replay.accountId, id });
+    report({ table: 'credit_lots', key, column: 'remaining_micros', expected: wanted, found });
+  };
+  for (const row of stored) {
+    const [, id, remaining] = row as readonly string[] as [string, string, string];
+    const wanted = expected.get(id) ?? '0';
+    expected.delete(id);
+    if (wanted !== remaining) differs(id, wanted, remaining);
+  }
+  // What the ledger left something in and the table shows as spent, or does not have at all.
+  for (const [id, wanted] of expected) differs(id, wanted, '0');
+}

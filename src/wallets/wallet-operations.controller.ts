@@ -1,0 +1,128 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { AccountsService } from '../accounts/accounts.service.js';
+import { CurrentOperator } from '../auth/current-principal.decorator.js';
+import { actorOf, type OperatorPrincipal } from '../auth/principal.js';
+import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ListQuery } from '../common/list-query.dto.js';
+import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
+import { ApiProblems } from '../problems/api-problems.js';
+import { WalletOperations } from './wallet-operations.service.js';
+import { WalletReader } from './wallet-reader.service.js';
+import {
+  AdjustmentRequest,
+  GrantRequest,
+  MovementView,
+  StatusRequest,
+  toMovementView,
+  toTransactionList,
+  toWalletView,
+  TransactionListView,
+  WalletStatusView,
+  WalletView,
+} from './wallet.dto.js';
+
+const idempotencyHeader = ApiHeader({
+  name: 'Idempotency-Key',
+  required: false,
+  description: 'Sent again with the same body, nothing moves again and the first result is returned.',
+});
+
+@ApiTags('Accounts')
+@Controller('v1/accounts/:id')
+@RequireScope('admin')
+export class WalletOperationsController {
+  constructor(
+    private readonly operations: WalletOperations,
+    private readonly wallets: WalletReader,
+    private readonly accounts: AccountsService,
+  ) {}
+
+  @Get('wallet')
+  @ApiOperation({ operationId: 'retrieveAccountWallet', summary: "Read an account's wallet" })
+  @ApiOkResponse({ type: WalletView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async wallet(@Param('id') id: string): Promise<WalletView> {
+    await this.accounts.require(id);
+    return toWalletView(id, await this.wallets.read(id));
+  }
+
+  @Get('transactions')
+  @ApiOperation({
+    operationId: 'listAccountTransactions',
+    summary: "List an account's ledger rows, newest first",
+  })
+  @ApiOkResponse({ type: TransactionListView })
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async transactions(@Param('id') id: string, @Query() query: ListQuery): Promise<TransactionListView> {
+    await this.accounts.require(id);
+    return toTransactionList(`/v1/accounts/${id}/transactions`, await this.wallets.transfers(id, query.page));
+  }
+
+  @Post('grants')
+  @idempotencyHeader
+  @ApiOperation({ operationId: 'grantCredit', summary: 'Give promotional credit' })
+  @ApiCreatedResponse({ type: MovementView })
+  @ApiProblems('invalid_request', 'resource_missing', 'reference_conflict', 'database_unavailable')
+  async grant(
+    @Param('id') id: string,
+    @Body() body: GrantRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+    @IdempotencyKey() key: string | null,
+  ): Promise<MovementView> {
+    return toMovementView(id, await this.operations.grant(id, body, actorOf(operator), key));
+  }
+
+  @Post('adjustments')
+  @idempotencyHeader
+  @ApiOperation({ operationId: 'adjustCredit', summary: 'Correct a balance, up or down' })
+  @ApiCreatedResponse({ type: MovementView })
+  @ApiProblems(
+    'invalid_request',
+    'resource_missing',
+    'insufficient_credits',
+    'reference_conflict',
+    'database_unavailable',
+  )
+  async adjust(
+    @Param('id') id: string,
+    @Body() body: AdjustmentRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+    @IdempotencyKey() key: string | null,
+  ): Promise<MovementView> {
+    return toMovementView(id, await this.operations.adjust(id, body, actorOf(operator), key));
+  }
+
+  @Post('freeze')
+  @HttpCode(200)
+  @ApiOperation({ operationId: 'freezeWallet', summary: 'Stop all spending from a wallet' })
+  @ApiOkResponse({ type: WalletStatusView })
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async freeze(
+    @Param('id') id: string,
+    @Body() body: StatusRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<WalletStatusView> {
+    const { status, changed } = await this.operations.setStatus(id, 'freeze', body.reason, actorOf(operator));
+    return { object: 'wallet_status', account: id, status, changed };
+  }
+
+  @Post('unfreeze')
+  @HttpCode(200)
+  @ApiOperation({ operationId: 'unfreezeWallet', summary: 'Allow spending again' })
+  @ApiOkResponse({ type: WalletStatusView })
+  @ApiProblems('invalid_request', 'resource_missing', 'wallet_in_debt', 'database_unavailable')
+  async unfreeze(
+    @Param('id') id: string,
+    @Body() body: StatusRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<WalletStatusView> {
+    const { status, changed } = await this.operations.setStatus(
+      id,
+      'unfreeze',
+      body.reason,
+      actorOf(operator),
+    );
+    return { object: 'wallet_status', account: id, status, changed };
+  }
+}

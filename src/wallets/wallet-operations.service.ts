@@ -1,0 +1,88 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { AccountsService } from '../accounts/accounts.service.js';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { newId } from '../common/ids.js';
+import { micros } from '../common/money.js';
+import { InvalidRequestError } from '../problems/common.errors.js';
+import type { Outcome } from './rules/outcome.js';
+import type { WalletStatus } from './rules/wallet.js';
+import { WalletEngine } from './wallet-engine.js';
+import type { AdjustmentRequest, GrantRequest } from './wallet.dto.js';
+
+/** What operators do to a wallet by hand. Each leaves its reason and its actor on the books. */
+@Injectable()
+export class WalletOperations {
+  constructor(
+    private readonly engine: WalletEngine,
+    private readonly accounts: AccountsService,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Gives promotional credit; with an idempotency key, once. Throws for an expiry that has passed. */
+  async grant(
+    accountId: string,
+    request: GrantRequest,
+    actor: string,
+    idempotencyKey: string | null,
+  ): Promise<Outcome> {
+    await this.accounts.require(accountId);
+    const expiresAtMs = request.expires_at == null ? null : request.expires_at * 1_000;
+    const priority = request.priority ?? 0;
+    const reference = `grant:${idempotencyKey ?? newId('request')}`;
+    const fingerprint = JSON.stringify([request.amount_micros, request.reason, expiresAtMs, priority]);
+    if (expiresAtMs !== null && expiresAtMs <= this.clock.nowMs()) {
+      throw new InvalidRequestError('expires_at must be in the future.', 'expires_at');
+    }
+    return this.engine.execute({
+      type: 'grant',
+      accountId,
+      actor,
+      reference,
+      fingerprint,
+      memo: request.reason,
+      lotId: newId('creditLot'),
+      amountMicros: micros(BigInt(request.amount_micros)),
+      priority,
+      expiresAtMs,
+    });
+  }
+
+  /** Corrects a balance. Taking away never goes below zero: then it throws `InsufficientCreditsError`. */
+  async adjust(
+    accountId: string,
+    request: AdjustmentRequest,
+    actor: string,
+    idempotencyKey: string | null,
+  ): Promise<Outcome> {
+    await this.accounts.require(accountId);
+    return this.engine.execute({
+      type: 'adjust',
+      accountId,
+      actor,
+      reference: `adjustment:${idempotencyKey ?? newId('request')}`,
+      fingerprint: JSON.stringify([request.amount_micros, request.reason]),
+      memo: request.reason,
+      lotId: newId('creditLot'),
+      amountMicros: micros(BigInt(request.amount_micros)),
+    });
+  }
+
+  /** Idempotent. Throws `WalletInDebtError` when a wallet that owes would be unfrozen. */
+  async setStatus(
+    accountId: string,
+    type: 'freeze' | 'unfreeze',
+    reason: string,
+    actor: string,
+  ): Promise<{ readonly status: WalletStatus; readonly changed: boolean }> {
+    await this.accounts.require(accountId);
+    const outcome = await this.engine.execute({
+      type,
+      accountId,
+      actor,
+      reason,
+      statusChangeId: newId('statusChange'),
+    });
+    if (outcome.type !== 'status') throw new Error(`expected a status, not ${outcome.type}`);
+    return outcome;
+  }
+}

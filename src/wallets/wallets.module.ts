@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { AccountsModule } from '../accounts/accounts.module.js';
+import { WalletStore } from './store/wallet-store.js';
+import { WalletEngine } from './wallet-engine.js';
+import { WalletOperationsController } from './wallet-operations.controller.js';
+import { WalletOperations } from './wallet-operations.service.js';
+import { WalletReader } from './wallet-reader.service.js';
+import { WalletController } from './wallet.controller.js';
+
+@Module({
+  imports: [AccountsModule],
+  controllers: [WalletController, WalletOperationsController],
+  providers: [WalletStore, WalletEngine, WalletReader, WalletOperations],
+  exports: [WalletEngine, WalletReader],
+})
+export class WalletsModule {}

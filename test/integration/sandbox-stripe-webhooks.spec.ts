@@ -1,0 +1,392 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import Stripe from 'stripe';
+import {
+  startSandboxStripe,
+  type SandboxStripe,
+  type SandboxStripeOptions,
+} from '../../src/sandbox/stripe/server.js';
+
+const SECRET = 'whsec_test_secret';
+
+type Received = {
+  readonly event: Stripe.Event;
+  readonly verified: boolean;
+  readonly userAgent: string | undefined;
+};
+
+/** An endpoint as the service has one: raw body, signature, then an answer that the test chooses. */
+class Receiver {
+  readonly received: Received[] = [];
+  answer: (attempt: number) => number | 'hang' = () => 200;
+  private constructor(
+    private readonly server: Server,
+    readonly url: string,
+  ) {}
+
+  static async start(port = 0): Promise<Receiver> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    const receiver = new Receiver(
+      server,
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}/webhooks/stripe`,
+    );
+    server.on('request', (request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        const body = Buffer.concat(chunks);
+        const event = JSON.parse(body.toString()) as Stripe.Event;
+        receiver.received.push({
+          event,
+          verified: isVerified(body, String(request.headers['stripe-signature'])),
+          userAgent: request.headers['user-agent'],
+        });
+        const status = receiver.answer(receiver.received.length);
+        if (status !== 'hang')
+          response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end();
+      });
+    });
+    return receiver;
+  }
+
+  types(): string[] {
+    return this.received.map(({ event }) => event.type);
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+}
+
+function isVerified(body: Buffer, header: string): boolean {
+  try {
+    new Stripe('sk_test_x').webhooks.constructEvent(body, header, SECRET);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const PAYMENT_EVENTS = [
+  'payment_intent.created',
+  'charge.succeeded',
+  'payment_intent.succeeded',
+  'checkout.session.completed',
+];
+
+let receiver: Receiver;
+let folder: string;
+const open: SandboxStripe[] = [];
+
+async function start(options: SandboxStripeOptions = {}): Promise<SandboxStripe> {
+  const webhookEndpoint = { url: receiver.url, secret: SECRET };
+  const sandbox = await startSandboxStripe({ webhookEndpoint, webhookRetryDelayMs: 20, ...options });
+  open.push(sandbox);
+  return sandbox;
+}
+
+function sdkFor(sandbox: SandboxStripe): Stripe {
+  const { hostname, port } = new URL(sandbox.baseUrl);
+  return new Stripe('sk_test_sandbox', { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
+}
+
+async function openSession(sandbox: SandboxStripe): Promise<Stripe.Checkout.Session> {
+  return sdkFor(sandbox).checkout.sessions.create({
+    mode: 'payment',
+    line_items: [
+      {
+        quantity: 1,
+        price_data: { currency: 'usd', unit_amount: 1_050, product_data: { name: 'Crédit API ☂' } },
+      },
+    ],
+    metadata: { top_up_id: 'tu_1', note: 'ünïcode ☂' },
+    success_url: 'http://127.0.0.1:1/done',
+  });
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadlineMs = Date.now() + 10_000;
+  while (!condition()) {
+    if (Date.now() > deadlineMs) throw new Error(`waited too long for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+beforeEach(async () => {
+  receiver = await Receiver.start();
+  folder = await mkdtemp(join(tmpdir(), 'sandbox-stripe-'));
+});
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((sandbox) => sandbox.close()));
+  await receiver.close();
+  await rm(folder, { recursive: true });
+});
+
+describe('delivery', () => {
+  it('signs every event so that the SDK verifies it, also with text beyond ASCII', async () => {
+    const sandbox = await start();
+    const session = await openSession(sandbox);
+    await sandbox.control.pay(session.id);
+    await sandbox.control.whenDelivered();
+    expect(receiver.types().sort()).toEqual([...PAYMENT_EVENTS].sort());
+    expect(receiver.received.every(({ verified }) => verified)).toBe(true);
+    const completed = receiver.received.find(({ event }) => event.type === 'checkout.session.completed');
+    expect(completed?.userAgent).toContain('Stripe/1.0');
+    expect(completed?.event).toMatchObject({
+      api_version: '2026-10-28.endive',
+      livemode: false,
+      data: { object: { id: session.id, payment_status: 'paid', metadata: { note: 'ünïcode ☂' } } },
+    });
+    const pending = await sdkFor(sandbox).events.retrieve(completed?.event.id ?? '');
+    expect(pending.pending_webhooks).toBe(0);
+  });
+
+  it('tries again after errors, redirects and silence until it gets a 2xx, and then stops', async () => {
+    const sandbox = await start();
+    const statuses = [500, 302, 404, 200];
+    receiver.answer = (attempt) => statuses[attempt - 1] ?? 200;
+    await sdkFor(sandbox).customers.create({ name: 'Ada' });
+    await sandbox.control.whenDelivered();
+    expect(receiver.types()).toEqual(Array.from({ length: 4 }, () => 'customer.created'));
+    expect(new Set(receiver.received.map(({ event }) => event.id)).size).toBe(1);
+    expect(sandbox.control.deliveries()).toMatchObject([
+      { state: 'delivered', attempts: 4, lastStatus: 200 },
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(receiver.received).toHaveLength(4);
+  });
+
+  it('keeps delivering other events while one answer hangs', async () => {
+    const sandbox = await start();
+    receiver.answer = (attempt) => (attempt === 1 ? 'hang' : 200);
+    await sdkFor(sandbox).customers.create({ name: 'Ada' });
+    await until(() => receiver.received.length === 1, 'the first attempt');
+    await sdkFor(sandbox).customers.create({ name: 'Grace' });
+    await until(() => receiver.received.length === 2, 'the second event');
+  });
+
+  it('sends to an endpoint registered through the API only the types it asked for', async () => {
+    const sandbox = await startSandboxStripe({ webhookRetryDelayMs: 20 });
+    open.push(sandbox);
+    const sdk = sdkFor(sandbox);
+    const endpoint = await sdk.webhookEndpoints.create({
+      url: receiver.url,
+      enabled_events: ['checkout.session.completed'],
+      api_version: '2026-10-28.endive',
+    });
+    expect(endpoint.secret).toMatch(/^whsec_/);
+    expect(await sdk.webhookEndpoints.retrieve(endpoint.id)).not.toHaveProperty('secret');
+    await sandbox.control.pay((await openSession(sandbox)).id);
+    await sandbox.control.whenDelivered();
+    expect(receiver.types()).toEqual(['checkout.session.completed']);
+  });
+
+  it('refuses endpoints off this machine and event types that do not exist', async () => {
+    const sdk = sdkFor(await start());
+    const create = (url: string, type: string) =>
+      sdk.webhookEndpoints.create({ url, enabled_events: [type as '*'] }).catch((error: unknown) => error);
+    expect(await create('https://example.com/hook', '*')).toMatchObject({ statusCode: 400, param: 'url' });
+    expect(await create('http://127.0.0.1.example.com/hook', '*')).toMatchObject({
+      statusCode: 400,
+      param: 'url',
+    });
+    expect(await create(receiver.url, 'checkout.sesion.completed')).toMatchObject({
+      statusCode: 400,
+      param: 'enabled_events[0]',
+    });
+  });
+});
+
+describe('faults on demand', () => {
+  it('duplicates every delivery', async () => {
+    const sandbox = await start();
+    sandbox.control.setWebhookFaults({ copies: 3 });
+    await sandbox.control.pay((await openSession(sandbox)).id);
+    await sandbox.control.whenDelivered();
+    expect(receiver.received).toHaveLength(3 * PAYMENT_EVENTS.length);
+    expect(new Set(receiver.received.map(({ event }) => event.id)).size).toBe(PAYMENT_EVENTS.length);
+  });
+
+  it('delivers in the reverse order', async () => {
+    const sandbox = await start();
+    sandbox.control.setWebhookFaults({ reorder: true });
+    await sandbox.control.pay((await openSession(sandbox)).id);
+    await sandbox.control.whenDelivered();
+    expect(receiver.types()).toEqual(PAYMENT_EVENTS.toReversed());
+  });
+
+  it('delays, drops and then delivers', async () => {
+    const sandbox = await start();
+    sandbox.control.setWebhookFaults({ delayMs: 150, dropNextAttempts: 2 });
+    const startedMs = Date.now();
+    await sdkFor(sandbox).customers.create({ name: 'Ada' });
+    await sandbox.control.whenDelivered();
+    expect(Date.now() - startedMs).toBeGreaterThanOrEqual(150);
+    expect(receiver.received).toHaveLength(1);
+    expect(sandbox.control.deliveries()).toMatchObject([{ attempts: 3, state: 'delivered' }]);
+  });
+
+  it('loses an event, which the events list still shows as undelivered', async () => {
+    const sandbox = await start();
+    sandbox.control.setWebhookFaults({ loseEvents: true });
+    const session = await openSession(sandbox);
+    await sandbox.control.pay(session.id);
+    await sandbox.control.whenDelivered();
+    expect(receiver.received).toEqual([]);
+    const sdk = sdkFor(sandbox);
+    const lost = await sdk.events.list({ type: 'checkout.session.completed', delivery_success: false });
+    expect(lost.data.map(({ data }) => (data.object as { id: string }).id)).toEqual([session.id]);
+    sandbox.control.clearFaults();
+    await sdk.customers.create({ name: 'Ada' });
+    await sandbox.control.whenDelivered();
+    const delivered = await sdk.events.list({ delivery_success: true });
+    expect(delivered.data.map(({ type }) => type)).toEqual(['customer.created']);
+  });
+
+  it('sends an event again, and forges one with another secret', async () => {
+    const sandbox = await start();
+    await sdkFor(sandbox).customers.create({ name: 'Ada' });
+    await sandbox.control.whenDelivered();
+    const [event] = sandbox.control.events('customer.created');
+    expect(await sandbox.control.sendEvent(event?.id ?? '', { times: 2 })).toEqual([200, 200]);
+    await sandbox.control.sendEvent(event?.id ?? '', { secret: 'whsec_forged' });
+    expect(receiver.received.map(({ verified }) => verified)).toEqual([true, true, true, false]);
+  });
+
+  it('emits well-signed events that lie, and can make the API tell the same lie', async () => {
+    const sandbox = await start();
+    const session = await openSession(sandbox);
+    await sandbox.control.pay(session.id);
+    const [completed] = sandbox.control.events('checkout.session.completed');
+    await sandbox.control.emitTamperedEvent(completed?.id ?? '', {
+      event: { livemode: true },
+      object: { amount_total: 1, currency: 'eur' },
+    });
+    await sandbox.control.whenDelivered();
+    const lie = receiver.received.at(-1);
+    expect(lie).toMatchObject({
+      verified: true,
+      event: { livemode: true, data: { object: { amount_total: 1, currency: 'eur' } } },
+    });
+    expect(lie?.event.id).not.toBe(completed?.id);
+    const sdk = sdkFor(sandbox);
+    expect(await sdk.checkout.sessions.retrieve(session.id)).toMatchObject({ amount_total: 1_050 });
+    await sandbox.control.overrideCheckoutSession(session.id, { amount_total: 1 });
+    expect(await sdk.checkout.sessions.retrieve(session.id)).toMatchObject({ amount_total: 1 });
+  });
+
+  it('offers the same over HTTP, and refuses controls it does not know', async () => {
+    const sandbox = await start();
+    const control = async (method: string, path: string, body?: unknown) => {
+      const response = await fetch(`${sandbox.baseUrl}/_sandbox/${path}`, {
+        method,
+        ...(body === undefined
+          ? {}
+          : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+      });
+      return { status: response.status, body: (await response.json()) as any };
+    };
+    expect((await control('POST', 'webhook_faults', { copies: 2 })).status).toBe(200);
+    await sdkFor(sandbox).customers.create({ name: 'Ada' });
+    await sandbox.control.whenDelivered();
+    expect(receiver.received).toHaveLength(2);
+    expect((await control('DELETE', 'faults')).status).toBe(200);
+
+    const eventId = sandbox.control.events()[0]?.id ?? '';
+    expect(await control('POST', `events/${eventId}/send`)).toMatchObject({
+      status: 200,
+      body: { statuses: [200] },
+    });
+    expect(await control('POST', `events/${eventId}/tamper`, { object: { name: 'Eve' } })).toMatchObject({
+      status: 200,
+    });
+    expect(await control('POST', 'events/evt_nobody/send')).toMatchObject({ status: 404 });
+
+    expect(
+      (await control('POST', 'request_faults', { status: 500, path_prefix: '/v1/customers' })).status,
+    ).toBe(200);
+    await expect(sdkFor(sandbox).customers.create({})).rejects.toMatchObject({ statusCode: 500 });
+
+    const { id } = await openSession(sandbox);
+    expect(
+      await control('POST', `checkout_sessions/${id}/override`, { object: { currency: 'eur' } }),
+    ).toMatchObject({
+      body: { currency: 'eur' },
+    });
+    expect(await control('POST', `checkout_sessions/${id}/expire`)).toMatchObject({
+      body: { status: 'expired' },
+    });
+    expect((await control('GET', 'deliveries')).body.data.length).toBeGreaterThan(0);
+
+    expect(await control('POST', 'webhook_faults', { copiess: 2 })).toMatchObject({ status: 400 });
+    expect(await control('POST', 'webhook_faults', { copies: '2' })).toMatchObject({ status: 400 });
+    const elsewhere = { url: 'https://example.com', secret: SECRET };
+    expect(await control('POST', 'webhook_endpoint', elsewhere)).toMatchObject({ status: 400 });
+  });
+});
+
+describe('the state file', () => {
+  it('knows sessions, payments, keys and undelivered events after a restart, and is readable by its owner only', async () => {
+    const stateFile = join(folder, 'deep', 'stripe.json');
+    const port = Number(new URL(receiver.url).port);
+    await receiver.close();
+    const first = await start({ stateFile });
+    const paid = await openSession(first);
+    const unpaid = await openSession(first);
+    const customer = await sdkFor(first).customers.create({ name: 'Ada' }, { idempotencyKey: 'cus:1' });
+    await first.control.pay(paid.id);
+    expect((await stat(stateFile)).mode & 0o777).toBe(0o600);
+    await first.close();
+
+    receiver = await Receiver.start(port);
+    const second = await start({ stateFile });
+    await second.control.whenDelivered();
+    expect(receiver.types()).toEqual(expect.arrayContaining([...PAYMENT_EVENTS, 'customer.created']));
+    const sdk = sdkFor(second);
+    expect(await sdk.checkout.sessions.retrieve(paid.id)).toMatchObject({ payment_status: 'paid' });
+    expect(await sdk.customers.create({ name: 'Ada' }, { idempotencyKey: 'cus:1' })).toMatchObject({
+      id: customer.id,
+    });
+    const revived = await sdk.checkout.sessions.retrieve(unpaid.id);
+    expect(revived.url).toBe(`${second.baseUrl}/c/pay/${unpaid.id}`);
+    expect((await fetch(revived.url as string)).status).toBe(200);
+
+    await second.close();
+    const third = await start({ stateFile });
+    await third.control.whenDelivered();
+    const before = receiver.received.length;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(receiver.received).toHaveLength(before);
+  });
+
+  it('has a payment on disk before it is answered, however many are paid at once', async () => {
+    const stateFile = join(folder, 'stripe.json');
+    const sandbox = await start({ stateFile });
+    const sessions = await Promise.all(Array.from({ length: 25 }, () => openSession(sandbox)));
+    await Promise.all(
+      sessions.map(async ({ id, url }) => {
+        const answer = await fetch(`${url}/pay`, { method: 'POST', headers: { accept: 'application/json' } });
+        expect(answer.status).toBe(200);
+        const saved = JSON.parse(await readFile(stateFile, 'utf8')) as any;
+        const record = saved.checkoutSessions.find((row: { id: string }) => row.id === id);
+        expect(record.object.payment_status).toBe('paid');
+      }),
+    );
+  });
+
+  it('refuses to start on a file that is not its own, and leaves it as it is', async () => {
+    for (const content of ['{"half":', '[]', '{"version":99}']) {
+      const stateFile = join(folder, 'other.json');
+      await writeFile(stateFile, content);
+      await expect(startSandboxStripe({ stateFile })).rejects.toThrow('state file');
+      expect(await readFile(stateFile, 'utf8')).toBe(content);
+    }
+  });
+});

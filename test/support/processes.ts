@@ -1,0 +1,42 @@
+import { execFileSync } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How long anything that must happen may take on a slow machine before a test fails. */
+const PATIENCE_SECONDS = 15;
+
+/** Whether a process runs. A zombie, dead and waiting for its parent to notice, does not. */
+export async function isRunning(pid: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  if (process.platform !== 'linux') return true;
+  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z');
+  return !/\) Z/.test(status);
+}
+
+/** Waits until the condition holds; fails, saying what never happened, when it does not. */
+export async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + PATIENCE_SECONDS * 1000;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
+    await sleep(10);
+  }
+}
+
+/** The process whose command line contains this text. */
+export async function findProcess(text: string): Promise<number> {
+  if (process.platform === 'linux') {
+    for (const name of await readdir('/proc')) {
+      const args = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+      if (args.replaceAll('\0', ' ').includes(text)) return Number(name);
+    }
+  } else {
+    const table = execFileSync('ps', ['-ax', '-ww', '-o', 'pid=,args=']).toString();
+    const line = table.split('\n').find((row) => row.includes(text));
+    if (line !== undefined) return Number.parseInt(line, 10);
+  }
+  throw new Error(`no process runs as ${text}`);
+}

@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+
+/** Set by jest's globalSetup, inherited by its workers. */
+export const SERVER_URL_VARIABLE = 'COFFER_TEST_SERVER_URL';
+export const TEMPLATE_VARIABLE = 'COFFER_TEST_TEMPLATE';
+
+export type TestDatabase = {
+  /** As the role that owns the database. */
+  readonly url: string;
+  /** Removes it, and whatever is still connected to it. */
+  drop(): Promise<void>;
+};
+
+/**
+ * A migrated, empty database of the caller's own, cloned in some 15 ms. One per test file:
+ *
+ *   let database: TestDatabase;
+ *   beforeAll(async () => (database = await createTestDatabase()));
+ *   afterAll(() => database.drop());
+ *
+ * What is not dropped goes with the run's server.
+ */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const serverUrl = required(SERVER_URL_VARIABLE);
+  const template = required(TEMPLATE_VARIABLE);
+  const name = template.replace(/_template$/, `_${randomBytes(6).toString('hex')}`);
+  // Copies the files; the default strategy writes every page to the log, which takes twice as long here.
+  await run(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`);
+  return {
+    url: databaseAt(serverUrl, name),
+    drop: () => run(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+  };
+}
+
+/** The same server and role, another database. */
+export function databaseAt(serverUrl: string, name: string): string {
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+async function run(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+function required(variable: string): string {
+  const value = process.env[variable];
+  if (value === undefined)
+    throw new Error(`${variable} is not set: run this with \`npm test\` (globalSetup)`);
+  return value;
+}
