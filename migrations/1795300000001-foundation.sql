@@ -12,12 +12,13 @@ BEGIN
   CREATE ROLE coffer_app NOLOGIN;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
--- Already a member (another database of the same server), or a superuser, who needs no membership.
+-- From PostgreSQL 16 on, whoever makes a role may administer it but not become it: that is granted here.
 DO $$
 BEGIN
-  IF NOT pg_has_role(current_user, 'coffer_app', 'MEMBER') THEN
-    EXECUTE format('GRANT coffer_app TO %I', current_user);
-  END IF;
+  EXECUTE format('GRANT coffer_app TO %I', current_user);
+EXCEPTION WHEN insufficient_privilege THEN
+  -- Another login made the role for another database of this server, and must have made us a member.
+  IF NOT pg_has_role(current_user, 'coffer_app', 'MEMBER') THEN RAISE; END IF;
 END $$;
 
 GRANT USAGE ON SCHEMA public TO coffer_app;

@@ -21,7 +21,6 @@ export function RequireScope(scope: Scope): Decorator {
       'expired_api_key',
       'insufficient_scope',
       'rate_limit_exceeded',
-      'database_unavailable',
     ),
   );
   const decorate = (target: object, key?: string | symbol, descriptor?: PropertyDescriptor): void => {

@@ -7,3 +7,8 @@ export interface Clock {
 export const CLOCK = Symbol('CLOCK');
 
 export const systemClock: Clock = { nowMs: () => Date.now() };
+
+/** The wire form of a time. Cuts the fraction of the second off. */
+export function toUnixSeconds(time: Date): number {
+  return Math.trunc(time.getTime() / 1_000);
+}

@@ -2,6 +2,11 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  ArrayUnique,
+  IsArray,
+  IsIn,
   IsInt,
   IsOptional,
   IsString,
@@ -56,6 +61,30 @@ export function TextField(
 
 // eslint-disable-next-line no-control-regex -- NUL is exactly what has to be kept out
 const NO_NUL = /^[^\u0000]*$/u;
+
+/** Something to read in up to 200 characters, none of them a control character: names stand in lists, exports and logs. */
+export function NameField(options: FieldOptions): PropertyDecorator {
+  return TextField({ ...options, max: NAME_LENGTH_MAX, pattern: NAME_PATTERN });
+}
+
+/** The same bound as the columns' checks. */
+const NAME_LENGTH_MAX = 200;
+// Read once from left to right, whatever is sent: no two parts of the pattern compete for the same characters.
+const NAME_PATTERN = /^(?=\p{Z}*[^\p{Z}])[^\p{Cc}\p{Cs}]*$/u;
+
+/** One or more words of a fixed list, none twice. */
+export function WordSetField(options: FieldOptions & { words: readonly string[] }): PropertyDecorator {
+  const { words } = options;
+  return field(
+    options,
+    { type: 'array', items: { type: 'string', enum: [...words] }, minItems: 1, uniqueItems: true },
+    IsArray(),
+    ArrayMinSize(1),
+    ArrayMaxSize(words.length),
+    ArrayUnique(),
+    IsIn(words, { each: true, message: `each value in $property must be one of ${words.join(', ')}` }),
+  );
+}
 
 export function IntegerField(options: FieldOptions & { min: number; max: number }): PropertyDecorator {
   const { min, max } = options;

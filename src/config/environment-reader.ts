@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+
 /** Values that people paste from examples; a service that accepts them has no secret at all. */
 const PLACEHOLDER =
   /change[-_ ]?me|placeholder|example|your[-_ ]|^x+$|\.\.\.|…|<.*>|^(secret|password|test|todo)$/i;
@@ -66,6 +68,14 @@ export class EnvironmentReader {
     return parsed;
   }
 
+  /** Comma-separated IP addresses and CIDR blocks. */
+  addresses(name: string): readonly string[] {
+    const entries = (this.text(name) ?? '').split(',').map((entry) => entry.trim());
+    const addresses = entries.filter((entry) => entry !== '');
+    if (!addresses.every(isAddressOrBlock)) this.reject(name, 'must be IP addresses or CIDR blocks, comma-separated');
+    return addresses;
+  }
+
   reject(name: string, why: string): void {
     this.faults.push(`${name} ${why}`);
   }
@@ -73,4 +83,11 @@ export class EnvironmentReader {
   finish(): void {
     if (this.faults.length > 0) throw new InvalidSettingsError(this.faults);
   }
+}
+
+function isAddressOrBlock(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }

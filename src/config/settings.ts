@@ -31,6 +31,10 @@ export type Settings = {
   readonly port: number;
   /** Null until the service knows its own port; then `http://127.0.0.1:<port>`. */
   readonly publicUrl: URL | null;
+  /** Addresses or CIDR blocks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
+  /** How long a stopping process still takes new connections, so that a load balancer notices first. */
+  readonly shutdownDelaySeconds: number;
   readonly dataDir: string;
   readonly databaseUrl: string | null;
   readonly databasePoolSize: number;
@@ -68,6 +72,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     host: read.text('HOST') ?? '127.0.0.1',
     port: read.integer('PORT', { fallback: 3000, min: 0, max: 65_535 }),
     publicUrl: read.url('PUBLIC_URL'),
+    trustedProxies: read.addresses('TRUSTED_PROXIES'),
+    shutdownDelaySeconds: read.integer('SHUTDOWN_DELAY_SECONDS', { fallback: 0, min: 0, max: 60 }),
     dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
     databaseUrl: read.text('DATABASE_URL'),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', { fallback: 12, min: 4, max: 100 }),

@@ -27,6 +27,15 @@ export function isTransient(error: unknown): boolean {
   return code === DEADLOCK || code === SERIALIZATION_FAILURE;
 }
 
+const QUERY_CANCELED = '57014';
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/** A statement or a lock took longer than it may: nothing of the tx was kept, and trying at once would wait again. */
+export function isTimeout(error: unknown): boolean {
+  const code = asPostgresError(error)?.code;
+  return code === QUERY_CANCELED || code === LOCK_NOT_AVAILABLE;
+}
+
 /**
  * The server is away, starting, stopping or out of connections. After a COMMIT this means "unknown": the
  * caller retries, and unique references decide.

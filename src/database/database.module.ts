@@ -6,7 +6,7 @@ import { TransactionRunner } from './transaction-runner.js';
 
 /**
  * The connection pool of the service. The server behind it is up and migrated before Nest starts
- * (`open-database.ts`) and stops after Nest has stopped, so every module may use it from its first hook to
+ * (`startup/`) and stops after Nest has stopped, so every module may use it from its first hook to
  * its last.
  */
 @Global()

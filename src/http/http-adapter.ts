@@ -1,4 +1,5 @@
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { newId } from '../common/ids.js';
 import { toProblem } from '../problems/to-problem.js';
 import { sendProblem } from '../problems/problem.filter.js';
@@ -12,8 +13,10 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 /** Ids are some thirty characters; model names, escaped, stay far below this. */
 const PATH_PARAMETER_LENGTH_MAX = 300;
 
-export function createHttpAdapter(): FastifyAdapter {
+/** @param trustedProxies addresses whose `X-Forwarded-For` is believed; from anyone else it is a claim. */
+export function createHttpAdapter(trustedProxies: readonly string[]): FastifyAdapter {
   return new FastifyAdapter({
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
@@ -26,7 +29,7 @@ export function createHttpAdapter(): FastifyAdapter {
     return503OnClosing: false,
     clientErrorHandler: answerClientError,
     // Faults that the router finds before any hook runs, such as a malformed URL.
-    frameworkErrors: (error, _request, reply) => sendProblem(reply, toProblem(error)),
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => sendProblem(reply, toProblem(error, request)),
     // No Nest middleware is used; leaving its machinery out spares every request a walk through it.
     skipMiddie: true,
   });

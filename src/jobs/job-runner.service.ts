@@ -44,7 +44,6 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     this.stopRequested.signal.addEventListener('abort', () => resolve(null));
   });
   private supervision: Promise<void> | null = null;
-  private starting: Promise<void> = Promise.resolve();
   private deadWorkerCheck: NodeJS.Timeout | null = null;
 
   constructor(
@@ -68,7 +67,6 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     this.stopRequested.abort();
     if (this.deadWorkerCheck !== null) clearInterval(this.deadWorkerCheck);
     await this.supervision;
-    await this.starting;
     const finished = Promise.all([...this.runs].map((run) => run.stop())).then(() => true);
     if (await Promise.race([finished, sleep(STOP_TIMEOUT_MS, false, { ref: false })])) return;
     this.logger.warn('Jobs are still running; they will run again in another process.');
@@ -93,19 +91,25 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   private async runUntilBroken(): Promise<Error | null> {
     try {
       await this.rescueJobs();
-      const broken = new Promise<Error>((resolve, reject) => {
-        this.starting = this.startRun(resolve).catch(reject);
-      });
+      let onBroken: (fault: Error) => void = () => undefined;
+      const broken = new Promise<Error>((resolve) => (onBroken = resolve));
+      const run = await this.startRun(onBroken);
       const fault = await Promise.race([broken, this.stopped]);
-      // The jobs of a broken run may still finish, beside the next run.
-      if (fault !== null) this.retireRuns();
+      if (fault !== null) void this.retire(run);
       return fault;
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
   }
 
-  private async startRun(onBroken: (error: Error) => void): Promise<void> {
+  /** The jobs of a broken run may still finish, beside the next run; then what it left locked is let go. */
+  private async retire(run: JobRun): Promise<void> {
+    await run.stop();
+    this.runs.delete(run);
+    await this.rescueJobs();
+  }
+
+  private async startRun(onBroken: (fault: Error) => void): Promise<JobRun> {
     const jobs = this.registry.all();
     const run = await JobRun.start({
       connection: connectionOf(this.dataSource.options),
@@ -115,11 +119,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
       onBroken,
     });
     this.runs.add(run);
-    if (this.stopRequested.signal.aborted) await run.stop();
-  }
-
-  private retireRuns(): void {
-    for (const run of this.runs) void run.stop().then(() => this.runs.delete(run));
+    return run;
   }
 
   private async rescueJobs(): Promise<void> {

@@ -20,7 +20,7 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
-    const problem = toProblem(error, this.translators);
+    const problem = toProblem(error, request, this.translators);
     request.problem = problem;
     if (reply.sent || reply.raw.headersSent) {
       // A stream broke in the middle of an answer: only a cut connection tells the client that it is not whole.

@@ -1,4 +1,5 @@
 import { HttpException } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
 import {
   InternalError,
   InvalidRequestError,
@@ -22,18 +23,22 @@ const FRAMEWORK_FAULTS: Readonly<Record<string, () => Problem>> = {
 };
 
 /** Turns an error of a layer below (a database driver's, say) into a problem; null when it is not its own. */
-export type ErrorTranslator = (error: unknown) => Problem | null;
+export type ErrorTranslator = (error: unknown, request: FastifyRequest) => Problem | null;
 
 /**
  * Whatever was thrown, as a problem. What nobody foresaw becomes an `InternalError`, whose message says
  * nothing of the inside.
  */
-export function toProblem(error: unknown, translators: readonly ErrorTranslator[] = []): Problem {
+export function toProblem(
+  error: unknown,
+  request: FastifyRequest,
+  translators: readonly ErrorTranslator[] = [],
+): Problem {
   if (error instanceof Problem) return error;
   const fault = FRAMEWORK_FAULTS[frameworkCode(error) ?? '']?.();
   if (fault) return fault;
   for (const translate of translators) {
-    const problem = translate(error);
+    const problem = translate(error, request);
     if (problem) return problem;
   }
   if (error instanceof HttpException) return fromHttpException(error);

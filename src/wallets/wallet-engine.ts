@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { isConnectionFailure, isTransient } from '../database/constraints.js';
+import { isConnectionFailure, isTimeout, isTransient } from '../database/constraints.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf } from './wallet.errors.js';
 import { ENGINE_OBSERVER, type EngineObserver } from './engine-observer.js';
@@ -91,7 +91,8 @@ export class WalletEngine implements OnApplicationShutdown {
       this.observer.committed(batch.length, performance.now() - startedAtMs);
       batch.forEach((entry, index) => this.answer(entry, results[index]));
     } catch (error) {
-      if (batch.length > 1 && !isConnectionFailure(error)) {
+      const unavailable = isConnectionFailure(error) || isTimeout(error);
+      if (batch.length > 1 && !unavailable) {
         // One command made the database refuse the whole batch: find it, and let its neighbours through.
         const middle = batch.length >> 1;
         await this.commit(batch.slice(0, middle));
@@ -99,7 +100,7 @@ export class WalletEngine implements OnApplicationShutdown {
         return;
       }
       this.observer.failed(batch.length, error);
-      const problem = isConnectionFailure(error) ? new DatabaseUnavailableError(error) : toError(error);
+      const problem = unavailable ? new DatabaseUnavailableError(error) : toError(error);
       for (const entry of batch) entry.reject(problem);
     }
   }

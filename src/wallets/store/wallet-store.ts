@@ -13,11 +13,14 @@ const CREATE_WALLETS = `
   INSERT INTO wallets (account_id) SELECT id FROM accounts WHERE id = ANY($1::text[]) ORDER BY id
   ON CONFLICT DO NOTHING`;
 
+/** Longer than any batch of another process takes; a lock held longer is stuck, and callers get a 503. */
+const LOCK_TIMEOUT_MS = 10_000;
+
 /**
  * A cached plan must not depend on how small a table was when the connection first met it: every statement
  * of a batch looks rows up by key, and a sequential scan is never right for that.
  */
-const BEGIN = 'BEGIN; SET LOCAL enable_seqscan = off';
+const BEGIN = `BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`;
 
 /** Runs one batch of commands in one tx: lock, load, decide, write, commit. It decides nothing itself. */
 @Injectable()

@@ -1,5 +1,6 @@
 import type { Settings } from '../config/settings.js';
-import { migrate } from './migrate.js';
+import { migrate } from '../database/migrate.js';
+import { migrateJobs } from '../jobs/migrate-jobs.js';
 
 export type OpenDatabase = {
   /** Carries the password: a secret. */
@@ -40,10 +41,10 @@ export async function openDatabase(
     await migrateWhenReachable(settings.databaseUrl, log);
     return { url: settings.databaseUrl, stop: () => Promise.resolve() };
   }
-  const { startEmbeddedPostgres } = await import('./embedded/embedded-postgres.js');
+  const { startEmbeddedPostgres } = await import('../database/embedded/embedded-postgres.js');
   const server = await startEmbeddedPostgres({ dataDir: settings.dataDir, log, onFailure });
   try {
-    await migrate(server.url);
+    await migrateAll(server.url);
   } catch (error) {
     await server.stop();
     throw error;
@@ -54,13 +55,19 @@ export async function openDatabase(
 async function migrateWhenReachable(url: string, log: Log): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await migrate(url);
+      return await migrateAll(url);
     } catch (error) {
       if (attempt === CONNECT_ATTEMPTS_MAX || !isStarting(error)) throw new DatabaseUnreachableError(error);
       if (attempt === 1) log('warn', 'The database does not answer yet; waiting for it.');
       await new Promise((resolve) => setTimeout(resolve, CONNECT_RETRY_MILLIS));
     }
   }
+}
+
+/** The job queue's tables are the library's own; they need the application role that ours makes. */
+async function migrateAll(url: string): Promise<void> {
+  await migrate(url);
+  await migrateJobs(url);
 }
 
 /** Refused connections and "the database system is starting up" pass by themselves; a wrong password does not. */

@@ -1,0 +1,28 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { AuthModule } from './auth/auth.module.js';
+import { CommonModule } from './common/common.module.js';
+import { ConfigModule } from './config/config.module.js';
+import type { Settings } from './config/settings.js';
+import { DatabaseModule } from './database/database.module.js';
+import { DebitsModule } from './debits/debits.module.js';
+import { HealthModule } from './health/health.module.js';
+import { JobsModule } from './jobs/jobs.module.js';
+import { MetricsModule } from './metrics/metrics.module.js';
+import { PricingModule } from './pricing/pricing.module.js';
+import { WalletsModule } from './wallets/wallets.module.js';
+
+const FOUNDATION = [CommonModule, DatabaseModule, MetricsModule, JobsModule, HealthModule];
+const FEATURES = [
+  AuthModule,
+  WalletsModule,
+  PricingModule,
+  DebitsModule,
+];
+
+/** The whole service. Who may import what is a table in test/contract/import-rules.spec.ts. */
+@Module({})
+export class AppModule {
+  static with(settings: Settings): DynamicModule {
+    return { module: AppModule, imports: [ConfigModule.with(settings), ...FOUNDATION, ...FEATURES] };
+  }
+}

@@ -1,0 +1,84 @@
+import { type INestApplicationContext, NotFoundException } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { AppModule } from './app.module.js';
+import { NestLogger } from './common/logger.js';
+import type { Settings } from './config/settings.js';
+import { isConnectionFailure } from './database/constraints.js';
+import { AllowedMethods } from './http/allowed-methods.js';
+import { addAnswerHeaders } from './http/answer-headers.js';
+import { createHttpAdapter } from './http/http-adapter.js';
+import { acceptJsonBodies } from './http/json-body.js';
+import { logRequests } from './http/request-log.js';
+import { RequestValidationPipe } from './http/validation.pipe.js';
+import { RequestMetrics } from './metrics/request-metrics.js';
+import { DatabaseUnavailableError } from './problems/common.errors.js';
+import { ProblemFilter } from './problems/problem.filter.js';
+import type { ErrorTranslator } from './problems/to-problem.js';
+
+export type AppOptions = {
+  readonly settings: Settings;
+  readonly log: Logger;
+  /** Outside parts that a stand-in plays; named on every answer and page. Empty in production. */
+  readonly simulated?: readonly string[];
+};
+
+/** Says on every answer which outside parts are simulated, so that nobody mistakes play money for money. */
+const SANDBOX_HEADER = 'x-coffer-sandbox';
+
+/** The whole service, ready for `listen`. Its database is up and migrated. */
+export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
+  const { settings, log, simulated = [] } = options;
+  const adapter = createHttpAdapter(settings.trustedProxies);
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(settings), adapter, {
+    logger: new NestLogger(log),
+    bodyParser: false,
+    rawBody: true,
+    abortOnError: false,
+  });
+  const fastify = adapter.getInstance() as unknown as FastifyInstance;
+  acceptJsonBodies(app);
+  addAnswerHeaders(fastify, simulated.length === 0 ? {} : { [SANDBOX_HEADER]: simulated.join(', ') });
+  logRequests(fastify, log);
+  measureRequests(fastify, app.get(RequestMetrics));
+  app.useGlobalPipes(new RequestValidationPipe());
+  app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
+  await app.init();
+  return app;
+}
+
+/** Jobs only: the same modules, no HTTP. */
+export function createWorker({ settings, log }: AppOptions): Promise<INestApplicationContext> {
+  return NestFactory.createApplicationContext(AppModule.with({ ...settings, runJobs: true }), {
+    logger: new NestLogger(log),
+    abortOnError: false,
+  });
+}
+
+function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): void {
+  fastify.addHook('onResponse', (request, reply, done) => {
+    metrics.answered({
+      method: request.method,
+      route: request.routeOptions.url,
+      status: reply.statusCode,
+      durationMs: reply.elapsedTime,
+      problemCode: request.problem?.code,
+    });
+    done();
+  });
+}
+
+function unmatched(fastify: FastifyInstance): ErrorTranslator {
+  const routes = new AllowedMethods(fastify);
+  return (error, request) => (error instanceof NotFoundException ? routes.problemFor(pathOf(request.url)) : null);
+}
+
+function pathOf(url: string): string {
+  return url.split('?', 1)[0] ?? url;
+}
+
+/** Other parts wrap the connection failures of their own outside party; what is left is the database's. */
+const databaseAway: ErrorTranslator = (error) =>
+  isConnectionFailure(error) ? new DatabaseUnavailableError(error) : null;

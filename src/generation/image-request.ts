@@ -1,0 +1,114 @@
+import { hash } from 'node:crypto';
+import { ModelNotFoundError } from '../pricing/pricing.errors.js';
+import { InvalidRequestError } from '../problems/common.errors.js';
+import { parseSize, type ImageSize } from './image-size.js';
+import { findImageModel, type ImageModel } from './model-catalog.js';
+import { invalid, oneOf, refuseOtherParameters, textOrNull } from './openai-parameters.js';
+import type { OutputFormat } from './providers/image-provider.js';
+
+export type ResponseFormat = 'url' | 'b64_json';
+
+/** A valid call of `POST /v1/images/generations`. */
+export type ImageRequest = {
+  readonly model: ImageModel;
+  readonly prompt: string;
+  /** OpenAI's `n`. */
+  readonly images: number;
+  readonly size: ImageSize;
+  readonly responseFormat: ResponseFormat;
+  readonly outputFormat: OutputFormat;
+  readonly moderation: 'auto' | 'low';
+  /** OpenAI's `user`: whom the customer says that this is for. Kept for tracing abuse. */
+  readonly endUser: string | null;
+};
+
+/** OpenAI's own bounds. */
+export const IMAGES_MAX = 10;
+export const PROMPT_CHARS_MAX = 32_000;
+/** OpenAI names none; ids and hashes of ids fit. */
+export const END_USER_CHARS_MAX = 512;
+
+/**
+ * Reads an OpenAI body. Pure. Throws `InvalidRequestError` naming the first wrong parameter in `param`, and
+ * `ModelNotFoundError` (404).
+ */
+export function parseImageRequest(body: unknown): ImageRequest {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
+  }
+  const members = body as Readonly<Record<string, unknown>>;
+  refuseOtherParameters(members);
+  const model = parseModel(textOrNull(members, 'model'));
+  return {
+    model,
+    prompt: parsePrompt(textOrNull(members, 'prompt')),
+    images: parseCount(members['n'] ?? null),
+    size: parseSize(textOrNull(members, 'size'), model.size),
+    responseFormat: oneOf(members, 'response_format', ['url', 'b64_json'], 'url'),
+    outputFormat: oneOf(members, 'output_format', ['png', 'jpeg', 'webp'], 'png'),
+    moderation: oneOf(members, 'moderation', ['auto', 'low'], 'auto'),
+    endUser: parseEndUser(textOrNull(members, 'user')),
+  };
+}
+
+/** OpenAI's default is a model of its own, so there is nothing that an absent model could mean here. */
+function parseModel(id: string | null): ImageModel {
+  if (id === null || id === '') throw invalid('model', 'is required');
+  const model = findImageModel(id);
+  if (model === null) throw new ModelNotFoundError(id.slice(0, 200));
+  return model;
+}
+
+function parsePrompt(prompt: string | null): string {
+  if (prompt === null || prompt.trim() === '') throw invalid('prompt', 'is required and must not be blank');
+  if (prompt.length > PROMPT_CHARS_MAX) {
+    throw invalid('prompt', `must be at most ${PROMPT_CHARS_MAX} characters long`);
+  }
+  return prompt;
+}
+
+function parseCount(count: unknown): number {
+  if (count === null) return 1;
+  if (!Number.isSafeInteger(count) || (count as number) < 1) {
+    throw invalid('n', `must be a whole number from 1 to ${IMAGES_MAX}`);
+  }
+  if ((count as number) > IMAGES_MAX) {
+    throw new InvalidRequestError(
+      `n is at most ${IMAGES_MAX}: send several calls for more. Nothing was charged.`,
+      'n',
+      'too_many_images',
+    );
+  }
+  return count as number;
+}
+
+function parseEndUser(user: string | null): string | null {
+  if (user === null || user === '') return null;
+  // Postgres stores no NUL.
+  if (user.length > END_USER_CHARS_MAX || user.includes('\0')) {
+    throw invalid('user', `must be at most ${END_USER_CHARS_MAX} characters long, without NUL`);
+  }
+  return user;
+}
+
+/**
+ * What makes two calls the same call, for an idempotency key: every parameter after its defaults, so that
+ * `"n": null` and no `n` are one. Lower-case hex of SHA-256; the prompt cannot be read back.
+ */
+export function fingerprintOf(request: ImageRequest): string {
+  return hash(
+    'sha256',
+    JSON.stringify([
+      request.model.id,
+      request.prompt,
+      request.images,
+      request.size.width,
+      request.size.height,
+      request.responseFormat,
+      request.outputFormat,
+      request.moderation,
+      request.endUser,
+    ]),
+    'hex',
+  );
+}

@@ -1,0 +1,90 @@
+import { InvalidRequestError } from '../problems/common.errors.js';
+
+type Body = Readonly<Record<string, unknown>>;
+
+/**
+ * OpenAI's parameters that ask for nothing here, or for something that no model of ours can do. The values
+ * that mean "as it comes" are accepted, the others are refused by name: ignoring them would charge for an
+ * image that is not the one that was asked for.
+ */
+type FixedParameter = {
+  readonly accepted: readonly unknown[];
+  readonly refused: readonly unknown[] | ((value: unknown) => boolean);
+};
+
+const isIntegerWithin = (min: number, max: number) => (value: unknown) =>
+  Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
+
+const FIXED_PARAMETERS: Readonly<Record<string, FixedParameter>> = {
+  quality: { accepted: ['auto', 'standard'], refused: ['hd', 'low', 'medium', 'high'] },
+  background: { accepted: ['auto', 'opaque'], refused: ['transparent'] },
+  style: { accepted: ['vivid'], refused: ['natural'] },
+  stream: { accepted: [false], refused: [true] },
+  partial_images: { accepted: [0], refused: isIntegerWithin(1, 3) },
+  output_compression: { accepted: [100], refused: isIntegerWithin(0, 99) },
+};
+
+const OWN_PARAMETERS: readonly string[] = [
+  'model',
+  'prompt',
+  'n',
+  'size',
+  'response_format',
+  'output_format',
+  'moderation',
+  'user',
+];
+
+/** An unknown field's name is the client's own text; it comes back, but not a megabyte of it. */
+const NAME_LENGTH_MAX = 100;
+
+/**
+ * Throws `InvalidRequestError` for the first field that is unknown, or that asks for what no model does
+ * (`unsupported_parameter`). OpenAI lets every parameter be null, which means absent.
+ */
+export function refuseOtherParameters(body: Body): void {
+  for (const [name, value] of Object.entries(body)) {
+    if (OWN_PARAMETERS.includes(name)) continue;
+    const fixed = Object.hasOwn(FIXED_PARAMETERS, name) ? FIXED_PARAMETERS[name] : undefined;
+    if (fixed === undefined) {
+      const shown = name.slice(0, NAME_LENGTH_MAX);
+      throw new InvalidRequestError(`Unknown parameter: '${shown}'. Nothing was charged.`, shown);
+    }
+    if (value === null || fixed.accepted.includes(value)) continue;
+    const known = typeof fixed.refused === 'function' ? fixed.refused(value) : fixed.refused.includes(value);
+    throw known ? unsupported(name, fixed.accepted) : invalid(name);
+  }
+}
+
+function unsupported(name: string, accepted: readonly unknown[]): InvalidRequestError {
+  return new InvalidRequestError(
+    `${name} can only be ${accepted.map(String).join(' or ')} for this model. Leave it out. Nothing was charged.`,
+    name,
+    'unsupported_parameter',
+  );
+}
+
+export function invalid(name: string, rule = 'has a value that OpenAI does not define'): InvalidRequestError {
+  return new InvalidRequestError(`${name} ${rule}. Nothing was charged.`, name);
+}
+
+/** The member as text; null when it is absent or null. Throws for any other type. */
+export function textOrNull(body: Body, name: string): string | null {
+  const value = body[name] ?? null;
+  if (value === null || typeof value === 'string') return value;
+  throw invalid(name, 'must be a string');
+}
+
+/** The member as one of `allowed`; `fallback` when it is absent or null. */
+export function oneOf<const T extends string>(
+  body: Body,
+  name: string,
+  allowed: readonly T[],
+  fallback: NoInfer<T>,
+): T {
+  const value = body[name] ?? null;
+  if (value === null) return fallback;
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw invalid(name, `must be ${allowed.map((text) => `'${text}'`).join(' or ')}`);
+  return found;
+}

@@ -1,0 +1,34 @@
+/**
+ * Why a provider delivered no image, in our words:
+ * - rejected: it refuses these parameters; the customer can mend them.
+ * - moderated: it refuses this prompt or its result.
+ * - saturated: it (or our queue for it) is full; later works.
+ * - unavailable: it cannot be reached or says that it is down.
+ * - account: it refuses *us*: our key or our credit. Somebody has to be woken.
+ * - failed: it took the task and then failed at it, or delivered something that is no such image.
+ * - lost: the task was started and its outcome is unknown.
+ */
+export type FailureKind =
+  | 'rejected'
+  | 'moderated'
+  | 'saturated'
+  | 'unavailable'
+  | 'account'
+  | 'failed'
+  | 'lost';
+
+export class ProviderFailure extends Error {
+  /** Whole seconds from 1 to 60 that the provider asked us to wait; null when it did not. */
+  readonly retryAfterSeconds: number | null;
+
+  /** @param message for our log; it is shown to a customer only when the kind is `rejected`. */
+  constructor(
+    readonly kind: FailureKind,
+    message: string,
+    options: { readonly retryAfterSeconds?: number | null; readonly cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'ProviderFailure';
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+  }
+}

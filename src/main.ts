@@ -1,0 +1,18 @@
+import { createLogger } from './common/logger.js';
+import { loadSettings } from './config/load-settings.js';
+import { describeStart } from './startup/start-message.js';
+import { explainStartFailure } from './startup/start-failure.js';
+import { startService } from './startup/start-service.js';
+import { superviseProcess } from './startup/supervise-process.js';
+
+/** The service: HTTP, and its jobs unless `COFFER_JOBS=off`. */
+async function main(): Promise<void> {
+  const settings = loadSettings();
+  const log = createLogger(settings.logLevel);
+  const process = superviseProcess(log);
+  const service = await startService({ settings, log, onFailure: process.fail });
+  process.onStop(service.stop);
+  describeStart(service, log);
+}
+
+main().catch(explainStartFailure);

@@ -1,0 +1,18 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Settings } from '../config/settings.js';
+
+/** What was put in the place of the outside parts that are not configured. */
+export type StandIns = {
+  /** Every outside part is configured in these. */
+  readonly settings: Settings;
+  /** Their names, for banners and headers: `database`, `stripe`, `black-forest-labs`. */
+  readonly simulated: readonly string[];
+  /**
+   * Call when the service answers at `url`. Prepares what a newcomer needs first and answers where it is
+   * written down; null when there is nothing to prepare.
+   */
+  welcome(app: NestFastifyApplication, url: string): Promise<string | null>;
+  stop(): Promise<void>;
+};
+
+export const NO_STAND_INS: Omit<StandIns, 'settings'> = { simulated: [], stop: () => Promise.resolve() };

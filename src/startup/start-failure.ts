@@ -1,0 +1,21 @@
+import { InvalidSettingsError } from '../config/environment-reader.js';
+import { EmbeddedPostgresError } from '../database/embedded/errors.js';
+import { AddressInUseError, AddressUnusableError } from './listen-address.js';
+import { DatabaseUnreachableError } from './open-database.js';
+
+/** These say all that their reader needs; a stack trace would only hide it. */
+const SELF_EXPLAINING = [
+  InvalidSettingsError,
+  EmbeddedPostgresError,
+  AddressInUseError,
+  AddressUnusableError,
+  DatabaseUnreachableError,
+];
+
+/** Ends a process that could not start, with what to do about it on stderr. */
+export function explainStartFailure(error: unknown): never {
+  const explained = SELF_EXPLAINING.some((type) => error instanceof type);
+  const text = error instanceof Error ? (explained ? error.message : (error.stack ?? error.message)) : String(error);
+  process.stderr.write(`\n${text}\n`);
+  process.exit(1);
+}

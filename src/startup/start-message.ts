@@ -1,0 +1,26 @@
+import { resolve } from 'node:path';
+import type { Logger } from 'pino';
+import type { RunningService } from './start-service.js';
+
+/** Tells whoever started the service where it is; in production as one log line, elsewhere for a person. */
+export function describeStart({ url, settings, simulated, demoFile }: RunningService, log: Logger): void {
+  log.info({ url, environment: settings.environment, simulated }, 'Coffer is ready');
+  if (settings.environment !== 'development') return;
+  const lines = [
+    '',
+    `  Coffer is ready at ${url}`,
+    `  Try the API in your browser: ${url}/docs`,
+    ...sandboxLines(simulated, demoFile),
+    '',
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+function sandboxLines(simulated: readonly string[], demoFile: string | null): string[] {
+  if (simulated.length === 0) return [];
+  return [
+    '',
+    `  Sandbox: ${simulated.join(', ')}. No real money moves and no real images are made by these.`,
+    ...(demoFile === null ? [] : [`  A demo account with its keys: ${resolve(demoFile)}`]),
+  ];
+}

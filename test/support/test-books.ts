@@ -1,0 +1,189 @@
+import pg from 'pg';
+import { DataSource } from 'typeorm';
+import { newId } from '../../src/common/ids.js';
+import { micros } from '../../src/common/money.js';
+import { applicationDataSourceOptions } from '../../src/database/data-source.js';
+import { silentObserver } from '../../src/wallets/engine-observer.js';
+import type { WalletCommand } from '../../src/wallets/rules/command.js';
+import type { Outcome } from '../../src/wallets/rules/outcome.js';
+import { WalletStore } from '../../src/wallets/store/wallet-store.js';
+import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { createTestDatabase, type TestDatabase } from './test-database.js';
+
+const HOUR_MS = 3_600_000;
+const START_MS = Date.UTC(2026, 10, 1, 9, 30, 0, 123);
+
+/** Memos that break careless files: separators, quotes, line ends, other planes of Unicode, formulas. */
+export const AWKWARD_MEMOS = [
+  'plain',
+  '',
+  'a, "quoted" memo; with\ttabs',
+  'two\nlines\r\nand a third',
+  '🪙 emoji, 漢字, ñ and a lone backslash \\',
+  '=HYPERLINK("http://127.0.0.1/","click")',
+  '+1+1',
+  '-2+3',
+  '@SUM(A1:A9)',
+  "'quoted for a spreadsheet already",
+  "'=1+1",
+  'harmless;=1+1;"=1+1"\n=1+1\t@x',
+  ' = leading space',
+  '＝１＋１',
+  'null',
+  'end_of_export',
+] as const;
+
+/** A database of its own with the real engine on it, and a clock that the test moves. */
+export class TestBooks {
+  nowMs = START_MS;
+  readonly engine: WalletEngine;
+
+  private constructor(
+    readonly database: TestDatabase,
+    /** As the application role, like the service. */
+    readonly dataSource: DataSource,
+    /** As the role that owns the tables: what an administrator with a bad day could do. */
+    readonly owner: pg.Client,
+  ) {
+    const clock = { nowMs: () => this.nowMs };
+    this.engine = new WalletEngine(new WalletStore(dataSource, clock), silentObserver);
+  }
+
+  static async open(): Promise<TestBooks> {
+    const database = await createTestDatabase();
+    const dataSource = await new DataSource(applicationDataSourceOptions(database.url, 4)).initialize();
+    const owner = new pg.Client({ connectionString: database.url });
+    await owner.connect();
+    return new TestBooks(database, dataSource, owner);
+  }
+
+  async close(): Promise<void> {
+    await this.dataSource.destroy();
+    await this.owner.end();
+    await this.database.drop();
+  }
+
+  pass(hours: number): void {
+    this.nowMs += hours * HOUR_MS;
+  }
+
+  async account(name = 'Test'): Promise<string> {
+    const id = newId('account');
+    const sql = 'INSERT INTO accounts (id, name, created_at) VALUES ($1, $2, $3)';
+    await this.owner.query(sql, [id, name, new Date(this.nowMs)]);
+    return id;
+  }
+
+  execute(command: WalletCommand): Promise<Outcome> {
+    return this.engine.execute(command);
+  }
+
+  topUp(accountId: string, amountMicros: bigint, more: Partial<Command<'credit'>> = {}): Promise<Outcome> {
+    const topUpId = newId('topUp');
+    return this.execute({
+      type: 'credit',
+      cause: 'top_up',
+      ...this.referenced(accountId, `top_up:${topUpId}`),
+      lotId: newId('creditLot'),
+      amountMicros: micros(amountMicros),
+      feeMicros: micros(amountMicros / 20n),
+      taxMicros: micros(0n),
+      expiresAtMs: null,
+      ...more,
+    });
+  }
+
+  grant(accountId: string, amountMicros: bigint, more: Partial<Command<'grant'>> = {}): Promise<Outcome> {
+    const lotId = newId('creditLot');
+    const amount = { lotId, amountMicros: micros(amountMicros), priority: 0, expiresAtMs: null };
+    return this.execute({
+      type: 'grant',
+      ...this.referenced(accountId, `grant:${lotId}`),
+      ...amount,
+      ...more,
+    });
+  }
+
+  debit(accountId: string, amountMicros: bigint, more: Partial<Command<'debit'>> = {}): Promise<Outcome> {
+    const referenced = this.referenced(accountId, `debit:${newId('request')}`);
+    return this.execute({ type: 'debit', ...referenced, amountMicros: micros(amountMicros), ...more });
+  }
+
+  /** Answers the hold's id. */
+  async authorize(accountId: string, amountMicros: bigint, hours = 1): Promise<string> {
+    const holdId = newId('hold');
+    const amount = { holdId, amountMicros: micros(amountMicros), expiresAtMs: this.nowMs + hours * HOUR_MS };
+    await this.execute({ type: 'authorize', ...this.referenced(accountId, `hold:${holdId}`), ...amount });
+    return holdId;
+  }
+
+  capture(accountId: string, holdId: string, amountMicros: bigint): Promise<Outcome> {
+    const amount = micros(amountMicros);
+    return this.execute({
+      type: 'capture',
+      accountId,
+      actor: 'system',
+      holdId,
+      amountMicros: amount,
+      memo: null,
+    });
+  }
+
+  /** Paid, promotional, held, expired, refunded, disputed, owed and repaid: one account that saw everything. */
+  async playEverything(): Promise<string> {
+    const accountId = await this.account('Saw everything');
+    const addressed = { accountId, actor: 'system' } as const;
+    const lotId = newId('creditLot');
+    await this.topUp(accountId, 10_000_000n, { lotId, taxMicros: micros(800_000n), memo: 'First top-up' });
+    await this.grant(accountId, 2_000_000n, { memo: 'Welcome', expiresAtMs: this.nowMs + 5 * HOUR_MS });
+    for (const memo of AWKWARD_MEMOS) await this.debit(accountId, 40_000n, { memo });
+    await this.capture(accountId, await this.authorize(accountId, 160_000n), 120_000n);
+    const voided = await this.authorize(accountId, 80_000n);
+    await this.execute({ type: 'void', ...addressed, holdId: voided });
+    const expired = await this.authorize(accountId, 40_000n);
+    this.pass(2);
+    await this.execute({ type: 'expireHold', ...addressed, holdId: expired });
+    this.pass(4);
+    await this.execute({ type: 'expireLots', ...addressed });
+    await this.execute(this.clawBack(accountId, 'refund', lotId, 1_000_000n));
+    await this.execute(this.adjustment(accountId, 250_000n));
+    await this.execute(this.adjustment(accountId, -50_000n));
+    this.pass(1);
+    await this.execute(this.clawBack(accountId, 'dispute', lotId, 9_500_000n));
+    await this.topUp(accountId, 700_000n, { cause: 'reinstatement' });
+    await this.topUp(accountId, 5_000_000n, { cause: 'write_off', feeMicros: micros(0n) });
+    const statusChangeId = newId('statusChange');
+    await this.execute({ type: 'unfreeze', ...addressed, statusChangeId, reason: 'dispute closed' });
+    await this.authorize(accountId, 120_000n, 48);
+    await this.debit(accountId, 40_000n);
+    return accountId;
+  }
+
+  private clawBack(
+    accountId: string,
+    cause: 'refund' | 'dispute',
+    lotId: string,
+    amount: bigint,
+  ): WalletCommand {
+    const returned = { amountMicros: micros(amount), feeMicros: micros(amount / 20n), taxMicros: micros(0n) };
+    return {
+      type: 'clawBack',
+      cause,
+      ...this.referenced(accountId, `${cause}:${newId('request')}`),
+      lotId,
+      ...returned,
+    };
+  }
+
+  private adjustment(accountId: string, amount: bigint): WalletCommand {
+    const lotId = newId('creditLot');
+    const referenced = this.referenced(accountId, `adjustment:${lotId}`);
+    return { type: 'adjust', ...referenced, lotId, amountMicros: micros(amount), memo: 'goodwill' };
+  }
+
+  private referenced(accountId: string, reference: string) {
+    return { accountId, actor: 'system', reference, fingerprint: reference, memo: null } as const;
+  }
+}
+
+type Command<Type extends WalletCommand['type']> = Extract<WalletCommand, { type: Type }>;
