@@ -37,11 +37,11 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/config/**', 'test/**', 'scripts/**'],
+    files: ['src/config/**', 'test/**', 'bench/**', 'scripts/**'],
     rules: { 'no-restricted-syntax': ['error', noMoneyDivision, noMoneyFloat] },
   },
   {
-    files: ['src/cli.ts', 'src/cli/**', 'scripts/**', 'test/bench/**'],
+    files: ['src/cli.ts', 'src/cli/**', 'scripts/**', 'bench/**'],
     rules: { 'no-console': 'off' },
   },
   {

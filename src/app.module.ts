@@ -1,4 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { AccountsModule } from './accounts/accounts.module.js';
+import { ApiKeysModule } from './api-keys/api-keys.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { CommonModule } from './common/common.module.js';
 import { ConfigModule } from './config/config.module.js';
@@ -10,10 +12,14 @@ import { JobsModule } from './jobs/jobs.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { PricingModule } from './pricing/pricing.module.js';
 import { WalletsModule } from './wallets/wallets.module.js';
+import { TmpFailedModule } from './http/tmp-failed.js';
 
 const FOUNDATION = [CommonModule, DatabaseModule, MetricsModule, JobsModule, HealthModule];
 const FEATURES = [
+  TmpFailedModule,
   AuthModule,
+  AccountsModule,
+  ApiKeysModule,
   WalletsModule,
   PricingModule,
   DebitsModule,

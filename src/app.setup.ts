@@ -8,7 +8,7 @@ import { NestLogger } from './common/logger.js';
 import type { Settings } from './config/settings.js';
 import { isConnectionFailure } from './database/constraints.js';
 import { AllowedMethods } from './http/allowed-methods.js';
-import { addAnswerHeaders } from './http/answer-headers.js';
+import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
 import { acceptJsonBodies } from './http/json-body.js';
 import { logRequests } from './http/request-log.js';
@@ -31,7 +31,8 @@ const SANDBOX_HEADER = 'x-coffer-sandbox';
 /** The whole service, ready for `listen`. Its database is up and migrated. */
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
   const { settings, log, simulated = [] } = options;
-  const adapter = createHttpAdapter(settings.trustedProxies);
+  const headers = new AnswerHeaders(simulated.length === 0 ? {} : { [SANDBOX_HEADER]: simulated.join(', ') });
+  const adapter = createHttpAdapter(headers, settings.trustedProxies);
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(settings), adapter, {
     logger: new NestLogger(log),
     bodyParser: false,
@@ -40,7 +41,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   });
   const fastify = adapter.getInstance() as unknown as FastifyInstance;
   acceptJsonBodies(app);
-  addAnswerHeaders(fastify, simulated.length === 0 ? {} : { [SANDBOX_HEADER]: simulated.join(', ') });
+  headers.addTo(fastify);
   logRequests(fastify, log);
   measureRequests(fastify, app.get(RequestMetrics));
   app.useGlobalPipes(new RequestValidationPipe());

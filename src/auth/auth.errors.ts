@@ -39,8 +39,9 @@ const KIND_NAMES = { account_key: 'an account key', operator_key: 'an operator k
 /** The key is valid, but of the other kind or without the scope. */
 export class InsufficientScopeError extends Problem {
   readonly code = 'insufficient_scope';
-  constructor(scope: Scope) {
-    super(`This needs ${KIND_NAMES[kindOfScope(scope)]} with the scope '${scope}'.`, {
+  /** @param rule why this scope is needed, when the route alone does not tell. */
+  constructor(scope: Scope, rule = '') {
+    super(`This needs ${KIND_NAMES[kindOfScope(scope)]} with the scope '${scope}'. ${rule}`.trimEnd(), {
       details: { required_scope: scope },
     });
   }

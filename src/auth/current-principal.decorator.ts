@@ -10,20 +10,22 @@ declare module 'fastify' {
 }
 
 /** `@CurrentAccount() principal: AccountPrincipal` on a route that requires an account scope. */
-export const CurrentAccount = createParamDecorator((_data: unknown, context: ExecutionContext) =>
-  principalOf(context, 'account_key') as AccountPrincipal,
+export const CurrentAccount = createParamDecorator(
+  (_data: unknown, context: ExecutionContext) => principalOf(context, 'account_key') as AccountPrincipal,
 );
 
 /** `@CurrentOperator() principal: OperatorPrincipal` on a route that requires an operator scope. */
-export const CurrentOperator = createParamDecorator((_data: unknown, context: ExecutionContext) =>
-  principalOf(context, 'operator_key') as OperatorPrincipal,
+export const CurrentOperator = createParamDecorator(
+  (_data: unknown, context: ExecutionContext) => principalOf(context, 'operator_key') as OperatorPrincipal,
 );
 
 /** Throws when the route's scope and its parameter disagree: a fault of ours, found by its first call. */
 function principalOf(context: ExecutionContext, kind: Principal['kind']): Principal {
   const { principal } = context.switchToHttp().getRequest<FastifyRequest>();
   if (principal?.kind !== kind) {
-    throw new Error(`${context.getClass().name}.${context.getHandler().name} asks for ${kind} but requires no such scope`);
+    throw new Error(
+      `${context.getClass().name}.${context.getHandler().name} asks for ${kind} but requires no such scope`,
+    );
   }
   return principal;
 }

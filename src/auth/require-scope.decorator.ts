@@ -36,7 +36,7 @@ export function RequireScope(scope: Scope): Decorator {
     }
     declare(target as never);
   };
-  return decorate as Decorator;
+  return decorate;
 }
 
 function ownMethods(prototype: object): [string, PropertyDescriptor][] {

@@ -72,6 +72,16 @@ const NAME_LENGTH_MAX = 200;
 // Read once from left to right, whatever is sent: no two parts of the pattern compete for the same characters.
 const NAME_PATTERN = /^(?=\p{Z}*[^\p{Z}])[^\p{Cc}\p{Cs}]*$/u;
 
+/** Exactly one word of a fixed list. */
+export function WordField(options: FieldOptions & { words: readonly string[] }): PropertyDecorator {
+  const { words } = options;
+  return field(
+    options,
+    { type: 'string', enum: [...words] },
+    IsIn(words, { message: `$property must be one of ${words.join(', ')}` }),
+  );
+}
+
 /** One or more words of a fixed list, none twice. */
 export function WordSetField(options: FieldOptions & { words: readonly string[] }): PropertyDecorator {
   const { words } = options;

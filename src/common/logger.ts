@@ -18,7 +18,7 @@ const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) => [
 ]);
 
 /** Lines are written together, so that logging a request costs microseconds; at most this late. */
-const BUFFER_BYTES = 16_384;
+const BUFFER_BYTES = 8_192;
 const FLUSH_INTERVAL_MS = 250;
 
 /** JSON lines on stdout: time, level, message, and the fields of the event. */

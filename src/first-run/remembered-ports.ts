@@ -18,15 +18,13 @@ export class RememberedPorts {
     return new RememberedPorts(path, Object.fromEntries(valid));
   }
 
-  /** Undefined when this stand-in never ran here. */
-  of(standIn: string): number | undefined {
-    return this.ports[standIn];
-  }
-
-  async remember(standIn: string, port: number): Promise<void> {
-    if (this.ports[standIn] === port) return;
-    this.ports[standIn] = port;
-    await writePrivateJson(this.path, this.ports);
+  /** Where a stand-in that another process started answers. Throws when none ever ran here. */
+  baseUrlOf(standIn: string): URL {
+    const port = this.ports[standIn];
+    if (port === undefined) {
+      throw new Error(`no ${standIn} stand-in has run on this data directory: start the service first`);
+    }
+    return new URL(`http://127.0.0.1:${port}`);
   }
 
   /** Starts on the port of last time, or on any other when somebody else has taken it meanwhile. */
@@ -40,6 +38,12 @@ export class RememberedPorts {
     });
     await this.remember(standIn, Number(new URL(started.baseUrl).port));
     return started;
+  }
+
+  private async remember(standIn: string, port: number): Promise<void> {
+    if (this.ports[standIn] === port) return;
+    this.ports[standIn] = port;
+    await writePrivateJson(this.path, this.ports);
   }
 }
 

@@ -1,6 +1,6 @@
-import type { FastifyInstance, FastifyReply } from 'fastify';
-import { ServerResponse, IncomingMessage } from 'node:http';
+import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import helmet from 'helmet';
 
 type Headers = Readonly<Record<string, string>>;
@@ -25,17 +25,24 @@ const PAGE_POLICY = {
  * Headers that every answer carries. They never change, so helmet is asked for them once: asking it for every
  * request would cost more than the rest of the pipeline.
  */
-export function addAnswerHeaders(fastify: FastifyInstance, further: Headers): void {
-  const constant: Headers = {
-    ...helmetHeaders(API_POLICY),
-    'cache-control': 'no-store',
-    ...further,
-  };
-  fastify.addHook('onRequest', (request, reply, done) => {
-    reply.headers(constant);
+export class AnswerHeaders {
+  private readonly constant: Headers;
+
+  constructor(further: Headers) {
+    this.constant = { ...helmetHeaders(API_POLICY), 'cache-control': 'no-store', ...further };
+  }
+
+  set(request: FastifyRequest, reply: FastifyReply): void {
+    reply.headers(this.constant);
     reply.header('x-request-id', request.id);
-    done();
-  });
+  }
+
+  addTo(fastify: FastifyInstance): void {
+    fastify.addHook('onRequest', (request, reply, done) => {
+      this.set(request, reply);
+      done();
+    });
+  }
 }
 
 const pageHeaders: Headers = helmetHeaders(PAGE_POLICY);

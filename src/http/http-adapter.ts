@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { newId } from '../common/ids.js';
 import { toProblem } from '../problems/to-problem.js';
 import { sendProblem } from '../problems/problem.filter.js';
+import type { AnswerHeaders } from './answer-headers.js';
 import { answerClientError } from './client-error.js';
 import { BODY_LIMIT_BYTES } from './json-body.js';
 
@@ -14,7 +15,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 const PATH_PARAMETER_LENGTH_MAX = 300;
 
 /** @param trustedProxies addresses whose `X-Forwarded-For` is believed; from anyone else it is a claim. */
-export function createHttpAdapter(trustedProxies: readonly string[]): FastifyAdapter {
+export function createHttpAdapter(headers: AnswerHeaders, trustedProxies: readonly string[]): FastifyAdapter {
   return new FastifyAdapter({
     trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     bodyLimit: BODY_LIMIT_BYTES,
@@ -29,7 +30,10 @@ export function createHttpAdapter(trustedProxies: readonly string[]): FastifyAda
     return503OnClosing: false,
     clientErrorHandler: answerClientError,
     // Faults that the router finds before any hook runs, such as a malformed URL.
-    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => sendProblem(reply, toProblem(error, request)),
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      headers.set(request, reply);
+      sendProblem(reply, toProblem(error, request));
+    },
     // No Nest middleware is used; leaving its machinery out spares every request a walk through it.
     skipMiddie: true,
   });

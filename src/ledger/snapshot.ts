@@ -44,7 +44,7 @@ export class Snapshot {
       await client.query(
         `SET LOCAL statement_timeout = '${options.statementSecondsMax}s';
          SET LOCAL idle_in_transaction_session_timeout = '${options.idleSecondsMax}s';
-         SET LOCAL cursor_tuple_fraction = 1; SET LOCAL work_mem = '64MB'; SET LOCAL timezone = 'UTC'`,
+         SET LOCAL work_mem = '64MB'; SET LOCAL timezone = 'UTC'`,
       );
       return snapshot;
     } catch (error) {

@@ -5,7 +5,7 @@ import { PROBLEM_KINDS } from './problem-kinds.js';
 
 /**
  * Documents the errors of a route: one response a status, its codes listed with an example. Several decorators
- * on one route add up.
+ * on one route add up, and `problem-documentation.ts` adds what any route can meet.
  */
 export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator & ClassDecorator {
   const byStatus = new Map<number, ProblemCode[]>();
@@ -17,17 +17,20 @@ export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator &
     ...[...byStatus].map(([status, ofStatus]) =>
       ApiResponse({
         status,
-        description: ofStatus.map((code) => `\`${code}\`: ${PROBLEM_CATALOG[code].summary}`).join('\n\n'),
+        description: describeCodes(ofStatus),
         schema: { $ref: '#/components/schemas/Error' },
-        examples: Object.fromEntries(
-          ofStatus.map((code) => [code, { summary: PROBLEM_CATALOG[code].summary, value: exampleOf(code) }]),
-        ),
+        examples: Object.fromEntries(ofStatus.map((code) => [code, exampleOf(code)])),
       }),
     ),
   );
 }
 
-function exampleOf(code: ProblemCode) {
+export function describeCodes(codes: readonly ProblemCode[]): string {
+  return codes.map((code) => `\`${code}\`: ${PROBLEM_CATALOG[code].summary}`).join('\n\n');
+}
+
+/** As it comes over the wire; real messages say more. */
+export function exampleOf(code: ProblemCode) {
   const { kind, summary } = PROBLEM_CATALOG[code];
-  return { error: { message: summary, type: PROBLEM_KINDS[kind].type, param: null, code } };
+  return { summary, value: { error: { message: summary, type: PROBLEM_KINDS[kind].type, param: null, code } } };
 }

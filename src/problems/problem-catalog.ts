@@ -14,6 +14,7 @@ export const PROBLEM_CATALOG = {
   },
   malformed_body: { kind: 'invalid_request', summary: 'The body is not valid JSON.' },
   malformed_url: { kind: 'invalid_request', summary: 'The URL is not well formed, or a part of it is too long.' },
+  malformed_http: { kind: 'invalid_request', summary: 'The bytes are not well-formed HTTP.' },
   invalid_amount: {
     kind: 'invalid_request',
     summary: 'The amount is not a positive whole number within its bounds.',

@@ -5,7 +5,7 @@ import type { Settings } from '../config/settings.js';
 export type StandIns = {
   /** Every outside part is configured in these. */
   readonly settings: Settings;
-  /** Their names, for banners and headers: `database`, `stripe`, `black-forest-labs`. */
+  /** Which parts are simulated, for banners and headers: `stripe`, `black-forest-labs`. */
   readonly simulated: readonly string[];
   /**
    * Call when the service answers at `url`. Prepares what a newcomer needs first and answers where it is
@@ -15,4 +15,6 @@ export type StandIns = {
   stop(): Promise<void>;
 };
 
-export const NO_STAND_INS: Omit<StandIns, 'settings'> = { simulated: [], stop: () => Promise.resolve() };
+export function noStandIns(settings: Settings): StandIns {
+  return { settings, simulated: [], welcome: () => Promise.resolve(null), stop: () => Promise.resolve() };
+}

@@ -4,7 +4,7 @@ import type { Settings } from '../config/settings.js';
 import { drainHttp } from './drain-http.js';
 import { chooseListenPort, toListenError } from './listen-address.js';
 import { openDatabase } from './open-database.js';
-import { NO_STAND_INS, type StandIns } from './stand-ins.js';
+import { noStandIns, type StandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
 
 export type RunningService = {
@@ -72,9 +72,9 @@ export function localUrl({ host, port }: Pick<Settings, 'host' | 'port'>): strin
 
 /** Production never even loads the code of the stand-ins. */
 async function startStandIns(settings: Settings, log: Logger): Promise<StandIns> {
-  if (settings.environment === 'production') return { ...NO_STAND_INS, settings };
+  if (settings.environment === 'production') return noStandIns(settings);
   const { startFirstRun } = await import('../first-run/first-run.js');
-  return startFirstRun(settings, log);
+  return startFirstRun(settings, log, 'start');
 }
 
 async function listen(app: NestFastifyApplication, { host, port }: Settings): Promise<void> {

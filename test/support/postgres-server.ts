@@ -8,6 +8,7 @@ import {
   startEmbeddedPostgres,
 } from '../../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/database/migrate.js';
+import { migrateJobs } from '../../src/jobs/migrate-jobs.js';
 import { databaseAt, SERVER_URL_VARIABLE, TEMPLATE_VARIABLE } from './test-database.js';
 
 /** One PostgreSQL for the whole test run, with a migrated template that every test file clones. */
@@ -36,6 +37,7 @@ export async function startTestServer(): Promise<TestServer> {
   try {
     await query(server.url, `CREATE DATABASE ${template}`);
     await migrate(databaseAt(server.url, template));
+    await migrateJobs(databaseAt(server.url, template));
     // Nobody may be connected to a database while it is cloned.
     await query(server.url, `ALTER DATABASE ${template} ALLOW_CONNECTIONS false`);
   } catch (error) {

@@ -23,7 +23,6 @@ try {
     log: (level, message) => tell({ event: 'log', level, message }),
     onFailure: (error) => tell({ event: 'failed', message: error.message }),
   });
-  tell({ event: 'ready', url: server.url, created: server.created });
   const alive = setInterval(() => undefined, 1000);
   const finish = async () => {
     process.off('SIGTERM', finish);
@@ -33,6 +32,7 @@ try {
   };
   process.on('SIGTERM', finish);
   process.on('SIGINT', () => tell({ event: 'interrupted' }));
+  tell({ event: 'ready', url: server.url, created: server.created });
 } catch (error) {
   tell({ event: 'refused', name: error.name, message: error.message });
 }
@@ -111,8 +111,13 @@ export class StandInWorkshop {
     return standIn;
   }
 
+  /** Ends what a failed test left running, so that it does not fail the tests after it. */
+  async endAll(): Promise<void> {
+    await Promise.all(this.#started.splice(0).map((standIn) => standIn.kill()));
+  }
+
   async dispose(): Promise<void> {
-    await Promise.all(this.#started.map((standIn) => standIn.kill()));
+    await this.endAll();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 20 });
   }
 
@@ -158,14 +163,17 @@ function watch(child: ChildProcess): StandIn {
     events.push(JSON.parse(line) as StandInEvent);
     wake();
   });
-  const ended = once(child, 'close').then(wake);
-  const isGone = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  let gone = false;
+  const ended = once(child, 'close').then(() => {
+    gone = true;
+    wake();
+  });
   const heard = (...kinds: StandInEvent['event'][]): Promise<StandInEvent> =>
     new Promise((resolve, reject) => {
       const check = (): void => {
         const found = events.find(({ event }) => kinds.includes(event));
         if (found !== undefined) resolve(found);
-        else if (isGone()) reject(new Error(`ended before ${kinds.join()}: ${JSON.stringify(events)}`));
+        else if (gone) reject(new Error(`ended before ${kinds.join()}: ${JSON.stringify(events)}`));
         else return;
         waiting.delete(check);
       };
@@ -173,7 +181,7 @@ function watch(child: ChildProcess): StandIn {
       check();
     });
   const signal = async (name: NodeJS.Signals): Promise<void> => {
-    if (!isGone()) child.kill(name);
+    if (!gone) child.kill(name);
     await ended;
   };
   return { process: child, events, heard, stop: () => signal('SIGTERM'), kill: () => signal('SIGKILL') };

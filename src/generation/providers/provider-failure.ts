@@ -9,13 +9,7 @@
  * - lost: the task was started and its outcome is unknown.
  */
 export type FailureKind =
-  | 'rejected'
-  | 'moderated'
-  | 'saturated'
-  | 'unavailable'
-  | 'account'
-  | 'failed'
-  | 'lost';
+  'rejected' | 'moderated' | 'saturated' | 'unavailable' | 'account' | 'failed' | 'lost';
 
 export class ProviderFailure extends Error {
   /** Whole seconds from 1 to 60 that the provider asked us to wait; null when it did not. */

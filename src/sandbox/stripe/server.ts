@@ -106,13 +106,15 @@ export async function startSandboxStripe(options: SandboxStripeOptions = {}): Pr
   else await control.setWebhookEndpoint(options.webhookEndpoint);
   const sweep = setInterval(() => void expireAndSend(context, sender), EXPIRY_SWEEP_MS).unref();
 
-  const close = async (): Promise<void> => {
+  const stop = async (): Promise<void> => {
     clearInterval(sweep);
     await app.close();
     await sender.close();
     await store.flush();
   };
-  return { baseUrl, control, close };
+  // Closed once: a late second call must not write over the state of a successor.
+  let stopped: Promise<void> | null = null;
+  return { baseUrl, control, close: () => (stopped ??= stop()) };
 }
 
 /** Open sessions of an earlier run are paid at the address of this one. */

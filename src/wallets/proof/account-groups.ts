@@ -32,8 +32,3 @@ export class AccountGroups {
     return rows;
   }
 }
-
-/** The order of `COLLATE "C"`: by bytes. JavaScript's own order differs from it beyond U+FFFF. */
-export function compareBytes(a: string, b: string): number {
-  return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
-}

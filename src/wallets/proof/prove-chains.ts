@@ -1,8 +1,9 @@
+import { compareBytes } from '../../ledger/byte-order.js';
 import { ChainWalk } from '../../ledger/chain-walk.js';
 import type { Snapshot, TextRow } from '../../ledger/snapshot.js';
 import { toExportedTransfer, TRANSFER_COLUMNS } from '../../ledger/stored-transfers.js';
 import { GENESIS_HASH, type ExportedTransfer } from '../../ledger/transfer.js';
-import { AccountGroups, compareBytes } from './account-groups.js';
+import { AccountGroups } from './account-groups.js';
 import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
 import { LotReplay } from './lot-replay.js';
 

@@ -1,0 +1,143 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { Pool } from 'undici';
+import { accountId } from './database.js';
+import { openLoop, type Latencies } from './open-loop.js';
+import { OPERATOR_KEY, startService, stop, type Service } from './service.js';
+import { here } from './tools.js';
+
+const MODEL = 'black-forest-labs/flux-2-klein-9b';
+const CALLS_PER_SECOND = 200;
+const UPSTREAM_KEY = 'bfl_benchmark_upstream_key';
+
+export type Upstream = { readonly url: string; stop(): Promise<void> };
+
+/** The sandbox Black Forest Labs as its own process: every task is ready at its first poll. */
+export async function startUpstream(): Promise<Upstream> {
+  const args = ['--bfl-port', '0', '--bfl-instant', '--bfl-active-tasks-max', '0'];
+  const child = spawn(process.execPath, [here('../dist/sandbox/main.js'), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  const { black_forest_labs: url } = JSON.parse(line) as { black_forest_labs: string };
+  return { url, stop: () => stop(child) };
+}
+
+export function startGateway(databaseUrl: string, upstream: Upstream): Promise<Service> {
+  return startService(databaseUrl, {
+    BFL_API_KEY: UPSTREAM_KEY,
+    BFL_API_BASE: upstream.url,
+    BFL_CONCURRENT_TASKS: '1000',
+  });
+}
+
+/** A key of the account, made as an operator would. */
+export async function makeAccountKey(service: Service, account: string): Promise<string> {
+  const answer = await fetch(`${service.url}/v1/accounts/${account}/api_keys`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${OPERATOR_KEY}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'benchmark', scopes: ['generate', 'wallet:read'] }),
+  });
+  if (answer.status !== 201) throw new Error(`no key: ${answer.status} ${await answer.text()}`);
+  return ((await answer.json()) as { secret: string }).secret;
+}
+
+export type GenerationResult = { readonly upstream: Latencies; readonly gateway: Latencies };
+
+/** The same images at the same rate, straight from the upstream and through the gateway. */
+export async function measureGeneration(
+  service: Service,
+  upstream: Upstream,
+  options: { readonly size: string; readonly seconds: number },
+): Promise<GenerationResult> {
+  const load = { callsPerSecond: CALLS_PER_SECOND, seconds: options.seconds };
+  const key = await makeAccountKey(service, accountId(1));
+  const direct = new Pool(upstream.url, { connections: 64 });
+  const gateway = new Pool(service.url, { connections: 64 });
+  const [width = 0, height = 0] = options.size.split('x').map(Number);
+  const throughUpstream = (index: number) => callUpstream(direct, index, width, height);
+  const throughGateway = async (index: number): Promise<void> => {
+    const { statusCode, body } = await gateway.request({
+      path: '/v1/images/generations',
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: MODEL,
+        prompt: promptOf(index),
+        size: options.size,
+        output_format: 'png',
+      }),
+    });
+    const text = await body.text();
+    if (statusCode !== 200) throw new Error(`${statusCode} ${text}`);
+  };
+  try {
+    // Code is compiled and connections are open before anything is measured, on both sides.
+    await openLoop({ ...load, seconds: 3 }, throughUpstream);
+    await openLoop({ ...load, seconds: 5 }, throughGateway);
+    return {
+      upstream: await openLoop(load, throughUpstream),
+      gateway: await openLoop(load, throughGateway),
+    };
+  } finally {
+    await direct.close();
+    await gateway.close();
+  }
+}
+
+/** The stand-in draws a picture once and keeps it: the benchmark measures the gateway, not the drawing. */
+const promptOf = (index: number): string => `benchmark ${index % 16}`;
+
+async function callUpstream(pool: Pool, index: number, width: number, height: number): Promise<void> {
+  const headers = { 'x-key': UPSTREAM_KEY, 'content-type': 'application/json' };
+  const body = JSON.stringify({ prompt: promptOf(index), width, height, output_format: 'png' });
+  const submitted = await pool.request({ path: '/v1/flux-2-klein-9b', method: 'POST', headers, body });
+  const { polling_url: pollingUrl } = (await submitted.body.json()) as { polling_url: string };
+  const polled = await pool.request({ path: pathOf(pollingUrl), method: 'GET', headers });
+  const { status, result } = (await polled.body.json()) as { status: string; result: { sample: string } };
+  if (status !== 'Ready') throw new Error(`the instant upstream answered ${status}`);
+  const image = await pool.request({ path: pathOf(result.sample), method: 'GET' });
+  await image.body.arrayBuffer();
+}
+
+function pathOf(url: string): string {
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}
+
+export type HardCapResult = {
+  readonly delivered: number;
+  readonly refused: number;
+  readonly other: readonly string[];
+};
+
+/** `calls` at once, over all `services`, on one wallet. */
+export async function raceForCredit(
+  services: readonly Service[],
+  key: string,
+  calls: number,
+): Promise<HardCapResult> {
+  const pools = services.map(
+    (service) => new Pool(service.url, { connections: Math.ceil(calls / services.length) }),
+  );
+  const result = { delivered: 0, refused: 0, other: [] as string[] };
+  await Promise.all(
+    Array.from({ length: calls }, async (_, index) => {
+      const { statusCode, body } = await (pools[index % pools.length] as Pool).request({
+        path: '/v1/images/generations',
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ model: MODEL, prompt: promptOf(index), size: '64x64' }),
+        headersTimeout: 280_000,
+        bodyTimeout: 280_000,
+      });
+      const text = await body.text();
+      if (statusCode === 200) result.delivered += 1;
+      else if (statusCode === 402 && text.includes('"insufficient_credits"')) result.refused += 1;
+      else result.other.push(`${statusCode} ${text.slice(0, 200)}`);
+    }),
+  );
+  await Promise.all(pools.map((pool) => pool.close()));
+  return result;
+}

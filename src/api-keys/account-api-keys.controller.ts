@@ -1,0 +1,57 @@
+import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentOperator } from '../auth/current-principal.decorator.js';
+import type { OperatorPrincipal } from '../auth/principal.js';
+import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ListQuery } from '../common/list-query.dto.js';
+import { ApiProblems } from '../problems/api-problems.js';
+import {
+  ApiKeyListView,
+  ApiKeyView,
+  CreateApiKeyRequest,
+  IssuedApiKeyView,
+  toApiKeyList,
+  toApiKeyView,
+  toIssuedApiKeyView,
+  toNewApiKey,
+} from './api-key.dto.js';
+import { ApiKeysService } from './api-keys.service.js';
+
+/** An operator looks after a customer's keys: makes the first one, ends a leaked one. */
+@ApiTags('Accounts')
+@Controller('v1/accounts/:id/api_keys')
+@RequireScope('admin')
+export class AccountApiKeysController {
+  constructor(private readonly keys: ApiKeysService) {}
+
+  @Post()
+  @ApiOperation({
+    operationId: 'createAccountApiKey',
+    summary: "Make a customer's key; its secret is shown once",
+  })
+  @ApiCreatedResponse({ type: IssuedApiKeyView })
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async create(
+    @Param('id') id: string,
+    @Body() body: CreateApiKeyRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<IssuedApiKeyView> {
+    return toIssuedApiKeyView(await this.keys.createAccountKey(id, toNewApiKey(body), operator));
+  }
+
+  @Get()
+  @ApiOperation({ operationId: 'listAccountApiKeys', summary: "List a customer's keys, newest first" })
+  @ApiOkResponse({ type: ApiKeyListView })
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async list(@Param('id') id: string, @Query() query: ListQuery): Promise<ApiKeyListView> {
+    return toApiKeyList(`/v1/accounts/${id}/api_keys`, await this.keys.list(id, query.page));
+  }
+
+  @Delete(':key_id')
+  @ApiOperation({ operationId: 'revokeAccountApiKey', summary: "Revoke a customer's key, for good" })
+  @ApiOkResponse({ type: ApiKeyView, description: 'Revoked; within one second no process accepts it.' })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async revoke(@Param('id') id: string, @Param('key_id') keyId: string): Promise<ApiKeyView> {
+    return toApiKeyView(await this.keys.revoke(id, keyId));
+  }
+}

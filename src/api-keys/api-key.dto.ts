@@ -1,0 +1,169 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { ACCOUNT_SCOPES, type AccountScope, OPERATOR_SCOPES, type OperatorScope } from '../auth/principal.js';
+import { toUnixSeconds } from '../common/clock.js';
+import { IntegerField, NameField, ObjectTypeView, TimeView, WordSetField } from '../common/fields.js';
+import type { Page } from '../common/pagination.js';
+import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewApiKey } from './api-key.js';
+
+/** The year 3000, in Unix seconds: beyond it someone sent milliseconds. */
+const EXPIRY_MAX = 32_503_680_000;
+
+class KeyRequest {
+  @NameField({ description: 'How people tell this key from the others.', example: 'Production gateway' })
+  declare readonly name: string;
+
+  @IntegerField({
+    description: 'Unix seconds from which the key is refused; absent or null never expires.',
+    min: 1,
+    max: EXPIRY_MAX,
+    optional: true,
+    example: 1_830_297_600,
+  })
+  declare readonly expires_at?: number | null;
+}
+
+export class CreateApiKeyRequest extends KeyRequest {
+  @WordSetField({
+    description: 'What the key may do. A key grants only scopes that it has itself.',
+    words: ACCOUNT_SCOPES,
+    example: ['generate', 'wallet:read'],
+  })
+  declare readonly scopes: AccountScope[];
+}
+
+export class CreateOperatorKeyRequest extends KeyRequest {
+  @WordSetField({
+    description: 'What the key may do. A key grants only scopes that it has itself.',
+    words: OPERATOR_SCOPES,
+    example: ['debits'],
+  })
+  declare readonly scopes: OperatorScope[];
+}
+
+class KeyView {
+  @ApiProperty({ description: 'Id of the key; not a secret.', example: 'key_01KB2H7Q0000000000000000AA' })
+  declare readonly id: string;
+  @ApiProperty({ description: 'How people tell this key from the others.', example: 'Production gateway' })
+  declare readonly name: string;
+  @ApiProperty({ description: 'Its prefix and its last four characters.', example: 'sk-cof-…x7Qb' })
+  declare readonly hint: string;
+  @ApiProperty({ description: 'Only an active key is accepted.', enum: ['active', 'expired', 'revoked'] })
+  declare readonly status: ApiKeyStatus;
+  @TimeView('When it was made, Unix seconds.')
+  declare readonly created: number;
+  @ApiProperty({
+    description: 'Unix seconds from which it is refused; null never expires.',
+    type: 'integer',
+    nullable: true,
+    example: null,
+  })
+  declare readonly expires_at: number | null;
+  @ApiProperty({
+    description: 'Unix seconds at which it was revoked; null was not.',
+    type: 'integer',
+    nullable: true,
+    example: null,
+  })
+  declare readonly revoked_at: number | null;
+}
+
+export class ApiKeyView extends KeyView {
+  @ObjectTypeView('api_key')
+  declare readonly object: 'api_key';
+  @ApiProperty({ description: 'The account it acts for.', example: 'acct_01KB2H7Q0000000000000000AA' })
+  declare readonly account: string;
+  @ApiProperty({
+    description: 'What it may do.',
+    isArray: true,
+    enum: ACCOUNT_SCOPES,
+    example: ['generate', 'wallet:read'],
+  })
+  declare readonly scopes: readonly string[];
+}
+
+export class OperatorKeyView extends KeyView {
+  @ObjectTypeView('operator_key')
+  declare readonly object: 'operator_key';
+  @ApiProperty({ description: 'What it may do.', isArray: true, enum: OPERATOR_SCOPES, example: ['debits'] })
+  declare readonly scopes: readonly string[];
+}
+
+const SECRET = {
+  description: 'The key itself. Shown this once: only its hash is kept.',
+  example: 'sk-cof-… (56 characters)',
+};
+
+export class IssuedApiKeyView extends ApiKeyView {
+  @ApiProperty(SECRET)
+  declare readonly secret: string;
+}
+
+export class IssuedOperatorKeyView extends OperatorKeyView {
+  @ApiProperty({ ...SECRET, example: 'op-cof-… (56 characters)' })
+  declare readonly secret: string;
+}
+
+class KeyListView {
+  @ObjectTypeView('list')
+  declare readonly object: 'list';
+  @ApiProperty({ description: 'The route that was asked.', example: '/v1/api_keys' })
+  declare readonly url: string;
+  @ApiProperty({ description: 'Whether there are more behind this page.' })
+  declare readonly has_more: boolean;
+}
+
+export class ApiKeyListView extends KeyListView {
+  @ApiProperty({ description: 'Newest first.', type: () => [ApiKeyView] })
+  declare readonly data: readonly ApiKeyView[];
+}
+
+export class OperatorKeyListView extends KeyListView {
+  @ApiProperty({ description: 'Newest first.', type: () => [OperatorKeyView] })
+  declare readonly data: readonly OperatorKeyView[];
+}
+
+export function toNewApiKey<Request extends CreateApiKeyRequest | CreateOperatorKeyRequest>({
+  name,
+  scopes,
+  expires_at: expiresAt,
+}: Request): NewApiKey & Pick<Request, 'scopes'> {
+  return { name, scopes, expiresAt: expiresAt == null ? null : new Date(expiresAt * 1_000) };
+}
+
+/** Throws for an operator key: handing one to a customer's route would be a fault of ours. */
+export function toApiKeyView(key: ApiKey): ApiKeyView {
+  if (key.accountId === null) throw new Error(`${key.id} is no account's key`);
+  return { ...toKeyView(key), object: 'api_key', account: key.accountId, scopes: key.scopes };
+}
+
+export function toIssuedApiKeyView(key: IssuedApiKey): IssuedApiKeyView {
+  return { ...toApiKeyView(key), secret: key.secret };
+}
+
+export function toApiKeyList(url: string, page: Page<ApiKey>): ApiKeyListView {
+  return { object: 'list', url, has_more: page.hasMore, data: page.data.map(toApiKeyView) };
+}
+
+export function toOperatorKeyView(key: ApiKey): OperatorKeyView {
+  return { ...toKeyView(key), object: 'operator_key', scopes: key.scopes };
+}
+
+export function toIssuedOperatorKeyView(key: IssuedApiKey): IssuedOperatorKeyView {
+  return { ...toOperatorKeyView(key), secret: key.secret };
+}
+
+export function toOperatorKeyList(url: string, page: Page<ApiKey>): OperatorKeyListView {
+  return { object: 'list', url, has_more: page.hasMore, data: page.data.map(toOperatorKeyView) };
+}
+
+function toKeyView({ id, name, hint, status, createdAt, expiresAt, revokedAt }: ApiKey): KeyView {
+  return {
+    id,
+    name,
+    hint,
+    status,
+    created: toUnixSeconds(createdAt),
+    expires_at: expiresAt && toUnixSeconds(expiresAt),
+    revoked_at: revokedAt && toUnixSeconds(revokedAt),
+  };
+}

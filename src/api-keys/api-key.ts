@@ -1,0 +1,35 @@
+import type { Scope } from '../auth/principal.js';
+
+export type ApiKeyStatus = 'active' | 'expired' | 'revoked';
+
+/** What may be shown of an API key. The account id is null for an operator key. */
+export type ApiKey = {
+  readonly id: string;
+  readonly accountId: string | null;
+  readonly name: string;
+  /** Its prefix and its last four characters. */
+  readonly hint: string;
+  readonly scopes: readonly Scope[];
+  readonly status: ApiKeyStatus;
+  readonly createdAt: Date;
+  readonly expiresAt: Date | null;
+  readonly revokedAt: Date | null;
+};
+
+/** A key that was just made. The secret exists here and with whoever asked for it, nowhere else. */
+export type IssuedApiKey = ApiKey & { readonly secret: string };
+
+export type NewApiKey = {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** Null never expires. */
+  readonly expiresAt: Date | null;
+};
+
+export function statusOf(
+  { expiresAt, revokedAt }: Pick<ApiKey, 'expiresAt' | 'revokedAt'>,
+  nowMs: number,
+): ApiKeyStatus {
+  if (revokedAt !== null) return 'revoked';
+  return expiresAt !== null && expiresAt.getTime() <= nowMs ? 'expired' : 'active';
+}

@@ -1,0 +1,156 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { type FindOptionsWhere, IsNull, MoreThan, Repository } from 'typeorm';
+import { AccountsService } from '../accounts/accounts.service.js';
+import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
+import { CredentialCache } from '../auth/credential-cache.js';
+import type { AccountScope, OperatorScope, Principal } from '../auth/principal.js';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { isId, newId } from '../common/ids.js';
+import type { Page, PageRequest } from '../common/pagination.js';
+import { findPage } from '../database/find-page.js';
+import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
+import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
+import { type ApiKey, type IssuedApiKey, type NewApiKey, statusOf } from './api-key.js';
+import { ApiKeyEntity } from './api-key.entity.js';
+import { assertEndsWith, assertMayGrant, assertStillGood } from './grant-rules.js';
+
+/** Null: the platform itself; its keys are the operator keys. */
+export type KeyOwner = string | null;
+
+/** Who asks for a new key; null is the service itself, on its first run. */
+export type KeyMaker = Principal | null;
+
+/**
+ * Live keys and keys made in the last day, of one account or of the platform: far more than anyone rotates,
+ * and the most that a script gone wild can add in a day.
+ */
+const KEYS_MAX = 1_000;
+const DAY_MS = 86_400_000;
+
+@Injectable()
+export class ApiKeysService {
+  constructor(
+    @InjectRepository(ApiKeyEntity) private readonly keys: Repository<ApiKeyEntity>,
+    private readonly accounts: AccountsService,
+    private readonly transactions: TransactionRunner,
+    private readonly cache: CredentialCache,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Makes a key of the account. Throws `ResourceMissingError` (no such account), `InsufficientScopeError` (the
+   * maker lacks a scope that it grants), `InvalidRequestError` (expiry, too many keys).
+   */
+  async createAccountKey(
+    accountId: string,
+    request: NewApiKey & { readonly scopes: readonly AccountScope[] },
+    maker: KeyMaker,
+  ): Promise<IssuedApiKey> {
+    await this.accounts.require(accountId);
+    return this.issue(accountId, request, maker);
+  }
+
+  /** Makes an operator key; throws as `createAccountKey` does. */
+  async createOperatorKey(
+    request: NewApiKey & { readonly scopes: readonly OperatorScope[] },
+    maker: KeyMaker,
+  ): Promise<IssuedApiKey> {
+    return this.issue(null, request, maker);
+  }
+
+  /** Newest first, the revoked and expired ones too. Throws `ResourceMissingError` when the account is unknown. */
+  async list(owner: KeyOwner, page: PageRequest): Promise<Page<ApiKey>> {
+    if (owner !== null) await this.accounts.require(owner);
+    const { data, hasMore } = await findPage(this.keys, 'apiKey', ownedBy(owner), page);
+    return { data: data.map((row) => this.toApiKey(row)), hasMore };
+  }
+
+  /** Throws `ResourceMissingError`, also for a key of somebody else. */
+  async require(owner: KeyOwner, id: string): Promise<ApiKey> {
+    return this.toApiKey(await this.requireRow(owner, id));
+  }
+
+  /**
+   * Ends a key for good: at once in this process, within a second in every other one. Doing it again changes
+   * nothing. Throws `ResourceMissingError`, also for a key of somebody else.
+   */
+  async revoke(owner: KeyOwner, id: string): Promise<ApiKey> {
+    const { secretHash } = await this.requireRow(owner, id);
+    // The first revocation counts, whoever else revokes at the same time.
+    await this.keys.update({ id, revokedAt: IsNull() }, { revokedAt: new Date(this.clock.nowMs()) });
+    this.cache.forget(secretHash.toString('hex'));
+    return this.require(owner, id);
+  }
+
+  private async issue(owner: KeyOwner, request: NewApiKey, maker: KeyMaker): Promise<IssuedApiKey> {
+    const nowMs = this.clock.nowMs();
+    assertMayGrant(request, maker, owner === null ? 'operator_key' : 'account_key', nowMs);
+    const secret = makeApiKey(owner === null ? 'operator_key' : 'account_key');
+    const row: ApiKeyEntity = {
+      id: newId('apiKey'),
+      accountId: owner,
+      name: request.name,
+      hint: apiKeyHint(secret),
+      secretHash: Buffer.from(hashApiKey(secret), 'hex'),
+      scopes: [...request.scopes],
+      createdAt: new Date(nowMs),
+      expiresAt: request.expiresAt,
+      revokedAt: null,
+    };
+    await this.transactions.run(async (tx) => {
+      if (maker !== null) await this.checkMaker(tx, maker, row, nowMs);
+      await this.checkCount(tx, owner, nowMs);
+      await tx.insert(ApiKeyEntity, row);
+    });
+    return { ...this.toApiKey(row), secret };
+  }
+
+  /**
+   * Reads the maker's own row under a lock that a revocation has to wait for. Without it, a key could leave
+   * descendants in the second in which other processes still take it for good.
+   */
+  private async checkMaker(tx: Tx, maker: Principal, made: ApiKeyEntity, nowMs: number): Promise<void> {
+    const row = await tx.findOne(ApiKeyEntity, {
+      where: { id: maker.keyId },
+      lock: { mode: 'pessimistic_read' },
+    });
+    // The operator key of the environment has no row: it ends with the process.
+    if (row === null) return;
+    assertStillGood(row, nowMs);
+    const sameKind = (row.accountId === null) === (made.accountId === null);
+    if (sameKind) assertEndsWith(row.expiresAt, made.expiresAt);
+  }
+
+  /** Two makers at once may pass the bound by one each; it stops floods, it is no quota that anyone pays for. */
+  private async checkCount(tx: Tx, owner: KeyOwner, nowMs: number): Promise<void> {
+    const now = new Date(nowMs);
+    const owned = ownedBy(owner);
+    const count = await tx.countBy(ApiKeyEntity, [
+      { ...owned, revokedAt: IsNull(), expiresAt: IsNull() },
+      { ...owned, revokedAt: IsNull(), expiresAt: MoreThan(now) },
+      { ...owned, createdAt: MoreThan(new Date(nowMs - DAY_MS)) },
+    ]);
+    if (count >= KEYS_MAX) {
+      throw new InvalidRequestError(`There are ${KEYS_MAX} keys already; revoke some, or wait a day.`);
+    }
+  }
+
+  private async requireRow(owner: KeyOwner, id: string): Promise<ApiKeyEntity> {
+    // Only ids that could be ours reach the database: it refuses some texts that a path can carry.
+    const isPossible = isId('apiKey', id) && (owner === null || isId('account', owner));
+    const row = isPossible ? await this.keys.findOneBy({ ...ownedBy(owner), id }) : null;
+    if (row === null) throw new ResourceMissingError(owner === null ? 'operator key' : 'API key', id);
+    return row;
+  }
+
+  private toApiKey(row: ApiKeyEntity): ApiKey {
+    const { id, accountId, name, hint, scopes, createdAt, expiresAt, revokedAt } = row;
+    const status = statusOf(row, this.clock.nowMs());
+    return { id, accountId, name, hint, scopes, status, createdAt, expiresAt, revokedAt };
+  }
+}
+
+function ownedBy(owner: KeyOwner): FindOptionsWhere<ApiKeyEntity> {
+  return { accountId: owner ?? IsNull() };
+}

@@ -1,0 +1,54 @@
+import sharp from 'sharp';
+import type { OutputFormat } from '../providers/image-provider.js';
+
+/** One thread an image: calls run beside each other, and more threads for one only wait for each other. */
+sharp.concurrency(1);
+/** No image is decoded twice. */
+sharp.cache(false);
+
+export type ExpectedImage = {
+  readonly format: OutputFormat;
+  readonly width: number;
+  readonly height: number;
+};
+
+const PNG_SIGNATURE = Buffer.from('89504e470d0a1a0a', 'hex');
+const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');
+
+/**
+ * Null when `image` is a whole image of that format and size; otherwise why not. Every pixel is decoded: the
+ * last one is asked for, and the decoders of all three formats get there only through all the others, while
+ * the pixels that nobody reads are neither kept nor converted (1.5 ms instead of 4 for a megapixel of flat
+ * PNG). Only the three formats reach a decoder; what else libvips could read (SVG among it) never does.
+ */
+export async function findFault(image: Buffer, expected: ExpectedImage): Promise<string | null> {
+  const { format, width, height } = expected;
+  if (formatOf(image) !== format) return `it is no ${format}`;
+  // The decoder is content without the end mark; a file that lacks it was cut short all the same.
+  if (format === 'png' && image.lastIndexOf(PNG_END_CHUNK) === -1) {
+    return 'it is truncated';
+  }
+  const options = { failOn: 'error', sequentialRead: true, limitInputPixels: width * height } as const;
+  try {
+    const [metadata] = await Promise.all([
+      sharp(image, options).metadata(),
+      sharp(image, options)
+        .extract({ left: width - 1, top: height - 1, width: 1, height: 1 })
+        .raw()
+        .toBuffer(),
+    ]);
+    if (metadata.width !== width || metadata.height !== height) {
+      return `it measures ${metadata.width}x${metadata.height} instead of ${width}x${height}`;
+    }
+    return (metadata.pages ?? 1) === 1 ? null : 'it is an animation';
+  } catch (error) {
+    return `it does not decode: ${error instanceof Error ? error.message.split('\n', 1)[0] : 'unknown'}`;
+  }
+}
+
+function formatOf(image: Buffer): OutputFormat | null {
+  if (image.subarray(0, 8).equals(PNG_SIGNATURE)) return 'png';
+  if (image[0] === 0xff && image[1] === 0xd8 && image[2] === 0xff) return 'jpeg';
+  const isRiff = image.toString('latin1', 0, 4) === 'RIFF' && image.toString('latin1', 8, 12) === 'WEBP';
+  return isRiff ? 'webp' : null;
+}

@@ -1,0 +1,172 @@
+import { Logger } from '@nestjs/common';
+import type { BlackForestLabsSettings } from '../../config/settings.js';
+import {
+  readComplaint,
+  readErrorText,
+  readRetryAfterSeconds,
+  readTask,
+  readTaskState,
+  toSubmitBody,
+  type TaskState,
+} from './black-forest-labs.wire.js';
+import { fetchSample } from './fetch-sample.js';
+import type { GenerateContext, ImageProvider, ProviderRequest, ProviderTask } from './image-provider.js';
+import { pause } from './pause.js';
+import { ProviderFailure } from './provider-failure.js';
+import { TaskSlots } from './task-slots.js';
+import { TrustedHosts } from './trusted-hosts.js';
+import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
+
+/** Active tasks that the provider allows one account by default; beyond them it answers 429. */
+const ACTIVE_TASKS_MAX = 24;
+/** About half a minute of work at 3 s an image; a longer queue would only grow old. */
+const QUEUE_MAX = 1_000;
+/** How long a call may wait for a slot, or for the end of the provider's 429s. */
+const SATURATION_WAIT_MAX_MS = 10_000;
+/** An image takes some 3 seconds. */
+const RETRY_AFTER_SECONDS = 3;
+const RESUBMIT_DELAY_MS = 500;
+/** The first poll comes at once, for upstreams that answer at once; then it backs off to this. */
+const POLL_DELAY_FIRST_MS = 50;
+const POLL_DELAY_MAX_MS = 500;
+/** A task that was just named may not be known everywhere yet. */
+const NOT_FOUND_TOLERATED_MS = 5_000;
+const NOT_FOUND: TaskState = { state: 'not_found' };
+
+/**
+ * Black Forest Labs: submit, poll the URL that the answer names, download. One per upstream account. The
+ * key goes to `bfl.ai` hosts (or the configured base) only.
+ */
+export class BlackForestLabsProvider implements ImageProvider {
+  readonly name = 'black_forest_labs';
+  private readonly logger = new Logger(BlackForestLabsProvider.name);
+  private readonly http = new UpstreamHttp();
+  private readonly trusted: TrustedHosts;
+  private readonly slots = new TaskSlots({
+    slots: ACTIVE_TASKS_MAX,
+    waitersMax: QUEUE_MAX,
+    waitMaxMs: SATURATION_WAIT_MAX_MS,
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  });
+
+  constructor(private readonly settings: BlackForestLabsSettings) {
+    this.trusted = new TrustedHosts(settings.apiBase);
+  }
+
+  async generate(request: ProviderRequest, { signal, onTask }: GenerateContext): Promise<Buffer> {
+    // The slot is for the task; the download of its result needs none.
+    const sampleUrl = await this.slots.run(async () => {
+      const task = await this.submit(request, signal);
+      onTask(task);
+      return this.waitUntilReady(task, signal);
+    });
+    return fetchSample(this.http, this.trusted, sampleUrl, signal);
+  }
+
+  async resume(task: ProviderTask, signal: AbortSignal): Promise<Buffer> {
+    return fetchSample(this.http, this.trusted, await this.waitUntilReady(task, signal), signal);
+  }
+
+  close(): Promise<void> {
+    return this.http.close();
+  }
+
+  /** Waits out short 429s: another process may be using the same account's slots. */
+  private async submit(request: ProviderRequest, signal: AbortSignal): Promise<ProviderTask> {
+    const body = toSubmitBody(request);
+    const startedAtMs = performance.now();
+    for (;;) {
+      const response = await this.post(request.upstreamModel, body, signal);
+      if (response.status !== 429) return this.taskOf(response);
+      const retryAfterSeconds = readRetryAfterSeconds(response.headers['retry-after'], response.body);
+      if (performance.now() - startedAtMs + RESUBMIT_DELAY_MS > SATURATION_WAIT_MAX_MS) {
+        throw new ProviderFailure('saturated', 'the upstream account has too many active tasks', {
+          retryAfterSeconds: retryAfterSeconds ?? RETRY_AFTER_SECONDS,
+        });
+      }
+      await pause(RESUBMIT_DELAY_MS, signal, () => unavailable('the deadline passed while it was saturated'));
+    }
+  }
+
+  private async post(
+    upstreamModel: string,
+    body: string,
+    signal: AbortSignal,
+  ): Promise<UpstreamResponse<unknown>> {
+    const headers = { ...this.keyHeader(), 'content-type': 'application/json' };
+    const url = new URL(`/v1/${upstreamModel}`, this.settings.apiBase);
+    try {
+      return await this.http.json({ method: 'POST', url, headers, body, signal });
+    } catch (error) {
+      // It may have been taken all the same; without its name nobody can ask for it, and nobody is charged.
+      throw unavailable('a submit got no answer', error);
+    }
+  }
+
+  private taskOf({ status, body }: UpstreamResponse<unknown>): ProviderTask {
+    if (status >= 200 && status < 300) {
+      const task = readTask(body);
+      if (task === null) throw new ProviderFailure('failed', 'a submit was answered without naming a task');
+      return task;
+    }
+    const text = readErrorText(body);
+    if (status === 400 || status === 422) {
+      throw new ProviderFailure('rejected', readComplaint(body) ?? 'the provider refused the request');
+    }
+    if (status >= 400 && status < 500 && status !== 408) {
+      // Wrong key, no credit, no such model: ours to mend, whatever the customer sends.
+      this.logger.error({ upstream: this.name, status, text }, 'The upstream account is refused');
+      throw new ProviderFailure('account', `submit answered ${status}: ${text}`);
+    }
+    throw unavailable(`submit answered ${status}: ${text}`);
+  }
+
+  /** Answers the URL of the result. Throws `lost` when `signal` aborts first. */
+  private async waitUntilReady(task: ProviderTask, signal: AbortSignal): Promise<string> {
+    const url = this.trusted.parse(task.pollingUrl);
+    if (url === null) {
+      this.logger.error({ upstream: this.name, task: task.taskId }, 'A polling URL is on a foreign host');
+      throw new ProviderFailure('failed', 'the polling URL is on a foreign host');
+    }
+    const startedAtMs = performance.now();
+    const lost = () => new ProviderFailure('lost', `task ${task.taskId} was not resolved in time`);
+    for (let delayMs = POLL_DELAY_FIRST_MS; ; delayMs = Math.min(delayMs * 2, POLL_DELAY_MAX_MS)) {
+      const sampleUrl = await this.poll(url, performance.now() - startedAtMs, signal);
+      if (sampleUrl !== null) return sampleUrl;
+      await pause(delayMs, signal, lost);
+    }
+  }
+
+  /** The URL of the result, or null while there is none. Trouble with one poll says nothing of the task. */
+  private async poll(url: URL, waitedMs: number, signal: AbortSignal): Promise<string | null> {
+    let response: UpstreamResponse<unknown>;
+    try {
+      response = await this.http.json({ method: 'GET', url, headers: this.keyHeader(), signal });
+    } catch {
+      return null;
+    }
+    if (response.status !== 200 && response.status !== 404) return null;
+    const found = response.status === 404 ? NOT_FOUND : readTaskState(response.body);
+    switch (found.state) {
+      case 'ready':
+        return found.sampleUrl;
+      case 'moderated':
+        throw new ProviderFailure('moderated', `moderated: ${found.reasons.slice(0, 200)}`);
+      case 'failed':
+        throw new ProviderFailure('failed', 'the task ended in an error');
+      case 'not_found':
+        if (waitedMs < NOT_FOUND_TOLERATED_MS) return null;
+        throw new ProviderFailure('failed', 'the provider does not know its own task');
+      case 'pending':
+        return null;
+    }
+  }
+
+  private keyHeader(): Record<string, string> {
+    return { 'x-key': this.settings.apiKey, accept: 'application/json' };
+  }
+}
+
+function unavailable(message: string, cause?: unknown): ProviderFailure {
+  return new ProviderFailure('unavailable', message, { cause });
+}

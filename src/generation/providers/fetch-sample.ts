@@ -1,0 +1,77 @@
+import { pause } from './pause.js';
+import { ProviderFailure } from './provider-failure.js';
+import type { TrustedHosts } from './trusted-hosts.js';
+import { ResponseTooLargeError, type UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
+
+/** Four megapixels of 16-bit RGBA, not compressed at all, are 32 MiB. */
+const IMAGE_BYTES_MAX = 40 * 1_048_576;
+const REDIRECTS_MAX = 2;
+/** The result is kept for ten minutes; a delivery host that is down for longer than this rarely comes back in time. */
+const RETRY_DELAYS_MS = [200, 1_000, 3_000] as const;
+
+/**
+ * Downloads a finished result. Redirects are followed to trusted hosts only, and no key is sent: the URL
+ * itself is the permission. Throws `failed` for what can never be fetched, `lost` when `signal` aborts
+ * first: the task is done, and recovery may fetch it later.
+ */
+export async function fetchSample(
+  http: UpstreamHttp,
+  trusted: TrustedHosts,
+  sampleUrl: string,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  for (let attempt = 0; ; attempt += 1) {
+    const response = await follow(http, trusted, sampleUrl, signal);
+    if (response?.status === 200) return response.body;
+    const delayMs = RETRY_DELAYS_MS[attempt];
+    if (!isWorthRetrying(response?.status) || delayMs === undefined) {
+      if (signal.aborted) throw lost();
+      throw new ProviderFailure(
+        'failed',
+        `the result could not be downloaded: ${response?.status ?? 'no answer'}`,
+      );
+    }
+    await pause(delayMs, signal, lost);
+  }
+}
+
+const lost = () => new ProviderFailure('lost', 'the result was ready but not downloaded in time');
+
+/** Null when the network failed. */
+async function follow(
+  http: UpstreamHttp,
+  trusted: TrustedHosts,
+  firstUrl: string,
+  signal: AbortSignal,
+): Promise<UpstreamResponse<Buffer> | null> {
+  let text = firstUrl;
+  for (let redirects = 0; redirects <= REDIRECTS_MAX; redirects += 1) {
+    const url = trusted.parse(text);
+    if (url === null) throw new ProviderFailure('failed', 'the result is on a foreign host');
+    const response = await get(http, url, signal);
+    const location = response?.headers['location'];
+    if (response === null || response.status < 300 || response.status >= 400 || location === undefined) {
+      return response;
+    }
+    text = URL.canParse(location, url.href) ? new URL(location, url).href : '';
+  }
+  throw new ProviderFailure('failed', 'the result redirects too often');
+}
+
+async function get(
+  http: UpstreamHttp,
+  url: URL,
+  signal: AbortSignal,
+): Promise<UpstreamResponse<Buffer> | null> {
+  try {
+    return await http.bytes({ method: 'GET', url, signal }, IMAGE_BYTES_MAX);
+  } catch (error) {
+    if (error instanceof ResponseTooLargeError) throw new ProviderFailure('failed', error.message);
+    return null;
+  }
+}
+
+/** No answer at all, too many requests, or the host's own trouble. */
+function isWorthRetrying(status: number | undefined): boolean {
+  return status === undefined || status === 429 || status >= 500;
+}

@@ -1,0 +1,88 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, request } from 'undici';
+
+/** As many as tasks and downloads together ever need; connections stay open between calls. */
+const CONNECTIONS_MAX = 64;
+const KEEP_ALIVE_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** The provider answers a submit or a poll in well under a second; this only ends what hangs. */
+const HEADERS_TIMEOUT_MS = 30_000;
+/** Between two chunks of a body. */
+const BODY_TIMEOUT_MS = 15_000;
+/** Answers in JSON are a few hundred bytes; with a preview image inside they may be larger. */
+const JSON_BYTES_MAX = 4 * 1_048_576;
+
+export type UpstreamRequest = {
+  readonly method: 'GET' | 'POST';
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+};
+
+export type UpstreamResponse<Body> = {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Body;
+};
+
+export class ResponseTooLargeError extends Error {
+  constructor(bytesMax: number) {
+    super(`the upstream answered more than ${bytesMax} bytes`);
+    this.name = 'ResponseTooLargeError';
+  }
+}
+
+/**
+ * HTTP to an upstream: keep-alive, bounded in time and size, redirects never followed by themselves.
+ * Throws what the network throws.
+ */
+export class UpstreamHttp {
+  private readonly agent = new Agent({
+    connections: CONNECTIONS_MAX,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    bodyTimeout: BODY_TIMEOUT_MS,
+  });
+
+  /** `body` is what the JSON says; undefined when it is not JSON. */
+  async json(options: UpstreamRequest): Promise<UpstreamResponse<unknown>> {
+    const response = await this.bytes(options, JSON_BYTES_MAX);
+    return { ...response, body: parseJson(response.body) };
+  }
+
+  /** Throws `ResponseTooLargeError` beyond `bytesMax`, without reading on. */
+  async bytes(options: UpstreamRequest, bytesMax: number): Promise<UpstreamResponse<Buffer>> {
+    const { method, url, headers = {}, body = null, signal } = options;
+    const response = await request(url, { dispatcher: this.agent, method, headers, body, signal });
+    const declared = Number(response.headers['content-length'] ?? 0);
+    if (declared > bytesMax) {
+      response.body.destroy();
+      throw new ResponseTooLargeError(bytesMax);
+    }
+    const chunks: Buffer[] = [];
+    let length = 0;
+    // Leaving the loop by an exception destroys the stream, and with it the connection.
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > bytesMax) throw new ResponseTooLargeError(bytesMax);
+      chunks.push(chunk);
+    }
+    const [only] = chunks;
+    const whole = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, length);
+    return { status: response.statusCode, headers: response.headers, body: whole };
+  }
+
+  close(): Promise<void> {
+    return this.agent.close();
+  }
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

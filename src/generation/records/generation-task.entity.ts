@@ -1,0 +1,62 @@
+import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
+import type { MicroUsd } from '../../common/money.js';
+import { microUsdColumn } from '../../database/micro-usd-column.js';
+import type { ProviderName } from '../providers/image-provider.js';
+import { GenerationEntity } from './generation.entity.js';
+
+const PKEY = 'generation_tasks_pkey';
+
+@Entity('generation_tasks')
+@ForeignKey(() => GenerationEntity, ['accountId', 'generationId'], ['accountId', 'id'], {
+  name: 'generation_tasks_generation_fkey',
+})
+@Check('generation_tasks_status_known', `status IN ('pending', 'delivered', 'failed')`)
+@Check('generation_tasks_position_bounded', 'position BETWEEN 0 AND 9 AND attempt BETWEEN 1 AND 100')
+@Check('generation_tasks_delivered_stored', `(status = 'delivered') = (bytes IS NOT NULL)`)
+@Check('generation_tasks_failure_named', `(status = 'failed') = (failure IS NOT NULL)`)
+@Check('generation_tasks_finished_once', `(status = 'pending') = (finished_at IS NULL)`)
+@Check('generation_tasks_cost_not_negative', 'upstream_cost_micros >= 0')
+@Check(
+  'generation_tasks_text_length',
+  'char_length(task_id) BETWEEN 1 AND 300 AND char_length(polling_url) <= 2083',
+)
+export class GenerationTaskEntity {
+  @PrimaryColumn({ type: 'text', name: 'account_id', collation: 'C', primaryKeyConstraintName: PKEY })
+  accountId!: string;
+
+  @PrimaryColumn({ type: 'text', name: 'generation_id', collation: 'C', primaryKeyConstraintName: PKEY })
+  generationId!: string;
+
+  @PrimaryColumn({ type: 'smallint', primaryKeyConstraintName: PKEY })
+  position!: number;
+
+  @PrimaryColumn({ type: 'smallint', primaryKeyConstraintName: PKEY })
+  attempt!: number;
+
+  @Column({ type: 'text', collation: 'C' })
+  provider!: ProviderName;
+
+  @Column({ type: 'text', name: 'task_id', collation: 'C', nullable: true })
+  taskId!: string | null;
+
+  @Column({ type: 'text', name: 'polling_url', nullable: true })
+  pollingUrl!: string | null;
+
+  @Column({ type: 'text', collation: 'C' })
+  status!: 'pending' | 'delivered' | 'failed';
+
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  failure!: string | null;
+
+  @Column({ type: 'bigint', name: 'upstream_cost_micros', nullable: true, transformer: microUsdColumn })
+  upstreamCostMicros!: MicroUsd | null;
+
+  @Column({ type: 'integer', nullable: true })
+  bytes!: number | null;
+
+  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', name: 'finished_at', precision: 3, nullable: true })
+  finishedAt!: Date | null;
+}

@@ -1,0 +1,119 @@
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
+import type { MicroUsd } from '../../common/money.js';
+import { microUsdColumn } from '../../database/micro-usd-column.js';
+import type { GenerationStatus } from '../generation.machine.js';
+import type { ResponseFormat } from '../image-request.js';
+import type { OutputFormat } from '../providers/image-provider.js';
+
+@Entity('generations')
+@ForeignKey('prices', ['priceId'], ['id'], { name: 'generations_price_id_fkey' })
+@Index('generations_idempotency_key_idx', ['accountId', 'idempotencyKey'], {
+  unique: true,
+  where: `idempotency_key IS NOT NULL AND status <> 'failed'`,
+})
+@Index('generations_open_idx', ['leaseExpiresAt'], { where: `status IN ('running', 'unresolved')` })
+@Index('generations_keyed_idx', ['createdAt'], { where: 'idempotency_key IS NOT NULL' })
+@Check('generations_id_form', `id LIKE 'gen\\_%'`)
+@Check('generations_status_known', `status IN ('running', 'unresolved', 'succeeded', 'failed')`)
+@Check(
+  'generations_images_bounded',
+  'images_requested BETWEEN 1 AND 10 AND images_delivered BETWEEN 0 AND images_requested',
+)
+@Check('generations_size_positive', 'width > 0 AND height > 0')
+@Check(
+  'generations_formats_known',
+  `response_format IN ('url', 'b64_json') AND output_format IN ('png', 'jpeg', 'webp')`,
+)
+@Check('generations_charged_as_delivered', 'charged_micros = images_delivered * price_micros')
+@Check('generations_success_delivers', `(status = 'succeeded') = (images_delivered > 0)`)
+@Check('generations_failure_named', `(status = 'failed') <= (error_code IS NOT NULL)`)
+@Check('generations_finished_once', `(status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)`)
+@Check('generations_paid_or_free', '(hold_id IS NULL) = (price_micros = 0)')
+@Check(
+  'generations_text_length',
+  'char_length(end_user) <= 512 AND char_length(idempotency_key) BETWEEN 1 AND 255',
+)
+export class GenerationEntity {
+  @PrimaryColumn({
+    type: 'text',
+    name: 'account_id',
+    collation: 'C',
+    primaryKeyConstraintName: 'generations_pkey',
+  })
+  accountId!: string;
+
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'generations_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', name: 'api_key_id', collation: 'C' })
+  apiKeyId!: string;
+
+  @Column({ type: 'text', name: 'request_id', collation: 'C' })
+  requestId!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  model!: string;
+
+  @Column({ type: 'text', name: 'price_id', collation: 'C' })
+  priceId!: string;
+
+  @Column({ type: 'bigint', name: 'price_micros', transformer: microUsdColumn })
+  priceMicros!: MicroUsd;
+
+  @Column({ type: 'smallint', name: 'images_requested' })
+  imagesRequested!: number;
+
+  @Column({ type: 'integer' })
+  width!: number;
+
+  @Column({ type: 'integer' })
+  height!: number;
+
+  @Column({ type: 'text', name: 'response_format', collation: 'C' })
+  responseFormat!: ResponseFormat;
+
+  @Column({ type: 'text', name: 'output_format', collation: 'C' })
+  outputFormat!: OutputFormat;
+
+  @Column({ type: 'text', name: 'end_user', nullable: true })
+  endUser!: string | null;
+
+  @Column({ type: 'text', collation: 'C' })
+  fingerprint!: string;
+
+  @Column({ type: 'text', name: 'idempotency_key', collation: 'C', nullable: true })
+  idempotencyKey!: string | null;
+
+  @Column({ type: 'text', name: 'media_key_id', collation: 'C' })
+  mediaKeyId!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  status!: GenerationStatus;
+
+  @Column({ type: 'timestamptz', name: 'lease_expires_at', precision: 3 })
+  leaseExpiresAt!: Date;
+
+  @Column({ type: 'text', name: 'hold_id', collation: 'C', nullable: true })
+  holdId!: string | null;
+
+  @Column({ type: 'smallint', name: 'images_delivered', default: 0 })
+  imagesDelivered!: number;
+
+  @Column({ type: 'bigint', name: 'charged_micros', default: 0, transformer: microUsdColumn })
+  chargedMicros!: MicroUsd;
+
+  @Column({ type: 'text', name: 'error_code', collation: 'C', nullable: true })
+  errorCode!: string | null;
+
+  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', name: 'authorized_at', precision: 3, nullable: true })
+  authorizedAt!: Date | null;
+
+  @Column({ type: 'timestamptz', name: 'delivered_at', precision: 3, nullable: true })
+  deliveredAt!: Date | null;
+
+  @Column({ type: 'timestamptz', name: 'finished_at', precision: 3, nullable: true })
+  finishedAt!: Date | null;
+}

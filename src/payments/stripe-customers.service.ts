@@ -1,0 +1,54 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { PAYMENT_GATEWAY, type PaymentGateway } from './payment-gateway.js';
+import { StripeCustomerEntity } from './stripe-customer.entity.js';
+
+/** One Stripe customer an account and mode: cards, invoices and receipts hang on it. */
+@Injectable()
+export class StripeCustomers {
+  constructor(
+    @InjectRepository(StripeCustomerEntity) private readonly customers: Repository<StripeCustomerEntity>,
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** The account's customer id, made when there is none. Throws what the gateway throws. */
+  async ensure(accountId: string): Promise<string> {
+    const known = await this.find(accountId);
+    if (known !== null) return known.customerId;
+    await this.insert(accountId, await this.gateway.createCustomer(accountId, `cus:${accountId}`));
+    // Whoever was faster: one row, and at Stripe one customer, because both asked with one key.
+    return (await this.require(accountId)).customerId;
+  }
+
+  /** A new customer for one that Stripe lost. Does nothing when somebody replaced it before. */
+  async replace(accountId: string, missingId: string): Promise<string> {
+    const { customerId, generation } = await this.require(accountId);
+    if (customerId !== missingId) return customerId;
+    const next = generation + 1;
+    const replacement = await this.gateway.createCustomer(accountId, `cus:${accountId}:${next}`);
+    const { livemode } = this.gateway;
+    await this.customers.update(
+      { accountId, livemode, generation },
+      { customerId: replacement, generation: next },
+    );
+    return (await this.require(accountId)).customerId;
+  }
+
+  private find(accountId: string): Promise<StripeCustomerEntity | null> {
+    return this.customers.findOneBy({ accountId, livemode: this.gateway.livemode });
+  }
+
+  private require(accountId: string): Promise<StripeCustomerEntity> {
+    return this.customers.findOneByOrFail({ accountId, livemode: this.gateway.livemode });
+  }
+
+  private async insert(accountId: string, customerId: string): Promise<void> {
+    const createdAt = new Date(this.clock.nowMs());
+    const { livemode } = this.gateway;
+    const row = { accountId, livemode, customerId, generation: 1, createdAt };
+    await this.customers.createQueryBuilder().insert().values(row).orIgnore().execute();
+  }
+}

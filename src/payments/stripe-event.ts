@@ -1,0 +1,93 @@
+import { Stripe } from 'stripe';
+import { InvalidEventError, InvalidSignatureError } from './payments.errors.js';
+
+/** Stripe's own default. An older delivery is a replay; real ones are signed anew at every attempt. */
+const TOLERANCE_SECONDS = 300;
+/** Clocks differ by this much. A signature from further ahead would stay valid for longer than the tolerance. */
+const FUTURE_TOLERANCE_SECONDS = 60;
+
+/** A delivered event as far as it is believed: a hint that something happened to an object. */
+export type StripeEvent = {
+  readonly id: string;
+  /** In the spelling of snapshot events: `checkout.session.completed`. */
+  readonly type: string;
+  readonly objectId: string | null;
+  readonly livemode: boolean;
+  /** The body as it came, byte for byte. */
+  readonly payload: string;
+};
+
+export type Delivery = {
+  readonly rawBody: Buffer | undefined;
+  readonly signature: string | undefined;
+  readonly nowMs: number;
+};
+
+export type Expected = { readonly webhookSecret: string; readonly livemode: boolean };
+
+/**
+ * The event of a delivery. Throws `InvalidSignatureError` unless these very bytes were signed with our secret
+ * just now, and `InvalidEventError` when what was signed is no event of our mode.
+ */
+export function readStripeEvent(delivery: Delivery, expected: Expected): StripeEvent {
+  const payload = verifiedPayload(delivery, expected.webhookSecret);
+  const event = parseEvent(payload);
+  if (event.livemode !== expected.livemode) {
+    throw new InvalidEventError(expected.livemode ? 'it is of test mode' : 'it is of live mode', 'livemode');
+  }
+  return event;
+}
+
+function verifiedPayload({ rawBody, signature, nowMs }: Delivery, secret: string): string {
+  if (rawBody === undefined || signature === undefined) throw new InvalidSignatureError('missing');
+  const payload = rawBody.toString('utf8');
+  const verifier = Stripe.webhooks.signature;
+  if (verifier === null) throw new Error('the Stripe SDK cannot verify signatures');
+  try {
+    verifier.verifyHeader(payload, signature, secret, TOLERANCE_SECONDS, undefined, nowMs);
+  } catch (error) {
+    throw new InvalidSignatureError(
+      error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'invalid',
+    );
+  }
+  // The SDK has no upper bound, and takes the last of several times; the header is Stripe's only with one.
+  const times = [...signature.matchAll(/(?:^|,)t=([^,]*)/g)].map((match) => match[1] ?? '');
+  const [time = ''] = times;
+  if (times.length !== 1 || !/^\d{1,12}$/.test(time)) throw new InvalidSignatureError('malformed time');
+  if (Number(time) > nowMs / 1_000 + FUTURE_TOLERANCE_SECONDS)
+    throw new InvalidSignatureError('of the future');
+  return payload;
+}
+
+type EventBody = {
+  readonly id?: unknown;
+  readonly object?: unknown;
+  readonly type?: unknown;
+  readonly livemode?: unknown;
+  readonly data?: { readonly object?: { readonly id?: unknown } | null } | null;
+  readonly related_object?: { readonly id?: unknown } | null;
+};
+
+/** Snapshot events carry the object, thin ones (`v2.core.event`) only name it; neither copy is believed. */
+function parseEvent(payload: string): StripeEvent {
+  const body = JSON.parse(payload) as EventBody | null;
+  const { id, object, type, livemode } = body ?? {};
+  if (object !== 'event' && object !== 'v2.core.event')
+    throw new InvalidEventError('its object is unknown', 'object');
+  if (typeof id !== 'string' || !/^evt_[A-Za-z0-9_]{1,240}$/.test(id)) {
+    throw new InvalidEventError('its id is malformed', 'id');
+  }
+  if (typeof type !== 'string' || !/^[a-z0-9_.]{1,200}$/.test(type)) {
+    throw new InvalidEventError('its type is malformed', 'type');
+  }
+  if (typeof livemode !== 'boolean') throw new InvalidEventError('it names no mode', 'livemode');
+  const thin = object === 'v2.core.event';
+  const objectId = thin ? body?.related_object?.id : body?.data?.object?.id;
+  return {
+    id,
+    type: thin ? type.replace(/^v1\./, '') : type,
+    objectId: typeof objectId === 'string' && /^[A-Za-z0-9_]{1,255}$/.test(objectId) ? objectId : null,
+    livemode,
+    payload,
+  };
+}

@@ -1,0 +1,92 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { describeCodes, exampleOf } from './api-problems.js';
+import { PROBLEM_CATALOG, type ProblemCode } from './problem-catalog.js';
+import { PROBLEM_KINDS } from './problem-kinds.js';
+
+type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
+type Responses = Operation['responses'];
+type Schema = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
+
+/** OpenAI's error body; further members stand beside its four. */
+export const ERROR_SCHEMA: Schema = {
+  type: 'object',
+  description: 'OpenAI’s error body. Some codes add members of their own, such as `required_micros`.',
+  required: ['error'],
+  properties: {
+    error: {
+      type: 'object',
+      required: ['message', 'type', 'param', 'code'],
+      additionalProperties: true,
+      properties: {
+        message: { type: 'string', description: 'What happened, what was charged and what to do next.' },
+        type: { type: 'string', enum: [...new Set(Object.values(PROBLEM_KINDS).map(({ type }) => type))].sort() },
+        // OpenAPI 3.1 takes a list of types here; the library's types still describe 3.0.
+        param: { type: ['string', 'null'] as unknown as string, description: 'The field at fault.' },
+        code: { type: 'string', enum: Object.keys(PROBLEM_CATALOG), description: 'Branch on this.' },
+      },
+    },
+  },
+};
+
+const EVERY_ROUTE: readonly ProblemCode[] = ['internal_error'];
+const EVERY_BODY: readonly ProblemCode[] = [
+  'invalid_request',
+  'malformed_body',
+  'payload_too_large',
+  'unsupported_media_type',
+];
+const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
+
+/**
+ * Completes the errors of every operation: those that any route, or any body, can meet are added, and what
+ * several decorators said of one status becomes one description.
+ */
+export function documentProblems(document: OpenAPIObject): void {
+  for (const path of Object.values(document.paths)) {
+    for (const method of METHODS) {
+      const operation = path[method];
+      if (operation) operation.responses = completed(operation);
+    }
+  }
+}
+
+function completed(operation: Operation): Responses {
+  const responses: Responses = {};
+  const codes = new Set<ProblemCode>(EVERY_ROUTE);
+  if (operation.requestBody) for (const code of EVERY_BODY) codes.add(code);
+  for (const [status, response] of Object.entries(operation.responses)) {
+    const documented = codesOf(response);
+    if (documented === null) responses[status] = response;
+    else for (const code of documented) codes.add(code);
+  }
+  for (const [status, ofStatus] of byStatus(codes)) {
+    responses[status] ??= {
+      description: describeCodes(ofStatus),
+      content: {
+        'application/json': {
+          schema: { $ref: '#/components/schemas/Error' },
+          examples: Object.fromEntries(ofStatus.map((code) => [code, exampleOf(code)])),
+        },
+      },
+    };
+  }
+  return responses;
+}
+
+/** The codes of an error response that `@ApiProblems` wrote; null for any other response. */
+function codesOf(response: Responses[string]): ProblemCode[] | null {
+  if (response === undefined || '$ref' in response) return null;
+  const examples = Object.values(response.content ?? {}).flatMap((media) => Object.keys(media.examples ?? {}));
+  return examples.length > 0 && examples.every((name) => name in PROBLEM_CATALOG) ? (examples as ProblemCode[]) : null;
+}
+
+function byStatus(codes: ReadonlySet<ProblemCode>): Map<string, ProblemCode[]> {
+  const grouped = new Map<string, ProblemCode[]>();
+  // In the catalogue's order, so that the document does not depend on the order of decorators.
+  for (const code of Object.keys(PROBLEM_CATALOG) as ProblemCode[]) {
+    if (!codes.has(code)) continue;
+    const status = String(PROBLEM_KINDS[PROBLEM_CATALOG[code].kind].status);
+    grouped.set(status, [...(grouped.get(status) ?? []), code]);
+  }
+  return grouped;
+}

@@ -1,0 +1,19 @@
+import { Global, Module } from '@nestjs/common';
+import { FAILED_AUTHENTICATIONS } from '../auth/failed-authentications.js';
+import { FailedAuthenticationCounter } from './failed-authentications.service.js';
+import { RATE_LIMIT_POLICIES, RATE_LIMIT_TABLE } from './rate-limit-policies.js';
+import { RateLimiter } from './rate-limiter.service.js';
+import { RedisConnection } from './redis-connection.js';
+
+/** Global, because `auth/`, which stands below it, reports refused keys to it, and any route may be limited. */
+@Global()
+@Module({
+  providers: [
+    RedisConnection,
+    RateLimiter,
+    { provide: RATE_LIMIT_TABLE, useValue: RATE_LIMIT_POLICIES },
+    { provide: FAILED_AUTHENTICATIONS, useClass: FailedAuthenticationCounter },
+  ],
+  exports: [RateLimiter, FAILED_AUTHENTICATIONS],
+})
+export class RateLimitsModule {}

@@ -1,0 +1,29 @@
+import type { StartOptions } from './start-service.js';
+import { openDatabase } from './open-database.js';
+import { noStandIns } from './stand-ins.js';
+import { StopStack } from './stop-stack.js';
+
+/**
+ * Starts the jobs of the service without its HTTP. Outside production it joins the stand-ins of the service
+ * on the same data directory.
+ */
+export async function startWorker(options: StartOptions): Promise<{ stop(): Promise<boolean> }> {
+  const { settings, log } = options;
+  const started = new StopStack(log);
+  try {
+    const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
+    started.push('the database', () => database.stop());
+    const wanted = { ...settings, databaseUrl: database.url };
+    const standIns =
+      settings.environment === 'production'
+        ? noStandIns(wanted)
+        : await (await import('../first-run/first-run.js')).startFirstRun(wanted, log, 'join');
+    const { createWorker } = await import('../app.setup.js');
+    const app = await createWorker({ settings: standIns.settings, log });
+    started.push('the jobs', () => app.close());
+    return { stop: () => started.unwind() };
+  } catch (error) {
+    await started.unwind();
+    throw error;
+  }
+}

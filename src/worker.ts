@@ -1,0 +1,17 @@
+import { createLogger } from './common/logger.js';
+import { loadSettings } from './config/load-settings.js';
+import { explainStartFailure } from './startup/start-failure.js';
+import { startWorker } from './startup/start-worker.js';
+import { superviseProcess } from './startup/supervise-process.js';
+
+/** Jobs only, for as many processes beside the service as they need. Takes a `DATABASE_URL` to share. */
+async function main(): Promise<void> {
+  const settings = loadSettings();
+  const log = createLogger(settings.logLevel);
+  const process = superviseProcess(log);
+  const worker = await startWorker({ settings, log, onFailure: process.fail });
+  process.onStop(worker.stop);
+  log.info('the worker is ready');
+}
+
+main().catch(explainStartFailure);

@@ -1,0 +1,116 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+
+let service: TestApp;
+beforeAll(async () => {
+  service = await startTestApp();
+});
+afterAll(() => service.close());
+
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+describe('every answer', () => {
+  it('carries a request id of ours, whatever the client sends', async () => {
+    const first = await service.client(null).get('/health/live', { 'x-request-id': 'req_mine' });
+    const second = await service.client(null).get('/v1/nowhere');
+    expect(first.headers.get('x-request-id')).toMatch(/^req_[0-9A-HJKMNP-TV-Z]{26}$/);
+    expect(second.headers.get('x-request-id')).toMatch(/^req_[0-9A-HJKMNP-TV-Z]{26}$/);
+    expect(first.headers.get('x-request-id')).not.toBe(second.headers.get('x-request-id'));
+  });
+
+  it('is never cached and lets a browser run nothing', async () => {
+    const { headers } = await service.operator.get('/v1/accounts');
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(headers.get('x-powered-by')).toBeNull();
+  });
+});
+
+describe('garbage is refused with the documented error', () => {
+  const refused = async (path: string, body: unknown, headers: Record<string, string> = {}) => {
+    const answer = await service.operator.send('POST', path, { body, headers });
+    return { status: answer.status, ...answer.body.error };
+  };
+
+  it('a body that is no JSON', async () => {
+    expect(await refused('/v1/accounts', '{"name":')).toMatchObject({ status: 400, code: 'malformed_body' });
+  });
+
+  it.each(['[]', '"text"', '1', 'null', 'true'])('a body that is no object: %s', async (body) => {
+    expect(await refused('/v1/accounts', body)).toMatchObject({ status: 400, code: 'invalid_request' });
+  });
+
+  it('a body with a prototype in it', async () => {
+    const body = '{"name":"x","__proto__":{"admin":true}}';
+    expect(await refused('/v1/accounts', body)).toMatchObject({ status: 400, code: 'malformed_body' });
+    const escaped = '{"name":"x","\\u005f_proto__":{"admin":true}}';
+    expect(await refused('/v1/accounts', escaped)).toMatchObject({ status: 400 });
+  });
+
+  it('a field that nobody knows, by its name', async () => {
+    expect(await refused('/v1/accounts', { name: 'x', nmae: 'y' })).toMatchObject({
+      status: 400,
+      code: 'invalid_request',
+      type: 'invalid_request_error',
+      param: 'nmae',
+    });
+  });
+
+  it('a missing and a wrong field, by its name', async () => {
+    expect(await refused('/v1/accounts', {})).toMatchObject({ status: 400, param: 'name' });
+    expect(await refused('/v1/accounts', { name: 7 })).toMatchObject({ status: 400, param: 'name' });
+  });
+
+  it('a body of two megabytes', async () => {
+    const answer = await refused('/v1/accounts', { name: 'x'.repeat(2_000_000) });
+    expect(answer).toMatchObject({ status: 413, code: 'payload_too_large' });
+  });
+
+  it.each(['text/plain', 'application/xml', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
+    'a body of type %s',
+    async (type) => {
+      const answer = await refused('/v1/accounts', 'name=x', { 'content-type': type });
+      expect(answer).toMatchObject({ status: 415, code: 'unsupported_media_type' });
+    },
+  );
+
+  it('an unknown route and a wrong method, which are told apart', async () => {
+    const unknown = await service.operator.get('/v1/nowhere');
+    expect(unknown.expect(404).body.error).toMatchObject({ type: 'not_found', code: 'route_not_found', param: null });
+    const wrong = await service.operator.delete('/v1/accounts');
+    expect(wrong.expect(405).body.error).toMatchObject({ code: 'method_not_allowed' });
+    expect(wrong.headers.get('allow')).toBe('GET, HEAD, POST');
+  });
+
+  it.each(['/%zz', '/v1/accounts/%c0%ae', `/v1/accounts/${'a'.repeat(400)}`])('the URL %s', async (path) => {
+    const answer = await service.operator.get(path);
+    expect([400, 404]).toContain(answer.status);
+    expect(answer.body.error.code).toMatch(/^(malformed_url|resource_missing)$/);
+    expect(answer.headers.get('x-request-id')).toMatch(/^req_/);
+  });
+
+  it('an empty body where the content type is JSON is an empty object, not a fault of syntax', async () => {
+    expect(await refused('/v1/accounts', '', JSON_TYPE)).toMatchObject({ status: 400, param: 'name' });
+  });
+
+  it('bytes that are no HTTP, in the same shape', async () => {
+    const answer = await speak('NONSENSE\r\n\r\n');
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(JSON.parse(answer.slice(answer.indexOf('{')))).toMatchObject({ error: { code: 'malformed_http' } });
+    const oversized = await speak(`GET / HTTP/1.1\r\nhost: x\r\ncookie: ${'a'.repeat(40_000)}\r\n\r\n`);
+    expect(oversized).toMatch(/^HTTP\/1\.1 431 /);
+  });
+});
+
+function speak(bytes: string): Promise<string> {
+  const { port, hostname } = new URL(service.url);
+  return new Promise((resolve, reject) => {
+    let received = '';
+    const socket = connect(Number(port), hostname, () => socket.write(bytes));
+    socket.on('data', (chunk) => (received += chunk.toString()));
+    socket.on('close', () => resolve(received));
+    socket.on('error', reject);
+  });
+}

@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { type Logger, pino } from 'pino';
+import { DataSource } from 'typeorm';
+import { createApp } from '../../src/app.setup.js';
+import { makeApiKey } from '../../src/auth/api-key-format.js';
+import { ACCOUNT_SCOPES, type AccountScope } from '../../src/auth/principal.js';
+import { readSettings, type Settings } from '../../src/config/settings.js';
+import type { SandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
+import type { SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { chooseListenPort } from '../../src/startup/listen-address.js';
+import { drainHttp } from '../../src/startup/drain-http.js';
+import { createTestDatabase } from './test-database.js';
+import { TestClient } from './test-client.js';
+
+export type TestAppOptions = {
+  readonly settings?: Partial<Settings>;
+  /**
+   * Outside parts to play, each instant unless told otherwise. A part that is not played is configured at an
+   * address where nobody answers. Stripe also turns the jobs on: webhooks are worked off by them.
+   */
+  readonly stripe?: boolean;
+  readonly blackForestLabs?: boolean;
+  /** An existing database, for a second process on the same one; `close` leaves it alone. */
+  readonly databaseUrl?: string;
+  /** Silent by default. */
+  readonly log?: Logger;
+};
+
+export type TestApp = {
+  readonly app: NestFastifyApplication;
+  readonly settings: Settings;
+  /** `http://127.0.0.1:<port>`, without a slash at its end. */
+  readonly url: string;
+  /** Has every operator scope. */
+  readonly operatorKey: string;
+  /** As the service connects: with the rights of the application role only. */
+  readonly dataSource: DataSource;
+  /** As the role that owns the database. */
+  readonly databaseUrl: string;
+  readonly stripe: SandboxStripe | null;
+  readonly blackForestLabs: SandboxBlackForestLabs | null;
+  /** Sends the operator key. */
+  readonly operator: TestClient;
+  /** Sends this key, or none. */
+  client(apiKey: string | null): TestClient;
+  /** A customer with credit, and a client that sends a key of its own. */
+  createCustomer(options?: CustomerOptions): Promise<TestCustomer>;
+  close(): Promise<void>;
+};
+
+export type CustomerOptions = {
+  readonly name?: string;
+  /** Promotional credit; none by default. */
+  readonly grantMicros?: bigint;
+  readonly scopes?: readonly AccountScope[];
+};
+
+export type TestCustomer = { readonly accountId: string; readonly apiKey: string; readonly client: TestClient };
+
+/** Nobody listens on the discard port; a connection is refused at once. */
+const NOBODY = new URL('http://127.0.0.1:9');
+const UNPLAYED_STRIPE = { secretKey: 'sk_test_nobody_answers', webhookSecret: 'whsec_nobody_signs', apiBase: NOBODY };
+const UNPLAYED_BLACK_FOREST_LABS = { apiKey: 'bfl_nobody_answers', apiBase: NOBODY };
+
+/** The whole service in this process, over a database of its own, on a free port. About 0.2 s. */
+export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
+  const database = options.databaseUrl === undefined ? await createTestDatabase() : null;
+  const databaseUrl = options.databaseUrl ?? database?.url ?? '';
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'coffer-app-'));
+  const port = await chooseListenPort({ host: '127.0.0.1', port: 0 });
+  const parts = await startParts(options, port);
+  const settings: Settings = {
+    ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port) }),
+    databaseUrl,
+    operatorKey: makeApiKey('operator_key'),
+    masterKeys: [{ id: 'test', key: randomBytes(32) }],
+    runJobs: options.stripe === true,
+    ...parts.settings,
+    ...options.settings,
+  };
+  const app = await createApp({ settings, log: options.log ?? pino({ level: 'silent' }) });
+  await app.listen(port, '127.0.0.1');
+  const url = `http://127.0.0.1:${port}`;
+  const close = async (): Promise<void> => {
+    await drainHttp(app, 0, pino({ level: 'silent' }));
+    await app.close();
+    await Promise.all([parts.stripe?.close(), parts.blackForestLabs?.close()]);
+    await database?.drop();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  const client = (apiKey: string | null): TestClient => new TestClient(url, apiKey);
+  const operatorKey = settings.operatorKey ?? '';
+  const operator = client(operatorKey);
+  return {
+    app,
+    settings,
+    url,
+    operatorKey,
+    dataSource: app.get(DataSource),
+    databaseUrl,
+    stripe: parts.stripe,
+    blackForestLabs: parts.blackForestLabs,
+    operator,
+    client,
+    createCustomer: (customer) => createCustomer(operator, client, customer),
+    close,
+  };
+}
+
+type Parts = {
+  readonly stripe: SandboxStripe | null;
+  readonly blackForestLabs: SandboxBlackForestLabs | null;
+  readonly settings: Pick<Settings, 'stripe' | 'blackForestLabs'>;
+};
+
+async function startParts(options: TestAppOptions, port: number): Promise<Parts> {
+  const stripe = options.stripe === true ? await playStripe(port) : null;
+  const blackForestLabs = options.blackForestLabs === true ? await playBlackForestLabs() : null;
+  return {
+    stripe: stripe?.server ?? null,
+    blackForestLabs: blackForestLabs?.server ?? null,
+    settings: {
+      stripe: stripe?.settings ?? UNPLAYED_STRIPE,
+      blackForestLabs: blackForestLabs?.settings ?? UNPLAYED_BLACK_FOREST_LABS,
+    },
+  };
+}
+
+async function playStripe(port: number) {
+  const { startSandboxStripe } = await import('../../src/sandbox/stripe/server.js');
+  const secretKey = `sk_test_${randomBytes(12).toString('hex')}`;
+  const webhookSecret = `whsec_${randomBytes(12).toString('hex')}`;
+  const webhookEndpoint = { url: `http://127.0.0.1:${port}/webhooks/stripe`, secret: webhookSecret };
+  const server = await startSandboxStripe({ apiKey: secretKey, webhookEndpoint, webhookRetryDelayMs: 20 });
+  return { server, settings: { secretKey, webhookSecret, apiBase: new URL(server.baseUrl) } };
+}
+
+async function playBlackForestLabs() {
+  const { startSandboxBlackForestLabs } = await import('../../src/sandbox/black-forest-labs/server.js');
+  const apiKey = `bfl_${randomBytes(12).toString('hex')}`;
+  const server = await startSandboxBlackForestLabs({ apiKey, latencyMs: 0 });
+  return { server, settings: { apiKey, apiBase: new URL(server.baseUrl) } };
+}
+
+async function createCustomer(
+  operator: TestClient,
+  clientOf: (apiKey: string) => TestClient,
+  { name = 'Test customer', grantMicros = 0n, scopes = ACCOUNT_SCOPES }: CustomerOptions = {},
+): Promise<TestCustomer> {
+  const account = await operator.post('/v1/accounts', { name });
+  const accountId = String(account.expect(201).body.id);
+  if (grantMicros > 0n) {
+    const grant = { amount_micros: String(grantMicros), reason: 'test credit' };
+    (await operator.post(`/v1/accounts/${accountId}/grants`, grant)).expect(201);
+  }
+  const key = await operator.post(`/v1/accounts/${accountId}/api_keys`, { name: 'test key', scopes });
+  const apiKey = String(key.expect(201).body.secret);
+  return { accountId, apiKey, client: clientOf(apiKey) };
+}
