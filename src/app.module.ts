@@ -11,13 +11,13 @@ import { HealthModule } from './health/health.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { PricingModule } from './pricing/pricing.module.js';
+import { RateLimitsModule } from './rate-limits/rate-limits.module.js';
 import { WalletsModule } from './wallets/wallets.module.js';
-import { TmpFailedModule } from './http/tmp-failed.js';
 
 const FOUNDATION = [CommonModule, DatabaseModule, MetricsModule, JobsModule, HealthModule];
 const FEATURES = [
-  TmpFailedModule,
   AuthModule,
+  RateLimitsModule,
   AccountsModule,
   ApiKeysModule,
   WalletsModule,

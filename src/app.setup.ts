@@ -11,12 +11,15 @@ import { AllowedMethods } from './http/allowed-methods.js';
 import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
 import { acceptJsonBodies } from './http/json-body.js';
+import { addPages } from './http/pages/add-pages.js';
 import { logRequests } from './http/request-log.js';
 import { RequestValidationPipe } from './http/validation.pipe.js';
 import { RequestMetrics } from './metrics/request-metrics.js';
+import { buildOpenApiDocument } from './openapi.js';
 import { DatabaseUnavailableError } from './problems/common.errors.js';
 import { ProblemFilter } from './problems/problem.filter.js';
 import type { ErrorTranslator } from './problems/to-problem.js';
+import { localUrl } from './startup/local-url.js';
 
 export type AppOptions = {
   readonly settings: Settings;
@@ -30,7 +33,9 @@ const SANDBOX_HEADER = 'x-coffer-sandbox';
 
 /** The whole service, ready for `listen`. Its database is up and migrated. */
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
-  const { settings, log, simulated = [] } = options;
+  const { log, simulated = [] } = options;
+  const publicUrl = options.settings.publicUrl ?? new URL(localUrl(options.settings));
+  const settings: Settings = { ...options.settings, publicUrl };
   const headers = new AnswerHeaders(simulated.length === 0 ? {} : { [SANDBOX_HEADER]: simulated.join(', ') });
   const adapter = createHttpAdapter(headers, settings.trustedProxies);
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(settings), adapter, {
@@ -46,6 +51,8 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   measureRequests(fastify, app.get(RequestMetrics));
   app.useGlobalPipes(new RequestValidationPipe());
   app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
+  const server = publicUrl.href.replace(/\/$/, '');
+  addPages(fastify, { simulated, publicUrl: server, buildDocument: () => buildOpenApiDocument(app, server) });
   await app.init();
   return app;
 }

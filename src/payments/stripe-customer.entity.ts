@@ -1,4 +1,4 @@
-import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
+import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
 
 @Entity('stripe_customers')
 @Check('stripe_customers_generation_positive', 'generation > 0')
@@ -9,6 +9,7 @@ export class StripeCustomerEntity {
     primaryKeyConstraintName: 'stripe_customers_pkey',
     collation: 'C',
   })
+  @ForeignKey('AccountEntity', { name: 'stripe_customers_account_id_fkey' })
   accountId!: string;
 
   @PrimaryColumn({ type: 'boolean', primaryKeyConstraintName: 'stripe_customers_pkey' })

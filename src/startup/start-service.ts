@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Settings } from '../config/settings.js';
 import { drainHttp } from './drain-http.js';
 import { chooseListenPort, toListenError } from './listen-address.js';
+import { localUrl } from './local-url.js';
 import { openDatabase } from './open-database.js';
 import { noStandIns, type StandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
@@ -62,12 +63,6 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   const url = localUrl(settings);
   const demoFile = await standIns.welcome(app, url);
   return { app, settings: standIns.settings, simulated: standIns.simulated, demoFile, url };
-}
-
-/** How a client on this machine reaches the service; an address that means "all interfaces" is no client's target. */
-export function localUrl({ host, port }: Pick<Settings, 'host' | 'port'>): string {
-  if (host === '0.0.0.0' || host === '::') return `http://127.0.0.1:${port}`;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Production never even loads the code of the stand-ins. */

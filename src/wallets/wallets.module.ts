@@ -1,5 +1,8 @@
 import { Module } from '@nestjs/common';
 import { AccountsModule } from '../accounts/accounts.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
+import { HoldSweepJob } from './hold-sweep.job.js';
+import { LotExpiryJob } from './lot-expiry.job.js';
 import { WalletStore } from './store/wallet-store.js';
 import { WalletEngine } from './wallet-engine.js';
 import { WalletOperationsController } from './wallet-operations.controller.js';
@@ -8,9 +11,9 @@ import { WalletReader } from './wallet-reader.service.js';
 import { WalletController } from './wallet.controller.js';
 
 @Module({
-  imports: [AccountsModule],
+  imports: [AccountsModule, JobsModule],
   controllers: [WalletController, WalletOperationsController],
-  providers: [WalletStore, WalletEngine, WalletReader, WalletOperations],
+  providers: [WalletStore, WalletEngine, WalletReader, WalletOperations, HoldSweepJob, LotExpiryJob],
   exports: [WalletEngine, WalletReader],
 })
 export class WalletsModule {}

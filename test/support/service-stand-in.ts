@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { copyFileSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -99,7 +100,7 @@ export class StandInWorkshop {
   start(options: StandInOptions, as: StandInUser = {}): StandIn {
     const { installed = true, ...ids } = as;
     const script = this.path(installed ? 'installed' : 'not installed', 'service.mjs');
-    const child = spawn(process.execPath, [script, JSON.stringify(options)], {
+    const child = spawn(this.#nodeFor(ids), [script, JSON.stringify(options)], {
       ...ids,
       cwd: '/',
       env: { PATH: process.env['PATH'] },
@@ -109,6 +110,15 @@ export class StandInWorkshop {
     const standIn = watch(child);
     this.#started.push(standIn);
     return standIn;
+  }
+
+  /** Another user may not reach our Node: it can lie in root's home. */
+  #nodeFor(ids: { readonly uid?: number; readonly gid?: number }): string {
+    if (ids.uid === undefined) return process.execPath;
+    if (spawnSync(process.execPath, ['--version'], { ...ids, cwd: '/' }).status === 0)
+      return process.execPath;
+    copyFileSync(process.execPath, this.path('node'));
+    return this.path('node');
   }
 
   /** Ends what a failed test left running, so that it does not fail the tests after it. */

@@ -3,10 +3,10 @@ import type { GenerationStatus } from '../generation.machine.js';
 import type { ResponseFormat } from '../image-request.js';
 import type { OutputFormat, ProviderName, ProviderTask } from '../providers/image-provider.js';
 
+export type GenerationKey = { readonly accountId: string; readonly id: string };
+
 /** One image request: what is known when it begins, and never changes. */
-export type Generation = {
-  readonly accountId: string;
-  readonly id: string;
+export type Generation = GenerationKey & {
   readonly apiKeyId: string;
   readonly requestId: string;
   readonly model: string;
@@ -27,18 +27,19 @@ export type Generation = {
   readonly createdAtMs: number;
 };
 
-/** A generation as stored. */
+/** A generation as stored, with the images that it delivered. */
 export type StoredGeneration = Generation & {
   readonly status: GenerationStatus;
   readonly chargedMicros: MicroUsd;
   readonly errorCode: string | null;
-  /** Which of its images were delivered, in order. */
-  readonly delivered: readonly number[];
-  readonly imagesDelivered: number;
+  readonly images: readonly DeliveredImage[];
   readonly authorizedAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly finishedAtMs: number | null;
 };
+
+/** `position` counts the call's images from 0. */
+export type DeliveredImage = { readonly position: number; readonly bytes: number };
 
 /** An attempt at one image whose provider has named its task. */
 export type KnownTask = {
@@ -46,6 +47,15 @@ export type KnownTask = {
   readonly attempt: number;
   readonly provider: ProviderName;
   readonly task: ProviderTask;
+};
+
+/** An attempt at one image, as stored. */
+export type TaskRecord = {
+  readonly position: number;
+  readonly attempt: number;
+  readonly provider: ProviderName;
+  readonly task: ProviderTask | null;
+  readonly status: 'pending' | 'delivered' | 'failed';
 };
 
 /** How the attempt at one image ended. */

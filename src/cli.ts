@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import { HELP } from './cli/help.js';
+import { UsageError, type Command } from './cli/command.js';
+
+/** Loaded one at a time: `coffer verify` must not wait for a database driver. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  verify: async () => (await import('./cli/verify.js')).verify,
+  doctor: async () => (await import('./cli/doctor.js')).doctor,
+  'operator-key': async () => (await import('./cli/operator-key.js')).operatorKey,
+};
+
+/** The exit status when nothing could be judged: wrong usage, no such file, no database. */
+const COULD_NOT_RUN = 2;
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  if (name === 'help' || name === '--help' || name === '-h' || args.includes('--help')) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const load = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load === undefined) {
+    process.stderr.write(name === undefined ? HELP : `coffer: there is no command '${name}'.\n\n${HELP}`);
+    return COULD_NOT_RUN;
+  }
+  try {
+    return await (
+      await load()
+    )(args);
+  } catch (error) {
+    process.stderr.write(`coffer ${name}: ${explain(error)}\n`);
+    return COULD_NOT_RUN;
+  }
+}
+
+/** `parseArgs` and our own errors say all there is to say; a stack would only be in the way. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isUsage =
+    error instanceof UsageError || ('code' in error && /^ERR_PARSE_ARGS/.test(String(error.code)));
+  return isUsage ? `${error.message}\n\n${HELP}` : error.message;
+}
+
+// A reader that has seen enough (`| head`) closes the pipe; that is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+import { loadDatabaseLocation } from '../config/load-database-location.js';
+import { asPostgresError } from '../database/constraints.js';
+import { APPLICATION_ROLE } from '../database/data-source.js';
+import { DOCTOR_SNAPSHOT, examineBooks } from '../finance/doctor/examine-books.js';
+import { Snapshot } from '../ledger/snapshot.js';
+import type { Discrepancy, ProofCounts } from '../wallets/proof/discrepancy.js';
+import { grouped, pairs, print, type Command } from './command.js';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A database that is wrong everywhere must not fill the terminal, or the memory, with every row of it. */
+const DISCREPANCIES_SHOWN_MAX = 1_000;
+
+type Findings = {
+  readonly shown: readonly Discrepancy[];
+  readonly total: number;
+  readonly counts: ProofCounts;
+};
+
+/** `coffer doctor`: 0 when the books are clean, 1 with every row that does not agree. */
+export const doctor: Command = async (args) => {
+  const options = { 'database-url': { type: 'string' }, json: { type: 'boolean' } } as const;
+  const { values } = parseArgs({ args: [...args], options });
+  const database = await findDatabase(values['database-url'] ?? null);
+  try {
+    const findings = await examine(database.url);
+    print(...(values.json === true ? [toJson(findings)] : describe(findings)));
+    return findings.total === 0 ? 0 : 1;
+  } finally {
+    await database.stop();
+  }
+};
+
+type Database = { readonly url: string; stop(): Promise<void> };
+
+/** The given address, the configured one, or our own server: the running service's, or started for the while. */
+async function findDatabase(given: string | null): Promise<Database> {
+  const { databaseUrl, dataDir } = loadDatabaseLocation();
+  const url = given ?? databaseUrl;
+  if (url !== null) return { url, stop: () => Promise.resolve() };
+  const embedded = await import('../database/embedded/embedded-postgres.js');
+  const running = await embedded.findEmbeddedPostgres(dataDir);
+  if (running !== undefined) return { url: running, stop: () => Promise.resolve() };
+  // Starting it would make a new, empty database, and an empty database is clean.
+  if (!existsSync(join(dataDir, 'postgres'))) {
+    throw new Error(
+      `there is no database in ${dataDir}; give --database-url, DATABASE_URL or COFFER_DATA_DIR`,
+    );
+  }
+  return embedded.startEmbeddedPostgres({ dataDir, log: () => undefined });
+}
+
+async function examine(url: string): Promise<Findings> {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'coffer doctor',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    // Stepped down like the service: what reads the books has no need of the right to change them.
+    options: `-c role=${APPLICATION_ROLE}`,
+  });
+  // A connection that breaks in the middle fails the running query too, and that is reported.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    const snapshot = await Snapshot.open(client, DOCTOR_SNAPSHOT);
+    const shown: Discrepancy[] = [];
+    let total = 0;
+    const counts = await examineBooks(snapshot, (discrepancy) => {
+      total += 1;
+      if (total <= DISCREPANCIES_SHOWN_MAX) shown.push(discrepancy);
+    });
+    await snapshot.close();
+    return { shown, total, counts };
+  } catch (error) {
+    throw explain(error);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+const UNDEFINED_TABLE = '42P01';
+const INVALID_PARAMETER_VALUE = '22023';
+
+function explain(error: unknown): Error {
+  const code = asPostgresError(error)?.code;
+  if (code === UNDEFINED_TABLE || code === INVALID_PARAMETER_VALUE) {
+    return new Error('this database holds no books of Coffer; start the service on it once', {
+      cause: error,
+    });
+  }
+  return new Error(`the database cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+    cause: error,
+  });
+}
+
+function describe({ shown, total, counts }: Findings): string[] {
+  const examined = pairs(Object.entries(counts).map(([what, count]) => [what, grouped(count)] as const));
+  if (total === 0) return ['CLEAN: every wallet, hold, lot and chain follows from the rows.', ...examined];
+  const rows = shown.flatMap(({ table, key, column, expected, found }) => [
+    `${table} ${key}`,
+    ...pairs([
+      ['column', column],
+      ['expected', expected],
+      ['found', found],
+    ]),
+  ]);
+  const more = total > shown.length ? [`and ${grouped(total - shown.length)} more`] : [];
+  return [`NOT CLEAN: ${grouped(total)} rows do not agree.`, ...rows, ...more, '', 'Examined:', ...examined];
+}
+
+function toJson({ shown, total, counts }: Findings): string {
+  return JSON.stringify(
+    { clean: total === 0, counts, discrepancies_total: total, discrepancies: shown },
+    null,
+    2,
+  );
+}

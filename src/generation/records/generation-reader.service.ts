@@ -1,0 +1,124 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, LessThan, MoreThan, Not, type Repository } from 'typeorm';
+import { toPage, type Page, type PageRequest } from '../../common/pagination.js';
+import { ResourceMissingError } from '../../problems/common.errors.js';
+import { GenerationTaskEntity } from './generation-task.entity.js';
+import { GenerationEntity } from './generation.entity.js';
+import type { GenerationKey, StoredGeneration, TaskRecord } from './generation.js';
+
+/** Reads generations: for receipts, for replays and for recovery. Throws what the database throws. */
+@Injectable()
+export class GenerationReader {
+  constructor(
+    @InjectRepository(GenerationEntity) private readonly generations: Repository<GenerationEntity>,
+    @InjectRepository(GenerationTaskEntity) private readonly tasks: Repository<GenerationTaskEntity>,
+  ) {}
+
+  async find({ accountId, id }: GenerationKey): Promise<StoredGeneration | null> {
+    return this.withImages(await this.generations.findOneBy({ accountId, id }));
+  }
+
+  /** Throws `ResourceMissingError` (404), also for another account's generation. */
+  async require(accountId: string, id: string): Promise<StoredGeneration> {
+    const found = await this.find({ accountId, id });
+    if (found === null) throw new ResourceMissingError('generation', id);
+    return found;
+  }
+
+  /** The generation that an idempotency key belongs to; failed ones have given theirs back. */
+  async findByIdempotencyKey(accountId: string, idempotencyKey: string): Promise<StoredGeneration | null> {
+    return this.withImages(
+      await this.generations.findOneBy({ accountId, idempotencyKey, status: Not('failed') }),
+    );
+  }
+
+  /** Newest first. */
+  async list(accountId: string, page: PageRequest): Promise<Page<StoredGeneration>> {
+    const { startingAfter, endingBefore, limit } = page;
+    const rows = await this.generations.find({
+      where: {
+        accountId,
+        ...(startingAfter === undefined ? {} : { id: LessThan(startingAfter) }),
+        ...(endingBefore === undefined ? {} : { id: MoreThan(endingBefore) }),
+      },
+      order: { id: endingBefore === undefined ? 'DESC' : 'ASC' },
+      take: limit + 1,
+    });
+    const tasks = await this.tasks.findBy({ accountId, generationId: In(rows.map((row) => row.id)) });
+    return toPage(
+      rows.map((row) =>
+        toStored(
+          row,
+          tasks.filter((task) => task.generationId === row.id),
+        ),
+      ),
+      page,
+    );
+  }
+
+  /** Every attempt, in order of position and attempt. */
+  async tasksOf({ accountId, id }: GenerationKey): Promise<TaskRecord[]> {
+    const rows = await this.tasks.find({
+      where: { accountId, generationId: id },
+      order: { position: 'ASC', attempt: 'ASC' },
+    });
+    return rows.map(toTaskRecord);
+  }
+
+  private async withImages(row: GenerationEntity | null): Promise<StoredGeneration | null> {
+    if (row === null) return null;
+    const { accountId, id } = row;
+    return toStored(row, await this.tasks.findBy({ accountId, generationId: id }));
+  }
+}
+
+function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[]): StoredGeneration {
+  return {
+    accountId: row.accountId,
+    id: row.id,
+    apiKeyId: row.apiKeyId,
+    requestId: row.requestId,
+    model: row.model,
+    priceId: row.priceId,
+    priceMicros: row.priceMicros,
+    imagesRequested: row.imagesRequested,
+    width: row.width,
+    height: row.height,
+    responseFormat: row.responseFormat,
+    outputFormat: row.outputFormat,
+    endUser: row.endUser,
+    fingerprint: row.fingerprint,
+    idempotencyKey: row.idempotencyKey,
+    mediaKeyId: row.mediaKeyId,
+    holdId: row.holdId,
+    createdAtMs: row.createdAt.getTime(),
+    status: row.status,
+    chargedMicros: row.chargedMicros,
+    errorCode: row.errorCode,
+    images: deliveredImages(tasks),
+    authorizedAtMs: row.authorizedAt?.getTime() ?? null,
+    deliveredAtMs: row.deliveredAt?.getTime() ?? null,
+    finishedAtMs: row.finishedAt?.getTime() ?? null,
+  };
+}
+
+function deliveredImages(tasks: readonly GenerationTaskEntity[]): StoredGeneration['images'] {
+  return tasks
+    .filter((task) => task.status === 'delivered')
+    .map(({ position, bytes }) => ({ position, bytes: bytes ?? 0 }))
+    .sort((a, b) => a.position - b.position);
+}
+
+function toTaskRecord(row: GenerationTaskEntity): TaskRecord {
+  return {
+    position: row.position,
+    attempt: row.attempt,
+    provider: row.provider,
+    task:
+      row.taskId === null || row.pollingUrl === null
+        ? null
+        : { taskId: row.taskId, pollingUrl: row.pollingUrl, costMicros: row.upstreamCostMicros },
+    status: row.status,
+  };
+}

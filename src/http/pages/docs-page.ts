@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { asPage } from '../answer-headers.js';
+import { page } from './page.js';
+
+const ASSETS_PREFIX = '/docs/assets/';
+/** Of all that the package brings, what the page loads; its sample page would be a second, open one. */
+const ASSETS = [
+  ['swagger-ui.css', 'text/css; charset=utf-8'],
+  ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+  ['favicon-32x32.png', 'image/png'],
+] as const;
+/** They change only with the service itself. */
+const ASSET_CACHING = 'public, max-age=3600';
+
+/** A file of its own, because the page's policy refuses scripts inside the document. */
+const START_SCRIPT = `
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
+dark.addEventListener('change', follow);
+follow();
+SwaggerUIBundle({
+  url: '/openapi.json', dom_id: '#reference', deepLinking: true, tryItOutEnabled: true, persistAuthorization: false,
+  displayRequestDuration: true, defaultModelsExpandDepth: 0, docExpansion: 'list',
+});
+`;
+
+const HEAD = `
+<link rel="icon" href="${ASSETS_PREFIX}favicon-32x32.png">
+<link rel="stylesheet" href="${ASSETS_PREFIX}swagger-ui.css">
+<script src="${ASSETS_PREFIX}swagger-ui-bundle.js" defer></script>
+<script src="/docs/start.js" defer></script>`;
+
+const BODY = `<noscript><main><p>This reference needs JavaScript.
+The same is in <a href="/openapi.json">/openapi.json</a>.</p></main></noscript>
+<div id="reference"></div>`;
+
+/** The API reference: Swagger UI, with every file served from here. */
+export function addDocsPage(fastify: FastifyInstance): void {
+  const html = page('Coffer API', BODY, HEAD);
+  const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  fastify.get('/docs', (_request, reply) => asPage(reply).type('text/html; charset=utf-8').send(html));
+  fastify.get('/docs/start.js', (_request, reply) =>
+    reply.type('text/javascript; charset=utf-8').send(START_SCRIPT),
+  );
+  for (const [name, type] of ASSETS) {
+    fastify.get(`${ASSETS_PREFIX}${name}`, async (_request, reply) =>
+      reply
+        .type(type)
+        .header('cache-control', ASSET_CACHING)
+        .send(await readFile(join(directory, name))),
+    );
+  }
+}

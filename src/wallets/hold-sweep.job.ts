@@ -1,0 +1,55 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { JobRegistry } from '../jobs/job-registry.js';
+import type { Job } from '../jobs/job.js';
+import { WalletEngine } from './wallet-engine.js';
+
+/** One engine batch or two; the next page is read after these are released. */
+const PAGE = 500;
+/** A run that finds more leaves the rest to the next minute, so that a backlog never starves other jobs. */
+const PAGES_MAX = 100;
+
+/**
+ * Holds of our own image calls are left alone: their call may still be running, and only the module that
+ * runs it knows. Its recovery job captures or voids them (generation/).
+ */
+const FIND_DUE = `
+  SELECT account_id, id FROM holds
+   WHERE status = 'authorized' AND expires_at <= $1 AND reference NOT LIKE 'generation:%'
+   ORDER BY expires_at LIMIT ${PAGE}`;
+
+/** Releases the holds that an outside gateway never captured or voided. */
+@Injectable()
+export class HoldSweepJob implements Job {
+  readonly name = 'hold_sweep';
+  readonly crontab = '* * * * *';
+
+  constructor(
+    registry: JobRegistry,
+    private readonly dataSource: DataSource,
+    private readonly engine: WalletEngine,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  /** The engine decides each hold again under its lock, so a capture that came first wins. */
+  async run(): Promise<void> {
+    for (let page = 0; page < PAGES_MAX; page += 1) {
+      const now = new Date(this.clock.nowMs()).toISOString();
+      const due = await this.dataSource.query<{ account_id: string; id: string }[]>(FIND_DUE, [now]);
+      await Promise.all(
+        due.map((hold) =>
+          this.engine.execute({
+            type: 'expireHold',
+            accountId: hold.account_id,
+            actor: 'system',
+            holdId: hold.id,
+          }),
+        ),
+      );
+      if (due.length < PAGE) return;
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { JobRegistry } from '../jobs/job-registry.js';
+import type { Job } from '../jobs/job.js';
+import { WalletEngine } from './wallet-engine.js';
+
+const PAGE = 500;
+const PAGES_MAX = 100;
+
+/** Wallets with a lapsed lot that is not wholly reserved: the others have nothing to post yet. */
+const FIND_DUE = `
+  SELECT DISTINCT l.account_id FROM credit_lots l JOIN wallets w ON w.account_id = l.account_id
+   WHERE l.live AND l.expires_at <= $1 AND w.posted_micros + w.debt_micros > w.held_micros AND l.account_id > $2
+   ORDER BY l.account_id LIMIT ${PAGE}`;
+
+/**
+ * Posts what has lapsed. Spending never waits for it: every command posts the expiry that is due before it
+ * decides. This keeps the books of quiet wallets true.
+ */
+@Injectable()
+export class LotExpiryJob implements Job {
+  readonly name = 'lot_expiry';
+  readonly crontab = '* * * * *';
+
+  constructor(
+    registry: JobRegistry,
+    private readonly dataSource: DataSource,
+    private readonly engine: WalletEngine,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  async run(): Promise<void> {
+    let after = '';
+    for (let page = 0; page < PAGES_MAX; page += 1) {
+      const now = new Date(this.clock.nowMs()).toISOString();
+      const due = await this.dataSource.query<{ account_id: string }[]>(FIND_DUE, [now, after]);
+      await Promise.all(
+        due.map((row) =>
+          this.engine.execute({ type: 'expireLots', accountId: row.account_id, actor: 'system' }),
+        ),
+      );
+      after = due.at(-1)?.account_id ?? after;
+      if (due.length < PAGE) return;
+    }
+  }
+}

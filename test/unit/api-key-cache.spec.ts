@@ -1,0 +1,207 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { CredentialCache } from '../../src/auth/credential-cache.js';
+import type { Credential, Credentials } from '../../src/auth/credentials.js';
+import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
+
+const GOOD_FOR_MS = 900;
+
+function credential(keyId: string, revoked = false): Credential {
+  return {
+    principal: { kind: 'account_key', keyId, accountId: 'acct_1', scopes: new Set() },
+    expiresAtMs: null,
+    revoked,
+  };
+}
+
+type Question = { readonly hashes: readonly string[]; answer(): void; fail(error: Error): void };
+
+/** Stands at the port: what it would answer is decided when it is asked, as a database's snapshot is. */
+class StoredCredentials implements Credentials {
+  readonly rows = new Map<string, Credential>();
+  readonly questions: Question[] = [];
+  /** Set: questions wait to be answered by the test. */
+  held = false;
+
+  findByHashes(hashes: readonly string[]): Promise<ReadonlyMap<string, Credential>> {
+    const snapshot = new Map([...this.rows].filter(([hash]) => hashes.includes(hash)));
+    return new Promise((resolve, reject) => {
+      this.questions.push({ hashes, answer: () => resolve(snapshot), fail: reject });
+      if (!this.held) resolve(snapshot);
+    });
+  }
+
+  get asked(): number {
+    return this.questions.length;
+  }
+}
+
+let nowMs: number;
+let stored: StoredCredentials;
+let cache: CredentialCache;
+
+beforeEach(() => {
+  nowMs = 1_000_000;
+  stored = new StoredCredentials();
+  stored.rows.set('good', credential('key_good'));
+  cache = new CredentialCache(stored, { nowMs: () => nowMs, lookupTimeoutMs: 50 });
+});
+
+afterEach(() => {
+  stored.held = false; // What still waits is answered, so that nothing outlives its test.
+});
+
+async function settle(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('what a process knows of a good key', () => {
+  it('is used without asking again, and never for longer than 900 ms', async () => {
+    await cache.find('good');
+    nowMs += 400;
+    expect(cache.peek('good')?.principal.keyId).toBe('key_good');
+    expect(stored.asked).toBe(1);
+    nowMs += GOOD_FOR_MS - 400 - 1;
+    stored.held = true; // The refresh that this peek starts does not arrive in time.
+    expect(cache.peek('good')).toBeDefined();
+    nowMs += 1;
+    expect(cache.peek('good')).toBeUndefined();
+  });
+
+  it('counts from before the database was asked, however long the answer took', async () => {
+    stored.held = true;
+    const found = cache.find('good');
+    nowMs += GOOD_FOR_MS;
+    stored.questions[0]?.answer();
+    // Whoever asked before the key could have been revoked a second ago gets the answer ...
+    expect((await found)?.principal.keyId).toBe('key_good');
+    // ... and nobody who comes later does.
+    expect(cache.peek('good')).toBeUndefined();
+  });
+
+  it('is refreshed in the background before it lapses, so that a key in use never waits', async () => {
+    await cache.find('good');
+    for (let step = 0; step < 50; step += 1) {
+      nowMs += 300;
+      expect(cache.peek('good')).toBeDefined();
+      await settle();
+    }
+    expect(stored.asked).toBeLessThan(30);
+  });
+
+  it('asks once for any number of simultaneous requests', async () => {
+    const found = await Promise.all(Array.from({ length: 100 }, () => cache.find('good')));
+    expect(found.every((each) => each?.principal.keyId === 'key_good')).toBe(true);
+    expect(stored.asked).toBe(1);
+  });
+
+  it('never answers from a look-up that was started too long before the request', async () => {
+    stored.held = true;
+    const early = cache.find('good');
+    stored.rows.set('good', credential('key_good', true));
+    nowMs += GOOD_FOR_MS;
+    const late = cache.find('good');
+    stored.held = false;
+    stored.questions[0]?.answer();
+    expect((await early)?.revoked).toBe(false);
+    expect((await late)?.revoked).toBe(true);
+    expect(cache.peek('good')?.revoked).toBe(true);
+  });
+});
+
+describe('a revocation in this process', () => {
+  it('is in force at once', async () => {
+    await cache.find('good');
+    stored.rows.set('good', credential('key_good', true));
+    cache.forget('good');
+    expect(cache.peek('good')).toBeUndefined();
+    expect((await cache.find('good'))?.revoked).toBe(true);
+  });
+
+  it('is not undone by a look-up that was under way', async () => {
+    stored.held = true;
+    const underWay = cache.find('good');
+    stored.rows.set('good', credential('key_good', true));
+    cache.forget('good');
+    const after = cache.find('good');
+    stored.held = false;
+    stored.questions[0]?.answer();
+    await underWay;
+    expect((await after)?.revoked).toBe(true);
+    expect(cache.peek('good')?.revoked).toBe(true);
+  });
+});
+
+describe('a flood of bad keys', () => {
+  it('holds one query at a time, of at most 500 keys', async () => {
+    stored.held = true;
+    const found = Array.from({ length: 1_201 }, (_, index) => cache.find(`bad_${index}`));
+    for (let batch = 0; batch < 4; batch += 1) {
+      expect(stored.asked).toBe(batch + 1);
+      stored.questions[batch]?.answer();
+      await settle();
+    }
+    expect(stored.questions.map(({ hashes }) => hashes.length)).toEqual([1, 500, 500, 200]);
+    expect((await Promise.all(found)).every((each) => each === null)).toBe(true);
+  });
+
+  it('is remembered for a while: the same bad key is not looked up again', async () => {
+    await cache.find('bad');
+    expect(cache.peek('bad')).toBeNull();
+    nowMs += 4_999;
+    expect(cache.peek('bad')).toBeNull();
+    nowMs += 1;
+    expect(cache.peek('bad')).toBeUndefined();
+  });
+
+  it('pushes out other bad keys and no good one, and memory stays bounded', async () => {
+    await cache.find('good');
+    await Promise.all(Array.from({ length: 10_001 }, (_, index) => cache.find(`bad_${index}`)));
+    expect(cache.peek('good')).toBeDefined();
+    expect(cache.peek('bad_0')).toBeUndefined();
+    expect(cache.peek('bad_1')).toBeNull();
+    expect(cache.peek('bad_10000')).toBeNull();
+  });
+
+  it('of more than 20,000 at once is refused, not queued', async () => {
+    stored.held = true;
+    const found = Array.from({ length: 20_002 }, (_, index) => cache.find(`bad_${index}`));
+    found.forEach((each) => void each.catch(() => undefined));
+    await expect(found[20_001]).rejects.toBeInstanceOf(DatabaseUnavailableError);
+  });
+});
+
+describe('many good keys', () => {
+  it('are kept up to 20,000: beyond that, the one that was looked up longest ago is asked for again', async () => {
+    for (let index = 0; index <= 20_000; index += 1)
+      stored.rows.set(`key_${index}`, credential(`key_${index}`));
+    await Promise.all(Array.from({ length: 20_000 }, (_, index) => cache.find(`key_${index}`)));
+    await cache.find('key_0'); // Asked for again: now the youngest.
+    await cache.find('key_20000');
+    expect(cache.peek('key_0')).toBeDefined();
+    expect(cache.peek('key_20000')).toBeDefined();
+    expect(cache.peek('key_1')).toBeUndefined();
+  });
+});
+
+describe('without a database', () => {
+  it('a known key works until what is known lapses, then nobody is let in', async () => {
+    await cache.find('good');
+    stored.held = true;
+    nowMs += GOOD_FOR_MS - 1;
+    expect(cache.peek('good')).toBeDefined();
+    stored.questions.at(-1)?.fail(new Error('connection refused'));
+    await settle();
+    nowMs += 1;
+    expect(cache.peek('good')).toBeUndefined();
+    const found = cache.find('good');
+    stored.questions.at(-1)?.fail(new Error('connection refused'));
+    await expect(found).rejects.toBeInstanceOf(DatabaseUnavailableError);
+  });
+
+  it('nobody waits for an answer that never comes, and the next question is asked', async () => {
+    stored.held = true;
+    await expect(cache.find('good')).rejects.toBeInstanceOf(DatabaseUnavailableError);
+    stored.held = false;
+    expect((await cache.find('good'))?.principal.keyId).toBe('key_good');
+  });
+});
