@@ -80,7 +80,8 @@ function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): voi
 
 function unmatched(fastify: FastifyInstance): ErrorTranslator {
   const routes = new AllowedMethods(fastify);
-  return (error, request) => (error instanceof NotFoundException ? routes.problemFor(pathOf(request.url)) : null);
+  return (error, request) =>
+    error instanceof NotFoundException ? routes.problemFor(pathOf(request.url)) : null;
 }
 
 function pathOf(url: string): string {

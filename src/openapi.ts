@@ -13,7 +13,10 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Wallet', 'Available, held and posted credit, and every movement of it.'],
   ['Top-ups', 'Buying credit through Stripe Checkout. The platform fee is taken here and never per call.'],
   ['API keys', 'Keys of the calling account.'],
-  ['Debits', 'For an outside gateway: charge per image, one by one or in batches, exactly once per reference.'],
+  [
+    'Debits',
+    'For an outside gateway: charge per image, one by one or in batches, exactly once per reference.',
+  ],
   ['Holds', 'For an outside gateway: reserve credit, then capture what was delivered and release the rest.'],
   ['Accounts', 'Customers, their grants and their keys.'],
   ['Finance', 'The ledger as a file that proves itself.'],
@@ -41,8 +44,14 @@ export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SER
     .setVersion('1')
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addServer(server)
-    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An account key: `sk-cof-…`.' }, 'account_key')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An operator key: `op-cof-…`.' }, 'operator_key');
+    .addBearerAuth(
+      { type: 'http', scheme: 'bearer', description: 'An account key: `sk-cof-…`.' },
+      'account_key',
+    )
+    .addBearerAuth(
+      { type: 'http', scheme: 'bearer', description: 'An operator key: `op-cof-…`.' },
+      'operator_key',
+    );
   for (const [name, description] of TAGS) builder.addTag(name, description);
   const document = SwaggerModule.createDocument(app, builder.build());
   const schemas = { ...document.components?.schemas, Error: ERROR_SCHEMA };

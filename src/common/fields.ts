@@ -6,6 +6,7 @@ import {
   ArrayMinSize,
   ArrayUnique,
   IsArray,
+  IsBoolean,
   IsIn,
   IsInt,
   IsOptional,
@@ -99,6 +100,34 @@ export function WordSetField(options: FieldOptions & { words: readonly string[] 
 export function IntegerField(options: FieldOptions & { min: number; max: number }): PropertyDecorator {
   const { min, max } = options;
   return field(options, { type: 'integer', minimum: min, maximum: max }, IsInt(), Min(min), Max(max));
+}
+
+export function BooleanField(options: FieldOptions): PropertyDecorator {
+  return field(options, { type: 'boolean' }, IsBoolean());
+}
+
+/** Where a browser is sent: absolute, http or https, without credentials in it. */
+export function WebUrlField(options: FieldOptions): PropertyDecorator {
+  const rule = 'must be an absolute http or https URL without credentials';
+  return field(
+    options,
+    { type: 'string', format: 'uri', maxLength: URL_LENGTH_MAX },
+    ValidateBy({
+      name: 'isWebUrl',
+      validator: { validate: isWebUrl, defaultMessage: () => `$property ${rule}` },
+    }),
+  );
+}
+
+/** What browsers and Stripe take. */
+const URL_LENGTH_MAX = 2_000;
+
+function isWebUrl(value: unknown): boolean {
+  if (typeof value !== 'string' || value.length > URL_LENGTH_MAX) return false;
+  // The parser would drop white space and control characters silently; what is stored must be what was checked.
+  if (!/^https?:\/\/[\x21-\x7e]+$/i.test(value) || !URL.canParse(value)) return false;
+  const { username, password } = new URL(value);
+  return username === '' && password === '';
 }
 
 /**

@@ -72,7 +72,8 @@ export class EnvironmentReader {
   addresses(name: string): readonly string[] {
     const entries = (this.text(name) ?? '').split(',').map((entry) => entry.trim());
     const addresses = entries.filter((entry) => entry !== '');
-    if (!addresses.every(isAddressOrBlock)) this.reject(name, 'must be IP addresses or CIDR blocks, comma-separated');
+    if (!addresses.every(isAddressOrBlock))
+      this.reject(name, 'must be IP addresses or CIDR blocks, comma-separated');
     return addresses;
   }
 

@@ -49,7 +49,8 @@ async function knownDemoKey(app: NestFastifyApplication, path: string): Promise<
   if (typeof stored?.api_key !== 'string' || typeof stored.account_id !== 'string') return null;
   const hash = hashApiKey(stored.api_key);
   const credential = (await app.get<Credentials>(CREDENTIALS).findByHashes([hash])).get(hash);
-  if (credential === undefined || credential.revoked || credential.principal.kind !== 'account_key') return null;
+  if (credential === undefined || credential.revoked || credential.principal.kind !== 'account_key')
+    return null;
   const { accountId } = credential.principal;
   return accountId === stored.account_id ? { account_id: accountId, api_key: stored.api_key } : null;
 }

@@ -13,7 +13,11 @@ export class LivenessView {
 }
 
 export class HealthPartsView {
-  @ApiProperty({ description: '`draining` once the process was told to stop.', enum: PART_STATUSES, example: 'ok' })
+  @ApiProperty({
+    description: '`draining` once the process was told to stop.',
+    enum: PART_STATUSES,
+    example: 'ok',
+  })
   readonly process!: PartStatus;
 
   @ApiProperty({ description: 'Whether the database answers.', enum: PART_STATUSES, example: 'ok' })

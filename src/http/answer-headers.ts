@@ -54,7 +54,11 @@ export function asPage(reply: FastifyReply): FastifyReply {
 
 function helmetHeaders(directives: Record<string, string[]>): Headers {
   const response = new ServerResponse(new IncomingMessage(new Socket()));
-  helmet({ contentSecurityPolicy: { useDefaults: false, directives } })(response.req, response, () => undefined);
+  helmet({ contentSecurityPolicy: { useDefaults: false, directives } })(
+    response.req,
+    response,
+    () => undefined,
+  );
   return Object.fromEntries(
     Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]),
   );

@@ -4,11 +4,12 @@ const WORDS_PER_DIGEST = 4;
 const SLOTS_MIN = 16;
 
 /**
- * Remembers every reference of one account in 16 bytes each, so that a duplicate anywhere in a chain of
- * millions of rows is found without keeping the texts. The first half of SHA-256 stands for a reference:
- * two of them meeting by chance is less likely than the machine computing wrongly.
+ * Remembers every reference of one account in 16 bytes each (at most 64 with the room to grow), so that a
+ * duplicate anywhere in a chain of millions of rows is found without keeping the texts. The first half of
+ * SHA-256 stands for a reference: two of them meeting by chance is less likely than the machine computing
+ * wrongly.
  *
- * Open addressing in one flat array: a `Set` of strings would take about ten times the memory.
+ * Open addressing in one flat array: a `Set` of strings would take several times the memory.
  */
 export class ReferenceSet {
   private words = new Uint32Array(SLOTS_MIN * WORDS_PER_DIGEST);
@@ -18,31 +19,30 @@ export class ReferenceSet {
   /** Adds `reference`; false when it was there already. */
   add(reference: string): boolean {
     const digest = hash('sha256', reference, 'buffer');
-    const words = [0, 4, 8, 12].map((offset) => digest.readUInt32LE(offset));
-    // All zeros means an empty slot.
-    words[3] = (words[3] as number) | 1;
     if (this.size * 2 >= this.slots) this.grow();
-    if (!this.insert(words)) return false;
-    this.size += 1;
-    return true;
+    const added = this.insert(
+      digest.readUInt32LE(0),
+      digest.readUInt32LE(4),
+      digest.readUInt32LE(8),
+      // All zeros means an empty slot.
+      (digest.readUInt32LE(12) | 1) >>> 0,
+    );
+    if (added) this.size += 1;
+    return added;
   }
 
-  private insert(digest: ArrayLike<number>): boolean {
-    const [w0, w1, w2, w3] = [digest[0], digest[1], digest[2], digest[3]] as [number, number, number, number];
-    let slot = w0 & (this.slots - 1);
-    for (;;) {
+  private insert(a: number, b: number, c: number, d: number): boolean {
+    const { words, slots } = this;
+    for (let slot = a & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {
       const at = slot * WORDS_PER_DIGEST;
-      if (this.words[at + 3] === 0) {
-        this.words.set([w0, w1, w2, w3], at);
+      if (words[at + 3] === 0) {
+        words[at] = a;
+        words[at + 1] = b;
+        words[at + 2] = c;
+        words[at + 3] = d;
         return true;
       }
-      const same =
-        this.words[at] === w0 &&
-        this.words[at + 1] === w1 &&
-        this.words[at + 2] === w2 &&
-        this.words[at + 3] === w3;
-      if (same) return false;
-      slot = (slot + 1) & (this.slots - 1);
+      if (words[at] === a && words[at + 1] === b && words[at + 2] === c && words[at + 3] === d) return false;
     }
   }
 
@@ -51,7 +51,8 @@ export class ReferenceSet {
     this.slots *= 2;
     this.words = new Uint32Array(this.slots * WORDS_PER_DIGEST);
     for (let at = 0; at < before.length; at += WORDS_PER_DIGEST) {
-      if (before[at + 3] !== 0) this.insert(before.subarray(at, at + WORDS_PER_DIGEST));
+      const [a, b, c, d] = before.subarray(at, at + WORDS_PER_DIGEST);
+      if (d !== 0) this.insert(a as number, b as number, c as number, d as number);
     }
   }
 }

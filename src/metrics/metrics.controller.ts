@@ -13,7 +13,8 @@ export class MetricsController {
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
   @ApiOperation({
     summary: 'Metrics for Prometheus',
-    description: 'Requests, the wallet engine (queue, batches, commit time, commands, refusals) and the process.',
+    description:
+      'Requests, the wallet engine (queue, batches, commit time, commands, refusals) and the process.',
   })
   @ApiProduces('text/plain')
   @ApiOkResponse({

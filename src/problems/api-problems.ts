@@ -32,5 +32,8 @@ export function describeCodes(codes: readonly ProblemCode[]): string {
 /** As it comes over the wire; real messages say more. */
 export function exampleOf(code: ProblemCode) {
   const { kind, summary } = PROBLEM_CATALOG[code];
-  return { summary, value: { error: { message: summary, type: PROBLEM_KINDS[kind].type, param: null, code } } };
+  return {
+    summary,
+    value: { error: { message: summary, type: PROBLEM_KINDS[kind].type, param: null, code } },
+  };
 }

@@ -13,7 +13,10 @@ export const PROBLEM_CATALOG = {
     summary: 'A field is missing, unknown or has a wrong value; `param` names it.',
   },
   malformed_body: { kind: 'invalid_request', summary: 'The body is not valid JSON.' },
-  malformed_url: { kind: 'invalid_request', summary: 'The URL is not well formed, or a part of it is too long.' },
+  malformed_url: {
+    kind: 'invalid_request',
+    summary: 'The URL is not well formed, or a part of it is too long.',
+  },
   malformed_http: { kind: 'invalid_request', summary: 'The bytes are not well-formed HTTP.' },
   invalid_amount: {
     kind: 'invalid_request',
@@ -53,6 +56,10 @@ export const PROBLEM_CATALOG = {
   insufficient_scope: {
     kind: 'permission_denied',
     summary: 'The key is valid but lacks the scope that this route needs.',
+  },
+  invalid_media_url: {
+    kind: 'permission_denied',
+    summary: 'The URL of a stored image is forged or has expired.',
   },
   // 404
   resource_missing: { kind: 'not_found', summary: 'There is no such object for this principal.' },

@@ -19,7 +19,10 @@ export const ERROR_SCHEMA: Schema = {
       additionalProperties: true,
       properties: {
         message: { type: 'string', description: 'What happened, what was charged and what to do next.' },
-        type: { type: 'string', enum: [...new Set(Object.values(PROBLEM_KINDS).map(({ type }) => type))].sort() },
+        type: {
+          type: 'string',
+          enum: [...new Set(Object.values(PROBLEM_KINDS).map(({ type }) => type))].sort(),
+        },
         // OpenAPI 3.1 takes a list of types here; the library's types still describe 3.0.
         param: { type: ['string', 'null'] as unknown as string, description: 'The field at fault.' },
         code: { type: 'string', enum: Object.keys(PROBLEM_CATALOG), description: 'Branch on this.' },
@@ -76,8 +79,12 @@ function completed(operation: Operation): Responses {
 /** The codes of an error response that `@ApiProblems` wrote; null for any other response. */
 function codesOf(response: Responses[string]): ProblemCode[] | null {
   if (response === undefined || '$ref' in response) return null;
-  const examples = Object.values(response.content ?? {}).flatMap((media) => Object.keys(media.examples ?? {}));
-  return examples.length > 0 && examples.every((name) => name in PROBLEM_CATALOG) ? (examples as ProblemCode[]) : null;
+  const examples = Object.values(response.content ?? {}).flatMap((media) =>
+    Object.keys(media.examples ?? {}),
+  );
+  return examples.length > 0 && examples.every((name) => name in PROBLEM_CATALOG)
+    ? (examples as ProblemCode[])
+    : null;
 }
 
 function byStatus(codes: ReadonlySet<ProblemCode>): Map<string, ProblemCode[]> {

@@ -23,10 +23,6 @@ export const RATE_LIMIT_POLICIES = {
 
 export type RateLimitName = keyof typeof RATE_LIMIT_POLICIES;
 
-/** Injectable, so that a test can reach a limit in a few requests. */
-export const RATE_LIMIT_TABLE = Symbol('RATE_LIMIT_TABLE');
-export type RateLimitTable = Readonly<Record<RateLimitName, RateLimitPolicy>>;
-
 /**
  * Refused keys from one network address in a window. Nobody guesses 256 bits; this is for a client that
  * repeats a dead key for ever, and for floods. Keys that work are not held up by it.

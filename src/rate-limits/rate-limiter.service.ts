@@ -1,11 +1,6 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { Principal } from '../auth/principal.js';
-import {
-  RATE_LIMIT_TABLE,
-  type RateLimitName,
-  type RateLimitPolicy,
-  type RateLimitTable,
-} from './rate-limit-policies.js';
+import { RATE_LIMIT_POLICIES, type RateLimitName, type RateLimitPolicy } from './rate-limit-policies.js';
 import { RedisConnection } from './redis-connection.js';
 import { RequestCounter } from './request-counter.js';
 import type { Usage } from './usage.js';
@@ -16,7 +11,7 @@ type Counters = { readonly perKey: RequestCounter; readonly perAccount: RequestC
 export class RateLimiter {
   private readonly counters: ReadonlyMap<string, Counters>;
 
-  constructor(@Inject(RATE_LIMIT_TABLE) table: RateLimitTable, redis: RedisConnection) {
+  constructor(redis: RedisConnection) {
     const toCounters = ([name, policy]: [string, RateLimitPolicy]): [string, Counters] => [
       name,
       {
@@ -24,7 +19,7 @@ export class RateLimiter {
         perAccount: new RequestCounter(`${name}-per-account`, policy.perAccount, redis),
       },
     ];
-    this.counters = new Map(Object.entries(table).map(toCounters));
+    this.counters = new Map(Object.entries(RATE_LIMIT_POLICIES).map(toCounters));
   }
 
   /** Counts one request; the last usage is the exceeded one, if any. An operator key belongs to no account. */

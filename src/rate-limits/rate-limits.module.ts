@@ -1,7 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { FAILED_AUTHENTICATIONS } from '../auth/failed-authentications.js';
 import { FailedAuthenticationCounter } from './failed-authentications.service.js';
-import { RATE_LIMIT_POLICIES, RATE_LIMIT_TABLE } from './rate-limit-policies.js';
 import { RateLimiter } from './rate-limiter.service.js';
 import { RedisConnection } from './redis-connection.js';
 
@@ -11,7 +10,6 @@ import { RedisConnection } from './redis-connection.js';
   providers: [
     RedisConnection,
     RateLimiter,
-    { provide: RATE_LIMIT_TABLE, useValue: RATE_LIMIT_POLICIES },
     { provide: FAILED_AUTHENTICATIONS, useClass: FailedAuthenticationCounter },
   ],
   exports: [RateLimiter, FAILED_AUTHENTICATIONS],

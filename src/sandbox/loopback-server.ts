@@ -31,6 +31,7 @@ export async function listenOnLoopback(app: FastifyInstance, port: number): Prom
 export function isLoopbackUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);
-  const isLoopback = url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(\.[0-9]{1,3}){3}$/.test(url.hostname);
+  const isLoopback =
+    url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(\.[0-9]{1,3}){3}$/.test(url.hostname);
   return (url.protocol === 'http:' || url.protocol === 'https:') && isLoopback;
 }

@@ -13,7 +13,11 @@ const DRAIN_TIMEOUT_MS = 130_000;
  * Turns readiness red, waits until the load balancer has had time to notice, stops accepting connections and
  * resolves when every accepted request is answered, or cut at the end of its time.
  */
-export async function drainHttp(app: NestFastifyApplication, delaySeconds: number, log: Logger): Promise<void> {
+export async function drainHttp(
+  app: NestFastifyApplication,
+  delaySeconds: number,
+  log: Logger,
+): Promise<void> {
   app.get(Lifecycle).drain();
   if (delaySeconds > 0) await sleep(delaySeconds * 1_000);
   const fastify = app.getHttpAdapter().getInstance();

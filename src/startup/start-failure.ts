@@ -15,7 +15,8 @@ const SELF_EXPLAINING = [
 /** Ends a process that could not start, with what to do about it on stderr. */
 export function explainStartFailure(error: unknown): never {
   const explained = SELF_EXPLAINING.some((type) => error instanceof type);
-  const text = error instanceof Error ? (explained ? error.message : (error.stack ?? error.message)) : String(error);
+  const text =
+    error instanceof Error ? (explained ? error.message : (error.stack ?? error.message)) : String(error);
   process.stderr.write(`\n${text}\n`);
   process.exit(1);
 }

@@ -30,7 +30,12 @@ const usdCentsColumn = {
 @Index('top_ups_id_idx', ['id'])
 @Index('top_ups_open_idx', ['checkedAt'], { where: `status IN ('created', 'pending', 'processing')` })
 export class TopUpEntity implements TopUp {
-  @PrimaryColumn({ type: 'text', name: 'account_id', primaryKeyConstraintName: 'top_ups_pkey', collation: 'C' })
+  @PrimaryColumn({
+    type: 'text',
+    name: 'account_id',
+    primaryKeyConstraintName: 'top_ups_pkey',
+    collation: 'C',
+  })
   @ForeignKey('AccountEntity', { name: 'top_ups_account_id_fkey' })
   accountId!: string;
 

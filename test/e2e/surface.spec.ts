@@ -68,17 +68,23 @@ describe('garbage is refused with the documented error', () => {
     expect(answer).toMatchObject({ status: 413, code: 'payload_too_large' });
   });
 
-  it.each(['text/plain', 'application/xml', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
-    'a body of type %s',
-    async (type) => {
-      const answer = await refused('/v1/accounts', 'name=x', { 'content-type': type });
-      expect(answer).toMatchObject({ status: 415, code: 'unsupported_media_type' });
-    },
-  );
+  it.each([
+    'text/plain',
+    'application/xml',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+  ])('a body of type %s', async (type) => {
+    const answer = await refused('/v1/accounts', 'name=x', { 'content-type': type });
+    expect(answer).toMatchObject({ status: 415, code: 'unsupported_media_type' });
+  });
 
   it('an unknown route and a wrong method, which are told apart', async () => {
     const unknown = await service.operator.get('/v1/nowhere');
-    expect(unknown.expect(404).body.error).toMatchObject({ type: 'not_found', code: 'route_not_found', param: null });
+    expect(unknown.expect(404).body.error).toMatchObject({
+      type: 'not_found',
+      code: 'route_not_found',
+      param: null,
+    });
     const wrong = await service.operator.delete('/v1/accounts');
     expect(wrong.expect(405).body.error).toMatchObject({ code: 'method_not_allowed' });
     expect(wrong.headers.get('allow')).toBe('GET, HEAD, POST');
@@ -98,7 +104,9 @@ describe('garbage is refused with the documented error', () => {
   it('bytes that are no HTTP, in the same shape', async () => {
     const answer = await speak('NONSENSE\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
-    expect(JSON.parse(answer.slice(answer.indexOf('{')))).toMatchObject({ error: { code: 'malformed_http' } });
+    expect(JSON.parse(answer.slice(answer.indexOf('{')))).toMatchObject({
+      error: { code: 'malformed_http' },
+    });
     const oversized = await speak(`GET / HTTP/1.1\r\nhost: x\r\ncookie: ${'a'.repeat(40_000)}\r\n\r\n`);
     expect(oversized).toMatch(/^HTTP\/1\.1 431 /);
   });

@@ -31,14 +31,22 @@ describe('creating an account', () => {
   });
 
   it('takes any name that people can read, of up to 200 characters', async () => {
-    for (const name of ['B', 'Ωmega & Söhne "GmbH"', '東京スタジオ', '👩‍🎨 Atelier', "'; DROP TABLE accounts; --", '𝔄'.repeat(200)]) {
+    for (const name of [
+      'B',
+      'Ωmega & Söhne "GmbH"',
+      '東京スタジオ',
+      '👩‍🎨 Atelier',
+      "'; DROP TABLE accounts; --",
+      '𝔄'.repeat(200),
+    ]) {
       const created = (await service.operator.post('/v1/accounts', { name })).expect(201).body;
       expect((await service.operator.get(`/v1/accounts/${created.id}`)).body.name).toBe(name);
     }
   });
 
   it('refuses a bad body by naming the field, and creates nothing', async () => {
-    const count = async () => Number((await service.dataSource.query('SELECT count(*) FROM accounts'))[0].count);
+    const count = async () =>
+      Number((await service.dataSource.query('SELECT count(*) FROM accounts'))[0].count);
     const before = await count();
     const refused: [unknown, string | null][] = [
       [{}, 'name'],
@@ -79,7 +87,7 @@ describe('the list of accounts', () => {
     expect(ids).not.toContain('acct_platform');
 
     const forward: string[] = [];
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const after = forward.length === 0 ? '' : `&starting_after=${forward.at(-1)}`;
       const page = (await service.operator.get(`/v1/accounts?limit=3${after}`)).expect(200).body;
       expect(page.data.length).toBeLessThanOrEqual(3);
@@ -88,7 +96,9 @@ describe('the list of accounts', () => {
     }
     expect(forward).toEqual(ids);
 
-    const newer = (await service.operator.get(`/v1/accounts?limit=2&ending_before=${ids[4]}`)).expect(200).body;
+    const newer = (await service.operator.get(`/v1/accounts?limit=2&ending_before=${ids[4]}`)).expect(
+      200,
+    ).body;
     expect(newer.data.map((account: { id: string }) => account.id)).toEqual([ids[2], ids[3]]);
     expect(newer.has_more).toBe(true);
     const newest = (await service.operator.get(`/v1/accounts?ending_before=${ids[0]}`)).expect(200).body;
@@ -123,7 +133,15 @@ describe('the list of accounts', () => {
 
 describe('an account that does not exist', () => {
   it('is a 404, and so is the book of the platform: it is no customer', async () => {
-    const ids = ['acct_platform', 'acct_01KB2H7Q0000000000000000AA', 'acct_', 'x', '%00', '..%2f', 'key_01KB2H7Q0000000000000000AA'];
+    const ids = [
+      'acct_platform',
+      'acct_01KB2H7Q0000000000000000AA',
+      'acct_',
+      'x',
+      '%00',
+      '..%2f',
+      'key_01KB2H7Q0000000000000000AA',
+    ];
     for (const id of ids) {
       const { error } = (await service.operator.get(`/v1/accounts/${id}`)).expect(404).body;
       expect(error).toMatchObject({ code: 'resource_missing', type: 'not_found' });
@@ -136,21 +154,28 @@ describe('an account that does not exist', () => {
       code: 'resource_missing',
       param: 'account',
     });
-    await expect(accounts.require('acct_01KB2H7Q0000000000000000AA')).rejects.toBeInstanceOf(ResourceMissingError);
+    await expect(accounts.require('acct_01KB2H7Q0000000000000000AA')).rejects.toBeInstanceOf(
+      ResourceMissingError,
+    );
   });
 });
 
 describe('the routes of accounts', () => {
   it('are for operators with the scope admin only', async () => {
     const customer = await service.createCustomer();
-    const debits = (await service.operator.post('/v1/operator_keys', { name: 'gateway', scopes: ['debits'] })).expect(201);
+    const debits = (
+      await service.operator.post('/v1/operator_keys', { name: 'gateway', scopes: ['debits'] })
+    ).expect(201);
     for (const client of [customer.client, service.client(String(debits.body.secret))]) {
       for (const answer of [
         await client.get('/v1/accounts'),
         await client.get(`/v1/accounts/${customer.accountId}`),
         await client.post('/v1/accounts', { name: 'Mine' }),
       ]) {
-        expect(answer.expect(403).body.error).toMatchObject({ code: 'insufficient_scope', required_scope: 'admin' });
+        expect(answer.expect(403).body.error).toMatchObject({
+          code: 'insufficient_scope',
+          required_scope: 'admin',
+        });
       }
     }
   });

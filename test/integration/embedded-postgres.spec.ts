@@ -119,13 +119,22 @@ describe('a first start', () => {
     }
   });
 
-  it('runs inside a directory that only its user may enter (mode 0700), root included', async () => {
+  it('runs when data and packages lie in directories that only their user may enter (0700), root included', async () => {
     const home = workshop.path('private home');
     await mkdir(home, { mode: 0o700 });
-    const { standIn, url } = await startOn(path.join(home, 'project', '.coffer'));
-    expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
-    expect((await stat(home)).mode & 0o777).toBe(0o700);
-    await standIn.stop();
+    await chmod(workshop.path('installed'), 0o700);
+    try {
+      const { standIn, url } = await startOn(path.join(home, 'project', '.coffer'));
+      expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+      // A library and a file of the packages, read by a server process at run time.
+      expect(await query(url, "DO 'BEGIN NULL; END'")).toEqual([]);
+      expect(await query(url, "SELECT now() AT TIME ZONE 'Asia/Tokyo' IS NOT NULL AS known")).toEqual([
+        { known: true },
+      ]);
+      await standIn.stop();
+    } finally {
+      await chmod(workshop.path('installed'), 0o755);
+    }
   });
 
   it('says to set DATABASE_URL when the packages are not installed', async () => {

@@ -59,11 +59,19 @@ export type CustomerOptions = {
   readonly scopes?: readonly AccountScope[];
 };
 
-export type TestCustomer = { readonly accountId: string; readonly apiKey: string; readonly client: TestClient };
+export type TestCustomer = {
+  readonly accountId: string;
+  readonly apiKey: string;
+  readonly client: TestClient;
+};
 
 /** Nobody listens on the discard port; a connection is refused at once. */
 const NOBODY = new URL('http://127.0.0.1:9');
-const UNPLAYED_STRIPE = { secretKey: 'sk_test_nobody_answers', webhookSecret: 'whsec_nobody_signs', apiBase: NOBODY };
+const UNPLAYED_STRIPE = {
+  secretKey: 'sk_test_nobody_answers',
+  webhookSecret: 'whsec_nobody_signs',
+  apiBase: NOBODY,
+};
 const UNPLAYED_BLACK_FOREST_LABS = { apiKey: 'bfl_nobody_answers', apiBase: NOBODY };
 
 /** The whole service in this process, over a database of its own, on a free port. About 0.2 s. */

@@ -82,7 +82,13 @@ export async function chooseLauncher(
   const plain: Launcher = { owner, prefix: [], env };
   if (owner === undefined || (await canReach(plain, dataDir, postgres))) return plain;
   const ids = ['--reuid', String(owner.uid), '--regid', String(owner.gid), '--clear-groups'];
-  const capability = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
+  // PostgreSQL's programs ask access() before they use each other; for any user but root the kernel answers
+  // it without regard to capabilities unless this bit is set.
+  const capability = [
+    '--inh-caps=+dac_override',
+    '--ambient-caps=+dac_override',
+    '--securebits=+no_setuid_fixup',
+  ];
   const withSetpriv: Launcher = { owner, prefix: ['setpriv', ...ids, ...capability, '--'], env };
   if (await canReach(withSetpriv, dataDir, postgres)) return withSetpriv;
   throw new DataDirAccessError(

@@ -115,7 +115,6 @@ export class BlackForestLabsProvider implements ImageProvider {
     }
     if (status >= 400 && status < 500 && status !== 408) {
       // Wrong key, no credit, no such model: ours to mend, whatever the customer sends.
-      this.logger.error({ upstream: this.name, status, text }, 'The upstream account is refused');
       throw new ProviderFailure('account', `submit answered ${status}: ${text}`);
     }
     throw unavailable(`submit answered ${status}: ${text}`);

@@ -15,7 +15,10 @@ export function addPages(fastify: FastifyInstance, options: PageOptions): void {
   fastify.get('/', (_request, reply) => asPage(reply).type('text/html; charset=utf-8').send(landing));
   fastify.get('/openapi.json', (_request, reply) => {
     document ??= JSON.stringify(options.buildDocument());
-    return reply.type('application/json; charset=utf-8').header('access-control-allow-origin', '*').send(document);
+    return reply
+      .type('application/json; charset=utf-8')
+      .header('access-control-allow-origin', '*')
+      .send(document);
   });
-  addDocsPage(fastify);
+  addDocsPage(fastify, options.simulated);
 }

@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { asPage } from '../answer-headers.js';
-import { page } from './page.js';
+import { renderPage } from './page.js';
+import { BANNER_STYLE, sandboxBanner } from './sandbox-banner.js';
 
 const ASSETS_PREFIX = '/docs/assets/';
 /** Of all that the package brings, what the page loads; its sample page would be a second, open one. */
@@ -33,13 +34,22 @@ const HEAD = `
 <script src="${ASSETS_PREFIX}swagger-ui-bundle.js" defer></script>
 <script src="/docs/start.js" defer></script>`;
 
-const BODY = `<noscript><main><p>This reference needs JavaScript.
-The same is in <a href="/openapi.json">/openapi.json</a>.</p></main></noscript>
+/** Swagger UI brings its own; this is what surrounds it. */
+const STYLE = `
+:root { color-scheme: light dark; }
+body { margin: 0; }
+.sandbox-banner { margin: 1.25rem; }
+noscript p { padding: 1.25rem; font: 1rem/1.6 system-ui, sans-serif; }
+`;
+
+const BODY = `<noscript><p>This reference needs JavaScript.
+The same is in <a href="/openapi.json">/openapi.json</a>.</p></noscript>
 <div id="reference"></div>`;
 
 /** The API reference: Swagger UI, with every file served from here. */
-export function addDocsPage(fastify: FastifyInstance): void {
-  const html = page('Coffer API', BODY, HEAD);
+export function addDocsPage(fastify: FastifyInstance, simulated: readonly string[]): void {
+  const body = sandboxBanner(simulated) + BODY;
+  const html = renderPage({ title: 'Coffer API', body, style: BANNER_STYLE + STYLE, head: HEAD });
   const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
   fastify.get('/docs', (_request, reply) => asPage(reply).type('text/html; charset=utf-8').send(html));
   fastify.get('/docs/start.js', (_request, reply) =>

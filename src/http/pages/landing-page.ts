@@ -1,14 +1,10 @@
-import { escapeHtml, page } from './page.js';
+import { escapeHtml, PAGE_STYLE, renderPage } from './page.js';
+import { BANNER_STYLE, sandboxBanner } from './sandbox-banner.js';
 
 export type LandingPageFacts = {
   /** Outside parts that a stand-in plays. */
   readonly simulated: readonly string[];
   readonly publicUrl: string;
-};
-
-const PART_NAMES: Readonly<Record<string, string>> = {
-  stripe: 'Stripe',
-  'black-forest-labs': 'Black Forest Labs',
 };
 
 const LINKS = [
@@ -20,10 +16,8 @@ const LINKS = [
 
 /** What somebody sees who opens the service in a browser. Works without JavaScript. */
 export function landingPage(facts: LandingPageFacts): string {
-  return page(
-    'Coffer',
-    `<main>
-${banner(facts.simulated)}<h1>Coffer</h1>
+  const body = `<main>
+${sandboxBanner(facts.simulated)}<h1>Coffer</h1>
 <p class="lead">Prepaid credit in front of an OpenAI-compatible image API.</p>
 <p>Top up once, then pay per delivered image: no subscription, no fee per call, nothing for a call that failed.
 When the credit is used up the next call is refused, never one too many let through.</p>
@@ -33,14 +27,6 @@ ${LINKS.map(([href, name, what]) => `<li><a href="${href}"><b>${name}</b><span>$
 <h2>First call</h2>
 <pre>curl ${escapeHtml(facts.publicUrl)}/v1/wallet \\
   -H "Authorization: Bearer $COFFER_API_KEY"</pre>
-</main>`,
-  );
-}
-
-function banner(simulated: readonly string[]): string {
-  if (simulated.length === 0) return '';
-  const names = simulated.map((part) => escapeHtml(PART_NAMES[part] ?? part)).join(' and ');
-  return `<p class="banner" role="note"><b>Sandbox.</b> ${names} ${simulated.length === 1 ? 'is' : 'are'} simulated on this
-machine: no real money moves there and nothing leaves this computer.</p>
-`;
+</main>`;
+  return renderPage({ title: 'Coffer', body, style: PAGE_STYLE + BANNER_STYLE });
 }

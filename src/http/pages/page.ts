@@ -11,11 +11,11 @@ export function escapeHtml(text: string): string {
 }
 
 /** Light and dark, narrow and wide, with nothing loaded from anywhere. */
-const STYLE = `
+export const PAGE_STYLE = `
 :root { color-scheme: light dark; --ground: #fbfaf7; --ink: #1d1c19; --soft: #66625a; --line: #dedad0;
-  --panel: #fff; --accent: #8a5a00; --warn: #fff4d6; --warn-line: #e3c36b; }
+  --panel: #fff; --accent: #8a5a00; }
 @media (prefers-color-scheme: dark) { :root { --ground: #151412; --ink: #eeeae1; --soft: #a39e93; --line: #35322c;
-  --panel: #1e1c19; --accent: #f0b94a; --warn: #33290f; --warn-line: #7a6018; } }
+  --panel: #1e1c19; --accent: #f0b94a; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
 main { max-width: 46rem; margin: 0 auto; padding: clamp(1.5rem, 6vw, 4rem) 1.25rem; }
@@ -23,7 +23,6 @@ h1 { font-size: clamp(2rem, 7vw, 3rem); line-height: 1.1; margin: 0 0 .5rem; let
 h2 { font-size: 1.1rem; margin: 2.5rem 0 .75rem; }
 p { margin: 0 0 1rem; }
 .lead { font-size: 1.15rem; color: var(--soft); }
-.banner { border: 1px solid var(--warn-line); background: var(--warn); border-radius: .5rem; padding: .75rem 1rem; margin: 0 0 2rem; }
 a { color: var(--accent); }
 ul.links { list-style: none; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: .5rem; background: var(--panel); }
 ul.links li + li { border-top: 1px solid var(--line); }
@@ -36,15 +35,22 @@ pre { overflow-x: auto; margin: 0; padding: 1rem; border: 1px solid var(--line);
 code { font-family: ui-monospace, monospace; }
 `;
 
-/** @param body HTML, already escaped. */
-export function page(title: string, body: string, head = ''): string {
+export type Page = {
+  readonly title: string;
+  /** HTML, already escaped, as are the next two. */
+  readonly body: string;
+  readonly style: string;
+  readonly head?: string;
+};
+
+export function renderPage({ title, body, style, head = '' }: Page): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
-<style>${STYLE}</style>${head}
+<style>${style}</style>${head}
 </head>
 <body>
 ${body}

@@ -101,7 +101,11 @@ export function directivesIn(prompt: string): readonly ParsedDirective[] {
     if (directive !== null) return directive;
     const known = Object.keys(DIRECTIVES).join(', ');
     throw new UpstreamHttpError(422, [
-      problem('sandbox_directive', ['body', 'prompt'], `unknown directive [sandbox:${text}]; known are ${known}`),
+      problem(
+        'sandbox_directive',
+        ['body', 'prompt'],
+        `unknown directive [sandbox:${text}]; known are ${known}`,
+      ),
     ]);
   });
 }

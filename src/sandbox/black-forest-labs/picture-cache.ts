@@ -23,9 +23,13 @@ export class PictureCache {
     }
     const underway = this.drawing.get(key);
     if (underway !== undefined) return underway;
-    const drawn = drawPicture(request).finally(() => this.drawing.delete(key));
+    const drawn = this.draw(key, request).finally(() => this.drawing.delete(key));
     this.drawing.set(key, drawn);
-    const picture = await drawn;
+    return drawn;
+  }
+
+  private async draw(key: string, request: PictureRequest): Promise<Buffer> {
+    const picture = await drawPicture(request);
     this.keep(key, picture);
     return picture;
   }

@@ -141,7 +141,11 @@ function readSize(reader: Reader, inputs: readonly Size[]): Size {
   };
   const size = { width: asked('width'), height: asked('height') };
   if (size.width * size.height > PIXELS_MAX) {
-    reader.refuse('width', 'value_error', 'Value error, width and height may be at most 4 megapixels together');
+    reader.refuse(
+      'width',
+      'value_error',
+      'Value error, width and height may be at most 4 megapixels together',
+    );
   }
   return size;
 }
@@ -157,7 +161,12 @@ async function readInputImages(reader: Reader): Promise<readonly Size[]> {
     if (value === null) continue;
     const size = /^https?:/i.test(value) ? null : await sizeOf(value);
     if (size !== null) sizes.push(size);
-    else reader.refuse(name, 'value_error', 'Value error, the sandbox takes base64 images only, and this is none');
+    else
+      reader.refuse(
+        name,
+        'value_error',
+        'Value error, the sandbox takes base64 images only, and this is none',
+      );
   }
   return sizes;
 }
@@ -178,7 +187,15 @@ function refuseWebhooks(reader: Reader): void {
   if (url === null) return;
   if (!URL.canParse(url)) return reader.refuse('webhook_url', 'url_parsing', 'Input should be a valid URL');
   if (url.length > URL_LENGTH_MAX) {
-    return reader.refuse('webhook_url', 'url_too_long', `URL should have at most ${URL_LENGTH_MAX} characters`);
+    return reader.refuse(
+      'webhook_url',
+      'url_too_long',
+      `URL should have at most ${URL_LENGTH_MAX} characters`,
+    );
   }
-  reader.refuse('webhook_url', 'sandbox_not_simulated', 'the sandbox sends no webhooks; poll polling_url instead');
+  reader.refuse(
+    'webhook_url',
+    'sandbox_not_simulated',
+    'the sandbox sends no webhooks; poll polling_url instead',
+  );
 }

@@ -1,4 +1,4 @@
-import type { Transfer } from '../../ledger/transfer.js';
+import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
 import { apply } from './apply.js';
 import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
@@ -69,7 +69,8 @@ export function applyBatch(
   const transfers: Transfer[] = [];
   const statusChanges: StatusChange[] = [];
   const results = commands.map((command): Result => {
-    const account = working(accounts, loaded, command.accountId);
+    // The platform's own book is no customer: it has no credit to spend and takes no customer's command.
+    const account = isPlatformBook(command.accountId) ? null : working(accounts, loaded, command.accountId);
     if (account === null) return { accepted: false, rejection: { code: 'account_not_found' } };
     const applied = apply(account, command, nowMs);
     if (!applied.accepted) return applied;

@@ -1,0 +1,28 @@
+export type GenerationLimits = {
+  /**
+   * A call whose images are not there by then is answered, and recovery goes on. OpenAI's SDKs send a call
+   * again after five minutes without an answer, so this has to be well below.
+   */
+  readonly callDeadlineMs: number;
+  /** Signs of life of the running calls; three may fail before a call counts as dead (`LEASE_MS`). */
+  readonly leaseRenewalMs: number;
+  /** What the provider has not delivered by then it never will: it keeps results for ten minutes. */
+  readonly giveUpAfterMs: number;
+  /** A hold without a generation is older than any process could still be about to write that row. */
+  readonly orphanedAfterMs: number;
+};
+
+export const GENERATION_LIMITS = Symbol('GENERATION_LIMITS');
+
+export const generationLimits: GenerationLimits = {
+  callDeadlineMs: 110_000,
+  leaseRenewalMs: 10_000,
+  giveUpAfterMs: 12 * 60_000,
+  orphanedAfterMs: 60_000,
+};
+
+/** Longer than the call's deadline and all of recovery. The general sweep leaves these holds to recovery. */
+export const HOLD_LIFETIME_MS = 15 * 60_000;
+
+/** Images stay fetchable and idempotency keys stay known for this long; the receipts stay for ever. */
+export const MEDIA_RETENTION_MS = 7 * 24 * 60 * 60_000;

@@ -1,0 +1,117 @@
+import type { ProblemCode } from '../problems/problem-catalog.js';
+import { Problem } from '../problems/problem.js';
+
+export class UpstreamFailedError extends Problem {
+  readonly code = 'upstream_failed';
+  constructor() {
+    super('The provider failed to make the image. Nothing was charged. Try again.');
+  }
+}
+
+/** Saturated, down, or refusing us: whatever it is, the customer can only wait. */
+export class UpstreamUnavailableError extends Problem {
+  readonly code = 'upstream_unavailable';
+  constructor() {
+    super('The provider cannot take the request right now. Nothing was charged. Try again shortly.', {
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class UpstreamSaturatedError extends Problem {
+  readonly code = 'concurrency_limit_exceeded';
+  constructor(retryAfterSeconds: number) {
+    super('Too many images are being made at the moment. Nothing was charged. Try again shortly.', {
+      retryAfterSeconds,
+    });
+  }
+}
+
+/** Sent again it would be made, and perhaps charged, a second time; so the SDKs are told not to. */
+export class OutcomeUnknownError extends Problem {
+  readonly code = 'upstream_timeout';
+  constructor() {
+    super(
+      'The provider did not finish in time. Nothing is charged so far: within minutes the images are either ' +
+        'delivered and charged, or given up for nothing. GET /v1/generations/{generation_id} tells.',
+      { shouldRetry: false, details: { outcome: 'pending' } },
+    );
+  }
+}
+
+export class ContentPolicyViolationError extends Problem {
+  readonly code = 'content_policy_violation';
+  constructor() {
+    super('The provider moderated the prompt or its result. Nothing was charged. Change the prompt.', {
+      param: 'prompt',
+      shouldRetry: false,
+    });
+  }
+}
+
+/** @param complaint what the provider says about the customer's own parameters. */
+export class UpstreamRejectedError extends Problem {
+  readonly code = 'invalid_request';
+  constructor(complaint: string) {
+    super(`The provider refused the request: ${complaint}. Nothing was charged.`);
+  }
+}
+
+export class IdempotencyInProgressError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super('A request with this Idempotency-Key is still running. Send it again for its answer.', {
+      param: 'Idempotency-Key',
+      retryAfterSeconds: 1,
+    });
+  }
+}
+
+export class IdempotencyKeyReusedError extends Problem {
+  readonly code = 'idempotency_key_reused';
+  constructor() {
+    super(
+      'This Idempotency-Key was used before with another body. Nothing was charged. Choose a new key for a new request.',
+      { param: 'Idempotency-Key', shouldRetry: false },
+    );
+  }
+}
+
+export class InvalidMediaUrlError extends Problem {
+  readonly code = 'invalid_media_url';
+  constructor() {
+    super(
+      'This image URL is not valid or has expired. GET /v1/generations/{id} answers a fresh one while the image is kept.',
+    );
+  }
+}
+
+type PaidCallFacts = {
+  readonly generationId: string | null;
+  /** Decimal micro-USD; null when it is not known yet. */
+  readonly chargedMicros: string | null;
+  readonly topUpUrl: string;
+};
+
+/**
+ * Another problem, met on the paid path: it keeps its code, message and headers, and says besides what was
+ * charged, for which generation, and (for want of credit) where to top up.
+ */
+export class PaidCallError extends Problem {
+  readonly code: ProblemCode;
+  constructor(problem: Problem, { generationId, chargedMicros, topUpUrl }: PaidCallFacts) {
+    super(problem.message, {
+      param: problem.param,
+      retryAfterSeconds: problem.retryAfterSeconds,
+      shouldRetry: problem.shouldRetry,
+      cause: problem,
+      details: {
+        ...problem.details,
+        ...(chargedMicros === null ? {} : { charged_micros: chargedMicros }),
+        ...(generationId === null ? {} : { generation_id: generationId }),
+        ...(problem.kind === 'insufficient_credits' ? { top_up_url: topUpUrl } : {}),
+      },
+    });
+    this.code = problem.code;
+  }
+}

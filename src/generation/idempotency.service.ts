@@ -1,0 +1,66 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
+import { IdempotencyInProgressError, IdempotencyKeyReusedError } from './generation.errors.js';
+import { mediaNameOf } from './image-maker.service.js';
+import { MediaSigner } from './media/media-signer.js';
+import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
+import { ResourceMissingError } from '../problems/common.errors.js';
+import { GenerationReader } from './records/generation-reader.service.js';
+import { GenerationRecords } from './records/generation-records.service.js';
+import type { Generation, StoredGeneration } from './records/generation.js';
+
+/** A failed call frees its key between our two looks; it happens once, not again and again. */
+const ATTEMPTS_MAX = 3;
+
+/**
+ * `Idempotency-Key`: the first call runs, its copies get its answer. A unique index decides who is first, so
+ * it holds for any number of copies and processes.
+ */
+@Injectable()
+export class Idempotency {
+  constructor(
+    private readonly records: GenerationRecords,
+    private readonly reader: GenerationReader,
+    private readonly signer: MediaSigner,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+  ) {}
+
+  /**
+   * Null: the key is ours, the generation is recorded and may run. Otherwise the answer of the earlier call.
+   * Throws `IdempotencyKeyReusedError` (422) for another body, `IdempotencyInProgressError` (409) while the
+   * earlier call runs or its outcome is unknown. Calls that failed without a charge leave no trace here.
+   */
+  async claim(generation: Generation & { readonly idempotencyKey: string }): Promise<GenerationAnswer | null> {
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+      if (await this.records.insert(generation)) return null;
+      const { accountId, idempotencyKey } = generation;
+      const earlier = await this.reader.findByIdempotencyKey(accountId, idempotencyKey);
+      if (earlier === null) continue;
+      if (earlier.fingerprint !== generation.fingerprint) throw new IdempotencyKeyReusedError();
+      if (earlier.status === 'succeeded') return this.replay(earlier);
+      break;
+    }
+    throw new IdempotencyInProgressError();
+  }
+
+  /** The answer of a call that succeeded, to the byte. */
+  async replay(generation: StoredGeneration): Promise<GenerationAnswer> {
+    const positions = generation.images.map((image) => image.position);
+    const body =
+      generation.responseFormat === 'url'
+        ? urlBody(this.signer, generation, positions)
+        : base64Body(generation, await this.load(generation, positions));
+    const { id, chargedMicros } = generation;
+    return { body, generationId: id, chargedMicros, availableMicros: null, replayed: true };
+  }
+
+  private load(generation: StoredGeneration, positions: readonly number[]): Promise<Buffer[]> {
+    return Promise.all(
+      positions.map(async (position) => {
+        const image = await this.media.read(mediaNameOf(generation, position));
+        if (image === null) throw new ResourceMissingError('image of generation', generation.id);
+        return image;
+      }),
+    );
+  }
+}

@@ -1,0 +1,157 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { GENERATION_OBSERVER, type GenerationObserver } from './generation-observer.js';
+import type { ImageRequest } from './image-request.js';
+import type { MediaName } from './media/media-name.js';
+import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
+import { findFault } from './media/verify-image.js';
+import {
+  IMAGE_PROVIDERS,
+  type ImageProvider,
+  type ImageProviders,
+  type ProviderName,
+  type ProviderTask,
+} from './providers/image-provider.js';
+import { ProviderFailure } from './providers/provider-failure.js';
+import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
+
+/** How one image turned out. */
+export type ImageResult = TaskResult & {
+  /** The verified, stored image; null unless delivered. */
+  readonly image: Buffer | null;
+  readonly cause: ProviderFailure | null;
+};
+
+/** Images go to one provider so far, so there is one attempt each. */
+const FIRST_ATTEMPT = 1;
+
+type Attempt = { readonly position: number; readonly attempt: number; readonly provider: ProviderName };
+
+/** Has images made, and accepts only whole ones: each is decoded and stored before it counts as delivered. */
+@Injectable()
+export class ImageMaker {
+  private readonly logger = new Logger(ImageMaker.name);
+
+  constructor(
+    @Inject(IMAGE_PROVIDERS) private readonly providers: ImageProviders,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+    @Inject(GENERATION_OBSERVER) private readonly observer: GenerationObserver,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** All images of a call, beside each other. Never rejects. `onTask` hears of every task as it becomes known. */
+  make(
+    generation: Generation,
+    request: ImageRequest,
+    signal: AbortSignal,
+    onTask: (known: KnownTask) => void,
+  ): Promise<ImageResult[]> {
+    const [route] = request.model.routes;
+    const asked = {
+      upstreamModel: route.upstreamModel,
+      prompt: request.prompt,
+      ...request.size,
+      outputFormat: request.outputFormat,
+      moderation: request.moderation,
+    };
+    const one = (position: number): Promise<ImageResult> => {
+      const attempt = { position, attempt: FIRST_ATTEMPT, provider: route.provider };
+      let task: ProviderTask | null = null;
+      const generate = (provider: ImageProvider) =>
+        provider.generate(asked, {
+          signal,
+          onTask: (known) => {
+            task = known;
+            onTask({ ...attempt, task: known });
+          },
+        });
+      return this.attempt(generation, attempt, () => task, generate);
+    };
+    return Promise.all(Array.from({ length: generation.imagesRequested }, (_, position) => one(position)));
+  }
+
+  /** An image whose task a process left behind: what it stored already, or else what the provider has. Never rejects. */
+  async resume(generation: Generation, record: TaskRecord, signal: AbortSignal): Promise<ImageResult> {
+    const { position, attempt, provider, task } = record;
+    const stored = await this.findStored(generation, position);
+    const work = (upstream: ImageProvider) => {
+      if (stored !== null) return Promise.resolve(stored);
+      if (task !== null) return upstream.resume(task, signal);
+      return Promise.reject(new ProviderFailure('failed', 'the provider never named a task'));
+    };
+    return this.attempt(generation, { position, attempt, provider }, () => task, work);
+  }
+
+  async discard(generation: Generation, results: readonly ImageResult[]): Promise<void> {
+    for (const { position, image } of results) {
+      if (image !== null) await this.media.remove(mediaNameOf(generation, position)).catch(() => undefined);
+    }
+  }
+
+  private async attempt(
+    generation: Generation,
+    attempt: Attempt,
+    taskOf: () => ProviderTask | null,
+    work: (provider: ImageProvider) => Promise<Buffer>,
+  ): Promise<ImageResult> {
+    const startedAtMs = performance.now();
+    const report = (outcome: 'delivered' | ProviderFailure['kind']) =>
+      this.observer.attempted({
+        provider: attempt.provider,
+        outcome,
+        durationMs: performance.now() - startedAtMs,
+      });
+    try {
+      const provider = this.providers.get(attempt.provider);
+      if (provider === undefined) throw new ProviderFailure('account', `${attempt.provider} is not configured`);
+      const image = await work(provider);
+      await this.accept(generation, attempt.position, image);
+      report('delivered');
+      const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
+      return { ...attempt, ...ended, bytes: image.length, failure: null, image, cause: null };
+    } catch (error) {
+      const cause = toFailure(error);
+      report(cause.kind);
+      this.log(generation, attempt, taskOf()?.taskId ?? null, cause);
+      const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
+      return { ...attempt, ...ended, bytes: null, failure: cause.kind, image: null, cause };
+    }
+  }
+
+  /** Decodes and stores, beside each other. Throws unless the image is whole and kept. */
+  private async accept(generation: Generation, position: number, image: Buffer): Promise<void> {
+    const name = mediaNameOf(generation, position);
+    const { width, height, outputFormat: format } = generation;
+    const [fault] = await Promise.all([
+      findFault(image, { format, width, height }),
+      this.media.write(name, image),
+    ]);
+    if (fault === null) return;
+    await this.media.remove(name).catch(() => undefined);
+    throw new ProviderFailure('failed', `the delivered image is unusable: ${fault}`);
+  }
+
+  private async findStored(generation: Generation, position: number): Promise<Buffer | null> {
+    const { width, height, outputFormat: format } = generation;
+    const stored = await this.media.read(mediaNameOf(generation, position)).catch(() => null);
+    return stored !== null && (await findFault(stored, { format, width, height })) === null ? stored : null;
+  }
+
+  private log({ id }: Generation, { position, provider }: Attempt, task: string | null, cause: ProviderFailure): void {
+    const fields = { generation: id, position, provider, task, failure: cause.kind, err: cause };
+    if (cause.kind === 'account') this.logger.error(fields, 'The upstream account is refused');
+    else if (cause.kind === 'moderated' || cause.kind === 'rejected') this.logger.debug(fields, 'No image');
+    else this.logger.warn(fields, 'An image was not delivered');
+  }
+}
+
+export function mediaNameOf({ id, outputFormat }: Generation, position: number): MediaName {
+  return { generationId: id, position, format: outputFormat };
+}
+
+/** A full disk or a fault of ours ends one image, not the whole call; the log has it with its cause. */
+function toFailure(error: unknown): ProviderFailure {
+  return error instanceof ProviderFailure
+    ? error
+    : new ProviderFailure('failed', 'the image could not be kept', { cause: error });
+}

@@ -1,0 +1,23 @@
+import type { MicroUsd } from '../../common/money.js';
+
+export type Settlement = {
+  /** How many of the delivered images are paid (or free): as many may be handed out, and no more. */
+  readonly imagesPaid: number;
+  readonly chargedMicros: MicroUsd;
+  /** Null: no wallet is involved. */
+  readonly availableMicros: MicroUsd | null;
+};
+
+/**
+ * How one generation is paid for. Chosen once, before anything else happens: a call that is free (or one
+ * day goes over the customer's own provider key) gets a payment that knows no wallet at all.
+ */
+export interface Payment {
+  /** Sets aside what the call may cost. Rejects with a `Problem` (402, 503); then nothing was set aside. */
+  authorize(): Promise<void>;
+  /**
+   * Charges for `images` delivered images and releases the rest; for 0 it releases everything. Safe to
+   * repeat: the first call decides, and every later one answers what that was.
+   */
+  settle(images: number): Promise<Settlement>;
+}

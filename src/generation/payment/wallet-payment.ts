@@ -1,0 +1,85 @@
+import { Logger } from '@nestjs/common';
+import { divExact, times, ZERO, type MicroUsd } from '../../common/money.js';
+import { formatChargeMemo } from '../../pricing/charge-memo.js';
+import type { Outcome } from '../../wallets/rules/outcome.js';
+import type { WalletEngine } from '../../wallets/wallet-engine.js';
+import { HoldNotFoundError } from '../../wallets/wallet.errors.js';
+import { HOLD_LIFETIME_MS } from '../generation-limits.js';
+import { holdReferenceOf } from './hold-names.js';
+import type { Generation } from '../records/generation.js';
+import type { Payment, Settlement } from './payment.js';
+
+/** What the payment has to know of a generation. */
+export type Payable = Pick<
+  Generation,
+  'accountId' | 'id' | 'model' | 'priceId' | 'priceMicros' | 'imagesRequested' | 'createdAtMs'
+> & { readonly holdId: string };
+
+/** Holds the price of all images, then captures the delivered ones. */
+export class WalletPayment implements Payment {
+  private readonly logger = new Logger(WalletPayment.name);
+
+  constructor(
+    private readonly engine: WalletEngine,
+    private readonly generation: Payable,
+    private readonly actor: string,
+  ) {}
+
+  async authorize(): Promise<void> {
+    const { accountId, id, holdId, imagesRequested, createdAtMs } = this.generation;
+    await this.engine.execute({
+      type: 'authorize',
+      accountId,
+      actor: this.actor,
+      holdId,
+      reference: holdReferenceOf(id),
+      fingerprint: this.memo(imagesRequested),
+      memo: this.memo(imagesRequested),
+      amountMicros: this.costOf(imagesRequested),
+      expiresAtMs: createdAtMs + HOLD_LIFETIME_MS,
+    });
+  }
+
+  async settle(images: number): Promise<Settlement> {
+    const { accountId, holdId } = this.generation;
+    const addressed = { accountId, holdId, actor: this.actor };
+    try {
+      return this.settlementOf(
+        await this.engine.execute(
+          images === 0
+            ? { ...addressed, type: 'void' }
+            : { ...addressed, type: 'capture', amountMicros: this.costOf(images), memo: this.memo(images) },
+        ),
+        images,
+      );
+    } catch (error) {
+      // The call died before it could set anything aside.
+      if (error instanceof HoldNotFoundError) {
+        return { imagesPaid: 0, chargedMicros: ZERO, availableMicros: null };
+      }
+      throw error;
+    }
+  }
+
+  /** A hold is resolved once, so its own state says what was paid, whoever resolved it. */
+  private settlementOf(outcome: Outcome, images: number): Settlement {
+    if (outcome.type !== 'hold' && outcome.type !== 'already_resolved') {
+      throw new Error(`expected a resolved hold, not ${outcome.type}`);
+    }
+    const { capturedMicros, status } = outcome.hold;
+    const imagesPaid = Number(divExact(capturedMicros, this.generation.priceMicros));
+    if (imagesPaid !== images) {
+      this.logger.warn({ hold: outcome.hold.id, status, imagesPaid, images }, 'A hold was resolved elsewhere');
+    }
+    return { imagesPaid, chargedMicros: capturedMicros, availableMicros: outcome.balances.availableMicros };
+  }
+
+  private costOf(images: number): MicroUsd {
+    return times(this.generation.priceMicros, images);
+  }
+
+  private memo(images: number): string {
+    const { model, priceId } = this.generation;
+    return formatChargeMemo({ model, images, priceId });
+  }
+}

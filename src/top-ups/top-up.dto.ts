@@ -1,0 +1,141 @@
+import { ApiProperty } from '@nestjs/swagger';
+import {
+  BooleanField,
+  IntegerField,
+  MicroUsdView,
+  ObjectTypeView,
+  TimeView,
+  WebUrlField,
+} from '../common/fields.js';
+import { formatMicros } from '../common/money.js';
+import type { Page } from '../common/pagination.js';
+import { CHARGE_MAX_CENTS } from './quote.js';
+import { TOP_UP_FAILURES, type TopUp, type TopUpFailure } from './top-up.js';
+import { TOP_UP_STATUSES, type TopUpStatus } from './top-up.machine.js';
+
+export class TopUpRequest {
+  @IntegerField({
+    description:
+      'Whole US cents. With the fee on top (the default), the credit to buy: 1000 buys $10.00 and costs $10.50. ' +
+      'With `TOP_UP_FEE_MODE=deducted`, what is paid: 1000 costs $10.00 and buys $9.50.',
+    min: 1,
+    max: Number(CHARGE_MAX_CENTS),
+    example: 1_000,
+  })
+  declare readonly credit_cents: number;
+
+  @BooleanField({
+    description: 'Keep the card for payments without the customer present; false when absent.',
+    optional: true,
+    example: false,
+  })
+  declare readonly save_card?: boolean | null;
+
+  @WebUrlField({
+    description: 'Where the payment page leads after paying; a page of this service when absent.',
+    optional: true,
+    example: 'https://example.com/billing/thanks',
+  })
+  declare readonly success_url?: string | null;
+
+  @WebUrlField({
+    description:
+      'Where the payment page leads when the customer goes back; a page of this service when absent.',
+    optional: true,
+    example: 'https://example.com/billing',
+  })
+  declare readonly cancel_url?: string | null;
+}
+
+export class TopUpView {
+  @ObjectTypeView('top_up')
+  declare readonly object: 'top_up';
+  @ApiProperty({ description: 'Id of the top-up.', example: 'tu_01KB2H7Q0000000000000000AA' })
+  declare readonly id: string;
+  @ApiProperty({
+    description:
+      '`pending` can be paid; `processing` was paid by a method that takes days; `paid` is in the wallet; ' +
+      '`needs_review` is with support.',
+    enum: TOP_UP_STATUSES,
+    example: 'pending',
+  })
+  declare readonly status: TopUpStatus;
+  @MicroUsdView('What the wallet gets.', '10000000')
+  declare readonly credit_micros: string;
+  @MicroUsdView('The platform fee, paid once, here.', '500000')
+  declare readonly fee_micros: string;
+  @ApiProperty({ description: 'What is paid, in cents: credit plus fee.', type: 'integer', example: 1_050 })
+  declare readonly charge_cents: number;
+  @ApiProperty({ description: 'Always US dollars.', enum: ['usd'] })
+  declare readonly currency: 'usd';
+  @ApiProperty({
+    description: 'Where the customer pays, while it is `pending`.',
+    type: 'string',
+    format: 'uri',
+    nullable: true,
+    example: 'https://checkout.stripe.com/c/pay/cs_live_a1b2c3',
+  })
+  declare readonly checkout_url: string | null;
+  @ApiProperty({ description: 'Whether the card is kept.', example: false })
+  declare readonly save_card: boolean;
+  @ApiProperty({
+    description: 'Why it is not paid, once that is known.',
+    enum: TOP_UP_FAILURES,
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly failure_code: TopUpFailure | null;
+  @ApiProperty({ description: 'False for play money.', example: true })
+  declare readonly livemode: boolean;
+  @TimeView('When it was asked for, Unix seconds.')
+  declare readonly created: number;
+  @TimeView('Until when it can be paid, Unix seconds.')
+  declare readonly expires_at: number;
+  @ApiProperty({
+    description: 'When the credit was in the wallet, Unix seconds.',
+    type: 'integer',
+    nullable: true,
+    example: null,
+  })
+  declare readonly paid_at: number | null;
+}
+
+export class TopUpListView {
+  @ObjectTypeView('list')
+  declare readonly object: 'list';
+  @ApiProperty({ description: 'The route that was asked.', example: '/v1/top_ups' })
+  declare readonly url: string;
+  @ApiProperty({ description: 'Whether there are more behind this page.' })
+  declare readonly has_more: boolean;
+  @ApiProperty({ description: 'Newest first.', type: () => [TopUpView] })
+  declare readonly data: readonly TopUpView[];
+}
+
+export function toTopUpView(topUp: TopUp): TopUpView {
+  return {
+    object: 'top_up',
+    id: topUp.id,
+    status: topUp.status,
+    credit_micros: formatMicros(topUp.creditMicros),
+    fee_micros: formatMicros(topUp.feeMicros),
+    // At most eight digits: exact as a JSON number.
+    charge_cents: Number(topUp.chargeCents),
+    currency: 'usd',
+    checkout_url: topUp.status === 'pending' ? topUp.checkoutUrl : null,
+    save_card: topUp.saveCard,
+    failure_code: topUp.failureCode,
+    livemode: topUp.livemode,
+    created: toUnixSeconds(topUp.createdAt),
+    expires_at: toUnixSeconds(topUp.expiresAt),
+    paid_at: topUp.paidAt === null ? null : toUnixSeconds(topUp.paidAt),
+  };
+}
+
+export function toTopUpList(page: Page<TopUp>): TopUpListView {
+  return { object: 'list', url: '/v1/top_ups', has_more: page.hasMore, data: page.data.map(toTopUpView) };
+}
+
+function toUnixSeconds(time: Date): number {
+  return Math.floor(time.getTime() / 1_000);
+}

@@ -1,0 +1,83 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, LessThan, Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { isId } from '../common/ids.js';
+import type { Page, PageRequest } from '../common/pagination.js';
+import { isUniqueViolation } from '../database/constraints.js';
+import { findPage } from '../database/find-page.js';
+import { TopUpEntity } from './top-up.entity.js';
+import { OPEN_STATUSES, sourcesOf, type TopUpStatus } from './top-up.machine.js';
+import type { TopUp } from './top-up.js';
+
+/** What may be learned about a top-up after it was made. Its quote is fixed. */
+export type TopUpFacts = Partial<
+  Pick<
+    TopUp,
+    'customerId' | 'checkoutSessionId' | 'checkoutUrl' | 'paymentIntentId' | 'failureCode' | 'paidAt'
+  >
+>;
+
+/** The rows of `top_ups`. Every change of status goes by the machine's table, whoever else writes meanwhile. */
+@Injectable()
+export class TopUpRepository {
+  constructor(
+    @InjectRepository(TopUpEntity) private readonly rows: Repository<TopUpEntity>,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** False when the account used the idempotency key before; then nothing is written. */
+  async insert(topUp: TopUp): Promise<boolean> {
+    try {
+      await this.rows.insert({ ...topUp });
+      return true;
+    } catch (error) {
+      if (isUniqueViolation(error, 'top_ups_idempotency_key_key')) return false;
+      throw error;
+    }
+  }
+
+  async find(accountId: string, id: string): Promise<TopUp | null> {
+    return isId('topUp', id) ? this.rows.findOneBy({ accountId, id }) : null;
+  }
+
+  /** For news from Stripe, which name no account. */
+  async findAnywhere(id: string): Promise<TopUp | null> {
+    return isId('topUp', id) ? this.rows.findOneBy({ id }) : null;
+  }
+
+  findByKey(accountId: string, idempotencyKey: string): Promise<TopUp | null> {
+    return this.rows.findOneBy({ accountId, idempotencyKey });
+  }
+
+  page(accountId: string, page: PageRequest): Promise<Page<TopUp>> {
+    return findPage(this.rows, 'topUp', { accountId }, page);
+  }
+
+  /** Open ones that nobody looked at since `before`, the longest forgotten first. */
+  findUnchecked(before: Date, limit: number): Promise<readonly TopUp[]> {
+    return this.rows.find({
+      where: { status: In([...OPEN_STATUSES]), checkedAt: LessThan(before) },
+      order: { checkedAt: 'ASC' },
+      take: limit,
+    });
+  }
+
+  /** False, and nothing is written, when the top-up has gone too far for this step. */
+  async move({ accountId, id }: TopUp, to: TopUpStatus, facts: TopUpFacts = {}): Promise<boolean> {
+    const { affected } = await this.rows.update(
+      { accountId, id, status: In([...sourcesOf(to)]) },
+      { ...facts, status: to, checkedAt: this.now() },
+    );
+    return affected === 1;
+  }
+
+  /** Notes that the top-up was looked at, and what was learned without its moving. */
+  async note({ accountId, id, status }: TopUp, facts: TopUpFacts = {}): Promise<void> {
+    await this.rows.update({ accountId, id, status }, { ...facts, checkedAt: this.now() });
+  }
+
+  private now(): Date {
+    return new Date(this.clock.nowMs());
+  }
+}

@@ -1,0 +1,462 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { expectBooksToBalance } from '../support/invariants.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+
+const MODEL = 'black-forest-labs/flux-2-klein-9b';
+
+describe('debits and holds for an outside gateway', () => {
+  let app: TestApp;
+  let second: TestApp;
+
+  beforeAll(async () => {
+    app = await startTestApp();
+    second = await startTestApp({
+      databaseUrl: app.databaseUrl,
+      settings: { operatorKey: app.settings.operatorKey },
+    });
+  });
+
+  afterEach(() => expectBooksToBalance(app.dataSource));
+
+  afterAll(async () => {
+    await second.close();
+    await app.close();
+  });
+
+  const accountWith = async (grantMicros: bigint): Promise<string> =>
+    (await app.createCustomer({ grantMicros })).accountId;
+
+  async function wallet(account: string): Promise<Record<string, unknown>> {
+    return (await app.operator.get(`/v1/accounts/${account}/wallet`)).expect(200).body;
+  }
+
+  async function rowCount(account: string): Promise<number> {
+    const rows = await app.dataSource.query<{ count: number }[]>(
+      'SELECT count(*)::int AS count FROM transfers WHERE account_id = $1',
+      [account],
+    );
+    return rows[0]?.count ?? 0;
+  }
+
+  it('charges an image at the price of the book and stores the price version on the ledger row', async () => {
+    const account = await accountWith(100_000n);
+    const answer = await app.operator.post('/v1/debits', {
+      account,
+      reference: 'first',
+      model: MODEL,
+      images: 2,
+    });
+    expect(answer.expect(201).body).toMatchObject({
+      object: 'debit',
+      account,
+      reference: 'first',
+      amount_micros: '80000',
+      model: MODEL,
+      images: 2,
+      replayed: false,
+      available_micros: '20000',
+      held_micros: '0',
+      posted_micros: '20000',
+    });
+    expect(answer.body.price).toMatch(/^price_/);
+    const list = await app.operator.get(`/v1/accounts/${account}/transactions`);
+    expect(list.body.data[0]).toMatchObject({
+      id: answer.body.id,
+      kind: 'debit',
+      amount_micros: '-80000',
+      reference: 'debit:first',
+      memo: `${MODEL} x2 @${answer.body.price}`,
+    });
+  });
+
+  it('charges a reference once when 50 copies race through two processes, and says which answers are replays', async () => {
+    const account = await accountWith(1_000_000n);
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, index) =>
+        (index % 2 === 0 ? app : second).operator.post('/v1/debits', {
+          account,
+          reference: 'r',
+          model: MODEL,
+          images: 1,
+        }),
+      ),
+    );
+    expect(answers.filter((answer) => answer.status === 201)).toHaveLength(1);
+    expect(answers.filter((answer) => answer.status === 200 && answer.body.replayed === true)).toHaveLength(
+      49,
+    );
+    expect(new Set(answers.map((answer) => answer.body.id)).size).toBe(1);
+    expect(await rowCount(account)).toBe(2);
+  });
+
+  it('answers 409 reference_conflict to the same reference with another body, and charges nothing', async () => {
+    const account = await accountWith(1_000_000n);
+    const body = { account, reference: 'twice', amount_micros: '1000' };
+    (await app.operator.post('/v1/debits', body)).expect(201);
+    const conflict = await app.operator.post('/v1/debits', { ...body, amount_micros: '2000' });
+    expect(conflict.expect(409).body.error).toMatchObject({
+      type: 'conflict',
+      code: 'reference_conflict',
+      param: 'reference',
+    });
+    expect(conflict.headers.get('x-should-retry')).toBe('false');
+    expect(await rowCount(account)).toBe(2);
+  });
+
+  it('refuses with 402 and every number a client needs when the wallet cannot pay; later credit lets the same reference through', async () => {
+    const account = await accountWith(39_999n);
+    const body = { account, reference: 'poor', model: MODEL, images: 1 };
+    const refusal = await app.operator.post('/v1/debits', body);
+    expect(refusal.expect(402).body.error).toMatchObject({
+      type: 'insufficient_credits',
+      code: 'insufficient_credits',
+      charged_micros: '0',
+      required_micros: '40000',
+      available_micros: '39999',
+      held_micros: '0',
+      shortfall_micros: '1',
+      limit_source: 'wallet',
+    });
+    expect(refusal.headers.get('x-should-retry')).toBe('false');
+    await app.operator.post(`/v1/accounts/${account}/grants`, {
+      amount_micros: '1',
+      reason: 'the last micro',
+    });
+    expect((await app.operator.post('/v1/debits', body)).expect(201).body.available_micros).toBe('0');
+  });
+
+  it('decides each item of a batch on its own, in order', async () => {
+    const account = await accountWith(100_000n);
+    const item = (reference: string, more: object = {}) => ({
+      account,
+      reference,
+      amount_micros: '40000',
+      ...more,
+    });
+    const answer = await app.operator.post('/v1/debits/batch', {
+      debits: [
+        item('a'),
+        item('b'),
+        item('c'),
+        item('a'),
+        item('a', { amount_micros: '1' }),
+        item('d', { bogus: 1 }),
+        'x',
+      ],
+    });
+    expect(answer.expect(200).body).toMatchObject({ object: 'debit_batch', succeeded: 3, failed: 4 });
+    const summary = answer.body.data.map((entry: any) =>
+      entry.object === 'debit'
+        ? `${entry.reference} ${entry.replayed ? 'replayed' : 'charged'}`
+        : `${entry.status} ${entry.error.code}`,
+    );
+    expect(summary).toEqual([
+      'a charged',
+      'b charged',
+      '402 insufficient_credits',
+      'a replayed',
+      '409 reference_conflict',
+      '400 invalid_request',
+      '400 invalid_request',
+    ]);
+  });
+
+  it('takes 1,000 debits in one batch and refuses 1,001', async () => {
+    const account = await accountWith(1_000n * 40_000n);
+    const debits = Array.from({ length: 1_001 }, (_, index) => ({
+      account,
+      reference: `n${index}`,
+      model: MODEL,
+      images: 1,
+    }));
+    expect((await app.operator.post('/v1/debits/batch', { debits })).expect(400).body.error.param).toBe(
+      'debits',
+    );
+    const answer = await app.operator.post('/v1/debits/batch', { debits: debits.slice(0, 1_000) });
+    expect(answer.expect(200).body).toMatchObject({ succeeded: 1_000, failed: 0 });
+    expect(await wallet(account)).toMatchObject({ available_micros: '0', posted_micros: '0' });
+  });
+
+  describe('holds', () => {
+    it('sets credit aside, posts what was delivered and releases the rest', async () => {
+      const account = await accountWith(200_000n);
+      const hold = await app.operator.post('/v1/holds', {
+        account,
+        reference: 'call-1',
+        model: MODEL,
+        images: 4,
+      });
+      expect(hold.expect(201).body).toMatchObject({
+        object: 'hold',
+        status: 'authorized',
+        amount_micros: '160000',
+        held_micros: '160000',
+      });
+      expect(await wallet(account)).toMatchObject({
+        available_micros: '40000',
+        held_micros: '160000',
+        posted_micros: '200000',
+      });
+      const captured = await app.operator.post(`/v1/holds/${hold.body.id}/capture`, { images: 3 });
+      expect(captured.expect(200).body).toMatchObject({
+        status: 'captured',
+        captured_micros: '120000',
+        held_micros: '0',
+        posted_micros: '80000',
+      });
+    });
+
+    it('answers a repeated capture or void again, and a contradicting one with 409', async () => {
+      const account = await accountWith(200_000n);
+      const make = async (reference: string): Promise<string> =>
+        (await app.operator.post('/v1/holds', { account, reference, amount_micros: '50000' })).expect(201)
+          .body.id;
+      const first = await make('one');
+      (await app.operator.post(`/v1/holds/${first}/capture`, {})).expect(200);
+      expect((await second.operator.post(`/v1/holds/${first}/capture`, {})).expect(200).body.replayed).toBe(
+        true,
+      );
+      const conflict = await app.operator.post(`/v1/holds/${first}/void`);
+      expect(conflict.expect(409).body.error).toMatchObject({
+        code: 'hold_already_resolved',
+        hold_status: 'captured',
+        captured_micros: '50000',
+      });
+      const voided = await make('two');
+      (await app.operator.post(`/v1/holds/${voided}/void`)).expect(200);
+      expect((await app.operator.post(`/v1/holds/${voided}/void`)).expect(200).body.replayed).toBe(true);
+      (await app.operator.post(`/v1/holds/${voided}/capture`, {})).expect(409);
+    });
+
+    it('is idempotent by reference', async () => {
+      const account = await accountWith(60_000n);
+      const body = { account, reference: 'same', amount_micros: '50000' };
+      const first = (await app.operator.post('/v1/holds', body)).expect(201).body;
+      const again = (await second.operator.post('/v1/holds', body)).expect(200).body;
+      expect([again.id, again.replayed]).toEqual([first.id, true]);
+      (await app.operator.post('/v1/holds', { ...body, amount_micros: '1' })).expect(409);
+    });
+
+    it('never captures more than was held', async () => {
+      const account = await accountWith(200_000n);
+      const hold = await app.operator.post('/v1/holds', { account, reference: 'x', model: MODEL, images: 2 });
+      const { id } = hold.expect(201).body;
+      expect(
+        (await app.operator.post(`/v1/holds/${id}/capture`, { amount_micros: '80001' })).expect(400).body
+          .error.code,
+      ).toBe('amount_exceeds_hold');
+      expect(
+        (await app.operator.post(`/v1/holds/${id}/capture`, { images: 3 })).expect(400).body.error.code,
+      ).toBe('amount_exceeds_hold');
+      (await app.operator.post(`/v1/holds/${id}/capture`, { images: 2 })).expect(200);
+    });
+
+    it('answers 404 for a hold that does not exist', async () => {
+      for (const id of ['hold_01ARZ3NDEKTSV4RRFFQ69G5FAV', 'nonsense', "hold_'; DROP TABLE holds"]) {
+        const answer = await app.operator.post(`/v1/holds/${encodeURIComponent(id)}/capture`, {});
+        expect(answer.expect(404).body.error.code).toBe('resource_missing');
+      }
+    });
+  });
+
+  describe('bad input gets the documented error and changes nothing', () => {
+    const amounts: readonly (readonly [string, unknown])[] = [
+      ['negative', '-1'],
+      ['negative number', -1],
+      ['zero', '0'],
+      ['zero number', 0],
+      ['fractional', '1.5'],
+      ['fractional number', 1.5],
+      ['huge', '99999999999999999999999999'],
+      ['huge number', 1e30],
+      ['just above the bound', '100000000000001'],
+      ['exponent', '1e5'],
+      ['NaN', 'NaN'],
+      ['Infinity', 'Infinity'],
+      ['empty', ''],
+      ['blank', ' 5'],
+      ['hexadecimal', '0x10'],
+      ['leading zero', '007'],
+      ['words', 'ten dollars'],
+      ['boolean', true],
+      ['array', ['5']],
+      ['object', { value: 5 }],
+    ];
+
+    it.each(amounts)('%s amounts on debits, holds, grants and adjustments', async (_name, amount) => {
+      const account = await accountWith(1_000_000n);
+      const charge = { account, reference: 'bad', amount_micros: amount };
+      const answers = [
+        await app.operator.post('/v1/debits', charge),
+        await app.operator.post('/v1/holds', charge),
+        await app.operator.post(`/v1/accounts/${account}/grants`, { amount_micros: amount, reason: 'bad' }),
+      ];
+      // An adjustment may be negative; everything else that is bad stays bad.
+      if (!/^-\d+$/.test(String(amount))) {
+        answers.push(
+          await app.operator.post(`/v1/accounts/${account}/adjustments`, {
+            amount_micros: amount,
+            reason: 'bad',
+          }),
+        );
+      }
+      for (const answer of answers) {
+        expect(answer.expect(400).body.error).toMatchObject({
+          type: 'invalid_request_error',
+          param: 'amount_micros',
+        });
+      }
+      expect(await wallet(account)).toMatchObject({ posted_micros: '1000000', held_micros: '0' });
+      expect(await rowCount(account)).toBe(1);
+    });
+
+    it.each([
+      ['an unknown field', { amount_micros: '1', amount: 5 }, 'amount'],
+      ['images without a model', { images: 1 }, 'model'],
+      ['a model without images', { model: MODEL }, 'images'],
+      ['both ways of saying what it costs', { model: MODEL, images: 1, amount_micros: '5' }, 'amount_micros'],
+      ['no way of saying what it costs', {}, 'model'],
+      ['a fraction of an image', { model: MODEL, images: 0.5 }, 'images'],
+      ['no images', { model: MODEL, images: 0 }, 'images'],
+      ['images as text', { model: MODEL, images: '1' }, 'images'],
+      ['more images than a charge may have', { model: MODEL, images: 1_001 }, 'images'],
+      ['a blank in the reference', { amount_micros: '1', reference: 'a b' }, 'reference'],
+      ['an empty reference', { amount_micros: '1', reference: '' }, 'reference'],
+      ['a reference that is too long', { amount_micros: '1', reference: 'x'.repeat(256) }, 'reference'],
+      ['a number as reference', { amount_micros: '1', reference: 5 }, 'reference'],
+      ['NUL in the description', { amount_micros: '1', description: 'a\u0000b' }, 'description'],
+    ])('%s', async (_name, fields, param) => {
+      const account = await accountWith(1_000_000n);
+      const answer = await app.operator.post('/v1/debits', { account, reference: 'ok', ...fields });
+      expect(answer.expect(400).body.error).toMatchObject({ type: 'invalid_request_error', param });
+      expect(await rowCount(account)).toBe(1);
+    });
+
+    it('an unknown model is a 404 model_not_found, an unknown account a 404 resource_missing', async () => {
+      const account = await accountWith(1_000_000n);
+      const unknownModel = await app.operator.post('/v1/debits', {
+        account,
+        reference: 'm',
+        model: 'nobody/nothing',
+        images: 1,
+      });
+      expect(unknownModel.expect(404).body.error.code).toBe('model_not_found');
+      for (const missing of ['acct_01ARZ3NDEKTSV4RRFFQ69G5FAV', 'nonsense', 'acct_platform']) {
+        const answer = await app.operator.post('/v1/debits', {
+          account: missing,
+          reference: 'm',
+          amount_micros: '1',
+        });
+        expect(answer.expect(404).body.error.code).toBe('resource_missing');
+      }
+    });
+
+    it('a customer key cannot debit, and a key of another scope is told which one it lacks', async () => {
+      const customer = await app.createCustomer({ grantMicros: 1_000_000n });
+      const body = { account: customer.accountId, reference: 'own', amount_micros: '1' };
+      expect((await customer.client.post('/v1/debits', body)).expect(403).body.error.code).toBe(
+        'insufficient_scope',
+      );
+      expect((await app.client(null).post('/v1/debits', body)).expect(401).body.error.code).toBe(
+        'missing_api_key',
+      );
+      expect((await app.client('op-cof-nonsense').post('/v1/debits', body)).expect(401).body.error.code).toBe(
+        'invalid_api_key',
+      );
+      expect(await rowCount(customer.accountId)).toBe(1);
+    });
+  });
+
+  describe('operations on a wallet', () => {
+    it('grants once an idempotency key, and adjusts up and down but never below zero', async () => {
+      const account = await accountWith(0n);
+      const grant = { amount_micros: '50000', reason: 'welcome' };
+      const keyed = { 'idempotency-key': 'grant-1' };
+      const first = (await app.operator.post(`/v1/accounts/${account}/grants`, grant, keyed)).expect(
+        201,
+      ).body;
+      const again = (await app.operator.post(`/v1/accounts/${account}/grants`, grant, keyed)).body;
+      expect([again.id, again.replayed]).toEqual([first.id, true]);
+      (
+        await app.operator.post(`/v1/accounts/${account}/grants`, { ...grant, amount_micros: '1' }, keyed)
+      ).expect(409);
+      const adjust = (amount: string) =>
+        app.operator.post(`/v1/accounts/${account}/adjustments`, { amount_micros: amount, reason: 'test' });
+      (await adjust('30000')).expect(201);
+      // Promotional credit is not a customer's money: an adjustment takes paid credit only.
+      (await adjust('-30001')).expect(402);
+      expect((await adjust('-30000')).expect(201).body.posted_micros).toBe('50000');
+    });
+
+    it('spends promotional credit before paid credit, and the soonest to lapse first', async () => {
+      const account = await accountWith(0n);
+      const inAnHour = Math.trunc(Date.now() / 1_000) + 3_600;
+      await app.operator.post(`/v1/accounts/${account}/adjustments`, {
+        amount_micros: '100',
+        reason: 'paid',
+      });
+      await app.operator.post(`/v1/accounts/${account}/grants`, {
+        amount_micros: '100',
+        reason: 'later',
+        expires_at: inAnHour + 60,
+      });
+      await app.operator.post(`/v1/accounts/${account}/grants`, {
+        amount_micros: '100',
+        reason: 'sooner',
+        expires_at: inAnHour,
+      });
+      (await app.operator.post('/v1/debits', { account, reference: 'burn', amount_micros: '150' })).expect(
+        201,
+      );
+      const lots = (await wallet(account))['lots'] as {
+        kind: string;
+        remaining_micros: string;
+        expires_at: number | null;
+      }[];
+      expect(lots.map((lot) => [lot.kind, lot.remaining_micros, lot.expires_at])).toEqual([
+        ['promotional', '50', inAnHour + 60],
+        ['paid', '100', null],
+      ]);
+    });
+
+    it('a frozen wallet takes credit and spends none, until it is unfrozen', async () => {
+      const account = await accountWith(100_000n);
+      (await app.operator.post(`/v1/accounts/${account}/freeze`, { reason: 'suspicion' })).expect(200);
+      const refusal = await app.operator.post('/v1/debits', { account, reference: 'f', amount_micros: '1' });
+      expect(refusal.expect(402).body.error).toMatchObject({ code: 'wallet_frozen', limit_source: 'frozen' });
+      (
+        await app.operator.post(`/v1/accounts/${account}/grants`, {
+          amount_micros: '1',
+          reason: 'still welcome',
+        })
+      ).expect(201);
+      expect(
+        (await app.operator.post(`/v1/accounts/${account}/freeze`, { reason: 'again' })).body.changed,
+      ).toBe(false);
+      (await app.operator.post(`/v1/accounts/${account}/unfreeze`, { reason: 'cleared' })).expect(200);
+      (await app.operator.post('/v1/debits', { account, reference: 'f', amount_micros: '1' })).expect(201);
+    });
+
+    it('lists the ledger rows newest first, with cursors in both directions', async () => {
+      const customer = await app.createCustomer({ grantMicros: 1_000n });
+      for (let index = 0; index < 5; index += 1) {
+        const body = { account: customer.accountId, reference: `p${index}`, amount_micros: '1' };
+        (await app.operator.post('/v1/debits', body)).expect(201);
+      }
+      const get = async (query: string) =>
+        (await customer.client.get(`/v1/wallet/transactions?${query}`)).expect(200).body;
+      const references = (page: any) => page.data.map((row: any) => row.reference);
+      const firstPage = await get('limit=2');
+      expect([references(firstPage), firstPage.has_more]).toEqual([['debit:p4', 'debit:p3'], true]);
+      const next = await get(`limit=10&starting_after=${firstPage.data[1].id}`);
+      expect([references(next).slice(0, 3), next.has_more]).toEqual([
+        ['debit:p2', 'debit:p1', 'debit:p0'],
+        false,
+      ]);
+      const back = await get(`limit=2&ending_before=${next.data[1].id}`);
+      expect([references(back), back.has_more]).toEqual([['debit:p3', 'debit:p2'], true]);
+      (await customer.client.get('/v1/wallet/transactions?starting_after=txn_other')).expect(400);
+      (await customer.client.get('/v1/wallet/transactions?limit=101')).expect(400);
+    });
+  });
+});

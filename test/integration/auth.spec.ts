@@ -1,0 +1,450 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Controller, Get } from '@nestjs/common';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeApiKey } from '../../src/auth/api-key-format.js';
+import { CREDENTIALS, type Credentials } from '../../src/auth/credentials.js';
+import { EnvironmentOperatorKey } from '../../src/auth/environment-operator-key.js';
+import { Public } from '../../src/auth/public.decorator.js';
+import { RequireScope } from '../../src/auth/require-scope.decorator.js';
+import { RouteAccessTable } from '../../src/auth/route-access.js';
+import { InvalidSettingsError } from '../../src/config/environment-reader.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { TestClient } from '../support/test-client.js';
+
+/** Any route that needs a scope will do; this one says at once whether the key was let in. */
+const PROBE = '/v1/api_keys';
+
+let service: TestApp;
+/** A second process on the same database, as far as authentication can tell. */
+let second: TestApp;
+
+beforeAll(async () => {
+  service = await startTestApp();
+  second = await startTestApp({
+    databaseUrl: service.databaseUrl,
+    settings: { operatorKey: service.operatorKey },
+  });
+});
+afterAll(async () => {
+  await second.close();
+  await service.close();
+});
+
+async function createKey(
+  customer: TestCustomer,
+  fields: object = {},
+): Promise<{ id: string; secret: string }> {
+  const body = { name: 'probe', scopes: ['keys:write'], ...fields };
+  const answer = await service.operator.post(`/v1/accounts/${customer.accountId}/api_keys`, body);
+  return answer.expect(201).body;
+}
+
+/** Counts the questions that reach the database. */
+function countLookups(app: TestApp): () => number {
+  const credentials = app.app.get<Credentials>(CREDENTIALS);
+  const find = credentials.findByHashes.bind(credentials);
+  let count = 0;
+  credentials.findByHashes = (hashes) => {
+    count += hashes.length;
+    return find(hashes);
+  };
+  return () => count;
+}
+
+describe('a request without a valid key', () => {
+  const refusal = (code: string) => ({
+    error: expect.objectContaining({ code, type: 'authentication_error', param: null }),
+  });
+
+  it('is told so when it sends no key, or another scheme than Bearer', async () => {
+    for (const authorization of [undefined, '', 'Basic dXNlcjpwYXNz', 'Bearer', makeApiKey('account_key')]) {
+      const headers = authorization === undefined ? {} : { authorization };
+      const answer = (await service.client(null).get(PROBE, headers)).expect(401);
+      expect(answer.body).toEqual(refusal('missing_api_key'));
+      expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+    }
+  });
+
+  it('gets one and the same text whether the key is malformed or unknown, which never repeats the key', async () => {
+    const tokens = [
+      'x',
+      'sk-cof-tooshort',
+      'sk-proj-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',
+      `${makeApiKey('account_key')}0`,
+      makeApiKey('account_key'),
+      makeApiKey('operator_key'),
+      'x'.repeat(201),
+      'x'.repeat(8_000),
+      'two words',
+      "' OR 1=1 --",
+    ];
+    const bodies = new Set<string>();
+    for (const token of tokens) {
+      const answer = (await service.client(token).get(PROBE)).expect(401);
+      expect(answer.body).toEqual(refusal('invalid_api_key'));
+      expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+      bodies.add(JSON.stringify(answer.body));
+    }
+    expect(bodies.size).toBe(1);
+  });
+
+  it('costs the database nothing when the key is malformed, and one look-up when it is unknown', async () => {
+    const lookups = countLookups(service);
+    const before = lookups();
+    for (let index = 0; index < 20; index += 1)
+      (await service.client(`sk-cof-${index}`).get(PROBE)).expect(401);
+    expect(lookups()).toBe(before);
+    const unknown = makeApiKey('account_key');
+    for (let index = 0; index < 20; index += 1) (await service.client(unknown).get(PROBE)).expect(401);
+    expect(lookups()).toBe(before + 1);
+  });
+
+  it('is refused before its body is looked at', async () => {
+    (await service.client(null).post('/v1/accounts', { nonsense: true })).expect(401);
+    (await service.client(makeApiKey('operator_key')).post('/v1/accounts', { nonsense: true })).expect(401);
+  });
+
+  it('is told when its key was revoked, and when it expired', async () => {
+    const customer = await service.createCustomer();
+    const { id, secret } = await createKey(customer);
+    await service.operator.delete(`/v1/accounts/${customer.accountId}/api_keys/${id}`);
+    expect((await service.client(secret).get(PROBE)).expect(401).body).toEqual(refusal('revoked_api_key'));
+
+    const expiresAt = Math.trunc(Date.now() / 1_000) + 2;
+    const brief = await createKey(customer, { expires_at: expiresAt });
+    (await service.client(brief.secret).get(PROBE)).expect(200);
+    (await second.client(brief.secret).get(PROBE)).expect(200);
+    await sleep(expiresAt * 1_000 - Date.now());
+    // To the millisecond, although the credential is cached.
+    for (const app of [service, second]) {
+      expect((await app.client(brief.secret).get(PROBE)).expect(401).body).toEqual(
+        refusal('expired_api_key'),
+      );
+    }
+    // Expired first, then revoked: the revocation is what is told.
+    await service.operator.delete(`/v1/accounts/${customer.accountId}/api_keys/${brief.id}`);
+    expect((await service.client(brief.secret).get(PROBE)).expect(401).body).toEqual(
+      refusal('revoked_api_key'),
+    );
+  });
+});
+
+describe('a valid key', () => {
+  it('is read whatever the case of the scheme', async () => {
+    const { apiKey } = await service.createCustomer();
+    for (const authorization of [`Bearer ${apiKey}`, `bearer ${apiKey}`, `BEARER   ${apiKey}`]) {
+      (await service.client(null).get(PROBE, { authorization })).expect(200);
+    }
+  });
+
+  it('of the other kind, or without the scope, is a 403 that names the scope', async () => {
+    const customer = await service.createCustomer({ scopes: ['generate'] });
+    const cases: [TestClient, string, string, RegExp][] = [
+      [customer.client, PROBE, 'keys:write', /an account key with the scope 'keys:write'/],
+      [customer.client, '/v1/accounts', 'admin', /an operator key with the scope 'admin'/],
+      [service.operator, PROBE, 'keys:write', /an account key with the scope 'keys:write'/],
+    ];
+    for (const [client, route, scope, message] of cases) {
+      const { error } = (await client.get(route)).expect(403).body;
+      expect(error).toMatchObject({
+        code: 'insufficient_scope',
+        type: 'permission_error',
+        required_scope: scope,
+        message: expect.stringMatching(message),
+      });
+    }
+  });
+
+  it('is looked up once for a burst of simultaneous requests', async () => {
+    const customer = await service.createCustomer();
+    const { secret } = await createKey(customer);
+    const lookups = countLookups(service);
+    const before = lookups();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => service.client(secret).get(PROBE)));
+    expect(answers.every(({ status }) => status === 200)).toBe(true);
+    expect(lookups() - before).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('a revoked key', () => {
+  it('is refused everywhere within one second, also by another process that uses it all the time', async () => {
+    const customer = await service.createCustomer();
+    const keys = await Promise.all(Array.from({ length: 12 }, () => createKey(customer)));
+
+    const latenesses = await Promise.all(
+      keys.map(async ({ id, secret }, index) => {
+        const client = second.client(secret);
+        (await client.get(PROBE)).expect(200);
+        // Revoked at different moments of the cache's period.
+        await pollFor(client, 300 + index * 90);
+        const revoked = service.operator.delete(`/v1/accounts/${customer.accountId}/api_keys/${id}`);
+        const done = revoked.then((answer) => (answer.expect(200), performance.now()));
+        return lateness(client, done);
+      }),
+    );
+    expect(Math.max(...latenesses)).toBeLessThan(1_000);
+  });
+
+  it('is refused at once by the process that revoked it', async () => {
+    const customer = await service.createCustomer();
+    for (let index = 0; index < 20; index += 1) {
+      const { id, secret } = await createKey(customer);
+      const client = service.client(secret);
+      // Requests are under way while it is revoked: their look-ups must not bring it back.
+      const underWay = Array.from({ length: 5 }, () => client.get(PROBE));
+      (await service.operator.delete(`/v1/accounts/${customer.accountId}/api_keys/${id}`)).expect(200);
+      expect((await client.get(PROBE)).expect(401).body.error.code).toBe('revoked_api_key');
+      await Promise.all(underWay);
+      expect((await client.get(PROBE)).expect(401).body.error.code).toBe('revoked_api_key');
+    }
+  });
+});
+
+async function pollFor(client: TestClient, ms: number): Promise<void> {
+  for (const endMs = performance.now() + ms; performance.now() < endMs;)
+    (await client.get(PROBE)).expect(200);
+}
+
+/** Milliseconds from the answer of the revocation to the start of the last request that was let in after it. */
+async function lateness(client: TestClient, revokedAt: Promise<number>): Promise<number> {
+  let lastStartMs = -Infinity;
+  let refusals = 0;
+  const revokedAtMs = await revokedAt;
+  while (performance.now() < revokedAtMs + 1_500) {
+    const startMs = performance.now();
+    const { status } = await client.get(PROBE);
+    if (status === 200) lastStartMs = startMs;
+    else refusals += 1;
+  }
+  expect(refusals).toBeGreaterThan(0);
+  return lastStartMs - revokedAtMs;
+}
+
+describe('the operator key of the environment', () => {
+  const settings = (operatorKey: string | null, environment: 'production' | 'test' = 'test') => ({
+    operatorKey,
+    environment,
+  });
+
+  it('has every operator scope, and is neither stored nor listed', async () => {
+    (await service.operator.get('/v1/accounts')).expect(200);
+    (await service.operator.get('/v1/operator_keys/key_env')).expect(404);
+    const stored = await service.dataSource.query(
+      "SELECT count(*) FROM api_keys WHERE hint LIKE 'op-%' AND id = 'key_env'",
+    );
+    expect(stored[0].count).toBe('0');
+  });
+
+  it('must be a whole operator key in production', () => {
+    const whole = makeApiKey('operator_key');
+    expect(() => new EnvironmentOperatorKey(settings(whole, 'production'))).not.toThrow();
+    for (const value of [
+      'a long and secret text',
+      whole.slice(0, -1),
+      makeApiKey('account_key'),
+      `${whole}1`,
+    ]) {
+      expect(() => new EnvironmentOperatorKey(settings(value, 'production'))).toThrow(InvalidSettingsError);
+      expect(() => new EnvironmentOperatorKey(settings(value, 'production'))).not.toThrow(value);
+    }
+  });
+
+  it('may be any text outside production, but not a short one', async () => {
+    for (const value of [
+      'short',
+      'fifteen-letters',
+      'has blanks in the text',
+      'x'.repeat(201),
+      'schlüssel-mit-umlaut',
+    ]) {
+      expect(() => new EnvironmentOperatorKey(settings(value))).toThrow(InvalidSettingsError);
+    }
+    const chosen = 'local-operator-secret';
+    const app = await startTestApp({ databaseUrl: service.databaseUrl, settings: { operatorKey: chosen } });
+    (await app.client(chosen).get('/v1/accounts')).expect(200);
+    (await app.client(`${chosen}!`).get('/v1/accounts')).expect(401);
+    await app.close();
+  });
+
+  it('is nobody when there is none', async () => {
+    const app = await startTestApp({ databaseUrl: service.databaseUrl, settings: { operatorKey: null } });
+    (await app.client(service.operatorKey).get('/v1/accounts')).expect(401);
+    (await app.client('').get('/v1/accounts')).expect(401);
+    await app.close();
+  });
+});
+
+describe('while the database is away', () => {
+  it('a key in use works until what is known of it lapses, then gets a 503, and works again after', async () => {
+    const proxy = await startProxy(service.databaseUrl);
+    const app = await startTestApp({ databaseUrl: proxy.url });
+    const { apiKey } = await service.createCustomer({ scopes: ['generate'] });
+    // Lacks the scope: 403 says that the key was recognised, without asking the database for anything else.
+    const probe = () => app.client(apiKey).get(PROBE);
+    (await probe()).expect(403);
+
+    await proxy.cut();
+    const cutMs = performance.now();
+    let lastKnownMs = 0;
+    for (let answer = await probe(); answer.status === 403; answer = await probe()) {
+      lastKnownMs = performance.now() - cutMs;
+      expect(lastKnownMs).toBeLessThan(1_000);
+    }
+    for (let index = 0; index < 5; index += 1) {
+      const answer = (await probe()).expect(503);
+      expect(answer.body.error.code).toBe('database_unavailable');
+      expect(answer.headers.get('retry-after')).toBe('1');
+    }
+    // A well-formed key that nobody knows is not refused as invalid: nobody can say that now.
+    (await app.client(makeApiKey('account_key')).get(PROBE)).expect(503);
+    (await app.client('sk-cof-malformed').get(PROBE)).expect(401);
+    // The key of the environment needs no database.
+    (await app.operator.get(PROBE)).expect(403);
+
+    await proxy.restore();
+    for (let attempt = 0; (await probe()).status !== 403; attempt += 1) {
+      expect(attempt).toBeLessThan(50);
+      await sleep(50);
+    }
+    await app.close();
+    await proxy.close();
+  });
+});
+
+type Proxy = { readonly url: string; cut(): Promise<void>; restore(): Promise<void>; close(): Promise<void> };
+
+/** Stands between a service and its database: cutting it is a database that died, as seen from the service. */
+async function startProxy(databaseUrl: string): Promise<Proxy> {
+  const target = new URL(databaseUrl);
+  const sockets = new Set<Socket>();
+  const accept = (client: Socket): void => {
+    const upstream = connect(Number(target.port), target.hostname);
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(socket);
+      socket.on('error', () => undefined).on('close', () => (sockets.delete(socket), other.destroy()));
+      socket.pipe(other);
+    }
+  };
+  const listen = (port: number): Promise<Server> =>
+    new Promise((resolve) => {
+      const server = createServer(accept).listen(port, '127.0.0.1', () => resolve(server));
+    });
+  let server = await listen(0);
+  const { port } = server.address() as AddressInfo;
+  const cut = async (): Promise<void> => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  };
+  const url = new URL(databaseUrl);
+  url.hostname = '127.0.0.1';
+  url.port = String(port);
+  return {
+    url: url.href,
+    cut,
+    restore: async () => {
+      server = await listen(port);
+    },
+    close: cut,
+  };
+}
+
+describe('the access of a route', () => {
+  @Controller('open')
+  @Public()
+  class OpenController {
+    @Get()
+    read(): string {
+      return '';
+    }
+    @Get('closed')
+    @RequireScope('admin')
+    closed(): string {
+      return '';
+    }
+  }
+
+  @Controller('closed')
+  @RequireScope('wallet:read')
+  class ClosedController {
+    @Get()
+    read(): string {
+      return '';
+    }
+    @Get('open')
+    @Public()
+    open(): string {
+      return '';
+    }
+    @Get('stricter')
+    @RequireScope('wallet:write')
+    stricter(): string {
+      return '';
+    }
+  }
+
+  @Controller('forgotten')
+  class ForgottenController {
+    @Get()
+    read(): string {
+      return '';
+    }
+  }
+
+  it('is what its method says, else what its controller says', () => {
+    const table = new RouteAccessTable();
+    /* eslint-disable @typescript-eslint/unbound-method -- identities only */
+    expect(table.of(OpenController, OpenController.prototype.read)).toEqual({ public: true });
+    expect(table.of(OpenController, OpenController.prototype.closed)).toEqual({
+      public: false,
+      scope: 'admin',
+    });
+    expect(table.of(ClosedController, ClosedController.prototype.read)).toEqual({
+      public: false,
+      scope: 'wallet:read',
+    });
+    expect(table.of(ClosedController, ClosedController.prototype.open)).toEqual({ public: true });
+    expect(table.of(ClosedController, ClosedController.prototype.stricter)).toMatchObject({
+      scope: 'wallet:write',
+    });
+  });
+
+  it('is refused to everybody when nobody declared it', () => {
+    const table = new RouteAccessTable();
+    expect(() => table.of(ForgottenController, ForgottenController.prototype.read)).toThrow(
+      /neither @Public/,
+    );
+    /* eslint-enable @typescript-eslint/unbound-method */
+  });
+
+  it('stands in the API document as that scope and no other, with its refusals', () => {
+    const document = SwaggerModule.createDocument(service.app, new DocumentBuilder().build());
+    const keys = document.paths['/v1/api_keys']?.post;
+    expect(keys?.security).toEqual([{ account_key: ['keys:write'] }]);
+    expect(Object.keys(keys?.responses ?? {})).toEqual(expect.arrayContaining(['201', '401', '403', '429']));
+    expect(document.paths['/v1/accounts']?.get?.security).toEqual([{ operator_key: ['admin'] }]);
+    const unauthenticated = keys?.responses['401'] as { content: Record<string, { examples: object }> };
+    expect(Object.keys(unauthenticated.content['application/json']?.examples ?? {})).toEqual([
+      'missing_api_key',
+      'invalid_api_key',
+      'revoked_api_key',
+      'expired_api_key',
+    ]);
+  });
+
+  it('is declared by every route of the service', () => {
+    const document = SwaggerModule.createDocument(service.app, new DocumentBuilder().build());
+    const open = Object.entries(document.paths).flatMap(([path, item]) =>
+      Object.entries(item as Record<string, { security?: unknown }>)
+        .filter(([, operation]) => operation.security === undefined)
+        .map(([method]) => `${method} ${path}`),
+    );
+    // Whoever opens another route adds it here.
+    expect(open.filter((route) => !/^get \/(health\/(live|ready)|metrics)$/.test(route))).toEqual([]);
+  });
+});
