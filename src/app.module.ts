@@ -10,8 +10,10 @@ import { DebitsModule } from './debits/debits.module.js';
 import { HealthModule } from './health/health.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
+import { PaymentsModule } from './payments/payments.module.js';
 import { PricingModule } from './pricing/pricing.module.js';
 import { RateLimitsModule } from './rate-limits/rate-limits.module.js';
+import { TopUpsModule } from './top-ups/top-ups.module.js';
 import { WalletsModule } from './wallets/wallets.module.js';
 
 const FOUNDATION = [CommonModule, DatabaseModule, MetricsModule, JobsModule, HealthModule];
@@ -23,6 +25,8 @@ const FEATURES = [
   WalletsModule,
   PricingModule,
   DebitsModule,
+  PaymentsModule,
+  TopUpsModule,
 ];
 
 /** The whole service. Who may import what is a table in test/contract/import-rules.spec.ts. */

@@ -1,3 +1,4 @@
+import { randomFillSync } from 'node:crypto';
 import { monotonicFactory } from 'ulid';
 
 /**
@@ -18,7 +19,21 @@ export const ID_PREFIXES = {
 
 export type IdKind = keyof typeof ID_PREFIXES;
 
-const nextUlid = monotonicFactory();
+/** Asked for in one go: a call for each of an id's sixteen random characters was 5% of a debit. */
+const randomBytes = new Uint8Array(4_096);
+let unusedFrom = randomBytes.length;
+
+function randomFraction(): number {
+  if (unusedFrom === randomBytes.length) {
+    randomFillSync(randomBytes);
+    unusedFrom = 0;
+  }
+  const byte = randomBytes[unusedFrom] ?? 0;
+  unusedFrom += 1;
+  return byte / 256;
+}
+
+const nextUlid = monotonicFactory(randomFraction);
 
 export function newId(kind: IdKind): string {
   return `${ID_PREFIXES[kind]}_${nextUlid()}`;

@@ -11,11 +11,10 @@ const SECRET_HEADERS = [
   'idempotency-key',
 ];
 
-const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) => [
-  `headers["${name}"]`,
-  `*.headers["${name}"]`,
-  `err.config.headers["${name}"]`,
-]);
+/** Named places only: a wildcard would make every request's line three times as slow to write. */
+const HEADER_HOLDERS = ['headers', 'req.headers', 'res.headers', 'err.headers', 'err.config.headers', 'err.request.headers'];
+
+const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) => HEADER_HOLDERS.map((holder) => `${holder}["${name}"]`));
 
 /** Lines are written together, so that logging a request costs microseconds; at most this late. */
 const BUFFER_BYTES = 8_192;

@@ -1,7 +1,6 @@
 import type { MicroUsd } from '../common/money.js';
-import type { MediaSigner } from './media/media-signer.js';
-import { URL_VALID_SECONDS } from './media/media-signer.js';
-import { mediaNameOf } from './image-maker.service.js';
+import { URL_VALID_SECONDS, type MediaSigner } from './media/media-signer.js';
+import { mediaNameOf } from './media/media-name.js';
 import type { Generation } from './records/generation.js';
 
 /** The answer of a paid call, ready to be sent. */

@@ -39,6 +39,18 @@ export class OutcomeUnknownError extends Problem {
   }
 }
 
+/** The images are made and kept, but nobody knows yet whether the ledger took the charge. */
+export class ChargeUnknownError extends Problem {
+  readonly code = 'database_unavailable';
+  constructor(cause: unknown) {
+    super(
+      'The ledger went away while the images were being charged. They are kept, and charged once, within ' +
+        'minutes. GET /v1/generations/{generation_id} has them then.',
+      { shouldRetry: false, details: { outcome: 'pending' }, cause },
+    );
+  }
+}
+
 export class ContentPolicyViolationError extends Problem {
   readonly code = 'content_policy_violation';
   constructor() {

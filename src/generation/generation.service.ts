@@ -4,14 +4,24 @@ import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { formatMicros, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { isConnectionFailure } from '../database/constraints.js';
 import { PriceBook } from '../pricing/price-book.service.js';
 import type { Price } from '../pricing/price.js';
-import { InternalError } from '../problems/common.errors.js';
+import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
 import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
-import { GENERATION_OBSERVER, type GenerationObserver } from './generation-observer.js';
-import { OutcomeUnknownError, PaidCallError } from './generation.errors.js';
+import {
+  GENERATION_OBSERVER,
+  type GenerationObserver,
+  type GenerationOutcome,
+} from './generation-observer.js';
+import {
+  ChargeUnknownError,
+  OutcomeUnknownError,
+  PaidCallError,
+  UpstreamFailedError,
+} from './generation.errors.js';
 import { Idempotency } from './idempotency.service.js';
 import { ImageMaker, type ImageResult } from './image-maker.service.js';
 import { fingerprintOf, type ImageRequest } from './image-request.js';
@@ -23,7 +33,7 @@ import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
 import type { Generation } from './records/generation.js';
 import { RunningGenerations } from './running-generations.service.js';
-import { problemOf } from './undelivered.js';
+import { gravestOf, problemOf } from './undelivered.js';
 
 /** Who calls, as the guard found it. */
 export type Caller = {
@@ -32,9 +42,22 @@ export type Caller = {
   readonly idempotencyKey: string | null;
 };
 
+/** One call under way. */
+type Call = {
+  readonly generation: Generation;
+  readonly payment: Payment;
+  readonly startedAtMs: number;
+};
+
+type Work = {
+  readonly authorizedAtMs: number;
+  readonly deliveredAtMs: number;
+  readonly results: readonly ImageResult[];
+};
+
 /**
  * The paid call: price, hold, provider, capture, answer. The provider is called outside any tx and with no
- * wallet locked. `README.md` in this folder shows the order of the commits and what a crash between any
+ * wallet locked. `README.md` in this folder shows the order of the commits, and what a crash between any
  * two of them leaves behind.
  */
 @Injectable()
@@ -61,15 +84,14 @@ export class ImageGeneration {
 
   /** Resolves after the charge is durable. Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+    const startedAtMs = performance.now();
     const price = this.prices.current(request.model.id) ?? (await this.prices.priceOf(request.model.id));
     const generation = this.begin(request, caller, price);
+    const payment = this.payments.of(generation, actorOf(caller.principal));
+    const call = { generation, payment, startedAtMs };
     return this.running.track(generation, async () => {
-      try {
-        const replay = await this.claim(generation);
-        return replay ?? (await this.run(generation, request, caller));
-      } catch (error) {
-        throw this.explain(generation, error);
-      }
+      const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
+      return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
   }
 
@@ -97,38 +119,196 @@ export class ImageGeneration {
     };
   }
 
-  /** With an idempotency key the row comes before the hold: copies of a call must not set credit aside. */
-  private async claim(generation: Generation): Promise<GenerationAnswer | null> {
+  /**
+   * Sets the price aside; null means that the call may go on. With an idempotency key the row comes first:
+   * the copies of a call must not set credit aside, only the one that runs.
+   */
+  private async admit({ generation, payment }: Call): Promise<GenerationAnswer | null> {
     const { idempotencyKey } = generation;
-    return idempotencyKey === null ? null : this.idempotency.claim({ ...generation, idempotencyKey });
-  }
-
-  private async run(
-    generation: Generation,
-    request: ImageRequest,
-    { principal }: Caller,
-  ): Promise<GenerationAnswer> {
-    const payment = this.payments.of(generation, actorOf(principal));
+    if (idempotencyKey === null) {
+      await payment.authorize();
+      return null;
+    }
+    const replay = await this.idempotency.claim({ ...generation, idempotencyKey });
+    if (replay !== null) return replay;
     try {
       await payment.authorize();
+      return null;
     } catch (error) {
-      await this.forgetRefused(generation, error);
+      const errorCode = error instanceof Problem ? error.code : 'internal_error';
+      // Failed rows give their key back: after a top-up the same key works. If this is not written either,
+      // recovery finds the row when its lease is over.
+      await this.finish(generation, ZERO, errorCode, {
+        authorizedAtMs: null,
+        deliveredAtMs: null,
+        results: [],
+      });
       throw error;
     }
+  }
+
+  private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {
+    const { generation } = call;
     const authorizedAtMs = this.clock.nowMs();
-    // Without a key nobody races for the row, so it is written while the provider works: a call that dies
-    // before it is there leaves a hold without a row, which recovery voids.
+    // Without a key nobody races for the row, so it is written while the provider works. A call that dies
+    // before the row is there leaves a hold without one, which recovery voids.
     const recorded = generation.idempotencyKey === null ? this.record(generation) : Promise.resolve();
-    recorded.catch(() => undefined);
     const results = await this.make(generation, request, recorded);
-    const ending = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
+    const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
     try {
       await recorded;
     } catch (error) {
-      await this.settle(generation, payment, { ...ending, results: [] });
+      // Without a row nobody could look the images up: as if there were none.
       await this.maker.discard(generation, results);
+      await call.payment.settle(0);
       throw error;
     }
-    return this.conclude(generation, payment, ending);
+    return this.conclude(call, work);
   }
-`;
+
+  private record(generation: Generation): Promise<void> {
+    const recorded = this.records.insert(generation).then(() => undefined);
+    // Awaited once the images are there; until then a refusal must not count as unhandled.
+    recorded.catch(() => undefined);
+    return recorded;
+  }
+
+  private async make(
+    generation: Generation,
+    request: ImageRequest,
+    recorded: Promise<void>,
+  ): Promise<readonly ImageResult[]> {
+    let ended = false;
+    const results = await this.maker.make(
+      generation,
+      request,
+      AbortSignal.timeout(this.limits.callDeadlineMs),
+      (known) => {
+        recorded
+          // What has ended is about to be written with its outcome.
+          .then(() => (ended ? undefined : this.records.addTask(generation, known, this.clock.nowMs())))
+          .catch((error: unknown) => {
+            this.logger.warn({ generation: generation.id, err: error }, 'A task was not recorded');
+          });
+      },
+    );
+    ended = true;
+    return results;
+  }
+
+  private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {
+    const { generation, payment } = call;
+    const delivered = work.results.filter((result) => result.image !== null);
+    const failure = gravestOf(work.results.flatMap((result) => result.cause ?? []));
+    if (delivered.length === 0 && failure?.kind === 'lost') return this.lose(call, work);
+    const settlement = await payment.settle(delivered.length).catch((error: unknown) => {
+      throw new ChargeUnknownError(error);
+    });
+    if (settlement.imagesPaid !== delivered.length) return this.followRecovery(call, settlement, work);
+    const problem = delivered.length === 0 && failure !== null ? problemOf(failure) : null;
+    await this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work);
+    if (problem !== null) throw problem;
+    this.report(call, 'succeeded', delivered.length);
+    return this.answer(generation, settlement, delivered);
+  }
+
+  private answer(
+    generation: Generation,
+    settlement: Settlement,
+    delivered: readonly ImageResult[],
+  ): GenerationAnswer {
+    const body =
+      generation.responseFormat === 'url'
+        ? urlBody(
+            this.signer,
+            generation,
+            delivered.map((result) => result.position),
+          )
+        : base64Body(
+            generation,
+            delivered.flatMap((result) => result.image ?? []),
+          );
+    const { chargedMicros, availableMicros } = settlement;
+    return { body, generationId: generation.id, chargedMicros, availableMicros, replayed: false };
+  }
+
+  /** The hold stays, and recovery asks the provider from now on. */
+  private async lose({ generation }: Call, work: Work): Promise<never> {
+    const problem = new OutcomeUnknownError();
+    await this.records.lose(generation, problem.code, work.authorizedAtMs, this.clock.nowMs());
+    throw problem;
+  }
+
+  /**
+   * This process was thought dead and recovery settled the call. What it charged and wrote down counts; if
+   * it charged nothing, the images are not handed out.
+   */
+  private async followRecovery(call: Call, settlement: Settlement, work: Work): Promise<GenerationAnswer> {
+    const { generation } = call;
+    if (settlement.imagesPaid === 0) {
+      await this.maker.discard(generation, work.results);
+      const problem = new UpstreamFailedError();
+      await this.finish(generation, ZERO, problem.code, { ...work, results: [] });
+      throw problem;
+    }
+    const stored = await this.reader.find(generation);
+    if (stored?.status !== 'succeeded') throw new OutcomeUnknownError();
+    return this.idempotency.replay(stored);
+  }
+
+  /** The money is settled; if this is not written, recovery writes it, from the same hold. */
+  private async finish(
+    generation: Generation,
+    chargedMicros: Settlement['chargedMicros'],
+    errorCode: string | null,
+    work: { readonly authorizedAtMs: number | null; readonly deliveredAtMs: number | null } & Pick<
+      Work,
+      'results'
+    >,
+  ): Promise<void> {
+    try {
+      const finishedAtMs = this.clock.nowMs();
+      await this.records.finish(generation, { ...work, chargedMicros, errorCode, finishedAtMs });
+    } catch (error) {
+      this.logger.warn({ generation: generation.id, err: error }, 'An outcome is left to recovery to record');
+    }
+  }
+
+  /** Nothing was asked of a provider, and most refusals leave no record to name. */
+  private refuse(call: Call, error: unknown): never {
+    this.report(call, 'refused', 0);
+    throw this.explain(error, null);
+  }
+
+  private fail(call: Call, error: unknown): never {
+    const problem = this.explain(error, call.generation.id);
+    this.report(call, problem.details['outcome'] === 'pending' ? 'pending' : 'failed', 0);
+    throw problem;
+  }
+
+  private explain(error: unknown, generationId: string | null): Problem {
+    const problem = toProblem(error);
+    const isChargeKnown = !(problem instanceof ChargeUnknownError || problem instanceof InternalError);
+    const chargedMicros = isChargeKnown ? formatMicros(ZERO) : null;
+    return new PaidCallError(problem, { generationId, chargedMicros, topUpUrl: this.topUpUrl });
+  }
+
+  private report(
+    { generation, startedAtMs }: Call,
+    outcome: GenerationOutcome,
+    imagesDelivered: number,
+  ): void {
+    this.observer.finished({
+      model: generation.model,
+      outcome,
+      imagesDelivered,
+      durationMs: performance.now() - startedAtMs,
+      recovered: false,
+    });
+  }
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  return isConnectionFailure(error) ? new DatabaseUnavailableError(error) : new InternalError(error);
+}

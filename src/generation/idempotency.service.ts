@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
 import { IdempotencyInProgressError, IdempotencyKeyReusedError } from './generation.errors.js';
-import { mediaNameOf } from './image-maker.service.js';
+import { mediaNameOf } from './media/media-name.js';
 import { MediaSigner } from './media/media-signer.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
@@ -30,7 +30,9 @@ export class Idempotency {
    * Throws `IdempotencyKeyReusedError` (422) for another body, `IdempotencyInProgressError` (409) while the
    * earlier call runs or its outcome is unknown. Calls that failed without a charge leave no trace here.
    */
-  async claim(generation: Generation & { readonly idempotencyKey: string }): Promise<GenerationAnswer | null> {
+  async claim(
+    generation: Generation & { readonly idempotencyKey: string },
+  ): Promise<GenerationAnswer | null> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
       if (await this.records.insert(generation)) return null;
       const { accountId, idempotencyKey } = generation;

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { GENERATION_OBSERVER, type GenerationObserver } from './generation-observer.js';
 import type { ImageRequest } from './image-request.js';
-import type { MediaName } from './media/media-name.js';
+import { mediaNameOf } from './media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { findFault } from './media/verify-image.js';
 import {
@@ -103,7 +103,8 @@ export class ImageMaker {
       });
     try {
       const provider = this.providers.get(attempt.provider);
-      if (provider === undefined) throw new ProviderFailure('account', `${attempt.provider} is not configured`);
+      if (provider === undefined)
+        throw new ProviderFailure('account', `${attempt.provider} is not configured`);
       const image = await work(provider);
       await this.accept(generation, attempt.position, image);
       report('delivered');
@@ -137,16 +138,17 @@ export class ImageMaker {
     return stored !== null && (await findFault(stored, { format, width, height })) === null ? stored : null;
   }
 
-  private log({ id }: Generation, { position, provider }: Attempt, task: string | null, cause: ProviderFailure): void {
+  private log(
+    { id }: Generation,
+    { position, provider }: Attempt,
+    task: string | null,
+    cause: ProviderFailure,
+  ): void {
     const fields = { generation: id, position, provider, task, failure: cause.kind, err: cause };
     if (cause.kind === 'account') this.logger.error(fields, 'The upstream account is refused');
     else if (cause.kind === 'moderated' || cause.kind === 'rejected') this.logger.debug(fields, 'No image');
     else this.logger.warn(fields, 'An image was not delivered');
   }
-}
-
-export function mediaNameOf({ id, outputFormat }: Generation, position: number): MediaName {
-  return { generationId: id, position, format: outputFormat };
 }
 
 /** A full disk or a fault of ours ends one image, not the whole call; the log has it with its cause. */

@@ -2,6 +2,7 @@ import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from
 import { plainToInstance } from 'class-transformer';
 import { validateSync, type ValidationError, type ValidatorOptions } from 'class-validator';
 import { InvalidRequestError } from '../problems/common.errors.js';
+import { CompiledRules } from './compiled-rules.js';
 
 /** A field that we do not know is a client's typing error; ignoring it would do something else than was asked. */
 const OPTIONS: ValidatorOptions = {
@@ -39,9 +40,21 @@ export function readDto<T extends object>(dto: Type<T>, value: unknown): T {
     throw new InvalidRequestError('The body must be a JSON object.');
   }
   const instance = plainToInstance(dto, value);
+  if (rulesOf(dto)?.accept(instance) === true) return instance;
   const [error] = validateSync(instance, OPTIONS);
   if (error !== undefined) throw toProblem(error);
   return instance;
+}
+
+const compiled = new WeakMap<Type<object>, CompiledRules | null>();
+
+function rulesOf(dto: Type<object>): CompiledRules | null {
+  let rules = compiled.get(dto);
+  if (rules === undefined) {
+    rules = CompiledRules.of(dto);
+    compiled.set(dto, rules);
+  }
+  return rules;
 }
 
 function toProblem(error: ValidationError, path = ''): InvalidRequestError {

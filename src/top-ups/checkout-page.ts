@@ -1,6 +1,6 @@
 import { microsToCentsExact } from '../common/money.js';
 import type { LineItem, NewCheckoutSession } from '../payments/payment-gateway.js';
-import { formatBps } from './quote.js';
+import { feeShare, formatBps } from './quote.js';
 import type { TopUp } from './top-up.js';
 
 /**
@@ -22,8 +22,14 @@ export function checkoutPageOf(topUp: TopUp, customerId: string): NewCheckoutSes
 }
 
 /** Credit and fee are shown apart, here and on the invoice. Whole cents: the quote was made in them. */
-function lineItemsOf({ creditMicros, feeMicros, feeBps }: TopUp): LineItem[] {
-  const credit = { name: 'API credit', amountCents: microsToCentsExact(creditMicros) };
-  const fee = { name: `Platform fee (${formatBps(feeBps)})`, amountCents: microsToCentsExact(feeMicros) };
-  return feeMicros === 0n ? [credit] : [credit, fee];
+function lineItemsOf(topUp: TopUp): LineItem[] {
+  const creditCents = microsToCentsExact(topUp.creditMicros);
+  const feeCents = microsToCentsExact(topUp.feeMicros);
+  const credit = { name: 'API credit', amountCents: creditCents };
+  if (feeCents === 0n) return [credit];
+  // The minimum fee is no percentage, and must not be called one.
+  const isShare =
+    feeCents === feeShare(topUp.feeMode === 'on_top' ? creditCents : topUp.chargeCents, topUp.feeBps);
+  const name = isShare ? `Platform fee (${formatBps(topUp.feeBps)})` : 'Platform fee';
+  return [credit, { name, amountCents: feeCents }];
 }

@@ -40,10 +40,14 @@ export function quoteTopUp(amountCents: UsdCents, settings: TopUpSettings): TopU
   };
 }
 
-/** Rounded up to the cent, at least the minimum: the platform gains less than a cent. */
 function feeOf(amountCents: UsdCents, { feeBps, feeMinCents }: TopUpSettings): UsdCents {
-  const share = divCeil(amountCents * BigInt(feeBps), BPS_OF_ONE);
-  return share > feeMinCents ? cents(share) : feeMinCents;
+  const share = feeShare(amountCents, feeBps);
+  return share > feeMinCents ? share : feeMinCents;
+}
+
+/** Rounded up to the cent: the platform gains less than a cent. */
+export function feeShare(amountCents: UsdCents, feeBps: number): UsdCents {
+  return cents(divCeil(amountCents * BigInt(feeBps), BPS_OF_ONE));
 }
 
 /** For the line on Stripe's page: 500 is `5%`, 525 is `5.25%`. */

@@ -57,13 +57,13 @@ export class TopUpCheckout {
    */
   async start(request: NewTopUp): Promise<StartedTopUp> {
     const fresh = this.newTopUp(request);
-    const known =
-      request.idempotencyKey === null ? null : await this.findByKey(fresh, request.idempotencyKey);
+    const known = await this.findKnown(fresh);
     if (known !== null) return { topUp: await this.open(known), replayed: true };
     if (await this.topUps.insert(fresh)) return { topUp: await this.open(fresh), replayed: false };
     // Another request with this key came first, a moment ago.
-    const winner = await this.findByKey(fresh, request.idempotencyKey ?? '');
-    return { topUp: await this.open(winner ?? fresh), replayed: true };
+    const winner = await this.findKnown(fresh);
+    if (winner === null) throw new Error(`the idempotency key of ${fresh.id} is taken by nobody`);
+    return { topUp: await this.open(winner), replayed: true };
   }
 
   private newTopUp(request: NewTopUp): TopUp {
@@ -106,9 +106,10 @@ export class TopUpCheckout {
     return `${base.replace(/\/+$/, '')}${path}?top_up=${topUpId}`;
   }
 
-  private async findByKey(fresh: TopUp, idempotencyKey: string): Promise<TopUp | null> {
-    const known = await this.topUps.findByKey(fresh.accountId, idempotencyKey);
-    if (known !== null && known.fingerprint !== fresh.fingerprint) throw new IdempotencyKeyReusedError();
+  /** What the same key started before. */
+  private async findKnown({ accountId, idempotencyKey, fingerprint }: TopUp): Promise<TopUp | null> {
+    const known = idempotencyKey === null ? null : await this.topUps.findByKey(accountId, idempotencyKey);
+    if (known !== null && known.fingerprint !== fingerprint) throw new IdempotencyKeyReusedError();
     return known;
   }
 

@@ -10,9 +10,12 @@ import {
   type SandboxStripe,
   type SandboxStripeOptions,
 } from '../../src/sandbox/stripe/server.js';
+import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
 
 const SECRET = 'whsec_test_secret';
 
+type Json = Readonly<Record<string, unknown>>;
+type SavedState = { checkoutSessions: { id: string; object: { payment_status: string } }[] };
 type Received = {
   readonly event: Stripe.Event;
   readonly verified: boolean;
@@ -92,8 +95,7 @@ async function start(options: SandboxStripeOptions = {}): Promise<SandboxStripe>
 }
 
 function sdkFor(sandbox: SandboxStripe): Stripe {
-  const { hostname, port } = new URL(sandbox.baseUrl);
-  return new Stripe('sk_test_sandbox', { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
+  return stripeSdkFor(sandbox.baseUrl);
 }
 
 async function openSession(sandbox: SandboxStripe): Promise<Stripe.Checkout.Session> {
@@ -291,7 +293,7 @@ describe('faults on demand', () => {
           ? {}
           : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
       });
-      return { status: response.status, body: (await response.json()) as any };
+      return { status: response.status, body: (await response.json()) as Json };
     };
     expect((await control('POST', 'webhook_faults', { copies: 2 })).status).toBe(200);
     await sdkFor(sandbox).customers.create({ name: 'Ada' });
@@ -323,7 +325,7 @@ describe('faults on demand', () => {
     expect(await control('POST', `checkout_sessions/${id}/expire`)).toMatchObject({
       body: { status: 'expired' },
     });
-    expect((await control('GET', 'deliveries')).body.data.length).toBeGreaterThan(0);
+    expect(((await control('GET', 'deliveries')).body['data'] as unknown[]).length).toBeGreaterThan(0);
 
     expect(await control('POST', 'webhook_faults', { copiess: 2 })).toMatchObject({ status: 400 });
     expect(await control('POST', 'webhook_faults', { copies: '2' })).toMatchObject({ status: 400 });
@@ -374,9 +376,9 @@ describe('the state file', () => {
       sessions.map(async ({ id, url }) => {
         const answer = await fetch(`${url}/pay`, { method: 'POST', headers: { accept: 'application/json' } });
         expect(answer.status).toBe(200);
-        const saved = JSON.parse(await readFile(stateFile, 'utf8')) as any;
-        const record = saved.checkoutSessions.find((row: { id: string }) => row.id === id);
-        expect(record.object.payment_status).toBe('paid');
+        const saved = JSON.parse(await readFile(stateFile, 'utf8')) as SavedState;
+        const record = saved.checkoutSessions.find((row) => row.id === id);
+        expect(record?.object.payment_status).toBe('paid');
       }),
     );
   });

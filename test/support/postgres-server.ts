@@ -9,12 +9,10 @@ import {
 } from '../../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/database/migrate.js';
 import { migrateJobs } from '../../src/jobs/migrate-jobs.js';
-import { databaseAt, SERVER_URL_VARIABLE, TEMPLATE_VARIABLE } from './test-database.js';
+import { databaseAt, DIRECTORY_PREFIX, SERVER_URL_VARIABLE, TEMPLATE_VARIABLE } from './test-database.js';
 
 /** One PostgreSQL for the whole test run, with a migrated template that every test file clones. */
 export type TestServer = { stop(): Promise<void> };
-
-const DIRECTORY_PREFIX = 'coffer-test-';
 
 /** A test database is thrown away; whoever tests durability starts a server with the real settings. */
 const TEST_SETTINGS = {

@@ -8,6 +8,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { transformFile } from '@swc/core';
+import { DIRECTORY_PREFIX } from './test-database.js';
 import type { PostgresSettings } from '../../src/database/embedded/settings.js';
 
 /**
@@ -18,6 +19,7 @@ import type { PostgresSettings } from '../../src/database/embedded/settings.js';
 const STAND_IN = `
 import { startEmbeddedPostgres } from './embedded/embedded-postgres.js';
 const tell = (event) => console.log(JSON.stringify(event));
+process.stdin.on('end', () => process.exit(1)).resume().unref(); // The tests themselves were killed.
 try {
   const server = await startEmbeddedPostgres({
     ...JSON.parse(process.argv[2]),
@@ -74,7 +76,8 @@ export class StandInWorkshop {
   private constructor(readonly dir: string) {}
 
   static async create(): Promise<StandInWorkshop> {
-    const dir = await mkdtemp(path.join(tmpdir(), 'coffer stand-in '));
+    // The prefix lets a later run remove what a killed one leaves: see `removeLeftovers`.
+    const dir = await mkdtemp(path.join(tmpdir(), `${DIRECTORY_PREFIX}${process.pid}-service stand-in `));
     await chmod(dir, 0o755);
     const workshop = new StandInWorkshop(dir);
     await workshop.#compile('installed');
@@ -104,7 +107,7 @@ export class StandInWorkshop {
       ...ids,
       cwd: '/',
       env: { PATH: process.env['PATH'] },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
       detached: true, // A process group of its own, as a shell gives it: a test can press Ctrl-C on it.
     });
     const standIn = watch(child);

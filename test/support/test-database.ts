@@ -4,6 +4,8 @@ import pg from 'pg';
 /** Set by jest's globalSetup, inherited by its workers. */
 export const SERVER_URL_VARIABLE = 'COFFER_TEST_SERVER_URL';
 export const TEMPLATE_VARIABLE = 'COFFER_TEST_TEMPLATE';
+/** Of the tests' temporary directories; the pid of the process that made one follows. */
+export const DIRECTORY_PREFIX = 'coffer-test-';
 
 export type TestDatabase = {
   /** As the role that owns the database. */

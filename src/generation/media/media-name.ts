@@ -14,6 +14,14 @@ export const CONTENT_TYPES: Readonly<Record<OutputFormat, string>> = {
   webp: 'image/webp',
 };
 
+/** The name of a generation's image; `position` counts the call's images from 0. */
+export function mediaNameOf(
+  generation: { readonly id: string; readonly outputFormat: OutputFormat },
+  position: number,
+): MediaName {
+  return { generationId: generation.id, position, format: generation.outputFormat };
+}
+
 const FILE_PATTERN = /^([0-9])\.(png|jpeg|webp)$/;
 
 /** `0.png`: the image's place in its call, and its format. */

@@ -1,13 +1,18 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { divExact, times, ZERO, type MicroUsd } from '../../common/money.js';
 import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
-import { HoldNotFoundError } from '../../wallets/wallet.errors.js';
+import type { WalletCommand } from '../../wallets/rules/command.js';
+import { EngineSaturatedError, HoldNotFoundError } from '../../wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
 import { holdReferenceOf } from './hold-names.js';
 import type { Generation } from '../records/generation.js';
 import type { Payment, Settlement } from './payment.js';
+
+/** The queue is about a second long. */
+const SATURATION_DELAYS_MS = [100, 300, 1_000, 3_000] as const;
 
 /** What the payment has to know of a generation. */
 export type Payable = Pick<
@@ -45,7 +50,7 @@ export class WalletPayment implements Payment {
     const addressed = { accountId, holdId, actor: this.actor };
     try {
       return this.settlementOf(
-        await this.engine.execute(
+        await this.persist(
           images === 0
             ? { ...addressed, type: 'void' }
             : { ...addressed, type: 'capture', amountMicros: this.costOf(images), memo: this.memo(images) },
@@ -61,6 +66,19 @@ export class WalletPayment implements Payment {
     }
   }
 
+  /** New calls are turned away while the engine's queue is full; one whose images are made waits for its turn. */
+  private async persist(command: WalletCommand): Promise<Outcome> {
+    for (const delayMs of SATURATION_DELAYS_MS) {
+      try {
+        return await this.engine.execute(command);
+      } catch (error) {
+        if (!(error instanceof EngineSaturatedError)) throw error;
+        await sleep(delayMs);
+      }
+    }
+    return this.engine.execute(command);
+  }
+
   /** A hold is resolved once, so its own state says what was paid, whoever resolved it. */
   private settlementOf(outcome: Outcome, images: number): Settlement {
     if (outcome.type !== 'hold' && outcome.type !== 'already_resolved') {
@@ -69,7 +87,10 @@ export class WalletPayment implements Payment {
     const { capturedMicros, status } = outcome.hold;
     const imagesPaid = Number(divExact(capturedMicros, this.generation.priceMicros));
     if (imagesPaid !== images) {
-      this.logger.warn({ hold: outcome.hold.id, status, imagesPaid, images }, 'A hold was resolved elsewhere');
+      this.logger.warn(
+        { hold: outcome.hold.id, status, imagesPaid, images },
+        'A hold was resolved elsewhere',
+      );
     }
     return { imagesPaid, chargedMicros: capturedMicros, availableMicros: outcome.balances.availableMicros };
   }

@@ -39,8 +39,13 @@ export interface ImageProvider {
   generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer>;
   /** Waits for a task that was started earlier, perhaps by a process that is dead now. */
   resume(task: ProviderTask, signal: AbortSignal): Promise<Buffer>;
+  /** Gives up connections; nothing is asked of it afterwards. */
+  close(): Promise<void>;
 }
 
-/** The providers of this process, by name. */
+/** The providers that are configured, by name. */
+export interface ImageProviders {
+  get(name: ProviderName): ImageProvider | undefined;
+}
+
 export const IMAGE_PROVIDERS = Symbol('IMAGE_PROVIDERS');
-export type ImageProviders = ReadonlyMap<ProviderName, ImageProvider>;

@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
-import { parse, type Info } from 'csv-parse';
+import { parse } from 'csv-parse';
 import { decodeCell } from './csv-cell.js';
 import { END_MARK, EXPORT_COLUMNS, parseCsvEnd, type ExportEnd, type ExportRow } from './export-format.js';
 
@@ -106,11 +106,8 @@ function isErrorAnswer(value: unknown): boolean {
   return isObject(value) && isObject(value['error']) && typeof value['error']['message'] === 'string';
 }
 
-type Parsed = { readonly record: string[]; readonly info: Info };
-
 async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<readonly ExportRecord[]> {
   const parser = parse({
-    info: true,
     relax_column_count: true,
     record_delimiter: ['\r\n', '\n'],
     max_record_size: RECORD_CHARS_MAX,
@@ -140,19 +137,27 @@ function csvRecords(
   state: { line: number; header: boolean },
 ): readonly ExportRecord[] {
   const records: ExportRecord[] = [];
-  for (let parsed = read(parser); parsed !== null; parsed = read(parser)) {
-    const { record, info } = parsed;
+  for (let cells = read(parser); cells !== null; cells = read(parser)) {
     const { line } = state;
-    state.line = info.lines + 1;
-    if (state.header) records.push(csvRecord(line, record));
-    else if (record.join(',') === EXPORT_COLUMNS.join(',')) state.header = true;
+    state.line += 1 + lineEnds(cells);
+    if (state.header) records.push(csvRecord(line, cells));
+    else if (cells.join(',') === EXPORT_COLUMNS.join(',')) state.header = true;
     else throw new NotAnExportError('its first line does not name the columns of one');
   }
   return records;
 }
 
-function read(parser: ReturnType<typeof parse>): Parsed | null {
-  return parser.read() as Parsed | null;
+function read(parser: ReturnType<typeof parse>): string[] | null {
+  return parser.read() as string[] | null;
+}
+
+/** A memo may have several lines. */
+function lineEnds(cells: readonly string[]): number {
+  let count = 0;
+  for (const cell of cells) {
+    for (let at = cell.indexOf('\n'); at !== -1; at = cell.indexOf('\n', at + 1)) count += 1;
+  }
+  return count;
 }
 
 function csvRecord(line: number, cells: readonly string[]): ExportRecord {

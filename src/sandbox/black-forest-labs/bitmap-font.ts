@@ -1,7 +1,7 @@
 /**
- * A 5 x 7 font, with a row more for what hangs below the line, for printable ASCII, drawn here so that pictures look the same on every machine: system
- * fonts differ, and a container may have none. Five bytes a glyph, one a column from left to right, lowest
- * bit at the top.
+ * A font for printable ASCII, drawn here so that pictures look the same on every machine: system fonts
+ * differ, and a container may have none. Five bytes a glyph, one a column from left to right, lowest bit at
+ * the top; the eighth row is for what hangs below the line.
  */
 export const GLYPH_WIDTH = 5;
 export const GLYPH_HEIGHT = 8;

@@ -1,6 +1,7 @@
 import { nowSeconds, type SandboxContext } from './context.js';
 import type { Event } from './objects.js';
 import type { WebhookDelivery } from './store.js';
+import { REORDER_WINDOW_MS } from './webhook-faults.js';
 import { stripeSignatureHeader } from './webhook-signature.js';
 
 /** Stripe retries for three days. A developer's restart takes seconds, so the stand-in begins small. */
@@ -38,12 +39,13 @@ export class WebhookSender {
     const nowMs = this.context.clock.nowMs();
     const due = waiting.filter((delivery) => delivery.nextAttemptAtMs <= nowMs);
     if (this.context.webhookFaults().reorder) {
-      if (due.length > 0) this.startLane(due.toReversed());
+      const gathered = waiting.filter(({ nextAttemptAtMs }) => nextAttemptAtMs <= nowMs + REORDER_WINDOW_MS);
+      if (due.length > 0) this.startLane(gathered.toReversed());
     } else {
       const free = CONCURRENT_SENDS_MAX - this.lanes.size;
       for (const delivery of due.slice(0, Math.max(0, free))) this.startLane([delivery]);
     }
-    this.sleepUntilNext(waiting, nowMs);
+    this.sleepUntilNext(nowMs);
   }
 
   /** True when nothing waits to be delivered. */
@@ -87,10 +89,12 @@ export class WebhookSender {
   }
 
   /** Deliveries that are due but found no free lane need no timer: a lane that ends looks again. */
-  private sleepUntilNext(waiting: readonly WebhookDelivery[], nowMs: number): void {
+  private sleepUntilNext(nowMs: number): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
-    const later = waiting.map((delivery) => delivery.nextAttemptAtMs).filter((atMs) => atMs > nowMs);
+    const later = this.waiting()
+      .map((delivery) => delivery.nextAttemptAtMs)
+      .filter((atMs) => atMs > nowMs);
     if (later.length === 0) return;
     const soonestMs = later.reduce((soonest, atMs) => Math.min(soonest, atMs));
     this.timer = setTimeout(() => this.wake(), soonestMs - nowMs).unref();

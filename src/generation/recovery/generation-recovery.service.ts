@@ -1,0 +1,121 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { OPEN_STATUSES } from '../generation.machine.js';
+import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
+import { GENERATION_OBSERVER, type GenerationObserver } from '../generation-observer.js';
+import { ImageMaker, type ImageResult } from '../image-maker.service.js';
+import { findImageModel } from '../model-catalog.js';
+import { Payments } from '../payment/payments.service.js';
+import { GenerationReader } from '../records/generation-reader.service.js';
+import { GenerationRecords } from '../records/generation-records.service.js';
+import type { GenerationKey, StoredGeneration, TaskRecord } from '../records/generation.js';
+import { gravestOf, problemOf } from '../undelivered.js';
+import { agreeWithHold } from './agree-with-hold.js';
+
+/** Recovered beside each other; more would take the providers' slots away from live calls. */
+const BATCH_MAX = 8;
+/** How long one look at one generation may take, its downloads included. */
+const LOOK_MS = 30_000;
+/** Longer than a look, so that no second process starts one meanwhile. */
+const CLAIM_MS = 90_000;
+/** A task that is still in the making is looked at again after this. */
+const NEXT_LOOK_MS = 5_000;
+
+/**
+ * Ends the generations that their own process did not: it died, or it answered before the provider did.
+ * Whatever is settled already is found in the hold, whatever was delivered already is found in the store,
+ * and the rest is asked of the provider; so it may run any number of times, in any process.
+ */
+@Injectable()
+export class GenerationRecovery {
+  private readonly logger = new Logger(GenerationRecovery.name);
+
+  constructor(
+    private readonly records: GenerationRecords,
+    private readonly reader: GenerationReader,
+    private readonly maker: ImageMaker,
+    private readonly payments: Payments,
+    @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
+    @Inject(GENERATION_OBSERVER) private readonly observer: GenerationObserver,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Looks once at every generation that is due. Answers how many it ended. Throws when the database is away. */
+  async recoverDue(): Promise<number> {
+    let ended = 0;
+    for (;;) {
+      const due = await this.records.claimDue(this.clock.nowMs(), CLAIM_MS, BATCH_MAX);
+      const outcomes = await Promise.all(due.map((key) => this.recover(key)));
+      ended += outcomes.filter(Boolean).length;
+      if (due.length < BATCH_MAX) return ended;
+    }
+  }
+
+  /** Whether it is over now. Never rejects: one generation's trouble must not keep the others waiting. */
+  private async recover(key: GenerationKey): Promise<boolean> {
+    try {
+      const generation = await this.reader.find(key);
+      return generation !== null && OPEN_STATUSES.includes(generation.status) && (await this.end(generation));
+    } catch (error) {
+      this.logger.warn({ generation: key.id, err: error }, 'A generation was not recovered; it is tried again');
+      return false;
+    }
+  }
+
+  private async end(generation: StoredGeneration): Promise<boolean> {
+    const results = await this.resume(generation);
+    const nowMs = this.clock.nowMs();
+    const failure = gravestOf(results.flatMap((result) => result.cause ?? []));
+    const isGivenUp = nowMs - generation.createdAtMs >= this.limits.giveUpAfterMs;
+    if (failure?.kind === 'lost' && !isGivenUp) {
+      await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
+      return false;
+    }
+    const delivered = results.filter((result) => result.image !== null).length;
+    const { imagesPaid, chargedMicros } = await this.payments.of(generation, 'system').settle(delivered);
+    const agreed = agreeWithHold(results, imagesPaid);
+    await this.maker.discard(
+      generation,
+      results.filter((result, index) => result.image !== null && agreed[index]?.failure !== null),
+    );
+    if (imagesPaid > delivered) {
+      this.logger.error({ generation: generation.id, imagesPaid, delivered }, 'Charged images are missing');
+    }
+    const errorCode = imagesPaid > 0 ? null : problemOf(failure ?? NEVER_NAMED).code;
+    await this.records.finish(generation, {
+      chargedMicros,
+      errorCode,
+      authorizedAtMs: generation.authorizedAtMs,
+      deliveredAtMs: nowMs,
+      finishedAtMs: this.clock.nowMs(),
+      results: agreed,
+    });
+    this.report(generation, imagesPaid);
+    return true;
+  }
+
+  /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
+  private async resume(generation: StoredGeneration): Promise<ImageResult[]> {
+    const tasks = await this.reader.tasksOf(generation);
+    const signal = AbortSignal.timeout(LOOK_MS);
+    return Promise.all(
+      Array.from({ length: generation.imagesRequested }, (_, position) => {
+        const last = tasks.filter((task) => task.position === position).at(-1);
+        return this.maker.resume(generation, last ?? unnamedTask(generation, position), signal);
+      }),
+    );
+  }
+
+  private report(generation: StoredGeneration, imagesDelivered: number): void {
+    const durationMs = this.clock.nowMs() - generation.createdAtMs;
+    const outcome = imagesDelivered > 0 ? 'succeeded' : 'failed';
+    this.logger.log({ generation: generation.id, outcome, imagesDelivered }, 'Recovered a generation');
+    this.observer.finished({
+      model: generation.model,
+      outcome,
+      imagesDelivered,
+      durationMs,
+      recovered: true,
+    });
+  }
+}

@@ -1,0 +1,55 @@
+import type { Problem } from '../problems/problem.js';
+import {
+  ContentPolicyViolationError,
+  OutcomeUnknownError,
+  UpstreamFailedError,
+  UpstreamRejectedError,
+  UpstreamSaturatedError,
+  UpstreamUnavailableError,
+} from './generation.errors.js';
+import type { FailureKind, ProviderFailure } from './providers/provider-failure.js';
+
+/**
+ * Which failure speaks for a call that delivered nothing: an unknown outcome before all (it must not be sent
+ * again), then what another try may mend, then what only the customer can mend.
+ */
+const PRECEDENCE: readonly FailureKind[] = [
+  'lost',
+  'account',
+  'unavailable',
+  'saturated',
+  'failed',
+  'moderated',
+  'rejected',
+];
+
+const RETRY_AFTER_SECONDS = 3;
+
+/** The failure that speaks for all of them; null when there is none. */
+export function gravestOf(failures: readonly ProviderFailure[]): ProviderFailure | null {
+  for (const kind of PRECEDENCE) {
+    const found = failures.find((failure) => failure.kind === kind);
+    if (found !== undefined) return found;
+  }
+  return null;
+}
+
+/** What the customer is told. Total by type: a new kind does not compile until it has an error. */
+export function problemOf(failure: ProviderFailure): Problem {
+  switch (failure.kind) {
+    case 'lost':
+      return new OutcomeUnknownError();
+    // Our account's trouble is ours: never the customer's 401, 402 or 403.
+    case 'account':
+    case 'unavailable':
+      return new UpstreamUnavailableError();
+    case 'saturated':
+      return new UpstreamSaturatedError(failure.retryAfterSeconds ?? RETRY_AFTER_SECONDS);
+    case 'failed':
+      return new UpstreamFailedError();
+    case 'moderated':
+      return new ContentPolicyViolationError();
+    case 'rejected':
+      return new UpstreamRejectedError(failure.message);
+  }
+}

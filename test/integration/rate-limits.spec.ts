@@ -1,0 +1,384 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Controller, Get, Global, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hashApiKey, makeApiKey } from '../../src/auth/api-key-format.js';
+import { AuthModule } from '../../src/auth/auth.module.js';
+import { type Credential, CREDENTIALS, type Credentials } from '../../src/auth/credentials.js';
+import { RequireScope } from '../../src/auth/require-scope.decorator.js';
+import { CommonModule } from '../../src/common/common.module.js';
+import { ConfigModule } from '../../src/config/config.module.js';
+import { readSettings, type Settings } from '../../src/config/settings.js';
+import { ProblemFilter } from '../../src/problems/problem.filter.js';
+import { addressGroup } from '../../src/rate-limits/address-group.js';
+import { RateLimited } from '../../src/rate-limits/rate-limited.decorator.js';
+import {
+  FAILED_AUTHENTICATIONS_MAX,
+  RATE_LIMIT_POLICIES,
+} from '../../src/rate-limits/rate-limit-policies.js';
+import { RateLimitsModule } from '../../src/rate-limits/rate-limits.module.js';
+import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
+import { RequestCounter } from '../../src/rate-limits/request-counter.js';
+import { usageHeaders } from '../../src/rate-limits/usage.js';
+import { RedisStandIn } from '../support/redis-stand-in.js';
+
+const { perKey, perAccount } = RATE_LIMIT_POLICIES.images;
+
+/** Keys as they would be stored: the limits do not care where they come from. */
+const stored = new Map<string, Credential>();
+
+function createKey(accountId: string | null): string {
+  const secret = makeApiKey(accountId === null ? 'operator_key' : 'account_key');
+  const keyId = `key_${stored.size}`;
+  stored.set(hashApiKey(secret), {
+    principal:
+      accountId === null
+        ? { kind: 'operator_key', keyId, scopes: new Set(['admin'] as const) }
+        : { kind: 'account_key', keyId, accountId, scopes: new Set(['generate'] as const) },
+    expiresAtMs: null,
+    revoked: false,
+  });
+  return secret;
+}
+
+const credentials: Credentials = { findByHashes: () => Promise.resolve(stored) };
+
+@Global()
+@Module({ providers: [{ provide: CREDENTIALS, useValue: credentials }], exports: [CREDENTIALS] })
+class StoredKeysModule {}
+
+@Controller()
+class ProbeController {
+  @Get('images')
+  @RequireScope('generate')
+  @RateLimited('images')
+  images(): string {
+    return 'an image';
+  }
+  @Get('free')
+  @RequireScope('generate')
+  free(): string {
+    return 'not limited';
+  }
+  @Get('operators')
+  @RequireScope('admin')
+  @RateLimited('images')
+  operators(): string {
+    return 'for operators';
+  }
+}
+
+async function startApp(overrides: Partial<Settings> = {}): Promise<NestFastifyApplication> {
+  const settings = { ...readSettings({ NODE_ENV: 'test' }), ...overrides };
+  @Module({
+    imports: [ConfigModule.with(settings), CommonModule, StoredKeysModule, RateLimitsModule, AuthModule],
+    controllers: [ProbeController],
+  })
+  class ProbeModule {}
+  const adapter = new FastifyAdapter({ trustProxy: true });
+  const app = await NestFactory.create<NestFastifyApplication>(ProbeModule, adapter, {
+    logger: false,
+    abortOnError: false,
+  });
+  app.useGlobalFilters(new ProblemFilter([]));
+  await app.init();
+  await app.getHttpAdapter().getInstance().ready();
+  return app;
+}
+
+type Answer = Awaited<ReturnType<NestFastifyApplication['inject']>>;
+
+/** @param address the client's, as a proxy reports it. */
+async function ask(
+  app: NestFastifyApplication,
+  url: string,
+  key: string,
+  address = '203.0.113.9',
+): Promise<Answer> {
+  const headers = { authorization: `Bearer ${key}`, 'x-forwarded-for': address };
+  return app.inject({ method: 'GET', url, headers });
+}
+
+async function askTimes(
+  times: number,
+  app: NestFastifyApplication,
+  url: string,
+  key: string,
+): Promise<Answer[]> {
+  return Promise.all(Array.from({ length: times }, () => ask(app, url, key)));
+}
+
+const statuses = (answers: readonly Answer[]): Record<string, number> =>
+  answers.reduce<Record<string, number>>((counts, { statusCode }) => {
+    counts[statusCode] = (counts[statusCode] ?? 0) + 1;
+    return counts;
+  }, {});
+
+describe('a limited route', () => {
+  let app: NestFastifyApplication;
+  beforeAll(async () => {
+    app = await startApp();
+  });
+  afterAll(() => app.close());
+
+  it('lets a key make exactly its number of requests a minute, then answers 429 with the wait', async () => {
+    const key = createKey('acct_exact');
+    const answers = await askTimes(perKey + 50, app, '/images', key);
+    expect(statuses(answers)).toEqual({ 200: perKey, 429: 50 });
+    const refused = answers.find(({ statusCode }) => statusCode === 429);
+    expect(refused?.json()).toEqual({
+      error: {
+        message: expect.stringMatching(/Nothing was charged/),
+        type: 'rate_limit_error',
+        param: null,
+        code: 'rate_limit_exceeded',
+        limit: 'images-per-key',
+      },
+    });
+    const wait = Number(refused?.headers['retry-after']);
+    expect(wait).toBeGreaterThanOrEqual(1);
+    expect(wait).toBeLessThanOrEqual(60);
+    expect(Number.isInteger(wait)).toBe(true);
+    expect(refused?.headers).toMatchObject({
+      'ratelimit-policy': `"images-per-key";q=${perKey};w=60`,
+      ratelimit: expect.stringMatching(/^"images-per-key";r=0;t=\d+$/),
+      'x-ratelimit-limit-requests': String(perKey),
+      'x-ratelimit-remaining-requests': '0',
+      'x-ratelimit-reset-requests': expect.stringMatching(/^(\d+ms|\d+s|1m0s)$/),
+    });
+    // Other keys and other routes go on.
+    expect((await ask(app, '/images', createKey('acct_other'))).statusCode).toBe(200);
+    expect((await ask(app, '/free', key)).statusCode).toBe(200);
+  });
+
+  it('says on every answer how much is left, of the key and of the account', async () => {
+    const account = 'acct_headers';
+    const [first, second] = [createKey(account), createKey(account)];
+    await ask(app, '/images', first);
+    const answer = await ask(app, '/images', second);
+    expect(answer.statusCode).toBe(200);
+    expect(answer.headers).toMatchObject({
+      'ratelimit-policy': `"images-per-key";q=${perKey};w=60, "images-per-account";q=${perAccount};w=60`,
+      ratelimit: `"images-per-key";r=${perKey - 1};t=60, "images-per-account";r=${perAccount - 2};t=60`,
+      'x-ratelimit-limit-requests': String(perKey),
+      'x-ratelimit-remaining-requests': String(perKey - 1),
+      'x-ratelimit-reset-requests': '1m0s',
+    });
+  });
+
+  it('bounds an account whatever number of keys it makes, but one greedy key leaves the others theirs', async () => {
+    const account = 'acct_many_keys';
+    const greedy = await askTimes(perAccount * 2, app, '/images', createKey(account));
+    expect(statuses(greedy)).toEqual({ 200: perKey, 429: perAccount * 2 - perKey });
+    const rest = perAccount - perKey;
+    const modest = await Promise.all(
+      Array.from({ length: 3 }, () => askTimes(rest / 2, app, '/images', createKey(account))),
+    );
+    expect(statuses(modest.flat())).toEqual({ 200: rest, 429: rest / 2 });
+    expect(
+      modest
+        .flat()
+        .find(({ statusCode }) => statusCode === 429)
+        ?.json().error.limit,
+    ).toBe('images-per-account');
+  });
+
+  it('counts an operator key for itself: it belongs to no account', async () => {
+    const answer = await ask(app, '/operators', createKey(null));
+    expect(answer.statusCode).toBe(200);
+    expect(answer.headers['ratelimit-policy']).toBe(`"images-per-key";q=${perKey};w=60`);
+  });
+
+  it('counts nothing for a request that is not let in', async () => {
+    const key = createKey('acct_wrong_scope');
+    await askTimes(perKey, app, '/operators', key);
+    expect((await ask(app, '/images', key)).headers['x-ratelimit-remaining-requests']).toBe(
+      String(perKey - 1),
+    );
+  });
+});
+
+describe('switched off', () => {
+  it('nothing is counted, refused or announced', async () => {
+    const app = await startApp({ rateLimit: false });
+    const answers = await askTimes(perKey + 50, app, '/images', createKey('acct_off'));
+    expect(statuses(answers)).toEqual({ 200: perKey + 50 });
+    expect(answers[0]?.headers).not.toHaveProperty('ratelimit');
+    const bad = await askTimes(FAILED_AUTHENTICATIONS_MAX + 50, app, '/images', 'bad');
+    expect(statuses(bad)).toEqual({ 401: FAILED_AUTHENTICATIONS_MAX + 50 });
+    await app.close();
+  });
+});
+
+describe('an address that sends bad keys', () => {
+  let app: NestFastifyApplication;
+  beforeAll(async () => {
+    app = await startApp();
+  });
+  afterAll(() => app.close());
+
+  it('is told to wait after 300 a minute, while working keys from there and everybody else go on', async () => {
+    const working = createKey('acct_same_office');
+    expect((await ask(app, '/free', working)).statusCode).toBe(200);
+    for (let index = 0; index < FAILED_AUTHENTICATIONS_MAX; index += 1) {
+      // Malformed and unknown ones count alike.
+      const bad = index % 2 === 0 ? `sk-cof-${index}` : makeApiKey('account_key');
+      expect((await ask(app, '/free', bad)).statusCode).toBe(401);
+    }
+    const refused = await ask(app, '/free', makeApiKey('account_key'));
+    expect(refused.statusCode).toBe(429);
+    expect(refused.json().error).toMatchObject({
+      code: 'rate_limit_exceeded',
+      limit: 'failed-authentications-per-address',
+    });
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(1);
+    expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(60);
+    expect((await ask(app, '/free', 'sk-cof-malformed')).statusCode).toBe(429);
+
+    await sleep(1_000); // What is known of the working key lapses: it is looked up again, and not held up.
+    expect((await ask(app, '/free', working)).statusCode).toBe(200);
+    expect((await ask(app, '/free', 'bad', '203.0.113.10')).statusCode).toBe(401);
+  });
+
+  it('is its whole /64 when it is an IPv6 address, and the same address however it is written', () => {
+    const same = [
+      '2001:db8:0:1::1',
+      '2001:DB8::1:ffff:0:0:2',
+      '2001:0db8:0000:0001:abcd::',
+      '2001:db8:0:1::1%eth0',
+    ];
+    expect(new Set(same.map(addressGroup))).toEqual(new Set(['2001:db8:0:1::/64']));
+    expect(addressGroup('2001:db8:0:2::1')).toBe('2001:db8:0:2::/64');
+    expect(addressGroup('::1')).toBe('0:0:0:0::/64');
+    expect(addressGroup('::ffff:203.0.113.9')).toBe('203.0.113.9');
+    expect(addressGroup('203.0.113.9')).toBe('203.0.113.9');
+  });
+});
+
+describe('the headers', () => {
+  it('write durations as OpenAI does, rounded up', () => {
+    const resetOf = (resetMs: number) =>
+      usageHeaders([{ limit: 'x', max: 1, remaining: 0, resetMs, exceeded: true }])[
+        'x-ratelimit-reset-requests'
+      ];
+    expect([0, 12, 999, 1_000, 1_001, 59_000, 59_001, 60_000, 360_000].map(resetOf)).toEqual([
+      '0ms',
+      '12ms',
+      '999ms',
+      '1s',
+      '2s',
+      '59s',
+      '1m0s',
+      '1m0s',
+      '6m0s',
+    ]);
+  });
+
+  it('name the limit that is closest', () => {
+    const usage = { limit: 'a', max: 600, remaining: 10, resetMs: 1_000, exceeded: false };
+    const headers = usageHeaders([usage, { ...usage, limit: 'b', max: 1_200, remaining: 3, resetMs: 500 }]);
+    expect(headers).toEqual({
+      'ratelimit-policy': '"a";q=600;w=60, "b";q=1200;w=60',
+      ratelimit: '"a";r=10;t=1, "b";r=3;t=1',
+      'x-ratelimit-limit-requests': '1200',
+      'x-ratelimit-remaining-requests': '3',
+      'x-ratelimit-reset-requests': '500ms',
+    });
+  });
+});
+
+describe('with Redis', () => {
+  const open: { stop(): unknown }[] = [];
+  afterEach(async () => {
+    for (const each of open.splice(0).reverse()) await each.stop();
+  });
+
+  async function startRedis(port?: number): Promise<RedisStandIn> {
+    const redis = await RedisStandIn.start(port);
+    open.push(redis);
+    return redis;
+  }
+
+  /** One process's view of Redis. */
+  function connect(redisUrl: string | null): RedisConnection {
+    const connection = new RedisConnection({ redisUrl, rateLimit: true });
+    open.push({ stop: () => connection.onModuleDestroy() });
+    return connection;
+  }
+
+  async function until(condition: () => boolean): Promise<void> {
+    for (const endMs = performance.now() + 8_000; !condition(); await sleep(10)) {
+      if (performance.now() > endMs) throw new Error('it never happened');
+    }
+  }
+
+  const URL_VARIABLE = 'TEST_REDIS_URL';
+
+  it('two processes count together, to the request', async () => {
+    // A real one, if there is one: TEST_REDIS_URL=redis://127.0.0.1:6379 npm test -- rate-limits
+    const url = process.env[URL_VARIABLE] ?? (await startRedis()).url;
+    const limit = `together-${Date.now()}`;
+    const processes = [connect(url), connect(url)];
+    await until(() => processes.every(({ usable }) => usable));
+    const counters = processes.map((redis) => new RequestCounter(limit, 100, redis));
+    const usages = await Promise.all(
+      Array.from({ length: 150 }, (_, index) => counters[index % 2]?.count('key_1')),
+    );
+    expect(usages.filter((usage) => usage?.exceeded === false)).toHaveLength(100);
+    expect(usages.every((usage) => usage !== undefined && usage.resetMs > 0 && usage.resetMs <= 60_000)).toBe(
+      true,
+    );
+    expect((await counters[0]?.count('key_2'))?.remaining).toBe(99);
+  });
+
+  it('a flood over the limit is refused without asking Redis again', async () => {
+    const redis = await startRedis();
+    const connection = connect(redis.url);
+    await until(() => connection.usable);
+    const counter = new RequestCounter('flood', 5, connection);
+    for (let index = 0; index < 50; index += 1) await counter.count('key_1');
+    expect(redis.scripts).toBe(6);
+    expect(await counter.count('key_1')).toMatchObject({ exceeded: true, remaining: 0 });
+  });
+
+  it('that is away, each process counts for itself, and together again when it is back', async () => {
+    const redis = await startRedis();
+    const { port } = redis;
+    const connection = connect(redis.url);
+    await until(() => connection.usable);
+    const counter = new RequestCounter('away', 3, connection);
+    expect(await counter.count('key_1')).toMatchObject({ remaining: 2 });
+    await redis.stop();
+    open.splice(open.indexOf(redis), 1);
+
+    const exceeded: boolean[] = [];
+    for (let index = 0; index < 5; index += 1) exceeded.push((await counter.count('key_1')).exceeded);
+    expect(exceeded).toEqual([false, false, false, true, true]);
+
+    const back = await startRedis(port);
+    await until(() => connection.usable);
+    expect(await counter.count('key_1')).toMatchObject({ remaining: 2, exceeded: false });
+    expect(back.scripts).toBe(1);
+  });
+
+  it('that hangs delays a request by a quarter of a second once, not every request', async () => {
+    const redis = await startRedis();
+    const connection = connect(redis.url);
+    await until(() => connection.usable);
+    const counter = new RequestCounter('hanging', 100, connection);
+    await counter.count('key_1');
+    redis.hanging = true;
+    const startedMs = performance.now();
+    for (let index = 0; index < 50; index += 1) await counter.count('key_1');
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+  });
+
+  it('that was never there changes nothing: the service starts and counts', async () => {
+    const app = await startApp({ redisUrl: 'redis://127.0.0.1:9' });
+    const answer = await ask(app, '/images', createKey('acct_no_redis'));
+    expect(answer.statusCode).toBe(200);
+    expect(answer.headers['x-ratelimit-remaining-requests']).toBe(String(perKey - 1));
+    await app.close();
+  });
+});
