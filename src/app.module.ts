@@ -7,6 +7,7 @@ import { ConfigModule } from './config/config.module.js';
 import type { Settings } from './config/settings.js';
 import { DatabaseModule } from './database/database.module.js';
 import { DebitsModule } from './debits/debits.module.js';
+import { FinanceModule } from './finance/finance.module.js';
 import { HealthModule } from './health/health.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
@@ -27,6 +28,7 @@ const FEATURES = [
   DebitsModule,
   PaymentsModule,
   TopUpsModule,
+  FinanceModule,
 ];
 
 /** The whole service. Who may import what is a table in test/contract/import-rules.spec.ts. */

@@ -1,20 +1,265 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import type { Discrepancy } from '../../src/wallets/proof/discrepancy.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { TestBooks } from '../support/test-books.js';
 
-describe('doctor', () => {
-  let books: TestBooks;
-  let accountId: string;
+let books: TestBooks;
+let accountId: string;
 
-  beforeAll(async () => {
-    books = await TestBooks.open();
-    accountId = await books.playEverything();
-    await books.playEverything();
-  });
-  afterAll(() => books.close());
+beforeAll(async () => {
+  books = await TestBooks.open();
+  accountId = await books.playEverything();
+  await books.playEverything();
+  await books.account('Never used');
+  await books.owner.query(PULL_ALL_TEETH);
+});
+afterAll(() => books.close());
 
+/** With no constraint, key or trigger left, every row can be changed: only the doctor stands. */
+const PULL_ALL_TEETH = `
+  ALTER TABLE transfers DISABLE TRIGGER USER;
+  ALTER TABLE holds DISABLE TRIGGER USER;
+  DO $$ DECLARE c record; BEGIN
+    FOR c IN SELECT conrelid::regclass AS tab, conname FROM pg_constraint
+              WHERE conrelid IN ('transfers'::regclass, 'wallets'::regclass, 'credit_lots'::regclass, 'holds'::regclass)
+                AND contype IN ('c', 'f', 'u', 'p') ORDER BY contype = 'p'
+    LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', c.tab, c.conname); END LOOP;
+  END $$`;
+
+/** Does harm, asks the doctor, and undoes it. */
+async function afterHarm(sql: string, values: readonly unknown[] = []): Promise<Discrepancy[]> {
+  const tables = ['transfers', 'wallets', 'credit_lots', 'holds', 'wallet_status_changes'];
+  await books.owner.query(tables.map((table) => `CREATE TABLE saved_${table} AS TABLE ${table}`).join(';'));
+  try {
+    const { rowCount } = await books.owner.query(sql, [...values]);
+    if (rowCount === 0) throw new Error('nothing was harmed');
+    return await findDiscrepancies(books.dataSource);
+  } finally {
+    for (const table of tables) {
+      const columns = table === 'credit_lots' ? LOT_COLUMNS : '*';
+      const into = columns === '*' ? table : `${table} (${columns})`;
+      await books.owner.query(`DELETE FROM ${table}`);
+      await books.owner.query(`INSERT INTO ${into} SELECT ${columns} FROM saved_${table}`);
+      await books.owner.query(`DROP TABLE saved_${table}`);
+    }
+  }
+}
+
+/** Without `live`, which the database computes. */
+const LOT_COLUMNS =
+  'account_id, id, kind, source, granted_micros, remaining_micros, priority, expires_at, created_at';
+
+function rowsNamed(discrepancies: readonly Discrepancy[]): string[] {
+  return [...new Set(discrepancies.map(({ table, key }) => `${table} ${key}`))];
+}
+
+describe('the doctor', () => {
   it('finds nothing wrong with books that only the engine wrote', async () => {
     await expectBooksToBalance(books.dataSource);
+  });
+
+  it('finds nothing wrong while the engine is writing', async () => {
+    const busy = await TestBooks.open();
+    try {
+      const account = await busy.account();
+      await busy.topUp(account, 100_000_000n);
+      let running = true;
+      const charges = (async () => {
+        while (running) await Promise.all(Array.from({ length: 20 }, () => busy.debit(account, 40_000n)));
+      })();
+      for (let round = 0; round < 20; round += 1) await expectBooksToBalance(busy.dataSource);
+      running = false;
+      await charges;
+    } finally {
+      await busy.close();
+    }
+  });
+});
+
+describe('a changed transfer', () => {
+  const seq = 9;
+  const key = () => `transfers account_id=${accountId} seq=${seq}`;
+  const change = (assignment: string) =>
+    afterHarm(`UPDATE transfers SET ${assignment} WHERE account_id = $1 AND seq = $2`, [accountId, seq]);
+
+  it.each([
+    ['id', `id = id || 'x'`],
+    ['kind', `kind = 'capture'`],
+    ['debit_account', `debit_account = 'customer_credit'`],
+    ['credit_account', `credit_account = 'bank'`],
+    ['amount_micros', `amount_micros = amount_micros + 1`],
+    ['lot_id', `lot_id = 'lot_other'`],
+    ['posted_after_micros', `posted_after_micros = posted_after_micros + 1`],
+    ['reference', `reference = reference || 'x'`],
+    ['leg', `leg = 1`],
+    ['link_id', `link_id = 'lnk_other'`],
+    ['actor', `actor = 'operator_key:key_other'`],
+    ['memo', `memo = coalesce(memo, '') || ' '`],
+    ['created_at', `created_at = created_at + interval '1 millisecond'`],
+    ['hash', `hash = sha256('forged')`],
+  ])('is named when its %s is not what was written', async (_column, assignment) => {
+    expect(rowsNamed(await change(assignment))).toContain(key());
+  });
+
+  it.each([
+    ['memo', `memo = 'forged'`],
+    ['hash', `hash = sha256('forged')`],
+    ['posted_after_micros', `posted_after_micros = 1`],
+    ['created_at', `created_at = '2030-01-01'`],
+    ['reference', `reference = 'forged'`],
+  ])('is the only row named when just its %s was changed', async (_column, assignment) => {
+    expect(rowsNamed(await change(assignment))).toEqual([key()]);
+  });
+
+  it('is found in the place that its changed seq or account gives it, and missed where it was', async () => {
+    expect(rowsNamed(await change('seq = 900'))).toEqual(
+      expect.arrayContaining([
+        `transfers account_id=${accountId} seq=10`,
+        `transfers account_id=${accountId} seq=900`,
+      ]),
+    );
+    expect(rowsNamed(await change(`account_id = 'acct_nobody'`))).toEqual(
+      expect.arrayContaining([
+        `transfers account_id=${accountId} seq=10`,
+        `transfers account_id=acct_nobody seq=${seq}`,
+        'wallets account_id=acct_nobody',
+      ]),
+    );
+  });
+
+  it('is missed when it was deleted: from the middle, from the end, or with its whole chain', async () => {
+    const remove = (condition: string) =>
+      afterHarm(`DELETE FROM transfers WHERE account_id = $1 AND ${condition}`, [accountId]);
+    const wallet = `wallets account_id=${accountId}`;
+    expect(rowsNamed(await remove('seq = 9'))).toEqual(
+      expect.arrayContaining([`transfers account_id=${accountId} seq=10`, wallet]),
+    );
+    expect(rowsNamed(await remove('seq = (SELECT max(seq) FROM transfers WHERE account_id = $1)'))).toContain(
+      wallet,
+    );
+    expect(rowsNamed(await remove('true'))).toContain(wallet);
+  });
+
+  it('is named when it was written twice under a new seq, so that a charge counts double', async () => {
+    const copy = `
+      INSERT INTO transfers SELECT account_id, (SELECT max(seq) + 1 FROM transfers WHERE account_id = $1), id, kind,
+             debit_account, credit_account, amount_micros, lot_id, posted_after_micros, reference, leg, link_id, actor,
+             memo, created_at, hash FROM transfers WHERE account_id = $1 AND seq = $2`;
+    const named = rowsNamed(await afterHarm(copy, [accountId, seq]));
+    expect(named).toContain(`wallets account_id=${accountId}`);
+    expect(named.some((row) => row.startsWith('transfers') && !row.endsWith(' seq=9'))).toBe(true);
+  });
+});
+
+describe('a changed wallet', () => {
+  const change = (assignment: string) =>
+    afterHarm(`UPDATE wallets SET ${assignment} WHERE account_id = $1`, [accountId]);
+
+  it.each([
+    ['posted_micros', `posted_micros = posted_micros + 40000`],
+    ['held_micros', `held_micros = 0`],
+    ['debt_micros', `debt_micros = debt_micros + 1`],
+    ['seq', `seq = seq + 1`],
+    ['head_hash', `head_hash = sha256('forged')`],
+    ['head_at', `head_at = head_at + interval '1 millisecond'`],
+    ['status', `status = 'frozen'`],
+    ['posted_micros', `floor_micros = 1000000000000`],
+  ])('is the only row named, with what its %s should be', async (column, assignment) => {
+    const discrepancies = await change(assignment);
+    expect(rowsNamed(discrepancies)).toEqual([`wallets account_id=${accountId}`]);
+    expect(discrepancies[0]).toMatchObject({ column });
+  });
+
+  it('is missed under its account when it was moved to another, or deleted', async () => {
+    for (const sql of [
+      `UPDATE wallets SET account_id = 'acct_nobody' WHERE account_id = $1`,
+      'DELETE FROM wallets WHERE account_id = $1',
+    ]) {
+      expect(rowsNamed(await afterHarm(sql, [accountId]))).toContain(`wallets account_id=${accountId}`);
+    }
+  });
+
+  it('is named when a disputed wallet was thawed without a record of who did it', async () => {
+    const discrepancies = await afterHarm('DELETE FROM wallet_status_changes WHERE account_id = $1', [
+      accountId,
+    ]);
+    expect(rowsNamed(discrepancies)).toEqual([`wallets account_id=${accountId}`]);
+  });
+});
+
+describe('a changed lot', () => {
+  const pick = (condition: string) =>
+    books.owner
+      .query<{ id: string }>(
+        `SELECT id FROM credit_lots WHERE account_id = $1 AND ${condition} ORDER BY id LIMIT 1`,
+        [accountId],
+      )
+      .then(({ rows }) => rows[0]?.id as string);
+
+  it.each([
+    ['remaining_micros', 'live', `remaining_micros = remaining_micros - 1`],
+    ['remaining_micros', 'NOT live', `remaining_micros = 1`],
+    ['remaining_micros', 'live', `remaining_micros = 0`],
+    ['granted_micros', 'live', `granted_micros = granted_micros + 1`],
+    ['kind', 'live', `kind = 'promotional'`],
+    ['source', 'live', `source = 'grant'`],
+    ['created_at', 'live', `created_at = created_at + interval '1 second'`],
+    ['id', 'live', `id = 'lot_other'`],
+    ['account_id', 'live', `account_id = 'acct_nobody'`],
+    ['expires_at', `source = 'grant'`, `expires_at = expires_at + interval '1 year'`],
+    ['expires_at', `source = 'grant'`, `expires_at = NULL`],
+  ])('is named when its %s is not what the ledger says (%s)', async (_column, condition, assignment) => {
+    const id = await pick(condition);
+    const sql = `UPDATE credit_lots SET ${assignment} WHERE account_id = $1 AND id = $2`;
+    expect(rowsNamed(await afterHarm(sql, [accountId, id]))).toContain(
+      `credit_lots account_id=${accountId} id=${id}`,
+    );
+  });
+
+  it('is missed when it was deleted, spent or not', async () => {
+    for (const condition of ['live', 'NOT live']) {
+      const id = await pick(condition);
+      const named = rowsNamed(
+        await afterHarm('DELETE FROM credit_lots WHERE account_id = $1 AND id = $2', [accountId, id]),
+      );
+      expect(named).toContain(`credit_lots account_id=${accountId} id=${id}`);
+    }
+  });
+});
+
+describe('a changed hold', () => {
+  it.each([
+    ['amount_micros', 'authorized', `amount_micros = amount_micros + 1`],
+    ['captured_micros', 'captured', `captured_micros = captured_micros - 1`],
+    ['captured_micros', 'voided', `captured_micros = 1`],
+    ['status', 'captured', `status = 'voided', captured_micros = 0`],
+    ['status', 'captured', `status = 'expired'`],
+    ['status', 'voided', `status = 'authorized', resolved_at = NULL`],
+    ['status', 'expired', `status = 'captured'`],
+    ['status', 'authorized', `status = 'voided', resolved_at = now()`],
+    ['resolved_at', 'voided', `resolved_at = NULL`],
+    ['resolved_at', 'voided', `resolved_at = created_at - interval '1 second'`],
+    ['resolved_at', 'authorized', `resolved_at = now()`],
+    ['id', 'captured', `id = 'hold_other'`],
+    ['account_id', 'captured', `account_id = 'acct_nobody'`],
+  ])('is named when its %s cannot be (it was %s)', async (_column, status, assignment) => {
+    const { rows } = await books.owner.query<{ id: string }>(
+      'SELECT id FROM holds WHERE account_id = $1 AND status = $2 LIMIT 1',
+      [accountId, status],
+    );
+    const id = rows[0]?.id as string;
+    const sql = `UPDATE holds SET ${assignment} WHERE account_id = $1 AND id = $2`;
+    const named = rowsNamed(await afterHarm(sql, [accountId, id]));
+    // A hold whose amount is wrong shows where the open holds are summed up.
+    const places = [`holds account_id=${accountId} id=${id}`, `wallets account_id=${accountId}`];
+    expect(named.some((row) => places.includes(row))).toBe(true);
+  });
+
+  it('is missed when it was deleted after its capture', async () => {
+    const named = rowsNamed(
+      await afterHarm(`DELETE FROM holds WHERE account_id = $1 AND status = 'captured'`, [accountId]),
+    );
+    expect(named).toEqual([expect.stringMatching(`^holds account_id=${accountId} id=hold_`)]);
   });
 });

@@ -150,7 +150,7 @@ async function playStripe(port: number) {
 async function playBlackForestLabs() {
   const { startSandboxBlackForestLabs } = await import('../../src/sandbox/black-forest-labs/server.js');
   const apiKey = `bfl_${randomBytes(12).toString('hex')}`;
-  const server = await startSandboxBlackForestLabs({ apiKey, latencyMs: 0 });
+  const server = await startSandboxBlackForestLabs({ apiKey, instant: true, activeTasksMax: null });
   return { server, settings: { apiKey, apiBase: new URL(server.baseUrl) } };
 }
 

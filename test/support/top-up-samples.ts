@@ -56,5 +56,5 @@ export function aPaidSession(changes: Loose<CheckoutSession> = {}): CheckoutSess
     paymentIntentId: 'pi_1',
     paymentIntentStatus: 'succeeded',
   };
-  return { ...sample, ...(changes as Partial<CheckoutSession>) };
+  return { ...sample, ...(changes) };
 }

@@ -4,7 +4,7 @@ import { judge } from '../../src/top-ups/settlement.js';
 import { aPaidSession, aTopUp } from '../support/top-up-samples.js';
 
 const TEST_MODE = false;
-type Changes = Parameters<typeof aPaidSession>[0];
+type Changes = NonNullable<Parameters<typeof aPaidSession>[0]>;
 
 describe('what a checkout session means for its top-up', () => {
   it('credits a session that is paid and agrees with the quote in everything', () => {
@@ -18,7 +18,7 @@ describe('what a checkout session means for its top-up', () => {
     }
   });
 
-  it.each<[string, Changes]>([
+  const contradictory: readonly (readonly [string, Changes])[] = [
     ['amount_subtotal is $10.49', { amountSubtotalCents: 1_049n }],
     ['amount_subtotal is $10.51', { amountSubtotalCents: 1_051n }],
     ['amount_subtotal is missing', { amountSubtotalCents: null }],
@@ -38,7 +38,8 @@ describe('what a checkout session means for its top-up', () => {
     ['status is null', { status: null }],
     ['payment_status is paid and status is open', { status: 'open' }],
     ['payment_status is paid and status is expired', { status: 'expired' }],
-  ])('credits nothing when %s', (contradiction, changes) => {
+  ];
+  it.each(contradictory)('credits nothing when %s', (contradiction, changes) => {
     const verdict = judge(aTopUp(), aPaidSession(changes), TEST_MODE);
     expect(verdict.kind).toBe('review');
     expect(verdict.kind === 'review' && verdict.contradictions).toContain(contradiction);

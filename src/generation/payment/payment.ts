@@ -1,6 +1,8 @@
 import type { MicroUsd } from '../../common/money.js';
 
 export type Settlement = {
+  /** False: nothing was ever set aside under this generation's name. */
+  readonly holdFound: boolean;
   /** How many of the delivered images are paid (or free): as many may be handed out, and no more. */
   readonly imagesPaid: number;
   readonly chargedMicros: MicroUsd;

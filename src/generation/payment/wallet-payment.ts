@@ -58,9 +58,8 @@ export class WalletPayment implements Payment {
         images,
       );
     } catch (error) {
-      // The call died before it could set anything aside.
       if (error instanceof HoldNotFoundError) {
-        return { imagesPaid: 0, chargedMicros: ZERO, availableMicros: null };
+        return { holdFound: false, imagesPaid: 0, chargedMicros: ZERO, availableMicros: null };
       }
       throw error;
     }
@@ -92,7 +91,8 @@ export class WalletPayment implements Payment {
         'A hold was resolved elsewhere',
       );
     }
-    return { imagesPaid, chargedMicros: capturedMicros, availableMicros: outcome.balances.availableMicros };
+    const { availableMicros } = outcome.balances;
+    return { holdFound: true, imagesPaid, chargedMicros: capturedMicros, availableMicros };
   }
 
   private costOf(images: number): MicroUsd {

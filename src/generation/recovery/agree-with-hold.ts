@@ -12,7 +12,8 @@ export function agreeWithHold(results: readonly ImageResult[], imagesPaid: numbe
   const delivered = results.filter((result) => result.failure === null).length;
   let surplus = Math.max(delivered - imagesPaid, 0);
   let missing = Math.max(imagesPaid - delivered, 0);
-  return results.map((result) => result).reverse().map((result): ImageResult => {
+  // From the end: the customer keeps the first ones.
+  const agreed = results.toReversed().map((result): ImageResult => {
     if (result.failure === null && surplus > 0) {
       surplus -= 1;
       return { ...result, bytes: null, failure: 'failed' };
@@ -22,5 +23,6 @@ export function agreeWithHold(results: readonly ImageResult[], imagesPaid: numbe
       return { ...result, bytes: 0, failure: null };
     }
     return result;
-  }).reverse();
+  });
+  return agreed.toReversed();
 }

@@ -5,6 +5,7 @@ import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.j
 import { GENERATION_OBSERVER, type GenerationObserver } from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
 import { findImageModel } from '../model-catalog.js';
+import type { Settlement } from '../payment/payment.js';
 import { Payments } from '../payment/payments.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
@@ -15,7 +16,7 @@ import { agreeWithHold } from './agree-with-hold.js';
 /** Recovered beside each other; more would take the providers' slots away from live calls. */
 const BATCH_MAX = 8;
 /** How long one look at one generation may take, its downloads included. */
-const LOOK_MS = 30_000;
+const LOOK_MS = 20_000;
 /** Longer than a look, so that no second process starts one meanwhile. */
 const CLAIM_MS = 90_000;
 /** A task that is still in the making is looked at again after this. */
@@ -72,7 +73,24 @@ export class GenerationRecovery {
       return false;
     }
     const delivered = results.filter((result) => result.image !== null).length;
-    const { imagesPaid, chargedMicros } = await this.payments.of(generation, 'system').settle(delivered);
+    const settlement = await this.payments.of(generation, 'system').settle(delivered);
+    if (!settlement.holdFound && nowMs - generation.createdAtMs < this.limits.orphanedAfterMs) {
+      // Its process may be alive after all, and about to make the hold.
+      await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
+      return false;
+    }
+    await this.write(generation, results, settlement, nowMs);
+    return true;
+  }
+
+  private async write(
+    generation: StoredGeneration,
+    results: readonly ImageResult[],
+    { imagesPaid, chargedMicros }: Settlement,
+    deliveredAtMs: number,
+  ): Promise<void> {
+    const delivered = results.filter((result) => result.image !== null).length;
+    const failure = gravestOf(results.flatMap((result) => result.cause ?? []));
     const agreed = agreeWithHold(results, imagesPaid);
     await this.maker.discard(
       generation,
@@ -81,17 +99,16 @@ export class GenerationRecovery {
     if (imagesPaid > delivered) {
       this.logger.error({ generation: generation.id, imagesPaid, delivered }, 'Charged images are missing');
     }
-    const errorCode = imagesPaid > 0 ? null : problemOf(failure ?? NEVER_NAMED).code;
+    const errorCode = imagesPaid > 0 ? null : failure === null ? 'upstream_failed' : problemOf(failure).code;
     await this.records.finish(generation, {
       chargedMicros,
       errorCode,
       authorizedAtMs: generation.authorizedAtMs,
-      deliveredAtMs: nowMs,
+      deliveredAtMs,
       finishedAtMs: this.clock.nowMs(),
       results: agreed,
     });
     this.report(generation, imagesPaid);
-    return true;
   }
 
   /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
@@ -118,4 +135,10 @@ export class GenerationRecovery {
       recovered: true,
     });
   }
+}
+
+/** Stands for an attempt of which no row was written before its process died. */
+function unnamedTask({ model }: StoredGeneration, position: number): TaskRecord {
+  const provider = findImageModel(model)?.routes[0].provider ?? 'black_forest_labs';
+  return { position, attempt: 1, provider, task: null, status: 'pending' };
 }

@@ -68,7 +68,7 @@ const EXPIRIES: Check = {
            'not after its expiry at ' || min(t.created_at), coalesce(l.expires_at::text, ${NONE})
       FROM transfers t JOIN credit_lots l ON l.account_id = t.account_id AND l.id = t.lot_id
      WHERE t.kind = 'expiry' AND (l.expires_at IS NULL OR l.expires_at > t.created_at)
-     GROUP BY l.account_id, l.id`,
+     GROUP BY l.account_id, l.id, l.expires_at`,
 };
 
 /** Processes' clocks differ; two events closer than this have no certain order. */

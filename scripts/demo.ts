@@ -1,0 +1,233 @@
+/**
+ * `npm run demo`: the whole journey of a customer, against a fresh sandbox in a temporary directory, with
+ * the real service as its own process, the real `stripe` SDK inside it and the real `openai` SDK outside.
+ * Every number printed was read from an answer; a number that is not as promised ends the demo with exit 1.
+ */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import OpenAI, { APIError } from 'openai';
+
+const MODEL = 'black-forest-labs/flux-2-klein-9b';
+const CREDIT_CENTS = 1_000;
+const IMAGES = 250;
+/** Calls at a time; the sandbox, like the real provider, allows 24 tasks. */
+const CALLS_AT_ONCE = 10;
+/** The stand-in answers at once instead of after its usual latency. */
+const INSTANTLY = '[sandbox:slow=0]';
+
+type DemoAccess = {
+  readonly base_url: string;
+  readonly account_id: string;
+  readonly api_key: string;
+  readonly operator_key: string;
+};
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const run = promisify(execFile);
+let stepNumber = 0;
+
+function say(what: string, detail: string): void {
+  stepNumber += 1;
+  console.log(`${String(stepNumber).padStart(2)}. ${what.padEnd(34)} ${detail}`);
+}
+
+function expectEqual<T>(what: string, actual: T, expected: T): void {
+  if (actual !== expected) throw new Error(`${what}: expected ${String(expected)}, got ${String(actual)}`);
+}
+
+const dollars = (micros: string): string => (Number(BigInt(micros) / 10_000n) / 100).toFixed(2);
+
+async function demo(dataDir: string): Promise<void> {
+  const env = {
+    ...process.env,
+    PORT: '0',
+    COFFER_DATA_DIR: dataDir,
+    LOG_LEVEL: 'warn',
+    NODE_ENV: 'development',
+  };
+  for (const name of OUTSIDE_PARTS) delete (env as Record<string, string | undefined>)[name];
+  const service = spawn(process.execPath, [join(root, 'dist/main.js')], {
+    env,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  try {
+    const access = await readAccess(dataDir, service);
+    say(
+      'service started',
+      `${access.base_url} (embedded PostgreSQL, simulated Stripe and Black Forest Labs)`,
+    );
+    await topUp(access);
+    await generate(access);
+    await refuse(access);
+    await exportAndVerify(access, dataDir);
+    await doctor(env);
+  } finally {
+    await stop(service);
+  }
+  say('stopped', 'everything that was accepted is on disk');
+}
+
+/** A demo never talks to a real Stripe, provider or database, whatever the shell has configured. */
+const OUTSIDE_PARTS = [
+  'DATABASE_URL',
+  'STRIPE_SECRET_KEY',
+  'STRIPE_WEBHOOK_SECRET',
+  'STRIPE_API_BASE',
+  'BFL_API_KEY',
+  'BFL_API_BASE',
+  'REDIS_URL',
+  'COFFER_OPERATOR_KEY',
+  'COFFER_MASTER_KEYS',
+  'PUBLIC_URL',
+];
+
+async function readAccess(dataDir: string, service: ChildProcess): Promise<DemoAccess> {
+  for (let attempt = 0; attempt < 600; attempt += 1) {
+    if (service.exitCode !== null) throw new Error('the service did not start');
+    const text = await readFile(join(dataDir, 'demo.json'), 'utf8').catch(() => null);
+    if (text !== null) return JSON.parse(text) as DemoAccess;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('the service did not become ready within 30 s');
+}
+
+async function api(
+  access: DemoAccess,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Record<string, any>> {
+  const answer = await fetch(`${access.base_url}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${access.api_key}`, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const json = (await answer.json()) as Record<string, any>;
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(json)}`);
+  return json;
+}
+
+async function topUp(access: DemoAccess): Promise<void> {
+  const created = await api(access, 'POST', '/v1/top_ups', { credit_cents: CREDIT_CENTS });
+  say(
+    'top-up quoted',
+    `credit ${dollars(created['credit_micros'])} + fee ${dollars(created['fee_micros'])} = pay ${(created['charge_cents'] / 100).toFixed(2)}`,
+  );
+  expectEqual('charge', created['charge_cents'], 1_050);
+  const paid = await fetch(`${created['checkout_url']}/pay`, {
+    method: 'POST',
+    headers: { accept: 'application/json' },
+  });
+  if (!paid.ok) throw new Error(`the payment page answered ${paid.status}`);
+  const settled = await until(async () => {
+    const topUp = await api(access, 'GET', `/v1/top_ups/${created['id']}`);
+    return topUp['status'] === 'paid' ? topUp : null;
+  });
+  say(
+    'paid on the Checkout page',
+    `paid ${(settled['charge_cents'] / 100).toFixed(2)}, credited ${dollars(settled['credit_micros'])}`,
+  );
+  const wallet = await api(access, 'GET', '/v1/wallet');
+  expectEqual('available after the top-up', wallet['available_micros'], '10000000');
+  say(
+    'wallet',
+    `available ${dollars(wallet['available_micros'])}, held ${dollars(wallet['held_micros'])}, posted ${dollars(wallet['posted_micros'])}`,
+  );
+}
+
+async function until<T>(look: () => Promise<T | null>): Promise<T> {
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    const found = await look();
+    if (found !== null) return found;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('waited 10 s in vain');
+}
+
+const client = (access: DemoAccess): OpenAI =>
+  new OpenAI({ apiKey: access.api_key, baseURL: `${access.base_url}/v1` });
+
+async function generate(access: DemoAccess): Promise<void> {
+  const openai = client(access);
+  let images = 0;
+  let charged = 0n;
+  const call = async (number: number): Promise<void> => {
+    const { data, response } = await openai.images
+      .generate({
+        model: MODEL,
+        prompt: `A brass vault, sketch ${number} ${INSTANTLY}`,
+        size: '256x256' as never,
+      })
+      .withResponse();
+    const url = data.data?.[0]?.url;
+    if (number === 1) say('first image', `${url?.split('?')[0]}`);
+    if (url === undefined || !(await fetch(url)).ok) throw new Error('an image cannot be fetched');
+    images += 1;
+    charged += BigInt(response.headers.get('x-charged-micros') ?? 0);
+  };
+  let next = 1;
+  const worker = async (): Promise<void> => {
+    while (next <= IMAGES) await call(next++);
+  };
+  await Promise.all(Array.from({ length: CALLS_AT_ONCE }, worker));
+  expectEqual('images', images, IMAGES);
+  expectEqual('charged', charged, 10_000_000n);
+  say('images through the openai SDK', `${images} images at 0.04, charged ${dollars(charged.toString())}`);
+}
+
+async function refuse(access: DemoAccess): Promise<void> {
+  const refusal: unknown = await client(access)
+    .images.generate({ model: MODEL, prompt: `One too many ${INSTANTLY}` })
+    .catch((error: unknown) => error);
+  if (!(refusal instanceof APIError)) throw new Error('the 251st image was not refused');
+  expectEqual('status', refusal.status, 402);
+  expectEqual('code', refusal.code, 'insufficient_credits');
+  say(`image ${IMAGES + 1}`, `refused: ${refusal.status} ${refusal.code}`);
+  const wallet = await api(access, 'GET', '/v1/wallet');
+  expectEqual('available', wallet['available_micros'], '0');
+  expectEqual('held', wallet['held_micros'], '0');
+  say(
+    'wallet',
+    `available ${dollars(wallet['available_micros'])}, held ${dollars(wallet['held_micros'])}, posted ${dollars(wallet['posted_micros'])}`,
+  );
+}
+
+async function exportAndVerify(access: DemoAccess, dataDir: string): Promise<void> {
+  const answer = await fetch(`${access.base_url}/v1/exports/ledger?format=csv`, {
+    headers: { authorization: `Bearer ${access.operator_key}` },
+  });
+  if (!answer.ok) throw new Error(`the export answered ${answer.status}`);
+  const file = join(dataDir, 'ledger.csv');
+  await writeFile(file, await answer.text());
+  const { stdout } = await run(process.execPath, [join(root, 'dist/cli.js'), 'verify', file]);
+  say('export verified without a server', firstLine(stdout));
+}
+
+async function doctor(env: NodeJS.ProcessEnv): Promise<void> {
+  const { stdout } = await run(process.execPath, [join(root, 'dist/cli.js'), 'doctor'], { env });
+  say('doctor', firstLine(stdout));
+}
+
+const firstLine = (text: string): string => text.trim().split('\n')[0] ?? '';
+
+async function stop(service: ChildProcess): Promise<void> {
+  if (service.exitCode !== null || service.signalCode !== null) return;
+  const gone = once(service, 'exit');
+  service.kill('SIGTERM');
+  await gone;
+}
+
+const dataDir = await mkdtemp(join(tmpdir(), 'coffer-demo-'));
+try {
+  await demo(dataDir);
+} catch (error) {
+  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+} finally {
+  await rm(dataDir, { recursive: true, force: true });
+}
