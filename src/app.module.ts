@@ -8,6 +8,7 @@ import type { Settings } from './config/settings.js';
 import { DatabaseModule } from './database/database.module.js';
 import { DebitsModule } from './debits/debits.module.js';
 import { FinanceModule } from './finance/finance.module.js';
+import { GenerationModule } from './generation/generation.module.js';
 import { HealthModule } from './health/health.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
@@ -28,6 +29,7 @@ const FEATURES = [
   DebitsModule,
   PaymentsModule,
   TopUpsModule,
+  GenerationModule,
   FinanceModule,
 ];
 

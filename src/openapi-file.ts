@@ -8,11 +8,15 @@ import { buildOpenApiDocument } from './openapi.js';
 /** The committed `openapi.json`, byte for byte. Nothing is instantiated: no database, no network, no secrets. */
 export async function renderOpenApiFile(): Promise<string> {
   const settings = readSettings({ NODE_ENV: 'test' });
-  const app = await NestFactory.create(AppModule.with(settings), createHttpAdapter(new AnswerHeaders({}), []), {
-    preview: true,
-    logger: false,
-    abortOnError: false,
-  });
+  const app = await NestFactory.create(
+    AppModule.with(settings),
+    createHttpAdapter(new AnswerHeaders({}), []),
+    {
+      preview: true,
+      logger: false,
+      abortOnError: false,
+    },
+  );
   try {
     return `${JSON.stringify(buildOpenApiDocument(app), null, 2)}\n`;
   } finally {

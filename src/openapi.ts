@@ -14,6 +14,10 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Top-ups', 'Buying credit through Stripe Checkout. The platform fee is taken here and never per call.'],
   ['API keys', 'Keys of the calling account.'],
   [
+    'Operator keys',
+    'Keys of the platform itself: for its gateway, its administrators and its finance people.',
+  ],
+  [
     'Debits',
     'For an outside gateway: charge per image, one by one or in batches, exactly once per reference.',
   ],

@@ -45,7 +45,10 @@ function field(options: FieldOptions, schema: object, ...validators: PropertyDec
   );
 }
 
-/** Text that a person typed: trimmed of nothing, bounded, and without the NUL that Postgres refuses. */
+/**
+ * Text that a person typed: trimmed of nothing, bounded, and without what Postgres cannot keep as it is: NUL,
+ * which it refuses, and half of a surrogate pair, which would be stored as another character than was hashed.
+ */
 export function TextField(
   options: FieldOptions & { max: number; min?: number; pattern?: RegExp },
 ): PropertyDecorator {
@@ -56,12 +59,12 @@ export function TextField(
     IsString(),
     MinLength(min),
     MaxLength(options.max),
-    Matches(options.pattern ?? NO_NUL, { message: '$property has characters that are not allowed' }),
+    Matches(options.pattern ?? STORABLE, { message: '$property has characters that are not allowed' }),
   );
 }
 
 // eslint-disable-next-line no-control-regex -- NUL is exactly what has to be kept out
-const NO_NUL = /^[^\u0000]*$/u;
+const STORABLE = /^[^\u0000\p{Cs}]*$/u;
 
 /** Something to read in up to 200 characters, none of them a control character: names stand in lists, exports and logs. */
 export function NameField(options: FieldOptions): PropertyDecorator {

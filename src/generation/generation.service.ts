@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { actorOf, type AccountPrincipal } from '../auth/principal.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
@@ -13,6 +13,7 @@ import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
   GENERATION_OBSERVER,
+  silentGenerationObserver,
   type GenerationObserver,
   type GenerationOutcome,
 } from './generation-observer.js';
@@ -68,7 +69,9 @@ export class ImageGeneration {
   constructor(
     @Inject(SETTINGS) settings: Settings,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
-    @Inject(GENERATION_OBSERVER) private readonly observer: GenerationObserver,
+    @Optional()
+    @Inject(GENERATION_OBSERVER)
+    private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly prices: PriceBook,
     private readonly payments: Payments,

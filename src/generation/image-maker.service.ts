@@ -1,6 +1,10 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
-import { GENERATION_OBSERVER, type GenerationObserver } from './generation-observer.js';
+import {
+  GENERATION_OBSERVER,
+  silentGenerationObserver,
+  type GenerationObserver,
+} from './generation-observer.js';
 import type { ImageRequest } from './image-request.js';
 import { mediaNameOf } from './media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
@@ -35,7 +39,9 @@ export class ImageMaker {
   constructor(
     @Inject(IMAGE_PROVIDERS) private readonly providers: ImageProviders,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
-    @Inject(GENERATION_OBSERVER) private readonly observer: GenerationObserver,
+    @Optional()
+    @Inject(GENERATION_OBSERVER)
+    private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 

@@ -1,8 +1,7 @@
 import { hash } from 'node:crypto';
-import { ModelNotFoundError } from '../pricing/pricing.errors.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import { parseSize, type ImageSize } from './image-size.js';
-import { findImageModel, type ImageModel } from './model-catalog.js';
+import { requireImageModel, type ImageModel } from './model-catalog.js';
 import { invalid, oneOf, refuseOtherParameters, textOrNull } from './openai-parameters.js';
 import type { OutputFormat } from './providers/image-provider.js';
 
@@ -54,9 +53,7 @@ export function parseImageRequest(body: unknown): ImageRequest {
 /** OpenAI's default is a model of its own, so there is nothing that an absent model could mean here. */
 function parseModel(id: string | null): ImageModel {
   if (id === null || id === '') throw invalid('model', 'is required');
-  const model = findImageModel(id);
-  if (model === null) throw new ModelNotFoundError(id.slice(0, 200));
-  return model;
+  return requireImageModel(id);
 }
 
 function parsePrompt(prompt: string | null): string {

@@ -1,3 +1,4 @@
+import { ModelNotFoundError } from '../pricing/pricing.errors.js';
 import type { ProviderName } from './providers/image-provider.js';
 
 /** What an image of a model may measure, in pixels. */
@@ -45,3 +46,13 @@ const byId = new Map(IMAGE_MODELS.map((model) => [model.id, model]));
 export function findImageModel(id: string): ImageModel | null {
   return byId.get(id) ?? null;
 }
+
+/** Throws `ModelNotFoundError` (404). */
+export function requireImageModel(id: string): ImageModel {
+  const model = findImageModel(id);
+  if (model === null) throw new ModelNotFoundError(id.slice(0, MODEL_ID_SHOWN_MAX));
+  return model;
+}
+
+/** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
+const MODEL_ID_SHOWN_MAX = 200;

@@ -12,7 +12,11 @@ export class HealthController {
   constructor(private readonly health: HealthService) {}
 
   @Get('live')
-  @ApiOperation({ summary: 'Is the process alive?', description: 'Restart it when this does not answer.' })
+  @ApiOperation({
+    operationId: 'retrieveLiveness',
+    summary: 'Is the process alive?',
+    description: 'Restart it when this does not answer.',
+  })
   @ApiOkResponse({ type: LivenessView })
   live(): LivenessView {
     return new LivenessView();
@@ -20,6 +24,7 @@ export class HealthController {
 
   @Get('ready')
   @ApiOperation({
+    operationId: 'retrieveReadiness',
     summary: 'Should requests be sent here?',
     description: 'Red while the database does not answer and from the moment the process is told to stop.',
   })

@@ -33,7 +33,10 @@ export class CompiledRules {
   /** Null for a class whose rules are of a kind that is not compiled (nested, per item, asynchronous, grouped). */
   static of(dto: Type<object>): CompiledRules | null {
     const storage = getMetadataStorage();
-    const fields = new Map<string, { name: string; conditions: Field['conditions'][number][]; rules: Rule[] }>();
+    const fields = new Map<
+      string,
+      { name: string; conditions: Field['conditions'][number][]; rules: Rule[] }
+    >();
     for (const metadata of storage.getTargetValidationMetadatas(dto, '', false, false)) {
       const name = metadata.propertyName;
       const field = fields.get(name) ?? { name, conditions: [], rules: [] };
@@ -45,7 +48,8 @@ export class CompiledRules {
         continue;
       }
       const constraints = storage.getTargetValidatorConstraints(metadata.constraintCls);
-      if (metadata.type !== ValidationTypes.CUSTOM_VALIDATION || constraints.some(({ async }) => async)) return null;
+      if (metadata.type !== ValidationTypes.CUSTOM_VALIDATION || constraints.some(({ async }) => async))
+        return null;
       for (const { instance } of constraints) {
         field.rules.push({
           constraints: (metadata.constraints as unknown[] | undefined) ?? [],
@@ -66,7 +70,13 @@ export class CompiledRules {
     const value = (object as Record<string, unknown>)[name];
     for (const isWanted of conditions) if (!isWanted(object, value)) return true;
     for (const { constraints, validate } of rules) {
-      const args = { value, object, property: name, targetName: this.dtoName, constraints: constraints as unknown[] };
+      const args = {
+        value,
+        object,
+        property: name,
+        targetName: this.dtoName,
+        constraints: constraints as unknown[],
+      };
       // A promise is no `true`: it is left to class-validator.
       if (validate(value, args) !== true) return false;
     }

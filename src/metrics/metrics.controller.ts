@@ -12,6 +12,7 @@ export class MetricsController {
   @Get()
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
   @ApiOperation({
+    operationId: 'retrieveMetrics',
     summary: 'Metrics for Prometheus',
     description:
       'Requests, the wallet engine (queue, batches, commit time, commands, refusals) and the process.',

@@ -1,20 +1,32 @@
 import { Global, Module } from '@nestjs/common';
+import { GENERATION_OBSERVER } from '../generation/generation-observer.js';
+import { JOB_OBSERVER } from '../jobs/job-observer.js';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { ENGINE_OBSERVER } from '../wallets/engine-observer.js';
 import { EngineMetrics } from './engine-metrics.js';
+import { GenerationMetrics } from './generation-metrics.js';
+import { JobMetrics } from './job-metrics.js';
+import { JobQueueMetrics } from './job-queue-metrics.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsRegistry } from './metrics-registry.js';
 import { RequestMetrics } from './request-metrics.js';
 
-/** Global, because the wallet engine is told its observer without knowing that there are metrics. */
+/** Global, because those who are observed are told their observer without knowing that there are metrics. */
 @Global()
 @Module({
+  imports: [JobsModule],
   controllers: [MetricsController],
   providers: [
     MetricsRegistry,
     RequestMetrics,
     EngineMetrics,
+    JobMetrics,
+    JobQueueMetrics,
+    GenerationMetrics,
     { provide: ENGINE_OBSERVER, useExisting: EngineMetrics },
+    { provide: JOB_OBSERVER, useExisting: JobMetrics },
+    { provide: GENERATION_OBSERVER, useExisting: GenerationMetrics },
   ],
-  exports: [RequestMetrics, ENGINE_OBSERVER],
+  exports: [RequestMetrics, ENGINE_OBSERVER, JOB_OBSERVER, GENERATION_OBSERVER],
 })
 export class MetricsModule {}

@@ -32,6 +32,8 @@ export const ERROR_SCHEMA: Schema = {
 };
 
 const EVERY_ROUTE: readonly ProblemCode[] = ['internal_error'];
+/** Nobody can be recognised while the database is away, so nothing is done for anyone. */
+const EVERY_KEY: readonly ProblemCode[] = ['database_unavailable'];
 const EVERY_BODY: readonly ProblemCode[] = [
   'invalid_request',
   'malformed_body',
@@ -56,6 +58,7 @@ export function documentProblems(document: OpenAPIObject): void {
 function completed(operation: Operation): Responses {
   const responses: Responses = {};
   const codes = new Set<ProblemCode>(EVERY_ROUTE);
+  if (operation.security?.length) for (const code of EVERY_KEY) codes.add(code);
   if (operation.requestBody) for (const code of EVERY_BODY) codes.add(code);
   for (const [status, response] of Object.entries(operation.responses)) {
     const documented = codesOf(response);

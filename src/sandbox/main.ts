@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startSandboxBlackForestLabs } from './black-forest-labs/server.js';
+import { isLoopbackUrl } from './loopback-server.js';
 import { startSandboxStripe } from './stripe/server.js';
 
 /**
@@ -28,17 +29,27 @@ const OPTIONS = {
 
 class UsageError extends Error {}
 
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS }).values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
 function wholeNumber(flag: string, text: string, max: number): number {
   if (/^[0-9]{1,6}$/.test(text) && Number(text) <= max) return Number(text);
   throw new UsageError(`--${flag} must be a whole number from 0 to ${max}`);
 }
 
 function readFlags(args: readonly string[]) {
-  const { values } = parseArgs({ args: [...args], options: OPTIONS });
+  const values = parseFlags(args);
   const { 'webhook-url': url, 'webhook-secret': secret, 'state-dir': stateDir } = values;
   if ((url === undefined) !== (secret === undefined)) {
     throw new UsageError('--webhook-url and --webhook-secret belong together');
   }
+  if (url !== undefined && !isLoopbackUrl(url))
+    throw new UsageError('--webhook-url must stay on this machine');
   const latency = values['bfl-latency-ms'];
   return {
     stripe: {

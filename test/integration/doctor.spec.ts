@@ -59,6 +59,37 @@ describe('the doctor', () => {
     await expectBooksToBalance(books.dataSource);
   });
 
+  it('has been shown every kind of event, debt and its repayment included', async () => {
+    const { rows } = await books.owner.query<{ kinds: string[]; owed: string; repaid: string }>(
+      `SELECT array_agg(DISTINCT kind) AS kinds,
+              count(*) FILTER (WHERE debit_account = 'customer_credit' AND lot_id IS NULL) AS owed,
+              (SELECT count(*) FROM credit_lots WHERE source = 'reinstatement' AND remaining_micros < granted_micros) AS repaid
+         FROM transfers`,
+    );
+    const customers = [
+      'adjustment',
+      'capture',
+      'debit',
+      'dispute',
+      'dispute_fee',
+      'expiry',
+      'grant',
+      'refund',
+    ];
+    const further = [
+      'refund_fee',
+      'reinstatement',
+      'reinstatement_fee',
+      'top_up',
+      'top_up_fee',
+      'top_up_tax',
+      'write_off',
+    ];
+    expect(rows[0]?.kinds).toEqual([...customers, ...further]);
+    expect(Number(rows[0]?.owed)).toBeGreaterThan(0);
+    expect(Number(rows[0]?.repaid)).toBeGreaterThan(0);
+  });
+
   it('finds nothing wrong while the engine is writing', async () => {
     const busy = await TestBooks.open();
     try {

@@ -1,20 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { BlackForestLabsBench, KEY, pause } from '../support/black-forest-labs-bench.js';
+import { BlackForestLabsDriver, KEY, pause } from '../support/black-forest-labs-driver.js';
 
-let bench: BlackForestLabsBench;
+let driver: BlackForestLabsDriver;
 
 beforeEach(async () => {
-  bench = await BlackForestLabsBench.start();
+  driver = await BlackForestLabsDriver.start();
 });
 
-afterEach(() => bench.close());
+afterEach(() => driver.close());
 
 describe('a generation', () => {
   it('goes from submit to pending to ready to a picture of the asked size', async () => {
-    await bench.restart({ instant: false, latencyMs: 150 });
-    const task = await bench.submit('A red bicycle', { seed: 42 });
+    await driver.restart({ instant: false, latencyMs: 150 });
+    const task = await driver.submit('A red bicycle', { seed: 42 });
     expect(task).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       polling_url: expect.stringContaining(task.id),
@@ -22,12 +22,12 @@ describe('a generation', () => {
       input_mp: 0,
       output_mp: 0.03,
     });
-    expect(await bench.get(task.polling_url)).toMatchObject({
+    expect(await driver.get(task.polling_url)).toMatchObject({
       status: 200,
       body: { id: task.id, status: 'Pending', result: null },
     });
     await pause(200);
-    const ready = await bench.get(task.polling_url);
+    const ready = await driver.get(task.polling_url);
     expect(ready.body).toMatchObject({
       status: 'Ready',
       result: { prompt: 'A red bicycle', seed: 42, duration: 0.15 },
@@ -46,7 +46,7 @@ describe('a generation', () => {
     ['jpeg', 2_048, 2_048],
   ])('delivers a whole %s of %d x %d, whatever the prompt is', async (format, width, height) => {
     const prompt = `Ünïcode ☂ 漢字 🚲 ${'long '.repeat(500)}${'x'.repeat(500)}`;
-    const { result } = await bench.resultOf(prompt, { width, height, output_format: format });
+    const { result } = await driver.resultOf(prompt, { width, height, output_format: format });
     const bytes = Buffer.from(await (await fetch(result.sample)).arrayBuffer());
     const { data, info } = await sharp(bytes, { failOn: 'warning' })
       .raw()
@@ -63,7 +63,7 @@ describe('a generation', () => {
 
   it('draws the same picture for the same seed, and other colours for another', async () => {
     const draw = async (prompt: string, seed: number) => {
-      const { result } = await bench.resultOf(prompt, { seed });
+      const { result } = await driver.resultOf(prompt, { seed });
       return Buffer.from(await (await fetch(result.sample)).arrayBuffer());
     };
     const first = await draw('cat', 1);
@@ -73,17 +73,17 @@ describe('a generation', () => {
   });
 
   it('defaults to a jpeg of one megapixel, and follows a reference image when there is one', async () => {
-    const plain = await bench.get((await bench.post({ prompt: 'cat' })).body.polling_url);
+    const plain = await driver.get((await driver.post({ prompt: 'cat' })).body.polling_url);
     expect(plain.body.result.sample).toMatch(/sample\.jpeg$/);
     const reference = await sharp({ create: { width: 330, height: 200, channels: 3, background: 'red' } })
       .png()
       .toBuffer();
-    const edited = await bench.post({
+    const edited = await driver.post({
       prompt: 'cat',
       input_image: `data:image/png;base64,${reference.toString('base64')}`,
     });
     expect(edited.body).toMatchObject({ cost: 1.7, input_mp: 0.07 });
-    const ready = await bench.get(edited.body.polling_url);
+    const ready = await driver.get(edited.body.polling_url);
     const bytes = await (await fetch(ready.body.result.sample)).arrayBuffer();
     expect(await sharp(Buffer.from(bytes)).metadata()).toMatchObject({
       format: 'jpeg',
@@ -99,25 +99,25 @@ describe('a generation', () => {
     [2_048, 1_024, 1.7],
     [2_048, 2_048, 2.1],
   ])('charges for %d x %d what the price list says: %d credits', async (width, height, cost) => {
-    expect((await bench.submit('cat', { width, height })).cost).toBe(cost);
+    expect((await driver.submit('cat', { width, height })).cost).toBe(cost);
   });
 
   it('is found only in the region that polling_url names, and the result only by its whole URL', async () => {
-    const task = await bench.submit('cat');
-    const rebuilt = await bench.get(`${bench.sandbox.baseUrl}/v1/get_result?id=${task.id}`);
+    const task = await driver.submit('cat');
+    const rebuilt = await driver.get(`${driver.sandbox.baseUrl}/v1/get_result?id=${task.id}`);
     expect(rebuilt.body).toMatchObject({ id: task.id, status: 'Task not found', result: null });
-    const sample = (await bench.get(task.polling_url)).body.result.sample;
+    const sample = (await driver.get(task.polling_url)).body.result.sample;
     const guessed = sample.replace(/[^/]+\/sample/, `${randomBytes(9).toString('base64url')}/sample`);
     expect((await fetch(guessed)).status).toBe(404);
     expect((await fetch(sample)).status).toBe(200);
-    expect(bench.sandbox.control.counts().keysSentToDelivery).toBe(0);
+    expect(driver.sandbox.control.counts().keysSentToDelivery).toBe(0);
     await fetch(sample, { headers: KEY });
-    expect(bench.sandbox.control.counts().keysSentToDelivery).toBe(1);
+    expect(driver.sandbox.control.counts().keysSentToDelivery).toBe(1);
   });
 
   it('lets a result expire', async () => {
-    await bench.restart({ resultTtlMs: 50 });
-    const { result } = await bench.resultOf('cat');
+    await driver.restart({ resultTtlMs: 50 });
+    const { result } = await driver.resultOf('cat');
     expect((await fetch(result.sample)).status).toBe(200);
     await pause(80);
     expect((await fetch(result.sample)).status).toBe(403);
@@ -162,95 +162,95 @@ describe('strictness', () => {
     ['a misspelt directive', { prompt: 'x [sandbox:eror]' }, 'prompt', 'sandbox_directive'],
     ['a directive with a bad value', { prompt: 'x [sandbox:slow=fast]' }, 'prompt', 'sandbox_directive'],
   ])('answers 422 to %s, naming the parameter, and makes no task', async (_what, body, parameter, type) => {
-    const answer = await bench.post(body);
+    const answer = await driver.post(body);
     expect(answer.status).toBe(422);
     expect(answer.body.detail).toEqual([{ type, loc: ['body', parameter], msg: expect.any(String) }]);
-    expect(bench.sandbox.control.counts().tasks).toBe(0);
-    expect(bench.sandbox.control.countsOf('bfl_test').creditsUsed).toBe(0);
+    expect(driver.sandbox.control.counts().tasks).toBe(0);
+    expect(driver.sandbox.control.countsOf('bfl_test').creditsUsed).toBe(0);
   });
 
   it('names every bad parameter at once', async () => {
-    const answer = await bench.post({ prompt: 1, width: 'x', n: 1 });
+    const answer = await driver.post({ prompt: 1, width: 'x', n: 1 });
     expect(answer.body.detail.map(({ loc }) => loc[1])).toEqual(['prompt', 'width', 'n']);
   });
 
   it.each([['{"prompt":'], ['[]'], ['"prompt"'], ['']])('answers 422 to the body %p', async (body) => {
-    expect((await bench.post(body)).status).toBe(422);
+    expect((await driver.post(body)).status).toBe(422);
   });
 
   it('answers 422 to another content type', async () => {
     expect(
-      (await bench.post('prompt=x', { ...KEY, 'content-type': 'application/x-www-form-urlencoded' })).status,
+      (await driver.post('prompt=x', { ...KEY, 'content-type': 'application/x-www-form-urlencoded' })).status,
     ).toBe(422);
   });
 
   it('ignores unknown parameters when it is told to be as lenient as the real service', async () => {
-    await bench.restart({ refuseUnknownParameters: false });
-    expect((await bench.post({ prompt: 'x', n: 2 })).status).toBe(200);
+    await driver.restart({ refuseUnknownParameters: false });
+    expect((await driver.post({ prompt: 'x', n: 2 })).status).toBe(200);
   });
 
   it('answers 403 without a key and to a key it does not accept, before it looks at the parameters', async () => {
-    expect(await bench.post({ width: 'x' }, {})).toMatchObject({
+    expect(await driver.post({ width: 'x' }, {})).toMatchObject({
       status: 403,
       body: { detail: 'Not authenticated' },
     });
-    expect((await bench.post({ prompt: 'x' }, { 'x-key': 'bfl_invalid' })).status).toBe(403);
-    const { polling_url: pollingUrl } = await bench.submit('cat');
-    expect((await bench.get(pollingUrl, {})).status).toBe(403);
-    await bench.restart({ apiKey: 'bfl_house' });
-    expect((await bench.post({ prompt: 'x' })).status).toBe(403);
-    bench.sandbox.control.acceptApiKey('bfl_test');
-    expect((await bench.post({ prompt: 'x' })).status).toBe(200);
+    expect((await driver.post({ prompt: 'x' }, { 'x-key': 'bfl_invalid' })).status).toBe(403);
+    const { polling_url: pollingUrl } = await driver.submit('cat');
+    expect((await driver.get(pollingUrl, {})).status).toBe(403);
+    await driver.restart({ apiKey: 'bfl_house' });
+    expect((await driver.post({ prompt: 'x' })).status).toBe(403);
+    driver.sandbox.control.acceptApiKey('bfl_test');
+    expect((await driver.post({ prompt: 'x' })).status).toBe(200);
   });
 
   it('answers what FastAPI answers to unknown routes, ids and queries', async () => {
-    expect(await bench.get(`${bench.sandbox.baseUrl}/v1/flux-9`)).toMatchObject({
+    expect(await driver.get(`${driver.sandbox.baseUrl}/v1/flux-9`)).toMatchObject({
       status: 404,
       body: { detail: 'Not Found' },
     });
-    const polling = (await bench.submit('cat')).polling_url;
-    expect(await bench.get(polling.replace(/id=.*/, 'id=nobody'))).toMatchObject({
+    const polling = (await driver.submit('cat')).polling_url;
+    expect(await driver.get(polling.replace(/id=.*/, 'id=nobody'))).toMatchObject({
       status: 200,
       body: { status: 'Task not found' },
     });
-    expect((await bench.get(polling.replace(/\?id=.*/, ''))).status).toBe(422);
-    await bench.restart({ taskNotFoundStatus: 404 });
-    expect((await bench.get(`${bench.sandbox.baseUrl}/us1/v1/get_result?id=nobody`)).status).toBe(404);
+    expect((await driver.get(polling.replace(/\?id=.*/, ''))).status).toBe(422);
+    await driver.restart({ taskNotFoundStatus: 404 });
+    expect((await driver.get(`${driver.sandbox.baseUrl}/us1/v1/get_result?id=nobody`)).status).toBe(404);
   });
 });
 
 describe('credits and limits', () => {
   it('charges each key its own account and answers 402 when it is empty', async () => {
-    bench.sandbox.control.setCredits('bfl_test', 4);
-    await bench.submit('cat');
-    await bench.submit('cat');
-    expect(await bench.post({ prompt: 'cat' })).toMatchObject({
+    driver.sandbox.control.setCredits('bfl_test', 4);
+    await driver.submit('cat');
+    await driver.submit('cat');
+    expect(await driver.post({ prompt: 'cat' })).toMatchObject({
       status: 402,
       body: { detail: 'Insufficient credits' },
     });
-    expect(await bench.get(`${bench.sandbox.baseUrl}/v1/credits`)).toMatchObject({ body: { credits: 1 } });
-    expect(bench.sandbox.control.countsOf('bfl_test')).toEqual({
+    expect(await driver.get(`${driver.sandbox.baseUrl}/v1/credits`)).toMatchObject({ body: { credits: 1 } });
+    expect(driver.sandbox.control.countsOf('bfl_test')).toEqual({
       submits: 3,
       creditsUsed: 3,
       creditsLeft: 1,
     });
-    expect((await bench.post({ prompt: 'cat' }, { 'x-key': 'bfl_other' })).status).toBe(200);
+    expect((await driver.post({ prompt: 'cat' }, { 'x-key': 'bfl_other' })).status).toBe(200);
   });
 
   it('answers 429 beyond 24 active tasks, and takes more once they are done', async () => {
-    await bench.restart({ instant: false, latencyMs: 400 });
-    const answers = await Promise.all(Array.from({ length: 30 }, () => bench.post({ prompt: 'cat' })));
+    await driver.restart({ instant: false, latencyMs: 400 });
+    const answers = await Promise.all(Array.from({ length: 30 }, () => driver.post({ prompt: 'cat' })));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(24);
     const refused = answers.find(({ status }) => status === 429);
     expect(refused?.headers.get('retry-after')).toBe('1');
-    expect(bench.sandbox.control.counts().tasks).toBe(24);
+    expect(driver.sandbox.control.counts().tasks).toBe(24);
     await pause(450);
-    expect((await bench.post({ prompt: 'cat' })).status).toBe(200);
+    expect((await driver.post({ prompt: 'cat' })).status).toBe(200);
   });
 
   it('has no limit when it is told so', async () => {
-    await bench.restart({ instant: false, latencyMs: 60_000, activeTasksMax: null });
-    const answers = await Promise.all(Array.from({ length: 60 }, () => bench.post({ prompt: 'cat' })));
+    await driver.restart({ instant: false, latencyMs: 60_000, activeTasksMax: null });
+    const answers = await Promise.all(Array.from({ length: 60 }, () => driver.post({ prompt: 'cat' })));
     expect(answers.every(({ status }) => status === 200)).toBe(true);
   });
 });

@@ -152,6 +152,7 @@ export class TestBooks {
     await this.execute(this.clawBack(accountId, 'dispute', lotId, 9_500_000n));
     await this.topUp(accountId, 700_000n, { cause: 'reinstatement' });
     await this.topUp(accountId, 5_000_000n, { cause: 'write_off', feeMicros: micros(0n) });
+    this.pass(1);
     const statusChangeId = newId('statusChange');
     await this.execute({ type: 'unfreeze', ...addressed, statusChangeId, reason: 'dispute closed' });
     await this.authorize(accountId, 120_000n, 48);

@@ -3,7 +3,8 @@ import type { CheckoutSession } from '../../src/payments/payment-gateway.js';
 import type { TopUp } from '../../src/top-ups/top-up.js';
 
 /** Plain bigints where the product has branded ones, so that a test reads as numbers. */
-type Loose<T> = { [Member in keyof T]?: T[Member] extends bigint ? bigint : T[Member] };
+type Loose<T> = { [Member in keyof T]?: Loosened<T[Member]> };
+type Loosened<Value> = Value extends bigint ? bigint : Value;
 
 const ID = 'tu_01KB2H7Q0000000000000000AA';
 
@@ -37,7 +38,7 @@ export function aTopUp(changes: Loose<TopUp> = {}): TopUp {
     checkedAt: createdAt,
     paidAt: null,
   };
-  return { ...sample, ...(changes as Partial<TopUp>) };
+  return Object.assign(sample, changes);
 }
 
 /** The session of `aTopUp()`, paid. */
@@ -56,5 +57,5 @@ export function aPaidSession(changes: Loose<CheckoutSession> = {}): CheckoutSess
     paymentIntentId: 'pi_1',
     paymentIntentStatus: 'succeeded',
   };
-  return { ...sample, ...(changes) };
+  return Object.assign(sample, changes);
 }

@@ -4,5 +4,6 @@ import type { Payment } from './payment.js';
 /** A model that costs nothing: no wallet is read or written. */
 export const freePayment: Payment = {
   authorize: () => Promise.resolve(),
-  settle: (images) => Promise.resolve({ holdFound: true, imagesPaid: images, chargedMicros: ZERO, availableMicros: null }),
+  settle: (images) =>
+    Promise.resolve({ holdFound: true, imagesPaid: images, chargedMicros: ZERO, availableMicros: null }),
 };

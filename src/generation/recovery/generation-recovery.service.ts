@@ -1,8 +1,12 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { OPEN_STATUSES } from '../generation.machine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
-import { GENERATION_OBSERVER, type GenerationObserver } from '../generation-observer.js';
+import {
+  GENERATION_OBSERVER,
+  silentGenerationObserver,
+  type GenerationObserver,
+} from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
 import { findImageModel } from '../model-catalog.js';
 import type { Settlement } from '../payment/payment.js';
@@ -37,7 +41,9 @@ export class GenerationRecovery {
     private readonly maker: ImageMaker,
     private readonly payments: Payments,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
-    @Inject(GENERATION_OBSERVER) private readonly observer: GenerationObserver,
+    @Optional()
+    @Inject(GENERATION_OBSERVER)
+    private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -58,7 +64,10 @@ export class GenerationRecovery {
       const generation = await this.reader.find(key);
       return generation !== null && OPEN_STATUSES.includes(generation.status) && (await this.end(generation));
     } catch (error) {
-      this.logger.warn({ generation: key.id, err: error }, 'A generation was not recovered; it is tried again');
+      this.logger.warn(
+        { generation: key.id, err: error },
+        'A generation was not recovered; it is tried again',
+      );
       return false;
     }
   }

@@ -77,10 +77,11 @@ export class SandboxStripeControl {
     return outcome;
   }
 
-  /** As if the time ran out. */
+  /** As if the time ran out; a session that is not open stays as it is. */
   async expireCheckoutSession(sessionId: string): Promise<CheckoutSession> {
     const record = this.parts.context.store.checkoutSessions.get(sessionId);
     if (record === undefined) throw new UnknownObjectError(sessionId);
+    if (record.object.status !== 'open') return record.object;
     const { object } = expireSession(this.parts.context, record, CAUSED_BY_NOBODY);
     await this.commit();
     return object;

@@ -20,7 +20,7 @@ export function registerPaymentPage(app: FastifyInstance, { context, onCommitted
     const record = context.store.checkoutSessions.get(request.params.id);
     if (record === undefined) return sendNotice(reply, { status: 'not_found' });
     const { object: session } = record;
-    if (session.status === 'complete') return sendNotice(reply, { status: 'already_paid', session });
+    if (session.status === 'complete') return sendNotice(reply, { status: 'already_paid', session }, 200);
     if (!isPayable(context, session)) return sendNotice(reply, { status: 'expired', session });
     return sendPayable(context, reply, session, { httpStatus: 200, problem: null });
   });
@@ -110,8 +110,11 @@ type Notice =
   | { readonly status: 'already_paid' | 'expired'; readonly session: CheckoutSession }
   | { readonly status: 'not_found' };
 
-function sendNotice(reply: FastifyReply, notice: Notice): FastifyReply {
-  const httpStatus = HTTP_STATUSES[notice.status];
+function sendNotice(
+  reply: FastifyReply,
+  notice: Notice,
+  httpStatus = HTTP_STATUSES[notice.status],
+): FastifyReply {
   switch (notice.status) {
     case 'already_paid': {
       const link = { href: successUrl(notice.session), text: 'Continue' };

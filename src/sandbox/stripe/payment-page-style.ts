@@ -25,7 +25,7 @@ section {
   padding: clamp(1.1rem, 3vw, 1.75rem);
 }
 h1 { font-size: 1rem; font-weight: 500; color: var(--muted); margin: 0; }
-h2 { font-size: 1.05rem; margin: 0 0 .9rem; }
+.title { font-size: 1.05rem; font-weight: 650; color: var(--text); margin: 0 0 .9rem; }
 .amount { font-size: clamp(2rem, 7vw, 2.6rem); font-weight: 650; letter-spacing: -.02em; margin: 0 0 1rem; }
 table { width: 100%; border-collapse: collapse; }
 th, td { padding: .6rem 0; text-align: left; vertical-align: top; border-top: 1px solid var(--line); overflow-wrap: anywhere; }

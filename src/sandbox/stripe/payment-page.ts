@@ -7,6 +7,8 @@ import type { CheckoutSessionRecord } from './store.js';
 import { formatCardNumber, TEST_CARDS, type TestCard } from './test-cards.js';
 
 const STYLE_HASH = createHash('sha256').update(PAYMENT_PAGE_STYLE).digest('base64');
+/** Put together here: one blank more around the style, and its hash no longer allows it. */
+const STYLE_ELEMENT = new Html(`<style>${PAYMENT_PAGE_STYLE}</style>`);
 
 /**
  * The page needs no script. `form-action` must name the success page too: browsers also check where the
@@ -78,7 +80,7 @@ export function noticePage(title: string, text: string, link: { href: string; te
   return document(
     title,
     html`<section class="notice">
-      <h2>${title}</h2>
+      <h1 class="title">${title}</h1>
       <p>${text}</p>
       ${button}
     </section>`,
@@ -92,9 +94,7 @@ function document(title: string, main: Html): string {
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>${title} · Sandbox</title>
-        <style>
-          ${new Html(PAYMENT_PAGE_STYLE)}
-        </style>
+        ${STYLE_ELEMENT}
       </head>
       <body>
         <p class="banner">

@@ -25,11 +25,11 @@ export type Answer = { readonly status: number; readonly headers: Headers; reado
 export const KEY = { 'x-key': 'bfl_test' };
 
 /** Talks to a stand-in as raw HTTP, and replaces it by one with other options when asked to. */
-export class BlackForestLabsBench {
+export class BlackForestLabsDriver {
   private constructor(private current: SandboxBlackForestLabs) {}
 
-  static async start(): Promise<BlackForestLabsBench> {
-    return new BlackForestLabsBench(await startSandboxBlackForestLabs({ instant: true }));
+  static async start(): Promise<BlackForestLabsDriver> {
+    return new BlackForestLabsDriver(await startSandboxBlackForestLabs({ instant: true }));
   }
 
   get sandbox(): SandboxBlackForestLabs {

@@ -1,0 +1,73 @@
+import { Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
+import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../auth/principal.js';
+import { RequireScope } from '../auth/require-scope.decorator.js';
+import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
+import type { Reply } from '../http/reply.js';
+import { ApiProblems } from '../problems/api-problems.js';
+import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
+import { ImageGeneration } from './generation.service.js';
+import { paidAnswerHeaders, setPaidAnswerHeaders } from './paid-answer-headers.js';
+import { CreateImageRequest, ImagesView } from './image.dto.js';
+import { parseImageRequest } from './image-request.js';
+
+@ApiTags('Images')
+@Controller('v1/images')
+export class ImagesController {
+  constructor(private readonly generation: ImageGeneration) {}
+
+  @Post('generations')
+  @HttpCode(200)
+  @RequireScope('generate')
+  @RateLimited('images')
+  @ApiOperation({
+    operationId: 'createImage',
+    summary: 'Make images',
+    description:
+      "OpenAI's `POST /v1/images/generations`. The price of all images is set aside, the delivered ones are charged, " +
+      'and the rest is released. A call that fails costs nothing.',
+  })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description:
+      'Sent again with the same body within 7 days, the first answer is repeated to the byte and nothing is charged ' +
+      'again. A call that failed without a charge runs anew.',
+  })
+  @ApiBody({ type: CreateImageRequest })
+  @ApiOkResponse({ type: ImagesView, headers: paidAnswerHeaders })
+  @ApiProblems(
+    'invalid_request',
+    'malformed_body',
+    'invalid_size',
+    'too_many_images',
+    'unsupported_parameter',
+    'content_policy_violation',
+    'insufficient_credits',
+    'wallet_frozen',
+    'model_not_found',
+    'idempotency_in_progress',
+    'payload_too_large',
+    'unsupported_media_type',
+    'idempotency_key_reused',
+    'concurrency_limit_exceeded',
+    'upstream_failed',
+    'internal_error',
+    'engine_saturated',
+    'upstream_unavailable',
+    'upstream_timeout',
+  )
+  async generate(
+    @CurrentAccount() principal: AccountPrincipal,
+    @IdempotencyKey() idempotencyKey: string | null,
+    @Req() { id: requestId }: { id: string },
+    @Body() body: unknown,
+    @Res({ passthrough: true }) reply: Reply,
+  ): Promise<string> {
+    const caller = { principal, requestId, idempotencyKey };
+    const answer = await this.generation.generate(parseImageRequest(body), caller);
+    setPaidAnswerHeaders(reply, answer);
+    return answer.body;
+  }
+}

@@ -1,0 +1,36 @@
+import { Controller, Get, Param } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ApiProblems } from '../problems/api-problems.js';
+import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
+import { IMAGE_MODELS, requireImageModel } from './model-catalog.js';
+import { ModelListView, toModelView, ModelView } from './model.dto.js';
+
+@ApiTags('Models')
+@Controller('v1/models')
+export class ModelsController {
+  @Get()
+  @RequireScope('generate')
+  @RateLimited('reads')
+  @ApiOperation({ operationId: 'listModels', summary: 'List the models' })
+  @ApiOkResponse({ type: ModelListView })
+  list(): ModelListView {
+    return { object: 'list', data: IMAGE_MODELS.map(toModelView) };
+  }
+
+  /** A wildcard: ids hold a slash, which the OpenAI SDKs send as `%2F` and people send as it is. */
+  @Get('*')
+  @RequireScope('generate')
+  @RateLimited('reads')
+  @ApiOperation({ operationId: 'retrieveModel', summary: 'Read a model' })
+  @ApiParam({
+    name: 'path',
+    description: 'Id of the model, its slash as it is or as `%2F`.',
+    example: 'black-forest-labs/flux-2-klein-9b',
+  })
+  @ApiOkResponse({ type: ModelView })
+  @ApiProblems('model_not_found')
+  retrieve(@Param('*') id: string): ModelView {
+    return toModelView(requireImageModel(id));
+  }
+}

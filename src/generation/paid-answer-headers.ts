@@ -1,0 +1,32 @@
+import type { Reply } from '../http/reply.js';
+import type { GenerationAnswer } from './generation-answer.js';
+
+const text = (description: string, example: string) => ({
+  description,
+  schema: { type: 'string' as const },
+  example,
+});
+
+/** The headers of every paid answer, documented. */
+export const paidAnswerHeaders = {
+  'x-generation-id': text('Id of the receipt.', 'gen_01KB2H7Q0000000000000000AA'),
+  'x-charged-micros': text('What the call cost, in micro-USD.', '40000'),
+  'x-wallet-available-micros': text(
+    'What can be spent now, in micro-USD; absent on a replay and for free models.',
+    '9960000',
+  ),
+  'idempotent-replayed': text(
+    '`true` when an earlier answer is repeated; nothing was charged again.',
+    'true',
+  ),
+};
+
+export function setPaidAnswerHeaders(reply: Reply, answer: GenerationAnswer): void {
+  reply.header('content-type', 'application/json; charset=utf-8');
+  reply.header('x-generation-id', answer.generationId);
+  reply.header('x-charged-micros', answer.chargedMicros.toString());
+  if (answer.availableMicros !== null) {
+    reply.header('x-wallet-available-micros', answer.availableMicros.toString());
+  }
+  if (answer.replayed) reply.header('idempotent-replayed', 'true');
+}

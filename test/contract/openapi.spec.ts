@@ -1,0 +1,132 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import type { FastifyInstance } from 'fastify';
+import { renderOpenApiFile } from '../../src/openapi-file.js';
+import { PROBLEM_CATALOG, type ProblemCode } from '../../src/problems/problem-catalog.js';
+import { PROBLEM_KINDS } from '../../src/problems/problem-kinds.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+
+/** Pages and their files: for browsers, not part of the API. */
+const PAGES = [/^\/$/, /^\/docs(\/|$)/, /^\/openapi\.json$/];
+
+type Operation = {
+  readonly operationId?: string;
+  readonly tags?: readonly string[];
+  readonly summary?: string;
+  readonly security?: readonly Record<string, readonly string[]>[];
+  readonly responses: Record<string, { content?: Record<string, { examples?: Record<string, unknown> }> }>;
+};
+
+const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
+
+let document: any;
+let committed: string;
+let service: TestApp;
+let registered: string[];
+
+beforeAll(async () => {
+  committed = await readFile(fileURLToPath(new URL('../../openapi.json', import.meta.url)), 'utf8');
+  document = JSON.parse(await renderOpenApiFile());
+  service = await startTestApp();
+  registered = routesOf(service.app.getHttpAdapter().getInstance());
+});
+afterAll(() => service.close());
+
+describe('openapi.json', () => {
+  it('is what the code says: run `npm run openapi` when this fails', async () => {
+    expect(committed).toBe(await renderOpenApiFile());
+  });
+
+  it('is valid OpenAPI 3.1', async () => {
+    const result = await new Validator().validate(structuredClone(document));
+    expect(result.errors ?? []).toEqual([]);
+    expect(document.openapi).toMatch(/^3\.1\./);
+  });
+
+  it('has every route of the running service, and no other', () => {
+    const documented = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`);
+    const served = registered.filter((route) => !PAGES.some((page) => page.test(route.split(' ')[1] ?? '')));
+    expect(documented.sort()).toEqual(served.sort());
+  });
+
+  it('names every operation once, for generated clients, and puts it under a described tag', () => {
+    const names = operations().map(({ operation }) => operation.operationId ?? '');
+    expect(names.filter((name) => !/^[a-z][a-zA-Z0-9]+$/.test(name))).toEqual([]);
+    expect(new Set(names).size).toBe(names.length);
+    const tags = new Set(document.tags.map((tag: { name: string }) => tag.name));
+    for (const { operation, name } of operations()) {
+      expect({ name, tags: operation.tags }).toEqual({ name, tags: [expect.any(String)] });
+      expect(tags).toContain(operation.tags?.[0]);
+      expect({ name, summary: operation.summary }).toEqual({ name, summary: expect.any(String) });
+    }
+  });
+
+  it('says what every operation answers when it goes well, with a schema', () => {
+    for (const { operation, name } of operations()) {
+      const good = Object.entries(operation.responses).filter(([status]) => /^[23]/.test(status));
+      expect({ name, documented: good.length > 0 }).toEqual({ name, documented: true });
+    }
+  });
+
+  it('lists only errors of the catalogue, each under its own status and with an example', () => {
+    for (const { operation, name } of operations()) {
+      for (const [status, response] of Object.entries(operation.responses)) {
+        if (!/^[45]/.test(status) || (name === 'GET /health/ready' && status === '503')) continue;
+        const codes = Object.keys(response.content?.['application/json']?.examples ?? {});
+        const strangers = codes.filter((code) => !(code in PROBLEM_CATALOG));
+        expect({ name, status, codes: codes.length > 0, strangers }).toEqual({
+          name,
+          status,
+          codes: true,
+          strangers: [],
+        });
+        for (const code of codes as ProblemCode[]) {
+          const actual = String(PROBLEM_KINDS[PROBLEM_CATALOG[code].kind].status);
+          expect({ name, code, status: actual }).toEqual({ name, code, status });
+        }
+      }
+    }
+  });
+
+  it('asks for a key exactly where the service refuses a call without one', async () => {
+    for (const { method, path, operation, name } of operations()) {
+      const answer = await service.client(null).send(method.toUpperCase(), path.replace(/\{[^}]+\}/g, 'x'));
+      const refused = answer.status === 401;
+      const asks = (operation.security ?? []).length > 0;
+      expect({ name, asks }).toEqual({ name, asks: refused });
+    }
+  });
+});
+
+function operations(): { method: string; path: string; name: string; operation: Operation }[] {
+  return Object.entries<any>(document.paths).flatMap(([path, item]) =>
+    METHODS.filter((method) => method in item).map((method) => ({
+      method,
+      path,
+      name: `${method.toUpperCase()} ${path}`,
+      operation: item[method] as Operation,
+    })),
+  );
+}
+
+/** `POST /v1/holds/{id}/void`, as the document writes it. Fastify adds HEAD to every GET by itself. */
+function routesOf(fastify: FastifyInstance): string[] {
+  const routes: string[] = [];
+  let path: string[] = [];
+  for (const line of fastify.printRoutes({ commonPrefix: false }).split('\n')) {
+    const match = /^(?<indent>[│ ]*)[├└]── (?<part>\S*)(?: \((?<methods>[^)]+)\))?/u.exec(line);
+    if (!match?.groups) continue;
+    const depth = (match.groups['indent'] ?? '').length / 4;
+    path = [...path.slice(0, depth), match.groups['part'] ?? ''];
+    const url = path
+      .join('')
+      .replace(/:([a-z_]+)/g, '{$1}')
+      .replace(/(?<=.)\/$/, '');
+    for (const method of match.groups['methods']?.split(', ') ?? []) {
+      if (method !== 'HEAD') routes.push(`${method} ${url}`);
+    }
+  }
+  return routes;
+}
