@@ -60,8 +60,25 @@ export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SER
   const document = SwaggerModule.createDocument(app, builder.build());
   const schemas = { ...document.components?.schemas, Error: ERROR_SCHEMA };
   document.components = { ...document.components, schemas: sorted(schemas) };
+  nameWildcards(document);
   documentProblems(document);
+  document.paths = sorted(document.paths);
   return document;
+}
+
+/** Ids that may hold a slash are served by a wildcard, which the framework documents as `{path}` and again as `*`. */
+function nameWildcards(document: OpenAPIObject): void {
+  for (const [path, item] of Object.entries(document.paths)) {
+    if (!path.endsWith('/{path}') || item.get?.parameters === undefined) continue;
+    const parameters = item.get.parameters.filter(
+      (parameter) => !('name' in parameter && parameter.name === '*'),
+    );
+    item.get.parameters = parameters.map((parameter) =>
+      'name' in parameter && parameter.name === 'path' ? { ...parameter, name: 'id' } : parameter,
+    );
+    Reflect.deleteProperty(document.paths, path);
+    document.paths[path.replace(/\{path\}$/, '{id}')] = item;
+  }
 }
 
 function sorted<T>(members: Record<string, T>): Record<string, T> {

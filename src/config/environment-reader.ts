@@ -27,7 +27,7 @@ export class EnvironmentReader {
     if (this.text(name) === null) this.reject(name, 'is required in production');
   }
 
-  /** A secret that looks like a placeholder is refused wherever it would be believed. */
+  /** Production refuses a secret that looks like a placeholder; elsewhere a script may choose a readable one. */
   secret(name: string, refusePlaceholder: boolean): string | null {
     const value = this.text(name);
     if (value === null) return null;

@@ -77,10 +77,10 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
     databaseUrl: read.text('DATABASE_URL'),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', { fallback: 12, min: 4, max: 100 }),
-    stripe: readStripe(read),
-    blackForestLabs: readBlackForestLabs(read),
+    stripe: readStripe(read, production),
+    blackForestLabs: readBlackForestLabs(read, production),
     redisUrl: read.text('REDIS_URL'),
-    masterKeys: readMasterKeys(read),
+    masterKeys: readMasterKeys(read, production),
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),
     topUp: readTopUp(read),
     rateLimit: read.oneOf('RATE_LIMIT', ['on', 'off'], 'on') === 'on',
@@ -102,9 +102,9 @@ const REQUIRED_IN_PRODUCTION = [
   'COFFER_OPERATOR_KEY',
 ] as const;
 
-function readStripe(read: EnvironmentReader): StripeSettings | null {
-  const secretKey = read.secret('STRIPE_SECRET_KEY', true);
-  const webhookSecret = read.secret('STRIPE_WEBHOOK_SECRET', true);
+function readStripe(read: EnvironmentReader, production: boolean): StripeSettings | null {
+  const secretKey = read.secret('STRIPE_SECRET_KEY', production);
+  const webhookSecret = read.secret('STRIPE_WEBHOOK_SECRET', production);
   const apiBase = read.url('STRIPE_API_BASE');
   if (secretKey !== null && !/^(sk|rk)_(test|live)_/.test(secretKey)) {
     read.reject('STRIPE_SECRET_KEY', 'must start with sk_test_, sk_live_, rk_test_ or rk_live_');
@@ -115,8 +115,8 @@ function readStripe(read: EnvironmentReader): StripeSettings | null {
   return secretKey === null || webhookSecret === null ? null : { secretKey, webhookSecret, apiBase };
 }
 
-function readBlackForestLabs(read: EnvironmentReader): BlackForestLabsSettings | null {
-  const apiKey = read.secret('BFL_API_KEY', true);
+function readBlackForestLabs(read: EnvironmentReader, production: boolean): BlackForestLabsSettings | null {
+  const apiKey = read.secret('BFL_API_KEY', production);
   const apiBase = read.url('BFL_API_BASE') ?? new URL(BLACK_FOREST_LABS_API);
   return apiKey === null ? null : { apiKey, apiBase };
 }
@@ -136,10 +136,10 @@ function readTopUp(read: EnvironmentReader): TopUpSettings {
 }
 
 /** `id:base64,id:base64`, newest first; the first one encrypts, all of them decrypt. */
-function readMasterKeys(read: EnvironmentReader): MasterKey[] {
+function readMasterKeys(read: EnvironmentReader, production: boolean): MasterKey[] {
   const keys: MasterKey[] = [];
   const seen = new Set<string>();
-  for (const entry of read.secret('COFFER_MASTER_KEYS', true)?.split(',') ?? []) {
+  for (const entry of read.secret('COFFER_MASTER_KEYS', production)?.split(',') ?? []) {
     const [id = '', encoded = ''] = entry.trim().split(':', 2);
     const key = Buffer.from(encoded, 'base64');
     if (!/^[a-z0-9_-]{1,32}$/i.test(id) || key.length !== MASTER_KEY_BYTES || seen.has(id)) {

@@ -15,7 +15,11 @@ export class GenerationImageView {
     nullable: true,
   })
   declare readonly url: string | null;
-  @ApiProperty({ enum: Object.values(CONTENT_TYPES) })
+  @ApiProperty({
+    description: 'How the image is encoded.',
+    enum: Object.values(CONTENT_TYPES),
+    example: 'image/png',
+  })
   declare readonly content_type: string;
   @ApiProperty({ description: 'Size of the file.', type: 'integer', example: 1_482_117 })
   declare readonly bytes: number;

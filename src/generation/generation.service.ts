@@ -10,6 +10,7 @@ import type { Price } from '../pricing/price.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
 import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
+import { GenerationJournal } from './generation-journal.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
   GENERATION_OBSERVER,
@@ -159,52 +160,23 @@ export class ImageGeneration {
   }
 
   private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {
-    const { generation } = call;
+    const { generation, payment } = call;
     const authorizedAtMs = this.clock.nowMs();
-    // Without a key nobody races for the row, so it is written while the provider works. A call that dies
-    // before the row is there leaves a hold without one, which recovery voids.
-    const recorded = generation.idempotencyKey === null ? this.record(generation) : Promise.resolve();
-    const results = await this.make(generation, request, recorded);
+    // The row is written while the provider works. A call that dies before it is there leaves a hold
+    // without one, which recovery voids.
+    const journal = new GenerationJournal(this.records, generation, authorizedAtMs, this.clock, this.logger);
+    const signal = AbortSignal.timeout(this.limits.callDeadlineMs);
+    const results = await this.maker.make(generation, request, signal, (known) => journal.add(known));
     const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
     try {
-      await recorded;
+      await journal.close(results.some((result) => result.image !== null));
     } catch (error) {
       // Without a row nobody could look the images up: as if there were none.
       await this.maker.discard(generation, results);
-      await call.payment.settle(0);
+      await payment.settle(0);
       throw error;
     }
     return this.conclude(call, work);
-  }
-
-  private record(generation: Generation): Promise<void> {
-    const recorded = this.records.insert(generation).then(() => undefined);
-    // Awaited once the images are there; until then a refusal must not count as unhandled.
-    recorded.catch(() => undefined);
-    return recorded;
-  }
-
-  private async make(
-    generation: Generation,
-    request: ImageRequest,
-    recorded: Promise<void>,
-  ): Promise<readonly ImageResult[]> {
-    let ended = false;
-    const results = await this.maker.make(
-      generation,
-      request,
-      AbortSignal.timeout(this.limits.callDeadlineMs),
-      (known) => {
-        recorded
-          // What has ended is about to be written with its outcome.
-          .then(() => (ended ? undefined : this.records.addTask(generation, known, this.clock.nowMs())))
-          .catch((error: unknown) => {
-            this.logger.warn({ generation: generation.id, err: error }, 'A task was not recorded');
-          });
-      },
-    );
-    ended = true;
-    return results;
   }
 
   private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {
@@ -246,7 +218,8 @@ export class ImageGeneration {
   /** The hold stays, and recovery asks the provider from now on. */
   private async lose({ generation }: Call, work: Work): Promise<never> {
     const problem = new OutcomeUnknownError();
-    await this.records.lose(generation, problem.code, work.authorizedAtMs, this.clock.nowMs());
+    const { authorizedAtMs, results } = work;
+    await this.records.lose(generation, problem.code, authorizedAtMs, results, this.clock.nowMs());
     throw problem;
   }
 

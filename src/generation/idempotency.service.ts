@@ -34,7 +34,7 @@ export class Idempotency {
     generation: Generation & { readonly idempotencyKey: string },
   ): Promise<GenerationAnswer | null> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-      if (await this.records.insert(generation)) return null;
+      if (await this.records.claim(generation)) return null;
       const { accountId, idempotencyKey } = generation;
       const earlier = await this.reader.findByIdempotencyKey(accountId, idempotencyKey);
       if (earlier === null) continue;

@@ -51,6 +51,7 @@ export class CreateImageRequest {
   declare readonly response_format?: string | null;
 
   @ApiProperty({
+    description: 'How the images are encoded.',
     type: 'string',
     enum: ['png', 'jpeg', 'webp'],
     default: 'png',

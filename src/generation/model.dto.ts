@@ -17,7 +17,7 @@ export class ModelView {
 export class ModelListView {
   @ObjectTypeView('list')
   declare readonly object: 'list';
-  @ApiProperty({ type: () => [ModelView] })
+  @ApiProperty({ description: 'Every model, in one page.', type: () => [ModelView] })
   declare readonly data: readonly ModelView[];
 }
 

@@ -15,6 +15,7 @@ export const ERROR_SCHEMA: Schema = {
   properties: {
     error: {
       type: 'object',
+      description: 'What was refused, and why.',
       required: ['message', 'type', 'param', 'code'],
       additionalProperties: true,
       properties: {

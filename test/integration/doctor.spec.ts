@@ -20,16 +20,20 @@ afterAll(() => books.close());
 const PULL_ALL_TEETH = `
   ALTER TABLE transfers DISABLE TRIGGER USER;
   ALTER TABLE holds DISABLE TRIGGER USER;
+  ALTER TABLE top_ups DISABLE TRIGGER USER;
+  ALTER TABLE generations DISABLE TRIGGER USER;
   DO $$ DECLARE c record; BEGIN
     FOR c IN SELECT conrelid::regclass AS tab, conname FROM pg_constraint
-              WHERE conrelid IN ('transfers'::regclass, 'wallets'::regclass, 'credit_lots'::regclass, 'holds'::regclass)
+              WHERE conrelid IN ('transfers'::regclass, 'wallets'::regclass, 'credit_lots'::regclass, 'holds'::regclass,
+                                 'top_ups'::regclass, 'generations'::regclass, 'generation_tasks'::regclass)
                 AND contype IN ('c', 'f', 'u', 'p') ORDER BY contype = 'p'
     LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', c.tab, c.conname); END LOOP;
   END $$`;
 
 /** Does harm, asks the doctor, and undoes it. */
 async function afterHarm(sql: string, values: readonly unknown[] = []): Promise<Discrepancy[]> {
-  const tables = ['transfers', 'wallets', 'credit_lots', 'holds', 'wallet_status_changes'];
+  const walletTables = ['transfers', 'wallets', 'credit_lots', 'holds', 'wallet_status_changes'];
+  const tables = [...walletTables, 'top_ups', 'generations', 'generation_tasks'];
   await books.owner.query(tables.map((table) => `CREATE TABLE saved_${table} AS TABLE ${table}`).join(';'));
   try {
     const { rowCount } = await books.owner.query(sql, [...values]);
@@ -292,5 +296,69 @@ describe('a changed hold', () => {
       await afterHarm(`DELETE FROM holds WHERE account_id = $1 AND status = 'captured'`, [accountId]),
     );
     expect(named).toEqual([expect.stringMatching(`^holds account_id=${accountId} id=hold_`)]);
+  });
+});
+
+describe('a top-up that disagrees with the ledger', () => {
+  it.each([
+    ['its credit', `credit_micros = credit_micros + 1`],
+    ['its fee', `fee_micros = fee_micros + 1`],
+    ['its lot', `lot_id = 'lot_other'`],
+    ['its state, an hour after the credit came', `status = 'expired', paid_at = NULL`],
+    ['the credit that is not there', `id = 'tu_other'`],
+  ])('is named for %s', async (_what, assignment) => {
+    const change = `UPDATE top_ups SET ${assignment} WHERE account_id = $1`;
+    const named = rowsNamed(await afterHarm(change, [accountId]));
+    expect(named).toContainEqual(expect.stringMatching(`^top_ups account_id=${accountId} id=tu_`));
+  });
+
+  it('is missed when credit came in without one', async () => {
+    const named = rowsNamed(await afterHarm('DELETE FROM top_ups WHERE account_id = $1', [accountId]));
+    expect(named).toEqual([expect.stringMatching(`^top_ups account_id=${accountId} id=tu_`)]);
+  });
+});
+
+describe('a generation that disagrees with its hold', () => {
+  /** A finished call of three images at 40,000, on the story's captured hold of 120,000. */
+  const CALL = `
+    WITH call AS (
+      INSERT INTO generations (account_id, id, api_key_id, request_id, model, price_id, price_micros, images_requested,
+                               width, height, response_format, output_format, fingerprint, media_key_id, status,
+                               lease_expires_at, hold_id, images_delivered, charged_micros, created_at, finished_at)
+      SELECT account_id, 'gen_1', 'key_1', 'req_1', 'm', 'price_1', 40000, 4, 1024, 1024, 'url', 'png', '', '',
+             'succeeded', created_at, id, 3, 120000, created_at, resolved_at
+        FROM holds WHERE account_id = $1 AND status = 'captured' RETURNING *)
+    INSERT INTO generation_tasks (account_id, generation_id, position, attempt, provider, status, bytes, created_at, finished_at)
+    SELECT account_id, id, position, 1, 'p', 'delivered', 1, created_at, finished_at FROM call, generate_series(0, 2) AS position`;
+
+  beforeAll(() => books.owner.query(CALL, [accountId]));
+
+  it('is not named while they agree', async () => {
+    await expectBooksToBalance(books.dataSource);
+  });
+
+  it.each([
+    ['charging more than was captured', `UPDATE generations SET charged_micros = 160000`],
+    ['charging less than was captured', `UPDATE generations SET charged_micros = 80000`],
+    ['counting an image that was not delivered', `UPDATE generations SET images_delivered = 4`],
+    [
+      'a delivered image that it does not count',
+      `UPDATE generation_tasks SET status = 'failed' WHERE position = 1`,
+    ],
+    ['a hold that is not its own', `UPDATE generations SET hold_id = 'hold_other'`],
+    [
+      'being unfinished an hour after its capture',
+      `UPDATE generations SET finished_at = NULL, status = 'running'`,
+    ],
+  ])('is named for %s', async (_what, sql) => {
+    const named = rowsNamed(await afterHarm(sql));
+    expect(named).toEqual([`generations account_id=${accountId} id=gen_1`]);
+  });
+
+  it('is missed when a hold of the images API was captured without one', async () => {
+    const orphan = `UPDATE holds SET reference = 'generation:gen_9', id = id WHERE account_id = $1 AND status = 'captured'`;
+    expect(
+      rowsNamed(await afterHarm(`WITH gone AS (DELETE FROM generations) ${orphan}`, [accountId])),
+    ).toEqual([`generations account_id=${accountId} id=gen_9`]);
   });
 });

@@ -115,12 +115,9 @@ describe('a download of a ledger that does not fit into memory', () => {
   beforeAll(async () => {
     await owner.query(
       `INSERT INTO transfers
-       SELECT $1, n, 'txn_bulk_' || lpad(n::text, 12, '0'), 'payout', 'bank', 'stripe_clearing', 1, NULL, 0, 'payout:' || n, 0,
-              'lnk', 'system', repeat('x', 400), '2026-06-01', sha256(n::text::bytea)
-         FROM generate_series(1, $2::int) AS n`.replace(
-        `'payout', 'bank', 'stripe_clearing'`,
-        `'debit', 'customer_credit', 'usage_revenue'`,
-      ),
+       SELECT $1, n, 'txn_bulk_' || lpad(n::text, 12, '0'), 'debit', 'customer_credit', 'usage_revenue', 1, NULL, 0,
+              'debit:' || n, 0, 'lnk', 'system', repeat('x', 400), '2026-06-01', sha256(n::text::bytea)
+         FROM generate_series(1, $2::int) AS n`,
       [BULK_ACCOUNT, BULK_ROWS],
     );
   });

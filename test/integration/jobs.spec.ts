@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Module, type DynamicModule, type INestApplicationContext } from '@nestjs/common';
@@ -122,6 +124,8 @@ function killConnections(application = '%'): Promise<unknown> {
 }
 
 beforeAll(async () => {
+  // The library writes the stack of a worker that ends for good to the console.
+  jest.spyOn(console, 'trace').mockImplementation(() => undefined);
   database = await createTestDatabase();
   await migrateJobs(database.url);
   owner = new pg.Client({ connectionString: database.url });
@@ -311,8 +315,6 @@ describe('the job runner', () => {
   });
 
   it('runs a job again when its completion could not be written', async () => {
-    // The library writes the stack of a worker that ends for good to the console.
-    const trace = jest.spyOn(console, 'trace').mockImplementation(() => undefined);
     const service = await startService({ runJobs: true });
     await owner.query(`
       CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disk full'; END $$;
@@ -324,7 +326,6 @@ describe('the job runner', () => {
     await eventually('the queue is empty', async () => {
       return (await rows('SELECT FROM graphile_worker._private_jobs')).length === 0;
     });
-    trace.mockRestore();
   });
 
   it('does not lose a running job whose process loses all its connections', async () => {
@@ -360,6 +361,25 @@ describe('the job runner', () => {
     expect(living.probe.ran('alive')).toBe(1);
     living.probe.behaviour = () => Promise.resolve();
     release();
+  });
+
+  it('takes over within moments what a process was running when it was killed with -9', async () => {
+    const args = [
+      '--import',
+      './test/support/typescript.mjs',
+      'test/support/stuck-job-process.ts',
+      database.url,
+    ];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const gone = once(child, 'exit');
+    const idle = await startService({ runJobs: false });
+    await idle.queue.add('probe', { text: 'mid-flight' });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await gone;
+    const heir = await startService({ runJobs: true });
+    await eventually('the heir runs it', () => heir.probe.ran('mid-flight') === 1);
+    expect(heir.probe.runs[0]?.attempt).toBe(2);
   });
 
   it('does by the clock what is due every minute, once for all processes', async () => {

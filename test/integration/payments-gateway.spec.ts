@@ -54,9 +54,9 @@ async function aPage(changes: Partial<NewCheckoutSession> = {}): Promise<NewChec
 }
 
 /** The whole object, as Stripe has it. */
-async function readFromStripe(path: string): Promise<Record<string, any>> {
+async function readFromStripe(path: string): Promise<Record<string, unknown>> {
   const headers = { authorization: 'Bearer sk_test_the_right_key' };
-  return (await (await fetch(`${stripe.baseUrl}${path}`, { headers })).json()) as Record<string, any>;
+  return (await (await fetch(`${stripe.baseUrl}${path}`, { headers })).json()) as Record<string, unknown>;
 }
 
 describe('a checkout session at Stripe', () => {
@@ -74,9 +74,9 @@ describe('a checkout session at Stripe', () => {
       metadata: { top_up_id: page.topUpId, account_id: page.accountId },
     });
     const items = await readFromStripe(`/v1/checkout/sessions/${session.id}/line_items`);
-    expect(items['data'].map((item: any) => [item.description, item.amount_total, item.quantity])).toEqual([
-      ['API credit', 1_000, 1],
-      ['Platform fee (5%)', 50, 1],
+    expect(items['data']).toMatchObject([
+      { description: 'API credit', amount_total: 1_000, quantity: 1 },
+      { description: 'Platform fee (5%)', amount_total: 50, quantity: 1 },
     ]);
     expect(await readFromStripe(`/v1/checkout/sessions/${session.id}`)).toMatchObject({
       mode: 'payment',

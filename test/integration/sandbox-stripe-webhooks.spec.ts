@@ -1,80 +1,14 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import Stripe from 'stripe';
+import type Stripe from 'stripe';
 import {
   startSandboxStripe,
   type SandboxStripe,
   type SandboxStripeOptions,
 } from '../../src/sandbox/stripe/server.js';
 import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
-
-const SECRET = 'whsec_test_secret';
+import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhook-receiver.js';
 
 type Json = Readonly<Record<string, unknown>>;
-type SavedState = { checkoutSessions: { id: string; object: { payment_status: string } }[] };
-type Received = {
-  readonly event: Stripe.Event;
-  readonly verified: boolean;
-  readonly userAgent: string | undefined;
-};
-
-/** An endpoint as the service has one: raw body, signature, then an answer that the test chooses. */
-class Receiver {
-  readonly received: Received[] = [];
-  answer: (attempt: number) => number | 'hang' = () => 200;
-  private constructor(
-    private readonly server: Server,
-    readonly url: string,
-  ) {}
-
-  static async start(port = 0): Promise<Receiver> {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-    const receiver = new Receiver(
-      server,
-      `http://127.0.0.1:${(server.address() as AddressInfo).port}/webhooks/stripe`,
-    );
-    server.on('request', (request, response) => {
-      const chunks: Buffer[] = [];
-      request.on('data', (chunk: Buffer) => chunks.push(chunk));
-      request.on('end', () => {
-        const body = Buffer.concat(chunks);
-        const event = JSON.parse(body.toString()) as Stripe.Event;
-        receiver.received.push({
-          event,
-          verified: isVerified(body, String(request.headers['stripe-signature'])),
-          userAgent: request.headers['user-agent'],
-        });
-        const status = receiver.answer(receiver.received.length);
-        if (status !== 'hang')
-          response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end();
-      });
-    });
-    return receiver;
-  }
-
-  types(): string[] {
-    return this.received.map(({ event }) => event.type);
-  }
-
-  async close(): Promise<void> {
-    this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
-  }
-}
-
-function isVerified(body: Buffer, header: string): boolean {
-  try {
-    new Stripe('sk_test_x').webhooks.constructEvent(body, header, SECRET);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 const PAYMENT_EVENTS = [
   'payment_intent.created',
@@ -83,12 +17,11 @@ const PAYMENT_EVENTS = [
   'checkout.session.completed',
 ];
 
-let receiver: Receiver;
-let folder: string;
+let receiver: WebhookReceiver;
 const open: SandboxStripe[] = [];
 
 async function start(options: SandboxStripeOptions = {}): Promise<SandboxStripe> {
-  const webhookEndpoint = { url: receiver.url, secret: SECRET };
+  const webhookEndpoint = { url: receiver.url, secret: WEBHOOK_SECRET };
   const sandbox = await startSandboxStripe({ webhookEndpoint, webhookRetryDelayMs: 20, ...options });
   open.push(sandbox);
   return sandbox;
@@ -121,14 +54,12 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 }
 
 beforeEach(async () => {
-  receiver = await Receiver.start();
-  folder = await mkdtemp(join(tmpdir(), 'sandbox-stripe-'));
+  receiver = await WebhookReceiver.start();
 });
 
 afterEach(async () => {
   await Promise.all(open.splice(0).map((sandbox) => sandbox.close()));
   await receiver.close();
-  await rm(folder, { recursive: true });
 });
 
 describe('delivery', () => {
@@ -329,66 +260,7 @@ describe('faults on demand', () => {
 
     expect(await control('POST', 'webhook_faults', { copiess: 2 })).toMatchObject({ status: 400 });
     expect(await control('POST', 'webhook_faults', { copies: '2' })).toMatchObject({ status: 400 });
-    const elsewhere = { url: 'https://example.com', secret: SECRET };
+    const elsewhere = { url: 'https://example.com', secret: WEBHOOK_SECRET };
     expect(await control('POST', 'webhook_endpoint', elsewhere)).toMatchObject({ status: 400 });
-  });
-});
-
-describe('the state file', () => {
-  it('knows sessions, payments, keys and undelivered events after a restart, and is readable by its owner only', async () => {
-    const stateFile = join(folder, 'deep', 'stripe.json');
-    const port = Number(new URL(receiver.url).port);
-    await receiver.close();
-    const first = await start({ stateFile });
-    const paid = await openSession(first);
-    const unpaid = await openSession(first);
-    const customer = await sdkFor(first).customers.create({ name: 'Ada' }, { idempotencyKey: 'cus:1' });
-    await first.control.pay(paid.id);
-    expect((await stat(stateFile)).mode & 0o777).toBe(0o600);
-    await first.close();
-
-    receiver = await Receiver.start(port);
-    const second = await start({ stateFile });
-    await second.control.whenDelivered();
-    expect(receiver.types()).toEqual(expect.arrayContaining([...PAYMENT_EVENTS, 'customer.created']));
-    const sdk = sdkFor(second);
-    expect(await sdk.checkout.sessions.retrieve(paid.id)).toMatchObject({ payment_status: 'paid' });
-    expect(await sdk.customers.create({ name: 'Ada' }, { idempotencyKey: 'cus:1' })).toMatchObject({
-      id: customer.id,
-    });
-    const revived = await sdk.checkout.sessions.retrieve(unpaid.id);
-    expect(revived.url).toBe(`${second.baseUrl}/c/pay/${unpaid.id}`);
-    expect((await fetch(revived.url as string)).status).toBe(200);
-
-    await second.close();
-    const third = await start({ stateFile });
-    await third.control.whenDelivered();
-    const before = receiver.received.length;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(receiver.received).toHaveLength(before);
-  });
-
-  it('has a payment on disk before it is answered, however many are paid at once', async () => {
-    const stateFile = join(folder, 'stripe.json');
-    const sandbox = await start({ stateFile });
-    const sessions = await Promise.all(Array.from({ length: 25 }, () => openSession(sandbox)));
-    await Promise.all(
-      sessions.map(async ({ id, url }) => {
-        const answer = await fetch(`${url}/pay`, { method: 'POST', headers: { accept: 'application/json' } });
-        expect(answer.status).toBe(200);
-        const saved = JSON.parse(await readFile(stateFile, 'utf8')) as SavedState;
-        const record = saved.checkoutSessions.find((row) => row.id === id);
-        expect(record?.object.payment_status).toBe('paid');
-      }),
-    );
-  });
-
-  it('refuses to start on a file that is not its own, and leaves it as it is', async () => {
-    for (const content of ['{"half":', '[]', '{"version":99}']) {
-      const stateFile = join(folder, 'other.json');
-      await writeFile(stateFile, content);
-      await expect(startSandboxStripe({ stateFile })).rejects.toThrow('state file');
-      expect(await readFile(stateFile, 'utf8')).toBe(content);
-    }
   });
 });

@@ -80,7 +80,7 @@ describe('an export that the service wrote', () => {
 
   it('still proves itself when a spreadsheet has added a byte order mark and changed the line ends', async () => {
     const oneLineMemos = changed(
-      (rows) => rows.forEach((row, index) => set(index, { memo: 'x' })(rows)),
+      (rows) => rows.forEach((_row, index) => set(index, { memo: 'x' })(rows)),
       true,
     );
     const text = putTogether(takeApart(oneLineMemos), 'csv');

@@ -10,6 +10,7 @@ export class RedisStandIn {
   /** Commands are taken and never answered, as by a server that hangs. */
   hanging = false;
   scripts = 0;
+  private hasScript = false;
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer((socket) => this.accept(socket));
 
@@ -51,8 +52,10 @@ export class RedisStandIn {
       case 'info':
         return bulk('redis_version:7.0.15\r\nloading:0\r\n');
       case 'evalsha':
-        return '-NOSCRIPT No matching script. Please use EVAL.\r\n';
+        if (!this.hasScript) return '-NOSCRIPT No matching script. Please use EVAL.\r\n';
+        return this.increment(key, Number(points), Number(seconds));
       case 'eval':
+        this.hasScript = true;
         return this.increment(key, Number(points), Number(seconds));
       default:
         return '+OK\r\n';

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
+import { divExact, micros, MICROS_PER_CENT } from '../../src/common/money.js';
 import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 import { silentObserver } from '../../src/wallets/engine-observer.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
@@ -78,19 +78,45 @@ export class TestBooks {
     return this.engine.execute(command);
   }
 
-  topUp(accountId: string, amountMicros: bigint, more: Partial<Command<'credit'>> = {}): Promise<Outcome> {
+  /** Credit with a fee of 5% beside it; for a real top-up, also the paid top-up that it comes from. */
+  async topUp(
+    accountId: string,
+    amountMicros: bigint,
+    more: Partial<Command<'credit'>> = {},
+  ): Promise<Outcome> {
     const topUpId = newId('topUp');
-    return this.execute({
+    const command: Command<'credit'> = {
       type: 'credit',
       cause: 'top_up',
       ...this.referenced(accountId, `top_up:${topUpId}`),
       lotId: newId('creditLot'),
       amountMicros: micros(amountMicros),
-      feeMicros: micros(amountMicros / 20n),
+      feeMicros: micros(divExact(amountMicros, 20n)),
       taxMicros: micros(0n),
       expiresAtMs: null,
       ...more,
-    });
+    };
+    if (command.cause === 'top_up') await this.insertPaidTopUp(topUpId, command);
+    return this.execute(command);
+  }
+
+  private async insertPaidTopUp(id: string, credit: Command<'credit'>): Promise<void> {
+    const { accountId, amountMicros, feeMicros, lotId } = credit;
+    await this.owner.query(
+      `INSERT INTO top_ups (account_id, id, status, credit_micros, fee_micros, charge_cents, fee_mode, fee_bps, livemode,
+                            lot_id, save_card, success_url, cancel_url, expires_at, checkout_session_id, fingerprint,
+                            created_by, created_at, checked_at, paid_at)
+       VALUES ($1, $2, 'paid', $3, $4, $5, 'on_top', 500, false, $6, false, '', '', $7, 'cs_' || $2, '', 'test', $7, $7, $7)`,
+      [
+        accountId,
+        id,
+        amountMicros.toString(),
+        feeMicros.toString(),
+        divExact(amountMicros + feeMicros, MICROS_PER_CENT).toString(),
+        lotId,
+        new Date(this.nowMs),
+      ],
+    );
   }
 
   grant(accountId: string, amountMicros: bigint, more: Partial<Command<'grant'>> = {}): Promise<Outcome> {

@@ -1,0 +1,86 @@
+/** Prepared under its name. */
+export type Statement = { readonly name: string; readonly text: string };
+
+/** What never changes, in the order of `fixedValues`; $1 to $18. */
+const FIXED_COLUMNS = `
+  account_id, id, api_key_id, request_id, model, price_id, price_micros, images_requested, width, height,
+  response_format, output_format, end_user, fingerprint, idempotency_key, media_key_id, hold_id, created_at`;
+const FIXED_VALUES = '$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18';
+
+/** The unique index lets one of any number of copies through. */
+export const INSERT: Statement = {
+  name: 'generation_insert',
+  text: `
+  INSERT INTO generations (${FIXED_COLUMNS}, lease_expires_at, status)
+  VALUES (${FIXED_VALUES}, $19, 'running')
+  ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL AND status <> 'failed' DO NOTHING
+  RETURNING id`,
+};
+
+/**
+ * A generation's state and its tasks in one statement: one commit, and nobody sees the one without the
+ * other. Whatever comes first makes the row; a final state is never left again.
+ */
+export const SAVE: Statement = {
+  name: 'generation_save',
+  text: `
+  WITH saved AS (
+    INSERT INTO generations AS g (${FIXED_COLUMNS}, lease_expires_at, status, images_delivered, charged_micros,
+                                  error_code, authorized_at, delivered_at, finished_at)
+    VALUES (${FIXED_VALUES}, $19, $20, $21, $22, $23, $24, $25, $26)
+    ON CONFLICT ON CONSTRAINT generations_pkey DO UPDATE
+       SET lease_expires_at = excluded.lease_expires_at, status = excluded.status,
+           images_delivered = excluded.images_delivered, charged_micros = excluded.charged_micros,
+           error_code = excluded.error_code, authorized_at = coalesce(excluded.authorized_at, g.authorized_at),
+           delivered_at = excluded.delivered_at, finished_at = excluded.finished_at
+     WHERE g.status = ANY($27::text[])
+    RETURNING g.account_id, g.id)
+  INSERT INTO generation_tasks AS t (account_id, generation_id, position, attempt, provider, task_id, polling_url,
+                                     upstream_cost_micros, status, failure, bytes, created_at, finished_at)
+  SELECT saved.account_id, saved.id, v.*
+    FROM saved, unnest($28::smallint[], $29::smallint[], $30::text[], $31::text[], $32::text[], $33::bigint[],
+                       $34::text[], $35::text[], $36::integer[], $37::timestamptz[], $38::timestamptz[]) AS v
+  ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
+     SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
+         finished_at = excluded.finished_at
+   WHERE t.status = 'pending'`,
+};
+
+export const RENEW: Statement = {
+  name: 'generation_renew',
+  text: `
+  UPDATE generations g SET lease_expires_at = $3
+    FROM unnest($1::text[], $2::text[]) AS live (account_id, id)
+   WHERE g.account_id = live.account_id AND g.id = live.id AND g.status = 'running'`,
+};
+
+/** Recovering processes share the work; each takes what no other one is taking. */
+export const CLAIM_DUE: Statement = {
+  name: 'generation_claim_due',
+  text: `
+  WITH due AS (
+    SELECT account_id, id FROM generations
+     WHERE status IN ('running', 'unresolved') AND lease_expires_at <= $1
+     ORDER BY lease_expires_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+  UPDATE generations g SET lease_expires_at = $2 FROM due
+   WHERE g.account_id = due.account_id AND g.id = due.id
+  RETURNING g.account_id AS "accountId", g.id`,
+};
+
+export const POSTPONE: Statement = {
+  name: 'generation_postpone',
+  text: `
+  UPDATE generations SET lease_expires_at = $3
+   WHERE account_id = $1 AND id = $2 AND status IN ('running', 'unresolved')`,
+};
+
+export const FORGET_KEYS: Statement = {
+  name: 'generation_forget_keys',
+  text: `
+  UPDATE generations SET idempotency_key = NULL
+   WHERE (account_id, id) IN (SELECT account_id, id FROM generations
+                               WHERE idempotency_key IS NOT NULL AND created_at < $1
+                                 AND status IN ('succeeded', 'failed')
+                               ORDER BY created_at LIMIT $2)
+  RETURNING id`,
+};

@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { CLOCK, type Clock } from '../../src/common/clock.js';
+import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
+import { eventually, isRunning } from '../support/processes.js';
+import { seededRandom } from '../support/seeded-random.js';
+import {
+  chooseServicePort,
+  createDataDir,
+  databaseServerIn,
+  databaseUrlIn,
+  removeDataDir,
+  runProgram,
+  ServiceProcess,
+  withDatabase,
+} from '../support/service-process.js';
+import { Spending } from '../support/spending.js';
+import { countCommittedInSilence, expectLedgerToAgree, expectOnlyFailClosed } from '../support/spending-proof.js';
+import { startTestApp } from '../support/test-app.js';
+
+const GATEWAYS = 32;
+/** More than all gateways together spend. */
+const PLENTY_MICROS = 100_000_000;
+/** Two lots for each account, and the first is soon used up: many charges take from both. */
+const FIRST_LOT_MICROS = 200_000;
+const PRICE_MICROS = 1_000;
+const AFFORDABLE = 300;
+const HOLDS_ARE_OVER_MS = 20 * 60_000;
+
+describe('the service is killed with -9 under load', () => {
+  const random = seededRandom('service killed');
+  let dataDir: string;
+  let port: number;
+  let service: ServiceProcess;
+
+  beforeAll(async () => {
+    dataDir = await createDataDir();
+    port = await chooseServicePort();
+    service = await ServiceProcess.start({ dataDir, port });
+  });
+
+  afterAll(async () => {
+    await service.kill();
+    await removeDataDir(dataDir);
+  });
+
+  const restart = async (): Promise<void> => {
+    service = await ServiceProcess.start({ dataDir, port });
+  };
+
+  async function accountWith(...grants: number[]): Promise<string> {
+    const { body } = (await service.client().post('/v1/accounts', { name: 'Chaos' })).expect(201);
+    for (const amount of grants) {
+      const grant = { amount_micros: String(amount), reason: 'to be spent' };
+      (await service.client().post(`/v1/accounts/${body.id}/grants`, grant)).expect(201);
+    }
+    return body.id;
+  }
+
+  const wallet = async (account: string): Promise<Record<string, unknown>> =>
+    (await service.client().get(`/v1/accounts/${account}/wallet`)).expect(200).body;
+
+  it('keeps every acknowledged charge, doubles none that is sent again, and resolves its holds', async () => {
+    const hot = await accountWith(FIRST_LOT_MICROS, PLENTY_MICROS);
+    const others = [await accountWith(FIRST_LOT_MICROS, PLENTY_MICROS), await accountWith(PLENTY_MICROS)];
+    const spending = new Spending({ random, accounts: [hot, hot, hot, ...others] });
+    for (const killed of ['the service', 'the service', 'the service and its database server'] as const) {
+      spending.start(service.client(), GATEWAYS);
+      await spending.acknowledgedMore(random.between(30, 400));
+      // Anywhere between two commits.
+      await sleep(random.between(0, 20));
+      const server = await databaseServerIn(dataDir);
+      if (killed !== 'the service') process.kill(server, 'SIGKILL');
+      await service.kill();
+      await spending.stop();
+      await restart();
+      const url = await databaseUrlIn(dataDir);
+      await withDatabase(url, async (database) => {
+        const silent = await countCommittedInSilence(database, spending);
+        await expectLedgerToAgree(database, spending);
+        await spending.sendAgain(service.client());
+        await expectLedgerToAgree(database, spending);
+        process.stderr.write(
+          `chaos: ${killed} killed after ${spending.acknowledged} answers; ` +
+            `${spending.unanswered} requests unanswered so far, ${silent} of them committed\n`,
+        );
+      });
+    }
+    expectOnlyFailClosed(spending);
+    await expireOpenHolds();
+    for (const account of [hot, ...others]) expect(await wallet(account)).toMatchObject({ held_micros: '0' });
+  });
+
+  /** As time would, if the test had a quarter of an hour. */
+  async function expireOpenHolds(): Promise<void> {
+    const beside = await startTestApp({ databaseUrl: await databaseUrlIn(dataDir) });
+    const clock = jest.spyOn(beside.app.get<Clock>(CLOCK), 'nowMs');
+    try {
+      clock.mockImplementation(() => Date.now() + HOLDS_ARE_OVER_MS);
+      await beside.app.get(HoldSweepJob).run();
+    } finally {
+      clock.mockRestore();
+      await beside.close();
+    }
+  }
+
+  it('sells exactly what was paid for, although it is killed while the credit runs out', async () => {
+    const account = await accountWith(AFFORDABLE * PRICE_MICROS);
+    const charge = (index: number) => ({
+      account,
+      reference: `image-${index}`,
+      amount_micros: String(PRICE_MICROS),
+    });
+    const statuses = new Map<number, number>();
+    const send = async (index: number): Promise<void> => {
+      const answer = await service.client().post('/v1/debits', charge(index)).catch(() => null);
+      if (answer !== null) statuses.set(index, answer.status);
+    };
+    const indexes = Array.from({ length: 3 * AFFORDABLE }, (_, index) => index);
+    const first = Promise.all(indexes.map(send));
+    const killAfter = random.between(1, 2 * AFFORDABLE);
+    await eventually('some calls are answered', () => statuses.size >= killAfter);
+    await service.kill();
+    await first;
+    await restart();
+    await Promise.all(indexes.filter((index) => !statuses.has(index)).map(send));
+    const all = indexes.map((index) => statuses.get(index) ?? 0);
+    const paid = all.filter((status) => status === 200 || status === 201).length;
+    expect({ paid, refused: all.filter((status) => status === 402).length }).toEqual({
+      paid: AFFORDABLE,
+      refused: 2 * AFFORDABLE,
+    });
+    expect(await wallet(account)).toMatchObject({ posted_micros: '0', held_micros: '0', available_micros: '0' });
+  });
+
+  it('leaves books that `coffer doctor` finds clean, and nothing running, after an orderly stop', async () => {
+    const server = await databaseServerIn(dataDir);
+    expect(await service.stop()).toMatchObject({ code: 0 });
+    expect(await isRunning(server)).toBe(false);
+    const doctor = await runProgram(['cli.ts', 'doctor'], { COFFER_DATA_DIR: dataDir });
+    expect(doctor).toMatchObject({ code: 0, output: expect.stringMatching(/^CLEAN/) });
+  });
+});

@@ -1,0 +1,283 @@
+import { readFile, readdir, stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { makeApiKey } from '../../src/auth/api-key-format.js';
+import { eventually, isRunning } from '../support/processes.js';
+import {
+  chooseServicePort,
+  createDataDir,
+  databaseServerIn,
+  type ProcessEnd,
+  removeDataDir,
+  type ServiceOptions,
+  ServiceProcess,
+} from '../support/service-process.js';
+import { TestClient } from '../support/test-client.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+const GATEWAYS = 16;
+const IMAGE_LATENCY_MS = 1_500;
+
+let dataDir: string;
+let port: number;
+const running = new Set<ServiceProcess>();
+
+beforeAll(async () => {
+  dataDir = await createDataDir();
+  port = await chooseServicePort();
+});
+afterEach(async () => {
+  for (const service of running) await service.kill();
+  running.clear();
+});
+afterAll(() => removeDataDir(dataDir));
+
+async function start(options: Partial<ServiceOptions> = {}): Promise<ServiceProcess> {
+  const service = await ServiceProcess.start({ dataDir, port, ...options });
+  running.add(service);
+  return service;
+}
+
+/** A start that is expected to fail: how it ended. */
+function failToStart(
+  env: Record<string, string>,
+  options: Partial<ServiceOptions> = {},
+): Promise<ProcessEnd> {
+  return ServiceProcess.spawn({ dataDir, port, env, ...options }).ended;
+}
+
+async function readJson(...names: string[]): Promise<any> {
+  return JSON.parse(await readFile(path.join(dataDir, ...names), 'utf8'));
+}
+
+async function mode(...names: string[]): Promise<number> {
+  return (await stat(path.join(dataDir, ...names))).mode & 0o777;
+}
+
+describe('a first start without any setting', () => {
+  it('gives a newcomer an account to try, in files that nobody else can read, and keeps it across restarts', async () => {
+    const first = await start();
+    const demo = await readJson('demo.json');
+    expect(demo).toEqual({
+      base_url: first.url,
+      account_id: expect.stringMatching(/^acct_/),
+      api_key: expect.stringMatching(/^sk-cof-/),
+      operator_key: expect.any(String),
+      stripe_api_base: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+    });
+    expect(await Promise.all([mode('demo.json'), mode('secrets.json')])).toEqual([0o600, 0o600]);
+    const client = new TestClient(first.url, demo.api_key);
+    const wallet = (await client.get('/v1/wallet')).expect(200);
+    expect(wallet.body).toMatchObject({ account: demo.account_id, posted_micros: '0' });
+    expect(wallet.headers.get('x-coffer-sandbox')).toBe('stripe, black-forest-labs');
+    const ports = await readJson('sandbox', 'ports.json');
+
+    const ended = await first.stop();
+    expect({ code: ended.code, signal: ended.signal }).toEqual({ code: 0, signal: null });
+    await start();
+    expect(await readJson('demo.json')).toEqual(demo);
+    expect(await readJson('sandbox', 'ports.json')).toEqual(ports);
+    (await client.get('/v1/wallet')).expect(200);
+  });
+
+  it('says on its page that parts are simulated', async () => {
+    const service = await start();
+    const { body } = await service.client(null).get('/');
+    expect(body).toContain('Sandbox.');
+    expect(body).toContain('Stripe and Black Forest Labs are simulated');
+  });
+});
+
+describe('the stand-ins', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterAll(() => database.drop());
+
+  const STRIPE = {
+    STRIPE_SECRET_KEY: 'sk_test_0123456789abcdef',
+    STRIPE_WEBHOOK_SECRET: 'whsec_0123456789abcdef',
+  };
+  const BLACK_FOREST_LABS = { BFL_API_KEY: 'bfl_0123456789abcdef' };
+
+  it('take each its own part only: what is configured stays real', async () => {
+    const ownDataDir = await createDataDir();
+    const env = { DATABASE_URL: database.url, ...STRIPE };
+    const service = await start({ dataDir: ownDataDir, env });
+    const { headers } = await service.client(null).get('/health/ready');
+    expect(headers.get('x-coffer-sandbox')).toBe('black-forest-labs');
+    const files = await readdir(ownDataDir);
+    expect(files).not.toContain('demo.json');
+    expect(files).not.toContain('postgres');
+    await removeDataDir(ownDataDir);
+  });
+
+  it('are never loaded in production', async () => {
+    const ownDataDir = await createDataDir();
+    const coverage = path.join(ownDataDir, 'loaded');
+    const env = {
+      ...STRIPE,
+      ...BLACK_FOREST_LABS,
+      NODE_ENV: 'production',
+      LOG_LEVEL: 'info',
+      RATE_LIMIT: 'on',
+      DATABASE_URL: database.url,
+      PUBLIC_URL: 'https://coffer.test',
+      COFFER_OPERATOR_KEY: makeApiKey('operator_key'),
+      COFFER_MASTER_KEYS: `first:${Buffer.alloc(32, 7).toString('base64')}`,
+      // Node writes down there which scripts it has loaded.
+      NODE_V8_COVERAGE: coverage,
+    };
+    const service = ServiceProcess.spawn({ dataDir: ownDataDir, port, env });
+    running.add(service);
+    const client = service.client(null);
+    await eventually('the service is ready', async () => {
+      const answer = await client.get('/health/ready').catch(() => null);
+      return answer?.status === 200;
+    });
+    expect((await client.get('/health/ready')).headers.get('x-coffer-sandbox')).toBeNull();
+    expect((await client.get('/')).body).not.toContain('Sandbox');
+    await service.stop();
+    const [file = ''] = await readdir(coverage);
+    const { result } = JSON.parse(await readFile(path.join(coverage, file), 'utf8')) as {
+      result: { url: string }[];
+    };
+    const loaded = result.map(({ url }) => url).filter((url) => url.includes('/src/'));
+    expect(loaded.length).toBeGreaterThan(100);
+    expect(
+      loaded.filter((url) => /\/src\/(sandbox|first-run|database\/embedded\/embedded-postgres)/.test(url)),
+    ).toEqual([]);
+    await removeDataDir(ownDataDir);
+  });
+
+  it('do not make up for what production lacks: it refuses to start and names everything at once', async () => {
+    const ended = await failToStart({
+      NODE_ENV: 'production',
+      RATE_LIMIT: 'off',
+      STRIPE_SECRET_KEY: 'sk_test_changeme',
+    });
+    expect(ended.code).toBe(1);
+    for (const name of [
+      'PUBLIC_URL',
+      'DATABASE_URL',
+      'STRIPE_WEBHOOK_SECRET',
+      'BFL_API_KEY',
+      'COFFER_MASTER_KEYS',
+    ]) {
+      expect(ended.output).toContain(`${name} is required in production`);
+    }
+    expect(ended.output).toContain('STRIPE_SECRET_KEY looks like a placeholder');
+    expect(ended.output).toContain('RATE_LIMIT cannot be off in production');
+    expect(ended.output).not.toContain('changeme');
+    expect(ended.output).not.toContain('    at ');
+  });
+});
+
+describe('a start that cannot succeed says what to do', () => {
+  it('when the port is taken', async () => {
+    const other = createServer().listen(port, '127.0.0.1');
+    await once(other, 'listening');
+    try {
+      const ended = await failToStart({});
+      expect(ended.code).toBe(1);
+      expect(ended.output).toContain(`127.0.0.1:${port} is in use by another process`);
+      expect(ended.output).not.toContain('    at ');
+    } finally {
+      other.close();
+    }
+  });
+
+  it('when the database cannot be used, without showing its password', async () => {
+    const database = await createTestDatabase();
+    await database.drop();
+    const url = new URL(database.url);
+    url.password = 'hunter2secret';
+    const ended = await failToStart({ DATABASE_URL: url.href });
+    expect(ended.code).toBe(1);
+    expect(ended.output).toContain('The database of DATABASE_URL cannot be used');
+    expect(ended.output).not.toContain('hunter2secret');
+  });
+});
+
+describe('a stop', () => {
+  it('finishes what was accepted, however long it takes, and its database goes last', async () => {
+    const service = await start();
+    const demo = await readJson('demo.json');
+    const ports = await readJson('sandbox', 'ports.json');
+    const upstream = new TestClient(`http://127.0.0.1:${ports['black-forest-labs']}`, null);
+    (await upstream.post('/_sandbox/settings', { latency_ms: IMAGE_LATENCY_MS })).expect(200);
+    const grant = { amount_micros: '10000000', reason: 'to be spent' };
+    (await service.client().post(`/v1/accounts/${demo.account_id}/grants`, grant)).expect(201);
+    const postgres = await databaseServerIn(dataDir);
+
+    const load = debitsUntilRefused(service.client(), demo.account_id);
+    const image = new TestClient(service.url, demo.api_key).post('/v1/images/generations', {
+      model: 'black-forest-labs/flux-2-klein-9b',
+      prompt: 'accepted before the end',
+      response_format: 'b64_json',
+    });
+    await eventually('there is load', () => load.answers.length > 100);
+    const ended = await service.stop();
+    await load.finished;
+
+    const answer = (await image).expect(200);
+    expect(answer.headers.get('x-charged-micros')).toBe('40000');
+    expect(new Set(load.answers)).toEqual(new Set([201]));
+    expect(ended.code).toBe(0);
+    expect(await isRunning(postgres)).toBe(false);
+
+    const again = await start();
+    const { body } = (await again.client().get(`/v1/accounts/${demo.account_id}/wallet`)).expect(200);
+    expect(body.held_micros).toBe('0');
+    // Whatever was acknowledged is there; a request that the end cut off before its answer may be, too.
+    const spent = 10_000_000 - Number(body.posted_micros) - 40_000;
+    expect(spent).toBeGreaterThanOrEqual(load.answers.length);
+    expect(spent).toBeLessThanOrEqual(load.answers.length + GATEWAYS);
+  });
+
+  it('turns readiness red and goes on serving until the load balancer has noticed', async () => {
+    const service = await start({ env: { SHUTDOWN_DELAY_SECONDS: '2' } });
+    const stopped = service.stop();
+    const client = service.client();
+    await eventually('readiness is red', async () => (await client.get('/health/ready')).status === 503);
+    const { body } = await client.get('/health/ready');
+    expect(body).toMatchObject({ status: 'unavailable', parts: { process: 'draining', database: 'ok' } });
+    (await client.get('/health/live')).expect(200);
+    (await client.get('/v1/accounts')).expect(200);
+    expect((await stopped).code).toBe(0);
+  });
+
+  it('happens at once when it is asked for twice, and the next start cleans up', async () => {
+    const service = await start({ env: { SHUTDOWN_DELAY_SECONDS: '60' } });
+    void service.stop();
+    await eventually(
+      'it is draining',
+      async () => (await service.client().get('/health/ready')).status === 503,
+    );
+    const ended = await service.stop();
+    expect(ended.code).toBe(1);
+    const again = await start();
+    (await again.client().get('/health/ready')).expect(200);
+    expect((await again.stop()).code).toBe(0);
+  });
+});
+
+/** So many gateways debit one micro-dollar after the other, until nobody answers any more. */
+function debitsUntilRefused(client: TestClient, account: string) {
+  const answers: number[] = [];
+  const gateway = async (name: number): Promise<void> => {
+    for (let count = 0; ; count += 1) {
+      const reference = `stop-${name}-${count}`;
+      const answer = await client
+        .post('/v1/debits', { account, reference, amount_micros: '1' })
+        .catch(() => null);
+      if (answer === null) return;
+      answers.push(answer.status);
+    }
+  };
+  const finished = Promise.all(Array.from({ length: GATEWAYS }, (_, name) => gateway(name)));
+  return { answers, finished };
+}

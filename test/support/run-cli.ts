@@ -1,0 +1,33 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+
+export type CliResult = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
+
+/** Runs `coffer …` as its own process, with no setting but those given, in a directory without a `.env`. */
+export async function runCli(
+  args: readonly string[],
+  options: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly input?: string;
+    readonly cwd?: string;
+  } = {},
+): Promise<CliResult> {
+  const loader = `${PROJECT}test/support/typescript.mjs`;
+  const child = spawn(process.execPath, ['--import', loader, `${PROJECT}src/cli.ts`, ...args], {
+    cwd: options.cwd ?? '/',
+    env: { PATH: process.env['PATH'], ...options.env },
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  child.stdin.on('error', () => undefined); // It may end before it has read everything.
+  child.stdin.end(options.input ?? '');
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  return { status, stdout, stderr };
+}

@@ -1,0 +1,180 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DataSource } from 'typeorm';
+import { makeApiKey } from '../../src/auth/api-key-format.js';
+import { applicationDataSourceOptions } from '../../src/database/data-source.js';
+import { clusterPaths } from '../../src/database/embedded/cluster.js';
+import { findEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
+import { readPostmasterFile } from '../../src/database/embedded/postmaster.js';
+import { choosePort } from '../../src/database/embedded/port.js';
+import { DIRECTORY_PREFIX } from './test-database.js';
+import { TestClient } from './test-client.js';
+
+/** Of every service that the tests start as a process. */
+export const OPERATOR_KEY = makeApiKey('operator_key');
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const RUN_TYPESCRIPT = [
+  '--no-warnings',
+  '--import',
+  path.join(HERE, 'typescript.mjs'),
+  '--import',
+  path.join(HERE, 'end-with-parent.mjs'),
+];
+const SOURCES = path.join(HERE, '../../src');
+/** Enough to see why a process ended. */
+const OUTPUT_CHARS_MAX = 20_000;
+
+export type ServiceOptions = {
+  readonly dataDir: string;
+  readonly port: number;
+  /** In addition to the least that a service needs. Nothing is inherited from the tests' own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+export type ProcessEnd = {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** The end of what it printed, to stdout and stderr. */
+  readonly output: string;
+};
+
+/** A data directory for `ServiceProcess`; a later run removes what a killed one leaves (`postgres-server.ts`). */
+export async function createDataDir(): Promise<string> {
+  const dir = await mkdtemp(path.join(tmpdir(), `${DIRECTORY_PREFIX}${process.pid}-service-`));
+  await chmod(dir, 0o711); // For root, whose database server runs as another user.
+  return dir;
+}
+
+/** A killed service's database server may still be writing its last checkpoint: hence the retries. */
+export function removeDataDir(dir: string): Promise<void> {
+  return rm(dir, { recursive: true, force: true, maxRetries: 20 });
+}
+
+/** A free port outside the range that outgoing connections take theirs from: it is free again after a restart. */
+export function chooseServicePort(): Promise<number> {
+  return choosePort(Math.floor(Math.random() * 1_000_000));
+}
+
+/** The address of the database that a running service keeps in `dataDir`. */
+export async function databaseUrlIn(dataDir: string): Promise<string> {
+  const url = await findEmbeddedPostgres(dataDir);
+  if (url === undefined) throw new Error(`no database server runs on ${dataDir}`);
+  return url;
+}
+
+/** The process of that database's server, its postmaster. */
+export async function databaseServerIn(dataDir: string): Promise<number> {
+  const file = await readPostmasterFile(clusterPaths(dataDir).pgData);
+  if (file === undefined) throw new Error(`no database server runs on ${dataDir}`);
+  return file.pid;
+}
+
+/** As the service itself connects, for as long as `work` runs. */
+export async function withDatabase<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
+  const dataSource = await new DataSource(applicationDataSourceOptions(url, 4)).initialize();
+  try {
+    return await work(dataSource);
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+/** Runs one of our programs, `cli.ts doctor` for example, to its end. */
+export async function runProgram(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<ProcessEnd> {
+  return endOf(spawnProgram(args, env));
+}
+
+/** The real service, `src/main.ts`, as a process of its own: what the tests kill. */
+export class ServiceProcess {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly url: string,
+    /** Settles when the process is gone; never rejects. */
+    readonly ended: Promise<ProcessEnd>,
+  ) {}
+
+  /** Does not wait for anything: for starts that are expected to fail. */
+  static spawn({ dataDir, port, env = {} }: ServiceOptions): ServiceProcess {
+    const child = spawnProgram(['main.ts'], {
+      NODE_ENV: 'development',
+      COFFER_DATA_DIR: dataDir,
+      COFFER_OPERATOR_KEY: OPERATOR_KEY,
+      PORT: String(port),
+      RATE_LIMIT: 'off',
+      LOG_LEVEL: 'warn',
+      ...env,
+    });
+    return new ServiceProcess(child, `http://127.0.0.1:${port}`, endOf(child));
+  }
+
+  /** Resolves when the service says that it is ready; rejects with what it printed when it ends before. */
+  static async start(options: ServiceOptions): Promise<ServiceProcess> {
+    const service = ServiceProcess.spawn(options);
+    const ready = new Promise<void>((resolve) => {
+      let printed = '';
+      service.child.stdout?.on('data', (chunk: Buffer) => {
+        printed = (printed + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
+        if (printed.includes('Coffer is ready at')) resolve();
+      });
+    });
+    const failed = service.ended.then(({ code, signal, output }): never => {
+      throw new Error(`the service did not start (${code ?? signal}): ${output}`);
+    });
+    failed.catch(() => undefined);
+    await Promise.race([ready, failed]);
+    return service;
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Sends this key; the operator's, which has every operator scope, when none is given. */
+  client(apiKey: string | null = OPERATOR_KEY): TestClient {
+    return new TestClient(this.url, apiKey);
+  }
+
+  /** kill -9, and wait for its end. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+
+  /** SIGTERM, and wait for its end. */
+  stop(): Promise<ProcessEnd> {
+    this.child.kill('SIGTERM');
+    return this.ended;
+  }
+}
+
+function spawnProgram([file = '', ...args]: readonly string[], env: Readonly<Record<string, string>>) {
+  return spawn(process.execPath, [...RUN_TYPESCRIPT, path.join(SOURCES, file), ...args], {
+    // Where no `.env` of a developer lies.
+    cwd: path.parse(HERE).root,
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+}
+
+async function endOf(child: ChildProcess): Promise<ProcessEnd> {
+  let output = '';
+  const keep = (chunk: Buffer): void => {
+    output = (output + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
+  };
+  child.stdout?.on('data', keep);
+  child.stderr?.on('data', keep);
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return { code, signal, output };
+}
