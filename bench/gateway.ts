@@ -15,12 +15,12 @@ export type Upstream = { readonly url: string; stop(): Promise<void> };
 
 /** The sandbox Black Forest Labs as its own process: every task is ready at its first poll. */
 export async function startUpstream(): Promise<Upstream> {
-  const args = ['--bfl-port', '0', '--bfl-instant', '--bfl-active-tasks-max', '0'];
+  const args = ['--bfl-instant', '--bfl-unlimited'];
   const child = spawn(process.execPath, [here('../dist/sandbox/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  const { black_forest_labs: url } = JSON.parse(line) as { black_forest_labs: string };
+  const { bfl_api_base: url } = JSON.parse(line) as { bfl_api_base: string };
   return { url, stop: () => stop(child) };
 }
 
@@ -28,7 +28,7 @@ export function startGateway(databaseUrl: string, upstream: Upstream): Promise<S
   return startService(databaseUrl, {
     BFL_API_KEY: UPSTREAM_KEY,
     BFL_API_BASE: upstream.url,
-    BFL_CONCURRENT_TASKS: '1000',
+    BFL_ACTIVE_TASKS_MAX: '1000',
   });
 }
 

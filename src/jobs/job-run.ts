@@ -1,15 +1,13 @@
 import { EventEmitter } from 'node:events';
 import {
   Logger as GraphileLogger,
-  parseCronItems,
-  run,
-  type ParsedCronItem,
-  type Runner,
+  runTaskList,
   type TaskList,
   type WorkerEvents,
+  type WorkerPool,
 } from 'graphile-worker';
-import { Pool, type ClientConfig } from 'pg';
-import type { Job } from './job.js';
+import type { ClientConfig } from 'pg';
+import { JobPool } from './job-pool.js';
 import { WorkerLiveness } from './worker-liveness.js';
 
 /** Jobs mostly wait for Stripe or the database; more would only take connections from the requests. */
@@ -18,12 +16,9 @@ const CONCURRENCY = 4;
 const POOL_SIZE = CONCURRENCY + 1;
 /** New jobs announce themselves. Only retries and jobs with a time of their own wait for the poll. */
 const POLL_INTERVAL_MS = 1_000;
-/** The clock asks again a minute later, so a recurring job needs no patience. */
-const RECURRING_ATTEMPTS_MAX = 3;
 
 export type JobRunOptions = {
   readonly connection: ClientConfig;
-  readonly jobs: readonly Job[];
   readonly tasks: TaskList;
   readonly log: (level: 'debug' | 'warn', message: string) => void;
   /** Called once, when this run can no longer be relied upon. */
@@ -39,22 +34,21 @@ export class JobRun {
   private stopping: Promise<void> | null = null;
 
   private constructor(
-    private readonly runner: Runner,
+    private readonly workers: WorkerPool,
     private readonly liveness: WorkerLiveness,
-    private readonly pool: Pool,
+    private readonly pool: JobPool,
   ) {}
 
+  /** Throws what connecting throws. */
   static async start(options: JobRunOptions): Promise<JobRun> {
     const onBroken = once(options.onBroken);
-    const pool = new Pool({ ...options.connection, max: POOL_SIZE });
-    pool.on('error', (error) => options.log('debug', `idle job connection: ${error.message}`));
-    let liveness: WorkerLiveness | null = null;
+    const pool = new JobPool({ ...options.connection, max: POOL_SIZE }, (error) =>
+      options.log('debug', `a job connection broke: ${error.message}`),
+    );
     try {
-      liveness = await WorkerLiveness.open(options.connection, onBroken);
-      const runner = await startWorkers(options, pool, liveness, onBroken);
-      return new JobRun(runner, liveness, pool);
+      const liveness = await WorkerLiveness.open(options.connection, onBroken);
+      return new JobRun(startWorkers(options, pool, liveness, onBroken), liveness, pool);
     } catch (error) {
-      await liveness?.close();
       await pool.end();
       throw error;
     }
@@ -67,42 +61,43 @@ export class JobRun {
   }
 
   private async finish(): Promise<void> {
-    // The library refuses a second stop; it has stopped by itself then.
-    await this.runner.stop().catch(() => undefined);
-    await this.runner.promise.catch(() => undefined);
+    // Both settle only when the last job has; the library may have begun to stop by itself.
+    await this.workers.gracefulShutdown().catch(() => undefined);
+    await this.workers.promise.catch(() => undefined);
     await this.liveness.close();
     await this.pool.end().catch(() => undefined);
   }
 }
 
-async function startWorkers(
-  options: JobRunOptions,
-  pool: Pool,
+function startWorkers(
+  { tasks, log }: JobRunOptions,
+  pool: JobPool,
   liveness: WorkerLiveness,
   onBroken: (error: Error) => void,
-): Promise<Runner> {
+): WorkerPool {
   const events = new EventEmitter() as WorkerEvents;
   const claimed = claimWhenCreated(events, liveness);
   events.on('worker:fatalError', ({ error }) => onBroken(toError(error)));
   events.on('worker:getJob:error', ({ error }) => onBroken(toError(error)));
-  const runner = await run({
-    pgPool: pool,
+  const options = {
     events,
     concurrency: CONCURRENCY,
     pollInterval: POLL_INTERVAL_MS,
     noHandleSignals: true,
-    logger: toGraphileLogger(options.log),
-    taskList: options.tasks,
-    parsedCronItems: toCronItems(options.jobs),
+    logger: toGraphileLogger(log),
     // Asked before every look for a job: no worker takes one before its sign of life is up.
     forbiddenFlags: async () => {
       await claimed;
       return [];
     },
-  });
-  runner.promise.catch((error: unknown) => onBroken(toError(error)));
+  };
+  const workers = runTaskList(options, tasks, pool);
   claimed.catch((error: unknown) => onBroken(toError(error)));
-  return runner;
+  workers.promise.then(
+    () => onBroken(new Error('the workers stopped by themselves')),
+    (error: unknown) => onBroken(toError(error)),
+  );
+  return workers;
 }
 
 /** Resolves when every worker holds its lock. */
@@ -115,28 +110,6 @@ function claimWhenCreated(events: WorkerEvents, liveness: WorkerLiveness): Promi
     });
   });
   return created.then(() => liveness.claim(workerIds));
-}
-
-function toCronItems(jobs: readonly Job[]): ParsedCronItem[] {
-  return parseCronItems(
-    jobs.flatMap(({ name, crontab }) =>
-      crontab === undefined
-        ? []
-        : {
-            task: name,
-            match: crontab,
-            identifier: name,
-            options: {
-              // What was missed while no runner lived is not made up for: the next tick does all that is due.
-              backfillPeriod: 0,
-              maxAttempts: RECURRING_ATTEMPTS_MAX,
-              // One waits and one runs, however slow the job or absent the runner.
-              jobKey: `recurring:${name}`,
-              queueName: name,
-            },
-          },
-    ),
-  );
 }
 
 const NEWS: ReadonlySet<string> = new Set(['error', 'warning']);

@@ -10,8 +10,10 @@ import {
 import type { Task, TaskList } from 'graphile-worker';
 import type { ClientConfig } from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import type { Job, JobPayload } from './job.js';
+import { JobClock } from './job-clock.js';
 import { JOB_OBSERVER, silentJobObserver, type JobObserver } from './job-observer.js';
 import { JobRegistry } from './job-registry.js';
 import { JobRun } from './job-run.js';
@@ -45,11 +47,13 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   });
   private supervision: Promise<void> | null = null;
   private deadWorkerCheck: NodeJS.Timeout | null = null;
+  private jobClock: JobClock | null = null;
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     private readonly dataSource: DataSource,
     private readonly registry: JobRegistry,
+    @Inject(CLOCK) private readonly clock: Clock,
     @Optional() @Inject(JOB_OBSERVER) observer: JobObserver | null,
   ) {
     this.observer = observer ?? silentJobObserver;
@@ -59,6 +63,10 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   onApplicationBootstrap(): void {
     if (!this.settings.runJobs || this.registry.all().length === 0) return;
     this.supervision = this.supervise();
+    this.jobClock = new JobClock(this.registry.all(), this.dataSource, this.clock, (message) => {
+      this.logger.warn(message);
+    });
+    this.jobClock.start();
     this.deadWorkerCheck = setInterval(() => void this.rescueJobs(), DEAD_WORKER_CHECK_MS).unref();
   }
 
@@ -66,6 +74,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   async beforeApplicationShutdown(): Promise<void> {
     this.stopRequested.abort();
     if (this.deadWorkerCheck !== null) clearInterval(this.deadWorkerCheck);
+    await this.jobClock?.stop();
     await this.supervision;
     const finished = Promise.all([...this.runs].map((run) => run.stop())).then(() => true);
     if (await Promise.race([finished, sleep(STOP_TIMEOUT_MS, false, { ref: false })])) return;
@@ -110,11 +119,9 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   }
 
   private async startRun(onBroken: (fault: Error) => void): Promise<JobRun> {
-    const jobs = this.registry.all();
     const run = await JobRun.start({
       connection: connectionOf(this.dataSource.options),
-      jobs,
-      tasks: this.toTasks(jobs),
+      tasks: this.toTasks(this.registry.all()),
       log: (level, message) => this.logger[level](message),
       onBroken,
     });
@@ -141,7 +148,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
       const signal = helpers.abortSignal ?? new AbortController().signal;
       const startedAtMs = performance.now();
       try {
-        await job.run(withoutCron(payload), { attempt, attemptsMax, signal });
+        await job.run(payload as JobPayload, { attempt, attemptsMax, signal });
         this.observer.completed(job.name, performance.now() - startedAtMs);
       } catch (error) {
         const final = attempt >= attemptsMax;
@@ -169,10 +176,4 @@ function connectionOf(options: DataSourceOptions): ClientConfig {
       ? {}
       : { connectionTimeoutMillis: extra.connectionTimeoutMillis }),
   };
-}
-
-/** The clock's own note in the payload of a recurring job means nothing to us. */
-function withoutCron(payload: unknown): JobPayload {
-  const members = Object.entries(payload as JobPayload);
-  return Object.fromEntries(members.filter(([name]) => name !== '_cron'));
 }

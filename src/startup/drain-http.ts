@@ -9,6 +9,8 @@ import { Lifecycle } from '../common/lifecycle.js';
  */
 const DRAIN_TIMEOUT_MS = 130_000;
 
+const IDLE_SWEEP_MS = 50;
+
 /**
  * Turns readiness red, waits until the load balancer has had time to notice, stops accepting connections and
  * resolves when every accepted request is answered, or cut at the end of its time.
@@ -25,9 +27,12 @@ export async function drainHttp(
     log.warn('Requests are still running; cutting their connections.');
     fastify.server.closeAllConnections();
   }, DRAIN_TIMEOUT_MS);
+  // A connection whose last answer was under way when the stop came would otherwise idle until its keep-alive ends.
+  const sweep = setInterval(() => fastify.server.closeIdleConnections(), IDLE_SWEEP_MS);
   try {
     await fastify.close();
   } finally {
     clearTimeout(cut);
+    clearInterval(sweep);
   }
 }

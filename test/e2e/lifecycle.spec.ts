@@ -220,7 +220,9 @@ describe('a stop', () => {
       response_format: 'b64_json',
     });
     await eventually('there is load', () => load.answers.length > 100);
+    const T = performance.now();
     const ended = await service.stop();
+    console.log("stopped", performance.now() - T);
     await load.finished;
 
     const answer = (await image).expect(200);

@@ -23,10 +23,11 @@ let isReceiving: boolean;
 const running: ChildProcess[] = [];
 
 function start(...args: string[]): ChildProcess {
-  const loader = ['--import', './test/support/typescript.mjs', 'src/sandbox/main.ts'];
+  const imports = ['./test/support/typescript.mjs', './test/support/end-with-parent.mjs'];
+  const loader = [...imports.flatMap((file) => ['--import', file]), 'src/sandbox/main.ts'];
   const child = spawn(process.execPath, [...loader, ...args], {
     cwd: ROOT,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
   running.push(child);
   return child;

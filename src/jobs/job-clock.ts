@@ -1,0 +1,103 @@
+import { parseCronItems, type ParsedCronItem } from 'graphile-worker';
+import type { DataSource } from 'typeorm';
+import type { Clock } from '../common/clock.js';
+import type { Job } from './job.js';
+
+const MINUTE_MS = 60_000;
+/** A minute whose jobs could not be queued is tried again after this, until the next minute comes. */
+const RETRY_MS = 2_000;
+/** The clock asks again soon, so a recurring job needs no patience. */
+const ATTEMPTS_MAX = 3;
+
+/**
+ * The first process to note the minute queues its jobs; the others find it noted. Of a job that is slow, or
+ * that no runner takes, one waits and one runs: the key keeps one waiting, the queue lets one run.
+ */
+const QUEUE_DUE = `
+  WITH due AS (
+    INSERT INTO graphile_worker._private_known_crontabs AS known (identifier, known_since, last_execution)
+    SELECT name, $2::timestamptz, $2::timestamptz FROM unnest($1::text[]) AS name
+    ON CONFLICT (identifier) DO UPDATE SET last_execution = excluded.last_execution
+      WHERE known.last_execution IS NULL OR known.last_execution < excluded.last_execution
+    RETURNING identifier
+  )
+  SELECT graphile_worker.add_job(
+           identifier, '{}'::json, queue_name => identifier, max_attempts => $3::int,
+           job_key => 'recurring:' || identifier)
+    FROM due`;
+
+/**
+ * Queues recurring jobs when their minute (UTC) comes, once for all processes. What was missed while no process
+ * lived is not made up for: the next time does all that is due. The library's own clock does the same, but
+ * ends the process when the database is away at the full minute.
+ */
+export class JobClock {
+  private readonly items: readonly ParsedCronItem[];
+  private timer: NodeJS.Timeout | null = null;
+  private queueing: Promise<void> = Promise.resolve();
+
+  constructor(
+    jobs: readonly Job[],
+    private readonly dataSource: DataSource,
+    private readonly clock: Clock,
+    private readonly warn: (message: string) => void,
+  ) {
+    this.items = parseCronItems(
+      jobs.flatMap(({ name, crontab }) => (crontab === undefined ? [] : { task: name, match: crontab })),
+    );
+  }
+
+  start(): void {
+    if (this.items.length > 0) this.waitFor(minuteAfter(this.clock.nowMs()));
+  }
+
+  async stop(): Promise<void> {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    await this.queueing;
+  }
+
+  private waitFor(minuteMs: number, atMs = minuteMs): void {
+    const waitMs = Math.max(0, atMs - this.clock.nowMs());
+    this.timer = setTimeout(() => {
+      this.queueing = this.strike(minuteMs);
+    }, waitMs);
+    this.timer.unref();
+  }
+
+  private async strike(minuteMs: number): Promise<void> {
+    const stopped = this.timer === null;
+    if (stopped) return;
+    // Timers may fire a moment early; then the minute is still to come.
+    if (this.clock.nowMs() < minuteMs) return this.waitFor(minuteMs);
+    const failed = await this.queueDue(minuteMs).then(
+      () => false,
+      (error: unknown) => {
+        this.warn(`Could not queue what is due by the clock: ${String(error)}`);
+        return true;
+      },
+    );
+    if (this.timer === null) return;
+    const nowMs = this.clock.nowMs();
+    const retryAtMs = nowMs + RETRY_MS;
+    if (failed && retryAtMs < minuteMs + MINUTE_MS) return this.waitFor(minuteMs, retryAtMs);
+    this.waitFor(minuteAfter(nowMs));
+  }
+
+  private async queueDue(minuteMs: number): Promise<void> {
+    const minute = new Date(minuteMs);
+    const digest = {
+      min: minute.getUTCMinutes(),
+      hour: minute.getUTCHours(),
+      date: minute.getUTCDate(),
+      month: minute.getUTCMonth() + 1,
+      dow: minute.getUTCDay(),
+    };
+    const due = this.items.filter(({ match }) => match(digest)).map(({ task }) => task);
+    if (due.length > 0) await this.dataSource.query(QUEUE_DUE, [due, minute.toISOString(), ATTEMPTS_MAX]);
+  }
+}
+
+function minuteAfter(nowMs: number): number {
+  return (Math.floor(nowMs / MINUTE_MS) + 1) * MINUTE_MS;
+}

@@ -1,0 +1,33 @@
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+
+type Release = (release?: boolean | Error) => void;
+type Callback = (error: Error | undefined, client: PoolClient | undefined, release: Release) => void;
+
+/**
+ * The connections of one run. The library leaves two ends loose, and either would end the process:
+ * a connection that breaks while it is in use reports an error that nobody listens for, and the one that
+ * listens for new jobs is given back twice when the run stops at the very moment it breaks.
+ */
+export class JobPool extends Pool {
+  constructor(config: PoolConfig, onConnectionError: (error: Error) => void) {
+    super(config);
+    this.on('error', onConnectionError);
+    this.on('connect', (client) => client.on('error', onConnectionError));
+  }
+
+  override connect(): Promise<PoolClient>;
+  override connect(callback: Callback): void;
+  override connect(callback?: Callback): Promise<PoolClient> | void {
+    if (callback === undefined) return super.connect();
+    return super.connect((error, client, release: Release) => callback(error, client, onlyOnce(release)));
+  }
+}
+
+function onlyOnce(release: Release): Release {
+  let released = false;
+  return (reason) => {
+    if (released) return;
+    released = true;
+    release(reason);
+  };
+}
