@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { AppModule } from './app.module.js';
 import { NestLogger } from './common/logger.js';
 import type { Settings } from './config/settings.js';
-import { isConnectionFailure } from './database/constraints.js';
+import { isConnectionFailure, isTimeout } from './database/constraints.js';
 import { AllowedMethods } from './http/allowed-methods.js';
 import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
@@ -90,4 +90,4 @@ function pathOf(url: string): string {
 
 /** Other parts wrap the connection failures of their own outside party; what is left is the database's. */
 const databaseAway: ErrorTranslator = (error) =>
-  isConnectionFailure(error) ? new DatabaseUnavailableError(error) : null;
+  isConnectionFailure(error) || isTimeout(error) ? new DatabaseUnavailableError(error) : null;

@@ -1,5 +1,5 @@
 import type { LoggerService } from '@nestjs/common';
-import { destination, type Logger, pino } from 'pino';
+import { destination, type DestinationStream, type Logger, pino } from 'pino';
 
 /** Headers that are or carry secrets. Nothing of ours logs headers; this is for the day that something does. */
 const SECRET_HEADERS = [
@@ -12,22 +12,25 @@ const SECRET_HEADERS = [
 ];
 
 /** Named places only: a wildcard would make every request's line three times as slow to write. */
-const HEADER_HOLDERS = ['headers', 'req.headers', 'res.headers', 'err.headers', 'err.config.headers', 'err.request.headers'];
+const HEADER_HOLDERS = [
+  'headers',
+  'req.headers',
+  'res.headers',
+  'err.headers',
+  'err.config.headers',
+  'err.request.headers',
+];
 
-const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) => HEADER_HOLDERS.map((holder) => `${holder}["${name}"]`));
+const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) =>
+  HEADER_HOLDERS.map((holder) => `${holder}["${name}"]`),
+);
 
 /** Lines are written together, so that logging a request costs microseconds; at most this late. */
 const BUFFER_BYTES = 8_192;
 const FLUSH_INTERVAL_MS = 250;
 
-/** JSON lines on stdout: time, level, message, and the fields of the event. */
-export function createLogger(level: string): Logger {
-  const stream = destination({
-    fd: 1,
-    sync: false,
-    minLength: BUFFER_BYTES,
-    periodicFlush: FLUSH_INTERVAL_MS,
-  });
+/** JSON lines: time, level, message, and the fields of the event. On stdout, unless a test reads along. */
+export function createLogger(level: string, stream: DestinationStream = standardOutput()): Logger {
   return pino(
     {
       level,
@@ -38,6 +41,10 @@ export function createLogger(level: string): Logger {
     },
     stream,
   );
+}
+
+function standardOutput(): DestinationStream {
+  return destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_INTERVAL_MS });
 }
 
 /** Nest announces every module and route at start; who needs that asks for `LOG_LEVEL=debug`. */

@@ -40,6 +40,8 @@ export type Settings = {
   readonly databasePoolSize: number;
   readonly stripe: StripeSettings | null;
   readonly blackForestLabs: BlackForestLabsSettings | null;
+  /** Batches that the wallet engine commits at the same time. */
+  readonly engineLanes: number;
   readonly redisUrl: string | null;
   readonly masterKeys: readonly MasterKey[];
   readonly operatorKey: string | null;
@@ -79,6 +81,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', { fallback: 12, min: 4, max: 100 }),
     stripe: readStripe(read, production),
     blackForestLabs: readBlackForestLabs(read, production),
+    engineLanes: read.integer('ENGINE_LANES', { fallback: 1, min: 1, max: 16 }),
     redisUrl: read.text('REDIS_URL'),
     masterKeys: readMasterKeys(read, production),
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),

@@ -19,15 +19,16 @@ export class JobPool extends Pool {
   override connect(callback: Callback): void;
   override connect(callback?: Callback): Promise<PoolClient> | void {
     if (callback === undefined) return super.connect();
-    return super.connect((error, client, release: Release) => callback(error, client, onlyOnce(release)));
+    return super.connect((error, client, release?: Release) => callback(error, client, onlyOnce(release)));
   }
 }
 
-function onlyOnce(release: Release): Release {
+/** A pool that has ended hands out an error, and nothing to give back. */
+function onlyOnce(release: Release | undefined): Release {
   let released = false;
   return (reason) => {
     if (released) return;
     released = true;
-    release(reason);
+    release?.(reason);
   };
 }

@@ -17,8 +17,6 @@ export const RATE_LIMIT_POLICIES = {
   images: { perKey: 600, perAccount: 1_200 },
   /** Answered from memory or by one index probe. */
   reads: { perKey: 1_200, perAccount: 2_400 },
-  /** Each makes an object at Stripe, which has limits of its own; people pay a few times a day. */
-  top_ups: { perKey: 30, perAccount: 60 },
 } as const satisfies Record<string, RateLimitPolicy>;
 
 export type RateLimitName = keyof typeof RATE_LIMIT_POLICIES;

@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
 import { isConnectionFailure, isTimeout, isTransient } from '../database/constraints.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf } from './wallet.errors.js';
@@ -8,11 +8,6 @@ import type { WalletCommand } from './rules/command.js';
 import type { Outcome } from './rules/outcome.js';
 import { WalletStore } from './store/wallet-store.js';
 
-/**
- * Accounts are spread over this many lanes; each commits one batch at a time. Two keep the database busy
- * while the process prepares the next batch; more only make the batches smaller (docs/PERFORMANCE.md).
- */
-const LANES = 2;
 /** Larger batches hold their wallets' locks longer without committing more per second. */
 const BATCH_MAX = 512;
 /** About a second of work. Beyond it a caller learns at once that it must wait, instead of timing out. */
@@ -21,6 +16,9 @@ const QUEUE_MAX = 10_000;
 const TRANSIENT_ATTEMPTS_MAX = 5;
 /** A restarting server is back within this; then callers are refused with a 503. */
 const RECONNECT_DELAYS_MS = [50, 200, 500, 1_000, 2_000] as const;
+
+/** How many lanes; see the setting `ENGINE_LANES`. */
+export const ENGINE_LANES = Symbol('ENGINE_LANES');
 
 type Queued = {
   readonly command: WalletCommand;
@@ -36,16 +34,17 @@ type Lane = { readonly queue: Queued[]; running: Promise<void> | null };
  */
 @Injectable()
 export class WalletEngine implements OnApplicationShutdown {
-  private readonly lanes: readonly Lane[] = Array.from({ length: LANES }, () => ({
-    queue: [],
-    running: null,
-  }));
+  private readonly lanes: readonly Lane[];
   private queued = 0;
 
   constructor(
     private readonly store: WalletStore,
     @Inject(ENGINE_OBSERVER) private readonly observer: EngineObserver,
-  ) {}
+    // One is the fastest on two cores: a second lane halves the batches and doubles the work a debit costs.
+    @Optional() @Inject(ENGINE_LANES) lanes = 1,
+  ) {
+    this.lanes = Array.from({ length: lanes }, () => ({ queue: [], running: null }));
+  }
 
   /**
    * Resolves after the command is durably committed. Rejects with a `Problem` and no effect when the rules
@@ -57,7 +56,7 @@ export class WalletEngine implements OnApplicationShutdown {
       this.observer.saturated();
       return Promise.reject(new EngineSaturatedError());
     }
-    const lane = this.lanes[laneOf(command.accountId)] as Lane;
+    const lane = this.lanes[laneOf(command.accountId, this.lanes.length)] as Lane;
     return new Promise<Outcome>((resolve, reject) => {
       lane.queue.push({ command, resolve, reject });
       this.queued += 1;
@@ -134,12 +133,12 @@ export class WalletEngine implements OnApplicationShutdown {
 }
 
 /** FNV-1a: cheap, and spreads ids that differ only in their last characters. */
-function laneOf(accountId: string): number {
+function laneOf(accountId: string, lanes: number): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < accountId.length; index += 1) {
     hash = Math.imul(hash ^ accountId.charCodeAt(index), 0x01000193);
   }
-  return (hash >>> 0) % LANES;
+  return (hash >>> 0) % lanes;
 }
 
 function toError(error: unknown): Error {

@@ -1,10 +1,11 @@
 import { Module } from '@nestjs/common';
 import { AccountsModule } from '../accounts/accounts.module.js';
+import { SETTINGS, type Settings } from '../config/settings.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
 import { WalletStore } from './store/wallet-store.js';
-import { WalletEngine } from './wallet-engine.js';
+import { ENGINE_LANES, WalletEngine } from './wallet-engine.js';
 import { WalletOperationsController } from './wallet-operations.controller.js';
 import { WalletOperations } from './wallet-operations.service.js';
 import { WalletReader } from './wallet-reader.service.js';
@@ -13,7 +14,15 @@ import { WalletController } from './wallet.controller.js';
 @Module({
   imports: [AccountsModule, JobsModule],
   controllers: [WalletController, WalletOperationsController],
-  providers: [WalletStore, WalletEngine, WalletReader, WalletOperations, HoldSweepJob, LotExpiryJob],
+  providers: [
+    { provide: ENGINE_LANES, inject: [SETTINGS], useFactory: (settings: Settings) => settings.engineLanes },
+    WalletStore,
+    WalletEngine,
+    WalletReader,
+    WalletOperations,
+    HoldSweepJob,
+    LotExpiryJob,
+  ],
   exports: [WalletEngine, WalletReader],
 })
 export class WalletsModule {}

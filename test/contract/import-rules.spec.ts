@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
   accounts: ['common', 'problems', 'http', 'database', 'auth'],
   'api-keys': ['common', 'config', 'problems', 'http', 'database', 'auth', 'accounts'],
   ledger: ['common', 'problems', 'database'],
-  wallets: ['common', 'problems', 'http', 'database', 'jobs', 'auth', 'accounts', 'ledger'],
+  wallets: ['common', 'config', 'problems', 'http', 'database', 'jobs', 'auth', 'accounts', 'ledger'],
   pricing: ['common', 'problems', 'http', 'database', 'auth'],
   debits: ['common', 'problems', 'http', 'database', 'auth', 'accounts', 'pricing', 'wallets'],
   payments: ['common', 'config', 'problems', 'http', 'database', 'jobs', 'auth'],

@@ -75,6 +75,9 @@ describe('coffer doctor', () => {
     const refused = await runCli(['doctor', '--database-url', 'postgres://x:secret-word@127.0.0.1:9/x']);
     expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('ECONNREFUSED') });
     expect(refused.stderr).not.toContain('secret-word');
+    const misspelt = await runCli(['doctor', '--database-url', 'coffer-db:secret-word']);
+    expect(misspelt).toMatchObject({ status: 2, stderr: expect.stringContaining('postgres://') });
+    expect(misspelt.stderr).not.toContain('secret-word');
     expect(await runCli(['doctor', '--fix'])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('--fix'),

@@ -61,6 +61,10 @@ describe('a webhook that Stripe signed', () => {
     (await deliver(app, event)).expect(200);
     expect(await stored(event['id'])).toHaveLength(1);
     expect(await jobsOf(event['id'])).toBe(1);
+    // Nor again once the job is done.
+    await app.dataSource.query(`DELETE FROM graphile_worker._private_jobs WHERE key = $1`, [event['id']]);
+    (await deliver(app, event)).expect(200);
+    expect(await jobsOf(event['id'])).toBe(0);
   });
 
   it('is not acknowledged and not stored when its job cannot be queued; the next delivery makes up for it', async () => {

@@ -26,6 +26,9 @@ const SATURATION_WAIT_MAX_MS = 10_000;
 /** An image takes some 3 seconds. */
 const RETRY_AFTER_SECONDS = 3;
 const RESUBMIT_DELAY_MS = 500;
+/** Both are answered in well under a second; these only end what hangs. A poll is soon repeated, a submit never. */
+const SUBMIT_TIMEOUT_MS = 30_000;
+const POLL_TIMEOUT_MS = 5_000;
 /** The first poll comes at once, for upstreams that answer at once; then it backs off to this. */
 const POLL_DELAY_FIRST_MS = 50;
 const POLL_DELAY_MAX_MS = 500;
@@ -96,7 +99,14 @@ export class BlackForestLabsProvider implements ImageProvider {
     const headers = { ...this.keyHeader(), 'content-type': 'application/json' };
     const url = new URL(`/v1/${upstreamModel}`, this.settings.apiBase);
     try {
-      return await this.http.json({ method: 'POST', url, headers, body, signal });
+      return await this.http.json({
+        method: 'POST',
+        url,
+        headers,
+        body,
+        signal,
+        timeoutMs: SUBMIT_TIMEOUT_MS,
+      });
     } catch (error) {
       // It may have been taken all the same; without its name nobody can ask for it, and nobody is charged.
       throw unavailable('a submit got no answer', error);
@@ -140,7 +150,13 @@ export class BlackForestLabsProvider implements ImageProvider {
   private async poll(url: URL, waitedMs: number, signal: AbortSignal): Promise<string | null> {
     let response: UpstreamResponse<unknown>;
     try {
-      response = await this.http.json({ method: 'GET', url, headers: this.keyHeader(), signal });
+      response = await this.http.json({
+        method: 'GET',
+        url,
+        headers: this.keyHeader(),
+        signal,
+        timeoutMs: POLL_TIMEOUT_MS,
+      });
     } catch {
       return null;
     }

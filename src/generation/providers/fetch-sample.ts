@@ -6,6 +6,7 @@ import { ResponseTooLargeError, type UpstreamHttp, type UpstreamResponse } from 
 /** Four megapixels of 16-bit RGBA, not compressed at all, are 32 MiB. */
 const IMAGE_BYTES_MAX = 40 * 1_048_576;
 const REDIRECTS_MAX = 2;
+const TIMEOUT_MS = 15_000;
 /** The result is kept for ten minutes; a delivery host that is down for longer than this rarely comes back in time. */
 const RETRY_DELAYS_MS = [200, 1_000, 3_000] as const;
 
@@ -64,7 +65,7 @@ async function get(
   signal: AbortSignal,
 ): Promise<UpstreamResponse<Buffer> | null> {
   try {
-    return await http.bytes({ method: 'GET', url, signal }, IMAGE_BYTES_MAX);
+    return await http.bytes({ method: 'GET', url, signal, timeoutMs: TIMEOUT_MS }, IMAGE_BYTES_MAX);
   } catch (error) {
     if (error instanceof ResponseTooLargeError) throw new ProviderFailure('failed', error.message);
     return null;

@@ -5,8 +5,6 @@ import { Agent, request } from 'undici';
 const CONNECTIONS_MAX = 64;
 const KEEP_ALIVE_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** The provider answers a submit or a poll in well under a second; this only ends what hangs. */
-const HEADERS_TIMEOUT_MS = 30_000;
 /** Between two chunks of a body. */
 const BODY_TIMEOUT_MS = 15_000;
 /** Answers in JSON are a few hundred bytes; with a preview image inside they may be larger. */
@@ -18,6 +16,8 @@ export type UpstreamRequest = {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal: AbortSignal;
+  /** How long the upstream may take to begin its answer. */
+  readonly timeoutMs: number;
 };
 
 export type UpstreamResponse<Body> = {
@@ -42,7 +42,6 @@ export class UpstreamHttp {
     connections: CONNECTIONS_MAX,
     keepAliveTimeout: KEEP_ALIVE_MS,
     connect: { timeout: CONNECT_TIMEOUT_MS },
-    headersTimeout: HEADERS_TIMEOUT_MS,
     bodyTimeout: BODY_TIMEOUT_MS,
   });
 
@@ -54,8 +53,15 @@ export class UpstreamHttp {
 
   /** Throws `ResponseTooLargeError` beyond `bytesMax`, without reading on. */
   async bytes(options: UpstreamRequest, bytesMax: number): Promise<UpstreamResponse<Buffer>> {
-    const { method, url, headers = {}, body = null, signal } = options;
-    const response = await request(url, { dispatcher: this.agent, method, headers, body, signal });
+    const { method, url, headers = {}, body = null, signal, timeoutMs } = options;
+    const response = await request(url, {
+      dispatcher: this.agent,
+      method,
+      headers,
+      body,
+      signal,
+      headersTimeout: timeoutMs,
+    });
     const declared = Number(response.headers['content-length'] ?? 0);
     if (declared > bytesMax) {
       response.body.destroy();

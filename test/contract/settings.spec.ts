@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from '@jest/globals';
+import { InvalidSettingsError } from '../../src/config/environment-reader.js';
+import { readSettings } from '../../src/config/settings.js';
+
+const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+
+/** The names that the code asks the environment for. */
+const known = new Set(
+  [...read('src/config/settings.ts').matchAll(/\b(?:read\.[a-zA-Z]+|amount)\(\s*'([A-Z][A-Z0-9_]+)'/g)].map(
+    ([, name]) => name,
+  ),
+);
+
+describe('the settings', () => {
+  it('are all explained in .env.example, and nothing else is', () => {
+    const explained = [...read('.env.example').matchAll(/^#? ?([A-Z][A-Z0-9_]+)=/gm)].map(([, name]) => name);
+    expect(known.size).toBeGreaterThan(20);
+    expect(explained.sort()).toEqual([...known].sort());
+  });
+
+  it('are all in the table of the README', () => {
+    const readme = read('README.md');
+    expect([...known].filter((name) => name !== 'NODE_ENV' && !readme.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('can be left out altogether: a newcomer sets nothing', () => {
+    const settings = readSettings({});
+    expect(settings).toMatchObject({
+      environment: 'development',
+      host: '127.0.0.1',
+      port: 3000,
+      databaseUrl: null,
+    });
+    expect(settings).toMatchObject({ stripe: null, blackForestLabs: null, trustedProxies: [] });
+  });
+
+  it('name every bad variable at once, and never its value', () => {
+    const faults = (env: Record<string, string>): readonly string[] => {
+      try {
+        readSettings(env);
+        return [];
+      } catch (error) {
+        return error instanceof InvalidSettingsError ? error.faults : [String(error)];
+      }
+    };
+    const found = faults({
+      PORT: '99999',
+      PUBLIC_URL: 'ftp://nowhere',
+      TRUSTED_PROXIES: '10.0.0.0/33, everybody',
+      SHUTDOWN_DELAY_SECONDS: '1.5',
+      LOG_LEVEL: 'loud',
+      STRIPE_SECRET_KEY: 'pk_live_publishable',
+      COFFER_MASTER_KEYS: 'short:AAAA',
+    });
+    expect(found.map((fault) => fault.split(' ')[0]).sort()).toEqual([
+      'COFFER_MASTER_KEYS',
+      'LOG_LEVEL',
+      'PORT',
+      'PUBLIC_URL',
+      'SHUTDOWN_DELAY_SECONDS',
+      'STRIPE_SECRET_KEY',
+      'STRIPE_WEBHOOK_SECRET',
+      'TRUSTED_PROXIES',
+    ]);
+    expect(found.join()).not.toMatch(/ftp:|everybody|loud|pk_live|AAAA/);
+  });
+
+  it('take the addresses of proxies', () => {
+    const { trustedProxies } = readSettings({ TRUSTED_PROXIES: ' 10.0.0.0/8, 192.168.1.7 ,fd00::/8,::1' });
+    expect(trustedProxies).toEqual(['10.0.0.0/8', '192.168.1.7', 'fd00::/8', '::1']);
+  });
+});

@@ -1,0 +1,180 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { MediaRetentionJob } from '../../src/generation/media/media-retention.job.js';
+import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
+import { expectBooksToBalance } from '../support/invariants.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+
+const CREDIT_MICROS = 1_000_000n;
+const DAY_MS = 24 * 60 * 60_000;
+
+let service: TestApp;
+/** A second process on the same database. */
+let second: TestApp;
+beforeAll(async () => {
+  service = await startTestApp({ blackForestLabs: true });
+  const { masterKeys, dataDir, publicUrl, blackForestLabs } = service.settings;
+  second = await startTestApp({
+    databaseUrl: service.databaseUrl,
+    settings: { masterKeys, dataDir, publicUrl: publicUrl ?? new URL(service.url), blackForestLabs },
+  });
+});
+afterAll(async () => {
+  await expectBooksToBalance(service.dataSource);
+  await second.close();
+  await service.close();
+});
+
+const keyed = (key: string) => ({ 'Idempotency-Key': key });
+const submits = () => service.blackForestLabs?.control.counts().submits ?? 0;
+
+/** The body as it travels. */
+async function rawBody({ apiKey }: TestCustomer, url: string, body: object, key: string): Promise<string> {
+  const response = await fetch(`${url}/v1/images/generations`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...keyed(key) },
+    body: JSON.stringify({ model: MODEL, prompt: 'a fox', size: '64x64', ...body }),
+  });
+  return response.text();
+}
+
+describe('an idempotency key', () => {
+  it.each([{}, { response_format: 'b64_json' }, { n: 3, prompt: 'x [sandbox:error, every=2]' }])(
+    'repeats the first answer to the byte, from any process, and charges once: %p',
+    async (body) => {
+      const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+      const first = await rawBody(customer, service.url, body, 'same');
+      const before = submits();
+      const copies = [
+        await rawBody(customer, service.url, body, 'same'),
+        await rawBody(customer, service.url, body, '"same"'),
+      ];
+      expect(copies).toEqual([first, first]);
+      const replay = (await generate(customer, body, keyed('same'))).expect(200);
+      expect(replay.headers.get('idempotent-replayed')).toBe('true');
+      expect(replay.headers.get('x-charged-micros')).toMatch(/^(40000|80000)$/);
+      expect(submits()).toBe(before);
+      await expectReceiptsToAgree(service, customer.accountId);
+      if (!('response_format' in body)) return;
+      expect(await rawBody(customer, second.url, body, 'same')).toBe(first);
+    },
+  );
+
+  it('makes 100 parallel copies over two processes one call and one charge', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    const before = submits();
+    const other = { client: second.client(customer.apiKey) };
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, copy) =>
+        generate(copy % 2 === 0 ? customer : other, {}, keyed('storm')),
+      ),
+    );
+    const statuses = answers.map((answer) => answer.status);
+    expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(1);
+    expect(statuses.every((status) => status === 200 || status === 409)).toBe(true);
+    for (const answer of answers.filter(({ status }) => status === 409)) {
+      expect(answer.body.error).toMatchObject({ code: 'idempotency_in_progress', charged_micros: '0' });
+      expect(answer.headers.get('retry-after')).toBe('1');
+    }
+    const delivered = answers
+      .filter(({ status }) => status === 200)
+      .map(({ headers }) => headers.get('x-generation-id'));
+    expect(new Set(delivered).size).toBe(1);
+    expect(submits()).toBe(before + 1);
+    expect(await balancesOf(customer)).toMatchObject({ available: CREDIT_MICROS - PRICE_MICROS, held: 0n });
+    await expectReceiptsToAgree(service, customer.accountId);
+  });
+
+  it('sets nothing aside for copies: they are never refused for want of the credit that the first one holds', async () => {
+    const customer = await service.createCustomer({ grantMicros: PRICE_MICROS });
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => generate(customer, { prompt: 'x [sandbox:slow=300]' }, keyed('only'))),
+    );
+    expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([200, 409]));
+  });
+
+  it('answers 409 while the first call runs, and its answer afterwards', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    const body = { prompt: 'x [sandbox:slow=500]' };
+    const first = generate(customer, body, keyed('slow'));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    (await generate(customer, body, keyed('slow'))).expect(409);
+    const answer = (await first).expect(200);
+    expect((await generate(customer, body, keyed('slow'))).expect(200).body).toEqual(answer.body);
+  });
+
+  it('refuses another body with 422 and charges nothing, but not another spelling of the same', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    const first = (await generate(customer, {}, keyed('reused'))).expect(200);
+    for (const body of [{ n: 2 }, { prompt: 'a cat' }, { response_format: 'b64_json' }]) {
+      const answer = (await generate(customer, body, keyed('reused'))).expect(422);
+      expect(answer.body.error).toMatchObject({ code: 'idempotency_key_reused', charged_micros: '0' });
+    }
+    const same = { n: 1, response_format: null, user: null };
+    expect((await generate(customer, same, keyed('reused'))).expect(200).body).toEqual(first.body);
+    await expectReceiptsToAgree(service, customer.accountId);
+  });
+
+  it('belongs to one account', async () => {
+    const [one, other] = [
+      await service.createCustomer({ grantMicros: CREDIT_MICROS }),
+      await service.createCustomer({ grantMicros: CREDIT_MICROS }),
+    ];
+    const first = (await generate(one, {}, keyed('shared'))).expect(200);
+    const foreign = (await generate(other, { n: 2 }, keyed('shared'))).expect(200);
+    expect(foreign.headers.get('x-generation-id')).not.toBe(first.headers.get('x-generation-id'));
+  });
+
+  it.each(['error', 'moderated', 'submit=500', 'submit=422'])(
+    'lets a call that failed without a charge run again: %s',
+    async (directive) => {
+      const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+      // Every second task of this prompt fails; the first one is burnt without a key.
+      const body = { prompt: `${customer.accountId} [sandbox:${directive}, every=2]` };
+      (await generate(customer, body)).expect(200);
+      expect((await generate(customer, body, keyed('again'))).status).toBeGreaterThanOrEqual(400);
+      const retried = (await generate(customer, body, keyed('again'))).expect(200);
+      expect(retried.headers.get('idempotent-replayed')).toBeNull();
+      await expectReceiptsToAgree(service, customer.accountId);
+    },
+  );
+
+  it('works after a 402 and a top-up', async () => {
+    const customer = await service.createCustomer();
+    (await generate(customer, {}, keyed('poor'))).expect(402);
+    const grant = { amount_micros: '40000', reason: 'top-up' };
+    (await service.operator.post(`/v1/accounts/${customer.accountId}/grants`, grant)).expect(201);
+    (await generate(customer, {}, keyed('poor'))).expect(200);
+    await expectReceiptsToAgree(service, customer.accountId);
+  });
+
+  it.each(['', ' ', '"', 'a\tb', 'x'.repeat(256), '"unclosed', 'ö'])(
+    'is refused when malformed: %p',
+    async (key) => {
+      const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+      // Header values are Latin-1 at most; fetch refuses what cannot be sent at all.
+      const answer = await generate(customer, {}, keyed(key)).catch(() => null);
+      if (answer !== null && key.trim() !== '') expect(answer.status).toBe(400);
+    },
+  );
+
+  it('is not used up by a request that was refused before it ran', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    (await generate(customer, { n: 0 }, keyed('fixed'))).expect(400);
+    (await generate(customer, { n: 1 }, keyed('fixed'))).expect(200);
+  });
+
+  it('is forgotten with the images it would repeat, and not before', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    const first = (await generate(customer, {}, keyed('old'))).expect(200);
+    const job: MediaRetentionJob = service.app.get(MediaRetentionJob);
+    await job.run();
+    expect((await generate(customer, {}, keyed('old'))).expect(200).body).toEqual(first.body);
+    const later = Object.create(job) as MediaRetentionJob;
+    Object.assign(later, { clock: { nowMs: () => Date.now() + 9 * DAY_MS } });
+    await later.run();
+    expect((await fetch(first.body.data[0].url)).status).toBe(404);
+    const anew = (await generate(customer, {}, keyed('old'))).expect(200);
+    expect(anew.headers.get('idempotent-replayed')).toBeNull();
+    await expectReceiptsToAgree(service, customer.accountId);
+  });
+});

@@ -1,0 +1,289 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { IMAGE_PROVIDERS } from '../../src/generation/providers/image-provider.js';
+import { MEDIA_STORE } from '../../src/generation/media/media-store.js';
+import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
+import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
+import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
+import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import type { WalletCommand } from '../../src/wallets/rules/command.js';
+import {
+  balancesOf,
+  capturedMicros,
+  expectReceiptsToAgree,
+  generate,
+  PRICE_MICROS,
+  setLimits,
+} from '../support/generation.js';
+import { expectBooksToBalance } from '../support/invariants.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestAnswer } from '../support/test-client.js';
+
+const CREDIT_MICROS = 1_000_000n;
+const keyed = { 'Idempotency-Key': 'k' };
+
+/** The process that dies, and the one that recovers. */
+let dying: TestApp;
+let living: TestApp;
+beforeAll(async () => {
+  dying = await startTestApp({ blackForestLabs: true });
+  const { masterKeys, dataDir, blackForestLabs } = dying.settings;
+  living = await startTestApp({
+    databaseUrl: dying.databaseUrl,
+    settings: { masterKeys, dataDir, blackForestLabs, publicUrl: new URL(dying.url) },
+  });
+});
+afterAll(async () => {
+  await living.close();
+  await dying.close();
+});
+
+type AnyMethod = (...args: never[]) => Promise<unknown>;
+
+/** A place in a call at which its process stops, as after kill -9; `wake` lets it go on, as after a long pause. */
+type Death = { readonly reached: Promise<void>; readonly wake: () => void };
+let deaths: { restore: () => void; wake: () => void }[] = [];
+afterEach(() => {
+  for (const { restore, wake } of deaths) {
+    restore();
+    wake();
+  }
+  deaths = [];
+});
+
+/** Stops the call at this method: before its effect, or right after it. */
+function dieAt(
+  target: object,
+  method: string,
+  when: 'before' | 'after',
+  matches: (...args: never[]) => boolean = () => true,
+): Death {
+  const methods = target as Record<string, AnyMethod>;
+  const original = methods[method] as AnyMethod;
+  let wake: () => void = () => undefined;
+  let report: () => void = () => undefined;
+  const woken = new Promise<void>((resolve) => (wake = resolve));
+  const reached = new Promise<void>((resolve) => (report = resolve));
+  methods[method] = async (...args) => {
+    if (!matches(...args)) return original.apply(target, args);
+    if (when === 'before') {
+      report();
+      await woken;
+      return original.apply(target, args);
+    }
+    const result = await original.apply(target, args);
+    report();
+    await woken;
+    return result;
+  };
+  const restore = () => {
+    methods[method] = original;
+  };
+  deaths.push({ restore, wake });
+  return { reached, wake };
+}
+
+const commandIs = (type: WalletCommand['type']) =>
+  ((command: WalletCommand) => command.type === type) as (...args: never[]) => boolean;
+const engine = () => dying.app.get(WalletEngine);
+const records = () => dying.app.get(GenerationRecords);
+const provider = () => dying.app.get<Map<string, object>>(IMAGE_PROVIDERS).get('black_forest_labs') as object;
+const media = () => dying.app.get<object>(MEDIA_STORE);
+
+/** Every place between the request and the reply at which the process can die. */
+const POINTS: readonly (readonly [place: string, die: () => Death, charged: bigint])[] = [
+  ['before the row is claimed', () => dieAt(records(), 'claim', 'before'), 0n],
+  ['after the row is claimed', () => dieAt(records(), 'claim', 'after'), 0n],
+  ['before the hold', () => dieAt(engine(), 'execute', 'before', commandIs('authorize')), 0n],
+  ['after the hold', () => dieAt(engine(), 'execute', 'after', commandIs('authorize')), 0n],
+  ['before the submit', () => dieAt(provider(), 'submit', 'before'), 0n],
+  ['after the submit, its task not written', () => dieAt(provider(), 'submit', 'after'), 0n],
+  ['after the task is written', () => dieAt(provider(), 'waitUntilReady', 'before'), PRICE_MICROS],
+  ['when the image is ready', () => dieAt(provider(), 'waitUntilReady', 'after'), PRICE_MICROS],
+  ['before the image is stored', () => dieAt(media(), 'write', 'before'), PRICE_MICROS],
+  ['after the image is stored', () => dieAt(media(), 'write', 'after'), PRICE_MICROS],
+  ['before the capture', () => dieAt(engine(), 'execute', 'before', commandIs('capture')), PRICE_MICROS],
+  ['after the capture', () => dieAt(engine(), 'execute', 'after', commandIs('capture')), PRICE_MICROS],
+  ['before the outcome is written', () => dieAt(records(), 'finish', 'before'), PRICE_MICROS],
+  ['after the outcome is written', () => dieAt(records(), 'finish', 'after'), PRICE_MICROS],
+];
+
+/** What the recovery job does once the dead process' lease is over. */
+async function recover(accountId: string): Promise<void> {
+  await living.dataSource.query(
+    `UPDATE generations SET lease_expires_at = now() - interval '1 s', created_at = created_at - interval '70 s'
+      WHERE account_id = $1 AND status IN ('running', 'unresolved')`,
+    [accountId],
+  );
+  setLimits(living, { orphanedAfterMs: 0 });
+  await living.app.get(GenerationRecovery).recoverDue();
+  await living.app.get(OrphanedHolds).release();
+}
+
+/** The row is written beside the call; a death "after the task is written" has to be after that. */
+async function settled(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+function viaLiving({ apiKey }: TestCustomer, body: object = {}): Promise<TestAnswer> {
+  return generate({ client: living.client(apiKey) }, { ...body }, keyed);
+}
+
+describe.each(POINTS)('a process that dies %s', (_place, die, charged) => {
+  it('is recovered: the hold is resolved, delivered images are charged once, and a retry is the same call', async () => {
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const death = die();
+    const lost = generate(customer, {}, keyed);
+    await death.reached;
+    await settled();
+    await recover(customer.accountId);
+    await expectReceiptsToAgree(living, customer.accountId);
+    expect(await capturedMicros(living, customer.accountId)).toBe(charged);
+    // The client tries again, at another process: the call that was charged is repeated, another one is made anew.
+    const retried = (await viaLiving(customer)).expect(200);
+    expect(retried.headers.get('idempotent-replayed')).toBe(charged > 0n ? 'true' : null);
+    expect((await fetch(retried.body.data[0].url)).status).toBe(200);
+    expect(await balancesOf(customer)).toEqual({
+      available: CREDIT_MICROS - PRICE_MICROS,
+      held: 0n,
+      posted: CREDIT_MICROS - PRICE_MICROS,
+    });
+    // It was not dead, only very slow: whatever it does now, nothing is charged twice or handed out for nothing.
+    death.wake();
+    const late = await lost;
+    if (late.status === 200) expect(late.body).toEqual(retried.body);
+    else expect(late.headers.get('x-charged-micros')).not.toBe(String(PRICE_MICROS));
+    expect(await capturedMicros(living, customer.accountId)).toBe(PRICE_MICROS);
+    await expectReceiptsToAgree(living, customer.accountId);
+    await expectBooksToBalance(living.dataSource);
+  });
+
+  it('is recovered without an idempotency key as well', async () => {
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const death = die();
+    const lost = generate(customer, { n: 3 });
+    const started = await Promise.race([death.reached.then(() => true), lost.then(() => false)]);
+    if (!started) return; // This place exists only with a key.
+    await settled();
+    await recover(customer.accountId);
+    await expectReceiptsToAgree(living, customer.accountId);
+    const recovered = await capturedMicros(living, customer.accountId);
+    death.wake();
+    const late = await lost;
+    const { data } = (await customer.client.get('/v1/generations')).expect(200).body;
+    const delivered = data.flatMap((receipt: { images: unknown[] }) => receipt.images).length;
+    const captured = await capturedMicros(living, customer.accountId);
+    expect(captured).toBe(BigInt(delivered) * PRICE_MICROS);
+    if (recovered > 0n) expect(captured).toBe(recovered);
+    if (late.status === 200) expect(late.body.data).toHaveLength(delivered);
+    await expectReceiptsToAgree(living, customer.accountId);
+    await expectBooksToBalance(living.dataSource);
+  });
+});
+
+describe('an outcome that is unknown at the deadline', () => {
+  const body = { prompt: 'x [sandbox:slow=2500]', n: 2 };
+
+  it('is answered 503 that must not be retried, keeps the hold, and is delivered when the provider is done', async () => {
+    setLimits(dying, { callDeadlineMs: 800 });
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const answer = (await generate(customer, body, keyed)).expect(503);
+    setLimits(dying, { callDeadlineMs: 110_000 });
+    expect(answer.body.error).toMatchObject({
+      code: 'upstream_timeout',
+      outcome: 'pending',
+      charged_micros: '0',
+    });
+    expect(answer.headers.get('x-should-retry')).toBe('false');
+    expect(await balancesOf(customer)).toMatchObject({ held: 2n * PRICE_MICROS, posted: CREDIT_MICROS });
+    const id: string = answer.body.error.generation_id;
+    expect((await customer.client.get(`/v1/generations/${id}`)).body).toMatchObject({ status: 'unresolved' });
+    (await viaLiving(customer, body)).expect(409);
+    await recover(customer.accountId);
+    const receipt = (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
+    expect(receipt).toMatchObject({ status: 'succeeded', images_delivered: 2, charged_micros: '80000' });
+    for (const image of receipt.images) expect((await fetch(image.url)).status).toBe(200);
+    expect((await viaLiving(customer, body)).expect(200).headers.get('x-generation-id')).toBe(id);
+    await expectReceiptsToAgree(living, customer.accountId);
+  });
+
+  it('is looked at again while the provider is still at it, and given up for nothing in the end', async () => {
+    setLimits(dying, { callDeadlineMs: 300 });
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const answer = (await generate(customer, { prompt: 'x [sandbox:hang]' })).expect(503);
+    setLimits(dying, { callDeadlineMs: 110_000 });
+    const id: string = answer.body.error.generation_id;
+    await recover(customer.accountId);
+    expect((await customer.client.get(`/v1/generations/${id}`)).body.status).toBe('unresolved');
+    expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
+    setLimits(living, { giveUpAfterMs: 0 });
+    await recover(customer.accountId);
+    setLimits(living, { giveUpAfterMs: 12 * 60_000 });
+    const receipt = (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
+    expect(receipt).toMatchObject({ status: 'failed', error_code: 'upstream_timeout', charged_micros: '0' });
+    expect(await balancesOf(customer)).toMatchObject({ held: 0n, posted: CREDIT_MICROS });
+    await expectReceiptsToAgree(living, customer.accountId);
+  }, 90_000);
+
+  it('delivers and charges what was ready in time, and gives the late rest up', async () => {
+    setLimits(dying, { callDeadlineMs: 800 });
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const prompt = `${customer.accountId} [sandbox:hang, every=3]`;
+    const answer = (await generate(customer, { prompt, n: 3 })).expect(200);
+    setLimits(dying, { callDeadlineMs: 110_000 });
+    expect(answer.body.data).toHaveLength(2);
+    await expectReceiptsToAgree(dying, customer.accountId);
+  });
+});
+
+describe('recovery', () => {
+  it('leaves running calls alone, whose process shows signs of life', async () => {
+    setLimits(dying, { leaseRenewalMs: 20 });
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const call = generate(customer, { prompt: 'x [sandbox:slow=900]' });
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    // Even when its lease had run out: the next sign of life takes it up again.
+    await dying.dataSource.query(`UPDATE generations SET lease_expires_at = now() WHERE status = 'running'`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
+    expect((await call).expect(200).body.data).toHaveLength(1);
+    setLimits(dying, { leaseRenewalMs: 10_000 });
+    await expectReceiptsToAgree(dying, customer.accountId);
+  });
+
+  it('is done once, however many processes do it at the same time', async () => {
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const death = dieAt(engine(), 'execute', 'before', commandIs('capture'));
+    const calls = Array.from({ length: 6 }, () => generate(customer));
+    await death.reached;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await living.dataSource.query(
+      `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
+    );
+    const recoveries = [living, living, dying, dying].map((service) =>
+      service.app.get(GenerationRecovery).recoverDue(),
+    );
+    death.wake();
+    const ended = (await Promise.all(recoveries)).reduce((sum, count) => sum + count, 0);
+    expect(ended).toBeLessThanOrEqual(6);
+    for (const call of calls) (await call).expect(200);
+    expect(await capturedMicros(living, customer.accountId)).toBe(6n * PRICE_MICROS);
+    await expectReceiptsToAgree(living, customer.accountId);
+    await expectBooksToBalance(living.dataSource);
+  });
+
+  it('voids a hold whose call died before its row was written, but not a fresh one', async () => {
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const death = dieAt(provider(), 'submit', 'before');
+    const lost = generate(customer);
+    await death.reached;
+    setLimits(living, { orphanedAfterMs: 60_000 });
+    expect(await living.app.get(OrphanedHolds).release()).toBe(0);
+    expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
+    setLimits(living, { orphanedAfterMs: 0 });
+    expect(await living.app.get(OrphanedHolds).release()).toBe(1);
+    expect((await balancesOf(customer)).held).toBe(0n);
+    death.wake();
+    expect((await lost).status).toBeGreaterThanOrEqual(500);
+    await expectReceiptsToAgree(living, customer.accountId);
+  });
+});
