@@ -78,7 +78,7 @@ export class LedgerExportService {
     }
     const stream = Readable.from(everything(), { objectMode: false, highWaterMark: BUFFER_BYTES });
     // Ended, failed or dropped by the client: each closes the stream, and some before it was ever read.
-
+    stream.once('close', () => void release());
     return stream;
   }
 
