@@ -44,21 +44,17 @@ export async function createLedger(serverUrl: string, name: string): Promise<str
   return url.href;
 }
 
-function creditOf(account: string) {
-  const zero = micros(0n);
+/** Goodwill: paid credit that no payment stands behind, which is what the doctor would look for. */
+export function creditOf(account: string, amountMicros = micros(CREDIT_MICROS)) {
   return {
-    type: 'credit',
-    cause: 'top_up',
+    type: 'adjust',
     accountId: account,
     actor: 'benchmark',
-    reference: 'top_up:benchmark',
+    reference: 'adjustment:benchmark',
     fingerprint: '',
-    memo: null,
+    memo: 'Benchmark',
     lotId: `lot_${account.slice(5)}`,
-    amountMicros: micros(CREDIT_MICROS),
-    feeMicros: zero,
-    taxMicros: zero,
-    expiresAtMs: null,
+    amountMicros,
   } as const;
 }
 

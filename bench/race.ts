@@ -1,10 +1,11 @@
 import { DataSource } from 'typeorm';
 import { newId } from '../src/common/ids.js';
-import { micros, type MicroUsd } from '../src/common/money.js';
+import type { MicroUsd } from '../src/common/money.js';
 import { applicationDataSourceOptions } from '../src/database/data-source.js';
 import { silentObserver } from '../src/wallets/engine-observer.js';
 import { WalletStore } from '../src/wallets/store/wallet-store.js';
 import { WalletEngine } from '../src/wallets/wallet-engine.js';
+import { creditOf } from './database.js';
 
 type Books = { readonly captures: number; readonly posted: string; readonly held: string };
 
@@ -17,20 +18,7 @@ export async function makeRacingAccount(
   const dataSource = await new DataSource(applicationDataSourceOptions(url, 4)).initialize();
   await dataSource.query(`INSERT INTO accounts (id, name, created_at) VALUES ($1, 'Race', now())`, [id]);
   const engine = new WalletEngine(new WalletStore(dataSource, { nowMs: () => Date.now() }), silentObserver);
-  await engine.execute({
-    type: 'credit',
-    cause: 'top_up',
-    accountId: id,
-    actor: 'benchmark',
-    reference: 'top_up:race',
-    fingerprint: '',
-    memo: null,
-    lotId: newId('creditLot'),
-    amountMicros: creditMicros,
-    feeMicros: micros(0n),
-    taxMicros: micros(0n),
-    expiresAtMs: null,
-  });
+  await engine.execute(creditOf(id, creditMicros));
   return {
     id,
     async books() {

@@ -14,7 +14,12 @@ export type StripeSettings = {
   readonly apiBase: URL | null;
 };
 
-export type BlackForestLabsSettings = { readonly apiKey: string; readonly apiBase: URL };
+export type BlackForestLabsSettings = {
+  readonly apiKey: string;
+  readonly apiBase: URL;
+  /** Tasks that the account may have in the making at the same time; beyond them it answers 429. */
+  readonly activeTasksMax: number;
+};
 
 export type TopUpSettings = {
   readonly feeBps: number;
@@ -54,6 +59,8 @@ export type Settings = {
 export const SETTINGS = Symbol('SETTINGS');
 
 const BLACK_FOREST_LABS_API = 'https://api.bfl.ai';
+/** What Black Forest Labs allows an account that has not asked for more. */
+export const BFL_ACTIVE_TASKS_DEFAULT = 24;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 /** AES-256 takes exactly this many bytes. */
 const MASTER_KEY_BYTES = 32;
@@ -121,7 +128,12 @@ function readStripe(read: EnvironmentReader, production: boolean): StripeSetting
 function readBlackForestLabs(read: EnvironmentReader, production: boolean): BlackForestLabsSettings | null {
   const apiKey = read.secret('BFL_API_KEY', production);
   const apiBase = read.url('BFL_API_BASE') ?? new URL(BLACK_FOREST_LABS_API);
-  return apiKey === null ? null : { apiKey, apiBase };
+  const activeTasksMax = read.integer('BFL_ACTIVE_TASKS_MAX', {
+    fallback: BFL_ACTIVE_TASKS_DEFAULT,
+    min: 1,
+    max: 10_000,
+  });
+  return apiKey === null ? null : { apiKey, apiBase, activeTasksMax };
 }
 
 function readTopUp(read: EnvironmentReader): TopUpSettings {

@@ -1,3 +1,4 @@
+import { BFL_ACTIVE_TASKS_DEFAULT } from '../config/settings.js';
 import type { StandIn } from './stand-in.js';
 
 export const blackForestLabsStandIn: StandIn = {
@@ -9,6 +10,7 @@ export const blackForestLabsStandIn: StandIn = {
   },
   configure: (settings, { blackForestLabsKey: apiKey }, apiBase) => ({
     ...settings,
-    blackForestLabs: { apiKey, apiBase },
+    // As many as the stand-in allows, which is as many as the real one does.
+    blackForestLabs: { apiKey, apiBase, activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT },
   }),
 };

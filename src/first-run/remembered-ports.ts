@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { StandInMissingError } from '../startup/stand-ins.js';
 import { readPrivateJson, writePrivateJson } from './private-file.js';
 
 const FILE = 'ports.json';
@@ -18,12 +19,10 @@ export class RememberedPorts {
     return new RememberedPorts(path, Object.fromEntries(valid));
   }
 
-  /** Where a stand-in that another process started answers. Throws when none ever ran here. */
+  /** Where a stand-in that another process started answers. Throws `StandInMissingError`. */
   baseUrlOf(standIn: string): URL {
     const port = this.ports[standIn];
-    if (port === undefined) {
-      throw new Error(`no ${standIn} stand-in has run on this data directory: start the service first`);
-    }
+    if (port === undefined) throw new StandInMissingError(standIn);
     return new URL(`http://127.0.0.1:${port}`);
   }
 

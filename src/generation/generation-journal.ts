@@ -11,6 +11,7 @@ export class GenerationJournal {
   private waiting: KnownTask[] = [];
   private writing: Promise<void> | null = null;
   private written = false;
+  private ended = false;
   private closed = false;
 
   constructor(
@@ -31,13 +32,15 @@ export class GenerationJournal {
   }
 
   /**
-   * Nothing is added afterwards. With `rowNeeded` it resolves when the row is there for certain, and throws
-   * what the database throws.
+   * Nothing is added afterwards. With `rowNeeded` the row is there for certain when it resolves; it throws what
+   * the database throws. Answers whether the generation is still this process' to finish: false means that
+   * recovery took this process for dead and has ended the generation.
    */
-  async close(rowNeeded: boolean): Promise<void> {
+  async close(rowNeeded: boolean): Promise<boolean> {
     this.closed = true;
     await this.writing;
     if (rowNeeded && !this.written) await this.write();
+    return !this.ended;
   }
 
   private async write(): Promise<void> {
@@ -45,7 +48,8 @@ export class GenerationJournal {
       do {
         const tasks = this.waiting;
         this.waiting = [];
-        await this.records.begin(this.generation, this.authorizedAtMs, tasks, this.clock.nowMs());
+        const nowMs = this.clock.nowMs();
+        this.ended = !(await this.records.begin(this.generation, this.authorizedAtMs, tasks, nowMs));
         this.written = true;
         // What is known by now is about to be written with its outcome.
       } while (this.waiting.length > 0 && !this.closed);

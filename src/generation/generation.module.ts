@@ -36,7 +36,7 @@ import { RunningGenerations } from './running-generations.service.js';
   ],
   controllers: [ImagesController, ModelsController, GenerationsController, MediaController],
   providers: [
-    { provide: GENERATION_LIMITS, useValue: generationLimits },
+    { provide: GENERATION_LIMITS, useFactory: () => ({ ...generationLimits }) },
     { provide: IMAGE_PROVIDERS, useClass: ConfiguredProviders },
     { provide: MEDIA_STORE, useClass: LocalMediaStore },
     GenerationReader,

@@ -168,15 +168,16 @@ export class ImageGeneration {
     const signal = AbortSignal.timeout(this.limits.callDeadlineMs);
     const results = await this.maker.make(generation, request, signal, (known) => journal.add(known));
     const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
+    let isOurs: boolean;
     try {
-      await journal.close(results.some((result) => result.image !== null));
+      isOurs = await journal.close(results.some((result) => result.image !== null));
     } catch (error) {
       // Without a row nobody could look the images up: as if there were none.
       await this.maker.discard(generation, results);
       await payment.settle(0);
       throw error;
     }
-    return this.conclude(call, work);
+    return isOurs ? this.conclude(call, work) : this.followRecovery(call, await payment.settle(0), work);
   }
 
   private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {

@@ -15,6 +15,16 @@ export type StandIns = {
   stop(): Promise<void>;
 };
 
+/** A worker was started where no service has started the stand-ins that it should join. */
+export class StandInMissingError extends Error {
+  constructor(name: string) {
+    super(
+      `No ${name} stand-in has run on this data directory. Start the service first, with the same COFFER_DATA_DIR.`,
+    );
+    this.name = 'StandInMissingError';
+  }
+}
+
 export function noStandIns(settings: Settings): StandIns {
   return { settings, simulated: [], welcome: () => Promise.resolve(null), stop: () => Promise.resolve() };
 }

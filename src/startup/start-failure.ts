@@ -2,6 +2,7 @@ import { InvalidSettingsError } from '../config/environment-reader.js';
 import { EmbeddedPostgresError } from '../database/embedded/errors.js';
 import { AddressInUseError, AddressUnusableError } from './listen-address.js';
 import { DatabaseUnreachableError } from './open-database.js';
+import { StandInMissingError } from './stand-ins.js';
 
 /** These say all that their reader needs; a stack trace would only hide it. */
 const SELF_EXPLAINING = [
@@ -10,6 +11,7 @@ const SELF_EXPLAINING = [
   AddressInUseError,
   AddressUnusableError,
   DatabaseUnreachableError,
+  StandInMissingError,
 ];
 
 /** Ends a process that could not start, with what to do about it on stderr. */

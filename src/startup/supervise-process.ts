@@ -9,6 +9,8 @@ export type SupervisedProcess = {
   readonly fail: (error: Error) => void;
 };
 
+/** A terminal signals the whole group and npm passes the signal on, too: this soon after the first it is the same one. */
+const SAME_SIGNAL_WITHIN_MS = 500;
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 /** After an unforeseen error nothing in memory can be trusted; this long to flush and to stop our database. */
 const CRASH_STOP_TIMEOUT_MS = 5_000;
@@ -19,7 +21,7 @@ const CRASH_STOP_TIMEOUT_MS = 5_000;
  */
 export function superviseProcess(log: Logger): SupervisedProcess {
   let stop: Stop | null = null;
-  let signalled = false;
+  let signalledAtMs: number | null = null;
 
   // The logger writes what it still buffers when the process exits.
   const end = (code: number): never => process.exit(code);
@@ -28,11 +30,12 @@ export function superviseProcess(log: Logger): SupervisedProcess {
     if (stop !== null) void stop().then((clean) => end(clean ? 0 : 1));
   };
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (signalled) {
+    if (signalledAtMs !== null) {
+      if (performance.now() - signalledAtMs < SAME_SIGNAL_WITHIN_MS) return;
       log.warn(`${signal} again: leaving at once`);
-      return end(1);
+      end(1);
     }
-    signalled = true;
+    signalledAtMs = performance.now();
     log.info(`${signal}: finishing what was accepted`);
     stopAndEnd();
   };
@@ -47,7 +50,7 @@ export function superviseProcess(log: Logger): SupervisedProcess {
   process.on('unhandledRejection', fail);
   const onStop = (whatToDo: Stop): void => {
     stop = whatToDo;
-    if (signalled) stopAndEnd();
+    if (signalledAtMs !== null) stopAndEnd();
   };
   return { onStop, fail };
 }

@@ -15,7 +15,11 @@ import {
   withDatabase,
 } from '../support/service-process.js';
 import { Spending } from '../support/spending.js';
-import { countCommittedInSilence, expectLedgerToAgree, expectOnlyFailClosed } from '../support/spending-proof.js';
+import {
+  countCommittedInSilence,
+  expectLedgerToAgree,
+  expectOnlyFailClosed,
+} from '../support/spending-proof.js';
 import { startTestApp } from '../support/test-app.js';
 
 const GATEWAYS = 32;
@@ -113,7 +117,10 @@ describe('the service is killed with -9 under load', () => {
     });
     const statuses = new Map<number, number>();
     const send = async (index: number): Promise<void> => {
-      const answer = await service.client().post('/v1/debits', charge(index)).catch(() => null);
+      const answer = await service
+        .client()
+        .post('/v1/debits', charge(index))
+        .catch(() => null);
       if (answer !== null) statuses.set(index, answer.status);
     };
     const indexes = Array.from({ length: 3 * AFFORDABLE }, (_, index) => index);
@@ -130,7 +137,11 @@ describe('the service is killed with -9 under load', () => {
       paid: AFFORDABLE,
       refused: 2 * AFFORDABLE,
     });
-    expect(await wallet(account)).toMatchObject({ posted_micros: '0', held_micros: '0', available_micros: '0' });
+    expect(await wallet(account)).toMatchObject({
+      posted_micros: '0',
+      held_micros: '0',
+      available_micros: '0',
+    });
   });
 
   it('leaves books that `coffer doctor` finds clean, and nothing running, after an orderly stop', async () => {

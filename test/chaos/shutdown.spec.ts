@@ -1,5 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { startSandboxBlackForestLabs, type SandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import {
+  startSandboxBlackForestLabs,
+  type SandboxBlackForestLabs,
+} from '../../src/sandbox/black-forest-labs/server.js';
 import { findEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
@@ -13,8 +16,7 @@ import {
   withDatabase,
 } from '../support/service-process.js';
 import { Spending } from '../support/spending.js';
-import { expectLedgerToAgree } from '../support/spending-proof.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { countCommittedInSilence, expectLedgerToAgree } from '../support/spending-proof.js';
 
 const GATEWAYS = 32;
 const PLENTY_MICROS = 100_000_000;
@@ -27,37 +29,40 @@ const CALLS = 6;
 
 jest.setTimeout(CHAOS_TIMEOUT_MS);
 
-describe('the service is told to stop (SIGTERM)', () => {
+describe('a service on its data directory', () => {
   const random = seededRandom('shutdown');
   const cleanUp = new CleanUp();
   let dataDir: string;
   let upstream: SandboxBlackForestLabs;
   let service: ServiceProcess;
-  let account: string;
   let apiKey: string;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     dataDir = await createDataDir();
     cleanUp.add(() => removeDataDir(dataDir));
     upstream = await startSandboxBlackForestLabs({ apiKey: UPSTREAM_KEY, latencyMs: IMAGE_LATENCY_MS });
     cleanUp.add(() => upstream.close());
     service = await start();
-    const operator = service.client();
-    account = (await operator.post('/v1/accounts', { name: 'Chaos' })).expect(201).body.id;
-    const grant = { amount_micros: String(PLENTY_MICROS), reason: 'to be spent' };
-    (await operator.post(`/v1/accounts/${account}/grants`, grant)).expect(201);
+    const account = await newAccount();
     const key = { name: 'chaos', scopes: ['generate', 'wallet:read'] };
-    const made = await operator.post(`/v1/accounts/${account}/api_keys`, key);
+    const made = await service.client().post(`/v1/accounts/${account}/api_keys`, key);
     apiKey = made.expect(201).body.secret;
   });
 
-  afterEach(() => cleanUp.run());
+  afterAll(() => cleanUp.run());
 
   async function start(): Promise<ServiceProcess> {
     const env = { BFL_API_KEY: UPSTREAM_KEY, BFL_API_BASE: upstream.baseUrl };
     const started = await ServiceProcess.start({ dataDir, port: await chooseServicePort(), env });
     cleanUp.add(() => started.kill());
     return started;
+  }
+
+  async function newAccount(): Promise<string> {
+    const { body } = (await service.client().post('/v1/accounts', { name: 'Chaos' })).expect(201);
+    const grant = { amount_micros: String(PLENTY_MICROS), reason: 'to be spent' };
+    (await service.client().post(`/v1/accounts/${body.id}/grants`, grant)).expect(201);
+    return body.id;
   }
 
   const generate = (prompt: string, signal: AbortSignal | null = null): Promise<Response> =>
@@ -68,8 +73,20 @@ describe('the service is told to stop (SIGTERM)', () => {
       signal,
     });
 
-  it('finishes and answers all that it accepted, also for a client that went away, and exits with 0', async () => {
-    const spending = new Spending({ random, accounts: [account] });
+  it('keeps a second service off its data directory while it runs, and says what to do', async () => {
+    const second = ServiceProcess.spawn({ dataDir, port: await chooseServicePort() });
+    cleanUp.add(() => second.kill());
+    const { code, output } = await second.ended;
+    expect(code).toBe(1);
+    expect(output).toContain(`The data directory ${dataDir} is in use by process ${service.pid}.`);
+    expect(output).toContain('DATABASE_URL');
+    // Its reader needs a sentence, not a stack trace.
+    expect(output).not.toMatch(/^ {4}at /m);
+    (await service.client().get('/v1/accounts')).expect(200);
+  });
+
+  it('told to stop (SIGTERM), finishes and answers all that it accepted, also for a client that went away, and exits with 0', async () => {
+    const spending = new Spending({ random, accounts: [await newAccount()] });
     cleanUp.add(() => spending.stop());
     spending.start(service.client(), GATEWAYS);
     const impatient = new AbortController();
@@ -92,6 +109,19 @@ describe('the service is told to stop (SIGTERM)', () => {
     expect(await findEmbeddedPostgres(dataDir)).toBeUndefined();
 
     service = await start();
-    await withDatabase(await databaseUrlIn(dataDir), (database) => expectLedgerToAgree(database, spending));
+    await withDatabase(await databaseUrlIn(dataDir), async (database) => {
+      await expectLedgerToAgree(database, spending);
+      // A connection may be closed before its next request is read, but what was decided was also answered.
+      expect(await countCommittedInSilence(database, spending)).toBe(0);
+    });
+    const { body: made } = (await service.client(apiKey).get('/v1/generations')).expect(200);
+    expect(made.data.map(({ status }: { status: string }) => status)).toEqual(
+      Array.from({ length: CALLS + 1 }, () => 'succeeded'),
+    );
+    const { body: wallet } = (await service.client(apiKey).get('/v1/wallet')).expect(200);
+    expect(wallet).toMatchObject({
+      posted_micros: String(PLENTY_MICROS - (CALLS + 1) * IMAGE_MICROS),
+      held_micros: '0',
+    });
   });
 });

@@ -2,6 +2,7 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { eventually, isRunning } from '../support/processes.js';
@@ -260,6 +261,8 @@ describe('a stop', () => {
       'it is draining',
       async () => (await service.client().get('/health/ready')).status === 503,
     );
+    // Sooner, it would be taken for the same signal, passed on by npm.
+    await sleep(600);
     const ended = await service.stop();
     expect(ended.code).toBe(1);
     const again = await start();

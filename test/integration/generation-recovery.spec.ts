@@ -110,13 +110,14 @@ const POINTS: readonly (readonly [place: string, die: () => Death, charged: bigi
 /** What the recovery job does once the dead process' lease is over. */
 async function recover(accountId: string): Promise<void> {
   await living.dataSource.query(
-    `UPDATE generations SET lease_expires_at = now() - interval '1 s', created_at = created_at - interval '70 s'
+    `UPDATE generations SET lease_expires_at = now() - interval '1 s'
       WHERE account_id = $1 AND status IN ('running', 'unresolved')`,
     [accountId],
   );
   setLimits(living, { orphanedAfterMs: 0 });
   await living.app.get(GenerationRecovery).recoverDue();
   await living.app.get(OrphanedHolds).release();
+  setLimits(living, { orphanedAfterMs: 60_000 });
 }
 
 /** The row is written beside the call; a death "after the task is written" has to be after that. */
@@ -281,6 +282,7 @@ describe('recovery', () => {
     expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
     setLimits(living, { orphanedAfterMs: 0 });
     expect(await living.app.get(OrphanedHolds).release()).toBe(1);
+    setLimits(living, { orphanedAfterMs: 60_000 });
     expect((await balancesOf(customer)).held).toBe(0n);
     death.wake();
     expect((await lost).status).toBeGreaterThanOrEqual(500);

@@ -22,16 +22,17 @@ describe('while the provider works', () => {
   it('promise 7: no tx is open, and the wallet is locked by nobody and charged by others', async () => {
     const customer = await service.createCustomer({ grantMicros: 1_000_000n });
     let answered = false;
-    const call = generate(customer, { n: 1, prompt: 'a fox [sandbox:slow=1500]' }).finally(
+    const call = generate(customer, { n: 1, prompt: 'a fox [sandbox:slow=2500]' }).finally(
       () => (answered = true),
     );
     await waitForHold(customer.accountId);
     // Long after the hold was committed, long before the provider answers.
     await sleep(300);
-    for (let look = 0; look < 10; look += 1) {
+    for (let look = 0; look < 4; look += 1) {
       const { rows } = await owner.query(
         `SELECT state, query FROM pg_stat_activity
-          WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'`,
+          WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+            AND xact_start < clock_timestamp() - interval '250 milliseconds'`,
       );
       expect(rows).toEqual([]);
       await owner.query('SELECT FROM wallets WHERE account_id = $1 FOR UPDATE NOWAIT', [customer.accountId]);

@@ -149,6 +149,16 @@ describe('the wallet engine', () => {
     expect(await countRows(accountId, 'debit')).toBe(19);
   });
 
+  it('posts no text that the database would store differently than it was hashed', async () => {
+    const accountId = await fundedAccount(2);
+    const half = { ...debit(accountId, 'half'), memo: 'half a character \ud83e' } as WalletCommand;
+    const answers = await Promise.all(
+      [half, debit(accountId, 'whole')].map((c) => answerOf(first.engine.execute(c))),
+    );
+    expect(answers[0]).not.toBe('ok');
+    expect(answers[1]).toBe('ok');
+  });
+
   it('refuses an account that does not exist without failing its neighbours', async () => {
     const accountId = await fundedAccount(1);
     const [unknown, known] = await Promise.all([

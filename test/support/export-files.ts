@@ -37,8 +37,8 @@ export function takeApart(jsonLines: string): ExportFile {
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as object);
-  const { object: _object, ...end } = objects.pop() as ExportEnd & { object: string };
-  return { rows: objects as ExportRow[], end };
+  const { rows, from, to, account, exported_at, digest } = objects.pop() as ExportEnd;
+  return { rows: objects as ExportRow[], end: { rows, from, to, account, exported_at, digest } };
 }
 
 export function putTogether({ rows, end }: ExportFile, format: ExportFormat): string {

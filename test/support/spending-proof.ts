@@ -8,14 +8,14 @@ type Row = { readonly key: string; readonly transfer: string; readonly amount: s
 /** Charges only; what came in is the test's own doing. A charge has a transfer for every lot that it took from. */
 const CHARGES = `
   SELECT account_id || ' ' || reference AS key, min(id) AS transfer, sum(amount_micros)::text AS amount
-    FROM transfers WHERE kind IN ('debit', 'capture') GROUP BY account_id, reference`;
+    FROM transfers WHERE kind IN ('debit', 'capture') AND account_id = ANY($1) GROUP BY account_id, reference`;
 
 type HoldRow = { readonly key: string; readonly id: string; readonly state: string };
 
 const HOLDS = `
   SELECT account_id || ' ' || reference AS key, id,
          CASE status WHEN 'captured' THEN 'captured ' || captured_micros ELSE status END AS state
-    FROM holds WHERE reference LIKE 'hold:%'`;
+    FROM holds WHERE account_id = ANY($1)`;
 
 type Books = {
   readonly charged: ReadonlyMap<string, Row>;
@@ -24,10 +24,11 @@ type Books = {
 
 /**
  * What was acknowledged stands in the ledger exactly once, what was refused does not, what got no answer at
- * most once, and nothing else does; and the books prove themselves. Nothing may be spending meanwhile.
+ * most once, and nothing else does; and the books prove themselves. Nothing may be spending meanwhile, and
+ * nothing else from these accounts.
  */
 export async function expectLedgerToAgree(dataSource: DataSource, spending: Spending): Promise<void> {
-  const books = await readBooks(dataSource);
+  const books = await readBooks(dataSource, spending);
   const faults = spending.charges.flatMap((charge) => faultsOf(books, charge));
   const sent = new Set(spending.charges.flatMap((charge) => referencesOf(books, charge)));
   const unknown = [...books.charged.keys()].filter((key) => !sent.has(key));
@@ -59,7 +60,7 @@ export function expectOnlyFailClosed(spending: Spending): void {
 
 /** How many charges were committed although their sender never heard of it: the interesting ones. */
 export async function countCommittedInSilence(dataSource: DataSource, spending: Spending): Promise<number> {
-  const books = await readBooks(dataSource);
+  const books = await readBooks(dataSource, spending);
   return spending.charges.filter(isUndecided).filter((charge) => {
     if (charge.kind === 'debit') return books.charged.has(debitKey(charge));
     const hold = books.holds.get(holdKey(charge));
@@ -67,9 +68,9 @@ export async function countCommittedInSilence(dataSource: DataSource, spending: 
   }).length;
 }
 
-async function readBooks(dataSource: DataSource): Promise<Books> {
-  const charged = await dataSource.query<Row[]>(CHARGES);
-  const holds = await dataSource.query<HoldRow[]>(HOLDS);
+async function readBooks(dataSource: DataSource, { accounts }: Spending): Promise<Books> {
+  const charged = await dataSource.query<Row[]>(CHARGES, [accounts]);
+  const holds = await dataSource.query<HoldRow[]>(HOLDS, [accounts]);
   return {
     charged: new Map(charged.map((row) => [row.key, row])),
     holds: new Map(holds.map((row) => [row.key, row])),

@@ -56,6 +56,10 @@ export class Spending {
 
   constructor(private readonly options: Options) {}
 
+  get accounts(): readonly string[] {
+    return this.options.accounts;
+  }
+
   /** Lets so many gateways spend, each one charge after the other, until `stop`. */
   start(client: TestClient, gateways: number): void {
     this.stopping = false;

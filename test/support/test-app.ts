@@ -8,7 +8,7 @@ import { DataSource } from 'typeorm';
 import { createApp } from '../../src/app.setup.js';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { ACCOUNT_SCOPES, type AccountScope } from '../../src/auth/principal.js';
-import { readSettings, type Settings } from '../../src/config/settings.js';
+import { BFL_ACTIVE_TASKS_DEFAULT, readSettings, type Settings } from '../../src/config/settings.js';
 import type { SandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
 import type { SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { chooseListenPort } from '../../src/startup/listen-address.js';
@@ -72,7 +72,11 @@ const UNPLAYED_STRIPE = {
   webhookSecret: 'whsec_nobody_signs',
   apiBase: NOBODY,
 };
-const UNPLAYED_BLACK_FOREST_LABS = { apiKey: 'bfl_nobody_answers', apiBase: NOBODY };
+const UNPLAYED_BLACK_FOREST_LABS = {
+  apiKey: 'bfl_nobody_answers',
+  apiBase: NOBODY,
+  activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT,
+};
 
 /** The whole service in this process, over a database of its own, on a free port. About 0.2 s. */
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
@@ -151,7 +155,8 @@ async function playBlackForestLabs() {
   const { startSandboxBlackForestLabs } = await import('../../src/sandbox/black-forest-labs/server.js');
   const apiKey = `bfl_${randomBytes(12).toString('hex')}`;
   const server = await startSandboxBlackForestLabs({ apiKey, instant: true, activeTasksMax: null });
-  return { server, settings: { apiKey, apiBase: new URL(server.baseUrl) } };
+  const apiBase = new URL(server.baseUrl);
+  return { server, settings: { apiKey, apiBase, activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT } };
 }
 
 async function createCustomer(

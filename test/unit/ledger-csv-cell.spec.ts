@@ -17,7 +17,12 @@ describe('a text cell of a CSV export', () => {
   });
 
   it('reads back exactly, whatever the text', () => {
-    fc.assert(fc.property(fc.oneof(nasty, fc.string({ unit: 'grapheme' })), (text) => decodeCell(encodeCell(text)) === text));
+    fc.assert(
+      fc.property(
+        fc.oneof(nasty, fc.string({ unit: 'grapheme' })),
+        (text) => decodeCell(encodeCell(text)) === text,
+      ),
+    );
   });
 
   it('never starts anything that a spreadsheet runs, whatever the text and the separator', () => {

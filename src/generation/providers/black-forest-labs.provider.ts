@@ -17,8 +17,6 @@ import { TaskSlots } from './task-slots.js';
 import { TrustedHosts } from './trusted-hosts.js';
 import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 
-/** Active tasks that the provider allows one account by default; beyond them it answers 429. */
-const ACTIVE_TASKS_MAX = 24;
 /** About half a minute of work at 3 s an image; a longer queue would only grow old. */
 const QUEUE_MAX = 1_000;
 /** How long a call may wait for a slot, or for the end of the provider's 429s. */
@@ -45,15 +43,16 @@ export class BlackForestLabsProvider implements ImageProvider {
   private readonly logger = new Logger(BlackForestLabsProvider.name);
   private readonly http = new UpstreamHttp();
   private readonly trusted: TrustedHosts;
-  private readonly slots = new TaskSlots({
-    slots: ACTIVE_TASKS_MAX,
-    waitersMax: QUEUE_MAX,
-    waitMaxMs: SATURATION_WAIT_MAX_MS,
-    retryAfterSeconds: RETRY_AFTER_SECONDS,
-  });
+  private readonly slots: TaskSlots;
 
   constructor(private readonly settings: BlackForestLabsSettings) {
     this.trusted = new TrustedHosts(settings.apiBase);
+    this.slots = new TaskSlots({
+      slots: settings.activeTasksMax,
+      waitersMax: QUEUE_MAX,
+      waitMaxMs: SATURATION_WAIT_MAX_MS,
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+    });
   }
 
   async generate(request: ProviderRequest, { signal, onTask }: GenerateContext): Promise<Buffer> {

@@ -50,15 +50,18 @@ export class GenerationRecords {
     return rows.length > 0;
   }
 
-  /** The call is under way, with these tasks. Makes the row when there is none yet. */
+  /**
+   * The call is under way, with these tasks. Makes the row when there is none yet. False when recovery has
+   * ended the generation meanwhile; then nothing is written.
+   */
   async begin(
     generation: Generation,
     authorizedAtMs: number,
     tasks: readonly KnownTask[],
     nowMs: number,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const pending = tasks.map((known): TaskState => toPending(known, nowMs));
-    await this.save(generation, running(authorizedAtMs, nowMs), pending);
+    return this.save(generation, running(authorizedAtMs, nowMs), pending);
   }
 
   /** Does nothing when the generation is finished already: whoever was first had the same hold to go by. */
@@ -116,9 +119,9 @@ export class GenerationRecords {
     return (await this.run(FORGET_KEYS, [iso(timeMs), limit])).length;
   }
 
-  private async save(generation: Generation, state: State, tasks: readonly TaskState[]): Promise<void> {
+  private async save(generation: Generation, state: State, tasks: readonly TaskState[]): Promise<boolean> {
     const column = (value: (task: TaskState) => string | number | null) => tasks.map(value);
-    await this.run(SAVE, [
+    const saved = await this.run(SAVE, [
       ...fixedValues(generation),
       iso(state.leaseExpiresAtMs),
       state.status,
@@ -141,6 +144,7 @@ export class GenerationRecords {
       column((task) => iso(task.createdAtMs)),
       column((task) => isoOrNull(task.finishedAtMs)),
     ]);
+    return saved.length > 0;
   }
 
   /** Prepared once a connection: planning these statements costs more than running them. */

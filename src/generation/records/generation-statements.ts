@@ -34,16 +34,18 @@ export const SAVE: Statement = {
            error_code = excluded.error_code, authorized_at = coalesce(excluded.authorized_at, g.authorized_at),
            delivered_at = excluded.delivered_at, finished_at = excluded.finished_at
      WHERE g.status = ANY($27::text[])
-    RETURNING g.account_id, g.id)
-  INSERT INTO generation_tasks AS t (account_id, generation_id, position, attempt, provider, task_id, polling_url,
-                                     upstream_cost_micros, status, failure, bytes, created_at, finished_at)
-  SELECT saved.account_id, saved.id, v.*
-    FROM saved, unnest($28::smallint[], $29::smallint[], $30::text[], $31::text[], $32::text[], $33::bigint[],
-                       $34::text[], $35::text[], $36::integer[], $37::timestamptz[], $38::timestamptz[]) AS v
-  ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
-     SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
-         finished_at = excluded.finished_at
-   WHERE t.status = 'pending'`,
+    RETURNING g.account_id, g.id),
+  saved_tasks AS (
+    INSERT INTO generation_tasks AS t (account_id, generation_id, position, attempt, provider, task_id, polling_url,
+                                       upstream_cost_micros, status, failure, bytes, created_at, finished_at)
+    SELECT saved.account_id, saved.id, v.*
+      FROM saved, unnest($28::smallint[], $29::smallint[], $30::text[], $31::text[], $32::text[], $33::bigint[],
+                         $34::text[], $35::text[], $36::integer[], $37::timestamptz[], $38::timestamptz[]) AS v
+    ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
+       SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
+           finished_at = excluded.finished_at
+     WHERE t.status = 'pending')
+  SELECT id FROM saved`,
 };
 
 export const RENEW: Statement = {

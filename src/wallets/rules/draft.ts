@@ -11,6 +11,8 @@ import { compareBurnOrder, dueForExpiry, ledgerAccountOf, type Portion } from '.
 import type { Applied, Outcome, StatusChange } from './outcome.js';
 import { type Hold, type Lot, type RecordedMovement, type Wallet, type WalletStatus } from './wallet.js';
 
+const HALF_CHARACTER = /\p{Surrogate}/u;
+
 /** Groups the rows of one event, and tells two requests under one reference apart. */
 export function linkIdFor(reference: string, fingerprint: string): string {
   return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
@@ -170,6 +172,9 @@ export class Draft {
     amountMicros: MicroUsd,
     lotId: string | null,
   ): void {
+    // Half a character would be hashed as sent and stored as another one: the chain would never verify again.
+    if (HALF_CHARACTER.test(`${movement.reference}${movement.memo}`))
+      throw new Error('text is not well-formed');
     if (isCustomerLedgerAccount(debitAccount)) this.posted = micros(this.posted - amountMicros);
     if (isCustomerLedgerAccount(creditAccount)) this.posted = micros(this.posted + amountMicros);
     this.seq += 1;

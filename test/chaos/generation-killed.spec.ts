@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import sharp from 'sharp';
+import { CLOCK, type Clock } from '../../src/common/clock.js';
+import { BFL_ACTIVE_TASKS_DEFAULT } from '../../src/config/settings.js';
+import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
+import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
+import {
+  type SandboxBlackForestLabs,
+  startSandboxBlackForestLabs,
+} from '../../src/sandbox/black-forest-labs/server.js';
+import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
+import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
+import { seededRandom } from '../support/seeded-random.js';
+import {
+  chooseServicePort,
+  createDataDir,
+  databaseUrlIn,
+  removeDataDir,
+  ServiceProcess,
+  withDatabase,
+} from '../support/service-process.js';
+import type { TestAnswer, TestClient } from '../support/test-client.js';
+import { startTestApp } from '../support/test-app.js';
+
+const CUSTOMERS = 12;
+const PLENTY_MICROS = 100_000_000;
+const IMAGE_MICROS = 40_000;
+const IMAGES_MAX = 3;
+const EDGE_PIXELS = 64;
+const MODEL = 'black-forest-labs/flux-2-klein-9b';
+const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
+/** Long enough that a kill meets every stage of a call, short enough to make many calls. */
+const IMAGE_LATENCY_MS = 150;
+/** After this, neither a lease nor a hold of a dead process counts any more: recovery's bound. */
+const RECOVERY_DUE_MS = 120_000;
+
+/** One image call, as its customer sees it. */
+type Call = {
+  readonly prompt: string;
+  readonly images: number;
+  readonly idempotencyKey: string | null;
+  answer: TestAnswer | null;
+};
+
+type Receipt = {
+  readonly id: string;
+  readonly status: string;
+  readonly images_delivered: number;
+  readonly charged_micros: string;
+  readonly hold: string;
+  readonly images: readonly { readonly url: string; readonly bytes: number }[];
+};
+
+jest.setTimeout(CHAOS_TIMEOUT_MS);
+
+describe('the service is killed with -9 during image calls', () => {
+  const random = seededRandom('generation killed');
+  const cleanUp = new CleanUp();
+  const masterKey = randomBytes(32);
+  const calls: Call[] = [];
+  let dataDir: string;
+  let port: number;
+  let upstream: SandboxBlackForestLabs;
+  let service: ServiceProcess;
+  let customer: TestClient;
+
+  beforeAll(async () => {
+    dataDir = await createDataDir();
+    cleanUp.add(() => removeDataDir(dataDir));
+    port = await chooseServicePort();
+    upstream = await startSandboxBlackForestLabs({
+      apiKey: UPSTREAM_KEY,
+      latencyMs: IMAGE_LATENCY_MS,
+      activeTasksMax: null,
+    });
+    cleanUp.add(() => upstream.close());
+    await start();
+    const operator = service.client();
+    const { body: account } = (await operator.post('/v1/accounts', { name: 'Chaos' })).expect(201);
+    const grant = { amount_micros: String(PLENTY_MICROS), reason: 'to be spent' };
+    (await operator.post(`/v1/accounts/${account.id}/grants`, grant)).expect(201);
+    const key = { name: 'chaos', scopes: ['generate', 'wallet:read'] };
+    const made = await operator.post(`/v1/accounts/${account.id}/api_keys`, key);
+    customer = service.client(made.expect(201).body.secret);
+  });
+
+  afterAll(() => cleanUp.run());
+
+  async function start(): Promise<void> {
+    const env = {
+      BFL_API_KEY: UPSTREAM_KEY,
+      BFL_API_BASE: upstream.baseUrl,
+      COFFER_MASTER_KEYS: `chaos:${masterKey.toString('base64')}`,
+    };
+    service = await ServiceProcess.start({ dataDir, port, env });
+    const started = service;
+    cleanUp.add(() => started.kill());
+  }
+
+  async function send(call: Call): Promise<void> {
+    const { prompt, images: n, idempotencyKey } = call;
+    const headers = idempotencyKey === null ? {} : { 'idempotency-key': idempotencyKey };
+    const body = { model: MODEL, prompt, n, size: `${EDGE_PIXELS}x${EDGE_PIXELS}` };
+    call.answer = await customer.post('/v1/images/generations', body, headers).catch(() => null);
+  }
+
+  /** One call after the other, until one gets no answer. */
+  async function callUntilCut(): Promise<void> {
+    for (;;) {
+      const number = calls.length;
+      const call: Call = {
+        prompt: `image ${number}`,
+        images: random.between(1, IMAGES_MAX),
+        idempotencyKey: random.next() < 0.5 ? `call-${number}` : null,
+        answer: null,
+      };
+      calls.push(call);
+      await send(call);
+      if (call.answer === null) return;
+    }
+  }
+
+  const answered = (): Call[] => calls.filter(({ answer }) => answer !== null);
+
+  /** What the jobs of any process do once the dead one's leases are over; here at once. */
+  async function recover(): Promise<void> {
+    const blackForestLabs = {
+      apiKey: UPSTREAM_KEY,
+      apiBase: new URL(upstream.baseUrl),
+      activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT,
+    };
+    const beside = await startTestApp({
+      databaseUrl: await databaseUrlIn(dataDir),
+      settings: { dataDir, blackForestLabs, masterKeys: [{ id: 'chaos', key: masterKey }] },
+    });
+    const clock = jest.spyOn(beside.app.get<Clock>(CLOCK), 'nowMs');
+    try {
+      clock.mockImplementation(() => Date.now() + RECOVERY_DUE_MS);
+      await beside.app.get(GenerationRecovery).recoverDue();
+      await beside.app.get(OrphanedHolds).release();
+    } finally {
+      clock.mockRestore();
+      await beside.close();
+    }
+  }
+
+  async function receipts(): Promise<Receipt[]> {
+    const found: Receipt[] = [];
+    for (let after = ''; ; after = `&starting_after=${found.at(-1)?.id}`) {
+      const { body } = (await customer.get(`/v1/generations?limit=100${after}`)).expect(200);
+      found.push(...body.data);
+      if (body.has_more !== true) return found;
+    }
+  }
+
+  async function expectWholeImage(url: string): Promise<void> {
+    const answer = await fetch(url);
+    expect(answer.status).toBe(200);
+    const { data, info } = await sharp(Buffer.from(await answer.arrayBuffer()))
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    expect(info).toMatchObject({ width: EDGE_PIXELS, height: EDGE_PIXELS });
+    expect(data).toHaveLength(info.width * info.height * info.channels);
+  }
+
+  async function openWork(): Promise<unknown> {
+    const sql = `SELECT (SELECT count(*)::int FROM holds WHERE status = 'authorized') AS holds,
+                        (SELECT count(*)::int FROM generations WHERE status IN ('running', 'unresolved')) AS calls`;
+    return withDatabase(await databaseUrlIn(dataDir), async (database) => {
+      const [open] = await database.query<unknown[]>(sql);
+      return open;
+    });
+  }
+
+  it('delivers and charges, or releases, every call that was cut off: delivered = captured, and no hold stays', async () => {
+    for (let round = 0; round < 2; round += 1) {
+      const callers = Array.from({ length: CUSTOMERS }, callUntilCut);
+      const target = answered().length + random.between(1, 3 * CUSTOMERS);
+      await eventually('some calls are answered', () => answered().length >= target);
+      await sleep(random.between(0, IMAGE_LATENCY_MS));
+      await service.kill();
+      await Promise.all(callers);
+      await start();
+    }
+    const cut = calls.filter(({ answer }) => answer === null);
+    process.stderr.write(
+      `chaos: ${answered().length} calls answered, ${cut.length} cut; open ${JSON.stringify(await openWork())}\n`,
+    );
+    await recover();
+    expect(await openWork()).toEqual({ holds: 0, calls: 0 });
+    await expectReceiptsToAgree();
+
+    // Whoever had a key learns now what became of the call, and pays for it once.
+    await Promise.all(cut.filter(({ idempotencyKey }) => idempotencyKey !== null).map(send));
+    await expectReceiptsToAgree();
+    await expectKeyedCallsOnce();
+    await withDatabase(await databaseUrlIn(dataDir), expectBooksToBalance);
+  });
+
+  /** The receipts, the answers, the images and the wallet tell one story. */
+  async function expectReceiptsToAgree(): Promise<void> {
+    const all = await receipts();
+    const byId = new Map(all.map((receipt) => [receipt.id, receipt]));
+    let charged = 0;
+    for (const { status, images_delivered: delivered, charged_micros: micros, images } of all) {
+      expect(status).toBe(delivered > 0 ? 'succeeded' : 'failed');
+      expect(micros).toBe(String(delivered * IMAGE_MICROS));
+      expect(images).toHaveLength(delivered);
+      charged += delivered * IMAGE_MICROS;
+    }
+    for (const { answer, images } of calls) {
+      if (answer === null) continue;
+      expect(answer.status).toBe(200);
+      expect(answer.body.data).toHaveLength(images);
+      const receipt = byId.get(answer.headers.get('x-generation-id') ?? '');
+      expect(receipt).toMatchObject({ status: 'succeeded', images_delivered: images });
+      expect(answer.headers.get('x-charged-micros')).toBe(receipt?.charged_micros);
+      for (const { url } of answer.body.data) await expectWholeImage(url);
+    }
+    for (const { url } of all.flatMap(({ images }) => images)) await expectWholeImage(url);
+    const { body: wallet } = (await customer.get('/v1/wallet')).expect(200);
+    expect(wallet).toMatchObject({ posted_micros: String(PLENTY_MICROS - charged), held_micros: '0' });
+  }
+
+  async function expectKeyedCallsOnce(): Promise<void> {
+    const sql = `SELECT idempotency_key AS key, sum(images_delivered)::int AS images FROM generations
+                  WHERE idempotency_key IS NOT NULL GROUP BY idempotency_key`;
+    await withDatabase(await databaseUrlIn(dataDir), async (database) => {
+      const rows = await database.query<{ key: string; images: number }[]>(sql);
+      const delivered = new Map(rows.map(({ key, images }) => [key, images]));
+      for (const { idempotencyKey, images } of calls) {
+        if (idempotencyKey !== null)
+          expect([idempotencyKey, delivered.get(idempotencyKey)]).toEqual([idempotencyKey, images]);
+      }
+    });
+  }
+});
