@@ -3,7 +3,7 @@
  * up to date. Runs after a build (`npm run openapi`, `npm run openapi:check`).
  */
 import { readFile, writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, URL } from 'node:url';
 import { renderOpenApiFile } from '../dist/openapi-file.js';
 
 const path = fileURLToPath(new URL('../openapi.json', import.meta.url));

@@ -44,7 +44,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
     rawBody: true,
     abortOnError: false,
   });
-  const fastify = adapter.getInstance() as unknown as FastifyInstance;
+  const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonBodies(app);
   headers.addTo(fastify);
   logRequests(fastify, log);

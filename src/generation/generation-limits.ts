@@ -6,6 +6,8 @@ export type GenerationLimits = {
   readonly callDeadlineMs: number;
   /** Signs of life of the running calls; three may fail before a call counts as dead (`LEASE_MS`). */
   readonly leaseRenewalMs: number;
+  /** How long recovery may take for one look at one generation, its downloads included. */
+  readonly recoveryLookMs: number;
   /** What the provider has not delivered by then it never will: it keeps results for ten minutes. */
   readonly giveUpAfterMs: number;
   /** A hold without a generation is older than any process could still be about to write that row. */
@@ -17,6 +19,7 @@ export const GENERATION_LIMITS = Symbol('GENERATION_LIMITS');
 export const generationLimits: GenerationLimits = {
   callDeadlineMs: 110_000,
   leaseRenewalMs: 10_000,
+  recoveryLookMs: 20_000,
   giveUpAfterMs: 12 * 60_000,
   orphanedAfterMs: 60_000,
 };

@@ -20,7 +20,7 @@ export function acceptJsonBodies(app: NestFastifyApplication): void {
 }
 
 function parseJson(_request: FastifyRequest, body: unknown, done: Done): void {
-  const text = String(body as Buffer);
+  const text = (body as Buffer).toString();
   // Many clients name the type on every request, also where there is nothing to say.
   if (text === '') return done(null, undefined);
   let value: unknown;

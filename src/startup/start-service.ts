@@ -19,7 +19,7 @@ export type RunningService = {
   /** Where this process listens, without a slash at its end. */
   readonly url: string;
   /** Finishes what was accepted, then stops everything, the database last. Answers whether all went well. */
-  stop(): Promise<boolean>;
+  readonly stop: () => Promise<boolean>;
 };
 
 export type StartOptions = {

@@ -7,7 +7,7 @@ import { StopStack } from './stop-stack.js';
  * Starts the jobs of the service without its HTTP. Outside production it joins the stand-ins of the service
  * on the same data directory.
  */
-export async function startWorker(options: StartOptions): Promise<{ stop(): Promise<boolean> }> {
+export async function startWorker(options: StartOptions): Promise<{ readonly stop: () => Promise<boolean> }> {
   const { settings, log } = options;
   const started = new StopStack(log);
   try {

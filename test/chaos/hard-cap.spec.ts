@@ -5,6 +5,7 @@ import {
 } from '../../src/sandbox/black-forest-labs/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { newAccount, newApiKey } from '../support/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -13,7 +14,7 @@ import {
   ServiceProcess,
   withDatabase,
 } from '../support/service-process.js';
-import type { TestAnswer } from '../support/test-client.js';
+import type { TestAnswer, TestClient } from '../support/test-client.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 /** A tenth of what `npm run bench` races. */
@@ -65,19 +66,14 @@ describe('two service processes on one database', () => {
 
   it(`deliver exactly ${AFFORDABLE} images of ${CALLS} concurrent calls when that is what was paid for`, async () => {
     const [first] = services as [ServiceProcess];
-    const operator = first.client();
-    const account: string = (await operator.post('/v1/accounts', { name: 'Chaos' })).expect(201).body.id;
-    const grant = { amount_micros: String(AFFORDABLE * IMAGE_MICROS), reason: 'to be spent' };
-    (await operator.post(`/v1/accounts/${account}/grants`, grant)).expect(201);
-    const key = { name: 'chaos', scopes: ['generate', 'wallet:read'] };
-    const made = await operator.post(`/v1/accounts/${account}/api_keys`, key);
-    const apiKey: string = made.expect(201).body.secret;
+    const account = await newAccount(first, AFFORDABLE * IMAGE_MICROS);
+    const apiKey = await newApiKey(first, account, ['generate', 'wallet:read']);
     const clients = services.map((service) => service.client(apiKey));
 
     const answers = await Promise.all(
       Array.from({ length: CALLS }, (_, index) => {
         const call = { model: MODEL, prompt: `image ${index % 8}`, size: '64x64' };
-        return (clients[index % clients.length] ?? operator).post('/v1/images/generations', call);
+        return (clients[index % clients.length] as TestClient).post('/v1/images/generations', call);
       }),
     );
     expect(countOutcomes(answers)).toEqual({

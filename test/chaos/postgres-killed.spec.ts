@@ -11,6 +11,7 @@ import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
+import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -25,7 +26,6 @@ import { expectLedgerToAgree, expectOnlyFailClosed } from '../support/spending-p
 import type { TestAnswer } from '../support/test-client.js';
 
 const GATEWAYS = 32;
-const PLENTY_MICROS = 100_000_000;
 const CHARGE_MICROS = 1_000;
 const IMAGE_MICROS = 40_000;
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
@@ -47,19 +47,13 @@ async function startOn(dataDir: string, env: Readonly<Record<string, string>> = 
   return service;
 }
 
-async function accountOf(service: ServiceProcess): Promise<string> {
-  const { body } = (await service.client().post('/v1/accounts', { name: 'Chaos' })).expect(201);
-  const grant = { amount_micros: String(PLENTY_MICROS), reason: 'to be spent' };
-  (await service.client().post(`/v1/accounts/${body.id}/grants`, grant)).expect(201);
-  return body.id;
-}
-
 describe('the database server is killed with -9 under load', () => {
   it('heals without a restart of the service, keeps every acknowledged charge and doubles none', async () => {
     const random = seededRandom('postgres killed');
     const dataDir = await dataDirectory();
     const service = await startOn(dataDir);
-    const spending = new Spending({ random, accounts: [await accountOf(service), await accountOf(service)] });
+    const accounts = [await newAccount(service, PLENTY_MICROS), await newAccount(service, PLENTY_MICROS)];
+    const spending = new Spending({ random, accounts });
     cleanUp.add(() => spending.stop());
     spending.start(service.client(), GATEWAYS);
     for (const killed of ['server', 'connection', 'server', 'connection'] as const) {
@@ -118,8 +112,8 @@ describe('the database server is away', () => {
       BFL_API_KEY: UPSTREAM_KEY,
       BFL_API_BASE: upstream.baseUrl,
     });
-    const account = await accountOf(service);
-    const apiKey = await keyOf(service, account);
+    const account = await newAccount(service, PLENTY_MICROS);
+    const apiKey = await newApiKey(service, account, ['generate', 'wallet:write']);
     const spend = (round: string) => spendInEveryWay(service, { account, apiKey, round });
     expect((await spend('first')).map(outcomeOf)).toEqual([201, 201, 'debit', 201, 200]);
 
@@ -149,12 +143,6 @@ describe('the database server is away', () => {
     await withDatabase(again.url, expectBooksToBalance);
   });
 });
-
-async function keyOf(service: ServiceProcess, account: string): Promise<string> {
-  const key = { name: 'chaos', scopes: ['generate', 'wallet:write'] };
-  const { body } = (await service.client().post(`/v1/accounts/${account}/api_keys`, key)).expect(201);
-  return body.secret;
-}
 
 /** The problem's code, or what was done. A batch answers 200 and tells for each item. */
 function outcomeOf({ status, body }: TestAnswer): unknown {

@@ -4,6 +4,7 @@ import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
+import { newAccount, PLENTY_MICROS } from '../support/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -23,8 +24,6 @@ import {
 import { startTestApp } from '../support/test-app.js';
 
 const GATEWAYS = 32;
-/** More than all gateways together spend. */
-const PLENTY_MICROS = 100_000_000;
 /** Two lots for each account, and the first is soon used up: many charges take from both. */
 const FIRST_LOT_MICROS = 200_000;
 const PRICE_MICROS = 1_000;
@@ -52,23 +51,17 @@ describe('the service is killed with -9 under load', () => {
     service = await ServiceProcess.start({ dataDir, port });
   };
 
-  async function accountWith(...grants: number[]): Promise<string> {
-    const { body } = (await service.client().post('/v1/accounts', { name: 'Chaos' })).expect(201);
-    for (const amount of grants) {
-      const grant = { amount_micros: String(amount), reason: 'to be spent' };
-      (await service.client().post(`/v1/accounts/${body.id}/grants`, grant)).expect(201);
-    }
-    return body.id;
-  }
-
   const wallet = async (account: string): Promise<Record<string, unknown>> =>
     (await service.client().get(`/v1/accounts/${account}/wallet`)).expect(200).body;
 
   it('keeps every acknowledged charge, doubles none that is sent again, and resolves its holds', async () => {
-    const hot = await accountWith(FIRST_LOT_MICROS, PLENTY_MICROS);
-    const others = [await accountWith(FIRST_LOT_MICROS, PLENTY_MICROS), await accountWith(PLENTY_MICROS)];
+    const hot = await newAccount(service, FIRST_LOT_MICROS, PLENTY_MICROS);
+    const others = [
+      await newAccount(service, FIRST_LOT_MICROS, PLENTY_MICROS),
+      await newAccount(service, PLENTY_MICROS),
+    ];
     const spending = new Spending({ random, accounts: [hot, hot, hot, ...others] });
-    for (const killed of ['the service', 'the service', 'the service and its database server'] as const) {
+    for (const killed of ['the service', 'the service and its database server'] as const) {
       spending.start(service.client(), GATEWAYS);
       await spending.acknowledgedMore(random.between(30, 400));
       // Anywhere between two commits.
@@ -109,7 +102,7 @@ describe('the service is killed with -9 under load', () => {
   }
 
   it('sells exactly what was paid for, although it is killed while the credit runs out', async () => {
-    const account = await accountWith(AFFORDABLE * PRICE_MICROS);
+    const account = await newAccount(service, AFFORDABLE * PRICE_MICROS);
     const charge = (index: number) => ({
       account,
       reference: `image-${index}`,

@@ -3,14 +3,17 @@ import {
   startSandboxBlackForestLabs,
   type SandboxBlackForestLabs,
 } from '../../src/sandbox/black-forest-labs/server.js';
-import { findEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
+import {
+  findEmbeddedPostgres,
+  startEmbeddedPostgres,
+} from '../../src/database/embedded/embedded-postgres.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
+import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
-  databaseUrlIn,
   removeDataDir,
   ServiceProcess,
   withDatabase,
@@ -19,7 +22,6 @@ import { Spending } from '../support/spending.js';
 import { countCommittedInSilence, expectLedgerToAgree } from '../support/spending-proof.js';
 
 const GATEWAYS = 32;
-const PLENTY_MICROS = 100_000_000;
 const IMAGE_MICROS = 40_000;
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
@@ -42,28 +44,13 @@ describe('a service on its data directory', () => {
     cleanUp.add(() => removeDataDir(dataDir));
     upstream = await startSandboxBlackForestLabs({ apiKey: UPSTREAM_KEY, latencyMs: IMAGE_LATENCY_MS });
     cleanUp.add(() => upstream.close());
-    service = await start();
-    const account = await newAccount();
-    const key = { name: 'chaos', scopes: ['generate', 'wallet:read'] };
-    const made = await service.client().post(`/v1/accounts/${account}/api_keys`, key);
-    apiKey = made.expect(201).body.secret;
+    const env = { BFL_API_KEY: UPSTREAM_KEY, BFL_API_BASE: upstream.baseUrl };
+    service = await ServiceProcess.start({ dataDir, port: await chooseServicePort(), env });
+    cleanUp.add(() => service.kill());
+    apiKey = await newApiKey(service, await newAccount(service, PLENTY_MICROS), ['generate']);
   });
 
   afterAll(() => cleanUp.run());
-
-  async function start(): Promise<ServiceProcess> {
-    const env = { BFL_API_KEY: UPSTREAM_KEY, BFL_API_BASE: upstream.baseUrl };
-    const started = await ServiceProcess.start({ dataDir, port: await chooseServicePort(), env });
-    cleanUp.add(() => started.kill());
-    return started;
-  }
-
-  async function newAccount(): Promise<string> {
-    const { body } = (await service.client().post('/v1/accounts', { name: 'Chaos' })).expect(201);
-    const grant = { amount_micros: String(PLENTY_MICROS), reason: 'to be spent' };
-    (await service.client().post(`/v1/accounts/${body.id}/grants`, grant)).expect(201);
-    return body.id;
-  }
 
   const generate = (prompt: string, signal: AbortSignal | null = null): Promise<Response> =>
     fetch(`${service.url}/v1/images/generations`, {
@@ -86,7 +73,7 @@ describe('a service on its data directory', () => {
   });
 
   it('told to stop (SIGTERM), finishes and answers all that it accepted, also for a client that went away, and exits with 0', async () => {
-    const spending = new Spending({ random, accounts: [await newAccount()] });
+    const spending = new Spending({ random, accounts: [await newAccount(service, PLENTY_MICROS)] });
     cleanUp.add(() => spending.stop());
     spending.start(service.client(), GATEWAYS);
     const impatient = new AbortController();
@@ -108,20 +95,18 @@ describe('a service on its data directory', () => {
     expect(spending.refusals).toEqual([]);
     expect(await findEmbeddedPostgres(dataDir)).toBeUndefined();
 
-    service = await start();
-    await withDatabase(await databaseUrlIn(dataDir), async (database) => {
+    const server = await startEmbeddedPostgres({ dataDir, log: () => undefined });
+    cleanUp.add(() => server.stop());
+    await withDatabase(server.url, async (database) => {
       await expectLedgerToAgree(database, spending);
       // A connection may be closed before its next request is read, but what was decided was also answered.
       expect(await countCommittedInSilence(database, spending)).toBe(0);
-    });
-    const { body: made } = (await service.client(apiKey).get('/v1/generations')).expect(200);
-    expect(made.data.map(({ status }: { status: string }) => status)).toEqual(
-      Array.from({ length: CALLS + 1 }, () => 'succeeded'),
-    );
-    const { body: wallet } = (await service.client(apiKey).get('/v1/wallet')).expect(200);
-    expect(wallet).toMatchObject({
-      posted_micros: String(PLENTY_MICROS - (CALLS + 1) * IMAGE_MICROS),
-      held_micros: '0',
+      const generations = `SELECT status, charged_micros AS micros, count(*)::int AS count FROM generations GROUP BY 1, 2`;
+      expect(await database.query(generations)).toEqual([
+        { status: 'succeeded', micros: String(IMAGE_MICROS), count: CALLS + 1 },
+      ]);
+      const open = `SELECT count(*)::int AS count FROM holds WHERE status = 'authorized' AND reference LIKE 'generation:%'`;
+      expect(await database.query(open)).toEqual([{ count: 0 }]);
     });
   });
 });

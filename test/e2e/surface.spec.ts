@@ -112,6 +112,51 @@ describe('garbage is refused with the documented error', () => {
   });
 });
 
+describe('the pages', () => {
+  it.each(['/', '/docs'])(
+    '%s loads nothing from anywhere else and works under a strict policy',
+    async (path) => {
+      const page = (await service.client(null).get(path)).expect(200);
+      expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+      const policy = page.headers.get('content-security-policy') ?? '';
+      expect(policy).toContain("default-src 'none'");
+      expect(policy).toContain("script-src 'self'");
+      expect(policy).not.toMatch(/https?:|unsafe-eval/);
+      const html = String(page.body);
+      const loaded = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, target = '']) => target);
+      expect(loaded.length).toBeGreaterThan(2);
+      expect(loaded.filter((target) => !target.startsWith('/'))).toEqual([]);
+      for (const target of loaded) (await service.client(null).get(target)).expect(200);
+      // A script inside the page would need a hole in the policy.
+      expect(html).not.toMatch(/<script(?![^>]*src=)|\son[a-z]+=|javascript:/);
+    },
+  );
+
+  it('serve of Swagger UI only what the reference needs', async () => {
+    for (const name of [
+      'index.html',
+      'swagger-initializer.js',
+      'oauth2-redirect.html',
+      '..%2fpackage.json',
+    ]) {
+      (await service.client(null).get(`/docs/assets/${name}`)).expect(404);
+    }
+  });
+
+  it('give the document with the address that clients should use', async () => {
+    const document = (await service.client(null).get('/openapi.json')).expect(200);
+    expect(document.body.servers).toEqual([{ url: service.url }]);
+    expect(document.headers.get('access-control-allow-origin')).toBe('*');
+  });
+
+  it('say that parts are simulated exactly when they are', async () => {
+    // Here nothing is: the parts are configured, at addresses where nobody answers.
+    const page = await service.client(null).get('/');
+    expect(page.body).not.toContain('Sandbox');
+    expect(page.headers.get('x-coffer-sandbox')).toBeNull();
+  });
+});
+
 function speak(bytes: string): Promise<string> {
   const { port, hostname } = new URL(service.url);
   return new Promise((resolve, reject) => {

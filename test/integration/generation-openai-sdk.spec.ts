@@ -27,7 +27,7 @@ function sdk(apiKey: string): OpenAI {
     baseURL: `${service.url}/v1`,
     fetch: (url, init) => {
       sent += 1;
-      return fetch(url, init as RequestInit);
+      return fetch(url, init);
     },
   });
 }

@@ -1,5 +1,5 @@
 import { createReadStream, type ReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import { decodeTime } from 'ulid';
@@ -49,16 +49,7 @@ export class LocalMediaStore implements MediaStore {
   }
 
   async write(name: MediaName, image: Buffer): Promise<void> {
-    const folder = this.folderOf(name);
-    if (folder !== this.lastFolder) {
-      await mkdir(folder, { recursive: true, mode: DIR_MODE });
-      this.lastFolder = folder;
-    }
-    const file = await open(this.pathOf(name), 'w', FILE_MODE).catch((error: unknown) => {
-      // Somebody may have tidied the folder away; the next image makes it anew.
-      this.lastFolder = '';
-      throw error;
-    });
+    const file = await this.create(name);
     try {
       await file.writeFile(image);
       // The file's own flush also writes the folder's entry for it on the journaling file systems in use.
@@ -90,6 +81,18 @@ export class LocalMediaStore implements MediaStore {
     );
     for (const day of days) await rm(path.join(this.root, day), { recursive: true, force: true });
     return days.length;
+  }
+
+  private async create(name: MediaName): Promise<FileHandle> {
+    const folder = this.folderOf(name);
+    if (folder === this.lastFolder) {
+      // Null when somebody tidied the folder away.
+      const file = await open(this.pathOf(name), 'w', FILE_MODE).catch(nullWhenMissing);
+      if (file !== null) return file;
+    }
+    await mkdir(folder, { recursive: true, mode: DIR_MODE });
+    this.lastFolder = folder;
+    return open(this.pathOf(name), 'w', FILE_MODE);
   }
 
   private folderOf({ generationId }: MediaName): string {

@@ -19,8 +19,6 @@ import { agreeWithHold } from './agree-with-hold.js';
 
 /** Recovered beside each other; more would take the providers' slots away from live calls. */
 const BATCH_MAX = 8;
-/** How long one look at one generation may take, its downloads included. */
-const LOOK_MS = 20_000;
 /** Longer than a look, so that no second process starts one meanwhile. */
 const CLAIM_MS = 90_000;
 /** A task that is still in the making is looked at again after this. */
@@ -123,7 +121,7 @@ export class GenerationRecovery {
   /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
   private async resume(generation: StoredGeneration): Promise<ImageResult[]> {
     const tasks = await this.reader.tasksOf(generation);
-    const signal = AbortSignal.timeout(LOOK_MS);
+    const signal = AbortSignal.timeout(this.limits.recoveryLookMs);
     return Promise.all(
       Array.from({ length: generation.imagesRequested }, (_, position) => {
         const last = tasks.filter((task) => task.position === position).at(-1);

@@ -1,0 +1,171 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { newId } from '../../src/common/ids.js';
+import { PriceBook } from '../../src/pricing/price-book.service.js';
+import { PriceEntity } from '../../src/pricing/price.entity.js';
+import { MODEL } from '../support/generation.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+
+const HOUR_MS = 3_600_000;
+
+let service: TestApp;
+let customer: TestCustomer;
+let nowMs = Date.now();
+beforeAll(async () => {
+  service = await startTestApp();
+  customer = await service.createCustomer();
+});
+afterAll(() => service.close());
+
+/** A book of its own, on a clock that the test moves. */
+function openBook(): PriceBook {
+  return new PriceBook(service.dataSource.getRepository(PriceEntity), { nowMs: () => nowMs });
+}
+
+async function publish(
+  model: string,
+  version: number,
+  amountMicros: number,
+  effectiveFromMs: number,
+): Promise<string> {
+  const id = newId('price');
+  await service.dataSource.query(
+    `INSERT INTO prices (id, model, version, unit, amount_micros, effective_from, created_at)
+     VALUES ($1, $2, $3, 'image', $4, $5, now())`,
+    [id, model, version, amountMicros, new Date(effectiveFromMs)],
+  );
+  return id;
+}
+
+describe('the price book', () => {
+  it('is seeded with four cents an image', async () => {
+    expect(await openBook().priceOf(MODEL)).toMatchObject({
+      version: 1,
+      unit: 'image',
+      amountMicros: 40_000n,
+    });
+  });
+
+  it('answers at once after the first look, without another query', async () => {
+    const book = openBook();
+    expect(book.current(MODEL)).toBeNull();
+    const price = await book.priceOf(MODEL);
+    expect(book.current(MODEL)).toEqual(price);
+  });
+
+  it('says 404 model_not_found, and does not ask the database again for every unknown name', async () => {
+    let queries = 0;
+    const rows = service.dataSource.getRepository(PriceEntity);
+    const counted = Object.create(rows) as typeof rows;
+    counted.find = () => {
+      queries += 1;
+      return rows.find();
+    };
+    const book = new PriceBook(counted, { nowMs: () => nowMs });
+    const asked = Array.from({ length: 50 }, (_, index) =>
+      book.priceOf(`unknown-${index}`).catch((error: unknown) => error),
+    );
+    for (const error of await Promise.all(asked))
+      expect(error).toMatchObject({ code: 'model_not_found', status: 404 });
+    await expect(book.priceOf('unknown again')).rejects.toMatchObject({ code: 'model_not_found' });
+    expect(queries).toBe(1);
+  });
+
+  it('changes a price at the announced moment, without a look at the database', async () => {
+    const model = 'test/announced';
+    await publish(model, 1, 10_000, nowMs - HOUR_MS);
+    const later = await publish(model, 2, 20_000, nowMs + 1_000);
+    const book = openBook();
+    expect((await book.priceOf(model)).amountMicros).toBe(10_000n);
+    nowMs += 1_000;
+    expect(book.current(model)).toMatchObject({ id: later, amountMicros: 20_000n });
+  });
+
+  it('sees a price that was published for now within seconds', async () => {
+    const model = 'test/now';
+    await publish(model, 1, 10_000, nowMs - HOUR_MS);
+    const book = openBook();
+    await book.priceOf(model);
+    await publish(model, 2, 30_000, nowMs);
+    nowMs += 3_000;
+    book.current(model);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(book.current(model)?.amountMicros).toBe(30_000n);
+  });
+
+  it('stops believing its memory when the database stays away, instead of selling at old prices', async () => {
+    const rows = service.dataSource.getRepository(PriceEntity);
+    const away = Object.create(rows) as typeof rows;
+    const book = new PriceBook(away, { nowMs: () => nowMs });
+    await book.priceOf(MODEL);
+    away.find = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
+    nowMs += 10_000;
+    expect(book.current(MODEL)).not.toBeNull();
+    nowMs += 30_000;
+    expect(book.current(MODEL)).toBeNull();
+    await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
+  });
+
+  it.each(['UPDATE prices SET amount_micros = 1', 'DELETE FROM prices', 'TRUNCATE prices'])(
+    'is never changed: %s',
+    async (sql) => {
+      await expect(service.dataSource.query(sql)).rejects.toThrow(/permission denied|never changed/);
+    },
+  );
+
+  it.each([
+    ['a negative price', 1, -1],
+    ['an absurd price', 1, 1_000_000_001],
+    ['version 0', 0, 1],
+  ])('cannot hold %s', async (_what, version, amount) => {
+    await expect(publish('test/bad', version, amount, nowMs)).rejects.toThrow(
+      /prices_(amount_bounded|version_positive)/,
+    );
+  });
+
+  it('cannot hold a version twice', async () => {
+    await publish('test/twice', 1, 1, nowMs);
+    await expect(publish('test/twice', 1, 2, nowMs)).rejects.toThrow(/prices_model_version_key/);
+  });
+});
+
+describe('POST /v1/quotes', () => {
+  const quote = (body: object) => customer.client.post('/v1/quotes', body);
+
+  it.each([
+    [{}, 1, '40000'],
+    [{ images: 3 }, 3, '120000'],
+    [{ n: 10, size: '2048x2048' }, 10, '400000'],
+    [{ images: 2, n: 2 }, 2, '80000'],
+    [{ images: 1_000_000 }, 1_000_000, '40000000000'],
+    [{ images: null, n: null, size: null }, 1, '40000'],
+  ])('prices %j', async (body, images, total) => {
+    expect((await quote({ model: MODEL, ...body })).expect(200).body).toMatchObject({
+      object: 'quote',
+      model: MODEL,
+      images,
+      unit: 'image',
+      unit_price_micros: '40000',
+      total_micros: total,
+      price_version: 1,
+    });
+  });
+
+  it.each([
+    [{ images: 0 }, 'images'],
+    [{ images: 1.5 }, 'images'],
+    [{ images: '3' }, 'images'],
+    [{ images: 1_000_001 }, 'images'],
+    [{ images: 2, n: 3 }, 'n'],
+    [{ size: 'big' }, 'size'],
+    [{ model: 7 }, 'model'],
+    [{ colour: 'red' }, 'colour'],
+  ])('refuses %j', async (body, param) => {
+    const answer = (await quote({ model: MODEL, ...body })).expect(400);
+    expect(answer.body.error).toMatchObject({ code: 'invalid_request', param });
+  });
+
+  it('says 404 for an unknown model and 401 without a key', async () => {
+    expect((await quote({ model: 'none' })).expect(404).body.error.code).toBe('model_not_found');
+    (await service.client(null).post('/v1/quotes', { model: MODEL })).expect(401);
+  });
+});
