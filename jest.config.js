@@ -25,5 +25,7 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.coffer'],
   globalSetup: '<rootDir>/test/support/global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
+  // Much of the suite waits for other processes, so a worker a core keeps two cores busy.
+  maxWorkers: '100%',
   testTimeout: 30_000,
 };

@@ -96,18 +96,16 @@ async function readAccess(dataDir: string, service: ChildProcess): Promise<DemoA
   throw new Error('the service did not become ready within 30 s');
 }
 
-async function api(
-  access: DemoAccess,
-  method: string,
-  path: string,
-  body?: object,
-): Promise<Record<string, any>> {
+/** Members that the steps read; money is strings of micro-dollars, a charge whole cents. */
+type Answer = Readonly<Record<string, string>> & { readonly charge_cents: number };
+
+async function api(access: DemoAccess, method: string, path: string, body?: object): Promise<Answer> {
   const answer = await fetch(`${access.base_url}${path}`, {
     method,
     headers: { authorization: `Bearer ${access.api_key}`, 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-  const json = (await answer.json()) as Record<string, any>;
+  const json = (await answer.json()) as Answer;
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(json)}`);
   return json;
 }
@@ -116,9 +114,9 @@ async function topUp(access: DemoAccess): Promise<void> {
   const created = await api(access, 'POST', '/v1/top_ups', { credit_cents: CREDIT_CENTS });
   say(
     'top-up quoted',
-    `credit ${dollars(created['credit_micros'])} + fee ${dollars(created['fee_micros'])} = pay ${(created['charge_cents'] / 100).toFixed(2)}`,
+    `credit ${dollars(created['credit_micros'] ?? '')} + fee ${dollars(created['fee_micros'] ?? '')} = pay ${(created.charge_cents / 100).toFixed(2)}`,
   );
-  expectEqual('charge', created['charge_cents'], 1_050);
+  expectEqual('charge', created.charge_cents, 1_050);
   const paid = await fetch(`${created['checkout_url']}/pay`, {
     method: 'POST',
     headers: { accept: 'application/json' },
@@ -130,13 +128,13 @@ async function topUp(access: DemoAccess): Promise<void> {
   });
   say(
     'paid on the Checkout page',
-    `paid ${(settled['charge_cents'] / 100).toFixed(2)}, credited ${dollars(settled['credit_micros'])}`,
+    `paid ${(settled.charge_cents / 100).toFixed(2)}, credited ${dollars(settled['credit_micros'] ?? '')}`,
   );
   const wallet = await api(access, 'GET', '/v1/wallet');
   expectEqual('available after the top-up', wallet['available_micros'], '10000000');
   say(
     'wallet',
-    `available ${dollars(wallet['available_micros'])}, held ${dollars(wallet['held_micros'])}, posted ${dollars(wallet['posted_micros'])}`,
+    `available ${dollars(wallet['available_micros'] ?? '')}, held ${dollars(wallet['held_micros'] ?? '')}, posted ${dollars(wallet['posted_micros'] ?? '')}`,
   );
 }
 
@@ -161,7 +159,7 @@ async function generate(access: DemoAccess): Promise<void> {
       .generate({
         model: MODEL,
         prompt: `A brass vault, sketch ${number} ${INSTANTLY}`,
-        size: '256x256' as never,
+        size: '256x256',
       })
       .withResponse();
     const url = data.data?.[0]?.url;
@@ -193,7 +191,7 @@ async function refuse(access: DemoAccess): Promise<void> {
   expectEqual('held', wallet['held_micros'], '0');
   say(
     'wallet',
-    `available ${dollars(wallet['available_micros'])}, held ${dollars(wallet['held_micros'])}, posted ${dollars(wallet['posted_micros'])}`,
+    `available ${dollars(wallet['available_micros'] ?? '')}, held ${dollars(wallet['held_micros'] ?? '')}, posted ${dollars(wallet['posted_micros'] ?? '')}`,
   );
 }
 

@@ -19,7 +19,7 @@ import {
   ValidateBy,
   type ValidationOptions,
 } from 'class-validator';
-import { MAX_AMOUNT_MICROS, parseMicros } from './money.js';
+import { MAX_AMOUNT_MICROS, negate, parseMicros } from './money.js';
 
 /**
  * One decorator a field: validation and documentation together, so that they cannot drift apart.
@@ -167,7 +167,7 @@ function IsMicroUsd(signed: boolean, validationOptions?: ValidationOptions): Pro
 function isAmount(text: string, signed: boolean): boolean {
   const amount = parseMicros(text);
   if (amount === null || amount === 0n || (amount < 0n && !signed)) return false;
-  return amount <= MAX_AMOUNT_MICROS && amount >= -MAX_AMOUNT_MICROS;
+  return amount <= MAX_AMOUNT_MICROS && amount >= negate(MAX_AMOUNT_MICROS);
 }
 
 /** Documents an answer's amount: a decimal integer string in micro-USD. */

@@ -31,7 +31,7 @@ export const subtract = (a: MicroUsd, b: MicroUsd): MicroUsd => micros(a - b);
 export const times = (a: MicroUsd, count: number): MicroUsd => micros(a * BigInt(count));
 export const smaller = (a: MicroUsd, b: MicroUsd): MicroUsd => (a < b ? a : b);
 export const larger = (a: MicroUsd, b: MicroUsd): MicroUsd => (a > b ? a : b);
-export const negate = (a: MicroUsd): MicroUsd => micros(-a);
+export const negate = (a: MicroUsd): MicroUsd => micros(0n - a);
 
 const MICROS_PATTERN = /^-?(0|[1-9][0-9]{0,17})$/;
 
@@ -48,7 +48,7 @@ export function formatMicros(amount: MicroUsd): string {
 /** For people: `$1.23`, with as many decimals as the amount needs beyond the cent. */
 export function formatUsd(amount: MicroUsd): string {
   const sign = amount < 0n ? '-' : '';
-  const digits = (amount < 0n ? -amount : amount).toString().padStart(7, '0');
+  const digits = (amount < 0n ? negate(amount) : amount).toString().padStart(7, '0');
   const fraction = digits.slice(-6).replace(/0{1,4}$/, '');
   return `${sign}$${digits.slice(0, -6)}.${fraction}`;
 }

@@ -67,7 +67,7 @@ export class WalletEngine implements OnApplicationShutdown {
 
   /** Finishes everything that was accepted. */
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all(this.lanes.map((lane) => lane.running));
+    await Promise.all(this.lanes.flatMap((lane) => lane.running ?? []));
   }
 
   private async drain(lane: Lane): Promise<void> {
