@@ -108,4 +108,7 @@ CREATE TABLE generation_tasks (
     char_length(task_id) BETWEEN 1 AND 300 AND char_length(polling_url) <= 2083)
 ) WITH (fillfactor = 80);
 
+-- What a restart after a power failure looks through: the last minutes.
+CREATE INDEX generation_tasks_created_at_idx ON generation_tasks USING brin (created_at);
+
 REVOKE DELETE ON generations, generation_tasks FROM coffer_app;

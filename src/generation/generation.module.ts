@@ -24,6 +24,7 @@ import { GenerationTaskEntity } from './records/generation-task.entity.js';
 import { GenerationEntity } from './records/generation.entity.js';
 import { GenerationRecoveryJob } from './recovery/generation-recovery.job.js';
 import { GenerationRecovery } from './recovery/generation-recovery.service.js';
+import { MediaRestorationJob } from './recovery/media-restoration.job.js';
 import { OrphanedHolds } from './recovery/orphaned-holds.service.js';
 import { RunningGenerations } from './running-generations.service.js';
 
@@ -47,6 +48,7 @@ import { RunningGenerations } from './running-generations.service.js';
     ImageGeneration,
     ImageMaker,
     MediaDownloads,
+    MediaRestorationJob,
     MediaRetentionJob,
     MediaSigner,
     OrphanedHolds,

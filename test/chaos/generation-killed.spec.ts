@@ -34,6 +34,9 @@ const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
 /** Long enough that a kill meets every stage of a call, short enough to make many calls. */
 const IMAGE_LATENCY_MS = 150;
+/** The provider took the request and never said so: nobody knows of a task. */
+const SILENT = '[sandbox:submit=hang]';
+const SILENT_CALLS = 2;
 /** After this, neither a lease nor a hold of a dead process counts any more: recovery's bound. */
 const RECOVERY_DUE_MS = 120_000;
 
@@ -104,18 +107,18 @@ describe('the service is killed with -9 during image calls', () => {
 
   /** One call after the other, until one gets no answer. */
   async function callUntilCut(): Promise<void> {
-    for (;;) {
+    for (let isCut = false; !isCut;) {
       const number = calls.length;
-      const call: Call = {
-        prompt: `image ${number}`,
-        images: random.between(1, IMAGES_MAX),
-        idempotencyKey: random.next() < 0.5 ? `call-${number}` : null,
-        answer: null,
-      };
-      calls.push(call);
-      await send(call);
-      if (call.answer === null) return;
+      const idempotencyKey = random.next() < 0.5 ? `call-${number}` : null;
+      isCut = (await begin(`image ${number}`, idempotencyKey)).answer === null;
     }
+  }
+
+  async function begin(prompt: string, idempotencyKey: string | null): Promise<Call> {
+    const call: Call = { prompt, images: random.between(1, IMAGES_MAX), idempotencyKey, answer: null };
+    calls.push(call);
+    await send(call);
+    return call;
   }
 
   const answered = (): Call[] => calls.filter(({ answer }) => answer !== null);
@@ -170,22 +173,36 @@ describe('the service is killed with -9 during image calls', () => {
     });
   }
 
+  async function namedTasks(status: 'pending' | 'delivered'): Promise<string[]> {
+    const sql = 'SELECT task_id AS task FROM generation_tasks WHERE task_id IS NOT NULL AND status = $1';
+    return withDatabase(await databaseUrlIn(dataDir), async (database) => {
+      const rows = await database.query<{ task: string }[]>(sql, [status]);
+      return rows.map(({ task }) => task);
+    });
+  }
+
   it('delivers and charges, or releases, every call that was cut off: delivered = captured, and no hold stays', async () => {
     for (let round = 0; round < 2; round += 1) {
+      const silent = Array.from({ length: SILENT_CALLS }, () => begin(SILENT, null));
       const callers = Array.from({ length: CUSTOMERS }, callUntilCut);
       const target = answered().length + random.between(1, 3 * CUSTOMERS);
       await eventually('some calls are answered', () => answered().length >= target);
       await sleep(random.between(0, IMAGE_LATENCY_MS));
       await service.kill();
-      await Promise.all(callers);
+      await Promise.all([...silent, ...callers]);
       await start();
     }
+    const begun = await namedTasks('pending');
     const cut = calls.filter(({ answer }) => answer === null);
     process.stderr.write(
-      `chaos: ${answered().length} calls answered, ${cut.length} cut; open ${JSON.stringify(await openWork())}\n`,
+      `chaos: ${answered().length} calls answered, ${cut.length} cut; ` +
+        `open ${JSON.stringify(await openWork())}, ${begun.length} tasks under way\n`,
     );
     await recover();
     expect(await openWork()).toEqual({ holds: 0, calls: 0 });
+    // What the provider had been asked for, it made: so it is delivered.
+    const delivered = new Set(await namedTasks('delivered'));
+    expect(begun.filter((task) => !delivered.has(task))).toEqual([]);
     await expectReceiptsToAgree();
     for (const { answer, images } of answered()) expect(answer?.body.data).toHaveLength(images);
 

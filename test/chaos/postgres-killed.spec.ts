@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import {
   type EmbeddedPostgres,
@@ -10,7 +9,7 @@ import { startSandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { eventually, isRunning } from '../support/processes.js';
-import { seededRandom } from '../support/seeded-random.js';
+import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';
 import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
 import {
   chooseServicePort,
@@ -57,9 +56,9 @@ describe('the database server is killed with -9 under load', () => {
     cleanUp.add(() => spending.stop());
     spending.start(service.client(), GATEWAYS);
     for (const killed of ['server', 'connection', 'server', 'connection'] as const) {
-      await spending.acknowledgedMore(random.between(30, 300));
-      await sleep(random.between(0, 20));
       const pid = killed === 'server' ? await databaseServerIn(dataDir) : await busyConnectionIn(dataDir);
+      await spending.acknowledgedMore(random.between(30, 300));
+      await momentBetweenCommits(random);
       process.kill(pid, 'SIGKILL');
       await eventually(`the ${killed} is gone`, async () => !(await isRunning(pid)));
       await spending.acknowledgedMore(50);

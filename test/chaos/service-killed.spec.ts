@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { eventually, isRunning } from '../support/processes.js';
-import { seededRandom } from '../support/seeded-random.js';
+import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';
 import { newAccount, PLENTY_MICROS } from '../support/service-customers.js';
 import {
   chooseServicePort,
@@ -62,11 +61,10 @@ describe('the service is killed with -9 under load', () => {
     ];
     const spending = new Spending({ random, accounts: [hot, hot, hot, ...others] });
     for (const killed of ['the service', 'the service and its database server'] as const) {
+      const server = await databaseServerIn(dataDir);
       spending.start(service.client(), GATEWAYS);
       await spending.acknowledgedMore(random.between(30, 400));
-      // Anywhere between two commits.
-      await sleep(random.between(0, 20));
-      const server = await databaseServerIn(dataDir);
+      await momentBetweenCommits(random);
       if (killed !== 'the service') process.kill(server, 'SIGKILL');
       await service.kill();
       await spending.stop();

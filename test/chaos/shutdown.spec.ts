@@ -27,6 +27,7 @@ const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
 /** Slow enough that the calls are still running when the service is told to stop. */
 const IMAGE_LATENCY_MS = 1_000;
+const SLOWER = `[sandbox:slow=${2 * IMAGE_LATENCY_MS}]`;
 const CALLS = 6;
 
 jest.setTimeout(CHAOS_TIMEOUT_MS);
@@ -77,7 +78,8 @@ describe('a service on its data directory', () => {
     cleanUp.add(() => spending.stop());
     spending.start(service.client(), GATEWAYS);
     const impatient = new AbortController();
-    const abandoned = generate('abandoned', impatient.signal).catch((error: unknown) => error);
+    // It outlives every open connection, so that only the service itself knows that it is still running.
+    const abandoned = generate(`abandoned ${SLOWER}`, impatient.signal).catch((error: unknown) => error);
     const calls = Array.from({ length: CALLS }, (_, index) => generate(`call ${index}`));
     await eventually('the provider works on all images', () => upstream.control.counts().tasks === CALLS + 1);
     impatient.abort();

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /** Numbers that look random and are the same again for the same seed. */
 export type SeededRandom = {
   /** From 0 up to, but not including, 1. */
@@ -17,6 +19,15 @@ export function seededRandom(name: string): SeededRandom {
   const next = mulberry32(seed);
   const between = (min: number, max: number): number => min + Math.floor(next() * (max - min + 1));
   return { next, between, pick: (choices) => choices[between(0, choices.length - 1)] as never };
+}
+
+/**
+ * A moment to kill something in: often at once, when the last answer has only just arrived and a promise that
+ * was made too early is not yet kept; otherwise anywhere between two commits.
+ */
+export async function momentBetweenCommits(random: SeededRandom): Promise<void> {
+  const delayMs = random.between(-15, 15);
+  if (delayMs > 0) await sleep(delayMs);
 }
 
 /** https://gist.github.com/tommyettinger/46a874533244883189143505d203312c (public domain) */

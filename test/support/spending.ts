@@ -52,6 +52,7 @@ export class Spending {
   /** Every 5xx answer. */
   readonly refusals: TestAnswer[] = [];
   private stopping = false;
+  private readonly waiting = new Set<() => void>();
   private gateways: Promise<void>[] = [];
 
   constructor(private readonly options: Options) {}
@@ -72,10 +73,22 @@ export class Spending {
     await Promise.all(this.gateways.splice(0));
   }
 
-  /** Waits for so many further 2xx answers. */
+  /** Waits for so many further 2xx answers; resolves in the moment that the last of them arrives. */
   async acknowledgedMore(count: number): Promise<void> {
     const target = this.acknowledged + count;
-    await eventually(`${count} further charges are acknowledged`, () => this.acknowledged >= target);
+    const reached = new Promise<void>((resolve) => {
+      const check = (): void => {
+        if (this.acknowledged < target) return;
+        this.waiting.delete(check);
+        resolve();
+      };
+      this.waiting.add(check);
+    });
+    const patience = eventually(
+      `${count} further charges are acknowledged`,
+      () => this.acknowledged >= target,
+    );
+    await Promise.race([reached, patience]);
   }
 
   /** Sends everything that has no decision again, as it was. Throws when something still gets none. */
@@ -137,7 +150,10 @@ export class Spending {
       this.refusals.push(answer);
       return null;
     }
-    if (answer.status < 300) this.acknowledged += 1;
+    if (answer.status < 300) {
+      this.acknowledged += 1;
+      for (const check of this.waiting) check();
+    }
     return answer;
   }
 }

@@ -5,7 +5,7 @@ import { toPage, type Page, type PageRequest } from '../../common/pagination.js'
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import { GenerationTaskEntity } from './generation-task.entity.js';
 import { GenerationEntity } from './generation.entity.js';
-import type { GenerationKey, StoredGeneration, TaskRecord } from './generation.js';
+import type { DeliveredTask, GenerationKey, StoredGeneration, TaskRecord } from './generation.js';
 
 /** Reads generations: for receipts, for replays and for recovery. Throws what the database throws. */
 @Injectable()
@@ -64,6 +64,36 @@ export class GenerationReader {
       order: { position: 'ASC', attempt: 'ASC' },
     });
     return rows.map(toTaskRecord);
+  }
+
+  /**
+   * Images delivered since then, in order of account, generation and position, beginning after `after`.
+   * At most `limit`; fewer are the last.
+   */
+  async deliveredSince(
+    sinceMs: number,
+    after: DeliveredTask | null,
+    limit: number,
+  ): Promise<DeliveredTask[]> {
+    const rows = await this.tasks
+      .createQueryBuilder('task')
+      .where('task.createdAt >= :since', { since: new Date(sinceMs) })
+      .andWhere(`task.status = 'delivered'`)
+      .andWhere(
+        after === null
+          ? 'true'
+          : '(task.accountId, task.generationId, task.position) > (:accountId, :id, :position)',
+        { accountId: after?.accountId, id: after?.id, position: after?.position },
+      )
+      .orderBy({ 'task.accountId': 'ASC', 'task.generationId': 'ASC', 'task.position': 'ASC' })
+      .limit(limit)
+      .getMany();
+    return rows.map((row) => ({
+      ...toTaskRecord(row),
+      accountId: row.accountId,
+      id: row.generationId,
+      bytes: row.bytes ?? 0,
+    }));
   }
 
   private async withImages(row: GenerationEntity | null): Promise<StoredGeneration | null> {

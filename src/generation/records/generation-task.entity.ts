@@ -1,4 +1,4 @@
-import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { MicroUsd } from '../../common/money.js';
 import { microUsdColumn } from '../../database/micro-usd-column.js';
 import type { ProviderName } from '../providers/image-provider.js';
@@ -10,6 +10,7 @@ const PKEY = 'generation_tasks_pkey';
 @ForeignKey(() => GenerationEntity, ['accountId', 'generationId'], ['accountId', 'id'], {
   name: 'generation_tasks_generation_fkey',
 })
+@Index('generation_tasks_created_at_idx', { synchronize: false })
 @Check('generation_tasks_status_known', `status IN ('pending', 'delivered', 'failed')`)
 @Check('generation_tasks_position_bounded', 'position BETWEEN 0 AND 9 AND attempt BETWEEN 1 AND 100')
 @Check('generation_tasks_delivered_stored', `(status = 'delivered') = (bytes IS NOT NULL)`)

@@ -58,6 +58,8 @@ export type TaskRecord = {
   readonly status: 'pending' | 'delivered' | 'failed';
 };
 
+export type DeliveredTask = TaskRecord & GenerationKey & { readonly bytes: number };
+
 /** How the attempt at one image ended. */
 export type TaskResult = {
   readonly position: number;

@@ -5,32 +5,53 @@ import type { Wallet } from '../rules/wallet.js';
 import type { SqlClient, SqlValue } from './sql-client.js';
 
 /**
- * Writes a batch with one statement a table, whatever the batch's size. Each column travels as one array.
+ * Writes a batch in one statement, whatever its size: each table's rows travel as one array a column, and the
+ * tables are joined by data-modifying CTEs. One round trip matters most when few callers wait: every
+ * further one would be added to the answer of each.
  */
 export async function writeBatch(client: SqlClient, writes: BatchWrites): Promise<void> {
   const iso = isoFormatter();
-  await run(client, INSERT_TRANSFERS, writes.transfers, transferColumns(iso));
-  await run(client, UPDATE_WALLETS, writes.wallets, walletColumns(iso));
-  await run(client, INSERT_LOTS, writes.newLots, newLotColumns(iso));
-  await run(client, UPDATE_LOTS, writes.changedLots, changedLotColumns);
-  await run(client, INSERT_HOLDS, writes.newHolds, newHoldColumns(iso));
-  await run(client, UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns(iso));
-  await run(client, INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns(iso));
+  const parts = [
+    part(INSERT_TRANSFERS, writes.transfers, transferColumns(iso)),
+    part(UPDATE_WALLETS, writes.wallets, walletColumns(iso)),
+    part(INSERT_LOTS, writes.newLots, newLotColumns(iso)),
+    part(UPDATE_LOTS, writes.changedLots, changedLotColumns),
+    part(INSERT_HOLDS, writes.newHolds, newHoldColumns(iso)),
+    part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns(iso)),
+    part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns(iso)),
+  ].flatMap((filled) => filled ?? []);
+  if (parts.length === 0) return;
+  const name = `write:${parts.map(({ statement }) => statement.code).join(',')}`;
+  await client.rows(
+    name,
+    combined(parts),
+    parts.flatMap(({ values }) => values),
+  );
 }
 
-type Statement = { readonly name: string; readonly text: string };
+type Statement = {
+  /** Short: the names of prepared statements are made of these, and Postgres cuts them at 63 bytes. */
+  readonly code: string;
+  /** The types of the columns, in order. */
+  readonly types: readonly string[];
+  /** The statement, given the `unnest(…)` that yields its rows. */
+  readonly text: (rows: string) => string;
+};
 type Column<Row> = (row: Row) => string | number | null;
 type Iso = (ms: number) => string;
+type Part = { readonly statement: Statement; readonly values: readonly SqlValue[] };
 
-async function run<Row>(
-  client: SqlClient,
-  statement: Statement,
-  rows: readonly Row[],
-  columns: readonly Column<Row>[],
-): Promise<void> {
-  if (rows.length === 0) return;
-  const values: SqlValue[] = columns.map((column) => rows.map(column));
-  await client.rows(statement.name, statement.text, values);
+function part<Row>(statement: Statement, rows: readonly Row[], columns: readonly Column<Row>[]): Part | null {
+  return rows.length === 0 ? null : { statement, values: columns.map((column) => rows.map(column)) };
+}
+
+/** The texts of all combinations that occurred: a few, and each prepared once a connection by its name. */
+function combined(parts: readonly Part[]): string {
+  let parameter = 0;
+  const texts = parts.map(({ statement }) =>
+    statement.text(`unnest(${statement.types.map((type) => `$${(parameter += 1)}::${type}[]`).join(', ')})`),
+  );
+  return `WITH ${texts.map((text, index) => `part_${index} AS (${text})`).join(', ')} SELECT`;
 }
 
 /** Almost all rows of a batch carry the same millisecond. */
@@ -49,13 +70,29 @@ function isoFormatter(): Iso {
 const isoOrNull = (iso: Iso, ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 const INSERT_TRANSFERS: Statement = {
-  name: 'insert_transfers',
-  text: `
+  code: 't',
+  types: [
+    'text',
+    'bigint',
+    'text',
+    'text',
+    'text',
+    'text',
+    'bigint',
+    'text',
+    'bigint',
+    'text',
+    'smallint',
+    'text',
+    'text',
+    'text',
+    'timestamptz',
+    'bytea',
+  ],
+  text: (rows) => `
   INSERT INTO transfers (account_id, seq, id, kind, debit_account, credit_account, amount_micros, lot_id,
                          posted_after_micros, reference, leg, link_id, actor, memo, created_at, hash)
-  SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
-                       $8::text[], $9::bigint[], $10::text[], $11::smallint[], $12::text[], $13::text[],
-                       $14::text[], $15::timestamptz[], $16::bytea[])`,
+  SELECT * FROM ${rows}`,
 };
 
 const transferColumns = (iso: Iso): Column<Transfer>[] => [
@@ -78,13 +115,13 @@ const transferColumns = (iso: Iso): Column<Transfer>[] => [
 ];
 
 const UPDATE_WALLETS: Statement = {
-  name: 'update_wallets',
-  text: `
+  code: 'w',
+  types: ['text', 'text', 'bigint', 'bigint', 'bigint', 'bigint', 'bytea', 'timestamptz'],
+  text: (rows) => `
   UPDATE wallets w
      SET status = v.status, posted_micros = v.posted, held_micros = v.held, debt_micros = v.debt,
          seq = v.seq, head_hash = v.head_hash, head_at = v.head_at
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
-                $8::timestamptz[]) AS v (account_id, status, posted, held, debt, seq, head_hash, head_at)
+    FROM ${rows} AS v (account_id, status, posted, held, debt, seq, head_hash, head_at)
    WHERE w.account_id = v.account_id`,
 };
 
@@ -100,11 +137,11 @@ const walletColumns = (iso: Iso): Column<Wallet>[] => [
 ];
 
 const INSERT_LOTS: Statement = {
-  name: 'insert_lots',
-  text: `
+  code: 'nl',
+  types: ['text', 'text', 'text', 'text', 'bigint', 'bigint', 'smallint', 'timestamptz', 'timestamptz'],
+  text: (rows) => `
   INSERT INTO credit_lots (account_id, id, kind, source, granted_micros, remaining_micros, priority, expires_at, created_at)
-  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::smallint[],
-                       $8::timestamptz[], $9::timestamptz[])`,
+  SELECT * FROM ${rows}`,
 };
 
 const newLotColumns = (iso: Iso): Column<OwnedLot>[] => [
@@ -120,10 +157,11 @@ const newLotColumns = (iso: Iso): Column<OwnedLot>[] => [
 ];
 
 const UPDATE_LOTS: Statement = {
-  name: 'update_lots',
-  text: `
+  code: 'l',
+  types: ['text', 'text', 'bigint'],
+  text: (rows) => `
   UPDATE credit_lots l SET remaining_micros = v.remaining
-    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS v (account_id, id, remaining)
+    FROM ${rows} AS v (account_id, id, remaining)
    WHERE l.account_id = v.account_id AND l.id = v.id`,
 };
 
@@ -134,12 +172,24 @@ const changedLotColumns: Column<OwnedLot>[] = [
 ];
 
 const INSERT_HOLDS: Statement = {
-  name: 'insert_holds',
-  text: `
+  code: 'nh',
+  types: [
+    'text',
+    'text',
+    'text',
+    'text',
+    'bigint',
+    'bigint',
+    'text',
+    'text',
+    'timestamptz',
+    'timestamptz',
+    'timestamptz',
+  ],
+  text: (rows) => `
   INSERT INTO holds (account_id, id, reference, fingerprint, amount_micros, captured_micros, status, memo,
                      created_at, expires_at, resolved_at)
-  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[],
-                       $8::text[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])`,
+  SELECT * FROM ${rows}`,
 };
 
 const newHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
@@ -157,10 +207,11 @@ const newHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
 ];
 
 const UPDATE_HOLDS: Statement = {
-  name: 'update_holds',
-  text: `
+  code: 'h',
+  types: ['text', 'text', 'text', 'bigint', 'timestamptz'],
+  text: (rows) => `
   UPDATE holds h SET status = v.status, captured_micros = v.captured, resolved_at = v.resolved_at
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])
+    FROM ${rows}
          AS v (account_id, id, status, captured, resolved_at)
    WHERE h.account_id = v.account_id AND h.id = v.id`,
 };
@@ -174,10 +225,11 @@ const resolvedHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
 ];
 
 const INSERT_STATUS_CHANGES: Statement = {
-  name: 'insert_status_changes',
-  text: `
+  code: 's',
+  types: ['text', 'text', 'text', 'text', 'text', 'timestamptz'],
+  text: (rows) => `
   INSERT INTO wallet_status_changes (account_id, id, status, actor, reason, created_at)
-  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])`,
+  SELECT * FROM ${rows}`,
 };
 
 const statusChangeColumns = (iso: Iso): Column<StatusChange>[] => [

@@ -1,0 +1,70 @@
+import { uptime } from 'node:os';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { SETTINGS, type Settings } from '../../config/settings.js';
+import { JobQueue } from '../../jobs/job-queue.js';
+import { JobRegistry } from '../../jobs/job-registry.js';
+import type { Job } from '../../jobs/job.js';
+import { ImageMaker } from '../image-maker.service.js';
+import { mediaNameOf } from '../media/media-name.js';
+import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { GenerationReader } from '../records/generation-reader.service.js';
+import type { DeliveredTask } from '../records/generation.js';
+
+/** How long the provider keeps a result; also how far back there is anything to restore. */
+const PROVIDER_KEEPS_MS = 10 * 60_000;
+/** Images looked at beside each other. */
+const BATCH_MAX = 50;
+const FETCH_TIMEOUT_MS = 30_000;
+
+/**
+ * After a reboot, fetches again the delivered images whose files a power failure took (see `MediaStore`):
+ * their charges are durable, so the images have to be as well. What even the provider has no more is
+ * logged as an error, for an operator to make good.
+ */
+@Injectable()
+export class MediaRestorationJob implements Job, OnApplicationBootstrap {
+  readonly name = 'media_restoration';
+  private readonly logger = new Logger(MediaRestorationJob.name);
+
+  constructor(
+    registry: JobRegistry,
+    private readonly queue: JobQueue,
+    private readonly reader: GenerationReader,
+    private readonly maker: ImageMaker,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs'>,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  /** Only a machine that has just started can have lost files. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (!this.settings.runJobs || uptime() * 1_000 > PROVIDER_KEEPS_MS) return;
+    await this.queue.add(this.name, {}, { jobKey: this.name }).catch((error: unknown) => {
+      this.logger.warn({ err: error }, 'The images of the last minutes are not checked');
+    });
+  }
+
+  async run(): Promise<void> {
+    const sinceMs = this.clock.nowMs() - PROVIDER_KEEPS_MS;
+    let last: DeliveredTask | null = null;
+    for (;;) {
+      const batch: DeliveredTask[] = await this.reader.deliveredSince(sinceMs, last, BATCH_MAX);
+      await Promise.all(batch.map((task) => this.restore(task)));
+      last = batch.at(-1) ?? null;
+      if (batch.length < BATCH_MAX) return;
+    }
+  }
+
+  private async restore(task: DeliveredTask): Promise<void> {
+    const generation = await this.reader.find(task);
+    if (generation === null) return;
+    if ((await this.media.sizeOf(mediaNameOf(generation, task.position))) === task.bytes) return;
+    const { image } = await this.maker.resume(generation, task, AbortSignal.timeout(FETCH_TIMEOUT_MS));
+    const fields = { generation: generation.id, position: task.position, hold: generation.holdId };
+    if (image === null) this.logger.error(fields, 'A charged image is lost');
+    else this.logger.warn(fields, 'A charged image was fetched again');
+  }
+}

@@ -1,0 +1,76 @@
+import { truncate, unlink } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { MediaRestorationJob } from '../../src/generation/recovery/media-restoration.job.js';
+import { JobQueue } from '../../src/jobs/job-queue.js';
+import {
+  balancesOf,
+  expectReceiptsToAgree,
+  generate,
+  PRICE_MICROS,
+  setLimits,
+} from '../support/generation.js';
+import { expectBooksToBalance } from '../support/invariants.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+
+let service: TestApp;
+beforeAll(async () => {
+  service = await startTestApp({ blackForestLabs: true, settings: { runJobs: true } });
+});
+afterAll(() => service.close());
+
+async function until(what: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + 15_000;
+  while (!(await what())) {
+    if (Date.now() > deadlineMs) throw new Error('it did not happen in time');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+describe('the recovery job', () => {
+  it('resolves what was left behind by itself, and queues its next look', async () => {
+    const customer = await service.createCustomer({ grantMicros: 1_000_000n });
+    setLimits(service, { callDeadlineMs: 300 });
+    (await generate(customer, { prompt: 'x [sandbox:slow=900]' })).expect(503);
+    setLimits(service, { callDeadlineMs: 110_000 });
+    expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
+    await service.app.get(JobQueue).add('generation_recovery', {});
+    await until(async () => (await balancesOf(customer)).held === 0n);
+    expect((await balancesOf(customer)).posted).toBe(1_000_000n - PRICE_MICROS);
+    await until(async () => {
+      const waiting = await service.dataSource.query<unknown[]>(
+        `SELECT 1 FROM graphile_worker.jobs WHERE task_identifier = 'generation_recovery' AND run_at > now()`,
+      );
+      return waiting.length === 1;
+    });
+    await expectReceiptsToAgree(service, customer.accountId);
+    await expectBooksToBalance(service.dataSource);
+  });
+});
+
+describe('the restoration job', () => {
+  it('fetches again, whole and for nothing, the images that a power failure took or cut short', async () => {
+    const customer = await service.createCustomer({ grantMicros: 1_000_000n });
+    const answer = (await generate(customer, { n: 3, prompt: 'x [sandbox:error, every=3]' })).expect(200);
+    const urls = answer.body.data.map(({ url }: { url: string }) => url) as string[];
+    const before = await Promise.all(urls.map(async (url) => (await fetch(url)).text()));
+    const [gone = '', cut = ''] = await Promise.all(urls.map(fileOf));
+    await unlink(gone);
+    await truncate(cut, 0);
+    expect((await fetch(urls[0] ?? '')).status).toBe(404);
+    await service.app.get(MediaRestorationJob).run();
+    expect(await Promise.all(urls.map(async (url) => (await fetch(url)).text()))).toEqual(before);
+    await expectReceiptsToAgree(service, customer.accountId);
+    await expectBooksToBalance(service.dataSource);
+  });
+
+  async function fileOf(url: string): Promise<string> {
+    const [, , , id = '', file = ''] = new URL(url).pathname.split('/');
+    const [row] = await service.dataSource.query<{ day: string; minute: string }[]>(
+      `SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
+              to_char(created_at AT TIME ZONE 'UTC', 'HH24MI') AS minute FROM generations WHERE id = $1`,
+      [id],
+    );
+    return path.join(service.settings.dataDir, 'media', row?.day ?? '', row?.minute ?? '', `${id}-${file}`);
+  }
+});
