@@ -30,6 +30,8 @@ export function applicationDataSourceOptions(url: string, poolSize: number): Dat
     poolErrorHandler: () => undefined,
     extra: {
       max: poolSize,
+      // Statements may be sent without waiting for the one before; the wallet store saves round trips with it.
+      pipeline: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       options: `-c role=${APPLICATION_ROLE} -c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${STATEMENT_TIMEOUT_MS}`,
     },

@@ -39,13 +39,13 @@ export class OutcomeUnknownError extends Problem {
   }
 }
 
-/** The images are made and kept, but nobody knows yet whether the ledger took the charge. */
+/** Images were made, but nobody knows yet whether the ledger took the charge. */
 export class ChargeUnknownError extends Problem {
   readonly code = 'database_unavailable';
   constructor(cause: unknown) {
     super(
-      'The ledger went away while the images were being charged. They are kept, and charged once, within ' +
-        'minutes. GET /v1/generations/{generation_id} has them then.',
+      'The ledger went away before the charge was certain. Within minutes the images are either charged once, ' +
+        'and yours, or given up for nothing. GET /v1/generations/{generation_id} tells.',
       { shouldRetry: false, details: { outcome: 'pending' }, cause },
     );
   }

@@ -173,11 +173,11 @@ export class ImageGeneration {
       isOurs = await journal.close(results.some((result) => result.image !== null));
     } catch (error) {
       // Without a row nobody could look the images up: as if there were none.
+      await settle(payment, 0);
       await this.maker.discard(generation, results);
-      await payment.settle(0);
       throw error;
     }
-    return isOurs ? this.conclude(call, work) : this.followRecovery(call, await payment.settle(0), work);
+    return isOurs ? this.conclude(call, work) : this.followRecovery(call, await settle(payment, 0), work);
   }
 
   private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {
@@ -185,9 +185,7 @@ export class ImageGeneration {
     const delivered = work.results.filter((result) => result.image !== null);
     const failure = gravestOf(work.results.flatMap((result) => result.cause ?? []));
     if (delivered.length === 0 && failure?.kind === 'lost') return this.lose(call, work);
-    const settlement = await payment.settle(delivered.length).catch((error: unknown) => {
-      throw new ChargeUnknownError(error);
-    });
+    const settlement = await settle(payment, delivered.length);
     if (settlement.imagesPaid !== delivered.length) return this.followRecovery(call, settlement, work);
     const problem = delivered.length === 0 && failure !== null ? problemOf(failure) : null;
     await this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work);
@@ -220,7 +218,12 @@ export class ImageGeneration {
   private async lose({ generation }: Call, work: Work): Promise<never> {
     const problem = new OutcomeUnknownError();
     const { authorizedAtMs, results } = work;
-    await this.records.lose(generation, problem.code, authorizedAtMs, results, this.clock.nowMs());
+    try {
+      await this.records.lose(generation, problem.code, authorizedAtMs, results, this.clock.nowMs());
+    } catch (error) {
+      // Recovery finds it later, when its lease is over. It is no less unknown: the client must not call again.
+      this.logger.warn({ generation: generation.id, err: error }, 'A lost call is left to recovery to find');
+    }
     throw problem;
   }
 
@@ -236,7 +239,9 @@ export class ImageGeneration {
       await this.finish(generation, ZERO, problem.code, { ...work, results: [] });
       throw problem;
     }
-    const stored = await this.reader.find(generation);
+    const stored = await this.reader.find(generation).catch((error: unknown) => {
+      throw new ChargeUnknownError(error);
+    });
     if (stored?.status !== 'succeeded') throw new OutcomeUnknownError();
     return this.idempotency.replay(stored);
   }
@@ -291,6 +296,13 @@ export class ImageGeneration {
       recovered: false,
     });
   }
+}
+
+/** Once the provider was asked, a ledger that is away does not mean that nothing will be charged. */
+function settle(payment: Payment, images: number): Promise<Settlement> {
+  return payment.settle(images).catch((error: unknown) => {
+    throw new ChargeUnknownError(error);
+  });
 }
 
 function toProblem(error: unknown): Problem {

@@ -7,8 +7,11 @@ import {
 } from '../../src/database/embedded/embedded-postgres.js';
 import { startSandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
+import { expectReceiptsToAgree, receiptsOf } from '../support/image-call-proof.js';
+import { IMAGE_MICROS, IMAGE_MODEL, ImageCalls } from '../support/image-calls.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { eventually, isRunning } from '../support/processes.js';
+import { recoverGenerations } from '../support/recovery.js';
 import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';
 import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
 import {
@@ -26,11 +29,13 @@ import type { TestAnswer } from '../support/test-client.js';
 
 const GATEWAYS = 32;
 const CHARGE_MICROS = 1_000;
-const IMAGE_MICROS = 40_000;
-const MODEL = 'black-forest-labs/flux-2-klein-9b';
+/** Still in the making when the server is killed. */
+const SLOWLY = '[sandbox:slow=500]';
+const CALLS = 6;
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
 
 jest.setTimeout(CHAOS_TIMEOUT_MS);
+const random = seededRandom('postgres killed');
 const cleanUp = new CleanUp();
 afterEach(() => cleanUp.run());
 
@@ -48,7 +53,6 @@ async function startOn(dataDir: string, env: Readonly<Record<string, string>> = 
 
 describe('the database server is killed with -9 under load', () => {
   it('heals without a restart of the service, keeps every acknowledged charge and doubles none', async () => {
-    const random = seededRandom('postgres killed');
     const dataDir = await dataDirectory();
     const service = await startOn(dataDir);
     const accounts = [await newAccount(service, PLENTY_MICROS), await newAccount(service, PLENTY_MICROS)];
@@ -106,7 +110,8 @@ describe('the database server is away', () => {
     const serverDir = await dataDirectory();
     const server = await startServer(serverDir);
     cleanUp.add(() => server.stop());
-    const service = await startOn(await dataDirectory(), {
+    const dataDir = await dataDirectory();
+    const service = await startOn(dataDir, {
       DATABASE_URL: server.url,
       BFL_API_KEY: UPSTREAM_KEY,
       BFL_API_BASE: upstream.baseUrl,
@@ -116,12 +121,30 @@ describe('the database server is away', () => {
     const spend = (round: string) => spendInEveryWay(service, { account, apiKey, round });
     expect((await spend('first')).map(outcomeOf)).toEqual([201, 201, 'debit', 201, 200]);
 
+    const paying = await newAccount(service, PLENTY_MICROS);
+    const calls = new ImageCalls(
+      service.client(await newApiKey(service, paying, ['generate', 'wallet:read'])),
+      random,
+    );
+    const running = Array.from({ length: CALLS }, (_, index) => calls.begin(`${SLOWLY} ${index}`, null));
+    const tasks = 1 + calls.calls.reduce((sum, { images }) => sum + images, 0);
+    await eventually('the provider works on all images', () => upstream.control.counts().tasks === tasks);
+
     process.kill(await databaseServerIn(serverDir), 'SIGKILL');
     const refused = Array.from({ length: 5 }, () => 'database_unavailable');
     expect((await spend('second')).map(outcomeOf)).toEqual(refused);
     expect((await service.client(null).get('/health/ready')).status).toBe(503);
     expect((await service.client(null).get('/health/live')).status).toBe(200);
-    expect(upstream.control.counts().tasks).toBe(1);
+    expect(upstream.control.counts().tasks).toBe(tasks);
+    // These had their credit set aside before: whether they are charged is not known now, and nobody claims to.
+    for (const { answer } of await Promise.all(running)) {
+      expect(answer?.expect(503).body.error).toMatchObject({
+        code: 'database_unavailable',
+        outcome: 'pending',
+      });
+      expect(answer?.body.error).not.toHaveProperty('charged_micros');
+      expect(answer?.headers.get('x-should-retry')).toBe('false');
+    }
 
     await server.stop();
     const again = await startServer(serverDir);
@@ -131,7 +154,7 @@ describe('the database server is away', () => {
     });
     expect((await spend('second')).map(outcomeOf)).toEqual([201, 201, 'debit', 201, 200]);
     expect((await spend('second')).map(outcomeOf)).toEqual([200, 200, 'debit', 201, 200]);
-    expect(upstream.control.counts().tasks).toBe(3);
+    expect(upstream.control.counts().tasks).toBe(tasks + 2);
     const wallet = await service.client().get(`/v1/accounts/${account}/wallet`);
     // Two single debits, two in a batch, three images; two holds are open.
     const spentMicros = 4 * CHARGE_MICROS + 3 * IMAGE_MICROS;
@@ -139,6 +162,14 @@ describe('the database server is away', () => {
       posted_micros: String(PLENTY_MICROS - spentMicros),
       held_micros: String(2 * CHARGE_MICROS),
     });
+
+    await recoverGenerations({
+      databaseUrl: again.url,
+      dataDir,
+      upstream: { apiKey: UPSTREAM_KEY, baseUrl: upstream.baseUrl },
+    });
+    expect(await receiptsOf(calls.customer)).toHaveLength(CALLS);
+    await expectReceiptsToAgree(calls, PLENTY_MICROS);
     await withDatabase(again.url, expectBooksToBalance);
   });
 });
@@ -169,6 +200,6 @@ async function spendInEveryWay(
     operator.post('/v1/holds', charge),
     operator.post('/v1/debits/batch', { debits: [{ ...charge, reference: `${round}-batch` }] }),
     customer.post('/v1/top_ups', { credit_cents: 1_000 }),
-    customer.post('/v1/images/generations', { model: MODEL, prompt: round, size: '64x64' }),
+    customer.post('/v1/images/generations', { model: IMAGE_MODEL, prompt: round, size: '64x64' }),
   ]);
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { eventually, isRunning } from '../support/processes.js';
+import { withClockAhead } from '../support/recovery.js';
 import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';
 import { newAccount, PLENTY_MICROS } from '../support/service-customers.js';
 import {
@@ -89,12 +89,9 @@ describe('the service is killed with -9 under load', () => {
   /** As time would, if the test had a quarter of an hour. */
   async function expireOpenHolds(): Promise<void> {
     const beside = await startTestApp({ databaseUrl: await databaseUrlIn(dataDir) });
-    const clock = jest.spyOn(beside.app.get<Clock>(CLOCK), 'nowMs');
     try {
-      clock.mockImplementation(() => Date.now() + HOLDS_ARE_OVER_MS);
-      await beside.app.get(HoldSweepJob).run();
+      await withClockAhead(beside, HOLDS_ARE_OVER_MS, () => beside.app.get(HoldSweepJob).run());
     } finally {
-      clock.mockRestore();
       await beside.close();
     }
   }

@@ -3,7 +3,7 @@ import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
 import type { Hold, HoldStatus, Lot, LotKind, RecordedMovement, WalletStatus } from '../rules/wallet.js';
-import type { SqlClient } from './sql-client.js';
+import { together, type SqlClient } from './sql-client.js';
 
 type WalletRow = {
   account_id: string;
@@ -89,21 +89,28 @@ const LOAD_RECORDED = `
 
 type Named = readonly [accountIds: string[], names: string[]];
 
-/** Locks the wallets in id order; whoever locks in this order cannot deadlock with another batch. */
-export async function lockWallets(client: SqlClient, accountIds: readonly string[]): Promise<WalletRow[]> {
-  return client.rows<WalletRow>('lock_wallets', LOCK_WALLETS, [accountIds]);
-}
-
-/** Loads what the commands may depend on. The wallets are locked, so none of it can change before COMMIT. */
-export async function loadAccounts(
+/**
+ * Begins a tx, locks the wallets in id order (whoever locks in this order cannot deadlock with another batch),
+ * and loads what the commands may depend on. All of it is one round trip: the server runs the statements
+ * one after the other, each with a snapshot of its own, so what is read behind the lock is what the lock
+ * protects. Accounts without a wallet row are missing in the answer.
+ */
+export async function lockAndLoad(
   client: SqlClient,
-  wallets: readonly WalletRow[],
+  begin: string,
+  accountIds: readonly string[],
   commands: readonly WalletCommand[],
 ): Promise<Map<string, LoadedAccount>> {
-  const accountIds = wallets.map((row) => row.account_id);
-  const lots = groupByAccount(await client.rows<LotRow>('load_lots', LOAD_LOTS, [accountIds]));
-  const holds = groupByAccount(await loadHolds(client, commands));
-  const recorded = groupByAccount(await loadRecorded(client, commands));
+  const [, wallets, lotRows, holdRows, recordedRows] = await together(
+    client.script(begin),
+    client.rows<WalletRow>('lock_wallets', LOCK_WALLETS, [accountIds]),
+    client.rows<LotRow>('load_lots', LOAD_LOTS, [accountIds]),
+    loadHolds(client, commands),
+    loadRecorded(client, commands),
+  );
+  const lots = groupByAccount(lotRows);
+  const holds = groupByAccount(holdRows);
+  const recorded = groupByAccount(recordedRows);
   return new Map(
     wallets.map((row) => [
       row.account_id,
@@ -136,10 +143,11 @@ async function loadHolds(client: SqlClient, commands: readonly WalletCommand[]):
   const byReference = collect(commands, (command) =>
     command.type === 'authorize' ? command.reference : null,
   );
-  return [
-    ...(await rowsFor<HoldRow>(client, 'load_holds_by_id', LOAD_HOLDS_BY_ID, byId)),
-    ...(await rowsFor<HoldRow>(client, 'load_holds_by_reference', LOAD_HOLDS_BY_REFERENCE, byReference)),
-  ];
+  const found = await together(
+    rowsFor<HoldRow>(client, 'load_holds_by_id', LOAD_HOLDS_BY_ID, byId),
+    rowsFor<HoldRow>(client, 'load_holds_by_reference', LOAD_HOLDS_BY_REFERENCE, byReference),
+  );
+  return found.flat();
 }
 
 function loadRecorded(client: SqlClient, commands: readonly WalletCommand[]): Promise<RecordedRow[]> {

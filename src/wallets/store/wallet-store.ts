@@ -2,10 +2,10 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { applyBatch, type Result } from '../rules/batch.js';
+import { applyBatch, type LoadedAccount, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
-import { loadAccounts, lockWallets } from './load.js';
-import { SqlClient } from './sql-client.js';
+import { lockAndLoad } from './load.js';
+import { SqlClient, together } from './sql-client.js';
 import { writeBatch } from './write.js';
 
 /** An account's wallet row is made by its first command. */
@@ -17,10 +17,14 @@ const CREATE_WALLETS = `
 const LOCK_TIMEOUT_MS = 10_000;
 
 /**
- * A cached plan must not depend on how small a table was when the connection first met it: every statement
- * of a batch looks rows up by key, and a sequential scan is never right for that.
+ * A plan must not depend on how small a table was when the connection first met it, and planning must not be
+ * repeated for every batch: each statement looks rows up by key, so one generic plan is right for all of them,
+ * and a sequential scan never is.
  */
-const BEGIN = `BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`;
+const BEGIN = `BEGIN;
+  SET LOCAL enable_seqscan = off;
+  SET LOCAL plan_cache_mode = force_generic_plan;
+  SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`;
 
 /** Runs one batch of commands in one tx: lock, load, decide, write, commit. It decides nothing itself. */
 @Injectable()
@@ -35,11 +39,11 @@ export class WalletStore {
     const runner = this.dataSource.createQueryRunner();
     try {
       const client = new SqlClient((await runner.connect()) as PoolClient);
-      const accountIds = [...new Set(commands.map((command) => command.accountId))];
-      await client.script(BEGIN);
       try {
-        const results = await this.decide(client, accountIds, commands);
-        await client.script('COMMIT');
+        const loaded = await this.load(client, commands);
+        const { results, writes } = applyBatch(loaded, commands, this.clock.nowMs());
+        // COMMIT travels right behind the writes; had one of them failed, it would roll back instead.
+        await together(writeBatch(client, writes), client.script('COMMIT'));
         return results;
       } catch (error) {
         await client.script('ROLLBACK').catch(() => undefined);
@@ -50,22 +54,16 @@ export class WalletStore {
     }
   }
 
-  private async decide(
+  private async load(
     client: SqlClient,
-    accountIds: readonly string[],
     commands: readonly WalletCommand[],
-  ): Promise<readonly Result[]> {
-    let wallets = await lockWallets(client, accountIds);
-    if (wallets.length < accountIds.length) {
-      // Made in a tx of their own: inserting while other wallets are locked would break the lock order.
-      await client.script('ROLLBACK');
-      await client.rows('create_wallets', CREATE_WALLETS, [accountIds]);
-      await client.script(BEGIN);
-      wallets = await lockWallets(client, accountIds);
-    }
-    const loaded = await loadAccounts(client, wallets, commands);
-    const { results, writes } = applyBatch(loaded, commands, this.clock.nowMs());
-    await writeBatch(client, writes);
-    return results;
+  ): Promise<Map<string, LoadedAccount>> {
+    const accountIds = [...new Set(commands.map((command) => command.accountId))];
+    const loaded = await lockAndLoad(client, BEGIN, accountIds, commands);
+    if (loaded.size === accountIds.length) return loaded;
+    // Made in a tx of their own: inserting while other wallets are locked would break the lock order.
+    await client.script('ROLLBACK');
+    await client.rows('create_wallets', CREATE_WALLETS, [accountIds]);
+    return lockAndLoad(client, BEGIN, accountIds, commands);
   }
 }

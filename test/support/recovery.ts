@@ -1,0 +1,48 @@
+import { jest } from '@jest/globals';
+import { CLOCK, type Clock } from '../../src/common/clock.js';
+import { BFL_ACTIVE_TASKS_DEFAULT } from '../../src/config/settings.js';
+import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
+import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
+import { startTestApp, type TestApp } from './test-app.js';
+
+/** After this, neither a lease nor a hold of a dead process counts any more: recovery's bound. */
+const RECOVERY_DUE_MS = 120_000;
+
+type Options = {
+  readonly databaseUrl: string;
+  /** Of the service whose calls are recovered: its images lie there. */
+  readonly dataDir: string;
+  readonly upstream: { readonly apiKey: string; readonly baseUrl: string };
+};
+
+/**
+ * What the jobs of any process do when the leases of a dead one are over: here at once, by a second process on
+ * the same database whose clock is ahead.
+ */
+export async function recoverGenerations({ databaseUrl, dataDir, upstream }: Options): Promise<void> {
+  const apiBase = new URL(upstream.baseUrl);
+  const blackForestLabs = { apiKey: upstream.apiKey, apiBase, activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT };
+  const beside = await startTestApp({ databaseUrl, settings: { dataDir, blackForestLabs } });
+  try {
+    await withClockAhead(beside, RECOVERY_DUE_MS, async () => {
+      await beside.app.get(GenerationRecovery).recoverDue();
+      await beside.app.get(OrphanedHolds).release();
+    });
+  } finally {
+    await beside.close();
+  }
+}
+
+export async function withClockAhead(
+  { app }: TestApp,
+  aheadMs: number,
+  work: () => Promise<void>,
+): Promise<void> {
+  const clock = jest.spyOn(app.get<Clock>(CLOCK), 'nowMs');
+  try {
+    clock.mockImplementation(() => Date.now() + aheadMs);
+    await work();
+  } finally {
+    clock.mockRestore();
+  }
+}
