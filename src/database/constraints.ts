@@ -8,7 +8,9 @@ export type PostgresError = Error & {
 export function asPostgresError(error: unknown): PostgresError | null {
   if (!(error instanceof Error)) return null;
   if ('driverError' in error) return asPostgresError(error.driverError);
-  const code: unknown = 'code' in error ? error.code : undefined;
+  // EPIPE has five letters as well; what the system reports names the system call.
+  if (!('code' in error) || 'syscall' in error) return null;
+  const { code } = error;
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? (error as PostgresError) : null;
 }
 

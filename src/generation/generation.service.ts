@@ -165,8 +165,9 @@ export class ImageGeneration {
     // The row is written while the provider works. A call that dies before it is there leaves a hold
     // without one, which recovery voids.
     const journal = new GenerationJournal(this.records, generation, authorizedAtMs, this.clock, this.logger);
-    const signal = AbortSignal.timeout(this.limits.callDeadlineMs);
-    const results = await this.maker.make(generation, request, signal, (known) => journal.add(known));
+    const results = await this.beforeDeadline((signal) =>
+      this.maker.make(generation, request, signal, (known) => journal.add(known)),
+    );
     const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
     let isOurs: boolean;
     try {
@@ -178,6 +179,17 @@ export class ImageGeneration {
       throw error;
     }
     return isOurs ? this.conclude(call, work) : this.followRecovery(call, await settle(payment, 0), work);
+  }
+
+  /** A timer that is cleared: those of `AbortSignal.timeout` would pile up, a hundred seconds' worth of calls. */
+  private async beforeDeadline<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), this.limits.callDeadlineMs);
+    try {
+      return await work(deadline.signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {

@@ -41,13 +41,22 @@ export function sendProblem(reply: FastifyReply, problem: Problem): void {
     .send(toErrorBody(problem));
 }
 
+/** Members of an error body that stand in a header as well, as they do on the answers of paid calls. */
+const FACT_HEADERS = {
+  charged_micros: 'x-charged-micros',
+  available_micros: 'x-wallet-available-micros',
+  generation_id: 'x-generation-id',
+} as const;
+
 function problemHeaders(problem: Problem): Record<string, string> {
   const headers: Record<string, string> = {};
   if (problem.status === 401) headers['www-authenticate'] = 'Bearer';
   if (problem.retryAfterSeconds !== undefined) headers['retry-after'] = String(problem.retryAfterSeconds);
   if (problem.shouldRetry !== undefined) headers['x-should-retry'] = String(problem.shouldRetry);
   if (problem instanceof MethodNotAllowedError) headers['allow'] = problem.allowedMethods.join(', ');
-  const charged = problem.details['charged_micros'];
-  if (typeof charged === 'string') headers['x-charged-micros'] = charged;
+  for (const [member, header] of Object.entries(FACT_HEADERS)) {
+    const fact = problem.details[member];
+    if (typeof fact === 'string') headers[header] = fact;
+  }
   return headers;
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { withClockAhead } from '../support/recovery.js';

@@ -114,6 +114,7 @@ describe('a call of the images API', () => {
     expect(answer.body.error.top_up_url).toMatch(/^http/);
     expect(answer.headers.get('x-should-retry')).toBe('false');
     expect(answer.headers.get('x-charged-micros')).toBe('0');
+    expect(answer.headers.get('x-wallet-available-micros')).toBe('100000');
     expect(service.blackForestLabs?.control.counts().submits).toBe(before);
     const rows = await service.dataSource.query<unknown[]>(
       'SELECT 1 FROM generations WHERE account_id = $1',
@@ -258,6 +259,7 @@ describe('a call that delivers nothing', () => {
     expect(await balancesOf(customer)).toEqual({ available: CREDIT_MICROS, held: 0n, posted: CREDIT_MICROS });
     await expectReceiptsToAgree(service, customer.accountId);
     const id: string = answer.body.error.generation_id;
+    expect(answer.headers.get('x-generation-id')).toBe(id);
     const receipt = (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
     expect(receipt).toMatchObject({ status: 'failed', error_code: code, images_delivered: 0, images: [] });
   });

@@ -89,17 +89,23 @@ export async function runProgram(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Promise<ProcessEnd> {
-  return endOf(spawnProgram(args, env));
+  const child = spawnProgram(args, env);
+  return endOf(child, new Printed(child));
 }
 
 /** The real service, `src/main.ts`, as a process of its own: what the tests kill. */
 export class ServiceProcess {
+  /** Settles when the process is gone; never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+  private readonly printed: Printed;
+
   private constructor(
     private readonly child: ChildProcess,
     readonly url: string,
-    /** Settles when the process is gone; never rejects. */
-    readonly ended: Promise<ProcessEnd>,
-  ) {}
+  ) {
+    this.printed = new Printed(child);
+    this.ended = endOf(child, this.printed);
+  }
 
   /** Does not wait for anything: for starts that are expected to fail. */
   static spawn({ dataDir, port, env = {} }: ServiceOptions): ServiceProcess {
@@ -112,17 +118,15 @@ export class ServiceProcess {
       LOG_LEVEL: 'warn',
       ...env,
     });
-    return new ServiceProcess(child, `http://127.0.0.1:${port}`, endOf(child));
+    return new ServiceProcess(child, `http://127.0.0.1:${port}`);
   }
 
   /** Resolves when the service says that it is ready; rejects with what it printed when it ends before. */
   static async start(options: ServiceOptions): Promise<ServiceProcess> {
     const service = ServiceProcess.spawn(options);
     const ready = new Promise<void>((resolve) => {
-      let printed = '';
-      service.child.stdout?.on('data', (chunk: Buffer) => {
-        printed = (printed + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
-        if (printed.includes('Coffer is ready at')) resolve();
+      service.child.stdout?.on('data', () => {
+        if (service.output.includes('Coffer is ready at')) resolve();
       });
     });
     const failed = service.ended.then(({ code, signal, output }): never => {
@@ -131,6 +135,11 @@ export class ServiceProcess {
     failed.catch(() => undefined);
     await Promise.race([ready, failed]);
     return service;
+  }
+
+  /** The end of what it has printed so far; its log is among it. */
+  get output(): string {
+    return this.printed.text;
   }
 
   get pid(): number {
@@ -168,13 +177,19 @@ function spawnProgram([file = '', ...args]: readonly string[], env: Readonly<Rec
   });
 }
 
-async function endOf(child: ChildProcess): Promise<ProcessEnd> {
-  let output = '';
-  const keep = (chunk: Buffer): void => {
-    output = (output + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
-  };
-  child.stdout?.on('data', keep);
-  child.stderr?.on('data', keep);
+class Printed {
+  text = '';
+
+  constructor({ stdout, stderr }: ChildProcess) {
+    const keep = (chunk: Buffer): void => {
+      this.text = (this.text + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
+    };
+    stdout?.on('data', keep);
+    stderr?.on('data', keep);
+  }
+}
+
+async function endOf(child: ChildProcess, printed: Printed): Promise<ProcessEnd> {
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
-  return { code, signal, output };
+  return { code, signal, output: printed.text };
 }
