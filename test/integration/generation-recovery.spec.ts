@@ -273,6 +273,36 @@ describe('recovery', () => {
     await expectBooksToBalance(living.dataSource);
   });
 
+  it('charges an image that was stored before the death, even when the provider is gone by then', async () => {
+    const { masterKeys, dataDir } = dying.settings;
+    const alone = await startTestApp({ databaseUrl: dying.databaseUrl, settings: { masterKeys, dataDir } });
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const death = dieAt(media(), 'write', 'after');
+    const lost = generate(customer);
+    await death.reached;
+    await settled();
+    await dying.dataSource.query(`UPDATE generations SET lease_expires_at = now() WHERE status = 'running'`);
+    expect(await alone.app.get(GenerationRecovery).recoverDue()).toBe(1);
+    expect(await capturedMicros(dying, customer.accountId)).toBe(PRICE_MICROS);
+    await expectReceiptsToAgree(dying, customer.accountId);
+    death.wake();
+    (await lost).expect(200);
+    await alone.close();
+  });
+
+  it('waits before it fails a call that has no hold yet: its process may be about to make one', async () => {
+    const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    const death = dieAt(engine(), 'execute', 'before', commandIs('authorize'));
+    const slow = generate(customer, {}, keyed);
+    await death.reached;
+    await dying.dataSource.query(`UPDATE generations SET lease_expires_at = now() WHERE status = 'running'`);
+    expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
+    death.wake();
+    (await slow).expect(200);
+    await expectReceiptsToAgree(living, customer.accountId);
+    await expectBooksToBalance(living.dataSource);
+  });
+
   it('voids a hold whose call died before its row was written, but not a fresh one', async () => {
     const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
     const death = dieAt(provider(), 'submit', 'before');

@@ -11,9 +11,9 @@ import { ACCOUNT_SCOPES, type AccountScope } from '../../src/auth/principal.js';
 import { BFL_ACTIVE_TASKS_DEFAULT, readSettings, type Settings } from '../../src/config/settings.js';
 import type { SandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
 import type { SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { chooseListenPort } from '../../src/startup/listen-address.js';
 import { drainHttp } from '../../src/startup/drain-http.js';
 import { createTestDatabase } from './test-database.js';
+import { freePort } from './free-port.js';
 import { TestClient } from './test-client.js';
 
 export type TestAppOptions = {
@@ -83,7 +83,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const database = options.databaseUrl === undefined ? await createTestDatabase() : null;
   const databaseUrl = options.databaseUrl ?? database?.url ?? '';
   const dataDir = await mkdtemp(path.join(tmpdir(), 'coffer-app-'));
-  const port = await chooseListenPort({ host: '127.0.0.1', port: 0 });
+  const port = await freePort();
   const parts = await startParts(options, port);
   const settings: Settings = {
     ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port) }),
