@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { DataSourceOptions } from 'typeorm';
 import { loadSqlMigrations } from './sql-migrations.js';
 
@@ -33,6 +34,9 @@ export function applicationDataSourceOptions(url: string, poolSize: number): Dat
       // Statements may be sent without waiting for the one before; the wallet store saves round trips with it.
       pipeline: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      // A connection can break in the moment that it is handed out, while neither the pool nor its user listens
+      // to it; an error that nobody listens to ends the process. Its next query fails, and that is enough.
+      onConnect: (client: EventEmitter) => void client.on('error', () => undefined),
       options: `-c role=${APPLICATION_ROLE} -c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${STATEMENT_TIMEOUT_MS}`,
     },
   };

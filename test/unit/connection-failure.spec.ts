@@ -1,6 +1,10 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { DatabaseError } from 'pg';
+import { DataSource } from 'typeorm';
 import { asPostgresError, isConnectionFailure } from '../../src/database/constraints.js';
+import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 
 function systemError(code: string, syscall: string): Error {
   return Object.assign(new Error(`${syscall} ${code}`), { code, syscall });
@@ -10,7 +14,33 @@ function postgresError(code: string): Error {
   return Object.assign(new DatabaseError('refused', 0, 'error'), { code, severity: 'ERROR' });
 }
 
+/** One message of Postgres' protocol: its type, its length, its content. */
+function message(type: string, content: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeInt32BE(content.length + 4);
+  return Buffer.concat([Buffer.from(type), length, content]);
+}
+
+/** What a backend says whose postmaster was killed while it was being connected to: come in, and get out. */
+const LAST_WORDS = Buffer.concat([
+  message('R', Buffer.alloc(4)),
+  message('Z', Buffer.from('I')),
+  message('E', Buffer.from('SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0')),
+]);
+
 describe('a lost connection', () => {
+  it('is an error of the next query, and no end of the process, when it breaks as soon as it is open', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined).once('data', () => socket.end(LAST_WORDS));
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const options = applicationDataSourceOptions(`postgres://coffer:secret@127.0.0.1:${port}/coffer`, 1);
+    const failure: unknown = await new DataSource(options).initialize().catch((error: unknown) => error);
+    expect(isConnectionFailure(failure)).toBe(true);
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   it.each([
     systemError('ECONNRESET', 'read'),
     systemError('ECONNREFUSED', 'connect'),
