@@ -130,13 +130,13 @@ export class ImageGeneration {
   private async admit({ generation, payment }: Call): Promise<GenerationAnswer | null> {
     const { idempotencyKey } = generation;
     if (idempotencyKey === null) {
-      await this.authorize(generation, payment);
+      await payment.authorize();
       return null;
     }
     const replay = await this.idempotency.claim({ ...generation, idempotencyKey });
     if (replay !== null) return replay;
     try {
-      await this.authorize(generation, payment);
+      await payment.authorize();
       return null;
     } catch (error) {
       const errorCode = error instanceof Problem ? error.code : 'internal_error';
@@ -149,14 +149,6 @@ export class ImageGeneration {
       });
       throw error;
     }
-  }
-
-  /** A hold that took so long may be released by recovery as one that nobody owns; so it is not built upon. */
-  private async authorize({ createdAtMs }: Generation, payment: Payment): Promise<void> {
-    await payment.authorize();
-    if (this.clock.nowMs() - createdAtMs < this.limits.orphanedAfterMs / 2) return;
-    await payment.settle(0);
-    throw new DatabaseUnavailableError('the hold took too long');
   }
 
   private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {

@@ -41,7 +41,8 @@ export async function chooseListenPort({ host, port }: Pick<Settings, 'host' | '
 }
 
 export function toListenError(error: unknown, host: string, port: number): Error {
-  const code = error instanceof Error && 'code' in error ? error.code : null;
+  // Not `instanceof Error`: under a test runner, what the system reports is another realm's error.
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : null;
   return code === 'EADDRINUSE'
     ? new AddressInUseError(host, port, { cause: error })
     : new AddressUnusableError(host, port, error);

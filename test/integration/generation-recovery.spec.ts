@@ -244,7 +244,9 @@ describe('recovery', () => {
     const call = generate(customer, { prompt: 'x [sandbox:slow=900]' });
     await new Promise((resolve) => setTimeout(resolve, 400));
     // Even when its lease had run out: the next sign of life takes it up again.
-    await dying.dataSource.query(`UPDATE generations SET lease_expires_at = now() WHERE status = 'running'`);
+    await dying.dataSource.query(
+      `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
+    );
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
     expect((await call).expect(200).body.data).toHaveLength(1);
@@ -281,7 +283,9 @@ describe('recovery', () => {
     const lost = generate(customer);
     await death.reached;
     await settled();
-    await dying.dataSource.query(`UPDATE generations SET lease_expires_at = now() WHERE status = 'running'`);
+    await dying.dataSource.query(
+      `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
+    );
     expect(await alone.app.get(GenerationRecovery).recoverDue()).toBe(1);
     expect(await capturedMicros(dying, customer.accountId)).toBe(PRICE_MICROS);
     await expectReceiptsToAgree(dying, customer.accountId);
@@ -295,7 +299,9 @@ describe('recovery', () => {
     const death = dieAt(engine(), 'execute', 'before', commandIs('authorize'));
     const slow = generate(customer, {}, keyed);
     await death.reached;
-    await dying.dataSource.query(`UPDATE generations SET lease_expires_at = now() WHERE status = 'running'`);
+    await dying.dataSource.query(
+      `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
+    );
     expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
     death.wake();
     (await slow).expect(200);

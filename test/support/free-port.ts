@@ -4,7 +4,8 @@ import { AddressInUseError, chooseListenPort } from '../../src/startup/listen-ad
 const FIRST_PORT = 11_000;
 const PORTS_A_WORKER = 500;
 
-let next = 0;
+/** Test files start anywhere in the range: two runs on one machine seldom meet. */
+let next = Math.floor(Math.random() * PORTS_A_WORKER);
 
 /**
  * A port that stays free until it is listened on: each of jest's workers walks through a range of its own, so
