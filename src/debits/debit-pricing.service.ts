@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { micros, type MicroUsd } from '../common/money.js';
+import { formatChargeMemo } from '../pricing/charge-memo.js';
 import { PriceBook } from '../pricing/price-book.service.js';
 import { costOf, type Price } from '../pricing/price.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
-import { formatChargeMemo } from './charge.js';
+
 import type { ChargeRequest } from './debit.dto.js';
 
 export type PricedCharge = {

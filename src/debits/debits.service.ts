@@ -2,9 +2,9 @@ import { Injectable } from '@nestjs/common';
 import { Problem, toErrorBody } from '../problems/problem.js';
 import { InternalError } from '../problems/common.errors.js';
 import { readDto } from '../http/validation.pipe.js';
+import { parseChargeMemo } from '../pricing/charge-memo.js';
 import type { Outcome } from '../wallets/rules/outcome.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
-import { parseChargeMemo } from './charge.js';
 import { DebitPricing, type PricedCharge } from './debit-pricing.service.js';
 import { DebitRequest, type DebitBatchView, type DebitView, type FailedDebitView } from './debit.dto.js';
 

@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import { micros, type MicroUsd } from '../common/money.js';
+import { parseChargeMemo } from '../pricing/charge-memo.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import type { Outcome } from '../wallets/rules/outcome.js';
 import type { Hold } from '../wallets/rules/wallet.js';
@@ -12,7 +13,7 @@ import {
   HoldNotFoundError,
 } from '../wallets/wallet.errors.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
-import { parseChargeMemo, partOfHold } from './charge.js';
+import { partOfHold } from './part-of-hold.js';
 import { DebitPricing } from './debit-pricing.service.js';
 import { HOLD_SECONDS_DEFAULT, type CaptureRequest, type HoldRequest, type HoldView } from './debit.dto.js';
 
