@@ -246,7 +246,8 @@ export class ImageGeneration {
     const stored = await this.reader.find(generation).catch((error: unknown) => {
       throw new ChargeUnknownError(error);
     });
-    if (stored?.status !== 'succeeded') throw new OutcomeUnknownError();
+    // Charged, but recovery is still writing down for what.
+    if (stored?.status !== 'succeeded') throw new ChargeUnknownError(new Error('not recorded yet'));
     return this.idempotency.replay(stored);
   }
 
