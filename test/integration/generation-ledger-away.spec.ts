@@ -56,7 +56,9 @@ describe('a call whose ledger goes away while the provider works', () => {
   async function recover(): Promise<void> {
     jest.restoreAllMocks();
     setLimits(app, { orphanedAfterMs: 0 });
-    await app.dataSource.query(`UPDATE generations SET lease_expires_at = now() - interval '1 s'`);
+    await app.dataSource.query(
+      `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status IN ('running', 'unresolved')`,
+    );
     await app.app.get(GenerationRecovery).recoverDue();
     await app.app.get(OrphanedHolds).release();
   }
