@@ -31,8 +31,6 @@ export function applicationDataSourceOptions(url: string, poolSize: number): Dat
     poolErrorHandler: () => undefined,
     extra: {
       max: poolSize,
-      // Statements may be sent without waiting for the one before; the wallet store saves round trips with it.
-      pipeline: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       // A connection can break in the moment that it is handed out, while neither the pool nor its user listens
       // to it; an error that nobody listens to ends the process. Its next query fails, and that is enough.

@@ -1,22 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
+import { runTogether, type SqlValue, type Statement } from '../../database/pipeline.js';
 import { GENERATION_TRANSITIONS, OPEN_STATUSES, type GenerationTransition } from '../generation.machine.js';
 import type { Ending, Generation, GenerationKey, KnownTask, TaskResult } from './generation.js';
-import {
-  CLAIM_DUE,
-  FORGET_KEYS,
-  INSERT,
-  POSTPONE,
-  RENEW,
-  SAVE,
-  type Statement,
-} from './generation-statements.js';
+import { CLAIM_DUE, FORGET_KEYS, INSERT, POSTPONE, RENEW, SAVE } from './generation-statements.js';
 
 /** Without a sign of life for this long, whoever ran the call is dead. `leaseRenewalMs` is a third of it. */
 export const LEASE_MS = 30_000;
-
-type Value = string | number | null | readonly (string | number | null)[];
 
 /** The part of a generation's row that changes. */
 type State = {
@@ -147,13 +138,11 @@ export class GenerationRecords {
     return saved.length > 0;
   }
 
-  /** Prepared once a connection: planning these statements costs more than running them. */
-  private async run<Row>({ name, text }: Statement, values: readonly Value[]): Promise<Row[]> {
+  private async run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
     const runner = this.dataSource.createQueryRunner();
     try {
-      const client = (await runner.connect()) as PoolClient;
-      const result = await client.query({ name, text, values: [...values] });
-      return result.rows as Row[];
+      const [rows = []] = await runTogether((await runner.connect()) as PoolClient, [{ statement, values }]);
+      return rows as Row[];
     } finally {
       await runner.release();
     }
@@ -161,7 +150,7 @@ export class GenerationRecords {
 }
 
 /** In the order of the columns that every insert begins with. */
-function fixedValues(generation: Generation): Value[] {
+function fixedValues(generation: Generation): SqlValue[] {
   return [
     generation.accountId,
     generation.id,

@@ -1,5 +1,4 @@
-/** Prepared under its name. */
-export type Statement = { readonly name: string; readonly text: string };
+import type { Statement } from '../../database/pipeline.js';
 
 /** What never changes, in the order of `fixedValues`; $1 to $18. */
 const FIXED_COLUMNS = `

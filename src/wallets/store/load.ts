@@ -1,9 +1,11 @@
+import type { PoolClient } from 'pg';
 import { micros } from '../../common/money.js';
+import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
 import type { Hold, HoldStatus, Lot, LotKind, RecordedMovement, WalletStatus } from '../rules/wallet.js';
-import { together, type SqlClient } from './sql-client.js';
+import { ROW_BY_ROW } from './row-by-row.js';
 
 type WalletRow = {
   account_id: string;
@@ -17,10 +19,13 @@ type WalletRow = {
   head_at_ms: string;
 };
 
-const LOCK_WALLETS = `
+const LOCK_WALLETS: Statement = {
+  name: 'lock_wallets',
+  text: `
   SELECT account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
          encode(head_hash, 'hex') AS head_hash, (extract(epoch FROM head_at) * 1000)::bigint AS head_at_ms
-    FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`;
+    FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`,
+};
 
 type LotRow = {
   account_id: string;
@@ -34,11 +39,14 @@ type LotRow = {
   created_at_ms: string;
 };
 
-const LOAD_LOTS = `
+const LOAD_LOTS: Statement = {
+  name: 'load_lots',
+  text: `
   SELECT account_id, id, kind, source, granted_micros, remaining_micros, priority,
          (extract(epoch FROM expires_at) * 1000)::bigint AS expires_at_ms,
          (extract(epoch FROM created_at) * 1000)::bigint AS created_at_ms
-    FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`;
+    FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`,
+};
 
 type HoldRow = {
   account_id: string;
@@ -60,13 +68,20 @@ const HOLD_COLUMNS = `
   (extract(epoch FROM h.expires_at) * 1000)::bigint AS expires_at_ms,
   (extract(epoch FROM h.resolved_at) * 1000)::bigint AS resolved_at_ms`;
 
-const LOAD_HOLDS_BY_ID = `
-  SELECT ${HOLD_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, id)
-    JOIN holds h ON h.account_id = named.account_id AND h.id = named.id`;
+const LOAD_HOLDS_BY_ID: Statement = {
+  name: 'load_holds_by_id',
+  text: `
+  SELECT h.* FROM unnest($1::text[], $2::text[]) AS named (account_id, id), LATERAL (
+    SELECT ${HOLD_COLUMNS} FROM holds h WHERE h.account_id = named.account_id AND h.id = named.id ${ROW_BY_ROW}) AS h`,
+};
 
-const LOAD_HOLDS_BY_REFERENCE = `
-  SELECT ${HOLD_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, reference)
-    JOIN holds h ON h.account_id = named.account_id AND h.reference = named.reference`;
+const LOAD_HOLDS_BY_REFERENCE: Statement = {
+  name: 'load_holds_by_reference',
+  text: `
+  SELECT h.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
+    SELECT ${HOLD_COLUMNS} FROM holds h
+     WHERE h.account_id = named.account_id AND h.reference = named.reference ${ROW_BY_ROW}) AS h`,
+};
 
 type RecordedRow = {
   account_id: string;
@@ -78,16 +93,18 @@ type RecordedRow = {
   created_at_ms: string;
 };
 
-const LOAD_RECORDED = `
-  SELECT t.account_id, t.reference, min(t.link_id) AS link_id, min(t.id) AS id, min(t.memo) AS memo,
-         coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account IN ('customer_credit', 'customer_promo')
-                                      OR t.credit_account IN ('customer_credit', 'customer_promo')), 0)::bigint AS amount_micros,
-         (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS created_at_ms
-    FROM unnest($1::text[], $2::text[]) AS named (account_id, reference)
-    JOIN transfers t ON t.account_id = named.account_id AND t.reference = named.reference
-   GROUP BY t.account_id, t.reference`;
-
-type Named = readonly [accountIds: string[], names: string[]];
+const LOAD_RECORDED: Statement = {
+  name: 'load_recorded',
+  text: `
+  SELECT named.account_id, named.reference, t.*
+    FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
+      SELECT min(t.link_id) AS link_id, min(t.id) AS id, min(t.memo) AS memo,
+             coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account IN ('customer_credit', 'customer_promo')
+                                          OR t.credit_account IN ('customer_credit', 'customer_promo')), 0)::bigint AS amount_micros,
+             (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS created_at_ms
+        FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference
+      HAVING count(*) > 0) AS t`,
+};
 
 /**
  * Begins a tx, locks the wallets in id order (whoever locks in this order cannot deadlock with another batch),
@@ -96,23 +113,34 @@ type Named = readonly [accountIds: string[], names: string[]];
  * protects. Accounts without a wallet row are missing in the answer.
  */
 export async function lockAndLoad(
-  client: SqlClient,
-  begin: string,
+  client: PoolClient,
+  begin: readonly StatementCall[],
   accountIds: readonly string[],
   commands: readonly WalletCommand[],
 ): Promise<Map<string, LoadedAccount>> {
-  const [, wallets, lotRows, holdRows, recordedRows] = await together(
-    client.script(begin),
-    client.rows<WalletRow>('lock_wallets', LOCK_WALLETS, [accountIds]),
-    client.rows<LotRow>('load_lots', LOAD_LOTS, [accountIds]),
-    loadHolds(client, commands),
-    loadRecorded(client, commands),
-  );
-  const lots = groupByAccount(lotRows);
-  const holds = groupByAccount(holdRows);
-  const recorded = groupByAccount(recordedRows);
+  const calls = [
+    { statement: LOCK_WALLETS, values: [accountIds] },
+    { statement: LOAD_LOTS, values: [accountIds] },
+    ...namedBy(LOAD_HOLDS_BY_ID, commands, (command) =>
+      'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
+    ),
+    ...namedBy(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
+      command.type === 'authorize' ? command.reference : null,
+    ),
+    ...namedBy(LOAD_RECORDED, commands, (command) =>
+      'reference' in command && command.type !== 'authorize' ? command.reference : null,
+    ),
+  ];
+  const answers = (await runTogether(client, [...begin, ...calls])).slice(begin.length);
+  const rowsOf = <Row>(...statements: readonly Statement[]): Row[] =>
+    calls.flatMap(({ statement }, index) =>
+      statements.includes(statement) ? ((answers[index] ?? []) as Row[]) : [],
+    );
+  const lots = groupByAccount(rowsOf<LotRow>(LOAD_LOTS));
+  const holds = groupByAccount(rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE));
+  const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
   return new Map(
-    wallets.map((row) => [
+    rowsOf<WalletRow>(LOCK_WALLETS).map((row) => [
       row.account_id,
       {
         wallet: {
@@ -136,44 +164,25 @@ export async function lockAndLoad(
   );
 }
 
-async function loadHolds(client: SqlClient, commands: readonly WalletCommand[]): Promise<HoldRow[]> {
-  const byId = collect(commands, (command) =>
-    'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
-  );
-  const byReference = collect(commands, (command) =>
-    command.type === 'authorize' ? command.reference : null,
-  );
-  const found = await together(
-    rowsFor<HoldRow>(client, 'load_holds_by_id', LOAD_HOLDS_BY_ID, byId),
-    rowsFor<HoldRow>(client, 'load_holds_by_reference', LOAD_HOLDS_BY_REFERENCE, byReference),
-  );
-  return found.flat();
-}
-
-function loadRecorded(client: SqlClient, commands: readonly WalletCommand[]): Promise<RecordedRow[]> {
-  const posted = collect(commands, (command) =>
-    'reference' in command && command.type !== 'authorize' ? command.reference : null,
-  );
-  return rowsFor<RecordedRow>(client, 'load_recorded', LOAD_RECORDED, posted);
-}
-
-function collect(commands: readonly WalletCommand[], name: (command: WalletCommand) => string | null): Named {
-  const named: Named = [[], []];
+/** The call that loads what the commands name, once each; none when they name nothing. */
+function namedBy(
+  statement: Statement,
+  commands: readonly WalletCommand[],
+  nameOf: (command: WalletCommand) => string | null,
+): StatementCall[] {
+  const accountIds: string[] = [];
+  const names: string[] = [];
   const seen = new Set<string>();
   for (const command of commands) {
-    const value = name(command);
+    const name = nameOf(command);
     // Account ids hold no newline, so the joined key is unambiguous.
-    const key = `${command.accountId}\n${value}`;
-    if (value === null || seen.has(key)) continue;
+    const key = `${command.accountId}\n${name}`;
+    if (name === null || seen.has(key)) continue;
     seen.add(key);
-    named[0].push(command.accountId);
-    named[1].push(value);
+    accountIds.push(command.accountId);
+    names.push(name);
   }
-  return named;
-}
-
-async function rowsFor<Row>(client: SqlClient, name: string, sql: string, named: Named): Promise<Row[]> {
-  return named[0].length === 0 ? [] : client.rows<Row>(name, sql, [...named]);
+  return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];
 }
 
 function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]): Map<string, Row[]> {

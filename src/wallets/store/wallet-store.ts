@@ -2,16 +2,19 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
 import { applyBatch, type LoadedAccount, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
 import { lockAndLoad } from './load.js';
-import { SqlClient, together } from './sql-client.js';
-import { writeBatch } from './write.js';
+import { writesOf } from './write.js';
 
 /** An account's wallet row is made by its first command. */
-const CREATE_WALLETS = `
+const CREATE_WALLETS: Statement = {
+  name: 'create_wallets',
+  text: `
   INSERT INTO wallets (account_id) SELECT id FROM accounts WHERE id = ANY($1::text[]) ORDER BY id
-  ON CONFLICT DO NOTHING`;
+  ON CONFLICT DO NOTHING`,
+};
 
 /** Longer than any batch of another process takes; a lock held longer is stuck, and callers get a 503. */
 const LOCK_TIMEOUT_MS = 10_000;
@@ -21,10 +24,18 @@ const LOCK_TIMEOUT_MS = 10_000;
  * repeated for every batch: each statement looks rows up by key, so one generic plan is right for all of them,
  * and a sequential scan never is.
  */
-const BEGIN = `BEGIN;
-  SET LOCAL enable_seqscan = off;
-  SET LOCAL plan_cache_mode = force_generic_plan;
-  SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`;
+const BEGIN: readonly StatementCall[] = [
+  { statement: { name: 'begin', text: 'BEGIN' } },
+  {
+    statement: {
+      name: 'batch_settings',
+      text: `
+  SELECT set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+         set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', true)`,
+    },
+  },
+];
+const COMMIT: StatementCall = { statement: { name: 'commit', text: 'COMMIT' } };
 
 /** Runs one batch of commands in one tx: lock, load, decide, write, commit. It decides nothing itself. */
 @Injectable()
@@ -38,15 +49,15 @@ export class WalletStore {
   async run(commands: readonly WalletCommand[]): Promise<readonly Result[]> {
     const runner = this.dataSource.createQueryRunner();
     try {
-      const client = new SqlClient((await runner.connect()) as PoolClient);
+      const client = (await runner.connect()) as PoolClient;
       try {
         const loaded = await this.load(client, commands);
         const { results, writes } = applyBatch(loaded, commands, this.clock.nowMs());
-        // COMMIT travels right behind the writes; had one of them failed, it would roll back instead.
-        await together(writeBatch(client, writes), client.script('COMMIT'));
+        // COMMIT travels right behind the writes; had they failed, it would not be run.
+        await runTogether(client, [...writesOf(writes), COMMIT]);
         return results;
       } catch (error) {
-        await client.script('ROLLBACK').catch(() => undefined);
+        await client.query('ROLLBACK').catch(() => undefined);
         throw error;
       }
     } finally {
@@ -55,15 +66,15 @@ export class WalletStore {
   }
 
   private async load(
-    client: SqlClient,
+    client: PoolClient,
     commands: readonly WalletCommand[],
   ): Promise<Map<string, LoadedAccount>> {
     const accountIds = [...new Set(commands.map((command) => command.accountId))];
     const loaded = await lockAndLoad(client, BEGIN, accountIds, commands);
     if (loaded.size === accountIds.length) return loaded;
     // Made in a tx of their own: inserting while other wallets are locked would break the lock order.
-    await client.script('ROLLBACK');
-    await client.rows('create_wallets', CREATE_WALLETS, [accountIds]);
+    await client.query('ROLLBACK');
+    await runTogether(client, [{ statement: CREATE_WALLETS, values: [accountIds] }]);
     return lockAndLoad(client, BEGIN, accountIds, commands);
   }
 }

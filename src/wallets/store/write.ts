@@ -1,15 +1,15 @@
+import type { SqlValue, StatementCall } from '../../database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type { BatchWrites, OwnedHold, OwnedLot } from '../rules/batch.js';
 import type { StatusChange } from '../rules/outcome.js';
 import type { Wallet } from '../rules/wallet.js';
-import type { SqlClient, SqlValue } from './sql-client.js';
+import { ROW_BY_ROW } from './row-by-row.js';
 
 /**
  * Writes a batch in one statement, whatever its size: each table's rows travel as one array a column, and the
- * tables are joined by data-modifying CTEs. One round trip matters most when few callers wait: every
- * further one would be added to the answer of each.
+ * tables are joined by data-modifying CTEs. None when there is nothing to write.
  */
-export async function writeBatch(client: SqlClient, writes: BatchWrites): Promise<void> {
+export function writesOf(writes: BatchWrites): StatementCall[] {
   const iso = isoFormatter();
   const parts = [
     part(INSERT_TRANSFERS, writes.transfers, transferColumns(iso)),
@@ -20,16 +20,12 @@ export async function writeBatch(client: SqlClient, writes: BatchWrites): Promis
     part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns(iso)),
     part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns(iso)),
   ].flatMap((filled) => filled ?? []);
-  if (parts.length === 0) return;
-  const name = `write:${parts.map(({ statement }) => statement.code).join(',')}`;
-  await client.rows(
-    name,
-    combined(parts),
-    parts.flatMap(({ values }) => values),
-  );
+  if (parts.length === 0) return [];
+  const name = `write:${parts.map(({ table }) => table.code).join(',')}`;
+  return [{ statement: { name, text: combined(parts) }, values: parts.flatMap(({ values }) => values) }];
 }
 
-type Statement = {
+type TableWrite = {
   /** Short: the names of prepared statements are made of these, and Postgres cuts them at 63 bytes. */
   readonly code: string;
   /** The types of the columns, in order. */
@@ -39,17 +35,27 @@ type Statement = {
 };
 type Column<Row> = (row: Row) => string | number | null;
 type Iso = (ms: number) => string;
-type Part = { readonly statement: Statement; readonly values: readonly SqlValue[] };
+type Part = { readonly table: TableWrite; readonly values: readonly SqlValue[] };
 
-function part<Row>(statement: Statement, rows: readonly Row[], columns: readonly Column<Row>[]): Part | null {
-  return rows.length === 0 ? null : { statement, values: columns.map((column) => rows.map(column)) };
+function part<Row>(table: TableWrite, rows: readonly Row[], columns: readonly Column<Row>[]): Part | null {
+  return rows.length === 0 ? null : { table, values: columns.map((column) => rows.map(column)) };
+}
+
+/**
+ * The rest of an update of the rows that `v` names by their key. The row's place, which the wallet's lock keeps
+ * it at, stands between the two: see `ROW_BY_ROW`.
+ */
+function rowOf(table: string, ...key: readonly string[]): string {
+  const named = key.map((column) => `k.${column} = v.${column}`).join(' AND ');
+  return `LATERAL (SELECT k.ctid FROM ${table} k WHERE ${named} ${ROW_BY_ROW}) AS found
+   WHERE ${table}.ctid = found.ctid`;
 }
 
 /** The texts of all combinations that occurred: a few, and each prepared once a connection by its name. */
 function combined(parts: readonly Part[]): string {
   let parameter = 0;
-  const texts = parts.map(({ statement }) =>
-    statement.text(`unnest(${statement.types.map((type) => `$${(parameter += 1)}::${type}[]`).join(', ')})`),
+  const texts = parts.map(({ table }) =>
+    table.text(`unnest(${table.types.map((type) => `$${(parameter += 1)}::${type}[]`).join(', ')})`),
   );
   return `WITH ${texts.map((text, index) => `part_${index} AS (${text})`).join(', ')} SELECT`;
 }
@@ -69,7 +75,7 @@ function isoFormatter(): Iso {
 
 const isoOrNull = (iso: Iso, ms: number | null): string | null => (ms === null ? null : iso(ms));
 
-const INSERT_TRANSFERS: Statement = {
+const INSERT_TRANSFERS: TableWrite = {
   code: 't',
   types: [
     'text',
@@ -114,15 +120,15 @@ const transferColumns = (iso: Iso): Column<Transfer>[] => [
   (row) => `\\x${row.hash}`,
 ];
 
-const UPDATE_WALLETS: Statement = {
+const UPDATE_WALLETS: TableWrite = {
   code: 'w',
   types: ['text', 'text', 'bigint', 'bigint', 'bigint', 'bigint', 'bytea', 'timestamptz'],
   text: (rows) => `
-  UPDATE wallets w
+  UPDATE wallets
      SET status = v.status, posted_micros = v.posted, held_micros = v.held, debt_micros = v.debt,
          seq = v.seq, head_hash = v.head_hash, head_at = v.head_at
-    FROM ${rows} AS v (account_id, status, posted, held, debt, seq, head_hash, head_at)
-   WHERE w.account_id = v.account_id`,
+    FROM ${rows} AS v (account_id, status, posted, held, debt, seq, head_hash, head_at),
+         ${rowOf('wallets', 'account_id')}`,
 };
 
 const walletColumns = (iso: Iso): Column<Wallet>[] => [
@@ -136,7 +142,7 @@ const walletColumns = (iso: Iso): Column<Wallet>[] => [
   (row) => iso(row.headAtMs),
 ];
 
-const INSERT_LOTS: Statement = {
+const INSERT_LOTS: TableWrite = {
   code: 'nl',
   types: ['text', 'text', 'text', 'text', 'bigint', 'bigint', 'smallint', 'timestamptz', 'timestamptz'],
   text: (rows) => `
@@ -156,13 +162,12 @@ const newLotColumns = (iso: Iso): Column<OwnedLot>[] => [
   (row) => iso(row.createdAtMs),
 ];
 
-const UPDATE_LOTS: Statement = {
+const UPDATE_LOTS: TableWrite = {
   code: 'l',
   types: ['text', 'text', 'bigint'],
   text: (rows) => `
-  UPDATE credit_lots l SET remaining_micros = v.remaining
-    FROM ${rows} AS v (account_id, id, remaining)
-   WHERE l.account_id = v.account_id AND l.id = v.id`,
+  UPDATE credit_lots SET remaining_micros = v.remaining
+    FROM ${rows} AS v (account_id, id, remaining), ${rowOf('credit_lots', 'account_id', 'id')}`,
 };
 
 const changedLotColumns: Column<OwnedLot>[] = [
@@ -171,7 +176,7 @@ const changedLotColumns: Column<OwnedLot>[] = [
   (row) => row.remainingMicros.toString(),
 ];
 
-const INSERT_HOLDS: Statement = {
+const INSERT_HOLDS: TableWrite = {
   code: 'nh',
   types: [
     'text',
@@ -206,14 +211,12 @@ const newHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
   (row) => isoOrNull(iso, row.resolvedAtMs),
 ];
 
-const UPDATE_HOLDS: Statement = {
+const UPDATE_HOLDS: TableWrite = {
   code: 'h',
   types: ['text', 'text', 'text', 'bigint', 'timestamptz'],
   text: (rows) => `
-  UPDATE holds h SET status = v.status, captured_micros = v.captured, resolved_at = v.resolved_at
-    FROM ${rows}
-         AS v (account_id, id, status, captured, resolved_at)
-   WHERE h.account_id = v.account_id AND h.id = v.id`,
+  UPDATE holds SET status = v.status, captured_micros = v.captured, resolved_at = v.resolved_at
+    FROM ${rows} AS v (account_id, id, status, captured, resolved_at), ${rowOf('holds', 'account_id', 'id')}`,
 };
 
 const resolvedHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
@@ -224,7 +227,7 @@ const resolvedHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
   (row) => isoOrNull(iso, row.resolvedAtMs),
 ];
 
-const INSERT_STATUS_CHANGES: Statement = {
+const INSERT_STATUS_CHANGES: TableWrite = {
   code: 's',
   types: ['text', 'text', 'text', 'text', 'text', 'timestamptz'],
   text: (rows) => `

@@ -1,0 +1,132 @@
+import pg, { type Connection, type PoolClient, type Submittable } from 'pg';
+import { prepareValue } from 'pg/lib/utils.js';
+
+/** Planned once a connection, under its name; at most 63 bytes, and never another text under the same name. */
+export type Statement = { readonly name: string; readonly text: string };
+
+/** A bound value; arrays feed `unnest`, one array a column. */
+export type SqlValue = readonly (string | number | null)[] | string | number | null;
+
+export type StatementCall = { readonly statement: Statement; readonly values?: readonly SqlValue[] };
+
+type Row = Record<string, unknown>;
+
+type Message = Statement & { readonly values: readonly (string | null)[] };
+
+/** What a connection has learned of a statement that it has prepared. */
+type Columns = readonly { readonly name: string; readonly parse: (text: string) => unknown }[];
+
+const NO_COLUMNS: Columns = [];
+
+const preparedOn = new WeakMap<Connection, Map<string, Columns>>();
+
+/**
+ * Sends all statements in one packet and waits once. The server runs them in the order given, each with a
+ * snapshot of its own, and answers them together; after one that fails it runs none of those behind it.
+ * Rejects with that failure. A tx that was begun stays open: the caller ends it.
+ *
+ * `pg` alone either waits for each statement or, with its option `pipeline`, asks for an answer to each.
+ * Every answer wakes this process up, which costs more than most of these statements do.
+ */
+export function runTogether(client: PoolClient, calls: readonly StatementCall[]): Promise<Row[][]> {
+  return new Promise((resolve, reject) => {
+    // Made before anything is sent: a value that has no text must not leave half a packet behind.
+    const messages = calls.map(({ statement, values = [] }) => ({
+      ...statement,
+      values: values.map(toText),
+    }));
+    client.query(new Pipeline(messages, resolve, reject));
+  });
+}
+
+/** What `pg` calls back while it reads the answers; see its `Query`, the one other class of this kind. */
+class Pipeline implements Submittable {
+  private readonly results: Row[][];
+  private prepared = new Map<string, Columns>();
+  private position = 0;
+  private described: Columns | null = null;
+
+  constructor(
+    private readonly messages: readonly Message[],
+    private readonly resolve: (results: Row[][]) => void,
+    private readonly reject: (reason: unknown) => void,
+  ) {
+    this.results = messages.map(() => []);
+  }
+
+  submit(connection: Connection): void {
+    this.prepared = preparedOn.get(connection) ?? new Map<string, Columns>();
+    preparedOn.set(connection, this.prepared);
+    const wire = connection as unknown as Wire;
+    wire.stream.cork();
+    for (const { name, text, values } of this.messages) {
+      const isPrepared = this.prepared.has(name);
+      if (!isPrepared) {
+        // It may be there all the same, from a call that failed behind its preparation; closing none is no error.
+        wire.close({ type: 'S', name });
+        wire.parse({ name, text, types: [] });
+      }
+      wire.bind({ portal: '', statement: name, values });
+      if (!isPrepared) wire.describe({ type: 'P', name: '' });
+      wire.execute({ portal: '', rows: 0 });
+    }
+    wire.sync();
+    wire.stream.uncork();
+  }
+
+  handleRowDescription({
+    fields,
+  }: {
+    readonly fields: readonly { name: string; dataTypeID: number }[];
+  }): void {
+    this.described = fields.map(({ name, dataTypeID }) => ({
+      name,
+      parse: pg.types.getTypeParser(dataTypeID, 'text') as (text: string) => unknown,
+    }));
+  }
+
+  handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
+    const row: Row = {};
+    this.columns().forEach(({ name, parse }, index) => {
+      const text = fields[index] ?? null;
+      row[name] = text === null ? null : parse(text);
+    });
+    this.results[this.position]?.push(row);
+  }
+
+  handleCommandComplete(): void {
+    this.prepared.set(this.currentName(), this.columns());
+    this.described = null;
+    this.position += 1;
+  }
+
+  handleError(error: unknown): void {
+    this.prepared.delete(this.currentName());
+    this.reject(error);
+  }
+
+  handleReadyForQuery(): void {
+    this.resolve(this.results);
+  }
+
+  private columns(): Columns {
+    return this.described ?? this.prepared.get(this.currentName()) ?? NO_COLUMNS;
+  }
+
+  private currentName(): string {
+    return this.messages[this.position]?.name ?? '';
+  }
+}
+
+const toText = (value: SqlValue): string | null => prepareValue(value) as string | null;
+
+/** `Connection` as `pg` has it, which its types describe as of an older version. */
+type Wire = {
+  readonly stream: { cork(): void; uncork(): void };
+  close(message: { type: 'S'; name: string }): void;
+  parse(message: { name: string; text: string; types: readonly number[] }): void;
+  bind(message: { portal: string; statement: string; values: readonly (string | null)[] }): void;
+  describe(message: { type: 'P'; name: string }): void;
+  execute(message: { portal: string; rows: number }): void;
+  sync(): void;
+};
