@@ -49,6 +49,8 @@ type Call = {
   readonly generation: Generation;
   readonly payment: Payment;
   readonly startedAtMs: number;
+  /** Takes what need not be over before the client has its answer. It must not reject. */
+  readonly afterwards: (rest: Promise<void>) => void;
 };
 
 type Work = {
@@ -92,8 +94,8 @@ export class ImageGeneration {
     const price = this.prices.current(request.model.id) ?? (await this.prices.priceOf(request.model.id));
     const generation = this.begin(request, caller, price);
     const payment = this.payments.of(generation, actorOf(caller.principal));
-    const call = { generation, payment, startedAtMs };
-    return this.running.track(generation, async () => {
+    return this.running.track(generation, async (afterwards) => {
+      const call = { generation, payment, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
@@ -192,7 +194,11 @@ export class ImageGeneration {
     const settlement = await settle(payment, delivered.length);
     if (settlement.imagesPaid !== delivered.length) return this.followRecovery(call, settlement, work);
     const problem = delivered.length === 0 && failure !== null ? problemOf(failure) : null;
-    await this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work);
+    const finished = this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work);
+    // The money is settled and the images are stored. Only a copy of the call, which finds this one by its
+    // idempotency key, must not come before the outcome is written down.
+    if (generation.idempotencyKey === null) call.afterwards(finished);
+    else await finished;
     if (problem !== null) throw problem;
     this.report(call, 'succeeded', delivered.length);
     return this.answer(generation, settlement, delivered);

@@ -10,12 +10,14 @@ import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
 import { GenerationListView, GenerationView, toGenerationList, toGenerationView } from './generation.dto.js';
 import { MediaSigner } from './media/media-signer.js';
 import { GenerationReader } from './records/generation-reader.service.js';
+import { RunningGenerations } from './running-generations.service.js';
 
 @ApiTags('Images')
 @Controller('v1/generations')
 export class GenerationsController {
   constructor(
     private readonly generations: GenerationReader,
+    private readonly running: RunningGenerations,
     private readonly signer: MediaSigner,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
@@ -30,6 +32,7 @@ export class GenerationsController {
     @CurrentAccount() { accountId }: AccountPrincipal,
     @Query() query: ListQuery,
   ): Promise<GenerationListView> {
+    await this.running.recorded(accountId);
     return toGenerationList(
       await this.generations.list(accountId, query.page),
       this.signer,
@@ -47,6 +50,7 @@ export class GenerationsController {
     @CurrentAccount() { accountId }: AccountPrincipal,
     @Param('id') id: string,
   ): Promise<GenerationView> {
+    await this.running.recorded(accountId);
     return toGenerationView(await this.generations.require(accountId, id), this.signer, this.clock.nowMs());
   }
 }

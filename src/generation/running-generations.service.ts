@@ -12,6 +12,8 @@ import { GenerationRecords } from './records/generation-records.service.js';
 export class RunningGenerations implements BeforeApplicationShutdown {
   private readonly logger = new Logger(RunningGenerations.name);
   private readonly running = new Map<Generation, Promise<unknown>>();
+  /** Answered calls whose outcome is being written down. */
+  private readonly unrecorded = new Map<Generation, Promise<void>>();
   private renewal: NodeJS.Timeout | null = null;
 
   constructor(
@@ -24,21 +26,39 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     return this.running.size;
   }
 
-  /** Runs `work`, and answers what it answers. */
-  track<T>(generation: Generation, work: () => Promise<T>): Promise<T> {
-    const done = work().finally(() => this.forget(generation));
-    this.running.set(generation, done);
+  /** Runs `work`, and answers what it answers. What `work` leaves for afterwards belongs to the call as well. */
+  async track<T>(
+    generation: Generation,
+    work: (afterwards: (rest: Promise<void>) => void) => Promise<T>,
+  ): Promise<T> {
+    const answer = work((rest) => this.unrecorded.set(generation, rest));
+    this.running.set(generation, answer);
     this.renewal ??= setInterval(() => void this.renewLeases(), this.limits.leaseRenewalMs).unref();
-    return done;
+    try {
+      return await answer;
+    } finally {
+      const rest = this.unrecorded.get(generation);
+      if (rest === undefined) this.forget(generation);
+      else void rest.finally(() => this.forget(generation));
+    }
+  }
+
+  /** Resolves when what this process has answered to the account is written down: who asks next finds it. */
+  async recorded(accountId: string): Promise<void> {
+    const rests = [...this.unrecorded].filter(([generation]) => generation.accountId === accountId);
+    await Promise.all(rests.map(([, rest]) => rest));
   }
 
   /** Every call ends by its own deadline, so this does as well. */
   async beforeApplicationShutdown(): Promise<void> {
-    while (this.running.size > 0) await Promise.allSettled(this.running.values());
+    while (this.running.size > 0) {
+      await Promise.allSettled([...this.running.values(), ...this.unrecorded.values()]);
+    }
   }
 
   private forget(generation: Generation): void {
     this.running.delete(generation);
+    this.unrecorded.delete(generation);
     if (this.running.size > 0 || this.renewal === null) return;
     clearInterval(this.renewal);
     this.renewal = null;

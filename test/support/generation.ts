@@ -1,5 +1,6 @@
 import { expect } from '@jest/globals';
 import { GENERATION_LIMITS, type GenerationLimits } from '../../src/generation/generation-limits.js';
+import { RunningGenerations } from '../../src/generation/running-generations.service.js';
 import type { TestApp, TestCustomer } from './test-app.js';
 import type { TestAnswer } from './test-client.js';
 
@@ -52,6 +53,7 @@ export async function capturedMicros({ dataSource }: TestApp, accountId: string)
  * no hold is left.
  */
 export async function expectReceiptsToAgree(service: TestApp, accountId: string): Promise<void> {
+  await service.app.get(RunningGenerations).recorded(accountId);
   const [row] = await service.dataSource.query<Record<string, string>[]>(
     `SELECT (SELECT coalesce(sum(charged_micros), 0) FROM generations WHERE account_id = $1) AS charged,
             (SELECT count(*) FROM generation_tasks WHERE account_id = $1 AND status = 'delivered') AS delivered,
