@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from '@jest/globals';
+import pg from 'pg';
+import { runTogether, type StatementCall } from '../../src/database/pipeline.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+const call = (
+  name: string,
+  text: string,
+  ...values: NonNullable<StatementCall['values']>
+): StatementCall => ({
+  statement: { name, text },
+  values,
+});
+
+/** A statement that works or fails as its parameter says. */
+const divide = (by: number): StatementCall => call('divide', 'SELECT 6 / $1::int AS quotient', by);
+
+describe('statements that are sent together', () => {
+  let database: TestDatabase;
+  let pool: pg.Pool;
+  let client: pg.PoolClient;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    pool = new pg.Pool({ connectionString: database.url, max: 1 });
+    await pool.query('CREATE TABLE marks (id int PRIMARY KEY)');
+  });
+
+  beforeEach(async () => {
+    client = await pool.connect();
+    client.on('error', () => undefined);
+  });
+
+  afterEach(() => client.release(true));
+
+  afterAll(async () => {
+    await pool.end();
+    await database.drop();
+  });
+
+  it('answer one list of rows each, with every type that the wallets use', async () => {
+    const calls = [
+      call('begin', 'BEGIN'),
+      call('numbers', 'SELECT n, n * 10 AS tenfold FROM generate_series(1, $1::int) n', 2),
+      call(
+        'texts',
+        'SELECT a, b FROM unnest($1::text[], $2::bigint[]) AS v (a, b)',
+        ['plain', `"quo'ted", \\ {}`, null, 'NULL', ''],
+        ['9007199254740993', 1, null, 2, 3],
+      ),
+      call('nothing', 'SELECT 1 AS one WHERE false'),
+      call('commit', 'COMMIT'),
+    ];
+    const expected = [
+      [],
+      [
+        { n: 1, tenfold: 10 },
+        { n: 2, tenfold: 20 },
+      ],
+      [
+        { a: 'plain', b: '9007199254740993' },
+        { a: `"quo'ted", \\ {}`, b: '1' },
+        { a: null, b: null },
+        { a: 'NULL', b: '2' },
+        { a: '', b: '3' },
+      ],
+      [],
+      [],
+    ];
+    expect(await runTogether(client, calls)).toEqual(expected);
+    // The second time they are prepared already, and nothing describes their columns any more.
+    expect(await runTogether(client, calls)).toEqual(expected);
+  });
+
+  it('are prepared once a connection, and each sees what those before it wrote', async () => {
+    const insert = (id: number) => call('insert_mark', 'INSERT INTO marks VALUES ($1::int)', id);
+    const count = call('count_marks', 'SELECT count(*)::int AS marks FROM marks');
+    expect(await runTogether(client, [insert(1), count, insert(2)])).toEqual([[], [{ marks: 1 }], []]);
+    expect(await runTogether(client, [count])).toEqual([[{ marks: 2 }]]);
+    const { rows } = await client.query('SELECT name FROM pg_prepared_statements ORDER BY name');
+    expect(rows).toEqual([{ name: 'count_marks' }, { name: 'insert_mark' }]);
+  });
+
+  it('stop at the first that fails: none behind it is run, least of all a COMMIT', async () => {
+    const insert = call('insert_mark', 'INSERT INTO marks VALUES ($1::int)', 3);
+    const calls = [call('begin', 'BEGIN'), insert, divide(0), insert, call('commit', 'COMMIT')];
+    await expect(runTogether(client, calls)).rejects.toMatchObject({ code: '22012' });
+    await client.query('ROLLBACK');
+    expect((await client.query('SELECT 1 FROM marks WHERE id = 3')).rowCount).toBe(0);
+  });
+
+  it('may be sent again after any of them failed, prepared before or not', async () => {
+    await expect(runTogether(client, [divide(0), divide(2)])).rejects.toMatchObject({ code: '22012' });
+    expect(await runTogether(client, [divide(2), divide(3)])).toEqual([[{ quotient: 3 }], [{ quotient: 2 }]]);
+    await expect(runTogether(client, [divide(1), divide(0)])).rejects.toMatchObject({ code: '22012' });
+    expect(await runTogether(client, [divide(6)])).toEqual([[{ quotient: 1 }]]);
+    const unknown = call('unknown', 'SELECT * FROM no_such_table');
+    await expect(runTogether(client, [unknown])).rejects.toMatchObject({ code: '42P01' });
+    await expect(runTogether(client, [unknown])).rejects.toMatchObject({ code: '42P01' });
+  });
+
+  it('learn their columns anew when a migration has changed them', async () => {
+    await client.query('CREATE TABLE grown (a int); INSERT INTO grown VALUES (1)');
+    const all = call('all_grown', 'SELECT * FROM grown');
+    expect(await runTogether(client, [all])).toEqual([[{ a: 1 }]]);
+    await client.query('ALTER TABLE grown ADD b int DEFAULT 2');
+    // The server refuses the old plan once, which rolls back whatever was under way.
+    await expect(runTogether(client, [all])).rejects.toMatchObject({ code: '0A000' });
+    expect(await runTogether(client, [all])).toEqual([[{ a: 1, b: 2 }]]);
+  });
+
+  it('reject when the connection ends under them', async () => {
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const waiting = runTogether(client, [call('sleep', 'SELECT pg_sleep(60)'), call('commit', 'COMMIT')]);
+    const other = new pg.Client({ connectionString: database.url });
+    await other.connect();
+    const refused = expect(waiting).rejects.toThrow();
+    await other.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
+    await other.end();
+    await refused;
+    await expect(runTogether(client, [divide(1)])).rejects.toThrow('not queryable');
+  });
+});

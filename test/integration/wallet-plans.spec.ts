@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { newId } from '../../src/common/ids.js';
+import { micros } from '../../src/common/money.js';
+import { applicationDataSourceOptions } from '../../src/database/data-source.js';
+import type { WalletCommand } from '../../src/wallets/rules/command.js';
+import { WalletStore } from '../../src/wallets/store/wallet-store.js';
+import { createAccount } from '../support/engine.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+type Prepared = { readonly name: string; readonly statement: string };
+
+/** Reads all of a table or of an index: a scan that no condition of the statement narrows down. */
+function fullScansOf(plan: readonly string[]): string[] {
+  return plan.filter((line, index) => {
+    if (!/\b(Seq|Index|Index Only|Bitmap Heap|Bitmap Index|Tid) Scan\b/.test(line)) return false;
+    return !/(Index|TID|Recheck) Cond/.test(plan[index + 1] ?? '');
+  });
+}
+
+/**
+ * A batch's statements are planned once a connection. Statistics of an almost empty table, which is what a new
+ * service has, make a full scan look cheapest, and it would be kept while the table grows to millions.
+ */
+describe('the plans of the wallet store', () => {
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    dataSource = await new DataSource(applicationDataSourceOptions(database.url, 1)).initialize();
+  });
+
+  afterAll(async () => {
+    await dataSource.destroy();
+    await database.drop();
+  });
+
+  it('look up by key, even those that were made while every table was empty', async () => {
+    const prepared = await runEveryShape();
+    expect(prepared.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['lock_wallets', 'load_lots', 'load_holds_by_id', 'load_holds_by_reference']),
+    );
+    expect(prepared.filter(({ name }) => name.startsWith('write:')).length).toBeGreaterThan(3);
+    const empty = await createTestDatabase();
+    const planner = await new DataSource({ type: 'postgres', url: empty.url }).initialize();
+    try {
+      // Also the statistics say now that nothing is there; without them the planner assumes ten pages.
+      await planner.query('VACUUM ANALYZE');
+      expect(await plansWithFullScans(planner, prepared)).toEqual([]);
+    } finally {
+      await planner.destroy();
+      await empty.drop();
+    }
+  });
+
+  /** Every kind of lookup and of row, through the one connection. */
+  async function runEveryShape(): Promise<Prepared[]> {
+    const store = new WalletStore(dataSource, { nowMs: () => Date.now() });
+    const accountId = await createAccount(dataSource);
+    const addressed = { accountId, actor: 'test' } as const;
+    const named = (reference: string) => ({ ...addressed, reference, fingerprint: '', memo: null });
+    const amountMicros = micros(1_000n);
+    const [kept, voided] = [newId('hold'), newId('hold')];
+    const expiresAtMs = Date.now() + 60_000;
+    const steps: WalletCommand[][] = [
+      [
+        {
+          ...named('grant'),
+          type: 'grant',
+          lotId: newId('creditLot'),
+          amountMicros: micros(10_000n),
+          priority: 0,
+          expiresAtMs: null,
+        },
+      ],
+      [{ ...named('kept'), type: 'authorize', holdId: kept, amountMicros, expiresAtMs }],
+      [{ ...named('voided'), type: 'authorize', holdId: voided, amountMicros, expiresAtMs }],
+      [{ ...addressed, type: 'capture', holdId: kept, amountMicros, memo: null }],
+      [{ ...addressed, type: 'void', holdId: voided }],
+      [{ ...named('debit'), type: 'debit', amountMicros }],
+    ];
+    for (const commands of steps) {
+      for (const result of await store.run(commands)) expect(result.accepted).toBe(true);
+    }
+    return dataSource.query<Prepared[]>(
+      `SELECT name, statement FROM pg_prepared_statements
+        WHERE name NOT IN ('begin', 'commit', 'batch_settings', 'create_wallets')`,
+    );
+  }
+
+  async function plansWithFullScans(planner: DataSource, prepared: readonly Prepared[]): Promise<string[]> {
+    const runner = planner.createQueryRunner();
+    try {
+      await runner.query('SET enable_seqscan = off');
+      const found: string[] = [];
+      for (const { name, statement } of prepared) {
+        const rows = (await runner.query(`EXPLAIN (GENERIC_PLAN) ${statement}`)) as Record<string, string>[];
+        found.push(
+          ...fullScansOf(rows.map((row) => row['QUERY PLAN'] ?? '')).map((line) => `${name}: ${line.trim()}`),
+        );
+      }
+      return found;
+    } finally {
+      await runner.release();
+    }
+  }
+});
