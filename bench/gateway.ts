@@ -43,47 +43,60 @@ export async function makeAccountKey(service: Service, account: string): Promise
   return ((await answer.json()) as { secret: string }).secret;
 }
 
-export type GenerationResult = { readonly upstream: Latencies; readonly gateway: Latencies };
+/** Rounds in the order measured; the two of a round belong together. */
+export type GenerationResult = { readonly upstream: Latencies[]; readonly gateway: Latencies[] };
 
-/** The same images at the same rate, straight from the upstream and through the gateway. */
+type GenerationLoad = { readonly size: string; readonly seconds: number; readonly rounds: number };
+
+/**
+ * The same images at the same rate, straight from the upstream and through the gateway of each ledger, in turns.
+ * Answers a result a ledger.
+ */
 export async function measureGeneration(
-  service: Service,
+  services: ReadonlyMap<string, Service>,
   upstream: Upstream,
-  options: { readonly size: string; readonly seconds: number },
-): Promise<GenerationResult> {
-  const load = { callsPerSecond: CALLS_PER_SECOND, seconds: options.seconds };
-  const key = await makeAccountKey(service, accountId(1));
+  { size, seconds, rounds }: GenerationLoad,
+): Promise<Record<string, GenerationResult>> {
   const direct = new Pool(upstream.url, { connections: 64 });
-  const gateway = new Pool(service.url, { connections: 64 });
-  const [width = 0, height = 0] = options.size.split('x').map(Number);
+  const [width = 0, height = 0] = size.split('x').map(Number);
   const throughUpstream = (index: number) => callUpstream(direct, index, width, height);
-  const throughGateway = async (index: number): Promise<void> => {
-    const { statusCode, body } = await gateway.request({
-      path: '/v1/images/generations',
-      method: 'POST',
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      body: JSON.stringify({
-        model: MODEL,
-        prompt: promptOf(index),
-        size: options.size,
-        output_format: 'png',
-      }),
-    });
-    const text = await body.text();
-    if (statusCode !== 200) throw new Error(`${statusCode} ${text}`);
-  };
-  try {
-    // Code is compiled and connections are open before anything is measured, on both sides.
-    await openLoop({ ...load, seconds: 3 }, throughUpstream);
-    await openLoop({ ...load, seconds: 5 }, throughGateway);
-    return {
-      upstream: await openLoop(load, throughUpstream),
-      gateway: await openLoop(load, throughGateway),
-    };
-  } finally {
-    await direct.close();
-    await gateway.close();
+  const gateways = new Map<string, (index: number) => Promise<void>>();
+  const pools = [direct];
+  for (const [ledger, service] of services) {
+    const pool = new Pool(service.url, { connections: 64 });
+    const key = await makeAccountKey(service, accountId(1));
+    pools.push(pool);
+    gateways.set(ledger, (index) => callGateway(pool, key, index, size));
   }
+  const loop = (call: (index: number) => Promise<void>, loopSeconds = seconds) =>
+    openLoop({ callsPerSecond: CALLS_PER_SECOND, seconds: loopSeconds }, call);
+  const results: Record<string, { upstream: Latencies[]; gateway: Latencies[] }> = {};
+  try {
+    // Code is compiled and connections are open before anything is measured, on all sides.
+    await loop(throughUpstream, 3);
+    for (const call of gateways.values()) await loop(call, 20);
+    for (let round = 0; round < rounds; round += 1) {
+      for (const [ledger, call] of gateways) {
+        const result = (results[ledger] ??= { upstream: [], gateway: [] });
+        result.upstream.push(await loop(throughUpstream));
+        result.gateway.push(await loop(call));
+      }
+    }
+    return results;
+  } finally {
+    await Promise.all(pools.map((pool) => pool.close()));
+  }
+}
+
+async function callGateway(pool: Pool, key: string, index: number, size: string): Promise<void> {
+  const { statusCode, body } = await pool.request({
+    path: '/v1/images/generations',
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: MODEL, prompt: promptOf(index), size, output_format: 'png' }),
+  });
+  const text = await body.text();
+  if (statusCode !== 200) throw new Error(`${statusCode} ${text}`);
 }
 
 /** The stand-in draws a picture once and keeps it: the benchmark measures the gateway, not the drawing. */

@@ -25,7 +25,7 @@ import {
 } from './gateway.js';
 import { generationTable, debitTable } from './report.js';
 import { makeRacingAccount } from './race.js';
-import { startService } from './service.js';
+import { startService, type Service } from './service.js';
 import { requireTools } from './tools.js';
 
 const { values } = parseArgs({
@@ -42,37 +42,36 @@ const { values } = parseArgs({
 
 const say = (text: string): void => console.log(text);
 
+/** The same ledger twice on the measured server: Coffer's, and the one that plain SQL keeps. */
+type Ledger = { readonly name: string; readonly url: string; readonly plainUrl: string };
+
 async function run(): Promise<void> {
   await requireTools();
-  const seconds = Number(values.seconds);
-  const rounds = Number(values.rounds);
   const parts = new Set(values.only.split(','));
   const dataDir = await mkdtemp(join(tmpdir(), 'coffer-bench-'));
-  const server = await startEmbeddedPostgres({ dataDir, log: () => undefined });
+  // Services on two ledgers, and 64 clients of plain SQL beside them.
+  const settings = { max_connections: '200' };
+  const server = await startEmbeddedPostgres({ dataDir, settings, log: () => undefined });
   const report: Record<string, unknown> = { node: process.version, cores: cpus().length };
   try {
     say(
       `Coffer benchmark: Node ${process.version}, ${cpus().length} cores, embedded PostgreSQL, durable commits`,
     );
-    const ledger = await createLedger(server.url, 'bench_coffer');
-    const plain = await createLedger(server.url, 'bench_plain');
-    const sizes = Number(values.rows) > 0 ? ['empty', 'large'] : ['empty'];
-    const debits: Record<string, DebitResult> = {};
-    const generation: Record<string, GenerationResult> = {};
-    for (const size of sizes) {
-      if (size === 'large') {
-        say(`Growing both ledgers to ${values.rows} rows`);
-        await fillLedger(ledger, Number(values.rows));
-        await fillPlainLedger(plain, Number(values.rows));
-      }
-      if (parts.has('debits')) debits[size] = await debitsOn(ledger, plain, seconds, rounds);
-      if (parts.has('generation')) generation[size] = await generationOn(ledger, seconds);
+    const ledgers = await makeLedgers(server.url, Number(values.rows));
+    const [small] = ledgers;
+    if (small === undefined) throw new Error('there is no ledger to measure');
+    if (parts.has('debits')) {
+      const debits = await debitsOn(ledgers);
+      report['debits'] = debits;
+      say(debitTable(debits));
     }
-    Object.assign(report, { debits, generation });
-    if (parts.has('race')) report['race'] = await race(ledger);
-    say(debitTable(debits));
-    say(generationTable(generation));
-    await doctor(ledger);
+    if (parts.has('generation')) {
+      const generation = await generationOn(ledgers);
+      report['generation'] = generation;
+      say(generationTable(generation));
+    }
+    if (parts.has('race')) report['race'] = await race(small.url);
+    for (const ledger of ledgers) await doctor(ledger.url);
   } finally {
     if (values.json !== undefined) await writeFile(values.json, JSON.stringify(report, null, 2));
     await server.stop();
@@ -80,34 +79,49 @@ async function run(): Promise<void> {
   }
 }
 
-async function debitsOn(
-  ledger: string,
-  plain: string,
-  seconds: number,
-  rounds: number,
-): Promise<DebitResult> {
-  const service = await startService(ledger);
+async function makeLedgers(serverUrl: string, rows: number): Promise<Ledger[]> {
+  const make = async (name: string, suffix: string): Promise<Ledger> => ({
+    name,
+    url: await createLedger(serverUrl, `bench_coffer_${suffix}`),
+    plainUrl: await createLedger(serverUrl, `bench_plain_${suffix}`),
+  });
+  const small = await make('new', 'new');
+  if (rows === 0) return [small];
+  const large = await make(`${(rows / 1e6).toFixed(1)} M rows`, 'large');
+  say(`Growing a second pair of ledgers to ${rows} rows`);
+  await fillLedger(large.url, rows);
+  await fillPlainLedger(large.plainUrl, rows);
+  return [small, large];
+}
+
+async function debitsOn(ledgers: readonly Ledger[]): Promise<Record<string, DebitResult>> {
+  const services = await Promise.all(ledgers.map(({ url }) => startService(url)));
   try {
-    return await measureDebits({ service, plainUrl: plain, seconds, rounds, say });
+    const subjects = ledgers.map(({ name, plainUrl }, index) => ({
+      ledger: name,
+      plainUrl,
+      service: services[index] as Service,
+    }));
+    const options = { seconds: Number(values.seconds), rounds: Number(values.rounds), say };
+    return await measureDebits(subjects, options);
   } finally {
-    await service.stop();
+    for (const service of services) await service.stop();
   }
 }
 
-async function generationOn(ledger: string, seconds: number): Promise<GenerationResult> {
+async function generationOn(ledgers: readonly Ledger[]): Promise<Record<string, GenerationResult>> {
   const upstream = await startUpstream();
-  const gateway = await startGateway(ledger, upstream);
+  const services = new Map<string, Service>();
   try {
-    const result = await measureGeneration(gateway, upstream, {
+    for (const { name, url } of ledgers) services.set(name, await startGateway(url, upstream));
+    const seconds = Math.max(Number(values.seconds), 5);
+    return await measureGeneration(services, upstream, {
       size: '512x512',
-      seconds: Math.max(seconds, 5),
+      seconds,
+      rounds: Number(values.rounds),
     });
-    say(
-      `generation: upstream p50 ${result.upstream.p50Ms.toFixed(1)} ms, through the gateway ${result.gateway.p50Ms.toFixed(1)} ms`,
-    );
-    return result;
   } finally {
-    await gateway.stop();
+    for (const service of services.values()) await service.stop();
     await upstream.stop();
   }
 }

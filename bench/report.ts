@@ -1,44 +1,54 @@
 import type { DebitResult } from './debits.js';
 import type { GenerationResult } from './gateway.js';
+import type { Latencies } from './open-loop.js';
+import { median } from './tools.js';
 
-/** Markdown, ready for docs/PERFORMANCE.md. */
+/** Markdown, ready for docs/PERFORMANCE.md. The last column compares with the first ledger, the small one. */
 export function debitTable(results: Readonly<Record<string, DebitResult>>): string {
   const lines = [
     '',
-    '| ledger | what | debits/s | p50 | p99 | of plain SQL |',
-    '|---|---|---:|---:|---:|---:|',
+    '| ledger | what | debits/s | p50 | p99 | of plain SQL | of the same on the small ledger |',
+    '|---|---|---:|---:|---:|---:|---:|',
   ];
+  const [small] = Object.values(results);
   for (const [ledger, result] of Object.entries(results)) {
+    const rate = (name: string) => result[name]?.perSecond ?? Number.NaN;
     for (const [name, { perSecond, p50Ms, p99Ms }] of Object.entries(result)) {
-      const base =
-        result[name.includes('hot') ? 'plain hot (64 clients)' : 'plain spread (16 clients)']?.perSecond ??
-        Number.NaN;
-      const ratio = name.startsWith('plain') ? '' : `${(perSecond / base).toFixed(2)}x`;
+      const base = rate(name.includes('hot') ? 'plain hot (64 clients)' : 'plain spread (16 clients)');
+      const ofPlain = name.startsWith('plain') ? '' : times(perSecond / base);
+      const ofSmall = result === small ? '' : times(perSecond / (small?.[name]?.perSecond ?? Number.NaN));
       lines.push(
-        `| ${ledger} | ${name} | ${Math.round(perSecond)} | ${ms(p50Ms)} | ${ms(p99Ms)} | ${ratio} |`,
+        `| ${ledger} | ${name} | ${Math.round(perSecond)} | ${ms(p50Ms)} | ${ms(p99Ms)} | ${ofPlain} | ${ofSmall} |`,
       );
     }
-    const hot = result['http hot (64 connections)']?.perSecond ?? Number.NaN;
-    const spread = result['http spread (64 connections)']?.perSecond ?? Number.NaN;
-    lines.push(`| ${ledger} | hot of spread, both over HTTP | | | | ${(hot / spread).toFixed(2)}x |`);
+    const hotOfSpread = rate('http hot (64 connections)') / rate('http spread (64 connections)');
+    lines.push(`| ${ledger} | hot of spread, both over HTTP | | | | ${times(hotOfSpread)} | |`);
   }
   return lines.join('\n');
 }
 
+/** Medians of the rounds; "added" is the median of what each round added to the upstream's round before it. */
 export function generationTable(results: Readonly<Record<string, GenerationResult>>): string {
   const lines = [
     '',
-    '| ledger | upstream alone p50 / p99 | through the gateway p50 / p99 | added p50 / p99 |',
-    '|---|---|---|---|',
+    '| ledger | upstream alone p50 / p99 | through the gateway p50 / p99 | added p50 / p99 | added, every round |',
+    '|---|---|---|---|---|',
   ];
   for (const [ledger, { upstream, gateway }] of Object.entries(results)) {
-    lines.push(
-      `| ${ledger} | ${ms(upstream.p50Ms)} / ${ms(upstream.p99Ms)} | ${ms(gateway.p50Ms)} / ${ms(gateway.p99Ms)} ` +
-        `| ${ms(gateway.p50Ms - upstream.p50Ms)} / ${ms(gateway.p99Ms - upstream.p99Ms)} |`,
-    );
+    const pair = (rounds: readonly Latencies[]) =>
+      `${ms(median(rounds.map(({ p50Ms }) => p50Ms)))} / ${ms(median(rounds.map(({ p99Ms }) => p99Ms)))}`;
+    const added = gateway.map(({ p50Ms, p99Ms, calls }, round) => ({
+      p50Ms: p50Ms - (upstream[round]?.p50Ms ?? Number.NaN),
+      p99Ms: p99Ms - (upstream[round]?.p99Ms ?? Number.NaN),
+      calls,
+    }));
+    const every = added.map(({ p50Ms, p99Ms }) => `${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)}`).join(', ');
+    lines.push(`| ${ledger} | ${pair(upstream)} | ${pair(gateway)} | ${pair(added)} | ${every} |`);
   }
   return lines.join('\n');
 }
+
+const times = (ratio: number): string => `${ratio.toFixed(2)}x`;
 
 function ms(value: number | undefined): string {
   return value === undefined ? '' : `${value.toFixed(1)} ms`;
