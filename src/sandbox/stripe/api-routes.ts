@@ -73,6 +73,9 @@ async function handle(
   reply: FastifyReply,
 ): Promise<unknown> {
   const call = readCall(parts, operation, request, reply);
+  if (call.fault?.shouldRetry !== undefined) {
+    void reply.header('Stripe-Should-Retry', String(call.fault.shouldRetry));
+  }
   const answer = await answerTo(parts, operation, call, reply);
   if (call.fault?.outcome !== 'lost' && call.fault?.outcome !== 'reset') return send(reply, answer);
   reply.hijack();

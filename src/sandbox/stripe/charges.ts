@@ -1,24 +1,28 @@
-import { newBalanceTransaction } from './balance-transactions.js';
+import { newBalanceTransaction, processingFeeCents } from './balance-transactions.js';
 import { nowSeconds, type SandboxContext } from './context.js';
 import { resourceMissing } from './errors.js';
 import { stripeId } from './ids.js';
 import { listParameters, page } from './lists.js';
-import type { Charge, PaymentIntent } from './objects.js';
+import type { BalanceTransaction, Charge, PaymentIntent, PaymentMethod } from './objects.js';
 import { operation, type Operation } from './operation.js';
 import { notSimulated, isWithin, optional, text, timeRange } from './parameter-schema.js';
-import type { CardOutcome, TestCard } from './test-cards.js';
+import type { Decline } from './test-cards.js';
+
+export type ChargeAttempt = {
+  readonly method: PaymentMethod;
+  /** Null when the card pays. */
+  readonly decline: Decline | null;
+};
 
 /** One attempt to collect a PaymentIntent with a card; stored, with its balance transaction when it paid. */
 export function createCharge(
   context: SandboxContext,
   intent: PaymentIntent,
-  card: TestCard,
-  billingDetails: Charge['billing_details'],
+  { method, decline }: ChargeAttempt,
 ): Charge {
-  const { outcome } = card;
-  const paid = outcome.kind === 'paid';
+  const paid = decline === null;
   const id = stripeId('ch');
-  const balanceTransaction = paid ? newBalanceTransaction(context, id, intent) : null;
+  const balanceTransaction = paid ? collect(context, id, intent) : null;
   const charge: Charge = {
     id,
     object: 'charge',
@@ -29,7 +33,7 @@ export function createCharge(
     application_fee: null,
     application_fee_amount: null,
     balance_transaction: balanceTransaction?.id ?? null,
-    billing_details: billingDetails,
+    billing_details: method.billing_details,
     calculated_statement_descriptor: 'SANDBOX',
     captured: paid,
     created: nowSeconds(context),
@@ -38,17 +42,17 @@ export function createCharge(
     description: intent.description,
     disputed: false,
     failure_balance_transaction: null,
-    failure_code: outcome.kind === 'declined' ? outcome.code : null,
-    failure_message: outcome.kind === 'declined' ? outcome.message : null,
+    failure_code: decline?.code ?? null,
+    failure_message: decline?.message ?? null,
     fraud_details: {},
     livemode: false,
     metadata: intent.metadata,
     on_behalf_of: null,
-    outcome: chargeOutcome(outcome),
+    outcome: outcomeOf(decline),
     paid,
     payment_intent: intent.id,
-    payment_method: stripeId('pm'),
-    payment_method_details: { card: cardDetails(card, intent.amount), type: 'card' },
+    payment_method: method.id,
+    payment_method_details: { card: cardDetails(method, paid ? intent.amount : null), type: 'card' },
     receipt_email: intent.receipt_email,
     receipt_number: null,
     receipt_url: null,
@@ -67,14 +71,31 @@ export function createCharge(
   return charge;
 }
 
-function chargeOutcome(outcome: CardOutcome): Charge['outcome'] {
-  const declined = outcome.kind === 'declined';
+function collect(context: SandboxContext, chargeId: string, intent: PaymentIntent): BalanceTransaction {
+  return newBalanceTransaction(context, {
+    type: 'charge',
+    reportingCategory: 'charge',
+    amountCents: intent.amount,
+    fee: { cents: processingFeeCents(intent.amount), description: 'Stripe processing fees' },
+    source: chargeId,
+    description: intent.description,
+  });
+}
+
+export function putCharge(context: SandboxContext, charge: Charge, changes: Partial<Charge>): Charge {
+  const changed = { ...charge, ...changes };
+  context.store.charges.put(changed);
+  return changed;
+}
+
+function outcomeOf(decline: Decline | null): Charge['outcome'] {
+  const declined = decline !== null;
   return {
-    advice_code: declined ? 'try_again_later' : null,
+    advice_code: decline?.adviceCode ?? null,
     network_advice_code: null,
-    network_decline_code: declined ? '01' : null,
+    network_decline_code: decline?.networkDeclineCode ?? null,
     network_status: declined ? 'declined_by_network' : 'approved_by_network',
-    reason: declined ? outcome.declineCode : null,
+    reason: decline === null ? null : (decline.declineCode ?? decline.code),
     risk_level: 'normal',
     risk_score: 1,
     seller_message: declined
@@ -84,20 +105,24 @@ function chargeOutcome(outcome: CardOutcome): Charge['outcome'] {
   };
 }
 
-function cardDetails(card: TestCard, amountCents: number): Readonly<Record<string, unknown>> {
+function cardDetails(
+  method: PaymentMethod,
+  authorizedCents: number | null,
+): Readonly<Record<string, unknown>> {
+  const { brand, checks, country, exp_month, exp_year, fingerprint, funding, last4 } = method.card;
   return {
-    amount_authorized: card.outcome.kind === 'paid' ? amountCents : null,
-    brand: card.brand,
-    checks: { address_line1_check: null, address_postal_code_check: null, cvc_check: 'pass' },
-    country: 'US',
-    exp_month: 12,
-    exp_year: 2034,
-    fingerprint: `sandbox${card.number.slice(-4)}`,
-    funding: 'credit',
+    amount_authorized: authorizedCents,
+    brand,
+    checks,
+    country,
+    exp_month,
+    exp_year,
+    fingerprint,
+    funding,
     installments: null,
-    last4: card.number.slice(-4),
+    last4,
     mandate: null,
-    network: card.brand,
+    network: brand,
     three_d_secure: null,
     wallet: null,
   };

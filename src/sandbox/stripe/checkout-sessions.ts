@@ -34,8 +34,8 @@ export function expireSession(
   cause: Cause,
 ): CheckoutSessionRecord {
   const expired = putSession(context, record, { status: 'expired', url: null });
-  if (record.object.payment_intent !== null)
-    cancelPaymentIntent(context, record.object.payment_intent, cause);
+  const intent = context.store.paymentIntents.get(record.object.payment_intent ?? '');
+  if (intent !== undefined) cancelPaymentIntent(context, intent, 'automatic', cause);
   emitEvent(context, 'checkout.session.expired', expired.object, cause);
   return expired;
 }

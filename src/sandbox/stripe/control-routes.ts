@@ -1,16 +1,19 @@
 import type { FastifyInstance } from 'fastify';
-import { UnknownObjectError, type SandboxStripeControl } from './control.js';
+import type { SandboxStripeControl } from './control.js';
+import { ControlRefusedError, UnknownObjectError } from './control-errors.js';
 import type { EventTampering } from './events.js';
 import { isLoopbackUrl } from '../loopback-server.js';
 import { readControlBody, ControlBodyError } from '../control-body.js';
+import { registerMoneyControlRoutes } from './money-control-routes.js';
 
 type IdParams = { readonly Params: { readonly id: string } };
 
 /** The control object over HTTP, for scripts: JSON in, JSON out, under `/_sandbox`. */
 export function registerControlRoutes(app: FastifyInstance, control: SandboxStripeControl): void {
   app.setErrorHandler((error, _request, reply) => {
-    const status = error instanceof UnknownObjectError ? 404 : error instanceof ControlBodyError ? 400 : 500;
-    return reply.status(status).send({ error: error instanceof Error ? error.message : String(error) });
+    return reply
+      .status(statusOf(error))
+      .send({ error: error instanceof Error ? error.message : String(error) });
   });
 
   app.post('/_sandbox/webhook_endpoint', async (request) => {
@@ -36,6 +39,7 @@ export function registerControlRoutes(app: FastifyInstance, control: SandboxStri
       delay_ms: 'integer',
       drop_next_attempts: 'integer',
       lose_events: 'boolean',
+      only_types: 'strings',
       reorder: 'boolean',
     });
     control.setWebhookFaults({
@@ -43,6 +47,7 @@ export function registerControlRoutes(app: FastifyInstance, control: SandboxStri
       ...(body.delay_ms === undefined ? {} : { delayMs: body.delay_ms }),
       ...(body.drop_next_attempts === undefined ? {} : { dropNextAttempts: body.drop_next_attempts }),
       ...(body.lose_events === undefined ? {} : { loseEvents: body.lose_events }),
+      ...(body.only_types === undefined ? {} : { onlyTypes: body.only_types }),
       ...(body.reorder === undefined ? {} : { reorder: body.reorder }),
     });
     return { ok: true };
@@ -55,6 +60,7 @@ export function registerControlRoutes(app: FastifyInstance, control: SandboxStri
       method: 'string',
       path_prefix: 'string',
       reset: 'boolean',
+      should_retry: 'boolean',
       status: 'integer',
       times: 'integer',
     });
@@ -65,6 +71,7 @@ export function registerControlRoutes(app: FastifyInstance, control: SandboxStri
       ...(body.times === undefined ? {} : { times: body.times }),
       ...(body.delay_ms === undefined ? {} : { delayMs: body.delay_ms }),
       ...(outcome === undefined ? {} : { outcome }),
+      ...(body.should_retry === undefined ? {} : { shouldRetry: body.should_retry }),
     });
     return { ok: true };
   });
@@ -75,6 +82,12 @@ export function registerControlRoutes(app: FastifyInstance, control: SandboxStri
   });
 
   registerObjectRoutes(app, control);
+  registerMoneyControlRoutes(app, control);
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof UnknownObjectError) return 404;
+  return error instanceof ControlBodyError || error instanceof ControlRefusedError ? 400 : 500;
 }
 
 function registerObjectRoutes(app: FastifyInstance, control: SandboxStripeControl): void {

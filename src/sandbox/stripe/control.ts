@@ -2,8 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SandboxContext } from './context.js';
 import { CAUSED_BY_NOBODY } from './context.js';
 import { expireSession, putSession } from './checkout-sessions.js';
+import { UnknownObjectError } from './control-errors.js';
 import { emitTamperedEvent, type EventTampering } from './events.js';
-import type { CheckoutSession, Event, PaymentIntent } from './objects.js';
+import { MoneyControl, type DisputeRequest } from './money-control.js';
+import type { Dispute, EarlyFraudWarning, Payout, Refund } from './money-out-objects.js';
+import type { CheckoutSession, Event, PaymentIntent, PaymentMethod } from './objects.js';
 import { putPaymentIntent } from './payment-intents.js';
 import { payCheckoutSession, type PaymentOutcome } from './payments.js';
 import type { RequestFault, RequestFaults } from './request-faults.js';
@@ -13,13 +16,6 @@ import { NO_WEBHOOK_FAULTS, type WebhookFaults } from './webhook-faults.js';
 import type { WebhookSender } from './webhook-sender.js';
 
 const SETTLE_POLL_MS = 10;
-
-export class UnknownObjectError extends Error {
-  constructor(id: string) {
-    super(`the sandbox has no object ${id}`);
-    this.name = 'UnknownObjectError';
-  }
-}
 
 export type WebhookTarget = {
   readonly url: string;
@@ -48,7 +44,11 @@ type ControlParts = {
 
 /** What tests and scripts can do to the stand-in that nobody can do to Stripe. */
 export class SandboxStripeControl {
-  constructor(private readonly parts: ControlParts) {}
+  private readonly money: MoneyControl;
+
+  constructor(private readonly parts: ControlParts) {
+    this.money = new MoneyControl(parts.context);
+  }
 
   /** Sets the one endpoint that is configured from outside; its undelivered events move with it. */
   async setWebhookEndpoint(target: WebhookTarget): Promise<void> {
@@ -71,8 +71,12 @@ export class SandboxStripeControl {
   }
 
   /** As the customer on the payment page. `card` is one of the test cards' numbers. */
-  async pay(sessionId: string, card?: string): Promise<PaymentOutcome> {
-    const outcome = payCheckoutSession(this.parts.context, sessionId, card);
+  async pay(
+    sessionId: string,
+    card?: string,
+    authentication: 'fails' | 'succeeds' = 'succeeds',
+  ): Promise<PaymentOutcome> {
+    const outcome = payCheckoutSession(this.parts.context, sessionId, { card, authentication });
     await this.commit();
     return outcome;
   }
@@ -110,6 +114,41 @@ export class SandboxStripeControl {
     const changed = putPaymentIntent(context, intent, changes);
     await this.commit();
     return changed;
+  }
+
+  /** A cardholder's bank disputes a charge. Rejects with what cannot be (`ControlRefusedError`). */
+  async createDispute(request: DisputeRequest): Promise<Dispute> {
+    return this.committed(this.money.dispute(request));
+  }
+
+  async moveDispute(id: string, status: string): Promise<Dispute> {
+    return this.committed(this.money.moveDispute(id, status));
+  }
+
+  async warnOfFraud(charge: string, fraudType?: string): Promise<EarlyFraudWarning> {
+    return this.committed(this.money.warnOfFraud(charge, fraudType));
+  }
+
+  async succeedRefund(id: string): Promise<Refund> {
+    return this.committed(this.money.succeedRefund(id));
+  }
+
+  async failRefund(id: string, reason?: string): Promise<Refund> {
+    return this.committed(this.money.failRefund(id, reason));
+  }
+
+  /** Everything that no payout carried away yet goes to the bank. */
+  async payOut(): Promise<Payout> {
+    return this.committed(this.money.payOut());
+  }
+
+  async failPayout(id: string): Promise<Payout> {
+    return this.committed(this.money.failPayout(id));
+  }
+
+  /** A saved card behaves from now on as the test card of this number. */
+  async changeCard(paymentMethodId: string, cardNumber: string): Promise<PaymentMethod> {
+    return this.committed(this.money.changeCard(paymentMethodId, cardNumber));
   }
 
   /** Newest first, optionally of one type. */
@@ -159,6 +198,11 @@ export class SandboxStripeControl {
       if (Date.now() > deadlineMs) throw new Error(`events still wait for delivery after ${timeoutMs} ms`);
       await sleep(SETTLE_POLL_MS);
     }
+  }
+
+  private async committed<T>(result: T): Promise<T> {
+    await this.commit();
+    return result;
   }
 
   private async commit(): Promise<void> {

@@ -1,12 +1,19 @@
+import type { Decline } from './test-cards.js';
+
 /** The `error` member of Stripe's error bodies. */
 export type StripeErrorBody = {
   readonly type: 'api_error' | 'card_error' | 'idempotency_error' | 'invalid_request_error';
+  readonly advice_code?: string;
+  readonly charge?: string;
   readonly code?: string;
   readonly decline_code?: string;
   readonly doc_url?: string;
   readonly message: string;
+  readonly network_decline_code?: string;
   readonly param?: string;
   readonly payment_intent?: unknown;
+  readonly payment_method?: unknown;
+  readonly payment_method_type?: string;
 };
 
 /** Everything that the stand-in answers with a status other than 200. */
@@ -20,17 +27,48 @@ export class StripeApiError extends Error {
   }
 }
 
-type InvalidRequest = { readonly code?: string; readonly param?: string; readonly status?: number };
+type InvalidRequest = {
+  readonly code?: string;
+  readonly param?: string;
+  readonly status?: number;
+  /** The object whose state refuses the request; Stripe then shows it. */
+  readonly paymentIntent?: unknown;
+};
 
 /** `invalid_request_error`, 400 unless told otherwise. */
 export function invalidRequest(message: string, details: InvalidRequest = {}): StripeApiError {
-  const { code, param, status = 400 } = details;
+  const { code, param, status = 400, paymentIntent } = details;
   return new StripeApiError(status, {
     ...(code === undefined ? {} : { code, doc_url: docUrl(code) }),
     message,
     ...(param === undefined ? {} : { param }),
+    ...(paymentIntent === undefined ? {} : { payment_intent: paymentIntent }),
     type: 'invalid_request_error',
   });
+}
+
+type DeclinedObjects = Pick<StripeErrorBody, 'charge' | 'payment_intent' | 'payment_method'>;
+
+/** The body of a `card_error`: also what a PaymentIntent keeps as `last_payment_error`. */
+export function declineBody(decline: Decline, objects: DeclinedObjects): StripeErrorBody {
+  const { code, declineCode, message, adviceCode, networkDeclineCode } = decline;
+  return {
+    ...(adviceCode === null ? {} : { advice_code: adviceCode }),
+    code,
+    ...(declineCode === null ? {} : { decline_code: declineCode }),
+    doc_url: docUrl(code),
+    message,
+    ...(networkDeclineCode === null ? {} : { network_decline_code: networkDeclineCode }),
+    ...(objects.payment_method === undefined ? {} : { payment_method_type: 'card' }),
+    ...objects,
+    // Stripe files the customer's failure under the request's.
+    type: code === 'payment_intent_authentication_failure' ? 'invalid_request_error' : 'card_error',
+  };
+}
+
+/** 402: what Stripe answers when the card, not the request, is the problem. */
+export function cardError(decline: Decline, objects: DeclinedObjects): StripeApiError {
+  return new StripeApiError(402, declineBody(decline, objects));
 }
 
 function docUrl(code: string): string {

@@ -10,15 +10,27 @@ import { deliveriesOf, scheduleDeliveries, undeliveredEventIds } from './webhook
 /** Stripe's own limit for the `types` filter. */
 const TYPES_MAX = 20;
 
-/** Writes the event and its deliveries. They leave once the caller has flushed the store. */
-export function emitEvent(context: SandboxContext, type: string, object: StripeObject, cause: Cause): Event {
+/**
+ * Writes the event and its deliveries. They leave once the caller has flushed the store. `previously` holds
+ * the earlier values of members that changed, as Stripe sends them with a change.
+ */
+export function emitEvent(
+  context: SandboxContext,
+  type: string,
+  object: StripeObject,
+  cause: Cause,
+  previously?: Readonly<Record<string, unknown>>,
+): Event {
   return storeEvent(context, {
     id: stripeId('evt'),
     object: 'event',
     api_version: API_VERSION,
     created: nowSeconds(context),
     // A copy: an event shows its object as it was, whatever happens to the object later.
-    data: { object: structuredClone(object) },
+    data: {
+      object: structuredClone(object),
+      ...(previously === undefined ? {} : { previous_attributes: previously }),
+    },
     livemode: object['livemode'] === true,
     pending_webhooks: 0,
     request: { id: cause.requestId, idempotency_key: cause.idempotencyKey },
@@ -35,7 +47,7 @@ export type EventTampering = {
 
 /** A well-signed event that lies: a copy of a true one under a new id, with members overwritten. */
 export function emitTamperedEvent(context: SandboxContext, source: Event, tampering: EventTampering): Event {
-  const data = { object: { ...structuredClone(source.data.object), ...tampering.object } };
+  const data = { ...source.data, object: { ...structuredClone(source.data.object), ...tampering.object } };
   return storeEvent(context, { ...source, id: stripeId('evt'), data, ...tampering.event });
 }
 

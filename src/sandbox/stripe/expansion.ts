@@ -1,3 +1,4 @@
+import { currentBalanceTransaction } from './balance-availability.js';
 import type { SandboxContext } from './context.js';
 import { invalidRequest } from './errors.js';
 import { lineItemList } from './line-items.js';
@@ -8,24 +9,40 @@ export const EXPAND_DEPTH_MAX = 4;
 type Json = Readonly<Record<string, unknown>>;
 type Expander = (context: SandboxContext, value: string, owner: Json) => Json | undefined;
 
+const customer: Expander = (context, id) => context.store.customers.get(id);
+const charge: Expander = (context, id) => context.store.charges.get(id);
+const paymentIntent: Expander = (context, id) => context.store.paymentIntents.get(id);
+const paymentMethod: Expander = (context, id) => context.store.paymentMethods.get(id)?.object;
+const balanceTransaction: Expander = (context, id) => {
+  const transaction = context.store.balanceTransactions.get(id);
+  return transaction === undefined ? undefined : currentBalanceTransaction(context, transaction);
+};
+const balanceTransactionSource: Expander = ({ store }, id) =>
+  store.charges.get(id) ?? store.refunds.get(id) ?? store.disputes.get(id) ?? store.payouts.get(id)?.object;
+
 /** Which members of which object hold the id of another object. */
 const EXPANDERS: Readonly<Record<string, Readonly<Record<string, Expander>>>> = {
-  'checkout.session': {
-    customer: (context, id) => context.store.customers.get(id),
-    payment_intent: (context, id) => context.store.paymentIntents.get(id),
-  },
-  payment_intent: {
-    customer: (context, id) => context.store.customers.get(id),
-    latest_charge: (context, id) => context.store.charges.get(id),
-  },
+  'checkout.session': { customer, payment_intent: paymentIntent },
+  payment_intent: { customer, latest_charge: charge, payment_method: paymentMethod },
+  payment_method: { customer },
   charge: {
-    balance_transaction: (context, id) => context.store.balanceTransactions.get(id),
-    customer: (context, id) => context.store.customers.get(id),
-    payment_intent: (context, id) => context.store.paymentIntents.get(id),
+    balance_transaction: balanceTransaction,
+    customer,
+    failure_balance_transaction: balanceTransaction,
+    payment_intent: paymentIntent,
   },
-  balance_transaction: {
-    source: (context, id) => context.store.charges.get(id),
+  refund: {
+    balance_transaction: balanceTransaction,
+    charge,
+    customer,
+    failure_balance_transaction: balanceTransaction,
+    payment_intent: paymentIntent,
+    payment_method: paymentMethod,
   },
+  dispute: { charge, payment_intent: paymentIntent },
+  'radar.early_fraud_warning': { charge, payment_intent: paymentIntent },
+  payout: { balance_transaction: balanceTransaction, failure_balance_transaction: balanceTransaction },
+  balance_transaction: { source: balanceTransactionSource },
 };
 
 /** Members that are absent unless they are asked for. */
@@ -36,7 +53,20 @@ const INCLUDABLES: Readonly<Record<string, Readonly<Record<string, Expander>>>> 
       return record === undefined ? undefined : lineItemList(record);
     },
   },
+  charge: { refunds: (context, _value, owner) => refundList(context, String(owner['id'])) },
 };
+
+/** The first page, as every list inside an object. */
+function refundList(context: SandboxContext, chargeId: string): StripeList {
+  const pageSize = 10;
+  const refunds = context.store.refunds.newestFirst().filter((refund) => refund.charge === chargeId);
+  return {
+    object: 'list',
+    url: `/v1/charges/${chargeId}/refunds`,
+    has_more: refunds.length > pageSize,
+    data: refunds.slice(0, pageSize),
+  };
+}
 
 /** Replaces ids with their objects along `paths` (`latest_charge.balance_transaction`, `data.customer`). */
 export function expandObject(

@@ -11,7 +11,7 @@ import type { CheckoutSession, LineItem } from './objects.js';
 import type { CheckoutSessionRecord, PaymentIntentData } from './store.js';
 
 /** Stripe's smallest charge in US dollars. */
-const AMOUNT_MIN_CENTS = 50;
+export const AMOUNT_MIN_CENTS = 50;
 const EXPIRY_MIN_SECONDS = 30 * 60;
 const EXPIRY_MAX_SECONDS = 24 * 60 * 60;
 

@@ -66,7 +66,7 @@ export type LineItem = {
   readonly quantity: number;
 };
 
-export type PaymentIntentStatus = 'canceled' | 'requires_payment_method' | 'succeeded';
+export type PaymentIntentStatus = 'canceled' | 'requires_action' | 'requires_payment_method' | 'succeeded';
 
 export type PaymentIntent = {
   readonly id: string;
@@ -78,9 +78,9 @@ export type PaymentIntent = {
   readonly amount_received: number;
   readonly application: null;
   readonly application_fee_amount: null;
-  readonly automatic_payment_methods: null;
+  readonly automatic_payment_methods: { readonly allow_redirects: string; readonly enabled: boolean } | null;
   readonly canceled_at: number | null;
-  readonly cancellation_reason: 'automatic' | null;
+  readonly cancellation_reason: string | null;
   readonly capture_method: 'automatic_async';
   readonly client_secret: string;
   readonly confirmation_method: 'automatic';
@@ -95,7 +95,7 @@ export type PaymentIntent = {
   readonly livemode: boolean;
   readonly managed_payments: null;
   readonly metadata: Metadata;
-  readonly next_action: null;
+  readonly next_action: Readonly<Record<string, unknown>> | null;
   readonly on_behalf_of: null;
   readonly payment_method: string | null;
   readonly payment_method_configuration_details: null;
@@ -120,7 +120,7 @@ export type Charge = {
   readonly object: 'charge';
   readonly amount: number;
   readonly amount_captured: number;
-  readonly amount_refunded: 0;
+  readonly amount_refunded: number;
   readonly application: null;
   readonly application_fee: null;
   readonly application_fee_amount: null;
@@ -132,11 +132,11 @@ export type Charge = {
   readonly currency: string;
   readonly customer: string | null;
   readonly description: string | null;
-  readonly disputed: false;
+  readonly disputed: boolean;
   readonly failure_balance_transaction: null;
   readonly failure_code: string | null;
   readonly failure_message: string | null;
-  readonly fraud_details: Readonly<Record<string, never>>;
+  readonly fraud_details: Readonly<Record<string, string>>;
   readonly livemode: boolean;
   readonly metadata: Metadata;
   readonly on_behalf_of: null;
@@ -148,7 +148,7 @@ export type Charge = {
   readonly receipt_email: string | null;
   readonly receipt_number: null;
   readonly receipt_url: null;
-  readonly refunded: false;
+  readonly refunded: boolean;
   readonly review: null;
   readonly shipping: null;
   readonly source: null;
@@ -159,6 +159,24 @@ export type Charge = {
   readonly transfer_data: null;
   readonly transfer_group: null;
 };
+
+export type PaymentMethod = {
+  readonly id: string;
+  readonly object: 'payment_method';
+  readonly allow_redisplay: 'limited' | 'unspecified';
+  readonly billing_details: Readonly<Record<string, unknown>>;
+  readonly card: Readonly<Record<string, unknown>>;
+  readonly created: number;
+  readonly customer: string | null;
+  readonly customer_account: null;
+  readonly livemode: boolean;
+  readonly metadata: Metadata;
+  readonly type: 'card';
+};
+
+/** What can move the Stripe balance here. A dispute is an `adjustment`, told apart by `reporting_category`. */
+export type BalanceTransactionType =
+  'adjustment' | 'charge' | 'payout' | 'payout_failure' | 'refund' | 'refund_failure';
 
 export type BalanceTransaction = {
   readonly id: string;
@@ -173,10 +191,10 @@ export type BalanceTransaction = {
   readonly fee: number;
   readonly fee_details: readonly Readonly<Record<string, unknown>>[];
   readonly net: number;
-  readonly reporting_category: 'charge';
+  readonly reporting_category: string;
   readonly source: string;
   readonly status: 'available' | 'pending';
-  readonly type: 'charge';
+  readonly type: BalanceTransactionType;
 };
 
 export type Event = {
@@ -184,7 +202,11 @@ export type Event = {
   readonly object: 'event';
   readonly api_version: string;
   readonly created: number;
-  readonly data: { readonly object: Readonly<Record<string, unknown>> };
+  readonly data: {
+    readonly object: Readonly<Record<string, unknown>>;
+    /** What the members that changed were before; only on events that announce a change. */
+    readonly previous_attributes?: Readonly<Record<string, unknown>>;
+  };
   readonly livemode: boolean;
   readonly pending_webhooks: number;
   readonly request: { readonly id: string | null; readonly idempotency_key: string | null };

@@ -91,6 +91,18 @@ export function offSwitch(): Parameter<false> {
   });
 }
 
+/** A switch that must be on here; off, or one of Stripe's other words for on, is refused as not simulated. */
+export function onSwitch(otherWords: readonly string[] = []): Parameter<true> {
+  return {
+    read: (value, path) => {
+      if (value === undefined) throw notSimulatedError(`${path} left out`);
+      if (typeof value === 'string' && otherWords.includes(value)) throw notSimulatedError(path, value);
+      if (!boolean().read(value, path)) throw notSimulatedError(path, 'false');
+      return true;
+    },
+  };
+}
+
 /** `values` are Stripe's; those that the stand-in does not play are refused as such. */
 export function choice<const T extends string>(
   simulated: readonly T[],
@@ -175,7 +187,25 @@ const METADATA_KEYS_MAX = 50;
 const METADATA_NAME_MAX = 40;
 const METADATA_VALUE_MAX = 500;
 
-export function metadata(): Parameter<Readonly<Record<string, string>>> {
+type MetadataValues = Readonly<Record<string, string>>;
+
+/** Of a new object: an empty value is the same as none. */
+export function metadata(): Parameter<MetadataValues> {
+  const given = metadataChange();
+  return { read: (value, path) => withoutEmpty(given.read(value, path)) };
+}
+
+/** Metadata as it is after a change; null takes everything away. */
+export function changedMetadata(before: MetadataValues, change: MetadataValues | null): MetadataValues {
+  return change === null ? {} : withoutEmpty({ ...before, ...change });
+}
+
+function withoutEmpty(values: MetadataValues): MetadataValues {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
+}
+
+/** Of an existing object: an empty value takes the key away, and keys that are not named stay. */
+export function metadataChange(): Parameter<MetadataValues> {
   return required((value, path) => {
     const entries = [...hashOf(value, path)].map(([name, member]): [string, string] => {
       const memberPath = `${path}[${name}]`;
@@ -188,7 +218,7 @@ export function metadata(): Parameter<Readonly<Record<string, string>>> {
     if (entries.length > METADATA_KEYS_MAX) {
       throw invalidRequest(`You can specify up to ${METADATA_KEYS_MAX} metadata keys.`, { param: path });
     }
-    return Object.fromEntries(entries.filter(([, member]) => member !== ''));
+    return Object.fromEntries(entries);
   });
 }
 

@@ -8,57 +8,82 @@ import { operation, type Operation } from './operation.js';
 import { notSimulated, isWithin, optional, text, timeRange } from './parameter-schema.js';
 import type { CheckoutSessionRecord } from './store.js';
 
-/** The intent behind a Checkout Session; Stripe makes it when the customer first tries to pay. */
-export function createPaymentIntent(context: SandboxContext, record: CheckoutSessionRecord): PaymentIntent {
-  const { object: session, paymentIntentData: data } = record;
+export type NewPaymentIntent = Pick<
+  PaymentIntent,
+  'amount' | 'automatic_payment_methods' | 'customer' | 'description' | 'metadata' | 'payment_method'
+> &
+  Pick<
+    PaymentIntent,
+    'receipt_email' | 'setup_future_usage' | 'statement_descriptor' | 'statement_descriptor_suffix'
+  >;
+
+/** Stores an intent that nobody has tried to pay yet; in US dollars. */
+export function createPaymentIntent(context: SandboxContext, wanted: NewPaymentIntent): PaymentIntent {
   const id = stripeId('pi');
   const intent: PaymentIntent = {
     id,
     object: 'payment_intent',
     allowed_payment_method_types: null,
-    amount: session.amount_total,
+    amount: wanted.amount,
     amount_capturable: 0,
     amount_details: { tip: {} },
     amount_received: 0,
     application: null,
     application_fee_amount: null,
-    automatic_payment_methods: null,
+    automatic_payment_methods: wanted.automatic_payment_methods,
     canceled_at: null,
     cancellation_reason: null,
     capture_method: 'automatic_async',
     client_secret: stripeId(`${id}_secret`),
     confirmation_method: 'automatic',
     created: nowSeconds(context),
-    currency: session.currency,
-    customer: session.customer,
+    currency: 'usd',
+    customer: wanted.customer,
     customer_account: null,
-    description: data.description,
+    description: wanted.description,
     excluded_payment_method_types: null,
     last_payment_error: null,
     latest_charge: null,
     livemode: false,
     managed_payments: null,
-    metadata: data.metadata,
+    metadata: wanted.metadata,
     next_action: null,
     on_behalf_of: null,
-    payment_method: null,
+    payment_method: wanted.payment_method,
     payment_method_configuration_details: null,
     payment_method_options: { card: { request_three_d_secure: 'automatic' } },
     payment_method_types: ['card'],
     payment_record: null,
     processing: null,
-    receipt_email: data.receiptEmail,
+    receipt_email: wanted.receipt_email,
     review: null,
-    setup_future_usage: data.setupFutureUsage,
+    setup_future_usage: wanted.setup_future_usage,
     shipping: null,
     source: null,
-    statement_descriptor: data.statementDescriptor,
-    statement_descriptor_suffix: data.statementDescriptorSuffix,
+    statement_descriptor: wanted.statement_descriptor,
+    statement_descriptor_suffix: wanted.statement_descriptor_suffix,
     status: 'requires_payment_method',
     transfer_data: null,
     transfer_group: null,
   };
   return putPaymentIntent(context, intent, {});
+}
+
+/** The intent behind a Checkout Session; Stripe makes it when the customer first tries to pay. */
+export function intentOfSession(context: SandboxContext, record: CheckoutSessionRecord): PaymentIntent {
+  const { object: session, paymentIntentData: data } = record;
+  return createPaymentIntent(context, {
+    amount: session.amount_total,
+    automatic_payment_methods: null,
+    customer: session.customer,
+    description: data.description,
+    metadata: data.metadata,
+    payment_method: null,
+    receipt_email: data.receiptEmail,
+    setup_future_usage: data.setupFutureUsage,
+    statement_descriptor: data.statementDescriptor,
+    statement_descriptor_suffix: data.statementDescriptorSuffix,
+  });
 }
 
 export function putPaymentIntent(
@@ -71,16 +96,27 @@ export function putPaymentIntent(
   return changed;
 }
 
-/** What happens to a begun payment when its session expires. */
-export function cancelPaymentIntent(context: SandboxContext, id: string, cause: Cause): void {
-  const intent = context.store.paymentIntents.get(id);
-  if (intent === undefined) return;
+/** `reason` is the caller's, or `automatic` when its session expired. */
+export function cancelPaymentIntent(
+  context: SandboxContext,
+  intent: PaymentIntent,
+  reason: string | null,
+  cause: Cause,
+): PaymentIntent {
   const canceled = putPaymentIntent(context, intent, {
     canceled_at: nowSeconds(context),
-    cancellation_reason: 'automatic',
+    cancellation_reason: reason,
     status: 'canceled',
   });
   emitEvent(context, 'payment_intent.canceled', canceled, cause);
+  return canceled;
+}
+
+/** Throws 404 `resource_missing`. */
+export function requirePaymentIntent(context: SandboxContext, id: string): PaymentIntent {
+  const intent = context.store.paymentIntents.get(id);
+  if (intent === undefined) throw resourceMissing('payment_intent', id, 'intent', 404);
+  return intent;
 }
 
 export const paymentIntentOperations: readonly Operation[] = [
@@ -88,11 +124,7 @@ export const paymentIntentOperations: readonly Operation[] = [
     method: 'GET',
     path: '/v1/payment_intents/:id',
     parameters: { client_secret: notSimulated },
-    run: (context, _params, { id }) => {
-      const intent = context.store.paymentIntents.get(id);
-      if (intent === undefined) throw resourceMissing('payment_intent', id, 'intent', 404);
-      return intent;
-    },
+    run: (context, _params, { id }) => requirePaymentIntent(context, id),
   }),
   operation({
     method: 'GET',

@@ -3,7 +3,7 @@ import type { SandboxContext } from './context.js';
 import { paymentPageUrl } from './new-checkout-session.js';
 import type { CheckoutSession } from './objects.js';
 import { noticePage, payablePage, paymentPageSecurityPolicy } from './payment-page.js';
-import { isPayable, payCheckoutSession, type PaymentOutcome } from './payments.js';
+import { isPayable, payCheckoutSession, type CustomerAct, type PaymentOutcome } from './payments.js';
 
 type SessionParams = { readonly id: string };
 type PageParts = { readonly context: SandboxContext; readonly onCommitted: () => void };
@@ -26,7 +26,7 @@ export function registerPaymentPage(app: FastifyInstance, { context, onCommitted
   });
 
   app.post<{ Params: SessionParams }>('/c/pay/:id/pay', async (request, reply) => {
-    const outcome = payCheckoutSession(context, request.params.id, cardOf(request));
+    const outcome = payCheckoutSession(context, request.params.id, actOf(request));
     // The payment is on disk before anybody hears of it: killed here, the stand-in still knows it was paid.
     await context.store.flush();
     onCommitted();
@@ -36,10 +36,17 @@ export function registerPaymentPage(app: FastifyInstance, { context, onCommitted
   });
 }
 
-function cardOf(request: FastifyRequest): string | undefined {
-  if (typeof request.body === 'string') return new URLSearchParams(request.body).get('card') ?? undefined;
-  const { card } = (request.body ?? {}) as { card?: unknown };
-  return typeof card === 'string' ? card : undefined;
+function actOf(request: FastifyRequest): CustomerAct {
+  const { card, authentication } = fieldsOf(request.body);
+  return {
+    ...(typeof card === 'string' ? { card } : {}),
+    authentication: authentication === 'fails' ? 'fails' : 'succeeds',
+  };
+}
+
+function fieldsOf(body: unknown): Readonly<Record<string, unknown>> {
+  if (typeof body === 'string') return Object.fromEntries(new URLSearchParams(body));
+  return (body ?? {}) as Readonly<Record<string, unknown>>;
 }
 
 function wantsJson(request: FastifyRequest): boolean {

@@ -56,7 +56,7 @@ export function payablePage({ record, url, problem }: PayablePage): string {
         <form method="post" action="${url}/pay">
           <fieldset>
             <legend>Test card</legend>
-            ${TEST_CARDS.map(cardChoice)}
+            ${TEST_CARDS.filter((card) => card.isOnPaymentPage === true).map(cardChoice)}
           </fieldset>
           <button type="submit">Pay ${total}</button>
         </form>

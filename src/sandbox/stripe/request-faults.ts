@@ -14,6 +14,8 @@ export type RequestFault = {
    * - absent: only the delay.
    */
   readonly outcome?: number | 'lost' | 'reset';
+  /** Sent as `stripe-should-retry`, which overrides what the SDK would make of the status. */
+  readonly shouldRetry?: boolean;
 };
 
 /** A queue of faults; the first that matches a request is used up by it. */

@@ -8,12 +8,19 @@ import type { SandboxContext } from './context.js';
 import { registerControlRoutes } from './control-routes.js';
 import { SandboxStripeControl, WebhookFaultSwitch, type WebhookTarget } from './control.js';
 import { customerOperations } from './customers.js';
+import { disputeOperations } from './disputes.js';
+import { carryOutDueOutcomes } from './due-outcomes.js';
+import { earlyFraudWarningOperations } from './early-fraud-warnings.js';
 import { eventOperations } from './events.js';
 import { IdempotencyKeys } from './idempotency.js';
 import { paymentPageUrl } from './new-checkout-session.js';
+import { offSessionPaymentOperations } from './off-session-payments.js';
 import type { Operation } from './operation.js';
 import { paymentIntentOperations } from './payment-intents.js';
+import { paymentMethodOperations } from './payment-methods.js';
 import { registerPaymentPage } from './payment-page-routes.js';
+import { payoutOperations } from './payouts.js';
+import { refundOperations } from './refunds.js';
 import { RequestFaults } from './request-faults.js';
 import { StripeStore } from './store.js';
 import { reviveUndelivered } from './webhook-deliveries.js';
@@ -28,15 +35,21 @@ export const STRIPE_OPERATIONS: readonly Operation[] = [
   ...chargeOperations,
   ...checkoutSessionOperations,
   ...customerOperations,
+  ...disputeOperations,
+  ...earlyFraudWarningOperations,
   ...eventOperations,
+  ...offSessionPaymentOperations,
   ...paymentIntentOperations,
+  ...paymentMethodOperations,
+  ...payoutOperations,
+  ...refundOperations,
   ...webhookEndpointOperations,
 ];
 
 /** Stripe's requests are small; a hundred line items with metadata stay far below. */
 const BODY_LIMIT_BYTES = 1_048_576;
-/** How soon after its `expires_at` a session expires. */
-const EXPIRY_SWEEP_MS = 1_000;
+/** How soon after its time a session expires, and a refund or dispute is decided. */
+const SWEEP_MS = 1_000;
 
 export type SandboxStripeOptions = {
   /** 0, the default, picks a free one. A fixed port keeps payment pages valid across restarts. */
@@ -104,7 +117,7 @@ export async function startSandboxStripe(options: SandboxStripeOptions = {}): Pr
   reviveUndelivered(context);
   if (options.webhookEndpoint === undefined) sender.wake();
   else await control.setWebhookEndpoint(options.webhookEndpoint);
-  const sweep = setInterval(() => void expireAndSend(context, sender), EXPIRY_SWEEP_MS).unref();
+  const sweep = setInterval(() => void sweepAndSend(context, sender), SWEEP_MS).unref();
 
   const stop = async (): Promise<void> => {
     clearInterval(sweep);
@@ -124,8 +137,10 @@ function refreshPaymentPageUrls(context: SandboxContext): void {
   }
 }
 
-async function expireAndSend(context: SandboxContext, sender: WebhookSender): Promise<void> {
-  if (expireOverdue(context) === 0) return;
+/** What happens because time passes. */
+async function sweepAndSend(context: SandboxContext, sender: WebhookSender): Promise<void> {
+  const expired = expireOverdue(context);
+  if (expired + carryOutDueOutcomes(context) === 0) return;
   await context.store.flush().catch((error: unknown) => {
     context.log({ error: String(error) }, 'sandbox Stripe could not save its state');
   });

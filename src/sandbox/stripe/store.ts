@@ -6,8 +6,10 @@ import type {
   Event,
   LineItem,
   PaymentIntent,
+  PaymentMethod,
   WebhookEndpoint,
 } from './objects.js';
+import type { Dispute, EarlyFraudWarning, Payout, Refund } from './money-out-objects.js';
 import { readStateFile, StateFile } from './state-file.js';
 
 /** What `payment_intent_data` asked for; it becomes the PaymentIntent when the customer pays. */
@@ -26,6 +28,32 @@ export type CheckoutSessionRecord = {
   readonly object: CheckoutSession;
   readonly lineItems: readonly LineItem[];
   readonly paymentIntentData: PaymentIntentData;
+};
+
+/** A card of somebody, and what its own members do not show. */
+export type PaymentMethodRecord = {
+  readonly id: string;
+  readonly object: PaymentMethod;
+  /** One of the test cards' numbers: it decides what happens when the card is charged. */
+  readonly cardNumber: string;
+  /** The customer authenticated while it was saved, so the issuer lets later payments pass without her. */
+  readonly isSetUpOffSession: boolean;
+  /** Charged without belonging to a customer, or detached from one: Stripe never charges it again. */
+  readonly isUsedUp: boolean;
+};
+
+/** What is going to happen to a refund or dispute by itself; `id` is the object's. */
+export type PlannedOutcome = {
+  readonly id: string;
+  readonly dueAtMs: number;
+  readonly outcome: 'escalated' | 'failed' | 'lost' | 'succeeded' | 'warning_closed' | 'won';
+};
+
+/** The API's payout, and the balance transactions that it carried away. */
+export type PayoutRecord = {
+  readonly id: string;
+  readonly object: Payout;
+  readonly transactionIds: readonly string[];
 };
 
 /** The signing secret is shown once, in the answer to the creation, as at Stripe. */
@@ -96,8 +124,14 @@ const TABLES = [
   'customers',
   'checkoutSessions',
   'paymentIntents',
+  'paymentMethods',
   'charges',
+  'refunds',
+  'disputes',
+  'earlyFraudWarnings',
+  'plannedOutcomes',
   'balanceTransactions',
+  'payouts',
   'events',
   'webhookEndpoints',
   'webhookDeliveries',
@@ -114,8 +148,14 @@ export class StripeStore {
   readonly customers = new Table<Customer>();
   readonly checkoutSessions = new Table<CheckoutSessionRecord>();
   readonly paymentIntents = new Table<PaymentIntent>();
+  readonly paymentMethods = new Table<PaymentMethodRecord>();
   readonly charges = new Table<Charge>();
+  readonly refunds = new Table<Refund>();
+  readonly disputes = new Table<Dispute>();
+  readonly earlyFraudWarnings = new Table<EarlyFraudWarning>();
+  readonly plannedOutcomes = new Table<PlannedOutcome>();
   readonly balanceTransactions = new Table<BalanceTransaction>();
+  readonly payouts = new Table<PayoutRecord>();
   readonly events = new Table<Event>();
   readonly webhookEndpoints = new Table<WebhookEndpointRecord>();
   readonly webhookDeliveries = new Table<WebhookDelivery>();

@@ -2,15 +2,17 @@ import type { SandboxContext } from './context.js';
 import { stripeId } from './ids.js';
 import type { Event } from './objects.js';
 import type { WebhookDelivery, WebhookEndpointRecord } from './store.js';
-import { REORDER_WINDOW_MS } from './webhook-faults.js';
+import { areFaultsFor, NO_WEBHOOK_FAULTS, REORDER_WINDOW_MS } from './webhook-faults.js';
 
 /** Plans one delivery for every endpoint that listens for the event's type; answers how many are planned. */
 export function scheduleDeliveries(context: SandboxContext, event: Event): number {
-  const faults = context.webhookFaults();
+  const asked = context.webhookFaults();
+  const faults = areFaultsFor(asked, event.type) ? asked : NO_WEBHOOK_FAULTS;
   const endpoints = context.store.webhookEndpoints
     .oldestFirst()
     .filter((record) => listensFor(record, event.type));
-  const waitMs = Math.max(faults.delayMs, faults.reorder ? REORDER_WINDOW_MS : 0);
+  // Reordering concerns the neighbours, so it always applies.
+  const waitMs = Math.max(faults.delayMs, asked.reorder ? REORDER_WINDOW_MS : 0);
   for (const endpoint of endpoints) {
     context.store.webhookDeliveries.put({
       id: stripeId('wd'),

@@ -10,7 +10,14 @@ export type WebhookFaults = {
   readonly dropNextAttempts: number;
   /** New events are never delivered; only `GET /v1/events` knows them. */
   readonly loseEvents: boolean;
+  /** Only events of these types are duplicated, delayed, dropped or lost; all, while this is empty. */
+  readonly onlyTypes: readonly string[];
 };
+
+/** True when the faults are meant for events of this type. */
+export function areFaultsFor(faults: WebhookFaults, type: string): boolean {
+  return faults.onlyTypes.length === 0 || faults.onlyTypes.includes(type);
+}
 
 export const NO_WEBHOOK_FAULTS: WebhookFaults = {
   copies: 1,
@@ -18,6 +25,7 @@ export const NO_WEBHOOK_FAULTS: WebhookFaults = {
   reorder: false,
   dropNextAttempts: 0,
   loseEvents: false,
+  onlyTypes: [],
 };
 
 /** Long enough to gather the events of two payments made one after the other. */

@@ -1,7 +1,7 @@
 import { nowSeconds, type SandboxContext } from './context.js';
 import type { Event } from './objects.js';
 import type { WebhookDelivery } from './store.js';
-import { REORDER_WINDOW_MS } from './webhook-faults.js';
+import { areFaultsFor, REORDER_WINDOW_MS } from './webhook-faults.js';
 import { stripeSignatureHeader } from './webhook-signature.js';
 
 /** Stripe retries for three days. A developer's restart takes seconds, so the stand-in begins small. */
@@ -120,6 +120,13 @@ export class WebhookSender {
     });
   }
 
+  /** How often this attempt is sent at once; 0 when it vanishes on the wire. */
+  private copiesOf(event: Event): number {
+    const faults = this.context.webhookFaults();
+    if (!areFaultsFor(faults, event.type)) return 1;
+    return this.takeDrop() ? 0 : faults.copies;
+  }
+
   private async attempt(delivery: WebhookDelivery): Promise<void> {
     const { store, clock, log } = this.context;
     const event = store.events.get(delivery.eventId);
@@ -129,7 +136,7 @@ export class WebhookSender {
       return;
     }
     const request = { url: endpoint.object.url, secret: endpoint.secret, event };
-    const copies = this.takeDrop() ? 0 : this.context.webhookFaults().copies;
+    const copies = this.copiesOf(event);
     const statuses = await Promise.all(Array.from({ length: copies }, () => this.send(request)));
     const delivered = statuses.some((status) => status !== null && status >= 200 && status < 300);
     // Cut off by our own end: not an answer of the endpoint, so it does not count as an attempt.
