@@ -12,9 +12,13 @@ export const ID_PREFIXES = {
   generation: 'gen',
   hold: 'hold',
   price: 'price',
+  refund: 're',
   request: 'req',
   statusChange: 'wsc',
   topUp: 'tu',
+  webhookDelivery: 'wd',
+  webhookEndpoint: 'we',
+  webhookEvent: 'evt',
 } as const;
 
 export type IdKind = keyof typeof ID_PREFIXES;

@@ -29,6 +29,19 @@ export type TopUpSettings = {
   readonly maxCents: UsdCents;
 };
 
+/** How much a customer may try to buy; counted in the database, over the last 24 hours. */
+export type TopUpLimitSettings = {
+  /** Payment pages. */
+  readonly perAccount: number;
+  readonly perAddress: number;
+  /** Refused cards. */
+  readonly failuresPerAccount: number;
+  readonly failuresPerAddress: number;
+  /** Credit, and top-ups, that an account buys until its first payment is a day old. */
+  readonly firstMaxCents: UsdCents;
+  readonly firstMaxCount: number;
+};
+
 /** Everything that the environment decides. Null for an outside part means "use its sandbox stand-in". */
 export type Settings = {
   readonly environment: Environment;
@@ -36,7 +49,7 @@ export type Settings = {
   readonly port: number;
   /** Null until the service knows its own port; then `http://127.0.0.1:<port>`. */
   readonly publicUrl: URL | null;
-  /** Addresses or CIDR blocks whose `X-Forwarded-For` is believed. */
+  /** Addresses or CIDR blocks whose `X-Forwarded-For` is believed, wherever something is counted by address. */
   readonly trustedProxies: readonly string[];
   /** How long a stopping process still takes new connections, so that a load balancer notices first. */
   readonly shutdownDelaySeconds: number;
@@ -51,7 +64,12 @@ export type Settings = {
   readonly masterKeys: readonly MasterKey[];
   readonly operatorKey: string | null;
   readonly topUp: TopUpSettings;
+  /** How long after the payment a customer may ask for unspent credit back. */
+  readonly refundWindowDays: number;
+  readonly topUpLimits: TopUpLimitSettings;
   readonly rateLimit: boolean;
+  /** Whether customers' webhooks may go to this machine itself; never in production. */
+  readonly webhookLoopback: boolean;
   readonly runJobs: boolean;
   readonly logLevel: string;
 };
@@ -93,11 +111,15 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     masterKeys: readMasterKeys(read, production),
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),
     topUp: readTopUp(read),
+    refundWindowDays: read.integer('REFUND_WINDOW_DAYS', { fallback: 30, min: 0, max: 3_650 }),
+    topUpLimits: readTopUpLimits(read),
     rateLimit: read.oneOf('RATE_LIMIT', ['on', 'off'], 'on') === 'on',
+    webhookLoopback: read.oneOf('WEBHOOK_LOOPBACK', ['on', 'off'], 'off') === 'on',
     runJobs: read.oneOf('COFFER_JOBS', ['on', 'off'], 'on') === 'on',
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, environment === 'test' ? 'silent' : 'info'),
   };
   if (production && !settings.rateLimit) read.reject('RATE_LIMIT', 'cannot be off in production');
+  if (production && settings.webhookLoopback) read.reject('WEBHOOK_LOOPBACK', 'cannot be on in production');
   read.finish();
   return settings;
 }
@@ -148,6 +170,19 @@ function readTopUp(read: EnvironmentReader): TopUpSettings {
   };
   if (topUp.minCents > topUp.maxCents) read.reject('TOP_UP_MAX_CENTS', 'is below TOP_UP_MIN_CENTS');
   return topUp;
+}
+
+function readTopUpLimits(read: EnvironmentReader): TopUpLimitSettings {
+  const limit = { min: 1, max: 1_000_000 };
+  const firstMax = { fallback: 50_000, min: 100, max: 100_000_000 };
+  return {
+    perAccount: read.integer('TOP_UPS_PER_ACCOUNT_PER_DAY', { fallback: 50, ...limit }),
+    perAddress: read.integer('TOP_UPS_PER_ADDRESS_PER_DAY', { fallback: 200, ...limit }),
+    failuresPerAccount: read.integer('FAILED_PAYMENTS_PER_ACCOUNT_PER_DAY', { fallback: 10, ...limit }),
+    failuresPerAddress: read.integer('FAILED_PAYMENTS_PER_ADDRESS_PER_DAY', { fallback: 30, ...limit }),
+    firstMaxCents: cents(BigInt(read.integer('FIRST_TOP_UPS_MAX_CENTS', firstMax))),
+    firstMaxCount: read.integer('FIRST_TOP_UPS_MAX_COUNT', { fallback: 10, ...limit }),
+  };
 }
 
 /** `id:base64,id:base64`, newest first; the first one encrypts, all of them decrypt. */

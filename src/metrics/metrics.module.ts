@@ -2,6 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { GENERATION_OBSERVER } from '../generation/generation-observer.js';
 import { JOB_OBSERVER } from '../jobs/job-observer.js';
 import { JobsModule } from '../jobs/jobs.module.js';
+import { PAYMENTS_OBSERVER } from '../payments/payments-observer.js';
 import { ENGINE_OBSERVER } from '../wallets/engine-observer.js';
 import { EngineMetrics } from './engine-metrics.js';
 import { GenerationMetrics } from './generation-metrics.js';
@@ -9,6 +10,7 @@ import { JobMetrics } from './job-metrics.js';
 import { JobQueueMetrics } from './job-queue-metrics.js';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsRegistry } from './metrics-registry.js';
+import { PaymentMetrics } from './payment-metrics.js';
 import { RequestMetrics } from './request-metrics.js';
 
 /** Global, because those who are observed are told their observer without knowing that there are metrics. */
@@ -23,10 +25,12 @@ import { RequestMetrics } from './request-metrics.js';
     JobMetrics,
     JobQueueMetrics,
     GenerationMetrics,
+    PaymentMetrics,
     { provide: ENGINE_OBSERVER, useExisting: EngineMetrics },
     { provide: JOB_OBSERVER, useExisting: JobMetrics },
     { provide: GENERATION_OBSERVER, useExisting: GenerationMetrics },
+    { provide: PAYMENTS_OBSERVER, useExisting: PaymentMetrics },
   ],
-  exports: [RequestMetrics, ENGINE_OBSERVER, JOB_OBSERVER, GENERATION_OBSERVER],
+  exports: [RequestMetrics, ENGINE_OBSERVER, JOB_OBSERVER, GENERATION_OBSERVER, PAYMENTS_OBSERVER],
 })
 export class MetricsModule {}

@@ -37,6 +37,48 @@ export type CheckoutSession = {
   readonly paymentIntentStatus: string | null;
 };
 
+export type NewRefund = {
+  readonly refundId: string;
+  readonly topUpId: string;
+  readonly accountId: string;
+  readonly paymentIntentId: string;
+  readonly amountCents: UsdCents;
+};
+
+/** A refund as Stripe tells it now. */
+export type ProviderRefund = {
+  readonly id: string;
+  /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe adds values. */
+  readonly status: string | null;
+  readonly currency: string;
+  readonly amountCents: UsdCents | null;
+  readonly paymentIntentId: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly failureReason: string | null;
+};
+
+/** A dispute as Stripe tells it now. */
+export type ProviderDispute = {
+  readonly id: string;
+  /** Stripe adds values. */
+  readonly status: string;
+  readonly reason: string;
+  readonly currency: string;
+  readonly amountCents: UsdCents | null;
+  readonly paymentIntentId: string | null;
+  /** Whether Stripe has taken the money, and whether it has given it back, by its balance transactions. */
+  readonly withdrawn: boolean;
+  readonly reinstated: boolean;
+};
+
+export type FraudWarning = {
+  readonly id: string;
+  readonly paymentIntentId: string | null;
+  /** Whether a refund could still spare a dispute. */
+  readonly actionable: boolean;
+  readonly fraudType: string;
+};
+
 /**
  * What the product needs of a payment provider. Amounts are whole US cents.
  *
@@ -55,6 +97,15 @@ export interface PaymentGateway {
   retrieveCheckoutSession(id: string): Promise<CheckoutSession | null>;
   /** Lets nobody pay it any more. A session that is not open is refused. */
   expireCheckoutSession(id: string): Promise<CheckoutSession>;
+  createRefund(refund: NewRefund, idempotencyKey: string): Promise<ProviderRefund>;
+  /** Null when there is no such refund. */
+  retrieveRefund(id: string): Promise<ProviderRefund | null>;
+  /** Null when there is no such dispute. */
+  retrieveDispute(id: string): Promise<ProviderDispute | null>;
+  /** Null when there is no such warning. */
+  retrieveFraudWarning(id: string): Promise<FraudWarning | null>;
+  /** The refunds of one payment, newest first. */
+  listRefunds(paymentIntentId: string): Promise<readonly ProviderRefund[]>;
 }
 
 export const PAYMENT_GATEWAY = Symbol('PAYMENT_GATEWAY');
@@ -62,3 +113,4 @@ export const PAYMENT_GATEWAY = Symbol('PAYMENT_GATEWAY');
 /** The names under which our ids stand on Stripe's objects. */
 export const METADATA_TOP_UP = 'top_up_id';
 export const METADATA_ACCOUNT = 'account_id';
+export const METADATA_REFUND = 'refund_id';

@@ -21,6 +21,11 @@ export class StripeEventHandlers {
     }
   }
 
+  /** Every type that somebody acts on. */
+  types(): readonly string[] {
+    return [...this.handlers.keys()];
+  }
+
   find(type: string): StripeEventHandler | null {
     return this.handlers.get(type) ?? null;
   }

@@ -1,28 +1,31 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Stripe } from 'stripe';
 import { cents, type UsdCents } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import {
   METADATA_ACCOUNT,
+  METADATA_REFUND,
   METADATA_TOP_UP,
   type CheckoutSession,
+  type FraudWarning,
   type NewCheckoutSession,
+  type NewRefund,
   type PaymentGateway,
+  type ProviderDispute,
+  type ProviderRefund,
 } from './payment-gateway.js';
-import { PaymentsUnavailableError } from './payments.errors.js';
-import { createStripeClient, isLiveKey } from './stripe-client.js';
-import { isKeyRefused, isResourceMissing, translateStripeError } from './stripe-errors.js';
+import { StripeApi } from './stripe-api.js';
+import { isResourceMissing } from './stripe-errors.js';
 
 /** Stripe's HTTP API through its SDK. */
 @Injectable()
 export class StripeGateway implements PaymentGateway {
   readonly livemode: boolean;
-  private readonly client: Stripe | null;
-  private readonly logger = new Logger(StripeGateway.name);
+  private readonly api: StripeApi;
 
   constructor(@Inject(SETTINGS) settings: Settings) {
-    this.client = settings.stripe === null ? null : createStripeClient(settings.stripe);
-    this.livemode = settings.stripe !== null && isLiveKey(settings.stripe.secretKey);
+    this.api = new StripeApi(settings);
+    this.livemode = this.api.livemode;
   }
 
   async createCustomer(accountId: string, idempotencyKey: string): Promise<string> {
@@ -38,18 +41,65 @@ export class StripeGateway implements PaymentGateway {
   }
 
   async retrieveCheckoutSession(id: string): Promise<CheckoutSession | null> {
-    try {
-      return await this.session((stripe) =>
-        stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent'] }),
-      );
-    } catch (error) {
-      if (error instanceof Error && isResourceMissing(error.cause)) return null;
-      throw error;
-    }
+    return this.orNull(() =>
+      this.session((stripe) => stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent'] })),
+    );
   }
 
   async expireCheckoutSession(id: string): Promise<CheckoutSession> {
     return this.session((stripe) => stripe.checkout.sessions.expire(id));
+  }
+
+  async createRefund(refund: NewRefund, idempotencyKey: string): Promise<ProviderRefund> {
+    const params: Stripe.RefundCreateParams = {
+      payment_intent: refund.paymentIntentId,
+      // At most eight digits: exact as a JavaScript number.
+      amount: Number(refund.amountCents),
+      metadata: {
+        [METADATA_REFUND]: refund.refundId,
+        [METADATA_TOP_UP]: refund.topUpId,
+        [METADATA_ACCOUNT]: refund.accountId,
+      },
+    };
+    return toRefund(await this.call('refund', (stripe) => stripe.refunds.create(params, { idempotencyKey })));
+  }
+
+  async retrieveRefund(id: string): Promise<ProviderRefund | null> {
+    return this.orNull(async () =>
+      toRefund(await this.call('refund', (stripe) => stripe.refunds.retrieve(id))),
+    );
+  }
+
+  async retrieveDispute(id: string): Promise<ProviderDispute | null> {
+    return this.orNull(async () =>
+      toDispute(await this.call('dispute', (stripe) => stripe.disputes.retrieve(id))),
+    );
+  }
+
+  async retrieveFraudWarning(id: string): Promise<FraudWarning | null> {
+    return this.orNull(async () => {
+      const warning = await this.call('radar.early_fraud_warning', (stripe) =>
+        stripe.radar.earlyFraudWarnings.retrieve(id),
+      );
+      const { actionable, fraud_type: fraudType, payment_intent: intent } = warning;
+      return { id: warning.id, actionable, fraudType, paymentIntentId: idOf(intent) };
+    });
+  }
+
+  async listRefunds(paymentIntentId: string): Promise<readonly ProviderRefund[]> {
+    // More than a hundred partial refunds of one top-up are not made.
+    const params = { payment_intent: paymentIntentId, limit: 100 };
+    const list = await this.call('list', (stripe) => stripe.refunds.list(params));
+    return list.data.map(toRefund);
+  }
+
+  private async orNull<T>(read: () => Promise<T>): Promise<T | null> {
+    try {
+      return await read();
+    } catch (error) {
+      if (error instanceof Error && isResourceMissing(error.cause)) return null;
+      throw error;
+    }
   }
 
   private async session(
@@ -58,24 +108,11 @@ export class StripeGateway implements PaymentGateway {
     return toCheckoutSession(await this.call('checkout.session', request));
   }
 
-  /**
-   * The SDK takes any JSON without an `error` member for a success, whatever its status. So nothing is
-   * believed that is not the object that was asked for.
-   */
-  private async call<T extends { readonly object: string }>(
+  private call<T extends { readonly object: string }>(
     object: T['object'],
     request: (stripe: Stripe) => Promise<T>,
   ): Promise<T> {
-    if (this.client === null) throw new PaymentsUnavailableError(new Error('Stripe is not configured'));
-    let answer: T;
-    try {
-      answer = await request(this.client);
-    } catch (error) {
-      if (isKeyRefused(error)) this.logger.error('Stripe refuses our API key, so no payment can be taken.');
-      throw translateStripeError(error);
-    }
-    if ((answer as T | null)?.object === object) return answer;
-    throw new PaymentsUnavailableError(new Error(`Stripe did not answer a ${object}`));
+    return this.api.call(object, request);
   }
 }
 
@@ -119,9 +156,40 @@ function toCheckoutSession(session: Stripe.Checkout.Session): CheckoutSession {
     clientReferenceId: session.client_reference_id,
     metadata: session.metadata ?? {},
     url: session.url,
-    paymentIntentId: typeof intent === 'string' ? intent : (intent?.id ?? null),
+    paymentIntentId: idOf(intent),
     paymentIntentStatus: intent === null || typeof intent === 'string' ? null : intent.status,
   };
+}
+
+function toRefund(refund: Stripe.Refund): ProviderRefund {
+  return {
+    id: refund.id,
+    status: refund.status,
+    currency: refund.currency,
+    amountCents: toCents(refund.amount),
+    paymentIntentId: idOf(refund.payment_intent),
+    metadata: refund.metadata ?? {},
+    failureReason: refund.failure_reason ?? null,
+  };
+}
+
+function toDispute(dispute: Stripe.Dispute): ProviderDispute {
+  const amounts = dispute.balance_transactions.map(({ amount }) => amount);
+  return {
+    id: dispute.id,
+    status: dispute.status,
+    reason: dispute.reason,
+    currency: dispute.currency,
+    amountCents: toCents(dispute.amount),
+    paymentIntentId: idOf(dispute.payment_intent),
+    withdrawn: amounts.some((amount) => amount < 0),
+    reinstated: amounts.some((amount) => amount > 0),
+  };
+}
+
+/** What Stripe may tell whole or by its id alone. */
+function idOf(object: string | { readonly id: string } | null | undefined): string | null {
+  return typeof object === 'string' ? object : (object?.id ?? null);
 }
 
 /** Anything but whole cents is no amount of ours; comparing it with one must fail, not throw. */

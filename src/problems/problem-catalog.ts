@@ -57,6 +57,10 @@ export const PROBLEM_CATALOG = {
     kind: 'permission_denied',
     summary: 'The key is valid but lacks the scope that this route needs.',
   },
+  first_top_up_limit: {
+    kind: 'permission_denied',
+    summary: 'Until its first payment is a day old an account buys little; `remaining_micros` says how much.',
+  },
   invalid_media_url: {
     kind: 'permission_denied',
     summary: 'The URL of a stored image is forged or has expired.',
@@ -78,6 +82,26 @@ export const PROBLEM_CATALOG = {
     kind: 'conflict',
     summary: 'A request with this idempotency key is still running.',
   },
+  top_up_not_refundable: {
+    kind: 'conflict',
+    summary: 'The top-up is not paid, or nothing can be sent back to where it was paid from.',
+  },
+  refund_window_over: {
+    kind: 'conflict',
+    summary: 'The time in which a customer may ask for the money back is over.',
+  },
+  refund_exceeds_credit: {
+    kind: 'conflict',
+    summary: 'More than is left of the payment, or than is unspent in the wallet.',
+  },
+  refund_refused: {
+    kind: 'conflict',
+    summary: 'The payment provider refused the refund. The credit is in the wallet again.',
+  },
+  webhook_endpoint_disabled: {
+    kind: 'conflict',
+    summary: 'The webhook endpoint is disabled, so nothing is sent to it.',
+  },
   top_up_not_open: { kind: 'conflict', summary: 'The top-up is paid, expired or failed already.' },
   // 413, 415, 422
   payload_too_large: { kind: 'payload_too_large', summary: 'The body is larger than the route accepts.' },
@@ -91,6 +115,15 @@ export const PROBLEM_CATALOG = {
   concurrency_limit_exceeded: {
     kind: 'rate_limited',
     summary: 'Too many requests at the same time; wait for `Retry-After`.',
+  },
+  too_many_top_ups: {
+    kind: 'rate_limited',
+    summary:
+      'The account or the network address asked for too many top-ups within a day; `retry_at` says when.',
+  },
+  too_many_failed_payments: {
+    kind: 'rate_limited',
+    summary: 'Too many payments were refused within a day; `retry_at` says when to try again.',
   },
   // 500
   upstream_failed: { kind: 'upstream_failed', summary: 'The provider failed. Nothing was charged; retry.' },

@@ -4,6 +4,7 @@ import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { cents } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { isUniqueViolation } from '../database/constraints.js';
 import { PAYMENT_GATEWAY, type CheckoutSession, type PaymentGateway } from '../payments/payment-gateway.js';
 import {
   CustomerMissingError,
@@ -12,7 +13,9 @@ import {
 } from '../payments/payments.errors.js';
 import { StripeCustomers } from '../payments/stripe-customers.service.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
+import { addressGroup } from '../rate-limits/address-group.js';
 import { checkoutPageOf } from './checkout-page.js';
+import { TopUpLimits } from './limits/top-up-limits.service.js';
 import { quoteTopUp } from './quote.js';
 import { AmountOutOfRangeError, CheckoutRefusedError, IdempotencyKeyReusedError } from './top-up.errors.js';
 import type { TopUp } from './top-up.js';
@@ -27,6 +30,8 @@ export type NewTopUp = {
   readonly successUrl: string | null;
   readonly cancelUrl: string | null;
   readonly idempotencyKey: string | null;
+  /** The network address that asks, as the limits count it. */
+  readonly clientAddress: string;
 };
 
 export type StartedTopUp = { readonly topUp: TopUp; readonly replayed: boolean };
@@ -48,22 +53,34 @@ export class TopUpCheckout {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly customers: StripeCustomers,
     private readonly topUps: TopUpRepository,
+    private readonly limits: TopUpLimits,
   ) {}
 
   /**
    * A top-up with an open payment page. The same idempotency key and request find the same top-up again.
-   * Throws `AmountOutOfRangeError`, `IdempotencyKeyReusedError`, or `PaymentsUnavailableError` (then the
-   * same key goes on where this attempt ended).
+   * Throws `AmountOutOfRangeError`, `IdempotencyKeyReusedError`, what the `TopUpLimits` throw, or
+   * `PaymentsUnavailableError` (then the same key goes on where this attempt ended).
    */
   async start(request: NewTopUp): Promise<StartedTopUp> {
     const fresh = this.newTopUp(request);
     const known = await this.findKnown(fresh);
     if (known !== null) return { topUp: await this.open(known), replayed: true };
-    if (await this.topUps.insert(fresh)) return { topUp: await this.open(fresh), replayed: false };
+    if (await this.insert(fresh)) return { topUp: await this.open(fresh), replayed: false };
     // Another request with this key came first, a moment ago.
     const winner = await this.findKnown(fresh);
     if (winner === null) throw new Error(`the idempotency key of ${fresh.id} is taken by nobody`);
     return { topUp: await this.open(winner), replayed: true };
+  }
+
+  /** False when the account used the idempotency key before; then nothing is written. */
+  private async insert(topUp: TopUp): Promise<boolean> {
+    try {
+      await this.limits.admit(topUp, (tx) => this.topUps.insert(topUp, tx));
+      return true;
+    } catch (error) {
+      if (isUniqueViolation(error, 'top_ups_idempotency_key_key')) return false;
+      throw error;
+    }
   }
 
   private newTopUp(request: NewTopUp): TopUp {
@@ -92,6 +109,7 @@ export class TopUpCheckout {
       paymentIntentId: null,
       failureCode: null,
       idempotencyKey: request.idempotencyKey,
+      clientAddress: addressGroup(request.clientAddress),
       fingerprint: fingerprintOf(request),
       createdBy: request.actor,
       createdAt: now,

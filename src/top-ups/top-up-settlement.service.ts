@@ -1,6 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { ZERO } from '../common/money.js';
+import { TransactionRunner } from '../database/transaction-runner.js';
+import { WebhookEvents } from '../notifications/webhooks/webhook-events.service.js';
 import {
   METADATA_TOP_UP,
   PAYMENT_GATEWAY,
@@ -9,8 +11,9 @@ import {
 } from '../payments/payment-gateway.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
 import { judge } from './settlement.js';
+import { toTopUpView } from './top-up.dto.js';
 import type { TopUp } from './top-up.js';
-import { TopUpRepository } from './top-up.repository.js';
+import { type TopUpFacts, TopUpRepository } from './top-up.repository.js';
 
 /** Brings a top-up to where Stripe says its payment is, and the credit into the wallet, once. */
 @Injectable()
@@ -22,6 +25,8 @@ export class TopUpSettlement {
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
+    private readonly transactions: TransactionRunner,
+    private readonly events: WebhookEvents,
   ) {}
 
   /**
@@ -57,7 +62,11 @@ export class TopUpSettlement {
       case 'move': {
         const failureCode = verdict.to === 'failed' ? verdict.failure : null;
         const facts = { ...factsOf(session), failureCode };
-        if (await this.topUps.move(topUp, verdict.to, facts)) return;
+        const moved =
+          verdict.to === 'failed'
+            ? await this.moveAndTell(topUp, 'failed', facts)
+            : await this.topUps.move(topUp, verdict.to, facts);
+        if (moved) return;
         return this.topUps.note(topUp);
       }
     }
@@ -83,8 +92,22 @@ export class TopUpSettlement {
       expiresAtMs: null,
     });
     const paidAt = new Date(this.clock.nowMs());
-    await this.topUps.move(topUp, 'paid', { ...factsOf(session), failureCode: null, paidAt });
+    await this.moveAndTell(topUp, 'paid', { ...factsOf(session), failureCode: null, paidAt });
     this.logger.log(`${topUp.id} is paid.`);
+  }
+
+  /** The row and the event about it in one tx: the customer's machines are told if, and only if, it moved. */
+  private moveAndTell(topUp: TopUp, to: 'paid' | 'failed', facts: TopUpFacts): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      if (!(await this.topUps.move(topUp, to, facts, tx))) return false;
+      await this.events.publish(tx, {
+        accountId: topUp.accountId,
+        type: to === 'paid' ? 'top_up.succeeded' : 'top_up.failed',
+        data: { ...toTopUpView({ ...topUp, ...facts, status: to }) },
+        naturalKey: topUp.id,
+      });
+      return true;
+    });
   }
 
   private reportSecondPayment(topUp: TopUp, session: CheckoutSession): void {

@@ -1,15 +1,10 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
-import { cents, type MicroUsd, type UsdCents } from '../common/money.js';
+import type { MicroUsd, UsdCents } from '../common/money.js';
 import type { TopUpFeeMode } from '../config/settings.js';
 import { microUsdColumn } from '../database/micro-usd-column.js';
+import { usdCentsColumn } from '../database/usd-cents-column.js';
 import type { TopUp, TopUpFailure } from './top-up.js';
 import type { TopUpStatus } from './top-up.machine.js';
-
-/** The driver speaks BIGINT as a decimal string. */
-const usdCentsColumn = {
-  to: (value: UsdCents): string => value.toString(),
-  from: (value: string): UsdCents => cents(BigInt(value)),
-};
 
 @Entity('top_ups')
 @Unique('top_ups_idempotency_key_key', ['accountId', 'idempotencyKey'])
@@ -28,6 +23,9 @@ const usdCentsColumn = {
 @Check('top_ups_paid_at_when_paid', `(status = 'paid') = (paid_at IS NOT NULL)`)
 @Check('top_ups_paid_by_session', `status <> 'paid' OR checkout_session_id IS NOT NULL`)
 @Index('top_ups_id_idx', ['id'])
+@Index('top_ups_payment_intent_id_idx', ['paymentIntentId'], { where: 'payment_intent_id IS NOT NULL' })
+@Index('top_ups_account_opened_idx', ['accountId', 'createdAt'], { where: 'client_address IS NOT NULL' })
+@Index('top_ups_address_opened_idx', ['clientAddress', 'createdAt'], { where: 'client_address IS NOT NULL' })
 @Index('top_ups_open_idx', ['checkedAt'], { where: `status IN ('created', 'pending', 'processing')` })
 export class TopUpEntity implements TopUp {
   @PrimaryColumn({
@@ -95,6 +93,9 @@ export class TopUpEntity implements TopUp {
 
   @Column({ type: 'text', name: 'idempotency_key', nullable: true, collation: 'C' })
   idempotencyKey!: string | null;
+
+  @Column({ type: 'text', name: 'client_address', nullable: true, collation: 'C' })
+  clientAddress!: string | null;
 
   @Column({ type: 'text', collation: 'C' })
   fingerprint!: string;

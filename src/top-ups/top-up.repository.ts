@@ -4,8 +4,8 @@ import { In, LessThan, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
-import { isUniqueViolation } from '../database/constraints.js';
 import { findPage } from '../database/find-page.js';
+import type { Tx } from '../database/transaction-runner.js';
 import { TopUpEntity } from './top-up.entity.js';
 import { OPEN_STATUSES, sourcesOf, type TopUpStatus } from './top-up.machine.js';
 import type { TopUp } from './top-up.js';
@@ -26,15 +26,9 @@ export class TopUpRepository {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** False when the account used the idempotency key before; then nothing is written. */
-  async insert(topUp: TopUp): Promise<boolean> {
-    try {
-      await this.rows.insert({ ...topUp });
-      return true;
-    } catch (error) {
-      if (isUniqueViolation(error, 'top_ups_idempotency_key_key')) return false;
-      throw error;
-    }
+  /** Throws a violation of `top_ups_idempotency_key_key` when the account used the idempotency key before. */
+  async insert(topUp: TopUp, tx: Tx): Promise<void> {
+    await tx.getRepository(TopUpEntity).insert({ ...topUp });
   }
 
   async find(accountId: string, id: string): Promise<TopUp | null> {
@@ -44,6 +38,11 @@ export class TopUpRepository {
   /** For news from Stripe, which name no account. */
   async findAnywhere(id: string): Promise<TopUp | null> {
     return isId('topUp', id) ? this.rows.findOneBy({ id }) : null;
+  }
+
+  /** For news from Stripe that know the payment only. */
+  findByPayment(paymentIntentId: string): Promise<TopUp | null> {
+    return this.rows.findOneBy({ paymentIntentId });
   }
 
   findByKey(accountId: string, idempotencyKey: string): Promise<TopUp | null> {
@@ -64,8 +63,13 @@ export class TopUpRepository {
   }
 
   /** False, and nothing is written, when the top-up has gone too far for this step. */
-  async move({ accountId, id }: TopUp, to: TopUpStatus, facts: TopUpFacts = {}): Promise<boolean> {
-    const { affected } = await this.rows.update(
+  async move(
+    { accountId, id }: TopUp,
+    to: TopUpStatus,
+    facts: TopUpFacts = {},
+    tx: Tx | null = null,
+  ): Promise<boolean> {
+    const { affected } = await (tx?.getRepository(TopUpEntity) ?? this.rows).update(
       { accountId, id, status: In([...sourcesOf(to)]) },
       { ...facts, status: to, checkedAt: this.now() },
     );

@@ -26,6 +26,8 @@ export type TopUp = {
   readonly paymentIntentId: string | null;
   readonly failureCode: TopUpFailure | null;
   readonly idempotencyKey: string | null;
+  /** Who asked for the payment page: an IPv4 address, or the /64 of an IPv6 address. Null when nobody did. */
+  readonly clientAddress: string | null;
   readonly fingerprint: string;
   readonly createdBy: string;
   readonly createdAt: Date;

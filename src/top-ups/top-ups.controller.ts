@@ -1,4 +1,4 @@
-import { Body, Controller, Get, Param, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Get, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../auth/current-principal.decorator.js';
 import { actorOf, type AccountPrincipal } from '../auth/principal.js';
@@ -7,6 +7,7 @@ import { ListQuery } from '../common/list-query.dto.js';
 import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
 import type { Reply } from '../http/reply.js';
 import { ApiProblems } from '../problems/api-problems.js';
+import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
 import { TopUpCheckout } from './top-up-checkout.service.js';
 import { toTopUpList, toTopUpView, TopUpListView, TopUpRequest, TopUpView } from './top-up.dto.js';
 import { TopUpsService } from './top-ups.service.js';
@@ -21,12 +22,16 @@ export class TopUpsController {
 
   @Post()
   @RequireScope('wallet:write')
+  @RateLimited('top_ups')
   @ApiOperation({
     operationId: 'createTopUp',
     summary: 'Buy credit',
     description:
       'Answers a `checkout_url`; the credit is in the wallet within seconds of the payment there. With an ' +
-      '`Idempotency-Key` the same request finds the same top-up again, also after a 503.',
+      '`Idempotency-Key` the same request finds the same top-up again, also after a 503. An account and a ' +
+      'network address open so many payment pages a day; refused cards close them; and until its first payment ' +
+      'is a day old an account buys little. The refusals tell in `retry_at` or `ends_at` (Unix seconds) when ' +
+      'more is possible; they charge nothing.',
   })
   @ApiHeader({ name: 'Idempotency-Key', description: '1 to 255 visible ASCII characters of your choice.' })
   @ApiCreatedResponse({ type: TopUpView })
@@ -34,7 +39,10 @@ export class TopUpsController {
     'invalid_request',
     'amount_out_of_range',
     'malformed_body',
+    'first_top_up_limit',
     'idempotency_key_reused',
+    'too_many_top_ups',
+    'too_many_failed_payments',
     'payments_unavailable',
     'database_unavailable',
   )
@@ -42,6 +50,7 @@ export class TopUpsController {
     @CurrentAccount() principal: AccountPrincipal,
     @Body() body: TopUpRequest,
     @IdempotencyKey() idempotencyKey: string | null,
+    @Ip() clientAddress: string,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<TopUpView> {
     const { topUp, replayed } = await this.checkout.start({
@@ -52,6 +61,7 @@ export class TopUpsController {
       successUrl: body.success_url ?? null,
       cancelUrl: body.cancel_url ?? null,
       idempotencyKey,
+      clientAddress,
     });
     reply.header('Idempotent-Replayed', String(replayed));
     return toTopUpView(topUp);

@@ -21,11 +21,12 @@ const PULL_ALL_TEETH = `
   ALTER TABLE transfers DISABLE TRIGGER USER;
   ALTER TABLE holds DISABLE TRIGGER USER;
   ALTER TABLE top_ups DISABLE TRIGGER USER;
+  ALTER TABLE refunds DISABLE TRIGGER USER;
   ALTER TABLE generations DISABLE TRIGGER USER;
   DO $$ DECLARE c record; BEGIN
     FOR c IN SELECT conrelid::regclass AS tab, conname FROM pg_constraint
               WHERE conrelid IN ('transfers'::regclass, 'wallets'::regclass, 'credit_lots'::regclass, 'holds'::regclass,
-                                 'top_ups'::regclass, 'generations'::regclass, 'generation_tasks'::regclass)
+                                 'top_ups'::regclass, 'refunds'::regclass, 'generations'::regclass, 'generation_tasks'::regclass)
                 AND contype IN ('c', 'f', 'u', 'p') ORDER BY contype = 'p'
     LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', c.tab, c.conname); END LOOP;
   END $$`;
@@ -33,7 +34,7 @@ const PULL_ALL_TEETH = `
 /** Does harm, asks the doctor, and undoes it. */
 async function afterHarm(sql: string, values: readonly unknown[] = []): Promise<Discrepancy[]> {
   const walletTables = ['transfers', 'wallets', 'credit_lots', 'holds', 'wallet_status_changes'];
-  const tables = [...walletTables, 'top_ups', 'generations', 'generation_tasks'];
+  const tables = [...walletTables, 'top_ups', 'refunds', 'generations', 'generation_tasks'];
   await books.owner.query(tables.map((table) => `CREATE TABLE saved_${table} AS TABLE ${table}`).join(';'));
   try {
     const { rowCount } = await books.owner.query(sql, [...values]);
@@ -315,6 +316,25 @@ describe('a top-up that disagrees with the ledger', () => {
   it('is missed when credit came in without one', async () => {
     const named = rowsNamed(await afterHarm('DELETE FROM top_ups WHERE account_id = $1', [accountId]));
     expect(named).toEqual([expect.stringMatching(`^top_ups account_id=${accountId} id=tu_`)]);
+  });
+});
+
+describe('a refund that disagrees with the ledger', () => {
+  it.each([
+    ['its credit', `credit_micros = credit_micros + 1`],
+    ['its fee', `fee_micros = fee_micros + 1`],
+    ['a failure that gave nothing back, an hour ago', `status = 'failed'`],
+    ['a refusal that took something', `status = 'refused'`],
+    ['what it took, which is not there', `id = 're_other'`],
+  ])('is named for %s', async (_what, assignment) => {
+    const change = `UPDATE refunds SET ${assignment} WHERE account_id = $1`;
+    const named = rowsNamed(await afterHarm(change, [accountId]));
+    expect(named).toContainEqual(expect.stringMatching(`^refunds account_id=${accountId} id=re_`));
+  });
+
+  it('is missed when credit went back without one', async () => {
+    const named = rowsNamed(await afterHarm('DELETE FROM refunds WHERE account_id = $1', [accountId]));
+    expect(named).toEqual([expect.stringMatching(`^refunds account_id=${accountId} id=re_`)]);
   });
 });
 

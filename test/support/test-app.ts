@@ -65,6 +65,12 @@ export type TestCustomer = {
   readonly client: TestClient;
 };
 
+/** Every customer of a test comes from the same address. */
+const ONE_ADDRESS = {
+  TOP_UPS_PER_ADDRESS_PER_DAY: '100000',
+  FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '100000',
+};
+
 /** Nobody listens on the discard port; a connection is refused at once. */
 const NOBODY = new URL('http://127.0.0.1:9');
 const UNPLAYED_STRIPE = {
@@ -86,7 +92,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const port = await freePort();
   const parts = await startParts(options, port);
   const settings: Settings = {
-    ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port) }),
+    ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port), ...ONE_ADDRESS }),
     databaseUrl,
     operatorKey: makeApiKey('operator_key'),
     masterKeys: [{ id: 'test', key: randomBytes(32) }],

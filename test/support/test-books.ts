@@ -171,11 +171,11 @@ export class TestBooks {
     await this.execute({ type: 'expireHold', ...addressed, holdId: expired });
     this.pass(4);
     await this.execute({ type: 'expireLots', ...addressed });
-    await this.execute(this.clawBack(accountId, 'refund', lotId, 1_000_000n));
+    await this.execute(await this.refund(accountId, lotId, 1_000_000n));
     await this.execute(this.adjustment(accountId, 250_000n));
     await this.execute(this.adjustment(accountId, -50_000n));
     this.pass(1);
-    await this.execute(this.clawBack(accountId, 'dispute', lotId, 9_500_000n));
+    await this.execute(this.clawBack(accountId, 'dispute', `dispute:${newId('request')}`, lotId, 9_500_000n));
     await this.topUp(accountId, 700_000n, { cause: 'reinstatement' });
     await this.topUp(accountId, 5_000_000n, { cause: 'write_off', feeMicros: micros(0n) });
     this.pass(1);
@@ -186,9 +186,33 @@ export class TestBooks {
     return accountId;
   }
 
+  /** With the row that says who asked for it. */
+  private async refund(accountId: string, lotId: string, amount: bigint): Promise<WalletCommand> {
+    const id = newId('refund');
+    const fee = amount / 20n;
+    await this.owner.query(
+      `INSERT INTO refunds (account_id, id, top_up_id, status, credit_micros, fee_micros, amount_cents, payment_intent_id,
+                            lot_id, return_lot_id, stripe_refund_id, fingerprint, created_by, created_at, checked_at)
+       SELECT $1, $2, id, 'succeeded', $4, $5, $6, 'pi_' || $2, $3, $7, 'at_stripe_' || $2, '', 'test', $8, $8
+         FROM top_ups WHERE account_id = $1 AND lot_id = $3`,
+      [
+        accountId,
+        id,
+        lotId,
+        `${amount}`,
+        `${fee}`,
+        divExact(amount + fee, MICROS_PER_CENT).toString(),
+        newId('creditLot'),
+        new Date(this.nowMs),
+      ],
+    );
+    return this.clawBack(accountId, 'refund', `refund:${id}`, lotId, amount);
+  }
+
   private clawBack(
     accountId: string,
     cause: 'refund' | 'dispute',
+    reference: string,
     lotId: string,
     amount: bigint,
   ): WalletCommand {
@@ -196,7 +220,7 @@ export class TestBooks {
     return {
       type: 'clawBack',
       cause,
-      ...this.referenced(accountId, `${cause}:${newId('request')}`),
+      ...this.referenced(accountId, reference),
       lotId,
       ...returned,
     };

@@ -32,6 +32,7 @@ export function aTopUp(changes: Loose<TopUp> = {}): TopUp {
     paymentIntentId: null,
     failureCode: null,
     idempotencyKey: null,
+    clientAddress: null,
     fingerprint: 'f',
     createdBy: 'account_key:key_1',
     createdAt,

@@ -31,6 +31,58 @@ const UNASKED_CREDITS = `
     FROM (${CREDITED}) t
    WHERE NOT EXISTS (SELECT FROM top_ups u WHERE u.account_id = t.account_id AND u.id = t.id)`;
 
+/** What each refund took out of the ledger, and what came back when it failed. */
+const REFUNDED = `
+  SELECT account_id, split_part(reference, ':', 2) AS id,
+         concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund'), 0),
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_fee'), 0)) AS taken,
+         concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0)) AS given_back,
+         max(created_at) AS moved_at
+    FROM transfers WHERE starts_with(reference, 'refund:') GROUP BY 1, 2`;
+
+/** A refund that is under way or done stands in the ledger to the micro-dollar; one that failed stands there twice. */
+const REFUNDS = `
+  SELECT 'refunds', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
+         coalesce('taken ' || t.taken || ', given back ' || t.given_back, 'nothing moved'),
+         concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros)
+    FROM refunds r LEFT JOIN (${REFUNDED}) t ON t.account_id = r.account_id AND t.id = r.id
+   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros) AS whole) w
+   WHERE CASE WHEN r.status IN ('refused', 'needs_review') THEN t.id IS NOT NULL
+              WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
+              ELSE t.taken <> w.whole
+                OR t.given_back NOT IN ('credit 0 fee 0', w.whole)
+                OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
+
+const UNASKED_REFUNDS = `
+  SELECT 'refunds', 'account_id=' || t.account_id || ' id=' || t.id, 'id', 'a refund that took ' || t.taken, 'none'
+    FROM (${REFUNDED}) t
+   WHERE NOT EXISTS (SELECT FROM refunds r WHERE r.account_id = t.account_id AND r.id = t.id)`;
+
+/** What each dispute took out of the ledger, gave back, and left to be written off. */
+const DISPUTED = `
+  SELECT account_id, split_part(reference, ':', 2) AS id,
+         concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute'), 0),
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_fee'), 0)) AS taken,
+         concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0)) AS given_back,
+         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off, max(created_at) AS moved_at
+    FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
+
+/** What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back. */
+const DISPUTES = `
+  SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'status',
+         coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off, 'nothing moved'),
+         concat_ws(' ', d.status, 'credit', d.credit_micros, 'fee', d.fee_micros, 'written off', d.written_off_micros)
+    FROM disputes d LEFT JOIN (${DISPUTED}) t ON t.account_id = d.account_id AND t.id = d.id
+   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', d.credit_micros, 'fee', d.fee_micros) AS whole) w
+   WHERE CASE WHEN t.id IS NULL THEN d.withdrawn_at IS NOT NULL
+              ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0', w.whole)
+                OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
+                OR t.written_off NOT IN (0, coalesce(d.written_off_micros, 0))
+                OR ((d.withdrawn_at IS NULL OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
+                    AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
+
 /** Captured is what was delivered: no image unpaid, nothing paid that was not delivered. */
 const GENERATIONS = `
   SELECT 'generations', 'account_id=' || g.account_id || ' id=' || g.id, 'charged_micros',
@@ -55,6 +107,9 @@ const PAID_WITHOUT_GENERATION = `
 const RECEIPT_CHECKS = {
   'top-ups': TOP_UPS,
   'unasked credits': UNASKED_CREDITS,
+  refunds: REFUNDS,
+  'unasked refunds': UNASKED_REFUNDS,
+  disputes: DISPUTES,
   generations: GENERATIONS,
   'paid without generation': PAID_WITHOUT_GENERATION,
 } as const;

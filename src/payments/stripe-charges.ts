@@ -1,0 +1,43 @@
+import { Injectable } from '@nestjs/common';
+import { METADATA_TOP_UP } from './payment-gateway.js';
+import { StripeApi } from './stripe-api.js';
+import { isResourceMissing } from './stripe-errors.js';
+
+/** One attempt to take money with a card or a bank account, as Stripe tells it now. */
+export type ChargeAttempt = {
+  readonly id: string;
+  readonly livemode: boolean;
+  /** `succeeded`, `pending` or `failed`; an open set. */
+  readonly status: string;
+  /** Ours, copied by Stripe from the payment; null for what other systems charge on the same account. */
+  readonly topUpId: string | null;
+  /** The issuer's word (`insufficient_funds`), else Stripe's (`card_declined`). */
+  readonly failureReason: string | null;
+  readonly attemptedAt: Date;
+};
+
+const SECOND_MS = 1_000;
+
+/** Reads Stripe's charges. */
+@Injectable()
+export class StripeCharges {
+  constructor(private readonly api: StripeApi) {}
+
+  /** Null when there is no such charge. Throws what the `PaymentGateway` throws. */
+  async retrieve(id: string): Promise<ChargeAttempt | null> {
+    try {
+      const charge = await this.api.call('charge', (stripe) => stripe.charges.retrieve(id));
+      return {
+        id: charge.id,
+        livemode: charge.livemode,
+        status: charge.status,
+        topUpId: charge.metadata[METADATA_TOP_UP] ?? null,
+        failureReason: charge.outcome?.reason ?? charge.failure_code ?? null,
+        attemptedAt: new Date(charge.created * SECOND_MS),
+      };
+    } catch (error) {
+      if (error instanceof Error && isResourceMissing(error.cause)) return null;
+      throw error;
+    }
+  }
+}

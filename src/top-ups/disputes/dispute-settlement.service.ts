@@ -1,0 +1,182 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { newId } from '../../common/ids.js';
+import { smaller, ZERO, type MicroUsd } from '../../common/money.js';
+import {
+  PAYMENT_GATEWAY,
+  type PaymentGateway,
+  type ProviderDispute,
+} from '../../payments/payment-gateway.js';
+import { WalletEngine } from '../../wallets/wallet-engine.js';
+import { WalletInDebtError } from '../../wallets/wallet.errors.js';
+import type { TopUp } from '../top-up.js';
+import { TopUpRepository } from '../top-up.repository.js';
+import type { Dispute } from './dispute.entity.js';
+import { isDecidedForUs, isHarmless, isLater, isOpen } from './dispute.machine.js';
+import { DisputeRepository } from './dispute.repository.js';
+
+/**
+ * Does to the wallet what Stripe says of a dispute: freezes when a bank disputes, takes the credit when the money is
+ * taken (what was spent becomes debt), gives it back when the money comes back, thaws when it is decided for us.
+ * What moves follows from Stripe's balance transactions, never from the kind or the order of events; each
+ * step may be repeated by any process at any time.
+ */
+@Injectable()
+export class DisputeSettlement {
+  private readonly logger = new Logger(DisputeSettlement.name);
+
+  constructor(
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly engine: WalletEngine,
+    private readonly topUps: TopUpRepository,
+    private readonly disputes: DisputeRepository,
+  ) {}
+
+  /** Throws `PaymentsUnavailableError`, or what the engine and the database throw; then it has to run again. */
+  async settle(disputeId: string): Promise<void> {
+    const told = await this.gateway.retrieveDispute(disputeId);
+    if (told === null) {
+      this.logger.warn(`Stripe knows no dispute ${disputeId}.`);
+      return;
+    }
+    const topUp =
+      told.paymentIntentId === null ? null : await this.topUps.findByPayment(told.paymentIntentId);
+    // Other systems may share the Stripe account; their disputes are none of our business.
+    if (topUp === null) return;
+    if (told.currency !== 'usd' || told.amountCents === null) {
+      this.logger.error(`${told.id} disputes ${topUp.id} in another currency. A person has to look.`);
+      return this.freeze(topUp.accountId, `dispute ${told.id}`);
+    }
+    const dispute = await this.disputes.ensure(topUp, told, told.amountCents);
+    await this.freezeFor(dispute, told);
+    if (told.withdrawn) await this.takeCredit(topUp, dispute);
+    if (told.reinstated) await this.giveBack(dispute.accountId, dispute.id);
+    await this.follow(dispute, told);
+  }
+
+  /** An issuer suspects fraud; a dispute usually follows. Nothing more is spent until a person has looked. */
+  async heed(warningId: string): Promise<void> {
+    const warning = await this.gateway.retrieveFraudWarning(warningId);
+    const intent = warning?.paymentIntentId ?? null;
+    const topUp = intent === null ? null : await this.topUps.findByPayment(intent);
+    if (warning === null || topUp === null) return;
+    this.logger.error(
+      `${topUp.id} is suspected of fraud (${warning.fraudType}): refund it, or unfreeze the wallet.`,
+    );
+    if (warning.actionable) await this.freeze(topUp.accountId, `early fraud warning ${warning.id}`);
+  }
+
+  /**
+   * Gives up what the dispute left as debt. Answers how much; null when the wallet owes nothing, or when it was done
+   * before.
+   */
+  async writeOff(dispute: Dispute, debtMicros: MicroUsd, actor: string): Promise<MicroUsd | null> {
+    const taken = dispute.reinstatedAt === null ? dispute.creditMicros : null;
+    const amountMicros = dispute.writtenOffMicros ?? (taken === null ? ZERO : smaller(taken, debtMicros));
+    if (amountMicros === 0n) return null;
+    // First the row: the amount of a repeated attempt is that of the first, whatever the debt is by then.
+    await this.disputes.note(dispute, { writtenOffMicros: amountMicros });
+    const outcome = await this.engine.execute({
+      type: 'credit',
+      cause: 'write_off',
+      accountId: dispute.accountId,
+      actor,
+      reference: `dispute:${dispute.id}:written_off`,
+      fingerprint: amountMicros.toString(),
+      memo: `Debt of ${dispute.id} written off`,
+      lotId: newId('creditLot'),
+      amountMicros,
+      feeMicros: ZERO,
+      taxMicros: ZERO,
+      expiresAtMs: null,
+    });
+    return outcome.type === 'posted' && outcome.replayed ? null : amountMicros;
+  }
+
+  /** Once for each dispute: what an operator thaws stays thawed. */
+  private async freezeFor(dispute: Dispute, told: ProviderDispute): Promise<void> {
+    const isThreat = isOpen(told.status) && !isHarmless(told.status);
+    if (dispute.frozenAt !== null || !(isThreat || (told.withdrawn && !told.reinstated))) return;
+    await this.freeze(dispute.accountId, `dispute ${dispute.id}`);
+    await this.disputes.note(dispute, { frozenAt: this.now() });
+  }
+
+  private async freeze(accountId: string, reason: string): Promise<void> {
+    const statusChangeId = newId('statusChange');
+    await this.engine.execute({ type: 'freeze', accountId, actor: 'stripe', reason, statusChangeId });
+  }
+
+  private async takeCredit(topUp: TopUp, dispute: Dispute): Promise<void> {
+    if (dispute.withdrawnAt !== null) return;
+    const parts = await this.disputes.fixParts(topUp, dispute);
+    // A refund of the same money fails for the dispute's sake, and that news is still to come: again later.
+    if (parts === null) throw new Error(`${dispute.id} takes more of ${topUp.id} than is left of it by now`);
+    await this.engine.execute({
+      type: 'clawBack',
+      cause: 'dispute',
+      accountId: dispute.accountId,
+      actor: 'stripe',
+      reference: `dispute:${dispute.id}:withdrawn`,
+      fingerprint: `${parts.creditMicros}:${parts.feeMicros}`,
+      memo: `Dispute ${dispute.id}, ${dispute.reason}`,
+      lotId: topUp.lotId,
+      amountMicros: parts.creditMicros,
+      feeMicros: parts.feeMicros,
+      taxMicros: ZERO,
+    });
+    // The claw-back froze the wallet, whether or not anything else had.
+    await this.disputes.note(dispute, { withdrawnAt: this.now(), frozenAt: dispute.frozenAt ?? this.now() });
+    this.logger.warn(`${dispute.id} took its credit of ${topUp.id}.`);
+  }
+
+  private async giveBack(accountId: string, id: string): Promise<void> {
+    const dispute = await this.disputes.find(accountId, id);
+    if (dispute === null || dispute.creditMicros === null || dispute.feeMicros === null) return;
+    if (dispute.reinstatedAt !== null) return;
+    await this.engine.execute({
+      type: 'credit',
+      cause: 'reinstatement',
+      accountId,
+      actor: 'stripe',
+      reference: `dispute:${id}:reinstated`,
+      fingerprint: `${dispute.creditMicros}:${dispute.feeMicros}`,
+      memo: `Dispute ${id} won`,
+      lotId: dispute.reinstatementLotId,
+      amountMicros: dispute.creditMicros,
+      feeMicros: dispute.feeMicros,
+      taxMicros: ZERO,
+      expiresAtMs: null,
+    });
+    await this.disputes.note(dispute, { reinstatedAt: this.now() });
+  }
+
+  private async follow(dispute: Dispute, told: ProviderDispute): Promise<void> {
+    const isNews = isLater(dispute.status, told.status);
+    // The status is written last: cut off before, the next look thaws.
+    if (isDecidedForUs(told.status) && isNews) await this.thaw(dispute);
+    await this.disputes.note(dispute, isNews ? { status: told.status } : {});
+  }
+
+  /** Not while another dispute is open, nor while the wallet owes. What was lost stays frozen for a person to decide. */
+  private async thaw({ accountId, id }: Dispute): Promise<void> {
+    const others = await this.disputes.ofAccount(accountId);
+    const isFrozenFor = others.some((other) => other.id === id && other.frozenAt !== null);
+    const isElsewhere = others.some(
+      (other) => other.id !== id && other.frozenAt !== null && !isDecidedForUs(other.status),
+    );
+    if (!isFrozenFor || isElsewhere) return;
+    try {
+      const reason = `dispute ${id} was decided for us`;
+      const statusChangeId = newId('statusChange');
+      await this.engine.execute({ type: 'unfreeze', accountId, actor: 'stripe', reason, statusChangeId });
+    } catch (error) {
+      if (!(error instanceof WalletInDebtError)) throw error;
+      this.logger.warn(`${accountId} stays frozen: it owes.`);
+    }
+  }
+
+  private now(): Date {
+    return new Date(this.clock.nowMs());
+  }
+}

@@ -1,0 +1,43 @@
+import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentOperator } from '../../auth/current-principal.decorator.js';
+import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import { RequireScope } from '../../auth/require-scope.decorator.js';
+import { formatMicros, ZERO } from '../../common/money.js';
+import { ApiProblems } from '../../problems/api-problems.js';
+import { DisputeListView, toDisputeList, WriteOffView } from './dispute.dto.js';
+import { Disputes } from './disputes.service.js';
+
+@ApiTags('Accounts')
+@Controller('v1/accounts/:account/disputes')
+@RequireScope('admin')
+export class DisputesController {
+  constructor(private readonly disputes: Disputes) {}
+
+  @Get()
+  @ApiOperation({ operationId: 'listAccountDisputes', summary: "List an account's disputes, newest first" })
+  @ApiOkResponse({ type: DisputeListView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async list(@Param('account') accountId: string): Promise<DisputeListView> {
+    return toDisputeList(accountId, await this.disputes.list(accountId));
+  }
+
+  @Post(':id/write_off')
+  @HttpCode(200)
+  @ApiOperation({
+    operationId: 'writeOffDispute',
+    summary: 'Give up the debt that a dispute left',
+    description:
+      'At most what the dispute took, at most what the wallet owes, and once. Then it can be unfrozen.',
+  })
+  @ApiOkResponse({ type: WriteOffView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async writeOff(
+    @Param('account') accountId: string,
+    @Param('id') id: string,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<WriteOffView> {
+    const amount = await this.disputes.writeOff(accountId, id, actorOf(operator));
+    return { object: 'write_off', dispute: id, amount_micros: formatMicros(amount ?? ZERO) };
+  }
+}

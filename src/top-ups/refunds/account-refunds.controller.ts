@@ -1,0 +1,88 @@
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Res } from '@nestjs/common';
+import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentOperator } from '../../auth/current-principal.decorator.js';
+import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import { RequireScope } from '../../auth/require-scope.decorator.js';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
+import type { Reply } from '../../http/reply.js';
+import { ApiProblems } from '../../problems/api-problems.js';
+import {
+  RefundListView,
+  RefundRequest,
+  RefundView,
+  toPreviewView,
+  toRefundList,
+  toRefundView,
+} from './refund.dto.js';
+import { Refunds } from './refunds.service.js';
+
+/** The same for support, at any time. */
+@ApiTags('Accounts')
+@Controller('v1/accounts/:account/top_ups/:id')
+@RequireScope('admin')
+export class AccountRefundsController {
+  constructor(
+    private readonly refunds: Refunds,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  @Post('refund')
+  @HttpCode(200)
+  @ApiOperation({
+    operationId: 'refundAccountTopUp',
+    summary: "Refund a customer's unspent paid credit",
+    description: 'As customers do themselves, without the limit of their time to ask.',
+  })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description: '1 to 255 visible ASCII characters of your choice.',
+  })
+  @ApiOkResponse({ type: RefundView })
+  @ApiProblems(
+    'invalid_request',
+    'malformed_body',
+    'resource_missing',
+    'top_up_not_refundable',
+    'refund_exceeds_credit',
+    'refund_refused',
+    'idempotency_key_reused',
+    'database_unavailable',
+  )
+  async refund(
+    @Param('account') accountId: string,
+    @Param('id') id: string,
+    @Body() body: RefundRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+    @IdempotencyKey() idempotencyKey: string | null,
+    @Res({ passthrough: true }) reply: Reply,
+  ): Promise<RefundView> {
+    const request = {
+      accountId,
+      topUpId: id,
+      creditCents: body.credit_cents ?? null,
+      reason: body.reason ?? null,
+      actor: actorOf(operator),
+      asked: 'by_operator',
+      idempotencyKey,
+    } as const;
+    if (body.preview === true) {
+      return toPreviewView(id, await this.refunds.preview(request), this.clock.nowMs());
+    }
+    const { refund, replayed } = await this.refunds.start(request);
+    reply.header('Idempotent-Replayed', String(replayed));
+    return toRefundView(refund);
+  }
+
+  @Get('refunds')
+  @ApiOperation({
+    operationId: 'listAccountRefunds',
+    summary: "List the refunds of a customer's top-up, newest first",
+  })
+  @ApiOkResponse({ type: RefundListView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async list(@Param('account') accountId: string, @Param('id') id: string): Promise<RefundListView> {
+    return toRefundList(id, await this.refunds.list(accountId, id));
+  }
+}

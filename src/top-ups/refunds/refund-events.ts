@@ -1,0 +1,119 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { newId } from '../../common/ids.js';
+import { centsToMicros } from '../../common/money.js';
+import {
+  METADATA_REFUND,
+  PAYMENT_GATEWAY,
+  type PaymentGateway,
+  type ProviderRefund,
+} from '../../payments/payment-gateway.js';
+import { StripeEventHandlers } from '../../payments/stripe-event-handlers.js';
+import { InsufficientCreditsError } from '../../wallets/wallet.errors.js';
+import type { TopUp } from '../top-up.js';
+import { TopUpRepository } from '../top-up.repository.js';
+import { chargeOf, partsOfAmount, type Parts } from './refund-parts.js';
+import { RefundSettlement } from './refund-settlement.service.js';
+import type { Refund } from './refund.js';
+import { RefundRepository } from './refund.repository.js';
+import { paidFor } from './returned-parts.js';
+
+const REFUND_EVENTS = ['refund.created', 'refund.updated', 'refund.failed'] as const;
+
+/** News of refunds: of ours, and of those that somebody made in Stripe's dashboard. */
+@Injectable()
+export class RefundEvents {
+  private readonly logger = new Logger(RefundEvents.name);
+
+  constructor(
+    handlers: StripeEventHandlers,
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly topUps: TopUpRepository,
+    private readonly refunds: RefundRepository,
+    private readonly settlement: RefundSettlement,
+  ) {
+    handlers.register(REFUND_EVENTS, ({ objectId }) => this.settle(objectId));
+  }
+
+  /** Reads the refund from Stripe and acts on what it says now. Safe to repeat at any time and in any order. */
+  async settle(stripeRefundId: string): Promise<void> {
+    const made = await this.gateway.retrieveRefund(stripeRefundId);
+    if (made === null) {
+      this.logger.warn(`Stripe knows no refund ${stripeRefundId}.`);
+      return;
+    }
+    const named = made.metadata[METADATA_REFUND];
+    const refund =
+      named === undefined
+        ? await this.refunds.findByStripeId(made.id)
+        : await this.refunds.findAnywhere(named);
+    if (refund !== null) return this.follow(refund, made);
+    if (named !== undefined) {
+      this.logger.error(`${made.id} is the refund ${named}, which is unknown here.`);
+      return;
+    }
+    await this.adopt(made);
+  }
+
+  private async follow(refund: Refund, made: ProviderRefund): Promise<void> {
+    if (made.currency !== 'usd' || made.amountCents !== refund.amountCents) {
+      // Ours is fixed and asked for by its own key, so this is never ours; nothing may be guessed.
+      this.logger.error(`${made.id} contradicts ${refund.id}: ${made.amountCents} ${made.currency}.`);
+      return;
+    }
+    // Its event may come before the answer to our own request; the credit is out of the wallet by then.
+    await this.settlement.follow(refund, made);
+  }
+
+  /** The money is on its way already, so the credit goes now, or a person has to look. */
+  private async adopt(made: ProviderRefund): Promise<void> {
+    const topUp =
+      made.paymentIntentId === null ? null : await this.topUps.findByPayment(made.paymentIntentId);
+    // Other systems may share the Stripe account; their refunds are none of our business.
+    if (topUp === null || made.status === 'failed' || made.status === 'canceled') return;
+    const { amountCents } = made;
+    const adopted = await this.refunds.insert(topUp, (returned) => {
+      const parts = amountCents === null ? null : partsOfAmount(amountCents, paidFor(topUp), returned);
+      return parts === null ? null : this.toRefund(topUp, made, parts);
+    });
+    if (adopted === null) {
+      this.logger.error(`${made.id} refunds more of ${topUp.id} than was paid. A person has to look.`);
+      return;
+    }
+    const refund = adopted === 'taken' ? await this.refunds.findByStripeId(made.id) : adopted;
+    if (refund === null) return;
+    try {
+      await this.settlement.reserve(refund);
+      await this.settlement.follow(refund, made);
+    } catch (error) {
+      if (!(error instanceof InsufficientCreditsError)) throw error;
+      this.logger.error(`${made.id} refunds credit of ${topUp.id} that was spent. A person has to look.`);
+      await this.refunds.move(refund, 'needs_review', { failureCode: 'insufficient_credits' });
+    }
+  }
+
+  private toRefund(topUp: TopUp, made: ProviderRefund, parts: Parts): Refund {
+    const now = new Date(this.clock.nowMs());
+    return {
+      id: newId('refund'),
+      accountId: topUp.accountId,
+      topUpId: topUp.id,
+      status: 'created',
+      creditMicros: centsToMicros(parts.creditCents),
+      feeMicros: centsToMicros(parts.feeCents),
+      amountCents: chargeOf(parts),
+      paymentIntentId: made.paymentIntentId ?? '',
+      lotId: topUp.lotId,
+      returnLotId: newId('creditLot'),
+      reason: "made in Stripe's dashboard",
+      stripeRefundId: made.id,
+      failureCode: null,
+      idempotencyKey: null,
+      fingerprint: made.id,
+      createdBy: 'stripe',
+      createdAt: now,
+      checkedAt: now,
+    };
+  }
+}

@@ -1,0 +1,47 @@
+import { cents, divHalfUp, type UsdCents } from '../../common/money.js';
+
+/** What a payment was made of, or what of it went back. The two together are what moves at Stripe. */
+export type Parts = { readonly creditCents: UsdCents; readonly feeCents: UsdCents };
+
+/**
+ * What goes back with `creditCents` of credit: the same share of the platform fee. The share is taken of all
+ * that went back so far and rounded half up there, so that no order of partial refunds gains or loses a cent,
+ * and the last one returns exactly what is left of the fee.
+ *
+ * Null when there is not so much left to return.
+ */
+export function partsFor(creditCents: UsdCents, paid: Parts, returned: Parts): Parts | null {
+  const creditTotal = returned.creditCents + creditCents;
+  if (creditCents <= 0n || creditTotal > paid.creditCents) return null;
+  const feeTotal = divHalfUp(paid.feeCents * creditTotal, paid.creditCents);
+  return { creditCents, feeCents: noLessThanZero(feeTotal - returned.feeCents) };
+}
+
+/**
+ * The same for a refund that was made in Stripe's dashboard, where only its whole amount is chosen. At least a cent
+ * of it is credit. Null when more came back than was paid, or nothing but fee is left.
+ */
+export function partsOfAmount(amountCents: UsdCents, paid: Parts, returned: Parts): Parts | null {
+  const amountTotal = chargeOf(returned) + amountCents;
+  const creditLeft = paid.creditCents - returned.creditCents;
+  if (amountCents <= 0n || amountTotal > chargeOf(paid) || creditLeft === 0n) return null;
+  const share = divHalfUp(paid.creditCents * amountTotal, chargeOf(paid)) - returned.creditCents;
+  // The fee never gives more than is left of it, whatever went before.
+  const feeLeft = paid.feeCents - returned.feeCents;
+  const credit = between(share, larger(1n, amountCents - feeLeft), smaller(amountCents, creditLeft));
+  return { creditCents: cents(credit), feeCents: cents(amountCents - credit) };
+}
+
+const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+const between = (value: bigint, least: bigint, most: bigint): bigint => smaller(larger(value, least), most);
+
+/** What the customer paid, or gets, altogether. */
+export function chargeOf({ creditCents, feeCents }: Parts): UsdCents {
+  return cents(creditCents + feeCents);
+}
+
+/** Refunds that failed leave the sum a cent off what a fresh start would give; the next one makes it good. */
+function noLessThanZero(amount: bigint): UsdCents {
+  return cents(amount < 0n ? 0n : amount);
+}

@@ -1,0 +1,119 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { ZERO } from '../../common/money.js';
+import {
+  METADATA_REFUND,
+  PAYMENT_GATEWAY,
+  type PaymentGateway,
+  type ProviderRefund,
+} from '../../payments/payment-gateway.js';
+import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
+import { WalletEngine } from '../../wallets/wallet-engine.js';
+import type { Refund } from './refund.js';
+import { RefundRepository } from './refund.repository.js';
+
+/** What Stripe says in the end; `null` while it has not made up its mind. */
+const ENDINGS: ReadonlyMap<string, 'succeeded' | 'failed'> = new Map([
+  ['succeeded', 'succeeded'],
+  ['failed', 'failed'],
+  ['canceled', 'failed'],
+]);
+
+/**
+ * Takes a refund one step after the other to where Stripe says it is: credit out of the wallet, then Stripe, then
+ * its last word. Each step may be repeated by any process at any time: the ledger knows the references
+ * `refund:<id>` and `refund:<id>:failed`, Stripe knows the idempotency key.
+ */
+@Injectable()
+export class RefundSettlement {
+  private readonly logger = new Logger(RefundSettlement.name);
+
+  constructor(
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    private readonly engine: WalletEngine,
+    private readonly refunds: RefundRepository,
+  ) {}
+
+  /**
+   * Takes the credit out of the wallet, so that it cannot be spent while the money goes back. Throws
+   * `InsufficientCreditsError` when the wallet does not have it; then nothing moved.
+   */
+  async reserve(refund: Refund): Promise<void> {
+    await this.engine.execute({
+      type: 'clawBack',
+      cause: 'refund',
+      accountId: refund.accountId,
+      actor: refund.createdBy,
+      reference: `refund:${refund.id}`,
+      fingerprint: fingerprintOf(refund),
+      memo: refund.reason ?? `Refund of ${refund.topUpId}`,
+      lotId: refund.lotId,
+      amountMicros: refund.creditMicros,
+      feeMicros: refund.feeMicros,
+      taxMicros: ZERO,
+    });
+  }
+
+  /**
+   * Asks Stripe, and acts on its answer. `mayBeThere`: an earlier attempt may have reached Stripe so long ago that
+   * it has forgotten the idempotency key; then it is looked for first.
+   * Throws `PaymentRequestRefusedError` after the credit was given back, or `PaymentsUnavailableError`.
+   */
+  async submit(refund: Refund, mayBeThere: boolean): Promise<void> {
+    const made = mayBeThere ? await this.findAtStripe(refund) : null;
+    if (made !== null) return this.follow(refund, made);
+    try {
+      const { id: refundId, topUpId, accountId, paymentIntentId, amountCents } = refund;
+      const asked = { refundId, topUpId, accountId, paymentIntentId, amountCents };
+      await this.follow(refund, await this.gateway.createRefund(asked, `refund:${refundId}`));
+    } catch (error) {
+      if (!(error instanceof PaymentRequestRefusedError)) throw error;
+      // It may have been made after all, by an attempt whose answer was lost.
+      const after = await this.findAtStripe(refund);
+      if (after !== null) return this.follow(refund, after);
+      await this.giveBack(refund, error.providerCode);
+      throw error;
+    }
+  }
+
+  /** Moves the refund to where Stripe's own one stands, and the credit back when it failed. */
+  async follow(refund: Refund, made: ProviderRefund): Promise<void> {
+    const facts = { stripeRefundId: made.id };
+    const ending = ENDINGS.get(made.status ?? '');
+    if (ending === 'failed') return this.giveBack(refund, made.failureReason ?? made.status, made.id);
+    if (await this.refunds.move(refund, ending ?? 'pending', facts)) {
+      this.logger.log(`${refund.id} is ${ending ?? 'pending'} (${made.id}).`);
+      return;
+    }
+    await this.refunds.note(refund);
+  }
+
+  /** First the wallet, then the row: cut off between the two, the next look finds the reference in the ledger. */
+  private async giveBack(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
+    await this.engine.execute({
+      type: 'credit',
+      cause: 'reinstatement',
+      accountId: refund.accountId,
+      actor: 'stripe',
+      reference: `refund:${refund.id}:failed`,
+      fingerprint: fingerprintOf(refund),
+      memo: `Refund ${refund.id} failed`,
+      lotId: refund.returnLotId,
+      amountMicros: refund.creditMicros,
+      feeMicros: refund.feeMicros,
+      taxMicros: ZERO,
+      expiresAtMs: null,
+    });
+    const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
+    await this.refunds.move(refund, 'failed', facts);
+    this.logger.warn(`${refund.id} failed (${failureCode}); its credit is in the wallet again.`);
+  }
+
+  private async findAtStripe({ id, paymentIntentId }: Refund): Promise<ProviderRefund | null> {
+    const made = await this.gateway.listRefunds(paymentIntentId);
+    return made.find(({ metadata }) => metadata[METADATA_REFUND] === id) ?? null;
+  }
+}
+
+function fingerprintOf({ topUpId, creditMicros, feeMicros }: Refund): string {
+  return `${topUpId}:${creditMicros}:${feeMicros}`;
+}

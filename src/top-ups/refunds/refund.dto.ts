@@ -1,0 +1,128 @@
+import { ApiProperty } from '@nestjs/swagger';
+import {
+  BooleanField,
+  IntegerField,
+  MicroUsdView,
+  ObjectTypeView,
+  TextField,
+  TimeView,
+} from '../../common/fields.js';
+import { centsToMicros, formatMicros } from '../../common/money.js';
+import { CHARGE_MAX_CENTS } from '../quote.js';
+import { chargeOf } from './refund-parts.js';
+import { REFUND_STATUSES, type RefundStatus } from './refund.machine.js';
+import type { Refund } from './refund.js';
+import type { RefundPreview } from './refunds.service.js';
+
+export class RefundRequest {
+  @IntegerField({
+    description:
+      'How much credit goes back, in whole US cents; its share of the platform fee comes on top. All that can be ' +
+      'refunded when absent.',
+    min: 1,
+    max: Number(CHARGE_MAX_CENTS),
+    optional: true,
+    example: 500,
+  })
+  declare readonly credit_cents?: number | null;
+
+  @TextField({ description: 'Why, for the books.', max: 500, optional: true, example: 'no longer needed' })
+  declare readonly reason?: string | null;
+
+  @BooleanField({
+    description: 'Only tell what would go back; nothing moves. False when absent.',
+    optional: true,
+    example: false,
+  })
+  declare readonly preview?: boolean | null;
+}
+
+export class RefundView {
+  @ObjectTypeView('refund')
+  declare readonly object: 'refund';
+  @ApiProperty({
+    description: 'Id of the refund; null for a preview.',
+    type: 'string',
+    nullable: true,
+    example: 're_01KB2H7Q0000000000000000AA',
+  })
+  declare readonly id: string | null;
+  @ApiProperty({ description: 'Of which top-up.', example: 'tu_01KB2H7Q0000000000000000AA' })
+  declare readonly top_up: string;
+  @ApiProperty({
+    description:
+      '`created` and `pending` are under way; `succeeded` is paid back; `failed` was not, and the credit is in the ' +
+      'wallet again; `refused` never left; `needs_review` is with support; `preview` moved nothing.',
+    enum: [...REFUND_STATUSES, 'preview'],
+    example: 'succeeded',
+  })
+  declare readonly status: RefundStatus | 'preview';
+  @MicroUsdView('The credit that leaves the wallet.', '5000000')
+  declare readonly credit_micros: string;
+  @MicroUsdView('The share of the platform fee that comes back with it.', '250000')
+  declare readonly fee_micros: string;
+  @ApiProperty({ description: 'What the customer gets, in cents: credit plus fee share.', example: 525 })
+  declare readonly amount_cents: number;
+  @ApiProperty({
+    description: "What of the top-up's credit is not refunded after this, in cents; only in a preview.",
+    type: 'integer',
+    nullable: true,
+    example: null,
+  })
+  declare readonly remaining_cents: number | null;
+  @ApiProperty({ description: 'Why it failed.', type: 'string', nullable: true, example: null })
+  declare readonly failure_code: string | null;
+  @TimeView('When it was asked for, Unix seconds; for a preview, now.')
+  declare readonly created: number;
+}
+
+export class RefundListView {
+  @ObjectTypeView('list')
+  declare readonly object: 'list';
+  @ApiProperty({ description: 'The route that was asked.', example: '/v1/top_ups/tu_1/refunds' })
+  declare readonly url: string;
+  @ApiProperty({ description: 'Always false: a top-up has few refunds.' })
+  declare readonly has_more: boolean;
+  @ApiProperty({ description: 'Newest first.', type: () => [RefundView] })
+  declare readonly data: readonly RefundView[];
+}
+
+export function toRefundView(refund: Refund): RefundView {
+  return {
+    object: 'refund',
+    id: refund.id,
+    top_up: refund.topUpId,
+    status: refund.status,
+    credit_micros: formatMicros(refund.creditMicros),
+    fee_micros: formatMicros(refund.feeMicros),
+    // At most eight digits: exact as a JSON number.
+    amount_cents: Number(refund.amountCents),
+    remaining_cents: null,
+    failure_code: refund.failureCode,
+    created: Math.floor(refund.createdAt.getTime() / 1_000),
+  };
+}
+
+export function toPreviewView(
+  topUpId: string,
+  { parts, creditLeftCents }: RefundPreview,
+  nowMs: number,
+): RefundView {
+  return {
+    object: 'refund',
+    id: null,
+    top_up: topUpId,
+    status: 'preview',
+    credit_micros: formatMicros(centsToMicros(parts.creditCents)),
+    fee_micros: formatMicros(centsToMicros(parts.feeCents)),
+    amount_cents: Number(chargeOf(parts)),
+    remaining_cents: Number(creditLeftCents),
+    failure_code: null,
+    created: Math.floor(nowMs / 1_000),
+  };
+}
+
+export function toRefundList(topUpId: string, refunds: readonly Refund[]): RefundListView {
+  const data = [...refunds].reverse().map(toRefundView);
+  return { object: 'list', url: `/v1/top_ups/${topUpId}/refunds`, has_more: false, data };
+}

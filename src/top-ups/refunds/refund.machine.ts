@@ -1,0 +1,36 @@
+/**
+ * The life of a refund. It only moves forward, so late, repeated and reordered news change nothing:
+ *
+ * - `created`: written here. Its credit may be out of the wallet, and Stripe may have been asked; the job goes on.
+ * - `refused`: the wallet did not have the credit (any more), so Stripe was never asked. Nothing moved.
+ * - `pending`: Stripe has it; some payment methods take days.
+ * - `succeeded`: the customer has the money back.
+ * - `failed`: Stripe would not, or the bank sent it back, which it may do days after success. The credit is in the
+ *   wallet again.
+ * - `needs_review`: money went back that was not asked for here, and the wallet cannot cover it. A person has to look.
+ */
+export const REFUND_TRANSITIONS = {
+  created: ['refused', 'pending', 'succeeded', 'failed', 'needs_review'],
+  pending: ['succeeded', 'failed'],
+  succeeded: ['failed'],
+  failed: [],
+  refused: [],
+  needs_review: [],
+} as const satisfies Record<string, readonly string[]>;
+
+export type RefundStatus = keyof typeof REFUND_TRANSITIONS;
+
+export const REFUND_STATUSES = Object.keys(REFUND_TRANSITIONS) as readonly RefundStatus[];
+
+/** In these, what was to go back is on its way or gone: it counts against the top-up. */
+export const COUNTED_STATUSES = [
+  'created',
+  'pending',
+  'succeeded',
+  'needs_review',
+] as const satisfies readonly RefundStatus[];
+
+/** Every status from which a refund may become `to`. */
+export function sourcesOf(to: RefundStatus): readonly RefundStatus[] {
+  return REFUND_STATUSES.filter((from) => (REFUND_TRANSITIONS[from] as readonly RefundStatus[]).includes(to));
+}

@@ -1,0 +1,29 @@
+import type { MicroUsd, UsdCents } from '../../common/money.js';
+import type { RefundStatus } from './refund.machine.js';
+
+/** Paid credit that goes back to where the money came from, with its share of the fee. */
+export type Refund = {
+  readonly id: string;
+  readonly accountId: string;
+  readonly topUpId: string;
+  readonly status: RefundStatus;
+  readonly creditMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  /** What the customer gets: credit plus fee. */
+  readonly amountCents: UsdCents;
+  readonly paymentIntentId: string;
+  /** The top-up's own lot, from which the credit is taken first. */
+  readonly lotId: string;
+  /** The lot that the credit would be if it came back, chosen now: however often it fails, it is this one. */
+  readonly returnLotId: string;
+  readonly reason: string | null;
+  /** Stripe's name for it, once there is one. */
+  readonly stripeRefundId: string | null;
+  readonly failureCode: string | null;
+  readonly idempotencyKey: string | null;
+  readonly fingerprint: string;
+  readonly createdBy: string;
+  readonly createdAt: Date;
+  /** When it last moved, or was last compared with Stripe. */
+  readonly checkedAt: Date;
+};

@@ -1,0 +1,91 @@
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Res } from '@nestjs/common';
+import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../../auth/current-principal.decorator.js';
+import { actorOf, type AccountPrincipal } from '../../auth/principal.js';
+import { RequireScope } from '../../auth/require-scope.decorator.js';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
+import type { Reply } from '../../http/reply.js';
+import { ApiProblems } from '../../problems/api-problems.js';
+import {
+  RefundListView,
+  RefundRequest,
+  RefundView,
+  toPreviewView,
+  toRefundList,
+  toRefundView,
+} from './refund.dto.js';
+import { Refunds } from './refunds.service.js';
+
+@ApiTags('Top-ups')
+@Controller('v1/top_ups/:id')
+export class RefundsController {
+  constructor(
+    private readonly refunds: Refunds,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  @Post('refund')
+  @HttpCode(200)
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'refundTopUp',
+    summary: 'Get unspent paid credit back',
+    description:
+      'The credit leaves the wallet at once and the money goes back to where it came from, with its share of the ' +
+      'platform fee. Promotional credit is never paid out. With `preview` nothing moves. With an `Idempotency-Key` ' +
+      'the same request finds the same refund again.',
+  })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    required: false,
+    description: '1 to 255 visible ASCII characters of your choice.',
+  })
+  @ApiOkResponse({ type: RefundView })
+  @ApiProblems(
+    'invalid_request',
+    'malformed_body',
+    'resource_missing',
+    'top_up_not_refundable',
+    'refund_window_over',
+    'refund_exceeds_credit',
+    'refund_refused',
+    'idempotency_key_reused',
+    'database_unavailable',
+  )
+  async refund(
+    @CurrentAccount() principal: AccountPrincipal,
+    @Param('id') id: string,
+    @Body() body: RefundRequest,
+    @IdempotencyKey() idempotencyKey: string | null,
+    @Res({ passthrough: true }) reply: Reply,
+  ): Promise<RefundView> {
+    const request = {
+      accountId: principal.accountId,
+      topUpId: id,
+      creditCents: body.credit_cents ?? null,
+      reason: body.reason ?? null,
+      actor: actorOf(principal),
+      asked: 'by_customer',
+      idempotencyKey,
+    } as const;
+    if (body.preview === true) {
+      return toPreviewView(id, await this.refunds.preview(request), this.clock.nowMs());
+    }
+    const { refund, replayed } = await this.refunds.start(request);
+    reply.header('Idempotent-Replayed', String(replayed));
+    return toRefundView(refund);
+  }
+
+  @Get('refunds')
+  @RequireScope('wallet:read')
+  @ApiOperation({ operationId: 'listRefunds', summary: "List a top-up's refunds, newest first" })
+  @ApiOkResponse({ type: RefundListView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async list(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Param('id') id: string,
+  ): Promise<RefundListView> {
+    return toRefundList(id, await this.refunds.list(accountId, id));
+  }
+}

@@ -1,0 +1,202 @@
+import { hash } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { newId } from '../../common/ids.js';
+import { cents, centsToMicros, divFloor, MICROS_PER_CENT, type UsdCents } from '../../common/money.js';
+import { SETTINGS, type Settings } from '../../config/settings.js';
+import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
+import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../payments/payments.errors.js';
+import { ResourceMissingError } from '../../problems/common.errors.js';
+import { InsufficientCreditsError } from '../../wallets/wallet.errors.js';
+import { WalletReader } from '../../wallets/wallet-reader.service.js';
+import { isOpen } from '../disputes/dispute.machine.js';
+import { DisputeRepository } from '../disputes/dispute.repository.js';
+import { IdempotencyKeyReusedError } from '../top-up.errors.js';
+import type { TopUp } from '../top-up.js';
+import { TopUpsService } from '../top-ups.service.js';
+import { chargeOf, partsFor, type Parts } from './refund-parts.js';
+import { RefundSettlement } from './refund-settlement.service.js';
+import {
+  RefundExceedsCreditError,
+  RefundRefusedError,
+  RefundWindowOverError,
+  TopUpNotRefundableError,
+} from './refund.errors.js';
+import type { Refund } from './refund.js';
+import { RefundRepository } from './refund.repository.js';
+import { paidFor } from './returned-parts.js';
+
+export type NewRefundRequest = {
+  readonly accountId: string;
+  readonly topUpId: string;
+  /** Of credit; the fee's share comes on top. Null: all that can be refunded. */
+  readonly creditCents: number | null;
+  readonly reason: string | null;
+  readonly actor: string;
+  /** Customers may ask within the window only. */
+  readonly asked: 'by_customer' | 'by_operator';
+  readonly idempotencyKey: string | null;
+};
+
+export type RefundPreview = {
+  /** All that can be refunded now: no more than is left of the payment, and unspent in the wallet. */
+  readonly refundableCents: UsdCents;
+  /** What would go back for what was asked. */
+  readonly parts: Parts;
+  /** What of the payment's credit was not refunded after that. */
+  readonly creditLeftCents: UsdCents;
+};
+
+const DAY_MS = 24 * 60 * 60_000;
+
+/** Refunds of unspent paid credit: what they would be, and making them. */
+@Injectable()
+export class Refunds {
+  constructor(
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    private readonly topUps: TopUpsService,
+    private readonly wallets: WalletReader,
+    private readonly refunds: RefundRepository,
+    private readonly disputes: DisputeRepository,
+    private readonly settlement: RefundSettlement,
+  ) {}
+
+  /** Moves nothing. Throws what `start` would throw now. */
+  async preview(request: NewRefundRequest): Promise<RefundPreview> {
+    const topUp = await this.requireRefundable(request);
+    const refundableCents = await this.refundable(topUp);
+    const creditCents = request.creditCents === null ? refundableCents : cents(BigInt(request.creditCents));
+    const returned = await this.refunds.returnedOf(topUp);
+    const parts = creditCents > refundableCents ? null : partsFor(creditCents, paidFor(topUp), returned);
+    if (parts === null) throw new RefundExceedsCreditError(refundableCents);
+    const left = paidFor(topUp).creditCents - returned.creditCents - creditCents;
+    return { refundableCents, parts, creditLeftCents: cents(left) };
+  }
+
+  /**
+   * The same idempotency key and request find the same refund again. Resolves when Stripe has it, or when only the
+   * job can tell: then its status is `created`, and the credit is out of the wallet already.
+   * Throws `TopUpNotRefundableError`, `RefundWindowOverError`, `RefundExceedsCreditError`, `RefundRefusedError`.
+   */
+  async start(request: NewRefundRequest): Promise<{ readonly refund: Refund; readonly replayed: boolean }> {
+    const known = await this.findKnown(request);
+    if (known !== null) return { refund: known, replayed: true };
+    const { parts, refundableCents } = await this.preview(request);
+    const topUp = await this.topUps.require(request.accountId, request.topUpId);
+    const made = await this.refunds.insert(topUp, (returned) => {
+      const exact = partsFor(parts.creditCents, paidFor(topUp), returned);
+      return exact === null ? null : this.newRefund(request, topUp, exact);
+    });
+    if (made === null) throw new RefundExceedsCreditError(refundableCents);
+    if (made === 'taken') {
+      const winner = await this.findKnown(request);
+      if (winner === null)
+        throw new Error(`the idempotency key of a refund of ${topUp.id} is taken by nobody`);
+      return { refund: winner, replayed: true };
+    }
+    await this.run(made, topUp);
+    return { refund: (await this.refunds.find(made.accountId, made.id)) ?? made, replayed: false };
+  }
+
+  async list(accountId: string, topUpId: string): Promise<readonly Refund[]> {
+    return this.refunds.ofTopUp(await this.topUps.require(accountId, topUpId));
+  }
+
+  /** Throws `ResourceMissingError` for what is not this account's. */
+  async require(accountId: string, id: string): Promise<Refund> {
+    const refund = await this.refunds.find(accountId, id);
+    if (refund === null) throw new ResourceMissingError('refund', id);
+    return refund;
+  }
+
+  private async run(refund: Refund, topUp: TopUp): Promise<void> {
+    try {
+      await this.settlement.reserve(refund);
+    } catch (error) {
+      if (!(error instanceof InsufficientCreditsError)) throw error;
+      // Spent since the preview, a moment ago.
+      await this.refunds.move(refund, 'refused', { failureCode: 'insufficient_credits' });
+      throw new RefundExceedsCreditError(await this.refundable(topUp));
+    }
+    try {
+      await this.settlement.submit(refund, false);
+    } catch (error) {
+      if (error instanceof PaymentRequestRefusedError) {
+        throw new RefundRefusedError(refund.id, error.providerCode, error);
+      }
+      // The credit is out of the wallet, and the job goes on asking: the refund is under way, not refused.
+      if (!(error instanceof PaymentsUnavailableError)) throw error;
+    }
+  }
+
+  private async requireRefundable({ accountId, topUpId, asked }: NewRefundRequest): Promise<TopUp> {
+    const topUp = await this.topUps.require(accountId, topUpId);
+    if (topUp.status !== 'paid' || topUp.paidAt === null) {
+      throw new TopUpNotRefundableError(topUpId, `it is ${topUp.status}`);
+    }
+    if (topUp.paymentIntentId === null || topUp.livemode !== this.gateway.livemode) {
+      throw new TopUpNotRefundableError(topUpId, 'its payment cannot be reached');
+    }
+    const disputes = await this.disputes.ofAccount(accountId);
+    if (disputes.some((dispute) => dispute.topUpId === topUpId && isOpen(dispute.status))) {
+      throw new TopUpNotRefundableError(topUpId, 'it is disputed');
+    }
+    const { refundWindowDays } = this.settings;
+    const isOver = this.clock.nowMs() - topUp.paidAt.getTime() > refundWindowDays * DAY_MS;
+    if (asked === 'by_customer' && isOver) throw new RefundWindowOverError(topUpId, refundWindowDays);
+    return topUp;
+  }
+
+  /** Whole cents, rounded down: a fraction of a cent cannot be sent back. */
+  private async refundable(topUp: TopUp): Promise<UsdCents> {
+    const { available, lots } = await this.wallets.read(topUp.accountId);
+    const paid = lots.filter((lot) => lot.kind === 'paid');
+    const unspent = paid.reduce((sum, lot) => sum + BigInt(lot.remaining_micros), 0n);
+    const left = paidFor(topUp).creditCents - (await this.refunds.returnedOf(topUp)).creditCents;
+    const free = smallest(unspent, BigInt(available), left * MICROS_PER_CENT);
+    return cents(divFloor(free < 0n ? 0n : free, MICROS_PER_CENT));
+  }
+
+  private async findKnown(request: NewRefundRequest): Promise<Refund | null> {
+    const { accountId, idempotencyKey } = request;
+    const known = idempotencyKey === null ? null : await this.refunds.findByKey(accountId, idempotencyKey);
+    if (known !== null && known.fingerprint !== fingerprintOf(request)) throw new IdempotencyKeyReusedError();
+    return known;
+  }
+
+  private newRefund(request: NewRefundRequest, topUp: TopUp, parts: Parts): Refund {
+    if (topUp.paymentIntentId === null) throw new Error(`${topUp.id} names no payment`);
+    const now = new Date(this.clock.nowMs());
+    return {
+      id: newId('refund'),
+      accountId: topUp.accountId,
+      topUpId: topUp.id,
+      status: 'created',
+      creditMicros: centsToMicros(parts.creditCents),
+      feeMicros: centsToMicros(parts.feeCents),
+      amountCents: chargeOf(parts),
+      paymentIntentId: topUp.paymentIntentId,
+      lotId: topUp.lotId,
+      returnLotId: newId('creditLot'),
+      reason: request.reason,
+      stripeRefundId: null,
+      failureCode: null,
+      idempotencyKey: request.idempotencyKey,
+      fingerprint: fingerprintOf(request),
+      createdBy: request.actor,
+      createdAt: now,
+      checkedAt: now,
+    };
+  }
+}
+
+function smallest(first: bigint, ...others: readonly bigint[]): bigint {
+  return others.reduce((least, each) => (each < least ? each : least), first);
+}
+
+/** What was asked for, free of what we added. */
+function fingerprintOf({ topUpId, creditCents, reason }: NewRefundRequest): string {
+  return hash('sha256', JSON.stringify([topUpId, creditCents, reason]), 'hex');
+}

@@ -1,0 +1,24 @@
+import { cents, microsToCentsExact, type MicroUsd, type UsdCents } from '../../common/money.js';
+import type { TopUp } from '../top-up.js';
+import type { Parts } from './refund-parts.js';
+
+type Returned = { readonly creditMicros: MicroUsd | null; readonly feeMicros: MicroUsd | null };
+
+/** What was paid. A quote is in whole cents in both fee modes. */
+export function paidFor({ creditMicros, feeMicros }: TopUp): Parts {
+  return { creditCents: microsToCentsExact(creditMicros), feeCents: microsToCentsExact(feeMicros) };
+}
+
+/** The sum of refunds and disputes that count against a payment. */
+export function returnedBy(returned: readonly Returned[]): Parts {
+  const sum = (amountOf: (each: Returned) => MicroUsd | null): UsdCents =>
+    cents(returned.reduce((total, each) => total + centsOf(amountOf(each)), 0n));
+  return {
+    creditCents: sum(({ creditMicros }) => creditMicros),
+    feeCents: sum(({ feeMicros }) => feeMicros),
+  };
+}
+
+function centsOf(amount: MicroUsd | null): bigint {
+  return amount === null ? 0n : microsToCentsExact(amount);
+}

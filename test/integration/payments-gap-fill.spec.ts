@@ -1,0 +1,305 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { JobQueue } from '../../src/jobs/job-queue.js';
+import { StripeEventList } from '../../src/payments/gap-fill/stripe-event-list.js';
+import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFillJob } from '../../src/payments/gap-fill/stripe-gap-fill.job.js';
+import { StripeEventHandlers } from '../../src/payments/stripe-event-handlers.js';
+import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import { deliver } from '../support/stripe-deliveries.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+import {
+  expectCreditedOnce,
+  expectNothingCredited,
+  settled,
+  startTopUp,
+  type OpenTopUp,
+} from '../support/top-up-books.js';
+
+const COMPLETED = 'checkout.session.completed';
+const HOUR_MS = 3_600_000;
+
+let app: TestApp;
+/** Another process of the same service on the same database. */
+let second: TestApp;
+let control: SandboxStripeControl;
+
+beforeAll(async () => {
+  app = await startTestApp({ stripe: true });
+  if (app.stripe === null) throw new Error('this test needs the sandbox');
+  control = app.stripe.control;
+  const { stripe, operatorKey, masterKeys } = app.settings;
+  second = await startTestApp({
+    databaseUrl: app.databaseUrl,
+    settings: { stripe, operatorKey, masterKeys, runJobs: true },
+  });
+});
+
+afterEach(() => {
+  control.clearFaults();
+  jest.restoreAllMocks();
+});
+
+afterAll(async () => {
+  await second.close();
+  await app.close();
+});
+
+/** A little ahead: Stripe counts in whole seconds. */
+const soon = (): number => Date.now() + 2_000;
+
+function fill(process: TestApp = app): Promise<number> {
+  return process.app.get(StripeGapFill).fill(soon());
+}
+
+/** Paid, and nobody told us. */
+async function paidInSilence(): Promise<OpenTopUp> {
+  const topUp = await startTopUp(app);
+  control.setWebhookFaults({ loseEvents: true });
+  await control.pay(topUp.sessionId);
+  control.setWebhookFaults({ loseEvents: false });
+  return topUp;
+}
+
+function eventIdOf(topUp: OpenTopUp, type = COMPLETED): string {
+  const event = control.events(type).find(({ data }) => data.object['id'] === topUp.sessionId);
+  if (event === undefined) throw new Error(`no ${type} for ${topUp.id}`);
+  return event.id;
+}
+
+async function isStored(id: string): Promise<boolean> {
+  return (
+    (await app.dataSource.query<unknown[]>('SELECT FROM stripe_events WHERE id = $1', [id])).length === 1
+  );
+}
+
+type Cursor = { readonly complete_until: Date; readonly window_until: Date | null };
+
+async function cursor(type = COMPLETED): Promise<Cursor | undefined> {
+  const rows = await app.dataSource.query<Cursor[]>(
+    'SELECT complete_until, window_until FROM stripe_event_cursors WHERE type = $1',
+    [type],
+  );
+  return rows[0];
+}
+
+describe('an event that never arrived', () => {
+  it('is found in Stripe’s list and credits once, however often and by however many it is looked for', async () => {
+    await fill();
+    const topUp = await paidInSilence();
+    const found = await Promise.all([fill(), fill(second), fill(), fill(second)]);
+    // Stored by one of them, and counted by that one.
+    expect(found.reduce((sum, count) => sum + count, 0)).toBe(1);
+    expect(await fill()).toBe(0);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+
+  it('credits once when it arrives after all, before or after it was found', async () => {
+    const [late, early] = [await paidInSilence(), await paidInSilence()];
+    await control.sendEvent(eventIdOf(early));
+    expect(await fill()).toBe(1);
+    await control.sendEvent(eventIdOf(late), { times: 3 });
+    await settled(app);
+    await expectCreditedOnce(app, late);
+    await expectCreditedOnce(app, early);
+  });
+
+  it('is stored as it would have come, and acted on by the same job', async () => {
+    const topUp = await paidInSilence();
+    await fill();
+    await settled(app);
+    const [row] = await app.dataSource.query<Record<string, unknown>[]>(
+      'SELECT type, object_id, livemode, outcome, payload FROM stripe_events WHERE id = $1',
+      [eventIdOf(topUp)],
+    );
+    expect(row).toMatchObject({
+      type: COMPLETED,
+      object_id: topUp.sessionId,
+      livemode: false,
+      outcome: 'handled',
+      payload: { id: eventIdOf(topUp), object: 'event', data: { object: { id: topUp.sessionId } } },
+    });
+  });
+
+  it('is shown in the metrics by its type, and only then', async () => {
+    const missed = async (): Promise<number> => {
+      const { body } = await app.client(null).get('/metrics');
+      const line = new RegExp(`^coffer_stripe_events_missed_total\\{.*type="${COMPLETED}".*\\} (\\d+)$`, 'm');
+      return Number(line.exec(String(body))?.[1] ?? 0);
+    };
+    const before = await missed();
+    const delivered = await startTopUp(app);
+    await control.pay(delivered.sessionId);
+    await settled(app);
+    await fill();
+    expect(await missed()).toBe(before);
+    await paidInSilence();
+    await fill();
+    await settled(app);
+    expect(await missed()).toBe(before + 1);
+  });
+
+  it('is left to its webhook for a minute by the job that runs by the clock', async () => {
+    const topUp = await paidInSilence();
+    const job = app.app.get(StripeGapFillJob);
+    await job.run();
+    expect(await isStored(eventIdOf(topUp))).toBe(false);
+    const now = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 90_000);
+    await job.run();
+    now.mockRestore();
+    expect(await isStored(eventIdOf(topUp))).toBe(true);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+
+  it('of a type that was ignored when it came is acted on once somebody does: an upgrade loses nothing', async () => {
+    const topUp = await paidInSilence();
+    const handlers = app.app.get(StripeEventHandlers);
+    const find = jest.spyOn(handlers, 'find').mockReturnValue(null);
+    const event = control.events(COMPLETED).find(({ id }) => id === eventIdOf(topUp));
+    (await deliver(app, event)).expect(200);
+    find.mockRestore();
+    await expectNothingCredited(app, topUp);
+    await fill();
+    await fill();
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+});
+
+describe('a run that ends too early', () => {
+  it('loses nothing when storing fails in the middle of a page, and doubles nothing when it runs again', async () => {
+    await fill();
+    const topUps = [await paidInSilence(), await paidInSilence(), await paidInSilence()];
+    const before = await cursor();
+    const queue = app.app.get(JobQueue);
+    const add = queue.add.bind(queue);
+    let added = 0;
+    jest.spyOn(queue, 'add').mockImplementation((...request) => {
+      added += 1;
+      return added === 2 ? Promise.reject(new Error('killed here')) : add(...request);
+    });
+    await expect(fill()).rejects.toThrow('killed here');
+    expect(await cursor()).toEqual(before);
+    jest.restoreAllMocks();
+    expect(await fill()).toBe(2);
+    await settled(app);
+    for (const topUp of topUps) await expectCreditedOnce(app, topUp);
+  });
+
+  it('loses nothing when Stripe fails between two pages', async () => {
+    await fill();
+    const topUps = [await paidInSilence(), await paidInSilence(), await paidInSilence()];
+    pagesOf(1, { failAtPage: 2 });
+    await expect(fill()).rejects.toThrow('Stripe hung up');
+    jest.restoreAllMocks();
+    await fill(second);
+    await settled(app);
+    for (const topUp of topUps) await expectCreditedOnce(app, topUp);
+    expect(await cursor()).toMatchObject({ window_until: null });
+  });
+
+  it('goes on in the next run, in any process, when there is more than one run lists', async () => {
+    await fill();
+    const topUps: OpenTopUp[] = [];
+    for (let index = 0; index < 12; index += 1) topUps.push(await paidInSilence());
+    const oldest = topUps[0];
+    if (oldest === undefined) throw new Error('nobody paid');
+    pagesOf(1);
+    // Ten pages of one event: the newest come first, the oldest waits.
+    await fill();
+    expect(await isStored(eventIdOf(oldest))).toBe(false);
+    const open = await cursor();
+    expect(open?.window_until).not.toBeNull();
+    const younger = await paidInSilence();
+    for (let run = 0; run < 20 && (await cursor())?.window_until !== null; run += 1) {
+      pagesOf(1, {}, run % 2 === 0 ? second : app);
+      await fill(run % 2 === 0 ? second : app);
+    }
+    jest.restoreAllMocks();
+    expect(await isStored(eventIdOf(oldest))).toBe(true);
+    // What happened after the listing had begun is the next listing's.
+    await fill();
+    await settled(app);
+    for (const topUp of [...topUps, younger]) await expectCreditedOnce(app, topUp);
+  });
+
+  it('begins its list again when Stripe has forgotten the event at which it stopped', async () => {
+    await fill();
+    const topUp = await paidInSilence();
+    await app.dataSource.query(
+      `UPDATE stripe_event_cursors SET window_until = $2, after_id = 'evt_forgotten' WHERE type = $1`,
+      [COMPLETED, new Date(soon()).toISOString()],
+    );
+    expect(await fill()).toBe(1);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+    expect(await cursor()).toMatchObject({ window_until: null });
+  });
+
+  it('loses nothing when the clock was an hour ahead for a while', async () => {
+    await app.app.get(StripeGapFill).fill(Date.now() + HOUR_MS);
+    const topUp = await paidInSilence();
+    expect(await fill()).toBe(1);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+
+  it('loses nothing when a run that hung ends long after its successor', async () => {
+    await fill();
+    const topUp = await paidInSilence();
+    await app.app.get(StripeGapFill).fill(Date.now() - HOUR_MS);
+    expect(await fill()).toBe(1);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+});
+
+describe('Stripe’s list', () => {
+  it('is not believed where it names no event of this mode; the others are stored', async () => {
+    await fill();
+    const topUp = await paidInSilence();
+    control.setWebhookFaults({ loseEvents: true });
+    const foreign = await control.emitTamperedEvent(eventIdOf(topUp), { event: { livemode: true } });
+    await fill();
+    expect(await isStored(foreign.id)).toBe(false);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+
+  it('keeps other types in view when it refuses one', async () => {
+    const topUp = await paidInSilence();
+    control.failRequests({ method: 'GET', pathPrefix: '/v1/events', outcome: 400, times: 1 });
+    const types = app.app.get(StripeEventHandlers).types();
+    jest
+      .spyOn(app.app.get(StripeEventHandlers), 'types')
+      .mockReturnValue(['refused.by.stripe', ...types.filter((type) => type === COMPLETED)]);
+    await fill();
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+
+  it('is not asked for before anything of ours can be in it', async () => {
+    const fresh = await startTestApp({ stripe: true });
+    const list = jest.spyOn(fresh.app.get(StripeEventList), 'page');
+    expect(await fill(fresh)).toBe(0);
+    expect(list).not.toHaveBeenCalled();
+    await fresh.close();
+  });
+});
+
+/** Stripe’s list in pages of another size, as if there were more events than there are. */
+function pagesOf(size: number, { failAtPage = -1 } = {}, process: TestApp = app): void {
+  jest.restoreAllMocks();
+  const list = process.app.get(StripeEventList);
+  const page = list.page.bind(list);
+  let pages = 0;
+  jest.spyOn(list, 'page').mockImplementation(async (request) => {
+    if (request.type === COMPLETED) pages += 1;
+    if (pages === failAtPage) throw new Error('Stripe hung up');
+    const { payloads, nextAfterId } = await page(request);
+    if (payloads.length <= size) return { payloads, nextAfterId };
+    const cut = payloads.slice(0, size);
+    return { payloads: cut, nextAfterId: (JSON.parse(cut.at(-1) ?? '') as { id: string }).id };
+  });
+}
