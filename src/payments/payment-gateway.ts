@@ -55,6 +55,8 @@ export type ProviderRefund = {
   readonly paymentIntentId: string | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly failureReason: string | null;
+  /** By the metadata of the PaymentIntent. */
+  readonly topUpId: string | null;
 };
 
 /** A dispute as Stripe tells it now. */
@@ -69,6 +71,8 @@ export type ProviderDispute = {
   /** Whether Stripe has taken the money, and whether it has given it back, by its balance transactions. */
   readonly withdrawn: boolean;
   readonly reinstated: boolean;
+  /** Whose payment it is, by the metadata of its PaymentIntent; known before our own row names the payment. */
+  readonly topUpId: string | null;
 };
 
 export type FraudWarning = {
@@ -77,6 +81,8 @@ export type FraudWarning = {
   /** Whether a refund could still spare a dispute. */
   readonly actionable: boolean;
   readonly fraudType: string;
+  /** By the metadata of the PaymentIntent. */
+  readonly topUpId: string | null;
 };
 
 /**

@@ -66,23 +66,33 @@ export class StripeGateway implements PaymentGateway {
 
   async retrieveRefund(id: string): Promise<ProviderRefund | null> {
     return this.orNull(async () =>
-      toRefund(await this.call('refund', (stripe) => stripe.refunds.retrieve(id))),
+      toRefund(
+        await this.call('refund', (stripe) => stripe.refunds.retrieve(id, { expand: ['payment_intent'] })),
+      ),
     );
   }
 
   async retrieveDispute(id: string): Promise<ProviderDispute | null> {
     return this.orNull(async () =>
-      toDispute(await this.call('dispute', (stripe) => stripe.disputes.retrieve(id))),
+      toDispute(
+        await this.call('dispute', (stripe) => stripe.disputes.retrieve(id, { expand: ['payment_intent'] })),
+      ),
     );
   }
 
   async retrieveFraudWarning(id: string): Promise<FraudWarning | null> {
     return this.orNull(async () => {
       const warning = await this.call('radar.early_fraud_warning', (stripe) =>
-        stripe.radar.earlyFraudWarnings.retrieve(id),
+        stripe.radar.earlyFraudWarnings.retrieve(id, { expand: ['payment_intent'] }),
       );
       const { actionable, fraud_type: fraudType, payment_intent: intent } = warning;
-      return { id: warning.id, actionable, fraudType, paymentIntentId: idOf(intent) };
+      return {
+        id: warning.id,
+        actionable,
+        fraudType,
+        paymentIntentId: idOf(intent),
+        topUpId: topUpOf(intent),
+      };
     });
   }
 
@@ -168,6 +178,7 @@ function toRefund(refund: Stripe.Refund): ProviderRefund {
     currency: refund.currency,
     amountCents: toCents(refund.amount),
     paymentIntentId: idOf(refund.payment_intent),
+    topUpId: topUpOf(refund.payment_intent),
     metadata: refund.metadata ?? {},
     failureReason: refund.failure_reason ?? null,
   };
@@ -182,9 +193,15 @@ function toDispute(dispute: Stripe.Dispute): ProviderDispute {
     currency: dispute.currency,
     amountCents: toCents(dispute.amount),
     paymentIntentId: idOf(dispute.payment_intent),
+    topUpId: topUpOf(dispute.payment_intent),
     withdrawn: amounts.some((amount) => amount < 0),
     reinstated: amounts.some((amount) => amount > 0),
   };
+}
+
+/** The top-up that an expanded PaymentIntent was made for. */
+function topUpOf(intent: string | Stripe.PaymentIntent | null | undefined): string | null {
+  return typeof intent === 'string' ? null : (intent?.metadata[METADATA_TOP_UP] ?? null);
 }
 
 /** What Stripe may tell whole or by its id alone. */

@@ -18,6 +18,8 @@ export type TopUpFacts = Partial<
   >
 >;
 
+type PaymentNames = { readonly paymentIntentId: string | null; readonly topUpId: string | null };
+
 /** The rows of `top_ups`. Every change of status goes by the machine's table, whoever else writes meanwhile. */
 @Injectable()
 export class TopUpRepository {
@@ -40,9 +42,18 @@ export class TopUpRepository {
     return isId('topUp', id) ? this.rows.findOneBy({ id }) : null;
   }
 
-  /** For news from Stripe that know the payment only. */
-  findByPayment(paymentIntentId: string): Promise<TopUp | null> {
-    return this.rows.findOneBy({ paymentIntentId });
+  /**
+   * For news of a payment. They may come before the payment has settled here: then the top-up is found by the name
+   * that stands on the payment itself. Throws while it is not settled, so that the news wait for it.
+   */
+  async findByPayment({ paymentIntentId, topUpId }: PaymentNames): Promise<TopUp | null> {
+    const named = topUpId === null ? null : await this.findAnywhere(topUpId);
+    const topUp = named ?? (paymentIntentId === null ? null : await this.rows.findOneBy({ paymentIntentId }));
+    // Other systems may share the Stripe account; their payments are none of our business.
+    if (topUp === null) return null;
+    if (topUp.status !== 'paid') throw new Error(`the payment of ${topUp.id} has not settled yet`);
+    // A second payment of the same top-up was never credited.
+    return topUp.paymentIntentId === paymentIntentId ? topUp : null;
   }
 
   findByKey(accountId: string, idempotencyKey: string): Promise<TopUp | null> {

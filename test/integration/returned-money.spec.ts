@@ -4,7 +4,7 @@ import { expectBooksToBalance } from '../support/invariants.js';
 import { RETURN_HISTORIES } from '../support/return-histories.js';
 import { beginHistory } from '../support/return-history.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
-import { settled } from '../support/top-up-books.js';
+import { settled, startTopUp } from '../support/top-up-books.js';
 
 describe('what goes back', () => {
   let app: TestApp;
@@ -28,6 +28,15 @@ describe('what goes back', () => {
     const history = await beginHistory(app, control);
     for (const step of steps) await history.take(step);
     expect(await history.left()).toEqual({ debt: 0, status: 'active', ...left });
+  });
+
+  it('is found for a payment that is disputed before its own event has come', async () => {
+    const topUp = await startTopUp(app);
+    // Stripe's test card that is disputed at once: the dispute's events come first.
+    await control.pay(topUp.sessionId, '4000000000000259');
+    await settled(app);
+    const { body } = (await topUp.customer.client.get('/v1/wallet')).expect(200);
+    expect(body).toMatchObject({ status: 'frozen', posted_micros: '0', debt_micros: '0' });
   });
 
   it.each(RETURN_HISTORIES)(

@@ -40,9 +40,7 @@ export class DisputeSettlement {
       this.logger.warn(`Stripe knows no dispute ${disputeId}.`);
       return;
     }
-    const topUp =
-      told.paymentIntentId === null ? null : await this.topUps.findByPayment(told.paymentIntentId);
-    // Other systems may share the Stripe account; their disputes are none of our business.
+    const topUp = await this.topUps.findByPayment(told);
     if (topUp === null) return;
     if (told.currency !== 'usd' || told.amountCents === null) {
       this.logger.error(`${told.id} disputes ${topUp.id} in another currency. A person has to look.`);
@@ -58,8 +56,7 @@ export class DisputeSettlement {
   /** An issuer suspects fraud; a dispute usually follows. Nothing more is spent until a person has looked. */
   async heed(warningId: string): Promise<void> {
     const warning = await this.gateway.retrieveFraudWarning(warningId);
-    const intent = warning?.paymentIntentId ?? null;
-    const topUp = intent === null ? null : await this.topUps.findByPayment(intent);
+    const topUp = warning === null ? null : await this.topUps.findByPayment(warning);
     if (warning === null || topUp === null) return;
     this.logger.error(
       `${topUp.id} is suspected of fraud (${warning.fraudType}): refund it, or unfreeze the wallet.`,

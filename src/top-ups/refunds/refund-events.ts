@@ -68,10 +68,9 @@ export class RefundEvents {
 
   /** The money is on its way already, so the credit goes now, or a person has to look. */
   private async adopt(made: ProviderRefund): Promise<void> {
-    const topUp =
-      made.paymentIntentId === null ? null : await this.topUps.findByPayment(made.paymentIntentId);
-    // Other systems may share the Stripe account; their refunds are none of our business.
-    if (topUp === null || made.status === 'failed' || made.status === 'canceled') return;
+    if (made.status === 'failed' || made.status === 'canceled') return;
+    const topUp = await this.topUps.findByPayment(made);
+    if (topUp === null) return;
     const { amountCents } = made;
     const adopted = await this.refunds.insert(topUp, (returned) => {
       const parts = amountCents === null ? null : partsOfAmount(amountCents, paidFor(topUp), returned);
