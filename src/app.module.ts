@@ -12,6 +12,7 @@ import { GenerationModule } from './generation/generation.module.js';
 import { HealthModule } from './health/health.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
+import { NotificationsModule } from './notifications/notifications.module.js';
 import { PaymentsModule } from './payments/payments.module.js';
 import { PricingModule } from './pricing/pricing.module.js';
 import { RateLimitsModule } from './rate-limits/rate-limits.module.js';
@@ -27,6 +28,7 @@ const FEATURES = [
   WalletsModule,
   PricingModule,
   DebitsModule,
+  NotificationsModule,
   PaymentsModule,
   TopUpsModule,
   GenerationModule,

@@ -24,6 +24,10 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Holds', 'For an outside gateway: reserve credit, then capture what was delivered and release the rest.'],
   ['Accounts', 'Customers, their grants and their keys.'],
   ['Finance', 'The ledger as a file that proves itself.'],
+  [
+    'Webhook endpoints',
+    'Where an account is told what happens, by Standard Webhooks, and how telling it went.',
+  ],
   ['Webhooks', 'What Stripe calls.'],
   ['Service', 'Health and metrics of this process.'],
 ];

@@ -11,6 +11,8 @@ export type AddOptions = {
   /** Of the jobs that wait under one key only the newest stays; a running one is left alone. */
   readonly jobKey?: string;
   readonly attemptsMax?: number;
+  /** Jobs of one queue run one at a time, over all processes: for work that must not take every worker. */
+  readonly queue?: string;
 };
 
 /**
@@ -22,7 +24,7 @@ const ATTEMPTS_MAX = 20;
 const ADD_JOB = `
   SELECT id FROM graphile_worker.add_job(
     identifier => $1::text, payload => $2::json, run_at => $3::timestamptz,
-    max_attempts => $4::int, job_key => $5::text)`;
+    max_attempts => $4::int, job_key => $5::text, queue_name => $6::text)`;
 
 /** Puts work aside for a runner, in this process or another one. */
 @Injectable()
@@ -35,13 +37,14 @@ export class JobQueue {
   /** Throws for a name that nothing handles, and what the database throws. */
   async add(name: string, payload: JobPayload, options: AddOptions = {}): Promise<void> {
     if (!this.registry.has(name)) throw new Error(`there is no job '${name}'`);
-    const { tx, runAt, jobKey, attemptsMax = ATTEMPTS_MAX } = options;
+    const { tx, runAt, jobKey, attemptsMax = ATTEMPTS_MAX, queue } = options;
     await (tx ?? this.dataSource).query(ADD_JOB, [
       name,
       JSON.stringify(payload),
       runAt?.toISOString() ?? null,
       attemptsMax,
       jobKey ?? null,
+      queue ?? null,
     ]);
   }
 }

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { AccountsModule } from '../accounts/accounts.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { NotificationsModule } from '../notifications/notifications.module.js';
 import { PaymentsModule } from '../payments/payments.module.js';
@@ -34,6 +35,7 @@ import { TopUpsService } from './top-ups.service.js';
 /** Credit that customers buy: the quote, the payment page, and the settlement into the wallet. */
 @Module({
   imports: [
+    AccountsModule,
     JobsModule,
     NotificationsModule,
     PaymentsModule,

@@ -9,7 +9,7 @@ import { DisputeListView, toDisputeList, WriteOffView } from './dispute.dto.js';
 import { Disputes } from './disputes.service.js';
 
 @ApiTags('Accounts')
-@Controller('v1/accounts/:account/disputes')
+@Controller('v1/accounts/:id/disputes')
 @RequireScope('admin')
 export class DisputesController {
   constructor(private readonly disputes: Disputes) {}
@@ -18,11 +18,11 @@ export class DisputesController {
   @ApiOperation({ operationId: 'listAccountDisputes', summary: "List an account's disputes, newest first" })
   @ApiOkResponse({ type: DisputeListView })
   @ApiProblems('resource_missing', 'database_unavailable')
-  async list(@Param('account') accountId: string): Promise<DisputeListView> {
+  async list(@Param('id') accountId: string): Promise<DisputeListView> {
     return toDisputeList(accountId, await this.disputes.list(accountId));
   }
 
-  @Post(':id/write_off')
+  @Post(':dispute/write_off')
   @HttpCode(200)
   @ApiOperation({
     operationId: 'writeOffDispute',
@@ -33,8 +33,8 @@ export class DisputesController {
   @ApiOkResponse({ type: WriteOffView })
   @ApiProblems('resource_missing', 'database_unavailable')
   async writeOff(
-    @Param('account') accountId: string,
-    @Param('id') id: string,
+    @Param('id') accountId: string,
+    @Param('dispute') id: string,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WriteOffView> {
     const amount = await this.disputes.writeOff(accountId, id, actorOf(operator));

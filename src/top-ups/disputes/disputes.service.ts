@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { AccountsService } from '../../accounts/accounts.service.js';
 import { micros, type MicroUsd } from '../../common/money.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import { WalletReader } from '../../wallets/wallet-reader.service.js';
@@ -13,10 +14,12 @@ export class Disputes {
     private readonly disputes: DisputeRepository,
     private readonly settlement: DisputeSettlement,
     private readonly wallets: WalletReader,
+    private readonly accounts: AccountsService,
   ) {}
 
-  /** Newest first. */
-  list(accountId: string): Promise<readonly Dispute[]> {
+  /** Newest first. Throws `ResourceMissingError` for an unknown account. */
+  async list(accountId: string): Promise<readonly Dispute[]> {
+    await this.accounts.require(accountId);
     return this.disputes.ofAccount(accountId);
   }
 

@@ -19,7 +19,7 @@ import { Refunds } from './refunds.service.js';
 
 /** The same for support, at any time. */
 @ApiTags('Accounts')
-@Controller('v1/accounts/:account/top_ups/:id')
+@Controller('v1/accounts/:id/top_ups/:top_up')
 @RequireScope('admin')
 export class AccountRefundsController {
   constructor(
@@ -51,8 +51,8 @@ export class AccountRefundsController {
     'database_unavailable',
   )
   async refund(
-    @Param('account') accountId: string,
-    @Param('id') id: string,
+    @Param('id') accountId: string,
+    @Param('top_up') id: string,
     @Body() body: RefundRequest,
     @CurrentOperator() operator: OperatorPrincipal,
     @IdempotencyKey() idempotencyKey: string | null,
@@ -82,7 +82,7 @@ export class AccountRefundsController {
   })
   @ApiOkResponse({ type: RefundListView })
   @ApiProblems('resource_missing', 'database_unavailable')
-  async list(@Param('account') accountId: string, @Param('id') id: string): Promise<RefundListView> {
+  async list(@Param('id') accountId: string, @Param('top_up') id: string): Promise<RefundListView> {
     return toRefundList(id, await this.refunds.list(accountId, id));
   }
 }

@@ -1,0 +1,92 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+
+/** A master key: 32 random bytes under a name that is stored beside what it sealed. */
+export type SealingKey = { readonly id: string; readonly key: Buffer };
+
+export type Sealed = {
+  /** Of the master key; not a secret. */
+  readonly keyId: string;
+  /** Version, nonce, tag and ciphertext in one. */
+  readonly box: Buffer;
+};
+
+const CIPHER = 'aes-256-gcm';
+const VERSION = 1;
+const KEY_BYTES = 32;
+/** Random, which is safe for 2^32 boxes of one key: far more than secrets that anyone stores. */
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES;
+
+/** The box cannot be opened: its master key is gone, it was changed, or it stands in a row that it was not made for. */
+export class SealBrokenError extends Error {
+  constructor(why: string) {
+    super(`a stored secret cannot be opened: ${why}`);
+    this.name = 'SealBrokenError';
+  }
+}
+
+/**
+ * Encrypts secrets that have to be read again (AES-256-GCM). Each purpose has a key of its own, derived from the
+ * master key, and each box is bound to the row that it stands in: copied into another row, it does not open.
+ */
+export class SealedBox {
+  private readonly keys: ReadonlyMap<string, Buffer>;
+  private readonly newestId: string | null;
+
+  /**
+   * @param masterKeys newest first: the first one seals, all of them open.
+   * @param purpose what is sealed, never to be renamed: `webhook secret`.
+   */
+  constructor(
+    masterKeys: readonly SealingKey[],
+    private readonly purpose: string,
+  ) {
+    this.keys = new Map(masterKeys.map(({ id, key }) => [id, derive(key, purpose)]));
+    this.newestId = masterKeys[0]?.id ?? null;
+  }
+
+  /** @param boundTo names the row and the column, the same when it is opened. Throws when there is no master key. */
+  seal(secret: Buffer, boundTo: string): Sealed {
+    const keyId = this.newestId;
+    if (keyId === null) throw new Error('nothing can be sealed without COFFER_MASTER_KEYS');
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv(CIPHER, this.keyOf(keyId), nonce, { authTagLength: TAG_BYTES });
+    cipher.setAAD(this.context(keyId, boundTo));
+    const ciphertext = Buffer.concat([cipher.update(secret), cipher.final()]);
+    return { keyId, box: Buffer.concat([Buffer.of(VERSION), nonce, cipher.getAuthTag(), ciphertext]) };
+  }
+
+  /** Throws `SealBrokenError`. */
+  open({ keyId, box }: Sealed, boundTo: string): Buffer {
+    if (box.length < HEADER_BYTES || box[0] !== VERSION) throw new SealBrokenError('it is no box of ours');
+    const nonce = box.subarray(1, 1 + NONCE_BYTES);
+    const decipher = createDecipheriv(CIPHER, this.keyOf(keyId), nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(this.context(keyId, boundTo));
+    decipher.setAuthTag(box.subarray(1 + NONCE_BYTES, HEADER_BYTES));
+    try {
+      return Buffer.concat([decipher.update(box.subarray(HEADER_BYTES)), decipher.final()]);
+    } catch {
+      throw new SealBrokenError('it was changed, or is not where it was stored');
+    }
+  }
+
+  /** False for what an older master key sealed: seal it again, and that key may go. */
+  isNewest({ keyId }: Pick<Sealed, 'keyId'>): boolean {
+    return keyId === this.newestId;
+  }
+
+  private keyOf(id: string): Buffer {
+    const key = this.keys.get(id);
+    if (key === undefined) throw new SealBrokenError(`COFFER_MASTER_KEYS has no key '${id}' any more`);
+    return key;
+  }
+
+  private context(keyId: string, boundTo: string): Buffer {
+    return Buffer.from(JSON.stringify([VERSION, this.purpose, keyId, boundTo]));
+  }
+}
+
+function derive(masterKey: Buffer, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', masterKey, '', `coffer ${purpose} v1`, KEY_BYTES));
+}

@@ -1,0 +1,23 @@
+import ipaddr from 'ipaddr.js';
+
+const GLOBAL_UNICAST_V6 = ipaddr.IPv6.parse('2000::');
+const GLOBAL_UNICAST_V6_BITS = 3;
+
+/**
+ * Whether a customer may make us connect there: an address of the public internet. False for private, loopback,
+ * link-local (cloud metadata), shared, multicast, documentation and reserved ranges, and for every form of IPv6
+ * that only wraps an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo): where those lead depends on the network.
+ *
+ * @param address as the resolver or the URL parser wrote it. False for anything that is no address.
+ */
+export function isPublicAddress(address: string): boolean {
+  // A zone (`fe80::1%eth0`) is meant for one link; what the parser makes of it is nothing to rely on.
+  if (!ipaddr.isValid(address) || address.includes('%')) return false;
+  const parsed = ipaddr.parse(address);
+  if (parsed.range() !== 'unicast') return false;
+  return parsed.kind() === 'ipv4' || parsed.match(GLOBAL_UNICAST_V6, GLOBAL_UNICAST_V6_BITS);
+}
+
+export function isLoopbackAddress(address: string): boolean {
+  return ipaddr.isValid(address) && !address.includes('%') && ipaddr.parse(address).range() === 'loopback';
+}

@@ -1,0 +1,84 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { isId } from '../../common/ids.js';
+import type { Page, PageRequest } from '../../common/pagination.js';
+import { findPage } from '../../database/find-page.js';
+import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { ResourceMissingError } from '../../problems/common.errors.js';
+import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
+import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
+import type { WebhookDelivery } from './webhook-delivery.js';
+import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
+import { WebhookEvents } from './webhook-events.service.js';
+import { WebhookEndpointDisabledError } from './webhook.errors.js';
+
+/** The delivery log of an endpoint. Every method throws `ResourceMissingError` for what is not the account's own. */
+@Injectable()
+export class WebhookDeliveriesService {
+  constructor(
+    @InjectRepository(WebhookDeliveryEntity) private readonly deliveries: Repository<WebhookDeliveryEntity>,
+    private readonly endpoints: WebhookEndpointRepository,
+    private readonly events: WebhookEvents,
+    private readonly queue: WebhookDeliveryQueue,
+    private readonly transactions: TransactionRunner,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Newest first. */
+  async list(accountId: string, endpointId: string, page: PageRequest): Promise<Page<WebhookDelivery>> {
+    await this.endpoints.require(accountId, endpointId);
+    return findPage(this.deliveries, 'webhookDelivery', { accountId, endpointId }, page);
+  }
+
+  /** Sends a `webhook.test` event, as any other is sent. Throws `WebhookEndpointDisabledError`. */
+  async test(accountId: string, endpointId: string): Promise<WebhookDelivery> {
+    return this.transactions.run(async (tx) => {
+      await this.requireEnabled(tx, accountId, endpointId);
+      return this.events.publishTest(tx, accountId, endpointId);
+    });
+  }
+
+  /**
+   * Attempts a delivery again at once, and starts its schedule anew. It keeps its `webhook-id`: a receiver that
+   * took it before knows it. Throws `WebhookEndpointDisabledError`.
+   */
+  async redeliver(accountId: string, endpointId: string, id: string): Promise<WebhookDelivery> {
+    return this.transactions.run(async (tx) => {
+      await this.requireEnabled(tx, accountId, endpointId);
+      const delivery = await this.requireLocked(tx, accountId, endpointId, id);
+      const now = new Date(this.clock.nowMs());
+      const again = {
+        status: 'pending',
+        attemptsBefore: delivery.attempts,
+        nextAttemptAt: now,
+        finishedAt: null,
+      } as const;
+      await tx.update(WebhookDeliveryEntity, { accountId, id }, again);
+      await this.queue.schedule(tx, delivery, now);
+      return { ...delivery, ...again };
+    });
+  }
+
+  private async requireEnabled(tx: Tx, accountId: string, endpointId: string): Promise<void> {
+    const { id, disabledReason } = await this.endpoints.requireLocked(tx, accountId, endpointId);
+    if (disabledReason !== null) throw new WebhookEndpointDisabledError(id, disabledReason);
+  }
+
+  private async requireLocked(
+    tx: Tx,
+    accountId: string,
+    endpointId: string,
+    id: string,
+  ): Promise<WebhookDeliveryEntity> {
+    const row = isId('webhookDelivery', id)
+      ? await tx.findOne(WebhookDeliveryEntity, {
+          where: { accountId, endpointId, id },
+          lock: { mode: 'for_no_key_update' },
+        })
+      : null;
+    if (row === null) throw new ResourceMissingError('webhook delivery', id, 'delivery');
+    return row;
+  }
+}

@@ -1,0 +1,71 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { newId } from '../../common/ids.js';
+import type { Tx } from '../../database/transaction-runner.js';
+import { JobQueue } from '../../jobs/job-queue.js';
+import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
+import type { WebhookDelivery } from './webhook-delivery.js';
+import type { WebhookEventEntity } from './webhook-event.entity.js';
+
+export const WEBHOOK_DELIVERY_JOB = 'webhook_delivery';
+
+/**
+ * Deliveries wait for strangers, up to 15 s each. They run in this many lines, over all processes, so that
+ * receivers that hang cannot take the workers away from payments. An endpoint keeps to its line.
+ */
+const LINES = 2;
+
+/** Puts deliveries and their attempts into the job queue, in the tx that causes them. */
+@Injectable()
+export class WebhookDeliveryQueue {
+  constructor(
+    private readonly jobs: JobQueue,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** The first attempt is due at once. */
+  async add(
+    tx: Tx,
+    event: Pick<WebhookEventEntity, 'accountId' | 'id' | 'type'>,
+    endpointId: string,
+  ): Promise<WebhookDelivery> {
+    const now = new Date(this.clock.nowMs());
+    const delivery: WebhookDelivery = {
+      accountId: event.accountId,
+      id: newId('webhookDelivery'),
+      endpointId,
+      eventId: event.id,
+      eventType: event.type,
+      status: 'pending',
+      attempts: 0,
+      attemptsBefore: 0,
+      lastAttemptAt: null,
+      nextAttemptAt: now,
+      responseStatus: null,
+      error: null,
+      createdAt: now,
+      finishedAt: null,
+    };
+    await tx.insert(WebhookDeliveryEntity, { ...delivery });
+    await this.schedule(tx, delivery, now);
+    return delivery;
+  }
+
+  /** Queues the next attempt; one that waits already is replaced. */
+  async schedule(
+    tx: Tx,
+    { accountId, id, endpointId }: Pick<WebhookDelivery, 'accountId' | 'id' | 'endpointId'>,
+    at: Date,
+  ): Promise<void> {
+    await this.jobs.add(
+      WEBHOOK_DELIVERY_JOB,
+      { account_id: accountId, delivery_id: id },
+      { tx, runAt: at, jobKey: `${WEBHOOK_DELIVERY_JOB}:${id}`, queue: lineOf(endpointId) },
+    );
+  }
+}
+
+/** The last character of an id is random. */
+function lineOf(endpointId: string): string {
+  return `webhooks:${endpointId.charCodeAt(endpointId.length - 1) % LINES}`;
+}

@@ -1,0 +1,119 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { type FindOptionsWhere, IsNull, MoreThan, Raw, Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { isId } from '../../common/ids.js';
+import type { Page, PageRequest } from '../../common/pagination.js';
+import { findPage } from '../../database/find-page.js';
+import type { Tx } from '../../database/transaction-runner.js';
+import { ResourceMissingError } from '../../problems/common.errors.js';
+import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
+import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
+import type { DisabledReason } from './webhook-endpoint.js';
+import type { WebhookEventType } from './webhook-event-types.js';
+
+/** Creations of one account wait for each other, so that its bounds hold; the number only has to be ours alone. */
+const CREATION_LOCK_CLASS = 4_711_004;
+const DAY_MS = 86_400_000;
+
+type EndpointName = Pick<WebhookEndpointEntity, 'accountId' | 'id'>;
+
+/** The rows of `webhook_endpoints`. A deleted one is found by nobody but the job that sends to it. */
+@Injectable()
+export class WebhookEndpointRepository {
+  constructor(
+    @InjectRepository(WebhookEndpointEntity) private readonly rows: Repository<WebhookEndpointEntity>,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  page(accountId: string, page: PageRequest): Promise<Page<WebhookEndpointEntity>> {
+    return findPage(this.rows, 'webhookEndpoint', { accountId, deletedAt: IsNull() }, page);
+  }
+
+  /** Throws `ResourceMissingError`, also for an endpoint of somebody else and for a deleted one. */
+  async require(accountId: string, id: string): Promise<WebhookEndpointEntity> {
+    // Only ids that could be ours reach the database: it refuses some texts that a path can carry.
+    const row = isId('webhookEndpoint', id) ? await this.rows.findOneBy(live({ accountId, id })) : null;
+    if (row === null) throw new ResourceMissingError('webhook endpoint', id);
+    return row;
+  }
+
+  /** The same, kept as it is until the tx ends. Events may still be published to it meanwhile. */
+  async requireLocked(tx: Tx, accountId: string, id: string): Promise<WebhookEndpointEntity> {
+    const row = isId('webhookEndpoint', id)
+      ? await tx.findOne(WebhookEndpointEntity, {
+          where: live({ accountId, id }),
+          lock: { mode: 'for_no_key_update' },
+        })
+      : null;
+    if (row === null) throw new ResourceMissingError('webhook endpoint', id);
+    return row;
+  }
+
+  /** The deleted ones too. */
+  find({ accountId, id }: EndpointName): Promise<WebhookEndpointEntity | null> {
+    return this.rows.findOneBy({ accountId, id });
+  }
+
+  /** Where an event of this type has to go now. */
+  async idsFor(tx: Tx, accountId: string, type: WebhookEventType): Promise<readonly string[]> {
+    const rows = await tx.find(WebhookEndpointEntity, {
+      select: { id: true },
+      where: {
+        accountId,
+        deletedAt: IsNull(),
+        disabledReason: IsNull(),
+        events: Raw((column) => `:type = ANY (${column})`, { type }),
+      },
+      order: { id: 'ASC' },
+    });
+    return rows.map(({ id }) => id);
+  }
+
+  /** Living endpoints, and those made in the last day. Whoever else creates one for the account waits. */
+  async countLocked(tx: Tx, accountId: string): Promise<{ readonly live: number; readonly ofToday: number }> {
+    await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [CREATION_LOCK_CLASS, accountId]);
+    const dayAgo = new Date(this.clock.nowMs() - DAY_MS);
+    return {
+      live: await tx.countBy(WebhookEndpointEntity, { accountId, deletedAt: IsNull() }),
+      ofToday: await tx.countBy(WebhookEndpointEntity, { accountId, createdAt: MoreThan(dayAgo) }),
+    };
+  }
+
+  /** Sends it nothing more, what waits included. A reason that stands already stays. */
+  async disable(tx: Tx, endpoint: EndpointName, reason: DisabledReason): Promise<void> {
+    const disabledAt = new Date(this.clock.nowMs());
+    const { accountId, id } = endpoint;
+    await tx.update(
+      WebhookEndpointEntity,
+      { ...live({ accountId, id }), disabledReason: IsNull() },
+      { disabledReason: reason, disabledAt },
+    );
+    await this.cancelWaiting(tx, endpoint);
+  }
+
+  async delete(tx: Tx, endpoint: EndpointName): Promise<void> {
+    const { accountId, id } = endpoint;
+    await tx.update(WebhookEndpointEntity, live({ accountId, id }), {
+      deletedAt: new Date(this.clock.nowMs()),
+      secretBox: null,
+      secretKeyId: null,
+      previousSecretBox: null,
+      previousSecretKeyId: null,
+      previousSecretExpiresAt: null,
+    });
+    await this.cancelWaiting(tx, endpoint);
+  }
+
+  private async cancelWaiting(tx: Tx, { accountId, id }: EndpointName): Promise<void> {
+    await tx.update(
+      WebhookDeliveryEntity,
+      { accountId, endpointId: id, status: 'pending' },
+      { status: 'canceled', nextAttemptAt: null, finishedAt: new Date(this.clock.nowMs()) },
+    );
+  }
+}
+
+function live({ accountId, id }: EndpointName): FindOptionsWhere<WebhookEndpointEntity> {
+  return { accountId, id, deletedAt: IsNull() };
+}

@@ -1,0 +1,119 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../../auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../auth/principal.js';
+import { RequireScope } from '../../auth/require-scope.decorator.js';
+import { ListQuery } from '../../common/list-query.dto.js';
+import { ApiProblems } from '../../problems/api-problems.js';
+import {
+  CreateWebhookEndpointRequest,
+  DeletedWebhookEndpointView,
+  IssuedWebhookEndpointView,
+  toEndpointChanges,
+  toIssuedWebhookEndpointView,
+  toWebhookEndpointList,
+  toWebhookEndpointView,
+  UpdateWebhookEndpointRequest,
+  WebhookEndpointListView,
+  WebhookEndpointView,
+} from './webhook-endpoint.dto.js';
+import { WebhookEndpointsService } from './webhook-endpoints.service.js';
+
+@ApiTags('Webhook endpoints')
+@Controller('v1/webhook_endpoints')
+export class WebhookEndpointsController {
+  constructor(private readonly endpoints: WebhookEndpointsService) {}
+
+  @Post()
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'createWebhookEndpoint',
+    summary: 'Be told what happens; the signing secret is shown once',
+    description:
+      'Events are posted as Standard Webhooks: `{type, timestamp, data}`, signed in `webhook-signature`, named by ' +
+      '`webhook-id`, at least once and in any order. Answer 2xx within 15 seconds; anything else is tried again ' +
+      'ten times over three days, and `Retry-After` is honoured. 410 disables the endpoint.',
+  })
+  @ApiCreatedResponse({ type: IssuedWebhookEndpointView })
+  @ApiProblems('invalid_request', 'database_unavailable')
+  async create(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Body() body: CreateWebhookEndpointRequest,
+  ): Promise<IssuedWebhookEndpointView> {
+    return toIssuedWebhookEndpointView(await this.endpoints.create(accountId, body));
+  }
+
+  @Get()
+  @RequireScope('wallet:read')
+  @ApiOperation({ operationId: 'listWebhookEndpoints', summary: 'List the webhook endpoints, newest first' })
+  @ApiOkResponse({ type: WebhookEndpointListView })
+  @ApiProblems('invalid_request', 'database_unavailable')
+  async list(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Query() query: ListQuery,
+  ): Promise<WebhookEndpointListView> {
+    return toWebhookEndpointList(await this.endpoints.list(accountId, query.page));
+  }
+
+  @Get(':id')
+  @RequireScope('wallet:read')
+  @ApiOperation({ operationId: 'retrieveWebhookEndpoint', summary: 'Read a webhook endpoint' })
+  @ApiOkResponse({ type: WebhookEndpointView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async retrieve(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Param('id') id: string,
+  ): Promise<WebhookEndpointView> {
+    return toWebhookEndpointView(await this.endpoints.require(accountId, id));
+  }
+
+  @Patch(':id')
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'updateWebhookEndpoint',
+    summary: 'Change the URL or the events, disable or enable',
+  })
+  @ApiOkResponse({ type: WebhookEndpointView })
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async update(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Param('id') id: string,
+    @Body() body: UpdateWebhookEndpointRequest,
+  ): Promise<WebhookEndpointView> {
+    return toWebhookEndpointView(await this.endpoints.update(accountId, id, toEndpointChanges(body)));
+  }
+
+  @Delete(':id')
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'deleteWebhookEndpoint',
+    summary: 'Delete a webhook endpoint and its secrets',
+  })
+  @ApiOkResponse({ type: DeletedWebhookEndpointView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async delete(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Param('id') id: string,
+  ): Promise<DeletedWebhookEndpointView> {
+    await this.endpoints.delete(accountId, id);
+    return { id, object: 'webhook_endpoint', deleted: true };
+  }
+
+  @Post(':id/rotate_secret')
+  @HttpCode(200)
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'rotateWebhookSecret',
+    summary: 'Replace the signing secret; the new one is shown once',
+    description:
+      'For 24 hours both secrets sign: `webhook-signature` has two signatures, separated by a space.',
+  })
+  @ApiOkResponse({ type: IssuedWebhookEndpointView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async rotateSecret(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Param('id') id: string,
+  ): Promise<IssuedWebhookEndpointView> {
+    return toIssuedWebhookEndpointView(await this.endpoints.rotateSecret(accountId, id));
+  }
+}

@@ -1,0 +1,161 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { newId } from '../../common/ids.js';
+import type { Page, PageRequest } from '../../common/pagination.js';
+import { SETTINGS, type Settings } from '../../config/settings.js';
+import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { InvalidRequestError } from '../../problems/common.errors.js';
+import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
+import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
+import type { EndpointChanges, IssuedWebhookEndpoint, WebhookEndpoint } from './webhook-endpoint.js';
+import type { WebhookEventType } from './webhook-event-types.js';
+import { SECRET_OVERLAP_MS, WebhookSecrets } from './webhook-secrets.service.js';
+import { checkWebhookUrl } from './webhook-url.js';
+
+/** Every event goes to each of them, so this bounds what one event can cost us. */
+export const ENDPOINTS_MAX = 10;
+/** Deleted ones keep a row for the log; this stops a script that makes and deletes for ever. */
+export const ENDPOINTS_PER_DAY_MAX = 50;
+
+/** What an account does with its endpoints. Every method throws `ResourceMissingError` for one that is not its own. */
+@Injectable()
+export class WebhookEndpointsService {
+  constructor(
+    private readonly endpoints: WebhookEndpointRepository,
+    private readonly secrets: WebhookSecrets,
+    private readonly transactions: TransactionRunner,
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Throws `InvalidRequestError`: a URL that events may not go to, too many endpoints. */
+  async create(
+    accountId: string,
+    request: { readonly url: string; readonly events: readonly WebhookEventType[] },
+  ): Promise<IssuedWebhookEndpoint> {
+    const id = newId('webhookEndpoint');
+    const url = this.checked(request.url);
+    const { secret, sealed } = this.secrets.make({ accountId, id });
+    const row: WebhookEndpointEntity = {
+      accountId,
+      id,
+      url,
+      events: [...request.events],
+      disabledReason: null,
+      disabledAt: null,
+      deletedAt: null,
+      secretBox: sealed.box,
+      secretKeyId: sealed.keyId,
+      previousSecretBox: null,
+      previousSecretKeyId: null,
+      previousSecretExpiresAt: null,
+      failingSince: null,
+      lastFailedAt: null,
+      createdAt: new Date(this.clock.nowMs()),
+    };
+    await this.transactions.run(async (tx) => {
+      await this.checkCount(tx, accountId);
+      await tx.insert(WebhookEndpointEntity, row);
+    });
+    return { ...this.toEndpoint(row), secret };
+  }
+
+  /** Newest first. */
+  async list(accountId: string, page: PageRequest): Promise<Page<WebhookEndpoint>> {
+    const { data, hasMore } = await this.endpoints.page(accountId, page);
+    return { data: data.map((row) => this.toEndpoint(row)), hasMore };
+  }
+
+  async require(accountId: string, id: string): Promise<WebhookEndpoint> {
+    return this.toEndpoint(await this.endpoints.require(accountId, id));
+  }
+
+  /**
+   * A new URL or being enabled starts the endpoint's record anew; being disabled cancels what waits. Throws
+   * `InvalidRequestError` for a URL that events may not go to.
+   */
+  async update(accountId: string, id: string, changes: EndpointChanges): Promise<WebhookEndpoint> {
+    const url = changes.url === undefined ? undefined : this.checked(changes.url);
+    await this.transactions.run(async (tx) => {
+      const row = await this.endpoints.requireLocked(tx, accountId, id);
+      const enables = changes.enabled === true && row.disabledReason !== null;
+      const moves = url !== undefined && url !== row.url;
+      await tx.update(
+        WebhookEndpointEntity,
+        { accountId, id },
+        {
+          url: url ?? row.url,
+          events: [...(changes.events ?? row.events)],
+          ...(enables ? { disabledReason: null, disabledAt: null } : {}),
+          ...(enables || moves ? { failingSince: null, lastFailedAt: null } : {}),
+        },
+      );
+      if (changes.enabled === false) await this.endpoints.disable(tx, { accountId, id }, 'requested');
+    });
+    return this.require(accountId, id);
+  }
+
+  async delete(accountId: string, id: string): Promise<void> {
+    await this.transactions.run(async (tx) => {
+      await this.endpoints.requireLocked(tx, accountId, id);
+      await this.endpoints.delete(tx, { accountId, id });
+    });
+  }
+
+  /** The old secret goes on signing beside the new one for a day. At most two sign: the one before it ends at once. */
+  async rotateSecret(accountId: string, id: string): Promise<IssuedWebhookEndpoint> {
+    const { secret, sealed } = this.secrets.make({ accountId, id });
+    await this.transactions.run(async (tx) => {
+      const row = await this.endpoints.requireLocked(tx, accountId, id);
+      await tx.update(
+        WebhookEndpointEntity,
+        { accountId, id },
+        {
+          secretBox: sealed.box,
+          secretKeyId: sealed.keyId,
+          previousSecretBox: row.secretBox,
+          previousSecretKeyId: row.secretKeyId,
+          previousSecretExpiresAt: new Date(this.clock.nowMs() + SECRET_OVERLAP_MS),
+        },
+      );
+    });
+    return { ...(await this.require(accountId, id)), secret };
+  }
+
+  private checked(text: string): string {
+    const verdict = checkWebhookUrl(text, { loopback: this.settings.webhookLoopback });
+    if ('fault' in verdict) throw new InvalidRequestError(`url ${verdict.fault}.`, 'url');
+    return verdict.url.href;
+  }
+
+  private async checkCount(tx: Tx, accountId: string): Promise<void> {
+    const { live, ofToday } = await this.endpoints.countLocked(tx, accountId);
+    if (live >= ENDPOINTS_MAX) {
+      throw new InvalidRequestError(
+        `There are ${ENDPOINTS_MAX} webhook endpoints already; delete one first.`,
+      );
+    }
+    if (ofToday >= ENDPOINTS_PER_DAY_MAX) {
+      throw new InvalidRequestError(
+        `${ENDPOINTS_PER_DAY_MAX} webhook endpoints were made in the last day; change one, or wait.`,
+      );
+    }
+  }
+
+  private toEndpoint(row: WebhookEndpointEntity): WebhookEndpoint {
+    const { id, accountId, url, events, disabledReason, disabledAt, failingSince, createdAt } = row;
+    const until = row.previousSecretExpiresAt;
+    const previousSecretExpiresAt = until !== null && until.getTime() > this.clock.nowMs() ? until : null;
+    return {
+      id,
+      accountId,
+      url,
+      events,
+      disabledReason,
+      disabledAt,
+      failingSince,
+      previousSecretExpiresAt,
+      createdAt,
+    };
+  }
+}

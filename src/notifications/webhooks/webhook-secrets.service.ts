@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Webhook } from 'standardwebhooks';
+import { SealBrokenError, SealedBox, type Sealed } from '../../common/sealed-box.js';
+import { SETTINGS, type Settings } from '../../config/settings.js';
+import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
+
+/** Standard Webhooks asks for 24 to 64. */
+const SECRET_BYTES = 32;
+const SECRET_PREFIX = 'whsec_';
+/** How long a receiver may take to learn the new secret after a rotation. */
+export const SECRET_OVERLAP_MS = 24 * 60 * 60_000;
+
+type EndpointName = Pick<WebhookEndpointEntity, 'accountId' | 'id'>;
+type EndpointSecrets = Pick<
+  WebhookEndpointEntity,
+  | 'accountId'
+  | 'id'
+  | 'secretBox'
+  | 'secretKeyId'
+  | 'previousSecretBox'
+  | 'previousSecretKeyId'
+  | 'previousSecretExpiresAt'
+>;
+
+/** One attempt, as it is signed. */
+export type SignedMessage = { readonly id: string; readonly body: string; readonly atMs: number };
+
+/** Makes, seals and uses the signing secrets of endpoints. Opened secrets never leave this file but once. */
+@Injectable()
+export class WebhookSecrets {
+  private readonly logger = new Logger(WebhookSecrets.name);
+  private readonly box: SealedBox;
+
+  constructor(@Inject(SETTINGS) settings: Pick<Settings, 'masterKeys'>) {
+    this.box = new SealedBox(settings.masterKeys, 'webhook secret');
+  }
+
+  /** A new secret: in plain words, to be shown once, and sealed for the row of this endpoint. */
+  make(endpoint: EndpointName): { readonly secret: string; readonly sealed: Sealed } {
+    const secret = `${SECRET_PREFIX}${randomBytes(SECRET_BYTES).toString('base64')}`;
+    return { secret, sealed: this.box.seal(Buffer.from(secret), rowOf(endpoint)) };
+  }
+
+  /**
+   * The `webhook-signature` header: by the newest secret, and by the one before it while its time lasts. Throws
+   * `SealBrokenError` when the secret cannot be read: nothing goes out unsigned.
+   */
+  sign(endpoint: EndpointSecrets, { id, body, atMs }: SignedMessage): string {
+    return this.secretsOf(endpoint, atMs)
+      .map((secret) => new Webhook(secret).sign(id, new Date(atMs), body))
+      .join(' ');
+  }
+
+  private secretsOf(endpoint: EndpointSecrets, nowMs: number): string[] {
+    const { secretBox, secretKeyId, previousSecretBox, previousSecretKeyId, previousSecretExpiresAt } =
+      endpoint;
+    if (secretBox === null || secretKeyId === null) throw new SealBrokenError('the endpoint was deleted');
+    const newest = this.open({ keyId: secretKeyId, box: secretBox }, endpoint);
+    if (previousSecretBox === null || previousSecretKeyId === null) return [newest];
+    if (previousSecretExpiresAt === null || previousSecretExpiresAt.getTime() <= nowMs) return [newest];
+    try {
+      return [newest, this.open({ keyId: previousSecretKeyId, box: previousSecretBox }, endpoint)];
+    } catch (error) {
+      // A lost master key is mended by a rotation; what it leaves behind must not stop the new secret.
+      this.logger.warn(`${endpoint.id} signs with its new secret only: ${String(error)}`);
+      return [newest];
+    }
+  }
+
+  private open(sealed: Sealed, endpoint: EndpointName): string {
+    return this.box.open(sealed, rowOf(endpoint)).toString();
+  }
+}
+
+function rowOf({ accountId, id }: EndpointName): string {
+  return `webhook_endpoints/${accountId}/${id}`;
+}

@@ -1,0 +1,60 @@
+import { isIP } from 'node:net';
+import { isLoopbackAddress, isPublicAddress } from './public-address.js';
+
+/** Outside production, a receiver on this machine may be allowed, over plain http. */
+export type UrlPolicy = { readonly loopback: boolean };
+
+/** What common servers and proxies take. */
+export const WEBHOOK_URL_LENGTH_MAX = 2_000;
+const HOST_LENGTH_MAX = 253;
+/** Web servers below 1024; higher ports are anybody's. Keeps mail, SSH and directories of others out of reach. */
+const LOW_PORTS_ALLOWED: ReadonlySet<number> = new Set([80, 443]);
+const PRIVILEGED_PORT_MAX = 1_023;
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
+/** Names that never lead to the public internet: RFC 6761, 6762, 8375 and what clouds call their inside. */
+const INSIDE_NAMES = ['localhost', 'local', 'internal', 'home.arpa', 'lan', 'intranet', 'onion', 'invalid'];
+
+export type UrlVerdict = { readonly url: URL } | { readonly fault: string };
+
+/**
+ * Whether events may be sent there, as far as the text tells. Where a name leads is only known when it is
+ * resolved, so the sender checks the address once more, at the moment that it connects.
+ */
+export function checkWebhookUrl(text: string, policy: UrlPolicy): UrlVerdict {
+  if (text.length > WEBHOOK_URL_LENGTH_MAX)
+    return fault(`must be at most ${WEBHOOK_URL_LENGTH_MAX} characters`);
+  // The parser would drop white space and control characters silently; what is stored must be what was checked.
+  if (!/^https?:\/\/[\x21-\x7e]+$/i.test(text) || text.includes('\\') || !URL.canParse(text)) {
+    return fault('must be an absolute https URL in ASCII');
+  }
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '') return fault('must not contain credentials');
+  if (url.hash !== '') return fault('must not contain a fragment');
+  const port = url.port === '' ? (DEFAULT_PORTS[url.protocol] ?? 0) : Number(url.port);
+  if (port <= PRIVILEGED_PORT_MAX && !LOW_PORTS_ALLOWED.has(port)) {
+    return fault('must have port 80, 443, or one above 1023');
+  }
+  const host = hostOf(url);
+  if (policy.loopback && isLoopbackHost(host)) return { url };
+  if (url.protocol !== 'https:') return fault('must be an https URL');
+  return isOutside(host) ? { url } : fault('must lead to a host on the public internet');
+}
+
+/** Without the brackets of an IPv6 address and the dot that makes a name absolute. */
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
+}
+
+function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || isLoopbackAddress(host);
+}
+
+function isOutside(host: string): boolean {
+  if (isIP(host) !== 0) return isPublicAddress(host);
+  const isName = host.includes('.') && host.length <= HOST_LENGTH_MAX && !host.includes('..');
+  return isName && !INSIDE_NAMES.some((name) => host === name || host.endsWith(`.${name}`));
+}
+
+function fault(text: string): UrlVerdict {
+  return { fault: text };
+}

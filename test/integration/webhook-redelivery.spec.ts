@@ -1,0 +1,161 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/event-receiver.js';
+import { eventually } from '../support/processes.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+import {
+  attempt,
+  createEndpoint,
+  deliveriesTo,
+  queuedAt,
+  type DeliveryRow,
+} from '../support/webhook-deliveries.js';
+import { DAY_MS, ENDPOINTS, isSignedBy, WebhookStage } from '../support/webhook-stage.js';
+
+let stage: WebhookStage;
+
+beforeAll(async () => {
+  stage = await WebhookStage.open();
+});
+beforeEach(() => stage.begin());
+afterEach(() => stage.end());
+afterAll(() => stage.close());
+
+describe('a secret that is rotated', () => {
+  it('goes on signing beside the new one for 24 hours, and not a moment longer', async () => {
+    const rotated = (
+      await stage.customer.client.post(`${ENDPOINTS}/${stage.endpoint.id}/rotate_secret`)
+    ).expect(200).body;
+    const secret = String(rotated.secret);
+    expect(rotated.previous_secret_expires_at).toBe(Math.floor((stage.nowMs() + DAY_MS) / 1_000));
+    await stage.events.publish(null, stage.topUpSucceeded('now'));
+    await attempt(stage.app, await stage.onlyDelivery());
+    const [now] = stage.receiver.received as [ReceivedEvent];
+    expect([stage.endpoint.secret, secret].map((each) => isGenuine(now, each))).toEqual([true, true]);
+    expect(String(now.headers['webhook-signature'])).toMatch(/^v1,[^ ]+ v1,[^ ]+$/);
+
+    stage.aheadMs = DAY_MS - 60_000;
+    await stage.events.publish(null, stage.topUpSucceeded('almost'));
+    await attempt(stage.app, (await deliveriesTo(stage.app, stage.endpoint))[1] as DeliveryRow);
+    expect(isSignedBy(stage.receiver.received[1] as ReceivedEvent, secret, stage.endpoint.secret)).toBe(true);
+
+    stage.aheadMs = DAY_MS + 1_000;
+    await stage.events.publish(null, stage.topUpSucceeded('later'));
+    await attempt(stage.app, (await deliveriesTo(stage.app, stage.endpoint))[2] as DeliveryRow);
+    expect(isSignedBy(stage.receiver.received[2] as ReceivedEvent, secret)).toBe(true);
+    expect(await stage.shown()).toMatchObject({ previous_secret_expires_at: null });
+  });
+
+  it('signs also what was published before: an attempt is signed when it is made', async () => {
+    await stage.events.publish(null, stage.topUpSucceeded());
+    const rotated = (
+      await stage.customer.client.post(`${ENDPOINTS}/${stage.endpoint.id}/rotate_secret`)
+    ).expect(200).body;
+    await attempt(stage.app, await stage.onlyDelivery());
+    expect(isGenuine(stage.receiver.received[0] as ReceivedEvent, String(rotated.secret))).toBe(true);
+  });
+});
+
+describe('a redelivery', () => {
+  const redeliver = ({ id }: DeliveryRow) =>
+    stage.customer.client.post(`${ENDPOINTS}/${stage.endpoint.id}/deliveries/${id}/redeliver`);
+
+  it('is the same event under the same webhook-id, whatever became of it before', async () => {
+    await stage.events.publish(null, stage.topUpSucceeded());
+    const delivery = await stage.onlyDelivery();
+    await attempt(stage.app, delivery);
+    const answer = (await redeliver(delivery)).expect(200).body;
+    expect(answer).toMatchObject({ id: delivery.id, status: 'pending', event: delivery.event_id });
+    await attempt(stage.app, delivery);
+    expect(stage.receiver.received.map(({ id }) => id)).toEqual([delivery.event_id, delivery.event_id]);
+    expect(stage.receiver.received[1]?.body).toBe(stage.receiver.received[0]?.body);
+    expect(await stage.onlyDelivery()).toMatchObject({ status: 'succeeded', attempts: 2 });
+  });
+
+  it('starts the schedule anew for what was given up', async () => {
+    stage.receiver.answer = () => ({ status: 500 });
+    await stage.events.publish(null, stage.topUpSucceeded());
+    const delivery = await stage.onlyDelivery();
+    for (let count = 0; count < 10; count += 1) await stage.nextAttempt(delivery);
+    expect(await stage.onlyDelivery()).toMatchObject({ status: 'failed', attempts: 10 });
+    (await redeliver(delivery)).expect(200);
+    expect(await stage.nextAttempt(delivery)).toBeLessThan(1_000);
+    const waitMs = ((await queuedAt(stage.app, delivery.id)) ?? 0) - stage.nowMs();
+    expect(waitMs).toBeGreaterThan(4_000);
+    expect(waitMs).toBeLessThan(6_000);
+    expect(await stage.onlyDelivery()).toMatchObject({ status: 'pending', attempts: 11 });
+  });
+
+  it('takes the place of the attempt that waits: one job, at once', async () => {
+    stage.receiver.answer = (count) => ({ status: count === 1 ? 500 : 200 });
+    await stage.events.publish(null, stage.topUpSucceeded());
+    const delivery = await stage.onlyDelivery();
+    await attempt(stage.app, delivery);
+    (await redeliver(delivery)).expect(200);
+    expect(await stage.nextAttempt(delivery)).toBeLessThan(1_000);
+    expect(await queuedAt(stage.app, delivery.id)).toBeNull();
+  });
+
+  it('that is asked for while an attempt is on its way is not put off when that one fails', async () => {
+    await stage.events.publish(null, stage.topUpSucceeded());
+    const delivery = await stage.onlyDelivery();
+    stage.receiver.answer = async (count) => {
+      if (count === 1) (await redeliver(delivery)).expect(200);
+      return { status: 503, headers: { 'retry-after': '3600' } };
+    };
+    await attempt(stage.app, delivery);
+    expect(((await queuedAt(stage.app, delivery.id)) ?? Infinity) - stage.nowMs()).toBeLessThan(1_000);
+    expect(await stage.onlyDelivery()).toMatchObject({ status: 'pending' });
+  });
+
+  it('of an endpoint that asks for it a thousand times is still one delivery', async () => {
+    await stage.events.publish(null, stage.topUpSucceeded());
+    const delivery = await stage.onlyDelivery();
+    await Promise.all(Array.from({ length: 30 }, () => redeliver(delivery)));
+    await stage.onlyDelivery();
+    expect(await queuedAt(stage.app, delivery.id)).not.toBeNull();
+  });
+});
+
+describe('the workers', () => {
+  let worker: TestApp;
+
+  beforeEach(async () => {
+    await stage.app.dataSource.query('DELETE FROM graphile_worker._private_jobs');
+    worker = await startTestApp({
+      databaseUrl: stage.app.databaseUrl,
+      settings: { webhookLoopback: true, runJobs: true, masterKeys: stage.app.settings.masterKeys },
+    });
+  });
+  afterEach(() => worker.close());
+
+  it('deliver by themselves, and again five seconds after a failure', async () => {
+    stage.receiver.answer = (count) => ({ status: count === 1 ? 500 : 200 });
+    await stage.events.publish(null, stage.topUpSucceeded());
+    await eventually(
+      'the delivery succeeded',
+      async () => (await stage.onlyDelivery()).status === 'succeeded',
+    );
+    expect(stage.receiver.received).toHaveLength(2);
+    expect(stage.receiver.received.every((one) => isGenuine(one, stage.endpoint.secret))).toBe(true);
+    await eventually('the queue is empty', async () => {
+      const jobs = await stage.app.dataSource.query<unknown[]>('SELECT FROM graphile_worker._private_jobs');
+      return jobs.length === 0;
+    });
+  });
+
+  it('are never all kept busy by receivers that hang: two at a time, whoever else waits', async () => {
+    const hanging = await EventReceiver.start();
+    hanging.answer = () => 'hang';
+    try {
+      for (let count = 0; count < 8; count += 1)
+        await createEndpoint(stage.customer, hanging.url, ['wallet.low']);
+      await stage.events.publish(null, { ...stage.topUpSucceeded(), type: 'wallet.low' });
+      await eventually('receivers hang', () => hanging.received.length > 0);
+      await sleep(500);
+      expect(hanging.received.length).toBeLessThanOrEqual(2);
+    } finally {
+      await hanging.close();
+    }
+  });
+});
