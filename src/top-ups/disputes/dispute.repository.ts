@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { IsNull, Repository } from 'typeorm';
+import { Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { centsToMicros, type MicroUsd, type UsdCents } from '../../common/money.js';
@@ -62,17 +62,19 @@ export class DisputeRepository {
     topUp: TopUp,
     dispute: Dispute,
   ): Promise<{ readonly creditMicros: MicroUsd; readonly feeMicros: MicroUsd } | null> {
-    const { accountId, id, creditMicros, feeMicros } = dispute;
-    if (creditMicros !== null && feeMicros !== null) return { creditMicros, feeMicros };
+    const { accountId, id } = dispute;
     return this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
+      // Another event of the same dispute may have come first, a moment ago.
+      const { creditMicros, feeMicros } = await tx.findOneByOrFail(DisputeEntity, { accountId, id });
+      if (creditMicros !== null && feeMicros !== null) return { creditMicros, feeMicros };
       const parts = partsOfAmount(dispute.amountCents, paidFor(topUp), await countReturned(tx, topUp));
       if (parts === null) return null;
       const fixed = {
         creditMicros: centsToMicros(parts.creditCents),
         feeMicros: centsToMicros(parts.feeCents),
       };
-      await tx.update(DisputeEntity, { accountId, id, creditMicros: IsNull() }, fixed);
+      await tx.update(DisputeEntity, { accountId, id }, fixed);
       return fixed;
     });
   }
