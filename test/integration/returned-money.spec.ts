@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { RETURN_HISTORIES } from '../support/return-histories.js';
+import { RETURN_HISTORIES, type Left, type Step } from '../support/return-histories.js';
 import { beginHistory } from '../support/return-history.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import { settled, startTopUp } from '../support/top-up-books.js';
+
+const PLAYERS = 6;
 
 describe('what goes back', () => {
   let app: TestApp;
@@ -18,16 +20,12 @@ describe('what goes back', () => {
 
   afterEach(async () => {
     control.clearFaults();
-    await settled(app);
-    await expectBooksToBalance(app.dataSource);
   });
 
-  afterAll(() => app.close());
-
-  it.each(RETURN_HISTORIES)('leaves exactly its transfers: %s', async (_name, steps, left) => {
-    const history = await beginHistory(app, control);
-    for (const step of steps) await history.take(step);
-    expect(await history.left()).toEqual({ debt: 0, status: 'active', ...left });
+  afterAll(async () => {
+    await settled(app);
+    await expectBooksToBalance(app.dataSource);
+    await app.close();
   });
 
   it('is found for a payment that is disputed before its own event has come', async () => {
@@ -39,13 +37,33 @@ describe('what goes back', () => {
     expect(body).toMatchObject({ status: 'frozen', posted_micros: '0', debt_micros: '0' });
   });
 
-  it.each(RETURN_HISTORIES)(
-    'leaves the same when every event comes three times and out of order: %s',
-    async (_name, steps, left) => {
-      const history = await beginHistory(app, control);
-      control.setWebhookFaults({ copies: 3, reorder: true });
-      for (const step of steps) await history.take(step);
-      expect(await history.left()).toEqual({ debt: 0, status: 'active', ...left });
-    },
-  );
+  describe.each([
+    ['as they come', {}],
+    ['three times and out of order', { copies: 3, reorder: true }],
+  ])('when events come %s', (_how, faults) => {
+    const left = new Map<string, unknown>();
+
+    // Beside each other: each is a customer of its own, and most of the time is spent waiting for events.
+    beforeAll(async () => {
+      control.setWebhookFaults(faults);
+      const waiting = [...RETURN_HISTORIES];
+      const player = async (): Promise<void> => {
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+          const [name, steps] = next;
+          left.set(name, await play(steps).catch((error: unknown) => error));
+        }
+      };
+      await Promise.all(Array.from({ length: PLAYERS }, player));
+    });
+
+    it.each(RETURN_HISTORIES)('leaves exactly its transfers: %s', (name, _steps, expected) => {
+      expect(left.get(name)).toEqual({ debt: 0, status: 'active', ...expected });
+    });
+  });
+
+  async function play(steps: readonly Step[]): Promise<Left> {
+    const history = await beginHistory(app, control);
+    for (const step of steps) await history.take(step);
+    return history.left();
+  }
 });
