@@ -25,8 +25,8 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.coffer'],
   globalSetup: '<rootDir>/test/support/global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
-  // Much of the suite waits for other processes: a worker a core leaves a quarter of two cores idle.
-  maxWorkers: '150%',
+  // A worker a core: with more, what races and kills on purpose runs into its own limits.
+  maxWorkers: '100%',
   // Only ends what hangs: nothing is measured by it, and a busy machine must not fail a crash test.
   testTimeout: 120_000,
 };
