@@ -27,6 +27,7 @@ export default {
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
   // A worker a core: with more, what races and kills on purpose runs into its own limits.
   maxWorkers: '100%',
+  testSequencer: '<rootDir>/test/support/slowest-first.mjs',
   // Only ends what hangs: nothing is measured by it, and a busy machine must not fail a crash test.
   testTimeout: 120_000,
 };

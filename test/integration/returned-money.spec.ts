@@ -18,9 +18,7 @@ describe('what goes back', () => {
     control = app.stripe.control;
   });
 
-  afterEach(async () => {
-    control.clearFaults();
-  });
+  afterEach(() => control.clearFaults());
 
   afterAll(async () => {
     await settled(app);

@@ -1,0 +1,14 @@
+import TestSequencer from '@jest/test-sequencer';
+
+/** They wait for processes, deadlines and events. Begun last, they would leave the other core idle at the end. */
+const SLOWEST =
+  /\/(chaos|e2e)\/|\/(returned-money|generation|generation-recovery|top-ups-deliveries)\.spec\.ts$/;
+
+/** Without the durations of earlier runs, which a fresh clone has not, jest begins with the largest files. */
+export default class SlowestFirst extends TestSequencer {
+  sort(tests) {
+    const sorted = super.sort(tests);
+    const isSlow = ({ path }) => SLOWEST.test(path);
+    return [...sorted.filter(isSlow), ...sorted.filter((test) => !isSlow(test))];
+  }
+}
