@@ -46,14 +46,10 @@ export class RefundEvents {
     const named = made.metadata[METADATA_REFUND];
     const refund =
       named === undefined
-        ? await this.refunds.findByStripeId(made.id)
+        ? ((await this.refunds.findByStripeId(made.id)) ?? (await this.adopt(made)))
         : await this.refunds.findAnywhere(named);
     if (refund !== null) return this.follow(refund, made);
-    if (named !== undefined) {
-      this.logger.error(`${made.id} is the refund ${named}, which is unknown here.`);
-      return;
-    }
-    await this.adopt(made);
+    if (named !== undefined) this.logger.error(`${made.id} is the refund ${named}, which is unknown here.`);
   }
 
   private async follow(refund: Refund, made: ProviderRefund): Promise<void> {
@@ -62,34 +58,45 @@ export class RefundEvents {
       this.logger.error(`${made.id} contradicts ${refund.id}: ${made.amountCents} ${made.currency}.`);
       return;
     }
-    // Its event may come before the answer to our own request; the credit is out of the wallet by then.
+    // Of ours the credit is out of the wallet by now, and nothing moves again. Of an adopted one it may not be,
+    // however often this was begun before.
+    if (refund.status === 'created' && !(await this.takeCredit(refund, made))) return;
     await this.settlement.follow(refund, made);
   }
 
-  /** The money is on its way already, so the credit goes now, or a person has to look. */
-  private async adopt(made: ProviderRefund): Promise<void> {
-    if (made.status === 'failed' || made.status === 'canceled') return;
+  /** The money is on its way already, so the credit goes now, or a person has to look: then it answers false. */
+  private async takeCredit(refund: Refund, made: ProviderRefund): Promise<boolean> {
+    try {
+      await this.settlement.reserve(refund);
+      return true;
+    } catch (error) {
+      if (!(error instanceof InsufficientCreditsError)) throw error;
+      this.logger.error(
+        `${made.id} refunds credit of ${refund.topUpId} that was spent. A person has to look.`,
+      );
+      await this.refunds.move(refund, 'needs_review', {
+        failureCode: 'insufficient_credits',
+        stripeRefundId: made.id,
+      });
+      return false;
+    }
+  }
+
+  /** The row of a refund that was not asked for here; null when it is none of ours. */
+  private async adopt(made: ProviderRefund): Promise<Refund | null> {
+    if (made.status === 'failed' || made.status === 'canceled') return null;
     const topUp = await this.topUps.findByPayment(made);
-    if (topUp === null) return;
+    if (topUp === null) return null;
     const { amountCents } = made;
     const adopted = await this.refunds.insert(topUp, (returned) => {
       const parts = amountCents === null ? null : partsOfAmount(amountCents, paidFor(topUp), returned);
       return parts === null ? null : this.toRefund(topUp, made, parts);
     });
+    if (adopted === 'taken') return this.refunds.findByStripeId(made.id);
     if (adopted === null) {
       this.logger.error(`${made.id} refunds more of ${topUp.id} than was paid. A person has to look.`);
-      return;
     }
-    const refund = adopted === 'taken' ? await this.refunds.findByStripeId(made.id) : adopted;
-    if (refund === null) return;
-    try {
-      await this.settlement.reserve(refund);
-      await this.settlement.follow(refund, made);
-    } catch (error) {
-      if (!(error instanceof InsufficientCreditsError)) throw error;
-      this.logger.error(`${made.id} refunds credit of ${topUp.id} that was spent. A person has to look.`);
-      await this.refunds.move(refund, 'needs_review', { failureCode: 'insufficient_credits' });
-    }
+    return adopted;
   }
 
   private toRefund(topUp: TopUp, made: ProviderRefund, parts: Parts): Refund {

@@ -8,6 +8,7 @@ import {
 } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
+import { sourcesOf } from './refund.machine.js';
 import type { Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
@@ -79,6 +80,8 @@ export class RefundSettlement {
   async follow(refund: Refund, made: ProviderRefund): Promise<void> {
     const facts = { stripeRefundId: made.id };
     const ending = ENDINGS.get(made.status ?? '');
+    // What never left the wallet does not come back.
+    if (ending === 'failed' && !sourcesOf('failed').includes(refund.status)) return this.refunds.note(refund);
     if (ending === 'failed') return this.giveBack(refund, made.failureReason ?? made.status, made.id);
     if (await this.refunds.move(refund, ending ?? 'pending', facts)) {
       this.logger.log(`${refund.id} is ${ending ?? 'pending'} (${made.id}).`);
