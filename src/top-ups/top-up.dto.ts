@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { toUnixSeconds } from '../common/clock.js';
 import {
   BooleanField,
   IntegerField,
@@ -134,8 +135,4 @@ export function toTopUpView(topUp: TopUp): TopUpView {
 
 export function toTopUpList(page: Page<TopUp>): TopUpListView {
   return { object: 'list', url: '/v1/top_ups', has_more: page.hasMore, data: page.data.map(toTopUpView) };
-}
-
-function toUnixSeconds(time: Date): number {
-  return Math.floor(time.getTime() / 1_000);
 }

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { toUnixSeconds } from '../../common/clock.js';
 import { MicroUsdView, ObjectTypeView, TimeView } from '../../common/fields.js';
 import { formatMicros, type MicroUsd } from '../../common/money.js';
 import type { Dispute } from './dispute.entity.js';
@@ -77,7 +78,7 @@ export function toDisputeView(dispute: Dispute): DisputeView {
     frozen_at: secondsOrNull(dispute.frozenAt),
     withdrawn_at: secondsOrNull(dispute.withdrawnAt),
     reinstated_at: secondsOrNull(dispute.reinstatedAt),
-    created: Math.floor(dispute.createdAt.getTime() / 1_000),
+    created: toUnixSeconds(dispute.createdAt),
   };
 }
 
@@ -91,5 +92,5 @@ function microsOrNull(amount: MicroUsd | null): string | null {
 }
 
 function secondsOrNull(time: Date | null): number | null {
-  return time === null ? null : Math.floor(time.getTime() / 1_000);
+  return time === null ? null : toUnixSeconds(time);
 }

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { toUnixSeconds } from '../../common/clock.js';
 import {
   BooleanField,
   IntegerField,
@@ -99,7 +100,7 @@ export function toRefundView(refund: Refund): RefundView {
     amount_cents: Number(refund.amountCents),
     remaining_cents: null,
     failure_code: refund.failureCode,
-    created: Math.floor(refund.createdAt.getTime() / 1_000),
+    created: toUnixSeconds(refund.createdAt),
   };
 }
 

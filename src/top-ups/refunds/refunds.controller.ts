@@ -7,14 +7,8 @@ import { CLOCK, type Clock } from '../../common/clock.js';
 import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
 import type { Reply } from '../../http/reply.js';
 import { ApiProblems } from '../../problems/api-problems.js';
-import {
-  RefundListView,
-  RefundRequest,
-  RefundView,
-  toPreviewView,
-  toRefundList,
-  toRefundView,
-} from './refund.dto.js';
+import { answerRefund } from './answer-refund.js';
+import { RefundListView, RefundRequest, RefundView, toRefundList } from './refund.dto.js';
 import { Refunds } from './refunds.service.js';
 
 @ApiTags('Top-ups')
@@ -60,21 +54,14 @@ export class RefundsController {
     @IdempotencyKey() idempotencyKey: string | null,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<RefundView> {
-    const request = {
+    const asker = {
       accountId: principal.accountId,
       topUpId: id,
-      creditCents: body.credit_cents ?? null,
-      reason: body.reason ?? null,
       actor: actorOf(principal),
       asked: 'by_customer',
       idempotencyKey,
     } as const;
-    if (body.preview === true) {
-      return toPreviewView(id, await this.refunds.preview(request), this.clock.nowMs());
-    }
-    const { refund, replayed } = await this.refunds.start(request);
-    reply.header('Idempotent-Replayed', String(replayed));
-    return toRefundView(refund);
+    return answerRefund(this.refunds, asker, body, reply, this.clock.nowMs());
   }
 
   @Get('refunds')

@@ -65,14 +65,7 @@ export class Refunds {
 
   /** Moves nothing. Throws what `start` would throw now. */
   async preview(request: NewRefundRequest): Promise<RefundPreview> {
-    const topUp = await this.requireRefundable(request);
-    const refundableCents = await this.refundable(topUp);
-    const creditCents = request.creditCents === null ? refundableCents : cents(BigInt(request.creditCents));
-    const returned = await this.refunds.returnedOf(topUp);
-    const parts = creditCents > refundableCents ? null : partsFor(creditCents, paidFor(topUp), returned);
-    if (parts === null) throw new RefundExceedsCreditError(refundableCents);
-    const left = paidFor(topUp).creditCents - returned.creditCents - creditCents;
-    return { refundableCents, parts, creditLeftCents: cents(left) };
+    return this.previewOf(await this.requireRefundable(request), request);
   }
 
   /**
@@ -83,8 +76,8 @@ export class Refunds {
   async start(request: NewRefundRequest): Promise<{ readonly refund: Refund; readonly replayed: boolean }> {
     const known = await this.findKnown(request);
     if (known !== null) return { refund: known, replayed: true };
-    const { parts, refundableCents } = await this.preview(request);
-    const topUp = await this.topUps.require(request.accountId, request.topUpId);
+    const topUp = await this.requireRefundable(request);
+    const { parts, refundableCents } = await this.previewOf(topUp, request);
     const made = await this.refunds.insert(topUp, (returned) => {
       const exact = partsFor(parts.creditCents, paidFor(topUp), returned);
       return exact === null ? null : this.newRefund(request, topUp, exact);
@@ -111,6 +104,17 @@ export class Refunds {
     return refund;
   }
 
+  private async previewOf(topUp: TopUp, { creditCents: wished }: NewRefundRequest): Promise<RefundPreview> {
+    const paid = paidFor(topUp);
+    const returned = await this.refunds.returnedOf(topUp);
+    const refundableCents = await this.refundable(topUp, returned);
+    const creditCents = wished === null ? refundableCents : cents(BigInt(wished));
+    const parts = creditCents > refundableCents ? null : partsFor(creditCents, paid, returned);
+    if (parts === null) throw new RefundExceedsCreditError(refundableCents);
+    const creditLeftCents = cents(paid.creditCents - returned.creditCents - creditCents);
+    return { refundableCents, parts, creditLeftCents };
+  }
+
   private async run(refund: Refund, topUp: TopUp): Promise<void> {
     try {
       await this.settlement.reserve(refund);
@@ -118,7 +122,7 @@ export class Refunds {
       if (!(error instanceof InsufficientCreditsError)) throw error;
       // Spent since the preview, a moment ago.
       await this.refunds.move(refund, 'refused', { failureCode: 'insufficient_credits' });
-      throw new RefundExceedsCreditError(await this.refundable(topUp));
+      throw new RefundExceedsCreditError(await this.refundable(topUp, await this.refunds.returnedOf(topUp)));
     }
     try {
       await this.settlement.submit(refund, false);
@@ -150,11 +154,11 @@ export class Refunds {
   }
 
   /** Whole cents, rounded down: a fraction of a cent cannot be sent back. */
-  private async refundable(topUp: TopUp): Promise<UsdCents> {
+  private async refundable(topUp: TopUp, returned: Parts): Promise<UsdCents> {
     const { available, lots } = await this.wallets.read(topUp.accountId);
     const paid = lots.filter((lot) => lot.kind === 'paid');
     const unspent = paid.reduce((sum, lot) => sum + BigInt(lot.remaining_micros), 0n);
-    const left = paidFor(topUp).creditCents - (await this.refunds.returnedOf(topUp)).creditCents;
+    const left = paidFor(topUp).creditCents - returned.creditCents;
     const free = smallest(unspent, BigInt(available), left * MICROS_PER_CENT);
     return cents(divFloor(free < 0n ? 0n : free, MICROS_PER_CENT));
   }
