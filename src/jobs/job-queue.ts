@@ -19,7 +19,7 @@ export type AddOptions = {
  * Waits between attempts grow from 3 seconds to 6 hours, so twenty of them cover a long weekend: an outage
  * ends by then, a fault of ours has been seen.
  */
-const ATTEMPTS_MAX = 20;
+export const ATTEMPTS_MAX = 20;
 
 const ADD_JOB = `
   SELECT id FROM graphile_worker.add_job(

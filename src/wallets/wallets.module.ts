@@ -9,6 +9,7 @@ import { ENGINE_LANES, WalletEngine } from './wallet-engine.js';
 import { WalletOperationsController } from './wallet-operations.controller.js';
 import { WalletOperations } from './wallet-operations.service.js';
 import { WalletReader } from './wallet-reader.service.js';
+import { WalletMarks } from './wallet-marks.service.js';
 import { WalletController } from './wallet.controller.js';
 
 @Module({
@@ -18,11 +19,12 @@ import { WalletController } from './wallet.controller.js';
     { provide: ENGINE_LANES, inject: [SETTINGS], useFactory: (settings: Settings) => settings.engineLanes },
     WalletStore,
     WalletEngine,
+    WalletMarks,
     WalletReader,
     WalletOperations,
     HoldSweepJob,
     LotExpiryJob,
   ],
-  exports: [WalletEngine, WalletReader],
+  exports: [WalletEngine, WalletMarks, WalletReader],
 })
 export class WalletsModule {}

@@ -12,6 +12,7 @@ import {
 import { applyBatch, type LoadedAccount } from '../../src/wallets/rules/batch.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import type { Outcome, Rejection } from '../../src/wallets/rules/outcome.js';
+import type { Watch } from '../../src/wallets/rules/signals.js';
 import type { Hold, RecordedMovement, Wallet } from '../../src/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 import { ReferenceWallet } from '../support/reference-wallet.js';
@@ -38,6 +39,7 @@ function emptyWallet(): Wallet {
 /** Keeps between steps what the store would keep between batches. */
 class MemoryStore {
   wallet = emptyWallet();
+  watch: Watch = { topUpMarkMicros: null, lowMarkMicros: null, level: 'ample' };
   holds = new Map<string, Hold>();
   recorded = new Map<string, RecordedMovement>();
   transfers: Transfer[] = [];
@@ -45,11 +47,15 @@ class MemoryStore {
   run(commands: readonly WalletCommand[], nowMs: number) {
     const loaded: LoadedAccount = {
       wallet: this.wallet,
+      watch: this.watch,
       holds: [...this.holds.values()],
       recorded: this.recorded,
     };
     const { results, writes } = applyBatch(new Map([[ACCOUNT, loaded]]), commands, nowMs);
-    for (const wallet of writes.wallets) this.wallet = wallet;
+    for (const { level, ...wallet } of writes.wallets) {
+      this.wallet = wallet;
+      this.watch = { ...this.watch, level };
+    }
     for (const hold of [...writes.newHolds, ...writes.resolvedHolds]) this.holds.set(hold.id, hold);
     this.transfers.push(...writes.transfers);
     results.forEach((result, index) => {

@@ -1,12 +1,15 @@
+import type { MicroUsd } from '../../common/money.js';
 import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
 import { apply } from './apply.js';
 import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
+import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
 import type { Aggregate, Hold, Lot, RecordedMovement, Wallet } from './wallet.js';
 
 /** What the store loaded for one account, before the batch. */
 export type LoadedAccount = {
   readonly wallet: Wallet;
+  readonly watch: Watch;
   readonly holds: readonly Hold[];
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
 };
@@ -15,23 +18,27 @@ export type Result =
   | { readonly accepted: true; readonly outcome: Outcome }
   | { readonly accepted: false; readonly rejection: Rejection };
 
+/** A wallet in its final state, with the level that was told. */
+export type LevelledWallet = Wallet & { readonly level: WalletLevel };
 export type OwnedLot = Lot & { readonly accountId: string };
 export type OwnedHold = Hold & { readonly accountId: string };
 
 /** Everything that the store has to write, each row once, in its final state. */
 export type BatchWrites = {
-  readonly wallets: readonly Wallet[];
+  readonly wallets: readonly LevelledWallet[];
   readonly transfers: readonly Transfer[];
   readonly newLots: readonly OwnedLot[];
   readonly changedLots: readonly OwnedLot[];
   readonly newHolds: readonly OwnedHold[];
   readonly resolvedHolds: readonly OwnedHold[];
   readonly statusChanges: readonly StatusChange[];
+  readonly signals: readonly WalletSignal[];
 };
 
 /** One account while its commands are applied in order. */
 class WorkingAccount implements Aggregate {
   wallet: Wallet;
+  refusedMicros: MicroUsd | null = null;
   readonly holdsById = new Map<string, Hold>();
   readonly holdsByReference = new Map<string, Hold>();
   readonly recorded: Map<string, RecordedMovement>;
@@ -48,6 +55,14 @@ class WorkingAccount implements Aggregate {
     if (applied.outcome.type === 'posted' && 'reference' in command) {
       this.recorded.set(command.reference, applied.outcome.movement);
     }
+  }
+
+  /** The least amount counts: what could not even pay for that is depleted. */
+  refuse(rejection: Rejection): void {
+    if (rejection.code !== 'insufficient_credits') return;
+    const { requiredMicros } = rejection;
+    if (this.refusedMicros === null || requiredMicros < this.refusedMicros)
+      this.refusedMicros = requiredMicros;
   }
 
   private remember(hold: Hold): void {
@@ -73,7 +88,10 @@ export function applyBatch(
     const account = isPlatformBook(command.accountId) ? null : working(accounts, loaded, command.accountId);
     if (account === null) return { accepted: false, rejection: { code: 'account_not_found' } };
     const applied = apply(account, command, nowMs);
-    if (!applied.accepted) return applied;
+    if (!applied.accepted) {
+      if (isSpending(command)) account.refuse(applied.rejection);
+      return applied;
+    }
     account.accept(command, applied);
     transfers.push(...applied.transfers);
     if (applied.statusChange) statusChanges.push(applied.statusChange);
@@ -97,15 +115,19 @@ function working(
 }
 
 function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'transfers' | 'statusChanges'> {
-  const wallets: Wallet[] = [];
+  const wallets: LevelledWallet[] = [];
   const newLots: OwnedLot[] = [];
   const changedLots: OwnedLot[] = [];
   const newHolds: OwnedHold[] = [];
   const resolvedHolds: OwnedHold[] = [];
-  for (const { wallet, holdsById, loaded } of accounts) {
+  const signals: WalletSignal[] = [];
+  for (const { wallet, holdsById, loaded, refusedMicros } of accounts) {
     const { accountId } = wallet;
-    if (wallet === loaded.wallet) continue;
-    if (isChanged(wallet, loaded.wallet)) wallets.push(wallet);
+    if (wallet === loaded.wallet && refusedMicros === null) continue;
+    const told = signalsOf(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
+    signals.push(...told.signals);
+    if (told.level !== loaded.watch.level || isChanged(wallet, loaded.wallet))
+      wallets.push({ ...wallet, level: told.level });
     const lotsBefore = new Map(loaded.wallet.lots.map((lot) => [lot.id, lot]));
     for (const lot of wallet.lots) {
       const before = lotsBefore.get(lot.id);
@@ -119,7 +141,7 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
       else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
     }
   }
-  return { wallets, newLots, changedLots, newHolds, resolvedHolds };
+  return { wallets, newLots, changedLots, newHolds, resolvedHolds, signals };
 }
 
 function isChanged(after: Wallet, before: Wallet): boolean {
@@ -129,4 +151,9 @@ function isChanged(after: Wallet, before: Wallet): boolean {
     after.status !== before.status ||
     after.debtMicros !== before.debtMicros
   );
+}
+
+/** A refund that is refused says nothing of what calls can pay for. */
+function isSpending({ type }: WalletCommand): boolean {
+  return type === 'debit' || type === 'authorize';
 }

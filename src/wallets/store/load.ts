@@ -1,9 +1,10 @@
 import type { PoolClient } from 'pg';
-import { micros } from '../../common/money.js';
+import { micros, type MicroUsd } from '../../common/money.js';
 import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
+import type { WalletLevel } from '../rules/signals.js';
 import type { Hold, HoldStatus, Lot, LotKind, RecordedMovement, WalletStatus } from '../rules/wallet.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 
@@ -17,13 +18,17 @@ type WalletRow = {
   seq: string;
   head_hash: string;
   head_at_ms: string;
+  top_up_mark_micros: string | null;
+  low_mark_micros: string | null;
+  level: WalletLevel;
 };
 
 const LOCK_WALLETS: Statement = {
   name: 'lock_wallets',
   text: `
   SELECT account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
-         encode(head_hash, 'hex') AS head_hash, (extract(epoch FROM head_at) * 1000)::bigint AS head_at_ms
+         encode(head_hash, 'hex') AS head_hash, (extract(epoch FROM head_at) * 1000)::bigint AS head_at_ms,
+         top_up_mark_micros, low_mark_micros, level
     FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`,
 };
 
@@ -155,6 +160,11 @@ export async function lockAndLoad(
           headAtMs: Number(row.head_at_ms),
           lots: (lots.get(row.account_id) ?? []).map(toLot).sort(compareBurnOrder),
         },
+        watch: {
+          topUpMarkMicros: microsOrNull(row.top_up_mark_micros),
+          lowMarkMicros: microsOrNull(row.low_mark_micros),
+          level: row.level,
+        },
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
         recorded: new Map(
           (recorded.get(row.account_id) ?? []).map((found) => [found.reference, toRecorded(found)]),
@@ -198,6 +208,10 @@ function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]
 /** A batch may name one hold by its id and by its reference. */
 function uniqueHolds(holds: readonly Hold[]): Hold[] {
   return holds.length < 2 ? [...holds] : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
+}
+
+function microsOrNull(text: string | null): MicroUsd | null {
+  return text === null ? null : micros(BigInt(text));
 }
 
 function toLot(row: LotRow): Lot {

@@ -6,6 +6,7 @@ import { runTogether, type Statement, type StatementCall } from '../../database/
 import { applyBatch, type LoadedAccount, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
 import { lockAndLoad } from './load.js';
+import { jobsFor } from './signal-jobs.js';
 import { writesOf } from './write.js';
 
 /** An account's wallet row is made by its first command. */
@@ -52,9 +53,10 @@ export class WalletStore {
       const client = (await runner.connect()) as PoolClient;
       try {
         const loaded = await this.load(client, commands);
-        const { results, writes } = applyBatch(loaded, commands, this.clock.nowMs());
+        const nowMs = this.clock.nowMs();
+        const { results, writes } = applyBatch(loaded, commands, nowMs);
         // COMMIT travels right behind the writes; had they failed, it would not be run.
-        await runTogether(client, [...writesOf(writes), COMMIT]);
+        await runTogether(client, [...writesOf(writes), ...jobsFor(writes, nowMs), COMMIT]);
         return results;
       } catch (error) {
         await client.query('ROLLBACK').catch(() => undefined);

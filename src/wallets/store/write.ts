@@ -1,8 +1,7 @@
 import type { SqlValue, StatementCall } from '../../database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
-import type { BatchWrites, OwnedHold, OwnedLot } from '../rules/batch.js';
+import type { BatchWrites, LevelledWallet, OwnedHold, OwnedLot } from '../rules/batch.js';
 import type { StatusChange } from '../rules/outcome.js';
-import type { Wallet } from '../rules/wallet.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 
 /**
@@ -122,16 +121,16 @@ const transferColumns = (iso: Iso): Column<Transfer>[] => [
 
 const UPDATE_WALLETS: TableWrite = {
   code: 'w',
-  types: ['text', 'text', 'bigint', 'bigint', 'bigint', 'bigint', 'bytea', 'timestamptz'],
+  types: ['text', 'text', 'bigint', 'bigint', 'bigint', 'bigint', 'bytea', 'timestamptz', 'text'],
   text: (rows) => `
   UPDATE wallets
      SET status = v.status, posted_micros = v.posted, held_micros = v.held, debt_micros = v.debt,
-         seq = v.seq, head_hash = v.head_hash, head_at = v.head_at
-    FROM ${rows} AS v (account_id, status, posted, held, debt, seq, head_hash, head_at),
+         seq = v.seq, head_hash = v.head_hash, head_at = v.head_at, level = v.level
+    FROM ${rows} AS v (account_id, status, posted, held, debt, seq, head_hash, head_at, level),
          ${rowOf('wallets', 'account_id')}`,
 };
 
-const walletColumns = (iso: Iso): Column<Wallet>[] => [
+const walletColumns = (iso: Iso): Column<LevelledWallet>[] => [
   (row) => row.accountId,
   (row) => row.status,
   (row) => row.postedMicros.toString(),
@@ -140,6 +139,7 @@ const walletColumns = (iso: Iso): Column<Wallet>[] => [
   (row) => row.seq,
   (row) => `\\x${row.headHash}`,
   (row) => iso(row.headAtMs),
+  (row) => row.level,
 ];
 
 const INSERT_LOTS: TableWrite = {
