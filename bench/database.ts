@@ -68,6 +68,7 @@ export async function fillLedger(url: string, rows: number): Promise<void> {
         const number = (sent += 1);
         await engine.execute({
           type: 'debit',
+          keyId: null,
           accountId: accountId(1 + (number % SPREAD_WALLETS)),
           actor: 'benchmark',
           reference: `debit:fill-${number}`,

@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator } from '../auth/current-principal.decorator.js';
 import type { OperatorPrincipal } from '../auth/principal.js';
@@ -13,9 +13,10 @@ import {
   toApiKeyList,
   toApiKeyView,
   toIssuedApiKeyView,
-  toNewApiKey,
+  toNewAccountKey,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
+import { toLimitChanges, UpdateApiKeyRequest } from './spend-limits.dto.js';
 
 /** An operator looks after a customer's keys: makes the first one, ends a leaked one. */
 @ApiTags('Accounts')
@@ -30,13 +31,13 @@ export class AccountApiKeysController {
     summary: "Make a customer's key; its secret is shown once",
   })
   @ApiCreatedResponse({ type: IssuedApiKeyView })
-  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  @ApiProblems('invalid_request', 'resource_missing', 'engine_saturated', 'database_unavailable')
   async create(
     @Param('id') id: string,
     @Body() body: CreateApiKeyRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<IssuedApiKeyView> {
-    return toIssuedApiKeyView(await this.keys.createAccountKey(id, toNewApiKey(body), operator));
+    return toIssuedApiKeyView(await this.keys.createAccountKey(id, toNewAccountKey(body), operator));
   }
 
   @Get()
@@ -45,6 +46,23 @@ export class AccountApiKeysController {
   @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
   async list(@Param('id') id: string, @Query() query: ListQuery): Promise<ApiKeyListView> {
     return toApiKeyList(`/v1/accounts/${id}/api_keys`, await this.keys.list(id, query.page));
+  }
+
+  @Patch(':key_id')
+  @ApiOperation({
+    operationId: 'updateAccountApiKey',
+    summary: "Change what a customer's key may spend",
+  })
+  @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
+  @ApiProblems('invalid_request', 'resource_missing', 'engine_saturated', 'database_unavailable')
+  async update(
+    @Param('id') id: string,
+    @Param('key_id') keyId: string,
+    @Body() body: UpdateApiKeyRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<ApiKeyView> {
+    const changes = toLimitChanges(body.spend_limits);
+    return toApiKeyView(await this.keys.limitAccountKey(id, keyId, changes, operator));
   }
 
   @Delete(':key_id')

@@ -1,9 +1,22 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { ACCOUNT_SCOPES, type AccountScope, OPERATOR_SCOPES, type OperatorScope } from '../auth/principal.js';
 import { toUnixSeconds } from '../common/clock.js';
-import { IntegerField, NameField, ObjectTypeView, TimeView, WordSetField } from '../common/fields.js';
+import {
+  IntegerField,
+  NameField,
+  ObjectField,
+  ObjectTypeView,
+  TimeView,
+  WordSetField,
+} from '../common/fields.js';
 import type { Page } from '../common/pagination.js';
-import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewApiKey } from './api-key.js';
+import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewAccountKey, NewApiKey } from './api-key.js';
+import {
+  SpendLimitsRequest,
+  SpendLimitsView,
+  toLimitChanges,
+  toSpendLimitsView,
+} from './spend-limits.dto.js';
 
 /** The year 3000, in Unix seconds: beyond it someone sent milliseconds. */
 const EXPIRY_MAX = 32_503_680_000;
@@ -29,6 +42,13 @@ export class CreateApiKeyRequest extends KeyRequest {
     example: ['generate', 'wallet:read'],
   })
   declare readonly scopes: AccountScope[];
+
+  @ObjectField({
+    description: 'What the key may spend, as hard as the wallet itself; none when absent or null.',
+    type: SpendLimitsRequest,
+    optional: true,
+  })
+  declare readonly spend_limits?: SpendLimitsRequest | null;
 }
 
 export class CreateOperatorKeyRequest extends KeyRequest {
@@ -79,6 +99,12 @@ export class ApiKeyView extends KeyView {
     example: ['generate', 'wallet:read'],
   })
   declare readonly scopes: readonly string[];
+  @ApiProperty({
+    description: 'What it may spend, and has used of it; null: as much as the wallet holds.',
+    type: () => SpendLimitsView,
+    nullable: true,
+  })
+  declare readonly spend_limits: SpendLimitsView | null;
 }
 
 export class OperatorKeyView extends KeyView {
@@ -130,10 +156,21 @@ export function toNewApiKey<Request extends CreateApiKeyRequest | CreateOperator
   return { name, scopes, expiresAt: expiresAt == null ? null : new Date(expiresAt * 1_000) };
 }
 
+export function toNewAccountKey(body: CreateApiKeyRequest): NewAccountKey {
+  return { ...toNewApiKey(body), spendLimits: toLimitChanges(body.spend_limits) };
+}
+
 /** Throws for an operator key: handing one to a customer's route would be a fault of ours. */
 export function toApiKeyView(key: ApiKey): ApiKeyView {
   if (key.accountId === null) throw new Error(`${key.id} is no account's key`);
-  return { ...toKeyView(key), object: 'api_key', account: key.accountId, scopes: key.scopes };
+  const { accountId: account, scopes, budget } = key;
+  return {
+    ...toKeyView(key),
+    object: 'api_key',
+    account,
+    scopes,
+    spend_limits: toSpendLimitsView(budget),
+  };
 }
 
 export function toIssuedApiKeyView(key: IssuedApiKey): IssuedApiKeyView {

@@ -1,4 +1,5 @@
-import type { Scope } from '../auth/principal.js';
+import type { KeyBudget, SpendLimits } from '../wallets/rules/key-budget.js';
+import type { AccountScope, Scope } from '../auth/principal.js';
 
 export type ApiKeyStatus = 'active' | 'expired' | 'revoked';
 
@@ -14,6 +15,8 @@ export type ApiKey = {
   readonly createdAt: Date;
   readonly expiresAt: Date | null;
   readonly revokedAt: Date | null;
+  /** What it may spend, and has used; null: it has no limit of its own. */
+  readonly budget: KeyBudget | null;
 };
 
 /** A key that was just made. The secret exists here and with whoever asked for it, nowhere else. */
@@ -24,6 +27,12 @@ export type NewApiKey = {
   readonly scopes: readonly Scope[];
   /** Null never expires. */
   readonly expiresAt: Date | null;
+};
+
+export type NewAccountKey = NewApiKey & {
+  readonly scopes: readonly AccountScope[];
+  /** None when it is left out. */
+  readonly spendLimits?: Partial<SpendLimits> | undefined;
 };
 
 export function statusOf(

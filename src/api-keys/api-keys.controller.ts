@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../auth/principal.js';
@@ -13,9 +13,10 @@ import {
   toApiKeyList,
   toApiKeyView,
   toIssuedApiKeyView,
-  toNewApiKey,
+  toNewAccountKey,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
+import { toLimitChanges, UpdateApiKeyRequest } from './spend-limits.dto.js';
 
 /** A customer's machine looks after the keys of its own account. */
 @ApiTags('API keys')
@@ -30,13 +31,13 @@ export class ApiKeysController {
     summary: 'Make a key of this account; its secret is shown once',
   })
   @ApiCreatedResponse({ type: IssuedApiKeyView })
-  @ApiProblems('invalid_request', 'database_unavailable')
+  @ApiProblems('invalid_request', 'key_is_limited', 'engine_saturated', 'database_unavailable')
   async create(
     @CurrentAccount() principal: AccountPrincipal,
     @Body() body: CreateApiKeyRequest,
   ): Promise<IssuedApiKeyView> {
     return toIssuedApiKeyView(
-      await this.keys.createAccountKey(principal.accountId, toNewApiKey(body), principal),
+      await this.keys.createAccountKey(principal.accountId, toNewAccountKey(body), principal),
     );
   }
 
@@ -60,6 +61,28 @@ export class ApiKeysController {
     @Param('id') id: string,
   ): Promise<ApiKeyView> {
     return toApiKeyView(await this.keys.require(accountId, id));
+  }
+
+  @Patch(':id')
+  @ApiOperation({
+    operationId: 'updateApiKey',
+    summary: 'Change what a key may spend',
+  })
+  @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
+  @ApiProblems(
+    'invalid_request',
+    'key_is_limited',
+    'resource_missing',
+    'engine_saturated',
+    'database_unavailable',
+  )
+  async update(
+    @CurrentAccount() principal: AccountPrincipal,
+    @Param('id') id: string,
+    @Body() body: UpdateApiKeyRequest,
+  ): Promise<ApiKeyView> {
+    const changes = toLimitChanges(body.spend_limits);
+    return toApiKeyView(await this.keys.limitAccountKey(principal.accountId, id, changes, principal));
   }
 
   @Delete(':id')

@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountsModule } from '../accounts/accounts.module.js';
 import { AuthModule } from '../auth/auth.module.js';
 import { CREDENTIALS } from '../auth/credentials.js';
+import { WalletsModule } from '../wallets/wallets.module.js';
 import { AccountApiKeysController } from './account-api-keys.controller.js';
 import { ApiKeyCredentials } from './api-key-credentials.js';
 import { ApiKeyEntity } from './api-key.entity.js';
@@ -13,7 +14,7 @@ import { OperatorKeysController } from './operator-keys.controller.js';
 /** Global, because it is what `auth/`, which stands below it, asks for credentials. */
 @Global()
 @Module({
-  imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule],
+  imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule, WalletsModule],
   controllers: [ApiKeysController, AccountApiKeysController, OperatorKeysController],
   providers: [ApiKeysService, { provide: CREDENTIALS, useClass: ApiKeyCredentials }],
   exports: [ApiKeysService, CREDENTIALS],

@@ -4,15 +4,18 @@ import { type FindOptionsWhere, IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
 import { CredentialCache } from '../auth/credential-cache.js';
-import type { AccountScope, OperatorScope, Principal } from '../auth/principal.js';
+import { actorOf, type AccountPrincipal, type OperatorScope, type Principal } from '../auth/principal.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
-import { type ApiKey, type IssuedApiKey, type NewApiKey, statusOf } from './api-key.js';
+import { KeyBudgets } from '../wallets/key-budgets.service.js';
+import type { KeyBudget, SpendLimits } from '../wallets/rules/key-budget.js';
+import { type ApiKey, type IssuedApiKey, type NewAccountKey, type NewApiKey, statusOf } from './api-key.js';
 import { ApiKeyEntity } from './api-key.entity.js';
+import { LimitedKeyError } from './api-key.errors.js';
 import { assertEndsWith, assertMayGrant, assertStillGood } from './grant-rules.js';
 
 /** Null: the platform itself; its keys are the operator keys. */
@@ -35,20 +38,40 @@ export class ApiKeysService {
     private readonly accounts: AccountsService,
     private readonly transactions: TransactionRunner,
     private readonly cache: CredentialCache,
+    private readonly budgets: KeyBudgets,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
    * Makes a key of the account. Throws `ResourceMissingError` (no such account), `InsufficientScopeError` (the
-   * maker lacks a scope that it grants), `InvalidRequestError` (expiry, too many keys).
+   * maker lacks a scope that it grants), `LimitedKeyError` (the maker has spend limits), `InvalidRequestError`
+   * (expiry, too many keys).
    */
-  async createAccountKey(
-    accountId: string,
-    request: NewApiKey & { readonly scopes: readonly AccountScope[] },
-    maker: KeyMaker,
-  ): Promise<IssuedApiKey> {
+  async createAccountKey(accountId: string, request: NewAccountKey, maker: KeyMaker): Promise<IssuedApiKey> {
     await this.accounts.require(accountId);
-    return this.issue(accountId, request, maker);
+    if (request.scopes.includes('generate')) await this.refuseLimited(maker);
+    const key = await this.issue(accountId, request, maker);
+    const limits = request.spendLimits ?? {};
+    if (Object.values(limits).every((limit) => limit === null)) return key;
+    // Nobody has the secret before it is answered, so nobody spends with it before it is limited.
+    const actor = maker === null ? 'system' : actorOf(maker);
+    return { ...key, budget: await this.budgets.set(accountId, key.id, limits, actor) };
+  }
+
+  /**
+   * Changes what a key of the account may spend; undefined changes nothing. Throws `ResourceMissingError` (also for a
+   * key of another account), `LimitedKeyError` (whoever asks has spend limits).
+   */
+  async limitAccountKey(
+    accountId: string,
+    id: string,
+    changes: Partial<SpendLimits> | undefined,
+    principal: Principal,
+  ): Promise<ApiKey> {
+    const key = await this.require(accountId, id);
+    if (changes === undefined || Object.keys(changes).length === 0) return key;
+    await this.refuseLimited(principal);
+    return { ...key, budget: await this.budgets.set(accountId, id, changes, actorOf(principal)) };
   }
 
   /** Makes an operator key; throws as `createAccountKey` does. */
@@ -63,12 +86,15 @@ export class ApiKeysService {
   async list(owner: KeyOwner, page: PageRequest): Promise<Page<ApiKey>> {
     if (owner !== null) await this.accounts.require(owner);
     const { data, hasMore } = await findPage(this.keys, 'apiKey', ownedBy(owner), page);
-    return { data: data.map((row) => this.toApiKey(row)), hasMore };
+    const budgets = await this.budgetsOf(owner, data);
+    return { data: data.map((row) => this.toApiKey(row, budgets.get(row.id))), hasMore };
   }
 
   /** Throws `ResourceMissingError`, also for a key of somebody else. */
   async require(owner: KeyOwner, id: string): Promise<ApiKey> {
-    return this.toApiKey(await this.requireRow(owner, id));
+    const row = await this.requireRow(owner, id);
+    const budgets = await this.budgetsOf(owner, [row]);
+    return this.toApiKey(row, budgets.get(id));
   }
 
   /**
@@ -144,10 +170,31 @@ export class ApiKeysService {
     return row;
   }
 
-  private toApiKey(row: ApiKeyEntity): ApiKey {
+  /** A key that could lift its own limit, or make another without one, would have none. */
+  private async refuseLimited(maker: KeyMaker): Promise<void> {
+    if (maker?.kind === 'account_key' && (await this.isLimited(maker))) throw new LimitedKeyError();
+  }
+
+  private async isLimited({ accountId, keyId }: AccountPrincipal): Promise<boolean> {
+    return (await this.budgets.find(accountId, [keyId])).size > 0;
+  }
+
+  /** Operator keys spend nothing of their own. */
+  private async budgetsOf(
+    owner: KeyOwner,
+    rows: readonly ApiKeyEntity[],
+  ): Promise<ReadonlyMap<string, KeyBudget>> {
+    if (owner === null) return new Map();
+    return this.budgets.find(
+      owner,
+      rows.map(({ id }) => id),
+    );
+  }
+
+  private toApiKey(row: ApiKeyEntity, budget: KeyBudget | null = null): ApiKey {
     const { id, accountId, name, hint, scopes, createdAt, expiresAt, revokedAt } = row;
     const status = statusOf(row, this.clock.nowMs());
-    return { id, accountId, name, hint, scopes, status, createdAt, expiresAt, revokedAt };
+    return { id, accountId, name, hint, scopes, status, createdAt, expiresAt, revokedAt, budget };
   }
 }
 

@@ -24,6 +24,7 @@ export class DebitsService {
       type: 'debit',
       accountId: request.account,
       actor,
+      keyId: null,
       reference: `debit:${request.reference}`,
       fingerprint: charge.fingerprint,
       memo: charge.memo,

@@ -40,6 +40,7 @@ export class HoldsService {
       type: 'authorize',
       accountId: request.account,
       actor,
+      keyId: null,
       reference: `hold:${request.reference}`,
       fingerprint: `${charge.fingerprint}|${seconds}`,
       memo: charge.memo,

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
 import { isConnectionFailure, isTimeout, isTransient } from '../database/constraints.js';
+import { isPlatformBook } from '../ledger/transfer.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf } from './wallet.errors.js';
 import { ENGINE_OBSERVER, type EngineObserver } from './engine-observer.js';
@@ -35,6 +36,8 @@ type Lane = { readonly queue: Queued[]; running: Promise<void> | null };
 @Injectable()
 export class WalletEngine implements OnApplicationShutdown {
   private readonly lanes: readonly Lane[];
+  /** Its own: what holds the lock of our own book must never hold a customer's call up. */
+  private readonly platformLane: Lane = { queue: [], running: null };
   private queued = 0;
 
   constructor(
@@ -56,7 +59,7 @@ export class WalletEngine implements OnApplicationShutdown {
       this.observer.saturated();
       return Promise.reject(new EngineSaturatedError());
     }
-    const lane = this.lanes[laneOf(command.accountId, this.lanes.length)] as Lane;
+    const lane = this.laneFor(command.accountId);
     return new Promise<Outcome>((resolve, reject) => {
       lane.queue.push({ command, resolve, reject });
       this.queued += 1;
@@ -67,7 +70,12 @@ export class WalletEngine implements OnApplicationShutdown {
 
   /** Finishes everything that was accepted. */
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all(this.lanes.flatMap((lane) => lane.running ?? []));
+    await Promise.all([...this.lanes, this.platformLane].flatMap((lane) => lane.running ?? []));
+  }
+
+  private laneFor(accountId: string): Lane {
+    if (isPlatformBook(accountId)) return this.platformLane;
+    return this.lanes[laneOf(accountId, this.lanes.length)] as Lane;
   }
 
   private async drain(lane: Lane): Promise<void> {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { MicroUsd } from '../common/money.js';
+import { micros, type MicroUsd } from '../common/money.js';
 import type { Tx } from '../database/transaction-runner.js';
 
 type Mark = 'top_up_mark_micros' | 'low_mark_micros';
@@ -20,6 +20,15 @@ export class WalletMarks {
   /** Available credit below this queues the job `auto_top_up`. */
   setTopUpMark(tx: Tx | null, accountId: string, mark: MicroUsd | null): Promise<void> {
     return this.set(tx, 'top_up_mark_micros', accountId, mark);
+  }
+
+  /** Null: none is set. */
+  async lowMarkOf(accountId: string): Promise<MicroUsd | null> {
+    const [row] = await this.dataSource.query<{ mark: string | null }[]>(
+      'SELECT low_mark_micros AS mark FROM wallets WHERE account_id = $1',
+      [accountId],
+    );
+    return row?.mark == null ? null : micros(BigInt(row.mark));
   }
 
   /** Posted credit below this is low. */

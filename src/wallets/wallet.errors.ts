@@ -1,14 +1,20 @@
 import { formatMicros, formatUsd, micros, type MicroUsd } from '../common/money.js';
 import { Problem } from '../problems/problem.js';
 import type { WalletCommand } from './rules/command.js';
+import type { LimitPeriod, ReachedLimit } from './rules/key-budget.js';
 import type { Rejection } from './rules/outcome.js';
 import type { Balances } from './rules/wallet.js';
 
 /** Which limit refused: the wallet's credit, a key's budget, or a freeze. */
 export type LimitSource = 'wallet' | 'key' | 'frozen';
 
-function limitDetails(requiredMicros: MicroUsd, balances: Balances, limitSource: LimitSource) {
-  const shortfall = micros(requiredMicros - balances.availableMicros);
+function limitDetails(
+  requiredMicros: MicroUsd,
+  balances: Balances,
+  limitSource: LimitSource,
+  roomMicros = balances.availableMicros,
+) {
+  const shortfall = micros(requiredMicros - roomMicros);
   return {
     charged_micros: '0',
     required_micros: formatMicros(requiredMicros),
@@ -41,6 +47,37 @@ export class WalletFrozenError extends Problem {
       details: limitDetails(requiredMicros, balances, 'frozen'),
       shouldRetry: false,
     });
+  }
+}
+
+const LIMIT_NAMES: Readonly<Record<LimitPeriod, string>> = {
+  day: 'a day',
+  month: 'a month',
+  total: 'in total',
+};
+
+/** 402: the API key has a spend limit that this would pass. The wallet may hold more than enough. */
+export class KeyLimitReachedError extends Problem {
+  readonly code = 'key_limit_reached';
+  constructor(reached: ReachedLimit, requiredMicros: MicroUsd, balances: Balances) {
+    const { period, limitMicros, usedMicros, resetsAtMs } = reached;
+    const room = micros(limitMicros > usedMicros ? limitMicros - usedMicros : 0n);
+    const until = resetsAtMs === null ? '' : ` wait until ${new Date(resetsAtMs).toISOString()},`;
+    super(
+      `This API key may spend ${formatUsd(limitMicros)} ${LIMIT_NAMES[period]}: ${formatUsd(usedMicros)} is used, ` +
+        `${formatUsd(room)} is left and this needs ${formatUsd(requiredMicros)}. Nothing was charged. ` +
+        `Raise the key's spend limit,${until} or use another key.`,
+      {
+        details: {
+          ...limitDetails(requiredMicros, balances, 'key', room),
+          limit_period: period,
+          limit_micros: formatMicros(limitMicros),
+          used_micros: formatMicros(usedMicros),
+          resets_at: resetsAtMs === null ? null : resetsAtMs / 1_000,
+        },
+        shouldRetry: false,
+      },
+    );
   }
 }
 
@@ -134,6 +171,8 @@ export function problemOf(rejection: Rejection, command: WalletCommand): Problem
       return new InsufficientCreditsError(rejection.requiredMicros, rejection.balances);
     case 'wallet_frozen':
       return new WalletFrozenError(rejection.requiredMicros, rejection.balances);
+    case 'key_limit_reached':
+      return new KeyLimitReachedError(rejection, rejection.requiredMicros, rejection.balances);
     case 'amount_exceeds_hold':
       return new AmountExceedsHoldError(rejection.holdMicros);
     case 'wallet_in_debt':

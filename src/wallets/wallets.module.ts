@@ -3,6 +3,7 @@ import { AccountsModule } from '../accounts/accounts.module.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
+import { KeyBudgets } from './key-budgets.service.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
 import { WalletStore } from './store/wallet-store.js';
 import { ENGINE_LANES, WalletEngine } from './wallet-engine.js';
@@ -19,12 +20,13 @@ import { WalletController } from './wallet.controller.js';
     { provide: ENGINE_LANES, inject: [SETTINGS], useFactory: (settings: Settings) => settings.engineLanes },
     WalletStore,
     WalletEngine,
+    KeyBudgets,
     WalletMarks,
     WalletReader,
     WalletOperations,
     HoldSweepJob,
     LotExpiryJob,
   ],
-  exports: [WalletEngine, WalletMarks, WalletReader],
+  exports: [WalletEngine, KeyBudgets, WalletMarks, WalletReader],
 })
 export class WalletsModule {}

@@ -54,6 +54,7 @@ describe('making a key', () => {
       created: expect.any(Number),
       expires_at: expiresAt,
       revoked_at: null,
+      spend_limits: null,
     });
     expect((await customer.client.get(`/v1/api_keys/${shown.id}`)).expect(200).body).toEqual(shown);
     const list = (await customer.client.get('/v1/api_keys')).expect(200).body;

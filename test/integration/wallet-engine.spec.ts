@@ -37,6 +37,7 @@ describe('the wallet engine', () => {
 
   const debit = (accountId: string, reference: string, amount = IMAGE): WalletCommand => ({
     type: 'debit',
+    keyId: null,
     accountId,
     actor: 'test',
     reference: `debit:${reference}`,
@@ -52,6 +53,7 @@ describe('the wallet engine', () => {
     expiresAtMs = Date.now() + 60_000,
   ): WalletCommand => ({
     type: 'authorize',
+    keyId: null,
     accountId,
     actor: 'test',
     reference: `hold:${holdId}`,

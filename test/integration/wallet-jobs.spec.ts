@@ -35,6 +35,7 @@ describe('the jobs that tidy wallets', () => {
     const holdId = newId('hold');
     await process.engine.execute({
       type: 'authorize',
+      keyId: null,
       accountId,
       actor: 'test',
       reference,

@@ -5,7 +5,7 @@ import { micros } from '../../src/common/money.js';
 import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { WalletStore } from '../../src/wallets/store/wallet-store.js';
-import { createAccount } from '../support/engine.js';
+import { createAccount, createKey } from '../support/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 type Prepared = { readonly name: string; readonly statement: string };
@@ -39,7 +39,14 @@ describe('the plans of the wallet store', () => {
   it('look up by key, even those that were made while every table was empty', async () => {
     const prepared = await runEveryShape();
     expect(prepared.map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['lock_wallets', 'load_lots', 'load_holds_by_id', 'load_holds_by_reference']),
+      expect.arrayContaining([
+        'lock_wallets',
+        'load_lots',
+        'load_holds_by_id',
+        'load_holds_by_reference',
+        'load_budgets',
+        'load_key_use',
+      ]),
     );
     expect(prepared.filter(({ name }) => name.startsWith('write:')).length).toBeGreaterThan(3);
     const empty = await createTestDatabase();
@@ -58,10 +65,12 @@ describe('the plans of the wallet store', () => {
   async function runEveryShape(): Promise<Prepared[]> {
     const store = new WalletStore(dataSource, { nowMs: () => Date.now() });
     const accountId = await createAccount(dataSource);
+    const keyId = await createKey(dataSource, accountId);
     const addressed = { accountId, actor: 'test' } as const;
     const named = (reference: string) => ({ ...addressed, reference, fingerprint: '', memo: null });
     const amountMicros = micros(1_000n);
-    const [kept, voided] = [newId('hold'), newId('hold')];
+    const [kept, voided, ofKey] = [newId('hold'), newId('hold'), newId('hold')];
+    const limiting = { ...addressed, type: 'setKeyBudget', keyId, counted: null } as const;
     const expiresAtMs = Date.now() + 60_000;
     const steps: WalletCommand[][] = [
       [
@@ -74,11 +83,16 @@ describe('the plans of the wallet store', () => {
           expiresAtMs: null,
         },
       ],
-      [{ ...named('kept'), type: 'authorize', holdId: kept, amountMicros, expiresAtMs }],
-      [{ ...named('voided'), type: 'authorize', holdId: voided, amountMicros, expiresAtMs }],
+      [{ ...named('kept'), type: 'authorize', keyId: null, holdId: kept, amountMicros, expiresAtMs }],
+      [{ ...named('voided'), type: 'authorize', keyId: null, holdId: voided, amountMicros, expiresAtMs }],
       [{ ...addressed, type: 'capture', holdId: kept, amountMicros, memo: null }],
       [{ ...addressed, type: 'void', holdId: voided }],
-      [{ ...named('debit'), type: 'debit', amountMicros }],
+      [{ ...named('debit'), type: 'debit', keyId: null, amountMicros }],
+      [{ ...limiting, limits: { day: micros(5_000n) } }],
+      [{ ...named('of key'), type: 'authorize', keyId, holdId: ofKey, amountMicros, expiresAtMs }],
+      [{ ...addressed, type: 'capture', holdId: ofKey, amountMicros: micros(1n), memo: null }],
+      [{ ...named('key debit'), actor: `account_key:${keyId}`, type: 'debit', keyId, amountMicros }],
+      [{ ...limiting, limits: { day: null } }],
     ];
     for (const commands of steps) {
       for (const result of await store.run(commands)) expect(result.accepted).toBe(true);

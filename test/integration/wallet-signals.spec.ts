@@ -37,6 +37,7 @@ describe('what a wallet signals', () => {
 
   const debit = (reference: string = newId('request'), amount = IMAGE): WalletCommand => ({
     type: 'debit',
+    keyId: null,
     accountId,
     actor: 'test',
     reference: `debit:${reference}`,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { micros } from '../../src/common/money.js';
+import { micros, type MicroUsd } from '../../src/common/money.js';
 import { isCustomerLedgerAccount, POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
 import {
   chainHash,
@@ -10,13 +10,20 @@ import {
   type Transfer,
 } from '../../src/ledger/transfer.js';
 import { applyBatch, type LoadedAccount } from '../../src/wallets/rules/batch.js';
+import { budgetOfUse, utcDay, type KeyBudget } from '../../src/wallets/rules/key-budget.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import type { Outcome, Rejection } from '../../src/wallets/rules/outcome.js';
 import type { Watch } from '../../src/wallets/rules/signals.js';
 import type { Hold, RecordedMovement, Wallet } from '../../src/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 import { ReferenceWallet } from '../support/reference-wallet.js';
-import { SCRIPT_START_MS, walletScripts, type Step } from '../support/wallet-script.js';
+import {
+  keyScripts,
+  SCRIPT_KEYS,
+  SCRIPT_START_MS,
+  walletScripts,
+  type Step,
+} from '../support/wallet-script.js';
 
 const ACCOUNT = 'acct_01ARZ3NDEKTSV4RRFFQ69G5FAV';
 
@@ -41,6 +48,7 @@ class MemoryStore {
   wallet = emptyWallet();
   watch: Watch = { topUpMarkMicros: null, lowMarkMicros: null, level: 'ample' };
   holds = new Map<string, Hold>();
+  budgets = new Map<string, KeyBudget>();
   recorded = new Map<string, RecordedMovement>();
   transfers: Transfer[] = [];
 
@@ -49,6 +57,7 @@ class MemoryStore {
       wallet: this.wallet,
       watch: this.watch,
       holds: [...this.holds.values()],
+      budgets: this.budgetsFor(commands),
       recorded: this.recorded,
     };
     const { results, writes } = applyBatch(new Map([[ACCOUNT, loaded]]), commands, nowMs);
@@ -58,6 +67,10 @@ class MemoryStore {
     }
     for (const hold of [...writes.newHolds, ...writes.resolvedHolds]) this.holds.set(hold.id, hold);
     this.transfers.push(...writes.transfers);
+    for (const { keyId, limits, day, used } of writes.changedBudgets) {
+      this.budgets.set(keyId, { keyId, limits, day, used });
+    }
+    for (const { keyId } of writes.endedBudgets) this.budgets.delete(keyId);
     results.forEach((result, index) => {
       const command = commands[index];
       if (result.accepted && result.outcome.type === 'posted' && command && 'reference' in command) {
@@ -65,6 +78,46 @@ class MemoryStore {
       }
     });
     return results;
+  }
+
+  /** The stored ones; for a key that is about to get its first limit, what it has used by holds and transfers. */
+  private budgetsFor(commands: readonly WalletCommand[]): KeyBudget[] {
+    const limited = commands.flatMap((command) => (command.type === 'setKeyBudget' ? [command.keyId] : []));
+    const counted = [...new Set(limited)]
+      .filter((keyId) => !this.budgets.has(keyId))
+      .map((keyId) => budgetOfUse(keyId, this.usesOf(keyId)));
+    return [...this.budgets.values(), ...counted];
+  }
+
+  private usesOf(keyId: string): { day: string; usedMicros: MicroUsd }[] {
+    const held = [...this.holds.values()]
+      .filter((hold) => hold.keyId === keyId)
+      .map(({ status, amountMicros, capturedMicros, createdAtMs }) => ({
+        day: utcDay(createdAtMs),
+        usedMicros: status === 'authorized' ? amountMicros : capturedMicros,
+      }));
+    const debited = this.transfers
+      .filter(({ kind, actor }) => kind === 'debit' && actor === `account_key:${keyId}`)
+      .map(({ createdAtMs, amountMicros }) => ({ day: utcDay(createdAtMs), usedMicros: amountMicros }));
+    return [...held, ...debited];
+  }
+}
+
+/** What is stored of the keys' limits and use, beside what the reference model says of the same day. */
+function expectBudgets(store: MemoryStore, reference: ReferenceWallet): void {
+  for (const keyId of SCRIPT_KEYS) {
+    const budget = store.budgets.get(keyId);
+    const limits = reference.limits.get(keyId) ?? { day: null, month: null, total: null };
+    const isLimited = Object.values(limits).some((limit) => limit !== null);
+    expect(`${keyId} ${budget !== undefined}`).toBe(`${keyId} ${isLimited}`);
+    if (budget === undefined) continue;
+    const { day, month, total } = budget.used;
+    expect([day, month, total].map(Number)).toEqual(reference.used(keyId, Date.parse(budget.day)));
+    expect(budget.limits).toEqual(
+      Object.fromEntries(
+        Object.entries(limits).map(([period, limit]) => [period, limit === null ? null : BigInt(limit)]),
+      ),
+    );
   }
 }
 
@@ -148,6 +201,7 @@ function play(steps: readonly Step[]): void {
     const lots = wallet.lots.filter((lot) => lot.remainingMicros > 0n);
     expect(lots.map((lot) => `${lot.id} ${lot.remainingMicros}`).sort()).toEqual(left.sort());
     expectInvariants(store);
+    expectBudgets(store, reference);
   }
   const revenue = store.transfers.filter((row) => row.creditAccount === 'usage_revenue');
   expect(revenue.reduce((sum, row) => sum + row.amountMicros, 0n)).toBe(BigInt(reference.revenue));
@@ -162,10 +216,18 @@ describe('the wallet rules, over random histories', () => {
     );
   });
 
-  it('decide the same whether commands arrive one by one or in one batch', async () => {
-    const sameTime = walletScripts(ACCOUNT, 40).map((steps) =>
-      steps.map((step) => ({ ...step, afterMs: 0 })),
+  it('never let a key spend beyond a limit of its day, its month or ever, and count what its holds give back', async () => {
+    await checkProperty(
+      'the budgets of keys agree with the reference model',
+      fc.property(keyScripts(ACCOUNT, 60), play),
+      { runs: 600 },
     );
+  });
+
+  it('decide the same whether commands arrive one by one or in one batch', async () => {
+    const sameTime = fc
+      .oneof(walletScripts(ACCOUNT, 40), keyScripts(ACCOUNT, 40))
+      .map((steps) => steps.map((step) => ({ ...step, afterMs: 0 })));
     await checkProperty(
       'batching changes nothing',
       fc.property(sameTime, (steps) => {
@@ -183,6 +245,7 @@ describe('the wallet rules, over random histories', () => {
         expect(batched.transfers).toEqual(single.transfers);
         expect(batched.wallet.headHash).toBe(single.wallet.headHash);
         expect(batched.holds).toEqual(single.holds);
+        expect(batched.budgets).toEqual(single.budgets);
       }),
       { runs: 200 },
     );

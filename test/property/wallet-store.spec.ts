@@ -1,11 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { answerOf, createAccount, startEngine, type EngineProcess } from '../support/engine.js';
+import { answerOf, createAccount, createKey, startEngine, type EngineProcess } from '../support/engine.js';
 import { checkProperty } from '../support/property.js';
 import { ReferenceWallet } from '../support/reference-wallet.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
-import { SCRIPT_START_MS, walletScripts, type Step } from '../support/wallet-script.js';
+import {
+  keyScripts,
+  SCRIPT_KEYS,
+  SCRIPT_START_MS,
+  walletScripts,
+  type Step,
+} from '../support/wallet-script.js';
 
 type WalletRow = { posted_micros: string; held_micros: string; debt_micros: string; status: string };
 
@@ -37,31 +43,60 @@ describe('the wallet engine on a real database, over random histories', () => {
     return [row.posted_micros, row.held_micros, row.debt_micros, row.status];
   }
 
+  type KeyIds = ReadonlyMap<string, string>;
+
+  async function createKeys(accountId: string): Promise<KeyIds> {
+    const keys: [string, string][] = [];
+    for (const name of SCRIPT_KEYS) keys.push([name, await createKey(first.dataSource, accountId)]);
+    return new Map(keys);
+  }
+
+  /** The stored use of each limited key, beside what the reference model says of the same day. */
+  async function expectBudgets(accountId: string, reference: ReferenceWallet, keys: KeyIds): Promise<void> {
+    const rows = await first.dataSource.query<Record<string, string>[]>(
+      `SELECT key_id, day::text AS day, day_used_micros, month_used_micros, total_used_micros
+         FROM key_budgets WHERE account_id = $1`,
+      [accountId],
+    );
+    const expected = [...keys].flatMap(([name, id]) => {
+      const limits = Object.values(reference.limits.get(name) ?? {});
+      if (limits.every((limit) => limit === null)) return [];
+      const day = rows.find((row) => row['key_id'] === id)?.['day'] ?? 'no row';
+      const [used, month, total] = reference.used(name, Date.parse(day)).map(String);
+      return [{ key_id: id, day, day_used_micros: used, month_used_micros: month, total_used_micros: total }];
+    });
+    const byKey = (a: Record<string, unknown>, b: Record<string, unknown>): number =>
+      String(a['key_id']) < String(b['key_id']) ? -1 : 1;
+    expect(rows.sort(byKey)).toEqual(expected.sort(byKey));
+  }
+
   it('answers and stores what the naive reference model says, step by step, through two processes in turn', async () => {
     const play = async (steps: readonly Step[]): Promise<void> => {
       const accountId = await createAccount(first.dataSource);
+      const keys = await createKeys(accountId);
       const reference = new ReferenceWallet();
       const used = new Set<string>();
       nowMs = SCRIPT_START_MS;
       for (const [index, { afterMs, command: drawn }] of steps.entries()) {
         nowMs += afterMs;
-        const command = { ...drawn, accountId };
+        const command = { ...drawn, accountId, ...ownKey(drawn, keys) };
         if (collides(used, command)) continue;
         const { engine } = index % 2 === 0 ? first : second;
         const answer = await answerOf(engine.execute(command));
         expect(`${index} ${command.type} ${answer}`).toBe(
-          `${index} ${command.type} ${reference.run(command, nowMs)}`,
+          `${index} ${command.type} ${reference.run(drawn, nowMs)}`,
         );
         if (answer === 'ok') remember(used, command);
         expect(await storedWallet(accountId)).toEqual(
           [reference.posted, reference.held, reference.debt, reference.status].map(String),
         );
+        await expectBudgets(accountId, reference, keys);
       }
       await expectBooksToBalance(first.dataSource);
     };
     await checkProperty(
       'the store agrees with the reference model',
-      fc.asyncProperty(walletScripts('acct_x', 40), play),
+      fc.asyncProperty(fc.oneof(walletScripts('acct_x', 40), keyScripts('acct_x', 40)), play),
       {
         runs: 60,
       },
@@ -71,6 +106,7 @@ describe('the wallet engine on a real database, over random histories', () => {
   it('keeps every invariant when two processes run random commands at the same time', async () => {
     const play = async (scripts: readonly (readonly Step[])[]): Promise<void> => {
       const accounts = [await createAccount(first.dataSource), await createAccount(first.dataSource)];
+      const keys = [await createKeys(accounts[0] ?? ''), await createKeys(accounts[1] ?? '')];
       nowMs = SCRIPT_START_MS;
       await Promise.all(
         scripts.map(async (steps, lane) => {
@@ -82,6 +118,7 @@ describe('the wallet engine on a real database, over random histories', () => {
               ...command,
               accountId: accounts[lane % accounts.length] ?? '',
               ...ownNames(command, lane),
+              ...ownKey(command, keys[lane % keys.length] ?? new Map()),
             };
             await answerOf(engine.execute(own));
           }
@@ -89,7 +126,8 @@ describe('the wallet engine on a real database, over random histories', () => {
       );
       await expectBooksToBalance(first.dataSource);
     };
-    const scripts = fc.array(walletScripts('acct_x', 30), { minLength: 4, maxLength: 8 });
+    const script = fc.oneof(walletScripts('acct_x', 30), keyScripts('acct_x', 30));
+    const scripts = fc.array(script, { minLength: 4, maxLength: 8 });
     await checkProperty('parallel histories keep the books', fc.asyncProperty(scripts, play), { runs: 40 });
   }, 120_000);
 });
@@ -114,4 +152,11 @@ function ownNames(command: Command, lane: number): { lotId?: string; holdId?: st
   if ('lotId' in command) return { lotId: `${command.lotId}_${lane}_${Math.random()}` };
   // Two in a pair share their holds, so the same hold is captured, voided and expired at the same time.
   return 'holdId' in command ? { holdId: `${command.holdId}_${lane >> 1}` } : {};
+}
+
+/** A key's id is its own in all of the database; the scripts know it by a name. */
+function ownKey(command: Command, keys: ReadonlyMap<string, string>): { keyId?: string; actor?: string } {
+  if (!('keyId' in command) || command.keyId === null) return {};
+  const keyId = keys.get(command.keyId) ?? command.keyId;
+  return { keyId, ...(command.type === 'debit' ? { actor: `account_key:${keyId}` } : {}) };
 }

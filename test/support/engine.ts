@@ -25,6 +25,17 @@ export async function createAccount(dataSource: DataSource): Promise<string> {
   return id;
 }
 
+/** An API key's row, for tests that only need a key to spend with. Answers its id. */
+export async function createKey(dataSource: DataSource, accountId: string): Promise<string> {
+  const id = newId('apiKey');
+  await dataSource.query(
+    `INSERT INTO api_keys (id, account_id, name, hint, secret_hash, scopes, created_at)
+     VALUES ($1::text, $2, 'Test', 'sk-cof-…', sha256(convert_to($1::text, 'UTF8')), '{generate}', now())`,
+    [id, accountId],
+  );
+  return id;
+}
+
 /** Paid credit without a payment, for tests that only need something to spend. */
 export async function addCredit(
   engine: WalletEngine,

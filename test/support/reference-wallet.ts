@@ -21,6 +21,11 @@ type ReferenceHold = {
   reference: string;
   body: string;
 };
+/** One row for each spend of a key: what a budget has used is their sum over the period, whoever limits it and when. */
+type ReferenceSpend = { key: string; at: number; hold: string | null; amount: number };
+type ReferenceLimits = { day: number | null; month: number | null; total: number | null };
+
+const NO_LIMITS: ReferenceLimits = { day: null, month: null, total: null };
 
 export class ReferenceWallet {
   status = 'active';
@@ -28,6 +33,8 @@ export class ReferenceWallet {
   lots: ReferenceLot[] = [];
   holds = new Map<string, ReferenceHold>();
   references = new Map<string, string>();
+  limits = new Map<string, ReferenceLimits>();
+  private spends: ReferenceSpend[] = [];
   /** Sum of everything posted on each side, to compare with the ledger. */
   revenue = 0;
   private born = 0;
@@ -45,6 +52,23 @@ export class ReferenceWallet {
 
   get available(): number {
     return this.posted - this.held;
+  }
+
+  /** What the key has used of the day, the month and all time that `at` is in. */
+  used(key: string, at: number): number[] {
+    const parts = (time: number): string[] => [
+      new Date(time).toISOString().slice(0, 10),
+      new Date(time).toISOString().slice(0, 7),
+      '',
+    ];
+    return parts(at).map((part, index) =>
+      this.spends
+        .filter((spend) => spend.key === key && parts(spend.at)[index] === part)
+        .reduce((sum, spend) => {
+          const hold = spend.hold === null ? undefined : this.holds.get(spend.hold);
+          return sum + (hold && hold.status !== 'authorized' ? hold.captured : spend.amount);
+        }, 0),
+    );
   }
 
   /** Answers `ok`, `again`, `resolved`, `not_due`, or the code of a rejection. */
@@ -93,8 +117,9 @@ export class ReferenceWallet {
       case 'debit': {
         const amount = Number(command.amountMicros);
         if (amount <= 0) return 'invalid_amount';
-        const refusal = this.refuse(amount, now);
+        const refusal = this.refuseKey(command.keyId, amount, now) ?? this.refuse(amount, now);
         if (refusal) return refusal;
+        if (command.keyId !== null) this.spends.push({ key: command.keyId, at: now, hold: null, amount });
         this.burn(this.alive(now), amount);
         this.revenue += amount;
         return 'ok';
@@ -102,8 +127,11 @@ export class ReferenceWallet {
       case 'authorize': {
         const amount = Number(command.amountMicros);
         if (amount <= 0) return 'invalid_amount';
-        const refusal = this.refuse(amount, now);
+        const refusal = this.refuseKey(command.keyId, amount, now) ?? this.refuse(amount, now);
         if (refusal) return refusal;
+        if (command.keyId !== null) {
+          this.spends.push({ key: command.keyId, at: now, hold: command.holdId, amount });
+        }
         this.holds.set(command.holdId, {
           amount,
           captured: 0,
@@ -123,6 +151,8 @@ export class ReferenceWallet {
         if (hold?.status === 'authorized' && hold.expires > now) return 'not_due';
         return this.resolve(command.holdId, 'expired', 0);
       }
+      case 'setKeyBudget':
+        return this.limit(command.keyId, command.limits);
       case 'expireLots':
         this.lapse(now);
         return 'ok';
@@ -130,6 +160,9 @@ export class ReferenceWallet {
         return this.clawBack(command, now);
       case 'adjust':
         return this.adjust(command.lotId, Number(command.amountMicros), now);
+      case 'book':
+        // Of the platform's own book only.
+        return 'account_not_found';
       case 'freeze':
         this.status = 'frozen';
         return 'ok';
@@ -138,6 +171,26 @@ export class ReferenceWallet {
         this.status = 'active';
         return 'ok';
     }
+  }
+
+  private limit(key: string, changes: { [period in keyof ReferenceLimits]?: bigint | null }): string {
+    const limits = { ...(this.limits.get(key) ?? { day: null, month: null, total: null }) };
+    for (const period of ['day', 'month', 'total'] as const) {
+      const change = changes[period];
+      if (change === undefined) continue;
+      if (change !== null && change <= 0n) return 'invalid_amount';
+      limits[period] = change === null ? null : Number(change);
+    }
+    this.limits.set(key, limits);
+    return 'ok';
+  }
+
+  private refuseKey(key: string | null, amount: number, now: number): string | null {
+    if (key === null) return null;
+    const [day = 0, month = 0, total = 0] = this.used(key, now);
+    const { day: daily, month: monthly, total: ever } = this.limits.get(key) ?? NO_LIMITS;
+    const passes = (used: number, limit: number | null) => limit !== null && used + amount > limit;
+    return passes(day, daily) || passes(month, monthly) || passes(total, ever) ? 'key_limit_reached' : null;
   }
 
   private refuse(amount: number, now: number): string | null {

@@ -34,6 +34,8 @@ export type ServiceOptions = {
   readonly port: number;
   /** In addition to the least that a service needs. Nothing is inherited from the tests' own environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A module of this folder that the process loads before the service. */
+  readonly preload?: string;
 };
 
 export type ProcessEnd = {
@@ -108,8 +110,8 @@ export class ServiceProcess {
   }
 
   /** Does not wait for anything: for starts that are expected to fail. */
-  static spawn({ dataDir, port, env = {} }: ServiceOptions): ServiceProcess {
-    const child = spawnProgram(['main.ts'], {
+  static spawn({ dataDir, port, env = {}, preload }: ServiceOptions): ServiceProcess {
+    const settings = {
       NODE_ENV: 'development',
       COFFER_DATA_DIR: dataDir,
       COFFER_OPERATOR_KEY: OPERATOR_KEY,
@@ -117,24 +119,50 @@ export class ServiceProcess {
       RATE_LIMIT: 'off',
       LOG_LEVEL: 'warn',
       ...env,
-    });
+    };
+    const child = spawnProgram(['main.ts'], settings, preload === undefined ? [] : [preload]);
     return new ServiceProcess(child, `http://127.0.0.1:${port}`);
   }
 
-  /** Resolves when the service says that it is ready; rejects with what it printed when it ends before. */
+  /** Resolves when the service is ready; rejects with what it printed when it ends before. */
   static async start(options: ServiceOptions): Promise<ServiceProcess> {
     const service = ServiceProcess.spawn(options);
-    const ready = new Promise<void>((resolve) => {
-      service.child.stdout?.on('data', () => {
-        if (service.output.includes('Coffer is ready at')) resolve();
-      });
+    await service.untilReady();
+    return service;
+  }
+
+  /** Resolves when the service says that it is ready; rejects with what it printed when it ends before. */
+  untilReady(): Promise<void> {
+    return this.untilPrinted('Coffer is ready at');
+  }
+
+  /** Resolves when this text was printed so many times; rejects when the process ends before. */
+  async untilPrinted(text: string, times = 1): Promise<void> {
+    const printed = new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (this.timesPrinted(text) < times) return;
+        this.child.stdout?.off('data', look);
+        resolve();
+      };
+      this.child.stdout?.on('data', look);
+      look();
     });
-    const failed = service.ended.then(({ code, signal, output }): never => {
-      throw new Error(`the service did not start (${code ?? signal}): ${output}`);
+    const failed = this.ended.then(({ code, signal, output }): never => {
+      throw new Error(`the service ended before it printed '${text}' (${code ?? signal}): ${output}`);
     });
     failed.catch(() => undefined);
-    await Promise.race([ready, failed]);
-    return service;
+    await Promise.race([printed, failed]);
+  }
+
+  /** A line for what it was preloaded with. Resolves when it has printed this text, once more than before. */
+  async tell(line: string, answer: string): Promise<void> {
+    const times = this.timesPrinted(answer);
+    this.child.stdin?.write(`${line}\n`);
+    await this.untilPrinted(answer, times + 1);
+  }
+
+  timesPrinted(text: string): number {
+    return this.output.split(text).length - 1;
   }
 
   /** The end of what it has printed so far; its log is among it. */
@@ -168,8 +196,13 @@ export class ServiceProcess {
   }
 }
 
-function spawnProgram([file = '', ...args]: readonly string[], env: Readonly<Record<string, string>>) {
-  return spawn(process.execPath, [...RUN_TYPESCRIPT, path.join(SOURCES, file), ...args], {
+function spawnProgram(
+  [file = '', ...args]: readonly string[],
+  env: Readonly<Record<string, string>>,
+  preloads: readonly string[] = [],
+) {
+  const imports = preloads.flatMap((name) => ['--import', path.join(HERE, name)]);
+  return spawn(process.execPath, [...RUN_TYPESCRIPT, ...imports, path.join(SOURCES, file), ...args], {
     // Where no `.env` of a developer lies.
     cwd: path.parse(HERE).root,
     env: { PATH: process.env['PATH'], ...env },

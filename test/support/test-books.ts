@@ -101,12 +101,12 @@ export class TestBooks {
   }
 
   private async insertPaidTopUp(id: string, credit: Command<'credit'>): Promise<void> {
-    const { accountId, amountMicros, feeMicros, lotId } = credit;
+    const { accountId, amountMicros, feeMicros, taxMicros, lotId } = credit;
     await this.owner.query(
       `INSERT INTO top_ups (account_id, id, status, credit_micros, fee_micros, charge_cents, fee_mode, fee_bps, livemode,
                             lot_id, save_card, success_url, cancel_url, expires_at, checkout_session_id, fingerprint,
-                            created_by, created_at, checked_at, paid_at)
-       VALUES ($1, $2, 'paid', $3, $4, $5, 'on_top', 500, false, $6, false, '', '', $7, 'cs_' || $2, '', 'test', $7, $7, $7)`,
+                            created_by, created_at, checked_at, paid_at, automatic_tax, tax_micros)
+       VALUES ($1, $2, 'paid', $3, $4, $5, 'on_top', 500, false, $6, false, '', '', $7, 'cs_' || $2, '', 'test', $7, $7, $7, $8 > 0, $8)`,
       [
         accountId,
         id,
@@ -115,6 +115,7 @@ export class TestBooks {
         divExact(amountMicros + feeMicros, MICROS_PER_CENT).toString(),
         lotId,
         new Date(this.nowMs),
+        taxMicros.toString(),
       ],
     );
   }
@@ -132,13 +133,20 @@ export class TestBooks {
 
   debit(accountId: string, amountMicros: bigint, more: Partial<Command<'debit'>> = {}): Promise<Outcome> {
     const referenced = this.referenced(accountId, `debit:${newId('request')}`);
-    return this.execute({ type: 'debit', ...referenced, amountMicros: micros(amountMicros), ...more });
+    return this.execute({
+      type: 'debit',
+      keyId: null,
+      ...referenced,
+      amountMicros: micros(amountMicros),
+      ...more,
+    });
   }
 
   /** Answers the hold's id. */
   async authorize(accountId: string, amountMicros: bigint, hours = 1): Promise<string> {
     const holdId = newId('hold');
-    const amount = { holdId, amountMicros: micros(amountMicros), expiresAtMs: this.nowMs + hours * HOUR_MS };
+    const expiresAtMs = this.nowMs + hours * HOUR_MS;
+    const amount = { keyId: null, holdId, amountMicros: micros(amountMicros), expiresAtMs };
     await this.execute({ type: 'authorize', ...this.referenced(accountId, `hold:${holdId}`), ...amount });
     return holdId;
   }

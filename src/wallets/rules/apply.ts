@@ -1,6 +1,7 @@
 import type { WalletCommand } from './command.js';
 import { authorize, capture, expireHold, voidHold } from './holds.js';
-import { adjust, clawBack, credit, debit, expireLots, grant, setStatus } from './movements.js';
+import { setKeyBudget } from './key-limits.js';
+import { adjust, book, clawBack, credit, debit, expireLots, grant, setStatus } from './movements.js';
 import type { Applied, Rejected } from './outcome.js';
 import type { Aggregate } from './wallet.js';
 
@@ -30,6 +31,10 @@ export function apply(aggregate: Aggregate, command: WalletCommand, nowMs: numbe
       return expireLots(aggregate, command, nowMs);
     case 'adjust':
       return adjust(aggregate, command, nowMs);
+    case 'setKeyBudget':
+      return setKeyBudget(aggregate, command, nowMs);
+    case 'book':
+      return book(aggregate, command, nowMs);
     case 'freeze':
     case 'unfreeze':
       return setStatus(aggregate, command, nowMs);

@@ -3,6 +3,7 @@ import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
 import { apply } from './apply.js';
 import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
+import { isLimited, type KeyBudget } from './key-budget.js';
 import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
 import type { Aggregate, Hold, Lot, RecordedMovement, Wallet } from './wallet.js';
 
@@ -11,6 +12,8 @@ export type LoadedAccount = {
   readonly wallet: Wallet;
   readonly watch: Watch;
   readonly holds: readonly Hold[];
+  /** A budget without limits is of a key that is about to get some: it says what the key has used so far. */
+  readonly budgets: readonly KeyBudget[];
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
 };
 
@@ -22,6 +25,7 @@ export type Result =
 export type LevelledWallet = Wallet & { readonly level: WalletLevel };
 export type OwnedLot = Lot & { readonly accountId: string };
 export type OwnedHold = Hold & { readonly accountId: string };
+export type OwnedBudget = KeyBudget & { readonly accountId: string };
 
 /** Everything that the store has to write, each row once, in its final state. */
 export type BatchWrites = {
@@ -31,6 +35,9 @@ export type BatchWrites = {
   readonly changedLots: readonly OwnedLot[];
   readonly newHolds: readonly OwnedHold[];
   readonly resolvedHolds: readonly OwnedHold[];
+  readonly changedBudgets: readonly OwnedBudget[];
+  /** Of keys that have no limit any more. */
+  readonly endedBudgets: readonly OwnedBudget[];
   readonly statusChanges: readonly StatusChange[];
   readonly signals: readonly WalletSignal[];
 };
@@ -41,17 +48,20 @@ class WorkingAccount implements Aggregate {
   refusedMicros: MicroUsd | null = null;
   readonly holdsById = new Map<string, Hold>();
   readonly holdsByReference = new Map<string, Hold>();
+  readonly budgets: Map<string, KeyBudget>;
   readonly recorded: Map<string, RecordedMovement>;
 
   constructor(readonly loaded: LoadedAccount) {
     this.wallet = loaded.wallet;
     this.recorded = new Map(loaded.recorded);
+    this.budgets = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
     for (const hold of loaded.holds) this.remember(hold);
   }
 
   accept(command: WalletCommand, applied: Applied): void {
     this.wallet = applied.wallet;
     if (applied.hold) this.remember(applied.hold);
+    if (applied.budget) this.budgets.set(applied.budget.keyId, applied.budget);
     if (applied.outcome.type === 'posted' && 'reference' in command) {
       this.recorded.set(command.reference, applied.outcome.movement);
     }
@@ -84,8 +94,9 @@ export function applyBatch(
   const transfers: Transfer[] = [];
   const statusChanges: StatusChange[] = [];
   const results = commands.map((command): Result => {
-    // The platform's own book is no customer: it has no credit to spend and takes no customer's command.
-    const account = isPlatformBook(command.accountId) ? null : working(accounts, loaded, command.accountId);
+    // The platform's own book is no customer: it has no credit to spend, and takes no command but its own.
+    const isMisaddressed = isPlatformBook(command.accountId) !== (command.type === 'book');
+    const account = isMisaddressed ? null : working(accounts, loaded, command.accountId);
     if (account === null) return { accepted: false, rejection: { code: 'account_not_found' } };
     const applied = apply(account, command, nowMs);
     if (!applied.accepted) {
@@ -120,8 +131,10 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
   const changedLots: OwnedLot[] = [];
   const newHolds: OwnedHold[] = [];
   const resolvedHolds: OwnedHold[] = [];
+  const changedBudgets: OwnedBudget[] = [];
+  const endedBudgets: OwnedBudget[] = [];
   const signals: WalletSignal[] = [];
-  for (const { wallet, holdsById, loaded, refusedMicros } of accounts) {
+  for (const { wallet, holdsById, budgets, loaded, refusedMicros } of accounts) {
     const { accountId } = wallet;
     if (wallet === loaded.wallet && refusedMicros === null) continue;
     const told = signalsOf(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
@@ -140,8 +153,15 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
       if (before === undefined) newHolds.push({ ...hold, accountId });
       else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
     }
+    const budgetsBefore = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
+    for (const budget of budgets.values()) {
+      const before = budgetsBefore.get(budget.keyId);
+      if (before === budget) continue;
+      if (isLimited(budget)) changedBudgets.push({ ...budget, accountId });
+      else if (before && isLimited(before)) endedBudgets.push({ ...budget, accountId });
+    }
   }
-  return { wallets, newLots, changedLots, newHolds, resolvedHolds, signals };
+  return { wallets, newLots, changedLots, newHolds, resolvedHolds, changedBudgets, endedBudgets, signals };
 }
 
 function isChanged(after: Wallet, before: Wallet): boolean {

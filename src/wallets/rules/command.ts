@@ -1,4 +1,6 @@
 import type { MicroUsd } from '../../common/money.js';
+import type { PlatformKind } from '../../ledger/chart-of-accounts.js';
+import type { DayUse, SpendLimits } from './key-budget.js';
 
 type Addressed = {
   readonly accountId: string;
@@ -34,8 +36,13 @@ export type GrantCommand = Referenced & {
   readonly expiresAtMs: number | null;
 };
 
+type Spending = Referenced & {
+  /** The API key whose budget this takes from; null: no key of the account asked for it. */
+  readonly keyId: string | null;
+};
+
 /** Sets credit aside; nothing is posted. */
-export type AuthorizeCommand = Referenced & {
+export type AuthorizeCommand = Spending & {
   readonly type: 'authorize';
   readonly holdId: string;
   readonly amountMicros: MicroUsd;
@@ -55,7 +62,8 @@ export type VoidCommand = Addressed & { readonly type: 'void'; readonly holdId: 
 /** Does nothing before the hold's time is over, so a sweep may name any hold. */
 export type ExpireHoldCommand = Addressed & { readonly type: 'expireHold'; readonly holdId: string };
 
-export type DebitCommand = Referenced & { readonly type: 'debit'; readonly amountMicros: MicroUsd };
+/** With a key, the key is also the actor: the ledger names whose budget a debit took from by nothing else. */
+export type DebitCommand = Spending & { readonly type: 'debit'; readonly amountMicros: MicroUsd };
 
 /**
  * Paid credit goes back. A refund never takes more than is available; a dispute takes all, freezes the
@@ -87,6 +95,24 @@ export type FreezeCommand = Addressed & {
   readonly reason: string;
 };
 
+/** What a key used in the rows of its account's chain up to `throughSeq`: they never change, so no lock was needed. */
+export type CountedUse = { readonly throughSeq: number; readonly days: readonly DayUse[] };
+
+/** Sets what an API key may spend; limits that are left out stay. With none left the key has no budget any more. */
+export type SetKeyBudgetCommand = Addressed & {
+  readonly type: 'setKeyBudget';
+  readonly keyId: string;
+  readonly limits: Partial<SpendLimits>;
+  /** Spares counting all of the chain under the wallet's lock; null counts it there. */
+  readonly counted: CountedUse | null;
+};
+
+/** Our own money moved: what Stripe kept, what went to the bank. For the platform's book only, which has no credit. */
+export type BookCommand = Referenced & {
+  readonly type: 'book';
+  readonly legs: readonly { readonly kind: PlatformKind; readonly amountMicros: MicroUsd }[];
+};
+
 export type WalletCommand =
   | CreditCommand
   | GrantCommand
@@ -98,4 +124,6 @@ export type WalletCommand =
   | ClawBackCommand
   | ExpireLotsCommand
   | AdjustCommand
+  | SetKeyBudgetCommand
+  | BookCommand
   | FreezeCommand;

@@ -7,6 +7,7 @@ import {
 } from '../../ledger/chart-of-accounts.js';
 import { chainHash, toCanonicalFields, transferId, type Transfer } from '../../ledger/transfer.js';
 import type { WalletCommand } from './command.js';
+import type { KeyBudget } from './key-budget.js';
 import { compareBurnOrder, dueForExpiry, ledgerAccountOf, type Portion } from './lots.js';
 import type { Applied, Outcome, StatusChange } from './outcome.js';
 import { type Hold, type Lot, type RecordedMovement, type Wallet, type WalletStatus } from './wallet.js';
@@ -38,6 +39,7 @@ export class Draft {
   private headHash: string;
   private headAtMs: number;
   private currentLots: readonly Lot[];
+  private budget: KeyBudget | null = null;
   private readonly transfers: Transfer[] = [];
   private readonly legs = new Map<string, number>();
 
@@ -141,6 +143,10 @@ export class Draft {
     this.status = status;
   }
 
+  setBudget(budget: KeyBudget): void {
+    this.budget = budget;
+  }
+
   /** The movement as the ledger will remember it. */
   recorded(movement: Movement): RecordedMovement {
     const rows = this.transfers.filter((row) => row.reference === movement.reference);
@@ -156,7 +162,8 @@ export class Draft {
   }
 
   done(outcome: Outcome, hold: Hold | null = null, statusChange: StatusChange | null = null): Applied {
-    return { accepted: true, wallet: this.wallet, transfers: this.transfers, hold, statusChange, outcome };
+    const { wallet, transfers, budget } = this;
+    return { accepted: true, wallet, transfers, hold, budget, statusChange, outcome };
   }
 
   private reduceLot(lotId: string, amountMicros: MicroUsd): void {

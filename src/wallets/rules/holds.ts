@@ -1,9 +1,10 @@
-import { ZERO, type MicroUsd } from '../../common/money.js';
+import { subtract, ZERO, type MicroUsd } from '../../common/money.js';
 import type { AuthorizeCommand, CaptureCommand, ExpireHoldCommand, VoidCommand } from './command.js';
 import { Draft, linkIdFor } from './draft.js';
 import { canTransition, HOLD_TRANSITIONS, type HoldTransition } from './hold.machine.js';
+import { giveBack, take } from './key-budget.js';
 import { takeFrom } from './lots.js';
-import { isAmount, refuseSpending } from './movements.js';
+import { budgetFor, isAmount, refuseSpending } from './movements.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
 import { balancesOf, type Aggregate, type Hold } from './wallet.js';
 
@@ -14,26 +15,30 @@ function holdOutcome(draft: Draft, hold: Hold, replayed: boolean): Outcome {
 }
 
 export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs: number): Result {
-  const draft = new Draft(aggregate.wallet, command, nowMs);
-  const { reference, fingerprint, amountMicros, memo, expiresAtMs } = command;
+  const { budget, atMs } = budgetFor(aggregate, command.keyId, nowMs);
+  const draft = new Draft(aggregate.wallet, command, atMs);
+  const { reference, fingerprint, keyId, amountMicros, memo, expiresAtMs } = command;
   const earlier = aggregate.holdsByReference.get(reference);
   if (earlier !== undefined) {
     if (earlier.fingerprint !== fingerprint) return reject({ code: 'reference_conflict' });
     return draft.done(holdOutcome(draft, earlier, true));
   }
   if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
-  const refusal = refuseSpending(draft, amountMicros);
+  const refusal = refuseSpending(draft, amountMicros, budget);
   if (refusal) return refusal;
   draft.hold(amountMicros);
+  if (budget) draft.setBudget(take(budget, amountMicros));
   const hold: Hold = {
     id: command.holdId,
     reference,
     fingerprint,
+    keyId,
     amountMicros,
     capturedMicros: ZERO,
     status: 'authorized',
     memo,
-    createdAtMs: nowMs,
+    // In the budget's day, which is where a release gives back to.
+    createdAtMs: atMs,
     expiresAtMs,
     resolvedAtMs: null,
   };
@@ -42,6 +47,7 @@ export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs
 
 /** The hold's one terminal transition; a second one is a named outcome. */
 function resolve(
+  aggregate: Aggregate,
   draft: Draft,
   hold: Hold,
   transition: HoldTransition,
@@ -58,6 +64,9 @@ function resolve(
     );
   }
   draft.release(hold.amountMicros);
+  const budget = hold.keyId === null ? undefined : aggregate.budgets.get(hold.keyId);
+  const unusedMicros = subtract(hold.amountMicros, capturedMicros);
+  if (budget && unusedMicros > 0n) draft.setBudget(giveBack(budget, unusedMicros, hold.createdAtMs));
   beforeDone();
   const resolved: Hold = {
     ...hold,
@@ -81,7 +90,7 @@ export function capture(aggregate: Aggregate, command: CaptureCommand, nowMs: nu
     return reject({ code: 'amount_exceeds_hold', holdMicros: hold.amountMicros });
   }
   const draft = new Draft(aggregate.wallet, command, nowMs);
-  return resolve(draft, hold, 'capture', amountMicros, () => {
+  return resolve(aggregate, draft, hold, 'capture', amountMicros, () => {
     const reference = `capture:${hold.id}`;
     const linkId = linkIdFor(reference, amountMicros.toString());
     const movement = { kind: 'capture', reference, linkId, memo: command.memo ?? hold.memo } as const;
@@ -94,7 +103,7 @@ export function capture(aggregate: Aggregate, command: CaptureCommand, nowMs: nu
 export function voidHold(aggregate: Aggregate, command: VoidCommand, nowMs: number): Result {
   const hold = aggregate.holdsById.get(command.holdId);
   if (hold === undefined) return reject({ code: 'hold_not_found' });
-  return resolve(new Draft(aggregate.wallet, command, nowMs), hold, 'void', ZERO);
+  return resolve(aggregate, new Draft(aggregate.wallet, command, nowMs), hold, 'void', ZERO);
 }
 
 export function expireHold(aggregate: Aggregate, command: ExpireHoldCommand, nowMs: number): Result {
@@ -104,5 +113,5 @@ export function expireHold(aggregate: Aggregate, command: ExpireHoldCommand, now
   if (hold.status === 'authorized' && hold.expiresAtMs > nowMs) {
     return draft.done({ type: 'hold_not_due', hold, balances: balancesOf(draft.wallet) });
   }
-  return resolve(draft, hold, 'expireHold', ZERO);
+  return resolve(aggregate, draft, hold, 'expireHold', ZERO);
 }

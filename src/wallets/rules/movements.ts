@@ -1,6 +1,8 @@
 import { larger, MAX_AMOUNT_MICROS, micros, negate, type MicroUsd } from '../../common/money.js';
+import { POSTING_RULES } from '../../ledger/chart-of-accounts.js';
 import type {
   AdjustCommand,
+  BookCommand,
   ClawBackCommand,
   CreditCommand,
   DebitCommand,
@@ -9,6 +11,7 @@ import type {
   GrantCommand,
 } from './command.js';
 import { Draft, linkIdFor, type Movement } from './draft.js';
+import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
 import {
@@ -122,25 +125,52 @@ function burnable(draft: Draft): readonly Lot[] {
     : draft.lots;
 }
 
+/** The key's budget as of now, and the time of the command, which is never before the day that the budget counts. */
+export function budgetFor(
+  { budgets, wallet }: Aggregate,
+  keyId: string | null,
+  nowMs: number,
+): { readonly budget: KeyBudget | null; readonly atMs: number } {
+  const budget = keyId === null ? undefined : budgets.get(keyId);
+  if (budget === undefined) return { budget: null, atMs: nowMs };
+  const atMs = Math.max(nowMs, wallet.headAtMs, startOf(budget));
+  return { budget: atTime(budget, atMs), atMs };
+}
+
 export function debit(aggregate: Aggregate, command: DebitCommand, nowMs: number): Result {
-  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const { keyId, actor } = command;
+  if (keyId !== null && actor !== keyActor(keyId)) throw new Error(`${actor} debits for the key ${keyId}`);
+  const { budget, atMs } = budgetFor(aggregate, keyId, nowMs);
+  const draft = new Draft(aggregate.wallet, command, atMs);
   const again = replay(aggregate, command, draft);
   if (again) return again;
   const { amountMicros } = command;
   if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
-  const refusal = refuseSpending(draft, amountMicros);
+  const refusal = refuseSpending(draft, amountMicros, budget);
   if (refusal) return refusal;
   const movement = movementOf(command, 'debit');
   const taken = takeFrom(burnable(draft), amountMicros);
   draft.burn(taken.portions, 'usage_revenue', movement);
   draft.owe(taken.missingMicros, 'usage_revenue', movement);
+  if (budget) draft.setBudget(take(budget, amountMicros));
   return finish(draft, movement);
 }
 
-/** Expires what is due, then says why `amountMicros` cannot be spent or held; null means it can. */
-export function refuseSpending(draft: Draft, amountMicros: MicroUsd): Rejected | null {
+/**
+ * Expires what is due, then says why `amountMicros` cannot be spent or held; null means it can. The key's limit
+ * is the first to answer: what a key may not spend tells nothing of the wallet.
+ */
+export function refuseSpending(
+  draft: Draft,
+  amountMicros: MicroUsd,
+  budget: KeyBudget | null,
+): Rejected | null {
   draft.expireDueLots();
   const balances = balancesOf(draft.wallet);
+  const reached = budget && reachedLimit(budget, amountMicros);
+  if (reached) {
+    return reject({ code: 'key_limit_reached', ...reached, requiredMicros: amountMicros, balances });
+  }
   if (draft.wallet.status === 'frozen') {
     return reject({ code: 'wallet_frozen', requiredMicros: amountMicros, balances });
   }
@@ -203,6 +233,23 @@ export function adjust(aggregate: Aggregate, command: AdjustCommand, nowMs: numb
   }
   draft.burn(takeFrom(paid, magnitude).portions, 'goodwill', movement);
   return finish(draft, movement);
+}
+
+export function book(aggregate: Aggregate, command: BookCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  const { legs } = command;
+  if (legs.length === 0 || !legs.every(({ amountMicros }) => isAmount(amountMicros))) {
+    return reject({ code: 'invalid_amount' });
+  }
+  const [first] = legs.map(({ kind, amountMicros }) => {
+    const movement = movementOf(command, kind);
+    const [[debit, credit]] = POSTING_RULES[kind];
+    draft.postBeside(movement, debit, credit, amountMicros);
+    return movement;
+  });
+  return finish(draft, first as Movement);
 }
 
 export function expireLots(aggregate: Aggregate, command: ExpireLotsCommand, nowMs: number): Result {

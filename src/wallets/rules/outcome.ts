@@ -1,4 +1,5 @@
 import type { MicroUsd } from '../../common/money.js';
+import type { KeyBudget, ReachedLimit } from './key-budget.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type { Balances, Hold, RecordedMovement, Wallet, WalletStatus } from './wallet.js';
 
@@ -14,6 +15,7 @@ export type Outcome =
   /** The hold had its one terminal transition before, and this command asked for another. */
   | { readonly type: 'already_resolved'; readonly hold: Hold; readonly balances: Balances }
   | { readonly type: 'hold_not_due'; readonly hold: Hold; readonly balances: Balances }
+  | { readonly type: 'key_budget'; readonly budget: KeyBudget; readonly balances: Balances }
   | { readonly type: 'lots_expired'; readonly expiredMicros: MicroUsd; readonly balances: Balances }
   | {
       readonly type: 'status';
@@ -30,6 +32,11 @@ export type Rejection =
   | { readonly code: 'reference_conflict' }
   | { readonly code: 'insufficient_credits'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | { readonly code: 'wallet_frozen'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
+  | (ReachedLimit & {
+      readonly code: 'key_limit_reached';
+      readonly requiredMicros: MicroUsd;
+      readonly balances: Balances;
+    })
   | { readonly code: 'amount_exceeds_hold'; readonly holdMicros: MicroUsd }
   | { readonly code: 'wallet_in_debt'; readonly uncoveredMicros: MicroUsd; readonly balances: Balances };
 
@@ -49,6 +56,8 @@ export type Applied = {
   readonly transfers: readonly Transfer[];
   /** The hold that the command made or resolved. */
   readonly hold: Hold | null;
+  /** The budget of the key that the command took from, gave back to, or limited. */
+  readonly budget: KeyBudget | null;
   readonly statusChange: StatusChange | null;
   readonly outcome: Outcome;
 };

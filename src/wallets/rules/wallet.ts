@@ -1,4 +1,5 @@
 import { micros, type MicroUsd } from '../../common/money.js';
+import type { KeyBudget } from './key-budget.js';
 
 export type WalletStatus = 'active' | 'frozen';
 export type LotKind = 'paid' | 'promotional';
@@ -23,6 +24,8 @@ export type Hold = {
   readonly id: string;
   readonly reference: string;
   readonly fingerprint: string;
+  /** Whose budget it takes from; null: no API key of the account asked for it. */
+  readonly keyId: string | null;
   readonly amountMicros: MicroUsd;
   readonly capturedMicros: MicroUsd;
   readonly status: HoldStatus;
@@ -83,11 +86,14 @@ export type RecordedMovement = {
 
 /**
  * Everything that one command may depend on: the wallet with its live lots, the holds that the batch names
- * (by id and by reference), and the references that the ledger already knows.
+ * (by id and by reference), the budgets of the keys that it and those holds name, and the references that the
+ * ledger already knows.
  */
 export type Aggregate = {
   readonly wallet: Wallet;
   readonly holdsById: ReadonlyMap<string, Hold>;
   readonly holdsByReference: ReadonlyMap<string, Hold>;
+  /** By the key's id. A key that has none is not limited. */
+  readonly budgets: ReadonlyMap<string, KeyBudget>;
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
 };

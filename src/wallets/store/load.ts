@@ -1,11 +1,22 @@
 import type { PoolClient } from 'pg';
-import { micros, type MicroUsd } from '../../common/money.js';
+import { micros } from '../../common/money.js';
 import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
 import type { WalletLevel } from '../rules/signals.js';
 import type { Hold, HoldStatus, Lot, LotKind, RecordedMovement, WalletStatus } from '../rules/wallet.js';
+import {
+  BUDGET_COLUMNS,
+  budgetsOf,
+  limitingOf,
+  LOAD_BUDGETS,
+  LOAD_USE,
+  microsOrNull,
+  useOf,
+  type BudgetRow,
+  type UseRow,
+} from './load-budgets.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 
 type WalletRow = {
@@ -58,6 +69,7 @@ type HoldRow = {
   id: string;
   reference: string;
   fingerprint: string;
+  key_id: string | null;
   amount_micros: string;
   captured_micros: string;
   status: HoldStatus;
@@ -68,16 +80,19 @@ type HoldRow = {
 };
 
 const HOLD_COLUMNS = `
-  h.account_id, h.id, h.reference, h.fingerprint, h.amount_micros, h.captured_micros, h.status, h.memo,
+  h.account_id, h.id, h.reference, h.fingerprint, h.key_id, h.amount_micros, h.captured_micros, h.status, h.memo,
   (extract(epoch FROM h.created_at) * 1000)::bigint AS created_at_ms,
   (extract(epoch FROM h.expires_at) * 1000)::bigint AS expires_at_ms,
   (extract(epoch FROM h.resolved_at) * 1000)::bigint AS resolved_at_ms`;
 
 const LOAD_HOLDS_BY_ID: Statement = {
   name: 'load_holds_by_id',
+  // With the budget of its key, which its resolution may give something back to; most holds have none.
   text: `
-  SELECT h.* FROM unnest($1::text[], $2::text[]) AS named (account_id, id), LATERAL (
-    SELECT ${HOLD_COLUMNS} FROM holds h WHERE h.account_id = named.account_id AND h.id = named.id ${ROW_BY_ROW}) AS h`,
+  SELECT h.*, ${BUDGET_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, id), LATERAL (
+    SELECT ${HOLD_COLUMNS} FROM holds h WHERE h.account_id = named.account_id AND h.id = named.id ${ROW_BY_ROW}) AS h
+    LEFT JOIN LATERAL (
+    SELECT k.* FROM key_budgets k WHERE k.account_id = h.account_id AND k.key_id = h.key_id ${ROW_BY_ROW}) AS b ON true`,
 };
 
 const LOAD_HOLDS_BY_REFERENCE: Statement = {
@@ -123,6 +138,7 @@ export async function lockAndLoad(
   accountIds: readonly string[],
   commands: readonly WalletCommand[],
 ): Promise<Map<string, LoadedAccount>> {
+  const limiting = limitingOf(commands);
   const calls = [
     { statement: LOCK_WALLETS, values: [accountIds] },
     { statement: LOAD_LOTS, values: [accountIds] },
@@ -132,6 +148,8 @@ export async function lockAndLoad(
     ...namedBy(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
       command.type === 'authorize' ? command.reference : null,
     ),
+    ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
+    ...useOf(limiting),
     ...namedBy(LOAD_RECORDED, commands, (command) =>
       'reference' in command && command.type !== 'authorize' ? command.reference : null,
     ),
@@ -143,6 +161,13 @@ export async function lockAndLoad(
     );
   const lots = groupByAccount(rowsOf<LotRow>(LOAD_LOTS));
   const holds = groupByAccount(rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE));
+  const budgets = groupByAccount(
+    rowsOf<BudgetRow & { account_id: string; budget_key_id: string | null }>(
+      LOAD_BUDGETS,
+      LOAD_HOLDS_BY_ID,
+    ).filter((row) => row.budget_key_id !== null),
+  );
+  const uses = rowsOf<UseRow>(LOAD_USE);
   const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
   return new Map(
     rowsOf<WalletRow>(LOCK_WALLETS).map((row) => [
@@ -166,6 +191,7 @@ export async function lockAndLoad(
           level: row.level,
         },
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
+        budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
         recorded: new Map(
           (recorded.get(row.account_id) ?? []).map((found) => [found.reference, toRecorded(found)]),
         ),
@@ -210,10 +236,6 @@ function uniqueHolds(holds: readonly Hold[]): Hold[] {
   return holds.length < 2 ? [...holds] : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
 }
 
-function microsOrNull(text: string | null): MicroUsd | null {
-  return text === null ? null : micros(BigInt(text));
-}
-
 function toLot(row: LotRow): Lot {
   return {
     id: row.id,
@@ -232,6 +254,7 @@ function toHold(row: HoldRow): Hold {
     id: row.id,
     reference: row.reference,
     fingerprint: row.fingerprint,
+    keyId: row.key_id,
     amountMicros: micros(BigInt(row.amount_micros)),
     capturedMicros: micros(BigInt(row.captured_micros)),
     status: row.status,

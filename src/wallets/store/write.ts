@@ -1,6 +1,6 @@
 import type { SqlValue, StatementCall } from '../../database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
-import type { BatchWrites, LevelledWallet, OwnedHold, OwnedLot } from '../rules/batch.js';
+import type { BatchWrites, LevelledWallet, OwnedBudget, OwnedHold, OwnedLot } from '../rules/batch.js';
 import type { StatusChange } from '../rules/outcome.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 
@@ -17,6 +17,8 @@ export function writesOf(writes: BatchWrites): StatementCall[] {
     part(UPDATE_LOTS, writes.changedLots, changedLotColumns),
     part(INSERT_HOLDS, writes.newHolds, newHoldColumns(iso)),
     part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns(iso)),
+    part(UPSERT_BUDGETS, writes.changedBudgets, budgetColumns),
+    part(DELETE_BUDGETS, writes.endedBudgets, budgetColumns.slice(0, 2)),
     part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns(iso)),
   ].flatMap((filled) => filled ?? []);
   if (parts.length === 0) return [];
@@ -183,6 +185,7 @@ const INSERT_HOLDS: TableWrite = {
     'text',
     'text',
     'text',
+    'text',
     'bigint',
     'bigint',
     'text',
@@ -192,7 +195,7 @@ const INSERT_HOLDS: TableWrite = {
     'timestamptz',
   ],
   text: (rows) => `
-  INSERT INTO holds (account_id, id, reference, fingerprint, amount_micros, captured_micros, status, memo,
+  INSERT INTO holds (account_id, id, reference, fingerprint, key_id, amount_micros, captured_micros, status, memo,
                      created_at, expires_at, resolved_at)
   SELECT * FROM ${rows}`,
 };
@@ -202,6 +205,7 @@ const newHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
   (row) => row.id,
   (row) => row.reference,
   (row) => row.fingerprint,
+  (row) => row.keyId,
   (row) => row.amountMicros.toString(),
   (row) => row.capturedMicros.toString(),
   (row) => row.status,
@@ -226,6 +230,39 @@ const resolvedHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
   (row) => row.capturedMicros.toString(),
   (row) => isoOrNull(iso, row.resolvedAtMs),
 ];
+
+const UPSERT_BUDGETS: TableWrite = {
+  code: 'b',
+  types: ['text', 'text', 'bigint', 'bigint', 'bigint', 'date', 'bigint', 'bigint', 'bigint'],
+  text: (rows) => `
+  INSERT INTO key_budgets (account_id, key_id, day_limit_micros, month_limit_micros, total_limit_micros,
+                           day, day_used_micros, month_used_micros, total_used_micros)
+  SELECT * FROM ${rows}
+  ON CONFLICT ON CONSTRAINT key_budgets_pkey DO UPDATE
+     SET day_limit_micros = excluded.day_limit_micros, month_limit_micros = excluded.month_limit_micros,
+         total_limit_micros = excluded.total_limit_micros, day = excluded.day, day_used_micros = excluded.day_used_micros,
+         month_used_micros = excluded.month_used_micros, total_used_micros = excluded.total_used_micros`,
+};
+
+const budgetColumns: Column<OwnedBudget>[] = [
+  (row) => row.accountId,
+  (row) => row.keyId,
+  (row) => row.limits.day?.toString() ?? null,
+  (row) => row.limits.month?.toString() ?? null,
+  (row) => row.limits.total?.toString() ?? null,
+  (row) => row.day,
+  (row) => row.used.day.toString(),
+  (row) => row.used.month.toString(),
+  (row) => row.used.total.toString(),
+];
+
+const DELETE_BUDGETS: TableWrite = {
+  code: 'xb',
+  types: ['text', 'text'],
+  text: (rows) => `
+  DELETE FROM key_budgets
+   USING ${rows} AS v (account_id, key_id), ${rowOf('key_budgets', 'account_id', 'key_id')}`,
+};
 
 const INSERT_STATUS_CHANGES: TableWrite = {
   code: 's',

@@ -1,0 +1,44 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { atTime, isLimited, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
+import { BUDGET_COLUMNS, countUse, toBudget, type BudgetRow } from './store/load-budgets.js';
+import { WalletEngine } from './wallet-engine.js';
+
+const FIND = `SELECT ${BUDGET_COLUMNS} FROM key_budgets b WHERE b.account_id = $1 AND b.key_id = ANY($2::text[])`;
+
+/** What the API keys of an account may spend, and what they have used of it. */
+@Injectable()
+export class KeyBudgets {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly engine: WalletEngine,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** By the key's id, as of now; a key without limits is not among them. */
+  async find(accountId: string, keyIds: readonly string[]): Promise<ReadonlyMap<string, KeyBudget>> {
+    if (keyIds.length === 0) return new Map();
+    const rows = await this.dataSource.query<BudgetRow[]>(FIND, [accountId, keyIds]);
+    const nowMs = this.clock.nowMs();
+    return new Map(rows.map((row) => [row.budget_key_id, atTime(toBudget(row), nowMs)]));
+  }
+
+  /**
+   * Changes limits; those that are left out stay, and null takes one away. What the key has used until then counts
+   * from the first limit on. Whoever spends with the key after this has resolved is held to it, in any process.
+   * The caller has made sure that the key is the account's. Answers null when no limit is left.
+   */
+  async set(
+    accountId: string,
+    keyId: string,
+    limits: Partial<SpendLimits>,
+    actor: string,
+  ): Promise<KeyBudget | null> {
+    const counted = await countUse(this.dataSource, accountId, keyId);
+    const command = { type: 'setKeyBudget', accountId, actor, keyId, limits, counted } as const;
+    const outcome = await this.engine.execute(command);
+    if (outcome.type !== 'key_budget') throw new Error(`expected a key's budget, not ${outcome.type}`);
+    return isLimited(outcome.budget) ? outcome.budget : null;
+  }
+}

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { micros } from '../../src/common/money.js';
+import { KeyBudgets } from '../../src/wallets/key-budgets.service.js';
+import { addCredit, createAccount, createKey, startEngine, type EngineProcess } from '../support/engine.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+const MIGRATION = new URL('../../migrations/1795300000018-key-budgets.sql', import.meta.url);
+
+/** The schema of the version before. */
+const UNDO = `
+  DROP TABLE key_budgets;
+  DROP FUNCTION refuse_spending_beyond_limit;
+  ALTER TABLE holds DROP COLUMN key_id CASCADE`;
+
+describe('a database of the time before holds named their key', () => {
+  let database: TestDatabase;
+  let owner: DataSource;
+  let process: EngineProcess;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
+    process = await startEngine(database.url);
+  });
+  afterAll(async () => {
+    await process.dataSource.destroy();
+    await owner.destroy();
+    await database.drop();
+  });
+
+  it('is upgraded so that calls under way count, and give back, to the key that made them', async () => {
+    const { engine, dataSource } = process;
+    const accountId = await createAccount(dataSource);
+    const keyId = await createKey(dataSource, accountId);
+    await addCredit(engine, accountId, 1_000_000);
+    const hold = (name: string) => ({ accountId, actor: `account_key:${keyId}`, holdId: `hold_${name}` });
+    for (const name of ['open', 'captured', 'outside']) {
+      await engine.execute({
+        ...hold(name),
+        type: 'authorize',
+        keyId: null,
+        reference: `generation:gen_${name}`,
+        fingerprint: '',
+        memo: null,
+        amountMicros: micros(80_000n),
+        expiresAtMs: Date.now() + 60_000,
+      });
+    }
+    for (const name of ['open', 'captured']) {
+      await owner.query(
+        `INSERT INTO generations (account_id, id, api_key_id, request_id, model, price_id, price_micros, images_requested,
+                                  width, height, response_format, output_format, fingerprint, media_key_id, status,
+                                  lease_expires_at, hold_id, created_at)
+         SELECT $1, 'gen_' || $3::text, $2, 'req', model, id, amount_micros, 2, 64, 64, 'url', 'png', '', 'k', 'running', now(),
+                'hold_' || $3::text, now() FROM prices WHERE amount_micros > 0 LIMIT 1`,
+        [accountId, keyId, name],
+      );
+    }
+    await engine.execute({ ...hold('captured'), type: 'capture', amountMicros: micros(40_000n), memo: null });
+
+    await owner.query(UNDO);
+    await owner.transaction((tx) => tx.query(readFileSync(MIGRATION, 'utf8')));
+    const budgets = new KeyBudgets(dataSource, engine, { nowMs: () => Date.now() });
+    const used = async (): Promise<bigint | undefined> =>
+      (await budgets.find(accountId, [keyId])).get(keyId)?.used.total;
+    await budgets.set(accountId, keyId, { total: micros(500_000n) }, 'test');
+    expect(await used()).toBe(120_000n);
+    await engine.execute({ ...hold('open'), type: 'capture', amountMicros: micros(40_000n), memo: null });
+    expect(await used()).toBe(80_000n);
+    const keys = await dataSource.query('SELECT id, key_id FROM holds ORDER BY id');
+    expect(keys).toEqual([
+      { id: 'hold_captured', key_id: null },
+      { id: 'hold_open', key_id: keyId },
+      { id: 'hold_outside', key_id: null },
+    ]);
+  });
+});
