@@ -1,6 +1,26 @@
 import { Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { JobsModule } from '../jobs/jobs.module.js';
+import { PaymentsModule } from '../payments/payments.module.js';
+import { WalletsModule } from '../wallets/wallets.module.js';
 import { ExportsController } from './exports.controller.js';
 import { LedgerExportService } from './ledger-export.service.js';
+import { BalanceReader } from './platform-book/balance-reader.service.js';
+import { PlatformBook } from './platform-book/platform-book.service.js';
+import { StripeBalanceCursorEntity } from './platform-book/stripe-balance-cursor.entity.js';
+import { StripeBalanceJob } from './platform-book/stripe-balance.job.js';
+import { StripeReconciliationController } from './platform-book/stripe-reconciliation.controller.js';
+import { StripeReconciliations } from './platform-book/stripe-reconciliation.service.js';
+import { StripeBalanceTransactionEntity } from './platform-book/stripe-balance-transaction.entity.js';
 
-@Module({ controllers: [ExportsController], providers: [LedgerExportService] })
+@Module({
+  imports: [
+    JobsModule,
+    PaymentsModule,
+    WalletsModule,
+    TypeOrmModule.forFeature([StripeBalanceTransactionEntity, StripeBalanceCursorEntity]),
+  ],
+  controllers: [ExportsController, StripeReconciliationController],
+  providers: [LedgerExportService, BalanceReader, PlatformBook, StripeBalanceJob, StripeReconciliations],
+})
 export class FinanceModule {}

@@ -59,18 +59,26 @@ export const POSTING_RULES = {
     ['customer_credit', 'goodwill'],
   ],
   processor_fee: [['processor_fees', 'stripe_clearing']],
+  processor_fee_return: [['stripe_clearing', 'processor_fees']],
   payout: [['bank', 'stripe_clearing']],
+  payout_return: [['stripe_clearing', 'bank']],
   upstream_cost: [['upstream_cost', 'upstream_payable']],
 } as const satisfies Record<string, readonly Posting[]>;
 
 export type TransferKind = keyof typeof POSTING_RULES;
 
 /** Kinds that only the platform's own book may hold. */
-export const PLATFORM_KINDS: ReadonlySet<TransferKind> = new Set([
+const PLATFORM_ONLY = [
   'processor_fee',
+  'processor_fee_return',
   'payout',
+  'payout_return',
   'upstream_cost',
-]);
+] as const satisfies readonly TransferKind[];
+
+export type PlatformKind = (typeof PLATFORM_ONLY)[number];
+
+export const PLATFORM_KINDS: ReadonlySet<TransferKind> = new Set(PLATFORM_ONLY);
 
 /** The two ledger accounts whose sum is a customer's posted balance. */
 export type CustomerLedgerAccount = 'customer_credit' | 'customer_promo';

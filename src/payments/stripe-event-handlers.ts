@@ -12,6 +12,7 @@ export type StripeEventHandler = (event: StripeEventHint) => Promise<void>;
 @Injectable()
 export class StripeEventHandlers {
   private readonly handlers = new Map<string, StripeEventHandler>();
+  private readonly followers = new Map<string, StripeEventHandler[]>();
 
   /** @param types in the spelling of snapshot events, such as `checkout.session.completed`. */
   register(types: readonly string[], handler: StripeEventHandler): void {
@@ -21,12 +22,26 @@ export class StripeEventHandlers {
     }
   }
 
+  /**
+   * For who only wants to know that something moved, beside the one who acts on it, and finds what it misses by other
+   * means: its types are not among those that the gap fill looks for.
+   */
+  follow(types: readonly string[], follower: StripeEventHandler): void {
+    for (const type of types) this.followers.set(type, [...(this.followers.get(type) ?? []), follower]);
+  }
+
   /** Every type that somebody acts on. */
   types(): readonly string[] {
     return [...this.handlers.keys()];
   }
 
   find(type: string): StripeEventHandler | null {
-    return this.handlers.get(type) ?? null;
+    const handler = this.handlers.get(type);
+    const followers = this.followers.get(type);
+    if (followers === undefined) return handler ?? null;
+    return async (event) => {
+      await handler?.(event);
+      for (const follow of followers) await follow(event);
+    };
   }
 }

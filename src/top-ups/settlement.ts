@@ -34,6 +34,8 @@ export function judge(topUp: TopUp, session: CheckoutSession, livemode: boolean)
 
 function contradictionsOf(topUp: TopUp, session: CheckoutSession, livemode: boolean): string[] {
   const { status, paymentStatus } = session;
+  // Tax is the one amount that only Stripe knows. It pays for no credit, and where none was asked for it is none.
+  const taxCents = topUp.automaticTax ? (session.amountTaxCents ?? 0n) : 0n;
   const checks: readonly (readonly [agrees: boolean, contradiction: string])[] = [
     [session.livemode === livemode && topUp.livemode === livemode, `livemode is ${session.livemode}`],
     [session.clientReferenceId === topUp.id, `client_reference_id is ${session.clientReferenceId}`],
@@ -47,7 +49,19 @@ function contradictionsOf(topUp: TopUp, session: CheckoutSession, livemode: bool
       session.amountSubtotalCents === topUp.chargeCents,
       `amount_subtotal is ${dollars(session.amountSubtotalCents)}`,
     ],
-    [session.amountTotalCents === topUp.chargeCents, `amount_total is ${dollars(session.amountTotalCents)}`],
+    [
+      session.amountTotalCents === topUp.chargeCents + taxCents,
+      `amount_total is ${dollars(session.amountTotalCents)}${topUp.automaticTax ? `, with ${dollars(session.amountTaxCents)} of tax` : ''}`,
+    ],
+    [taxCents >= 0n, `amount_tax is ${dollars(session.amountTaxCents)}`],
+    [
+      session.automaticTax === topUp.automaticTax,
+      `automatic tax is ${session.automaticTax ? 'on' : 'off'}, not as asked for`,
+    ],
+    [
+      !topUp.automaticTax || paymentStatus !== 'paid' || session.automaticTaxStatus === 'complete',
+      `it is paid, and its tax is ${session.automaticTaxStatus}`,
+    ],
     [status === 'open' || status === 'complete' || status === 'expired', `status is ${status}`],
     [paymentStatus === 'paid' || paymentStatus === 'unpaid', `payment_status is ${paymentStatus}`],
     [paymentStatus !== 'paid' || status === 'complete', `payment_status is paid and status is ${status}`],

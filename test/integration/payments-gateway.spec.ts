@@ -46,6 +46,7 @@ async function aPage(changes: Partial<NewCheckoutSession> = {}): Promise<NewChec
       { name: 'Platform fee (5%)', amountCents: cents(50n) },
     ],
     saveCard: false,
+    automaticTax: false,
     successUrl: 'http://127.0.0.1:3000/checkout/complete',
     cancelUrl: 'http://127.0.0.1:3000/checkout/canceled',
     expiresAtMs: Date.now() + 3_600_000,

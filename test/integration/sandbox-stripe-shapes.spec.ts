@@ -6,7 +6,7 @@ import {
   type SandboxStripe,
 } from '../../src/sandbox/stripe/server.js';
 import { refusalOf, stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { payTopUp, saveCard } from '../support/sandbox-stripe-money.js';
+import { payTaxed, payTopUp, saveCard } from '../support/sandbox-stripe-money.js';
 import { declaredMembers, operationMembers } from '../support/sandbox-stripe-sdk-types.js';
 
 const WARNINGS = 'Radar/EarlyFraudWarnings';
@@ -43,6 +43,14 @@ describe('the parameters about money that goes out are those of the SDK, name by
     ['GET', '/v1/balance_transactions', 'BalanceTransactions', 'BalanceTransactionListParams', []],
     ['GET', '/v1/balance_transactions/:id', 'BalanceTransactions', 'BalanceTransactionRetrieveParams', []],
     ['GET', '/v1/payouts', 'Payouts', 'PayoutListParams', []],
+    ['GET', '/v1/invoices/:id', 'Invoices', 'InvoiceRetrieveParams', []],
+    [
+      'POST',
+      '/v1/checkout/sessions',
+      'Checkout/Sessions',
+      'Checkout.SessionCreateParams.CustomerUpdate',
+      ['customer_update'],
+    ],
     ['GET', '/v1/payouts/:id', 'Payouts', 'PayoutRetrieveParams', []],
   ])('%s %s: %s %s', (method, route, file, name, nested) => {
     const { required, optional } = declaredMembers(file, name);
@@ -66,6 +74,19 @@ describe('the objects about money that goes out carry every member the SDK types
     objects['lastPaymentError'] = left.last_payment_error ?? {};
     const method = await stripe.paymentMethods.retrieve(paymentMethodId);
     Object.assign(objects, { method, card: method.card, billingDetails: method.billing_details });
+
+    const taxed = await payTaxed(sandbox, stripe);
+    const invoice = taxed.invoice as Stripe.Invoice;
+    Object.assign(objects, {
+      taxed,
+      automaticTax: taxed.automatic_tax,
+      invoice,
+      invoiceTax: invoice.automatic_tax,
+      totalTax: invoice.total_taxes?.[0] ?? {},
+      invoiceLine: invoice.lines.data[0] ?? {},
+      statusTransitions: invoice.status_transitions,
+      customer: await stripe.customers.retrieve(taxed.customer as string),
+    });
 
     const { charge } = await payTopUp(sandbox, stripe, '4000000000007726');
     objects['pendingRefund'] = await stripe.refunds.create({ charge: charge.id, amount: 10 });
@@ -109,6 +130,14 @@ describe('the objects about money that goes out carry every member the SDK types
     ['feeDetail', 'BalanceTransactions', 'BalanceTransaction.FeeDetail'],
     ['warning', WARNINGS, 'EarlyFraudWarning'],
     ['payout', 'Payouts', 'Payout'],
+    ['taxed', 'Checkout/Sessions', 'Session'],
+    ['automaticTax', 'Checkout/Sessions', 'Session.AutomaticTax'],
+    ['invoice', 'Invoices', 'Invoice'],
+    ['invoiceTax', 'Invoices', 'Invoice.AutomaticTax'],
+    ['totalTax', 'Invoices', 'Invoice.TotalTax'],
+    ['invoiceLine', 'InvoiceLineItems', 'InvoiceLineItem'],
+    ['statusTransitions', 'Invoices', 'Invoice.StatusTransitions'],
+    ['customer', 'Customers', 'Customer'],
   ])('%s', (kind, file, name) => {
     const { required, optional } = declaredMembers(file, name);
     const members = Object.keys(objects[kind] ?? {});

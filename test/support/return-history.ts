@@ -13,7 +13,8 @@ export async function beginHistory(app: TestApp, control: SandboxStripeControl):
 }
 
 export class ReturnHistory {
-  private disputeId = '';
+  /** Of the dispute that came last. */
+  disputeId = '';
   private count = 0;
 
   constructor(

@@ -27,6 +27,34 @@ export async function payTopUp(
   return { session, intent, charge };
 }
 
+/** The same with tax on top, for a customer whose address nobody knew; with its invoice. */
+export async function payTaxed(sandbox: SandboxStripe, stripe: Stripe): Promise<Stripe.Checkout.Session> {
+  const customer = await stripe.customers.create({ email: 'ada@example.com' });
+  const params = topUpSessionParams({ customer: customer.id });
+  const { id } = await stripe.checkout.sessions.create({
+    ...params,
+    ...TAXED,
+    line_items: (params.line_items ?? []).map(taxedItem),
+  });
+  await sandbox.control.pay(id);
+  return stripe.checkout.sessions.retrieve(id, { expand: ['invoice'] });
+}
+
+/** What a session needs for Stripe to compute tax. */
+export const TAXED = {
+  automatic_tax: { enabled: true },
+  billing_address_collection: 'required',
+  customer_update: { address: 'auto', name: 'auto' },
+} as const satisfies Partial<Stripe.Checkout.SessionCreateParams>;
+
+export function taxedItem(
+  item: Stripe.Checkout.SessionCreateParams.LineItem,
+): Stripe.Checkout.SessionCreateParams.LineItem {
+  const { price_data: priceData } = item;
+  if (priceData === undefined) throw new Error('this test has its prices in its items');
+  return { ...item, price_data: { ...priceData, tax_behavior: 'exclusive' } };
+}
+
 export type SavedCard = { readonly customerId: string; readonly paymentMethodId: string };
 
 /** A card that a customer saved for off-session use while she paid for a first top-up. */

@@ -8,13 +8,16 @@ const RESOURCES = path.join(import.meta.dirname, '../../node_modules/stripe/esm/
 
 export type Declared = { readonly required: readonly string[]; readonly optional: readonly string[] };
 
+/** The text of a type file of the SDK, relative to its `resources`, without the ending. */
+export function typeFile(file: string): string {
+  return readFileSync(path.join(RESOURCES, `${file}.d.ts`), 'utf8');
+}
+
 /**
  * The members of `interface A`, or of `B` inside `namespace A` (written `A.B`), in a type file of the SDK.
- * `file` is relative to its `resources`, without the ending.
  */
 export function declaredMembers(file: string, name: string): Declared {
-  const text = readFileSync(path.join(RESOURCES, `${file}.d.ts`), 'utf8');
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const source = ts.createSourceFile(file, typeFile(file), ts.ScriptTarget.Latest, true);
   const found = findInterface(source, name.split('.'));
   if (found === null) throw new Error(`${file} declares no ${name}`);
   const members = found.members.filter(ts.isPropertySignature);

@@ -14,6 +14,7 @@ export function aTopUp(changes: Loose<TopUp> = {}): TopUp {
   const sample: TopUp = {
     id: ID,
     accountId: 'acct_01KB2H7Q0000000000000000AA',
+    kind: 'checkout',
     status: 'pending',
     creditMicros: micros(10_000_000n),
     feeMicros: micros(500_000n),
@@ -30,7 +31,10 @@ export function aTopUp(changes: Loose<TopUp> = {}): TopUp {
     checkoutSessionId: 'cs_test_1',
     checkoutUrl: 'http://127.0.0.1:12111/c/pay/cs_test_1',
     paymentIntentId: null,
+    paymentMethodId: null,
+    dispatchedAt: null,
     failureCode: null,
+    declineCode: null,
     idempotencyKey: null,
     clientAddress: null,
     fingerprint: 'f',
@@ -38,6 +42,10 @@ export function aTopUp(changes: Loose<TopUp> = {}): TopUp {
     createdAt,
     checkedAt: createdAt,
     paidAt: null,
+    automaticTax: false,
+    taxMicros: micros(0n),
+    invoiceUrl: null,
+    receiptUrl: null,
   };
   return Object.assign(sample, changes);
 }
@@ -52,10 +60,15 @@ export function aPaidSession(changes: Loose<CheckoutSession> = {}): CheckoutSess
     currency: 'usd',
     amountSubtotalCents: cents(1_050n),
     amountTotalCents: cents(1_050n),
+    amountTaxCents: cents(0n),
+    automaticTax: false,
+    automaticTaxStatus: null,
     clientReferenceId: ID,
     metadata: { top_up_id: ID },
     url: null,
     paymentIntentId: 'pi_1',
+    invoiceUrl: null,
+    receiptUrl: null,
     paymentIntentStatus: 'succeeded',
   };
   return Object.assign(sample, changes);

@@ -3,6 +3,8 @@ import { Snapshot } from '../../ledger/snapshot.js';
 import type { Discrepancy, ProofCounts, Report } from '../../wallets/proof/discrepancy.js';
 import { proveChains } from '../../wallets/proof/prove-chains.js';
 import { proveRows } from '../../wallets/proof/prove-rows.js';
+import { proveKeyBudgets } from './prove-key-budgets.js';
+import { provePlatformBook } from './prove-platform-book.js';
 import { proveReceipts, type ReceiptCheck } from './prove-receipts.js';
 
 /** For snapshots that read whole tables: no statement of ours takes an hour, and no pause ten minutes. */
@@ -20,7 +22,9 @@ export async function examineBooks(
   const counts: ProofCounts = { accounts: 0, transfers: 0, wallets: 0, lots: 0, holds: 0 };
   await proveChains(snapshot, report, counts);
   await proveRows(snapshot, report, counts);
+  await proveKeyBudgets(snapshot, report);
   await proveReceipts(snapshot, report, except);
+  await provePlatformBook(snapshot, report);
   return counts;
 }
 

@@ -12,18 +12,19 @@ const MENDED_WITHIN = `interval '1 hour'`;
 const CREDITED = `
   SELECT account_id, reference, substr(reference, length('top_up:') + 1) AS id, max(created_at) AS credited_at,
          concat_ws(' ', 'credit', sum(amount_micros) FILTER (WHERE kind = 'top_up'), 'fee',
-                   coalesce(sum(amount_micros) FILTER (WHERE kind = 'top_up_fee'), 0), 'lot',
+                   coalesce(sum(amount_micros) FILTER (WHERE kind = 'top_up_fee'), 0), 'tax',
+                   coalesce(sum(amount_micros) FILTER (WHERE kind = 'top_up_tax'), 0), 'lot',
                    max(lot_id) FILTER (WHERE kind = 'top_up')) AS credited
     FROM transfers WHERE kind IN ('top_up', 'top_up_fee', 'top_up_tax') GROUP BY account_id, reference`;
 
 /** A paid top-up stands in the ledger to the micro-dollar, and a credited one is paid. */
 const TOP_UPS = `
   SELECT 'top_ups', 'account_id=' || u.account_id || ' id=' || u.id, 'status', coalesce(t.credited, 'not paid'),
-         concat_ws(' ', u.status, 'credit', u.credit_micros, 'fee', u.fee_micros, 'lot', u.lot_id)
+         concat_ws(' ', u.status, 'credit', u.credit_micros, 'fee', u.fee_micros, 'tax', u.tax_micros, 'lot', u.lot_id)
     FROM top_ups u LEFT JOIN (${CREDITED}) t ON t.account_id = u.account_id AND t.reference = 'top_up:' || u.id
    WHERE (u.paid_at IS NOT NULL AND t.reference IS NULL)
       OR (u.paid_at IS NULL AND t.credited_at < now() - ${MENDED_WITHIN})
-      OR t.credited <> concat_ws(' ', 'credit', u.credit_micros, 'fee', u.fee_micros, 'lot', u.lot_id)`;
+      OR t.credited <> concat_ws(' ', 'credit', u.credit_micros, 'fee', u.fee_micros, 'tax', u.tax_micros, 'lot', u.lot_id)`;
 
 /** Nobody's credit was bought without a top-up. */
 const UNASKED_CREDITS = `
@@ -31,13 +32,29 @@ const UNASKED_CREDITS = `
     FROM (${CREDITED}) t
    WHERE NOT EXISTS (SELECT FROM top_ups u WHERE u.account_id = t.account_id AND u.id = t.id)`;
 
+/** A payment that an operator sent back or dismissed is no payment of a top-up that was credited. */
+const REVIEWED_PAYMENTS = `
+  SELECT 'payment_reviews', 'account_id=' || r.account_id || ' id=' || r.id, 'status', 'credited as ' || u.id, r.status
+    FROM payment_reviews r
+    JOIN top_ups u ON u.account_id = r.account_id
+     AND (u.checkout_session_id = r.payment OR u.payment_intent_id = r.payment_intent_id)
+   WHERE r.status IN ('returning', 'returned', 'failed', 'dismissed') AND u.paid_at IS NOT NULL
+  UNION ALL
+  SELECT 'payment_reviews', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
+         'credited by ' || t.reference, r.status
+    FROM payment_reviews r
+    JOIN top_ups u ON u.account_id = r.account_id AND u.id = r.top_up_id AND u.status = 'rejected'
+    JOIN transfers t ON t.account_id = u.account_id AND t.reference = 'top_up:' || u.id AND t.leg = 0`;
+
 /** What each refund took out of the ledger, and what came back when it failed. */
 const REFUNDED = `
   SELECT account_id, split_part(reference, ':', 2) AS id,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund'), 0),
-                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_fee'), 0)) AS taken,
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_fee'), 0),
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_tax'), 0)) AS taken,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
-                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0)) AS given_back,
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0)) AS given_back,
          max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'refund:') GROUP BY 1, 2`;
 
@@ -45,13 +62,13 @@ const REFUNDED = `
 const REFUNDS = `
   SELECT 'refunds', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
          coalesce('taken ' || t.taken || ', given back ' || t.given_back, 'nothing moved'),
-         concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros)
+         concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros)
     FROM refunds r LEFT JOIN (${REFUNDED}) t ON t.account_id = r.account_id AND t.id = r.id
-   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros) AS whole) w
+   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros) AS whole) w
    WHERE CASE WHEN r.status IN ('refused', 'needs_review') THEN t.id IS NOT NULL
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
               ELSE t.taken <> w.whole
-                OR t.given_back NOT IN ('credit 0 fee 0', w.whole)
+                OR t.given_back NOT IN ('credit 0 fee 0 tax 0', w.whole)
                 OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 
 const UNASKED_REFUNDS = `
@@ -63,9 +80,11 @@ const UNASKED_REFUNDS = `
 const DISPUTED = `
   SELECT account_id, split_part(reference, ':', 2) AS id,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute'), 0),
-                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_fee'), 0)) AS taken,
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_fee'), 0),
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_tax'), 0)) AS taken,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
-                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0)) AS given_back,
+                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0)) AS given_back,
          coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off, max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
 
@@ -73,11 +92,11 @@ const DISPUTED = `
 const DISPUTES = `
   SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'status',
          coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off, 'nothing moved'),
-         concat_ws(' ', d.status, 'credit', d.credit_micros, 'fee', d.fee_micros, 'written off', d.written_off_micros)
+         concat_ws(' ', d.status, 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0), 'written off', d.written_off_micros)
     FROM disputes d LEFT JOIN (${DISPUTED}) t ON t.account_id = d.account_id AND t.id = d.id
-   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', d.credit_micros, 'fee', d.fee_micros) AS whole) w
+   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0)) AS whole) w
    WHERE CASE WHEN t.id IS NULL THEN d.withdrawn_at IS NOT NULL
-              ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0', w.whole)
+              ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0', w.whole)
                 OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
                 OR t.written_off NOT IN (0, coalesce(d.written_off_micros, 0))
                 OR ((d.withdrawn_at IS NULL OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
@@ -107,6 +126,7 @@ const PAID_WITHOUT_GENERATION = `
 const RECEIPT_CHECKS = {
   'top-ups': TOP_UPS,
   'unasked credits': UNASKED_CREDITS,
+  'reviewed payments': REVIEWED_PAYMENTS,
   refunds: REFUNDS,
   'unasked refunds': UNASKED_REFUNDS,
   disputes: DISPUTES,

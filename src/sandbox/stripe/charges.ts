@@ -2,6 +2,7 @@ import { newBalanceTransaction, processingFeeCents } from './balance-transaction
 import { nowSeconds, type SandboxContext } from './context.js';
 import { resourceMissing } from './errors.js';
 import { stripeId } from './ids.js';
+import { receiptPageUrl } from './invoices.js';
 import { listParameters, page } from './lists.js';
 import type { BalanceTransaction, Charge, PaymentIntent, PaymentMethod } from './objects.js';
 import { operation, type Operation } from './operation.js';
@@ -55,7 +56,7 @@ export function createCharge(
     payment_method_details: { card: cardDetails(method, paid ? intent.amount : null), type: 'card' },
     receipt_email: intent.receipt_email,
     receipt_number: null,
-    receipt_url: null,
+    receipt_url: paid ? receiptPageUrl(context, id) : null,
     refunded: false,
     review: null,
     shipping: null,

@@ -63,6 +63,12 @@ const invoiceData = hash({
   rendering_options: notSimulated,
 });
 
+const customerUpdate = hash({
+  address: optional(choice(['auto', 'never'])),
+  name: optional(choice(['auto', 'never'])),
+  shipping: notSimulated,
+});
+
 const paymentIntentData = hash({
   application_fee_amount: notSimulated,
   capture_method: notSimulated,
@@ -87,8 +93,8 @@ export const createSessionParameters = {
   after_expiration: notSimulated,
   allow_promotion_codes: optional(offSwitch()),
   allowed_payment_method_types: notSimulated,
-  automatic_tax: optional(hash({ enabled: offSwitch(), liability: notSimulated })),
-  billing_address_collection: notSimulated,
+  automatic_tax: optional(hash({ enabled: boolean(), liability: notSimulated })),
+  billing_address_collection: optional(choice(['auto', 'required'])),
   branding_settings: notSimulated,
   cancel_url: optional(url()),
   client_reference_id: optional(text(200)),
@@ -100,7 +106,7 @@ export const createSessionParameters = {
   customer_account: notSimulated,
   customer_creation: optional(choice(['if_required'], ['always'])),
   customer_email: optional(email()),
-  customer_update: notSimulated,
+  customer_update: optional(customerUpdate),
   discounts: notSimulated,
   excluded_payment_method_types: notSimulated,
   expires_at: optional(timestamp()),

@@ -10,6 +10,7 @@ type Json = Readonly<Record<string, unknown>>;
 type Expander = (context: SandboxContext, value: string, owner: Json) => Json | undefined;
 
 const customer: Expander = (context, id) => context.store.customers.get(id);
+const invoice: Expander = (context, id) => context.store.invoices.get(id);
 const charge: Expander = (context, id) => context.store.charges.get(id);
 const paymentIntent: Expander = (context, id) => context.store.paymentIntents.get(id);
 const paymentMethod: Expander = (context, id) => context.store.paymentMethods.get(id)?.object;
@@ -22,7 +23,8 @@ const balanceTransactionSource: Expander = ({ store }, id) =>
 
 /** Which members of which object hold the id of another object. */
 const EXPANDERS: Readonly<Record<string, Readonly<Record<string, Expander>>>> = {
-  'checkout.session': { customer, payment_intent: paymentIntent },
+  'checkout.session': { customer, invoice, payment_intent: paymentIntent },
+  invoice: { customer },
   payment_intent: { customer, latest_charge: charge, payment_method: paymentMethod },
   payment_method: { customer },
   charge: {

@@ -9,6 +9,7 @@ import { invalidRequest } from './errors.js';
 import { checkoutSessionId, stripeId } from './ids.js';
 import type { CheckoutSession, LineItem } from './objects.js';
 import type { CheckoutSessionRecord, PaymentIntentData } from './store.js';
+import { automaticTaxOf } from './tax.js';
 
 /** Stripe's smallest charge in US dollars. */
 export const AMOUNT_MIN_CENTS = 50;
@@ -30,6 +31,7 @@ export function newCheckoutSession(
     object: { ...newObject(context, params, id, created), amount_subtotal: total, amount_total: total },
     lineItems,
     paymentIntentData: paymentIntentDataOf(params),
+    keepsAddress: params.customer_update?.address === 'auto',
   };
 }
 
@@ -37,7 +39,6 @@ export function newCheckoutSession(
 const NULL_MEMBERS = {
   after_expiration: null,
   allowed_payment_method_types: null,
-  billing_address_collection: null,
   client_secret: null,
   collected_information: null,
   consent: null,
@@ -74,7 +75,8 @@ function newObject(
     allow_promotion_codes: params.allow_promotion_codes ?? null,
     amount_subtotal: 0,
     amount_total: 0,
-    automatic_tax: { enabled: false, liability: null, provider: null, status: null },
+    automatic_tax: automaticTaxOf(context, params),
+    billing_address_collection: params.billing_address_collection ?? null,
     cancel_url: params.cancel_url ?? null,
     client_reference_id: params.client_reference_id ?? null,
     created,

@@ -20,10 +20,19 @@ export type StripeList = {
   readonly data: readonly StripeObject[];
 };
 
+export type Address = {
+  readonly city: string;
+  readonly country: string;
+  readonly line1: string;
+  readonly line2: null;
+  readonly postal_code: string;
+  readonly state: string;
+};
+
 export type Customer = {
   readonly id: string;
   readonly object: 'customer';
-  readonly address: null;
+  readonly address: Address | null;
   readonly balance: 0;
   readonly created: number;
   readonly currency: null;
@@ -57,7 +66,7 @@ export type LineItem = {
   readonly adjustable_quantity: null;
   readonly amount_discount: 0;
   readonly amount_subtotal: number;
-  readonly amount_tax: 0;
+  readonly amount_tax: number;
   readonly amount_total: number;
   readonly currency: string;
   readonly description: string;
@@ -147,7 +156,7 @@ export type Charge = {
   readonly payment_method_details: Readonly<Record<string, unknown>>;
   readonly receipt_email: string | null;
   readonly receipt_number: null;
-  readonly receipt_url: null;
+  readonly receipt_url: string | null;
   readonly refunded: boolean;
   readonly review: null;
   readonly shipping: null;
@@ -197,6 +206,16 @@ export type BalanceTransaction = {
   readonly type: BalanceTransactionType;
 };
 
+/** A paid invoice as Checkout's `invoice_creation` makes it; nothing else makes invoices here. */
+export type Invoice = StripeObject & {
+  readonly object: 'invoice';
+  readonly hosted_invoice_url: string;
+  readonly invoice_pdf: string;
+  readonly metadata: Metadata;
+  readonly number: string;
+  readonly total: number;
+};
+
 export type Event = {
   readonly id: string;
   readonly object: 'event';
@@ -237,12 +256,12 @@ export type CheckoutSession = {
   readonly amount_subtotal: number;
   readonly amount_total: number;
   readonly automatic_tax: {
-    readonly enabled: false;
-    readonly liability: null;
-    readonly provider: null;
-    readonly status: null;
+    readonly enabled: boolean;
+    readonly liability: { readonly type: 'self' } | null;
+    readonly provider: 'stripe' | null;
+    readonly status: 'complete' | 'requires_location_inputs' | null;
   };
-  readonly billing_address_collection: null;
+  readonly billing_address_collection: 'auto' | 'required' | null;
   readonly cancel_url: string | null;
   readonly client_reference_id: string | null;
   readonly client_secret: null;
@@ -262,7 +281,7 @@ export type CheckoutSession = {
   readonly discounts: readonly never[];
   readonly expires_at: number;
   readonly integration_identifier: string | null;
-  readonly invoice: null;
+  readonly invoice: string | null;
   readonly invoice_creation: Readonly<Record<string, unknown>>;
   readonly livemode: boolean;
   readonly locale: string | null;
@@ -292,7 +311,7 @@ export type CheckoutSession = {
   readonly total_details: {
     readonly amount_discount: 0;
     readonly amount_shipping: 0;
-    readonly amount_tax: 0;
+    readonly amount_tax: number;
   };
   readonly ui_mode: 'hosted_page';
   readonly url: string | null;

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { SandboxContext } from './context.js';
 import { paymentPageUrl } from './new-checkout-session.js';
 import type { CheckoutSession } from './objects.js';
-import { noticePage, payablePage, paymentPageSecurityPolicy } from './payment-page.js';
+import { noticePage, payablePage, paymentPageSecurityPolicy, receiptPage } from './payment-page.js';
 import { isPayable, payCheckoutSession, type CustomerAct, type PaymentOutcome } from './payments.js';
 
 type SessionParams = { readonly id: string };
@@ -23,6 +23,14 @@ export function registerPaymentPage(app: FastifyInstance, { context, onCommitted
     if (session.status === 'complete') return sendNotice(reply, { status: 'already_paid', session }, 200);
     if (!isPayable(context, session)) return sendNotice(reply, { status: 'expired', session });
     return sendPayable(context, reply, session, { httpStatus: 200, problem: null });
+  });
+
+  app.get<{ Params: SessionParams }>('/c/receipt/:id', (request, reply) => {
+    const { charges, invoices } = context.store;
+    const { id } = request.params;
+    const paidCents = invoices.get(id)?.total ?? charges.get(id)?.amount_captured;
+    if (paidCents === undefined) return sendHtml(reply, 404, receiptPage(id, null), null);
+    return sendHtml(reply, 200, receiptPage(id, paidCents), null);
   });
 
   app.post<{ Params: SessionParams }>('/c/pay/:id/pay', async (request, reply) => {

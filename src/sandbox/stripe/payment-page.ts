@@ -4,6 +4,7 @@ import { html, Html } from './html.js';
 import { PAYMENT_PAGE_STYLE } from './payment-page-style.js';
 import type { LineItem } from './objects.js';
 import type { CheckoutSessionRecord } from './store.js';
+import { withTax } from './tax.js';
 import { formatCardNumber, TEST_CARDS, type TestCard } from './test-cards.js';
 
 const STYLE_HASH = createHash('sha256').update(PAYMENT_PAGE_STYLE).digest('base64');
@@ -31,7 +32,9 @@ export type PayablePage = {
 
 /** What is bought, for how much, and a choice of test cards. */
 export function payablePage({ record, url, problem }: PayablePage): string {
-  const { object: session, lineItems } = record;
+  // As if she had typed her address already: nobody pays a sum that she was not shown.
+  const { object: session, lineItems } = withTax(record);
+  const { amount_tax: taxCents } = session.total_details;
   const total = formatCents(session.amount_total);
   return document(
     `Pay ${total}`,
@@ -41,7 +44,7 @@ export function payablePage({ record, url, problem }: PayablePage): string {
         <p class="amount">${total}</p>
         <table>
           <tbody>
-            ${lineItems.map(lineItemRow)}
+            ${lineItems.map(lineItemRow)} ${taxCents === 0 ? null : taxRow(taxCents)}
           </tbody>
           <tfoot>
             <tr>
@@ -87,6 +90,13 @@ export function noticePage(title: string, text: string, link: { href: string; te
   );
 }
 
+/** What a receipt or an invoice leads to. */
+export function receiptPage(id: string, paidCents: number | null): string {
+  return paidCents === null
+    ? noticePage('Not found', 'There is no such receipt.', null)
+    : noticePage('Receipt', `${formatCents(paidCents)} was paid (${id}).`, null);
+}
+
 function document(title: string, main: Html): string {
   const page = html`<!doctype html>
     <html lang="en">
@@ -111,7 +121,14 @@ function lineItemRow(item: LineItem): Html {
   const quantity = item.quantity === 1 ? null : html`<small>${item.quantity} × ${unit}</small>`;
   return html`<tr>
     <th scope="row">${item.description}${quantity}</th>
-    <td>${formatCents(item.amount_total)}</td>
+    <td>${formatCents(item.amount_subtotal)}</td>
+  </tr> `;
+}
+
+function taxRow(taxCents: number): Html {
+  return html`<tr>
+    <th scope="row">Sales tax</th>
+    <td>${formatCents(taxCents)}</td>
   </tr> `;
 }
 

@@ -2,11 +2,13 @@ import { putSession } from './checkout-sessions.js';
 import { CAUSED_BY_NOBODY, nowSeconds, type SandboxContext } from './context.js';
 import type { StripeErrorBody } from './errors.js';
 import { emitEvent } from './events.js';
+import { invoiceOf } from './invoices.js';
 import type { CheckoutSession, PaymentIntent, PaymentMethod } from './objects.js';
 import { attemptPayment } from './payment-attempts.js';
 import { intentOfSession } from './payment-intents.js';
 import { newPaymentMethod, type CardOwner } from './payment-methods.js';
 import type { CheckoutSessionRecord } from './store.js';
+import { CUSTOMER_ADDRESS, keepAddress, withTax } from './tax.js';
 import { testCard } from './test-cards.js';
 
 export type PaymentOutcome =
@@ -31,14 +33,16 @@ export function payCheckoutSession(
   sessionId: string,
   act: CustomerAct,
 ): PaymentOutcome {
-  const record = context.store.checkoutSessions.get(sessionId);
-  if (record === undefined) return { status: 'not_found' };
-  const { object: session } = record;
+  const found = context.store.checkoutSessions.get(sessionId);
+  if (found === undefined) return { status: 'not_found' };
+  const { object: session } = found;
   if (session.status === 'complete') return { status: 'already_paid', session };
   if (!isPayable(context, session)) return { status: 'expired', session };
   const card = testCard(act.card);
   if (card === null) return { status: 'unknown_card' };
 
+  // She has typed where she lives by now.
+  const record = withTax(found);
   const intent = beginPayment(context, record);
   const method = newPaymentMethod(context, card, billingDetailsOf(context, session));
   const { authentication = 'succeeds' } = act;
@@ -86,9 +90,11 @@ function complete(
   method: PaymentMethod,
 ): PaymentOutcome {
   const { email, name, phone } = method.billing_details;
+  keepAddress(context, record);
+  const isInvoiced = record.object.invoice_creation['enabled'] === true;
   const { object: session } = putSession(context, record, {
     customer_details: {
-      address: null,
+      address: record.object.billing_address_collection === 'required' ? CUSTOMER_ADDRESS : null,
       business_name: null,
       email,
       individual_name: null,
@@ -97,6 +103,7 @@ function complete(
       tax_exempt: 'none',
       tax_ids: [],
     },
+    invoice: isInvoiced ? invoiceOf(context, record).id : null,
     payment_intent: intent.id,
     payment_status: 'paid',
     status: 'complete',

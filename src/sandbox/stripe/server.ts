@@ -14,6 +14,7 @@ import { earlyFraudWarningOperations } from './early-fraud-warnings.js';
 import { eventOperations } from './events.js';
 import { IdempotencyKeys } from './idempotency.js';
 import { paymentPageUrl } from './new-checkout-session.js';
+import { invoiceOperations } from './invoices.js';
 import { offSessionPaymentOperations } from './off-session-payments.js';
 import type { Operation } from './operation.js';
 import { paymentIntentOperations } from './payment-intents.js';
@@ -38,6 +39,7 @@ export const STRIPE_OPERATIONS: readonly Operation[] = [
   ...disputeOperations,
   ...earlyFraudWarningOperations,
   ...eventOperations,
+  ...invoiceOperations,
   ...offSessionPaymentOperations,
   ...paymentIntentOperations,
   ...paymentMethodOperations,

@@ -4,6 +4,7 @@ import type {
   CheckoutSession,
   Customer,
   Event,
+  Invoice,
   LineItem,
   PaymentIntent,
   PaymentMethod,
@@ -28,6 +29,8 @@ export type CheckoutSessionRecord = {
   readonly object: CheckoutSession;
   readonly lineItems: readonly LineItem[];
   readonly paymentIntentData: PaymentIntentData;
+  /** `customer_update[address]=auto`: the address that is typed becomes the customer's. */
+  readonly keepsAddress: boolean;
 };
 
 /** A card of somebody, and what its own members do not show. */
@@ -126,6 +129,7 @@ const TABLES = [
   'paymentIntents',
   'paymentMethods',
   'charges',
+  'invoices',
   'refunds',
   'disputes',
   'earlyFraudWarnings',
@@ -150,6 +154,7 @@ export class StripeStore {
   readonly paymentIntents = new Table<PaymentIntent>();
   readonly paymentMethods = new Table<PaymentMethodRecord>();
   readonly charges = new Table<Charge>();
+  readonly invoices = new Table<Invoice>();
   readonly refunds = new Table<Refund>();
   readonly disputes = new Table<Dispute>();
   readonly earlyFraudWarnings = new Table<EarlyFraudWarning>();

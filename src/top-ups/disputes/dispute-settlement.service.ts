@@ -115,15 +115,15 @@ export class DisputeSettlement {
       accountId: dispute.accountId,
       actor: 'stripe',
       reference: `dispute:${dispute.id}:withdrawn`,
-      fingerprint: `${parts.creditMicros}:${parts.feeMicros}`,
+      fingerprint: fingerprintOf(parts),
       memo: `Dispute ${dispute.id}, ${dispute.reason}`,
       lotId: topUp.lotId,
       amountMicros: parts.creditMicros,
       feeMicros: parts.feeMicros,
-      taxMicros: ZERO,
+      taxMicros: parts.taxMicros,
     });
     // The claw-back froze the wallet, whether or not anything else had.
-    await this.disputes.note(dispute, { withdrawnAt: this.now(), frozenAt: dispute.frozenAt ?? this.now() });
+    await this.disputes.noteMoney(dispute, 'withdrawnAt', { frozenAt: dispute.frozenAt ?? this.now() });
     this.logger.warn(`${dispute.id} took its credit of ${topUp.id}.`);
   }
 
@@ -131,28 +131,30 @@ export class DisputeSettlement {
     const dispute = await this.disputes.find(accountId, id);
     if (dispute === null || dispute.creditMicros === null || dispute.feeMicros === null) return;
     if (dispute.reinstatedAt !== null) return;
+    const { creditMicros, feeMicros } = dispute;
+    const parts = { creditMicros, feeMicros, taxMicros: dispute.taxMicros ?? ZERO };
     await this.engine.execute({
       type: 'credit',
       cause: 'reinstatement',
       accountId,
       actor: 'stripe',
       reference: `dispute:${id}:reinstated`,
-      fingerprint: `${dispute.creditMicros}:${dispute.feeMicros}`,
+      fingerprint: fingerprintOf(parts),
       memo: `Dispute ${id} won`,
       lotId: dispute.reinstatementLotId,
-      amountMicros: dispute.creditMicros,
-      feeMicros: dispute.feeMicros,
-      taxMicros: ZERO,
+      amountMicros: parts.creditMicros,
+      feeMicros: parts.feeMicros,
+      taxMicros: parts.taxMicros,
       expiresAtMs: null,
     });
-    await this.disputes.note(dispute, { reinstatedAt: this.now() });
+    await this.disputes.noteMoney(dispute, 'reinstatedAt');
   }
 
   private async follow(dispute: Dispute, told: ProviderDispute): Promise<void> {
     const isNews = isLater(dispute.status, told.status);
     // The status is written last: cut off before, the next look thaws.
     if (isDecidedForUs(told.status) && isNews) await this.thaw(dispute);
-    await this.disputes.note(dispute, isNews ? { status: told.status } : {});
+    await this.disputes.noteStatus(dispute, told.status);
   }
 
   /** Not while another dispute is open, nor while the wallet owes. What was lost stays frozen for a person to decide. */
@@ -176,4 +178,14 @@ export class DisputeSettlement {
   private now(): Date {
     return new Date(this.clock.nowMs());
   }
+}
+
+/** As it was before there was tax, where there is none: what an older version began is the same request. */
+function fingerprintOf(parts: {
+  readonly creditMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+}): string {
+  const { creditMicros, feeMicros, taxMicros } = parts;
+  return `${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}`;
 }

@@ -31,6 +31,8 @@ export class DisputeView {
   declare readonly credit_micros: string | null;
   @nullableMicros('The platform fee that went with it. Micro-USD.')
   declare readonly fee_micros: string | null;
+  @nullableMicros('The sales tax that went with it. Micro-USD.')
+  declare readonly tax_micros: string | null;
   @nullableMicros('What of the debt was written off. Micro-USD.')
   declare readonly written_off_micros: string | null;
   @nullableTime('When the wallet was frozen for it')
@@ -74,6 +76,7 @@ export function toDisputeView(dispute: Dispute): DisputeView {
     amount_cents: Number(dispute.amountCents),
     credit_micros: microsOrNull(dispute.creditMicros),
     fee_micros: microsOrNull(dispute.feeMicros),
+    tax_micros: microsOrNull(dispute.taxMicros),
     written_off_micros: microsOrNull(dispute.writtenOffMicros),
     frozen_at: secondsOrNull(dispute.frozenAt),
     withdrawn_at: secondsOrNull(dispute.withdrawnAt),

@@ -7,7 +7,8 @@ import { usdCentsColumn } from '../../database/usd-cents-column.js';
 @Entity('disputes')
 @Check(
   'disputes_amounts',
-  'amount_cents > 0 AND credit_micros > 0 AND fee_micros >= 0 AND credit_micros + fee_micros = amount_cents * 10000',
+  `amount_cents > 0 AND credit_micros > 0 AND fee_micros >= 0 AND tax_micros >= 0
+    AND credit_micros + fee_micros + coalesce(tax_micros, 0) = amount_cents * 10000`,
 )
 @Check(
   'disputes_withdrawn_in_parts',
@@ -47,6 +48,9 @@ export class DisputeEntity {
 
   @Column({ type: 'bigint', name: 'fee_micros', nullable: true, transformer: microUsdColumn })
   feeMicros!: MicroUsd | null;
+
+  @Column({ type: 'bigint', name: 'tax_micros', nullable: true, transformer: microUsdColumn })
+  taxMicros!: MicroUsd | null;
 
   @Column({ type: 'text', name: 'reinstatement_lot_id', collation: 'C' })
   reinstatementLotId!: string;

@@ -1,29 +1,44 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
+import { IsNull, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
-import { centsToMicros, type MicroUsd, type UsdCents } from '../../common/money.js';
-import { TransactionRunner } from '../../database/transaction-runner.js';
+import { centsToMicros, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
+import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
+import type { WebhookEventType } from '../../notifications/webhooks/webhook-event-types.js';
 import type { ProviderDispute } from '../../payments/payment-gateway.js';
 import { partsOfAmount } from '../refunds/refund-parts.js';
 import { countReturned, lockTopUp } from '../refunds/counted-returns.js';
 import { paidFor } from '../refunds/returned-parts.js';
 import type { TopUp } from '../top-up.js';
-import { UNSEEN } from './dispute.machine.js';
+import { toDisputeView } from './dispute.dto.js';
+import { isLater, isOpen, UNSEEN } from './dispute.machine.js';
 import { DisputeEntity, type Dispute } from './dispute.entity.js';
 
-export type DisputeFacts = Partial<
-  Pick<Dispute, 'status' | 'frozenAt' | 'withdrawnAt' | 'reinstatedAt' | 'writtenOffMicros'>
->;
+/** What of a payment a dispute takes. */
+type DisputedParts = {
+  readonly creditMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+};
 
-/** The rows of `disputes`. */
+export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt' | 'writtenOffMicros'>>;
+
+/** Its money moved: when, and what is told. */
+const MONEY_NEWS = {
+  withdrawnAt: 'dispute.funds_withdrawn',
+  reinstatedAt: 'dispute.funds_reinstated',
+} as const satisfies Record<string, WebhookEventType>;
+
+/** The rows of `disputes`. What the account is told of one is published in the tx that writes it. */
 @Injectable()
 export class DisputeRepository {
   constructor(
     @InjectRepository(DisputeEntity) private readonly rows: Repository<DisputeEntity>,
     private readonly transactions: TransactionRunner,
     @Inject(CLOCK) private readonly clock: Clock,
+    private readonly events: WebhookEvents,
   ) {}
 
   /** The row of Stripe's dispute, made when it is not there yet. */
@@ -41,7 +56,13 @@ export class DisputeRepository {
       createdAt: now,
       checkedAt: now,
     };
-    await this.rows.createQueryBuilder().insert().values(row).orIgnore().execute();
+    await this.transactions.run(async (tx) => {
+      const insert = tx.createQueryBuilder().insert().into(DisputeEntity).values(row).orIgnore();
+      const result = await insert.returning('id').execute();
+      if ((result.raw as readonly unknown[]).length === 0) return;
+      const made = await tx.findOneByOrFail(DisputeEntity, { accountId, id: told.id });
+      await this.tell(tx, 'dispute.created', { ...made, status: told.status }, told.id);
+    });
     return this.rows.findOneByOrFail({ accountId, id: told.id });
   }
 
@@ -58,21 +79,23 @@ export class DisputeRepository {
    * Fixes what of the payment the dispute takes, next to everything else that went back. Null when that is more
    * than was paid: then something of it is still about to come back, a refund that fails for the dispute's sake.
    */
-  async fixParts(
-    topUp: TopUp,
-    dispute: Dispute,
-  ): Promise<{ readonly creditMicros: MicroUsd; readonly feeMicros: MicroUsd } | null> {
+  async fixParts(topUp: TopUp, dispute: Dispute): Promise<DisputedParts | null> {
     const { accountId, id } = dispute;
     return this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
       // Another event of the same dispute may have come first, a moment ago.
-      const { creditMicros, feeMicros } = await tx.findOneByOrFail(DisputeEntity, { accountId, id });
-      if (creditMicros !== null && feeMicros !== null) return { creditMicros, feeMicros };
+      const { creditMicros, feeMicros, taxMicros } = await tx.findOneByOrFail(DisputeEntity, {
+        accountId,
+        id,
+      });
+      if (creditMicros !== null && feeMicros !== null)
+        return { creditMicros, feeMicros, taxMicros: taxMicros ?? ZERO };
       const parts = partsOfAmount(dispute.amountCents, paidFor(topUp), await countReturned(tx, topUp));
       if (parts === null) return null;
       const fixed = {
         creditMicros: centsToMicros(parts.creditCents),
         feeMicros: centsToMicros(parts.feeCents),
+        taxMicros: centsToMicros(parts.taxCents),
       };
       await tx.update(DisputeEntity, { accountId, id }, fixed);
       return fixed;
@@ -80,7 +103,52 @@ export class DisputeRepository {
   }
 
   /** What was learned. */
-  async note({ accountId, id }: Dispute, facts: DisputeFacts): Promise<void> {
-    await this.rows.update({ accountId, id }, { ...facts, checkedAt: new Date(this.clock.nowMs()) });
+  async note({ accountId, id }: Dispute, facts: DisputeFacts = {}): Promise<void> {
+    await this.rows.update({ accountId, id }, { ...facts, checkedAt: this.now() });
+  }
+
+  /** Its money left the wallet, or came back. Told once. */
+  noteMoney(
+    { accountId, id }: Dispute,
+    what: keyof typeof MONEY_NEWS,
+    facts: DisputeFacts = {},
+  ): Promise<void> {
+    return this.transactions.run(async (tx) => {
+      const now = this.now();
+      const { affected } = await tx.update(
+        DisputeEntity,
+        { accountId, id, [what]: IsNull() },
+        { ...facts, [what]: now, checkedAt: now },
+      );
+      if (affected !== 1) return;
+      const dispute = await tx.findOneByOrFail(DisputeEntity, { accountId, id });
+      await this.tell(tx, MONEY_NEWS[what], dispute, id);
+    });
+  }
+
+  /** Stripe's status, unless the row knows a later one by now. Each step from one status to the next is told once. */
+  noteStatus({ accountId, id }: Dispute, status: string): Promise<void> {
+    return this.transactions.run(async (tx) => {
+      const lock = { mode: 'for_no_key_update' } as const;
+      const before = await tx.findOneOrFail(DisputeEntity, { where: { accountId, id }, lock });
+      // A lost appeal is lost again, so a status may come after itself; but not without one in between.
+      const isNews = before.status !== status && isLater(before.status, status);
+      const facts = { checkedAt: this.now(), ...(isNews ? { status } : {}) };
+      await tx.update(DisputeEntity, { accountId, id }, facts);
+      if (!isNews) return;
+      // That it exists is told; a first status that decides nothing adds nothing to it.
+      if (before.status === UNSEEN && isOpen(status)) return;
+      const type = isOpen(status) ? 'dispute.updated' : 'dispute.closed';
+      await this.tell(tx, type, { ...before, ...facts }, `${id}:${before.status}:${status}`);
+    });
+  }
+
+  private tell(tx: Tx, type: WebhookEventType, dispute: Dispute, naturalKey: string): Promise<void> {
+    const data = { ...toDisputeView(dispute) };
+    return this.events.publish(tx, { accountId: dispute.accountId, type, data, naturalKey });
+  }
+
+  private now(): Date {
+    return new Date(this.clock.nowMs());
   }
 }

@@ -10,6 +10,7 @@ import {
 } from '../../payments/payment-gateway.js';
 import { StripeEventHandlers } from '../../payments/stripe-event-handlers.js';
 import { InsufficientCreditsError } from '../../wallets/wallet.errors.js';
+import { PaymentReturns } from '../review/payment-return.service.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import { chargeOf, partsOfAmount, type Parts } from './refund-parts.js';
@@ -32,6 +33,7 @@ export class RefundEvents {
     private readonly topUps: TopUpRepository,
     private readonly refunds: RefundRepository,
     private readonly settlement: RefundSettlement,
+    private readonly returns: PaymentReturns,
   ) {
     handlers.register(REFUND_EVENTS, ({ objectId }) => this.settle(objectId));
   }
@@ -43,6 +45,8 @@ export class RefundEvents {
       this.logger.warn(`Stripe knows no refund ${stripeRefundId}.`);
       return;
     }
+    // What was never credited has no credit to take back.
+    if (await this.returns.follow(made)) return;
     const named = made.metadata[METADATA_REFUND];
     const refund =
       named === undefined
@@ -108,6 +112,7 @@ export class RefundEvents {
       status: 'created',
       creditMicros: centsToMicros(parts.creditCents),
       feeMicros: centsToMicros(parts.feeCents),
+      taxMicros: centsToMicros(parts.taxCents),
       amountCents: chargeOf(parts),
       paymentIntentId: made.paymentIntentId ?? '',
       lotId: topUp.lotId,

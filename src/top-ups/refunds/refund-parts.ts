@@ -1,35 +1,54 @@
 import { cents, divHalfUp, type UsdCents } from '../../common/money.js';
 
-/** What a payment was made of, or what of it went back. The two together are what moves at Stripe. */
-export type Parts = { readonly creditCents: UsdCents; readonly feeCents: UsdCents };
+/** What a payment was made of, or what of it went back. All together is what moves at Stripe. */
+export type Parts = {
+  readonly creditCents: UsdCents;
+  readonly feeCents: UsdCents;
+  readonly taxCents: UsdCents;
+};
 
 /**
- * What goes back with `creditCents` of credit: the same share of the platform fee. The share is taken of all
- * that went back so far and rounded half up there, so that no order of partial refunds gains or loses a cent,
- * and the last one returns exactly what is left of the fee.
+ * What goes back with `creditCents` of credit: the same share of the platform fee, and of the tax. Each share is taken
+ * of all that went back so far and rounded half up there, so that no order of partial refunds gains or loses a
+ * cent, and the last one returns exactly what is left.
  *
  * Null when there is not so much left to return.
  */
 export function partsFor(creditCents: UsdCents, paid: Parts, returned: Parts): Parts | null {
   const creditTotal = returned.creditCents + creditCents;
   if (creditCents <= 0n || creditTotal > paid.creditCents) return null;
-  const feeTotal = divHalfUp(paid.feeCents * creditTotal, paid.creditCents);
-  return { creditCents, feeCents: noLessThanZero(feeTotal - returned.feeCents) };
+  const shareOf = (part: UsdCents): bigint => divHalfUp(part * creditTotal, paid.creditCents);
+  return {
+    creditCents,
+    feeCents: noLessThanZero(shareOf(paid.feeCents) - returned.feeCents),
+    taxCents: noLessThanZero(shareOf(paid.taxCents) - returned.taxCents),
+  };
 }
 
 /**
- * The same for a refund that was made in Stripe's dashboard, where only its whole amount is chosen. At least a cent
- * of it is credit. Null when more came back than was paid, or nothing but fee is left.
+ * The same for a refund that was made in Stripe's dashboard, and for a dispute, where only the whole amount is known.
+ * At least a cent of it is credit. Null when more came back than was paid, or nothing but fee and tax is left.
  */
 export function partsOfAmount(amountCents: UsdCents, paid: Parts, returned: Parts): Parts | null {
   const amountTotal = chargeOf(returned) + amountCents;
   const creditLeft = paid.creditCents - returned.creditCents;
   if (amountCents <= 0n || amountTotal > chargeOf(paid) || creditLeft === 0n) return null;
-  const share = divHalfUp(paid.creditCents * amountTotal, chargeOf(paid)) - returned.creditCents;
-  // The fee never gives more than is left of it, whatever went before.
+  const shareOf = (part: UsdCents): bigint => divHalfUp(part * amountTotal, chargeOf(paid));
+  // No part gives more than is left of it, whatever went before.
   const feeLeft = paid.feeCents - returned.feeCents;
-  const credit = between(share, larger(1n, amountCents - feeLeft), smaller(amountCents, creditLeft));
-  return { creditCents: cents(credit), feeCents: cents(amountCents - credit) };
+  const taxLeft = paid.taxCents - returned.taxCents;
+  const credit = between(
+    shareOf(paid.creditCents) - returned.creditCents,
+    larger(1n, amountCents - feeLeft - taxLeft),
+    smaller(amountCents, creditLeft),
+  );
+  const beside = amountCents - credit;
+  const fee = between(
+    shareOf(paid.feeCents) - returned.feeCents,
+    larger(0n, beside - taxLeft),
+    smaller(beside, feeLeft),
+  );
+  return { creditCents: cents(credit), feeCents: cents(fee), taxCents: cents(beside - fee) };
 }
 
 const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);
@@ -37,8 +56,8 @@ const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const between = (value: bigint, least: bigint, most: bigint): bigint => smaller(larger(value, least), most);
 
 /** What the customer paid, or gets, altogether. */
-export function chargeOf({ creditCents, feeCents }: Parts): UsdCents {
-  return cents(creditCents + feeCents);
+export function chargeOf({ creditCents, feeCents, taxCents }: Parts): UsdCents {
+  return cents(creditCents + feeCents + taxCents);
 }
 
 /** Refunds that failed leave the sum a cent off what a fresh start would give; the next one makes it good. */

@@ -1,5 +1,4 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { ZERO } from '../../common/money.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -50,7 +49,7 @@ export class RefundSettlement {
       lotId: refund.lotId,
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
-      taxMicros: ZERO,
+      taxMicros: refund.taxMicros,
     });
   }
 
@@ -103,7 +102,7 @@ export class RefundSettlement {
       lotId: refund.returnLotId,
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
-      taxMicros: ZERO,
+      taxMicros: refund.taxMicros,
       expiresAtMs: null,
     });
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
@@ -117,6 +116,7 @@ export class RefundSettlement {
   }
 }
 
-function fingerprintOf({ topUpId, creditMicros, feeMicros }: Refund): string {
-  return `${topUpId}:${creditMicros}:${feeMicros}`;
+/** As it was before there was tax, where there is none: what an older version began is the same request. */
+function fingerprintOf({ topUpId, creditMicros, feeMicros, taxMicros }: Refund): string {
+  return `${topUpId}:${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}`;
 }

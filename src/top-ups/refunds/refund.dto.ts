@@ -12,8 +12,7 @@ import { centsToMicros, formatMicros } from '../../common/money.js';
 import { CHARGE_MAX_CENTS } from '../quote.js';
 import { chargeOf } from './refund-parts.js';
 import { REFUND_STATUSES, type RefundStatus } from './refund.machine.js';
-import type { Refund } from './refund.js';
-import type { RefundPreview } from './refunds.service.js';
+import type { Refund, RefundPreview } from './refund.js';
 
 export class RefundRequest {
   @IntegerField({
@@ -62,7 +61,12 @@ export class RefundView {
   declare readonly credit_micros: string;
   @MicroUsdView('The share of the platform fee that comes back with it.', '250000')
   declare readonly fee_micros: string;
-  @ApiProperty({ description: 'What the customer gets, in cents: credit plus fee share.', example: 525 })
+  @MicroUsdView('The share of the sales tax that comes back with it.', '0')
+  declare readonly tax_micros: string;
+  @ApiProperty({
+    description: 'What the customer gets, in cents: credit, fee share and tax share.',
+    example: 525,
+  })
   declare readonly amount_cents: number;
   @ApiProperty({
     description: "What of the top-up's credit is not refunded after this, in cents; only in a preview.",
@@ -96,6 +100,7 @@ export function toRefundView(refund: Refund): RefundView {
     status: refund.status,
     credit_micros: formatMicros(refund.creditMicros),
     fee_micros: formatMicros(refund.feeMicros),
+    tax_micros: formatMicros(refund.taxMicros),
     // At most eight digits: exact as a JSON number.
     amount_cents: Number(refund.amountCents),
     remaining_cents: null,
@@ -116,6 +121,7 @@ export function toPreviewView(
     status: 'preview',
     credit_micros: formatMicros(centsToMicros(parts.creditCents)),
     fee_micros: formatMicros(centsToMicros(parts.feeCents)),
+    tax_micros: formatMicros(centsToMicros(parts.taxCents)),
     amount_cents: Number(chargeOf(parts)),
     remaining_cents: Number(creditLeftCents),
     failure_code: null,

@@ -4,9 +4,11 @@ import { In, LessThan, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import { isUniqueViolation } from '../../database/constraints.js';
-import { TransactionRunner } from '../../database/transaction-runner.js';
+import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import type { TopUp } from '../top-up.js';
 import { countReturned, lockTopUp } from './counted-returns.js';
+import { toRefundView } from './refund.dto.js';
 import { RefundEntity } from './refund.entity.js';
 import type { Parts } from './refund-parts.js';
 import { sourcesOf, type RefundStatus } from './refund.machine.js';
@@ -14,13 +16,17 @@ import type { Refund } from './refund.js';
 
 export type RefundFacts = Partial<Pick<Refund, 'stripeRefundId' | 'failureCode'>>;
 
-/** The rows of `refunds`. Every change of status goes by the machine's table, whoever else writes meanwhile. */
+/**
+ * The rows of `refunds`. Every change of status goes by the machine's table, whoever else writes meanwhile, and the
+ * account is told of it in the same tx: each status once.
+ */
 @Injectable()
 export class RefundRepository {
   constructor(
     @InjectRepository(RefundEntity) private readonly rows: Repository<RefundEntity>,
     private readonly transactions: TransactionRunner,
     @Inject(CLOCK) private readonly clock: Clock,
+    private readonly events: WebhookEvents,
   ) {}
 
   /**
@@ -33,7 +39,9 @@ export class RefundRepository {
       return await this.transactions.run(async (tx) => {
         await lockTopUp(tx, topUp);
         const refund = make(await countReturned(tx, topUp));
-        if (refund !== null) await tx.insert(RefundEntity, { ...refund });
+        if (refund === null) return null;
+        await tx.insert(RefundEntity, { ...refund });
+        await this.tell(tx, refund);
         return refund;
       });
     } catch (error) {
@@ -80,17 +88,29 @@ export class RefundRepository {
   }
 
   /** False, and nothing is written, when the refund has gone too far for this step. */
-  async move({ accountId, id }: Refund, to: RefundStatus, facts: RefundFacts = {}): Promise<boolean> {
-    const { affected } = await this.rows.update(
-      { accountId, id, status: In([...sourcesOf(to)]) },
-      { ...facts, status: to, checkedAt: this.now() },
-    );
-    return affected === 1;
+  move(refund: Refund, to: RefundStatus, facts: RefundFacts = {}): Promise<boolean> {
+    const { accountId, id } = refund;
+    return this.transactions.run(async (tx) => {
+      const { affected } = await tx.update(
+        RefundEntity,
+        { accountId, id, status: In([...sourcesOf(to)]) },
+        { ...facts, status: to, checkedAt: this.now() },
+      );
+      if (affected !== 1) return false;
+      await this.tell(tx, { ...refund, ...facts, status: to });
+      return true;
+    });
   }
 
   /** Notes that the refund was looked at. */
   async note({ accountId, id, status }: Refund): Promise<void> {
     await this.rows.update({ accountId, id, status }, { checkedAt: this.now() });
+  }
+
+  private tell(tx: Tx, refund: Refund): Promise<void> {
+    const { accountId, id, status } = refund;
+    const data = { ...toRefundView(refund) };
+    return this.events.publish(tx, { accountId, type: `refund.${status}`, data, naturalKey: id });
   }
 
   private now(): Date {

@@ -1,5 +1,6 @@
 import type { MicroUsd, UsdCents } from '../../common/money.js';
 import type { RefundStatus } from './refund.machine.js';
+import type { Parts } from './refund-parts.js';
 
 /** Paid credit that goes back to where the money came from, with its share of the fee. */
 export type Refund = {
@@ -9,7 +10,8 @@ export type Refund = {
   readonly status: RefundStatus;
   readonly creditMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
-  /** What the customer gets: credit plus fee. */
+  readonly taxMicros: MicroUsd;
+  /** What the customer gets: credit, fee and tax. */
   readonly amountCents: UsdCents;
   readonly paymentIntentId: string;
   /** The top-up's own lot, from which the credit is taken first. */
@@ -26,4 +28,13 @@ export type Refund = {
   readonly createdAt: Date;
   /** When it last moved, or was last compared with Stripe. */
   readonly checkedAt: Date;
+};
+
+export type RefundPreview = {
+  /** All that can be refunded now: no more than is left of the payment, and unspent in the wallet. */
+  readonly refundableCents: UsdCents;
+  /** What would go back for what was asked. */
+  readonly parts: Parts;
+  /** What of the payment's credit was not refunded after that. */
+  readonly creditLeftCents: UsdCents;
 };

@@ -22,7 +22,7 @@ import {
   RefundWindowOverError,
   TopUpNotRefundableError,
 } from './refund.errors.js';
-import type { Refund } from './refund.js';
+import type { Refund, RefundPreview } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 import { paidFor } from './returned-parts.js';
 
@@ -36,15 +36,6 @@ export type NewRefundRequest = {
   /** Customers may ask within the window only. */
   readonly asked: 'by_customer' | 'by_operator';
   readonly idempotencyKey: string | null;
-};
-
-export type RefundPreview = {
-  /** All that can be refunded now: no more than is left of the payment, and unspent in the wallet. */
-  readonly refundableCents: UsdCents;
-  /** What would go back for what was asked. */
-  readonly parts: Parts;
-  /** What of the payment's credit was not refunded after that. */
-  readonly creditLeftCents: UsdCents;
 };
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -180,6 +171,7 @@ export class Refunds {
       status: 'created',
       creditMicros: centsToMicros(parts.creditCents),
       feeMicros: centsToMicros(parts.feeCents),
+      taxMicros: centsToMicros(parts.taxCents),
       amountCents: chargeOf(parts),
       paymentIntentId: topUp.paymentIntentId,
       lotId: topUp.lotId,

@@ -2,11 +2,19 @@ import { cents, microsToCentsExact, type MicroUsd, type UsdCents } from '../../c
 import type { TopUp } from '../top-up.js';
 import type { Parts } from './refund-parts.js';
 
-type Returned = { readonly creditMicros: MicroUsd | null; readonly feeMicros: MicroUsd | null };
+type Returned = {
+  readonly creditMicros: MicroUsd | null;
+  readonly feeMicros: MicroUsd | null;
+  readonly taxMicros: MicroUsd | null;
+};
 
 /** What was paid. A quote is in whole cents in both fee modes. */
-export function paidFor({ creditMicros, feeMicros }: TopUp): Parts {
-  return { creditCents: microsToCentsExact(creditMicros), feeCents: microsToCentsExact(feeMicros) };
+export function paidFor({ creditMicros, feeMicros, taxMicros }: TopUp): Parts {
+  return {
+    creditCents: microsToCentsExact(creditMicros),
+    feeCents: microsToCentsExact(feeMicros),
+    taxCents: microsToCentsExact(taxMicros),
+  };
 }
 
 /** The sum of refunds and disputes that count against a payment. */
@@ -16,6 +24,7 @@ export function returnedBy(returned: readonly Returned[]): Parts {
   return {
     creditCents: sum(({ creditMicros }) => creditMicros),
     feeCents: sum(({ feeMicros }) => feeMicros),
+    taxCents: sum(({ taxMicros }) => taxMicros),
   };
 }
 

@@ -1,0 +1,69 @@
+import type { Snapshot } from '../../ledger/snapshot.js';
+import { reportAll } from '../../wallets/proof/prove-rows.js';
+import type { Report } from '../../wallets/proof/discrepancy.js';
+import { CLEARING, NAMED } from '../platform-book/reconciliation.js';
+
+/** Money is booked in the ledger within minutes of its being heard of; what is older than this was not. */
+const BOOKED_WITHIN = `interval '1 hour'`;
+
+/** What Stripe kept and what went to the bank stands in our own book to the micro-dollar, each balance transaction once. */
+const OWN_PARTS = `
+  SELECT 'transfers', 'account_id=acct_platform reference=balance_transaction:' || b.id, 'amount_micros',
+         concat_ws(' ', 'processor_fees', b.fees, 'bank', b.bank), coalesce('processor_fees ' || t.fees || ' bank ' || t.bank, 'none')
+    FROM (SELECT id, stored_at, booked_at,
+                 (fee_cents - CASE WHEN type IN ('stripe_fee', 'stripe_fx_fee', 'tax_fee', 'network_cost') THEN amount_cents ELSE 0 END) * 10000 AS fees,
+                 CASE WHEN type IN ('payout', 'payout_cancel', 'payout_failure', 'topup', 'topup_reversal') THEN -amount_cents ELSE 0 END * 10000 AS bank
+            FROM stripe_balance_transactions WHERE currency = 'usd') b
+    LEFT JOIN (SELECT substr(reference, length('balance_transaction:') + 1) AS id,
+                      sum(CASE 'processor_fees' WHEN debit_account THEN amount_micros WHEN credit_account THEN -amount_micros ELSE 0 END) AS fees,
+                      sum(CASE 'bank' WHEN debit_account THEN amount_micros WHEN credit_account THEN -amount_micros ELSE 0 END) AS bank
+                 FROM transfers WHERE account_id = 'acct_platform' AND starts_with(reference, 'balance_transaction:') GROUP BY 1) t
+           USING (id)
+   WHERE (coalesce(t.fees, 0), coalesce(t.bank, 0)) <> (b.fees, b.bank)
+     AND (t.fees IS NOT NULL OR b.booked_at IS NOT NULL OR b.stored_at < now() - ${BOOKED_WITHIN})`;
+
+/** Nothing stands in our own account at Stripe that Stripe did not tell of. */
+const UNTOLD_PARTS = `
+  SELECT 'stripe_balance_transactions', 'id=' || substr(c.reference, length('balance_transaction:') + 1), 'id',
+         'a balance transaction for ' || c.moved_micros, 'none'
+    FROM (${CLEARING}) c
+   WHERE c.account_id = 'acct_platform'
+     AND NOT EXISTS (SELECT FROM stripe_balance_transactions b WHERE c.reference = 'balance_transaction:' || b.id)`;
+
+/** What customers' payments, refunds and disputes moved at Stripe stands in their books, to the micro-dollar. */
+const CUSTOMER_PARTS = `
+  SELECT 'transfers', 'account_id=' || n.account_id || ' reference=' || n.reference, 'amount_micros',
+         n.told_micros || ' into stripe_clearing, by ' || n.ids, coalesce(c.moved_micros::text, 'none')
+    FROM (SELECT account_id, reference, sum(amount_cents) * 10000 AS told_micros, max(stored_at) AS stored_at,
+                 string_agg(id, ', ' ORDER BY id) AS ids
+            FROM (${NAMED}) named WHERE reference IS NOT NULL GROUP BY account_id, reference) n
+    LEFT JOIN (${CLEARING}) c ON c.account_id = n.account_id AND c.reference = n.reference
+   WHERE c.moved_micros IS DISTINCT FROM n.told_micros
+     AND (c.moved_micros IS NOT NULL OR n.stored_at < now() - ${BOOKED_WITHIN})`;
+
+/**
+ * And nothing stands in their books that Stripe knows nothing of, as far as its list was read. A refund is written
+ * before Stripe is asked, so only one that succeeded must be known there.
+ */
+const UNTOLD_CUSTOMER_PARTS = `
+  SELECT 'stripe_balance_transactions', 'account_id=' || c.account_id || ' reference=' || c.reference, 'id',
+         'a balance transaction for ' || c.moved_micros, 'none'
+    FROM (${CLEARING}) c
+    JOIN (SELECT account_id, 'top_up:' || id AS reference, livemode FROM top_ups
+          UNION ALL
+          SELECT r.account_id, 'refund:' || r.id, u.livemode FROM refunds r
+            JOIN top_ups u ON u.account_id = r.account_id AND u.id = r.top_up_id WHERE r.status = 'succeeded'
+          UNION ALL
+          SELECT d.account_id, 'dispute:' || d.id || step, u.livemode FROM disputes d
+            JOIN top_ups u ON u.account_id = d.account_id AND u.id = d.top_up_id,
+                 unnest(ARRAY[':withdrawn', ':reinstated']) AS step) o
+      ON o.account_id = c.account_id AND o.reference = c.reference
+    JOIN stripe_balance_cursors p ON p.livemode = o.livemode AND c.moved_at < p.complete_until - ${BOOKED_WITHIN}
+   WHERE NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.account_id = c.account_id AND n.reference = c.reference)`;
+
+/** The ledger's account at Stripe, held row by row against what Stripe told of it. */
+export async function provePlatformBook(snapshot: Snapshot, report: Report): Promise<void> {
+  for (const sql of [OWN_PARTS, UNTOLD_PARTS, CUSTOMER_PARTS, UNTOLD_CUSTOMER_PARTS]) {
+    await reportAll(snapshot, sql, report);
+  }
+}

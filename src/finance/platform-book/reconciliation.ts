@@ -1,0 +1,29 @@
+/**
+ * How Stripe's balance transactions and the ledger are laid side by side, as SQL that the doctor and the report share.
+ * Amounts are micro-USD. Tables of other modules are read by SQL alone.
+ */
+
+/** What each event of each book moved in our account at Stripe; positive into it. */
+export const CLEARING = `
+  SELECT account_id, reference, max(created_at) AS moved_at,
+         sum(CASE WHEN debit_account = 'stripe_clearing' THEN amount_micros ELSE -amount_micros END) AS moved_micros
+    FROM transfers WHERE 'stripe_clearing' IN (debit_account, credit_account) GROUP BY account_id, reference`;
+
+/**
+ * Each balance transaction with the event in a customer's book that its amount must stand under. None for our own
+ * money, for another system's on the same Stripe account, and for a payment that waits for a person's decision.
+ */
+export const NAMED = `
+  SELECT b.*, coalesce(u.account_id, r.account_id, d.account_id) AS account_id,
+         CASE WHEN u.id IS NOT NULL THEN 'top_up:' || u.id
+              WHEN r.id IS NOT NULL THEN 'refund:' || r.id || CASE WHEN b.amount_cents > 0 THEN ':failed' ELSE '' END
+              WHEN d.id IS NOT NULL THEN 'dispute:' || d.id || CASE WHEN b.amount_cents > 0 THEN ':reinstated' ELSE ':withdrawn' END
+          END AS reference
+    FROM stripe_balance_transactions b
+    LEFT JOIN top_ups u ON b.type IN ('charge', 'payment') AND u.id = b.top_up_id
+                       AND coalesce(u.payment_intent_id, b.payment_intent_id) = b.payment_intent_id
+                       AND u.status IN ('created', 'pending', 'processing', 'paid', 'expired', 'failed')
+    LEFT JOIN refunds r ON b.type IN ('refund', 'payment_refund', 'refund_failure', 'payment_failure_refund')
+                       AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failed')
+    LEFT JOIN disputes d ON b.type = 'adjustment' AND d.id = b.source_id
+   WHERE b.currency = 'usd'`;

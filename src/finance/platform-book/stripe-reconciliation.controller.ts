@@ -1,0 +1,34 @@
+import { Controller, Get, Query } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RequireScope } from '../../auth/require-scope.decorator.js';
+import { ApiProblems } from '../../problems/api-problems.js';
+import { toExportRange } from '../export-range.js';
+import {
+  StripeReconciliationQuery,
+  StripeReconciliationView,
+  toStripeReconciliationView,
+} from './stripe-reconciliation.dto.js';
+import { StripeReconciliations } from './stripe-reconciliation.service.js';
+
+@ApiTags('Finance')
+@Controller('v1/reports')
+@RequireScope('finance')
+export class StripeReconciliationController {
+  constructor(private readonly reconciliations: StripeReconciliations) {}
+
+  @Get('stripe_reconciliation')
+  @ApiOperation({
+    operationId: 'reportStripeReconciliation',
+    summary: "Lay the ledger's account at Stripe beside Stripe's own",
+    description:
+      'As of one moment, for the balance transactions that Stripe made in the range: what moved, what Stripe kept, what ' +
+      'the ledger booked for it, and every balance transaction where the two differ. A payment that waits for review, ' +
+      'and money of another system on the same Stripe account, is such a difference; `coffer doctor` finds the others too.',
+  })
+  @ApiOkResponse({ type: StripeReconciliationView })
+  @ApiProblems('invalid_request', 'database_unavailable')
+  async report(@Query() query: StripeReconciliationQuery): Promise<StripeReconciliationView> {
+    const { from, to } = toExportRange(query);
+    return toStripeReconciliationView(await this.reconciliations.reconcile(from, to));
+  }
+}
