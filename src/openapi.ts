@@ -1,5 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { documentWebhooks, WEBHOOK_VIEWS } from './openapi-webhooks.js';
 import { ERROR_SCHEMA, documentProblems } from './problems/problem-documentation.js';
 
 /** Where a newcomer's service listens; the served document names the real one. */
@@ -14,6 +15,10 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Top-ups', 'Buying credit through Stripe Checkout. The platform fee is taken here and never per call.'],
   ['API keys', 'Keys of the calling account.'],
   [
+    'Provider keys',
+    "The account's own keys for image providers (BYOK): calls over them cost the wallet nothing.",
+  ],
+  [
     'Operator keys',
     'Keys of the platform itself: for its gateway, its administrators and its finance people.',
   ],
@@ -24,6 +29,7 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Holds', 'For an outside gateway: reserve credit, then capture what was delivered and release the rest.'],
   ['Accounts', 'Customers, their grants and their keys.'],
   ['Finance', 'The ledger as a file that proves itself.'],
+  ['Alerts', 'When, and where, an account is told that its credit runs out.'],
   [
     'Webhook endpoints',
     'Where an account is told what happens, by Standard Webhooks, and how telling it went.',
@@ -61,11 +67,14 @@ export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SER
       'operator_key',
     );
   for (const [name, description] of TAGS) builder.addTag(name, description);
-  const document = SwaggerModule.createDocument(app, builder.build());
+  const document = SwaggerModule.createDocument(app, builder.build(), {
+    extraModels: [...WEBHOOK_VIEWS],
+  });
   const schemas = { ...document.components?.schemas, Error: ERROR_SCHEMA };
   document.components = { ...document.components, schemas: sorted(schemas) };
   nameWildcards(document);
   documentProblems(document);
+  documentWebhooks(document);
   document.paths = sorted(document.paths);
   return document;
 }

@@ -1,6 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
+import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayMinSize,
@@ -9,6 +9,7 @@ import {
   IsBoolean,
   IsIn,
   IsInt,
+  IsObject,
   IsOptional,
   IsString,
   Matches,
@@ -17,6 +18,7 @@ import {
   Min,
   MinLength,
   ValidateBy,
+  ValidateNested,
   type ValidationOptions,
 } from 'class-validator';
 import { MAX_AMOUNT_MICROS, negate, parseMicros } from './money.js';
@@ -107,6 +109,19 @@ export function IntegerField(options: FieldOptions & { min: number; max: number 
 
 export function BooleanField(options: FieldOptions): PropertyDecorator {
   return field(options, { type: 'boolean' }, IsBoolean());
+}
+
+/** An object with fields of its own; optional, it may be null as well. */
+export function ObjectField(options: FieldOptions & { type: new () => object }): PropertyDecorator {
+  const { type } = options;
+  const nullable = options.optional === true ? { nullable: true } : {};
+  return field(
+    options,
+    { type: () => type, ...nullable },
+    IsObject(),
+    ValidateNested(),
+    Type(() => type),
+  );
 }
 
 /** Where a browser is sent: absolute, http or https, without credentials in it. */

@@ -7,11 +7,14 @@ import { monotonicFactory } from 'ulid';
  */
 export const ID_PREFIXES = {
   account: 'acct',
+  alertEmail: 'eml',
   apiKey: 'key',
   creditLot: 'lot',
   generation: 'gen',
   hold: 'hold',
+  paymentReview: 'rv',
   price: 'price',
+  providerKey: 'pk',
   refund: 're',
   request: 'req',
   statusChange: 'wsc',

@@ -26,13 +26,23 @@ export class SealBrokenError extends Error {
   }
 }
 
+/** Nothing is wrong with the box: the master key that it was sealed under is not configured here. */
+export class MasterKeyMissingError extends SealBrokenError {
+  /** @param keyId of the missing key; not a secret. */
+  constructor(readonly keyId: string) {
+    super(`COFFER_MASTER_KEYS has no key '${keyId}' any more`);
+    this.name = 'MasterKeyMissingError';
+  }
+}
+
 /**
  * Encrypts secrets that have to be read again (AES-256-GCM). Each purpose has a key of its own, derived from the
  * master key, and each box is bound to the row that it stands in: copied into another row, it does not open.
  */
 export class SealedBox {
   private readonly keys: ReadonlyMap<string, Buffer>;
-  private readonly newestId: string | null;
+  /** Of the key that seals; null: there is none. */
+  readonly newestId: string | null;
 
   /**
    * @param masterKeys newest first: the first one seals, all of them open.
@@ -57,7 +67,7 @@ export class SealedBox {
     return { keyId, box: Buffer.concat([Buffer.of(VERSION), nonce, cipher.getAuthTag(), ciphertext]) };
   }
 
-  /** Throws `SealBrokenError`. */
+  /** Throws `SealBrokenError`; `MasterKeyMissingError` when it is only the key that is gone. */
   open({ keyId, box }: Sealed, boundTo: string): Buffer {
     if (box.length < HEADER_BYTES || box[0] !== VERSION) throw new SealBrokenError('it is no box of ours');
     const nonce = box.subarray(1, 1 + NONCE_BYTES);
@@ -78,7 +88,7 @@ export class SealedBox {
 
   private keyOf(id: string): Buffer {
     const key = this.keys.get(id);
-    if (key === undefined) throw new SealBrokenError(`COFFER_MASTER_KEYS has no key '${id}' any more`);
+    if (key === undefined) throw new MasterKeyMissingError(id);
     return key;
   }
 

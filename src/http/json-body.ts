@@ -1,6 +1,6 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
-import { MalformedBodyError } from '../problems/common.errors.js';
+import { MalformedBodyError, UnsupportedMediaTypeError } from '../problems/common.errors.js';
 
 /**
  * Largest body of an ordinary route: 1 MiB takes a batch of 1,000 debits and Stripe's largest events several
@@ -17,6 +17,18 @@ type Done = (error: Error | null, body?: unknown) => void;
 export function acceptJsonBodies(app: NestFastifyApplication): void {
   app.getHttpAdapter().getInstance().removeAllContentTypeParsers();
   app.useBodyParser('application/json', { bodyLimit: BODY_LIMIT_BYTES }, parseJson);
+  app.useBodyParser('application/x-www-form-urlencoded', { bodyLimit: FORM_LIMIT_BYTES }, dropForm);
+}
+
+/** Where the buttons of our own pages lead, and the one-click request of mail programs (RFC 8058). */
+const FORM_ROUTES = '/alerts/';
+/** `List-Unsubscribe=One-Click` is the longest that is sent. */
+const FORM_LIMIT_BYTES = 1_024;
+
+/** All that such a form says stands in its address; nothing of its body reaches a handler. */
+function dropForm(request: FastifyRequest, _body: unknown, done: Done): void {
+  if (request.url.startsWith(FORM_ROUTES)) done(null, undefined);
+  else done(new UnsupportedMediaTypeError());
 }
 
 function parseJson(_request: FastifyRequest, body: unknown, done: Done): void {

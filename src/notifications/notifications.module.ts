@@ -1,7 +1,23 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { SETTINGS } from '../config/settings.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { RateLimitsModule } from '../rate-limits/rate-limits.module.js';
+import { WalletsModule } from '../wallets/wallets.module.js';
+import { AlertLinksController } from './alerts/alert-links.controller.js';
+import { AlertLinks } from './alerts/alert-links.service.js';
+import { LinkTokens } from './alerts/link-tokens.js';
+import { WalletAlertJob } from './alerts/wallet-alert.job.js';
+import { WalletAlertsController } from './alerts/wallet-alerts.controller.js';
+import { WalletAlertsEntity } from './alerts/wallet-alerts.entity.js';
+import { WalletAlerts } from './alerts/wallet-alerts.service.js';
+import { AlertEmailEntity } from './email/alert-email.entity.js';
+import { AlertEmailJob } from './email/alert-email.job.js';
+import { AlertEmails } from './email/alert-emails.service.js';
+import { chooseTransport } from './email/choose-transport.js';
+import { MAIL_TRANSPORT } from './email/mail-transport.js';
+import { NotificationStatistics } from './notification-statistics.service.js';
+import { WebhookAttempts } from './webhooks/webhook-attempts.service.js';
 import { WebhookDeliveriesController } from './webhooks/webhook-deliveries.controller.js';
 import { WebhookDeliveriesService } from './webhooks/webhook-deliveries.service.js';
 import { WebhookDeliveryEntity } from './webhooks/webhook-delivery.entity.js';
@@ -13,30 +29,57 @@ import { WebhookEndpointsController } from './webhooks/webhook-endpoints.control
 import { WebhookEndpointsService } from './webhooks/webhook-endpoints.service.js';
 import { WebhookEventEntity } from './webhooks/webhook-event.entity.js';
 import { WebhookEvents } from './webhooks/webhook-events.service.js';
+import { WebhookResealJob } from './webhooks/webhook-reseal.job.js';
 import { WebhookRetentionJob } from './webhooks/webhook-retention.job.js';
 import { WebhookSecrets } from './webhooks/webhook-secrets.service.js';
 import { dnsResolver, HOST_RESOLVER, WebhookSender } from './webhooks/webhook-sender.js';
+
+const WEBHOOKS = [
+  { provide: HOST_RESOLVER, useValue: dnsResolver },
+  WebhookAttempts,
+  WebhookDeliveriesService,
+  WebhookDeliveryJob,
+  WebhookDeliveryQueue,
+  WebhookEndpointRepository,
+  WebhookEndpointsService,
+  WebhookEvents,
+  WebhookResealJob,
+  WebhookRetentionJob,
+  WebhookSecrets,
+  WebhookSender,
+];
+
+const ALERTS = [
+  { provide: MAIL_TRANSPORT, inject: [SETTINGS], useFactory: chooseTransport },
+  AlertEmailJob,
+  AlertEmails,
+  AlertLinks,
+  LinkTokens,
+  WalletAlertJob,
+  WalletAlerts,
+];
 
 /** How customers are told what happens. The rest of the product says it to `WebhookEvents`. */
 @Module({
   imports: [
     JobsModule,
     RateLimitsModule,
-    TypeOrmModule.forFeature([WebhookEndpointEntity, WebhookEventEntity, WebhookDeliveryEntity]),
+    WalletsModule,
+    TypeOrmModule.forFeature([
+      WebhookEndpointEntity,
+      WebhookEventEntity,
+      WebhookDeliveryEntity,
+      WalletAlertsEntity,
+      AlertEmailEntity,
+    ]),
   ],
-  controllers: [WebhookEndpointsController, WebhookDeliveriesController],
-  providers: [
-    { provide: HOST_RESOLVER, useValue: dnsResolver },
-    WebhookDeliveriesService,
-    WebhookDeliveryJob,
-    WebhookDeliveryQueue,
-    WebhookEndpointRepository,
-    WebhookEndpointsService,
-    WebhookEvents,
-    WebhookRetentionJob,
-    WebhookSecrets,
-    WebhookSender,
+  controllers: [
+    WebhookEndpointsController,
+    WebhookDeliveriesController,
+    WalletAlertsController,
+    AlertLinksController,
   ],
-  exports: [WebhookEvents],
+  providers: [...WEBHOOKS, ...ALERTS, NotificationStatistics],
+  exports: [WebhookEvents, NotificationStatistics],
 })
 export class NotificationsModule {}

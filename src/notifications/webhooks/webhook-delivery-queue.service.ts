@@ -10,8 +10,9 @@ import type { WebhookEventEntity } from './webhook-event.entity.js';
 export const WEBHOOK_DELIVERY_JOB = 'webhook_delivery';
 
 /**
- * Deliveries wait for strangers, up to 15 s each. They run in this many lines, over all processes, so that
- * receivers that hang cannot take the workers away from payments. An endpoint keeps to its line.
+ * Deliveries run in this many lines, over all processes, so that they cannot take the workers away from payments,
+ * however many there are. An endpoint keeps to its line. Nobody waits in a line for a receiver that is slow: see
+ * `WebhookDeliveryJob`.
  */
 const LINES = 2;
 

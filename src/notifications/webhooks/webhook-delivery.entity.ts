@@ -16,6 +16,7 @@ const PKEY = 'webhook_deliveries_pkey';
 })
 @Unique('webhook_deliveries_event_endpoint_key', ['accountId', 'eventId', 'endpointId'])
 @Index('webhook_deliveries_endpoint_idx', ['accountId', 'endpointId', 'id'])
+@Index('webhook_deliveries_pending_idx', ['nextAttemptAt'], { where: `status = 'pending'` })
 @Index('webhook_deliveries_created_at_idx', { synchronize: false })
 @Check('webhook_deliveries_id_form', `id LIKE 'wd\\_%'`)
 @Check('webhook_deliveries_status_known', `status IN ('pending', 'succeeded', 'failed', 'canceled')`)

@@ -1,43 +1,60 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { TransactionRunner } from '../../database/transaction-runner.js';
 import { payloadText, type Job, type JobPayload } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
-import { afterFailure, type AttemptOutcome, judge, type Verdict } from './delivery-rules.js';
+import { AttemptSlots } from './attempt-slots.js';
+import { WebhookAttempts } from './webhook-attempts.service.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
 import { WEBHOOK_DELIVERY_JOB, WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
-import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
-import { WebhookEventEntity } from './webhook-event.entity.js';
-import { WebhookSecrets } from './webhook-secrets.service.js';
-import { WebhookSender } from './webhook-sender.js';
 
-const USER_AGENT = 'Coffer-Webhooks/1';
+/**
+ * How long a job waits for a receiver. Most answer sooner; a slower one is waited for beside the jobs, so that the
+ * line goes on. Ten receivers that hang, met for the first time in one line, cost the others two seconds.
+ */
+const PATIENCE_MS = 250;
+/** When a job looks whether a process died while it waited: longer than any attempt takes. */
+const LOOK_AGAIN_MS = 30_000;
 
 /**
  * One attempt of one delivery. Killed between the receiver's answer and the note of it, it runs again: receivers
  * tell repetitions by `webhook-id`. A failed attempt is no failed job; the next one is a job of its own.
  */
 @Injectable()
-export class WebhookDeliveryJob implements Job {
+export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
   readonly name = WEBHOOK_DELIVERY_JOB;
   private readonly logger = new Logger(WebhookDeliveryJob.name);
+  private readonly slots = new AttemptSlots();
+  /** Attempts that no job waits for any more. */
+  private readonly beside = new Set<Promise<void>>();
+  private stopping = false;
 
   constructor(
     registry: JobRegistry,
     @InjectRepository(WebhookDeliveryEntity) private readonly deliveries: Repository<WebhookDeliveryEntity>,
-    @InjectRepository(WebhookEventEntity) private readonly events: Repository<WebhookEventEntity>,
     private readonly endpoints: WebhookEndpointRepository,
+    private readonly attempts: WebhookAttempts,
     private readonly queue: WebhookDeliveryQueue,
-    private readonly secrets: WebhookSecrets,
-    private readonly sender: WebhookSender,
     private readonly transactions: TransactionRunner,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
+  }
+
+  /** What still waits is finished; jobs that run meanwhile wait for their receivers themselves. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping = true;
+    await this.idle();
+  }
+
+  /** Resolves when no attempt is under way beside the jobs. */
+  async idle(): Promise<void> {
+    while (this.beside.size > 0) await Promise.all(this.beside);
   }
 
   /** Throws what the database throws, and `SealBrokenError`: then it runs again, and nothing was sent. */
@@ -48,107 +65,37 @@ export class WebhookDeliveryJob implements Job {
     const endpoint = await this.endpoints.find({ accountId: name.accountId, id: delivery.endpointId });
     // Disabling and deleting cancel what waits, so this is only a race with one of them.
     if (endpoint === null || endpoint.deletedAt !== null || endpoint.disabledReason !== null) return;
-    const outcome = await this.attempt(delivery, endpoint);
-    await this.note(delivery, endpoint, outcome);
-  }
-
-  private async attempt(delivery: WebhookDelivery, endpoint: WebhookEndpointEntity): Promise<AttemptOutcome> {
-    const { accountId, eventId: id } = delivery;
-    const { body } = await this.events.findOneByOrFail({ accountId, id });
-    const atMs = this.clock.nowMs();
-    const headers = {
-      'content-type': 'application/json',
-      'user-agent': USER_AGENT,
-      'webhook-id': id,
-      'webhook-timestamp': String(Math.floor(atMs / 1_000)),
-      'webhook-signature': this.secrets.sign(endpoint, { id, body, atMs }),
-    };
-    return this.sender.post({ url: endpoint.url, headers, body });
-  }
-
-  private async note(
-    delivery: WebhookDelivery,
-    endpoint: WebhookEndpointEntity,
-    outcome: AttemptOutcome,
-  ): Promise<void> {
-    const nowMs = this.clock.nowMs();
-    const attempt = delivery.attempts - delivery.attemptsBefore + 1;
-    const verdict = judge(outcome, attempt, nowMs, Math.random());
-    await this.transactions.run((tx) =>
-      verdict.kind === 'succeeded'
-        ? this.noteSuccess(tx, delivery, endpoint, outcome, nowMs)
-        : this.noteFailure(tx, delivery, { outcome, verdict, nowMs }),
-    );
-  }
-
-  /** The endpoint before its deliveries, as everywhere: two that lock both never wait for each other. */
-  private async noteSuccess(
-    tx: Tx,
-    { accountId, id, endpointId }: WebhookDelivery,
-    { failingSince }: WebhookEndpointEntity,
-    outcome: AttemptOutcome,
-    nowMs: number,
-  ): Promise<void> {
-    if (failingSince !== null) {
-      const healthy = { failingSince: null, lastFailedAt: null };
-      await tx.update(WebhookEndpointEntity, { accountId, id: endpointId }, healthy);
-    }
-    const now = new Date(nowMs);
-    await tx.update(
-      WebhookDeliveryEntity,
-      { accountId, id, status: 'pending' },
-      {
-        ...factsOf(outcome, now),
-        attempts: () => 'attempts + 1',
-        status: 'succeeded',
-        nextAttemptAt: null,
-        finishedAt: now,
-      },
-    );
-  }
-
-  private async noteFailure(
-    tx: Tx,
-    delivery: WebhookDelivery,
-    { outcome, verdict, nowMs }: { outcome: AttemptOutcome; verdict: Verdict; nowMs: number },
-  ): Promise<void> {
-    const { accountId, id, endpointId, attempts, nextAttemptAt } = delivery;
-    const endpoint = await tx.findOne(WebhookEndpointEntity, {
-      where: { accountId, id: endpointId },
-      lock: { mode: 'for_no_key_update' },
+    const slot = this.slots.take(delivery, this.clock.nowMs());
+    if (slot.kind === 'full') return this.comeBack(delivery, slot.againAtMs);
+    const startedAtMs = performance.now();
+    const attempt = this.attempts.make(delivery, endpoint).finally(() => {
+      slot.release(performance.now() - startedAtMs <= PATIENCE_MS);
     });
-    if (endpoint === null) return;
-    const now = new Date(nowMs);
-    const next = verdict.kind === 'retry' ? new Date(verdict.atMs) : null;
-    const { affected } = await tx.update(
-      WebhookDeliveryEntity,
-      // As it was when this attempt began: every other attempt and every redelivery moves the time.
-      { accountId, id, status: 'pending', nextAttemptAt: nextAttemptAt ?? IsNull() },
-      {
-        ...factsOf(outcome, now),
-        attempts: attempts + 1,
-        status: next === null ? 'failed' : 'pending',
-        nextAttemptAt: next,
-        finishedAt: next === null ? now : null,
-      },
-    );
-    // Canceled, redelivered or attempted elsewhere meanwhile: whoever did that decides what comes next.
-    if (affected !== 1) return;
-    const { failingSince, lastFailedAt, hopeless } = afterFailure(endpoint, nowMs);
-    await tx.update(WebhookEndpointEntity, { accountId, id: endpointId }, { failingSince, lastFailedAt });
-    if (verdict.kind === 'gone' || hopeless) {
-      await this.endpoints.disable(tx, endpoint, verdict.kind === 'gone' ? 'gone' : 'failing');
-      this.logger.warn(
-        `${endpointId} of ${accountId} is disabled: ${verdict.kind === 'gone' ? '410' : 'failing'}`,
-      );
-    } else if (next !== null) {
-      await this.queue.schedule(tx, delivery, next);
-    }
+    // A rejection while the patience lasts is the job's; later ones have their own handler.
+    const inTime = attempt.then(() => true);
+    if (this.stopping || (await Promise.race([inTime, sleep(PATIENCE_MS, false)]))) return attempt;
+    this.leave(delivery, attempt);
+    await this.comeBack(delivery, this.clock.nowMs() + LOOK_AGAIN_MS);
   }
-}
 
-function factsOf(outcome: AttemptOutcome, now: Date) {
-  return outcome.kind === 'answered'
-    ? { lastAttemptAt: now, responseStatus: outcome.status, error: null }
-    : { lastAttemptAt: now, responseStatus: null, error: outcome.error };
+  private leave({ id }: WebhookDelivery, attempt: Promise<void>): void {
+    const beside = attempt
+      .catch((error: unknown) => this.logger.warn(`The attempt of ${id} was not noted: ${String(error)}`))
+      .finally(() => this.beside.delete(beside));
+    this.beside.add(beside);
+  }
+
+  /**
+   * Queues a later look, unless an attempt was noted or a redelivery asked for meanwhile: those queued what comes
+   * next. The lock makes them one after the other.
+   */
+  private comeBack({ accountId, id, attempts, nextAttemptAt }: WebhookDelivery, atMs: number): Promise<void> {
+    return this.transactions.run(async (tx) => {
+      const delivery = await tx.findOne(WebhookDeliveryEntity, {
+        where: { accountId, id, status: 'pending', attempts, nextAttemptAt: nextAttemptAt ?? IsNull() },
+        lock: { mode: 'for_no_key_update' },
+      });
+      if (delivery !== null) await this.queue.schedule(tx, delivery, new Date(atMs));
+    });
+  }
 }

@@ -1,10 +1,14 @@
-import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { DisabledReason } from './webhook-endpoint.js';
 import type { WebhookEventType } from './webhook-event-types.js';
 
 const PKEY = 'webhook_endpoints_pkey';
 
 @Entity('webhook_endpoints')
+@Index('webhook_endpoints_secret_key_idx', ['secretKeyId'], { where: 'secret_key_id IS NOT NULL' })
+@Index('webhook_endpoints_previous_secret_key_idx', ['previousSecretKeyId'], {
+  where: 'previous_secret_key_id IS NOT NULL',
+})
 @Check('webhook_endpoints_id_form', `id LIKE 'we\\_%'`)
 @Check('webhook_endpoints_url_length', 'char_length(url) BETWEEN 1 AND 2000')
 @Check('webhook_endpoints_events_some', 'cardinality(events) BETWEEN 1 AND 100')

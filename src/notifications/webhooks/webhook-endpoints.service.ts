@@ -5,6 +5,7 @@ import type { Page, PageRequest } from '../../common/pagination.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
+import { WalletAlerts } from '../alerts/wallet-alerts.service.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import type { EndpointChanges, IssuedWebhookEndpoint, WebhookEndpoint } from './webhook-endpoint.js';
@@ -23,6 +24,7 @@ export class WebhookEndpointsService {
   constructor(
     private readonly endpoints: WebhookEndpointRepository,
     private readonly secrets: WebhookSecrets,
+    private readonly alerts: WalletAlerts,
     private readonly transactions: TransactionRunner,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -56,6 +58,7 @@ export class WebhookEndpointsService {
     await this.transactions.run(async (tx) => {
       await this.checkCount(tx, accountId);
       await tx.insert(WebhookEndpointEntity, row);
+      await this.ensureMark(tx, accountId, row.events);
     });
     return { ...this.toEndpoint(row), secret };
   }
@@ -91,6 +94,7 @@ export class WebhookEndpointsService {
         },
       );
       if (changes.enabled === false) await this.endpoints.disable(tx, { accountId, id }, 'requested');
+      await this.ensureMark(tx, accountId, changes.events ?? []);
     });
     return this.require(accountId, id);
   }
@@ -120,6 +124,11 @@ export class WebhookEndpointsService {
       );
     });
     return { ...(await this.require(accountId, id)), secret };
+  }
+
+  /** Whoever asks to hear of low credit has a mark for it. */
+  private async ensureMark(tx: Tx, accountId: string, events: readonly WebhookEventType[]): Promise<void> {
+    if (events.includes('wallet.low')) await this.alerts.ensureMark(tx, accountId);
   }
 
   private checked(text: string): string {

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { AlertEmails } from '../email/alert-emails.service.js';
 import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
@@ -40,11 +41,13 @@ export class WebhookEvents {
     private readonly transactions: TransactionRunner,
     private readonly endpoints: WebhookEndpointRepository,
     private readonly deliveries: WebhookDeliveryQueue,
+    private readonly emails: AlertEmails,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
-   * Tells every endpoint of the account that asked for this type. Never waits for a receiver.
+   * Tells every endpoint of the account that asked for this type, and by e-mail who asked for that. Never waits for
+   * a receiver.
    *
    * @param tx null: in a tx of its own.
    * @throws RangeError when the body would be too large: a fault of the caller.
@@ -57,6 +60,7 @@ export class WebhookEvents {
     for (const endpointId of await this.endpoints.idsFor(tx, accountId, type)) {
       await this.deliveries.add(tx, { accountId, id, type }, endpointId);
     }
+    await this.emails.tell(tx, { accountId, id, type }, data);
   }
 
   /** An event that only this endpoint gets, whatever it subscribed to. */

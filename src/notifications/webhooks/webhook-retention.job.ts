@@ -23,7 +23,12 @@ const DELETE_EVENTS = `
      LIMIT $2
   ) old WHERE e.account_id = old.account_id AND e.id = old.id`;
 
-/** Forgets events and their deliveries after 90 days: they may name what a customer bought. */
+const DELETE_EMAILS = `
+  DELETE FROM alert_emails e USING (
+    SELECT account_id, id FROM alert_emails WHERE created_at < $1 AND status <> 'pending' LIMIT $2
+  ) old WHERE e.account_id = old.account_id AND e.id = old.id AND e.status <> 'pending'`;
+
+/** Forgets events, their deliveries and their mails after 90 days: they may name what a customer bought. */
 @Injectable()
 export class WebhookRetentionJob implements Job {
   readonly name = 'webhook_retention';
@@ -39,7 +44,7 @@ export class WebhookRetentionJob implements Job {
 
   async run(): Promise<void> {
     const before = new Date(this.clock.nowMs() - KEPT_DAYS * DAY_MS).toISOString();
-    for (const statement of [DELETE_DELIVERIES, DELETE_EVENTS]) {
+    for (const statement of [DELETE_DELIVERIES, DELETE_EVENTS, DELETE_EMAILS]) {
       for (let round = 0; round < STATEMENTS_MAX; round += 1) {
         const [, deleted] = await this.dataSource.query<[unknown, number]>(statement, [
           before,

@@ -52,6 +52,37 @@ export class WebhookSecrets {
       .join(' ');
   }
 
+  /** Null: there is no master key. */
+  get newestKeyId(): string | null {
+    return this.box.newestId;
+  }
+
+  /**
+   * The columns of an endpoint whose secrets an older master key sealed, sealed by the newest; null when none was. A
+   * previous secret that cannot be opened is left as it is: it signs nothing and ends by itself. Throws
+   * `SealBrokenError` for the one that signs.
+   */
+  resealed(endpoint: EndpointSecrets): Partial<EndpointSecrets> | null {
+    const { secretBox, secretKeyId, previousSecretBox, previousSecretKeyId } = endpoint;
+    const secret = this.again(secretBox, secretKeyId, endpoint);
+    let previous: Sealed | null = null;
+    try {
+      previous = this.again(previousSecretBox, previousSecretKeyId, endpoint);
+    } catch (error) {
+      if (!(error instanceof SealBrokenError)) throw error;
+    }
+    if (secret === null && previous === null) return null;
+    return {
+      ...(secret === null ? {} : { secretBox: secret.box, secretKeyId: secret.keyId }),
+      ...(previous === null ? {} : { previousSecretBox: previous.box, previousSecretKeyId: previous.keyId }),
+    };
+  }
+
+  private again(box: Buffer | null, keyId: string | null, endpoint: EndpointName): Sealed | null {
+    if (box === null || keyId === null || this.box.isNewest({ keyId })) return null;
+    return this.box.seal(this.box.open({ keyId, box }, rowOf(endpoint)), rowOf(endpoint));
+  }
+
   private secretsOf(endpoint: EndpointSecrets, nowMs: number): string[] {
     const { secretBox, secretKeyId, previousSecretBox, previousSecretKeyId, previousSecretExpiresAt } =
       endpoint;

@@ -8,7 +8,7 @@ import { isLoopbackAddress, isPublicAddress } from './public-address.js';
 import { checkWebhookUrl, hostOf } from './webhook-url.js';
 
 /** From the look-up of the name to the end of the answer. Standard Webhooks asks for 15 to 30 s. */
-const TIMEOUT_MS = 15_000;
+export const ATTEMPT_TIMEOUT_MS = 15_000;
 /** An answer is its status. A little more is read, so that an ordinary receiver is not cut off. */
 const RESPONSE_BYTES_MAX = 1_024;
 const RESPONSE_HEADER_BYTES_MAX = 8_192;
@@ -59,7 +59,7 @@ export class WebhookSender {
   ) {}
 
   /** Never throws for what the receiver or the network does. */
-  async post(message: WebhookRequest, timeoutMs = TIMEOUT_MS): Promise<AttemptOutcome> {
+  async post(message: WebhookRequest, timeoutMs = ATTEMPT_TIMEOUT_MS): Promise<AttemptOutcome> {
     const signal = AbortSignal.timeout(timeoutMs);
     try {
       const { url, addresses } = await this.locate(message.url, signal);

@@ -1,0 +1,49 @@
+import { Injectable } from '@nestjs/common';
+import { Gauge } from 'prom-client';
+import { DataSource } from 'typeorm';
+import { MetricsRegistry } from './metrics-registry.js';
+
+type Waiting = { readonly status: string; readonly count: number; readonly seconds: number };
+
+const WAITING = `
+  SELECT s.status, count(r.id)::int AS count,
+         coalesce(extract(epoch FROM now() - min(r.created_at)), 0)::float8 AS seconds
+    FROM unnest(ARRAY['open', 'returning', 'failed']) AS s (status)
+    LEFT JOIN payment_reviews r ON r.status = s.status AND r.status IN ('open', 'returning', 'failed')
+   GROUP BY s.status`;
+
+/** Payments that wait for a person (`open`, `failed`) or for Stripe, read when somebody asks for the metrics. */
+@Injectable()
+export class PaymentReviewMetrics {
+  constructor(
+    registry: MetricsRegistry,
+    private readonly dataSource: DataSource,
+  ) {
+    const read = () => this.read();
+    new Gauge({
+      name: 'coffer_payments_under_review',
+      help: 'Payments that contradict their quote: open or failed wait for an operator, returning for Stripe.',
+      labelNames: ['status'],
+      registers: [registry],
+      async collect() {
+        this.reset();
+        for (const { status, count } of await read()) this.set({ status }, count);
+      },
+    });
+    new Gauge({
+      name: 'coffer_payment_review_age_seconds',
+      help: 'How long the oldest of them has waited; 0 when there is none.',
+      labelNames: ['status'],
+      registers: [registry],
+      async collect() {
+        this.reset();
+        for (const { status, seconds } of await read()) this.set({ status }, seconds);
+      },
+    });
+  }
+
+  /** The metrics of a process that lost its database are worth the most: they come without these then. */
+  private read(): Promise<readonly Waiting[]> {
+    return this.dataSource.query<Waiting[]>(WAITING).catch(() => []);
+  }
+}

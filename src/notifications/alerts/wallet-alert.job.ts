@@ -1,0 +1,74 @@
+import { Injectable } from '@nestjs/common';
+import { formatMicros, micros, type MicroUsd } from '../../common/money.js';
+import { payloadText, type Job, type JobPayload } from '../../jobs/job.js';
+import { JobRegistry } from '../../jobs/job-registry.js';
+import { WALLET_ALERT_JOB } from '../../wallets/store/signal-jobs.js';
+import { WalletMarks } from '../../wallets/wallet-marks.service.js';
+import { WalletReader, type WalletSnapshot } from '../../wallets/wallet-reader.service.js';
+import { WebhookEvents } from '../webhooks/webhook-events.service.js';
+import type { WebhookEventType } from '../webhooks/webhook-event-types.js';
+import type { WalletAlertView } from './wallet-alerts.dto.js';
+
+const EVENTS: Readonly<Record<string, WebhookEventType>> = {
+  low: 'wallet.low',
+  depleted: 'wallet.depleted',
+  frozen: 'wallet.frozen',
+};
+
+/**
+ * Tells what the wallet signalled in the commit that made it so. The wallet is read again first: an alarm about credit
+ * that has come back meanwhile would only send somebody to look at a full wallet.
+ */
+@Injectable()
+export class WalletAlertJob implements Job {
+  readonly name = WALLET_ALERT_JOB;
+
+  constructor(
+    registry: JobRegistry,
+    private readonly wallets: WalletReader,
+    private readonly marks: WalletMarks,
+    private readonly events: WebhookEvents,
+  ) {
+    registry.register(this);
+  }
+
+  async run(payload: JobPayload): Promise<void> {
+    const accountId = payloadText(payload, 'account_id');
+    const alert = payloadText(payload, 'alert');
+    const type = EVENTS[alert];
+    // From a newer version of this service, which runs the job itself.
+    if (type === undefined) throw new TypeError(`there is no wallet alert '${alert}'`);
+    const wallet = await this.wallets.read(accountId);
+    const lowMark = await this.marks.lowMarkOf(accountId);
+    if (!stillTrue(alert, wallet, lowMark, micros(BigInt(payloadText(payload, 'posted_micros'))))) return;
+    const reason = payload['reason'];
+    const data: WalletAlertView = {
+      object: 'wallet_alert',
+      account: accountId,
+      status: wallet.status,
+      posted_micros: wallet.posted,
+      available_micros: wallet.available,
+      low_balance_micros: lowMark === null ? null : formatMicros(lowMark),
+      reason: alert === 'frozen' && typeof reason === 'string' ? reason : null,
+    };
+    const naturalKey = payloadText(payload, 'key');
+    await this.events.publish(null, { accountId, type, data: { ...data }, naturalKey });
+  }
+}
+
+function stillTrue(
+  alert: string,
+  { status, posted }: WalletSnapshot,
+  lowMark: MicroUsd | null,
+  postedThen: MicroUsd,
+): boolean {
+  const postedNow = BigInt(posted);
+  switch (alert) {
+    case 'low':
+      return lowMark !== null && postedNow < lowMark;
+    case 'depleted':
+      return postedNow <= postedThen;
+    default:
+      return status === 'frozen';
+  }
+}

@@ -1,0 +1,50 @@
+import { Body, Controller, Get, Put } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../../auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../auth/principal.js';
+import { RequireScope } from '../../auth/require-scope.decorator.js';
+import { ApiProblems } from '../../problems/api-problems.js';
+import {
+  toAlertChanges,
+  toWalletAlertsView,
+  WalletAlertsRequest,
+  WalletAlertsView,
+} from './wallet-alerts.dto.js';
+import { WalletAlerts } from './wallet-alerts.service.js';
+
+@ApiTags('Alerts')
+@Controller('v1/wallet/alerts')
+export class WalletAlertsController {
+  constructor(private readonly alerts: WalletAlerts) {}
+
+  @Get()
+  @RequireScope('wallet:read')
+  @ApiOperation({
+    operationId: 'retrieveWalletAlerts',
+    summary: 'Read when, and where, the account is told that its credit runs out',
+  })
+  @ApiOkResponse({ type: WalletAlertsView })
+  @ApiProblems('database_unavailable')
+  async retrieve(@CurrentAccount() { accountId }: AccountPrincipal): Promise<WalletAlertsView> {
+    return toWalletAlertsView(await this.alerts.read(accountId));
+  }
+
+  @Put()
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'updateWalletAlerts',
+    summary: 'Choose when, and where, to be told that credit runs out',
+    description:
+      'Whoever asks to be told for the first time, here or by an endpoint for `wallet.low`, and names no mark gets $2.00. ' +
+      'A new address is sent one link, valid for three days; asking again for an address that has not said yes sends another, ' +
+      'at most one in five minutes.',
+  })
+  @ApiOkResponse({ type: WalletAlertsView })
+  @ApiProblems('invalid_request', 'too_many_confirmations', 'database_unavailable')
+  async update(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Body() body: WalletAlertsRequest,
+  ): Promise<WalletAlertsView> {
+    return toWalletAlertsView(await this.alerts.update(accountId, toAlertChanges(body)));
+  }
+}

@@ -1,0 +1,60 @@
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
+import type { EmailKind } from './alert-email.js';
+import type { EmailStatus } from './alert-email.machine.js';
+
+const PKEY = 'alert_emails_pkey';
+
+/** A mail on its way to somebody. */
+@Entity('alert_emails')
+@Unique('alert_emails_event_key', ['accountId', 'eventId'])
+@Index('alert_emails_questions_idx', ['address', 'createdAt'], { where: `kind = 'confirmation'` })
+@Index('alert_emails_pending_idx', ['nextAttemptAt'], { where: `status = 'pending'` })
+@Index('alert_emails_created_at_idx', { synchronize: false })
+@Check('alert_emails_id_form', `id LIKE 'eml\\_%'`)
+@Check('alert_emails_event_unless_question', `(event_id IS NULL) = (kind = 'confirmation')`)
+@Check('alert_emails_data_size', 'octet_length(data) BETWEEN 1 AND 20000')
+@Check('alert_emails_status_known', `status IN ('pending', 'sent', 'failed', 'canceled')`)
+@Check('alert_emails_attempts_counted', 'attempts >= 0')
+@Check('alert_emails_pending_scheduled', `(status = 'pending') = (next_attempt_at IS NOT NULL)`)
+@Check('alert_emails_finished_once', `(status = 'pending') = (finished_at IS NULL)`)
+export class AlertEmailEntity {
+  @PrimaryColumn({ type: 'text', name: 'account_id', collation: 'C', primaryKeyConstraintName: PKEY })
+  @ForeignKey('AccountEntity', { name: 'alert_emails_account_id_fkey' })
+  accountId!: string;
+
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: PKEY })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  kind!: EmailKind;
+
+  @Column({ type: 'text', name: 'event_id', nullable: true, collation: 'C' })
+  eventId!: string | null;
+
+  @Column('text')
+  address!: string;
+
+  /** JSON: the event's data. */
+  @Column('text')
+  data!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  status!: EmailStatus;
+
+  @Column({ type: 'integer', default: 0 })
+  attempts!: number;
+
+  @Column({ type: 'timestamptz', name: 'next_attempt_at', precision: 3, nullable: true })
+  nextAttemptAt!: Date | null;
+
+  @Column({ type: 'text', nullable: true, collation: 'C' })
+  error!: string | null;
+
+  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', name: 'finished_at', precision: 3, nullable: true })
+  finishedAt!: Date | null;
+}
+
+export type AlertEmail = Readonly<AlertEmailEntity>;

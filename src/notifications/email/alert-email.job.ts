@@ -1,0 +1,185 @@
+import { hash } from 'node:crypto';
+import { Inject, Injectable, Logger, Optional, type OnApplicationBootstrap } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Mailbox } from '../../common/email-address.js';
+import { SETTINGS, type Settings } from '../../config/settings.js';
+import { TransactionRunner } from '../../database/transaction-runner.js';
+import { payloadText, type Job, type JobPayload } from '../../jobs/job.js';
+import { JobRegistry } from '../../jobs/job-registry.js';
+import { AlertLinks, CONFIRM_TTL_MS } from '../alerts/alert-links.service.js';
+import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
+import {
+  NOTIFICATIONS_OBSERVER,
+  silentNotificationsObserver,
+  type NotificationsObserver,
+} from '../notifications-observer.js';
+import { AlertEmailEntity, type AlertEmail } from './alert-email.entity.js';
+import type { EmailStatus } from './alert-email.machine.js';
+import { ALERT_EMAIL_JOB, AlertEmails } from './alert-emails.service.js';
+import { renderEmail } from './email-message.js';
+import { nextEmailAttempt } from './email-rules.js';
+import {
+  MAIL_TRANSPORT,
+  MailNotSentError,
+  SEND_TIMEOUT_MS,
+  type Mail,
+  type MailTransport,
+} from './mail-transport.js';
+
+/** How long an attempt is its worker's alone: longer than the transport lets one take. */
+const CLAIM_MS = 2 * SEND_TIMEOUT_MS;
+/** Where files and mails of a service without a mail server say that they come from. */
+const FROM_NOBODY: Mailbox = { name: 'Coffer', address: 'coffer@sandbox.invalid' };
+
+/**
+ * Sends one mail. Each attempt is claimed before it is made, so no two workers are at one mail. Killed between
+ * the server's yes and the note of it, it is sent once more, under the same Message-ID: SMTP knows no better.
+ */
+@Injectable()
+export class AlertEmailJob implements Job, OnApplicationBootstrap {
+  readonly name = ALERT_EMAIL_JOB;
+  private readonly logger = new Logger('Mail');
+  private readonly from: Mailbox;
+  private readonly observer: NotificationsObserver;
+
+  constructor(
+    registry: JobRegistry,
+    @InjectRepository(AlertEmailEntity) private readonly rows: Repository<AlertEmailEntity>,
+    @Inject(MAIL_TRANSPORT) private readonly transport: MailTransport,
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly emails: AlertEmails,
+    private readonly links: AlertLinks,
+    private readonly transactions: TransactionRunner,
+    @Optional() @Inject(NOTIFICATIONS_OBSERVER) observer: NotificationsObserver | null,
+  ) {
+    this.from = settings.mail?.from ?? FROM_NOBODY;
+    this.observer = observer ?? silentNotificationsObserver;
+    registry.register(this);
+  }
+
+  /** Says at start where mail goes. */
+  onApplicationBootstrap(): void {
+    if (this.transport.kind === 'off') {
+      this.logger.warn('No mail is sent: SMTP_URL is not set, so accounts cannot ask for alerts by e-mail.');
+    } else if (this.transport.kind === 'file') {
+      this.logger.log(
+        `Mail is not sent but written to ${this.settings.dataDir}/mail, because SMTP_URL is not set.`,
+      );
+    }
+  }
+
+  /** Throws what the database throws; a mail server that fails is no failed job, the next attempt is one of its own. */
+  async run(payload: JobPayload): Promise<void> {
+    const name = { accountId: payloadText(payload, 'account_id'), id: payloadText(payload, 'email_id') };
+    const email = await this.rows.findOneBy(name);
+    if (email === null || email.status !== 'pending') return;
+    if (!(await this.isWanted(email))) return this.end(email, 'canceled', null);
+    if (!(await this.claim(email))) return;
+    try {
+      await this.transport.send(await this.compose(email));
+    } catch (error) {
+      if (!(error instanceof MailNotSentError)) throw error;
+      return this.noteFailure(email, error);
+    }
+    await this.end(email, 'sent', null);
+    this.observer.emailAttempted('sent');
+  }
+
+  /**
+   * False when it is not due: another worker is at it, or died at it a moment ago. Whoever died left a time behind, and
+   * the mail is looked at again then.
+   */
+  private claim({ accountId, id, attempts }: AlertEmail): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      const lock = { mode: 'for_no_key_update' } as const;
+      const email = await tx.findOne(AlertEmailEntity, { where: { accountId, id, status: 'pending' }, lock });
+      if (email === null || email.nextAttemptAt === null || email.attempts !== attempts) return false;
+      const nowMs = this.clock.nowMs();
+      if (email.nextAttemptAt.getTime() > nowMs) {
+        await this.emails.schedule(tx, email, email.nextAttemptAt);
+        return false;
+      }
+      const claimed = { attempts: attempts + 1, nextAttemptAt: new Date(nowMs + CLAIM_MS) };
+      await tx.update(AlertEmailEntity, { accountId, id }, claimed);
+      return true;
+    });
+  }
+
+  /** Whoever was unsubscribed, replaced or confirmed since gets nothing more of this. */
+  private async isWanted({ accountId, address, kind }: AlertEmail): Promise<boolean> {
+    const alerts = await this.rows.manager.findOneBy(WalletAlertsEntity, { accountId });
+    if (alerts === null || alerts.email !== address) return false;
+    return kind === 'confirmation' ? alerts.emailConfirmedAt === null : alerts.emailConfirmedAt !== null;
+  }
+
+  private async compose(email: AlertEmail): Promise<Mail> {
+    const { accountId, id, kind, eventId, address, createdAt } = email;
+    const link =
+      kind === 'confirmation' ? await this.question(email) : this.links.unsubscribe(accountId, address);
+    const data = JSON.parse(email.data) as Record<string, unknown>;
+    const { subject, text, html } = renderEmail({ kind, accountId, data, at: createdAt, link });
+    const domain = this.from.address.split('@')[1] ?? '';
+    return {
+      id,
+      messageId: `<${eventId ?? id}@${domain}>`,
+      from: this.from,
+      to: address,
+      subject,
+      text,
+      html,
+      date: createdAt,
+      headers: {
+        'Auto-Submitted': 'auto-generated',
+        ...(kind === 'confirmation'
+          ? {}
+          : { 'List-Unsubscribe': `<${link}>`, 'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click' }),
+      },
+    };
+  }
+
+  /** The link is made now and only its hash is kept. Another attempt makes the same link, which lives longer then. */
+  private async question({ accountId, id, address: email }: AlertEmail): Promise<string> {
+    const { url, token } = this.links.confirm(accountId, id);
+    const facts = {
+      confirmHash: Buffer.from(hash('sha256', token, 'hex'), 'hex'),
+      confirmExpiresAt: new Date(this.clock.nowMs() + CONFIRM_TTL_MS),
+    };
+    await this.rows.manager.update(WalletAlertsEntity, { accountId, email }, facts);
+    return url;
+  }
+
+  private async noteFailure(email: AlertEmail, error: MailNotSentError): Promise<void> {
+    const attempts = email.attempts + 1;
+    const next = nextEmailAttempt(error, attempts, this.clock.nowMs());
+    this.observer.emailAttempted(next === null ? 'failed' : 'retried');
+    this.logger.warn(
+      `${email.id} was not sent (${error.code}); ${next === null ? 'given up' : 'later again'}.`,
+    );
+    if (next === null) return this.end({ ...email, attempts }, 'failed', error.code);
+    const { accountId, id } = email;
+    await this.transactions.run(async (tx) => {
+      const { affected } = await tx.update(
+        AlertEmailEntity,
+        { accountId, id, status: 'pending', attempts },
+        { nextAttemptAt: next, error: error.code },
+      );
+      if (affected === 1) await this.emails.schedule(tx, email, next);
+    });
+  }
+
+  /** A failure counts only while the attempt is the last one; that the server took the mail counts in any case. */
+  private async end(
+    { accountId, id, attempts }: AlertEmail,
+    status: EmailStatus,
+    error: string | null,
+  ): Promise<void> {
+    const finishedAt = new Date(this.clock.nowMs());
+    await this.rows.update(
+      { accountId, id, status: 'pending', ...(status === 'failed' ? { attempts } : {}) },
+      { status, error, nextAttemptAt: null, finishedAt },
+    );
+  }
+}

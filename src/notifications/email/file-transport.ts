@@ -1,0 +1,29 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createTransport } from 'nodemailer';
+import { MailNotSentError, type Mail, type MailTransport } from './mail-transport.js';
+
+/**
+ * Into a folder, as files that mail programs open. Outside production only: what a newcomer would have been sent is
+ * there to read. The files carry links that confirm, so only their owner may read them.
+ */
+export class FileTransport implements MailTransport {
+  readonly kind = 'file';
+  private readonly composer = createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
+
+  constructor(readonly folder: string) {}
+
+  async send({ id, messageId, from, to, subject, text, html, date, headers }: Mail): Promise<void> {
+    const message = { messageId, from, to: { name: '', address: to }, subject, text, html, date, headers };
+    try {
+      const composed = await this.composer.sendMail(message);
+      await mkdir(this.folder, { recursive: true, mode: 0o700 });
+      const path = join(this.folder, `${id}.eml`);
+      // A mail that is sent again is the same file, and nobody sees half of one.
+      await writeFile(`${path}.part`, composed.message as Buffer, { mode: 0o600 });
+      await rename(`${path}.part`, path);
+    } catch (error) {
+      throw new MailNotSentError('file', false, error);
+    }
+  }
+}

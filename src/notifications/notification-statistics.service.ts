@@ -1,0 +1,39 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+
+export type Backlog = {
+  /** What waits for an attempt, due or not. */
+  readonly pending: number;
+  /** How long the longest-waiting one that is due has been due. */
+  readonly oldestSeconds: number;
+};
+
+/** Index-only: each table has a partial index of what is pending. */
+const backlogOf = (table: 'webhook_deliveries' | 'alert_emails') => `
+  SELECT count(*)::int AS pending,
+         greatest(0, coalesce(extract(epoch FROM $1::timestamptz - min(next_attempt_at)), 0))::float8 AS "oldestSeconds"
+    FROM ${table} WHERE status = 'pending'`;
+
+/** What stands between what happened and those who are to be told. */
+@Injectable()
+export class NotificationStatistics {
+  constructor(
+    private readonly dataSource: DataSource,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  webhooks(): Promise<Backlog> {
+    return this.read(backlogOf('webhook_deliveries'));
+  }
+
+  emails(): Promise<Backlog> {
+    return this.read(backlogOf('alert_emails'));
+  }
+
+  private async read(query: string): Promise<Backlog> {
+    const now = new Date(this.clock.nowMs()).toISOString();
+    const [row] = await this.dataSource.query<Backlog[]>(query, [now]);
+    return row ?? { pending: 0, oldestSeconds: 0 };
+  }
+}

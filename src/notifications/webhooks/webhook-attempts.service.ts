@@ -1,0 +1,150 @@
+import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { IsNull, Repository } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import {
+  NOTIFICATIONS_OBSERVER,
+  silentNotificationsObserver,
+  type NotificationsObserver,
+} from '../notifications-observer.js';
+import { afterFailure, type AttemptOutcome, judge, type Verdict } from './delivery-rules.js';
+import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
+import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
+import type { WebhookDelivery } from './webhook-delivery.js';
+import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
+import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
+import { WebhookEventEntity } from './webhook-event.entity.js';
+import { WebhookSecrets } from './webhook-secrets.service.js';
+import { WebhookSender } from './webhook-sender.js';
+
+const USER_AGENT = 'Coffer-Webhooks/1';
+
+/** Makes one attempt of a delivery and writes down what follows from it. */
+@Injectable()
+export class WebhookAttempts {
+  private readonly logger = new Logger(WebhookAttempts.name);
+  private readonly observer: NotificationsObserver;
+
+  constructor(
+    @InjectRepository(WebhookEventEntity) private readonly events: Repository<WebhookEventEntity>,
+    private readonly endpoints: WebhookEndpointRepository,
+    private readonly queue: WebhookDeliveryQueue,
+    private readonly secrets: WebhookSecrets,
+    private readonly sender: WebhookSender,
+    private readonly transactions: TransactionRunner,
+    @Inject(CLOCK) private readonly clock: Clock,
+    @Optional() @Inject(NOTIFICATIONS_OBSERVER) observer: NotificationsObserver | null,
+  ) {
+    this.observer = observer ?? silentNotificationsObserver;
+  }
+
+  /** Throws what the database throws, and `SealBrokenError`: then nothing was noted, and it has to run again. */
+  async make(delivery: WebhookDelivery, endpoint: WebhookEndpointEntity): Promise<void> {
+    const startedAtMs = performance.now();
+    const outcome = await this.send(delivery, endpoint);
+    const word = outcome.kind === 'failed' ? outcome.error : `${Math.floor(outcome.status / 100)}xx`;
+    this.observer.webhookAttempted(word, performance.now() - startedAtMs);
+    await this.note(delivery, endpoint, outcome);
+  }
+
+  private async send(delivery: WebhookDelivery, endpoint: WebhookEndpointEntity): Promise<AttemptOutcome> {
+    const { accountId, eventId: id } = delivery;
+    const { body } = await this.events.findOneByOrFail({ accountId, id });
+    const atMs = this.clock.nowMs();
+    const headers = {
+      'content-type': 'application/json',
+      'user-agent': USER_AGENT,
+      'webhook-id': id,
+      'webhook-timestamp': String(Math.floor(atMs / 1_000)),
+      'webhook-signature': this.secrets.sign(endpoint, { id, body, atMs }),
+    };
+    return this.sender.post({ url: endpoint.url, headers, body });
+  }
+
+  private async note(
+    delivery: WebhookDelivery,
+    endpoint: WebhookEndpointEntity,
+    outcome: AttemptOutcome,
+  ): Promise<void> {
+    const nowMs = this.clock.nowMs();
+    const attempt = delivery.attempts - delivery.attemptsBefore + 1;
+    const verdict = judge(outcome, attempt, nowMs, Math.random());
+    await this.transactions.run((tx) =>
+      verdict.kind === 'succeeded'
+        ? this.noteSuccess(tx, delivery, endpoint, outcome, nowMs)
+        : this.noteFailure(tx, delivery, { outcome, verdict, nowMs }),
+    );
+  }
+
+  /** The endpoint before its deliveries, as everywhere: two that lock both never wait for each other. */
+  private async noteSuccess(
+    tx: Tx,
+    { accountId, id, endpointId }: WebhookDelivery,
+    { failingSince }: WebhookEndpointEntity,
+    outcome: AttemptOutcome,
+    nowMs: number,
+  ): Promise<void> {
+    if (failingSince !== null) {
+      const healthy = { failingSince: null, lastFailedAt: null };
+      await tx.update(WebhookEndpointEntity, { accountId, id: endpointId }, healthy);
+    }
+    const now = new Date(nowMs);
+    await tx.update(
+      WebhookDeliveryEntity,
+      { accountId, id, status: 'pending' },
+      {
+        ...factsOf(outcome, now),
+        attempts: () => 'attempts + 1',
+        status: 'succeeded',
+        nextAttemptAt: null,
+        finishedAt: now,
+      },
+    );
+  }
+
+  private async noteFailure(
+    tx: Tx,
+    delivery: WebhookDelivery,
+    { outcome, verdict, nowMs }: { outcome: AttemptOutcome; verdict: Verdict; nowMs: number },
+  ): Promise<void> {
+    const { accountId, id, endpointId, attempts, nextAttemptAt } = delivery;
+    const endpoint = await tx.findOne(WebhookEndpointEntity, {
+      where: { accountId, id: endpointId },
+      lock: { mode: 'for_no_key_update' },
+    });
+    if (endpoint === null) return;
+    const now = new Date(nowMs);
+    const next = verdict.kind === 'retry' ? new Date(verdict.atMs) : null;
+    const { affected } = await tx.update(
+      WebhookDeliveryEntity,
+      // As it was when this attempt began: every other attempt and every redelivery moves the time.
+      { accountId, id, status: 'pending', nextAttemptAt: nextAttemptAt ?? IsNull() },
+      {
+        ...factsOf(outcome, now),
+        attempts: attempts + 1,
+        status: next === null ? 'failed' : 'pending',
+        nextAttemptAt: next,
+        finishedAt: next === null ? now : null,
+      },
+    );
+    // Canceled, redelivered or attempted elsewhere meanwhile: whoever did that decides what comes next.
+    if (affected !== 1) return;
+    const { failingSince, lastFailedAt, hopeless } = afterFailure(endpoint, nowMs);
+    await tx.update(WebhookEndpointEntity, { accountId, id: endpointId }, { failingSince, lastFailedAt });
+    if (verdict.kind === 'gone' || hopeless) {
+      await this.endpoints.disable(tx, endpoint, verdict.kind === 'gone' ? 'gone' : 'failing');
+      this.logger.warn(
+        `${endpointId} of ${accountId} is disabled: ${verdict.kind === 'gone' ? '410' : 'failing'}`,
+      );
+    } else if (next !== null) {
+      await this.queue.schedule(tx, delivery, next);
+    }
+  }
+}
+
+function factsOf(outcome: AttemptOutcome, now: Date) {
+  return outcome.kind === 'answered'
+    ? { lastAttemptAt: now, responseStatus: outcome.status, error: null }
+    : { lastAttemptAt: now, responseStatus: null, error: outcome.error };
+}
