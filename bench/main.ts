@@ -23,10 +23,11 @@ import {
   startUpstream,
   type GenerationResult,
 } from './gateway.js';
-import { generationTable, debitTable } from './report.js';
+import { generationTable, debitTable, webhookTable } from './report.js';
 import { makeRacingAccount } from './race.js';
 import { startService, type Service } from './service.js';
 import { requireTools } from './tools.js';
+import { measureWebhooks, type WebhookResult } from './webhooks.js';
 
 const { values } = parseArgs({
   options: {
@@ -35,7 +36,9 @@ const { values } = parseArgs({
     rows: { type: 'string', default: '2000000' },
     calls: { type: 'string', default: '10000' },
     images: { type: 'string', default: '1000' },
-    only: { type: 'string', default: 'debits,generation,race' },
+    'top-ups': { type: 'string', default: '50' },
+    debits: { type: 'string', default: '500' },
+    only: { type: 'string', default: 'debits,generation,webhooks,race' },
     json: { type: 'string' },
   },
 });
@@ -69,6 +72,11 @@ async function run(): Promise<void> {
       const generation = await generationOn(ledgers);
       report['generation'] = generation;
       say(generationTable(generation));
+    }
+    if (parts.has('webhooks')) {
+      const webhooks = await webhooksOn(ledgers);
+      report['webhooks'] = webhooks;
+      say(webhookTable(webhooks));
     }
     if (parts.has('race')) report['race'] = await race(small.url);
     for (const ledger of ledgers) await doctor(ledger.url);
@@ -124,6 +132,17 @@ async function generationOn(ledgers: readonly Ledger[]): Promise<Record<string, 
     for (const service of services.values()) await service.stop();
     await upstream.stop();
   }
+}
+
+/** Every second so many payments become credit, beside so many debits of others. */
+function webhooksOn(ledgers: readonly Ledger[]): Promise<Record<string, WebhookResult>> {
+  const load = {
+    topUpsPerSecond: Number(values['top-ups']),
+    debitsPerSecond: Number(values.debits),
+    seconds: Number(values.seconds),
+    rounds: Number(values.rounds),
+  };
+  return measureWebhooks(ledgers, load, say);
 }
 
 /** Credit for exactly `images`, `calls` at the same time, two service processes. */

@@ -26,8 +26,12 @@ export async function openLoop(
   }
   await Promise.all(pending);
   if (failures.length > 0) throw new Error(`${failures.length} calls failed, first: ${String(failures[0])}`);
-  timings.sort((a, b) => a - b);
-  return { p50Ms: at(timings, 0.5), p99Ms: at(timings, 0.99), calls: timings.length };
+  return latenciesOf(timings);
+}
+
+export function latenciesOf(timings: readonly number[]): Latencies {
+  const sorted = [...timings].sort((a, b) => a - b);
+  return { p50Ms: at(sorted, 0.5), p99Ms: at(sorted, 0.99), calls: sorted.length };
 }
 
 function at(sorted: readonly number[], quantile: number): number {

@@ -2,6 +2,7 @@ import type { DebitResult } from './debits.js';
 import type { GenerationResult } from './gateway.js';
 import type { Latencies } from './open-loop.js';
 import { median } from './tools.js';
+import type { WebhookResult, WebhookRound } from './webhooks.js';
 
 /** Markdown, ready for docs/PERFORMANCE.md. The last column compares with the first ledger, the small one. */
 export function debitTable(results: Readonly<Record<string, DebitResult>>): string {
@@ -44,6 +45,27 @@ export function generationTable(results: Readonly<Record<string, GenerationResul
     }));
     const every = added.map(({ p50Ms, p99Ms }) => `${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)}`).join(', ');
     lines.push(`| ${ledger} | ${pair(upstream)} | ${pair(gateway)} | ${pair(added)} | ${every} |`);
+  }
+  return lines.join('\n');
+}
+
+/** Medians of the rounds; the last column keeps every round of the one that has an aim. */
+export function webhookTable(results: Readonly<Record<string, WebhookResult>>): string {
+  const lines = [
+    '',
+    '| ledger | top-ups/s | debits/s | webhook answered p50 / p99 | credit spent p50 / p99 | other debits p50 / p99 | credit spent, every round |',
+    '|---|---:|---:|---|---|---|---|',
+  ];
+  for (const [ledger, { load, rounds }] of Object.entries(results)) {
+    const pair = (of: (round: WebhookRound) => Latencies) =>
+      `${ms(median(rounds.map((round) => of(round).p50Ms)))} / ${ms(median(rounds.map((round) => of(round).p99Ms)))}`;
+    const every = rounds
+      .map(({ spent }) => `${spent.p50Ms.toFixed(1)} / ${spent.p99Ms.toFixed(1)}`)
+      .join(', ');
+    lines.push(
+      `| ${ledger} | ${load.topUpsPerSecond} | ${load.debitsPerSecond} | ${pair(({ acknowledged }) => acknowledged)} | ` +
+        `${pair(({ spent }) => spent)} | ${pair(({ debits }) => debits)} | ${every} |`,
+    );
   }
   return lines.join('\n');
 }

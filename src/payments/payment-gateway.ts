@@ -11,6 +11,8 @@ export type NewCheckoutSession = {
   readonly lineItems: readonly LineItem[];
   /** Keeps the card for payments without the customer present. */
   readonly saveCard: boolean;
+  /** Stripe adds sales tax to the items, by the address that the customer gives. */
+  readonly automaticTax: boolean;
   readonly successUrl: string;
   readonly cancelUrl: string;
   /** Stripe takes 30 minutes to 24 hours from its own now. */
@@ -28,11 +30,19 @@ export type CheckoutSession = {
   readonly currency: string | null;
   readonly amountSubtotalCents: UsdCents | null;
   readonly amountTotalCents: UsdCents | null;
+  /** Part of the total; zero without tax, and until Stripe knows where the customer lives. */
+  readonly amountTaxCents: UsdCents | null;
+  readonly automaticTax: boolean;
+  /** `requires_location_inputs`, `complete` or `failed`; null without tax. */
+  readonly automaticTaxStatus: string | null;
   readonly clientReferenceId: string | null;
   readonly metadata: Readonly<Record<string, string>>;
   /** Where the customer pays; null once nobody can. */
   readonly url: string | null;
   readonly paymentIntentId: string | null;
+  /** Stripe's pages for the customer, once it is paid. */
+  readonly invoiceUrl: string | null;
+  readonly receiptUrl: string | null;
   /** Of the PaymentIntent: `processing`, `succeeded`, `requires_payment_method`, `canceled` … */
   readonly paymentIntentStatus: string | null;
 };

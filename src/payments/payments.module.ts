@@ -1,10 +1,12 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { JobsModule } from '../jobs/jobs.module.js';
+import { StripeBalanceList } from './balance/stripe-balance-list.js';
 import { StripeEventCursorEntity } from './gap-fill/stripe-event-cursor.entity.js';
 import { StripeEventList } from './gap-fill/stripe-event-list.js';
 import { StripeGapFillJob } from './gap-fill/stripe-gap-fill.job.js';
 import { StripeGapFill } from './gap-fill/stripe-gap-fill.service.js';
+import { OFF_SESSION_PAYMENTS } from './off-session-payments.js';
 import { PAYMENT_GATEWAY } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
 import { StripeCharges } from './stripe-charges.js';
@@ -15,6 +17,8 @@ import { StripeEventHandlers } from './stripe-event-handlers.js';
 import { StripeEventJob } from './stripe-event.job.js';
 import { StripeGateway } from './stripe.gateway.js';
 import { StripeInbox } from './stripe-inbox.service.js';
+import { StripeOffSessionPayments } from './stripe-off-session-payments.js';
+import { StripePaymentReturns } from './stripe-payment-returns.js';
 import { StripeWebhookController } from './stripe-webhook.controller.js';
 import { StripeWebhook } from './stripe-webhook.service.js';
 
@@ -27,7 +31,9 @@ import { StripeWebhook } from './stripe-webhook.service.js';
   controllers: [StripeWebhookController],
   providers: [
     { provide: PAYMENT_GATEWAY, useClass: StripeGateway },
+    { provide: OFF_SESSION_PAYMENTS, useClass: StripeOffSessionPayments },
     StripeApi,
+    StripeBalanceList,
     StripeCharges,
     StripeCustomers,
     StripeEventHandlers,
@@ -36,8 +42,17 @@ import { StripeWebhook } from './stripe-webhook.service.js';
     StripeGapFill,
     StripeGapFillJob,
     StripeInbox,
+    StripePaymentReturns,
     StripeWebhook,
   ],
-  exports: [PAYMENT_GATEWAY, StripeCharges, StripeCustomers, StripeEventHandlers],
+  exports: [
+    PAYMENT_GATEWAY,
+    OFF_SESSION_PAYMENTS,
+    StripeBalanceList,
+    StripeCharges,
+    StripeCustomers,
+    StripeEventHandlers,
+    StripePaymentReturns,
+  ],
 })
 export class PaymentsModule {}

@@ -42,7 +42,9 @@ export class StripeGateway implements PaymentGateway {
 
   async retrieveCheckoutSession(id: string): Promise<CheckoutSession | null> {
     return this.orNull(() =>
-      this.session((stripe) => stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent'] })),
+      this.session((stripe) =>
+        stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent.latest_charge', 'invoice'] }),
+      ),
     );
   }
 
@@ -126,6 +128,13 @@ export class StripeGateway implements PaymentGateway {
   }
 }
 
+/** Tax follows the address, so it is asked for, and kept for the next time. Without a registration Stripe adds 0. */
+const TAX_PARAMS = {
+  automatic_tax: { enabled: true },
+  billing_address_collection: 'required',
+  customer_update: { address: 'auto', name: 'auto' },
+} as const satisfies Partial<Stripe.Checkout.SessionCreateParams>;
+
 function toCreateParams(session: NewCheckoutSession): Stripe.Checkout.SessionCreateParams {
   const metadata = { [METADATA_TOP_UP]: session.topUpId, [METADATA_ACCOUNT]: session.accountId };
   return {
@@ -135,7 +144,13 @@ function toCreateParams(session: NewCheckoutSession): Stripe.Checkout.SessionCre
     line_items: session.lineItems.map(({ name, amountCents }) => ({
       quantity: 1,
       // Whole cents, at most eight digits: exact as a JavaScript number.
-      price_data: { currency: 'usd', unit_amount: Number(amountCents), product_data: { name } },
+      price_data: {
+        currency: 'usd',
+        unit_amount: Number(amountCents),
+        product_data: { name },
+        // Beside the quoted price, never out of it.
+        ...(session.automaticTax ? { tax_behavior: 'exclusive' as const } : {}),
+      },
     })),
     // Metadata of the session is not copied to what it creates, and later events name only those.
     metadata,
@@ -145,6 +160,7 @@ function toCreateParams(session: NewCheckoutSession): Stripe.Checkout.SessionCre
       ...(session.saveCard ? { setup_future_usage: 'off_session' as const } : {}),
     },
     invoice_creation: { enabled: true, invoice_data: { metadata } },
+    ...(session.automaticTax ? TAX_PARAMS : {}),
     // The customer pays the dollars that were quoted, not a converted amount.
     adaptive_pricing: { enabled: false },
     expires_at: Math.floor(session.expiresAtMs / 1_000),
@@ -163,10 +179,18 @@ function toCheckoutSession(session: Stripe.Checkout.Session): CheckoutSession {
     currency: session.currency,
     amountSubtotalCents: toCents(session.amount_subtotal),
     amountTotalCents: toCents(session.amount_total),
+    amountTaxCents: toCents(session.total_details?.amount_tax ?? 0),
+    automaticTax: session.automatic_tax.enabled,
+    automaticTaxStatus: session.automatic_tax.status,
     clientReferenceId: session.client_reference_id,
     metadata: session.metadata ?? {},
     url: session.url,
     paymentIntentId: idOf(intent),
+    invoiceUrl:
+      session.invoice === null || typeof session.invoice === 'string'
+        ? null
+        : (session.invoice.hosted_invoice_url ?? null),
+    receiptUrl: receiptOf(intent),
     paymentIntentStatus: intent === null || typeof intent === 'string' ? null : intent.status,
   };
 }
@@ -197,6 +221,11 @@ function toDispute(dispute: Stripe.Dispute): ProviderDispute {
     withdrawn: amounts.some((amount) => amount < 0),
     reinstated: amounts.some((amount) => amount > 0),
   };
+}
+
+function receiptOf(intent: string | Stripe.PaymentIntent | null): string | null {
+  const charge = intent === null || typeof intent === 'string' ? null : intent.latest_charge;
+  return charge === null || typeof charge === 'string' ? null : charge.receipt_url;
 }
 
 /** The top-up that an expanded PaymentIntent was made for. */

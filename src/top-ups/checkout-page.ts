@@ -15,6 +15,7 @@ export function checkoutPageOf(topUp: TopUp, customerId: string): NewCheckoutSes
     description: 'API credit',
     lineItems: lineItemsOf(topUp),
     saveCard: topUp.saveCard,
+    automaticTax: topUp.automaticTax,
     successUrl: topUp.successUrl,
     cancelUrl: topUp.cancelUrl,
     expiresAtMs: topUp.expiresAt.getTime(),

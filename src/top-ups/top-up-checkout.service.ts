@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
-import { cents } from '../common/money.js';
+import { cents, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { isUniqueViolation } from '../database/constraints.js';
 import { PAYMENT_GATEWAY, type CheckoutSession, type PaymentGateway } from '../payments/payment-gateway.js';
@@ -30,8 +30,8 @@ export type NewTopUp = {
   readonly successUrl: string | null;
   readonly cancelUrl: string | null;
   readonly idempotencyKey: string | null;
-  /** The network address that asks, as the limits count it. */
-  readonly clientAddress: string;
+  /** The network address that asks, as the limits count it; null when the service itself asks for an account. */
+  readonly clientAddress: string | null;
 };
 
 export type StartedTopUp = { readonly topUp: TopUp; readonly replayed: boolean };
@@ -91,6 +91,7 @@ export class TopUpCheckout {
     return {
       id,
       accountId: request.accountId,
+      kind: 'checkout',
       status: 'created',
       creditMicros: quote.creditMicros,
       feeMicros: quote.feeMicros,
@@ -107,14 +108,21 @@ export class TopUpCheckout {
       checkoutSessionId: null,
       checkoutUrl: null,
       paymentIntentId: null,
+      paymentMethodId: null,
+      dispatchedAt: null,
       failureCode: null,
+      declineCode: null,
       idempotencyKey: request.idempotencyKey,
-      clientAddress: addressGroup(request.clientAddress),
+      clientAddress: request.clientAddress === null ? null : addressGroup(request.clientAddress),
       fingerprint: fingerprintOf(request),
       createdBy: request.actor,
       createdAt: now,
       checkedAt: now,
       paidAt: null,
+      automaticTax: this.settings.stripeTax,
+      taxMicros: ZERO,
+      invoiceUrl: null,
+      receiptUrl: null,
     };
   }
 

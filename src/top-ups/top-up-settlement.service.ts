@@ -1,8 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
-import { ZERO } from '../common/money.js';
-import { TransactionRunner } from '../database/transaction-runner.js';
-import { WebhookEvents } from '../notifications/webhooks/webhook-events.service.js';
+import { centsToMicros, ZERO } from '../common/money.js';
 import {
   METADATA_TOP_UP,
   PAYMENT_GATEWAY,
@@ -10,10 +8,18 @@ import {
   type PaymentGateway,
 } from '../payments/payment-gateway.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
+import { PaymentReviewRepository, type ReviewedPayment } from './review/payment-review.repository.js';
 import { judge } from './settlement.js';
-import { toTopUpView } from './top-up.dto.js';
 import type { TopUp } from './top-up.js';
 import { type TopUpFacts, TopUpRepository } from './top-up.repository.js';
+
+/** What is noted of a payment. */
+export type PaymentFacts = Pick<
+  TopUpFacts,
+  'checkoutSessionId' | 'checkoutUrl' | 'taxMicros' | 'invoiceUrl' | 'receiptUrl'
+> & {
+  readonly paymentIntentId: string | null;
+};
 
 /** Brings a top-up to where Stripe says its payment is, and the credit into the wallet, once. */
 @Injectable()
@@ -25,8 +31,7 @@ export class TopUpSettlement {
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
-    private readonly transactions: TransactionRunner,
-    private readonly events: WebhookEvents,
+    private readonly reviews: PaymentReviewRepository,
   ) {}
 
   /**
@@ -48,76 +53,94 @@ export class TopUpSettlement {
   }
 
   private async apply(topUp: TopUp, session: CheckoutSession): Promise<void> {
-    if (topUp.status === 'paid') return this.reportSecondPayment(topUp, session);
+    if (topUp.status === 'paid') return this.applyToPaid(topUp, session);
     const verdict = judge(topUp, session, this.gateway.livemode);
     switch (verdict.kind) {
       case 'credit':
-        return this.credit(topUp, session);
+        return this.credit(topUp, { ...factsOf(session), ...paidFactsOf(topUp, session) });
       case 'review':
-        this.logger.error(
-          `${topUp.id} needs review, nothing is credited: ${verdict.contradictions.join('; ')} (${session.id})`,
-        );
-        if (await this.topUps.move(topUp, 'needs_review', { failureCode: 'payment_mismatch' })) return;
-        return this.topUps.note(topUp);
+        return this.review(topUp, reviewedOf(session), verdict.contradictions);
       case 'move': {
         const failureCode = verdict.to === 'failed' ? verdict.failure : null;
-        const facts = { ...factsOf(session), failureCode };
-        const moved =
-          verdict.to === 'failed'
-            ? await this.moveAndTell(topUp, 'failed', facts)
-            : await this.topUps.move(topUp, verdict.to, facts);
-        if (moved) return;
+        if (await this.topUps.move(topUp, verdict.to, { ...factsOf(session), failureCode })) return;
         return this.topUps.note(topUp);
       }
     }
   }
 
   /**
+   * Brings what was paid into the wallet, however it was paid: whoever calls this has compared it with the quote.
    * First the wallet, then the row: cut off between the two, the next run finds the reference in the ledger,
    * moves nothing again, and marks the row.
    */
-  private async credit(topUp: TopUp, session: CheckoutSession): Promise<void> {
+  async credit(topUp: TopUp, payment: PaymentFacts): Promise<void> {
+    // Once a person has decided, Stripe's later word changes nothing.
+    const wasReviewed = topUp.status === 'needs_review' || topUp.status === 'rejected';
+    if (wasReviewed && !(await this.reviews.release(topUp))) return this.topUps.note(topUp);
+    const taxMicros = payment.taxMicros ?? ZERO;
     await this.engine.execute({
       type: 'credit',
       cause: 'top_up',
       accountId: topUp.accountId,
       actor: 'stripe',
       reference: `top_up:${topUp.id}`,
-      fingerprint: `${topUp.lotId}:${topUp.creditMicros}:${topUp.feeMicros}`,
-      memo: session.paymentIntentId === null ? null : `Stripe ${session.paymentIntentId}`,
+      fingerprint: `${topUp.lotId}:${topUp.creditMicros}:${topUp.feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}`,
+      memo: payment.paymentIntentId === null ? null : `Stripe ${payment.paymentIntentId}`,
       lotId: topUp.lotId,
       amountMicros: topUp.creditMicros,
       feeMicros: topUp.feeMicros,
-      taxMicros: ZERO,
+      taxMicros,
       expiresAtMs: null,
     });
     const paidAt = new Date(this.clock.nowMs());
-    await this.moveAndTell(topUp, 'paid', { ...factsOf(session), failureCode: null, paidAt });
+    await this.topUps.move(topUp, 'paid', { ...payment, failureCode: null, declineCode: null, paidAt });
     this.logger.log(`${topUp.id} is paid.`);
   }
 
-  /** The row and the event about it in one tx: the customer's machines are told if, and only if, it moved. */
-  private moveAndTell(topUp: TopUp, to: 'paid' | 'failed', facts: TopUpFacts): Promise<boolean> {
-    return this.transactions.run(async (tx) => {
-      if (!(await this.topUps.move(topUp, to, facts, tx))) return false;
-      await this.events.publish(tx, {
-        accountId: topUp.accountId,
-        type: to === 'paid' ? 'top_up.succeeded' : 'top_up.failed',
-        data: { ...toTopUpView({ ...topUp, ...facts, status: to }) },
-        naturalKey: topUp.id,
-      });
-      return true;
+  /** Keeps a payment that cannot be credited for a person to decide about. */
+  async review(topUp: TopUp, payment: ReviewedPayment, contradictions: readonly string[]): Promise<void> {
+    if (!(await this.reviews.open(topUp, payment, contradictions))) return this.topUps.note(topUp);
+    this.logger.error(
+      `${topUp.id} needs review, nothing is credited: ${contradictions.join('; ')} (${payment.payment})`,
+    );
+  }
+
+  /** News of what is paid already: a receipt that was not there yet, or a second payment. */
+  private async applyToPaid(topUp: TopUp, session: CheckoutSession): Promise<void> {
+    await this.reviewSecondPayment(topUp, session);
+    const { invoiceUrl, receiptUrl } = session;
+    const isKnown =
+      (topUp.invoiceUrl ?? invoiceUrl) === topUp.invoiceUrl &&
+      (topUp.receiptUrl ?? receiptUrl) === topUp.receiptUrl;
+    if (session.id !== topUp.checkoutSessionId || isKnown) return;
+    await this.topUps.note(topUp, {
+      invoiceUrl: topUp.invoiceUrl ?? invoiceUrl,
+      receiptUrl: topUp.receiptUrl ?? receiptUrl,
     });
   }
 
-  private reportSecondPayment(topUp: TopUp, session: CheckoutSession): void {
+  private async reviewSecondPayment(topUp: TopUp, session: CheckoutSession): Promise<void> {
     if (session.id === topUp.checkoutSessionId || session.paymentStatus !== 'paid') return;
-    this.logger.error(
-      `${topUp.id} was paid twice: by ${topUp.checkoutSessionId} and ${session.id}. Refund one.`,
-    );
+    await this.review(topUp, reviewedOf(session), [`it was paid before, by ${paymentOf(topUp)}`]);
   }
 }
 
 function factsOf({ id, url, paymentIntentId }: CheckoutSession) {
   return { checkoutSessionId: id, checkoutUrl: url, paymentIntentId };
+}
+
+/** What is learned of a payment that agrees with its quote. */
+function paidFactsOf({ automaticTax }: TopUp, { amountTaxCents, invoiceUrl, receiptUrl }: CheckoutSession) {
+  const taxMicros = automaticTax && amountTaxCents !== null ? centsToMicros(amountTaxCents) : ZERO;
+  return { taxMicros, invoiceUrl, receiptUrl };
+}
+
+function reviewedOf(session: CheckoutSession): ReviewedPayment {
+  const { id, paymentIntentId, paymentStatus, amountTotalCents, currency } = session;
+  const paid = paymentStatus === 'paid';
+  return { payment: id, paymentIntentId, paid, amountCents: amountTotalCents, currency };
+}
+
+function paymentOf({ checkoutSessionId, paymentIntentId }: TopUp): string {
+  return checkoutSessionId ?? paymentIntentId ?? 'nothing known';
 }

@@ -1,7 +1,9 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
 import type { Job } from '../jobs/job.js';
+import { JobQueue } from '../jobs/job-queue.js';
 import { JobRegistry } from '../jobs/job-registry.js';
+import { AUTO_TOP_UP_JOB } from '../wallets/store/signal-jobs.js';
 import type { TopUp } from './top-up.js';
 import { TopUpRepository } from './top-up.repository.js';
 import { TopUpSettlement } from './top-up-settlement.service.js';
@@ -23,6 +25,7 @@ export class TopUpSweepJob implements Job {
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly topUps: TopUpRepository,
     private readonly settlement: TopUpSettlement,
+    private readonly jobs: JobQueue,
   ) {
     registry.register(this);
   }
@@ -41,7 +44,11 @@ export class TopUpSweepJob implements Job {
   }
 
   private async check(topUp: TopUp, nowMs: number): Promise<void> {
-    if (topUp.checkoutSessionId !== null) await this.settlement.settle(topUp.checkoutSessionId);
+    if (topUp.kind === 'auto') {
+      // Whatever cut it off, its own job knows how to go on.
+      const jobKey = `${AUTO_TOP_UP_JOB}:${topUp.accountId}`;
+      await this.jobs.add(AUTO_TOP_UP_JOB, { account_id: topUp.accountId }, { jobKey });
+    } else if (topUp.checkoutSessionId !== null) await this.settlement.settle(topUp.checkoutSessionId);
     else if (topUp.expiresAt.getTime() < nowMs) {
       await this.topUps.move(topUp, 'failed', { failureCode: 'checkout_not_opened' });
       return;

@@ -10,8 +10,9 @@ import {
 } from '../common/fields.js';
 import { formatMicros } from '../common/money.js';
 import type { Page } from '../common/pagination.js';
+import { SAVED_CARD_WORDS } from './auto/auto-top-up.js';
 import { CHARGE_MAX_CENTS } from './quote.js';
-import { TOP_UP_FAILURES, type TopUp, type TopUpFailure } from './top-up.js';
+import { TOP_UP_FAILURES, TOP_UP_KINDS, type TopUp, type TopUpFailure, type TopUpKind } from './top-up.js';
 import { TOP_UP_STATUSES, type TopUpStatus } from './top-up.machine.js';
 
 export class TopUpRequest {
@@ -26,7 +27,9 @@ export class TopUpRequest {
   declare readonly credit_cents: number;
 
   @BooleanField({
-    description: 'Keep the card for payments without the customer present; false when absent.',
+    description:
+      'Keep the card for payments without the customer present, such as auto top-up; false when absent. `true` says ' +
+      `that the customer agreed to it: "${SAVED_CARD_WORDS.text}"`,
     optional: true,
     example: false,
   })
@@ -54,9 +57,15 @@ export class TopUpView {
   @ApiProperty({ description: 'Id of the top-up.', example: 'tu_01KB2H7Q0000000000000000AA' })
   declare readonly id: string;
   @ApiProperty({
+    description: 'Paid on a payment page, or by `auto` top-up with the saved card.',
+    enum: TOP_UP_KINDS,
+    example: 'checkout',
+  })
+  declare readonly kind: TopUpKind;
+  @ApiProperty({
     description:
       '`pending` can be paid; `processing` was paid by a method that takes days; `paid` is in the wallet; ' +
-      '`needs_review` is with support.',
+      '`needs_review` is with support, and `rejected` was: it brings no credit.',
     enum: TOP_UP_STATUSES,
     example: 'pending',
   })
@@ -65,8 +74,14 @@ export class TopUpView {
   declare readonly credit_micros: string;
   @MicroUsdView('The platform fee, paid once, here.', '500000')
   declare readonly fee_micros: string;
-  @ApiProperty({ description: 'What is paid, in cents: credit plus fee.', type: 'integer', example: 1_050 })
+  @ApiProperty({
+    description: 'What is paid before tax, in cents: credit plus fee.',
+    type: 'integer',
+    example: 1_050,
+  })
   declare readonly charge_cents: number;
+  @MicroUsdView('Sales tax that was paid beside it; 0 until it is paid, and where none is collected.', '0')
+  declare readonly tax_micros: string;
   @ApiProperty({ description: 'Always US dollars.', enum: ['usd'] })
   declare readonly currency: 'usd';
   @ApiProperty({
@@ -77,6 +92,22 @@ export class TopUpView {
     example: 'https://checkout.stripe.com/c/pay/cs_live_a1b2c3',
   })
   declare readonly checkout_url: string | null;
+  @ApiProperty({
+    description: "Stripe's page with the paid invoice and its PDF; null until it is paid.",
+    type: 'string',
+    format: 'uri',
+    nullable: true,
+    example: null,
+  })
+  declare readonly invoice_url: string | null;
+  @ApiProperty({
+    description: "Stripe's receipt; null until it is paid.",
+    type: 'string',
+    format: 'uri',
+    nullable: true,
+    example: null,
+  })
+  declare readonly receipt_url: string | null;
   @ApiProperty({ description: 'Whether the card is kept.', example: false })
   declare readonly save_card: boolean;
   @ApiProperty({
@@ -87,6 +118,13 @@ export class TopUpView {
     example: null,
   })
   declare readonly failure_code: TopUpFailure | null;
+  @ApiProperty({
+    description: "The issuer's word for a declined card, such as `insufficient_funds`.",
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly decline_code: string | null;
   @ApiProperty({ description: 'False for play money.', example: true })
   declare readonly livemode: boolean;
   @TimeView('When it was asked for, Unix seconds.')
@@ -117,15 +155,20 @@ export function toTopUpView(topUp: TopUp): TopUpView {
   return {
     object: 'top_up',
     id: topUp.id,
+    kind: topUp.kind,
     status: topUp.status,
     credit_micros: formatMicros(topUp.creditMicros),
     fee_micros: formatMicros(topUp.feeMicros),
     // At most eight digits: exact as a JSON number.
     charge_cents: Number(topUp.chargeCents),
+    tax_micros: formatMicros(topUp.taxMicros),
     currency: 'usd',
     checkout_url: topUp.status === 'pending' ? topUp.checkoutUrl : null,
+    invoice_url: topUp.invoiceUrl,
+    receipt_url: topUp.receiptUrl,
     save_card: topUp.saveCard,
     failure_code: topUp.failureCode,
+    decline_code: topUp.declineCode,
     livemode: topUp.livemode,
     created: toUnixSeconds(topUp.createdAt),
     expires_at: toUnixSeconds(topUp.expiresAt),

@@ -3,7 +3,7 @@ import type { MicroUsd, UsdCents } from '../common/money.js';
 import type { TopUpFeeMode } from '../config/settings.js';
 import { microUsdColumn } from '../database/micro-usd-column.js';
 import { usdCentsColumn } from '../database/usd-cents-column.js';
-import type { TopUp, TopUpFailure } from './top-up.js';
+import type { TopUp, TopUpFailure, TopUpKind } from './top-up.js';
 import type { TopUpStatus } from './top-up.machine.js';
 
 @Entity('top_ups')
@@ -12,7 +12,7 @@ import type { TopUpStatus } from './top-up.machine.js';
 @Check('top_ups_id_form', `id LIKE 'tu\\_%'`)
 @Check(
   'top_ups_status_known',
-  `status IN ('created', 'pending', 'processing', 'paid', 'expired', 'failed', 'needs_review')`,
+  `status IN ('created', 'pending', 'processing', 'paid', 'expired', 'failed', 'needs_review', 'rejected')`,
 )
 @Check(
   'top_ups_amounts',
@@ -21,7 +21,25 @@ import type { TopUpStatus } from './top-up.machine.js';
 @Check('top_ups_fee_mode_known', `fee_mode IN ('on_top', 'deducted')`)
 @Check('top_ups_fee_bps_range', 'fee_bps BETWEEN 0 AND 10000')
 @Check('top_ups_paid_at_when_paid', `(status = 'paid') = (paid_at IS NOT NULL)`)
-@Check('top_ups_paid_by_session', `status <> 'paid' OR checkout_session_id IS NOT NULL`)
+@Check(
+  'top_ups_paid_by_session',
+  `status <> 'paid' OR checkout_session_id IS NOT NULL OR (kind = 'auto' AND payment_intent_id IS NOT NULL)`,
+)
+@Check('top_ups_kind_known', `kind IN ('checkout', 'auto')`)
+@Check(
+  'top_ups_auto_by_card',
+  `(kind = 'auto') = (payment_method_id IS NOT NULL) AND (kind = 'auto' OR dispatched_at IS NULL)
+    AND (kind = 'checkout' OR customer_id IS NOT NULL)`,
+)
+@Index('top_ups_auto_in_flight_key', ['accountId', 'livemode'], {
+  unique: true,
+  where: `kind = 'auto' AND status IN ('created', 'pending', 'processing', 'needs_review')`,
+})
+@Index('top_ups_auto_idx', ['accountId', 'createdAt'], { where: `kind = 'auto'` })
+@Check(
+  'top_ups_tax_when_asked',
+  'tax_micros >= 0 AND tax_micros % 10000 = 0 AND (automatic_tax OR tax_micros = 0)',
+)
 @Index('top_ups_id_idx', ['id'])
 @Index('top_ups_payment_intent_id_idx', ['paymentIntentId'], { where: 'payment_intent_id IS NOT NULL' })
 @Index('top_ups_account_opened_idx', ['accountId', 'createdAt'], { where: 'client_address IS NOT NULL' })
@@ -39,6 +57,9 @@ export class TopUpEntity implements TopUp {
 
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'top_ups_pkey', collation: 'C' })
   id!: string;
+
+  @Column({ type: 'text', collation: 'C', default: 'checkout' })
+  kind!: TopUpKind;
 
   @Column({ type: 'text', collation: 'C' })
   status!: TopUpStatus;
@@ -88,6 +109,15 @@ export class TopUpEntity implements TopUp {
   @Column({ type: 'text', name: 'payment_intent_id', nullable: true, collation: 'C' })
   paymentIntentId!: string | null;
 
+  @Column({ type: 'text', name: 'payment_method_id', nullable: true, collation: 'C' })
+  paymentMethodId!: string | null;
+
+  @Column({ type: 'timestamptz', name: 'dispatched_at', precision: 3, nullable: true })
+  dispatchedAt!: Date | null;
+
+  @Column({ type: 'text', name: 'decline_code', nullable: true, collation: 'C' })
+  declineCode!: string | null;
+
   @Column({ type: 'text', name: 'failure_code', nullable: true, collation: 'C' })
   failureCode!: TopUpFailure | null;
 
@@ -111,4 +141,16 @@ export class TopUpEntity implements TopUp {
 
   @Column({ type: 'timestamptz', name: 'paid_at', precision: 3, nullable: true })
   paidAt!: Date | null;
+
+  @Column({ type: 'boolean', name: 'automatic_tax', default: false })
+  automaticTax!: boolean;
+
+  @Column({ type: 'bigint', name: 'tax_micros', default: 0, transformer: microUsdColumn })
+  taxMicros!: MicroUsd;
+
+  @Column({ type: 'text', name: 'invoice_url', nullable: true })
+  invoiceUrl!: string | null;
+
+  @Column({ type: 'text', name: 'receipt_url', nullable: true })
+  receiptUrl!: string | null;
 }

@@ -6,6 +6,7 @@
  * - `processing`: the customer finished, the money is on its way (bank debits take days).
  * - `expired`, `failed`: no money came. Stripe's later word that it did come still counts.
  * - `needs_review`: what Stripe tells contradicts what was quoted. Nothing is credited; a person has to look.
+ * - `rejected`: a person looked, and it brings no credit; what was paid went back, or was settled elsewhere.
  * - `paid`: the credit is in the wallet. Refunds and disputes are no steps back; they are transfers of their own.
  */
 export const TOP_UP_TRANSITIONS = {
@@ -14,7 +15,8 @@ export const TOP_UP_TRANSITIONS = {
   processing: ['paid', 'expired', 'failed', 'needs_review'],
   expired: ['paid', 'needs_review'],
   failed: ['paid', 'needs_review'],
-  needs_review: ['paid'],
+  needs_review: ['paid', 'rejected'],
+  rejected: [],
   paid: [],
 } as const satisfies Record<string, readonly string[]>;
 

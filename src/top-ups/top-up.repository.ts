@@ -5,7 +5,9 @@ import { CLOCK, type Clock } from '../common/clock.js';
 import { isId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
-import type { Tx } from '../database/transaction-runner.js';
+import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
+import { WebhookEvents } from '../notifications/webhooks/webhook-events.service.js';
+import { toTopUpView } from './top-up.dto.js';
 import { TopUpEntity } from './top-up.entity.js';
 import { OPEN_STATUSES, sourcesOf, type TopUpStatus } from './top-up.machine.js';
 import type { TopUp } from './top-up.js';
@@ -14,11 +16,27 @@ import type { TopUp } from './top-up.js';
 export type TopUpFacts = Partial<
   Pick<
     TopUp,
-    'customerId' | 'checkoutSessionId' | 'checkoutUrl' | 'paymentIntentId' | 'failureCode' | 'paidAt'
+    | 'customerId'
+    | 'checkoutSessionId'
+    | 'checkoutUrl'
+    | 'paymentIntentId'
+    | 'failureCode'
+    | 'declineCode'
+    | 'paidAt'
+    | 'taxMicros'
+    | 'invoiceUrl'
+    | 'receiptUrl'
   >
 >;
 
 type PaymentNames = { readonly paymentIntentId: string | null; readonly topUpId: string | null };
+
+/** The statuses that the account is told of, and how. The others are steps on the way. */
+const TOLD = new Map<TopUpStatus, 'top_up.succeeded' | 'top_up.failed'>([
+  ['paid', 'top_up.succeeded'],
+  ['failed', 'top_up.failed'],
+  ['rejected', 'top_up.failed'],
+]);
 
 /** The rows of `top_ups`. Every change of status goes by the machine's table, whoever else writes meanwhile. */
 @Injectable()
@@ -26,6 +44,8 @@ export class TopUpRepository {
   constructor(
     @InjectRepository(TopUpEntity) private readonly rows: Repository<TopUpEntity>,
     @Inject(CLOCK) private readonly clock: Clock,
+    private readonly transactions: TransactionRunner,
+    private readonly events: WebhookEvents,
   ) {}
 
   /** Throws a violation of `top_ups_idempotency_key_key` when the account used the idempotency key before. */
@@ -51,6 +71,8 @@ export class TopUpRepository {
     const topUp = named ?? (paymentIntentId === null ? null : await this.rows.findOneBy({ paymentIntentId }));
     // Other systems may share the Stripe account; their payments are none of our business.
     if (topUp === null) return null;
+    // What never brought credit has none to take back.
+    if (topUp.status === 'rejected') return null;
     if (topUp.status !== 'paid') throw new Error(`the payment of ${topUp.id} has not settled yet`);
     // A second payment of the same top-up was never credited.
     return topUp.paymentIntentId === paymentIntentId ? topUp : null;
@@ -73,18 +95,25 @@ export class TopUpRepository {
     });
   }
 
-  /** False, and nothing is written, when the top-up has gone too far for this step. */
-  async move(
-    { accountId, id }: TopUp,
-    to: TopUpStatus,
-    facts: TopUpFacts = {},
-    tx: Tx | null = null,
-  ): Promise<boolean> {
-    const { affected } = await (tx?.getRepository(TopUpEntity) ?? this.rows).update(
+  /**
+   * False, and nothing is written, when the top-up has gone too far for this step. The row moves and the account is
+   * told in one tx, so it is told if, and only if, the row moved, whoever moved it.
+   */
+  async move(topUp: TopUp, to: TopUpStatus, facts: TopUpFacts = {}, tx: Tx | null = null): Promise<boolean> {
+    if (tx === null) return this.transactions.run((own) => this.move(topUp, to, facts, own));
+    const { accountId, id } = topUp;
+    const { affected } = await tx.update(
+      TopUpEntity,
       { accountId, id, status: In([...sourcesOf(to)]) },
       { ...facts, status: to, checkedAt: this.now() },
     );
-    return affected === 1;
+    if (affected !== 1) return false;
+    const type = TOLD.get(to);
+    if (type !== undefined) {
+      const data = { ...toTopUpView({ ...topUp, ...facts, status: to }) };
+      await this.events.publish(tx, { accountId, type, data, naturalKey: id });
+    }
+    return true;
   }
 
   /** Notes that the top-up was looked at, and what was learned without its moving. */

@@ -5,6 +5,20 @@ import { JobsModule } from '../jobs/jobs.module.js';
 import { NotificationsModule } from '../notifications/notifications.module.js';
 import { PaymentsModule } from '../payments/payments.module.js';
 import { WalletsModule } from '../wallets/wallets.module.js';
+import { AccountAutoTopUpController } from './auto/account-auto-top-up.controller.js';
+import { AutoTopUpCharges } from './auto/auto-top-up-charges.service.js';
+import { AutoTopUpController } from './auto/auto-top-up.controller.js';
+import { AutoTopUpConsentEntity, AutoTopUpEntity } from './auto/auto-top-up.entity.js';
+import { AutoTopUpEvents } from './auto/auto-top-up-events.js';
+import { AutoTopUpJob } from './auto/auto-top-up.job.js';
+import { AutoTopUpRecovery } from './auto/auto-top-up-recovery.service.js';
+import { AutoTopUpRepository } from './auto/auto-top-up.repository.js';
+import { AutoTopUpSettings } from './auto/auto-top-up-settings.service.js';
+import { AutoTopUpSettlement } from './auto/auto-top-up-settlement.service.js';
+import { AutoTopUpStarts } from './auto/auto-top-up-starts.service.js';
+import { AutoTopUpSwitch } from './auto/auto-top-up-switch.service.js';
+import { SavedCardEntity } from './auto/saved-card.entity.js';
+import { SavedCards } from './auto/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
 import { DisputeEvents } from './disputes/dispute-events.js';
 import { DisputeRepository } from './disputes/dispute.repository.js';
@@ -19,6 +33,13 @@ import { RefundSettlement } from './refunds/refund-settlement.service.js';
 import { RefundSweepJob } from './refunds/refund-sweep.job.js';
 import { RefundsController } from './refunds/refunds.controller.js';
 import { Refunds } from './refunds/refunds.service.js';
+import { PaymentReturns } from './review/payment-return.service.js';
+import { PaymentReviewDecisionEntity } from './review/payment-review-decision.entity.js';
+import { PaymentReviewEntity } from './review/payment-review.entity.js';
+import { PaymentReviewRepository } from './review/payment-review.repository.js';
+import { PaymentReviewSweepJob } from './review/payment-review-sweep.job.js';
+import { PaymentReviewsController } from './review/payment-reviews.controller.js';
+import { PaymentReviews } from './review/payment-reviews.service.js';
 import { CheckoutReturnController } from './checkout-return.controller.js';
 import { PaymentFailureEntity } from './limits/payment-failure.entity.js';
 import { PaymentFailures } from './limits/payment-failures.service.js';
@@ -40,14 +61,27 @@ import { TopUpsService } from './top-ups.service.js';
     NotificationsModule,
     PaymentsModule,
     WalletsModule,
-    TypeOrmModule.forFeature([TopUpEntity, PaymentFailureEntity, RefundEntity, DisputeEntity]),
+    TypeOrmModule.forFeature([
+      AutoTopUpEntity,
+      AutoTopUpConsentEntity,
+      SavedCardEntity,
+      TopUpEntity,
+      PaymentFailureEntity,
+      RefundEntity,
+      DisputeEntity,
+      PaymentReviewEntity,
+      PaymentReviewDecisionEntity,
+    ]),
   ],
   controllers: [
     TopUpsController,
     CheckoutReturnController,
+    AutoTopUpController,
+    AccountAutoTopUpController,
     RefundsController,
     AccountRefundsController,
     DisputesController,
+    PaymentReviewsController,
   ],
   providers: [
     TopUpLimits,
@@ -58,6 +92,16 @@ import { TopUpsService } from './top-ups.service.js';
     TopUpSettlement,
     TopUpEvents,
     TopUpSweepJob,
+    AutoTopUpRepository,
+    AutoTopUpSettings,
+    AutoTopUpSwitch,
+    AutoTopUpStarts,
+    AutoTopUpCharges,
+    AutoTopUpSettlement,
+    AutoTopUpRecovery,
+    AutoTopUpEvents,
+    AutoTopUpJob,
+    SavedCards,
     RefundRepository,
     Refunds,
     RefundSettlement,
@@ -67,6 +111,10 @@ import { TopUpsService } from './top-ups.service.js';
     Disputes,
     DisputeSettlement,
     DisputeEvents,
+    PaymentReviewRepository,
+    PaymentReviews,
+    PaymentReturns,
+    PaymentReviewSweepJob,
   ],
 })
 export class TopUpsModule {}

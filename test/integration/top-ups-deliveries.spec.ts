@@ -1,57 +1,117 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { newId } from '../../src/common/ids.js';
+import { TransactionRunner } from '../../src/database/transaction-runner.js';
 import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
+import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../../src/payments/off-session-payments.js';
+import { StripeEventHandlers } from '../../src/payments/stripe-event-handlers.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
+import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { customerWithCard, switchOn, type CardCustomer } from '../support/auto-top-up.js';
+import { expectBooksToBalance } from '../support/invariants.js';
 import { deliver } from '../support/stripe-deliveries.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { expectCreditedOnce, settled, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
+import type { TestApp } from '../support/test-app.js';
+import { expectCreditedOnce, settled, startTopUp } from '../support/top-up-books.js';
+import { aTopUp } from '../support/top-up-samples.js';
+import { startTwoProcesses, type TwoProcesses } from '../support/two-processes.js';
 
-/** Whatever they are called, they ask one question: where does the session stand now? It is paid. */
-const TYPES = [
+/**
+ * Every type that speaks of a payment. Whatever they are called, they ask one question: where does the payment stand
+ * now? It is paid.
+ */
+const PAYMENT_PAGE = [
   'checkout.session.completed',
   'checkout.session.async_payment_succeeded',
   'checkout.session.async_payment_failed',
   'checkout.session.expired',
 ] as const;
+const SAVED_CARD = [
+  'payment_intent.succeeded',
+  'payment_intent.processing',
+  'payment_intent.requires_action',
+  'payment_intent.payment_failed',
+  'payment_intent.canceled',
+] as const;
 const PROCESSES = ['one process', 'two processes'] as const;
 
+/** Charged, and nobody was told: an event of the type waits to be delivered. */
+type Payment = { readonly event: Event; readonly expectOneCredit: () => Promise<void> };
+
+let processes: TwoProcesses;
 let app: TestApp;
 let second: TestApp;
 let control: SandboxStripeControl;
+let cardCustomer: CardCustomer;
 
 beforeAll(async () => {
-  app = await startTestApp({ stripe: true });
-  if (app.stripe === null) throw new Error('this test needs the sandbox');
-  control = app.stripe.control;
-  const { stripe, operatorKey, masterKeys } = app.settings;
-  second = await startTestApp({
-    databaseUrl: app.databaseUrl,
-    settings: { stripe, operatorKey, masterKeys, runJobs: true },
-  });
+  processes = await startTwoProcesses();
+  ({ app, second, control } = processes);
+  cardCustomer = await customerWithCard(app);
+  const many = { daily_max_count: 100, monthly_max_count: 100 };
+  const much = { daily_max_charge_cents: 500_000, monthly_max_charge_cents: 500_000 };
+  // So low that nothing is charged but what the tests charge.
+  await switchOn(cardCustomer, { threshold_micros: '1', ...many, ...much });
 });
 
 afterEach(() => control.clearFaults());
 
 afterAll(async () => {
-  await second.close();
-  await app.close();
+  await expectBooksToBalance(app.dataSource);
+  await processes.close();
 });
 
-/** Paid, with an event of this type that nobody delivered yet. */
-async function paid(type: string): Promise<{ readonly topUp: OpenTopUp; readonly event: Event }> {
+async function payPage(type: string): Promise<Payment> {
   const topUp = await startTopUp(app);
   control.setWebhookFaults({ loseEvents: true });
   await control.pay(topUp.sessionId);
-  const original = control
-    .events('checkout.session.completed')
-    .find(({ data }) => data.object['id'] === topUp.sessionId);
-  if (original === undefined) throw new Error(`no event of ${topUp.id}`);
-  const event = await control.emitTamperedEvent(original.id, { event: { type } });
-  control.clearFaults();
-  return { topUp, event };
+  const event = await eventOf(topUp.sessionId, PAYMENT_PAGE[0], type);
+  return { event, expectOneCredit: () => expectCreditedOnce(app, topUp) };
 }
 
-type Ways = Record<string, (event: Event, to: readonly TestApp[]) => Promise<void>>;
+/** Stripe charged the saved card, and its answer was lost with every event. */
+async function chargeCard(type: string): Promise<Payment> {
+  const { accountId, customerId, paymentMethodId } = cardCustomer;
+  const topUp = aTopUp({
+    ...{ id: newId('topUp'), accountId, kind: 'auto', status: 'created', lotId: newId('creditLot') },
+    ...{ customerId, paymentMethodId, checkoutSessionId: null, checkoutUrl: null, dispatchedAt: null },
+    ...{ createdAt: new Date(), checkedAt: new Date() },
+  });
+  const { id: topUpId, chargeCents: amountCents } = topUp;
+  await app.app.get(TransactionRunner).run((tx) => app.app.get(TopUpRepository).insert(topUp, tx));
+  await app.dataSource.query('UPDATE top_ups SET dispatched_at = now() WHERE id = $1', [topUpId]);
+  control.setWebhookFaults({ loseEvents: true });
+  const { id } = await app.app
+    .get<OffSessionPayments>(OFF_SESSION_PAYMENTS)
+    .charge(
+      { topUpId, accountId, customerId, paymentMethodId, amountCents, description: 'Auto top-up' },
+      topUpId,
+    );
+  const event = await eventOf(id, SAVED_CARD[0], type);
+  return { event, expectOneCredit: () => expectCardCreditedOnce(topUpId) };
+}
+
+/** The event of this type about what Stripe has just told of, still undelivered. */
+async function eventOf(objectId: string, told: string, type: string): Promise<Event> {
+  const original = control.events(told).find(({ data }) => data.object['id'] === objectId);
+  if (original === undefined) throw new Error(`no ${told} of ${objectId}`);
+  const event = type === told ? original : await control.emitTamperedEvent(original.id, { event: { type } });
+  control.clearFaults();
+  return event;
+}
+
+async function expectCardCreditedOnce(topUpId: string): Promise<void> {
+  const [row] = await app.dataSource.query<Record<string, unknown>[]>(
+    `SELECT u.status, array_agg(t.kind || ' ' || t.amount_micros ORDER BY t.seq) AS transfers,
+            (SELECT w.posted_micros = sum(c.amount_micros) FROM wallets w
+               JOIN transfers c ON c.account_id = w.account_id AND c.kind = 'top_up'
+              WHERE w.account_id = u.account_id GROUP BY w.posted_micros) AS no_other
+       FROM top_ups u LEFT JOIN transfers t ON t.account_id = u.account_id AND t.reference = 'top_up:' || u.id
+      WHERE u.id = $1 GROUP BY u.account_id, u.status`,
+    [topUpId],
+  );
+  const transfers = ['top_up 10000000', 'top_up_fee 500000'];
+  expect(row).toEqual({ status: 'paid', transfers, no_other: true });
+}
 
 async function send(event: unknown, to: readonly TestApp[], times = 1): Promise<void> {
   const targets = Array.from({ length: times }, (_, index) => to[index % to.length] ?? app);
@@ -70,18 +130,20 @@ const thin = ({ id, type, data }: Event): Record<string, unknown> => ({
   type: `v1.${type}`,
   livemode: false,
   created: new Date().toISOString(),
-  related_object: { id: data.object['id'], type: 'checkout.session', url: '/v1/checkout/sessions' },
+  related_object: { id: data.object['id'], type: data.object['object'], url: '/v1/of/no/use' },
 });
 
-const WAYS: Ways = {
+type Way = (event: Event, to: readonly TestApp[], types: readonly string[]) => Promise<void>;
+
+const WAYS: Record<string, Way> = {
   once: (event, to) => send(event, to),
   'ten times': (event, to) => send(event, to, 10),
   'as a thin event, and as a snapshot': async (event, to) => {
     await Promise.all([send(thin(event), to, 2), send(event, to)]);
   },
-  'after all the others, in the wrong order': async (event, to) => {
-    for (const type of TYPES.filter((other) => other !== event.type).toReversed()) {
-      await send({ ...event, id: `${event.id}${TYPES.indexOf(type)}`, type }, to);
+  'after all the others, in the wrong order': async (event, to, types) => {
+    for (const type of types.filter((other) => other !== event.type).toReversed()) {
+      await send({ ...event, id: `${event.id}${types.indexOf(type)}`, type }, to);
     }
     await send(event, to);
   },
@@ -96,27 +158,55 @@ const WAYS: Ways = {
   },
 };
 
-describe.each(TYPES)('one payment is credited once when %s arrives', (type) => {
-  describe.each(PROCESSES)('at %s', (processes) => {
+const TABLE = [
+  ...PAYMENT_PAGE.map((type) => ({ type, types: PAYMENT_PAGE, pay: payPage })),
+  ...SAVED_CARD.map((type) => ({ type, types: SAVED_CARD, pay: chargeCard })),
+];
+
+describe.each(TABLE)('one payment is credited once when $type arrives', ({ type, types, pay }) => {
+  describe.each(PROCESSES)('at %s', (where) => {
     it.each(Object.keys(WAYS))('%s', async (way) => {
-      const to = processes === 'one process' ? [app] : [app, second];
-      const { topUp, event } = await paid(type);
-      await WAYS[way]?.(event, to);
+      const to = where === 'one process' ? [app] : [app, second];
+      const { event, expectOneCredit } = await pay(type);
+      await WAYS[way]?.(event, to, types);
       await settled(app);
-      await expectCreditedOnce(app, topUp);
+      await expectOneCredit();
     });
   });
 });
 
 describe('every event of every payment', () => {
+  it('is in the table above: no other type that is acted on speaks of a payment that may be credited', () => {
+    const types = app.app.get(StripeEventHandlers).types();
+    const ofPayments = types.filter((type) => /^(checkout\.session|payment_intent)\./.test(type));
+    expect(ofPayments.sort()).toEqual(TABLE.map(({ type }) => type as string).sort());
+    // These take money back, count refused cards, or tell of cards and of Stripe's own books.
+    const others = types.filter((type) => !ofPayments.includes(type));
+    expect(others).toEqual(
+      others.filter((type) => /^(refund|charge|radar|payment_method|customer|payout|balance)\b/.test(type)),
+    );
+  });
+
   it('lost for ten payments at once is found by two processes, and each is credited once', async () => {
-    const payments = await Promise.all(Array.from({ length: 10 }, () => paid('checkout.session.completed')));
+    const payments = await Promise.all(Array.from({ length: 10 }, () => payPage(PAYMENT_PAGE[0])));
     await fill([app, second]);
     await settled(app);
-    for (const { topUp } of payments) await expectCreditedOnce(app, topUp);
+    for (const { expectOneCredit } of payments) await expectOneCredit();
     const rows = await app.dataSource.query<{ waiting: number }[]>(
       'SELECT count(*)::int AS waiting FROM stripe_events WHERE processed_at IS NULL',
     );
     expect(rows).toEqual([{ waiting: 0 }]);
+  });
+
+  it('of a payment page does not credit a second time when its PaymentIntent is told of as well', async () => {
+    const { event, expectOneCredit } = await payPage(PAYMENT_PAGE[0]);
+    const intent = control
+      .events(SAVED_CARD[0])
+      .find(({ data }) => data.object['id'] === event.data.object['payment_intent']);
+    await Promise.all([send(intent, [app, second], 2), send(event, [second, app], 2)]);
+    await settled(app);
+    await send({ ...intent, id: `${intent?.id}again` }, [app, second], 2);
+    await settled(app);
+    await expectOneCredit();
   });
 });

@@ -16,23 +16,18 @@ import {
   statusOf,
   type OpenTopUp,
 } from '../support/top-up-books.js';
+import { startTwoProcesses, type TwoProcesses } from '../support/two-processes.js';
 
 const COMPLETED = 'checkout.session.completed';
 
+let processes: TwoProcesses;
 let app: TestApp;
-/** Another process of the same service: its own engine, pool and job runner on the same database. */
 let second: TestApp;
 let control: SandboxStripeControl;
 
 beforeAll(async () => {
-  app = await startTestApp({ stripe: true });
-  if (app.stripe === null) throw new Error('this test needs the sandbox');
-  control = app.stripe.control;
-  const { stripe, operatorKey, masterKeys } = app.settings;
-  second = await startTestApp({
-    databaseUrl: app.databaseUrl,
-    settings: { stripe, operatorKey, masterKeys, runJobs: true },
-  });
+  processes = await startTwoProcesses();
+  ({ app, second, control } = processes);
 });
 
 afterEach(() => {
@@ -40,10 +35,7 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
-afterAll(async () => {
-  await second.close();
-  await app.close();
-});
+afterAll(() => processes.close());
 
 /** Every test's session is another, and the sandbox remembers them all. */
 function eventOf(topUp: OpenTopUp, type = COMPLETED): Event {

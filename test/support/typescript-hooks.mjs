@@ -1,10 +1,15 @@
 /** The hooks that `typescript.mjs` registers; Node runs them in a thread of their own. */
-import { existsSync, readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { fileURLToPath, URL } from 'node:url';
-import { transform } from '@swc/core';
 import jestConfig from '../../jest.config.js';
 
 const [, { jsc, module }] = jestConfig.transform['^.+\\.ts$'];
+const { version } = createRequire(import.meta.url)('@swc/core/package.json');
+const settings = JSON.stringify([version, jsc, module]);
+/** Compiled files by their content: tests start some hundred processes of the same sources. */
+const CACHE = new URL('../../node_modules/.cache/coffer-typescript/', import.meta.url);
 
 /** Sources import each other under the name of the compiled file. */
 export async function resolve(specifier, context, nextResolve) {
@@ -18,7 +23,35 @@ export async function resolve(specifier, context, nextResolve) {
 export async function load(url, context, nextLoad) {
   if (!url.startsWith('file:') || !url.endsWith('.ts')) return nextLoad(url, context);
   const filename = fileURLToPath(url);
+  const text = readFileSync(filename, 'utf8');
+  const key = createHash('sha256').update(`${settings}\0${filename}\0${text}`).digest('hex');
+  const source = cached(key) ?? remember(key, await compile(text, filename));
+  return { format: 'module', source, shortCircuit: true };
+}
+
+async function compile(text, filename) {
+  const { transform } = await import('@swc/core');
   const options = { jsc, module, filename, configFile: false, swcrc: false, sourceMaps: 'inline' };
-  const { code } = await transform(readFileSync(filename, 'utf8'), options);
-  return { format: 'module', source: code, shortCircuit: true };
+  return (await transform(text, options)).code;
+}
+
+function cached(key) {
+  try {
+    return readFileSync(new URL(key, CACHE), 'utf8');
+  } catch {
+    return null;
+  }
+}
+
+/** Whole or not at all: other processes read and write here at the same time, and some of them are killed. */
+function remember(key, source) {
+  try {
+    mkdirSync(CACHE, { recursive: true });
+    const unfinished = new URL(`${key}.${process.pid}`, CACHE);
+    writeFileSync(unfinished, source);
+    renameSync(unfinished, new URL(key, CACHE));
+  } catch {
+    // Without a place to write, every process compiles for itself.
+  }
+  return source;
 }

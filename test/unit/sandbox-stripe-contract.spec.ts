@@ -1,72 +1,17 @@
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
-import ts from 'typescript';
-import {
-  STRIPE_OPERATIONS,
-  startSandboxStripe,
-  type SandboxStripe,
-} from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { eventTypes } from '../../src/sandbox/stripe/event-types.js';
-import type { Members } from '../../src/sandbox/stripe/parameter-schema.js';
 import { stripeSdkFor, topUpSessionParams } from '../support/sandbox-stripe-client.js';
+import { declaredMembers, operationMembers, typeFile } from '../support/sandbox-stripe-sdk-types.js';
 
-const SDK = path.join(import.meta.dirname, '../../node_modules/stripe/esm');
-
-type Declared = { readonly required: readonly string[]; readonly optional: readonly string[] };
-
-/** The members of `interface A` or `namespace A { interface B }` (written `A.B`) in one of the SDK's type files. */
-function declared(file: string, name: string): Declared {
-  const text = readFileSync(path.join(SDK, file), 'utf8');
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
-  const found = find(source, name.split('.'));
-  if (found === null) throw new Error(`${file} declares no ${name}`);
-  const members = found.members.filter(ts.isPropertySignature);
-  const named = (optional: boolean): string[] =>
-    members
-      .filter((member) => (member.questionToken !== undefined) === optional)
-      .map((member) => member.name.getText(source));
-  const inherited =
-    found.heritageClauses?.flatMap(({ types }) => types.map((type) => type.getText(source))) ?? [];
-  const pagination = inherited.includes('PaginationParams')
-    ? ['ending_before', 'limit', 'starting_after']
-    : [];
-  return { required: named(false), optional: [...named(true), ...pagination] };
-}
-
-function find(node: ts.Node, names: readonly string[]): ts.InterfaceDeclaration | null {
-  const [name, ...rest] = names;
-  let found: ts.InterfaceDeclaration | null = null;
-  ts.forEachChild(node, (child) => {
-    if (found !== null) return;
-    if (rest.length === 0 && ts.isInterfaceDeclaration(child) && child.name.text === name) found = child;
-    else if (ts.isModuleDeclaration(child) && child.name.text === name && child.body !== undefined) {
-      found = rest.length === 0 ? null : find(child.body, rest);
-    } else if (ts.isModuleDeclaration(child) && child.name.text !== name && child.body !== undefined) {
-      found = find(child.body, names);
-    } else if (ts.isModuleBlock(child)) found = find(child, names);
-  });
-  return found;
-}
-
-function membersOf(method: string, route: string, nested: readonly string[] = []): Members {
-  const operation = STRIPE_OPERATIONS.find(
-    (candidate) => candidate.method === method && candidate.path === route,
-  );
-  if (operation === undefined) throw new Error(`no operation ${method} ${route}`);
-  let members = operation.members;
-  for (const name of nested) members = members[name]?.members ?? {};
-  return members;
-}
-
-const SESSIONS = 'resources/Checkout/Sessions.d.ts';
+const SESSIONS = 'Checkout/Sessions';
 const CREATE = 'Checkout.SessionCreateParams';
 
 describe('the parameters of the stand-in are those of the SDK, name by name', () => {
   it.each<[string, string, string, string, readonly string[]]>([
-    ['POST', '/v1/customers', 'resources/Customers.d.ts', 'CustomerCreateParams', []],
-    ['GET', '/v1/customers', 'resources/Customers.d.ts', 'CustomerListParams', []],
+    ['POST', '/v1/customers', 'Customers', 'CustomerCreateParams', []],
+    ['GET', '/v1/customers', 'Customers', 'CustomerListParams', []],
     ['POST', '/v1/checkout/sessions', SESSIONS, CREATE, []],
     ['POST', '/v1/checkout/sessions', SESSIONS, `${CREATE}.LineItem`, ['line_items']],
     ['POST', '/v1/checkout/sessions', SESSIONS, `${CREATE}.LineItem.PriceData`, ['line_items', 'price_data']],
@@ -91,19 +36,19 @@ describe('the parameters of the stand-in are those of the SDK, name by name', ()
     ['GET', '/v1/checkout/sessions/:id', SESSIONS, 'Checkout.SessionRetrieveParams', []],
     ['POST', '/v1/checkout/sessions/:id/expire', SESSIONS, 'Checkout.SessionExpireParams', []],
     ['GET', '/v1/checkout/sessions/:id/line_items', SESSIONS, 'Checkout.SessionListLineItemsParams', []],
-    ['GET', '/v1/payment_intents/:id', 'resources/PaymentIntents.d.ts', 'PaymentIntentRetrieveParams', []],
-    ['GET', '/v1/payment_intents', 'resources/PaymentIntents.d.ts', 'PaymentIntentListParams', []],
-    ['GET', '/v1/charges/:id', 'resources/Charges.d.ts', 'ChargeRetrieveParams', []],
-    ['GET', '/v1/charges', 'resources/Charges.d.ts', 'ChargeListParams', []],
-    ['GET', '/v1/events', 'resources/Events.d.ts', 'EventListParams', []],
-    ['POST', '/v1/webhook_endpoints', 'resources/WebhookEndpoints.d.ts', 'WebhookEndpointCreateParams', []],
+    ['GET', '/v1/payment_intents/:id', 'PaymentIntents', 'PaymentIntentRetrieveParams', []],
+    ['GET', '/v1/payment_intents', 'PaymentIntents', 'PaymentIntentListParams', []],
+    ['GET', '/v1/charges/:id', 'Charges', 'ChargeRetrieveParams', []],
+    ['GET', '/v1/charges', 'Charges', 'ChargeListParams', []],
+    ['GET', '/v1/events', 'Events', 'EventListParams', []],
+    ['POST', '/v1/webhook_endpoints', 'WebhookEndpoints', 'WebhookEndpointCreateParams', []],
   ])('%s %s: %s %s', (method, route, file, name, nested) => {
-    const { required, optional } = declared(file, name);
-    expect(Object.keys(membersOf(method, route, nested)).sort()).toEqual([...required, ...optional].sort());
+    const { required, optional } = declaredMembers(file, name);
+    expect([...operationMembers(method, route, nested)].sort()).toEqual([...required, ...optional].sort());
   });
 
   it('knows every event type that an endpoint can ask for, and no other', () => {
-    const text = readFileSync(path.join(SDK, 'resources/WebhookEndpoints.d.ts'), 'utf8');
+    const text = typeFile('WebhookEndpoints');
     const [, union = ''] = /type EnabledEvent = ([^;]*);/.exec(text) ?? [];
     const names = Array.from(union.matchAll(/'([^']+)'/g), ([, name]) => name).filter((name) => name !== '*');
     expect(names.length).toBeGreaterThan(200);
@@ -151,18 +96,18 @@ describe('the objects of the stand-in carry every member that the SDK types prom
   it.each([
     ['session', SESSIONS, 'Session'],
     ['customerDetails', SESSIONS, 'Session.CustomerDetails'],
-    ['customer', 'resources/Customers.d.ts', 'Customer'],
-    ['intent', 'resources/PaymentIntents.d.ts', 'PaymentIntent'],
-    ['charge', 'resources/Charges.d.ts', 'Charge'],
-    ['outcome', 'resources/Charges.d.ts', 'Charge.Outcome'],
-    ['billingDetails', 'resources/Charges.d.ts', 'Charge.BillingDetails'],
-    ['balanceTransaction', 'resources/BalanceTransactions.d.ts', 'BalanceTransaction'],
-    ['event', 'resources/Events.d.ts', 'EventBase'],
-    ['endpoint', 'resources/WebhookEndpoints.d.ts', 'WebhookEndpoint'],
-    ['lineItem', 'resources/LineItems.d.ts', 'LineItem'],
-    ['price', 'resources/Prices.d.ts', 'Price'],
+    ['customer', 'Customers', 'Customer'],
+    ['intent', 'PaymentIntents', 'PaymentIntent'],
+    ['charge', 'Charges', 'Charge'],
+    ['outcome', 'Charges', 'Charge.Outcome'],
+    ['billingDetails', 'Charges', 'Charge.BillingDetails'],
+    ['balanceTransaction', 'BalanceTransactions', 'BalanceTransaction'],
+    ['event', 'Events', 'EventBase'],
+    ['endpoint', 'WebhookEndpoints', 'WebhookEndpoint'],
+    ['lineItem', 'LineItems', 'LineItem'],
+    ['price', 'Prices', 'Price'],
   ])('%s', (kind, file, name) => {
-    const { required, optional } = declared(file, name);
+    const { required, optional } = declaredMembers(file, name);
     const members = Object.keys(objects[kind] ?? {});
     expect(required.filter((member) => !members.includes(member))).toEqual([]);
     expect(members.filter((member) => !required.includes(member) && !optional.includes(member))).toEqual([]);

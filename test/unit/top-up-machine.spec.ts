@@ -3,14 +3,15 @@ import { canMove, sourcesOf, TOP_UP_STATUSES, type TopUpStatus } from '../../src
 
 /** Row: from, column: to. Written out, so that a change of the machine is a change here. */
 const ALLOWED = `
-               created pending processing expired failed needs_review paid
-  created         -       x        x         x      x         x        x
-  pending         -       -        x         x      x         x        x
-  processing      -       -        -         x      x         x        x
-  expired         -       -        -         -      -         x        x
-  failed          -       -        -         -      -         x        x
-  needs_review    -       -        -         -      -         -        x
-  paid            -       -        -         -      -         -        -`;
+               created pending processing expired failed needs_review rejected paid
+  created         -       x        x         x      x         x          -      x
+  pending         -       -        x         x      x         x          -      x
+  processing      -       -        -         x      x         x          -      x
+  expired         -       -        -         -      -         x          -      x
+  failed          -       -        -         -      -         x          -      x
+  needs_review    -       -        -         -      -         -          x      x
+  rejected        -       -        -         -      -         -          -      -
+  paid            -       -        -         -      -         -          -      -`;
 
 function table(): Map<string, boolean> {
   const [header = '', ...rows] = ALLOWED.trim().split('\n');
@@ -46,8 +47,9 @@ describe('the life of a top-up', () => {
     for (const status of TOP_UP_STATUSES) expect(reachable(status).has(status)).toBe(false);
   });
 
-  it('can always still be paid until it is, and is left alone then', () => {
-    expect(sourcesOf('paid')).toEqual(TOP_UP_STATUSES.filter((status) => status !== 'paid'));
-    expect(TOP_UP_STATUSES.filter((to) => canMove('paid', to))).toEqual([]);
+  it('can always still be paid until it is, or until a person decided, and is left alone then', () => {
+    const ends: readonly TopUpStatus[] = ['paid', 'rejected'];
+    expect(sourcesOf('paid')).toEqual(TOP_UP_STATUSES.filter((status) => !ends.includes(status)));
+    expect(TOP_UP_STATUSES.filter((to) => ends.some((end) => canMove(end, to)))).toEqual([]);
   });
 });

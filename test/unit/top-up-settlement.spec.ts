@@ -45,6 +45,43 @@ describe('what a checkout session means for its top-up', () => {
     expect(verdict.kind === 'review' && verdict.contradictions).toContain(contradiction);
   });
 
+  describe('with sales tax', () => {
+    const taxed = { automaticTax: true, amountTaxCents: 87n, amountTotalCents: 1_137n } as const;
+    const complete = { ...taxed, automaticTaxStatus: 'complete' } as const;
+
+    it('credits a session whose total is the quote and its tax', () => {
+      expect(judge(aTopUp({ automaticTax: true }), aPaidSession(complete), TEST_MODE)).toEqual({
+        kind: 'credit',
+      });
+    });
+
+    it.each<[string, boolean, Changes]>([
+      ['a total that is not the quote and its tax', true, { ...complete, amountTotalCents: 1_136n }],
+      ['a negative tax', true, { ...complete, amountTaxCents: -87n, amountTotalCents: 963n }],
+      ['a tax that is missing from the total', true, { ...complete, amountTotalCents: 1_050n }],
+      ['a tax that Stripe could not compute', true, { ...taxed, automaticTaxStatus: 'failed' }],
+      ['another subtotal', true, { ...complete, amountSubtotalCents: 1_049n }],
+      ['tax that was not asked for', false, complete],
+      ['no tax where it was asked for', true, {}],
+    ])('credits nothing for %s', (_what, automaticTax, changes) => {
+      expect(judge(aTopUp({ automaticTax }), aPaidSession(changes), TEST_MODE).kind).toBe('review');
+    });
+
+    it('waits for a page whose tax is not known yet', () => {
+      const open = {
+        status: 'open',
+        paymentStatus: 'unpaid',
+        automaticTaxStatus: 'requires_location_inputs',
+      };
+      expect(
+        judge(aTopUp({ automaticTax: true }), aPaidSession({ ...open, automaticTax: true }), TEST_MODE),
+      ).toEqual({
+        kind: 'move',
+        to: 'pending',
+      });
+    });
+  });
+
   it('credits nothing of test mode to a top-up that meant real money, and the reverse', () => {
     expect(judge(aTopUp({ livemode: true }), aPaidSession(), true).kind).toBe('review');
     expect(judge(aTopUp({ livemode: true }), aPaidSession(), false).kind).toBe('review');

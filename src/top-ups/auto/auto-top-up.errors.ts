@@ -1,0 +1,13 @@
+import { Problem } from '../../problems/problem.js';
+
+/** 409: there is no card to charge while the customer is not there. */
+export class SavedCardMissingError extends Problem {
+  readonly code = 'saved_card_missing';
+  constructor() {
+    super(
+      'No card is saved that could be charged. Nothing was switched on. Make a top-up with `save_card`, pay it with ' +
+        'a card, and switch auto top-up on then.',
+      { shouldRetry: false },
+    );
+  }
+}

@@ -1,0 +1,197 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, LessThan, Repository, type FindOptionsWhere } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { isId, newId } from '../../common/ids.js';
+import type { UsdCents } from '../../common/money.js';
+import type { Page, PageRequest } from '../../common/pagination.js';
+import { findPage } from '../../database/find-page.js';
+import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import { TopUpEntity } from '../top-up.entity.js';
+import type { TopUp } from '../top-up.js';
+import { TopUpRepository } from '../top-up.repository.js';
+import { PaymentReviewDecisionEntity, type PaymentDecision } from './payment-review-decision.entity.js';
+import { PaymentReviewEntity, type PaymentReview } from './payment-review.entity.js';
+import { reviewSourcesOf, type PaymentReviewStatus } from './payment-review.machine.js';
+
+/** What Stripe tells of a payment that cannot be credited. */
+export type ReviewedPayment = {
+  /** Of the Checkout Session, or of the PaymentIntent of a saved card. */
+  readonly payment: string;
+  readonly paymentIntentId: string | null;
+  readonly paid: boolean;
+  readonly amountCents: UsdCents | null;
+  readonly currency: string | null;
+};
+
+export type Decision = {
+  readonly decision: PaymentDecision;
+  readonly actor: string;
+  readonly reason: string;
+};
+
+type ReviewFacts = Partial<Pick<PaymentReview, 'stripeRefundId' | 'failureCode'>>;
+
+/** Until a person decides, Stripe's latest word stands; money that comes after a dismissal opens the review again. */
+const STORE_REVIEW = `
+  INSERT INTO payment_reviews AS r (account_id, id, top_up_id, status, payment, payment_intent_id, paid, amount_cents,
+                                    currency, contradictions, created_at, checked_at)
+  VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $10)
+  ON CONFLICT ON CONSTRAINT payment_reviews_payment_key DO UPDATE
+     SET payment_intent_id = excluded.payment_intent_id, paid = excluded.paid, amount_cents = excluded.amount_cents,
+         currency = excluded.currency, contradictions = excluded.contradictions, checked_at = excluded.checked_at,
+         status = 'open'
+   WHERE r.status = 'open' OR (r.status = 'dismissed' AND NOT r.paid AND excluded.paid)
+  RETURNING id`;
+
+/** The rows of `payment_reviews`. A review is locked before its top-up, never the other way round. */
+@Injectable()
+export class PaymentReviewRepository {
+  constructor(
+    @InjectRepository(PaymentReviewEntity) private readonly rows: Repository<PaymentReviewEntity>,
+    @InjectRepository(PaymentReviewDecisionEntity)
+    private readonly decisions: Repository<PaymentReviewDecisionEntity>,
+    private readonly topUps: TopUpRepository,
+    private readonly transactions: TransactionRunner,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Keeps the payment for a person to look at, and its top-up with it. False when she has decided already. */
+  async open(topUp: TopUp, payment: ReviewedPayment, contradictions: readonly string[]): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      const stored = await tx.query<{ id: string }[]>(STORE_REVIEW, [
+        topUp.accountId,
+        newId('paymentReview'),
+        topUp.id,
+        payment.payment,
+        payment.paymentIntentId,
+        payment.paid,
+        payment.amountCents?.toString() ?? null,
+        payment.currency,
+        contradictions.join('; '),
+        this.now().toISOString(),
+      ]);
+      if (stored.length === 0) return false;
+      // Not what is paid, by another payment: that stays as it is.
+      await this.topUps.move(topUp, 'needs_review', { failureCode: 'payment_mismatch' }, tx);
+      return true;
+    });
+  }
+
+  /**
+   * Before a top-up that was under review is credited after all: from then on no operator can send it back. False when
+   * one has decided; then it must not be credited.
+   */
+  async release({ accountId, id: topUpId }: TopUp): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      const lock = { mode: 'for_no_key_update' } as const;
+      const reviews = await tx.find(PaymentReviewEntity, { where: { accountId, topUpId }, lock });
+      if (reviews.some(({ status }) => status !== 'open' && status !== 'credited')) return false;
+      await tx.update(PaymentReviewEntity, { accountId, topUpId, status: 'open' }, { status: 'credited' });
+      return true;
+    });
+  }
+
+  /**
+   * What an operator decides, with who, when and why, and the end of the top-up. Null, and nothing is written, when the
+   * review is not (any more) where this can be decided.
+   */
+  async decide(
+    review: PaymentReview,
+    to: 'returning' | 'dismissed',
+    why: Decision,
+  ): Promise<PaymentReview | null> {
+    const { accountId, id } = review;
+    return this.transactions.run(async (tx) => {
+      const lock = { mode: 'for_no_key_update' } as const;
+      const current = await tx.findOneOrFail(PaymentReviewEntity, { where: { accountId, id }, lock });
+      if (!reviewSourcesOf(to).includes(current.status)) return null;
+      const number = 1 + (await tx.countBy(PaymentReviewDecisionEntity, { accountId, reviewId: id }));
+      const decidedAt = this.now();
+      await tx.insert(PaymentReviewDecisionEntity, { accountId, reviewId: id, number, ...why, decidedAt });
+      const facts = {
+        status: to,
+        returns: current.returns + (to === 'returning' ? 1 : 0),
+        failureCode: null,
+        stripeRefundId: null,
+        checkedAt: decidedAt,
+      };
+      await tx.update(PaymentReviewEntity, { accountId, id }, facts);
+      await this.rejectTopUp(tx, current);
+      return { ...current, ...facts };
+    });
+  }
+
+  /** Somebody sent it back in Stripe's dashboard. False when it has gone too far for that. */
+  async adoptReturn({ accountId, id }: PaymentReview, stripeRefundId: string): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      const { affected } = await tx.update(
+        PaymentReviewEntity,
+        { accountId, id, status: In([...reviewSourcesOf('returned')]) },
+        { status: 'returned', stripeRefundId, failureCode: null, checkedAt: this.now() },
+      );
+      if (affected !== 1) return false;
+      await this.rejectTopUp(tx, await tx.findOneByOrFail(PaymentReviewEntity, { accountId, id }));
+      return true;
+    });
+  }
+
+  /** False, and nothing is written, when the review has gone too far for this step. */
+  async move(
+    { accountId, id }: PaymentReview,
+    to: PaymentReviewStatus,
+    facts: ReviewFacts = {},
+  ): Promise<boolean> {
+    const { affected } = await this.rows.update(
+      { accountId, id, status: In([...reviewSourcesOf(to)]) },
+      { ...facts, status: to, checkedAt: this.now() },
+    );
+    return affected === 1;
+  }
+
+  /** Notes that the review was looked at, and what was learned without its moving. */
+  async note({ accountId, id, status }: PaymentReview, facts: ReviewFacts = {}): Promise<void> {
+    await this.rows.update({ accountId, id, status }, { ...facts, checkedAt: this.now() });
+  }
+
+  async find(id: string): Promise<PaymentReview | null> {
+    return isId('paymentReview', id) ? this.rows.findOneBy({ id }) : null;
+  }
+
+  findByPaymentIntent(paymentIntentId: string): Promise<PaymentReview | null> {
+    return this.rows.findOneBy({ paymentIntentId });
+  }
+
+  page(status: PaymentReviewStatus | null, page: PageRequest): Promise<Page<PaymentReview>> {
+    const where: FindOptionsWhere<PaymentReviewEntity> = status === null ? {} : { status };
+    return findPage(this.rows, 'paymentReview', where, page);
+  }
+
+  /** Oldest first, by review. */
+  async decisionsOf(reviews: readonly PaymentReview[]): Promise<readonly PaymentReviewDecisionEntity[]> {
+    if (reviews.length === 0) return [];
+    return this.decisions.find({
+      where: { reviewId: In(reviews.map(({ id }) => id)) },
+      order: { reviewId: 'ASC', number: 'ASC' },
+    });
+  }
+
+  /** On their way back, and nobody looked at them since `before`; the longest forgotten first. */
+  findUnchecked(before: Date, limit: number): Promise<readonly PaymentReview[]> {
+    return this.rows.find({
+      where: { status: 'returning', checkedAt: LessThan(before) },
+      order: { checkedAt: 'ASC' },
+      take: limit,
+    });
+  }
+
+  /** Not what is paid, by another payment. */
+  private async rejectTopUp(tx: Tx, { accountId, topUpId: id }: PaymentReview): Promise<void> {
+    const topUp = await tx.findOneByOrFail(TopUpEntity, { accountId, id });
+    await this.topUps.move(topUp, 'rejected', { failureCode: 'payment_rejected' }, tx);
+  }
+
+  private now(): Date {
+    return new Date(this.clock.nowMs());
+  }
+}

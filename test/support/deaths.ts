@@ -1,0 +1,46 @@
+type AnyMethod = (...args: never[]) => Promise<unknown>;
+
+/** A place in a call at which its process stops, as after kill -9; `wake` lets it go on, as after a long pause. */
+export type Death = { readonly reached: Promise<void>; readonly wake: () => void };
+let deaths: { restore: () => void; wake: () => void }[] = [];
+
+/** After each test: methods are as they were, and who was stopped goes on. */
+export function endDeaths(): void {
+  for (const { restore, wake } of deaths) {
+    restore();
+    wake();
+  }
+  deaths = [];
+}
+
+/** Stops the call at this method: before its effect, or right after it. */
+export function dieAt(
+  target: object,
+  method: string,
+  when: 'before' | 'after',
+  matches: (...args: never[]) => boolean = () => true,
+): Death {
+  const methods = target as Record<string, AnyMethod>;
+  const original = methods[method] as AnyMethod;
+  let wake: () => void = () => undefined;
+  let report: () => void = () => undefined;
+  const woken = new Promise<void>((resolve) => (wake = resolve));
+  const reached = new Promise<void>((resolve) => (report = resolve));
+  methods[method] = async function (this: object, ...args) {
+    if (!matches(...args)) return original.apply(this, args);
+    if (when === 'before') {
+      report();
+      await woken;
+      return original.apply(this, args);
+    }
+    const result = await original.apply(this, args);
+    report();
+    await woken;
+    return result;
+  };
+  const restore = () => {
+    methods[method] = original;
+  };
+  deaths.push({ restore, wake });
+  return { reached, wake };
+}
