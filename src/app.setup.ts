@@ -4,6 +4,9 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { AppModule } from './app.module.js';
+import { readApiFacts } from './catalog/api-facts.js';
+import { CatalogReader } from './catalog/catalog-reader.service.js';
+import { addCatalogPages } from './catalog/pages/add-catalog-pages.js';
 import { NestLogger } from './common/logger.js';
 import type { Settings } from './config/settings.js';
 import { isConnectionFailure, isTimeout } from './database/constraints.js';
@@ -12,6 +15,7 @@ import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
 import { acceptJsonBodies } from './http/json-body.js';
 import { addPages } from './http/pages/add-pages.js';
+import { sandboxSentence } from './http/pages/sandbox-banner.js';
 import { logRequests } from './http/request-log.js';
 import { RequestValidationPipe } from './http/validation.pipe.js';
 import { RequestMetrics } from './metrics/request-metrics.js';
@@ -52,7 +56,14 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   app.useGlobalPipes(new RequestValidationPipe());
   app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
   const server = publicUrl.href.replace(/\/$/, '');
-  addPages(fastify, { simulated, publicUrl: server, buildDocument: () => buildOpenApiDocument(app, server) });
+  const document = onDemand(() => buildOpenApiDocument(app, server));
+  addPages(fastify, { simulated, publicUrl: server, buildDocument: document });
+  addCatalogPages(fastify, {
+    reader: app.get(CatalogReader),
+    publicUrl: server,
+    sandbox: sandboxSentence(simulated),
+    readApi: () => readApiFacts(document()),
+  });
   await app.init();
   return app;
 }
@@ -63,6 +74,12 @@ export function createWorker({ settings, log }: AppOptions): Promise<INestApplic
     logger: new NestLogger(log),
     abortOnError: false,
   });
+}
+
+/** Made by whoever asks first: building the document takes a noticeable part of a start. */
+function onDemand<T>(make: () => T): () => T {
+  let made: { readonly value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
 }
 
 function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): void {

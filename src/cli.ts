@@ -6,6 +6,7 @@ import { UsageError, type Command } from './cli/command.js';
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import('./cli/verify.js')).verify,
   doctor: async () => (await import('./cli/doctor.js')).doctor,
+  catalog: async () => (await import('./cli/catalog.js')).catalog,
   'operator-key': async () => (await import('./cli/operator-key.js')).operatorKey,
 };
 

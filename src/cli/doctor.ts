@@ -1,14 +1,12 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { loadDatabaseLocation } from '../config/load-database-location.js';
 import { asPostgresError } from '../database/constraints.js';
 import { APPLICATION_ROLE } from '../database/data-source.js';
 import { DOCTOR_SNAPSHOT, examineBooks } from '../finance/doctor/examine-books.js';
 import { Snapshot } from '../ledger/snapshot.js';
 import type { Discrepancy, ProofCounts } from '../wallets/proof/discrepancy.js';
 import { grouped, pairs, print, type Command } from './command.js';
+import { findDatabase } from './find-database.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A database that is wrong everywhere must not fill the terminal, or the memory, with every row of it. */
@@ -33,30 +31,6 @@ export const doctor: Command = async (args) => {
     await database.stop();
   }
 };
-
-type Database = { readonly url: string; stop(): Promise<void> };
-
-/** The given address, the configured one, or our own server: the running service's, or started for the while. */
-async function findDatabase(given: string | null): Promise<Database> {
-  const { databaseUrl, dataDir } = loadDatabaseLocation();
-  const url = given ?? databaseUrl;
-  if (url !== null && !/^postgres(ql)?:\/\//.test(url)) {
-    throw new Error(
-      'the address of the database must be a URL such as postgres://user:password@host:5432/coffer',
-    );
-  }
-  if (url !== null) return { url, stop: () => Promise.resolve() };
-  const embedded = await import('../database/embedded/embedded-postgres.js');
-  const running = await embedded.findEmbeddedPostgres(dataDir);
-  if (running !== undefined) return { url: running, stop: () => Promise.resolve() };
-  // Starting it would make a new, empty database, and an empty database is clean.
-  if (!existsSync(join(dataDir, 'postgres'))) {
-    throw new Error(
-      `there is no database in ${dataDir}; give --database-url, DATABASE_URL or COFFER_DATA_DIR`,
-    );
-  }
-  return embedded.startEmbeddedPostgres({ dataDir, log: () => undefined });
-}
 
 async function examine(url: string): Promise<Findings> {
   const client = new pg.Client({

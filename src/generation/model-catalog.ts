@@ -1,3 +1,6 @@
+import { Injectable } from '@nestjs/common';
+import { releasedAtSeconds, type Catalog, type CatalogModel } from '../catalog/catalog.js';
+import { ModelCatalog } from '../catalog/model-catalog.service.js';
 import { ModelNotFoundError } from '../pricing/pricing.errors.js';
 import type { ProviderName } from './providers/image-provider.js';
 
@@ -28,31 +31,52 @@ export type ImageModel = {
   readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
 };
 
-const MEBI = 1_048_576;
-
-/** Every model that can be called. What it costs stands in the price book. */
-export const IMAGE_MODELS: readonly ImageModel[] = [
-  {
-    id: 'black-forest-labs/flux-2-klein-9b',
-    ownedBy: 'black-forest-labs',
-    created: Date.UTC(2026, 0, 14) / 1_000,
-    size: { widthDefault: 1_024, heightDefault: 1_024, sideMin: 64, sideStep: 16, pixelsMax: 4 * MEBI },
-    routes: [{ provider: 'black_forest_labs', upstreamModel: 'flux-2-klein-9b' }],
-  },
-];
-
-const byId = new Map(IMAGE_MODELS.map((model) => [model.id, model]));
-
-export function findImageModel(id: string): ImageModel | null {
-  return byId.get(id) ?? null;
-}
-
-/** Throws `ModelNotFoundError` (404). */
-export function requireImageModel(id: string): ImageModel {
-  const model = findImageModel(id);
-  if (model === null) throw new ModelNotFoundError(id.slice(0, MODEL_ID_SHOWN_MAX));
-  return model;
-}
-
 /** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
 const MODEL_ID_SHOWN_MAX = 200;
+
+/** Adapters that this release has. A route to another one is left out: nothing can be sent there. */
+const PROVIDERS: readonly ProviderName[] = ['black_forest_labs'];
+
+/** Every model that can be called, as the catalogue in force has it. What it costs stands in the price book. */
+@Injectable()
+export class ImageModels {
+  /** One translation for each published version. */
+  private readonly translated = new WeakMap<Catalog, ReadonlyMap<string, ImageModel>>();
+
+  constructor(private readonly catalog: ModelCatalog) {}
+
+  list(): readonly ImageModel[] {
+    return [...this.byId().values()];
+  }
+
+  find(id: string): ImageModel | null {
+    return this.byId().get(id) ?? null;
+  }
+
+  /** Throws `ModelNotFoundError` (404). */
+  require(id: string): ImageModel {
+    const model = this.find(id);
+    if (model === null) throw new ModelNotFoundError(id.slice(0, MODEL_ID_SHOWN_MAX));
+    return model;
+  }
+
+  private byId(): ReadonlyMap<string, ImageModel> {
+    const catalog = this.catalog.current();
+    const known = this.translated.get(catalog);
+    if (known !== undefined) return known;
+    const models = new Map(catalog.models.flatMap(toImageModel).map((model) => [model.id, model]));
+    this.translated.set(catalog, models);
+    return models;
+  }
+}
+
+/** None when no provider of this release makes it. */
+export function toImageModel(model: CatalogModel): [] | [ImageModel] {
+  const [first, ...others] = model.routes.flatMap(({ provider, upstreamModel }): ProviderRoute[] => {
+    const known = PROVIDERS.find((name) => name === provider);
+    return known === undefined ? [] : [{ provider: known, upstreamModel }];
+  });
+  if (first === undefined) return [];
+  const { id, maker, size } = model;
+  return [{ id, ownedBy: maker.id, created: releasedAtSeconds(model), size, routes: [first, ...others] }];
+}

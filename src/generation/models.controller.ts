@@ -3,19 +3,21 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger'
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
-import { IMAGE_MODELS, requireImageModel } from './model-catalog.js';
+import { ImageModels } from './model-catalog.js';
 import { ModelListView, toModelView, ModelView } from './model.dto.js';
 
 @ApiTags('Models')
 @Controller('v1/models')
 export class ModelsController {
+  constructor(private readonly models: ImageModels) {}
+
   @Get()
   @RequireScope('generate')
   @RateLimited('reads')
   @ApiOperation({ operationId: 'listModels', summary: 'List the models' })
   @ApiOkResponse({ type: ModelListView })
   list(): ModelListView {
-    return { object: 'list', data: IMAGE_MODELS.map(toModelView) };
+    return { object: 'list', data: this.models.list().map(toModelView) };
   }
 
   /** A wildcard: ids hold a slash, which the OpenAI SDKs send as `%2F` and people send as it is. */
@@ -31,6 +33,6 @@ export class ModelsController {
   @ApiOkResponse({ type: ModelView })
   @ApiProblems('model_not_found')
   retrieve(@Param('*') id: string): ModelView {
-    return toModelView(requireImageModel(id));
+    return toModelView(this.models.require(id));
   }
 }

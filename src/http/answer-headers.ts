@@ -45,11 +45,27 @@ export class AnswerHeaders {
   }
 }
 
+/** Pages of plain HTML: no script at all, and no style but that of our own file. */
+const STATIC_PAGE_POLICY = {
+  defaultSrc: ["'none'"],
+  styleSrc: ["'self'"],
+  imgSrc: ["'self'"],
+  formAction: ["'self'"],
+  baseUri: ["'none'"],
+  frameAncestors: ["'none'"],
+};
+
 const pageHeaders: Headers = helmetHeaders(PAGE_POLICY);
+const staticPageHeaders: Headers = helmetHeaders(STATIC_PAGE_POLICY);
 
 /** For an answer that a browser shows: loosens the policy of the API to what our own pages need. */
 export function asPage(reply: FastifyReply): FastifyReply {
   return reply.headers(pageHeaders);
+}
+
+/** For a page without any script. */
+export function asStaticPage(reply: FastifyReply): FastifyReply {
+  return reply.headers(staticPageHeaders);
 }
 
 function helmetHeaders(directives: Record<string, string[]>): Headers {

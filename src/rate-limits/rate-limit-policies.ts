@@ -15,12 +15,16 @@ export type RateLimitPolicy = {
 export const RATE_LIMIT_POLICIES = {
   /** Ten a second, for a model that takes about three seconds: some thirty images being made at any time. */
   images: { perKey: 600, perAccount: 1_200 },
+  /** Calls of free models, which no wallet stops and which we pay for; beside `images`. */
+  free_images: { perKey: 6, perAccount: 6 },
   /** A person buys a few times a day. How many of a day are taken is counted apart, in the database. */
   top_ups: { perKey: 60, perAccount: 120 },
   /** Answered from memory or by one index probe. */
   reads: { perKey: 1_200, perAccount: 2_400 },
   /** Each is a request of ours to a server of the customer's choice. */
   webhook_sends: { perKey: 30, perAccount: 60 },
+  /** A person changes these a few times a year; each test is a request of ours to the provider. */
+  provider_keys: { perKey: 30, perAccount: 60 },
 } as const satisfies Record<string, RateLimitPolicy>;
 
 export type RateLimitName = keyof typeof RATE_LIMIT_POLICIES;

@@ -1,14 +1,28 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
 import { fingerprintOf, parseImageRequest } from '../../src/generation/image-request.js';
+import { toImageModel } from '../../src/generation/model-catalog.js';
+import { ModelNotFoundError } from '../../src/pricing/pricing.errors.js';
 import { Problem } from '../../src/problems/problem.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const MINIMAL = { model: MODEL, prompt: 'a fox' };
+const models = (await readCatalogFile()).catalog.models.flatMap(toImageModel);
+
+function parse(body: unknown) {
+  return parseImageRequest(body, {
+    require: (id) => {
+      const model = models.find((one) => one.id === id);
+      if (model === undefined) throw new ModelNotFoundError(id);
+      return model;
+    },
+  });
+}
 
 function refusal(body: unknown): { code: string; param: string | null; status: number; message: string } {
   try {
-    parseImageRequest(body);
+    parse(body);
   } catch (error) {
     if (error instanceof Problem) {
       const { code, param, status, message } = error;
@@ -21,7 +35,7 @@ function refusal(body: unknown): { code: string; param: string | null; status: n
 
 describe('an OpenAI images request', () => {
   it('takes the defaults that OpenAI documents', () => {
-    expect(parseImageRequest(MINIMAL)).toMatchObject({
+    expect(parse(MINIMAL)).toMatchObject({
       images: 1,
       size: { width: 1024, height: 1024 },
       responseFormat: 'url',
@@ -47,7 +61,7 @@ describe('an OpenAI images request', () => {
       'user',
     ];
     const body = { ...MINIMAL, ...Object.fromEntries(names.map((name) => [name, null])) };
-    expect(fingerprintOf(parseImageRequest(body))).toBe(fingerprintOf(parseImageRequest(MINIMAL)));
+    expect(fingerprintOf(parse(body))).toBe(fingerprintOf(parse(MINIMAL)));
   });
 
   it.each([
@@ -58,7 +72,7 @@ describe('an OpenAI images request', () => {
     ['partial_images', [0], [1, 3]],
     ['output_compression', [100], [0, 99]],
   ])('answers %s deliberately: accepts what asks for nothing, refuses the rest by name', (name, yes, no) => {
-    for (const value of yes) expect(() => parseImageRequest({ ...MINIMAL, [name]: value })).not.toThrow();
+    for (const value of yes) expect(() => parse({ ...MINIMAL, [name]: value })).not.toThrow();
     for (const value of no) {
       expect(refusal({ ...MINIMAL, [name]: value })).toMatchObject({
         status: 400,
@@ -88,7 +102,7 @@ describe('an OpenAI images request', () => {
   });
 
   it('takes 1 to 10 images and says too_many_images beyond', () => {
-    for (const n of [1, 10]) expect(parseImageRequest({ ...MINIMAL, n }).images).toBe(n);
+    for (const n of [1, 10]) expect(parse({ ...MINIMAL, n }).images).toBe(n);
     expect(refusal({ ...MINIMAL, n: 11 })).toMatchObject({ code: 'too_many_images', param: 'n' });
   });
 
@@ -97,7 +111,7 @@ describe('an OpenAI images request', () => {
     (size) => {
       const [width = 0, height = 0] = size.split('x').map(Number);
       const isAllowed = width >= 64 && height >= 64 && width * height <= 4_194_304;
-      if (isAllowed) expect(parseImageRequest({ ...MINIMAL, size }).size).toEqual({ width, height });
+      if (isAllowed) expect(parse({ ...MINIMAL, size }).size).toEqual({ width, height });
       else expect(refusal({ ...MINIMAL, size })).toMatchObject({ code: 'invalid_size', param: 'size' });
     },
   );
@@ -128,9 +142,9 @@ describe('an OpenAI images request', () => {
       fc.property(fc.nat({ max: 5_000 }), fc.nat({ max: 5_000 }), (width, height) => {
         const isAllowed =
           width >= 64 && height >= 64 && width % 16 === 0 && height % 16 === 0 && width * height <= 4_194_304;
-        const parse = () => parseImageRequest({ ...MINIMAL, size: `${width}x${height}` });
-        if (isAllowed) expect(parse().size).toEqual({ width, height });
-        else expect(parse).toThrow(Problem);
+        const attempt = () => parse({ ...MINIMAL, size: `${width}x${height}` });
+        if (isAllowed) expect(attempt().size).toEqual({ width, height });
+        else expect(attempt).toThrow(Problem);
       }),
     );
   });
@@ -144,7 +158,7 @@ describe('an OpenAI images request', () => {
 
   it('takes a prompt of 32,000 characters as it is', () => {
     const prompt = ` ${'é'.repeat(31_998)} `;
-    expect(parseImageRequest({ model: MODEL, prompt }).prompt).toBe(prompt);
+    expect(parse({ model: MODEL, prompt }).prompt).toBe(prompt);
   });
 
   it('says 404 for an unknown model and 400 for none', () => {
@@ -165,7 +179,7 @@ describe('an OpenAI images request', () => {
   it('refuses a user that the database could not keep', () => {
     expect(refusal({ ...MINIMAL, user: 'a\0b' })).toMatchObject({ param: 'user' });
     expect(refusal({ ...MINIMAL, user: 'x'.repeat(513) })).toMatchObject({ param: 'user' });
-    expect(parseImageRequest({ ...MINIMAL, user: 'u'.repeat(512) }).endUser).toHaveLength(512);
+    expect(parse({ ...MINIMAL, user: 'u'.repeat(512) }).endUser).toHaveLength(512);
   });
 
   it('says of every refusal that nothing was charged', () => {
@@ -190,10 +204,8 @@ describe('an OpenAI images request', () => {
       { ...MINIMAL, output_format: 'webp' },
       { ...MINIMAL, moderation: 'low' },
       { ...MINIMAL, user: 'u' },
-    ].map((body) => fingerprintOf(parseImageRequest(body)));
+    ].map((body) => fingerprintOf(parse(body)));
     expect(new Set(variants).size).toBe(variants.length);
-    expect(fingerprintOf(parseImageRequest({ ...MINIMAL, n: 1, size: 'auto', quality: 'auto' }))).toBe(
-      variants[0],
-    );
+    expect(fingerprintOf(parse({ ...MINIMAL, n: 1, size: 'auto', quality: 'auto' }))).toBe(variants[0]);
   });
 });

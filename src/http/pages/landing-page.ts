@@ -8,6 +8,8 @@ export type LandingPageFacts = {
 };
 
 const LINKS = [
+  ['/models', 'Models', 'What can be generated with, and what an image costs.'],
+  ['/pricing', 'Pricing', 'Prices per image, and what a top-up costs.'],
   ['/docs', 'API reference', 'Every route, error and example, to try from this page.'],
   ['/openapi.json', 'OpenAPI 3.1 document', 'For generating clients and for tools.'],
   ['/health/ready', 'Readiness', 'Whether the ledger answers and requests are welcome.'],

@@ -11,11 +11,17 @@ export const BANNER_STYLE = `
 @media (prefers-color-scheme: dark) { .sandbox-banner { border-color: #7a6018; background: #33290f; color: #eeeae1; } }
 `;
 
+/** Names the parts that are simulated, in a sentence of plain text; null when none is. */
+export function sandboxSentence(simulated: readonly string[]): string | null {
+  if (simulated.length === 0) return null;
+  const names = simulated.map((part) => PART_NAMES[part] ?? part).join(' and ');
+  return `${names} ${simulated.length === 1 ? 'is' : 'are'} simulated on this machine: no real money moves there and nothing is sent to anyone.`;
+}
+
 /** Says on every page which outside parts are simulated; empty when none is. */
 export function sandboxBanner(simulated: readonly string[]): string {
-  if (simulated.length === 0) return '';
-  const names = simulated.map((part) => escapeHtml(PART_NAMES[part] ?? part)).join(' and ');
-  return `<p class="sandbox-banner" role="note"><b>Sandbox.</b> ${names} ${simulated.length === 1 ? 'is' : 'are'} simulated on
-this machine: no real money moves there and nothing is sent to anyone.</p>
+  const sentence = sandboxSentence(simulated);
+  if (sentence === null) return '';
+  return `<p class="sandbox-banner" role="note"><b>Sandbox.</b> ${escapeHtml(sentence)}</p>
 `;
 }

@@ -1,0 +1,30 @@
+import { escapeHtml } from '../../http/pages/page.js';
+
+/** Markup that is safe to send. Made by `markup` only, so whatever else is put into a page is escaped. */
+export class SafeHtml {
+  constructor(readonly text: string) {}
+}
+
+export type HtmlValue = string | number | SafeHtml | null | readonly HtmlValue[];
+
+/**
+ * Markup with holes: markup`<p>${text}</p>`. Text is escaped, markup made by this function is not, lists are
+ * joined, null is nothing. Holes stand in element content or inside double quotes, where the escaping holds;
+ * never in a tag's or an attribute's name, a script or a style. (A tag called `html` would be rewritten by the
+ * formatter, white space included.)
+ */
+export function markup(parts: TemplateStringsArray, ...values: readonly HtmlValue[]): SafeHtml {
+  return new SafeHtml(
+    parts.reduce(
+      (text, part, index) => text + part + (index < values.length ? render(values[index] ?? null) : ''),
+      '',
+    ),
+  );
+}
+
+function render(value: HtmlValue): string {
+  if (value === null) return '';
+  if (value instanceof SafeHtml) return value.text;
+  if (typeof value === 'string' || typeof value === 'number') return escapeHtml(String(value));
+  return value.map(render).join('');
+}

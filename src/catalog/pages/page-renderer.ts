@@ -1,0 +1,81 @@
+import { hash } from 'node:crypto';
+import type { CatalogData, CatalogFacts } from '../catalog-facts.js';
+import type { ApiFacts } from '../api-facts.js';
+import type { PageDocument } from './document.js';
+import { llmsText } from './llms-text.js';
+import { renderHtml } from './render-html.js';
+import { renderMarkdown } from './render-markdown.js';
+import { STYLE } from './style.js';
+
+export type PageFormat = 'html' | 'md';
+
+export type RenderedPage = { readonly body: string; readonly etag: string; readonly type: string };
+
+export type RendererOptions = {
+  readonly publicUrl: string;
+  /** Names the parts that are simulated; null when none is. */
+  readonly sandbox: string | null;
+  /** Read from the API document, by the first page that is shown. */
+  readonly readApi: () => ApiFacts;
+};
+
+/** A visitor chooses the query, so the number of different pages has a bound. */
+const KEPT_MAX = 300;
+const ETAG_DIGITS = 27;
+
+/** The name changes with the content, so that a browser may keep the file for ever. */
+export const STYLE_PATH = `/assets/catalog-${hash('sha256', STYLE, 'hex').slice(0, 16)}.css`;
+
+/** Renders pages, each once until something that it says has changed. */
+export class PageRenderer {
+  private readonly kept = new Map<string, RenderedPage>();
+  private revision = '';
+  private api: ApiFacts | null = null;
+
+  constructor(private readonly options: RendererOptions) {}
+
+  factsOf(data: CatalogData): CatalogFacts {
+    this.api ??= this.options.readApi();
+    return { ...data, api: this.api, publicUrl: this.options.publicUrl };
+  }
+
+  /** `make` is called when the page is not at hand; `key` names it, the choices of its query included. */
+  page(data: CatalogData, format: PageFormat, key: string, make: () => PageDocument): RenderedPage {
+    return this.keep(data, `${format} ${key}`, () => {
+      const { publicUrl, sandbox } = this.options;
+      return format === 'md'
+        ? rendered(renderMarkdown(make(), sandbox), 'text/markdown; charset=utf-8')
+        : rendered(
+            renderHtml(make(), { publicUrl, sandbox, stylePath: STYLE_PATH }),
+            'text/html; charset=utf-8',
+          );
+    });
+  }
+
+  llms(data: CatalogData): RenderedPage {
+    // Plain text, which browsers show; its form is Markdown all the same.
+    return this.keep(data, 'llms', () =>
+      rendered(llmsText(this.factsOf(data), this.options.sandbox), 'text/plain; charset=utf-8'),
+    );
+  }
+
+  private keep(data: CatalogData, key: string, render: () => RenderedPage): RenderedPage {
+    const revision = revisionOf(data);
+    if (revision !== this.revision || this.kept.size >= KEPT_MAX) this.kept.clear();
+    this.revision = revision;
+    const known = this.kept.get(key);
+    if (known !== undefined) return known;
+    const page = render();
+    this.kept.set(key, page);
+    return page;
+  }
+}
+
+/** Everything that can change while the process runs. */
+function revisionOf({ version, models, ranking }: CatalogData): string {
+  return [version, ...models.map(({ price }) => price.id), ranking.asOfMs].join(' ');
+}
+
+function rendered(body: string, type: string): RenderedPage {
+  return { body, type, etag: `"${hash('sha256', body, 'base64url').slice(0, ETAG_DIGITS)}"` };
+}

@@ -1,0 +1,110 @@
+import { inlines, type Block, type PageDocument, type Text } from './document.js';
+
+/** The Markdown twin of a page. `sandbox` is the sentence that names simulated parts; null when none is. */
+export function renderMarkdown(page: PageDocument, sandbox: string | null): string {
+  const { heading, lead, badges, opening, sections, jsonPath } = page;
+  const parts = [
+    `# ${escapeMarkdown(heading)}`,
+    ...(sandbox === null ? [] : [`> **Sandbox.** ${escapeMarkdown(sandbox)}`]),
+    escapeMarkdown(lead),
+    ...(badges.length === 0 ? [] : [badges.map(escapeMarkdown).join(' · ')]),
+    ...opening.map(renderBlock),
+    ...sections.flatMap((section) => [
+      `## ${escapeMarkdown(section.heading)}`,
+      ...section.blocks.map(renderBlock),
+    ]),
+    ...(jsonPath === null ? [] : [`The same as JSON: [${escapeMarkdown(jsonPath)}](${jsonPath})`]),
+  ];
+  return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
+}
+
+function renderBlock(block: Block): string {
+  switch (block.kind) {
+    case 'paragraph':
+      return renderText(block.text);
+    case 'notice':
+      return `> ${renderText(block.text)}`;
+    case 'list':
+      return block.items.map((item) => `- ${renderText(item)}`).join('\n');
+    case 'facts':
+      return block.facts
+        .map(({ name, value }) => `- **${escapeMarkdown(name)}:** ${renderText(value)}`)
+        .join('\n');
+    case 'table':
+      return renderTable(block.head, block.rows);
+    case 'code':
+      return `${escapeMarkdown(block.title)}:\n\n${fence(block.language, block.text)}`;
+    case 'cards':
+      return block.cards
+        .map(
+          ({ name, href, id, tagline, price }) =>
+            `- [${escapeMarkdown(name)}](${markdownTwin(href)}) (${inlineCode(id)}, ${escapeMarkdown(price)}): ${escapeMarkdown(tagline)}`,
+        )
+        .join('\n');
+    case 'questions':
+      return block.questions
+        .map(({ question, answer }) => `### ${escapeMarkdown(question)}\n\n${renderText(answer)}`)
+        .join('\n\n');
+    case 'bars':
+      return renderTable(
+        ['Model', block.caption],
+        block.bars.map(({ label, value }) => [label, value]),
+      );
+    // Ways to look at the page, which say nothing themselves.
+    case 'choices':
+    case 'picker':
+      return '';
+  }
+}
+
+function renderTable(head: readonly string[], rows: readonly (readonly Text[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [
+    line(head.map(escapeMarkdown)),
+    line(head.map(() => '---')),
+    ...rows.map((cells) => line(cells.map(renderText))),
+  ].join('\n');
+}
+
+function renderText(text: Text): string {
+  return inlines(text)
+    .map((part) => {
+      if (typeof part === 'string') return escapeMarkdown(part);
+      if ('code' in part) return inlineCode(part.code);
+      return `[${escapeMarkdown(part.link)}](${markdownTwin(part.href)})`;
+    })
+    .join('');
+}
+
+/** Our own pages link to their Markdown twins; anything else stays as it is. */
+export function markdownTwin(href: string): string {
+  const match = /^(\/(?:models|compare|rankings|pricing|collections)(?:\/[^?#]*)?)(\?[^#]*)?(#.*)?$/.exec(
+    href,
+  );
+  return match === null ? href : `${match[1]}.md${match[2] ?? ''}${match[3] ?? ''}`;
+}
+
+/** A run of backticks inside needs a longer one outside; a bar would end a table's cell. */
+function inlineCode(source: string): string {
+  const text = source.replace(/\s+/g, ' ');
+  const marks = '`'.repeat(longestRun(text) + 1);
+  const padded = /^`|`$/.test(text) ? ` ${text} ` : text;
+  return `${marks}${padded.replaceAll('|', '\\|')}${marks}`;
+}
+
+function fence(language: string, text: string): string {
+  const marks = '`'.repeat(Math.max(3, longestRun(text) + 1));
+  return `${marks}${language}\n${text}\n${marks}`;
+}
+
+function longestRun(text: string): number {
+  return Math.max(0, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
+}
+
+/** Neither markup nor HTML, and no new block, can come out of a text. */
+export function escapeMarkdown(text: string): string {
+  return text
+    .replace(/\s+/g, ' ')
+    .replace(/[\\`*_[\]<>|&]/g, (character) => `\\${character}`)
+    .replace(/^(\s*)([#+=~-]|\d+[.)])/, '$1\\$2');
+}

@@ -1,0 +1,103 @@
+// TypeORM's entities read their decorators' metadata through this; the service loads it with Nest.
+import 'reflect-metadata';
+import { userInfo } from 'node:os';
+import { createInterface } from 'node:readline/promises';
+import { parseArgs } from 'node:util';
+import { DataSource } from 'typeorm';
+import { systemClock } from '../common/clock.js';
+import { asPostgresError } from '../database/constraints.js';
+import { applicationDataSourceOptions } from '../database/data-source.js';
+import { TransactionRunner } from '../database/transaction-runner.js';
+import { diffCatalogs, type CatalogChange } from '../catalog/versions/catalog-diff.js';
+import { readCatalogFile } from '../catalog/versions/catalog-file.js';
+import {
+  CATALOG_ENTITIES,
+  publishCatalog,
+  readNewestCatalog,
+  refuseDowngrade,
+} from '../catalog/versions/catalog-versions.js';
+import { print, UsageError, type Command } from './command.js';
+import { findDatabase } from './find-database.js';
+
+const DIFFERS = 1;
+
+/** `coffer catalog diff|apply [FILE]` */
+export const catalog: Command = async (args) => {
+  const options = { 'database-url': { type: 'string' }, yes: { type: 'boolean' } } as const;
+  const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+  const [action, file, ...rest] = positionals;
+  if ((action !== 'diff' && action !== 'apply') || rest.length > 0) {
+    throw new UsageError('say `catalog diff` or `catalog apply`, and one file at most');
+  }
+  const wanted = await readCatalogFile(file);
+  return onDatabase(values['database-url'] ?? null, async (transactions) => {
+    const published = await transactions.run((tx) => readNewestCatalog(tx));
+    const changes = diffCatalogs(published, wanted.catalog);
+    const after = published?.version ?? null;
+    print(
+      `published: ${after ?? 'nothing'}, file: version ${wanted.catalog.version}`,
+      ...changes.map(describe),
+    );
+    if (changes.length === 0 && published !== null) {
+      print('Nothing differs.');
+      return 0;
+    }
+    if (action === 'diff') return DIFFERS;
+    refuseDowngrade(after, wanted.catalog.version);
+    if (values.yes !== true && !(await confirm(`Publish version ${wanted.catalog.version}?`))) {
+      print('Nothing was published.');
+      return DIFFERS;
+    }
+    const nowMs = systemClock.nowMs();
+    const publication = { ...wanted, after, publishedBy: userInfo().username, nowMs };
+    await transactions.run((tx) => publishCatalog(tx, publication));
+    print(`Version ${wanted.catalog.version} is in force.`);
+    return 0;
+  });
+};
+
+async function onDatabase<T>(
+  given: string | null,
+  work: (transactions: TransactionRunner) => Promise<T>,
+): Promise<T> {
+  const database = await findDatabase(given);
+  const dataSource = new DataSource({
+    ...applicationDataSourceOptions(database.url, 1),
+    entities: CATALOG_ENTITIES,
+  });
+  try {
+    await dataSource.initialize();
+    return await work(new TransactionRunner(dataSource));
+  } catch (error) {
+    throw explain(error);
+  } finally {
+    if (dataSource.isInitialized) await dataSource.destroy();
+    await database.stop();
+  }
+}
+
+const UNDEFINED_TABLE = '42P01';
+const INVALID_PARAMETER_VALUE = '22023';
+
+/** A database that Coffer never migrated lacks the tables, or the role. */
+function explain(error: unknown): unknown {
+  const code = asPostgresError(error)?.code;
+  if (code !== UNDEFINED_TABLE && code !== INVALID_PARAMETER_VALUE) return error;
+  return new Error('this database holds no catalogue; start the service on it once', { cause: error });
+}
+
+function describe({ kind, model, what }: CatalogChange): string {
+  const sign = { added: '+', removed: '-', changed: '~' }[kind];
+  return `${sign} ${model}${what === null ? '' : ` ${what.member}: ${what.before} -> ${what.after}`}`;
+}
+
+/** Without a terminal there is nobody to ask. */
+async function confirm(question: string): Promise<boolean> {
+  if (!process.stdin.isTTY) throw new UsageError('there is no terminal to ask at; give --yes');
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+  } finally {
+    terminal.close();
+  }
+}
