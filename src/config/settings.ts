@@ -1,4 +1,5 @@
 import type { UsdCents } from '../common/money.js';
+import { parseMailbox, type Mailbox } from '../common/email-address.js';
 import { cents } from '../common/money.js';
 import { EnvironmentReader } from './environment-reader.js';
 
@@ -42,6 +43,12 @@ export type TopUpLimitSettings = {
   readonly firstMaxCount: number;
 };
 
+export type MailSettings = {
+  /** `smtp://` or `smtps://`, with credentials or without. */
+  readonly smtpUrl: URL;
+  readonly from: Mailbox;
+};
+
 /** Everything that the environment decides. Null for an outside part means "use its sandbox stand-in". */
 export type Settings = {
   readonly environment: Environment;
@@ -63,7 +70,11 @@ export type Settings = {
   readonly redisUrl: string | null;
   readonly masterKeys: readonly MasterKey[];
   readonly operatorKey: string | null;
+  /** Null: no mail server. Then mail is written to files, and in production none is sent. */
+  readonly mail: MailSettings | null;
   readonly topUp: TopUpSettings;
+  /** Whether payment pages add the sales tax that Stripe computes. */
+  readonly stripeTax: boolean;
   /** How long after the payment a customer may ask for unspent credit back. */
   readonly refundWindowDays: number;
   readonly topUpLimits: TopUpLimitSettings;
@@ -110,7 +121,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     redisUrl: read.text('REDIS_URL'),
     masterKeys: readMasterKeys(read, production),
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),
+    mail: readMail(read),
     topUp: readTopUp(read),
+    stripeTax: read.oneOf('STRIPE_TAX', ['off', 'on'], 'off') === 'on',
     refundWindowDays: read.integer('REFUND_WINDOW_DAYS', { fallback: 30, min: 0, max: 3_650 }),
     topUpLimits: readTopUpLimits(read),
     rateLimit: read.oneOf('RATE_LIMIT', ['on', 'off'], 'on') === 'on',
@@ -156,6 +169,23 @@ function readBlackForestLabs(read: EnvironmentReader, production: boolean): Blac
     max: 10_000,
   });
   return apiKey === null ? null : { apiKey, apiBase, activeTasksMax };
+}
+
+function readMail(read: EnvironmentReader): MailSettings | null {
+  const server = read.text('SMTP_URL');
+  const sender = read.text('MAIL_FROM');
+  const from = sender === null ? null : parseMailbox(sender);
+  if (sender !== null && from === null) {
+    read.reject('MAIL_FROM', 'must be an address, or a name and an address in angle brackets');
+  }
+  if (server === null) return null;
+  const smtpUrl = URL.canParse(server) ? new URL(server) : null;
+  if (smtpUrl === null || !/^smtps?:$/.test(smtpUrl.protocol) || smtpUrl.hostname === '') {
+    read.reject('SMTP_URL', 'must be an smtp or smtps URL');
+    return null;
+  }
+  if (sender === null) read.reject('MAIL_FROM', 'is required together with SMTP_URL');
+  return from === null ? null : { smtpUrl, from };
 }
 
 function readTopUp(read: EnvironmentReader): TopUpSettings {

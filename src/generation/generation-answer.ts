@@ -1,13 +1,16 @@
 import type { MicroUsd } from '../common/money.js';
 import { URL_VALID_SECONDS, type MediaSigner } from './media/media-signer.js';
 import { mediaNameOf } from './media/media-name.js';
-import type { Generation } from './records/generation.js';
+import type { BillingMode, Generation } from './records/generation.js';
 
 /** The answer of a paid call, ready to be sent. */
 export type GenerationAnswer = {
   /** OpenAI's `ImagesResponse`, serialised. The same generation always has the same bytes. */
   readonly body: string;
   readonly generationId: string;
+  readonly billingMode: BillingMode;
+  /** The refused call over the customer's own key that this one was made instead of. */
+  readonly fellBackFrom: string | null;
   readonly chargedMicros: MicroUsd;
   /** Null when no wallet is involved, and on a replay. */
   readonly availableMicros: MicroUsd | null;

@@ -4,7 +4,7 @@ import type { Page } from '../common/pagination.js';
 import { CONTENT_TYPES, mediaNameOf } from './media/media-name.js';
 import { URL_VALID_SECONDS, type MediaSigner } from './media/media-signer.js';
 import { MEDIA_RETENTION_MS } from './generation-limits.js';
-import type { DeliveredImage, StoredGeneration } from './records/generation.js';
+import { billingModeOf, type DeliveredImage, type StoredGeneration } from './records/generation.js';
 
 export class GenerationImageView {
   @ApiProperty({ description: "Which of the call's images, from 0.", type: 'integer', example: 0 })
@@ -70,10 +70,28 @@ export class GenerationView {
   declare readonly images: readonly GenerationImageView[];
   @ApiProperty({ example: 'price_01KEWWTN00T5FC7C412HS87RX6' })
   declare readonly price_id: string;
-  @MicroUsdView('For one image.')
+  @MicroUsdView('For one image; with `billing_mode: byok` the list price, for information.')
   declare readonly unit_price_micros: string;
   @ApiProperty({
-    description: 'The hold that set the credit aside; null for a free model.',
+    description: '`byok`: over your own provider key, which costs the wallet nothing.',
+    enum: ['wallet', 'byok', 'free'],
+  })
+  declare readonly billing_mode: string;
+  @ApiProperty({
+    description: 'Your own provider key that the call went over; null unless `byok`.',
+    type: 'string',
+    nullable: true,
+  })
+  declare readonly provider_key: string | null;
+  @ApiProperty({
+    description:
+      'The call over your own provider key that was refused, and that this one was paid instead of.',
+    type: 'string',
+    nullable: true,
+  })
+  declare readonly fell_back_from: string | null;
+  @ApiProperty({
+    description: 'The hold that set the credit aside; null where no wallet is involved.',
     type: 'string',
     nullable: true,
   })
@@ -134,6 +152,9 @@ export function toGenerationView(
     images: generation.images.map((image) => toImageView(generation, image, signer, nowMs)),
     price_id: generation.priceId,
     unit_price_micros: generation.priceMicros.toString(),
+    billing_mode: billingModeOf(generation),
+    provider_key: generation.providerKeyId,
+    fell_back_from: generation.fellBackFrom,
     hold: generation.holdId,
     charged_micros: generation.chargedMicros.toString(),
     error_code: generation.errorCode,

@@ -61,6 +61,30 @@ export class ContentPolicyViolationError extends Problem {
   }
 }
 
+/** The customer's own key at the provider; never confused with the API key that called, which was good. */
+export class ProviderKeyRejectedError extends Problem {
+  readonly code = 'byok_key_rejected';
+  constructor() {
+    super(
+      'The provider refused your own provider key (your Coffer API key is fine). Nothing was charged, and the wallet ' +
+        'was not used. Attach a working key with PUT /v1/provider_keys/{provider}, or delete it there to pay by wallet.',
+      { shouldRetry: false },
+    );
+  }
+}
+
+/** The customer's own account at the provider is empty; their wallet has nothing to do with it. */
+export class ProviderKeyUnfundedError extends Problem {
+  readonly code = 'byok_upstream_insufficient_credits';
+  constructor() {
+    super(
+      'Your own account at the provider is out of credit. Nothing was charged, and the wallet was not used. Add ' +
+        'credit at the provider, or delete the key with DELETE /v1/provider_keys/{provider} to pay by wallet.',
+      { shouldRetry: false },
+    );
+  }
+}
+
 /** @param complaint what the provider says about the customer's own parameters. */
 export class UpstreamRejectedError extends Problem {
   readonly code = 'invalid_request';
@@ -102,7 +126,12 @@ type PaidCallFacts = {
   readonly generationId: string | null;
   /** Decimal micro-USD; null when it is not known yet. */
   readonly chargedMicros: string | null;
-  readonly topUpUrl: string;
+  /** Null: topping up would not help. */
+  readonly topUpUrl: string | null;
+  /** Of the customer's own key that the call went over; null for an ordinary call. */
+  readonly providerKeyId: string | null;
+  /** The refused call over the customer's own key that this one was made instead of; null for any other. */
+  readonly fellBackFrom: string | null;
 };
 
 /**
@@ -111,7 +140,10 @@ type PaidCallFacts = {
  */
 export class PaidCallError extends Problem {
   readonly code: ProblemCode;
-  constructor(problem: Problem, { generationId, chargedMicros, topUpUrl }: PaidCallFacts) {
+  constructor(
+    problem: Problem,
+    { generationId, chargedMicros, topUpUrl, providerKeyId, fellBackFrom }: PaidCallFacts,
+  ) {
     super(problem.message, {
       param: problem.param,
       retryAfterSeconds: problem.retryAfterSeconds,
@@ -121,7 +153,9 @@ export class PaidCallError extends Problem {
         ...problem.details,
         ...(chargedMicros === null ? {} : { charged_micros: chargedMicros }),
         ...(generationId === null ? {} : { generation_id: generationId }),
-        ...(problem.kind === 'insufficient_credits' ? { top_up_url: topUpUrl } : {}),
+        ...(providerKeyId === null ? {} : { billing_mode: 'byok', provider_key: providerKeyId }),
+        ...(fellBackFrom === null ? {} : { fell_back_from: fellBackFrom }),
+        ...(problem.kind === 'insufficient_credits' && topUpUrl !== null ? { top_up_url: topUpUrl } : {}),
       },
     });
     this.code = problem.code;

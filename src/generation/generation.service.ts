@@ -1,11 +1,10 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
-import { actorOf, type AccountPrincipal } from '../auth/principal.js';
+import type { AccountPrincipal } from '../auth/principal.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { formatMicros, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { isConnectionFailure } from '../database/constraints.js';
-import { PriceBook } from '../pricing/price-book.service.js';
 import type { Price } from '../pricing/price.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
@@ -25,15 +24,13 @@ import {
   UpstreamFailedError,
 } from './generation.errors.js';
 import { Idempotency } from './idempotency.service.js';
-import { ImageMaker, type ImageResult } from './image-maker.service.js';
+import { ImageMaker, type ImageResult, type Upstream } from './image-maker.service.js';
 import { fingerprintOf, type ImageRequest } from './image-request.js';
 import { MediaSigner } from './media/media-signer.js';
-import { holdIdOf } from './payment/hold-names.js';
 import type { Payment, Settlement } from './payment/payment.js';
-import { Payments } from './payment/payments.service.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
-import type { Generation } from './records/generation.js';
+import { billingModeOf, type Generation, type GenerationFacts } from './records/generation.js';
 import { RunningGenerations } from './running-generations.service.js';
 import { gravestOf, problemOf } from './undelivered.js';
 
@@ -44,10 +41,21 @@ export type Caller = {
   readonly idempotencyKey: string | null;
 };
 
+/** On what terms a call is made: decided before anything else happens, by whoever knows who pays. */
+export type Terms = {
+  readonly price: Price;
+  readonly upstream: Upstream;
+  /** The refused call over the customer's own key that this one is made instead of. */
+  readonly fellBackFrom: string | null;
+  /** Completes the generation with who pays for it, and says how. */
+  readonly billed: (facts: GenerationFacts) => Billed;
+};
+
+export type Billed = { readonly generation: Generation; readonly payment: Payment };
+
 /** One call under way. */
-type Call = {
-  readonly generation: Generation;
-  readonly payment: Payment;
+type Call = Billed & {
+  readonly upstream: Upstream;
   readonly startedAtMs: number;
   /** Takes what need not be over before the client has its answer. It must not reject. */
   readonly afterwards: (rest: Promise<void>) => void;
@@ -60,7 +68,8 @@ type Work = {
 };
 
 /**
- * The paid call: price, hold, provider, capture, answer. The provider is called outside any tx and with no
+ * A call, on terms that are given: hold, provider, capture, answer. It knows no wallet, only a `Payment`; so it
+ * carries calls over customers' own keys as well as paid ones. The provider is called outside any tx and with no
  * wallet locked. `README.md` in this folder shows the order of the commits, and what a crash between any
  * two of them leaves behind.
  */
@@ -76,8 +85,6 @@ export class ImageGeneration {
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(CLOCK) private readonly clock: Clock,
-    private readonly prices: PriceBook,
-    private readonly payments: Payments,
     private readonly records: GenerationRecords,
     private readonly reader: GenerationReader,
     private readonly idempotency: Idempotency,
@@ -89,23 +96,21 @@ export class ImageGeneration {
   }
 
   /** Resolves after the charge is durable. Rejects with a `Problem` that says what was charged. */
-  async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+  async generate(request: ImageRequest, caller: Caller, terms: Terms): Promise<GenerationAnswer> {
     const startedAtMs = performance.now();
-    const price = this.prices.current(request.model.id) ?? (await this.prices.priceOf(request.model.id));
-    const generation = this.begin(request, caller, price);
-    const payment = this.payments.of(generation, actorOf(caller.principal));
+    const { upstream } = terms;
+    const { generation, payment } = terms.billed(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
-      const call = { generation, payment, startedAtMs, afterwards };
+      const call = { generation, payment, upstream, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
   }
 
-  private begin(request: ImageRequest, caller: Caller, price: Price): Generation {
-    const id = newId('generation');
+  private begin(request: ImageRequest, caller: Caller, { price, fellBackFrom }: Terms): GenerationFacts {
     return {
       accountId: caller.principal.accountId,
-      id,
+      id: newId('generation'),
       apiKeyId: caller.principal.keyId,
       requestId: caller.requestId,
       model: request.model.id,
@@ -120,7 +125,7 @@ export class ImageGeneration {
       fingerprint: fingerprintOf(request),
       idempotencyKey: caller.idempotencyKey,
       mediaKeyId: this.signer.keyId,
-      holdId: price.amountMicros === 0n ? null : holdIdOf(id),
+      fellBackFrom,
       createdAtMs: this.clock.nowMs(),
     };
   }
@@ -154,13 +159,13 @@ export class ImageGeneration {
   }
 
   private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {
-    const { generation, payment } = call;
+    const { generation, payment, upstream } = call;
     const authorizedAtMs = this.clock.nowMs();
     // The row is written while the provider works. A call that dies before it is there leaves a hold
     // without one, which recovery voids.
     const journal = new GenerationJournal(this.records, generation, authorizedAtMs, this.clock, this.logger);
     const results = await this.beforeDeadline((signal) =>
-      this.maker.make(generation, request, signal, (known) => journal.add(known)),
+      this.maker.make(generation, request, upstream, signal, (known) => journal.add(known)),
     );
     const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
     let isOurs: boolean;
@@ -221,7 +226,15 @@ export class ImageGeneration {
             delivered.flatMap((result) => result.image ?? []),
           );
     const { chargedMicros, availableMicros } = settlement;
-    return { body, generationId: generation.id, chargedMicros, availableMicros, replayed: false };
+    return {
+      body,
+      generationId: generation.id,
+      billingMode: billingModeOf(generation),
+      fellBackFrom: generation.fellBackFrom,
+      chargedMicros,
+      availableMicros,
+      replayed: false,
+    };
   }
 
   /** The hold stays, and recovery asks the provider from now on. */
@@ -243,6 +256,9 @@ export class ImageGeneration {
    */
   private async followRecovery(call: Call, settlement: Settlement, work: Work): Promise<GenerationAnswer> {
     const { generation } = call;
+    // With no hold to go by, the receipt says whether recovery delivered the images: then they are not ours to discard.
+    const delivered = generation.holdId === null ? await this.reader.find(generation) : null;
+    if (delivered?.status === 'succeeded') return this.idempotency.replay(delivered);
     if (settlement.imagesPaid === 0) {
       await this.maker.discard(generation, work.results);
       const problem = new UpstreamFailedError();
@@ -278,20 +294,25 @@ export class ImageGeneration {
   /** Nothing was asked of a provider, and most refusals leave no record to name. */
   private refuse(call: Call, error: unknown): never {
     this.report(call, 'refused', 0);
-    throw this.explain(error, null);
+    throw this.explain(error, null, call.generation);
   }
 
   private fail(call: Call, error: unknown): never {
-    const problem = this.explain(error, call.generation.id);
+    const problem = this.explain(error, call.generation.id, call.generation);
     this.report(call, problem.details['outcome'] === 'pending' ? 'pending' : 'failed', 0);
     throw problem;
   }
 
-  private explain(error: unknown, generationId: string | null): Problem {
+  private explain(
+    error: unknown,
+    generationId: string | null,
+    { providerKeyId, fellBackFrom }: Generation,
+  ): Problem {
     const problem = toProblem(error);
     const isChargeKnown = !(problem instanceof ChargeUnknownError || problem instanceof InternalError);
     const chargedMicros = isChargeKnown ? formatMicros(ZERO) : null;
-    return new PaidCallError(problem, { generationId, chargedMicros, topUpUrl: this.topUpUrl });
+    const topUpUrl = providerKeyId === null ? this.topUpUrl : null;
+    return new PaidCallError(problem, { generationId, chargedMicros, topUpUrl, providerKeyId, fellBackFrom });
   }
 
   private report(

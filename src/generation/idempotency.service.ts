@@ -7,7 +7,7 @@ import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
-import type { Generation, StoredGeneration } from './records/generation.js';
+import { billingModeOf, type Generation, type StoredGeneration } from './records/generation.js';
 
 /** A failed call frees its key between our two looks; it happens once, not again and again. */
 const ATTEMPTS_MAX = 3;
@@ -52,8 +52,17 @@ export class Idempotency {
       generation.responseFormat === 'url'
         ? urlBody(this.signer, generation, positions)
         : base64Body(generation, await this.load(generation, positions));
-    const { id, chargedMicros } = generation;
-    return { body, generationId: id, chargedMicros, availableMicros: null, replayed: true };
+    const { id, fellBackFrom, chargedMicros } = generation;
+    const billingMode = billingModeOf(generation);
+    return {
+      body,
+      generationId: id,
+      billingMode,
+      fellBackFrom,
+      chargedMicros,
+      availableMicros: null,
+      replayed: true,
+    };
   }
 
   private load(generation: StoredGeneration, positions: readonly number[]): Promise<Buffer[]> {

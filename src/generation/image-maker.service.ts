@@ -9,14 +9,9 @@ import type { ImageRequest } from './image-request.js';
 import { mediaNameOf } from './media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { findFault } from './media/verify-image.js';
-import {
-  IMAGE_PROVIDERS,
-  type ImageProvider,
-  type ImageProviders,
-  type ProviderName,
-  type ProviderTask,
-} from './providers/image-provider.js';
-import { ProviderFailure } from './providers/provider-failure.js';
+import type { ProviderRoute } from './model-catalog.js';
+import type { ImageProvider, ProviderName, ProviderTask } from './providers/image-provider.js';
+import { ProviderFailure, type FailureKind } from './providers/provider-failure.js';
 import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
 
 /** How one image turned out. */
@@ -25,6 +20,12 @@ export type ImageResult = TaskResult & {
   readonly image: Buffer | null;
   readonly cause: ProviderFailure | null;
 };
+
+/** Finds a provider, over our account there or over the customer's. Throws `ProviderFailure` when it cannot be asked. */
+export type ProviderSource = (name: ProviderName) => ImageProvider;
+
+/** Who makes a call's images: a route of its model, over the account that `source` stands for. */
+export type Upstream = { readonly route: ProviderRoute; readonly source: ProviderSource };
 
 /** Images go to one provider so far, so there is one attempt each. */
 const FIRST_ATTEMPT = 1;
@@ -37,7 +38,6 @@ export class ImageMaker {
   private readonly logger = new Logger(ImageMaker.name);
 
   constructor(
-    @Inject(IMAGE_PROVIDERS) private readonly providers: ImageProviders,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Optional()
     @Inject(GENERATION_OBSERVER)
@@ -49,10 +49,10 @@ export class ImageMaker {
   make(
     generation: Generation,
     request: ImageRequest,
+    { route, source }: Upstream,
     signal: AbortSignal,
     onTask: (known: KnownTask) => void,
   ): Promise<ImageResult[]> {
-    const [route] = request.model.routes;
     const asked = {
       upstreamModel: route.upstreamModel,
       prompt: request.prompt,
@@ -63,8 +63,8 @@ export class ImageMaker {
     const one = (position: number): Promise<ImageResult> => {
       const attempt = { position, attempt: FIRST_ATTEMPT, provider: route.provider };
       let task: ProviderTask | null = null;
-      const generate = (provider: ImageProvider) =>
-        provider.generate(asked, {
+      const generate = async () =>
+        source(route.provider).generate(asked, {
           signal,
           onTask: (known) => {
             task = known;
@@ -77,13 +77,18 @@ export class ImageMaker {
   }
 
   /** An image whose task a process left behind: what it stored already, or else what the provider has. Never rejects. */
-  async resume(generation: Generation, record: TaskRecord, signal: AbortSignal): Promise<ImageResult> {
+  async resume(
+    generation: Generation,
+    record: TaskRecord,
+    source: ProviderSource,
+    signal: AbortSignal,
+  ): Promise<ImageResult> {
     const { position, attempt, provider, task } = record;
     const stored = await this.findStored(generation, position);
-    const work = (upstream: ImageProvider) => {
-      if (stored !== null) return Promise.resolve(stored);
-      if (task !== null) return upstream.resume(task, signal);
-      return Promise.reject(new ProviderFailure('failed', 'the provider never named a task'));
+    const work = async () => {
+      if (stored !== null) return stored;
+      if (task !== null) return source(provider).resume(task, signal);
+      throw new ProviderFailure('failed', 'the provider never named a task');
     };
     return this.attempt(generation, { position, attempt, provider }, () => task, work);
   }
@@ -98,7 +103,7 @@ export class ImageMaker {
     generation: Generation,
     attempt: Attempt,
     taskOf: () => ProviderTask | null,
-    work: (provider: ImageProvider) => Promise<Buffer>,
+    work: () => Promise<Buffer>,
   ): Promise<ImageResult> {
     const startedAtMs = performance.now();
     const report = (outcome: 'delivered' | ProviderFailure['kind']) =>
@@ -108,10 +113,7 @@ export class ImageMaker {
         durationMs: performance.now() - startedAtMs,
       });
     try {
-      const provider = this.providers.get(attempt.provider);
-      if (provider === undefined)
-        throw new ProviderFailure('account', `${attempt.provider} is not configured`);
-      const image = await work(provider);
+      const image = await work();
       await this.accept(generation, attempt.position, image);
       report('delivered');
       const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
@@ -152,10 +154,18 @@ export class ImageMaker {
   ): void {
     const fields = { generation: id, position, provider, task, failure: cause.kind, err: cause };
     if (cause.kind === 'account') this.logger.error(fields, 'The upstream account is refused');
-    else if (cause.kind === 'moderated' || cause.kind === 'rejected') this.logger.debug(fields, 'No image');
+    else if (CUSTOMERS_TROUBLE.has(cause.kind)) this.logger.debug(fields, 'No image');
     else this.logger.warn(fields, 'An image was not delivered');
   }
 }
+
+/** Nothing for an operator to look at. */
+const CUSTOMERS_TROUBLE: ReadonlySet<FailureKind> = new Set([
+  'moderated',
+  'rejected',
+  'key_rejected',
+  'key_unfunded',
+]);
 
 /** A full disk or a fault of ours ends one image, not the whole call; the log has it with its cause. */
 function toFailure(error: unknown): ProviderFailure {

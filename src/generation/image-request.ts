@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import { parseSize, type ImageSize } from './image-size.js';
-import { requireImageModel, type ImageModel } from './model-catalog.js';
+import type { ImageModel } from './model-catalog.js';
 import { invalid, oneOf, refuseOtherParameters, textOrNull } from './openai-parameters.js';
 import type { OutputFormat } from './providers/image-provider.js';
 
@@ -27,17 +27,22 @@ export const PROMPT_CHARS_MAX = 32_000;
 /** OpenAI names none; ids and hashes of ids fit. */
 export const END_USER_CHARS_MAX = 512;
 
+/** Which models there are. `require` throws `ModelNotFoundError` (404). */
+export interface ModelLookup {
+  require(id: string): ImageModel;
+}
+
 /**
  * Reads an OpenAI body. Pure. Throws `InvalidRequestError` naming the first wrong parameter in `param`, and
  * `ModelNotFoundError` (404).
  */
-export function parseImageRequest(body: unknown): ImageRequest {
+export function parseImageRequest(body: unknown, models: ModelLookup): ImageRequest {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
   }
   const members = body as Readonly<Record<string, unknown>>;
   refuseOtherParameters(members);
-  const model = parseModel(textOrNull(members, 'model'));
+  const model = parseModel(textOrNull(members, 'model'), models);
   return {
     model,
     prompt: parsePrompt(textOrNull(members, 'prompt')),
@@ -51,9 +56,9 @@ export function parseImageRequest(body: unknown): ImageRequest {
 }
 
 /** OpenAI's default is a model of its own, so there is nothing that an absent model could mean here. */
-function parseModel(id: string | null): ImageModel {
+function parseModel(id: string | null, models: ModelLookup): ImageModel {
   if (id === null || id === '') throw invalid('model', 'is required');
-  return requireImageModel(id);
+  return models.require(id);
 }
 
 function parsePrompt(prompt: string | null): string {

@@ -7,15 +7,19 @@ import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
 import type { Reply } from '../http/reply.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
-import { ImageGeneration } from './generation.service.js';
+import { ImageCalls } from './image-calls.service.js';
 import { paidAnswerHeaders, setPaidAnswerHeaders } from './paid-answer-headers.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
 import { parseImageRequest } from './image-request.js';
+import { ImageModels } from './model-catalog.js';
 
 @ApiTags('Images')
 @Controller('v1/images')
 export class ImagesController {
-  constructor(private readonly generation: ImageGeneration) {}
+  constructor(
+    private readonly calls: ImageCalls,
+    private readonly models: ImageModels,
+  ) {}
 
   @Post('generations')
   @HttpCode(200)
@@ -45,7 +49,10 @@ export class ImagesController {
     'unsupported_parameter',
     'content_policy_violation',
     'insufficient_credits',
+    'key_limit_reached',
     'wallet_frozen',
+    'byok_key_rejected',
+    'byok_upstream_insufficient_credits',
     'model_not_found',
     'idempotency_in_progress',
     'payload_too_large',
@@ -57,6 +64,7 @@ export class ImagesController {
     'engine_saturated',
     'upstream_unavailable',
     'upstream_timeout',
+    'provider_key_unreadable',
   )
   async generate(
     @CurrentAccount() principal: AccountPrincipal,
@@ -66,7 +74,7 @@ export class ImagesController {
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string> {
     const caller = { principal, requestId, idempotencyKey };
-    const answer = await this.generation.generate(parseImageRequest(body), caller);
+    const answer = await this.calls.generate(parseImageRequest(body, this.models), caller);
     setPaidAnswerHeaders(reply, answer);
     return answer.body;
   }

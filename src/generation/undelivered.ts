@@ -2,6 +2,8 @@ import type { Problem } from '../problems/problem.js';
 import {
   ContentPolicyViolationError,
   OutcomeUnknownError,
+  ProviderKeyRejectedError,
+  ProviderKeyUnfundedError,
   UpstreamFailedError,
   UpstreamRejectedError,
   UpstreamSaturatedError,
@@ -15,6 +17,8 @@ import type { FailureKind, ProviderFailure } from './providers/provider-failure.
  */
 const PRECEDENCE: readonly FailureKind[] = [
   'lost',
+  'key_rejected',
+  'key_unfunded',
   'account',
   'unavailable',
   'saturated',
@@ -43,6 +47,10 @@ export function problemOf(failure: ProviderFailure): Problem {
     case 'account':
     case 'unavailable':
       return new UpstreamUnavailableError();
+    case 'key_rejected':
+      return new ProviderKeyRejectedError();
+    case 'key_unfunded':
+      return new ProviderKeyUnfundedError();
     case 'saturated':
       return new UpstreamSaturatedError(failure.retryAfterSeconds ?? RETRY_AFTER_SECONDS);
     case 'failed':

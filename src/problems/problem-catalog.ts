@@ -46,16 +46,34 @@ export const PROBLEM_CATALOG = {
   invalid_api_key: { kind: 'unauthenticated', summary: 'The key is malformed or unknown.' },
   revoked_api_key: { kind: 'unauthenticated', summary: 'The key was revoked.' },
   expired_api_key: { kind: 'unauthenticated', summary: 'The key is past its expiry.' },
+  byok_key_rejected: {
+    kind: 'unauthenticated',
+    summary:
+      "The provider refuses the account's own provider key (not its API key). Nothing was charged; replace the key.",
+  },
   // 402
   insufficient_credits: {
     kind: 'insufficient_credits',
     summary: 'The wallet holds less than this costs. Nothing was charged.',
   },
+  key_limit_reached: {
+    kind: 'insufficient_credits',
+    summary: 'The API key has a spend limit that this would pass. Nothing was charged.',
+  },
   wallet_frozen: { kind: 'insufficient_credits', summary: 'The wallet is frozen. Nothing was charged.' },
+  byok_upstream_insufficient_credits: {
+    kind: 'insufficient_credits',
+    summary:
+      "The account's own account at the provider is out of credit. The wallet was not asked; nothing was charged.",
+  },
   // 403
   insufficient_scope: {
     kind: 'permission_denied',
     summary: 'The key is valid but lacks the scope that this route needs.',
+  },
+  key_is_limited: {
+    kind: 'permission_denied',
+    summary: 'The key has spend limits itself: it makes no key that can spend and changes no limit.',
   },
   first_top_up_limit: {
     kind: 'permission_denied',
@@ -98,9 +116,25 @@ export const PROBLEM_CATALOG = {
     kind: 'conflict',
     summary: 'The payment provider refused the refund. The credit is in the wallet again.',
   },
+  payment_review_resolved: {
+    kind: 'conflict',
+    summary: 'The payment was credited, sent back or dismissed before. Nothing was moved.',
+  },
+  payment_not_returnable: {
+    kind: 'conflict',
+    summary: 'Stripe holds no money of this payment that could be sent back. Nothing was moved.',
+  },
+  payment_return_refused: {
+    kind: 'conflict',
+    summary: 'The payment provider refused to send the payment back; it is under review again.',
+  },
   webhook_endpoint_disabled: {
     kind: 'conflict',
     summary: 'The webhook endpoint is disabled, so nothing is sent to it.',
+  },
+  saved_card_missing: {
+    kind: 'conflict',
+    summary: 'Auto top-up needs a card that was saved with a top-up, and there is none.',
   },
   top_up_not_open: { kind: 'conflict', summary: 'The top-up is paid, expired or failed already.' },
   // 413, 415, 422
@@ -125,6 +159,10 @@ export const PROBLEM_CATALOG = {
     kind: 'rate_limited',
     summary: 'Too many payments were refused within a day; `retry_at` says when to try again.',
   },
+  too_many_confirmations: {
+    kind: 'rate_limited',
+    summary: 'Too many links that confirm an address were sent within a day.',
+  },
   // 500
   upstream_failed: { kind: 'upstream_failed', summary: 'The provider failed. Nothing was charged; retry.' },
   internal_error: {
@@ -144,6 +182,11 @@ export const PROBLEM_CATALOG = {
   upstream_timeout: {
     kind: 'unavailable',
     summary: 'The provider did not answer in time; the outcome is being resolved.',
+  },
+  provider_key_unreadable: {
+    kind: 'unavailable',
+    summary:
+      'A stored provider key cannot be decrypted; `missing_master_key` names the key that is gone. Nothing was charged.',
   },
   payments_unavailable: {
     kind: 'unavailable',

@@ -61,7 +61,8 @@ describe('the service is killed with -9 while it tops wallets up', () => {
         return body.posted_micros === REFILLED_MICROS;
       });
     }
-    await stripe.control.whenDelivered();
+    // What the stand-in could not deliver while the service was down waits longer each time.
+    await stripe.control.whenDelivered(60_000);
     for (const { account } of customers) {
       const { body } = (await service.client(account.key).get('/v1/wallet')).expect(200);
       expect(body.posted_micros).toBe(REFILLED_MICROS);

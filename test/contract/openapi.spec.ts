@@ -10,7 +10,12 @@ import { PROBLEM_KINDS } from '../../src/problems/problem-kinds.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 /** Pages and their files: for browsers, not part of the API. */
-const PAGES = [/^\/$/, /^\/docs(\/|$)/, /^\/openapi\.json$/];
+const PAGES = [
+  /^\/$/,
+  /^\/docs(\/|$)/,
+  /^\/openapi\.json$/,
+  /^\/(models|compare|collections|rankings|pricing|assets|llms\.txt)/,
+];
 
 type Operation = {
   readonly operationId?: string;

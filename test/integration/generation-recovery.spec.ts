@@ -6,6 +6,7 @@ import { GenerationRecovery } from '../../src/generation/recovery/generation-rec
 import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
+import { dieAt, endDeaths, type Death } from '../support/deaths.js';
 import {
   balancesOf,
   capturedMicros,
@@ -37,50 +38,7 @@ afterAll(async () => {
   await dying.close();
 });
 
-type AnyMethod = (...args: never[]) => Promise<unknown>;
-
-/** A place in a call at which its process stops, as after kill -9; `wake` lets it go on, as after a long pause. */
-type Death = { readonly reached: Promise<void>; readonly wake: () => void };
-let deaths: { restore: () => void; wake: () => void }[] = [];
-afterEach(() => {
-  for (const { restore, wake } of deaths) {
-    restore();
-    wake();
-  }
-  deaths = [];
-});
-
-/** Stops the call at this method: before its effect, or right after it. */
-function dieAt(
-  target: object,
-  method: string,
-  when: 'before' | 'after',
-  matches: (...args: never[]) => boolean = () => true,
-): Death {
-  const methods = target as Record<string, AnyMethod>;
-  const original = methods[method] as AnyMethod;
-  let wake: () => void = () => undefined;
-  let report: () => void = () => undefined;
-  const woken = new Promise<void>((resolve) => (wake = resolve));
-  const reached = new Promise<void>((resolve) => (report = resolve));
-  methods[method] = async (...args) => {
-    if (!matches(...args)) return original.apply(target, args);
-    if (when === 'before') {
-      report();
-      await woken;
-      return original.apply(target, args);
-    }
-    const result = await original.apply(target, args);
-    report();
-    await woken;
-    return result;
-  };
-  const restore = () => {
-    methods[method] = original;
-  };
-  deaths.push({ restore, wake });
-  return { reached, wake };
-}
+afterEach(endDeaths);
 
 const commandIs = (type: WalletCommand['type']) =>
   ((command: WalletCommand) => command.type === type) as (...args: never[]) => boolean;

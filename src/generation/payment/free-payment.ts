@@ -1,7 +1,7 @@
 import { ZERO } from '../../common/money.js';
 import type { Payment } from './payment.js';
 
-/** A model that costs nothing: no wallet is read or written. */
+/** A free model, or a call over the customer's own provider key: no wallet is read or written. */
 export const freePayment: Payment = {
   authorize: () => Promise.resolve(),
   settle: (images) =>

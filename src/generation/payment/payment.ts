@@ -11,8 +11,8 @@ export type Settlement = {
 };
 
 /**
- * How one generation is paid for. Chosen once, before anything else happens: a call that is free (or one
- * day goes over the customer's own provider key) gets a payment that knows no wallet at all.
+ * How one generation is paid for. Chosen once, before anything else happens: a call that is free or goes over
+ * the customer's own provider key gets a payment that knows no wallet at all.
  */
 export interface Payment {
   /** Sets aside what the call may cost. Rejects with a `Problem` (402, 503); then nothing was set aside. */

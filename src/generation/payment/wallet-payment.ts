@@ -8,7 +8,7 @@ import type { WalletCommand } from '../../wallets/rules/command.js';
 import { EngineSaturatedError, HoldNotFoundError } from '../../wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
 import { holdReferenceOf } from './hold-names.js';
-import type { Generation } from '../records/generation.js';
+import type { OrdinaryGeneration } from '../records/generation.js';
 import type { Payment, Settlement } from './payment.js';
 
 /** The queue is about a second long. */
@@ -16,9 +16,9 @@ const SATURATION_DELAYS_MS = [100, 300, 1_000, 3_000] as const;
 
 /** What the payment has to know of a generation. */
 export type Payable = Pick<
-  Generation,
-  'accountId' | 'id' | 'model' | 'priceId' | 'priceMicros' | 'imagesRequested' | 'createdAtMs'
-> & { readonly holdId: string };
+  OrdinaryGeneration,
+  'accountId' | 'id' | 'apiKeyId' | 'model' | 'priceId' | 'priceMicros' | 'imagesRequested' | 'createdAtMs'
+> & { readonly holdId: string; readonly providerKeyId: null };
 
 /** Holds the price of all images, then captures the delivered ones. */
 export class WalletPayment implements Payment {
@@ -31,11 +31,12 @@ export class WalletPayment implements Payment {
   ) {}
 
   async authorize(): Promise<void> {
-    const { accountId, id, holdId, imagesRequested, createdAtMs } = this.generation;
+    const { accountId, id, apiKeyId, holdId, imagesRequested, createdAtMs } = this.generation;
     await this.engine.execute({
       type: 'authorize',
       accountId,
       actor: this.actor,
+      keyId: apiKeyId,
       holdId,
       reference: holdReferenceOf(id),
       fingerprint: this.memo(imagesRequested),

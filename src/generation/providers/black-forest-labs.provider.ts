@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { BlackForestLabsSettings } from '../../config/settings.js';
 import {
   readComplaint,
+  readCredit,
   readErrorText,
   readRetryAfterSeconds,
   readTask,
@@ -10,10 +11,16 @@ import {
   type TaskState,
 } from './black-forest-labs.wire.js';
 import { fetchSample } from './fetch-sample.js';
-import type { GenerateContext, ImageProvider, ProviderRequest, ProviderTask } from './image-provider.js';
+import type {
+  GenerateContext,
+  ImageProvider,
+  KeyCheck,
+  ProviderRequest,
+  ProviderTask,
+} from './image-provider.js';
 import { pause } from './pause.js';
 import { ProviderFailure } from './provider-failure.js';
-import { TaskSlots } from './task-slots.js';
+import { TaskSlots, type TaskSlotLimits } from './task-slots.js';
 import { TrustedHosts } from './trusted-hosts.js';
 import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 
@@ -32,7 +39,28 @@ const POLL_DELAY_FIRST_MS = 50;
 const POLL_DELAY_MAX_MS = 500;
 /** A task that was just named may not be known everywhere yet. */
 const NOT_FOUND_TOLERATED_MS = 5_000;
+/** One refusal may be the provider's own hiccup; a submit was accepted with this key a moment ago. */
+const KEY_REFUSED_TOLERATED_MS = 5_000;
 const NOT_FOUND: TaskState = { state: 'not_found' };
+
+const CREDITS_PATH = '/v1/credits';
+
+/** The slots of one upstream account. */
+export const taskSlotLimits = (activeTasksMax: number): TaskSlotLimits => ({
+  slots: activeTasksMax,
+  waitersMax: QUEUE_MAX,
+  waitMaxMs: SATURATION_WAIT_MAX_MS,
+  retryAfterSeconds: RETRY_AFTER_SECONDS,
+});
+
+/** Whose account it is decides whose trouble a refused key is, and whose cost an image. */
+export type AccountOwner = 'us' | 'customer';
+
+type Parts = {
+  readonly owner: AccountOwner;
+  readonly http: UpstreamHttp;
+  readonly slots: Pick<TaskSlots, 'run'>;
+};
 
 /**
  * Black Forest Labs: submit, poll the URL that the answer names, download. One per upstream account. The
@@ -41,18 +69,20 @@ const NOT_FOUND: TaskState = { state: 'not_found' };
 export class BlackForestLabsProvider implements ImageProvider {
   readonly name = 'black_forest_labs';
   private readonly logger = new Logger(BlackForestLabsProvider.name);
-  private readonly http = new UpstreamHttp();
   private readonly trusted: TrustedHosts;
-  private readonly slots: TaskSlots;
+  private readonly owner: AccountOwner;
+  private readonly http: UpstreamHttp;
+  private readonly slots: Pick<TaskSlots, 'run'>;
 
-  constructor(private readonly settings: BlackForestLabsSettings) {
+  /** @param parts what several accounts share; by default the account is ours and shares nothing. */
+  constructor(
+    private readonly settings: BlackForestLabsSettings,
+    { owner = 'us', http = new UpstreamHttp(), slots }: Partial<Parts> = {},
+  ) {
     this.trusted = new TrustedHosts(settings.apiBase);
-    this.slots = new TaskSlots({
-      slots: settings.activeTasksMax,
-      waitersMax: QUEUE_MAX,
-      waitMaxMs: SATURATION_WAIT_MAX_MS,
-      retryAfterSeconds: RETRY_AFTER_SECONDS,
-    });
+    this.owner = owner;
+    this.http = http;
+    this.slots = slots ?? new TaskSlots(taskSlotLimits(settings.activeTasksMax));
   }
 
   async generate(request: ProviderRequest, { signal, onTask }: GenerateContext): Promise<Buffer> {
@@ -67,6 +97,19 @@ export class BlackForestLabsProvider implements ImageProvider {
 
   async resume(task: ProviderTask, signal: AbortSignal): Promise<Buffer> {
     return fetchSample(this.http, this.trusted, await this.waitUntilReady(task, signal), signal);
+  }
+
+  async checkKey(signal: AbortSignal): Promise<KeyCheck> {
+    const url = new URL(CREDITS_PATH, this.settings.apiBase);
+    const headers = this.keyHeader();
+    try {
+      const asked = { method: 'GET', url, headers, signal, timeoutMs: POLL_TIMEOUT_MS } as const;
+      const { status, body } = await this.http.json(asked);
+      if (isKeyRefused(status)) return { outcome: 'rejected' };
+      return status === 200 ? { outcome: 'accepted', creditMicros: readCredit(body) } : UNREACHABLE;
+    } catch {
+      return UNREACHABLE;
+    }
   }
 
   close(): Promise<void> {
@@ -116,13 +159,21 @@ export class BlackForestLabsProvider implements ImageProvider {
     if (status >= 200 && status < 300) {
       const task = readTask(body);
       if (task === null) throw new ProviderFailure('failed', 'a submit was answered without naming a task');
-      return task;
+      // What the customer's own account is charged is no cost of ours, and must never be booked as one.
+      return this.owner === 'us' ? task : { ...task, costMicros: null };
     }
-    const text = readErrorText(body);
+    const text = this.withoutKey(readErrorText(body));
     if (status === 400 || status === 422) {
-      throw new ProviderFailure('rejected', readComplaint(body) ?? 'the provider refused the request');
+      const complaint = this.withoutKey(readComplaint(body) ?? 'the provider refused the request');
+      throw new ProviderFailure('rejected', complaint);
     }
-    if (status >= 400 && status < 500 && status !== 408) {
+    if (this.owner === 'customer' && isKeyRefused(status)) {
+      throw new ProviderFailure('key_rejected', `submit answered ${status}: ${text}`);
+    }
+    if (this.owner === 'customer' && status === 402) {
+      throw new ProviderFailure('key_unfunded', `submit answered ${status}: ${text}`);
+    }
+    if (this.owner === 'us' && status >= 400 && status < 500 && status !== 408) {
       // Wrong key, no credit, no such model: ours to mend, whatever the customer sends.
       throw new ProviderFailure('account', `submit answered ${status}: ${text}`);
     }
@@ -159,6 +210,10 @@ export class BlackForestLabsProvider implements ImageProvider {
     } catch {
       return null;
     }
+    if (this.owner === 'customer' && isKeyRefused(response.status) && waitedMs >= KEY_REFUSED_TOLERATED_MS) {
+      // Their key was withdrawn while the task worked; asking until the deadline would only keep them waiting.
+      throw new ProviderFailure('key_rejected', `polls were answered ${response.status}`);
+    }
     if (response.status !== 200 && response.status !== 404) return null;
     const found = response.status === 404 ? NOT_FOUND : readTaskState(response.body);
     switch (found.state) {
@@ -176,9 +231,20 @@ export class BlackForestLabsProvider implements ImageProvider {
     }
   }
 
+  /** An upstream may repeat the key in its complaint, and what it says is logged and shown. */
+  private withoutKey(text: string): string {
+    return text.replaceAll(this.settings.apiKey, '[key]');
+  }
+
   private keyHeader(): Record<string, string> {
     return { 'x-key': this.settings.apiKey, accept: 'application/json' };
   }
+}
+
+const UNREACHABLE: KeyCheck = { outcome: 'unreachable' };
+
+function isKeyRefused(status: number): boolean {
+  return status === 401 || status === 403;
 }
 
 function unavailable(message: string, cause?: unknown): ProviderFailure {

@@ -1,3 +1,4 @@
+import type { MicroUsd } from '../../common/money.js';
 import type { ProviderRequest, ProviderTask } from './image-provider.js';
 import { creditsToMicros } from './credits.js';
 
@@ -25,6 +26,11 @@ export function readTask(body: unknown): ProviderTask | null {
   const { id, polling_url: pollingUrl, cost } = members(body);
   if (!isText(id, TASK_ID_CHARS_MAX) || !isText(pollingUrl, URL_CHARS_MAX)) return null;
   return { taskId: id, pollingUrl, costMicros: creditsToMicros(cost) };
+}
+
+/** What is left on the account, in micro-USD; null when the answer does not say. */
+export function readCredit(body: unknown): MicroUsd | null {
+  return creditsToMicros(members(body)['credits']);
 }
 
 export type TaskState =

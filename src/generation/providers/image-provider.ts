@@ -19,7 +19,7 @@ export type ProviderRequest = {
 export type ProviderTask = {
   readonly taskId: string;
   readonly pollingUrl: string;
-  /** What the provider charges us for it; null when it did not say. */
+  /** What the provider charges us for it; null when it did not say, or charges the customer. */
   readonly costMicros: MicroUsd | null;
 };
 
@@ -39,13 +39,32 @@ export interface ImageProvider {
   generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer>;
   /** Waits for a task that was started earlier, perhaps by a process that is dead now. */
   resume(task: ProviderTask, signal: AbortSignal): Promise<Buffer>;
+  /** Asks for something that costs nothing and only a good key is told. Never rejects. */
+  checkKey(signal: AbortSignal): Promise<KeyCheck>;
   /** Gives up connections; nothing is asked of it afterwards. */
   close(): Promise<void>;
 }
 
+/** What a provider says of a key. */
+export type KeyCheck =
+  /** The credit of its account, in micro-USD; null when the provider did not say. */
+  | { readonly outcome: 'accepted'; readonly creditMicros: MicroUsd | null }
+  | { readonly outcome: 'rejected' }
+  | { readonly outcome: 'unreachable' };
+
+/** A customer's key in plain words, for as long as one call. */
+export type CustomerKey = {
+  /** Of the stored key: calls over the same one share the task slots of its account. */
+  readonly id: string;
+  readonly secret: string;
+};
+
 /** The providers that are configured, by name. */
 export interface ImageProviders {
+  /** Over our own account there. */
   get(name: ProviderName): ImageProvider | undefined;
+  /** Over the customer's account there. Made for one call: it is not kept, nor closed. */
+  over(name: ProviderName, key: CustomerKey): ImageProvider | undefined;
 }
 
 export const IMAGE_PROVIDERS = Symbol('IMAGE_PROVIDERS');

@@ -5,11 +5,21 @@
  * - saturated: it (or our queue for it) is full; later works.
  * - unavailable: it cannot be reached or says that it is down.
  * - account: it refuses *us*: our key or our credit. Somebody has to be woken.
+ * - key_rejected, key_unfunded: it refuses the customer's own key, or that key's account is out of credit; only
+ *   the customer can mend it.
  * - failed: it took the task and then failed at it, or delivered something that is no such image.
  * - lost: the task was started and its outcome is unknown.
  */
 export type FailureKind =
-  'rejected' | 'moderated' | 'saturated' | 'unavailable' | 'account' | 'failed' | 'lost';
+  | 'rejected'
+  | 'moderated'
+  | 'saturated'
+  | 'unavailable'
+  | 'account'
+  | 'key_rejected'
+  | 'key_unfunded'
+  | 'failed'
+  | 'lost';
 
 export class ProviderFailure extends Error {
   /** Whole seconds from 1 to 60 that the provider asked us to wait; null when it did not. */

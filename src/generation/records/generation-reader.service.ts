@@ -5,7 +5,7 @@ import { toPage, type Page, type PageRequest } from '../../common/pagination.js'
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import { GenerationTaskEntity } from './generation-task.entity.js';
 import { GenerationEntity } from './generation.entity.js';
-import type { DeliveredTask, GenerationKey, StoredGeneration, TaskRecord } from './generation.js';
+import type { DeliveredTask, GenerationKey, Payer, StoredGeneration, TaskRecord } from './generation.js';
 
 /** Reads generations: for receipts, for replays and for recovery. Throws what the database throws. */
 @Injectable()
@@ -121,7 +121,8 @@ function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[])
     fingerprint: row.fingerprint,
     idempotencyKey: row.idempotencyKey,
     mediaKeyId: row.mediaKeyId,
-    holdId: row.holdId,
+    ...payerOf(row),
+    fellBackFrom: row.fellBackFrom,
     createdAtMs: row.createdAt.getTime(),
     status: row.status,
     chargedMicros: row.chargedMicros,
@@ -131,6 +132,11 @@ function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[])
     deliveredAtMs: row.deliveredAt?.getTime() ?? null,
     finishedAtMs: row.finishedAt?.getTime() ?? null,
   };
+}
+
+/** The database keeps a call over a customer's own key from having a hold (`generations_paid_or_free`). */
+function payerOf({ providerKeyId, holdId }: GenerationEntity): Payer {
+  return providerKeyId === null ? { providerKeyId, holdId } : { providerKeyId, holdId: null };
 }
 
 function deliveredImages(tasks: readonly GenerationTaskEntity[]): StoredGeneration['images'] {

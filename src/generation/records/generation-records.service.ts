@@ -170,6 +170,8 @@ function fixedValues(generation: Generation): SqlValue[] {
     generation.mediaKeyId,
     generation.holdId,
     iso(generation.createdAtMs),
+    generation.providerKeyId,
+    generation.fellBackFrom,
   ];
 }
 

@@ -7,6 +7,9 @@ import type { OutputFormat } from '../providers/image-provider.js';
 
 @Entity('generations')
 @ForeignKey('prices', ['priceId'], ['id'], { name: 'generations_price_id_fkey' })
+@ForeignKey('ProviderKeyEntity', ['accountId', 'providerKeyId'], ['accountId', 'id'], {
+  name: 'generations_provider_key_fkey',
+})
 @Index('generations_idempotency_key_idx', ['accountId', 'idempotencyKey'], {
   unique: true,
   where: `idempotency_key IS NOT NULL AND status <> 'failed'`,
@@ -24,11 +27,15 @@ import type { OutputFormat } from '../providers/image-provider.js';
   'generations_formats_known',
   `response_format IN ('url', 'b64_json') AND output_format IN ('png', 'jpeg', 'webp')`,
 )
-@Check('generations_charged_as_delivered', 'charged_micros = images_delivered * price_micros')
+@Check(
+  'generations_charged_as_delivered',
+  'charged_micros = CASE WHEN provider_key_id IS NULL THEN images_delivered * price_micros ELSE 0 END',
+)
 @Check('generations_success_delivers', `(status = 'succeeded') = (images_delivered > 0)`)
 @Check('generations_failure_named', `(status = 'failed') <= (error_code IS NOT NULL)`)
 @Check('generations_finished_once', `(status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)`)
-@Check('generations_paid_or_free', '(hold_id IS NULL) = (price_micros = 0)')
+@Check('generations_paid_or_free', '(hold_id IS NULL) = (price_micros = 0 OR provider_key_id IS NOT NULL)')
+@Check('generations_fallback_is_ordinary', 'fell_back_from IS NULL OR provider_key_id IS NULL')
 @Check(
   'generations_text_length',
   'char_length(end_user) <= 512 AND char_length(idempotency_key) BETWEEN 1 AND 255',
@@ -95,6 +102,12 @@ export class GenerationEntity {
 
   @Column({ type: 'text', name: 'hold_id', collation: 'C', nullable: true })
   holdId!: string | null;
+
+  @Column({ type: 'text', name: 'provider_key_id', collation: 'C', nullable: true })
+  providerKeyId!: string | null;
+
+  @Column({ type: 'text', name: 'fell_back_from', collation: 'C', nullable: true })
+  fellBackFrom!: string | null;
 
   @Column({ type: 'smallint', name: 'images_delivered', default: 0 })
   imagesDelivered!: number;

@@ -5,13 +5,37 @@ import type { OutputFormat, ProviderName, ProviderTask } from '../providers/imag
 
 export type GenerationKey = { readonly accountId: string; readonly id: string };
 
+/** A call that is paid from the wallet, or is free. */
+type WalletPayer = {
+  readonly providerKeyId: null;
+  /** Null: the model is free. */
+  readonly holdId: string | null;
+};
+
+/** A call over the customer's own provider key. There is no such call with a hold: it cannot be written down. */
+type ProviderKeyPayer = { readonly providerKeyId: string; readonly holdId: null };
+
+export type Payer = WalletPayer | ProviderKeyPayer;
+
+/** `byok`: over the customer's own provider key, for nothing. */
+export type BillingMode = 'wallet' | 'byok' | 'free';
+
+export function billingModeOf({ providerKeyId, holdId }: Payer): BillingMode {
+  if (providerKeyId !== null) return 'byok';
+  return holdId === null ? 'free' : 'wallet';
+}
+
 /** One image request: what is known when it begins, and never changes. */
-export type Generation = GenerationKey & {
+export type Generation = GenerationFacts & Payer;
+export type PassThroughGeneration = GenerationFacts & ProviderKeyPayer;
+export type OrdinaryGeneration = GenerationFacts & WalletPayer;
+
+export type GenerationFacts = GenerationKey & {
   readonly apiKeyId: string;
   readonly requestId: string;
   readonly model: string;
   readonly priceId: string;
-  /** For one image. */
+  /** For one image; over a customer's own key the list price, for information. */
   readonly priceMicros: MicroUsd;
   readonly imagesRequested: number;
   readonly width: number;
@@ -22,8 +46,8 @@ export type Generation = GenerationKey & {
   readonly fingerprint: string;
   readonly idempotencyKey: string | null;
   readonly mediaKeyId: string;
-  /** Null: the model is free. */
-  readonly holdId: string | null;
+  /** The call over the customer's own key that was refused, and that this ordinary one is made instead of. */
+  readonly fellBackFrom: string | null;
   readonly createdAtMs: number;
 };
 

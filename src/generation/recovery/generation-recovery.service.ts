@@ -8,12 +8,14 @@ import {
   type GenerationObserver,
 } from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
-import { findImageModel } from '../model-catalog.js';
-import type { Settlement } from '../payment/payment.js';
+import { ImageModels } from '../model-catalog.js';
+import { freePayment } from '../payment/free-payment.js';
+import type { Payment, Settlement } from '../payment/payment.js';
 import { Payments } from '../payment/payments.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
 import type { GenerationKey, StoredGeneration, TaskRecord } from '../records/generation.js';
+import { Upstreams } from '../upstreams.service.js';
 import { gravestOf, problemOf } from '../undelivered.js';
 import { agreeWithHold } from './agree-with-hold.js';
 
@@ -37,7 +39,9 @@ export class GenerationRecovery {
     private readonly records: GenerationRecords,
     private readonly reader: GenerationReader,
     private readonly maker: ImageMaker,
+    private readonly upstreams: Upstreams,
     private readonly payments: Payments,
+    private readonly models: ImageModels,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Optional()
     @Inject(GENERATION_OBSERVER)
@@ -80,7 +84,7 @@ export class GenerationRecovery {
       return false;
     }
     const delivered = results.filter((result) => result.image !== null).length;
-    const settlement = await this.payments.of(generation, 'system').settle(delivered);
+    const settlement = await this.paymentOf(generation).settle(delivered);
     if (!settlement.holdFound && nowMs - generation.createdAtMs < this.limits.orphanedAfterMs) {
       // Its process may be alive after all, and about to make the hold.
       await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
@@ -88,6 +92,11 @@ export class GenerationRecovery {
     }
     await this.write(generation, results, settlement, nowMs);
     return true;
+  }
+
+  /** A call over a customer's own key has none that knows a wallet: `Payments` does not take it. */
+  private paymentOf(generation: StoredGeneration): Payment {
+    return generation.providerKeyId === null ? this.payments.of(generation, 'system') : freePayment;
   }
 
   private async write(
@@ -121,13 +130,20 @@ export class GenerationRecovery {
   /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
   private async resume(generation: StoredGeneration): Promise<ImageResult[]> {
     const tasks = await this.reader.tasksOf(generation);
+    const source = await this.upstreams.ofBegun(generation);
     const signal = AbortSignal.timeout(this.limits.recoveryLookMs);
     return Promise.all(
       Array.from({ length: generation.imagesRequested }, (_, position) => {
         const last = tasks.filter((task) => task.position === position).at(-1);
-        return this.maker.resume(generation, last ?? unnamedTask(generation, position), signal);
+        return this.maker.resume(generation, last ?? this.unnamedTask(generation, position), source, signal);
       }),
     );
+  }
+
+  /** Stands for an attempt of which no row was written before its process died. */
+  private unnamedTask({ model }: StoredGeneration, position: number): TaskRecord {
+    const provider = this.models.find(model)?.routes[0].provider ?? 'black_forest_labs';
+    return { position, attempt: 1, provider, task: null, status: 'pending' };
   }
 
   private report(generation: StoredGeneration, imagesDelivered: number): void {
@@ -142,10 +158,4 @@ export class GenerationRecovery {
       recovered: true,
     });
   }
-}
-
-/** Stands for an attempt of which no row was written before its process died. */
-function unnamedTask({ model }: StoredGeneration, position: number): TaskRecord {
-  const provider = findImageModel(model)?.routes[0].provider ?? 'black_forest_labs';
-  return { position, attempt: 1, provider, task: null, status: 'pending' };
 }

@@ -8,6 +8,7 @@ import type { Job } from '../../jobs/job.js';
 import { ImageMaker } from '../image-maker.service.js';
 import { mediaNameOf } from '../media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { Upstreams } from '../upstreams.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import type { DeliveredTask } from '../records/generation.js';
 
@@ -32,6 +33,7 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     private readonly queue: JobQueue,
     private readonly reader: GenerationReader,
     private readonly maker: ImageMaker,
+    private readonly upstreams: Upstreams,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs'>,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -62,7 +64,13 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     const generation = await this.reader.find(task);
     if (generation === null) return;
     if ((await this.media.sizeOf(mediaNameOf(generation, task.position))) === task.bytes) return;
-    const { image } = await this.maker.resume(generation, task, AbortSignal.timeout(FETCH_TIMEOUT_MS));
+    const source = await this.upstreams.ofBegun(generation);
+    const { image } = await this.maker.resume(
+      generation,
+      task,
+      source,
+      AbortSignal.timeout(FETCH_TIMEOUT_MS),
+    );
     const fields = { generation: generation.id, position: task.position, hold: generation.holdId };
     if (image === null) this.logger.error(fields, 'A charged image is lost');
     else this.logger.warn(fields, 'A charged image was fetched again');

@@ -15,9 +15,11 @@ const REGION = 'us1';
 /** A task that never ends stops counting as active after this time. */
 const ACTIVE_MAX_MS = 600_000;
 const RETRY_AFTER_SECONDS = 1;
+/** Both take the same parameters (`Flux2KleinInputs`); the stand-in charges both the price of the larger one. */
+const MODELS = ['flux-2-klein-9b', 'flux-2-klein-4b'] as const;
 
 export function registerUpstreamRoutes(app: FastifyInstance, context: UpstreamContext): void {
-  app.post('/v1/flux-2-klein-9b', (request, reply) => submit(context, request, reply));
+  for (const model of MODELS) app.post(`/v1/${model}`, (request, reply) => submit(context, request, reply));
   app.get(`/${REGION}/v1/get_result`, (request, reply) => poll(context, request, reply));
   app.get('/v1/get_result', (request, reply) => {
     authenticate(context, request);
@@ -47,7 +49,7 @@ async function submit(
   const nowMs = context.clock.nowMs();
   const price = priceMillicredits(parameters.width * parameters.height, parameters.inputPixels);
   assertAffordable(context, account, price, nowMs);
-  const task = context.tasks.create(parameters, plan, context.settings.latencyMs, nowMs);
+  const task = context.tasks.create(keyOf(request), parameters, plan, context.settings.latencyMs, nowMs);
   account.balanceMillicredits -= price;
   account.usedMillicredits += price;
   context.counts.tasks += 1;
@@ -82,12 +84,16 @@ function authenticate(context: UpstreamContext, request: FastifyRequest): Upstre
   return account;
 }
 
+function keyOf(request: FastifyRequest): string {
+  return String(request.headers['x-key']);
+}
+
 function poll(context: UpstreamContext, request: FastifyRequest, reply: FastifyReply): unknown {
   authenticate(context, request);
   context.counts.polls += 1;
   const id = taskIdOf(request);
   const task = context.tasks.get(id);
-  if (task === undefined) return sendNotFound(context, reply, id);
+  if (task?.apiKey !== keyOf(request)) return sendNotFound(context, reply, id);
   const trouble = nextPollTrouble(task);
   if (trouble !== null) return meet(trouble, request, reply);
   return answerOf(context, reply, task);

@@ -4,6 +4,8 @@ import type { SubmitParameters } from './submit-parameters.js';
 
 export type Task = {
   readonly id: string;
+  /** Whose task it is: to any other key it is unknown. */
+  readonly apiKey: string;
   readonly parameters: SubmitParameters;
   readonly seed: number;
   readonly plan: TaskPlan;
@@ -22,10 +24,17 @@ const TASKS_MAX = 100_000;
 export class Tasks {
   private readonly tasks = new Map<string, Task>();
 
-  create(parameters: SubmitParameters, plan: TaskPlan, latencyMs: number, nowMs: number): Task {
+  create(
+    apiKey: string,
+    parameters: SubmitParameters,
+    plan: TaskPlan,
+    latencyMs: number,
+    nowMs: number,
+  ): Task {
     const endsMs = plan.ending === 'Pending' ? Number.POSITIVE_INFINITY : (plan.latencyMs ?? latencyMs);
     const task: Task = {
       id: randomUUID(),
+      apiKey,
       parameters,
       seed: parameters.seed ?? randomBytes(4).readUInt32BE(),
       plan,

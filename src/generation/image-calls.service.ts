@@ -1,0 +1,67 @@
+import { Injectable } from '@nestjs/common';
+import type { ProblemCode } from '../problems/problem-catalog.js';
+import { DatabaseUnavailableError } from '../problems/common.errors.js';
+import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
+import type { GenerationAnswer } from './generation-answer.js';
+import { PaidCallError } from './generation.errors.js';
+import type { Caller } from './generation.service.js';
+import type { ImageRequest } from './image-request.js';
+import { OrdinaryCalls } from './ordinary-calls.service.js';
+import { PassThroughCalls, type PassThrough } from './pass-through-calls.service.js';
+
+/** What an account may choose to have paid from the wallet instead; nothing else ever is. */
+const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
+
+/**
+ * The door of the images API: over the customer's own provider key when there is one, from the wallet otherwise. The
+ * two never mix. A call whose key was refused is over; where the account asked for it, an ordinary one begins.
+ */
+@Injectable()
+export class ImageCalls {
+  constructor(
+    private readonly passThrough: PassThroughCalls,
+    private readonly ordinary: OrdinaryCalls,
+  ) {}
+
+  /** Rejects with a `Problem` that says what was charged. */
+  async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+    const way = await this.passThrough.find(request, caller).catch(nothingCharged(null));
+    return way === null ? this.ordinary.generate(request, caller) : this.overOwnKey(request, caller, way);
+  }
+
+  private async overOwnKey(
+    request: ImageRequest,
+    caller: Caller,
+    way: PassThrough,
+  ): Promise<GenerationAnswer> {
+    try {
+      return await this.passThrough.generate(request, caller, way).catch(nothingCharged(way.key.id));
+    } catch (error) {
+      const refused = way.key.fallBackToWallet ? refusedCall(error) : null;
+      if (refused === null) throw error;
+      return this.ordinary.generate(request, caller, refused);
+    }
+  }
+}
+
+/** The id of a call that delivered nothing because of the customer's own key; null for any other failure. */
+function refusedCall(error: unknown): string | null {
+  if (!(error instanceof PaidCallError) || !FALL_BACK_CODES.includes(error.code)) return null;
+  const id = error.details['generation_id'];
+  return typeof id === 'string' ? id : null;
+}
+
+/** Says on what was refused before the call began that it cost nothing, as every other refusal of a call does. */
+function nothingCharged(providerKeyId: string | null): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
+      throw error;
+    throw new PaidCallError(error, {
+      generationId: null,
+      chargedMicros: '0',
+      topUpUrl: null,
+      providerKeyId,
+      fellBackFrom: null,
+    });
+  };
+}

@@ -1,0 +1,48 @@
+import { Injectable } from '@nestjs/common';
+import { actorOf } from '../auth/principal.js';
+import { PriceBook } from '../pricing/price-book.service.js';
+import { FreeCalls } from './free-calls.service.js';
+import type { GenerationAnswer } from './generation-answer.js';
+import { ImageGeneration, type Caller } from './generation.service.js';
+import type { ImageRequest } from './image-request.js';
+import { holdIdOf } from './payment/hold-names.js';
+import { Payments } from './payment/payments.service.js';
+import { Upstreams } from './upstreams.service.js';
+
+/** Calls over our own account at the provider: paid from the wallet, or of a free model. */
+@Injectable()
+export class OrdinaryCalls {
+  constructor(
+    private readonly generation: ImageGeneration,
+    private readonly prices: PriceBook,
+    private readonly payments: Payments,
+    private readonly freeCalls: FreeCalls,
+    private readonly upstreams: Upstreams,
+  ) {}
+
+  /**
+   * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged.
+   *
+   * @param fellBackFrom the refused call over the customer's own key that this one is made instead of.
+   */
+  async generate(
+    request: ImageRequest,
+    caller: Caller,
+    fellBackFrom: string | null = null,
+  ): Promise<GenerationAnswer> {
+    const { id } = request.model;
+    const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
+    const isFree = price.amountMicros === 0n;
+    if (isFree) await this.freeCalls.admit(caller.principal);
+    return this.generation.generate(request, caller, {
+      price,
+      fellBackFrom,
+      upstream: { route: request.model.routes[0], source: this.upstreams.ours },
+      billed: (facts) => {
+        const holdId = isFree ? null : holdIdOf(facts.id);
+        const generation = { ...facts, providerKeyId: null, holdId };
+        return { generation, payment: this.payments.of(generation, actorOf(caller.principal)) };
+      },
+    });
+  }
+}

@@ -1,0 +1,135 @@
+import { DatabaseUnavailableError } from '../problems/common.errors.js';
+import type { SealedProviderKey } from './provider-key.js';
+
+/**
+ * Attaching, replacing and removing a key is in force in every process within a second. So what this process
+ * knows is good for less than that, counted from before the database was asked, as it is for API keys.
+ */
+const GOOD_FOR_MS = 900;
+/** An account that calls is asked for again in the background from here on, so that no call has to wait. */
+const REFRESH_AFTER_MS = 450;
+/** A few hundred bytes each. Beyond it, the account that was looked up longest ago is asked for again. */
+const ACCOUNTS_MAX = 20_000;
+/** One index probe each. */
+const BATCH_MAX = 500;
+/** As many as may wait for API keys; beyond it a call is refused. */
+const WAITING_MAX = 20_000;
+const LOOKUP_TIMEOUT_MS = 5_000;
+
+/** The live keys of one account; almost always none. */
+export type LiveKeys = readonly SealedProviderKey[];
+
+export type LoadLiveKeys = (accountIds: readonly string[]) => Promise<readonly SealedProviderKey[]>;
+
+type Entry = { readonly keys: LiveKeys; readonly askedAtMs: number };
+
+class Lookup {
+  /** Infinity while it waits its turn. */
+  startedAtMs = Infinity;
+  readonly answer: Promise<LiveKeys>;
+  resolve!: (keys: LiveKeys) => void;
+  reject!: (problem: DatabaseUnavailableError) => void;
+
+  constructor(readonly accountId: string) {
+    this.answer = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+}
+
+/**
+ * What this process knows of the provider keys of the accounts that call, still encrypted. While one query runs,
+ * the accounts of the next one gather: however many call at once, it holds one database connection.
+ */
+export class ProviderKeyCache {
+  private readonly known = new Map<string, Entry>();
+  /** The look-up whose answer will be kept: whoever needs it meanwhile waits for the same one. */
+  private readonly pending = new Map<string, Lookup>();
+  private waiting: Lookup[] = [];
+  private isAsking = false;
+
+  constructor(
+    private readonly load: LoadLiveKeys,
+    /** Monotonic milliseconds; a wall clock that is set back would keep a removed key alive. */
+    private readonly nowMs: () => number = () => performance.now(),
+    private readonly timeoutMs = LOOKUP_TIMEOUT_MS,
+  ) {}
+
+  /** Throws `DatabaseUnavailableError`: without an answer nobody knows who pays, so nobody does. */
+  async find(accountId: string): Promise<LiveKeys> {
+    const entry = this.known.get(accountId);
+    const ageMs = entry === undefined ? Infinity : this.nowMs() - entry.askedAtMs;
+    const pending = this.pending.get(accountId);
+    if (entry !== undefined && ageMs < GOOD_FOR_MS) {
+      // Whoever needs the answer meets the same failure and reports it.
+      if (ageMs >= REFRESH_AFTER_MS && pending === undefined) this.lookUp(accountId).catch(() => undefined);
+      return entry.keys;
+    }
+    const isJoinable = pending !== undefined && this.nowMs() - pending.startedAtMs < GOOD_FOR_MS;
+    return isJoinable ? pending.answer : this.lookUp(accountId);
+  }
+
+  /** Call after a change is committed: this process goes by it from then on. */
+  forget(accountId: string): void {
+    // A look-up that is under way may have read what was there before: its answer is not kept.
+    this.pending.delete(accountId);
+    this.known.delete(accountId);
+  }
+
+  private async lookUp(accountId: string): Promise<LiveKeys> {
+    const lookup = new Lookup(accountId);
+    if (this.waiting.length >= WAITING_MAX) {
+      throw new DatabaseUnavailableError(new Error('too many accounts are waiting to be looked up'));
+    }
+    this.pending.set(accountId, lookup);
+    this.waiting.push(lookup);
+    if (!this.isAsking) void this.drain();
+    try {
+      const keys = await lookup.answer;
+      if (this.pending.get(accountId) === lookup) this.keep(accountId, keys, lookup.startedAtMs);
+      return keys;
+    } finally {
+      if (this.pending.get(accountId) === lookup) this.pending.delete(accountId);
+    }
+  }
+
+  private async drain(): Promise<void> {
+    this.isAsking = true;
+    while (this.waiting.length > 0) await this.ask(this.waiting.splice(0, BATCH_MAX));
+    this.isAsking = false;
+  }
+
+  private async ask(batch: readonly Lookup[]): Promise<void> {
+    const startedAtMs = this.nowMs();
+    for (const lookup of batch) lookup.startedAtMs = startedAtMs;
+    try {
+      const found = await this.withTimeout(this.load(batch.map(({ accountId }) => accountId)));
+      for (const { accountId, resolve } of batch) {
+        resolve(found.filter((key) => key.accountId === accountId));
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(new DatabaseUnavailableError(error));
+    }
+  }
+
+  private async withTimeout<T>(work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${this.timeoutMs} ms`)), this.timeoutMs);
+    });
+    try {
+      return await Promise.race([work, timeout]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private keep(accountId: string, keys: LiveKeys, askedAtMs: number): void {
+    this.known.delete(accountId);
+    this.known.set(accountId, { keys, askedAtMs });
+    // A map keeps the order in which entries were set: the first one was asked for longest ago.
+    const [oldest] = this.known.size > ACCOUNTS_MAX ? this.known.keys() : [];
+    if (oldest !== undefined) this.known.delete(oldest);
+  }
+}

@@ -1,0 +1,78 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, IsNull, Repository } from 'typeorm';
+import { SealBrokenError } from '../common/sealed-box.js';
+import { ResourceMissingError } from '../problems/common.errors.js';
+import { Envelope } from './encryption/envelope.service.js';
+import type { KeyedProvider } from './keyed-provider.js';
+import { ProviderKeyCache } from './provider-key-cache.js';
+import { ProviderKeyEntity } from './provider-key.entity.js';
+import { ProviderKeyUnreadableError } from './provider-key.errors.js';
+import { rowOf, type ProviderKey, type SealedProviderKey } from './provider-key.js';
+
+/**
+ * Finds and opens customers' provider keys, for the calls that go over them. What it remembers between calls is
+ * encrypted; a key in plain words lives as long as the call that it was opened for.
+ */
+@Injectable()
+export class ProviderKeyVault {
+  private readonly logger = new Logger(ProviderKeyVault.name);
+  private readonly cache: ProviderKeyCache;
+
+  constructor(
+    @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,
+    private readonly envelope: Envelope,
+  ) {
+    this.cache = new ProviderKeyCache(async (accountIds) => {
+      const found = await this.rows.findBy({ accountId: In([...accountIds]), removedAt: IsNull() });
+      return found.flatMap((row) => toSealed(row) ?? []);
+    });
+  }
+
+  /** The account's live key for a provider; null when it has none. At most a second old. Throws `DatabaseUnavailableError`. */
+  async findLive(accountId: string, provider: KeyedProvider): Promise<SealedProviderKey | null> {
+    const keys = await this.cache.find(accountId);
+    return keys.find((key) => key.provider === provider) ?? null;
+  }
+
+  /** The same as it stands in the database now. Throws `ResourceMissingError` when there is none. */
+  async requireLive(accountId: string, provider: KeyedProvider): Promise<SealedProviderKey> {
+    const row = await this.rows.findOneBy({ accountId, provider, removedAt: IsNull() });
+    const key = row === null ? null : toSealed(row);
+    if (key === null) throw new ResourceMissingError('provider key', provider, 'provider');
+    return key;
+  }
+
+  /**
+   * A key by its id, for a call that was begun with it: a removed one too, until it is erased. Null when it is
+   * erased. Throws what the database throws.
+   */
+  async findForRunningCall(accountId: string, id: string): Promise<SealedProviderKey | null> {
+    const row = await this.rows.findOneBy({ accountId, id });
+    return row === null ? null : toSealed(row);
+  }
+
+  /** The key in plain words. Throws `ProviderKeyUnreadableError` (503); the log says why. */
+  async open(key: SealedProviderKey): Promise<string> {
+    try {
+      const secret = await this.envelope.open(key.sealed, rowOf(key));
+      return secret.toString();
+    } catch (error) {
+      if (!(error instanceof SealBrokenError)) throw error;
+      const fields = { account: key.accountId, key: key.id, masterKey: key.sealed.masterKeyId, err: error };
+      this.logger.error(fields, 'A provider key cannot be read');
+      throw new ProviderKeyUnreadableError(key.provider, error);
+    }
+  }
+
+  /** Call after a change is committed: this process goes by it at once, every other one within a second. */
+  forget({ accountId }: Pick<ProviderKey, 'accountId'>): void {
+    this.cache.forget(accountId);
+  }
+}
+
+export function toSealed(row: ProviderKeyEntity): SealedProviderKey | null {
+  const { accountId, id, provider, fallBackToWallet, ciphertext, wrappedKey, masterKeyId } = row;
+  if (ciphertext === null || wrappedKey === null || masterKeyId === null) return null;
+  return { accountId, id, provider, fallBackToWallet, sealed: { ciphertext, wrappedKey, masterKeyId } };
+}

@@ -1,0 +1,95 @@
+import { describe, expect, it } from '@jest/globals';
+import { ProviderKeyCache, type LoadLiveKeys } from '../../src/key-vault/provider-key-cache.js';
+import type { SealedProviderKey } from '../../src/key-vault/provider-key.js';
+
+const keyOf = (accountId: string, id: string): SealedProviderKey => ({
+  accountId,
+  id,
+  provider: 'black_forest_labs',
+  fallBackToWallet: false,
+  sealed: { ciphertext: Buffer.of(1), wrappedKey: Buffer.of(2), masterKeyId: 'k' },
+});
+
+/** A database whose answers the test gives, and a clock that it moves. */
+function stage() {
+  let nowMs = 0;
+  let stored: SealedProviderKey[] = [];
+  let gate: Promise<void> | null = null;
+  const asked: (readonly string[])[] = [];
+  const load: LoadLiveKeys = async (accountIds) => {
+    asked.push(accountIds);
+    const read = stored.filter(({ accountId }) => accountIds.includes(accountId));
+    await gate;
+    return read;
+  };
+  const cache = new ProviderKeyCache(load, () => nowMs, 50);
+  return {
+    cache,
+    asked,
+    store: (...keys: SealedProviderKey[]) => (stored = keys),
+    wait: (ms: number) => (nowMs += ms),
+    hold: () => {
+      let open: () => void = () => undefined;
+      gate = new Promise((resolve) => (open = resolve));
+      return () => {
+        gate = null;
+        open();
+      };
+    },
+    ids: async (accountId = 'a') => (await cache.find(accountId)).map(({ id }) => id),
+  };
+}
+
+describe('what a process knows of provider keys', () => {
+  it('is never a second old: a key that was removed elsewhere is not used, one that was attached is', async () => {
+    const { store, wait, ids } = stage();
+    store(keyOf('a', 'first'));
+    expect(await ids()).toEqual(['first']);
+    store(keyOf('a', 'second'));
+    wait(899);
+    await ids();
+    wait(1);
+    expect(await ids()).toEqual(['second']);
+    store();
+    wait(900);
+    expect(await ids()).toEqual([]);
+  });
+
+  it('is forgotten at once where the change was made, whatever a look-up under way has read before', async () => {
+    const { cache, store, hold, ids } = stage();
+    store(keyOf('a', 'old'));
+    const open = hold();
+    const reading = ids();
+    store(keyOf('a', 'new'));
+    cache.forget('a');
+    open();
+    await reading;
+    expect(await ids()).toEqual(['new']);
+  });
+
+  it('is asked for in batches: a thousand calls of many accounts are two queries', async () => {
+    const { asked, store, ids } = stage();
+    store(keyOf('a7', 'seven'));
+    const found = await Promise.all(Array.from({ length: 1_000 }, (_, index) => ids(`a${index % 100}`)));
+    expect(asked.length).toBe(2);
+    expect(found.filter((keys) => keys.length > 0)).toHaveLength(10);
+  });
+
+  it('is renewed in the background while it is used, so that no call waits for it', async () => {
+    const { asked, store, wait, hold, ids } = stage();
+    store(keyOf('a', 'key'));
+    await ids();
+    wait(500);
+    const open = hold();
+    expect(await ids()).toEqual(['key']);
+    expect(asked).toHaveLength(2);
+    open();
+  });
+
+  it('fails closed: with no answer from the database nobody is told that there is no key', async () => {
+    const { hold, ids } = stage();
+    const open = hold();
+    await expect(ids()).rejects.toMatchObject({ code: 'database_unavailable' });
+    open();
+  });
+});
