@@ -5,10 +5,16 @@
 export type Latencies = { readonly p50Ms: number; readonly p99Ms: number; readonly calls: number };
 
 export async function openLoop(
-  options: { readonly callsPerSecond: number; readonly seconds: number },
+  options: {
+    readonly callsPerSecond: number;
+    readonly seconds: number;
+    /** Calls of this long come first and are not counted: whoever paused opens its sockets again. */
+    readonly leadInSeconds?: number;
+  },
   call: (index: number) => Promise<void>,
 ): Promise<Latencies> {
-  const total = options.callsPerSecond * options.seconds;
+  const uncounted = options.callsPerSecond * (options.leadInSeconds ?? 0);
+  const total = uncounted + options.callsPerSecond * options.seconds;
   const startedAt = performance.now() + 50;
   const timings: number[] = [];
   const failures: unknown[] = [];
@@ -19,7 +25,9 @@ export async function openLoop(
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
     pending.push(
       call(index).then(
-        () => void timings.push(performance.now() - dueAt),
+        () => {
+          if (index >= uncounted) timings.push(performance.now() - dueAt);
+        },
         (error: unknown) => void failures.push(error),
       ),
     );
