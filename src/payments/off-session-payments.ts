@@ -62,6 +62,8 @@ export interface OffSessionPayments {
   find(customerId: string, topUpId: string, sinceMs: number): Promise<PaymentIntent | null>;
   /** Null when there is no such payment method, or when it is no card. */
   retrieveCard(paymentMethodId: string): Promise<ProviderCard | null>;
+  /** Takes the card from its customer: nobody can charge it any more. Does nothing when it is attached to nobody. */
+  detachCard(paymentMethodId: string): Promise<void>;
 }
 
 export const OFF_SESSION_PAYMENTS = Symbol('OFF_SESSION_PAYMENTS');

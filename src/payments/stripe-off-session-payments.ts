@@ -9,6 +9,7 @@ import type {
   ProviderCard,
 } from './off-session-payments.js';
 import { METADATA_ACCOUNT, METADATA_TOP_UP } from './payment-gateway.js';
+import { PaymentRequestRefusedError } from './payments.errors.js';
 import { StripeApi } from './stripe-api.js';
 import { isResourceMissing } from './stripe-errors.js';
 
@@ -92,6 +93,17 @@ export class StripeOffSessionPayments implements OffSessionPayments {
         expYear: card.exp_year,
       };
     });
+  }
+
+  async detachCard(paymentMethodId: string): Promise<void> {
+    try {
+      await this.api.call('payment_method', (stripe) => stripe.paymentMethods.detach(paymentMethodId));
+    } catch (error) {
+      // Stripe refuses to detach what is attached to nobody, or is gone: look, for its words may change.
+      const card =
+        error instanceof PaymentRequestRefusedError ? await this.retrieveCard(paymentMethodId) : null;
+      if (!(error instanceof PaymentRequestRefusedError) || card?.customerId != null) throw error;
+    }
   }
 }
 

@@ -132,6 +132,10 @@ export const PROBLEM_CATALOG = {
     kind: 'conflict',
     summary: 'The webhook endpoint is disabled, so nothing is sent to it.',
   },
+  auto_top_up_untaxed: {
+    kind: 'conflict',
+    summary: 'Sales tax is collected on payment pages only, so nothing is charged automatically.',
+  },
   saved_card_missing: {
     kind: 'conflict',
     summary: 'Auto top-up needs a card that was saved with a top-up, and there is none.',

@@ -18,6 +18,7 @@ import { AutoTopUpSettlement } from './auto/auto-top-up-settlement.service.js';
 import { AutoTopUpStarts } from './auto/auto-top-up-starts.service.js';
 import { AutoTopUpSwitch } from './auto/auto-top-up-switch.service.js';
 import { SavedCardEntity } from './auto/saved-card.entity.js';
+import { SavedCardsController } from './auto/saved-cards.controller.js';
 import { SavedCards } from './auto/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
 import { DisputeEvents } from './disputes/dispute-events.js';
@@ -77,6 +78,7 @@ import { TopUpsService } from './top-ups.service.js';
     TopUpsController,
     CheckoutReturnController,
     AutoTopUpController,
+    SavedCardsController,
     AccountAutoTopUpController,
     RefundsController,
     AccountRefundsController,

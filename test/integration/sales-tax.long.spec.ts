@@ -5,6 +5,7 @@ import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { OPT_IN } from '../support/auto-top-up.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { chargeIdOf, paidTopUp, refundIdOf } from '../support/paid-top-up.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -289,4 +290,10 @@ describe('the receipt', () => {
     });
     expect(await legsOf(topUp)).toEqual(PAID);
   });
+});
+
+it('keeps auto top-up off: no page would collect the tax that is due', async () => {
+  const { customer } = await paid();
+  const answer = await customer.client.send('PUT', '/v1/auto_top_up', { body: OPT_IN });
+  expect(answer.expect(409).body.error).toMatchObject({ code: 'auto_top_up_untaxed' });
 });

@@ -228,6 +228,7 @@ class Account {
       availableMicros: micros(seen.available),
       frozen: seen.frozen,
       disputed: false,
+      taxed: false,
       chargeCents: cents(CHARGE_CENTS),
       card: { expMonth: 12, expYear: 2034, attached: true },
       usage: this.usage(),

@@ -122,6 +122,7 @@ describe('the decision', () => {
     availableMicros: micros(4_999_999n),
     frozen: false,
     disputed: false,
+    taxed: false,
     chargeCents: cents(2_100n),
     card: { expMonth: 12, expYear: 2034, attached: true },
     usage: { day: nothing, month: nothing, lastStartedAtMs: null, declinesInARow: 0 },
@@ -141,6 +142,11 @@ describe('the decision', () => {
       'of more than a cap',
       { chargeCents: cents(6_301n) },
       { kind: 'switch_off', reason: 'amount_not_possible' },
+    ],
+    [
+      'while sales tax is due, which no page would collect',
+      { taxed: true },
+      { kind: 'switch_off', reason: 'tax_not_collected' },
     ],
     [
       'with a removed card',

@@ -10,7 +10,7 @@ import { quoteTopUp } from '../quote.js';
 import { AmountOutOfRangeError } from '../top-up.errors.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
-import { SavedCardMissingError } from './auto-top-up.errors.js';
+import { AutoTopUpUntaxedError, SavedCardMissingError } from './auto-top-up.errors.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
 import {
   AUTO_TOP_UP_WORDS,
@@ -91,7 +91,8 @@ export class AutoTopUpSettings {
 
   /**
    * Switches it on with these terms, or changes them. Charges that have not gone out are withdrawn; a look at the
-   * wallet follows at once. Throws `InvalidRequestError`, `AmountOutOfRangeError` or `SavedCardMissingError`.
+   * wallet follows at once. Throws `InvalidRequestError`, `AutoTopUpUntaxedError`,
+   * `AmountOutOfRangeError` or `SavedCardMissingError`.
    */
   async switchOn(speaker: Speaker, { wordsVersion, ...terms }: OptIn): Promise<void> {
     if (wordsVersion !== AUTO_TOP_UP_WORDS.version) {
@@ -100,6 +101,7 @@ export class AutoTopUpSettings {
         'words_version',
       );
     }
+    if (this.settings.stripeTax) throw new AutoTopUpUntaxedError();
     this.assertPossible(terms);
     const { accountId } = speaker;
     const { livemode } = this.gateway;

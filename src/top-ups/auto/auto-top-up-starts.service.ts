@@ -93,6 +93,7 @@ export class AutoTopUpStarts {
     return decide(current.status, current, {
       nowMs,
       ...state,
+      taxed: this.settings.stripeTax,
       chargeCents: quote?.chargeCents ?? null,
       card: { expMonth: card.expMonth, expYear: card.expYear, attached: card.detachedAt === null },
       usage: await this.repository.usage(tx, current, nowMs),

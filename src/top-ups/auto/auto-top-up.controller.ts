@@ -40,6 +40,7 @@ export class AutoTopUpController {
     'invalid_request',
     'malformed_body',
     'amount_out_of_range',
+    'auto_top_up_untaxed',
     'saved_card_missing',
     'database_unavailable',
   )

@@ -15,14 +15,9 @@ import { CHARGE_MAX_CENTS } from '../quote.js';
 import { TopUpView, toTopUpView } from '../top-up.dto.js';
 import type { TopUp } from '../top-up.js';
 import type { AutoTopUpState, OptIn } from './auto-top-up-settings.service.js';
+import { SavedCardView, toSavedCardView } from './saved-card.dto.js';
 import { AUTO_TOP_UP_STATUSES, type AutoTopUpStatus } from './auto-top-up.machine.js';
-import {
-  AUTO_TOP_UP_WORDS,
-  OFF_REASONS,
-  type AutoTopUpConsent,
-  type OffReason,
-  type SavedCard,
-} from './auto-top-up.js';
+import { AUTO_TOP_UP_WORDS, OFF_REASONS, type AutoTopUpConsent, type OffReason } from './auto-top-up.js';
 
 const COOLDOWN_DEFAULT_SECONDS = 300;
 const COOLDOWN_MIN_SECONDS = 60;
@@ -142,19 +137,6 @@ function needed<Name extends keyof AutoTopUpRequest>(
 
 const toCents = (amount: number): UsdCents => cents(BigInt(amount));
 
-export class SavedCardView {
-  @ApiProperty({ description: 'Of the card.', example: 'visa' })
-  declare readonly brand: string;
-  @ApiProperty({ description: 'Its last four digits.', example: '4242' })
-  declare readonly last4: string;
-  @ApiProperty({ description: 'The last month in which it is good.', type: 'integer', example: 12 })
-  declare readonly exp_month: number;
-  @ApiProperty({ description: 'And its year.', type: 'integer', example: 2034 })
-  declare readonly exp_year: number;
-  @ApiProperty({ description: 'Whether it can still be charged.', example: true })
-  declare readonly saved: boolean;
-}
-
 export class AutoTopUpConsentView {
   @ApiProperty({ description: 'Of the words.', example: AUTO_TOP_UP_WORDS.version })
   declare readonly words_version: string;
@@ -273,7 +255,7 @@ export function toAutoTopUpView(state: AutoTopUpState): AutoTopUpView {
     daily_charged_micros: microsOf(usage?.day.cents),
     monthly_count: usage?.month.count ?? 0,
     monthly_charged_micros: microsOf(usage?.month.cents),
-    card: state.card === null ? null : toCardView(state.card),
+    card: state.card === null ? null : toSavedCardView(state.card),
     consent: state.consent === null ? null : toConsentView(state.consent),
     words: AUTO_TOP_UP_WORDS,
     in_flight: viewOf(state.inFlight),
@@ -287,16 +269,6 @@ const numberOf = (amount: bigint | undefined): number | null =>
   amount === undefined ? null : Number(amount);
 
 const viewOf = (topUp: TopUp | null): TopUpView | null => (topUp === null ? null : toTopUpView(topUp));
-
-function toCardView(card: SavedCard): SavedCardView {
-  return {
-    brand: card.brand,
-    last4: card.last4,
-    exp_month: card.expMonth,
-    exp_year: card.expYear,
-    saved: card.detachedAt === null,
-  };
-}
 
 function toConsentView(consent: AutoTopUpConsent): AutoTopUpConsentView {
   return {

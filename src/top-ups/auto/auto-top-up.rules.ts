@@ -36,6 +36,8 @@ export type AccountState = {
 
 export type Situation = AccountState & {
   readonly nowMs: number;
+  /** Sales tax is due, which only payment pages collect. */
+  readonly taxed: boolean;
   /** What one charge takes from the card; null when the amount is not sold. */
   readonly chargeCents: UsdCents | null;
   readonly card: CardState;
@@ -58,6 +60,7 @@ export function decide(status: AutoTopUpStatus, terms: AutoTopUpTerms, situation
   if (situation.frozen) return { kind: 'nothing', why: 'frozen' };
   if (situation.disputed) return { kind: 'nothing', why: 'disputed' };
   if (situation.availableMicros >= terms.thresholdMicros) return { kind: 'nothing', why: 'enough' };
+  if (situation.taxed) return { kind: 'switch_off', reason: 'tax_not_collected' };
   const { card, chargeCents, nowMs } = situation;
   if (!card.attached) return { kind: 'switch_off', reason: 'card_removed' };
   if (isExpired(card, nowMs)) return { kind: 'switch_off', reason: 'card_expired' };

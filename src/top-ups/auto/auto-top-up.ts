@@ -10,6 +10,7 @@ export const OFF_REASONS = {
   card_expired: 'The card is past its expiry.',
   card_removed: 'The card is not saved any more.',
   authentication_required: 'The bank wanted the customer to confirm, and she did not in time.',
+  tax_not_collected: 'Sales tax is collected on payment pages, and cannot be on automatic charges.',
   amount_not_possible: 'The amount is not sold any more, or one charge alone would exceed a cap.',
 } as const satisfies Record<string, string>;
 

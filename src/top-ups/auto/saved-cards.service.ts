@@ -2,6 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { PAGE_LIMIT_MAX, type Page } from '../../common/pagination.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import {
   OFF_SESSION_PAYMENTS,
@@ -10,6 +11,7 @@ import {
   type ProviderCard,
 } from '../../payments/off-session-payments.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
+import { ResourceMissingError } from '../../problems/common.errors.js';
 import type { TopUp } from '../top-up.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
 import { SAVED_CARD_WORDS, type SavedCard } from './auto-top-up.js';
@@ -54,6 +56,28 @@ export class SavedCards {
         await this.switches.resume(tx, current, told.id);
       }
     });
+  }
+
+  /** Those that can be charged; newest first. */
+  async list(accountId: string): Promise<Page<SavedCard>> {
+    const cards = await this.rows.find({
+      where: { accountId, livemode: this.gateway.livemode, detachedAt: IsNull() },
+      order: { consentedAt: 'DESC', id: 'DESC' },
+      take: PAGE_LIMIT_MAX + 1,
+    });
+    return { data: cards.slice(0, PAGE_LIMIT_MAX), hasMore: cards.length > PAGE_LIMIT_MAX };
+  }
+
+  /**
+   * Has Stripe forget a card of the account. Stripe first: what we note follows its word, and should this end in between,
+   * its own event brings the news. Safe to repeat. Throws `ResourceMissingError`, and what the gateway throws.
+   */
+  async remove(accountId: string, id: string): Promise<void> {
+    const { livemode } = this.gateway;
+    if (!(await this.rows.existsBy({ accountId, id, livemode })))
+      throw new ResourceMissingError('saved card', id);
+    await this.payments.detachCard(id);
+    await this.refresh(id);
   }
 
   /** Reads a card again: it may have been renewed by its bank, or removed. */
