@@ -1,5 +1,5 @@
 import { InvalidRequestError } from '../problems/common.errors.js';
-import type { SizeRule } from './model-catalog.js';
+import type { CatalogSize } from '../catalog/catalog.js';
 
 export type ImageSize = { readonly width: number; readonly height: number };
 
@@ -7,7 +7,7 @@ export type ImageSize = { readonly width: number; readonly height: number };
 const SIZE_PATTERN = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
 /** `auto` and null mean the model's own size. Throws `InvalidRequestError` (`invalid_size`) with the rule in words. */
-export function parseSize(size: string | null, rule: SizeRule): ImageSize {
+export function parseSize(size: string | null, rule: CatalogSize): ImageSize {
   if (size === null || size === 'auto') return { width: rule.widthDefault, height: rule.heightDefault };
   const match = SIZE_PATTERN.exec(size);
   const width = Number(match?.[1]);
@@ -23,6 +23,6 @@ export function parseSize(size: string | null, rule: SizeRule): ImageSize {
   return { width, height };
 }
 
-function isSide(pixels: number, rule: SizeRule): boolean {
+function isSide(pixels: number, rule: CatalogSize): boolean {
   return pixels >= rule.sideMin && pixels % rule.sideStep === 0;
 }

@@ -1,32 +1,24 @@
 import { Injectable } from '@nestjs/common';
-import { releasedAtSeconds, type Catalog, type CatalogModel } from '../catalog/catalog.js';
+import {
+  releasedAtSeconds,
+  type Catalog,
+  type CatalogModel,
+  type CatalogRoute,
+  type CatalogSize,
+} from '../catalog/catalog.js';
 import { ModelCatalog } from '../catalog/model-catalog.service.js';
 import { ModelNotFoundError } from '../pricing/pricing.errors.js';
 import type { ProviderName } from './providers/image-provider.js';
 
-/** What an image of a model may measure, in pixels. */
-export type SizeRule = {
-  readonly widthDefault: number;
-  readonly heightDefault: number;
-  readonly sideMin: number;
-  /** Both sides are multiples of this. */
-  readonly sideStep: number;
-  readonly pixelsMax: number;
-};
-
-/** One way to have the model's images made. */
-export type ProviderRoute = {
-  readonly provider: ProviderName;
-  /** What the provider calls the model. */
-  readonly upstreamModel: string;
-};
+/** A route whose provider this release has an adapter for. */
+export type ProviderRoute = CatalogRoute & { readonly provider: ProviderName };
 
 export type ImageModel = {
   readonly id: string;
   readonly ownedBy: string;
   /** Unix seconds of its release. */
   readonly created: number;
-  readonly size: SizeRule;
+  readonly size: CatalogSize;
   /** In order of preference; the first one serves. */
   readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
 };
