@@ -16,6 +16,8 @@ export type CatalogData = {
   readonly topUp: TopUpSettings;
   /** Calls of free models that an account may make in a minute. */
   readonly freeCallsPerMinute: number;
+  /** And images of them in a UTC day. */
+  readonly freeImagesPerDay: number;
   readonly callsPerMinute: number;
 };
 

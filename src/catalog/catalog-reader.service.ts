@@ -47,6 +47,7 @@ export class CatalogReader {
       models: priced.flat(),
       ranking,
       topUp: this.settings.topUp,
+      freeImagesPerDay: this.settings.freeImagesPerDay,
       freeCallsPerMinute: RATE_LIMIT_POLICIES.free_images.perAccount,
       callsPerMinute: RATE_LIMIT_POLICIES.images.perKey,
     };

@@ -77,6 +77,8 @@ export type Settings = {
   readonly stripeTax: boolean;
   /** How long after the payment a customer may ask for unspent credit back. */
   readonly refundWindowDays: number;
+  /** Of free models, an account and UTC day. */
+  readonly freeImagesPerDay: number;
   readonly topUpLimits: TopUpLimitSettings;
   readonly rateLimit: boolean;
   /** Whether customers' webhooks may go to this machine itself; never in production. */
@@ -124,6 +126,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     mail: readMail(read),
     topUp: readTopUp(read),
     stripeTax: read.oneOf('STRIPE_TAX', ['off', 'on'], 'off') === 'on',
+    freeImagesPerDay: read.integer('FREE_IMAGES_PER_DAY', { fallback: 50, min: 0, max: 1_000_000 }),
     refundWindowDays: read.integer('REFUND_WINDOW_DAYS', { fallback: 30, min: 0, max: 3_650 }),
     topUpLimits: readTopUpLimits(read),
     rateLimit: read.oneOf('RATE_LIMIT', ['on', 'off'], 'on') === 'on',

@@ -1,24 +1,57 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { AccountPrincipal } from '../auth/principal.js';
+import { DataSource } from 'typeorm';
+import { encodeTime } from 'ulid';
+import { CLOCK, type Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { RateLimitExceededError } from '../rate-limits/rate-limit.errors.js';
 import { RateLimiter } from '../rate-limits/rate-limiter.service.js';
+import { FreeImagesUsedUpError } from './generation.errors.js';
+import type { Caller } from './generation.service.js';
+import type { ImageRequest } from './image-request.js';
+import { GenerationReader } from './records/generation-reader.service.js';
 
-/** A free model has no wallet that would stop anybody, so its calls are counted more closely than the others. */
+const DAY_MS = 24 * 60 * 60_000;
+
+/** Ids are in the order of time, so the key alone finds the day. What was not delivered is not counted. */
+const USED_SINCE = `
+  SELECT coalesce(sum(CASE WHEN status = 'succeeded' THEN images_delivered ELSE images_requested END), 0)::int AS used
+    FROM generations
+   WHERE account_id = $1 AND id >= $2 AND price_micros = 0 AND provider_key_id IS NULL AND status <> 'failed'`;
+
+/**
+ * A free model has no wallet that would stop anybody, and we pay its provider. So its calls are counted more closely
+ * than the others, and its images by the day. The day's count is read before the call, not locked: calls that come
+ * in the same moment may pass it together, by no more than the calls of a minute.
+ */
 @Injectable()
 export class FreeCalls {
   constructor(
     private readonly limiter: RateLimiter,
-    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit'>,
+    private readonly reader: GenerationReader,
+    private readonly dataSource: DataSource,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit' | 'freeImagesPerDay'>,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Counts one call. Rejects with `RateLimitExceededError` (429) when it is one too many. */
-  async admit(principal: AccountPrincipal): Promise<void> {
-    if (!this.settings.rateLimit) return;
-    const usages = await this.limiter.count('free_images', principal);
-    const exceeded = usages.find((usage) => usage.exceeded);
-    if (exceeded !== undefined) {
-      throw new RateLimitExceededError(exceeded.limit, exceeded.max, exceeded.resetMs);
+  /** Rejects with `RateLimitExceededError` or `FreeImagesUsedUpError` (429); with what the database throws. */
+  async admit({ images }: ImageRequest, { principal, idempotencyKey }: Caller): Promise<void> {
+    const { accountId } = principal;
+    // A repeated call is answered with what was made before; it makes nothing.
+    if (idempotencyKey !== null && (await this.reader.findByIdempotencyKey(accountId, idempotencyKey)))
+      return;
+    if (this.settings.rateLimit) {
+      const usages = await this.limiter.count('free_images', principal);
+      const exceeded = usages.find((usage) => usage.exceeded);
+      if (exceeded !== undefined) {
+        throw new RateLimitExceededError(exceeded.limit, exceeded.max, exceeded.resetMs);
+      }
     }
+    const nowMs = this.clock.nowMs();
+    const dayMs = nowMs - (nowMs % DAY_MS);
+    const firstOfDay = `gen_${encodeTime(dayMs)}`;
+    const [row] = await this.dataSource.query<{ used: number }[]>(USED_SINCE, [accountId, firstOfDay]);
+    const max = this.settings.freeImagesPerDay;
+    const used = row?.used ?? 0;
+    if (used + images > max) throw new FreeImagesUsedUpError({ max, used, resetsAtMs: dayMs + DAY_MS });
   }
 }

@@ -27,6 +27,18 @@ export class UpstreamSaturatedError extends Problem {
   }
 }
 
+/** 429, but no wait of a client helps: it is over with the UTC day. */
+export class FreeImagesUsedUpError extends Problem {
+  readonly code = 'free_images_used_up';
+  constructor({ max, used, resetsAtMs }: { max: number; used: number; resetsAtMs: number }) {
+    super(
+      `An account may have ${max} images a day made by free models, and ${used} are used; the day ends at midnight UTC. ` +
+        'Nothing was charged. Ask for fewer, or use a paid model.',
+      { shouldRetry: false, details: { max, used, resets_at: Math.floor(resetsAtMs / 1_000) } },
+    );
+  }
+}
+
 /** Sent again it would be made, and perhaps charged, a second time; so the SDKs are told not to. */
 export class OutcomeUnknownError extends Problem {
   readonly code = 'upstream_timeout';

@@ -50,6 +50,7 @@ export class ImagesController {
     'content_policy_violation',
     'insufficient_credits',
     'key_limit_reached',
+    'free_images_used_up',
     'wallet_frozen',
     'byok_key_rejected',
     'byok_upstream_insufficient_credits',

@@ -33,7 +33,7 @@ export class OrdinaryCalls {
     const { id } = request.model;
     const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
     const isFree = price.amountMicros === 0n;
-    if (isFree) await this.freeCalls.admit(caller.principal);
+    if (isFree) await this.freeCalls.admit(request, caller);
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom,

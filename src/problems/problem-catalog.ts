@@ -150,6 +150,10 @@ export const PROBLEM_CATALOG = {
   },
   // 429
   rate_limit_exceeded: { kind: 'rate_limited', summary: 'Too many requests; wait for `Retry-After`.' },
+  free_images_used_up: {
+    kind: 'rate_limited',
+    summary: 'The free images of this UTC day are used; they come again at midnight.',
+  },
   concurrency_limit_exceeded: {
     kind: 'rate_limited',
     summary: 'Too many requests at the same time; wait for `Retry-After`.',

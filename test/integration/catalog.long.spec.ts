@@ -116,6 +116,19 @@ describe('a free model', () => {
     expect(receipt.expect(200).body).toMatchObject({ model: FREE, images_delivered: 3, charged_micros: '0' });
   });
 
+  it('makes no more images a day than an account may have, and answers a repeated call all the same', async () => {
+    const { client } = await service.createCustomer();
+    const headers = { 'idempotency-key': 'the-first' };
+    const first = (await client.post('/v1/images/generations', { ...body, n: 10 }, headers)).expect(200);
+    for (let calls = 0; calls < 4; calls += 1)
+      (await client.post('/v1/images/generations', { ...body, n: 10 })).expect(200);
+    const refused = (await client.post('/v1/images/generations', body)).expect(429);
+    expect(refused.body.error).toMatchObject({ code: 'free_images_used_up', max: 50, used: 50 });
+    expect(refused.headers.get('x-should-retry')).toBe('false');
+    const again = (await client.post('/v1/images/generations', { ...body, n: 10 }, headers)).expect(200);
+    expect(again.body).toEqual(first.body);
+  });
+
   it('stops an account after six calls a minute, over all its keys, and says when to come back', async () => {
     const { accountId, client } = await service.createCustomer({ grantMicros: 1_000_000n });
     const key = await service.operator.post(`/v1/accounts/${accountId}/api_keys`, {

@@ -60,10 +60,10 @@ function howMuch(model: PricedModel): Question {
   };
 }
 
-function whyFree({ freeCallsPerMinute }: CatalogFacts, model: PricedModel): Question {
+function whyFree({ freeCallsPerMinute, freeImagesPerDay }: CatalogFacts, model: PricedModel): Question {
   return {
     question: `Is ${model.name} really free?`,
-    answer: `Yes: no credit is needed and no wallet is touched. An account may make ${freeCallsPerMinute} calls a minute.`,
+    answer: `Yes: no credit is needed and no wallet is touched. An account may make ${freeCallsPerMinute} calls a minute and have ${freeImagesPerDay} images made a day.`,
   };
 }
 
