@@ -24,7 +24,7 @@ export function factsOf(models: readonly CatalogModel[]): CatalogFacts {
     ranking: { asOfMs: 0, windows: { day: ranked, week: ranked, month: ranked } },
     topUp: readSettings({}).topUp,
     freeCallsPerMinute: 6,
-  freeImagesPerDay: 50,
+    freeImagesPerDay: 50,
     callsPerMinute: 600,
     publicUrl: 'http://127.0.0.1:3000',
     api: readApiFacts(document),
