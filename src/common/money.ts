@@ -68,6 +68,11 @@ export function divExact(dividend: bigint, divisor: bigint): bigint {
   return dividend / divisor;
 }
 
+/** How many times `each` makes up `total`: a count, no money. Throws when it does not make it up exactly. */
+export function countExact(total: MicroUsd, each: MicroUsd): number {
+  return Number(divExact(total, each));
+}
+
 /** Rounds towards minus infinity. The divisor is positive. */
 export function divFloor(dividend: bigint, divisor: bigint): bigint {
   assertPositive(divisor);

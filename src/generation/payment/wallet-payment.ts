@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
-import { divExact, times, ZERO, type MicroUsd } from '../../common/money.js';
+import { countExact, times, ZERO, type MicroUsd } from '../../common/money.js';
 import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
@@ -85,7 +85,7 @@ export class WalletPayment implements Payment {
       throw new Error(`expected a resolved hold, not ${outcome.type}`);
     }
     const { capturedMicros, status } = outcome.hold;
-    const imagesPaid = Number(divExact(capturedMicros, this.generation.priceMicros));
+    const imagesPaid = countExact(capturedMicros, this.generation.priceMicros);
     if (imagesPaid !== images) {
       this.logger.warn(
         { hold: outcome.hold.id, status, imagesPaid, images },

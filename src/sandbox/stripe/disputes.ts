@@ -9,7 +9,7 @@ import {
 import { announce, moveDispute, putDispute } from './dispute-lifecycle.js';
 import { DISPUTE_STEPS, isInquiry } from './dispute.machine.js';
 import { invalidRequest, resourceMissing } from './errors.js';
-import { listParameters, page } from './lists.js';
+import { ofPayment, page, paymentListParameters } from './lists.js';
 import type { Dispute, DisputeStatus } from './money-out-objects.js';
 import { operation, type Operation } from './operation.js';
 import {
@@ -17,11 +17,8 @@ import {
   changedMetadata,
   choice,
   emptyable,
-  isWithin,
   metadataChange,
   optional,
-  text,
-  timeRange,
   type ValuesOf,
 } from './parameter-schema.js';
 import { planOutcome } from './planned-outcomes.js';
@@ -158,19 +155,9 @@ export const disputeOperations: readonly Operation[] = [
   operation({
     method: 'GET',
     path: '/v1/disputes',
-    parameters: {
-      ...listParameters,
-      charge: optional(text()),
-      created: optional(timeRange()),
-      payment_intent: optional(text()),
-    },
+    parameters: paymentListParameters,
     run: (context, params) => {
-      const { charge, created, payment_intent: paymentIntent } = params;
-      const wanted = context.store.disputes.newestFirst().filter((dispute) => {
-        if (!isWithin(created, dispute.created)) return false;
-        if (charge !== undefined && dispute.charge !== charge) return false;
-        return paymentIntent === undefined || dispute.payment_intent === paymentIntent;
-      });
+      const wanted = ofPayment(context.store.disputes.newestFirst(), params);
       const found = page(wanted, params, '/v1/disputes', 'dispute');
       return { ...found, data: found.data.map((dispute) => current(context, dispute as Dispute)) };
     },

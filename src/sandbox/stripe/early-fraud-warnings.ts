@@ -2,11 +2,10 @@ import { nowSeconds, type Cause, type SandboxContext } from './context.js';
 import { resourceMissing } from './errors.js';
 import { emitEvent } from './events.js';
 import { stripeId } from './ids.js';
-import { listParameters, page } from './lists.js';
+import { ofPayment, page, paymentListParameters } from './lists.js';
 import type { EarlyFraudWarning } from './money-out-objects.js';
 import type { Charge } from './objects.js';
 import { operation, type Operation } from './operation.js';
-import { isWithin, optional, text, timeRange } from './parameter-schema.js';
 
 export const FRAUD_TYPES: readonly string[] = [
   'card_never_received',
@@ -72,19 +71,9 @@ export const earlyFraudWarningOperations: readonly Operation[] = [
   operation({
     method: 'GET',
     path: '/v1/radar/early_fraud_warnings',
-    parameters: {
-      ...listParameters,
-      charge: optional(text()),
-      created: optional(timeRange()),
-      payment_intent: optional(text()),
-    },
+    parameters: paymentListParameters,
     run: (context, params) => {
-      const { charge, created, payment_intent: paymentIntent } = params;
-      const wanted = context.store.earlyFraudWarnings.newestFirst().filter((warning) => {
-        if (!isWithin(created, warning.created)) return false;
-        if (charge !== undefined && warning.charge !== charge) return false;
-        return paymentIntent === undefined || warning.payment_intent === paymentIntent;
-      });
+      const wanted = ofPayment(context.store.earlyFraudWarnings.newestFirst(), params);
       return page(wanted, params, '/v1/radar/early_fraud_warnings', 'issuer fraud record');
     },
   }),

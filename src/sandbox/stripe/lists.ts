@@ -1,6 +1,6 @@
 import { invalidRequest, resourceMissing } from './errors.js';
 import type { StripeList, StripeObject } from './objects.js';
-import { integer, optional, text } from './parameter-schema.js';
+import { integer, isWithin, optional, text, timeRange, type ValuesOf } from './parameter-schema.js';
 
 const LIMIT_DEFAULT = 10;
 const LIMIT_MAX = 100;
@@ -11,6 +11,26 @@ export const listParameters = {
   limit: optional(integer(1, LIMIT_MAX)),
   starting_after: optional(text(255)),
 };
+
+/** The parameters of the lists of what happens to a payment: its refunds, disputes and warnings. */
+export const paymentListParameters = {
+  ...listParameters,
+  charge: optional(text()),
+  created: optional(timeRange()),
+  payment_intent: optional(text()),
+};
+
+/** Those that such a list asks for. */
+export function ofPayment<
+  T extends { readonly created: number; readonly charge: unknown; readonly payment_intent: unknown },
+>(objects: readonly T[], params: ValuesOf<typeof paymentListParameters>): T[] {
+  const { charge, created, payment_intent: paymentIntent } = params;
+  return objects.filter((object) => {
+    if (!isWithin(created, object.created)) return false;
+    if (charge !== undefined && object.charge !== charge) return false;
+    return paymentIntent === undefined || object.payment_intent === paymentIntent;
+  });
+}
 
 type ListRequest = {
   readonly ending_before: string | undefined;

@@ -3,7 +3,7 @@ import { AMOUNT_MAX_CENTS } from './checkout-session-parameters.js';
 import type { Cause, SandboxContext } from './context.js';
 import { invalidRequest, resourceMissing } from './errors.js';
 import { emitEvent } from './events.js';
-import { listParameters, page } from './lists.js';
+import { ofPayment, page, paymentListParameters } from './lists.js';
 import type { Refund } from './money-out-objects.js';
 import type { Charge } from './objects.js';
 import { operation, type Operation } from './operation.js';
@@ -12,13 +12,11 @@ import {
   choice,
   emptyable,
   integer,
-  isWithin,
   metadata,
   metadataChange,
   notSimulated,
   optional,
   text,
-  timeRange,
   type ValuesOf,
 } from './parameter-schema.js';
 import { createRefund } from './refund-settlement.js';
@@ -155,19 +153,9 @@ export const refundOperations: readonly Operation[] = [
   operation({
     method: 'GET',
     path: '/v1/refunds',
-    parameters: {
-      ...listParameters,
-      charge: optional(text()),
-      created: optional(timeRange()),
-      payment_intent: optional(text()),
-    },
+    parameters: paymentListParameters,
     run: (context, params) => {
-      const { charge, created, payment_intent: paymentIntent } = params;
-      const wanted = context.store.refunds.newestFirst().filter((refund) => {
-        if (!isWithin(created, refund.created)) return false;
-        if (charge !== undefined && refund.charge !== charge) return false;
-        return paymentIntent === undefined || refund.payment_intent === paymentIntent;
-      });
+      const wanted = ofPayment(context.store.refunds.newestFirst(), params);
       return page(wanted, params, '/v1/refunds', 'refund');
     },
   }),

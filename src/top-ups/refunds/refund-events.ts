@@ -1,7 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
-import { centsToMicros } from '../../common/money.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -13,9 +11,9 @@ import { InsufficientCreditsError } from '../../wallets/wallet.errors.js';
 import { PaymentReturns } from '../review/payment-return.service.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
-import { chargeOf, partsOfAmount, type Parts } from './refund-parts.js';
+import { partsOfAmount, type Parts } from './refund-parts.js';
 import { RefundSettlement } from './refund-settlement.service.js';
-import type { Refund } from './refund.js';
+import { newRefund, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 import { paidFor } from './returned-parts.js';
 
@@ -104,27 +102,14 @@ export class RefundEvents {
   }
 
   private toRefund(topUp: TopUp, made: ProviderRefund, parts: Parts): Refund {
-    const now = new Date(this.clock.nowMs());
-    return {
-      id: newId('refund'),
-      accountId: topUp.accountId,
-      topUpId: topUp.id,
-      status: 'created',
-      creditMicros: centsToMicros(parts.creditCents),
-      feeMicros: centsToMicros(parts.feeCents),
-      taxMicros: centsToMicros(parts.taxCents),
-      amountCents: chargeOf(parts),
+    const origin = {
       paymentIntentId: made.paymentIntentId ?? '',
-      lotId: topUp.lotId,
-      returnLotId: newId('creditLot'),
       reason: "made in Stripe's dashboard",
       stripeRefundId: made.id,
-      failureCode: null,
       idempotencyKey: null,
       fingerprint: made.id,
       createdBy: 'stripe',
-      createdAt: now,
-      checkedAt: now,
     };
+    return newRefund(topUp, parts, origin, new Date(this.clock.nowMs()));
   }
 }

@@ -1,6 +1,8 @@
-import type { MicroUsd, UsdCents } from '../../common/money.js';
+import { newId } from '../../common/ids.js';
+import { centsToMicros, type MicroUsd, type UsdCents } from '../../common/money.js';
+import type { TopUp } from '../top-up.js';
 import type { RefundStatus } from './refund.machine.js';
-import type { Parts } from './refund-parts.js';
+import { chargeOf, type Parts } from './refund-parts.js';
 
 /** Paid credit that goes back to where the money came from, with its share of the fee. */
 export type Refund = {
@@ -38,3 +40,29 @@ export type RefundPreview = {
   /** What of the payment's credit was not refunded after that. */
   readonly creditLeftCents: UsdCents;
 };
+
+/** Who asked for a refund, and how it is told apart from others. */
+export type RefundOrigin = Pick<
+  Refund,
+  'paymentIntentId' | 'reason' | 'stripeRefundId' | 'idempotencyKey' | 'fingerprint' | 'createdBy'
+>;
+
+/** A refund of these parts of a top-up, before anything moved. */
+export function newRefund(topUp: TopUp, parts: Parts, origin: RefundOrigin, now: Date): Refund {
+  return {
+    ...origin,
+    id: newId('refund'),
+    accountId: topUp.accountId,
+    topUpId: topUp.id,
+    status: 'created',
+    creditMicros: centsToMicros(parts.creditCents),
+    feeMicros: centsToMicros(parts.feeCents),
+    taxMicros: centsToMicros(parts.taxCents),
+    amountCents: chargeOf(parts),
+    lotId: topUp.lotId,
+    returnLotId: newId('creditLot'),
+    failureCode: null,
+    createdAt: now,
+    checkedAt: now,
+  };
+}

@@ -1,8 +1,7 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
-import { cents, centsToMicros, divFloor, MICROS_PER_CENT, type UsdCents } from '../../common/money.js';
+import { cents, divFloor, MICROS_PER_CENT, type UsdCents } from '../../common/money.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../payments/payments.errors.js';
@@ -14,7 +13,7 @@ import { DisputeRepository } from '../disputes/dispute.repository.js';
 import { IdempotencyKeyReusedError } from '../top-up.errors.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpsService } from '../top-ups.service.js';
-import { chargeOf, partsFor, type Parts } from './refund-parts.js';
+import { partsFor, type Parts } from './refund-parts.js';
 import { RefundSettlement } from './refund-settlement.service.js';
 import {
   RefundExceedsCreditError,
@@ -22,7 +21,7 @@ import {
   RefundWindowOverError,
   TopUpNotRefundableError,
 } from './refund.errors.js';
-import type { Refund, RefundPreview } from './refund.js';
+import { newRefund, type Refund, type RefundPreview } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 import { paidFor } from './returned-parts.js';
 
@@ -71,7 +70,7 @@ export class Refunds {
     const { parts, refundableCents } = await this.previewOf(topUp, request);
     const made = await this.refunds.insert(topUp, (returned) => {
       const exact = partsFor(parts.creditCents, paidFor(topUp), returned);
-      return exact === null ? null : this.newRefund(request, topUp, exact);
+      return exact === null ? null : this.toRefund(request, topUp, exact);
     });
     if (made === null) throw new RefundExceedsCreditError(refundableCents);
     if (made === 'taken') {
@@ -161,30 +160,17 @@ export class Refunds {
     return known;
   }
 
-  private newRefund(request: NewRefundRequest, topUp: TopUp, parts: Parts): Refund {
+  private toRefund(request: NewRefundRequest, topUp: TopUp, parts: Parts): Refund {
     if (topUp.paymentIntentId === null) throw new Error(`${topUp.id} names no payment`);
-    const now = new Date(this.clock.nowMs());
-    return {
-      id: newId('refund'),
-      accountId: topUp.accountId,
-      topUpId: topUp.id,
-      status: 'created',
-      creditMicros: centsToMicros(parts.creditCents),
-      feeMicros: centsToMicros(parts.feeCents),
-      taxMicros: centsToMicros(parts.taxCents),
-      amountCents: chargeOf(parts),
+    const origin = {
       paymentIntentId: topUp.paymentIntentId,
-      lotId: topUp.lotId,
-      returnLotId: newId('creditLot'),
       reason: request.reason,
       stripeRefundId: null,
-      failureCode: null,
       idempotencyKey: request.idempotencyKey,
       fingerprint: fingerprintOf(request),
       createdBy: request.actor,
-      createdAt: now,
-      checkedAt: now,
     };
+    return newRefund(topUp, parts, origin, new Date(this.clock.nowMs()));
   }
 }
 
