@@ -39,6 +39,8 @@ export type Caller = {
   readonly principal: AccountPrincipal;
   readonly requestId: string;
   readonly idempotencyKey: string | null;
+  /** `x-coffer-tag`. */
+  readonly tag: string | null;
 };
 
 /** On what terms a call is made: decided before anything else happens, by whoever knows who pays. */
@@ -126,6 +128,9 @@ export class ImageGeneration {
       idempotencyKey: caller.idempotencyKey,
       mediaKeyId: this.signer.keyId,
       fellBackFrom,
+      operation: request.operation,
+      referencesCount: request.references.length,
+      tag: caller.tag,
       createdAtMs: this.clock.nowMs(),
     };
   }

@@ -59,6 +59,7 @@ export class ImageMaker {
       ...request.size,
       outputFormat: request.outputFormat,
       moderation: request.moderation,
+      references: request.references,
     };
     const one = (position: number): Promise<ImageResult> => {
       const attempt = { position, attempt: FIRST_ATTEMPT, provider: route.provider };

@@ -3,12 +3,16 @@ import { InvalidRequestError } from '../problems/common.errors.js';
 import { parseSize, type ImageSize } from './image-size.js';
 import type { ImageModel } from './model-catalog.js';
 import { invalid, oneOf, refuseOtherParameters, textOrNull } from './openai-parameters.js';
-import type { OutputFormat } from './providers/image-provider.js';
+import type { OutputFormat, ReferenceImage } from './providers/image-provider.js';
 
 export type ResponseFormat = 'url' | 'b64_json';
 
-/** A valid call of `POST /v1/images/generations`. */
+/** New images from text alone, or from reference images and text. */
+export type Operation = 'generation' | 'edit';
+
+/** A valid call of `POST /v1/images/generations` or `/v1/images/edits`. */
 export type ImageRequest = {
+  readonly operation: Operation;
   readonly model: ImageModel;
   readonly prompt: string;
   /** OpenAI's `n`. */
@@ -19,6 +23,8 @@ export type ImageRequest = {
   readonly moderation: 'auto' | 'low';
   /** OpenAI's `user`: whom the customer says that this is for. Kept for tracing abuse. */
   readonly endUser: string | null;
+  /** Of an edit, in the order sent; none for a generation. */
+  readonly references: readonly ReferenceImage[];
 };
 
 /** OpenAI's own bounds. */
@@ -44,6 +50,7 @@ export function parseImageRequest(body: unknown, models: ModelLookup): ImageRequ
   refuseOtherParameters(members);
   const model = parseModel(textOrNull(members, 'model'), models);
   return {
+    operation: 'generation',
     model,
     prompt: parsePrompt(textOrNull(members, 'prompt')),
     images: parseCount(members['n'] ?? null),
@@ -52,6 +59,7 @@ export function parseImageRequest(body: unknown, models: ModelLookup): ImageRequ
     outputFormat: oneOf(members, 'output_format', ['png', 'jpeg', 'webp'], 'png'),
     moderation: oneOf(members, 'moderation', ['auto', 'low'], 'auto'),
     endUser: parseEndUser(textOrNull(members, 'user')),
+    references: [],
   };
 }
 

@@ -7,6 +7,7 @@ import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
 import type { Reply } from '../http/reply.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
+import { CallTag } from './call-tag.decorator.js';
 import { ImageCalls } from './image-calls.service.js';
 import { paidAnswerHeaders, setPaidAnswerHeaders } from './paid-answer-headers.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
@@ -39,6 +40,12 @@ export class ImagesController {
       'Sent again with the same body within 7 days, the first answer is repeated to the byte and nothing is charged ' +
       'again. A call that failed without a charge runs anew.',
   })
+  @ApiHeader({
+    name: 'x-coffer-tag',
+    required: false,
+    description:
+      'What `GET /v1/usage` counts the call under, such as a project; 1 to 128 visible ASCII characters.',
+  })
   @ApiBody({ type: CreateImageRequest })
   @ApiOkResponse({ type: ImagesView, headers: paidAnswerHeaders })
   @ApiProblems(
@@ -70,11 +77,12 @@ export class ImagesController {
   async generate(
     @CurrentAccount() principal: AccountPrincipal,
     @IdempotencyKey() idempotencyKey: string | null,
+    @CallTag() tag: string | null,
     @Req() { id: requestId }: { id: string },
     @Body() body: unknown,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string> {
-    const caller = { principal, requestId, idempotencyKey };
+    const caller = { principal, requestId, idempotencyKey, tag };
     const answer = await this.calls.generate(parseImageRequest(body, this.models), caller);
     setPaidAnswerHeaders(reply, answer);
     return answer.body;

@@ -19,6 +19,7 @@ const REQUEST: ProviderRequest = {
   height: 64,
   outputFormat: 'png',
   moderation: 'auto',
+  references: [],
 };
 
 const never = (): AbortSignal => new AbortController().signal;

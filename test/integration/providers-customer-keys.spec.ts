@@ -14,6 +14,7 @@ const REQUEST: ProviderRequest = {
   height: 64,
   outputFormat: 'png',
   moderation: 'auto',
+  references: [],
 };
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;

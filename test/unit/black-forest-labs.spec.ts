@@ -96,6 +96,7 @@ describe('the documents of Black Forest Labs', () => {
       height: 80,
       outputFormat: 'webp',
       moderation: 'low',
+      references: [],
     });
     expect(JSON.parse(body)).toEqual({
       prompt: 'a "fox"',

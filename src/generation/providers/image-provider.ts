@@ -3,6 +3,14 @@ import type { MicroUsd } from '../../common/money.js';
 export type ProviderName = 'black_forest_labs';
 export type OutputFormat = 'png' | 'jpeg' | 'webp';
 
+/** An image that a customer sent to be edited: decoded and found whole before any provider sees it. */
+export type ReferenceImage = {
+  readonly bytes: Buffer;
+  readonly contentType: 'image/png' | 'image/jpeg' | 'image/webp';
+  readonly width: number;
+  readonly height: number;
+};
+
 /** One image, as a provider is asked for it. */
 export type ProviderRequest = {
   readonly upstreamModel: string;
@@ -13,6 +21,8 @@ export type ProviderRequest = {
   readonly outputFormat: OutputFormat;
   /** OpenAI's `moderation`: `low` asks for the less restrictive filter. */
   readonly moderation: 'auto' | 'low';
+  /** Of an edit, in the customer's order; none: an image from text alone. */
+  readonly references: readonly ReferenceImage[];
 };
 
 /** The provider's own name for one image in the making: enough to ask for it again from another process. */

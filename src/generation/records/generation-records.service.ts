@@ -172,6 +172,9 @@ function fixedValues(generation: Generation): SqlValue[] {
     iso(generation.createdAtMs),
     generation.providerKeyId,
     generation.fellBackFrom,
+    generation.operation,
+    generation.referencesCount,
+    generation.tag,
   ];
 }
 

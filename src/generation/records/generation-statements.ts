@@ -1,12 +1,12 @@
 import type { Statement } from '../../database/pipeline.js';
 
-/** What never changes, in the order of `fixedValues`; $1 to $20. */
+/** What never changes, in the order of `fixedValues`; $1 to $23. */
 const FIXED_COLUMNS = `
   account_id, id, api_key_id, request_id, model, price_id, price_micros, images_requested, width, height,
   response_format, output_format, end_user, fingerprint, idempotency_key, media_key_id, hold_id, created_at,
-  provider_key_id, fell_back_from`;
+  provider_key_id, fell_back_from, operation, references_count, tag`;
 const FIXED_VALUES =
-  '$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20';
+  '$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23';
 
 /**
  * These commits are not waited for: no flush of the log of their own. Nothing rests on them alone. A row that the
@@ -21,7 +21,7 @@ export const INSERT: Statement = {
   name: 'generation_insert',
   text: `
   INSERT INTO generations (${FIXED_COLUMNS}, lease_expires_at, status)
-  VALUES (${FIXED_VALUES}, $21, 'running')
+  VALUES (${FIXED_VALUES}, $24, 'running')
   ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL AND status <> 'failed' DO NOTHING
   RETURNING id, ${NO_FLUSH}`,
 };
@@ -36,20 +36,20 @@ export const SAVE: Statement = {
   WITH saved AS (
     INSERT INTO generations AS g (${FIXED_COLUMNS}, lease_expires_at, status, images_delivered, charged_micros,
                                   error_code, authorized_at, delivered_at, finished_at)
-    VALUES (${FIXED_VALUES}, $21, $22, $23, $24, $25, $26, $27, $28)
+    VALUES (${FIXED_VALUES}, $24, $25, $26, $27, $28, $29, $30, $31)
     ON CONFLICT ON CONSTRAINT generations_pkey DO UPDATE
        SET lease_expires_at = excluded.lease_expires_at, status = excluded.status,
            images_delivered = excluded.images_delivered, charged_micros = excluded.charged_micros,
            error_code = excluded.error_code, authorized_at = coalesce(excluded.authorized_at, g.authorized_at),
            delivered_at = excluded.delivered_at, finished_at = excluded.finished_at
-     WHERE g.status = ANY($29::text[])
+     WHERE g.status = ANY($32::text[])
     RETURNING g.account_id, g.id),
   saved_tasks AS (
     INSERT INTO generation_tasks AS t (account_id, generation_id, position, attempt, provider, task_id, polling_url,
                                        upstream_cost_micros, status, failure, bytes, created_at, finished_at)
     SELECT saved.account_id, saved.id, v.*
-      FROM saved, unnest($30::smallint[], $31::smallint[], $32::text[], $33::text[], $34::text[], $35::bigint[],
-                         $36::text[], $37::text[], $38::integer[], $39::timestamptz[], $40::timestamptz[]) AS v
+      FROM saved, unnest($33::smallint[], $34::smallint[], $35::text[], $36::text[], $37::text[], $38::bigint[],
+                         $39::text[], $40::text[], $41::integer[], $42::timestamptz[], $43::timestamptz[]) AS v
     ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
        SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
            finished_at = excluded.finished_at

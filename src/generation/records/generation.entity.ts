@@ -2,7 +2,7 @@ import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm
 import type { MicroUsd } from '../../common/money.js';
 import { microUsdColumn } from '../../database/micro-usd-column.js';
 import type { GenerationStatus } from '../generation.machine.js';
-import type { ResponseFormat } from '../image-request.js';
+import type { Operation, ResponseFormat } from '../image-request.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 
 @Entity('generations')
@@ -108,6 +108,15 @@ export class GenerationEntity {
 
   @Column({ type: 'text', name: 'fell_back_from', collation: 'C', nullable: true })
   fellBackFrom!: string | null;
+
+  @Column({ type: 'text', collation: 'C', default: 'generation' })
+  operation!: Operation;
+
+  @Column({ type: 'smallint', name: 'references_count', default: 0 })
+  referencesCount!: number;
+
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  tag!: string | null;
 
   @Column({ type: 'smallint', name: 'images_delivered', default: 0 })
   imagesDelivered!: number;

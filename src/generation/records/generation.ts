@@ -1,6 +1,6 @@
 import type { MicroUsd } from '../../common/money.js';
 import type { GenerationStatus } from '../generation.machine.js';
-import type { ResponseFormat } from '../image-request.js';
+import type { Operation, ResponseFormat } from '../image-request.js';
 import type { OutputFormat, ProviderName, ProviderTask } from '../providers/image-provider.js';
 
 export type GenerationKey = { readonly accountId: string; readonly id: string };
@@ -48,6 +48,11 @@ export type GenerationFacts = GenerationKey & {
   readonly mediaKeyId: string;
   /** The call over the customer's own key that was refused, and that this ordinary one is made instead of. */
   readonly fellBackFrom: string | null;
+  readonly operation: Operation;
+  /** How many reference images came with it; they are not kept. */
+  readonly referencesCount: number;
+  /** `x-coffer-tag`: what the customer counts this call under. */
+  readonly tag: string | null;
   readonly createdAtMs: number;
 };
 
