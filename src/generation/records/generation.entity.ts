@@ -36,6 +36,12 @@ import type { OutputFormat } from '../providers/image-provider.js';
 @Check('generations_finished_once', `(status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)`)
 @Check('generations_paid_or_free', '(hold_id IS NULL) = (price_micros = 0 OR provider_key_id IS NOT NULL)')
 @Check('generations_fallback_is_ordinary', 'fell_back_from IS NULL OR provider_key_id IS NULL')
+@Check('generations_operation_known', `operation IN ('generation', 'edit')`)
+@Check(
+  'generations_edit_has_references',
+  `(operation = 'edit') = (references_count > 0) AND references_count BETWEEN 0 AND 16`,
+)
+@Check('generations_tag_length', 'length(tag) BETWEEN 1 AND 128')
 @Check(
   'generations_text_length',
   'char_length(end_user) <= 512 AND char_length(idempotency_key) BETWEEN 1 AND 255',
