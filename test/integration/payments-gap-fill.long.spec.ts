@@ -295,12 +295,12 @@ function pagesOf(size: number, { failAtPage = -1 } = {}, process: TestApp = app)
   const list = process.app.get(StripeEventList);
   const page = list.page.bind(list);
   let pages = 0;
-  jest.spyOn(list, 'page').mockImplementation(async (request) => {
-    if (request.type === COMPLETED) pages += 1;
+  jest.spyOn(list, 'page').mockImplementation(async (type, request) => {
+    if (type === COMPLETED) pages += 1;
     if (pages === failAtPage) throw new Error('Stripe hung up');
-    const { payloads, nextAfterId } = await page(request);
-    if (payloads.length <= size) return { payloads, nextAfterId };
-    const cut = payloads.slice(0, size);
-    return { payloads: cut, nextAfterId: (JSON.parse(cut.at(-1) ?? '') as { id: string }).id };
+    const { items, nextAfterId } = await page(type, request);
+    if (items.length <= size) return { items, nextAfterId };
+    const cut = items.slice(0, size);
+    return { items: cut, nextAfterId: (JSON.parse(cut.at(-1) ?? '') as { id: string }).id };
   });
 }

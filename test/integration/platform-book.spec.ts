@@ -279,11 +279,11 @@ function pagesOfOne({ failAtPage }: { failAtPage: number }): void {
   jest.spyOn(list, 'page').mockImplementation(async (request) => {
     pages += 1;
     if (pages === failAtPage) throw new Error('Stripe hung up');
-    const { transactions, nextAfterId } = await page(request);
-    const [first] = transactions;
-    const more = transactions.length > 1 || nextAfterId !== null;
+    const { items, nextAfterId } = await page(request);
+    const [first] = items;
+    const more = items.length > 1 || nextAfterId !== null;
     return {
-      transactions: first === undefined ? [] : [first],
+      items: first === undefined ? [] : [first],
       nextAfterId: more ? (first?.id ?? null) : null,
     };
   });

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Repository } from 'typeorm';
+import { firstCustomerAt, readSince, type ListCursor, type WindowedList } from '../list-window.js';
 import { InvalidEventError, PaymentRequestRefusedError } from '../payments.errors.js';
 import { PAYMENTS_OBSERVER, silentPaymentsObserver, type PaymentsObserver } from '../payments-observer.js';
 import { StripeApi } from '../stripe-api.js';
@@ -8,15 +9,10 @@ import { StripeEventHandlers } from '../stripe-event-handlers.js';
 import { readListedEvent } from '../stripe-event.js';
 import { StripeInbox } from '../stripe-inbox.service.js';
 import { StripeEventCursorEntity } from './stripe-event-cursor.entity.js';
-import { EventCursorLostError, StripeEventList } from './stripe-event-list.js';
+import { StripeEventList } from './stripe-event-list.js';
 
-/** Stripe's clock is not ours, and its list may lag behind its webhooks: the last stretch is listed again. */
-const OVERLAP_MS = 10 * 60_000;
-/** What one run asks for at most, of one type; what is left is the next run's, which goes on from there. */
+/** 1,000 events in one run. */
 const PAGES_PER_TYPE = 10;
-
-/** Nothing of ours can have happened at Stripe before our first customer was there. */
-const FIRST_CUSTOMER = 'SELECT min(created_at) AS at FROM stripe_customers WHERE livemode = $1';
 
 /** What the inbox ignored when nobody acted on its type is offered to it again. */
 const MISSING_OF = `
@@ -31,20 +27,9 @@ const SAVE_CURSOR = `
   ON CONFLICT (livemode, type) DO UPDATE
     SET complete_until = excluded.complete_until, window_until = excluded.window_until, after_id = excluded.after_id`;
 
-/** One stretch of time whose events are being listed, newest first. */
-type Window = {
-  readonly type: string;
-  readonly completeUntil: Date;
-  readonly until: Date;
-  readonly afterId: string | null;
-};
-
-type Progress = Omit<Window, 'until'> & { readonly until: Date | null };
-
 /**
  * Finds the events that Stripe made and that never arrived here, and puts them into the inbox as if they had.
- * A stretch of time counts as complete only when its last page is stored, so a run may fail or be killed
- * anywhere: the next one lists again what was not finished, and the inbox stores each event once.
+ * A run may fail or be killed anywhere (see `readSince`); the inbox stores each event once.
  */
 @Injectable()
 export class StripeGapFill {
@@ -68,7 +53,7 @@ export class StripeGapFill {
    * Throws `PaymentsUnavailableError`, and what the database throws; what was found until then is stored.
    */
   async fill(untilMs: number): Promise<number> {
-    const beginning = this.api.configured ? await this.firstCustomerAt() : null;
+    const beginning = this.api.configured ? await firstCustomerAt(this.dataSource, this.api.livemode) : null;
     if (beginning === null) return 0;
     let missed = 0;
     for (const type of this.handlers.types()) {
@@ -84,41 +69,20 @@ export class StripeGapFill {
   }
 
   private async fillType(type: string, beginning: Date, now: Date): Promise<number> {
-    const { livemode } = this.api;
-    const cursor = await this.cursors.findOneBy({ livemode, type });
-    const until = cursor?.windowUntil ?? now;
-    const known = cursor?.completeUntil ?? beginning;
-    // A clock that was ahead and went back must not leave the time between out.
-    const completeUntil = known < until ? known : until;
-    const window = { type, completeUntil, until, afterId: cursor?.afterId ?? null };
-    try {
-      return await this.fillWindow(window);
-    } catch (error) {
-      if (!(error instanceof EventCursorLostError)) throw error;
-      this.logger.warn(`${error.message}; the list of ${type} begins again.`);
-      return this.fillWindow({ ...window, afterId: null });
-    }
-  }
-
-  private async fillWindow({ type, completeUntil, until, afterId }: Window): Promise<number> {
-    const fromMs = completeUntil.getTime() - OVERLAP_MS;
-    let missed = 0;
-    let after = afterId;
-    for (let pages = 0; pages < PAGES_PER_TYPE; pages += 1) {
-      const page = await this.list.page({ type, fromMs, untilMs: until.getTime(), afterId: after });
-      const stored = await this.storeMissing(page.payloads);
-      missed += stored;
-      if (stored > 0) this.observer.eventsMissed(type, stored);
-      after = page.nextAfterId;
-      await this.save(
-        after === null
-          ? { type, completeUntil: until, until: null, afterId: null }
-          : { type, completeUntil, until, afterId: after },
-      );
-      if (after === null) return missed;
-    }
-    this.logger.warn(`There are more ${type} events than one run lists; the next run goes on.`);
-    return missed;
+    const cursor = await this.cursors.findOneBy({ livemode: this.api.livemode, type });
+    const list: WindowedList<string> = {
+      name: `${type} events`,
+      pagesMax: PAGES_PER_TYPE,
+      page: (request) => this.list.page(type, request),
+      store: async (payloads) => {
+        const stored = await this.storeMissing(payloads);
+        if (stored > 0) this.observer.eventsMissed(type, stored);
+        return stored;
+      },
+      save: (progress) => this.save(type, progress),
+      warn: (text) => this.logger.warn(text),
+    };
+    return readSince(list, cursor ?? { completeUntil: beginning, windowUntil: null, afterId: null }, now);
   }
 
   /** Through the very door that webhooks come in by. */
@@ -142,13 +106,8 @@ export class StripeGapFill {
     return stored;
   }
 
-  private async save({ type, completeUntil, until, afterId }: Progress): Promise<void> {
-    const times = [completeUntil.toISOString(), until?.toISOString() ?? null];
+  private async save(type: string, { completeUntil, windowUntil, afterId }: ListCursor): Promise<void> {
+    const times = [completeUntil.toISOString(), windowUntil?.toISOString() ?? null];
     await this.dataSource.query(SAVE_CURSOR, [this.api.livemode, type, ...times, afterId]);
-  }
-
-  private async firstCustomerAt(): Promise<Date | null> {
-    const [row] = await this.dataSource.query<{ at: Date | null }[]>(FIRST_CUSTOMER, [this.api.livemode]);
-    return row?.at ?? null;
   }
 }
