@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../common/clock.js';
 import { NameField, ObjectTypeView, TimeView } from '../common/fields.js';
+import { ListView } from '../common/list.view.js';
 import type { Page } from '../common/pagination.js';
 import type { Account } from './accounts.service.js';
 
@@ -22,13 +23,7 @@ export class AccountView {
   declare readonly created: number;
 }
 
-export class AccountListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: ACCOUNTS_URL })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
+export class AccountListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [AccountView] })
   declare readonly data: readonly AccountView[];
 }

@@ -9,6 +9,7 @@ import {
   TimeView,
   WordSetField,
 } from '../common/fields.js';
+import { ListView } from '../common/list.view.js';
 import type { Page } from '../common/pagination.js';
 import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewAccountKey, NewApiKey } from './api-key.js';
 import {
@@ -129,21 +130,12 @@ export class IssuedOperatorKeyView extends OperatorKeyView {
   declare readonly secret: string;
 }
 
-class KeyListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/api_keys' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
-}
-
-export class ApiKeyListView extends KeyListView {
+export class ApiKeyListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [ApiKeyView] })
   declare readonly data: readonly ApiKeyView[];
 }
 
-export class OperatorKeyListView extends KeyListView {
+export class OperatorKeyListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [OperatorKeyView] })
   declare readonly data: readonly OperatorKeyView[];
 }

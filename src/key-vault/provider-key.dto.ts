@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../common/clock.js';
 import { BooleanField, ObjectTypeView, TextField, TimeView } from '../common/fields.js';
+import { ListView } from '../common/list.view.js';
 import type { Page } from '../common/pagination.js';
 import { KEYED_PROVIDERS } from './keyed-provider.js';
 import type { NewProviderKey } from './provider-keys.service.js';
@@ -94,21 +95,12 @@ export class ProviderKeyRecordView extends ProviderKeyFacts {
   declare readonly master_key: string | null;
 }
 
-class ProviderKeyPage {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/provider_keys' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
-}
-
-export class ProviderKeyListView extends ProviderKeyPage {
+export class ProviderKeyListView extends ListView {
   @ApiProperty({ description: 'One a provider at most, newest first.', type: () => [ProviderKeyView] })
   declare readonly data: readonly ProviderKeyView[];
 }
 
-export class ProviderKeyRecordListView extends ProviderKeyPage {
+export class ProviderKeyRecordListView extends ListView {
   @ApiProperty({ description: 'The removed ones too, newest first.', type: () => [ProviderKeyRecordView] })
   declare readonly data: readonly ProviderKeyRecordView[];
 }

@@ -8,6 +8,7 @@ import {
   TimeView,
   WebUrlField,
 } from '../common/fields.js';
+import { ListView } from '../common/list.view.js';
 import { formatMicros } from '../common/money.js';
 import type { Page } from '../common/pagination.js';
 import { SAVED_CARD_WORDS } from './auto/auto-top-up.js';
@@ -140,13 +141,7 @@ export class TopUpView {
   declare readonly paid_at: number | null;
 }
 
-export class TopUpListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/top_ups' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
+export class TopUpListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [TopUpView] })
   declare readonly data: readonly TopUpView[];
 }

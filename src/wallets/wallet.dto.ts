@@ -7,6 +7,7 @@ import {
   TextField,
   TimeView,
 } from '../common/fields.js';
+import { ListView } from '../common/list.view.js';
 import { isCustomerLedgerAccount } from '../ledger/chart-of-accounts.js';
 import type { Page } from '../common/pagination.js';
 import type { Outcome } from './rules/outcome.js';
@@ -86,13 +87,7 @@ export class TransactionView {
   declare readonly created: number;
 }
 
-export class TransactionListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/wallet/transactions' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
+export class TransactionListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [TransactionView] })
   declare readonly data: readonly TransactionView[];
 }

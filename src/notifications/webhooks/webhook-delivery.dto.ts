@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../common/clock.js';
 import { ObjectTypeView, TimeView } from '../../common/fields.js';
+import { ListView } from '../../common/list.view.js';
 import type { Page } from '../../common/pagination.js';
 import { ATTEMPT_ERRORS, type AttemptError } from './delivery-rules.js';
 import { WEBHOOK_DELIVERY_STATUSES, type WebhookDeliveryStatus } from './webhook-delivery.machine.js';
@@ -62,16 +63,7 @@ export class WebhookDeliveryView {
   declare readonly created: number;
 }
 
-export class WebhookDeliveryListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({
-    description: 'The route that was asked.',
-    example: '/v1/webhook_endpoints/we_01KB2H7Q0000000000000000AA/deliveries',
-  })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
+export class WebhookDeliveryListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [WebhookDeliveryView] })
   declare readonly data: readonly WebhookDeliveryView[];
 }

@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../common/clock.js';
 import { BooleanField, ObjectTypeView, TextField, TimeView, WordSetField } from '../../common/fields.js';
+import { ListView } from '../../common/list.view.js';
 import type { Page } from '../../common/pagination.js';
 import {
   DISABLED_REASONS,
@@ -119,13 +120,7 @@ export class DeletedWebhookEndpointView {
   declare readonly deleted: boolean;
 }
 
-export class WebhookEndpointListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/webhook_endpoints' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
+export class WebhookEndpointListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [WebhookEndpointView] })
   declare readonly data: readonly WebhookEndpointView[];
 }

@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../common/clock.js';
 import { ObjectTypeView, TimeView } from '../../common/fields.js';
+import { ListView } from '../../common/list.view.js';
 import type { Page } from '../../common/pagination.js';
 import type { SavedCard } from './auto-top-up.js';
 
@@ -23,13 +24,7 @@ export class SavedCardView {
   declare readonly created: number;
 }
 
-export class SavedCardListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/saved_cards' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more than are shown.' })
-  declare readonly has_more: boolean;
+export class SavedCardListView extends ListView {
   @ApiProperty({ description: 'Those that can be charged; newest first.', type: () => [SavedCardView] })
   declare readonly data: readonly SavedCardView[];
 }

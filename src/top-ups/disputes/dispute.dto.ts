@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../common/clock.js';
 import { MicroUsdView, ObjectTypeView, TimeView } from '../../common/fields.js';
+import { ListView } from '../../common/list.view.js';
 import { formatMicros, type MicroUsd } from '../../common/money.js';
 import type { Dispute } from './dispute.entity.js';
 
@@ -45,13 +46,7 @@ export class DisputeView {
   declare readonly created: number;
 }
 
-export class DisputeListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/accounts/acct_1/disputes' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Always false: an account has few disputes.' })
-  declare readonly has_more: boolean;
+export class DisputeListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [DisputeView] })
   declare readonly data: readonly DisputeView[];
 }

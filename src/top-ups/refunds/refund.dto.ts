@@ -8,6 +8,7 @@ import {
   TextField,
   TimeView,
 } from '../../common/fields.js';
+import { ListView } from '../../common/list.view.js';
 import { centsToMicros, formatMicros } from '../../common/money.js';
 import { CHARGE_MAX_CENTS } from '../quote.js';
 import { chargeOf } from './refund-parts.js';
@@ -81,13 +82,7 @@ export class RefundView {
   declare readonly created: number;
 }
 
-export class RefundListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/top_ups/tu_1/refunds' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Always false: a top-up has few refunds.' })
-  declare readonly has_more: boolean;
+export class RefundListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [RefundView] })
   declare readonly data: readonly RefundView[];
 }

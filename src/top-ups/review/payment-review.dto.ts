@@ -1,6 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../common/clock.js';
 import { ObjectTypeView, TextField, TimeView, WordField } from '../../common/fields.js';
+import { ListView } from '../../common/list.view.js';
 import { ListQuery } from '../../common/list-query.dto.js';
 import type { Page } from '../../common/pagination.js';
 import { PAYMENT_DECISIONS, type PaymentDecision } from './payment-review-decision.entity.js';
@@ -98,13 +99,7 @@ export class PaymentReviewView {
   declare readonly created: number;
 }
 
-export class PaymentReviewListView {
-  @ObjectTypeView('list')
-  declare readonly object: 'list';
-  @ApiProperty({ description: 'The route that was asked.', example: '/v1/payment_reviews' })
-  declare readonly url: string;
-  @ApiProperty({ description: 'Whether there are more behind this page.' })
-  declare readonly has_more: boolean;
+export class PaymentReviewListView extends ListView {
   @ApiProperty({ description: 'Newest first.', type: () => [PaymentReviewView] })
   declare readonly data: readonly PaymentReviewView[];
 }
