@@ -42,7 +42,7 @@ type Schema = {
 };
 
 export const GENERATIONS_PATH = '/v1/images/generations';
-const EDITS_PATH = '/v1/images/edits';
+export const EDITS_PATH = '/v1/images/edits';
 const PROVIDER_KEYS_PATH = '/v1/provider_keys';
 
 /** Pure. Throws when the document has no images route: then there is nothing to sell. */

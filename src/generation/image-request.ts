@@ -2,13 +2,19 @@ import { hash } from 'node:crypto';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import { parseSize, type ImageSize } from './image-size.js';
 import type { ImageModel } from './model-catalog.js';
-import { invalid, oneOf, refuseOtherParameters, textOrNull } from './openai-parameters.js';
+import { invalid, oneOf, refuseOtherParameters, textOrNull, type Body } from './openai-parameters.js';
 import type { OutputFormat, ReferenceImage } from './providers/image-provider.js';
 
 export type ResponseFormat = 'url' | 'b64_json';
 
 /** New images from text alone, or from reference images and text. */
 export type Operation = 'generation' | 'edit';
+
+/** A reference image as it goes to a provider, which may be smaller than what the customer sent. */
+export type SentReference = ReferenceImage & {
+  /** Of the bytes that the customer sent, lower-case hex: what makes two calls the same. */
+  readonly sentSha256: string;
+};
 
 /** A valid call of `POST /v1/images/generations` or `/v1/images/edits`. */
 export type ImageRequest = {
@@ -24,7 +30,7 @@ export type ImageRequest = {
   /** OpenAI's `user`: whom the customer says that this is for. Kept for tracing abuse. */
   readonly endUser: string | null;
   /** Of an edit, in the order sent; none for a generation. */
-  readonly references: readonly ReferenceImage[];
+  readonly references: readonly SentReference[];
 };
 
 /** OpenAI's own bounds. */
@@ -38,6 +44,9 @@ export interface ModelLookup {
   require(id: string): ImageModel;
 }
 
+/** What both routes ask for in the same words. */
+export type CommonParameters = Omit<ImageRequest, 'operation' | 'size' | 'references'>;
+
 /**
  * Reads an OpenAI body. Pure. Throws `InvalidRequestError` naming the first wrong parameter in `param`, and
  * `ModelNotFoundError` (404).
@@ -46,20 +55,23 @@ export function parseImageRequest(body: unknown, models: ModelLookup): ImageRequ
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
   }
-  const members = body as Readonly<Record<string, unknown>>;
-  refuseOtherParameters(members);
-  const model = parseModel(textOrNull(members, 'model'), models);
+  const members = body as Body;
+  const common = parseCommon(members, 'generation', models);
+  const size = parseSize(textOrNull(members, 'size'), common.model.size);
+  return { ...common, operation: 'generation', size, references: [] };
+}
+
+/** Throws as `parseImageRequest` does. */
+export function parseCommon(members: Body, operation: Operation, models: ModelLookup): CommonParameters {
+  refuseOtherParameters(members, operation);
   return {
-    operation: 'generation',
-    model,
+    model: parseModel(textOrNull(members, 'model'), models),
     prompt: parsePrompt(textOrNull(members, 'prompt')),
     images: parseCount(members['n'] ?? null),
-    size: parseSize(textOrNull(members, 'size'), model.size),
     responseFormat: oneOf(members, 'response_format', ['url', 'b64_json'], 'url'),
     outputFormat: oneOf(members, 'output_format', ['png', 'jpeg', 'webp'], 'png'),
     moderation: oneOf(members, 'moderation', ['auto', 'low'], 'auto'),
     endUser: parseEndUser(textOrNull(members, 'user')),
-    references: [],
   };
 }
 
@@ -103,7 +115,8 @@ function parseEndUser(user: string | null): string | null {
 
 /**
  * What makes two calls the same call, for an idempotency key: every parameter after its defaults, so that
- * `"n": null` and no `n` are one. Lower-case hex of SHA-256; the prompt cannot be read back.
+ * `"n": null` and no `n` are one. Lower-case hex of SHA-256; the prompt cannot be read back. What a generation's is made of
+ * never changes: keys that customers used before an upgrade are compared with it after.
  */
 export function fingerprintOf(request: ImageRequest): string {
   return hash(
@@ -118,6 +131,9 @@ export function fingerprintOf(request: ImageRequest): string {
       request.outputFormat,
       request.moderation,
       request.endUser,
+      ...(request.operation === 'edit'
+        ? ['edit', ...request.references.map(({ sentSha256 }) => sentSha256)]
+        : []),
     ]),
     'hex',
   );

@@ -23,6 +23,18 @@ export function parseSize(size: string | null, rule: CatalogSize): ImageSize {
   return { width, height };
 }
 
+/**
+ * What `auto` means for an edit: the size of the first reference, brought into the model's bounds and rounded down to its
+ * step. A customer who sends a photo expects it back in its shape, and the result is to be of a size known beforehand.
+ */
+export function sizeLike(reference: ImageSize, rule: CatalogSize): ImageSize {
+  const { width, height } = reference;
+  const scale = Math.min(1, Math.sqrt(rule.pixelsMax / (width * height)));
+  const side = (pixels: number): number =>
+    Math.max(Math.floor((pixels * scale) / rule.sideStep) * rule.sideStep, rule.sideMin);
+  return { width: side(width), height: side(height) };
+}
+
 function isSide(pixels: number, rule: CatalogSize): boolean {
   return pixels >= rule.sideMin && pixels % rule.sideStep === 0;
 }

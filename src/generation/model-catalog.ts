@@ -8,7 +8,7 @@ import {
 } from '../catalog/catalog.js';
 import { ModelCatalog } from '../catalog/model-catalog.service.js';
 import { ModelNotFoundError } from '../pricing/pricing.errors.js';
-import type { ProviderName } from './providers/image-provider.js';
+import { PROVIDER_NAMES, type ProviderName } from './providers/image-provider.js';
 
 /** A route whose provider this release has an adapter for. */
 export type ProviderRoute = CatalogRoute & { readonly provider: ProviderName };
@@ -19,15 +19,14 @@ export type ImageModel = {
   /** Unix seconds of its release. */
   readonly created: number;
   readonly size: CatalogSize;
-  /** In order of preference; the first one serves. */
+  /** Reference images that one edit may have; 0 for a model that makes images from text only. */
+  readonly referencesMax: number;
+  /** In order of preference: each one serves what those before it fail at. */
   readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
 };
 
 /** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
 const MODEL_ID_SHOWN_MAX = 200;
-
-/** Adapters that this release has. A route to another one is left out: nothing can be sent there. */
-const PROVIDERS: readonly ProviderName[] = ['black_forest_labs'];
 
 /** Every model that can be called, as the catalogue in force has it. What it costs stands in the price book. */
 @Injectable()
@@ -64,11 +63,22 @@ export class ImageModels {
 
 /** None when no provider of this release makes it. */
 export function toImageModel(model: CatalogModel): [] | [ImageModel] {
-  const [first, ...others] = model.routes.flatMap(({ provider, upstreamModel }): ProviderRoute[] => {
-    const known = PROVIDERS.find((name) => name === provider);
-    return known === undefined ? [] : [{ provider: known, upstreamModel }];
+  const [first, ...others] = model.routes.flatMap((route): ProviderRoute[] => {
+    // A route to a provider that this release has no adapter for is left out: nothing can be sent there.
+    const known = PROVIDER_NAMES.find((name) => name === route.provider);
+    return known === undefined ? [] : [{ ...route, provider: known }];
   });
   if (first === undefined) return [];
-  const { id, maker, size } = model;
-  return [{ id, ownedBy: maker.id, created: releasedAtSeconds(model), size, routes: [first, ...others] }];
+  const { id, maker, size, modalities } = model;
+  const referencesMax = modalities.includes('image_editing') ? model.referencesMax : 0;
+  return [
+    {
+      id,
+      ownedBy: maker.id,
+      created: releasedAtSeconds(model),
+      size,
+      referencesMax,
+      routes: [first, ...others],
+    },
+  ];
 }

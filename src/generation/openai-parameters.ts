@@ -1,6 +1,6 @@
 import { InvalidRequestError } from '../problems/common.errors.js';
 
-type Body = Readonly<Record<string, unknown>>;
+export type Body = Readonly<Record<string, unknown>>;
 
 /**
  * OpenAI's parameters that ask for nothing here, or for something that no model of ours can do. The values
@@ -15,13 +15,24 @@ type FixedParameter = {
 const isIntegerWithin = (min: number, max: number) => (value: unknown) =>
   Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
 
-const FIXED_PARAMETERS: Readonly<Record<string, FixedParameter>> = {
+type FixedParameters = Readonly<Record<string, FixedParameter>>;
+
+const OF_BOTH: FixedParameters = {
   quality: { accepted: ['auto', 'standard'], refused: ['hd', 'low', 'medium', 'high'] },
   background: { accepted: ['auto', 'opaque'], refused: ['transparent'] },
-  style: { accepted: ['vivid'], refused: ['natural'] },
   stream: { accepted: [false], refused: [true] },
   partial_images: { accepted: [0], refused: isIntegerWithin(1, 3) },
   output_compression: { accepted: [100], refused: isIntegerWithin(0, 99) },
+};
+
+const FIXED_PARAMETERS: Readonly<Record<'generation' | 'edit', FixedParameters>> = {
+  generation: { ...OF_BOTH, style: { accepted: ['vivid'], refused: ['natural'] } },
+  edit: {
+    ...OF_BOTH,
+    input_fidelity: { accepted: ['low'], refused: ['high'] },
+    // No model here can be told where to leave an image as it is.
+    mask: { accepted: [], refused: () => true },
+  },
 };
 
 const OWN_PARAMETERS: readonly string[] = [
@@ -42,10 +53,11 @@ const NAME_LENGTH_MAX = 100;
  * Throws `InvalidRequestError` for the first field that is unknown, or that asks for what no model does
  * (`unsupported_parameter`). OpenAI lets every parameter be null, which means absent.
  */
-export function refuseOtherParameters(body: Body): void {
+export function refuseOtherParameters(body: Body, operation: 'generation' | 'edit'): void {
+  const fixedParameters = FIXED_PARAMETERS[operation];
   for (const [name, value] of Object.entries(body)) {
     if (OWN_PARAMETERS.includes(name)) continue;
-    const fixed = Object.hasOwn(FIXED_PARAMETERS, name) ? FIXED_PARAMETERS[name] : undefined;
+    const fixed = Object.hasOwn(fixedParameters, name) ? fixedParameters[name] : undefined;
     if (fixed === undefined) {
       const shown = name.slice(0, NAME_LENGTH_MAX);
       throw new InvalidRequestError(`Unknown parameter: '${shown}'. Nothing was charged.`, shown);
@@ -57,8 +69,10 @@ export function refuseOtherParameters(body: Body): void {
 }
 
 function unsupported(name: string, accepted: readonly unknown[]): InvalidRequestError {
+  const rule =
+    accepted.length === 0 ? 'is not supported' : `can only be ${accepted.map(String).join(' or ')}`;
   return new InvalidRequestError(
-    `${name} can only be ${accepted.map(String).join(' or ')} for this model. Leave it out. Nothing was charged.`,
+    `${name} ${rule} for this model. Leave it out. Nothing was charged.`,
     name,
     'unsupported_parameter',
   );

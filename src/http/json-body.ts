@@ -32,24 +32,41 @@ function dropForm(request: FastifyRequest, _body: unknown, done: Done): void {
 }
 
 function parseJson(_request: FastifyRequest, body: unknown, done: Done): void {
-  const text = (body as Buffer).toString();
-  // Many clients name the type on every request, also where there is nothing to say.
-  if (text === '') return done(null, undefined);
+  let value: unknown;
+  try {
+    value = readJson(body as Buffer);
+  } catch (error) {
+    return done(error as Error);
+  }
+  done(null, value);
+}
+
+/** Undefined for no text at all: many clients name the type also where there is nothing to say. Throws `MalformedBodyError`. */
+export function readJson(body: Buffer): unknown {
+  const text = body.toString();
+  if (text === '') return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    return done(new MalformedBodyError());
+    throw new MalformedBodyError();
   }
   // A `__proto__` member would become an ordinary property here and somebody's prototype after a copy.
-  if (MAY_NAME_PROTO.test(text) && hasProtoMember(value)) return done(new MalformedBodyError());
-  done(null, value);
+  if (MAY_NAME_PROTO.test(text) && hasProtoMember(value)) throw new MalformedBodyError();
+  return value;
 }
 
 /** Spelled out, or with escapes; looking at every member of every body would be slower. */
 const MAY_NAME_PROTO = /__proto__|\\u/;
 
-function hasProtoMember(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  return Object.hasOwn(value, '__proto__') || Object.values(value).some(hasProtoMember);
+/** Without recursion: a body may be nested more deeply than the stack is. */
+function hasProtoMember(root: unknown): boolean {
+  const unseen: unknown[] = [root];
+  while (unseen.length > 0) {
+    const value = unseen.pop();
+    if (typeof value !== 'object' || value === null) continue;
+    if (Object.hasOwn(value, '__proto__')) return true;
+    for (const member of Object.values(value)) unseen.push(member);
+  }
+  return false;
 }

@@ -32,7 +32,8 @@ import { WebhookEvents } from './webhooks/webhook-events.service.js';
 import { WebhookResealJob } from './webhooks/webhook-reseal.job.js';
 import { WebhookRetentionJob } from './webhooks/webhook-retention.job.js';
 import { WebhookSecrets } from './webhooks/webhook-secrets.service.js';
-import { dnsResolver, HOST_RESOLVER, WebhookSender } from './webhooks/webhook-sender.js';
+import { dnsResolver, HOST_RESOLVER } from '../outgoing/outside-hosts.js';
+import { WebhookSender } from './webhooks/webhook-sender.js';
 
 const WEBHOOKS = [
   { provide: HOST_RESOLVER, useValue: dnsResolver },

@@ -1,10 +1,11 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- documents are inspected as plain JSON */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { ModelUsageJob } from '../../src/catalog/usage/model-usage.job.js';
 import { cents, centsToMicros, formatUsd } from '../../src/common/money.js';
 import { PROBLEM_CATALOG } from '../../src/problems/problem-catalog.js';
 import { quoteTopUp } from '../../src/top-ups/quote.js';
 import { CLOCK, type Clock } from '../../src/common/clock.js';
+import { USAGE_LIMITS, type UsageLimits } from '../../src/usage/usage-limits.js';
+import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../support/generation.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -123,12 +124,13 @@ describe.each(PAGES)('%s', (path) => {
 });
 
 describe('the page of a model', () => {
-  it('has all that a first call needs: facts, three snippets, the schema, every error, questions', async () => {
+  it('has all that a first call needs: facts, snippets for making and for editing, the schema, every error, questions', async () => {
     const page = await read(`/models/${MODEL}`);
     const sections = page.all('h2').map(textOf);
     expect(sections).toEqual([
       'About',
       'Quickstart',
+      'Editing',
       'Limits',
       'Request',
       'Response',
@@ -146,7 +148,14 @@ describe('the page of a model', () => {
     ]) {
       expect(page.text).toContain(fact);
     }
-    expect(page.all('figcaption').map(textOf)).toEqual(['curl', 'Python', 'JavaScript']);
+    expect(page.all('figcaption').map(textOf)).toEqual([
+      'curl',
+      'Python',
+      'JavaScript',
+      'curl',
+      'Python',
+      'JavaScript',
+    ]);
     const document = (await get('/openapi.json')).body;
     const { properties } = document.components.schemas.CreateImageRequest;
     const cells = page.all('th').map(textOf);
@@ -214,9 +223,10 @@ describe('the ranking', () => {
     (await generate(one, { n: 2, user: 'end-user-7' })).expect(200);
     (await generate(two, { model: FREE })).expect(200);
     expect((await generate(one, { prompt: '[sandbox:error]' })).status).toBeGreaterThanOrEqual(400);
-    const job = service.app.get(ModelUsageJob);
-    await job.run();
-    await job.run();
+    // Calls that cost nothing are counted when no other one can end before them; here they are alone.
+    Object.assign(service.app.get<UsageLimits>(USAGE_LIMITS), { sealAfterSeconds: 0 });
+    await service.app.get(UsageRollUp).catchUp();
+    await service.app.get(UsageRollUp).catchUp();
     const counts = await service.dataSource.query<{ model: string; images: string }[]>(
       'SELECT model, sum(images) AS images FROM model_usage GROUP BY model ORDER BY model',
     );
@@ -240,14 +250,14 @@ describe('the ranking', () => {
 
   it('counts the hours that it missed, and none twice however many processes count', async () => {
     const customer = await service.createCustomer({ grantMicros: 1_000_000n });
-    const job = service.app.get(ModelUsageJob);
-    await job.run();
+    const usage = service.app.get(UsageRollUp);
+    await usage.catchUp();
     const before = await countedImages();
     await later(5 * HOUR_MS, async () => {
       (await generate(customer)).expect(200);
     });
     await later(9 * HOUR_MS, async () => {
-      await Promise.all([job.run(), job.run(), job.run()]);
+      await Promise.all([usage.catchUp(), usage.catchUp(), usage.catchUp()]);
     });
     expect(await countedImages()).toBe(before + 1n);
   });

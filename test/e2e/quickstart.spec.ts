@@ -5,6 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { plain, RED } from '../support/edit-bodies.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
 import {
   chooseServicePort,
@@ -33,7 +34,7 @@ describe('the quickstart, copied from the page as it is printed', () => {
       string
     >;
     apiKey = demo['api_key'] ?? '';
-    const grant = { amount_micros: '80000', reason: 'two images' };
+    const grant = { amount_micros: '160000', reason: 'four images' };
     (await service.client().post(`/v1/accounts/${demo['account_id']}/grants`, grant)).expect(201);
     project = await mkdtemp(path.join(tmpdir(), 'coffer-quickstart-'));
     await symlink(MODULES, path.join(project, 'node_modules'));
@@ -43,11 +44,13 @@ describe('the quickstart, copied from the page as it is printed', () => {
     await Promise.all([removeDataDir(dataDir), rm(project, { recursive: true, force: true })]);
   });
 
-  async function snippet(model: string, language: string): Promise<string> {
+  /** @param nth 0: how to make an image, 1: how to edit one. */
+  async function snippet(model: string, language: string, nth = 0): Promise<string> {
     const page = new HtmlPage(String((await service.client(null).get(`/models/${model}`)).expect(200).body));
-    const [code] = page
+    const code = page
       .all('code')
-      .filter((element) => attribute(element, 'class') === `language-${language}`);
+      .filter((element) => attribute(element, 'class') === `language-${language}`)
+      .at(nth);
     if (code === undefined) throw new Error(`the page of ${model} has no snippet in ${language}`);
     return textOf(code);
   }
@@ -80,6 +83,18 @@ describe('the quickstart, copied from the page as it is printed', () => {
     await writeFile(file, await snippet(PAID, 'javascript'));
     const { stdout } = await run(process.execPath, [file], { env: env() });
     await expectImage(stdout.trim());
+  });
+
+  it('edits an image with curl and with OpenAI’s JavaScript SDK', async () => {
+    await writeFile(path.join(project, 'vault.png'), await plain(RED).png().toBuffer());
+    const options = { env: env(), cwd: project };
+    const { stdout } = await run('sh', ['-c', await snippet(PAID, 'shell', 1)], options);
+    const answer = JSON.parse(stdout) as { data: { url: string }[] };
+    expect(answer).toMatchObject({ data: [{}] });
+    await expectImage(answer.data[0]?.url ?? '');
+    const file = path.join(project, 'edit.mjs');
+    await writeFile(file, await snippet(PAID, 'javascript', 1));
+    await expectImage((await run(process.execPath, [file], options)).stdout.trim());
   });
 
   it('makes an image of the free model with either, and takes nothing for it', async () => {

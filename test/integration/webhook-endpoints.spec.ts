@@ -1,6 +1,5 @@
 import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createLogger } from '../../src/common/logger.js';
 import { WEBHOOK_EVENT_TYPES } from '../../src/notifications/webhooks/webhook-event-types.js';
 import {
   ENDPOINTS_MAX,
@@ -8,6 +7,7 @@ import {
 } from '../../src/notifications/webhooks/webhook-endpoints.service.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { EventReceiver } from '../support/event-receiver.js';
+import { testLogger } from '../support/run-log.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
 import { attempt, createEndpoint, deliveriesTo } from '../support/webhook-deliveries.js';
 
@@ -27,7 +27,7 @@ beforeAll(async () => {
   });
   app = await startTestApp({
     settings: { webhookLoopback: true, runJobs: false, rateLimit: false },
-    log: createLogger('trace', stream),
+    log: testLogger('trace', stream),
   });
   customer = await app.createCustomer();
 });

@@ -1,11 +1,8 @@
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:https';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import {
-  type HostResolver,
-  type WebhookRequest,
-  WebhookSender,
-} from '../../src/notifications/webhooks/webhook-sender.js';
+import { type WebhookRequest, WebhookSender } from '../../src/notifications/webhooks/webhook-sender.js';
+import type { HostResolver } from '../../src/outgoing/outside-hosts.js';
 import { generate as selfSigned } from 'selfsigned';
 import { EventReceiver } from '../support/event-receiver.js';
 

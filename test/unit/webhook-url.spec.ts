@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { readSettings } from '../../src/config/settings.js';
-import { isLoopbackAddress, isPublicAddress } from '../../src/notifications/webhooks/public-address.js';
-import { checkWebhookUrl } from '../../src/notifications/webhooks/webhook-url.js';
+import { isLoopbackAddress, isPublicAddress } from '../../src/outgoing/public-address.js';
+import { checkOutsideUrl } from '../../src/outgoing/outside-url.js';
 
 const STRICT = { loopback: false };
 const LENIENT = { loopback: true };
 
-const isTaken = (text: string, policy = STRICT): boolean => 'url' in checkWebhookUrl(text, policy);
+const isTaken = (text: string, policy = STRICT): boolean => 'url' in checkOutsideUrl(text, policy);
 
 describe('the URL of a webhook endpoint', () => {
   it.each([
@@ -22,7 +22,7 @@ describe('the URL of a webhook endpoint', () => {
     'https://93.184.215.14/hook',
     'https://[2606:2800:21f:cb07:6820:80da:af6b:8b2c]/hook',
   ])('is taken: %s', (text) => {
-    expect(checkWebhookUrl(text, STRICT)).toHaveProperty('url');
+    expect(checkOutsideUrl(text, STRICT)).toHaveProperty('url');
   });
 
   it.each([
@@ -76,7 +76,7 @@ describe('the URL of a webhook endpoint', () => {
     ['a unique local address', 'https://[fd00::1]/'],
     ['NAT64', 'https://[64:ff9b::a9fe:a9fe]/'],
   ])('is refused: %s', (_what, text) => {
-    expect(checkWebhookUrl(text, STRICT)).toHaveProperty('fault');
+    expect(checkOutsideUrl(text, STRICT)).toHaveProperty('fault');
   });
 
   it('may be on this machine, over http, only where a setting allows it', () => {

@@ -13,7 +13,7 @@ import {
   type Text,
 } from './document.js';
 import { questionsOf } from './model-questions.js';
-import { snippetsFor } from './snippets.js';
+import { editSnippetsFor, snippetsFor } from './snippets.js';
 
 /** `/models/{maker}/{model}` */
 export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument {
@@ -38,6 +38,7 @@ export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument
     sections: [
       about(facts, model),
       quickstart(facts, model),
+      ...editing(facts, model),
       limits(facts, model),
       reference('request', 'Request', `Body of POST ${GENERATIONS_PATH}`, facts.api.request, true),
       response(facts),
@@ -117,6 +118,25 @@ function quickstart({ publicUrl }: CatalogFacts, model: PricedModel): Section {
       ...snippetsFor(model.id, publicUrl).map((snippet): Block => ({ kind: 'code', ...snippet })),
     ],
   };
+}
+
+/** None where the model, or the service, edits nothing. */
+function editing({ api, publicUrl }: CatalogFacts, model: PricedModel): Section[] {
+  if (!api.hasEdits || !model.modalities.includes('image_editing')) return [];
+  return [
+    {
+      id: 'editing',
+      heading: 'Editing',
+      blocks: [
+        paragraph([
+          `New images from up to ${model.referencesMax} of yours and a prompt, at the same price. Unless you name a `,
+          code('size'),
+          ', the result has that of your first image.',
+        ]),
+        ...editSnippetsFor(model.id, publicUrl).map((snippet): Block => ({ kind: 'code', ...snippet })),
+      ],
+    },
+  ];
 }
 
 function limits(facts: CatalogFacts, model: PricedModel): Section {

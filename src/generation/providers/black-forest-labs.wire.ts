@@ -1,5 +1,5 @@
 import type { MicroUsd } from '../../common/money.js';
-import type { ProviderRequest, ProviderTask } from './image-provider.js';
+import type { ProviderRequest, ProviderTask, ReferenceImage } from './image-provider.js';
 import { creditsToMicros } from './credits.js';
 
 /** The two documents of Black Forest Labs that we send and read, and nothing else of its API. */
@@ -11,6 +11,9 @@ const SAFETY_TOLERANCE = { auto: 2, low: 4 } as const;
 const URL_CHARS_MAX = 2_083;
 const TASK_ID_CHARS_MAX = 300;
 
+/** In the customer's order: prompts say "the first image". */
+const INPUT_IMAGES = ['input_image', 'input_image_2', 'input_image_3', 'input_image_4'] as const;
+
 export function toSubmitBody(request: ProviderRequest): string {
   return JSON.stringify({
     prompt: request.prompt,
@@ -18,7 +21,30 @@ export function toSubmitBody(request: ProviderRequest): string {
     height: request.height,
     output_format: request.outputFormat,
     safety_tolerance: SAFETY_TOLERANCE[request.moderation],
+    ...inputImages(request.references),
   });
+}
+
+/** Throws for more references than there are names: leaving one out would charge for another image. */
+function inputImages(references: readonly ReferenceImage[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    references.map((reference, index) => {
+      const name = INPUT_IMAGES[index];
+      if (name === undefined) throw new RangeError(`no more than ${INPUT_IMAGES.length} references`);
+      return [name, base64Of(reference)];
+    }),
+  );
+}
+
+const encoded = new WeakMap<ReferenceImage, string>();
+
+/** Once for all images of a call: each goes out in a request of its own, with the same references. */
+function base64Of(reference: ReferenceImage): string {
+  const known = encoded.get(reference);
+  if (known !== undefined) return known;
+  const base64 = reference.bytes.toString('base64');
+  encoded.set(reference, base64);
+  return base64;
 }
 
 /** Null when the answer names no task. */
@@ -66,6 +92,7 @@ const CUSTOMER_FIELDS: Readonly<Record<string, string>> = {
   height: 'size',
   output_format: 'output_format',
   safety_tolerance: 'moderation',
+  ...Object.fromEntries(INPUT_IMAGES.map((name) => [name, 'image'])),
 };
 const COMPLAINT_CHARS_MAX = 200;
 

@@ -1,5 +1,5 @@
 import { createTransport } from 'nodemailer';
-import { isLoopbackAddress } from '../webhooks/public-address.js';
+import { isLoopbackAddress } from '../../outgoing/public-address.js';
 import { MailNotSentError, SEND_TIMEOUT_MS, type Mail, type MailTransport } from './mail-transport.js';
 
 /** A server that does not answer keeps one worker this long, once for each attempt. */

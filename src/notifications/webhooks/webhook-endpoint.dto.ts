@@ -11,13 +11,13 @@ import {
   type WebhookEndpoint,
 } from './webhook-endpoint.js';
 import { WEBHOOK_EVENT_TYPES, WEBHOOK_EVENTS, type WebhookEventType } from './webhook-event-types.js';
-import { WEBHOOK_URL_LENGTH_MAX } from './webhook-url.js';
+import { OUTSIDE_URL_LENGTH_MAX } from '../../outgoing/outside-url.js';
 
 const URL_FIELD = {
   description:
     'Where events are posted: https, on the public internet, port 80, 443 or above 1023, without credentials ' +
     'and fragment. Every attempt checks the address that the name leads to.',
-  max: WEBHOOK_URL_LENGTH_MAX,
+  max: OUTSIDE_URL_LENGTH_MAX,
   example: 'https://example.com/webhooks/coffer',
 };
 const EVENTS_FIELD = {

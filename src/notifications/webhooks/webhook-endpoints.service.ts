@@ -11,7 +11,7 @@ import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import type { EndpointChanges, IssuedWebhookEndpoint, WebhookEndpoint } from './webhook-endpoint.js';
 import type { WebhookEventType } from './webhook-event-types.js';
 import { SECRET_OVERLAP_MS, WebhookSecrets } from './webhook-secrets.service.js';
-import { checkWebhookUrl } from './webhook-url.js';
+import { checkOutsideUrl } from '../../outgoing/outside-url.js';
 
 /** Every event goes to each of them, so this bounds what one event can cost us. */
 export const ENDPOINTS_MAX = 10;
@@ -132,7 +132,7 @@ export class WebhookEndpointsService {
   }
 
   private checked(text: string): string {
-    const verdict = checkWebhookUrl(text, { loopback: this.settings.webhookLoopback });
+    const verdict = checkOutsideUrl(text, { loopback: this.settings.webhookLoopback });
     if ('fault' in verdict) throw new InvalidRequestError(`url ${verdict.fault}.`, 'url');
     return verdict.url.href;
   }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { drawPicture, paletteOf, type PictureRequest } from './picture.js';
 
 /** Enough for thousands of ordinary pictures, little beside what a test run takes. */
@@ -13,8 +14,9 @@ export class PictureCache {
   private bytes = 0;
 
   async get(request: PictureRequest): Promise<Buffer> {
-    const { prompt, width, height, seed, outputFormat } = request;
-    const key = JSON.stringify([width, height, paletteOf(seed), outputFormat, prompt]);
+    const { prompt, width, height, seed, outputFormat, thumbnails } = request;
+    const references = thumbnails.map((thumbnail) => hash('sha256', thumbnail));
+    const key = JSON.stringify([width, height, paletteOf(seed), outputFormat, prompt, ...references]);
     const cached = this.pictures.get(key);
     if (cached !== undefined) {
       this.pictures.delete(key);

@@ -1,5 +1,6 @@
 import sharp, { type Sharp } from 'sharp';
 import { GLYPH_HEIGHT, GLYPH_WIDTH, glyphOf, toFontText } from './bitmap-font.js';
+import { THUMBNAIL_SIDE } from './input-image.js';
 import type { OutputFormat } from './submit-parameters.js';
 
 export type PictureRequest = {
@@ -8,7 +9,12 @@ export type PictureRequest = {
   readonly height: number;
   readonly seed: number;
   readonly outputFormat: OutputFormat;
+  /** Of the reference images: squares of `THUMBNAIL_SIDE`, RGB. */
+  readonly thumbnails: readonly Buffer[];
 };
+
+/** So that a test, and a person, finds each where it belongs: the first in the lower left corner, then rightwards. */
+const THUMBNAILS_A_ROW = 4;
 
 type Colour = readonly [red: number, green: number, blue: number];
 
@@ -79,6 +85,10 @@ export async function drawPicture(request: PictureRequest): Promise<Buffer> {
   const top = margin + boundedScale * LINE + Math.floor(margin / 2);
   const shown = cut(toFontText(request.prompt), PROMPT_SHOWN_MAX);
   canvas.writeParagraph(shown, margin, top, boundedScale);
+  const side = Math.floor(Math.min(width, height) / THUMBNAILS_A_ROW);
+  for (const [index, thumbnail] of request.thumbnails.entries()) {
+    canvas.place(thumbnail, index * side, height - side, side);
+  }
   const image = sharp(canvas.pixels, { raw: { width, height, channels: CHANNELS } });
   return ENCODERS[request.outputFormat](image).toBuffer();
 }
@@ -127,6 +137,17 @@ class Canvas {
     for (const [index, line] of lines.slice(0, shown).entries()) {
       const isCut = index === shown - 1 && lines.length > shown;
       this.write(isCut ? `${line.slice(0, -3)}...` : line, left, top + index * LINE * scale, scale);
+    }
+  }
+
+  /** Nearest neighbour: it is to be recognised, not to please. */
+  place(thumbnail: Buffer, left: number, top: number, side: number): void {
+    const source = (at: number): number => Math.floor((at * THUMBNAIL_SIDE) / side);
+    for (let y = 0; y < side; y += 1) {
+      for (let x = 0; x < side; x += 1) {
+        const from = (source(y) * THUMBNAIL_SIDE + source(x)) * CHANNELS;
+        thumbnail.copy(this.pixels, ((top + y) * this.width + left + x) * CHANNELS, from, from + CHANNELS);
+      }
     }
   }
 

@@ -173,10 +173,10 @@ async function pictureOf(
   seed: number,
   fault: ByteFault | null,
 ): Promise<Buffer> {
-  const { prompt, width, height, outputFormat } = parameters;
+  const { prompt, width, height, outputFormat, thumbnails } = parameters;
   if (fault === 'not_image') return Buffer.from('<html><body>502 Bad Gateway</body></html>');
   const drawnWidth = fault === 'wrong_size' ? width + 16 : width;
-  const picture = await pictures.get({ prompt, width: drawnWidth, height, seed, outputFormat });
+  const picture = await pictures.get({ prompt, width: drawnWidth, height, seed, outputFormat, thumbnails });
   return fault === 'truncated' ? picture.subarray(0, Math.floor(picture.length / 2)) : picture;
 }
 

@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import { decodeInput, type InputImage, type Size } from './input-image.js';
 import { problem, UpstreamHttpError, type ValidationProblem } from './http-error.js';
 
 export const OUTPUT_FORMATS = ['jpeg', 'png', 'webp'] as const;
@@ -13,9 +13,12 @@ export type SubmitParameters = {
   readonly outputFormat: OutputFormat;
   /** Pixels of all reference images together. */
   readonly inputPixels: number;
+  /** Of the reference images, in the order of their parameters. */
+  readonly thumbnails: readonly Buffer[];
 };
 
 const SIDE_MIN = 64;
+const INPUT_ASPECT_MAX = 8;
 const SIDE_STEP = 16;
 const SIDE_DEFAULT = 1_024;
 /** Four megapixels. */
@@ -108,7 +111,8 @@ export async function readSubmitParameters(body: unknown, refuseUnknown: boolean
   }
   if (reader.problems.length > 0) throw new UpstreamHttpError(422, reader.problems);
   const inputPixels = inputs.reduce((sum, { width, height }) => sum + width * height, 0);
-  return { prompt, ...size, seed, outputFormat, inputPixels };
+  const thumbnails = inputs.map(({ thumbnail }) => thumbnail);
+  return { prompt, ...size, seed, outputFormat, inputPixels, thumbnails };
 }
 
 function readPrompt(reader: Reader, members: Body): string {
@@ -125,8 +129,6 @@ function readOutputFormat(reader: Reader): OutputFormat {
   }
   return found ?? 'jpeg';
 }
-
-type Size = { readonly width: number; readonly height: number };
 
 /** Without a size the result follows the first reference image, or is a megapixel. */
 function readSize(reader: Reader, inputs: readonly Size[]): Size {
@@ -154,31 +156,35 @@ function roundDown(side: number): number {
   return Math.floor(side / SIDE_STEP) * SIDE_STEP;
 }
 
-async function readInputImages(reader: Reader): Promise<readonly Size[]> {
-  const sizes: Size[] = [];
+async function readInputImages(reader: Reader): Promise<readonly InputImage[]> {
+  const images: InputImage[] = [];
   for (const name of INPUT_IMAGES) {
     const value = reader.text(name);
     if (value === null) continue;
-    const size = /^https?:/i.test(value) ? null : await sizeOf(value);
-    if (size !== null) sizes.push(size);
-    else
+    const image = /^https?:/i.test(value) ? null : await decodeInput(value);
+    if (image === null) {
       reader.refuse(
         name,
         'value_error',
         'Value error, the sandbox takes base64 images only, and this is none',
       );
+    } else if (isTooSmall(image)) {
+      reader.refuse(
+        name,
+        'value_error',
+        `Value error, image sides must be at least ${SIDE_MIN} and within 1:8`,
+      );
+    } else {
+      images.push(image);
+    }
   }
-  return sizes;
+  return images;
 }
 
-async function sizeOf(base64: string): Promise<Size | null> {
-  const content = base64.replace(/^data:image\/[a-z]+;base64,/, '');
-  try {
-    const { width, height } = await sharp(Buffer.from(content, 'base64')).metadata();
-    return { width, height };
-  } catch {
-    return null;
-  }
+/** `cap_min_pixels` of the model's published code (github.com/black-forest-labs/flux2, src/flux2/sampling.py). */
+function isTooSmall({ width, height }: Size): boolean {
+  const [short, long] = [Math.min(width, height), Math.max(width, height)];
+  return short < SIDE_MIN || long > INPUT_ASPECT_MAX * short;
 }
 
 function refuseWebhooks(reader: Reader): void {

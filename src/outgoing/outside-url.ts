@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
 import { isLoopbackAddress, isPublicAddress } from './public-address.js';
 
-/** Outside production, a receiver on this machine may be allowed, over plain http. */
+/** Outside production, a server on this machine may be allowed, over plain http. */
 export type UrlPolicy = { readonly loopback: boolean };
 
 /** What common servers and proxies take. */
-export const WEBHOOK_URL_LENGTH_MAX = 2_000;
+export const OUTSIDE_URL_LENGTH_MAX = 2_000;
 const HOST_LENGTH_MAX = 253;
 /** Web servers below 1024; higher ports are anybody's. Keeps mail, SSH and directories of others out of reach. */
 const LOW_PORTS_ALLOWED: ReadonlySet<number> = new Set([80, 443]);
@@ -17,12 +17,12 @@ const INSIDE_NAMES = ['localhost', 'local', 'internal', 'home.arpa', 'lan', 'int
 export type UrlVerdict = { readonly url: URL } | { readonly fault: string };
 
 /**
- * Whether events may be sent there, as far as the text tells. Where a name leads is only known when it is
- * resolved, so the sender checks the address once more, at the moment that it connects.
+ * Whether a stranger may make us connect there, as far as the text tells. Where a name leads is only known when it is
+ * resolved, so `OutsideHosts` checks the address once more, at the moment that something connects.
  */
-export function checkWebhookUrl(text: string, policy: UrlPolicy): UrlVerdict {
-  if (text.length > WEBHOOK_URL_LENGTH_MAX)
-    return fault(`must be at most ${WEBHOOK_URL_LENGTH_MAX} characters`);
+export function checkOutsideUrl(text: string, policy: UrlPolicy): UrlVerdict {
+  if (text.length > OUTSIDE_URL_LENGTH_MAX)
+    return fault(`must be at most ${OUTSIDE_URL_LENGTH_MAX} characters`);
   // The parser would drop white space and control characters silently; what is stored must be what was checked.
   if (!/^https?:\/\/[\x21-\x7e]+$/i.test(text) || text.includes('\\') || !URL.canParse(text)) {
     return fault('must be an absolute https URL in ASCII');

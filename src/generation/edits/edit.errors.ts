@@ -1,0 +1,29 @@
+import { InvalidRequestError } from '../../problems/common.errors.js';
+import { Problem } from '../../problems/problem.js';
+
+export class EditsBusyError extends Problem {
+  readonly code = 'concurrency_limit_exceeded';
+  constructor() {
+    super(
+      'Too many reference images are being worked on at the moment. Nothing was charged. Try again shortly.',
+      {
+        retryAfterSeconds: 2,
+      },
+    );
+  }
+}
+
+export class InvalidImageError extends InvalidRequestError {
+  /** @param param which image, as the client named it. */
+  constructor(param: string, fault: string) {
+    super(`The reference image ${param} ${fault}. Nothing was charged.`, param, 'invalid_image');
+  }
+}
+
+/** @param name `image` or `images`, by the kind of body. */
+export function tooManyReferences(name: string, count: number, max: number): InvalidRequestError {
+  return new InvalidRequestError(
+    `The model takes at most ${max} reference image${max === 1 ? '' : 's'}, and ${count} were sent. Nothing was charged.`,
+    name,
+  );
+}

@@ -1,0 +1,85 @@
+import { BODY_LIMIT_BYTES, readJson } from '../../http/json-body.js';
+import { readChunks, type UnreadBody } from '../../http/unread-body.js';
+import { InvalidRequestError, MalformedBodyError } from '../../problems/common.errors.js';
+import { invalid } from '../openai-parameters.js';
+import {
+  EDIT_BODY_BYTES_MAX,
+  REFERENCE_BYTES_MAX,
+  SENT_IMAGES_MAX,
+  type EditBody,
+  type SentImage,
+} from './edit-body.js';
+import { InvalidImageError, tooManyReferences } from './edit.errors.js';
+
+/** `data:image/png;base64,` and what else may stand before the comma. */
+const DATA_URL_HEAD_MAX = 100;
+const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64$/i;
+
+/** Reads `application/json`. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`. */
+export async function readJsonBody(body: UnreadBody): Promise<EditBody> {
+  const chunks: Buffer[] = [];
+  await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => chunks.push(chunk));
+  const bytes = Buffer.concat(chunks);
+  refuseManyMembers(bytes);
+  const value = readJson(bytes);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
+  }
+  const { images = null, ...members } = value as Readonly<Record<string, unknown>>;
+  return { members, imagesName: 'images', images: readImages(images) };
+}
+
+/** More than the longest prompt has, were it all commas. */
+const SEPARATORS_MAX = 100_000;
+const SEPARATORS = [...'[{,'].map((character) => character.charCodeAt(0));
+
+/** Megabytes of brackets would parse into gigabytes of empty lists. Base64 has no bracket and no comma. */
+function refuseManyMembers(bytes: Buffer): void {
+  if (bytes.length <= BODY_LIMIT_BYTES) return;
+  let found = 0;
+  for (const separator of SEPARATORS) {
+    for (let at = bytes.indexOf(separator); at !== -1; at = bytes.indexOf(separator, at + 1)) {
+      found += 1;
+      if (found > SEPARATORS_MAX) throw new MalformedBodyError('an edit of images');
+    }
+  }
+}
+
+function readImages(images: unknown): readonly SentImage[] {
+  if (images === null) return [];
+  if (!Array.isArray(images)) throw invalid('images', 'must be a list');
+  if (images.length > SENT_IMAGES_MAX) throw tooManyReferences('images', images.length, SENT_IMAGES_MAX);
+  return images.map((image: unknown, index) => readImage(image, `images[${index}]`));
+}
+
+function readImage(image: unknown, param: string): SentImage {
+  if (typeof image !== 'object' || image === null || Array.isArray(image))
+    throw invalid(param, 'must be an object');
+  const {
+    image_url: url = null,
+    file_id: fileId = null,
+    ...others
+  } = image as Readonly<Record<string, unknown>>;
+  const [other] = Object.keys(others);
+  if (other !== undefined) throw invalid(param, 'takes image_url and nothing else');
+  if (fileId !== null) {
+    throw new InvalidRequestError(
+      `${param}.file_id cannot be used: there are no files here. Send image_url. Nothing was charged.`,
+      `${param}.file_id`,
+      'unsupported_parameter',
+    );
+  }
+  const name = `${param}.image_url`;
+  if (typeof url !== 'string') throw invalid(name, 'is required and must be a string');
+  if (url.length > REFERENCE_BYTES_MAX)
+    throw invalid(name, `must be at most ${REFERENCE_BYTES_MAX} characters long`);
+  return { param: name, source: /^data:/i.test(url) ? { bytes: decode(url, name) } : { url } };
+}
+
+function decode(url: string, param: string): Buffer {
+  const comma = url.slice(0, DATA_URL_HEAD_MAX).indexOf(',');
+  if (!DATA_URL_HEAD.test(url.slice(0, Math.max(comma, 0)))) {
+    throw new InvalidImageError(param, 'must be a data URL of an image in base64');
+  }
+  return Buffer.from(url.slice(comma + 1), 'base64');
+}

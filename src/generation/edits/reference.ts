@@ -1,0 +1,106 @@
+import { hash } from 'node:crypto';
+import sharp from 'sharp';
+import type { SentReference } from '../image-request.js';
+import { findFault, findOuterFault, formatOf } from '../media/verify-image.js';
+import { InvalidImageError } from './edit.errors.js';
+import { Turns } from './turns.js';
+
+/** A photo of 24 megapixels, as telephones take them; decoded it is 75 MB, and for as long as it is looked at. */
+const PIXELS_MAX = 25_000_000;
+/** The model refuses less, and flatter ones: `cap_min_pixels` of github.com/black-forest-labs/flux2, src/flux2/sampling.py. */
+const SIDE_MIN = 64;
+const ASPECT_MAX = 8;
+/** What the model scales references down to before it looks: `encode_image_refs`, at the same place. */
+const SEEN_PIXELS_OF_ONE = 2_024 ** 2;
+const SEEN_PIXELS_OF_SEVERAL = 1_024 ** 2;
+/** Four megapixels of JPEG at this quality; a PNG of as many may be ten times larger. */
+const SENT_BYTES_MAX = 4 * 1_048_576;
+/** No difference that anybody sees. */
+const JPEG = { quality: 95, chromaSubsampling: '4:4:4' } as const;
+
+/**
+ * Photos that are decoded at the same time, in this process. Each takes a thread of the four that files, names and hashes
+ * need too: with all four taken for long, even the database seems to be away.
+ */
+const DECODED_AT_ONCE_MAX = 2;
+const turns = new Turns(DECODED_AT_ONCE_MAX);
+
+/** What a reference looks like, upright, before it is scaled. */
+export type Reference = SentReference & {
+  readonly displayed: { readonly width: number; readonly height: number };
+};
+
+/**
+ * Decodes an image whole, and makes of it what the model sees anyway: upright, at most as many pixels as the model looks
+ * at. The provider charges us for every megapixel sent, at a price that is the same for all sizes. An image that is so
+ * already goes on as it is, to the byte.
+ *
+ * @param count how many references the call has.
+ * @throws InvalidImageError
+ */
+export async function readReference(sent: Buffer, param: string, count: number): Promise<Reference> {
+  const { format, width, height, orientation } = await inspect(sent, param);
+  const isTurned = orientation > 4;
+  const displayed = isTurned ? { width: height, height: width } : { width, height };
+  const seenPixels = count === 1 ? SEEN_PIXELS_OF_ONE : SEEN_PIXELS_OF_SEVERAL;
+  const scale = Math.min(1, Math.sqrt(seenPixels / (width * height)));
+  const reference = { sentSha256: hash('sha256', sent, 'hex'), displayed };
+  const goesAsItIs = scale === 1 && orientation <= 1 && sent.length <= SENT_BYTES_MAX;
+  return turns.run(async () => {
+    if (goesAsItIs) {
+      if ((await findFault(sent, { format, width, height })) !== null) throw damaged(param);
+      return { ...reference, bytes: sent, contentType: `image/${format}` as const, width, height };
+    }
+    // Every pixel goes into the result, so this proves the image as well.
+    const { data, info } = await sharp(sent, {
+      failOn: 'error',
+      sequentialRead: true,
+      limitInputPixels: PIXELS_MAX,
+    })
+      .autoOrient()
+      .resize(Math.floor(displayed.width * scale), Math.floor(displayed.height * scale), { fit: 'fill' })
+      .flatten({ background: '#fff' })
+      .jpeg(JPEG)
+      .toBuffer({ resolveWithObject: true })
+      .catch(() => {
+        throw damaged(param);
+      });
+    return {
+      ...reference,
+      bytes: data,
+      contentType: 'image/jpeg' as const,
+      width: info.width,
+      height: info.height,
+    };
+  });
+}
+
+/** All that can be known without decoding, which is what a large lie would be made for. */
+async function inspect(sent: Buffer, param: string) {
+  if (sent.length === 0) throw new InvalidImageError(param, 'is empty');
+  const format = formatOf(sent);
+  if (format === null) throw new InvalidImageError(param, 'is no PNG, JPEG or WebP');
+  const {
+    width,
+    height,
+    orientation = 1,
+  } = await sharp(sent, { limitInputPixels: false })
+    .metadata()
+    .catch(() => {
+      throw new InvalidImageError(param, 'cannot be decoded');
+    });
+  // A file of a few kilobytes may claim to be of any size.
+  if (width * height > PIXELS_MAX) throw new InvalidImageError(param, `has more than ${PIXELS_MAX} pixels`);
+  if (Math.min(width, height) < SIDE_MIN)
+    throw new InvalidImageError(param, `has a side of less than ${SIDE_MIN} pixels`);
+  if (Math.max(width, height) > ASPECT_MAX * Math.min(width, height)) {
+    throw new InvalidImageError(param, `is more than ${ASPECT_MAX} times as long as it is wide`);
+  }
+  if (findOuterFault(sent, format) !== null) throw damaged(param);
+  return { format, width, height, orientation };
+}
+
+/** What the decoder says is for libraries, and may repeat what stands in the file. */
+function damaged(param: string): InvalidImageError {
+  return new InvalidImageError(param, 'is damaged, or an animation');
+}

@@ -1,0 +1,284 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  EDIT_BODY_BYTES_MAX,
+  REFERENCE_BYTES_MAX,
+  type EditBody,
+} from '../../src/generation/edits/edit-body.js';
+import {
+  EDIT_BYTES_MAX,
+  EDIT_BYTES_PER_ACCOUNT_MAX,
+  EditMemory,
+} from '../../src/generation/edits/edit-memory.js';
+import { readJsonBody } from '../../src/generation/edits/json-body.js';
+import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
+import { Turns } from '../../src/generation/edits/turns.js';
+import { Problem } from '../../src/problems/problem.js';
+import { form, FORM_TYPE, image, unread, type Part } from '../support/edit-bodies.js';
+
+const ONE = Buffer.from('first image');
+const TWO = Buffer.from('\r\n --a-boundary\r\n is in here,\r\n too');
+const FIELDS: readonly Part[] = [
+  { name: 'prompt', content: 'ein Füchslein ü' },
+  { name: 'n', content: '2' },
+  { name: 'stream', content: 'false' },
+  { name: 'user', content: '12' },
+];
+const MEMBERS = { prompt: 'ein Füchslein ü', n: 2, stream: false, user: '12' };
+
+function readForm(body: Buffer, chunkBytes?: number, type = FORM_TYPE): Promise<EditBody> {
+  return readMultipartBody(unread(body, type, chunkBytes));
+}
+
+function readJson(body: unknown): Promise<EditBody> {
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  return readJsonBody(unread(Buffer.from(text), 'application/json'));
+}
+
+async function refusal(
+  reading: Promise<unknown>,
+): Promise<{ code: string; param: string | null; message: string }> {
+  const error: unknown = await reading.then(
+    () => new Error('it was accepted'),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof Problem)) throw error;
+  const { code, param, message } = error;
+  expect(message).toContain('Nothing was charged.');
+  return { code, param, message };
+}
+
+const bytesOf = ({ images }: EditBody) =>
+  images.map(({ source }) => ('bytes' in source ? source.bytes : source.url));
+
+describe('a form', () => {
+  it.each([
+    ['before the files', [...FIELDS, image(ONE), image(TWO)]],
+    ['after the files', [image(ONE), image(TWO), ...FIELDS]],
+    ['between them, as image[]', [image(ONE, 'image[]'), ...FIELDS, image(TWO, 'image[]')]],
+    ['with both names of an image', [image(ONE), ...FIELDS, image(TWO, 'image[]')]],
+  ])('means the same with its fields %s', async (_where, parts) => {
+    const body = await readForm(form(parts));
+    expect(body.members).toEqual(MEMBERS);
+    expect(bytesOf(body)).toEqual([ONE, TWO]);
+    expect(body.images.map(({ param }) => param)).toEqual(['image[0]', 'image[1]']);
+  });
+
+  it('means the same however the network cuts it', async () => {
+    const bytes = form([...FIELDS, image(ONE), image(TWO)]);
+    for (const chunkBytes of [1, 2, 3, 7, 64, 1_000]) {
+      const body = await readForm(bytes, chunkBytes);
+      expect({ members: body.members, images: bytesOf(body) }).toEqual({
+        members: MEMBERS,
+        images: [ONE, TWO],
+      });
+    }
+  });
+
+  it('cut short anywhere is refused, and never read as a smaller one', async () => {
+    const bytes = form([...FIELDS, image(ONE), image(TWO)]);
+    // Without the last line end it is whole.
+    for (let length = 0; length < bytes.length - 4; length += 1) {
+      expect({ length, ...(await refusal(readForm(bytes.subarray(0, length)))) }).toMatchObject({
+        code: 'malformed_body',
+      });
+    }
+  });
+
+  it('of garbage is refused, whatever it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 500 }), fc.boolean(), async (noise, inside) => {
+        const text = Buffer.from(noise);
+        const body = inside ? Buffer.concat([Buffer.from('\r\n --a-boundary\r\n'), text]) : text;
+        expect((await refusal(readForm(body))).code).toMatch(/^(malformed_body|invalid_request)$/);
+      }),
+    );
+  });
+
+  it.each(['multipart/form-data', 'multipart/form-data; boundary=', 'multipart/form-data; boundary="'])(
+    'without a boundary (%s) is refused',
+    async (type) => {
+      expect(await refusal(readForm(form(FIELDS), 100, type))).toMatchObject({ code: 'malformed_body' });
+    },
+  );
+
+  it.each([
+    [
+      'a scalar sent twice',
+      [
+        { name: 'n', content: '1' },
+        { name: 'n', content: '9' },
+      ],
+      'n',
+    ],
+    ['an image that is no file', [{ name: 'image', content: 'text' }], 'image'],
+    ['a name that is too long', [{ name: 'x'.repeat(5_000), content: '1' }], 'x'.repeat(100)],
+    ['a prompt beyond all bounds', [{ name: 'prompt', content: 'é'.repeat(70_000) }], 'prompt'],
+  ])('with %s is refused by name', async (_what, parts, param) => {
+    expect(await refusal(readForm(form(parts)))).toMatchObject({ code: 'invalid_request', param });
+  });
+
+  it('with more parts than any call has is refused, in bounded memory', async () => {
+    const many = Array.from({ length: 10_000 }, (_, index) => ({ name: `f${index}`, content: '' }));
+    expect(await refusal(readForm(form(many)))).toMatchObject({ code: 'invalid_request' });
+    const files = Array.from({ length: 1_000 }, () => image(ONE));
+    expect(await refusal(readForm(form(files)))).toMatchObject({ code: 'invalid_request', param: 'image' });
+  });
+
+  it('keeps apart what is no number from what is one', async () => {
+    const { members } = await readForm(
+      form([
+        { name: 'n', content: '2x' },
+        { name: 'stream', content: 'yes' },
+      ]),
+    );
+    expect(members).toEqual({ n: '2x', stream: 'yes' });
+  });
+
+  it('with a file under another name tells its name only', async () => {
+    const { members, images } = await readForm(form([image(ONE, 'mask'), image(TWO)]));
+    expect({ members, count: images.length }).toEqual({ members: { mask: { file: true } }, count: 1 });
+  });
+
+  it('with one file or all of them above the bound is refused as too large', async () => {
+    const large = form([image(Buffer.alloc(REFERENCE_BYTES_MAX + 1))]);
+    expect(await refusal(readForm(large))).toMatchObject({ code: 'payload_too_large' });
+    const half = image(Buffer.alloc(EDIT_BODY_BYTES_MAX / 2));
+    expect(await refusal(readForm(form([half, half])))).toMatchObject({ code: 'payload_too_large' });
+    const declared = { ...unread(form([image(ONE)]), FORM_TYPE), declaredBytes: EDIT_BODY_BYTES_MAX + 1 };
+    expect(await refusal(readMultipartBody(declared))).toMatchObject({ code: 'payload_too_large' });
+  });
+});
+
+describe('a JSON body', () => {
+  const data = (bytes: Buffer, type = 'image/png') => `data:${type};base64,${bytes.toString('base64')}`;
+
+  it('brings its images as data URLs, in order', async () => {
+    const images = [{ image_url: data(ONE) }, { image_url: data(TWO, 'image/jpeg'), file_id: null }];
+    const body = await readJson({ prompt: 'a', n: 2, images });
+    expect({ ...body, images: bytesOf(body) }).toEqual({
+      members: { prompt: 'a', n: 2 },
+      imagesName: 'images',
+      images: [ONE, TWO],
+    });
+  });
+
+  it.each([
+    ['no list', 'text', 'images', 'invalid_request'],
+    ['an image that is text', ['text'], 'images[0]', 'invalid_request'],
+    ['null for an image', [null], 'images[0]', 'invalid_request'],
+    ['an image of nothing', [{}], 'images[0].image_url', 'invalid_request'],
+    ['a number for an address', [{ image_url: 7 }], 'images[0].image_url', 'invalid_request'],
+    ['a further member', [{ image_url: 'data:,', detail: 'high' }], 'images[0]', 'invalid_request'],
+    ['a file id', [{ file_id: 'file-abc' }], 'images[0].file_id', 'unsupported_parameter'],
+    ['text as data', [{ image_url: 'data:text/plain;base64,AAAA' }], 'images[0].image_url', 'invalid_image'],
+    ['data without base64', [{ image_url: 'data:image/png,abc' }], 'images[0].image_url', 'invalid_image'],
+    ['a data URL without an end', [{ image_url: 'data:image/png' }], 'images[0].image_url', 'invalid_image'],
+    ['17 images', Array(17).fill({ image_url: 'data:,' }), 'images', 'invalid_request'],
+  ])('with %s is refused by name', async (_what, images, param, code) => {
+    expect(await refusal(readJson({ prompt: 'a', images }))).toMatchObject({ code, param });
+  });
+
+  it.each(['', 'nonsense', '[]', 'null', '7', '{"a":1', '{"__proto__":{"n":5}}'])(
+    '%p is refused',
+    async (text) => {
+      expect((await refusal(readJson(text))).code).toMatch(/^(malformed_body|invalid_request)$/);
+    },
+  );
+
+  it('that is cut short, or too large, is refused', async () => {
+    const whole = JSON.stringify({ prompt: 'a', images: [{ image_url: data(ONE) }] });
+    expect(await refusal(readJson(whole.slice(0, -3)))).toMatchObject({ code: 'malformed_body' });
+    const large = { prompt: 'a', images: [{ image_url: 'a'.repeat(EDIT_BODY_BYTES_MAX) }] };
+    expect(await refusal(readJson(large))).toMatchObject({ code: 'payload_too_large' });
+    const long = { prompt: 'a', images: [{ image_url: 'a'.repeat(REFERENCE_BYTES_MAX + 1) }] };
+    expect(await refusal(readJson(long))).toMatchObject({ param: 'images[0].image_url' });
+  });
+
+  it('of millions of brackets is refused before they become millions of lists', async () => {
+    const before = process.memoryUsage().heapUsed;
+    expect(await refusal(readJson(`[${'[],'.repeat(9_000_000)}[]]`))).toMatchObject({
+      code: 'malformed_body',
+    });
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(200 * 1_048_576);
+    expect(await refusal(readJson(`{"a":"\\u0041","b":${'['.repeat(90_000)}`))).toMatchObject({
+      code: 'malformed_body',
+    });
+    // Nested more deeply than a stack is, and whole.
+    const nested = `{"a":"\\u0041","b":${'['.repeat(90_000)}${']'.repeat(90_000)}}`;
+    expect((await readJson(nested)).members).toHaveProperty('b');
+  });
+});
+
+describe('the memory of edits', () => {
+  it('is never promised twice, nor to one account alone, and comes back whole', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({
+            account: fc.nat({ max: 5 }),
+            mebibytes: fc.integer({ min: 1, max: 32 }),
+            ends: fc.nat(),
+          }),
+        ),
+        (calls) => {
+          const memory = new EditMemory();
+          const open: { account: number; bytes: number; release: () => void }[] = [];
+          for (const { account, mebibytes, ends } of calls) {
+            const bytes = mebibytes * 1_048_576;
+            const ofAccount = open.reduce(
+              (sum, call) => sum + (call.account === account ? call.bytes : 0),
+              0,
+            );
+            const fits =
+              memory.bytes + bytes <= EDIT_BYTES_MAX && ofAccount + bytes <= EDIT_BYTES_PER_ACCOUNT_MAX;
+            const reserve = () => memory.reserve(`acct_${account}`, bytes);
+            if (fits) open.push({ account, bytes, release: reserve().release });
+            else expect(reserve).toThrow(Problem);
+            if (ends % 3 === 0) open.splice(ends % (open.length || 1), 1)[0]?.release();
+            expect(memory.bytes).toBe(open.reduce((sum, call) => sum + call.bytes, 0));
+          }
+          for (const { release } of open) {
+            release();
+            release();
+          }
+          expect(memory.bytes).toBe(0);
+        },
+      ),
+    );
+  });
+
+  it('gives back what a call turns out not to need, and never takes more for it', () => {
+    const memory = new EditMemory();
+    const reservation = memory.reserve('acct_a', 1_000);
+    reservation.shrinkTo(300);
+    expect(memory.bytes).toBe(300);
+    reservation.shrinkTo(900);
+    expect(memory.bytes).toBe(300);
+    reservation.release();
+    expect(memory.bytes).toBe(0);
+  });
+});
+
+describe('the decoding of references', () => {
+  it('runs for so many at once and no more, and goes on after a failure', async () => {
+    const turns = new Turns(2);
+    let running = 0;
+    let peak = 0;
+    const work = Array.from({ length: 20 }, (_, index) =>
+      turns.run(async () => {
+        running += 1;
+        peak = Math.max(peak, running);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        running -= 1;
+        if (index % 3 === 0) throw new Error('no image');
+        return index;
+      }),
+    );
+    const ended = await Promise.allSettled(work);
+    expect({ peak, delivered: ended.filter(({ status }) => status === 'fulfilled').length }).toEqual({
+      peak: 2,
+      delivered: 13,
+    });
+  });
+});
