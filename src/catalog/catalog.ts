@@ -30,6 +30,8 @@ export type CatalogRoute = {
   readonly provider: string;
   /** What the provider calls the model. */
   readonly upstreamModel: string;
+  /** What an image costs us there, in micro-USD, for providers whose answers do not say; null: nobody knows. */
+  readonly costMicros: MicroUsd | null;
 };
 
 export type CatalogModel = {

@@ -1,9 +1,17 @@
+import type { CircuitLimits } from './providers/circuit-breaker.machine.js';
+
 export type GenerationLimits = {
   /**
    * A call whose images are not there by then is answered, and recovery goes on. OpenAI's SDKs send a call
    * again after five minutes without an answer, so this has to be well below.
    */
   readonly callDeadlineMs: number;
+  /** How long an image may wait for a provider whose account is full, when no other one is left to ask. */
+  readonly saturationWaitMs: number;
+  /** The same while another one is left: enough for a task that is about to end, and no more. */
+  readonly fallThroughWaitMs: number;
+  /** When a provider that does not work is left alone. */
+  readonly circuit: CircuitLimits;
   /** Signs of life of the running calls; three may fail before a call counts as dead (`LEASE_MS`). */
   readonly leaseRenewalMs: number;
   /** How long recovery may take for one look at one generation, its downloads included. */
@@ -18,6 +26,10 @@ export const GENERATION_LIMITS = Symbol('GENERATION_LIMITS');
 
 export const generationLimits: GenerationLimits = {
   callDeadlineMs: 110_000,
+  saturationWaitMs: 10_000,
+  fallThroughWaitMs: 1_000,
+  // A provider that restarts is back within seconds; one that is down is asked once a minute.
+  circuit: { failuresMax: 8, failingForMs: 5_000, openMs: 5_000, openMaxMs: 60_000, probeMs: 30_000 },
   leaseRenewalMs: 10_000,
   recoveryLookMs: 20_000,
   giveUpAfterMs: 12 * 60_000,
@@ -26,6 +38,3 @@ export const generationLimits: GenerationLimits = {
 
 /** Longer than the call's deadline and all of recovery. The general sweep leaves these holds to recovery. */
 export const HOLD_LIFETIME_MS = 15 * 60_000;
-
-/** Images stay fetchable and idempotency keys stay known for this long; the receipts stay for ever. */
-export const MEDIA_RETENTION_MS = 7 * 24 * 60 * 60_000;

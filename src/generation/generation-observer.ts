@@ -1,4 +1,5 @@
 import type { FailureKind } from './providers/provider-failure.js';
+import type { CircuitState } from './providers/circuit-breaker.machine.js';
 import type { ProviderName } from './providers/image-provider.js';
 
 /** `pending`: answered before the outcome was known; recovery reports it once more when it is. */
@@ -19,10 +20,26 @@ export interface GenerationObserver {
     readonly outcome: 'delivered' | FailureKind;
     readonly durationMs: number;
   }): void;
+  /** An image that one provider failed to make is asked of another one. */
+  fellThrough(event: {
+    readonly from: ProviderName;
+    readonly to: ProviderName;
+    readonly failure: FailureKind;
+  }): void;
+  /** Also told once at the start, so that every configured provider is known. */
+  circuitMoved(event: { readonly provider: ProviderName; readonly state: CircuitState }): void;
+  /** Whether a provider's last word was that it refuses our own key or our credit there. */
+  accountAnswered(event: { readonly provider: ProviderName; readonly refused: boolean }): void;
 }
 
 export const GENERATION_OBSERVER = Symbol('GENERATION_OBSERVER');
 
 const ignore = (): void => undefined;
 
-export const silentGenerationObserver: GenerationObserver = { finished: ignore, attempted: ignore };
+export const silentGenerationObserver: GenerationObserver = {
+  finished: ignore,
+  attempted: ignore,
+  fellThrough: ignore,
+  circuitMoved: ignore,
+  accountAnswered: ignore,
+};

@@ -1,5 +1,7 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
+import { AttemptDeadline } from './attempt-deadline.js';
+import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
   GENERATION_OBSERVER,
   silentGenerationObserver,
@@ -10,24 +12,47 @@ import { mediaNameOf } from './media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { findFault } from './media/verify-image.js';
 import type { ProviderRoute } from './model-catalog.js';
-import type { ImageProvider, ProviderName, ProviderTask } from './providers/image-provider.js';
+import { FALLS_THROUGH } from './providers/fall-through.js';
+import type {
+  ImageProvider,
+  ProviderName,
+  ProviderRequest,
+  ProviderTask,
+} from './providers/image-provider.js';
 import { ProviderFailure, type FailureKind } from './providers/provider-failure.js';
 import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
+import { gravestOf } from './undelivered.js';
 
-/** How one image turned out. */
+/** How one attempt at one image turned out. */
 export type ImageResult = TaskResult & {
   /** The verified, stored image; null unless delivered. */
   readonly image: Buffer | null;
+  /** Null when delivered, and of an attempt after which another provider was asked: the last one speaks for its image. */
   readonly cause: ProviderFailure | null;
 };
 
 /** Finds a provider, over our account there or over the customer's. Throws `ProviderFailure` when it cannot be asked. */
 export type ProviderSource = (name: ProviderName) => ImageProvider;
 
-/** Who makes a call's images: a route of its model, over the account that `source` stands for. */
-export type Upstream = { readonly route: ProviderRoute; readonly source: ProviderSource };
+/** Who makes a call's images: routes of its model in order of preference, over the accounts that `source` stands for. */
+export type Upstream = {
+  readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
+  readonly source: ProviderSource;
+};
 
-/** Images go to one provider so far, so there is one attempt each. */
+/** A route whose provider is configured and can make what was asked for, as it is asked. */
+type Way = { readonly provider: ImageProvider; readonly asked: ProviderRequest };
+
+/** The making of one call's images. */
+type Making = {
+  readonly generation: Generation;
+  readonly ways: readonly Way[];
+  readonly signal: AbortSignal;
+  /** By `performance.now()`. */
+  readonly deadlineAtMs: number;
+  readonly onTask: (known: KnownTask) => void;
+};
+
 const FIRST_ATTEMPT = 1;
 
 type Attempt = { readonly position: number; readonly attempt: number; readonly provider: ProviderName };
@@ -43,38 +68,73 @@ export class ImageMaker {
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
   ) {}
 
-  /** All images of a call, beside each other. Never rejects. `onTask` hears of every task as it becomes known. */
-  make(
+  /**
+   * All images of a call, beside each other: every attempt at each of them, in order, the last of which counts.
+   * Never rejects. `onTask` hears of every task as it becomes known.
+   */
+  async make(
     generation: Generation,
     request: ImageRequest,
-    { route, source }: Upstream,
+    { routes, source }: Upstream,
     signal: AbortSignal,
     onTask: (known: KnownTask) => void,
   ): Promise<ImageResult[]> {
-    const asked = {
-      upstreamModel: route.upstreamModel,
-      prompt: request.prompt,
-      ...request.size,
-      outputFormat: request.outputFormat,
-      moderation: request.moderation,
-      references: request.references,
-    };
-    const one = (position: number): Promise<ImageResult> => {
-      const attempt = { position, attempt: FIRST_ATTEMPT, provider: route.provider };
-      let task: ProviderTask | null = null;
-      const generate = async () =>
-        source(route.provider).generate(asked, {
-          signal,
-          onTask: (known) => {
-            task = known;
-            onTask({ ...attempt, task: known });
-          },
-        });
-      return this.attempt(generation, attempt, () => task, generate);
-    };
-    return Promise.all(Array.from({ length: generation.imagesRequested }, (_, position) => one(position)));
+    const deadlineAtMs = performance.now() + this.limits.callDeadlineMs;
+    const { ways, obstacles } = findWays(routes, source, request);
+    const making = { generation, ways, signal, deadlineAtMs, onTask };
+    const positions = Array.from({ length: generation.imagesRequested }, (_, position) => position);
+    const refused = ways.length > 0 ? null : gravestOf(obstacles);
+    if (refused !== null) {
+      return positions.map((position) => this.refuse(generation, position, routes[0].provider, refused));
+    }
+    const results = await Promise.all(positions.map((position) => this.one(making, position)));
+    return results.flat();
+  }
+
+  /** One image, asked of one provider after the other until one delivers, or none is worth asking. */
+  private async one(making: Making, position: number): Promise<ImageResult[]> {
+    const results: ImageResult[] = [];
+    for (const [index, way] of making.ways.entries()) {
+      const attempt = { position, attempt: FIRST_ATTEMPT + index, provider: way.provider.name };
+      const result = await this.tryWay(making, attempt, way, making.ways.length - index);
+      const next = making.ways[index + 1];
+      const failure = next === undefined || making.signal.aborted ? null : reasonToGoOn(result);
+      if (next === undefined || failure === null) return [...results, result];
+      this.observer.fellThrough({ from: attempt.provider, to: next.provider.name, failure });
+      results.push({ ...result, cause: null });
+    }
+    return results;
+  }
+
+  /** @param waysLeft this one included; each may take the same share of the time that is left. */
+  private async tryWay(
+    { generation, signal, deadlineAtMs, onTask }: Making,
+    attempt: Attempt,
+    { provider, asked }: Way,
+    waysLeft: number,
+  ): Promise<ImageResult> {
+    const isLast = waysLeft === 1;
+    const shareMs = isLast ? null : Math.max((deadlineAtMs - performance.now()) / waysLeft, 0);
+    const deadline = new AttemptDeadline(signal, shareMs);
+    let task: ProviderTask | null = null;
+    const generate = () =>
+      provider.generate(asked, {
+        signal: deadline.signal,
+        saturationWaitMaxMs: isLast ? this.limits.saturationWaitMs : this.limits.fallThroughWaitMs,
+        onTask: (known) => {
+          task = known;
+          deadline.extend();
+          onTask({ ...attempt, task: known });
+        },
+      });
+    try {
+      return await this.attempt(generation, attempt, () => task, generate);
+    } finally {
+      deadline.end();
+    }
   }
 
   /** An image whose task a process left behind: what it stored already, or else what the provider has. Never rejects. */
@@ -100,6 +160,19 @@ export class ImageMaker {
     }
   }
 
+  /** No provider was asked: none can make it, or none is there. */
+  private refuse(
+    generation: Generation,
+    position: number,
+    provider: ProviderName,
+    cause: ProviderFailure,
+  ): ImageResult {
+    const attempt = { position, attempt: FIRST_ATTEMPT, provider };
+    this.log(generation, attempt, null, cause);
+    const ended = { task: null, finishedAtMs: this.clock.nowMs() };
+    return { ...attempt, ...ended, bytes: null, failure: cause.kind, image: null, cause };
+  }
+
   private async attempt(
     generation: Generation,
     attempt: Attempt,
@@ -115,7 +188,9 @@ export class ImageMaker {
       });
     try {
       const image = await work();
-      await this.accept(generation, attempt.position, image);
+      // What the provider keeps for a while can be fetched again after a power failure (see `MediaRestorationJob`).
+      const isOnlyCopy = (taskOf()?.pollingUrl ?? null) === null;
+      await this.accept(generation, attempt.position, image, isOnlyCopy);
       report('delivered');
       const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
       return { ...attempt, ...ended, bytes: image.length, failure: null, image, cause: null };
@@ -129,12 +204,17 @@ export class ImageMaker {
   }
 
   /** Decodes and stores, beside each other. Throws unless the image is whole and kept. */
-  private async accept(generation: Generation, position: number, image: Buffer): Promise<void> {
+  private async accept(
+    generation: Generation,
+    position: number,
+    image: Buffer,
+    isOnlyCopy: boolean,
+  ): Promise<void> {
     const name = mediaNameOf(generation, position);
     const { width, height, outputFormat: format } = generation;
     const [fault] = await Promise.all([
       findFault(image, { format, width, height }),
-      this.media.write(name, image),
+      this.media.write(name, image, isOnlyCopy),
     ]);
     if (fault === null) return;
     await this.media.remove(name).catch(() => undefined);
@@ -170,7 +250,47 @@ const CUSTOMERS_TROUBLE: ReadonlySet<FailureKind> = new Set([
 
 /** A full disk or a fault of ours ends one image, not the whole call; the log has it with its cause. */
 function toFailure(error: unknown): ProviderFailure {
-  return error instanceof ProviderFailure
-    ? error
-    : new ProviderFailure('failed', 'the image could not be kept', { cause: error });
+  return error instanceof ProviderFailure ? error : new OurFault(error);
+}
+
+/** Another provider's image would fare no better, and would cost us a second one. */
+class OurFault extends ProviderFailure {
+  constructor(cause: unknown) {
+    super('failed', 'the image could not be kept', { cause });
+  }
+}
+
+/** Why the next provider is to be asked; null when it is not. */
+function reasonToGoOn({ cause }: ImageResult): FailureKind | null {
+  return cause === null || cause instanceof OurFault || !FALLS_THROUGH[cause.kind] ? null : cause.kind;
+}
+
+/** A provider that is not configured, or can never make this image, is passed over: it has failed at nothing. */
+function findWays(
+  routes: Upstream['routes'],
+  source: ProviderSource,
+  request: ImageRequest,
+): { readonly ways: readonly Way[]; readonly obstacles: readonly ProviderFailure[] } {
+  const ways: Way[] = [];
+  const obstacles: ProviderFailure[] = [];
+  for (const { provider: name, upstreamModel, costMicros } of routes) {
+    const asked = {
+      upstreamModel,
+      prompt: request.prompt,
+      ...request.size,
+      outputFormat: request.outputFormat,
+      moderation: request.moderation,
+      references: request.references,
+      costMicros,
+    };
+    try {
+      const provider = source(name);
+      const obstacle = provider.findObstacle(asked);
+      if (obstacle === null) ways.push({ provider, asked });
+      else obstacles.push(new ProviderFailure('rejected', obstacle));
+    } catch (error) {
+      obstacles.push(toFailure(error));
+    }
+  }
+  return { ways, obstacles };
 }

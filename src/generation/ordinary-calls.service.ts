@@ -37,7 +37,7 @@ export class OrdinaryCalls {
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom,
-      upstream: { route: request.model.routes[0], source: this.upstreams.ours },
+      upstream: { routes: request.model.routes, source: this.upstreams.ours },
       billed: (facts) => {
         const holdId = isFree ? null : holdIdOf(facts.id);
         const generation = { ...facts, providerKeyId: null, holdId };

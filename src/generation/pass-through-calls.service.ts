@@ -48,7 +48,8 @@ export class PassThroughCalls {
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom: null,
-      upstream: { route, source: await this.upstreams.over(key) },
+      // This one way and no other: over our account the same image would cost the wallet.
+      upstream: { routes: [route], source: await this.upstreams.over(key) },
       billed: (facts) => ({
         generation: { ...facts, providerKeyId: key.id, holdId: null },
         payment: freePayment,

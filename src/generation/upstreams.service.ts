@@ -3,7 +3,12 @@ import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js'
 import type { SealedProviderKey } from '../key-vault/provider-key.js';
 import { ProviderKeyVault } from '../key-vault/provider-key-vault.service.js';
 import type { ProviderSource } from './image-maker.service.js';
-import { IMAGE_PROVIDERS, type ImageProviders } from './providers/image-provider.js';
+import {
+  IMAGE_PROVIDERS,
+  type ImageProviders,
+  type KeyedImageProvider,
+  type ProviderName,
+} from './providers/image-provider.js';
 import { ProviderFailure } from './providers/provider-failure.js';
 import type { Generation } from './records/generation.js';
 
@@ -19,7 +24,7 @@ export class Upstreams {
   readonly ours: ProviderSource = (name) => this.providers.get(name) ?? refuse(notConfigured(name));
 
   /** Over the customer's account. Rejects with `ProviderKeyUnreadableError` (503). */
-  async over(key: SealedProviderKey): Promise<ProviderSource> {
+  async over(key: SealedProviderKey): Promise<(name: ProviderName) => KeyedImageProvider> {
     const secret = await this.vault.open(key);
     return (name) => this.providers.over(name, { id: key.id, secret }) ?? refuse(notConfigured(name));
   }

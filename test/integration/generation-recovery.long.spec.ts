@@ -44,7 +44,13 @@ const commandIs = (type: WalletCommand['type']) =>
   ((command: WalletCommand) => command.type === type) as (...args: never[]) => boolean;
 const engine = () => dying.app.get(WalletEngine);
 const records = () => dying.app.get(GenerationRecords);
-const provider = () => dying.app.get<Map<string, object>>(IMAGE_PROVIDERS).get('black_forest_labs') as object;
+/** The adapter itself, behind its circuit breaker. */
+const provider = () =>
+  (
+    dying.app.get<Map<string, object>>(IMAGE_PROVIDERS).get('black_forest_labs') as {
+      readonly provider: object;
+    }
+  ).provider;
 const media = () => dying.app.get<object>(MEDIA_STORE);
 
 /** Every place between the request and the reply at which the process can die. */

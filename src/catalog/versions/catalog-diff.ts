@@ -51,5 +51,10 @@ function diffModels(
 function show(model: CatalogModel, member: keyof CatalogModel): string {
   const value = model[member];
   if (member === 'priceMicros') return formatUsd(model.priceMicros);
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return typeof value === 'string' ? value : JSON.stringify(value, amountsAsText);
+}
+
+/** A route has an amount inside, of which JSON knows nothing. */
+function amountsAsText(_member: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value;
 }

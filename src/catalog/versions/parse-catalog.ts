@@ -191,7 +191,7 @@ function readRoutes(
   place: string,
 ): readonly [CatalogRoute, ...CatalogRoute[]] {
   const [first, ...others] = reader.list(value, place, { min: 1, max: ROUTES_MAX }, (item, where) => {
-    const members = reader.object(item, where, ['provider', 'upstream_model']);
+    const members = reader.object(item, where, ['provider', 'upstream_model', 'cost_micros']);
     return {
       provider: reader.text(members['provider'], `${where}.provider`, {
         max: 50,
@@ -202,7 +202,11 @@ function readRoutes(
         max: 2 * NAME_MAX,
         pattern: /^[a-zA-Z0-9@][a-zA-Z0-9@._/-]*$/,
       }),
+      costMicros:
+        members['cost_micros'] === undefined
+          ? null
+          : readPrice(reader, members['cost_micros'], `${where}.cost_micros`),
     };
   });
-  return [first ?? { provider: '', upstreamModel: '' }, ...others];
+  return [first ?? { provider: '', upstreamModel: '', costMicros: null }, ...others];
 }

@@ -13,8 +13,8 @@ import {
 import { fetchSample } from './fetch-sample.js';
 import type {
   GenerateContext,
-  ImageProvider,
   KeyCheck,
+  KeyedImageProvider,
   ProviderRequest,
   ProviderTask,
 } from './image-provider.js';
@@ -28,6 +28,8 @@ import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 const QUEUE_MAX = 1_000;
 /** How long a call may wait for a slot, or for the end of the provider's 429s. */
 const SATURATION_WAIT_MAX_MS = 10_000;
+/** `input_image` to `input_image_4`. */
+const REFERENCES_MAX = 4;
 /** An image takes some 3 seconds. */
 const RETRY_AFTER_SECONDS = 3;
 const RESUBMIT_DELAY_MS = 500;
@@ -66,7 +68,7 @@ type Parts = {
  * Black Forest Labs: submit, poll the URL that the answer names, download. One per upstream account. The
  * key goes to `bfl.ai` hosts (or the configured base) only.
  */
-export class BlackForestLabsProvider implements ImageProvider {
+export class BlackForestLabsProvider implements KeyedImageProvider {
   readonly name = 'black_forest_labs';
   private readonly logger = new Logger(BlackForestLabsProvider.name);
   private readonly trusted: TrustedHosts;
@@ -85,13 +87,19 @@ export class BlackForestLabsProvider implements ImageProvider {
     this.slots = slots ?? new TaskSlots(taskSlotLimits(settings.activeTasksMax));
   }
 
-  async generate(request: ProviderRequest, { signal, onTask }: GenerateContext): Promise<Buffer> {
+  /** Sizes are the catalogue's to bound: its rule is this provider's. */
+  findObstacle({ references }: ProviderRequest): string | null {
+    return references.length > REFERENCES_MAX ? `image: at most ${REFERENCES_MAX} reference images` : null;
+  }
+
+  async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
+    const { signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
     // The slot is for the task; the download of its result needs none.
     const sampleUrl = await this.slots.run(async () => {
-      const task = await this.submit(request, signal);
+      const task = await this.submit(request, signal, saturationWaitMaxMs);
       onTask(task);
       return this.waitUntilReady(task, signal);
-    });
+    }, saturationWaitMaxMs);
     return fetchSample(this.http, this.trusted, sampleUrl, signal);
   }
 
@@ -117,14 +125,18 @@ export class BlackForestLabsProvider implements ImageProvider {
   }
 
   /** Waits out short 429s: another process may be using the same account's slots. */
-  private async submit(request: ProviderRequest, signal: AbortSignal): Promise<ProviderTask> {
+  private async submit(
+    request: ProviderRequest,
+    signal: AbortSignal,
+    waitMaxMs: number,
+  ): Promise<ProviderTask> {
     const body = toSubmitBody(request);
     const startedAtMs = performance.now();
     for (;;) {
       const response = await this.post(request.upstreamModel, body, signal);
       if (response.status !== 429) return this.taskOf(response);
       const retryAfterSeconds = readRetryAfterSeconds(response.headers['retry-after'], response.body);
-      if (performance.now() - startedAtMs + RESUBMIT_DELAY_MS > SATURATION_WAIT_MAX_MS) {
+      if (performance.now() - startedAtMs + RESUBMIT_DELAY_MS > waitMaxMs) {
         throw new ProviderFailure('saturated', 'the upstream account has too many active tasks', {
           retryAfterSeconds: retryAfterSeconds ?? RETRY_AFTER_SECONDS,
         });
@@ -182,13 +194,14 @@ export class BlackForestLabsProvider implements ImageProvider {
 
   /** Answers the URL of the result. Throws `lost` when `signal` aborts first. */
   private async waitUntilReady(task: ProviderTask, signal: AbortSignal): Promise<string> {
-    const url = this.trusted.parse(task.pollingUrl);
+    const url = task.pollingUrl === null ? null : this.trusted.parse(task.pollingUrl);
     if (url === null) {
       this.logger.error({ upstream: this.name, task: task.taskId }, 'A polling URL is on a foreign host');
       throw new ProviderFailure('failed', 'the polling URL is on a foreign host');
     }
     const startedAtMs = performance.now();
-    const lost = () => new ProviderFailure('lost', `task ${task.taskId} was not resolved in time`);
+    const lost = () =>
+      new ProviderFailure('lost', `task ${task.taskId ?? 'unnamed'} was not resolved in time`);
     for (let delayMs = POLL_DELAY_FIRST_MS; ; delayMs = Math.min(delayMs * 2, POLL_DELAY_MAX_MS)) {
       const sampleUrl = await this.poll(url, performance.now() - startedAtMs, signal);
       if (sampleUrl !== null) return sampleUrl;

@@ -1,11 +1,27 @@
-import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
 import { BFL_ACTIVE_TASKS_DEFAULT, SETTINGS, type Settings } from '../../config/settings.js';
+import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
+import {
+  GENERATION_OBSERVER,
+  silentGenerationObserver,
+  type GenerationObserver,
+} from '../generation-observer.js';
 import { BlackForestLabsProvider, taskSlotLimits } from './black-forest-labs.provider.js';
+import { CloudflareWorkersAiDialect } from './cloudflare-workers-ai.dialect.js';
 import { CustomerSlots } from './customer-slots.js';
-import type { CustomerKey, ImageProvider, ImageProviders, ProviderName } from './image-provider.js';
+import { GuardedProvider } from './guarded-provider.js';
+import type {
+  CustomerKey,
+  ImageProvider,
+  ImageProviders,
+  KeyedImageProvider,
+  ProviderName,
+} from './image-provider.js';
+import { OpenAiCompatibleDialect } from './openai-compatible.dialect.js';
+import { SynchronousProvider } from './synchronous.provider.js';
 import { UpstreamHttp } from './upstream-http.js';
 
-/** The providers that the settings name: over our own upstream account, or over a customer's. */
+/** The providers that the settings name: over our own upstream account (each behind a circuit breaker), or over a customer's. */
 @Injectable()
 export class ConfiguredProviders implements ImageProviders, OnApplicationShutdown {
   private readonly byName = new Map<ProviderName, ImageProvider>();
@@ -14,24 +30,35 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
   /** What the provider allows an account that has not asked for more; a larger plan of theirs is not known here. */
   private readonly customerSlots = new CustomerSlots(taskSlotLimits(BFL_ACTIVE_TASKS_DEFAULT));
 
-  constructor(@Inject(SETTINGS) private readonly settings: Settings) {
-    const { blackForestLabs } = settings;
+  constructor(
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Optional()
+    @Inject(GENERATION_OBSERVER)
+    private readonly observer: GenerationObserver = silentGenerationObserver,
+    @Inject(GENERATION_LIMITS) private readonly limits: Pick<GenerationLimits, 'circuit'>,
+  ) {
+    const { blackForestLabs, cloudflare, openAiCompatible } = settings;
     if (blackForestLabs !== null) this.add(new BlackForestLabsProvider(blackForestLabs));
+    if (cloudflare !== null) this.add(new SynchronousProvider(new CloudflareWorkersAiDialect(cloudflare)));
+    if (openAiCompatible !== null) {
+      this.add(new SynchronousProvider(new OpenAiCompatibleDialect(openAiCompatible)));
+    }
   }
 
   get(name: ProviderName): ImageProvider | undefined {
     return this.byName.get(name);
   }
 
-  over(_name: ProviderName, { id, secret }: CustomerKey): ImageProvider | undefined {
+  /** Only Black Forest Labs takes customers' keys (`KEYED_PROVIDERS`). */
+  over(name: ProviderName, { id, secret }: CustomerKey): KeyedImageProvider | undefined {
     const { blackForestLabs } = this.settings;
-    if (blackForestLabs === null) return undefined;
+    if (blackForestLabs === null || name !== 'black_forest_labs') return undefined;
     return new BlackForestLabsProvider(
       { ...blackForestLabs, apiKey: secret },
       {
         owner: 'customer',
         http: this.customersHttp,
-        slots: { run: (work) => this.customerSlots.run(id, work) },
+        slots: { run: (work, waitMaxMs) => this.customerSlots.run(id, work, waitMaxMs) },
       },
     );
   }
@@ -41,6 +68,6 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
   }
 
   private add(provider: ImageProvider): void {
-    this.byName.set(provider.name, provider);
+    this.byName.set(provider.name, new GuardedProvider(provider, this.observer, () => this.limits.circuit));
   }
 }

@@ -14,12 +14,12 @@ export class CustomerSlots {
   }
 
   /** Throws `ProviderFailure` (`saturated`) when no slot of this key came free in time. */
-  async run<T>(keyId: string, work: () => Promise<T>): Promise<T> {
+  async run<T>(keyId: string, work: () => Promise<T>, waitMaxMs?: number): Promise<T> {
     const pool = this.pools.get(keyId) ?? { slots: new TaskSlots(this.limits), users: 0 };
     this.pools.set(keyId, pool);
     pool.users += 1;
     try {
-      return await pool.slots.run(work);
+      return await pool.slots.run(work, waitMaxMs);
     } finally {
       pool.users -= 1;
       if (pool.users === 0) this.pools.delete(keyId);

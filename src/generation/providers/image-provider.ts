@@ -1,6 +1,8 @@
 import type { MicroUsd } from '../../common/money.js';
 
-export type ProviderName = 'black_forest_labs';
+/** Every provider that this release has an adapter for. The words stand in rows and receipts, for ever. */
+export const PROVIDER_NAMES = ['black_forest_labs', 'cloudflare_workers_ai', 'openai_compatible'] as const;
+export type ProviderName = (typeof PROVIDER_NAMES)[number];
 export type OutputFormat = 'png' | 'jpeg' | 'webp';
 
 /** An image that a customer sent to be edited: decoded and found whole before any provider sees it. */
@@ -23,36 +25,48 @@ export type ProviderRequest = {
   readonly moderation: 'auto' | 'low';
   /** Of an edit, in the customer's order; none: an image from text alone. */
   readonly references: readonly ReferenceImage[];
+  /** What the catalogue says that an image costs us on this way; for providers whose answers do not say. */
+  readonly costMicros?: MicroUsd | null;
 };
 
-/** The provider's own name for one image in the making: enough to ask for it again from another process. */
+/** The provider's own name for one image in the making. */
 export type ProviderTask = {
-  readonly taskId: string;
-  readonly pollingUrl: string;
+  /** Null: the provider did not name it. */
+  readonly taskId: string | null;
+  /** Where another process may ask for it again. Null: nobody can, for the provider's one answer was the image. */
+  readonly pollingUrl: string | null;
   /** What the provider charges us for it; null when it did not say, or charges the customer. */
   readonly costMicros: MicroUsd | null;
 };
 
 export type GenerateContext = {
-  /** Aborted at the call's deadline. */
+  /** Aborted when the time for this attempt is over. */
   readonly signal: AbortSignal;
   /** Called as soon as the provider has named the task, before anybody waits for it. */
   readonly onTask: (task: ProviderTask) => void;
+  /** How long the image may wait while the upstream account is full; the provider's own bound when absent. */
+  readonly saturationWaitMaxMs?: number;
 };
 
 /**
- * Where images come from. Both methods resolve with the bytes exactly as the provider sent them (whoever
+ * Where images come from. `generate` and `resume` resolve with the bytes exactly as the provider sent them (whoever
  * called verifies them) and reject with nothing but a `ProviderFailure`.
  */
 export interface ImageProvider {
   readonly name: ProviderName;
+  /** Why it can never make this image, in words for the customer, beginning with the parameter; null when it can. Pure. */
+  findObstacle(request: ProviderRequest): string | null;
   generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer>;
   /** Waits for a task that was started earlier, perhaps by a process that is dead now. */
   resume(task: ProviderTask, signal: AbortSignal): Promise<Buffer>;
-  /** Asks for something that costs nothing and only a good key is told. Never rejects. */
-  checkKey(signal: AbortSignal): Promise<KeyCheck>;
   /** Gives up connections; nothing is asked of it afterwards. */
   close(): Promise<void>;
+}
+
+/** One that customers may attach keys of their own for. */
+export interface KeyedImageProvider extends ImageProvider {
+  /** Asks for something that costs nothing and only a good key is told. Never rejects. */
+  checkKey(signal: AbortSignal): Promise<KeyCheck>;
 }
 
 /** What a provider says of a key. */
@@ -74,7 +88,7 @@ export interface ImageProviders {
   /** Over our own account there. */
   get(name: ProviderName): ImageProvider | undefined;
   /** Over the customer's account there. Made for one call: it is not kept, nor closed. */
-  over(name: ProviderName, key: CustomerKey): ImageProvider | undefined;
+  over(name: ProviderName, key: CustomerKey): KeyedImageProvider | undefined;
 }
 
 export const IMAGE_PROVIDERS = Symbol('IMAGE_PROVIDERS');

@@ -25,10 +25,13 @@ export class TaskSlots {
     return this.waiters.size;
   }
 
-  /** Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when none came free in time. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when none came free within `waitMaxMs`, or the
+   * limit of these slots, whichever is shorter.
+   */
+  async run<T>(work: () => Promise<T>, waitMaxMs = Number.POSITIVE_INFINITY): Promise<T> {
     if (this.free > 0) this.free -= 1;
-    else await this.waitForSlot();
+    else await this.waitForSlot(Math.min(waitMaxMs, this.limits.waitMaxMs));
     try {
       return await work();
     } finally {
@@ -36,8 +39,8 @@ export class TaskSlots {
     }
   }
 
-  private waitForSlot(): Promise<void> {
-    const { waitersMax, waitMaxMs, retryAfterSeconds } = this.limits;
+  private waitForSlot(waitMaxMs: number): Promise<void> {
+    const { waitersMax, retryAfterSeconds } = this.limits;
     const saturated = () =>
       new ProviderFailure('saturated', 'every task slot of the upstream account is taken', {
         retryAfterSeconds,

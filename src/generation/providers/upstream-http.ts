@@ -14,7 +14,7 @@ export type UpstreamRequest = {
   readonly method: 'GET' | 'POST';
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Buffer;
   readonly signal: AbortSignal;
   /** How long the upstream may take to begin its answer. */
   readonly timeoutMs: number;
@@ -45,9 +45,9 @@ export class UpstreamHttp {
     bodyTimeout: BODY_TIMEOUT_MS,
   });
 
-  /** `body` is what the JSON says; undefined when it is not JSON. */
-  async json(options: UpstreamRequest): Promise<UpstreamResponse<unknown>> {
-    const response = await this.bytes(options, JSON_BYTES_MAX);
+  /** `body` is what the JSON says; undefined when it is not JSON. Throws as `bytes` does. */
+  async json(options: UpstreamRequest, bytesMax = JSON_BYTES_MAX): Promise<UpstreamResponse<unknown>> {
+    const response = await this.bytes(options, bytesMax);
     return { ...response, body: parseJson(response.body) };
   }
 

@@ -14,7 +14,7 @@ import type { Payment, Settlement } from '../payment/payment.js';
 import { Payments } from '../payment/payments.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
-import type { GenerationKey, StoredGeneration, TaskRecord } from '../records/generation.js';
+import type { GenerationKey, StoredGeneration, TaskRecord, TaskResult } from '../records/generation.js';
 import { Upstreams } from '../upstreams.service.js';
 import { gravestOf, problemOf } from '../undelivered.js';
 import { agreeWithHold } from './agree-with-hold.js';
@@ -25,6 +25,13 @@ const BATCH_MAX = 8;
 const CLAIM_MS = 90_000;
 /** A task that is still in the making is looked at again after this. */
 const NEXT_LOOK_MS = 5_000;
+
+type Found = {
+  /** One a position. */
+  readonly results: readonly ImageResult[];
+  /** Attempts after which another provider was asked. */
+  readonly superseded: readonly TaskResult[];
+};
 
 /**
  * Ends the generations that their own process did not: it died, or it answered before the provider did.
@@ -75,7 +82,8 @@ export class GenerationRecovery {
   }
 
   private async end(generation: StoredGeneration): Promise<boolean> {
-    const results = await this.resume(generation);
+    const tasks = await this.reader.tasksOf(generation);
+    const results = await this.resume(generation, tasks);
     const nowMs = this.clock.nowMs();
     const failure = gravestOf(results.flatMap((result) => result.cause ?? []));
     const isGivenUp = nowMs - generation.createdAtMs >= this.limits.giveUpAfterMs;
@@ -90,7 +98,7 @@ export class GenerationRecovery {
       await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
       return false;
     }
-    await this.write(generation, results, settlement, nowMs);
+    await this.write(generation, { results, superseded: supersededOf(tasks, nowMs) }, settlement, nowMs);
     return true;
   }
 
@@ -101,7 +109,7 @@ export class GenerationRecovery {
 
   private async write(
     generation: StoredGeneration,
-    results: readonly ImageResult[],
+    { results, superseded }: Found,
     { imagesPaid, chargedMicros }: Settlement,
     deliveredAtMs: number,
   ): Promise<void> {
@@ -122,14 +130,13 @@ export class GenerationRecovery {
       authorizedAtMs: generation.authorizedAtMs,
       deliveredAtMs,
       finishedAtMs: this.clock.nowMs(),
-      results: agreed,
+      results: [...superseded, ...agreed],
     });
     this.report(generation, imagesPaid);
   }
 
   /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
-  private async resume(generation: StoredGeneration): Promise<ImageResult[]> {
-    const tasks = await this.reader.tasksOf(generation);
+  private async resume(generation: StoredGeneration, tasks: readonly TaskRecord[]): Promise<ImageResult[]> {
     const source = await this.upstreams.ofBegun(generation);
     const signal = AbortSignal.timeout(this.limits.recoveryLookMs);
     return Promise.all(
@@ -158,4 +165,20 @@ export class GenerationRecovery {
       recovered: true,
     });
   }
+}
+
+/**
+ * Attempts that their process knew to have failed, and asked another provider after, but did not live to write down.
+ * A task that was named ends in no other way that leads on (`FALLS_THROUGH`).
+ */
+function supersededOf(tasks: readonly TaskRecord[], finishedAtMs: number): TaskResult[] {
+  const isLast = ({ position, attempt }: TaskRecord): boolean =>
+    !tasks.some((other) => other.position === position && other.attempt > attempt);
+  return tasks
+    .filter((task) => task.status === 'pending' && !isLast(task))
+    .map(({ position, attempt, provider, task }) => ({
+      ...{ position, attempt, provider, task, finishedAtMs },
+      bytes: null,
+      failure: 'failed',
+    }));
 }

@@ -35,15 +35,15 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     private readonly maker: ImageMaker,
     private readonly upstreams: Upstreams,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
-    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs'>,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs' | 's3'>,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }
 
-  /** Only a machine that has just started can have lost files. */
+  /** Only a machine that has just started can have lost files, and only its own: what is in S3 survives any machine. */
   async onApplicationBootstrap(): Promise<void> {
-    if (!this.settings.runJobs || uptime() * 1_000 > PROVIDER_KEEPS_MS) return;
+    if (this.settings.s3 !== null || !this.settings.runJobs || uptime() * 1_000 > PROVIDER_KEEPS_MS) return;
     await this.queue.add(this.name, {}, { jobKey: this.name }).catch((error: unknown) => {
       this.logger.warn({ err: error }, 'The images of the last minutes are not checked');
     });
@@ -62,7 +62,7 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
 
   private async restore(task: DeliveredTask): Promise<void> {
     const generation = await this.reader.find(task);
-    if (generation === null) return;
+    if (generation === null || generation.imagesDeletedAtMs !== null) return;
     if ((await this.media.sizeOf(mediaNameOf(generation, task.position))) === task.bytes) return;
     const source = await this.upstreams.ofBegun(generation);
     const { image } = await this.maker.resume(

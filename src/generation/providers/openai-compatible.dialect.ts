@@ -1,0 +1,126 @@
+import type { OpenAiCompatibleSettings } from '../../config/settings.js';
+import type { ProviderRequest } from './image-provider.js';
+import { ProviderFailure, type FailureKind } from './provider-failure.js';
+import { members, readBase64, readRetryAfter } from './read-answer.js';
+import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
+import { TrustedHosts } from './trusted-hosts.js';
+import type { UpstreamResponse } from './upstream-http.js';
+
+const TEXT_CHARS_MAX = 200;
+const URL_CHARS_MAX = 4_096;
+
+/** Codes and types of `error` that say more than the status that they come with. */
+const KINDS_BY_WORD: Readonly<Record<string, FailureKind>> = {
+  moderation_blocked: 'moderated',
+  content_policy_violation: 'moderated',
+  content_filter: 'moderated',
+  image_generation_user_error: 'rejected',
+  // Our credit there; the first comes as a 429, the second as a 400.
+  insufficient_quota: 'account',
+  billing_hard_limit_reached: 'account',
+  model_not_found: 'account',
+};
+
+/** Parameters that the customer sent as well, under the same names; complaints about others are ours to read. */
+const CUSTOMER_PARAMETERS: readonly string[] = ['prompt', 'size', 'image', 'images'];
+
+/**
+ * Any server that speaks OpenAI's images API. Only parameters that all of them know are sent: which of them take
+ * `output_format`, `moderation` or `user` differs, and some refuse what they do not know.
+ */
+export class OpenAiCompatibleDialect implements SynchronousDialect {
+  readonly name = 'openai_compatible';
+  readonly secret: string;
+  readonly trusted: TrustedHosts;
+
+  constructor(private readonly settings: OpenAiCompatibleSettings) {
+    this.secret = settings.apiKey;
+    this.trusted = new TrustedHosts(settings.apiBase);
+  }
+
+  /** Which sizes a model takes is not told anywhere; the catalogue's rule has to be one that all its routes keep. */
+  findObstacle(): string | null {
+    return null;
+  }
+
+  async toRequest(request: ProviderRequest): Promise<DialectRequest> {
+    const { upstreamModel: model, prompt, width, height, references } = request;
+    const size = `${width}x${height}`;
+    const headers = { authorization: `Bearer ${this.secret}`, accept: 'application/json' };
+    if (references.length === 0) {
+      return {
+        url: this.urlOf('images/generations'),
+        headers: { ...headers, 'content-type': 'application/json' },
+        body: JSON.stringify({ model, prompt, n: 1, size, response_format: 'b64_json' }),
+      };
+    }
+    const form = new FormData();
+    for (const [name, value] of Object.entries({
+      model,
+      prompt,
+      n: '1',
+      size,
+      response_format: 'b64_json',
+    })) {
+      form.set(name, value);
+    }
+    references.forEach(({ bytes, contentType }, index) => {
+      const file = new Blob([new Uint8Array(bytes)], { type: contentType });
+      // As OpenAI's own client names them.
+      form.append(
+        references.length === 1 ? 'image' : 'image[]',
+        file,
+        `image-${index}${suffixOf(contentType)}`,
+      );
+    });
+    const encoded = new Response(form);
+    const type = encoded.headers.get('content-type') ?? 'multipart/form-data';
+    return {
+      url: this.urlOf('images/edits'),
+      headers: { ...headers, 'content-type': type },
+      body: Buffer.from(await encoded.arrayBuffer()),
+    };
+  }
+
+  readResult(body: unknown): DialectResult | null {
+    const { data } = members(body);
+    const { b64_json: encoded, url } = members(Array.isArray(data) ? (data as unknown[])[0] : undefined);
+    const image = readBase64(encoded);
+    if (image !== null) return { kind: 'bytes', image };
+    return typeof url === 'string' && url.length <= URL_CHARS_MAX ? { kind: 'url', url } : null;
+  }
+
+  readFailure({ status, headers, body }: UpstreamResponse<unknown>): ProviderFailure {
+    const { code, type, param, message } = members(members(body)['error']);
+    const kind = kindOfWord(code) ?? kindOfWord(type) ?? kindOfStatus(status);
+    const said = typeof message === 'string' ? message.slice(0, TEXT_CHARS_MAX) : '';
+    if (kind !== 'rejected') {
+      const retryAfterSeconds = readRetryAfter(headers['retry-after']);
+      return new ProviderFailure(kind, `it answered ${status}: ${said}`, { retryAfterSeconds });
+    }
+    const isTheirs = typeof param === 'string' && CUSTOMER_PARAMETERS.includes(param);
+    return new ProviderFailure(kind, isTheirs ? `${param}: ${said}` : 'the provider refused the request', {
+      cause: new Error(`it answered ${status}`),
+    });
+  }
+
+  /** The base may have a path of its own, such as `/v1`. */
+  private urlOf(path: string): URL {
+    const { origin, pathname } = this.settings.apiBase;
+    return new URL(`${origin}${pathname.replace(/\/+$/, '')}/${path}`);
+  }
+}
+
+function kindOfWord(word: unknown): FailureKind | undefined {
+  return typeof word === 'string' && Object.hasOwn(KINDS_BY_WORD, word) ? KINDS_BY_WORD[word] : undefined;
+}
+
+function kindOfStatus(status: number): FailureKind {
+  if (status === 400 || status === 413 || status === 422) return 'rejected';
+  if (status === 429) return 'saturated';
+  return status >= 400 && status < 500 && status !== 408 && status !== 409 ? 'account' : 'unavailable';
+}
+
+function suffixOf(contentType: string): string {
+  return `.${contentType.slice('image/'.length)}`;
+}

@@ -1,0 +1,155 @@
+import { fetchSample } from './fetch-sample.js';
+import type {
+  GenerateContext,
+  ImageProvider,
+  ProviderName,
+  ProviderRequest,
+  ProviderTask,
+} from './image-provider.js';
+import { pause } from './pause.js';
+import { ProviderFailure } from './provider-failure.js';
+import { TaskSlots } from './task-slots.js';
+import { toAskedFormat } from './to-asked-format.js';
+import type { TrustedHosts } from './trusted-hosts.js';
+import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
+
+/** Each holds an image in base64 in memory, so this bounds that too. */
+const ACTIVE_CALLS_MAX = 24;
+const QUEUE_MAX = 1_000;
+const SATURATION_WAIT_MAX_MS = 10_000;
+const RESEND_DELAY_MS = 500;
+const RETRY_AFTER_SECONDS = 3;
+/** The answer is the image. Less than a call's deadline, so that what hangs ends before everything else does. */
+const ANSWER_TIMEOUT_MS = 90_000;
+/** Four megapixels of 8-bit RGB, not compressed at all and in base64, are 16 MiB. */
+const ANSWER_BYTES_MAX = 24 * 1_048_576;
+/** Headers in which providers name a request, for their support to find it. */
+const REQUEST_ID_HEADERS = ['x-request-id', 'cf-ray'] as const;
+const REQUEST_ID_PATTERN = /^[\x21-\x7e]{1,300}$/;
+
+export type DialectRequest = {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Buffer;
+};
+
+/** Where the image is, in a good answer. */
+export type DialectResult =
+  { readonly kind: 'bytes'; readonly image: Buffer } | { readonly kind: 'url'; readonly url: string };
+
+/** What tells one synchronous provider from another: how it is asked, and what its answers mean. */
+export interface SynchronousDialect {
+  readonly name: ProviderName;
+  /** Taken out of whatever is logged. */
+  readonly secret: string;
+  /** Where results may be fetched from, when an answer names one instead of containing it. */
+  readonly trusted: TrustedHosts;
+  findObstacle(request: ProviderRequest): string | null;
+  /** The key belongs into its headers: it is sent to this URL and nowhere else. */
+  toRequest(request: ProviderRequest): Promise<DialectRequest>;
+  /** Null when a good answer contains no image. */
+  readResult(body: unknown): DialectResult | null;
+  /** What any other answer means. */
+  readFailure(response: UpstreamResponse<unknown>): ProviderFailure;
+}
+
+/**
+ * A provider whose one answer is the image. It names no task, so what it did when no answer came can never be
+ * asked: that is `unavailable`, not `lost`. If it did make the image, we pay for it, and the customer does not.
+ */
+export class SynchronousProvider implements ImageProvider {
+  private readonly slots = new TaskSlots({
+    slots: ACTIVE_CALLS_MAX,
+    waitersMax: QUEUE_MAX,
+    waitMaxMs: SATURATION_WAIT_MAX_MS,
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  });
+  private readonly http = new UpstreamHttp();
+
+  constructor(private readonly dialect: SynchronousDialect) {}
+
+  get name(): ProviderName {
+    return this.dialect.name;
+  }
+
+  findObstacle(request: ProviderRequest): string | null {
+    return this.dialect.findObstacle(request);
+  }
+
+  async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
+    const { signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
+    const image = await this.slots.run(async () => {
+      const { headers, body } = await this.send(request, signal, saturationWaitMaxMs);
+      onTask({ taskId: requestIdOf(headers), pollingUrl: null, costMicros: request.costMicros ?? null });
+      const result = this.dialect.readResult(body);
+      if (result === null) throw new ProviderFailure('failed', 'a good answer contains no image');
+      return result.kind === 'bytes' ? result.image : this.fetch(result.url, signal);
+    }, saturationWaitMaxMs);
+    return toAskedFormat(image, request);
+  }
+
+  resume(task: ProviderTask): Promise<Buffer> {
+    return Promise.reject(
+      new ProviderFailure('failed', `${this.name} keeps no images: ${task.taskId ?? 'unnamed'}`),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.http.close();
+  }
+
+  /** Resolves with a good answer. Waits out short saturation, as others may be using the same account. */
+  private async send(
+    request: ProviderRequest,
+    signal: AbortSignal,
+    waitMaxMs: number,
+  ): Promise<UpstreamResponse<unknown>> {
+    const ready = await this.dialect.toRequest(request);
+    const startedAtMs = performance.now();
+    for (;;) {
+      const response = await this.post(ready, signal);
+      if (response.status >= 200 && response.status < 300) return response;
+      const failure = this.withoutKey(this.dialect.readFailure(response));
+      const waitedMs = performance.now() - startedAtMs;
+      if (failure.kind !== 'saturated' || waitedMs + RESEND_DELAY_MS > waitMaxMs) throw failure;
+      await pause(RESEND_DELAY_MS, signal, () => failure);
+    }
+  }
+
+  private async post(ready: DialectRequest, signal: AbortSignal): Promise<UpstreamResponse<unknown>> {
+    try {
+      const request = { method: 'POST', ...ready, signal, timeoutMs: ANSWER_TIMEOUT_MS } as const;
+      return await this.http.json(request, ANSWER_BYTES_MAX);
+    } catch (error) {
+      throw new ProviderFailure('unavailable', 'a request got no whole answer', { cause: error });
+    }
+  }
+
+  private async fetch(url: string, signal: AbortSignal): Promise<Buffer> {
+    try {
+      return await fetchSample(this.http, this.dialect.trusted, url, signal);
+    } catch (error) {
+      if (!(error instanceof ProviderFailure) || error.kind !== 'lost') throw error;
+      // Nobody will know this URL any more, so there is nothing that a hold could wait for.
+      throw new ProviderFailure('unavailable', error.message, { cause: error });
+    }
+  }
+
+  /** An upstream may repeat the key in its complaint, and what it says is logged and shown. */
+  private withoutKey(failure: ProviderFailure): ProviderFailure {
+    const { kind, message, retryAfterSeconds, cause } = failure;
+    const clean = (text: string): string => text.replaceAll(this.dialect.secret, '[key]');
+    return new ProviderFailure(kind, clean(message), {
+      retryAfterSeconds,
+      ...(cause instanceof Error ? { cause: new Error(clean(cause.message)) } : {}),
+    });
+  }
+}
+
+function requestIdOf(headers: UpstreamResponse<unknown>['headers']): string | null {
+  for (const name of REQUEST_ID_HEADERS) {
+    const id = headers[name];
+    if (typeof id === 'string' && REQUEST_ID_PATTERN.test(id)) return id;
+  }
+  return null;
+}

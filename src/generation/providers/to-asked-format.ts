@@ -1,0 +1,40 @@
+import sharp, { type Sharp } from 'sharp';
+import { formatOf } from '../media/verify-image.js';
+import type { OutputFormat, ProviderRequest } from './image-provider.js';
+import { ProviderFailure } from './provider-failure.js';
+
+/** Above this nobody sees a difference to what the provider made. */
+const QUALITY = 95;
+
+const ENCODERS: Readonly<Record<OutputFormat, (image: Sharp) => Sharp>> = {
+  png: (image) => image.png({ compressionLevel: 6 }),
+  // JPEG has no transparency, and without a colour behind it transparent would become black.
+  jpeg: (image) =>
+    image.flatten({ background: 'white' }).jpeg({ quality: QUALITY, chromaSubsampling: '4:4:4' }),
+  webp: (image) => image.webp({ quality: QUALITY }),
+};
+
+/**
+ * For providers that choose the format themselves: the same picture in the format that was asked for. The bytes stay
+ * as they are when it is that already. The size is never changed: a picture of another size is not the one that was
+ * asked for. Throws `ProviderFailure` (`failed`) for that, and for what is no picture.
+ */
+export async function toAskedFormat(
+  image: Buffer,
+  { outputFormat, width, height }: Pick<ProviderRequest, 'outputFormat' | 'width' | 'height'>,
+): Promise<Buffer> {
+  const format = formatOf(image);
+  if (format === null) throw new ProviderFailure('failed', 'the result is no image of a known format');
+  if (format === outputFormat) return image;
+  try {
+    const decoded = sharp(image, { failOn: 'error', limitInputPixels: width * height });
+    const made = await decoded.metadata();
+    if (made.width !== width || made.height !== height) {
+      throw new ProviderFailure('failed', `asked for ${width}x${height}, made ${made.width}x${made.height}`);
+    }
+    return await ENCODERS[outputFormat](decoded).toBuffer();
+  } catch (error) {
+    if (error instanceof ProviderFailure) throw error;
+    throw new ProviderFailure('failed', 'the result does not decode', { cause: error });
+  }
+}
