@@ -49,7 +49,7 @@ export class CatalogReader {
       topUp: this.settings.topUp,
       freeImagesPerDay: this.settings.freeImagesPerDay,
       freeCallsPerMinute: RATE_LIMIT_POLICIES.free_images.perAccount,
-      callsPerMinute: RATE_LIMIT_POLICIES.images.perKey,
+      callsPerMinute: RATE_LIMIT_POLICIES.image_calls.perKey,
     };
   }
 

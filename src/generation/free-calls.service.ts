@@ -34,17 +34,16 @@ export class FreeCalls {
   ) {}
 
   /** Rejects with `RateLimitExceededError` or `FreeImagesUsedUpError` (429); with what the database throws. */
-  async admit({ images }: ImageRequest, { principal, idempotencyKey }: Caller): Promise<void> {
+  async admit({ images }: ImageRequest, { principal, idempotencyKey, limits }: Caller): Promise<void> {
     const { accountId } = principal;
     // A repeated call is answered with what was made before; it makes nothing.
     if (idempotencyKey !== null && (await this.reader.findByIdempotencyKey(accountId, idempotencyKey)))
       return;
     if (this.settings.rateLimit) {
       const usages = await this.limiter.count('free_images', principal);
+      limits.show(usages);
       const exceeded = usages.find((usage) => usage.exceeded);
-      if (exceeded !== undefined) {
-        throw new RateLimitExceededError(exceeded.limit, exceeded.max, exceeded.resetMs);
-      }
+      if (exceeded !== undefined) throw new RateLimitExceededError(exceeded);
     }
     const nowMs = this.clock.nowMs();
     const dayMs = nowMs - (nowMs % DAY_MS);

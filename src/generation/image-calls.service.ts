@@ -6,8 +6,10 @@ import type { GenerationAnswer } from './generation-answer.js';
 import { PaidCallError } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
+import { ImageCallLimits } from './limits/image-call-limits.service.js';
 import { OrdinaryCalls } from './ordinary-calls.service.js';
 import { PassThroughCalls, type PassThrough } from './pass-through-calls.service.js';
+import { RetriedCalls } from './retries/retried-calls.service.js';
 
 /** What an account may choose to have paid from the wallet instead; nothing else ever is. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
@@ -21,10 +23,18 @@ export class ImageCalls {
   constructor(
     private readonly passThrough: PassThroughCalls,
     private readonly ordinary: OrdinaryCalls,
+    private readonly retried: RetriedCalls,
+    private readonly limits: ImageCallLimits,
   ) {}
 
   /** Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+    const joined = await this.retried.join(request, caller);
+    if (joined !== null) return joined;
+    return this.limits.within(request, caller, () => this.make(request, caller));
+  }
+
+  private async make(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
     const way = await this.passThrough.find(request, caller).catch(nothingCharged(null));
     return way === null ? this.ordinary.generate(request, caller) : this.overOwnKey(request, caller, way);
   }

@@ -47,15 +47,17 @@ export class PayloadTooLargeError extends Problem {
 
 export class UnsupportedMediaTypeError extends Problem {
   readonly code = 'unsupported_media_type';
-  constructor() {
-    super('Send the body as application/json.');
+  /** @param types what the route takes. */
+  constructor(types = 'application/json') {
+    super(`Send the body as ${types}.`);
   }
 }
 
 export class MalformedBodyError extends Problem {
   readonly code = 'malformed_body';
-  constructor() {
-    super('The request body is not valid JSON. Nothing was charged.');
+  /** @param what the body fails to be. */
+  constructor(what = 'valid JSON') {
+    super(`The request body is not ${what}. Nothing was charged.`);
   }
 }
 

@@ -24,6 +24,10 @@ export const PROBLEM_CATALOG = {
   },
   invalid_size: { kind: 'invalid_request', summary: 'The model does not make images of this size.' },
   too_many_images: { kind: 'invalid_request', summary: '`n` is above what one call may ask for.' },
+  invalid_image: {
+    kind: 'invalid_request',
+    summary: 'A reference image is broken, or not of a kind or size that the model takes. `param` names it.',
+  },
   unsupported_parameter: {
     kind: 'invalid_request',
     summary: 'A known OpenAI parameter that this model cannot honour.',
@@ -54,13 +58,18 @@ export const PROBLEM_CATALOG = {
   // 402
   insufficient_credits: {
     kind: 'insufficient_credits',
-    summary: 'The wallet holds less than this costs. Nothing was charged.',
+    summary:
+      'The wallet holds less than this costs: `limit_source` is `wallet`, and `shortfall_micros` is missing. Nothing was charged.',
   },
   key_limit_reached: {
     kind: 'insufficient_credits',
-    summary: 'The API key has a spend limit that this would pass. Nothing was charged.',
+    summary:
+      'The API key has a spend limit that this would pass: `limit_source` is `key`, and `shortfall_micros` is missing. Nothing was charged.',
   },
-  wallet_frozen: { kind: 'insufficient_credits', summary: 'The wallet is frozen. Nothing was charged.' },
+  wallet_frozen: {
+    kind: 'insufficient_credits',
+    summary: 'The wallet is frozen: `limit_source` is `frozen`. Nothing was charged.',
+  },
   byok_upstream_insufficient_credits: {
     kind: 'insufficient_credits',
     summary:
@@ -96,6 +105,7 @@ export const PROBLEM_CATALOG = {
   },
   hold_already_resolved: { kind: 'conflict', summary: 'The hold was captured, voided or expired before.' },
   wallet_in_debt: { kind: 'conflict', summary: 'The wallet cannot be unfrozen while it owes.' },
+  generation_running: { kind: 'conflict', summary: 'The call is still running and has no images yet.' },
   idempotency_in_progress: {
     kind: 'conflict',
     summary: 'A request with this idempotency key is still running.',
@@ -141,22 +151,34 @@ export const PROBLEM_CATALOG = {
     summary: 'Auto top-up needs a card that was saved with a top-up, and there is none.',
   },
   top_up_not_open: { kind: 'conflict', summary: 'The top-up is paid, expired or failed already.' },
+  // 410
+  images_deleted: {
+    kind: 'gone',
+    summary: 'The images of the earlier call were deleted, so it cannot be replayed. Nothing was charged.',
+  },
   // 413, 415, 422
   payload_too_large: { kind: 'payload_too_large', summary: 'The body is larger than the route accepts.' },
-  unsupported_media_type: { kind: 'unsupported_media_type', summary: 'The body must be application/json.' },
+  unsupported_media_type: {
+    kind: 'unsupported_media_type',
+    summary: 'The body is of a type that the route does not take.',
+  },
   idempotency_key_reused: {
     kind: 'unprocessable',
     summary: 'The idempotency key was used with another body.',
   },
   // 429
-  rate_limit_exceeded: { kind: 'rate_limited', summary: 'Too many requests; wait for `Retry-After`.' },
+  rate_limit_exceeded: {
+    kind: 'rate_limited',
+    summary: 'Too many requests, or too many images, a minute; `limit` names which. Wait for `Retry-After`.',
+  },
   free_images_used_up: {
     kind: 'rate_limited',
     summary: 'The free images of this UTC day are used; they come again at midnight.',
   },
   concurrency_limit_exceeded: {
     kind: 'rate_limited',
-    summary: 'Too many requests at the same time; wait for `Retry-After`.',
+    summary:
+      'Too many requests at the same time; `limit` names whose, where it is the customer’s. Wait for `Retry-After`.',
   },
   too_many_top_ups: {
     kind: 'rate_limited',
@@ -186,6 +208,10 @@ export const PROBLEM_CATALOG = {
   upstream_unavailable: {
     kind: 'unavailable',
     summary: 'The provider is saturated or refuses us. Nothing was charged; retry.',
+  },
+  media_unavailable: {
+    kind: 'unavailable',
+    summary: 'The store of images cannot be reached. Nothing was charged; retry.',
   },
   upstream_timeout: {
     kind: 'unavailable',

@@ -25,7 +25,11 @@ export class FailedAuthenticationCounter implements FailedAuthentications {
     if (!this.settings.rateLimit) return;
     const usage = await this.counter.get(addressGroup(address));
     if (usage !== null && usage.msBeforeNext > 0 && usage.consumedPoints >= FAILED_AUTHENTICATIONS_MAX) {
-      throw new RateLimitExceededError(LIMIT, FAILED_AUTHENTICATIONS_MAX, usage.msBeforeNext);
+      throw new RateLimitExceededError({
+        limit: LIMIT,
+        max: FAILED_AUTHENTICATIONS_MAX,
+        resetMs: usage.msBeforeNext,
+      });
     }
   }
 

@@ -1,33 +1,54 @@
-/** Counts start over this long after their first request. */
+/** Counts start over this long after the first request that was counted. */
 export const WINDOW_SECONDS = 60;
 
+/**
+ * What a limit counts: requests or images of a window, or calls that run at the same time. The words of the
+ * `RateLimit-Policy` header (`qu`); `images` is ours, for no registered unit means it.
+ */
+export type LimitUnit = 'requests' | 'images' | 'concurrent-requests';
+
 export type RateLimitPolicy = {
-  /** Requests of one API key in a window. */
+  readonly unit: LimitUnit;
+  /** For one API key. */
   readonly perKey: number;
-  /** Requests of all keys of one account in a window. */
+  /** For all keys of one account together. */
   readonly perAccount: number;
 };
 
 /**
- * Requests a minute. They keep one customer from taking the service away from the others; what a customer may
- * spend is the wallet's business.
+ * They keep one customer from taking the service away from the others; what a customer may spend is the wallet's
+ * business. An operator may set the first three for an account (`PUT /v1/accounts/{id}/limits`).
  */
 export const RATE_LIMIT_POLICIES = {
   /** Ten a second, for a model that takes about three seconds: some thirty images being made at any time. */
-  images: { perKey: 600, perAccount: 1_200 },
-  /** Calls of free models, which no wallet stops and which we pay for; beside `images`. */
-  free_images: { perKey: 6, perAccount: 6 },
+  image_calls: { unit: 'requests', perKey: 600, perAccount: 1_200 },
+  /** As many as calls: who asks for one image a call meets the limit of calls, who asks for ten meets this one. */
+  images: { unit: 'images', perKey: 600, perAccount: 1_200 },
+  /**
+   * Thirty calls run at any time at full pace; three times as many while the provider is slow. Calls are counted and
+   * not images: a caller knows how many answers it waits for, `concurrent-requests` is what the header's unit
+   * says, and how many images reach a provider at once is bounded by its own slots.
+   */
+  concurrent_image_calls: { unit: 'concurrent-requests', perKey: 100, perAccount: 200 },
+  /** Calls of free models, which no wallet stops and which we pay for; beside `image_calls`. */
+  free_images: { unit: 'requests', perKey: 6, perAccount: 6 },
   /** A person buys a few times a day. How many of a day are taken is counted apart, in the database. */
-  top_ups: { perKey: 60, perAccount: 120 },
+  top_ups: { unit: 'requests', perKey: 60, perAccount: 120 },
   /** Answered from memory or by one index probe. */
-  reads: { perKey: 1_200, perAccount: 2_400 },
+  reads: { unit: 'requests', perKey: 1_200, perAccount: 2_400 },
   /** Each is a request of ours to a server of the customer's choice. */
-  webhook_sends: { perKey: 30, perAccount: 60 },
+  webhook_sends: { unit: 'requests', perKey: 30, perAccount: 60 },
   /** A person changes these a few times a year; each test is a request of ours to the provider. */
-  provider_keys: { perKey: 30, perAccount: 60 },
+  provider_keys: { unit: 'requests', perKey: 30, perAccount: 60 },
 } as const satisfies Record<string, RateLimitPolicy>;
 
 export type RateLimitName = keyof typeof RATE_LIMIT_POLICIES;
+
+/** Limits that can be another number for one account. */
+export const ADJUSTABLE_LIMITS = ['image_calls', 'images', 'concurrent_image_calls'] as const;
+export type AdjustableLimit = (typeof ADJUSTABLE_LIMITS)[number];
+
+export type LimitNumbers = Pick<RateLimitPolicy, 'perKey' | 'perAccount'>;
 
 /**
  * Refused keys from one network address in a window. Nobody guesses 256 bits; this is for a client that

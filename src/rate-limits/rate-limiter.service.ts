@@ -1,34 +1,160 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable, Optional } from '@nestjs/common';
 import type { Principal } from '../auth/principal.js';
-import { RATE_LIMIT_POLICIES, type RateLimitName, type RateLimitPolicy } from './rate-limit-policies.js';
-import { RedisConnection } from './redis-connection.js';
-import { RequestCounter } from './request-counter.js';
+import { ACCOUNT_LIMITS, type AccountLimits, numbersOf, type OwnLimits } from './account-limits.js';
+import { CallSlots } from './call-slots.service.js';
+import { KnownRefusals } from './known-refusals.js';
+import type { Meter } from './meter.js';
+import { RATE_LIMIT_POLICIES, type RateLimitName } from './rate-limit-policies.js';
 import type { Usage } from './usage.js';
+import { WindowCounter } from './window-counter.service.js';
 
-type Counters = { readonly perKey: RequestCounter; readonly perAccount: RequestCounter };
+/** One limit to count, for a key and its account. */
+export type Cost = {
+  readonly name: RateLimitName;
+  /** Requests or images, or 1 for a slot; 0 only asks how much is left. */
+  readonly cost: number;
+};
 
+/** A call that may run. */
+export type Pass = {
+  /**
+   * The call is over: frees its slots. `made`: whether a provider was asked; otherwise it counts for nothing.
+   * Answers how much is left of what it was counted for.
+   */
+  leave(made: boolean): Promise<readonly Usage[]>;
+};
+
+export type Admission = {
+  readonly usages: readonly Usage[];
+  /** Null: refused; one usage is exceeded and nothing was counted. */
+  readonly pass: Pass | null;
+};
+
+type Counted = {
+  readonly admitted: boolean;
+  readonly usages: readonly Usage[];
+  /** The call is over, or was refused: as if it had not been counted. */
+  giveBack(): Promise<readonly Usage[]>;
+};
+
+const KEY_PREFIX = 'coffer:limits';
+
+/**
+ * Counts by key and by account, against the limits in force. A request is counted for all of its limits or, when one has
+ * no room, for none: a key over its own does not use up what the account's other keys still have.
+ */
 @Injectable()
 export class RateLimiter {
-  private readonly counters: ReadonlyMap<string, Counters>;
+  private readonly refusals = new KnownRefusals();
 
-  constructor(redis: RedisConnection) {
-    const toCounters = ([name, policy]: [string, RateLimitPolicy]): [string, Counters] => [
-      name,
-      {
-        perKey: new RequestCounter(`${name}-per-key`, policy.perKey, redis),
-        perAccount: new RequestCounter(`${name}-per-account`, policy.perAccount, redis),
-      },
-    ];
-    this.counters = new Map(Object.entries(RATE_LIMIT_POLICIES).map(toCounters));
+  constructor(
+    private readonly windows: WindowCounter,
+    private readonly slots: CallSlots,
+    @Optional() @Inject(ACCOUNT_LIMITS) private readonly accountLimits: AccountLimits | null = null,
+  ) {}
+
+  /**
+   * Counts one request. Refused, one usage is exceeded.
+   *
+   * @param shown limits that are not counted here, but are answered as well.
+   */
+  async count(
+    name: RateLimitName,
+    principal: Principal,
+    shown: readonly RateLimitName[] = [],
+  ): Promise<readonly Usage[]> {
+    const costs = [{ name, cost: 1 }, ...shown.map((other) => ({ name: other, cost: 0 }))];
+    const meters = await this.metersOf(costs, principal);
+    const known = this.refusals.find(meters);
+    if (known !== null) return known;
+    const { admitted, usages } = await this.take(meters, null);
+    if (!admitted) this.refusals.remember(meters, usages);
+    return usages;
   }
 
-  /** Counts one request; the last usage is the exceeded one, if any. An operator key belongs to no account. */
-  async count(name: RateLimitName, principal: Principal): Promise<readonly Usage[]> {
-    const counters = this.counters.get(name);
-    if (counters === undefined) throw new Error(`there is no rate limit '${name}'`);
-    const ofKey = await counters.perKey.count(principal.keyId);
-    // One key over its limit must not use up what the account's other keys still have.
-    if (ofKey.exceeded || principal.kind === 'operator_key') return [ofKey];
-    return [ofKey, await counters.perAccount.count(principal.accountId)];
+  /** Counts a call that takes its time, until it leaves. */
+  async enter(costs: readonly Cost[], principal: Principal): Promise<Admission> {
+    const meters = await this.metersOf(costs, principal);
+    const lease = this.slots.newLease();
+    const counted = await this.take(meters, lease);
+    const { usages } = counted;
+    if (!counted.admitted) return { usages, pass: null };
+    const leave = async (made: boolean): Promise<readonly Usage[]> => {
+      this.slots.release(lease);
+      return made ? usages : counted.giveBack();
+    };
+    return { usages, pass: { leave } };
   }
+
+  /**
+   * First the key's limits and the slots, then the account's: what is refused for a limit of its key has not, not even for
+   * a moment, taken anything from the other keys. One step for all would let a flood of one key refuse the others.
+   */
+  private async take(meters: readonly Meter[], lease: string | null): Promise<Counted> {
+    const windows = meters.filter((meter) => !isSlot(meter));
+    const [ofKey, slots] = await Promise.all([
+      this.windows.count(windows.filter(({ per }) => per === 'key')),
+      this.slots.take(meters.filter(isSlot), lease),
+    ]);
+    const ofAccountMeters = windows.filter(({ per }) => per === 'account');
+    const goesOn = ofKey.admitted && (slots.admitted || lease === null);
+    const ofAccount = await this.windows.count(goesOn ? ofAccountMeters : ofAccountMeters.map(onlyLook));
+    const inOrder = (...usages: readonly Usage[]) => inOrderOf(meters, [...usages, ...slots.usages]);
+    const giveBack = async (): Promise<readonly Usage[]> => {
+      const given = await Promise.all([ofKey.giveBack(), ofAccount.giveBack()]);
+      return inOrder(...given.flat());
+    };
+    if (goesOn && ofAccount.admitted) {
+      return { admitted: true, usages: inOrder(...ofKey.usages, ...ofAccount.usages), giveBack };
+    }
+    if (lease !== null) this.slots.release(lease);
+    return { admitted: false, usages: await giveBack(), giveBack };
+  }
+
+  private async metersOf(costs: readonly Cost[], principal: Principal): Promise<readonly Meter[]> {
+    if (principal.kind === 'operator_key') {
+      // It belongs to no account, and its limits are those of everybody.
+      return costs.map((cost) => toMeter(cost, 'key', principal.keyId, principal.keyId, null));
+    }
+    const { accountId, keyId } = principal;
+    const found = this.accountLimits?.find(accountId) ?? null;
+    const own = found instanceof Promise ? await found : found;
+    return costs.flatMap((cost) => [
+      toMeter(cost, 'key', keyId, accountId, own),
+      toMeter(cost, 'account', accountId, accountId, own),
+    ]);
+  }
+}
+
+function toMeter(
+  { name, cost }: Cost,
+  per: 'key' | 'account',
+  subject: string,
+  owner: string,
+  own: OwnLimits,
+): Meter {
+  const limit = `${name}-per-${per}`;
+  const { perKey, perAccount } = numbersOf(name, own);
+  return {
+    limit,
+    unit: RATE_LIMIT_POLICIES[name].unit,
+    per,
+    // In braces what a cluster of Redis hashes: the slots of a key and of its account must be at the same place.
+    key: `${KEY_PREFIX}:{${owner}}:${limit}:${subject}`,
+    max: per === 'key' ? perKey : perAccount,
+    cost,
+  };
+}
+
+function isSlot({ unit }: Meter): boolean {
+  return unit === 'concurrent-requests';
+}
+
+function onlyLook(meter: Meter): Meter {
+  return { ...meter, cost: 0 };
+}
+
+/** As the headers name them: a limit of the key, then the same of its account. */
+function inOrderOf(meters: readonly Meter[], usages: readonly Usage[]): readonly Usage[] {
+  return meters.flatMap(({ limit }) => usages.filter((usage) => usage.limit === limit));
 }

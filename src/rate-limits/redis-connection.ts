@@ -3,8 +3,10 @@ import { Redis } from 'ioredis';
 import { SETTINGS, type Settings } from '../config/settings.js';
 
 /** A count is not worth waiting for: a paid call must not take longer because Redis does. */
-const COMMAND_TIMEOUT_MS = 250;
+export const COMMAND_TIMEOUT_MS = 250;
 const CONNECT_TIMEOUT_MS = 2_000;
+/** Nothing is worth waiting for at the end either: a connection that is gone already would hold up the exit this long. */
+const DISCONNECT_TIMEOUT_MS = 100;
 const RECONNECT_WAIT_MAX_MS = 5_000;
 /** After a failed command Redis is left alone for this long, so that it delays one request and not each. */
 const SUSPENDED_MS = 2_000;
@@ -43,6 +45,7 @@ export class RedisConnection implements OnModuleDestroy {
     const client = new Redis(url, {
       commandTimeout: COMMAND_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
+      disconnectTimeout: DISCONNECT_TIMEOUT_MS,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       retryStrategy: (attempt) => Math.min(attempt * 200, RECONNECT_WAIT_MAX_MS),

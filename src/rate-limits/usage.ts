@@ -1,32 +1,65 @@
-import { WINDOW_SECONDS } from './rate-limit-policies.js';
+import { type LimitUnit, WINDOW_SECONDS } from './rate-limit-policies.js';
 
 /** How much of one limit is used up. */
 export type Usage = {
   /** The limit's name on the wire. */
   readonly limit: string;
-  /** Requests that a window takes. */
+  readonly unit: LimitUnit;
+  /** Requests or images that a window takes, or calls that may run at the same time. */
   readonly max: number;
   readonly remaining: number;
-  /** Until the count starts over. */
-  readonly resetMs: number;
+  /** Until the count starts over; null: nobody knows when a running call ends. */
+  readonly resetMs: number | null;
+  /** Whether the request was refused because of this limit. */
   readonly exceeded: boolean;
 };
 
 /**
- * Both families of headers: OpenAI's (`x-ratelimit-*`, which its clients read) for the limit that is closest,
- * and the IETF draft's (`RateLimit`, `RateLimit-Policy`, draft-ietf-httpapi-ratelimit-headers-11) for all.
+ * Both families of headers: OpenAI's (`x-ratelimit-*`, which its clients read) for the limits of requests and of
+ * images that are closest, and the IETF draft's (`RateLimit`, `RateLimit-Policy`,
+ * draft-ietf-httpapi-ratelimit-headers-11) for all.
  */
 export function usageHeaders(usages: readonly Usage[]): Record<string, string> {
-  const closest = usages.reduce((least, usage) => (usage.remaining < least.remaining ? usage : least));
   return {
-    'ratelimit-policy': usages.map(({ limit, max }) => `"${limit}";q=${max};w=${WINDOW_SECONDS}`).join(', '),
-    ratelimit: usages
-      .map(({ limit, remaining, resetMs }) => `"${limit}";r=${remaining};t=${Math.ceil(resetMs / 1_000)}`)
-      .join(', '),
-    'x-ratelimit-limit-requests': String(closest.max),
-    'x-ratelimit-remaining-requests': String(closest.remaining),
-    'x-ratelimit-reset-requests': formatDuration(closest.resetMs),
+    'ratelimit-policy': usages.map(policyItem).join(', '),
+    ratelimit: usages.map(usageItem).join(', '),
+    ...familyHeaders('requests', usages),
+    ...familyHeaders('images', usages),
   };
+}
+
+/** `requests` is the unit of a policy that names none. */
+function policyItem({ limit, unit, max }: Usage): string {
+  if (unit === 'concurrent-requests') return `"${limit}";q=${max};qu="${unit}"`;
+  return `"${limit}";q=${max};w=${WINDOW_SECONDS}${unit === 'requests' ? '' : `;qu="${unit}"`}`;
+}
+
+function usageItem({ limit, remaining, resetMs }: Usage): string {
+  return `"${limit}";r=${remaining}${resetMs === null ? '' : `;t=${Math.ceil(resetMs / SECOND_MS)}`}`;
+}
+
+function familyHeaders(unit: LimitUnit, usages: readonly Usage[]): Record<string, string> {
+  const closest = closestOf(usages.filter((usage) => usage.unit === unit));
+  if (closest === undefined) return {};
+  return {
+    [`x-ratelimit-limit-${unit}`]: String(closest.max),
+    [`x-ratelimit-remaining-${unit}`]: String(closest.remaining),
+    [`x-ratelimit-reset-${unit}`]: formatDuration(closest.resetMs ?? 0),
+  };
+}
+
+/** Of two that are as close, the one that lasts longer. */
+function closestOf(usages: readonly Usage[]): Usage | undefined {
+  const [first, ...others] = usages;
+  if (first === undefined) return undefined;
+  return others.reduce(
+    (closest, usage) =>
+      usage.remaining < closest.remaining ||
+      (usage.remaining === closest.remaining && (usage.resetMs ?? 0) > (closest.resetMs ?? 0))
+        ? usage
+        : closest,
+    first,
+  );
 }
 
 const SECOND_MS = 1_000;

@@ -1,0 +1,17 @@
+import { Global, Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { AccountsModule } from '../../accounts/accounts.module.js';
+import { ACCOUNT_LIMITS } from '../account-limits.js';
+import { AccountLimitsController } from './account-limits.controller.js';
+import { AccountLimitsEntity } from './account-limits.entity.js';
+import { AccountLimitsService } from './account-limits.service.js';
+
+/** Global, because it is what the limiter asks for the limits of single accounts. */
+@Global()
+@Module({
+  imports: [TypeOrmModule.forFeature([AccountLimitsEntity]), AccountsModule],
+  controllers: [AccountLimitsController],
+  providers: [AccountLimitsService, { provide: ACCOUNT_LIMITS, useExisting: AccountLimitsService }],
+  exports: [ACCOUNT_LIMITS],
+})
+export class AccountLimitsModule {}

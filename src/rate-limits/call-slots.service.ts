@@ -1,0 +1,167 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import type { Redis } from 'ioredis';
+import { randomUUID } from 'node:crypto';
+import type { Meter } from './meter.js';
+import { RedisConnection } from './redis-connection.js';
+import { TAKE_SLOTS_SCRIPT } from './slot-scripts.js';
+import type { Usage } from './usage.js';
+
+/** The slots of a process that was killed are free again after this long. */
+export const LEASE_MS = 30_000;
+/** Two renewals may fail before another process takes the slots for free. */
+const LEASE_RENEWAL_MS = 10_000;
+
+export type TakenSlots = {
+  /** Whether all limits had room. If not, no slot was taken. */
+  readonly admitted: boolean;
+  /** In the order of the meters. */
+  readonly usages: readonly Usage[];
+};
+
+type Scripted = Redis & {
+  cofferTakeSlots(keyCount: number, ...args: readonly (string | number)[]): Promise<unknown>;
+};
+
+/**
+ * Slots of calls that run at the same time: in Redis for all processes together, each process for itself while Redis is
+ * away. A slot is a lease that its process renews, so none is lost with its process. Never rejects.
+ */
+@Injectable()
+export class CallSlots implements OnModuleDestroy {
+  private readonly redis: Scripted | null;
+  /** The slots of each lease of this process, wherever they were counted. */
+  private readonly held = new Map<string, readonly string[]>();
+  /** How many of those hold each slot key: so this process counts right from the moment Redis is away. */
+  private readonly taken = new Map<string, number>();
+  private readonly processId = randomUUID();
+  private leases = 0;
+  private renewal: NodeJS.Timeout | null = null;
+
+  constructor(private readonly connection: RedisConnection) {
+    const { client } = connection;
+    client?.defineCommand('cofferTakeSlots', { lua: TAKE_SLOTS_SCRIPT });
+    this.redis = client as Scripted | null;
+  }
+
+  /** Of no other call of any process. */
+  newLease(): string {
+    this.leases += 1;
+    return `${this.processId}:${this.leases}`;
+  }
+
+  /** @param lease null only asks how many are taken. */
+  async take(meters: readonly Meter[], lease: string | null): Promise<TakenSlots> {
+    if (meters.length === 0) return { admitted: true, usages: [] };
+    const keys = meters.map(({ key }) => key);
+    if (this.redis !== null && this.connection.usable) {
+      try {
+        const [admitted, ...taken] = await this.run(
+          this.redis,
+          keys,
+          lease,
+          meters.map(({ max }) => max),
+        );
+        if (admitted === 1 && lease !== null) this.hold(keys, lease);
+        return toTaken(meters, admitted === 1, taken, lease);
+      } catch (error) {
+        this.connection.suspend(error);
+      }
+    }
+    const admitted = meters.every(({ key, max }) => this.takenOf(key) < max);
+    if (admitted && lease !== null) this.hold(keys, lease);
+    return toTaken(
+      meters,
+      admitted,
+      keys.map((key) => this.takenOf(key)),
+      lease,
+    );
+  }
+
+  /** Nobody waits for Redis: a lease that it does not hear about ends by itself. */
+  release(lease: string): void {
+    const keys = this.held.get(lease);
+    if (keys === undefined) return;
+    this.held.delete(lease);
+    for (const key of keys) {
+      const left = this.takenOf(key) - 1;
+      if (left > 0) this.taken.set(key, left);
+      else this.taken.delete(key);
+    }
+    if (this.held.size === 0) this.stopRenewing();
+    const { redis } = this;
+    if (redis === null || !this.connection.usable) return;
+    Promise.all(keys.map((key) => redis.zrem(key, lease))).catch((error: unknown) =>
+      this.connection.suspend(error),
+    );
+  }
+
+  /** Every ten seconds while calls run. Also brings back what a Redis that was away has forgotten. */
+  async renewLeases(): Promise<void> {
+    const { redis } = this;
+    if (redis === null || !this.connection.usable) return;
+    try {
+      // Sent in one go and before any release that follows, so no lease comes back after its call.
+      await Promise.all(
+        [...this.held].map(([lease, keys]) => this.run(redis, keys, lease, keys.map(alwaysRoom))),
+      );
+    } catch (error) {
+      this.connection.suspend(error);
+    }
+  }
+
+  onModuleDestroy(): void {
+    this.stopRenewing();
+  }
+
+  private async run(
+    redis: Scripted,
+    keys: readonly string[],
+    lease: string | null,
+    maxes: readonly number[],
+  ): Promise<readonly number[]> {
+    const answer = await redis.cofferTakeSlots(keys.length, ...keys, LEASE_MS, lease ?? '', ...maxes);
+    if (
+      !Array.isArray(answer) ||
+      answer.length !== 1 + keys.length ||
+      !answer.every((each) => Number.isSafeInteger(each))
+    ) {
+      throw new Error('Redis did not answer the slots that were asked for');
+    }
+    return answer as readonly number[];
+  }
+
+  private hold(keys: readonly string[], lease: string): void {
+    this.held.set(lease, keys);
+    for (const key of keys) this.taken.set(key, this.takenOf(key) + 1);
+    if (this.redis !== null) {
+      this.renewal ??= setInterval(() => void this.renewLeases(), LEASE_RENEWAL_MS).unref();
+    }
+  }
+
+  private takenOf(key: string): number {
+    return this.taken.get(key) ?? 0;
+  }
+
+  private stopRenewing(): void {
+    if (this.renewal !== null) clearInterval(this.renewal);
+    this.renewal = null;
+  }
+}
+
+/** A call that was let in keeps its slot, whatever the limit is by now. */
+const alwaysRoom = (): number => Number.MAX_SAFE_INTEGER;
+
+function toTaken(
+  meters: readonly Meter[],
+  admitted: boolean,
+  taken: readonly number[],
+  lease: string | null,
+): TakenSlots {
+  const usages = meters.map(({ limit, unit, max }, index): Usage => {
+    const remaining = Math.max(max - (taken[index] ?? 0), 0);
+    const exceeded = lease !== null && !admitted && remaining === 0;
+    // Nobody knows when a running call ends.
+    return { limit, unit, max, remaining, resetMs: null, exceeded };
+  });
+  return { admitted, usages };
+}
