@@ -5,8 +5,6 @@ import { runTogether, type StatementCall } from './pipeline.js';
 
 /** More would hold the locks of the first rows longer without saving much more. */
 const GROUP_MAX = 32;
-/** How long a statement that is in no hurry waits for one that is. */
-const PATIENCE_MS = 15;
 
 type Row = Record<string, unknown>;
 
@@ -25,21 +23,14 @@ type Waiting = {
 export class StatementGroup {
   private waiting: Waiting[] = [];
   private sending = false;
-  private timer: NodeJS.Timeout | null = null;
 
   constructor(private readonly dataSource: DataSource) {}
 
-  /**
-   * Resolves when the statement is committed. Rejects with what the database throws.
-   *
-   * @param patient it may wait a few milliseconds for company; nobody waits for it.
-   */
-  run(call: StatementCall, patient = false): Promise<Row[]> {
+  /** Resolves when the statement is committed. Rejects with what the database throws. */
+  run(call: StatementCall): Promise<Row[]> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ call, resolve, reject });
-      if (this.sending) return;
-      if (patient) this.timer ??= setTimeout(() => void this.drain(), PATIENCE_MS);
-      else void this.drain();
+      if (!this.sending) void this.drain();
     });
   }
 
@@ -51,10 +42,7 @@ export class StatementGroup {
 
   /** Never rejects: every caller gets its own answer. */
   private async drain(): Promise<void> {
-    if (this.sending) return;
     this.sending = true;
-    if (this.timer !== null) clearTimeout(this.timer);
-    this.timer = null;
     while (this.waiting.length > 0) await this.send(this.waiting.splice(0, GROUP_MAX));
     this.sending = false;
   }

@@ -1,3 +1,5 @@
+import { isConnectionFailure } from '../database/constraints.js';
+import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import type { ProblemCode } from '../problems/problem-catalog.js';
 import { Problem } from '../problems/problem.js';
 
@@ -115,6 +117,24 @@ export class IdempotencyInProgressError extends Problem {
   }
 }
 
+/** Nobody hears it. Its SDK has sent the call again, or its customer has given up: either way nothing may be begun for it. */
+export class ClientGoneError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super('The connection ended before the call began. Nothing was charged.');
+  }
+}
+
+/** A retry without a key has found its earlier attempt, but cannot wait for it any longer. */
+export class EarlierAttemptRunningError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super('An earlier attempt at this call is still running. Send it again for its answer.', {
+      retryAfterSeconds: 1,
+    });
+  }
+}
+
 export class IdempotencyKeyReusedError extends Problem {
   readonly code = 'idempotency_key_reused';
   constructor() {
@@ -131,6 +151,38 @@ export class InvalidMediaUrlError extends Problem {
     super(
       'This image URL is not valid or has expired. GET /v1/generations/{id} answers a fresh one while the image is kept.',
     );
+  }
+}
+
+/** Of a replay: the first call was answered and paid, and its images were deleted since. */
+export class ImagesDeletedError extends Problem {
+  readonly code = 'images_deleted';
+  constructor(generationId: string) {
+    super(
+      `The images of this call were deleted, so its answer cannot be repeated: '${generationId}'. Nothing was charged ` +
+        'now. Use another Idempotency-Key to make new ones.',
+      { shouldRetry: false },
+    );
+  }
+}
+
+export class GenerationRunningError extends Problem {
+  readonly code = 'generation_running';
+  constructor(generationId: string) {
+    super(`The call is still running, so it has no images to delete yet: '${generationId}'.`, {
+      retryAfterSeconds: 1,
+    });
+  }
+}
+
+/** @param cause without anything that was sent or signed: it is logged. */
+export class MediaUnavailableError extends Problem {
+  readonly code = 'media_unavailable';
+  constructor(cause: unknown) {
+    super('The store of images cannot be reached. Nothing was charged. Try again shortly.', {
+      cause,
+      retryAfterSeconds: 5,
+    });
   }
 }
 
@@ -172,4 +224,10 @@ export class PaidCallError extends Problem {
     });
     this.code = problem.code;
   }
+}
+
+/** What went wrong without being said: the database is away, or it is a fault of ours. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  return isConnectionFailure(error) ? new DatabaseUnavailableError(error) : new InternalError(error);
 }

@@ -4,10 +4,10 @@ import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { formatMicros, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
-import { isConnectionFailure } from '../database/constraints.js';
 import type { Price } from '../pricing/price.js';
-import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
+import { InternalError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
+import type { LimitReport } from '../rate-limits/limit-report.js';
 import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
 import { GenerationJournal } from './generation-journal.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
@@ -19,8 +19,10 @@ import {
 } from './generation-observer.js';
 import {
   ChargeUnknownError,
+  ClientGoneError,
   OutcomeUnknownError,
   PaidCallError,
+  toProblem,
   UpstreamFailedError,
 } from './generation.errors.js';
 import { Idempotency } from './idempotency.service.js';
@@ -32,6 +34,8 @@ import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
 import { billingModeOf, type Generation, type GenerationFacts } from './records/generation.js';
 import { RunningGenerations } from './running-generations.service.js';
+import { AnswerEndings } from './retries/answer-endings.service.js';
+import type { RetryingClient } from './retries/retrying-client.js';
 import { gravestOf, problemOf } from './undelivered.js';
 
 /** Who calls, as the guard found it. */
@@ -41,6 +45,10 @@ export type Caller = {
   readonly idempotencyKey: string | null;
   /** `x-coffer-tag`. */
   readonly tag: string | null;
+  /** Null: one that announces no retries. */
+  readonly client: RetryingClient | null;
+  /** Told what is counted, for the headers of the answer. */
+  readonly limits: LimitReport;
 };
 
 /** On what terms a call is made: decided before anything else happens, by whoever knows who pays. */
@@ -57,6 +65,7 @@ export type Billed = { readonly generation: Generation; readonly payment: Paymen
 
 /** One call under way. */
 type Call = Billed & {
+  readonly client: RetryingClient | null;
   readonly upstream: Upstream;
   readonly startedAtMs: number;
   /** Takes what need not be over before the client has its answer. It must not reject. */
@@ -93,6 +102,7 @@ export class ImageGeneration {
     private readonly maker: ImageMaker,
     private readonly running: RunningGenerations,
     private readonly signer: MediaSigner,
+    private readonly endings: AnswerEndings,
   ) {
     this.topUpUrl = new URL('/v1/top_ups', settings.publicUrl ?? `http://127.0.0.1:${settings.port}`).href;
   }
@@ -103,7 +113,7 @@ export class ImageGeneration {
     const { upstream } = terms;
     const { generation, payment } = terms.billed(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
-      const call = { generation, payment, upstream, startedAtMs, afterwards };
+      const call = { generation, payment, upstream, client: caller.client, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
@@ -131,6 +141,7 @@ export class ImageGeneration {
       operation: request.operation,
       referencesCount: request.references.length,
       tag: caller.tag,
+      joinable: caller.client !== null && caller.idempotencyKey === null,
       createdAtMs: this.clock.nowMs(),
     };
   }
@@ -139,9 +150,10 @@ export class ImageGeneration {
    * Sets the price aside; null means that the call may go on. With an idempotency key the row comes first:
    * the copies of a call must not set credit aside, only the one that runs.
    */
-  private async admit({ generation, payment }: Call): Promise<GenerationAnswer | null> {
+  private async admit({ generation, payment, client }: Call): Promise<GenerationAnswer | null> {
     const { idempotencyKey } = generation;
     if (idempotencyKey === null) {
+      if (client?.isGone() === true) throw new ClientGoneError();
       await payment.authorize();
       return null;
     }
@@ -204,11 +216,13 @@ export class ImageGeneration {
     const settlement = await settle(payment, delivered.length);
     if (settlement.imagesPaid !== delivered.length) return this.followRecovery(call, settlement, work);
     const problem = delivered.length === 0 && failure !== null ? problemOf(failure) : null;
-    const finished = this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work);
+    const finish = (answered?: boolean) =>
+      this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work, answered);
     // The money is settled and the images are stored. Only a copy of the call, which finds this one by its
     // idempotency key, must not come before the outcome is written down.
-    if (generation.idempotencyKey === null) call.afterwards(finished);
-    else await finished;
+    if (generation.idempotencyKey !== null) await finish();
+    else if (problem !== null) call.afterwards(finish());
+    else call.afterwards(this.endings.record(call, finish));
     if (problem !== null) throw problem;
     this.report(call, 'succeeded', delivered.length);
     return this.answer(generation, settlement, delivered);
@@ -287,10 +301,13 @@ export class ImageGeneration {
       Work,
       'results'
     >,
+    answered?: boolean,
   ): Promise<void> {
     try {
       const finishedAtMs = this.clock.nowMs();
-      await this.records.finish(generation, { ...work, chargedMicros, errorCode, finishedAtMs });
+      const told = answered === undefined ? {} : { answered };
+      const ending = { ...work, ...told, chargedMicros, errorCode, finishedAtMs };
+      await this.records.finish(generation, ending);
     } catch (error) {
       this.logger.warn({ generation: generation.id, err: error }, 'An outcome is left to recovery to record');
     }
@@ -340,9 +357,4 @@ function settle(payment: Payment, images: number): Promise<Settlement> {
   return payment.settle(images).catch((error: unknown) => {
     throw new ChargeUnknownError(error);
   });
-}
-
-function toProblem(error: unknown): Problem {
-  if (error instanceof Problem) return error;
-  return isConnectionFailure(error) ? new DatabaseUnavailableError(error) : new InternalError(error);
 }

@@ -1,6 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
-import { IdempotencyInProgressError, IdempotencyKeyReusedError } from './generation.errors.js';
+import {
+  IdempotencyInProgressError,
+  IdempotencyKeyReusedError,
+  ImagesDeletedError,
+} from './generation.errors.js';
 import { mediaNameOf } from './media/media-name.js';
 import { MediaSigner } from './media/media-signer.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
@@ -45,8 +49,9 @@ export class Idempotency {
     throw new IdempotencyInProgressError();
   }
 
-  /** The answer of a call that succeeded, to the byte. */
+  /** The answer of a call that succeeded, to the byte. Throws `ImagesDeletedError` (410) when its images were deleted. */
   async replay(generation: StoredGeneration): Promise<GenerationAnswer> {
+    if (generation.imagesDeletedAtMs !== null) throw new ImagesDeletedError(generation.id);
     const positions = generation.images.map((image) => image.position);
     const body =
       generation.responseFormat === 'url'

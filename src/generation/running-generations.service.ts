@@ -43,6 +43,28 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     }
   }
 
+  /** The calls under way here that a retry of this one may belong to. */
+  idsOf(call: Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint'>): string[] {
+    return [...this.running.keys()]
+      .filter(
+        ({ accountId, apiKeyId, fingerprint, joinable }) =>
+          joinable &&
+          accountId === call.accountId &&
+          apiKeyId === call.apiKeyId &&
+          fingerprint === call.fingerprint,
+      )
+      .map(({ id }) => id);
+  }
+
+  /** Resolves when this call has ended and its outcome is written down; null: it is not under way here. */
+  ended(id: string): Promise<void> | null {
+    for (const [generation, answer] of this.running) {
+      if (generation.id !== id) continue;
+      return answer.then(() => this.unrecorded.get(generation)).catch(() => undefined);
+    }
+    return null;
+  }
+
   /** Resolves when what this process has answered to the account is written down: who asks next finds it. */
   async recorded(accountId: string): Promise<void> {
     const rests = [...this.unrecorded].filter(([generation]) => generation.accountId === accountId);

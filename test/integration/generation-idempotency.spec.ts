@@ -84,6 +84,68 @@ describe('an idempotency key', () => {
     await expectReceiptsToAgree(service, customer.accountId);
   });
 
+  it('answers each of 100 parallel copies over two processes with the same bytes in the end, for one hold and one capture', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    const before = submits();
+    const body = { n: 2, response_format: 'b64_json' };
+    // As SDKs do: a 409 is sent again until there is an answer.
+    const insist = async (url: string): Promise<string> => {
+      for (;;) {
+        const text = await rawBody(customer, url, body, 'insistent');
+        if (!text.includes('idempotency_in_progress')) return text;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    const bodies = await Promise.all(
+      Array.from({ length: 100 }, (_, copy) => insist((copy % 2 === 0 ? service : second).url)),
+    );
+    expect(JSON.parse(bodies[0] ?? '').data).toHaveLength(2);
+    expect(new Set(bodies).size).toBe(1);
+    expect(submits()).toBe(before + 2);
+    const [rows] = await service.dataSource.query<{ holds: number; captures: number }[]>(
+      `SELECT (SELECT count(*)::int FROM holds WHERE account_id = $1) AS holds,
+              (SELECT count(*)::int FROM transfers WHERE account_id = $1 AND kind = 'capture') AS captures`,
+      [customer.accountId],
+    );
+    expect(rows).toEqual({ holds: 1, captures: 1 });
+    await expectReceiptsToAgree(service, customer.accountId);
+  });
+
+  it('gives a client that hung up its images when it comes back, whenever it left, for one charge', async () => {
+    const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+    const before = submits();
+    const stages = [0, 5, 60, 150];
+    for (const [index, afterMs] of stages.entries()) {
+      const key = `gone-after-${afterMs}`;
+      const prompt = 'x [sandbox:slow=100]';
+      const client = new AbortController();
+      const left = fetch(`${service.url}/v1/images/generations`, {
+        method: 'POST',
+        signal: client.signal,
+        headers: {
+          authorization: `Bearer ${customer.apiKey}`,
+          'content-type': 'application/json',
+          ...keyed(key),
+        },
+        body: JSON.stringify({ model: MODEL, prompt, size: '64x64' }),
+      }).catch(() => null);
+      await new Promise((resolve) => setTimeout(resolve, afterMs));
+      client.abort();
+      await left;
+      const other = { client: second.client(customer.apiKey) };
+      let answer = await generate(other, { prompt }, keyed(key));
+      while (answer.status === 409) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        answer = await generate(other, { prompt }, keyed(key));
+      }
+      expect(answer.expect(200).body.data).toHaveLength(1);
+      const posted = (await balancesOf(customer)).posted;
+      expect(CREDIT_MICROS - posted).toBe(BigInt(index + 1) * PRICE_MICROS);
+    }
+    expect(submits()).toBe(before + stages.length);
+    await expectReceiptsToAgree(service, customer.accountId);
+  });
+
   it('sets nothing aside for copies: they are never refused for want of the credit that the first one holds', async () => {
     const customer = await service.createCustomer({ grantMicros: PRICE_MICROS });
     const answers = await Promise.all(

@@ -1,10 +1,11 @@
-/** What a process wrote to a socket in one go, in words, and the same for every payment. */
+/** What a process wrote to a socket in one go, in words, and the same for every payment and every image call. */
 export function stepName(bytes) {
   const text = bytes.toString('latin1');
   const http = /^(?:(?:GET|POST|DELETE) [^ ?]*|HTTP\/1\.1 \d{3})/.exec(text)?.[0];
   const words = http ?? (statementsOf(bytes).join('; ') || 'connect');
   return words
     .replace(/\b[a-z]{2,6}_(?:test_)?\w{8,}\b/g, '…')
+    .replace(/(?<=\/delivery\/)\S+/g, '…')
     .replace(/\s+/g, ' ')
     .trim()
     .slice(0, 100);

@@ -3,9 +3,10 @@
  *
  *   node --import ./test/support/stop-at-steps.mjs src/main.ts     with COFFER_TEST_STEPS=<file>
  *
- * What the world knows of a process is what it wrote to its sockets. Between two writes it may compute and wait as
- * it likes: killed anywhere there, it leaves the same world behind. So a step is one write: statements to Postgres, a
- * request to Stripe, an answer to a webhook. Nothing is listed by hand, and what a later version adds is a step too.
+ * What the world knows of a process is what it wrote to its sockets and files. Between two writes it may compute and
+ * wait as it likes: killed anywhere there, it leaves the same world behind. So a step is one write: statements to
+ * Postgres, a request to Stripe, an answer to a webhook; of a file, that it is there and empty, and that it is written.
+ * Nothing is listed by hand, and what a later version adds is a step too.
  *
  * At the first step that was not tried before, the work stops: the write goes out, its answer never comes in, nothing
  * more is written there. Should the work go on elsewhere (a job begins when its row is committed), the process
@@ -13,14 +14,16 @@
  * steps before it kills them all.
  *
  * Lines on standard input are the commands: `go` lets the service start (its code is loaded by then), `try` and a
- * JSON list of the steps that were tried begins a piece of work, `die` ends the process, as `die at once` does
+ * JSON list of the steps that were tried begins a piece of work, as `stop at` and one step does, `die` ends the process, as `die at once` does
  * before the next step. The steps are in the file by then.
  */
 import { Buffer } from 'node:buffer';
 import { appendFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { clearInterval, setInterval, setTimeout } from 'node:timers';
+import { fileURLToPath } from 'node:url';
 import { stepName } from './step-name.mjs';
 
 /** Work that goes on elsewhere does so within this time; if later, it is a step of what follows. */
@@ -33,8 +36,11 @@ const stopped = new WeakSet();
 /** `idle` lets everything pass, `trying` looks for a new step, `stopping` has just found one. */
 let state = 'idle';
 let tried = new Set();
+/** The one step to stop at; null: any that was not tried. */
+let target = null;
 let timesSeen = new Map();
 
+const isTried = (step) => (target === null ? tried.has(step) : step !== target);
 const die = () => process.kill(process.pid, 'SIGKILL');
 const note = (step) => appendFileSync(stepsFile, `${step}\n`);
 
@@ -51,7 +57,7 @@ function pass(socket, bytes, forward, callback) {
   }
   const step = nameOf(bytes);
   forward();
-  if (tried.has(step)) return;
+  if (isTried(step)) return;
   note(step);
   state = 'stopping';
   // What is written before the connection stands is sent by a listener of its own, registered just now.
@@ -61,7 +67,10 @@ function pass(socket, bytes, forward, callback) {
 
 /** The second time that one payment writes the same is another step. */
 function nameOf(bytes) {
-  const name = stepName(bytes);
+  return numbered(stepName(bytes));
+}
+
+function numbered(name) {
   const times = (timesSeen.get(name) ?? 0) + 1;
   timesSeen.set(name, times);
   return times === 1 ? name : `${name} (${times})`;
@@ -70,6 +79,10 @@ function nameOf(bytes) {
 function stop(socket) {
   stopped.add(socket);
   socket.push = () => true;
+  sayStopped();
+}
+
+function sayStopped() {
   setTimeout(() => {
     state = 'idle';
     process.stdout.write('stopped\n');
@@ -85,6 +98,31 @@ Socket.prototype._writev = function (chunks, callback) {
   pass(this, bytes, () => writev.call(this, chunks, callback), callback);
 };
 
+const handle = await open(fileURLToPath(import.meta.url));
+const fileHandle = Object.getPrototypeOf(handle);
+await handle.close();
+const { writeFile } = fileHandle;
+fileHandle.writeFile = async function (...args) {
+  await passFile('file made');
+  await writeFile.apply(this, args);
+  await passFile('file written');
+};
+
+/** Never resolves at a new step: what the work would do next never happens. */
+async function passFile(name) {
+  if (state === 'idle') return;
+  if (state !== 'trying') {
+    if (state === 'dying') note('before anything');
+    die();
+  }
+  const step = numbered(name);
+  if (isTried(step)) return;
+  note(step);
+  state = 'stopping';
+  sayStopped();
+  await new Promise(() => undefined);
+}
+
 let go = () => undefined;
 const allowed = new Promise((resolve) => (go = resolve));
 
@@ -93,7 +131,8 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   else if (line === 'die') die();
   else if (line === 'die at once') state = 'dying';
   else {
-    tried = new Set(JSON.parse(line.replace(/^try /, '')));
+    if (line.startsWith('stop at ')) target = line.slice('stop at '.length);
+    else tried = new Set(JSON.parse(line.replace(/^try /, '')));
     timesSeen = new Map();
     state = 'trying';
   }

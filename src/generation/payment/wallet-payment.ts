@@ -17,7 +17,15 @@ const SATURATION_DELAYS_MS = [100, 300, 1_000, 3_000] as const;
 /** What the payment has to know of a generation. */
 export type Payable = Pick<
   OrdinaryGeneration,
-  'accountId' | 'id' | 'apiKeyId' | 'model' | 'priceId' | 'priceMicros' | 'imagesRequested' | 'createdAtMs'
+  | 'accountId'
+  | 'id'
+  | 'apiKeyId'
+  | 'model'
+  | 'priceId'
+  | 'priceMicros'
+  | 'imagesRequested'
+  | 'fingerprint'
+  | 'createdAtMs'
 > & { readonly holdId: string; readonly providerKeyId: null };
 
 /** Holds the price of all images, then captures the delivered ones. */
@@ -31,7 +39,7 @@ export class WalletPayment implements Payment {
   ) {}
 
   async authorize(): Promise<void> {
-    const { accountId, id, apiKeyId, holdId, imagesRequested, createdAtMs } = this.generation;
+    const { accountId, id, apiKeyId, holdId, imagesRequested, fingerprint, createdAtMs } = this.generation;
     await this.engine.execute({
       type: 'authorize',
       accountId,
@@ -39,7 +47,8 @@ export class WalletPayment implements Payment {
       keyId: apiKeyId,
       holdId,
       reference: holdReferenceOf(id),
-      fingerprint: this.memo(imagesRequested),
+      // Of the whole request: by it a retry finds the hold of an attempt whose row is not written yet.
+      fingerprint,
       memo: this.memo(imagesRequested),
       amountMicros: this.costOf(imagesRequested),
       expiresAtMs: createdAtMs + HOLD_LIFETIME_MS,

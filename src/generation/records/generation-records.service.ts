@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
-import { runTogether, type SqlValue, type Statement } from '../../database/pipeline.js';
+import type { SqlValue, Statement } from '../../database/pipeline.js';
+import { StatementGroup } from '../../database/statement-group.js';
 import { GENERATION_TRANSITIONS, OPEN_STATUSES, type GenerationTransition } from '../generation.machine.js';
-import type { Ending, Generation, GenerationKey, KnownTask, TaskResult } from './generation.js';
-import { CLAIM_DUE, FORGET_KEYS, INSERT, POSTPONE, RENEW, SAVE } from './generation-statements.js';
+import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
+import { CLAIM_DUE, FINISH, FORGET_KEYS, INSERT, POSTPONE, RENEW, SAVE } from './generation-statements.js';
 
 /** Without a sign of life for this long, whoever ran the call is dead. `leaseRenewalMs` is a third of it. */
 export const LEASE_MS = 30_000;
@@ -21,6 +21,7 @@ type State = {
   readonly authorizedAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly finishedAtMs: number | null;
+  readonly retryState: RetryState | null;
 };
 
 type TaskState = Omit<TaskResult, 'finishedAtMs'> & {
@@ -29,10 +30,17 @@ type TaskState = Omit<TaskResult, 'finishedAtMs'> & {
   readonly finishedAtMs: number | null;
 };
 
-/** Writes the state of generations. It decides nothing. Throws what the database throws. */
+/**
+ * Writes the state of generations, those of several calls together. It decides nothing. Throws what the database
+ * throws.
+ */
 @Injectable()
 export class GenerationRecords {
-  constructor(private readonly dataSource: DataSource) {}
+  private readonly statements: StatementGroup;
+
+  constructor(dataSource: DataSource) {
+    this.statements = new StatementGroup(dataSource);
+  }
 
   /** False when the account's idempotency key belongs to another generation that runs or succeeded. */
   async claim(generation: Generation): Promise<boolean> {
@@ -52,7 +60,7 @@ export class GenerationRecords {
     nowMs: number,
   ): Promise<boolean> {
     const pending = tasks.map((known): TaskState => toPending(known, nowMs));
-    return this.save(generation, running(authorizedAtMs, nowMs), pending);
+    return this.save(generation, running(generation, authorizedAtMs, nowMs), pending);
   }
 
   /** Does nothing when the generation is finished already: whoever was first had the same hold to go by. */
@@ -61,12 +69,17 @@ export class GenerationRecords {
     const transition: GenerationTransition = delivered > 0 ? 'deliver' : 'fail';
     const { from, to } = GENERATION_TRANSITIONS[transition];
     const { chargedMicros, errorCode, authorizedAtMs, deliveredAtMs, finishedAtMs } = ending;
-    const state = { chargedMicros, errorCode, authorizedAtMs, deliveredAtMs, finishedAtMs };
-    await this.save(
-      generation,
-      { status: to, from, imagesDelivered: delivered, leaseExpiresAtMs: finishedAtMs, ...state },
-      ending.results.map(toEnded),
-    );
+    // What failed for nothing is made anew by whoever sends it again.
+    const retryState = delivered > 0 ? retryStateOf(generation, ending.answered) : null;
+    const state = {
+      ...{ status: to, from, imagesDelivered: delivered, leaseExpiresAtMs: finishedAtMs },
+      ...{ chargedMicros, errorCode, authorizedAtMs, deliveredAtMs, finishedAtMs, retryState },
+    };
+    const tasks = ending.results.map(toEnded);
+    const values = [generation.accountId, generation.id, ...stateValues(state, tasks)];
+    const finished = await this.statements.run({ statement: FINISH, values });
+    // It is finished already, or its row was never written.
+    if (finished.length === 0) await this.save(generation, state, tasks);
   }
 
   /** Leaves it to recovery, which may begin at once; `results` tell which tasks are to be asked for. */
@@ -78,7 +91,8 @@ export class GenerationRecords {
     nowMs: number,
   ): Promise<void> {
     const { from, to } = GENERATION_TRANSITIONS.lose;
-    const state = { ...running(authorizedAtMs, nowMs), leaseExpiresAtMs: nowMs, errorCode, status: to, from };
+    const begun = running(generation, authorizedAtMs, nowMs);
+    const state = { ...begun, leaseExpiresAtMs: nowMs, errorCode, status: to, from };
     const tasks = results.flatMap(({ task, ...rest }) => (task === null ? [] : [{ ...rest, task }]));
     await this.save(
       generation,
@@ -88,11 +102,13 @@ export class GenerationRecords {
   }
 
   async renewLeases(live: readonly GenerationKey[], nowMs: number): Promise<void> {
-    await this.run(RENEW, [
+    const values = [
       live.map((generation) => generation.accountId),
       live.map((generation) => generation.id),
       iso(nowMs + LEASE_MS),
-    ]);
+    ];
+    // Behind this process' own writes, never beside them: both lock several rows, each in its own order.
+    await this.statements.run({ statement: RENEW, values });
   }
 
   /** Takes over generations that nobody works on, for `leaseMs`; oldest first. */
@@ -111,41 +127,13 @@ export class GenerationRecords {
   }
 
   private async save(generation: Generation, state: State, tasks: readonly TaskState[]): Promise<boolean> {
-    const column = (value: (task: TaskState) => string | number | null) => tasks.map(value);
-    const saved = await this.run(SAVE, [
-      ...fixedValues(generation),
-      iso(state.leaseExpiresAtMs),
-      state.status,
-      state.imagesDelivered,
-      state.chargedMicros.toString(),
-      state.errorCode,
-      isoOrNull(state.authorizedAtMs),
-      isoOrNull(state.deliveredAtMs),
-      isoOrNull(state.finishedAtMs),
-      state.from,
-      column((task) => task.position),
-      column((task) => task.attempt),
-      column((task) => task.provider),
-      column((task) => task.task?.taskId ?? null),
-      column((task) => task.task?.pollingUrl ?? null),
-      column((task) => task.task?.costMicros?.toString() ?? null),
-      column((task) => task.status),
-      column((task) => task.failure),
-      column((task) => task.bytes),
-      column((task) => iso(task.createdAtMs)),
-      column((task) => isoOrNull(task.finishedAtMs)),
-    ]);
-    return saved.length > 0;
+    const values = [...fixedValues(generation), ...stateValues(state, tasks)];
+    return (await this.statements.run({ statement: SAVE, values })).length > 0;
   }
 
+  /** For statements that answer differently when repeated, or that lock rows in an order of their own. */
   private async run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
-    const runner = this.dataSource.createQueryRunner();
-    try {
-      const [rows = []] = await runTogether((await runner.connect()) as PoolClient, [{ statement, values }]);
-      return rows as Row[];
-    } finally {
-      await runner.release();
-    }
+    return (await this.statements.runAlone({ statement, values })) as Row[];
   }
 }
 
@@ -178,7 +166,35 @@ function fixedValues(generation: Generation): SqlValue[] {
   ];
 }
 
-function running(authorizedAtMs: number, nowMs: number): State {
+/** As `SAVE` and `FINISH` take them, behind the values that name or make the row. */
+function stateValues(state: State, tasks: readonly TaskState[]): SqlValue[] {
+  const column = (value: (task: TaskState) => string | number | null) => tasks.map(value);
+  return [
+    iso(state.leaseExpiresAtMs),
+    state.status,
+    state.imagesDelivered,
+    state.chargedMicros.toString(),
+    state.errorCode,
+    isoOrNull(state.authorizedAtMs),
+    isoOrNull(state.deliveredAtMs),
+    isoOrNull(state.finishedAtMs),
+    state.from,
+    column((task) => task.position),
+    column((task) => task.attempt),
+    column((task) => task.provider),
+    column((task) => task.task?.taskId ?? null),
+    column((task) => task.task?.pollingUrl ?? null),
+    column((task) => task.task?.costMicros?.toString() ?? null),
+    column((task) => task.status),
+    column((task) => task.failure),
+    column((task) => task.bytes),
+    column((task) => iso(task.createdAtMs)),
+    column((task) => isoOrNull(task.finishedAtMs)),
+    state.retryState,
+  ];
+}
+
+function running(generation: Generation, authorizedAtMs: number, nowMs: number): State {
   return {
     status: 'running',
     from: OPEN_STATUSES,
@@ -189,7 +205,14 @@ function running(authorizedAtMs: number, nowMs: number): State {
     authorizedAtMs,
     deliveredAtMs: null,
     finishedAtMs: null,
+    retryState: retryStateOf(generation),
   };
+}
+
+/** What a retry may find from now on. */
+function retryStateOf({ joinable }: Generation, answered?: boolean): RetryState | null {
+  if (!joinable || answered === true) return null;
+  return answered === false ? 'abandoned' : 'open';
 }
 
 function toPending({ position, attempt, provider, task }: KnownTask, nowMs: number): TaskState {

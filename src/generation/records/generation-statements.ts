@@ -26,6 +26,28 @@ export const INSERT: Statement = {
   RETURNING id, ${NO_FLUSH}`,
 };
 
+/** Null ends it, and news of a client that is gone is kept; what a retry has claimed stays its. */
+const nextRetryState = (told: string): string => `
+             CASE WHEN ${told} IS NULL THEN NULL
+                  WHEN ${told} = 'abandoned' AND g.retry_state = 'open' THEN 'abandoned'
+                  ELSE g.retry_state END`;
+
+/** The tasks of `saved`, from eleven arrays, the first of which is parameter `first`. */
+function savedTasks(first: number): string {
+  const types = 'smallint smallint text text text bigint text text integer timestamptz timestamptz'.split(
+    ' ',
+  );
+  const columns = types.map((type, index) => `$${first + index}::${type}[]`).join(', ');
+  return `saved_tasks AS (
+    INSERT INTO generation_tasks AS t (account_id, generation_id, position, attempt, provider, task_id, polling_url,
+                                       upstream_cost_micros, status, failure, bytes, created_at, finished_at)
+    SELECT saved.account_id, saved.id, v.* FROM saved, unnest(${columns}) AS v
+    ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
+       SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
+           finished_at = excluded.finished_at
+     WHERE t.status = 'pending')`;
+}
+
 /**
  * A generation's state and its tasks in one statement: one commit, and nobody sees the one without the
  * other. Whatever comes first makes the row; a final state is never left again.
@@ -35,25 +57,32 @@ export const SAVE: Statement = {
   text: `
   WITH saved AS (
     INSERT INTO generations AS g (${FIXED_COLUMNS}, lease_expires_at, status, images_delivered, charged_micros,
-                                  error_code, authorized_at, delivered_at, finished_at)
-    VALUES (${FIXED_VALUES}, $24, $25, $26, $27, $28, $29, $30, $31)
+                                  error_code, authorized_at, delivered_at, finished_at, retry_state)
+    VALUES (${FIXED_VALUES}, $24, $25, $26, $27, $28, $29, $30, $31, $44)
     ON CONFLICT ON CONSTRAINT generations_pkey DO UPDATE
        SET lease_expires_at = excluded.lease_expires_at, status = excluded.status,
            images_delivered = excluded.images_delivered, charged_micros = excluded.charged_micros,
            error_code = excluded.error_code, authorized_at = coalesce(excluded.authorized_at, g.authorized_at),
-           delivered_at = excluded.delivered_at, finished_at = excluded.finished_at
+           delivered_at = excluded.delivered_at, finished_at = excluded.finished_at,
+           retry_state = ${nextRetryState('excluded.retry_state')}
      WHERE g.status = ANY($32::text[])
     RETURNING g.account_id, g.id),
-  saved_tasks AS (
-    INSERT INTO generation_tasks AS t (account_id, generation_id, position, attempt, provider, task_id, polling_url,
-                                       upstream_cost_micros, status, failure, bytes, created_at, finished_at)
-    SELECT saved.account_id, saved.id, v.*
-      FROM saved, unnest($33::smallint[], $34::smallint[], $35::text[], $36::text[], $37::text[], $38::bigint[],
-                         $39::text[], $40::text[], $41::integer[], $42::timestamptz[], $43::timestamptz[]) AS v
-    ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
-       SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
-           finished_at = excluded.finished_at
-     WHERE t.status = 'pending')
+  ${savedTasks(33)}
+  SELECT id, ${NO_FLUSH} FROM saved`,
+};
+
+/** `SAVE` for a row that is there, which is every row but those whose beginning could not be written: half as much work. */
+export const FINISH: Statement = {
+  name: 'generation_finish',
+  text: `
+  WITH saved AS (
+    UPDATE generations g
+       SET lease_expires_at = $3, status = $4, images_delivered = $5, charged_micros = $6, error_code = $7,
+           authorized_at = coalesce($8, g.authorized_at), delivered_at = $9, finished_at = $10,
+           retry_state = ${nextRetryState('$23::text')}
+     WHERE g.account_id = $1 AND g.id = $2 AND g.status = ANY($11::text[])
+    RETURNING g.account_id, g.id),
+  ${savedTasks(12)}
   SELECT id, ${NO_FLUSH} FROM saved`,
 };
 

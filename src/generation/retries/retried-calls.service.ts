@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { formatMicros, ZERO } from '../../common/money.js';
+import { WalletEngine } from '../../wallets/wallet-engine.js';
+import type { GenerationAnswer } from '../generation-answer.js';
+import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
+import {
+  ClientGoneError,
+  EarlierAttemptRunningError,
+  OutcomeUnknownError,
+  PaidCallError,
+  toProblem,
+} from '../generation.errors.js';
+import type { Caller } from '../generation.service.js';
+import { Idempotency } from '../idempotency.service.js';
+import { fingerprintOf, type ImageRequest } from '../image-request.js';
+import { GenerationReader } from '../records/generation-reader.service.js';
+import { RunningGenerations } from '../running-generations.service.js';
+import { AnswerEndings } from './answer-endings.service.js';
+import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
+import { nextRetryStep } from './retry-step.js';
+import type { RetryingClient } from './retrying-client.js';
+
+/** Between two looks at an attempt of another process, or at one that is not written down yet. */
+const LOOK_MS = 100;
+
+/** A retry that found an attempt, from then until its own client has the answer. */
+type Joined = { readonly retry: Retry; readonly id: string; readonly client: RetryingClient };
+
+/**
+ * Calls that an SDK sends again by itself, without an idempotency key: each takes one earlier attempt at the same call
+ * whose answer did not reach its client, waits for it and answers what it answered. `README.md` in this folder says
+ * what is promised, and what cannot be.
+ */
+@Injectable()
+export class RetriedCalls {
+  private readonly logger = new Logger(RetriedCalls.name);
+
+  constructor(
+    private readonly claims: RetryClaims,
+    private readonly endings: AnswerEndings,
+    private readonly reader: GenerationReader,
+    private readonly idempotency: Idempotency,
+    private readonly running: RunningGenerations,
+    private readonly engine: WalletEngine,
+    @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Null: this is no such retry, or there is nothing for it to take, and the call has to run. Otherwise the answer of
+   * the earlier attempt. Rejects with a `PaidCallError` that says that this retry was charged nothing: of
+   * `OutcomeUnknownError` (503, not to be sent again) when nobody knows how the attempt ended, of
+   * `EarlierAttemptRunningError` (409, to be sent again) when it does not end.
+   */
+  async join(
+    request: ImageRequest,
+    caller: Pick<Caller, 'client' | 'idempotencyKey' | 'principal'>,
+  ): Promise<GenerationAnswer | null> {
+    const { client, idempotencyKey, principal } = caller;
+    if (client === null || client.retryCount === 0 || idempotencyKey !== null) return null;
+    const { accountId, keyId: apiKeyId } = principal;
+    const retry = { accountId, apiKeyId, fingerprint: fingerprintOf(request), claim: randomUUID() };
+    return this.find(retry, client).catch((error: unknown) => {
+      throw nothingChargedFor(error, null);
+    });
+  }
+
+  private async find(retry: Retry, client: RetryingClient): Promise<GenerationAnswer | null> {
+    const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
+    let othersUntilMs: number | null = null;
+    for (;;) {
+      const nowMs = this.clock.nowMs();
+      if (client.isGone()) throw new ClientGoneError();
+      if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
+      const id = await this.claims.claim(retry, nowMs);
+      if (id !== null) {
+        const answer = await this.follow({ retry, id, client }, deadlineMs);
+        if (answer !== null) return answer;
+        continue;
+      }
+      const underWay = this.running.idsOf(retry);
+      const outlook = await this.claims.outlook(retry, underWay, nowMs);
+      othersUntilMs ??= outlook.claimedUntilMs;
+      const { retryCount } = client;
+      const step = nextRetryStep({ outlook, retryCount, underWay: underWay.length, othersUntilMs, nowMs });
+      if (step.type === 'void' && (await this.void(retry, step.holdId))) return null;
+      if (step.type === 'run') return null;
+      if (step.type === 'wait') await sleep(LOOK_MS);
+    }
+  }
+
+  /** False: the call was alive, and has been paid by now; so it is written down. */
+  private async void({ accountId }: Retry, holdId: string): Promise<boolean> {
+    const outcome = await this.engine.execute({ type: 'void', accountId, holdId, actor: 'system' });
+    return outcome.type === 'hold';
+  }
+
+  /** Null: the attempt has reached its own client, or has failed for nothing: then it was not this retry's. */
+  private async follow(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
+    const { id, client } = joined;
+    try {
+      const answer = await this.answerOf(joined, deadlineMs);
+      if (answer !== null) void client.answered.then((answered) => this.endWith(joined, answered));
+      return answer;
+    } catch (error) {
+      await this.end(joined, false);
+      throw nothingChargedFor(error, id);
+    }
+  }
+
+  private async answerOf(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
+    const { retry, id, client } = joined;
+    let renewAtMs = this.clock.nowMs() + CLAIM_MS / 3;
+    for (;;) {
+      const attempt = await this.reader.find({ accountId: retry.accountId, id });
+      if (attempt?.retryClaim !== retry.claim || attempt.retryState !== 'claimed') return null;
+      if (attempt.status === 'succeeded') return this.idempotency.replay(attempt);
+      if (attempt.status === 'unresolved') throw new OutcomeUnknownError();
+      const nowMs = this.clock.nowMs();
+      if (client.isGone()) throw new ClientGoneError();
+      if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
+      if (nowMs >= renewAtMs) {
+        await this.claims.renew(retry, id, nowMs);
+        renewAtMs = nowMs + CLAIM_MS / 3;
+      }
+      await Promise.race([this.running.ended(id) ?? sleep(LOOK_MS), client.answered, sleep(CLAIM_MS / 3)]);
+    }
+  }
+
+  private async endWith(joined: Joined, answered: boolean): Promise<void> {
+    const ended = this.end(joined, answered);
+    const { retry, id, client } = joined;
+    if (answered) this.endings.heed({ accountId: retry.accountId, id }, client, ended);
+    await ended;
+  }
+
+  /** What is not written here is over when the claim is. */
+  private async end({ retry, id }: Joined, answered: boolean): Promise<void> {
+    try {
+      await this.claims.end(retry, id, answered);
+    } catch (error) {
+      this.logger.warn({ generation: id, err: error }, 'The end of a retry was not recorded');
+    }
+  }
+}
+
+function nothingChargedFor(error: unknown, generationId: string | null): PaidCallError {
+  if (error instanceof PaidCallError) return error;
+  return new PaidCallError(toProblem(error), {
+    generationId,
+    chargedMicros: formatMicros(ZERO),
+    topUpUrl: null,
+    providerKeyId: null,
+    fellBackFrom: null,
+  });
+}
