@@ -1,9 +1,6 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/common/ids.js';
-import type { MediaName } from '../../src/generation/media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../../src/generation/media/media-store.js';
 import { MediaSigner } from '../../src/generation/media/media-signer.js';
 import { generate } from '../support/generation.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
@@ -37,6 +34,34 @@ describe('the URL of an image', () => {
     });
     const image = Buffer.from(await response.arrayBuffer());
     expect(response.headers.get('content-length')).toBe(String(image.length));
+  });
+
+  it('answers HEAD with the same headers and no body', async () => {
+    const whole = await fetch(url);
+    const head = await fetch(url, { method: 'HEAD' });
+    expect(head.status).toBe(200);
+    for (const name of ['content-type', 'content-length', 'etag', 'content-disposition']) {
+      expect([name, head.headers.get(name)]).toEqual([name, whole.headers.get(name)]);
+    }
+    expect((await head.arrayBuffer()).byteLength).toBe(0);
+    await whole.arrayBuffer();
+  });
+
+  it('is not sent again to a client that has it, and never told to one without the signature', async () => {
+    const etag = (await fetch(url, { method: 'HEAD' })).headers.get('etag') ?? '';
+    const ask = (ifNoneMatch: string, at = url) =>
+      fetch(at, { headers: { 'if-none-match': ifNoneMatch, 'cache-control': 'no-cache' } });
+    for (const match of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+      const answer = await ask(match);
+      expect([match, answer.status]).toEqual([match, 304]);
+      expect(answer.headers.get('etag')).toBe(etag);
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
+      expect((await answer.arrayBuffer()).byteLength).toBe(0);
+    }
+    const other = await ask('"other"');
+    expect(other.status).toBe(200);
+    expect((await other.arrayBuffer()).byteLength).toBe(Number(other.headers.get('content-length')));
+    expect(await codeOf(await ask(etag, url.slice(0, -1)))).toBe('403 invalid_media_url');
   });
 
   it('works for at least 60 minutes after the answer', () => {
@@ -85,45 +110,5 @@ describe('the URL of an image', () => {
   it('is never logged and never in a list of another account', async () => {
     const other = await service.createCustomer();
     expect((await other.client.get('/v1/generations')).body.data).toEqual([]);
-  });
-});
-
-describe('the store of images', () => {
-  const name = (position = 0): MediaName => ({ generationId: newId('generation'), position, format: 'png' });
-  const store = () => service.app.get<MediaStore>(MEDIA_STORE);
-  const root = () => path.join(service.settings.dataDir, 'media');
-
-  it('gives back what was written, replaces what is written again, and forgets what is removed', async () => {
-    const one = name();
-    expect(await store().read(one)).toBeNull();
-    await store().write(one, Buffer.from('cut sho'));
-    await store().write(one, Buffer.from('whole'));
-    expect(await store().read(one)).toEqual(Buffer.from('whole'));
-    await store().remove(one);
-    await store().remove(one);
-    expect(await store().read(one)).toBeNull();
-    expect(await store().open(one)).toBeNull();
-  });
-
-  it('keeps its files to the service alone', async () => {
-    await store().write(name(), Buffer.from('x'));
-    const [day = ''] = await readdir(root());
-    const [minute = ''] = await readdir(path.join(root(), day));
-    const [file = ''] = await readdir(path.join(root(), day, minute));
-    expect((await stat(path.join(root(), day, minute, file))).mode & 0o777).toBe(0o600);
-    expect((await stat(path.join(root(), day))).mode & 0o777).toBe(0o700);
-  });
-
-  it('deletes whole days that are past, and nothing else', async () => {
-    const kept = name();
-    await store().write(kept, Buffer.from('kept'));
-    await writeFile(path.join(root(), 'README'), 'not a day');
-    expect(await store().removeBefore(Date.now())).toBe(0);
-    expect(await store().read(kept)).toEqual(Buffer.from('kept'));
-    expect(await store().removeBefore(Date.now() + 24 * 60 * 60_000)).toBe(1);
-    expect(await store().read(kept)).toBeNull();
-    expect(await readFile(path.join(root(), 'README'), 'utf8')).toBe('not a day');
-    await store().write(kept, Buffer.from('again'));
-    expect(await store().read(kept)).toEqual(Buffer.from('again'));
   });
 });

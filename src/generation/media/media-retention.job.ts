@@ -2,8 +2,9 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import type { Job } from '../../jobs/job.js';
-import { MEDIA_RETENTION_MS } from '../generation-limits.js';
+import { SETTINGS, type Settings } from '../../config/settings.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
+import { retentionMs } from './media-retention.js';
 import { MEDIA_STORE, type MediaStore } from './media-store.js';
 
 /** Rows a statement, so that none holds its locks for long. */
@@ -22,6 +23,7 @@ export class MediaRetentionJob implements Job {
   constructor(
     registry: JobRegistry,
     private readonly records: GenerationRecords,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
@@ -29,7 +31,7 @@ export class MediaRetentionJob implements Job {
   }
 
   async run(): Promise<void> {
-    const beforeMs = this.clock.nowMs() - MEDIA_RETENTION_MS;
+    const beforeMs = this.clock.nowMs() - retentionMs(this.settings);
     // The keys first: an answer that is half gone must never be replayed.
     while ((await this.records.forgetKeys(beforeMs, KEYS_BATCH_MAX)) === KEYS_BATCH_MAX);
     const days = await this.media.removeBefore(beforeMs);

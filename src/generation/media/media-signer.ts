@@ -1,7 +1,9 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../config/settings.js';
-import { fileNameOf, type MediaName } from './media-name.js';
+import type { StoredGeneration } from '../records/generation.js';
+import { fileNameOf, mediaNameOf, type MediaName } from './media-name.js';
+import { retentionMs } from './media-retention.js';
 
 /** OpenAI promises that a result's URL works for 60 minutes. */
 export const URL_VALID_SECONDS = 60 * 60;
@@ -22,6 +24,7 @@ export class MediaSigner {
   /** Newest first, never empty. */
   private readonly keys: readonly SigningKey[];
   private readonly baseUrl: string;
+  private readonly retentionMs: number;
 
   constructor(@Inject(SETTINGS) settings: Settings) {
     const masterKeys = settings.masterKeys.length > 0 ? settings.masterKeys : [ephemeralKey()];
@@ -29,6 +32,7 @@ export class MediaSigner {
       id,
       key: Buffer.from(hkdfSync('sha256', key, '', HKDF_INFO, SIGNING_KEY_BYTES)),
     }));
+    this.retentionMs = retentionMs(settings);
     this.baseUrl = new URL('/v1/media', settings.publicUrl ?? `http://127.0.0.1:${settings.port}`).href;
   }
 
@@ -44,6 +48,14 @@ export class MediaSigner {
     const signature = sign(key, name, String(expiresAtSeconds)).toString('base64url');
     const query = `expires=${expiresAtSeconds}&signature=${signature}`;
     return `${this.baseUrl}/${name.generationId}/${fileNameOf(name)}?${query}`;
+  }
+
+  /** For a receipt, valid for 60 minutes from now; null once the image was deleted or is past its retention time. */
+  freshUrlOf(generation: StoredGeneration, position: number, nowMs: number): string | null {
+    const isPast = nowMs - generation.createdAtMs >= this.retentionMs;
+    if (isPast || generation.imagesDeletedAtMs !== null) return null;
+    const expires = Math.floor(nowMs / 1_000) + URL_VALID_SECONDS;
+    return this.urlOf(mediaNameOf(generation, position), expires, this.keyId);
   }
 
   /** Seconds that the URL is still valid; null when it is forged or has expired. */

@@ -1,5 +1,6 @@
-import { Controller, Get, Param, Query, Res, StreamableFile } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiParam, ApiQuery, ApiTags } from '@nestjs/swagger';
+import { Controller, Get, Param, Query, Req, Res, StreamableFile } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyRequest } from 'fastify';
 import { Public } from '../../auth/public.decorator.js';
 import type { Reply } from '../../http/reply.js';
 import { ApiProblems } from '../../problems/api-problems.js';
@@ -26,16 +27,22 @@ export class MediaController {
       'image/webp': { schema: { type: 'string', format: 'binary' } },
     },
   })
-  @ApiProblems('invalid_media_url', 'resource_missing')
+  @ApiResponse({ status: 304, description: 'The client has it already (`If-None-Match`).' })
+  @ApiProblems('invalid_media_url', 'resource_missing', 'media_unavailable')
   async download(
     @Param('generation') generation: string,
     @Param('file') file: string,
     @Query('expires') expires: unknown,
     @Query('signature') signature: unknown,
+    @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: Reply,
-  ): Promise<StreamableFile> {
-    const { stream, headers } = await this.downloads.open({ generation, file, expires, signature });
+  ): Promise<StreamableFile | undefined> {
+    const isHead = request.method === 'HEAD';
+    const ifNoneMatch = request.headers['if-none-match'];
+    const asked = { generation, file, expires, signature, isHead, ifNoneMatch };
+    const { status, headers, stream } = await this.downloads.open(asked);
+    reply.status(status);
     for (const [name, value] of Object.entries(headers)) reply.header(name, value);
-    return new StreamableFile(stream);
+    return stream === null ? undefined : new StreamableFile(stream);
   }
 }

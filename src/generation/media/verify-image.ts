@@ -26,10 +26,8 @@ const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');
  */
 export async function findFault(image: Buffer, expected: ExpectedImage): Promise<string | null> {
   const { format, width, height } = expected;
-  if (formatOf(image) !== format) return `it is no ${format}`;
-  // The decoder is content without the end mark; a file that lacks it was cut short all the same.
-  if (format === 'png' && image.lastIndexOf(PNG_END_CHUNK) === -1) return 'it is truncated';
-  if (format === 'webp' && isAnimation(image)) return 'it is an animation';
+  const outerFault = findOuterFault(image, format);
+  if (outerFault !== null) return outerFault;
   try {
     await sharp(image, { failOn: 'error', sequentialRead: true, limitInputPixels: width * height })
       .extract({ left: width - 1, top: height - 1, width: 1, height: 1 })
@@ -42,12 +40,21 @@ export async function findFault(image: Buffer, expected: ExpectedImage): Promise
   }
 }
 
+/** What no decoder minds, and can be seen without one; null when nothing is wrong so far. */
+export function findOuterFault(image: Buffer, format: OutputFormat): string | null {
+  if (formatOf(image) !== format) return `it is no ${format}`;
+  // The decoder is content without the end mark; a file that lacks it was cut short all the same.
+  if (format === 'png' && image.lastIndexOf(PNG_END_CHUNK) === -1) return 'it is truncated';
+  return format === 'webp' && isAnimation(image) ? 'it is an animation' : null;
+}
+
 /** An extended WebP says in its flags whether it moves. */
 function isAnimation(webp: Buffer): boolean {
   return webp.toString('latin1', 12, 16) === 'VP8X' && ((webp[20] ?? 0) & 0x02) !== 0;
 }
 
-function formatOf(image: Buffer): OutputFormat | null {
+/** By its first bytes; null for anything but the three formats. */
+export function formatOf(image: Buffer): OutputFormat | null {
   if (image.subarray(0, 8).equals(PNG_SIGNATURE)) return 'png';
   if (image[0] === 0xff && image[1] === 0xd8 && image[2] === 0xff) return 'jpeg';
   const isRiff = image.toString('latin1', 0, 4) === 'RIFF' && image.toString('latin1', 8, 12) === 'WEBP';
