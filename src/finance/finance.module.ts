@@ -12,6 +12,8 @@ import { StripeBalanceJob } from './platform-book/stripe-balance.job.js';
 import { StripeReconciliationController } from './platform-book/stripe-reconciliation.controller.js';
 import { StripeReconciliations } from './platform-book/stripe-reconciliation.service.js';
 import { StripeBalanceTransactionEntity } from './platform-book/stripe-balance-transaction.entity.js';
+import { UpstreamAccrualJob } from './upstream-costs/upstream-accrual.job.js';
+import { UpstreamAccruals } from './upstream-costs/upstream-accruals.service.js';
 
 @Module({
   imports: [
@@ -21,6 +23,14 @@ import { StripeBalanceTransactionEntity } from './platform-book/stripe-balance-t
     TypeOrmModule.forFeature([StripeBalanceTransactionEntity, StripeBalanceCursorEntity]),
   ],
   controllers: [ExportsController, StripeReconciliationController],
-  providers: [LedgerExportService, BalanceReader, PlatformBook, StripeBalanceJob, StripeReconciliations],
+  providers: [
+    LedgerExportService,
+    BalanceReader,
+    PlatformBook,
+    StripeBalanceJob,
+    StripeReconciliations,
+    UpstreamAccrualJob,
+    UpstreamAccruals,
+  ],
 })
 export class FinanceModule {}

@@ -4,19 +4,25 @@ import { CurrentAccount } from '../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { CLOCK, type Clock } from '../common/clock.js';
-import { ListQuery } from '../common/list-query.dto.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
-import { GenerationListView, GenerationView, toGenerationList, toGenerationView } from './generation.dto.js';
+import {
+  GenerationListQuery,
+  GenerationListView,
+  GenerationView,
+  toGenerationList,
+  toGenerationView,
+} from './generation.dto.js';
 import { MediaSigner } from './media/media-signer.js';
-import { GenerationReader } from './records/generation-reader.service.js';
+import { toGenerationFilter } from './records/generation-filter.js';
+import { GenerationReceipts } from './records/generation-receipts.service.js';
 import { RunningGenerations } from './running-generations.service.js';
 
 @ApiTags('Images')
 @Controller('v1/generations')
 export class GenerationsController {
   constructor(
-    private readonly generations: GenerationReader,
+    private readonly receipts: GenerationReceipts,
     private readonly running: RunningGenerations,
     private readonly signer: MediaSigner,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -30,14 +36,12 @@ export class GenerationsController {
   @ApiProblems('invalid_request')
   async list(
     @CurrentAccount() { accountId }: AccountPrincipal,
-    @Query() query: ListQuery,
+    @Query() query: GenerationListQuery,
   ): Promise<GenerationListView> {
     await this.running.recorded(accountId);
-    return toGenerationList(
-      await this.generations.list(accountId, query.page),
-      this.signer,
-      this.clock.nowMs(),
-    );
+    const nowMs = this.clock.nowMs();
+    const filter = toGenerationFilter(query, nowMs);
+    return toGenerationList(await this.receipts.list(accountId, filter, query.page), this.signer, nowMs);
   }
 
   @Get(':id')
@@ -51,6 +55,6 @@ export class GenerationsController {
     @Param('id') id: string,
   ): Promise<GenerationView> {
     await this.running.recorded(accountId);
-    return toGenerationView(await this.generations.require(accountId, id), this.signer, this.clock.nowMs());
+    return toGenerationView(await this.receipts.require(accountId, id), this.signer, this.clock.nowMs());
   }
 }

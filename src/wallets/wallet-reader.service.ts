@@ -47,8 +47,8 @@ const READ_WALLET = `
          (SELECT coalesce(json_agg(json_build_object(
                    'id', l.id, 'kind', l.kind, 'source', l.source, 'granted_micros', l.granted_micros::text,
                    'remaining_micros', l.remaining_micros::text,
-                   'expires_at', extract(epoch FROM l.expires_at)::bigint,
-                   'created', extract(epoch FROM l.created_at)::bigint)
+                   'expires_at', floor(extract(epoch FROM l.expires_at))::bigint,
+                   'created', floor(extract(epoch FROM l.created_at))::bigint)
                    ORDER BY l.kind DESC, l.priority, l.expires_at NULLS LAST, l.created_at, l.id), '[]')
             FROM credit_lots l WHERE l.account_id = w.account_id AND l.live) AS lots,
          EXISTS (SELECT FROM credit_lots l
@@ -57,7 +57,7 @@ const READ_WALLET = `
 
 const TRANSFER_COLUMNS = `
   id, seq, kind, debit_account, credit_account, amount_micros, posted_after_micros, reference, link_id, memo,
-  extract(epoch FROM created_at)::bigint::int AS created`;
+  floor(extract(epoch FROM created_at))::bigint::int AS created`;
 
 /** An account that never moved money has no wallet row yet. */
 const EMPTY: WalletSnapshot = {

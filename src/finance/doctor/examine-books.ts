@@ -6,6 +6,8 @@ import { proveRows } from '../../wallets/proof/prove-rows.js';
 import { proveKeyBudgets } from './prove-key-budgets.js';
 import { provePlatformBook } from './prove-platform-book.js';
 import { proveReceipts, type ReceiptCheck } from './prove-receipts.js';
+import { proveUpstreamCosts } from './prove-upstream-costs.js';
+import { proveUsage } from './prove-usage.js';
 
 /** For snapshots that read whole tables: no statement of ours takes an hour, and no pause ten minutes. */
 export const DOCTOR_SNAPSHOT = { statementSecondsMax: 3_600, idleSecondsMax: 600 } as const;
@@ -25,6 +27,8 @@ export async function examineBooks(
   await proveKeyBudgets(snapshot, report);
   await proveReceipts(snapshot, report, except);
   await provePlatformBook(snapshot, report);
+  await proveUpstreamCosts(snapshot, report);
+  await proveUsage(snapshot, report);
   return counts;
 }
 

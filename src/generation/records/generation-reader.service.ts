@@ -1,13 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { In, LessThan, MoreThan, Not, type Repository } from 'typeorm';
-import { toPage, type Page, type PageRequest } from '../../common/pagination.js';
-import { ResourceMissingError } from '../../problems/common.errors.js';
+import { Not, type Repository } from 'typeorm';
 import { GenerationTaskEntity } from './generation-task.entity.js';
 import { GenerationEntity } from './generation.entity.js';
 import type { DeliveredTask, GenerationKey, Payer, StoredGeneration, TaskRecord } from './generation.js';
 
-/** Reads generations: for receipts, for replays and for recovery. Throws what the database throws. */
+/** Reads generations for replays and for recovery. Throws what the database throws. */
 @Injectable()
 export class GenerationReader {
   constructor(
@@ -19,41 +17,10 @@ export class GenerationReader {
     return this.withImages(await this.generations.findOneBy({ accountId, id }));
   }
 
-  /** Throws `ResourceMissingError` (404), also for another account's generation. */
-  async require(accountId: string, id: string): Promise<StoredGeneration> {
-    const found = await this.find({ accountId, id });
-    if (found === null) throw new ResourceMissingError('generation', id);
-    return found;
-  }
-
   /** The generation that an idempotency key belongs to; failed ones have given theirs back. */
   async findByIdempotencyKey(accountId: string, idempotencyKey: string): Promise<StoredGeneration | null> {
     return this.withImages(
       await this.generations.findOneBy({ accountId, idempotencyKey, status: Not('failed') }),
-    );
-  }
-
-  /** Newest first. */
-  async list(accountId: string, page: PageRequest): Promise<Page<StoredGeneration>> {
-    const { startingAfter, endingBefore, limit } = page;
-    const rows = await this.generations.find({
-      where: {
-        accountId,
-        ...(startingAfter === undefined ? {} : { id: LessThan(startingAfter) }),
-        ...(endingBefore === undefined ? {} : { id: MoreThan(endingBefore) }),
-      },
-      order: { id: endingBefore === undefined ? 'DESC' : 'ASC' },
-      take: limit + 1,
-    });
-    const tasks = await this.tasks.findBy({ accountId, generationId: In(rows.map((row) => row.id)) });
-    return toPage(
-      rows.map((row) =>
-        toStored(
-          row,
-          tasks.filter((task) => task.generationId === row.id),
-        ),
-      ),
-      page,
     );
   }
 
@@ -103,7 +70,7 @@ export class GenerationReader {
   }
 }
 
-function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[]): StoredGeneration {
+export function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[]): StoredGeneration {
   return {
     accountId: row.accountId,
     id: row.id,
@@ -126,6 +93,9 @@ function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[])
     operation: row.operation,
     referencesCount: row.referencesCount,
     tag: row.tag,
+    joinable: row.retryState !== null,
+    retryState: row.retryState,
+    retryClaim: row.retryClaim,
     createdAtMs: row.createdAt.getTime(),
     status: row.status,
     chargedMicros: row.chargedMicros,
@@ -134,6 +104,7 @@ function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEntity[])
     authorizedAtMs: row.authorizedAt?.getTime() ?? null,
     deliveredAtMs: row.deliveredAt?.getTime() ?? null,
     finishedAtMs: row.finishedAt?.getTime() ?? null,
+    imagesDeletedAtMs: row.imagesDeletedAt?.getTime() ?? null,
   };
 }
 

@@ -2,6 +2,7 @@ import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm
 import type { MicroUsd } from '../../common/money.js';
 import { microUsdColumn } from '../../database/micro-usd-column.js';
 import type { GenerationStatus } from '../generation.machine.js';
+import type { RetryState } from './generation.js';
 import type { Operation, ResponseFormat } from '../image-request.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 
@@ -15,7 +16,11 @@ import type { OutputFormat } from '../providers/image-provider.js';
   where: `idempotency_key IS NOT NULL AND status <> 'failed'`,
 })
 @Index('generations_open_idx', ['leaseExpiresAt'], { where: `status IN ('running', 'unresolved')` })
+@Index('generations_retry_idx', ['accountId', 'fingerprint'], { where: 'retry_state IS NOT NULL' })
 @Index('generations_keyed_idx', ['createdAt'], { where: 'idempotency_key IS NOT NULL' })
+@Index('generations_unpaid_idx', ['finishedAt', 'accountId'], {
+  where: 'charged_micros = 0 AND finished_at IS NOT NULL',
+})
 @Check('generations_id_form', `id LIKE 'gen\\_%'`)
 @Check('generations_status_known', `status IN ('running', 'unresolved', 'succeeded', 'failed')`)
 @Check(
@@ -41,7 +46,17 @@ import type { OutputFormat } from '../providers/image-provider.js';
   'generations_edit_has_references',
   `(operation = 'edit') = (references_count > 0) AND references_count BETWEEN 0 AND 16`,
 )
+@Check('generations_only_delivered_deleted', `images_deleted_at IS NULL OR status = 'succeeded'`)
 @Check('generations_tag_length', 'length(tag) BETWEEN 1 AND 128')
+@Check('generations_retry_state_known', `retry_state IN ('open', 'abandoned', 'claimed')`)
+@Check(
+  'generations_retry_claimed_by_one',
+  `retry_state IS DISTINCT FROM 'claimed' OR (retry_claim IS NOT NULL AND retry_claim_expires_at IS NOT NULL)`,
+)
+@Check(
+  'generations_retry_of_unkeyed',
+  `retry_state IS NULL OR (idempotency_key IS NULL AND status <> 'failed')`,
+)
 @Check(
   'generations_text_length',
   'char_length(end_user) <= 512 AND char_length(idempotency_key) BETWEEN 1 AND 255',
@@ -124,6 +139,15 @@ export class GenerationEntity {
   @Column({ type: 'text', collation: 'C', nullable: true })
   tag!: string | null;
 
+  @Column({ type: 'text', name: 'retry_state', collation: 'C', nullable: true })
+  retryState!: RetryState | null;
+
+  @Column({ type: 'text', name: 'retry_claim', collation: 'C', nullable: true })
+  retryClaim!: string | null;
+
+  @Column({ type: 'timestamptz', name: 'retry_claim_expires_at', precision: 3, nullable: true })
+  retryClaimExpiresAt!: Date | null;
+
   @Column({ type: 'smallint', name: 'images_delivered', default: 0 })
   imagesDelivered!: number;
 
@@ -144,4 +168,7 @@ export class GenerationEntity {
 
   @Column({ type: 'timestamptz', name: 'finished_at', precision: 3, nullable: true })
   finishedAt!: Date | null;
+
+  @Column({ type: 'timestamptz', name: 'images_deleted_at', precision: 3, nullable: true })
+  imagesDeletedAt!: Date | null;
 }

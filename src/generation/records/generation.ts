@@ -53,8 +53,13 @@ export type GenerationFacts = GenerationKey & {
   readonly referencesCount: number;
   /** `x-coffer-tag`: what the customer counts this call under. */
   readonly tag: string | null;
+  /** Its client sends it again by itself, without a key: such a retry may take this attempt (`retries/`). */
+  readonly joinable: boolean;
   readonly createdAtMs: number;
 };
+
+/** What a retry without a key finds (`retries/README.md`); null: nothing to take. */
+export type RetryState = 'open' | 'abandoned' | 'claimed';
 
 /** A generation as stored, with the images that it delivered. */
 export type StoredGeneration = Generation & {
@@ -62,9 +67,13 @@ export type StoredGeneration = Generation & {
   readonly chargedMicros: MicroUsd;
   readonly errorCode: string | null;
   readonly images: readonly DeliveredImage[];
+  readonly retryState: RetryState | null;
+  readonly retryClaim: string | null;
   readonly authorizedAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly finishedAtMs: number | null;
+  /** Null: not deleted. Whether they are still there is the retention's matter. */
+  readonly imagesDeletedAtMs: number | null;
 };
 
 /** `position` counts the call's images from 0. */
@@ -109,6 +118,8 @@ export type Ending = {
   readonly authorizedAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly finishedAtMs: number;
+  /** Whether the answer has reached its client; absent when nobody knows. */
+  readonly answered?: boolean;
   /** Of every image that was begun. */
   readonly results: readonly TaskResult[];
 };

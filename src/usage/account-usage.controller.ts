@@ -1,0 +1,30 @@
+import { Controller, Get, Headers, Param, Query, type StreamableFile } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { AccountsService } from '../accounts/accounts.service.js';
+import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ApiProblems } from '../problems/api-problems.js';
+import { UsageAnswers } from './usage-answers.service.js';
+import { DocumentUsage } from './usage.documentation.js';
+import { UsageListQuery, type UsageListView } from './usage.dto.js';
+
+@ApiTags('Accounts')
+@Controller('v1/accounts/:id')
+@RequireScope('admin')
+export class AccountUsageController {
+  constructor(
+    private readonly usage: UsageAnswers,
+    private readonly accounts: AccountsService,
+  ) {}
+
+  @Get('usage')
+  @DocumentUsage('retrieveAccountUsage', 'Read what an account used and was charged')
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async retrieve(
+    @Param('id') id: string,
+    @Query() query: UsageListQuery,
+    @Headers('accept') accept: string | undefined,
+  ): Promise<UsageListView | StreamableFile> {
+    await this.accounts.require(id);
+    return this.usage.answer(`/v1/accounts/${id}/usage`, id, query, accept);
+  }
+}

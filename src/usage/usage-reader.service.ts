@@ -1,0 +1,178 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { micros } from '../common/money.js';
+import type { Tx } from '../database/transaction-runner.js';
+import { formatUtcDate } from '../common/utc-time.js';
+import { RunningGenerations } from '../generation/running-generations.service.js';
+import { InvalidRequestError } from '../problems/common.errors.js';
+import { WalletReader } from '../wallets/wallet-reader.service.js';
+import { RUNWAY_DAYS, runwayOf, type Runway, type Spending } from './runway.js';
+import { chargesWhere, DIMENSIONS, unpaidWhere } from './usage-parts.js';
+import { CSV_ROWS_MAX, type UsageKey, type UsageQuery } from './usage-query.js';
+
+/** Numbers as the database's decimal strings. */
+export type UsageCounts = {
+  readonly calls: string;
+  readonly failed_calls: string;
+  readonly images: string;
+  readonly byok_images: string;
+  readonly free_images: string;
+  readonly charged_micros: string;
+};
+
+export type UsageRow = UsageKey & UsageCounts;
+
+export type Usage = {
+  readonly rows: readonly UsageRow[];
+  readonly hasMore: boolean;
+  /** Of the whole range, whatever the page. */
+  readonly totals: UsageCounts & { readonly failures: Readonly<Record<string, string>> };
+};
+
+const DAY_MS = 86_400_000;
+
+const MARKS = `
+  SELECT coalesce((SELECT seq FROM usage_progress WHERE account_id = $1), 0)::text AS seq,
+         (SELECT counted_until FROM usage_clock WHERE id = 'unpaid') AS "countedUntil"`;
+
+const SUMS = `${DIMENSIONS}, sum(calls)::bigint, sum(images)::bigint, sum(charged_micros)::bigint`;
+
+/**
+ * What is added up, and what came since and is read where it stands. `$1` account, `$2` and `$3` the days, `$4` and `$5`
+ * the marks. The marks are values and no sub-query: knowing them, the planner knows how little lies beyond them; otherwise
+ * it takes a third of the ledger for granted, and reads all receipts to join them.
+ */
+const PARTS = `
+  parts AS (
+    SELECT ${DIMENSIONS}, calls, images, charged_micros FROM usage_days
+     WHERE account_id = $1 AND day >= $2::date AND day < $3::date
+    UNION ALL
+    SELECT ${SUMS} FROM (${chargesWhere(
+      `t.account_id = $1 AND t.seq > $4::bigint AND t.created_at >= $2::date::timestamp AT TIME ZONE 'UTC'
+       AND t.created_at < $3::date::timestamp AT TIME ZONE 'UTC'`,
+    )}) charges GROUP BY ${DIMENSIONS}
+    UNION ALL
+    SELECT ${SUMS} FROM (${unpaidWhere(
+      `g.account_id = $1 AND g.finished_at >= $5::timestamptz AND g.finished_at >= $2::date::timestamp AT TIME ZONE 'UTC'
+       AND g.finished_at < $3::date::timestamp AT TIME ZONE 'UTC'`,
+    )}) unpaid GROUP BY ${DIMENSIONS})`;
+
+const COUNTS = `
+  coalesce(sum(calls), 0)::text AS calls,
+  coalesce(sum(calls) FILTER (WHERE error_code <> ''), 0)::text AS failed_calls,
+  coalesce(sum(images), 0)::text AS images,
+  coalesce(sum(images) FILTER (WHERE billing_mode = 'byok'), 0)::text AS byok_images,
+  coalesce(sum(images) FILTER (WHERE billing_mode = 'free'), 0)::text AS free_images,
+  coalesce(sum(charged_micros), 0)::text AS charged_micros`;
+
+/** `$6` to `$9`: whether day, model, API key and tag tell rows apart; `$10` to `$12`: only these; `$13` on: behind this row. */
+const READ = `
+  WITH ${PARTS},
+  wanted AS MATERIALIZED (
+    SELECT * FROM parts
+     WHERE ($10::text IS NULL OR model = $10) AND ($11::text IS NULL OR api_key_id = $11) AND ($12::text IS NULL OR tag = $12)),
+  keyed AS (
+    SELECT CASE WHEN $6 THEN day::text ELSE '' END COLLATE "C" AS day, source COLLATE "C" AS source,
+           CASE WHEN $7 THEN model ELSE '' END COLLATE "C" AS model,
+           CASE WHEN $8 THEN api_key_id ELSE '' END COLLATE "C" AS api_key_id,
+           CASE WHEN $9 THEN tag ELSE '' END COLLATE "C" AS tag,
+           billing_mode, error_code, calls, images, charged_micros
+      FROM wanted),
+  page AS (
+    SELECT day, source, model, api_key_id AS "apiKeyId", tag, ${COUNTS} FROM keyed
+     WHERE $13::text IS NULL OR (day, source, model, api_key_id, tag) < ($13, $14, $15, $16, $17)
+     GROUP BY day, source, model, api_key_id, tag
+     ORDER BY day DESC, source DESC, model DESC, api_key_id DESC, tag DESC LIMIT $18)
+  SELECT (SELECT coalesce(json_agg(p ORDER BY day DESC, source DESC, model DESC, "apiKeyId" DESC, tag DESC), '[]')
+            FROM page p) AS rows,
+         (SELECT row_to_json(t) FROM (SELECT ${COUNTS} FROM wanted) t) AS totals,
+         (SELECT coalesce(json_object_agg(error_code, calls::text), '{}')
+            FROM (SELECT error_code, sum(calls) AS calls FROM wanted WHERE error_code <> '' GROUP BY error_code) f) AS failures`;
+
+/** Charges alone: no other table is needed to add up money. */
+const SPENT = `
+  WITH charged AS (
+    SELECT day, charged_micros FROM usage_days WHERE account_id = $1 AND day >= $2::date AND charged_micros > 0
+    UNION ALL
+    SELECT (created_at AT TIME ZONE 'UTC')::date, amount_micros FROM transfers
+     WHERE account_id = $1 AND kind IN ('capture', 'debit')
+       AND seq > $3::bigint
+       AND created_at >= $2::date::timestamp AT TIME ZONE 'UTC')
+  SELECT coalesce(sum(charged_micros), 0)::text AS charged,
+         extract(epoch FROM min(day))::bigint::text AS first FROM charged`;
+
+type Marks = { readonly seq: string; readonly countedUntil: Date };
+
+type Found = {
+  readonly rows: readonly UsageRow[];
+  readonly totals: UsageCounts;
+  readonly failures: Readonly<Record<string, string>>;
+};
+
+/** What an account used, exact as of now. Reads only; takes no lock that a charge could wait for. */
+@Injectable()
+export class UsageReader {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly wallets: WalletReader,
+    private readonly running: RunningGenerations,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  async read(accountId: string, query: UsageQuery): Promise<Usage> {
+    await this.running.recorded(accountId);
+    const { from, to, groups, filter, after, limit } = query;
+    const [found] = await this.withMarks(accountId, (tx, { seq, countedUntil }) =>
+      tx.query<Found[]>(READ, [
+        ...[accountId, from, to, seq, countedUntil],
+        ...[groups.has('day'), groups.has('model'), groups.has('api_key'), groups.has('tag')],
+        ...[filter.model, filter.apiKeyId, filter.tag],
+        ...[after?.day ?? null, after?.source, after?.model, after?.apiKeyId, after?.tag].map(
+          (part) => part ?? null,
+        ),
+        limit + 1,
+      ]),
+    );
+    if (found === undefined) throw new Error('an aggregate without a row');
+    const { rows, totals, failures } = found;
+    return { rows: rows.slice(0, limit), hasMore: rows.length > limit, totals: { ...totals, failures } };
+  }
+
+  /** Every row, for a file. Throws `InvalidRequestError` when they are too many. */
+  async readAll(accountId: string, query: UsageQuery): Promise<readonly UsageRow[]> {
+    const { rows, hasMore } = await this.read(accountId, { ...query, after: null, limit: CSV_ROWS_MAX });
+    if (!hasMore) return rows;
+    throw new InvalidRequestError(
+      `A CSV has at most ${CSV_ROWS_MAX} rows; ask for fewer days or groups.`,
+      'from',
+    );
+  }
+
+  async runway(accountId: string): Promise<Runway> {
+    const { available } = await this.wallets.read(accountId);
+    const spending = await this.spending(accountId);
+    return runwayOf(micros(BigInt(available)), spending, this.clock.nowMs());
+  }
+
+  /** One snapshot for the marks and what is read with them: a mark that moves meanwhile moves for all of it or for none. */
+  private withMarks<T>(accountId: string, work: (tx: Tx, marks: Marks) => Promise<T>): Promise<T> {
+    return this.dataSource.transaction('REPEATABLE READ', async (tx) => {
+      const [marks] = await tx.query<Marks[]>(MARKS, [accountId]);
+      if (marks === undefined) throw new Error('a query of values without a row');
+      return work(tx, marks);
+    });
+  }
+
+  private async spending(accountId: string): Promise<Spending> {
+    const since = formatUtcDate(new Date(this.clock.nowMs() - (RUNWAY_DAYS - 1) * DAY_MS));
+    const [row] = await this.withMarks(accountId, (tx, { seq }) =>
+      tx.query<{ charged: string; first: string | null }[]>(SPENT, [accountId, since, seq]),
+    );
+    const first = row?.first ?? null;
+    return {
+      chargedMicros: micros(BigInt(row?.charged ?? '0')),
+      firstDayMs: first === null ? null : Number(first) * 1_000,
+    };
+  }
+}

@@ -1,0 +1,138 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { ModelUsage, type HourOfModel } from '../catalog/usage/model-usage.service.js';
+import { PLATFORM_ACCOUNT_ID } from '../common/ids.js';
+import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
+import { USAGE_LIMITS, type UsageLimits } from './usage-limits.js';
+import { chargesWhere, DIMENSIONS, unpaidWhere } from './usage-parts.js';
+
+type Behind = { readonly account_id: string; readonly seq: string; readonly far: boolean };
+
+/** Whose ledger has grown since it was added up; the wallet's row knows its length. In order, so that every turn ends. */
+const FIND_BEHIND = `
+  SELECT w.account_id, w.seq, w.seq - coalesce(p.seq, 0) > $4 AS far
+    FROM wallets w LEFT JOIN usage_progress p ON p.account_id = w.account_id
+   WHERE w.account_id > $1 AND w.account_id <> $2 AND w.seq > coalesce(p.seq, 0)
+   ORDER BY w.account_id LIMIT $3`;
+
+const MAKE_PROGRESS_ROWS = `
+  INSERT INTO usage_progress (account_id) SELECT unnest($1::text[]) ON CONFLICT (account_id) DO NOTHING`;
+
+/** Two processes that add up the same account do so one after the other. */
+const LOCK_PROGRESS = `
+  SELECT account_id FROM usage_progress WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`;
+
+/** Added to what is there. In one order, so that two processes wait for each other instead of dying. */
+const ADD_DAYS = `
+  INSERT INTO usage_days AS d (${DIMENSIONS}, calls, images, charged_micros)
+  SELECT ${DIMENSIONS}, sum(calls), sum(images), sum(charged_micros) FROM parts
+   GROUP BY ${DIMENSIONS} ORDER BY ${DIMENSIONS}
+  ON CONFLICT ON CONSTRAINT usage_days_pkey DO UPDATE
+     SET calls = d.calls + excluded.calls, images = d.images + excluded.images,
+         charged_micros = d.charged_micros + excluded.charged_micros`;
+
+/** Delivered images, for the ranking: of our own calls, over all accounts. */
+const SUM_HOURS = `
+  SELECT hour, model, sum(images) AS images FROM parts WHERE source = 'images_api' AND images > 0
+   GROUP BY hour, model ORDER BY hour, model`;
+
+/**
+ * The sums and the mark up to which they reach, in one statement: both are committed, or neither is. A row of
+ * `due` reaches from where the account's mark stands to where it will stand.
+ */
+const ADD_CHARGES = `
+  WITH due AS MATERIALIZED (
+    SELECT p.account_id, p.seq AS after, least(f.seq, p.seq + $3) AS until
+      FROM usage_progress p JOIN unnest($1::text[], $2::bigint[]) AS f (account_id, seq) ON f.account_id = p.account_id
+     WHERE f.seq > p.seq),
+  parts AS MATERIALIZED (SELECT c.* FROM due CROSS JOIN LATERAL (
+    ${chargesWhere('t.account_id = due.account_id AND t.seq > due.after AND t.seq <= due.until')}) c),
+  days AS (${ADD_DAYS}),
+  moved AS (UPDATE usage_progress p SET seq = due.until FROM due WHERE p.account_id = due.account_id)
+  ${SUM_HOURS}`;
+
+const LOCK_CLOCK = `
+  SELECT counted_until, now() - make_interval(secs => $1) AS sealed FROM usage_clock WHERE id = 'unpaid' FOR UPDATE`;
+
+/** Up to the sealed time, or to the first call that is too much for one tx. */
+const FIND_END = `
+  SELECT coalesce((SELECT finished_at FROM generations
+                    WHERE charged_micros = 0 AND finished_at IS NOT NULL AND finished_at >= $1 AND finished_at < $2
+                    ORDER BY finished_at OFFSET $3 LIMIT 1), $2::timestamptz(3)) AS until`;
+
+const ADD_UNPAID = `
+  WITH parts AS MATERIALIZED (${unpaidWhere('g.finished_at >= $1 AND g.finished_at < $2')}),
+  days AS (${ADD_DAYS}),
+  moved AS (UPDATE usage_clock SET counted_until = $2 WHERE id = 'unpaid')
+  ${SUM_HOURS}`;
+
+/**
+ * Adds up what was used, once. Each tx adds a stretch and moves the mark behind it, under the mark's lock: killed
+ * anywhere, repeated, or run by several processes at once, nothing is left out and nothing counted twice.
+ */
+@Injectable()
+export class UsageRollUp {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly transactions: TransactionRunner,
+    private readonly models: ModelUsage,
+    @Inject(USAGE_LIMITS) private readonly limits: UsageLimits,
+  ) {}
+
+  /** Throws what the database throws; what was added up until then stays so. */
+  async catchUp(signal?: AbortSignal): Promise<void> {
+    const endsAtMs = performance.now() + this.limits.runSecondsMax * 1_000;
+    const mayGoOn = (): boolean => performance.now() < endsAtMs && signal?.aborted !== true;
+    while (mayGoOn() && (await this.addUnpaid()));
+    while (mayGoOn() && (await this.turn(mayGoOn)));
+  }
+
+  /** Once through all accounts that are behind. Answers whether one of them is further behind than a batch reaches. */
+  private async turn(mayGoOn: () => boolean): Promise<boolean> {
+    const { accountsPerBatch, transfersPerBatch } = this.limits;
+    let after = '';
+    for (let more = false; ;) {
+      const of = [after, PLATFORM_ACCOUNT_ID, accountsPerBatch, transfersPerBatch];
+      const behind = await this.dataSource.query<Behind[]>(FIND_BEHIND, of);
+      if (behind.length > 0) await this.addCharges(behind);
+      more ||= behind.some(({ far }) => far);
+      after = behind.at(-1)?.account_id ?? '';
+      if (behind.length < accountsPerBatch || !mayGoOn()) return more;
+    }
+  }
+
+  private async addCharges(behind: readonly Behind[]): Promise<void> {
+    const ids = behind.map(({ account_id: id }) => id);
+    await this.transactions.run(async (tx) => {
+      await tx.query(MAKE_PROGRESS_ROWS, [ids]);
+      await tx.query(LOCK_PROGRESS, [ids]);
+      const lengths = behind.map(({ seq }) => seq);
+      await this.add(tx, ADD_CHARGES, [ids, lengths, this.limits.transfersPerBatch]);
+    });
+  }
+
+  /** Answers whether there is more. */
+  private async addUnpaid(): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      const [clock] = await tx.query<{ counted_until: Date; sealed: Date }[]>(LOCK_CLOCK, [
+        this.limits.sealAfterSeconds,
+      ]);
+      if (clock === undefined) throw new Error('usage_clock has lost its row');
+      const { counted_until: from, sealed } = clock;
+      if (sealed <= from) return false;
+      const [end] = await tx.query<{ until: Date }[]>(FIND_END, [from, sealed, this.limits.callsPerBatch]);
+      // More calls than a batch in one millisecond: all of them, so that the mark moves.
+      const until = new Date(Math.max(end?.until.getTime() ?? 0, from.getTime() + 1));
+      await this.add(tx, ADD_UNPAID, [from, until]);
+      return until < sealed;
+    });
+  }
+
+  private async add(tx: Tx, statement: string, values: unknown[]): Promise<void> {
+    const hours = await tx.query<{ hour: Date; model: string; images: string }[]>(statement, values);
+    await this.models.add(
+      tx,
+      hours.map(({ hour, model, images }): HourOfModel => ({ hour, model, images: BigInt(images) })),
+    );
+  }
+}

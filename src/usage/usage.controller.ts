@@ -1,0 +1,29 @@
+import { Controller, Get, Headers, Query, type StreamableFile } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../auth/principal.js';
+import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ApiProblems } from '../problems/api-problems.js';
+import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
+import { UsageAnswers } from './usage-answers.service.js';
+import { DocumentUsage } from './usage.documentation.js';
+import { UsageListQuery, type UsageListView } from './usage.dto.js';
+
+@ApiTags('Wallet')
+@Controller('v1/usage')
+@RequireScope('wallet:read')
+export class UsageController {
+  constructor(private readonly usage: UsageAnswers) {}
+
+  @Get()
+  @RateLimited('reads')
+  @DocumentUsage('retrieveUsage', 'Read what was used and charged, by day, model, API key and tag')
+  @ApiProblems('invalid_request', 'database_unavailable')
+  async retrieve(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Query() query: UsageListQuery,
+    @Headers('accept') accept: string | undefined,
+  ): Promise<UsageListView | StreamableFile> {
+    return this.usage.answer('/v1/usage', accountId, query, accept);
+  }
+}

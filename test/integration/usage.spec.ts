@@ -1,0 +1,399 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { parse } from 'csv-parse/sync';
+import fc from 'fast-check';
+import pg from 'pg';
+import { ModelUsage } from '../../src/catalog/usage/model-usage.service.js';
+import { CLOCK, type Clock } from '../../src/common/clock.js';
+import { newId } from '../../src/common/ids.js';
+import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import { USAGE_LIMITS, type UsageLimits } from '../../src/usage/usage-limits.js';
+import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
+import { generate, MODEL, PRICE_MICROS } from '../support/generation.js';
+import { expectBooksToBalance } from '../support/invariants.js';
+import { checkProperty } from '../support/property.js';
+import { attach, makeProviderKey } from '../support/provider-keys.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { expectUsageToEqualLedger, usageOf, type UsageAnswerRow } from '../support/usage.js';
+
+const FREE = 'black-forest-labs/flux-2-klein-4b';
+const DAY_MS = 86_400_000;
+const HOLD = { expires_in_seconds: 600 };
+/** Small batches, so that every test needs several. */
+const SMALL_BATCHES = { accountsPerBatch: 2, transfersPerBatch: 3, callsPerBatch: 2 };
+
+let service: TestApp;
+let other: TestApp;
+let daysAhead = 0;
+beforeAll(async () => {
+  service = await startTestApp({ blackForestLabs: true, settings: { rateLimit: false } });
+  other = await startTestApp({ databaseUrl: service.databaseUrl });
+  for (const { app } of [service, other]) {
+    Object.assign(app.get<UsageLimits>(USAGE_LIMITS), SMALL_BATCHES, { sealAfterSeconds: 0 });
+    jest.spyOn(app.get<Clock>(CLOCK), 'nowMs').mockImplementation(() => Date.now() + daysAhead * DAY_MS);
+  }
+});
+afterAll(async () => {
+  await expectBooksToBalance(service.dataSource);
+  await Promise.all([service.close(), other.close()]);
+});
+beforeEach(() => {
+  daysAhead = 0;
+});
+
+const rollUp = (of: TestApp = service): Promise<void> => of.app.get(UsageRollUp).catchUp();
+const counted = (): Promise<Record<string, string>[]> =>
+  service.dataSource.query(
+    `SELECT account_id, sum(calls) AS calls, sum(images) AS images, sum(charged_micros) AS charged FROM usage_days
+      GROUP BY account_id ORDER BY account_id`,
+  );
+
+const debit = (account: string, charge: object) =>
+  service.operator.post('/v1/debits', { account, reference: newId('request'), ...charge });
+
+async function holdAndCapture(account: string, images: number, delivered: number): Promise<void> {
+  const hold = { account, reference: newId('request'), model: MODEL, images, ...HOLD };
+  const { body } = (await service.operator.post('/v1/holds', hold)).expect(201);
+  (await service.operator.post(`/v1/holds/${body.id}/capture`, { images: delivered })).expect(200);
+}
+
+/** Everything that a call can come to. What each adds to the counts stands beside it. */
+const EVENTS = {
+  paid: { calls: 1, images: 1, run: (of: Customers) => generate(of.paying) },
+  'paid, tagged': {
+    calls: 1,
+    images: 3,
+    run: (of: Customers) => generate(of.paying, { n: 3 }, { 'x-coffer-tag': 'spring' }),
+  },
+  'paid, for a user': {
+    calls: 1,
+    images: 2,
+    run: (of: Customers) => generate(of.paying, { n: 2, user: 'user-7' }),
+  },
+  failed: { calls: 1, images: 0, run: (of: Customers) => generate(of.paying, { prompt: '[sandbox:error]' }) },
+  moderated: {
+    calls: 1,
+    images: 0,
+    run: (of: Customers) => generate(of.paying, { prompt: '[sandbox:moderated]' }),
+  },
+  free: { calls: 1, images: 1, run: (of: Customers) => generate(of.paying, { model: FREE }) },
+  byok: { calls: 1, images: 1, run: (of: Customers) => generate(of.keyed) },
+  'debit of images': {
+    calls: 1,
+    images: 2,
+    run: (of: Customers) => debit(of.paying.accountId, { model: MODEL, images: 2 }),
+  },
+  'debit of an amount': {
+    calls: 1,
+    images: 0,
+    run: (of: Customers) => debit(of.paying.accountId, { amount_micros: '12345', description: 'a font' }),
+  },
+  'captured hold': { calls: 1, images: 2, run: (of: Customers) => holdAndCapture(of.paying.accountId, 5, 2) },
+  'rolled up': { calls: 0, images: 0, run: () => rollUp() },
+  'rolled up by several at once': {
+    calls: 0,
+    images: 0,
+    run: () => Promise.all([rollUp(), rollUp(other), rollUp(), rollUp(other)]),
+  },
+  'rolled up, and killed before the commit': { calls: 0, images: 0, run: () => dieWhileAddingUp() },
+  'the next day': { calls: 0, images: 0, run: () => Promise.resolve((daysAhead += 1)) },
+} as const;
+type EventName = keyof typeof EVENTS;
+type Customers = { readonly paying: TestCustomer; readonly keyed: TestCustomer };
+
+/** The statement that counts has run, and its tx ends without a commit, as when the process dies. */
+async function dieWhileAddingUp(): Promise<void> {
+  const add = jest.spyOn(service.app.get(ModelUsage), 'add').mockRejectedValue(new Error('killed'));
+  try {
+    await rollUp().catch((error: unknown) => expect(String(error)).toContain('killed'));
+  } finally {
+    add.mockRestore();
+  }
+}
+
+async function newCustomers(): Promise<Customers> {
+  // Two lots: a charge across their border is two transfers.
+  const paying = await service.createCustomer({ grantMicros: 130_000n });
+  const more = { amount_micros: '9000000', reason: 'a second lot' };
+  (await service.operator.post(`/v1/accounts/${paying.accountId}/grants`, more)).expect(201);
+  const keyed = await service.createCustomer();
+  await attach(keyed, makeProviderKey(service));
+  return { paying, keyed };
+}
+
+describe('usage', () => {
+  it('adds up to the ledger, day by day, whatever was called, debited, added up, repeated or cut short', async () => {
+    const events = fc.array(fc.constantFrom(...(Object.keys(EVENTS) as EventName[])), {
+      minLength: 4,
+      maxLength: 14,
+    });
+    await checkProperty(
+      'usage equals the ledger',
+      fc.asyncProperty(events, async (names) => {
+        const customers = await newCustomers();
+        const before = daysAhead;
+        for (const name of names) await EVENTS[name].run(customers);
+        await expectUsageToEqualLedger(service, customers.paying);
+        await expectUsageToEqualLedger(service, customers.keyed);
+        const usages = await Promise.all([usageOf(customers.paying), usageOf(customers.keyed)]);
+        const sum = (what: 'calls' | 'images'): number =>
+          usages.reduce((total, { totals }) => total + totals[what], 0);
+        const expected = (what: 'calls' | 'images'): number =>
+          names.reduce((total, name) => total + EVENTS[name][what], 0);
+        expect([sum('calls'), sum('images')]).toEqual([expected('calls'), expected('images')]);
+        await rollUp();
+        await expectUsageToEqualLedger(service, customers.paying);
+        const after = await Promise.all([usageOf(customers.paying), usageOf(customers.keyed)]);
+        expect(after.map(({ totals, data }) => ({ totals, data }))).toEqual(
+          usages.map(({ totals, data }) => ({ totals, data })),
+        );
+        expect(daysAhead - before).toBeLessThan(15);
+      }),
+      { runs: 12 },
+    );
+  }, 60_000);
+
+  it('tells calls, failures and images apart, by day, model, API key and tag, and debits from calls', async () => {
+    const customers = await newCustomers();
+    const { paying } = customers;
+    for (const name of ['paid', 'paid, tagged', 'paid, for a user', 'moderated', 'free'] as const) {
+      await EVENTS[name].run(customers);
+    }
+    for (const name of ['debit of images', 'debit of an amount', 'captured hold'] as const) {
+      await EVENTS[name].run(customers);
+    }
+    const { data, totals } = await usageOf(paying, { group_by: 'model,tag' });
+    const rows = (data as UsageAnswerRow[]).map(
+      ({ source, model, tag, calls, failed_calls: failed, images, charged_micros: charged }) =>
+        [source, model, tag, calls, failed, images, charged].join(' '),
+    );
+    expect(rows).toEqual([
+      `images_api ${MODEL} user-7 1 0 2 80000`,
+      `images_api ${MODEL} spring 1 0 3 120000`,
+      `images_api ${MODEL}  2 1 1 40000`,
+      `images_api ${FREE}  1 0 1 0`,
+      `debits ${MODEL}  2 0 4 160000`,
+      `debits   1 0 0 12345`,
+    ]);
+    expect(totals).toEqual({
+      calls: 8,
+      failed_calls: 1,
+      images: 11,
+      byok_images: 0,
+      free_images: 1,
+      charged_micros: '412345',
+      failures: [{ code: 'content_policy_violation', calls: 1 }],
+    });
+    expect((await usageOf(paying, { tag: 'spring' })).totals).toMatchObject({
+      calls: 1,
+      charged_micros: '120000',
+    });
+    expect((await usageOf(paying, { model: FREE })).totals).toMatchObject({ calls: 1, free_images: 1 });
+    const byKey = (await usageOf(paying, { group_by: 'api_key' })).data as UsageAnswerRow[];
+    expect(byKey.map(({ source, api_key: key }) => [source, key?.slice(0, 4)])).toEqual([
+      ['images_api', 'key_'],
+      ['debits', undefined],
+    ]);
+    expect((await usageOf(paying, { api_key: byKey[0]?.api_key })).totals.charged_micros).toBe('240000');
+  });
+
+  it('gives the same rows page by page, each once, as in one piece and as a CSV', async () => {
+    const customers = await newCustomers();
+    for (const name of Object.keys(EVENTS) as EventName[]) {
+      if (name !== 'the next day') await EVENTS[name].run(customers);
+    }
+    (await generate(customers.paying, {}, { 'x-coffer-tag': '=1+1' })).expect(200);
+    const query = { group_by: 'day,model,api_key,tag' };
+    const whole = await usageOf(customers.paying, query);
+    expect(whole).toMatchObject({ has_more: false });
+    const pages: UsageAnswerRow[] = [];
+    for (let more = true; more;) {
+      const after = pages.at(-1)?.id;
+      const page = await usageOf(customers.paying, {
+        ...query,
+        limit: '2',
+        ...(after === undefined ? {} : { starting_after: after }),
+      });
+      expect(page.totals).toEqual(whole.totals);
+      pages.push(...page.data);
+      more = page.has_more;
+    }
+    expect(pages).toEqual(whole.data);
+    expect(pages.length).toBeGreaterThan(5);
+    const path = `/v1/usage?${new URLSearchParams(query).toString()}`;
+    const csv = (await customers.paying.client.get(path, { accept: 'text/csv' })).expect(200);
+    expect(csv.headers.get('content-type')).toContain('text/csv');
+    expect((await customers.paying.client.get(`${path}&format=csv`)).expect(200).body).toBe(csv.body);
+    const records: Record<string, string>[] = parse(csv.body, { columns: true });
+    expect(records.map((record) => record['charged_micros'])).toEqual(pages.map((row) => row.charged_micros));
+    expect(records.map((record) => record['tag'])).toContain("'=1+1");
+  });
+
+  it('shows how long the credit lasts at the pace of the last days', async () => {
+    const customers = await newCustomers();
+    expect((await usageOf(customers.paying)).runway).toEqual({
+      per_day_micros: '0',
+      ends_at: null,
+      basis_days: 0,
+    });
+    await EVENTS['paid'].run(customers);
+    await rollUp();
+    await EVENTS['debit of an amount'].run(customers);
+    const { runway } = await usageOf(customers.paying);
+    expect(runway).toMatchObject({ per_day_micros: String(PRICE_MICROS + 12_345n), basis_days: 1 });
+    const seconds = Math.floor((Date.now() + daysAhead * DAY_MS) / 1_000);
+    const left = Number(((9_130_000n - PRICE_MICROS - 12_345n) * 86_400n) / (PRICE_MICROS + 12_345n));
+    expect(Math.abs(runway.ends_at - seconds - left)).toBeLessThan(5);
+  });
+
+  it('is read by operators too, and by nobody else: not without the scope, not of another account', async () => {
+    const customers = await newCustomers();
+    await EVENTS['paid'].run(customers);
+    const { accountId, client } = customers.paying;
+    const own = await usageOf(customers.paying);
+    const asOperator = (await service.operator.get(`/v1/accounts/${accountId}/usage`)).expect(200).body;
+    expect(asOperator).toMatchObject({
+      data: own.data,
+      totals: own.totals,
+      url: `/v1/accounts/${accountId}/usage`,
+    });
+    (await client.get(`/v1/accounts/${accountId}/usage`)).expect(403);
+    (await service.operator.get(`/v1/accounts/${newId('account')}/usage`)).expect(404);
+    (await service.operator.get('/v1/accounts/acct_platform/usage')).expect(404);
+    const narrow = await service.createCustomer({ scopes: ['generate'] });
+    (await narrow.client.get('/v1/usage')).expect(403);
+    expect((await usageOf(customers.keyed)).data).toEqual([]);
+  });
+
+  it.each([
+    ['an end before its beginning', { from: '2026-03-02', to: '2026-03-02' }, 'to'],
+    ['more than a year', { from: '2025-01-01', to: '2026-03-01' }, 'from'],
+    ['a time instead of a day', { from: '2026-03-02T00:00:00Z' }, 'from'],
+    ['a group that there is not', { group_by: 'day,colour' }, 'group_by'],
+    ['a group named twice', { group_by: 'day,day' }, 'group_by'],
+    ['a cursor of nothing', { starting_after: 'usage_e30' }, 'starting_after'],
+    ['a cursor that is no JSON', { starting_after: 'usage_%%%' }, 'starting_after'],
+  ])('refuses %s, and names the parameter', async (_what, query, param) => {
+    const { client } = await service.createCustomer();
+    const answer = await client.get(
+      `/v1/usage?${new URLSearchParams(query as Record<string, string>).toString()}`,
+    );
+    expect(answer.expect(400).body.error.param).toBe(param);
+  });
+});
+
+const END_COUNTING = `
+  SELECT pg_terminate_backend(pid) FROM pg_locks
+   WHERE relation IN ('usage_days'::regclass, 'usage_progress'::regclass) AND mode = 'RowExclusiveLock'
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()`;
+
+describe('adding up', () => {
+  it('counts everything once while it is killed, repeated and run by two processes, and calls go on', async () => {
+    const customers = await newCustomers();
+    const { accountId } = customers.paying;
+    const calls = (async () => {
+      for (let call = 0; call < 20; call += 1)
+        await EVENTS[call % 3 === 0 ? 'failed' : 'paid'].run(customers);
+    })();
+    let over = false;
+    let cutShort = 0;
+    const runs = [service, other, other].map(async (of) => {
+      while (!over) await rollUp(of).catch(() => (cutShort += 1));
+    });
+    const owner = new pg.Client({ connectionString: service.databaseUrl });
+    await owner.connect();
+    const harm = (async () => {
+      while (!over) {
+        // Ends whoever is in the middle of counting, as a lost connection would.
+        await owner.query(END_COUNTING);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    await calls;
+    over = true;
+    await Promise.all([...runs, harm]);
+    await owner.end();
+    expect(cutShort).toBeGreaterThan(0);
+    await rollUp();
+    await expectUsageToEqualLedger(service, customers.paying);
+    expect((await counted()).find((row) => row['account_id'] === accountId)).toMatchObject({
+      calls: '20',
+      images: '13',
+      charged: String(13n * PRICE_MICROS),
+    });
+  });
+
+  it('changes nothing when nothing happened', async () => {
+    await rollUp();
+    const before = await counted();
+    await Promise.all([rollUp(), rollUp(other)]);
+    expect(await counted()).toEqual(before);
+  });
+
+  it.each([
+    [
+      'a charge is missing',
+      `charged_micros = charged_micros - 1 WHERE charged_micros > 0 AND`,
+      'charged_micros',
+    ],
+    ['a failed call was counted twice', `calls = calls + 1 WHERE error_code <> '' AND`, 'calls'],
+    ['an image of a free model is missing', `images = 0 WHERE billing_mode = 'free' AND`, 'calls'],
+  ])('is named by the doctor where a sum is not what was used: %s', async (_what, harm, column) => {
+    const customers = await newCustomers();
+    for (const name of ['paid', 'moderated', 'free'] as const) await EVENTS[name].run(customers);
+    await usageOf(customers.paying);
+    await rollUp();
+    const { accountId } = customers.paying;
+    expect(await findDiscrepancies(service.dataSource)).toEqual([]);
+    const kept = await service.dataSource.query<Record<string, string>[]>(
+      'SELECT billing_mode, error_code, calls, images, charged_micros FROM usage_days WHERE account_id = $1',
+      [accountId],
+    );
+    await service.dataSource.query(`UPDATE usage_days SET ${harm} account_id = $1`, [accountId]);
+    const day = new Date().toISOString().slice(0, 10);
+    expect(await findDiscrepancies(service.dataSource)).toEqual([
+      expect.objectContaining({ table: 'usage_days', key: `account_id=${accountId} day=${day}`, column }),
+    ]);
+    for (const row of kept) {
+      await service.dataSource.query(
+        `UPDATE usage_days SET calls = $4, images = $5, charged_micros = $6
+          WHERE account_id = $1 AND billing_mode = $2 AND error_code = $3`,
+        [
+          accountId,
+          row['billing_mode'],
+          row['error_code'],
+          row['calls'],
+          row['images'],
+          row['charged_micros'],
+        ],
+      );
+    }
+  });
+
+  it('leaves calls that cost nothing alone until no other one can end before them, and shows them meanwhile', async () => {
+    const limits = service.app.get<UsageLimits>(USAGE_LIMITS);
+    const customers = await newCustomers();
+    Object.assign(limits, { sealAfterSeconds: 300 });
+    try {
+      await EVENTS['free'].run(customers);
+      await rollUp();
+      expect((await counted()).map((row) => row['account_id'])).not.toContain(customers.paying.accountId);
+      expect((await usageOf(customers.paying)).totals).toMatchObject({ calls: 1, free_images: 1 });
+    } finally {
+      Object.assign(limits, { sealAfterSeconds: 0 });
+    }
+  });
+
+  it('gets no company in the past: a call that cost nothing ends now, by the database’s own clock', async () => {
+    const customers = await newCustomers();
+    daysAhead = -600_000 / DAY_MS;
+    const failed = await EVENTS['failed'].run(customers);
+    const moderated = await EVENTS['moderated'].run(customers);
+    expect([failed.status, moderated.status]).toEqual([500, 400]);
+    await usageOf(customers.paying);
+    const rows = await service.dataSource.query<{ late: boolean }[]>(
+      `SELECT finished_at > now() - interval '1 minute' AS late FROM generations WHERE account_id = $1`,
+      [customers.paying.accountId],
+    );
+    expect(rows.map((row) => row.late)).toEqual([true, true]);
+  });
+});
