@@ -8,7 +8,7 @@ import { superviseProcess } from './startup/supervise-process.js';
 /** The service: HTTP, and its jobs unless `COFFER_JOBS=off`. */
 async function main(): Promise<void> {
   const settings = loadSettings();
-  const log = createLogger(settings.logLevel);
+  const log = createLogger(settings.logLevel, { traceFile: settings.logTraceFile });
   const process = superviseProcess(log);
   const service = await startService({ settings, log, onFailure: process.fail });
   process.onStop(service.stop);

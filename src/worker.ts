@@ -7,7 +7,7 @@ import { superviseProcess } from './startup/supervise-process.js';
 /** Jobs only, for as many processes beside the service as they need. Takes a `DATABASE_URL` to share. */
 async function main(): Promise<void> {
   const settings = loadSettings();
-  const log = createLogger(settings.logLevel);
+  const log = createLogger(settings.logLevel, { traceFile: settings.logTraceFile });
   const process = superviseProcess(log);
   const worker = await startWorker({ settings, log, onFailure: process.fail });
   process.onStop(worker.stop);

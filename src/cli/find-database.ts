@@ -9,9 +9,7 @@ export async function findDatabase(given: string | null): Promise<CliDatabase> {
   const { databaseUrl, dataDir } = loadDatabaseLocation();
   const url = given ?? databaseUrl;
   if (url !== null && !/^postgres(ql)?:\/\//.test(url)) {
-    throw new Error(
-      'the address of the database must be a URL such as postgres://user:password@host:5432/coffer',
-    );
+    throw new Error('the address of the database must be a URL such as postgres://db.internal:5432/coffer');
   }
   if (url !== null) return { url, stop: () => Promise.resolve() };
   const embedded = await import('../database/embedded/embedded-postgres.js');

@@ -1,5 +1,5 @@
 import type { LoggerService } from '@nestjs/common';
-import { destination, type DestinationStream, type Logger, pino } from 'pino';
+import { destination, multistream, pino, type DestinationStream, type Logger, type StreamEntry } from 'pino';
 
 /** Headers that are or carry secrets. Nothing of ours logs headers; this is for the day that something does. */
 const SECRET_HEADERS = [
@@ -25,12 +25,29 @@ const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) =>
   HEADER_HOLDERS.map((holder) => `${holder}["${name}"]`),
 );
 
+/** Nobody but the service's own user reads its log. Written line by line, so that a crash takes none of them. */
+const LOG_FILE_MODE = 0o600;
+
 /** Lines are written together, so that logging a request costs microseconds; at most this late. */
 const BUFFER_BYTES = 8_192;
 const FLUSH_INTERVAL_MS = 250;
 
-/** JSON lines: time, level, message, and the fields of the event. On stdout, unless a test reads along. */
-export function createLogger(level: string, stream: DestinationStream = standardOutput()): Logger {
+export type LogOptions = {
+  /** Stdout, unless a test reads along. */
+  readonly stream?: DestinationStream;
+  /** Gets every line, from trace upwards, whatever the level. */
+  readonly traceFile?: string | null;
+};
+
+/** JSON lines: time, level, message, and the fields of the event. */
+export function createLogger(level: string, { stream, traceFile = null }: LogOptions = {}): Logger {
+  if (traceFile === null) return pinoOver(level, stream ?? standardOutput());
+  const trace = { level: 'trace', stream: destination({ dest: traceFile, mode: LOG_FILE_MODE, sync: true }) };
+  const usual = level === 'silent' ? [] : [{ level, stream: stream ?? standardOutput() }];
+  return pinoOver('trace', multistream([...usual, trace] as StreamEntry[]));
+}
+
+function pinoOver(level: string, stream: DestinationStream): Logger {
   return pino(
     {
       level,

@@ -22,6 +22,19 @@ export type BlackForestLabsSettings = {
   readonly activeTasksMax: number;
 };
 
+export type CloudflareSettings = {
+  readonly accountId: string;
+  readonly apiToken: string;
+  readonly apiBase: URL;
+};
+
+/** Any server that speaks OpenAI's images API. */
+export type OpenAiCompatibleSettings = {
+  readonly apiKey: string;
+  /** With the path that `/images/generations` follows, such as `/v1`. */
+  readonly apiBase: URL;
+};
+
 export type TopUpSettings = {
   readonly feeBps: number;
   readonly feeMode: TopUpFeeMode;
@@ -41,6 +54,18 @@ export type TopUpLimitSettings = {
   /** Credit, and top-ups, that an account buys until its first payment is a day old. */
   readonly firstMaxCents: UsdCents;
   readonly firstMaxCount: number;
+};
+
+/** An S3 bucket, or one of a server that speaks its protocol. */
+export type S3Settings = {
+  readonly bucket: string;
+  readonly region: string;
+  /** Another server than Amazon's; null means `https://s3.<region>.amazonaws.com`. */
+  readonly endpoint: URL | null;
+  /** Null: the role of the machine, as the SDK finds it. */
+  readonly accessKey: { readonly id: string; readonly secret: string } | null;
+  /** Before every object's name; empty, or ends with `/`. */
+  readonly prefix: string;
 };
 
 export type MailSettings = {
@@ -65,11 +90,18 @@ export type Settings = {
   readonly databasePoolSize: number;
   readonly stripe: StripeSettings | null;
   readonly blackForestLabs: BlackForestLabsSettings | null;
+  /** Further providers, for the catalogue's routes that name them; null: not used. Nothing stands in for these. */
+  readonly cloudflare: CloudflareSettings | null;
+  readonly openAiCompatible: OpenAiCompatibleSettings | null;
   /** Batches that the wallet engine commits at the same time. */
   readonly engineLanes: number;
   readonly redisUrl: string | null;
   readonly masterKeys: readonly MasterKey[];
   readonly operatorKey: string | null;
+  /** Where images lie; null means the data directory. */
+  readonly s3: S3Settings | null;
+  /** How long images can be fetched and idempotency keys are known; receipts stay for ever. */
+  readonly mediaRetentionDays: number;
   /** Null: no mail server. Then mail is written to files, and in production none is sent. */
   readonly mail: MailSettings | null;
   readonly topUp: TopUpSettings;
@@ -81,15 +113,18 @@ export type Settings = {
   readonly freeImagesPerDay: number;
   readonly topUpLimits: TopUpLimitSettings;
   readonly rateLimit: boolean;
-  /** Whether customers' webhooks may go to this machine itself; never in production. */
+  /** Whether customers' webhooks, and the images that they name by URL, may be on this machine itself; never in production. */
   readonly webhookLoopback: boolean;
   readonly runJobs: boolean;
   readonly logLevel: string;
+  /** A file that gets every line of the log, whatever its level; null: none. */
+  readonly logTraceFile: string | null;
 };
 
 export const SETTINGS = Symbol('SETTINGS');
 
 const BLACK_FOREST_LABS_API = 'https://api.bfl.ai';
+const CLOUDFLARE_API = 'https://api.cloudflare.com';
 /** What Black Forest Labs allows an account that has not asked for more. */
 export const BFL_ACTIVE_TASKS_DEFAULT = 24;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -119,10 +154,14 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', { fallback: 12, min: 4, max: 100 }),
     stripe: readStripe(read, production),
     blackForestLabs: readBlackForestLabs(read, production),
+    cloudflare: readCloudflare(read, production),
+    openAiCompatible: readOpenAiCompatible(read, production),
     engineLanes: read.integer('ENGINE_LANES', { fallback: 1, min: 1, max: 16 }),
     redisUrl: read.text('REDIS_URL'),
     masterKeys: readMasterKeys(read, production),
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),
+    s3: readS3(read, production),
+    mediaRetentionDays: read.integer('MEDIA_RETENTION_DAYS', { fallback: 7, min: 1, max: 3_650 }),
     mail: readMail(read),
     topUp: readTopUp(read),
     stripeTax: read.oneOf('STRIPE_TAX', ['off', 'on'], 'off') === 'on',
@@ -133,6 +172,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     webhookLoopback: read.oneOf('WEBHOOK_LOOPBACK', ['on', 'off'], 'off') === 'on',
     runJobs: read.oneOf('COFFER_JOBS', ['on', 'off'], 'on') === 'on',
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, environment === 'test' ? 'silent' : 'info'),
+    logTraceFile: read.text('LOG_TRACE_FILE'),
   };
   if (production && !settings.rateLimit) read.reject('RATE_LIMIT', 'cannot be off in production');
   if (production && settings.webhookLoopback) read.reject('WEBHOOK_LOOPBACK', 'cannot be on in production');
@@ -172,6 +212,55 @@ function readBlackForestLabs(read: EnvironmentReader, production: boolean): Blac
     max: 10_000,
   });
   return apiKey === null ? null : { apiKey, apiBase, activeTasksMax };
+}
+
+function readS3(read: EnvironmentReader, production: boolean): S3Settings | null {
+  const bucket = read.text('S3_BUCKET');
+  const region = read.text('S3_REGION') ?? 'us-east-1';
+  const endpoint = read.url('S3_ENDPOINT');
+  const id = read.text('S3_ACCESS_KEY_ID');
+  const secret = read.secret('S3_SECRET_ACCESS_KEY', production);
+  const prefix = (read.text('S3_PREFIX') ?? '').replace(/^\/+|\/+$/g, '');
+  if (bucket !== null && !/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket)) {
+    read.reject('S3_BUCKET', 'must be the name of a bucket');
+  }
+  if (!/^[a-z0-9-]{1,40}$/.test(region)) read.reject('S3_REGION', 'must be the name of a region');
+  if (!/^[\w./-]{0,200}$/.test(prefix)) read.reject('S3_PREFIX', 'may have letters, digits, and _ . / -');
+  if ((id === null) !== (secret === null)) {
+    read.reject('S3_SECRET_ACCESS_KEY', 'and S3_ACCESS_KEY_ID are required together');
+  }
+  if (bucket === null) return null;
+  const accessKey = id === null || secret === null ? null : { id, secret };
+  return { bucket, region, endpoint, accessKey, prefix: prefix === '' ? '' : `${prefix}/` };
+}
+
+function readCloudflare(read: EnvironmentReader, production: boolean): CloudflareSettings | null {
+  const accountId = read.text('CLOUDFLARE_ACCOUNT_ID');
+  const apiToken = read.secret('CLOUDFLARE_API_TOKEN', production);
+  const apiBase = read.url('CLOUDFLARE_API_BASE') ?? new URL(CLOUDFLARE_API);
+  // It becomes a part of the provider's URL.
+  if (accountId !== null && !/^[a-z0-9]{1,64}$/i.test(accountId)) {
+    read.reject('CLOUDFLARE_ACCOUNT_ID', 'must be letters and digits');
+  }
+  if (accountId === null && apiToken !== null) {
+    read.reject('CLOUDFLARE_ACCOUNT_ID', 'is required together with CLOUDFLARE_API_TOKEN');
+  }
+  if (accountId !== null && apiToken === null) {
+    read.reject('CLOUDFLARE_API_TOKEN', 'is required together with CLOUDFLARE_ACCOUNT_ID');
+  }
+  return accountId === null || apiToken === null ? null : { accountId, apiToken, apiBase };
+}
+
+function readOpenAiCompatible(read: EnvironmentReader, production: boolean): OpenAiCompatibleSettings | null {
+  const apiKey = read.secret('OPENAI_COMPATIBLE_API_KEY', production);
+  const apiBase = read.url('OPENAI_COMPATIBLE_API_BASE');
+  if (apiKey !== null && apiBase === null) {
+    read.reject('OPENAI_COMPATIBLE_API_BASE', 'is required together with OPENAI_COMPATIBLE_API_KEY');
+  }
+  if (apiKey === null && apiBase !== null) {
+    read.reject('OPENAI_COMPATIBLE_API_KEY', 'is required together with OPENAI_COMPATIBLE_API_BASE');
+  }
+  return apiKey === null || apiBase === null ? null : { apiKey, apiBase };
 }
 
 function readMail(read: EnvironmentReader): MailSettings | null {

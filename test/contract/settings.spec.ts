@@ -66,6 +66,26 @@ describe('the settings', () => {
     expect(found.join()).not.toMatch(/ftp:|everybody|loud|pk_live|AAAA/);
   });
 
+  it('keep images in the data directory for a week, or in a bucket over a whole access key, never half of one', () => {
+    expect(readSettings({})).toMatchObject({ s3: null, mediaRetentionDays: 7 });
+    const bucket = { S3_BUCKET: 'images', S3_PREFIX: '/coffer/' };
+    expect(readSettings(bucket).s3).toEqual({
+      bucket: 'images',
+      region: 'us-east-1',
+      endpoint: null,
+      accessKey: null,
+      prefix: 'coffer/',
+    });
+    const key = { S3_ACCESS_KEY_ID: 'AKIA', S3_SECRET_ACCESS_KEY: 'secret of that key' };
+    expect(readSettings({ ...bucket, ...key }).s3?.accessKey).toEqual({
+      id: 'AKIA',
+      secret: 'secret of that key',
+    });
+    for (const bad of [{ S3_ACCESS_KEY_ID: 'AKIA' }, { S3_BUCKET: 'No Bucket' }, { S3_PREFIX: 'a b' }]) {
+      expect(() => readSettings({ ...bucket, ...bad })).toThrow(InvalidSettingsError);
+    }
+  });
+
   it('take the addresses of proxies', () => {
     const { trustedProxies } = readSettings({ TRUSTED_PROXIES: ' 10.0.0.0/8, 192.168.1.7 ,fd00::/8,::1' });
     expect(trustedProxies).toEqual(['10.0.0.0/8', '192.168.1.7', 'fd00::/8', '::1']);

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { rememberSecretsOf, runLogFile } from './run-log.js';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -14,6 +16,7 @@ export async function runCli(
     readonly cwd?: string;
   } = {},
 ): Promise<CliResult> {
+  rememberSecretsOf(options.env ?? {});
   const loader = `${PROJECT}test/support/typescript.mjs`;
   const child = spawn(process.execPath, ['--import', loader, `${PROJECT}src/cli.ts`, ...args], {
     cwd: options.cwd ?? '/',
@@ -22,7 +25,12 @@ export async function runCli(
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  // Its stdout may be a new key; what it complains of may not.
+  const log = runLogFile(`cli-${process.pid}-${child.pid}.log`);
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+    if (log !== null) appendFileSync(log, chunk);
+  });
   child.stdin.on('error', () => undefined); // It may end before it has read everything.
   child.stdin.end(options.input ?? '');
   const status = await new Promise<number | null>((resolve, reject) => {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { appendFileSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +12,7 @@ import { clusterPaths } from '../../src/database/embedded/cluster.js';
 import { findEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { readPostmasterFile } from '../../src/database/embedded/postmaster.js';
 import { choosePort } from '../../src/database/embedded/port.js';
+import { rememberSecretsIn, rememberSecretsOf, runLogFile } from './run-log.js';
 import { DIRECTORY_PREFIX } from './test-database.js';
 import { TestClient } from './test-client.js';
 
@@ -26,6 +28,8 @@ const RUN_TYPESCRIPT = [
   path.join(HERE, 'end-with-parent.mjs'),
 ];
 const SOURCES = path.join(HERE, '../../src');
+/** Outside production: see `src/first-run`. */
+const SECRET_FILES = ['secrets.json', 'demo.json'];
 /** Enough to see why a process ended. */
 const OUTPUT_CHARS_MAX = 20_000;
 
@@ -104,6 +108,7 @@ export class ServiceProcess {
   private constructor(
     private readonly child: ChildProcess,
     readonly url: string,
+    private readonly dataDir: string,
   ) {
     this.printed = new Printed(child);
     this.ended = endOf(child, this.printed);
@@ -118,10 +123,11 @@ export class ServiceProcess {
       PORT: String(port),
       RATE_LIMIT: 'off',
       LOG_LEVEL: 'warn',
+      ...traceFile(`service-${process.pid}-${port}.log`),
       ...env,
     };
     const child = spawnProgram(['main.ts'], settings, preload === undefined ? [] : [preload]);
-    return new ServiceProcess(child, `http://127.0.0.1:${port}`);
+    return new ServiceProcess(child, `http://127.0.0.1:${port}`, dataDir);
   }
 
   /** Resolves when the service is ready; rejects with what it printed when it ends before. */
@@ -132,8 +138,9 @@ export class ServiceProcess {
   }
 
   /** Resolves when the service says that it is ready; rejects with what it printed when it ends before. */
-  untilReady(): Promise<void> {
-    return this.untilPrinted('Coffer is ready at');
+  async untilReady(): Promise<void> {
+    await this.untilPrinted('Coffer is ready at');
+    await rememberSecretsAt(this.dataDir);
   }
 
   /** Resolves when this text was printed so many times; rejects when the process ends before. */
@@ -201,6 +208,7 @@ function spawnProgram(
   env: Readonly<Record<string, string>>,
   preloads: readonly string[] = [],
 ) {
+  rememberSecretsOf(env);
   const imports = preloads.flatMap((name) => ['--import', path.join(HERE, name)]);
   return spawn(process.execPath, [...RUN_TYPESCRIPT, ...imports, path.join(SOURCES, file), ...args], {
     // Where no `.env` of a developer lies.
@@ -210,11 +218,27 @@ function spawnProgram(
   });
 }
 
+/** All that it logs, whatever the level: searched for secrets when the run is over. */
+function traceFile(name: string): Record<string, string> {
+  const file = runLogFile(name);
+  return file === null ? {} : { LOG_TRACE_FILE: file };
+}
+
+/** What the service made for itself on its first start. */
+async function rememberSecretsAt(dataDir: string): Promise<void> {
+  for (const name of SECRET_FILES) {
+    const text = await readFile(path.join(dataDir, name), 'utf8').catch(() => null);
+    if (text !== null) rememberSecretsIn(JSON.parse(text));
+  }
+}
+
 class Printed {
   text = '';
 
-  constructor({ stdout, stderr }: ChildProcess) {
+  constructor({ stdout, stderr, pid }: ChildProcess) {
+    const file = runLogFile(`printed-${process.pid}-${pid}.log`);
     const keep = (chunk: Buffer): void => {
+      if (file !== null) appendFileSync(file, chunk);
       this.text = (this.text + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
     };
     stdout?.on('data', keep);

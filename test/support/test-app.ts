@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { createApp } from '../../src/app.setup.js';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
@@ -14,6 +14,7 @@ import type { SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { drainHttp } from '../../src/startup/drain-http.js';
 import { createTestDatabase } from './test-database.js';
 import { freePort } from './free-port.js';
+import { rememberSecret, testLogger } from './run-log.js';
 import { TestClient } from './test-client.js';
 
 export type TestAppOptions = {
@@ -26,7 +27,7 @@ export type TestAppOptions = {
   readonly blackForestLabs?: boolean;
   /** An existing database, for a second process on the same one; `close` leaves it alone. */
   readonly databaseUrl?: string;
-  /** Silent by default. */
+  /** By default, and best made by, `testLogger`: silent, and searched for secrets when the run is over. */
   readonly log?: Logger;
 };
 
@@ -100,11 +101,13 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     ...parts.settings,
     ...options.settings,
   };
-  const app = await createApp({ settings, log: options.log ?? pino({ level: 'silent' }) });
+  rememberSettings(settings);
+  const log = options.log ?? testLogger();
+  const app = await createApp({ settings, log });
   await app.listen(port, '127.0.0.1');
   const url = `http://127.0.0.1:${port}`;
   const close = async (): Promise<void> => {
-    await drainHttp(app, 0, pino({ level: 'silent' }));
+    await drainHttp(app, 0, log);
     await app.close();
     await Promise.all([parts.stripe?.close(), parts.blackForestLabs?.close()]);
     await database?.drop();
@@ -127,6 +130,17 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     createCustomer: (customer) => createCustomer(operator, client, customer),
     close,
   };
+}
+
+function rememberSettings({ masterKeys, stripe, blackForestLabs, operatorKey, s3 }: Settings): void {
+  for (const { key } of masterKeys) {
+    for (const encoding of ['base64', 'base64url', 'hex'] as const) rememberSecret(key.toString(encoding));
+  }
+  for (const secret of [stripe?.secretKey, stripe?.webhookSecret, blackForestLabs?.apiKey, operatorKey]) {
+    rememberSecret(secret);
+  }
+  rememberSecret(s3?.accessKey?.id);
+  rememberSecret(s3?.accessKey?.secret);
 }
 
 type Parts = {

@@ -1,4 +1,5 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- answers are inspected as plain JSON */
+import { recordError, rememberSecret, rememberSecretsIn } from './run-log.js';
 
 export type SendOptions = {
   readonly body?: unknown;
@@ -53,7 +54,12 @@ export class TestClient {
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
-    return new TestAnswer(response.status, response.headers, parsed(text));
+    const answer = parsed(text);
+    rememberSecret(this.apiKey);
+    rememberSecretsIn(body);
+    if (response.ok) rememberSecretsIn(answer);
+    else recordError(method, response.status, text);
+    return new TestAnswer(response.status, response.headers, answer);
   }
 }
 

@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { CleanUp } from '../support/clean-up.js';
+import { RUN_LOG_VARIABLE, runLogFile } from '../support/run-log.js';
+import {
+  chooseServicePort,
+  createDataDir,
+  removeDataDir,
+  ServiceProcess,
+} from '../support/service-process.js';
+import { SERVER_URL_VARIABLE } from '../support/test-database.js';
+
+const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+
+const cleanUp = new CleanUp();
+afterEach(() => cleanUp.run());
+
+/** A whole run of jest over one file, on the database server of this run. */
+async function runJest(leak: string): Promise<{ code: number | null; output: string }> {
+  const jest = path.join(PROJECT, 'node_modules/jest/bin/jest.js');
+  const file = '**/test/support/leaks/leak-on-purpose.ts';
+  const args = ['--experimental-vm-modules', '--no-warnings', jest, '--runInBand', '--testMatch', file];
+  const child = spawn(process.execPath, args, {
+    cwd: PROJECT,
+    env: { PATH: process.env['PATH'], TEST_DATABASE_URL: process.env[SERVER_URL_VARIABLE], LEAK: leak },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, output };
+}
+
+describe('a test run', () => {
+  it.each([
+    ['log', 'an API key', /app-\d+\.log:\d+/],
+    ['prompt', 'a secret that a test made', /app-\d+\.log:\d+/],
+    ['answer', 'a secret that a test made', /answers-\d+\.log:1/],
+  ])(
+    'fails when a secret stands in a %s, although every test passes, and says where',
+    async (leak, what, where) => {
+      const { code, output } = await runJest(leak);
+      expect(output).toContain('1 passed');
+      expect(output).toMatch(/reason: 1 of the secrets stand in the logs or error answers of this run/);
+      expect(output).toMatch(where);
+      expect(output).toContain(what);
+      expect(output).not.toMatch(/op-cof-\w{20}/);
+      expect(code).not.toBe(0);
+      // It is kept to be looked at; here nobody does.
+      const [, dir = ''] = /in (\S+)\/(?:app|answers)-\d+\.log/.exec(output) ?? [];
+      expect(dir).toMatch(/coffer-test-\d+-log-/);
+      await rm(dir, { recursive: true });
+    },
+  );
+
+  it('passes when there is none, having looked', async () => {
+    const { code, output } = await runJest('nothing');
+    expect(output).toMatch(/No secret in the logs and error answers of this run \(\d+\.\d MB in [1-9]/);
+    expect(code).toBe(0);
+  });
+
+  it('collects all that a service process logs, to its last line before a kill -9, however quiet it is', async () => {
+    expect(process.env[RUN_LOG_VARIABLE]).toBeDefined();
+    const dataDir = await createDataDir();
+    cleanUp.add(() => removeDataDir(dataDir));
+    const port = await chooseServicePort();
+    const service = await ServiceProcess.start({ dataDir, port });
+    cleanUp.add(() => service.kill());
+    const answer = await service.client().get('/v1/accounts');
+    const requestId = String(answer.headers.get('x-request-id'));
+    await service.kill();
+    const log = await readFile(runLogFile(`service-${process.pid}-${port}.log`) ?? '', 'utf8');
+    expect(log).toContain(requestId);
+    expect(log).toContain('"level":"debug"');
+    expect(service.output).not.toContain(requestId);
+  });
+});
