@@ -4,6 +4,7 @@
  *
  *   npm run bench                    the whole run, about 15 minutes on two cores
  *   npm run bench -- --seconds 3 --rows 0   a quick look
+ *   npm run bench -- --only mixed    100,000 random mixed calls and their judge; `--mixed 10000` for fewer
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -23,6 +24,7 @@ import {
   startUpstream,
   type GenerationResult,
 } from './gateway.js';
+import { measureMixedCalls } from './mixed.js';
 import { generationTable, debitTable, webhookTable } from './report.js';
 import { makeRacingAccount } from './race.js';
 import { startService, type Service } from './service.js';
@@ -36,6 +38,7 @@ const { values } = parseArgs({
     rows: { type: 'string', default: '2000000' },
     calls: { type: 'string', default: '10000' },
     images: { type: 'string', default: '1000' },
+    mixed: { type: 'string', default: '100000' },
     'top-ups': { type: 'string', default: '50' },
     debits: { type: 'string', default: '500' },
     only: { type: 'string', default: 'debits,generation,webhooks,race' },
@@ -60,7 +63,8 @@ async function run(): Promise<void> {
     say(
       `Coffer benchmark: Node ${process.version}, ${cpus().length} cores, embedded PostgreSQL, durable commits`,
     );
-    const ledgers = await makeLedgers(server.url, Number(values.rows));
+    const isAboutSize = ['debits', 'generation', 'webhooks'].some((part) => parts.has(part));
+    const ledgers = await makeLedgers(server.url, isAboutSize ? Number(values.rows) : 0);
     const [small] = ledgers;
     if (small === undefined) throw new Error('there is no ledger to measure');
     if (parts.has('debits')) {
@@ -79,6 +83,10 @@ async function run(): Promise<void> {
       say(webhookTable(webhooks));
     }
     if (parts.has('race')) report['race'] = await race(small.url);
+    // Not among the default parts: it takes as long as all of them together.
+    if (parts.has('mixed')) {
+      report['mixed'] = await measureMixedCalls(small.url, Number(values.mixed), say);
+    }
     for (const ledger of ledgers) await doctor(ledger.url);
   } finally {
     if (values.json !== undefined) await writeFile(values.json, JSON.stringify(report, null, 2));

@@ -13,7 +13,7 @@ export const OPERATOR_KEY = makeApiKey('operator_key');
 
 /** The built service as its own process: `dist/main.js`, limits off, quiet, against the measured server. */
 export async function startService(databaseUrl: string, env: Record<string, string> = {}): Promise<Service> {
-  const port = await freePort();
+  const port = Number(env['PORT'] ?? (await freePort()));
   const dataDir = await mkdtemp(join(tmpdir(), 'coffer-bench-'));
   const child = spawn(
     process.execPath,
