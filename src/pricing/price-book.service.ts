@@ -8,12 +8,14 @@ import { PriceEntity } from './price.entity.js';
 import { compareNewestFirst, priceInForce, type Price } from './price.js';
 import { ModelNotFoundError } from './pricing.errors.js';
 
-/**
- * A copy of the book older than this is read again, beside the call that noticed. A new version takes
- * effect at its own `effective_from`, so this delays only versions that were inserted for "now".
- */
+/** A copy of the book older than this is read again, beside the call that noticed. */
 const REFRESH_AFTER_MS = 2_000;
-/** A copy older than this is not believed: when the database is away, spending stops (fail closed). */
+/**
+ * With a copy older than this a call waits for the new one: a process that was idle must not charge a price that is no
+ * more. A new version takes effect at its own `effective_from`, so this delays only those inserted for "now".
+ */
+const USED_FOR_MS = 5_000;
+/** When the database is away, a copy is believed for this long, then spending stops (fail closed). */
 const BELIEVED_FOR_MS = 30_000;
 
 type Copy = { readonly byModel: ReadonlyMap<string, readonly Price[]>; readonly readAtMs: number };
@@ -37,13 +39,11 @@ export class PriceBook {
    * and says whether the model exists. Costs two map look-ups.
    */
   current(model: string): Price | null {
-    const nowMs = this.clock.nowMs();
-    const copy = this.copy;
-    const ageMs = copy === null ? Number.POSITIVE_INFINITY : nowMs - copy.readAtMs;
-    if (copy === null || ageMs > BELIEVED_FOR_MS) return null;
-    // A failed refresh leaves the old copy in place until it is no longer believed.
-    if (ageMs > REFRESH_AFTER_MS) this.read().catch(() => undefined);
-    return priceInForce(copy.byModel.get(model) ?? [], nowMs);
+    const { copy } = this;
+    if (copy === null || this.ageOf(copy) > USED_FOR_MS) return null;
+    // A failed refresh leaves the old copy in place; who comes later waits for the next one.
+    if (this.ageOf(copy) > REFRESH_AFTER_MS) this.read().catch(() => undefined);
+    return priceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
   }
 
   /** Throws `ModelNotFoundError` (404), or `DatabaseUnavailableError` (503) when no believable copy is at hand. */
@@ -58,9 +58,19 @@ export class PriceBook {
 
   /** A copy that is not older than a refresh: unknown models must not turn every request into a query. */
   private async believable(): Promise<Copy> {
-    const copy = this.copy;
-    if (copy !== null && this.clock.nowMs() - copy.readAtMs <= REFRESH_AFTER_MS) return copy;
-    return this.read();
+    const { copy } = this;
+    if (copy !== null && this.ageOf(copy) <= REFRESH_AFTER_MS) return copy;
+    try {
+      return await this.read();
+    } catch (error) {
+      const isAway = error instanceof DatabaseUnavailableError;
+      if (isAway && copy !== null && this.ageOf(copy) <= BELIEVED_FOR_MS) return copy;
+      throw error;
+    }
+  }
+
+  private ageOf({ readAtMs }: Copy): number {
+    return this.clock.nowMs() - readAtMs;
   }
 
   /** One reading at a time; everybody who asks meanwhile shares it. */

@@ -92,6 +92,17 @@ describe('the price book', () => {
     expect(book.current(model)?.amountMicros).toBe(30_000n);
   });
 
+  it('never charges the old price first where nobody called for a while', async () => {
+    const model = 'test/idle';
+    await publish(model, 1, 10_000, nowMs - HOUR_MS);
+    const book = openBook();
+    await book.priceOf(model);
+    await publish(model, 2, 30_000, nowMs);
+    nowMs += 6_000;
+    expect(book.current(model)).toBeNull();
+    expect((await book.priceOf(model)).amountMicros).toBe(30_000n);
+  });
+
   it('stops believing its memory when the database stays away, instead of selling at old prices', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const away = Object.create(rows) as typeof rows;
@@ -99,7 +110,7 @@ describe('the price book', () => {
     await book.priceOf(MODEL);
     away.find = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
     nowMs += 10_000;
-    expect(book.current(MODEL)).not.toBeNull();
+    expect(await book.priceOf(MODEL)).toMatchObject({ model: MODEL });
     nowMs += 30_000;
     expect(book.current(MODEL)).toBeNull();
     await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
