@@ -17,8 +17,10 @@ import { MetricsModule } from './metrics/metrics.module.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
 import { PaymentsModule } from './payments/payments.module.js';
 import { PricingModule } from './pricing/pricing.module.js';
+import { AccountLimitsModule } from './rate-limits/accounts/account-limits.module.js';
 import { RateLimitsModule } from './rate-limits/rate-limits.module.js';
 import { TopUpsModule } from './top-ups/top-ups.module.js';
+import { UsageModule } from './usage/usage.module.js';
 import { WalletsModule } from './wallets/wallets.module.js';
 
 const FOUNDATION = [CommonModule, DatabaseModule, MetricsModule, JobsModule, HealthModule];
@@ -26,6 +28,7 @@ const FEATURES = [
   AuthModule,
   RateLimitsModule,
   AccountsModule,
+  AccountLimitsModule,
   ApiKeysModule,
   WalletsModule,
   PricingModule,
@@ -36,6 +39,7 @@ const FEATURES = [
   KeyVaultModule,
   CatalogModule,
   GenerationModule,
+  UsageModule,
   FinanceModule,
 ];
 

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createLogger } from '../../src/common/logger.js';
+import { testLogger } from '../support/run-log.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
 
 type Line = Readonly<Record<string, unknown>>;
@@ -16,7 +17,7 @@ const sink = new Writable({
 });
 
 beforeAll(async () => {
-  service = await startTestApp({ log: createLogger('trace', sink), blackForestLabs: true });
+  service = await startTestApp({ log: testLogger('trace', sink), blackForestLabs: true });
   customer = await service.createCustomer({ grantMicros: 100_000n });
 });
 afterAll(() => service.close());
@@ -132,7 +133,7 @@ describe('the log', () => {
   });
 
   it('shows no header that carries a secret, should anybody ever log one', () => {
-    const log = createLogger('info', sink);
+    const log = createLogger('info', { stream: sink });
     const headers = {
       authorization: 'Bearer x1',
       cookie: 'x2',
