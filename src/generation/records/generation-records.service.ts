@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
+import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
-import type { SqlValue, Statement } from '../../database/pipeline.js';
-import { StatementGroup } from '../../database/statement-group.js';
+import { runTogether, type SqlValue, type Statement } from '../../database/pipeline.js';
 import { GENERATION_TRANSITIONS, OPEN_STATUSES, type GenerationTransition } from '../generation.machine.js';
 import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
 import { CLAIM_DUE, FINISH, FORGET_KEYS, INSERT, POSTPONE, RENEW, SAVE } from './generation-statements.js';
@@ -30,17 +30,10 @@ type TaskState = Omit<TaskResult, 'finishedAtMs'> & {
   readonly finishedAtMs: number | null;
 };
 
-/**
- * Writes the state of generations, those of several calls together. It decides nothing. Throws what the database
- * throws.
- */
+/** Writes the state of generations. It decides nothing. Throws what the database throws. */
 @Injectable()
 export class GenerationRecords {
-  private readonly statements: StatementGroup;
-
-  constructor(dataSource: DataSource) {
-    this.statements = new StatementGroup(dataSource);
-  }
+  constructor(private readonly dataSource: DataSource) {}
 
   /** False when the account's idempotency key belongs to another generation that runs or succeeded. */
   async claim(generation: Generation): Promise<boolean> {
@@ -77,7 +70,7 @@ export class GenerationRecords {
     };
     const tasks = ending.results.map(toEnded);
     const values = [generation.accountId, generation.id, ...stateValues(state, tasks)];
-    const finished = await this.statements.run({ statement: FINISH, values });
+    const finished = await this.run(FINISH, values);
     // It is finished already, or its row was never written.
     if (finished.length === 0) await this.save(generation, state, tasks);
   }
@@ -102,13 +95,11 @@ export class GenerationRecords {
   }
 
   async renewLeases(live: readonly GenerationKey[], nowMs: number): Promise<void> {
-    const values = [
+    await this.run(RENEW, [
       live.map((generation) => generation.accountId),
       live.map((generation) => generation.id),
       iso(nowMs + LEASE_MS),
-    ];
-    // Behind this process' own writes, never beside them: both lock several rows, each in its own order.
-    await this.statements.run({ statement: RENEW, values });
+    ]);
   }
 
   /** Takes over generations that nobody works on, for `leaseMs`; oldest first. */
@@ -128,12 +119,17 @@ export class GenerationRecords {
 
   private async save(generation: Generation, state: State, tasks: readonly TaskState[]): Promise<boolean> {
     const values = [...fixedValues(generation), ...stateValues(state, tasks)];
-    return (await this.statements.run({ statement: SAVE, values })).length > 0;
+    return (await this.run(SAVE, values)).length > 0;
   }
 
-  /** For statements that answer differently when repeated, or that lock rows in an order of their own. */
   private async run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
-    return (await this.statements.runAlone({ statement, values })) as Row[];
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      const [rows = []] = await runTogether((await runner.connect()) as PoolClient, [{ statement, values }]);
+      return rows as Row[];
+    } finally {
+      await runner.release();
+    }
   }
 }
 
