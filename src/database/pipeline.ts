@@ -1,5 +1,6 @@
 import pg, { type Connection, type PoolClient, type Submittable } from 'pg';
 import { prepareValue } from 'pg/lib/utils.js';
+import type { DataSource } from 'typeorm';
 
 /** Planned once a connection, under its name; at most 63 bytes, and never another text under the same name. */
 export type Statement = { readonly name: string; readonly text: string };
@@ -37,6 +38,21 @@ export function runTogether(client: PoolClient, calls: readonly StatementCall[])
     }));
     client.query(new Pipeline(messages, resolve, reject));
   });
+}
+
+/** One statement by itself, on a connection of the pool. */
+export async function runStatement<R = Row>(
+  dataSource: DataSource,
+  statement: Statement,
+  values: readonly SqlValue[],
+): Promise<R[]> {
+  const runner = dataSource.createQueryRunner();
+  try {
+    const [rows = []] = await runTogether((await runner.connect()) as PoolClient, [{ statement, values }]);
+    return rows as R[];
+  } finally {
+    await runner.release();
+  }
 }
 
 /** What `pg` calls back while it reads the answers; see its `Query`, the one other class of this kind. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
 import type { Principal } from '../../src/auth/principal.js';
 import { CallSlots, LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
 import type { OwnNumbers } from '../../src/rate-limits/account-limits.js';
@@ -8,6 +9,9 @@ import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
 import { type Usage, usageHeaders } from '../../src/rate-limits/usage.js';
 import { WindowCounter } from '../../src/rate-limits/window-counter.service.js';
 import { RedisStandIn } from '../support/redis-stand-in.js';
+
+// That Redis is away is what these tests are about; nobody has to read it in their output.
+Logger.overrideLogger(false);
 
 describe('the headers', () => {
   const usage: Usage = {

@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
-import { runTogether, type SqlValue, type Statement } from '../../database/pipeline.js';
+import { runStatement, type SqlValue, type Statement } from '../../database/pipeline.js';
 import { GENERATION_TRANSITIONS, OPEN_STATUSES, type GenerationTransition } from '../generation.machine.js';
 import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
 import { CLAIM_DUE, FINISH, FORGET_KEYS, INSERT, POSTPONE, RENEW, SAVE } from './generation-statements.js';
@@ -122,14 +121,8 @@ export class GenerationRecords {
     return (await this.run(SAVE, values)).length > 0;
   }
 
-  private async run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
-    const runner = this.dataSource.createQueryRunner();
-    try {
-      const [rows = []] = await runTogether((await runner.connect()) as PoolClient, [{ statement, values }]);
-      return rows as Row[];
-    } finally {
-      await runner.release();
-    }
+  private run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
+    return runStatement(this.dataSource, statement, values);
   }
 }
 

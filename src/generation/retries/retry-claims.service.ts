@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
-import { runTogether, type SqlValue, type Statement } from '../../database/pipeline.js';
+import { runStatement, type SqlValue, type Statement } from '../../database/pipeline.js';
 import type { GenerationKey } from '../records/generation.js';
 import { CLAIM, DOUBT, END_ANSWER, END_CLAIM, FORGET, OUTLOOK, RENEW_CLAIM } from './retry-statements.js';
 
@@ -109,14 +108,8 @@ export class RetryClaims {
     return (await this.run(FORGET, [iso(nowMs - RETRY_WINDOW_MS), limit])).length;
   }
 
-  private async run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
-    const runner = this.dataSource.createQueryRunner();
-    try {
-      const [rows = []] = await runTogether((await runner.connect()) as PoolClient, [{ statement, values }]);
-      return rows as Row[];
-    } finally {
-      await runner.release();
-    }
+  private run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
+    return runStatement(this.dataSource, statement, values);
   }
 }
 
