@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
@@ -17,6 +18,8 @@ const REFRESH_AFTER_MS = 2_000;
 const USED_FOR_MS = 5_000;
 /** When the database is away, a copy is believed for this long, then spending stops (fail closed). */
 const BELIEVED_FOR_MS = 30_000;
+/** Everybody waits for the same reading: one that hangs must not hold them all. */
+const READ_FOR_MS = 3_000;
 
 type Copy = { readonly byModel: ReadonlyMap<string, readonly Price[]>; readonly readAtMs: number };
 
@@ -75,10 +78,22 @@ export class PriceBook {
 
   /** One reading at a time; everybody who asks meanwhile shares it. */
   private read(): Promise<Copy> {
-    this.reading ??= this.load().finally(() => {
+    this.reading ??= this.loadInTime().finally(() => {
       this.reading = null;
     });
     return this.reading;
+  }
+
+  private async loadInTime(): Promise<Copy> {
+    const patience = new AbortController();
+    const late = sleep(READ_FOR_MS, null, { signal: patience.signal, ref: false }).then(() => {
+      throw new DatabaseUnavailableError(new Error('the price book was not read in time'));
+    });
+    try {
+      return await Promise.race([this.load(), late]);
+    } finally {
+      patience.abort();
+    }
   }
 
   private async load(): Promise<Copy> {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -22,6 +23,7 @@ const CREDIT_MICROS = 10n * PRICE_MICROS;
 const KILLS_MAX = 60;
 /** Every connection may be held by a call that is stopped already: then this process has served. */
 const STUCK_AFTER_MS = 1_500;
+const DIES_WITHIN_MS = 10_000;
 /** Fewer, and the steps are not what they were. */
 const STEPS_MIN = 12;
 
@@ -80,6 +82,8 @@ describe('the service is killed with -9 at each step between the hold and the re
         COFFER_JOBS: 'off',
         // Calls that wait in one lane of the engine shall not keep the others out of it.
         ENGINE_LANES: '16',
+        // Nor shall their connections: each call that is stopped keeps one.
+        DATABASE_POOL_SIZE: '40',
         COFFER_TEST_STEPS: stepsFile,
       },
     };
@@ -166,7 +170,9 @@ describe('the service is killed with -9 at each step between the hold and the re
       calls.push(last);
       if (running.isRunning) await running.tell('die at once', 'heard');
       void start(last);
-      await running.ended;
+      // Where even that one only waits for what was stopped, it is killed from outside.
+      await Promise.race([running.ended, sleep(DIES_WITHIN_MS, null, { ref: false })]);
+      await running.kill();
       await Promise.all(calls.map(({ over }) => over));
       return { calls, over: end === 'answered' };
     }

@@ -103,6 +103,18 @@ describe('the price book', () => {
     expect((await book.priceOf(model)).amountMicros).toBe(30_000n);
   });
 
+  it('does not keep everybody waiting for a reading that hangs', async () => {
+    const rows = service.dataSource.getRepository(PriceEntity);
+    const hanging = Object.create(rows) as typeof rows;
+    const book = new PriceBook(hanging, { nowMs: () => nowMs });
+    await book.priceOf(MODEL);
+    hanging.find = () => new Promise(() => undefined);
+    nowMs += 10_000;
+    expect(await book.priceOf(MODEL)).toMatchObject({ model: MODEL });
+    nowMs += 30_000;
+    await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable' });
+  });
+
   it('stops believing its memory when the database stays away, instead of selling at old prices', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const away = Object.create(rows) as typeof rows;
