@@ -9,7 +9,7 @@ import { CatalogReader } from './catalog/catalog-reader.service.js';
 import { addCatalogPages } from './catalog/pages/add-catalog-pages.js';
 import { NestLogger } from './common/logger.js';
 import type { Settings } from './config/settings.js';
-import { isConnectionFailure, isTimeout } from './database/constraints.js';
+import { isUnavailable } from './database/constraints.js';
 import { AllowedMethods } from './http/allowed-methods.js';
 import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
@@ -110,4 +110,4 @@ function pathOf(url: string): string {
 
 /** Other parts wrap the connection failures of their own outside party; what is left is the database's. */
 const databaseAway: ErrorTranslator = (error) =>
-  isConnectionFailure(error) || isTimeout(error) ? new DatabaseUnavailableError(error) : null;
+  isUnavailable(error) ? new DatabaseUnavailableError(error) : null;

@@ -33,18 +33,19 @@ const QUERY_CANCELED = '57014';
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /** A statement or a lock took longer than it may: nothing of the tx was kept, and trying at once would wait again. */
-export function isTimeout(error: unknown): boolean {
+function isTimeout(error: unknown): boolean {
   const code = asPostgresError(error)?.code;
   return code === QUERY_CANCELED || code === LOCK_NOT_AVAILABLE;
 }
 
 /**
- * The server is away, starting, stopping or out of connections. After a COMMIT this means "unknown": the
- * caller retries, and unique references decide.
+ * The server is away, starting, stopping or out of connections, or has ended our session: 25P03 and 25P04 tell a
+ * process that stood still inside a tx that it took too long. After a COMMIT this means "unknown": the caller
+ * retries, and unique references decide.
  */
 export function isConnectionFailure(error: unknown): boolean {
   const postgresError = asPostgresError(error);
-  if (postgresError) return /^(08|57P0|53)/.test(postgresError.code);
+  if (postgresError) return /^(08|25P0[34]|57P0|53)/.test(postgresError.code);
   if (!(error instanceof Error)) return false;
   if ('driverError' in error && error.driverError !== error) return isConnectionFailure(error.driverError);
   const code: unknown = 'code' in error ? error.code : undefined;
@@ -54,4 +55,9 @@ export function isConnectionFailure(error: unknown): boolean {
       error.message,
     )
   );
+}
+
+/** What a caller is told is a 503: the database cannot do it at the moment. */
+export function isUnavailable(error: unknown): boolean {
+  return isConnectionFailure(error) || isTimeout(error);
 }

@@ -1,4 +1,4 @@
-import { isConnectionFailure } from '../database/constraints.js';
+import { isUnavailable } from '../database/constraints.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import type { ProblemCode } from '../problems/problem-catalog.js';
 import { Problem } from '../problems/problem.js';
@@ -229,5 +229,5 @@ export class PaidCallError extends Problem {
 /** What went wrong without being said: the database is away, or it is a fault of ours. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  return isConnectionFailure(error) ? new DatabaseUnavailableError(error) : new InternalError(error);
+  return isUnavailable(error) ? new DatabaseUnavailableError(error) : new InternalError(error);
 }

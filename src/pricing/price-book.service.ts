@@ -3,7 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
-import { isConnectionFailure } from '../database/constraints.js';
+import { isUnavailable } from '../database/constraints.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { PriceEntity } from './price.entity.js';
 import { compareNewestFirst, priceInForce, type Price } from './price.js';
@@ -105,7 +105,7 @@ export class PriceBook {
         byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
       }
     } catch (error) {
-      throw isConnectionFailure(error) ? new DatabaseUnavailableError(error) : error;
+      throw isUnavailable(error) ? new DatabaseUnavailableError(error) : error;
     }
     for (const prices of byModel.values()) prices.sort(compareNewestFirst);
     this.copy = { byModel, readAtMs };

@@ -1,5 +1,5 @@
 import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
-import { isConnectionFailure, isTimeout, isTransient } from '../database/constraints.js';
+import { isConnectionFailure, isTransient, isUnavailable } from '../database/constraints.js';
 import { isPlatformBook } from '../ledger/transfer.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf } from './wallet.errors.js';
@@ -98,7 +98,7 @@ export class WalletEngine implements OnApplicationShutdown {
       this.observer.committed(batch.length, performance.now() - startedAtMs);
       batch.forEach((entry, index) => this.answer(entry, results[index]));
     } catch (error) {
-      const unavailable = isConnectionFailure(error) || isTimeout(error);
+      const unavailable = isUnavailable(error);
       if (batch.length > 1 && !unavailable) {
         // One command made the database refuse the whole batch: find it, and let its neighbours through.
         const middle = batch.length >> 1;

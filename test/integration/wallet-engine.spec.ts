@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
 import { newId } from '../../src/common/ids.js';
 import { micros } from '../../src/common/money.js';
+import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { silentObserver } from '../../src/wallets/engine-observer.js';
 import { WalletStore } from '../../src/wallets/store/wallet-store.js';
@@ -191,6 +193,26 @@ describe('the wallet engine', () => {
     expect(answers.every((answer) => answer === 'ok' || answer === 'again')).toBe(true);
     expect(lost).toBeGreaterThan(2);
     expect(await countRows(accountId, 'debit')).toBe(3);
+  });
+
+  it('posts once when the process stood still inside a batch until the database ended its session', async () => {
+    const accountId = await fundedAccount(10);
+    const dataSource = await new DataSource(applicationDataSourceOptions(database.url, 1)).initialize();
+    // Of this one connection: the next has the time that every other has.
+    await dataSource.query(`SET idle_in_transaction_session_timeout = '50ms'`);
+    let stops = 1;
+    /** Between reading the wallets and writing them nothing of this process runs, as while it is suspended. */
+    const nowMs = (): number => {
+      if (stops > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500 * stops);
+      stops = 0;
+      return Date.now();
+    };
+    const engine = new WalletEngine(new WalletStore(dataSource, { nowMs }), silentObserver);
+    // Alone in its batch: of several, each would be tried again by itself.
+    expect(await answerOf(engine.execute(debit(accountId, 'stopped')))).toBe('ok');
+    expect(stops).toBe(0);
+    expect(await countRows(accountId, 'debit')).toBe(1);
+    await dataSource.destroy();
   });
 
   it('never deadlocks two processes that touch the same wallets in opposite order', async () => {

@@ -46,6 +46,7 @@ describe('a lost connection', () => {
     ['ECONNREFUSED', systemError('ECONNREFUSED', 'connect')],
     // Five capital letters, as Postgres' own codes have.
     ['EPIPE', systemError('EPIPE', 'write')],
+    ['25P03', postgresError('25P03')],
     ['57P01', postgresError('57P01')],
     ['57P03', postgresError('57P03')],
     ['53300', postgresError('53300')],
@@ -56,7 +57,7 @@ describe('a lost connection', () => {
     expect(isConnectionFailure(Object.assign(new Error('failed'), { driverError: error }))).toBe(true);
   });
 
-  it.each(['23505', '40P01', '42P01', '55P03'])('is told from a refusal: %s is none', (code) => {
+  it.each(['23505', '25P02', '40P01', '42P01', '55P03'])('is told from a refusal: %s is none', (code) => {
     expect(isConnectionFailure(postgresError(code))).toBe(false);
     expect(asPostgresError(postgresError(code))?.code).toBe(code);
   });
