@@ -1,3 +1,4 @@
+import { formatMicros, ZERO } from '../common/money.js';
 import { isUnavailable } from '../database/constraints.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import type { ProblemCode } from '../problems/problem-catalog.js';
@@ -224,6 +225,20 @@ export class PaidCallError extends Problem {
     });
     this.code = problem.code;
   }
+}
+
+/** Says of what ended a call before anything could be charged that it cost nothing. */
+export function withoutCharge(
+  problem: Problem,
+  { generationId = null, providerKeyId = null }: Partial<PaidCallFacts> = {},
+): PaidCallError {
+  return new PaidCallError(problem, {
+    generationId,
+    chargedMicros: formatMicros(ZERO),
+    topUpUrl: null,
+    providerKeyId,
+    fellBackFrom: null,
+  });
 }
 
 /** What went wrong without being said: the database is away, or it is a fault of ours. */

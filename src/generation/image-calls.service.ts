@@ -3,7 +3,7 @@ import type { ProblemCode } from '../problems/problem-catalog.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
 import type { GenerationAnswer } from './generation-answer.js';
-import { PaidCallError } from './generation.errors.js';
+import { PaidCallError, withoutCharge } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
 import { ImageCallLimits } from './limits/image-call-limits.service.js';
@@ -66,12 +66,6 @@ function nothingCharged(providerKeyId: string | null): (error: unknown) => never
   return (error) => {
     if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
       throw error;
-    throw new PaidCallError(error, {
-      generationId: null,
-      chargedMicros: '0',
-      topUpUrl: null,
-      providerKeyId,
-      fellBackFrom: null,
-    });
+    throw withoutCharge(error, { providerKeyId });
   };
 }

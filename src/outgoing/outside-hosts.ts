@@ -1,5 +1,6 @@
 import { Resolver } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
+import { Agent } from 'undici';
 import { checkOutsideUrl, hostOf, type UrlPolicy } from './outside-url.js';
 import { isLoopbackAddress, isPublicAddress } from './public-address.js';
 
@@ -35,7 +36,7 @@ export class UnreachableError extends Error {
 
 export type OutsidePlace = {
   readonly url: URL;
-  /** All of them checked; connect to these, and never ask for the name again (`pinnedTo`). */
+  /** All of them checked; connect to these, and never ask for the name again (`connectionTo`). */
   readonly addresses: readonly string[];
 };
 
@@ -72,6 +73,15 @@ export class OutsideHosts {
     if (addresses.length === 0) throw new UnreachableError('host_not_found');
     return addresses;
   }
+}
+
+/** For one exchange with that place: nothing is kept open, and no name is asked for again. Whoever makes it destroys it. */
+export function connectionTo({ addresses }: OutsidePlace, headerBytesMax: number): Agent {
+  return new Agent({
+    connect: { lookup: pinnedTo(addresses), autoSelectFamily: true },
+    maxHeaderSize: headerBytesMax,
+    pipelining: 0,
+  });
 }
 
 /** The addresses that were checked, whatever name is asked for. Never called for a host that is an address itself. */

@@ -1,10 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import {
+  connectionTo,
   HOST_RESOLVER,
   OutsideHosts,
-  pinnedTo,
   UnreachableError,
   type HostResolver,
   type OutsidePlace,
@@ -66,12 +66,9 @@ function faultOf(error: unknown): string {
 }
 
 /** One request, on a connection of its own to one of the addresses that were checked. */
-async function get({ url, addresses }: OutsidePlace, signal: AbortSignal): Promise<Step> {
-  const dispatcher = new Agent({
-    connect: { lookup: pinnedTo(addresses), autoSelectFamily: true },
-    maxHeaderSize: HEADER_BYTES_MAX,
-    pipelining: 0,
-  });
+async function get(place: OutsidePlace, signal: AbortSignal): Promise<Step> {
+  const { url } = place;
+  const dispatcher = connectionTo(place, HEADER_BYTES_MAX);
   try {
     const { statusCode, headers, body } = await request(url, {
       dispatcher,

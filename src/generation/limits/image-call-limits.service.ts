@@ -9,7 +9,7 @@ import {
 import { type Pass, RateLimiter } from '../../rate-limits/rate-limiter.service.js';
 import type { Usage } from '../../rate-limits/usage.js';
 import type { GenerationAnswer } from '../generation-answer.js';
-import { PaidCallError } from '../generation.errors.js';
+import { PaidCallError, withoutCharge } from '../generation.errors.js';
 import type { Caller } from '../generation.service.js';
 import type { ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
@@ -49,7 +49,7 @@ export class ImageCallLimits {
     caller.limits.show(usages);
     if (pass !== null) return this.pass(pass, caller, call);
     if (await this.isAnswered(caller)) return call();
-    throw nothingCharged(refusalOf(usages, images));
+    throw withoutCharge(refusalOf(usages, images));
   }
 
   private async pass(
@@ -95,14 +95,4 @@ function isTaken(error: unknown): boolean {
     error.details['generation_id'] !== undefined &&
     !NOT_TAKEN_CODES.includes(error.code)
   );
-}
-
-function nothingCharged(problem: Problem): PaidCallError {
-  return new PaidCallError(problem, {
-    generationId: null,
-    chargedMicros: '0',
-    topUpUrl: null,
-    providerKeyId: null,
-    fellBackFrom: null,
-  });
 }

@@ -1,4 +1,5 @@
 import { decodeTime } from 'ulid';
+import { formatUtcDate } from '../../common/utc-time.js';
 import { fileNameOf, type MediaName } from './media-name.js';
 
 const DAY_PATTERN = /^\d{4}-\d{2}-\d{2}$/;
@@ -21,6 +22,6 @@ export function mediaPathOf(name: MediaName): MediaPath {
 
 /** Of these folders of days the ones that are wholly before `timeMs`, oldest first; whatever else lies there is not ours. */
 export function daysBefore(folders: readonly string[], timeMs: number): string[] {
-  const keepFrom = new Date(timeMs).toISOString().slice(0, 10);
+  const keepFrom = formatUtcDate(new Date(timeMs));
   return folders.filter((folder) => DAY_PATTERN.test(folder) && folder < keepFrom).sort();
 }

@@ -1,6 +1,7 @@
 import type { MicroUsd } from '../../common/money.js';
 import type { ProviderRequest, ProviderTask, ReferenceImage } from './image-provider.js';
 import { creditsToMicros } from './credits.js';
+import { members, readRetryAfter } from './read-answer.js';
 
 /** The two documents of Black Forest Labs that we send and read, and nothing else of its API. */
 
@@ -117,12 +118,7 @@ export function readErrorText(body: unknown): string {
 
 /** Whole seconds from 1 to 60; null when neither the header nor the body says. */
 export function readRetryAfterSeconds(header: unknown, body: unknown): number | null {
-  const seconds = Number(header ?? members(body)['retry_after'] ?? Number.NaN);
-  return Number.isFinite(seconds) ? Math.min(Math.max(Math.ceil(seconds), 1), 60) : null;
-}
-
-function members(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  return readRetryAfter(header ?? members(body)['retry_after']);
 }
 
 function isText(value: unknown, charsMax: number): value is string {

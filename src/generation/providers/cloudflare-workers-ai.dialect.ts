@@ -1,5 +1,6 @@
 import sharp from 'sharp';
 import type { CloudflareSettings } from '../../config/settings.js';
+import { encodeForm } from './encode-form.js';
 import type { ProviderRequest, ReferenceImage } from './image-provider.js';
 import { ProviderFailure, type FailureKind } from './provider-failure.js';
 import { members, readBase64, readRetryAfter } from './read-answer.js';
@@ -60,7 +61,7 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
     form.set('height', String(request.height));
     const references = await Promise.all(request.references.map(toSmallReference));
     references.forEach((file, index) => form.set(`input_image_${index}`, file, `reference-${index}`));
-    const encoded = new Response(form);
+    const { contentType, body } = await encodeForm(form);
     return {
       url: new URL(
         `/client/v4/accounts/${this.settings.accountId}/ai/run/${request.upstreamModel}`,
@@ -69,9 +70,9 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
       headers: {
         authorization: `Bearer ${this.secret}`,
         accept: 'application/json',
-        'content-type': encoded.headers.get('content-type') ?? 'multipart/form-data',
+        'content-type': contentType,
       },
-      body: Buffer.from(await encoded.arrayBuffer()),
+      body,
     };
   }
 

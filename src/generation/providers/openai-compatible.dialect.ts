@@ -1,4 +1,5 @@
 import type { OpenAiCompatibleSettings } from '../../config/settings.js';
+import { encodeForm } from './encode-form.js';
 import type { ProviderRequest } from './image-provider.js';
 import { ProviderFailure, type FailureKind } from './provider-failure.js';
 import { members, readBase64, readRetryAfter } from './read-answer.js';
@@ -73,13 +74,8 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
         `image-${index}${suffixOf(contentType)}`,
       );
     });
-    const encoded = new Response(form);
-    const type = encoded.headers.get('content-type') ?? 'multipart/form-data';
-    return {
-      url: this.urlOf('images/edits'),
-      headers: { ...headers, 'content-type': type },
-      body: Buffer.from(await encoded.arrayBuffer()),
-    };
+    const { contentType: type, body } = await encodeForm(form);
+    return { url: this.urlOf('images/edits'), headers: { ...headers, 'content-type': type }, body };
   }
 
   readResult(body: unknown): DialectResult | null {

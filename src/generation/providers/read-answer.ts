@@ -11,8 +11,8 @@ export function readBase64(value: unknown): Buffer | null {
   return bytes.length > 0 ? bytes : null;
 }
 
-/** Whole seconds from 1 to 60; null when the header does not say. */
-export function readRetryAfter(header: unknown): number | null {
-  const seconds = Number(header ?? Number.NaN);
+/** Whole seconds from 1 to 60; null when the provider does not say. */
+export function readRetryAfter(told: unknown): number | null {
+  const seconds = Number(told ?? Number.NaN);
   return Number.isFinite(seconds) ? Math.min(Math.max(Math.ceil(seconds), 1), 60) : null;
 }

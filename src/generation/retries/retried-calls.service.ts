@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { formatMicros, ZERO } from '../../common/money.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import type { GenerationAnswer } from '../generation-answer.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
@@ -12,6 +11,7 @@ import {
   OutcomeUnknownError,
   PaidCallError,
   toProblem,
+  withoutCharge,
 } from '../generation.errors.js';
 import type { Caller } from '../generation.service.js';
 import { Idempotency } from '../idempotency.service.js';
@@ -149,11 +149,5 @@ export class RetriedCalls {
 
 function nothingChargedFor(error: unknown, generationId: string | null): PaidCallError {
   if (error instanceof PaidCallError) return error;
-  return new PaidCallError(toProblem(error), {
-    generationId,
-    chargedMicros: formatMicros(ZERO),
-    topUpUrl: null,
-    providerKeyId: null,
-    fellBackFrom: null,
-  });
+  return withoutCharge(toProblem(error), { generationId });
 }

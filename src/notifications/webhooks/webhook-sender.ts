@@ -1,12 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import {
+  connectionTo,
   HOST_RESOLVER,
   OutsideHosts,
-  pinnedTo,
   UnreachableError,
   type HostResolver,
+  type OutsidePlace,
 } from '../../outgoing/outside-hosts.js';
 import type { AttemptError, AttemptOutcome } from './delivery-rules.js';
 
@@ -43,8 +44,7 @@ export class WebhookSender {
     const signal = AbortSignal.timeout(timeoutMs);
     try {
       // The settings may have changed since the URL was taken, so its text is checked again as well.
-      const { url, addresses } = await this.hosts.locate(message.url, signal);
-      return await exchange(url, addresses, message, signal);
+      return await exchange(await this.hosts.locate(message.url, signal), message, signal);
     } catch (error) {
       return { kind: 'failed', error: signal.aborted ? 'timeout' : reasonOf(error) };
     }
@@ -52,18 +52,13 @@ export class WebhookSender {
 }
 
 async function exchange(
-  url: URL,
-  addresses: readonly string[],
+  place: OutsidePlace,
   { headers, body }: WebhookRequest,
   signal: AbortSignal,
 ): Promise<AttemptOutcome> {
-  const dispatcher = new Agent({
-    connect: { lookup: pinnedTo(addresses), autoSelectFamily: true },
-    maxHeaderSize: RESPONSE_HEADER_BYTES_MAX,
-    pipelining: 0,
-  });
+  const dispatcher = connectionTo(place, RESPONSE_HEADER_BYTES_MAX);
   try {
-    const response = await request(url, { dispatcher, method: 'POST', headers, body, signal });
+    const response = await request(place.url, { dispatcher, method: 'POST', headers, body, signal });
     response.body.on('error', () => undefined);
     await readLittle(response.body).catch(() => undefined);
     const retryAfter = response.headers['retry-after'];

@@ -1,4 +1,5 @@
 import { micros, ZERO, type MicroUsd } from '../../common/money.js';
+import { formatUtcDate } from '../../common/utc-time.js';
 
 /** Days and months are those of UTC. */
 export type LimitPeriod = 'day' | 'month' | 'total';
@@ -37,7 +38,7 @@ export type ReachedLimit = {
 const NEVER = '1970-01-01';
 
 export function utcDay(timeMs: number): string {
-  return new Date(timeMs).toISOString().slice(0, 10);
+  return formatUtcDate(new Date(timeMs));
 }
 
 /** How the ledger names a key that acts; see `actorOf`. */
