@@ -1,7 +1,7 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from '@nestjs/common';
 import { plainToInstance } from 'class-transformer';
 import { validateSync, type ValidationError, type ValidatorOptions } from 'class-validator';
-import { InvalidRequestError } from '../problems/common.errors.js';
+import { InvalidRequestError, MalformedUrlError } from '../problems/common.errors.js';
 import { CompiledRules } from './compiled-rules.js';
 
 /** A field that we do not know is a client's typing error; ignoring it would do something else than was asked. */
@@ -24,6 +24,8 @@ const PRIMITIVES: readonly unknown[] = [String, Boolean, Number, Array, Object];
 export class RequestValidationPipe implements PipeTransform {
   transform(value: unknown, metadata: ArgumentMetadata): unknown {
     const { metatype, type } = metadata;
+    // The database takes no such text, and nothing is named by one.
+    if (type === 'param' && typeof value === 'string' && value.includes('\0')) throw new MalformedUrlError();
     if ((type !== 'body' && type !== 'query') || metatype === undefined) return value;
     if (metadata.data !== undefined || PRIMITIVES.includes(metatype)) return value;
     return readDto(metatype as Type<object>, value ?? {});
@@ -39,11 +41,28 @@ export function readDto<T extends object>(dto: Type<T>, value: unknown): T {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new InvalidRequestError('The body must be a JSON object.');
   }
-  const instance = plainToInstance(dto, value);
+  const instance = toInstance(dto, value);
   if (rulesOf(dto)?.accept(instance) === true) return instance;
   const [error] = validateSync(instance, OPTIONS);
   if (error !== undefined) throw toProblem(error);
   return instance;
+}
+
+/** class-transformer takes a member of this name, however deep, for the object's class, and fails to make one of it. */
+const CONSTRUCTOR = 'constructor';
+
+function toInstance<T extends object>(dto: Type<T>, value: object): T {
+  if (Object.hasOwn(value, CONSTRUCTOR)) throw unknownField(CONSTRUCTOR);
+  try {
+    return plainToInstance(dto, value);
+  } catch (error) {
+    throw namesConstructor(value) ? unknownField(CONSTRUCTOR) : error;
+  }
+}
+
+function namesConstructor(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.hasOwn(value, CONSTRUCTOR) || Object.values(value).some(namesConstructor);
 }
 
 const compiled = new WeakMap<Type<object>, CompiledRules | null>();
@@ -62,10 +81,12 @@ function toProblem(error: ValidationError, path = ''): InvalidRequestError {
   const [child] = error.children ?? [];
   if (error.constraints === undefined && child !== undefined) return toProblem(child, param);
   const [rule, message] = Object.entries(error.constraints ?? {})[0] ?? [];
-  if (rule === UNKNOWN_FIELD) {
-    return new InvalidRequestError(`Unknown field '${shorten(param)}'. Nothing was charged.`, shorten(param));
-  }
+  if (rule === UNKNOWN_FIELD) return unknownField(shorten(param));
   return new InvalidRequestError(`${withoutFullStop(message ?? `${param} is invalid`)}.`, param);
+}
+
+function unknownField(param: string): InvalidRequestError {
+  return new InvalidRequestError(`Unknown field '${param}'. Nothing was charged.`, param);
 }
 
 /** An unknown field's name is the client's own text; it comes back, but not a megabyte of it. */
