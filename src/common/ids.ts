@@ -53,5 +53,10 @@ export function isId(kind: IdKind, text: string): boolean {
   return new RegExp(`^${ID_PREFIXES[kind]}_${ULID_PATTERN}$`).test(text);
 }
 
+/** True when `text` could be an id that Stripe made. */
+export function isStripeId(text: string): boolean {
+  return /^\w{1,255}$/.test(text);
+}
+
 /** The platform's own book: Stripe's fees, payouts and upstream costs, which no customer may see. */
 export const PLATFORM_ACCOUNT_ID = 'acct_platform';

@@ -1,7 +1,7 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from '@nestjs/common';
 import { plainToInstance } from 'class-transformer';
 import { validateSync, type ValidationError, type ValidatorOptions } from 'class-validator';
-import { InvalidRequestError, MalformedUrlError } from '../problems/common.errors.js';
+import { InvalidRequestError } from '../problems/common.errors.js';
 import { CompiledRules } from './compiled-rules.js';
 
 /** A field that we do not know is a client's typing error; ignoring it would do something else than was asked. */
@@ -24,8 +24,6 @@ const PRIMITIVES: readonly unknown[] = [String, Boolean, Number, Array, Object];
 export class RequestValidationPipe implements PipeTransform {
   transform(value: unknown, metadata: ArgumentMetadata): unknown {
     const { metatype, type } = metadata;
-    // The database takes no such text, and nothing is named by one.
-    if (type === 'param' && typeof value === 'string' && value.includes('\0')) throw new MalformedUrlError();
     if ((type !== 'body' && type !== 'query') || metatype === undefined) return value;
     if (metadata.data !== undefined || PRIMITIVES.includes(metatype)) return value;
     return readDto(metatype as Type<object>, value ?? {});

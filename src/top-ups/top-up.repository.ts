@@ -54,7 +54,8 @@ export class TopUpRepository {
   }
 
   async find(accountId: string, id: string): Promise<TopUp | null> {
-    return isId('topUp', id) ? this.rows.findOneBy({ accountId, id }) : null;
+    const isPossible = isId('topUp', id) && isId('account', accountId);
+    return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
   }
 
   /** For news from Stripe, which name no account. */

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, In, type EntityManager } from 'typeorm';
+import { isId } from '../../common/ids.js';
 import { micros, type MicroUsd } from '../../common/money.js';
 import { toPage, type Page, type PageRequest } from '../../common/pagination.js';
 import { InvalidRequestError, ResourceMissingError } from '../../problems/common.errors.js';
@@ -63,8 +64,9 @@ export class GenerationReceipts {
 
   /** Throws `ResourceMissingError` (404), also for another account's generation. */
   async require(accountId: string, id: string): Promise<Receipt> {
-    const row = await this.dataSource.manager.findOneBy(GenerationEntity, { accountId, id });
-    const [receipt] = row === null ? [] : await complete(this.dataSource.manager, accountId, [row]);
+    const { manager } = this.dataSource;
+    const row = isId('generation', id) ? await manager.findOneBy(GenerationEntity, { accountId, id }) : null;
+    const [receipt] = row === null ? [] : await complete(manager, accountId, [row]);
     if (receipt === undefined) throw new ResourceMissingError('generation', id);
     return receipt;
   }

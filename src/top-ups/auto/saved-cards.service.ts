@@ -2,6 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { isStripeId } from '../../common/ids.js';
 import { PAGE_LIMIT_MAX, type Page } from '../../common/pagination.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import {
@@ -74,7 +75,7 @@ export class SavedCards {
    */
   async remove(accountId: string, id: string): Promise<void> {
     const { livemode } = this.gateway;
-    if (!(await this.rows.existsBy({ accountId, id, livemode })))
+    if (!isStripeId(id) || !(await this.rows.existsBy({ accountId, id, livemode })))
       throw new ResourceMissingError('saved card', id);
     await this.payments.detachCard(id);
     await this.refresh(id);

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
+import { isId, isStripeId, newId } from '../../common/ids.js';
 import { centsToMicros, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
@@ -66,8 +66,9 @@ export class DisputeRepository {
     return this.rows.findOneByOrFail({ accountId, id: told.id });
   }
 
-  find(accountId: string, id: string): Promise<Dispute | null> {
-    return this.rows.findOneBy({ accountId, id });
+  async find(accountId: string, id: string): Promise<Dispute | null> {
+    const isPossible = isStripeId(id) && isId('account', accountId);
+    return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
   }
 
   /** Newest first. */
