@@ -5,14 +5,13 @@
  */
 export class AttemptDeadline {
   private readonly controller = new AbortController();
-  private readonly timer: NodeJS.Timeout | null;
+  private readonly timer: NodeJS.Timeout;
 
-  /** @param shareMs null: all that is left. */
   constructor(
     private readonly call: AbortSignal,
-    shareMs: number | null,
+    shareMs: number,
   ) {
-    this.timer = shareMs === null ? null : setTimeout(this.abort, shareMs);
+    this.timer = setTimeout(this.abort, shareMs);
     if (call.aborted) this.abort();
     else call.addEventListener('abort', this.abort);
   }
@@ -22,7 +21,7 @@ export class AttemptDeadline {
   }
 
   extend(): void {
-    if (this.timer !== null) clearTimeout(this.timer);
+    clearTimeout(this.timer);
   }
 
   /** Leaves nothing behind at the call's signal. */

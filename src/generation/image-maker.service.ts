@@ -117,23 +117,24 @@ export class ImageMaker {
     waysLeft: number,
   ): Promise<ImageResult> {
     const isLast = waysLeft === 1;
-    const shareMs = isLast ? null : Math.max((deadlineAtMs - performance.now()) / waysLeft, 0);
-    const deadline = new AttemptDeadline(signal, shareMs);
+    const shareMs = Math.max((deadlineAtMs - performance.now()) / waysLeft, 0);
+    // The last one has all that is left of the call's time.
+    const deadline = isLast ? null : new AttemptDeadline(signal, shareMs);
     let task: ProviderTask | null = null;
     const generate = () =>
       provider.generate(asked, {
-        signal: deadline.signal,
+        signal: deadline?.signal ?? signal,
         saturationWaitMaxMs: isLast ? this.limits.saturationWaitMs : this.limits.fallThroughWaitMs,
         onTask: (known) => {
           task = known;
-          deadline.extend();
+          deadline?.extend();
           onTask({ ...attempt, task: known });
         },
       });
     try {
       return await this.attempt(generation, attempt, () => task, generate);
     } finally {
-      deadline.end();
+      deadline?.end();
     }
   }
 

@@ -20,8 +20,11 @@ export class Upstreams {
     private readonly vault: ProviderKeyVault,
   ) {}
 
+  /** Made once: a model may name a provider that we have no account at, and every call for it passes that one over. */
+  private readonly missing = new Map<ProviderName, ProviderFailure>();
+
   /** Over our own account. */
-  readonly ours: ProviderSource = (name) => this.providers.get(name) ?? refuse(notConfigured(name));
+  readonly ours: ProviderSource = (name) => this.providers.get(name) ?? refuse(this.missingAt(name));
 
   /** Over the customer's account. Rejects with `ProviderKeyUnreadableError` (503). */
   async over(key: SealedProviderKey): Promise<(name: ProviderName) => KeyedImageProvider> {
@@ -43,6 +46,12 @@ export class Upstreams {
       if (!(error instanceof ProviderKeyUnreadableError)) throw error;
       return () => refuse(new ProviderFailure('lost', 'the provider key cannot be read', { cause: error }));
     }
+  }
+
+  private missingAt(name: ProviderName): ProviderFailure {
+    const failure = this.missing.get(name) ?? notConfigured(name);
+    this.missing.set(name, failure);
+    return failure;
   }
 }
 
