@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { Pool } from 'undici';
 import { accountId } from './database.js';
 import { openLoop, type Latencies } from './open-loop.js';
+import { cpuMsOf, NICENESS } from './processes.js';
 import { OPERATOR_KEY, startService, stop, type Service } from './service.js';
 import { here } from './tools.js';
 
@@ -25,11 +26,8 @@ export async function startUpstream(): Promise<Upstream> {
 }
 
 export function startGateway(databaseUrl: string, upstream: Upstream): Promise<Service> {
-  return startService(databaseUrl, {
-    BFL_API_KEY: UPSTREAM_KEY,
-    BFL_API_BASE: upstream.url,
-    BFL_ACTIVE_TASKS_MAX: '1000',
-  });
+  const env = { BFL_API_KEY: UPSTREAM_KEY, BFL_API_BASE: upstream.url, BFL_ACTIVE_TASKS_MAX: '1000' };
+  return startService(databaseUrl, env, NICENESS);
 }
 
 /** A key of the account, made as an operator would. */
@@ -46,10 +44,25 @@ export async function makeAccountKey(service: Service, account: string): Promise
 /** Sides take turns, so each has paused before its turn: what this costs is no part of a steady rate. */
 const LEAD_IN_SECONDS = 1;
 
-/** Rounds in the order measured; the two of a round belong together. */
-export type GenerationResult = { readonly upstream: Latencies[]; readonly gateway: Latencies[] };
+/** What runs often is compiled better for a while: after 10 and after 30 s the first round took a sixth more CPU than the next. */
+const WARM_UP_SECONDS = 40;
 
-type GenerationLoad = { readonly size: string; readonly seconds: number; readonly rounds: number };
+/** CPU time a call, all threads and processes; it counts the lead-in as well. */
+export type Effort = { readonly gatewayMs: number; readonly postgresMs: number };
+
+/** Rounds in the order measured; those of one round belong together. */
+export type GenerationResult = {
+  readonly upstream: Latencies[];
+  readonly gateway: Latencies[];
+  readonly effort: Effort[];
+};
+
+type GenerationLoad = {
+  readonly size: string;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly postmaster: number;
+};
 
 /**
  * The same images at the same rate, straight from the upstream and through the gateway of each ledger, in turns.
@@ -58,7 +71,7 @@ type GenerationLoad = { readonly size: string; readonly seconds: number; readonl
 export async function measureGeneration(
   services: ReadonlyMap<string, Service>,
   upstream: Upstream,
-  { size, seconds, rounds }: GenerationLoad,
+  { size, seconds, rounds, postmaster }: GenerationLoad,
 ): Promise<Record<string, GenerationResult>> {
   const direct = new Pool(upstream.url, { connections: 64 });
   const [width = 0, height = 0] = size.split('x').map(Number);
@@ -76,16 +89,24 @@ export async function measureGeneration(
       { callsPerSecond: CALLS_PER_SECOND, seconds: loopSeconds, leadInSeconds: LEAD_IN_SECONDS },
       call,
     );
-  const results: Record<string, { upstream: Latencies[]; gateway: Latencies[] }> = {};
+  const results: Record<string, GenerationResult> = {};
   try {
     // Code is compiled and connections are open before anything is measured, on all sides.
     await loop(throughUpstream, 3);
-    for (const call of gateways.values()) await loop(call, 20);
+    for (const call of gateways.values()) await loop(call, WARM_UP_SECONDS);
     for (let round = 0; round < rounds; round += 1) {
       for (const [ledger, call] of gateways) {
-        const result = (results[ledger] ??= { upstream: [], gateway: [] });
+        const result = (results[ledger] ??= { upstream: [], gateway: [], effort: [] });
         result.upstream.push(await loop(throughUpstream));
+        const pids = [services.get(ledger)?.pid ?? Number.NaN, postmaster];
+        const before = await Promise.all(pids.map(cpuMsOf));
         result.gateway.push(await loop(call));
+        const after = await Promise.all(pids.map(cpuMsOf));
+        const calls = (seconds + LEAD_IN_SECONDS) * CALLS_PER_SECOND;
+        const [gatewayMs = Number.NaN, postgresMs = Number.NaN] = after.map(
+          (ms, index) => (ms - (before[index] ?? Number.NaN)) / calls,
+        );
+        result.effort.push({ gatewayMs, postgresMs });
       }
     }
     return results;

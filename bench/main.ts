@@ -26,6 +26,7 @@ import {
 } from './gateway.js';
 import { measureMixedCalls } from './mixed.js';
 import { generationTable, debitTable, webhookTable } from './report.js';
+import { postmasterIn, standBack } from './processes.js';
 import { makeRacingAccount } from './race.js';
 import { startService, type Service } from './service.js';
 import { requireTools } from './tools.js';
@@ -72,8 +73,10 @@ async function run(): Promise<void> {
       report['debits'] = debits;
       say(debitTable(debits));
     }
+    const postmaster = await postmasterIn(dataDir);
+    if (['generation', 'webhooks'].some((part) => parts.has(part))) await standBack(postmaster);
     if (parts.has('generation')) {
-      const generation = await generationOn(ledgers);
+      const generation = await generationOn(ledgers, postmaster);
       report['generation'] = generation;
       say(generationTable(generation));
     }
@@ -125,7 +128,10 @@ async function debitsOn(ledgers: readonly Ledger[]): Promise<Record<string, Debi
   }
 }
 
-async function generationOn(ledgers: readonly Ledger[]): Promise<Record<string, GenerationResult>> {
+async function generationOn(
+  ledgers: readonly Ledger[],
+  postmaster: number,
+): Promise<Record<string, GenerationResult>> {
   const upstream = await startUpstream();
   const services = new Map<string, Service>();
   try {
@@ -135,6 +141,7 @@ async function generationOn(ledgers: readonly Ledger[]): Promise<Record<string, 
       size: '512x512',
       seconds,
       rounds: Number(values.rounds),
+      postmaster,
     });
   } finally {
     for (const service of services.values()) await service.stop();

@@ -32,10 +32,10 @@ export function debitTable(results: Readonly<Record<string, DebitResult>>): stri
 export function generationTable(results: Readonly<Record<string, GenerationResult>>): string {
   const lines = [
     '',
-    '| ledger | upstream alone p50 / p99 | through the gateway p50 / p99 | added p50 / p99 | added, every round |',
-    '|---|---|---|---|---|',
+    '| ledger | upstream alone p50 / p99 | through the gateway p50 / p99 | added p50 / p99 | CPU a call: gateway, Postgres | added, every round |',
+    '|---|---|---|---|---|---|',
   ];
-  for (const [ledger, { upstream, gateway }] of Object.entries(results)) {
+  for (const [ledger, { upstream, gateway, effort }] of Object.entries(results)) {
     const pair = (rounds: readonly Latencies[]) =>
       `${ms(median(rounds.map(({ p50Ms }) => p50Ms)))} / ${ms(median(rounds.map(({ p99Ms }) => p99Ms)))}`;
     const added = gateway.map(({ p50Ms, p99Ms, calls }, round) => ({
@@ -44,7 +44,10 @@ export function generationTable(results: Readonly<Record<string, GenerationResul
       calls,
     }));
     const every = added.map(({ p50Ms, p99Ms }) => `${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)}`).join(', ');
-    lines.push(`| ${ledger} | ${pair(upstream)} | ${pair(gateway)} | ${pair(added)} | ${every} |`);
+    const cpu = [effort.map(({ gatewayMs }) => gatewayMs), effort.map(({ postgresMs }) => postgresMs)]
+      .map((rounds) => `${median(rounds).toFixed(2)} ms`)
+      .join(', ');
+    lines.push(`| ${ledger} | ${pair(upstream)} | ${pair(gateway)} | ${pair(added)} | ${cpu} | ${every} |`);
   }
   return lines.join('\n');
 }

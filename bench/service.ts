@@ -7,35 +7,45 @@ import { join } from 'node:path';
 import { makeApiKey } from '../src/auth/api-key-format.js';
 import { here } from './tools.js';
 
-export type Service = { readonly url: string; readonly operatorKey: string; stop(): Promise<void> };
+export type Service = {
+  readonly url: string;
+  readonly operatorKey: string;
+  readonly pid: number;
+  stop(): Promise<void>;
+};
 
 export const OPERATOR_KEY = makeApiKey('operator_key');
 
-/** The built service as its own process: `dist/main.js`, limits off, quiet, against the measured server. */
-export async function startService(databaseUrl: string, env: Record<string, string> = {}): Promise<Service> {
+/**
+ * The built service as its own process: `dist/main.js`, limits off, quiet, against the measured server.
+ *
+ * @param niceness see `NICENESS`; that of all threads, which only a process that is started with it has.
+ */
+export async function startService(
+  databaseUrl: string,
+  env: Record<string, string> = {},
+  niceness = 0,
+): Promise<Service> {
   const port = Number(env['PORT'] ?? (await freePort()));
   const dataDir = await mkdtemp(join(tmpdir(), 'coffer-bench-'));
-  const child = spawn(
-    process.execPath,
-    [...(process.env['BENCH_NODE_ARGS']?.split(' ') ?? []), here('../dist/main.js')],
-    {
-      env: {
-        ...process.env,
-        DATABASE_URL: databaseUrl,
-        PORT: `${port}`,
-        COFFER_DATA_DIR: dataDir,
-        COFFER_OPERATOR_KEY: OPERATOR_KEY,
-        RATE_LIMIT: 'off',
-        LOG_LEVEL: 'warn',
-        COFFER_MASTER_KEYS: `bench:${randomBytes(32).toString('base64')}`,
-        ...env,
-      },
-      stdio: ['ignore', 'inherit', 'inherit'],
+  const nodeArgs = process.env['BENCH_NODE_ARGS']?.split(' ') ?? [];
+  const child = spawn('nice', ['-n', `${niceness}`, process.execPath, ...nodeArgs, here('../dist/main.js')], {
+    env: {
+      ...process.env,
+      DATABASE_URL: databaseUrl,
+      PORT: `${port}`,
+      COFFER_DATA_DIR: dataDir,
+      COFFER_OPERATOR_KEY: OPERATOR_KEY,
+      RATE_LIMIT: 'off',
+      LOG_LEVEL: 'warn',
+      COFFER_MASTER_KEYS: `bench:${randomBytes(32).toString('base64')}`,
+      ...env,
     },
-  );
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const url = `http://127.0.0.1:${port}`;
   await untilReady(url, child);
-  return { url, operatorKey: OPERATOR_KEY, stop: () => stop(child) };
+  return { url, operatorKey: OPERATOR_KEY, pid: child.pid ?? Number.NaN, stop: () => stop(child) };
 }
 
 async function untilReady(url: string, child: ChildProcess): Promise<void> {

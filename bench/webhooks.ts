@@ -14,6 +14,7 @@ import { Stripe } from 'stripe';
 import { Pool } from 'undici';
 import { accountId, SPREAD_WALLETS } from './database.js';
 import { latenciesOf, openLoop, type Latencies } from './open-loop.js';
+import { NICENESS } from './processes.js';
 import { OPERATOR_KEY, startService, stop, type Service } from './service.js';
 import { here } from './tools.js';
 
@@ -111,14 +112,15 @@ class WebhookStage {
       CREATE OR REPLACE TRIGGER transfers_tell_benchmark AFTER INSERT ON transfers
         FOR EACH ROW WHEN (NEW.kind = 'top_up') EXECUTE FUNCTION tell_benchmark();
       LISTEN ${CHANNEL}`);
-    const service = await startService(databaseUrl, {
+    const env = {
       STRIPE_SECRET_KEY: SECRET_KEY,
       STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
       STRIPE_API_BASE: stripe.url,
       // All customers come from this machine, and all within a minute.
       TOP_UPS_PER_ADDRESS_PER_DAY: '1000000',
       FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '1000000',
-    });
+    };
+    const service = await startService(databaseUrl, env, NICENESS);
     return new WebhookStage(name, service, new Pool(service.url, { connections: 64 }), listener);
   }
 
