@@ -72,6 +72,8 @@ describe('a test run', () => {
     const service = await ServiceProcess.start({ dataDir, port });
     cleanUp.add(() => service.kill());
     const answer = await service.client().get('/v1/accounts');
+    // A request is logged behind its answer, and before the next request is read.
+    await service.client().get('/health/live');
     const requestId = String(answer.headers.get('x-request-id'));
     await service.kill();
     const log = await readFile(runLogFile(`service-${process.pid}-${port}.log`) ?? '', 'utf8');
