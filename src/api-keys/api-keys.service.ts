@@ -8,6 +8,7 @@ import { actorOf, type AccountPrincipal, type OperatorScope, type Principal } fr
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
+import { DAY_MS } from '../common/utc-time.js';
 import { findPage } from '../database/find-page.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
@@ -29,7 +30,6 @@ export type KeyMaker = Principal | null;
  * and the most that a script gone wild can add in a day.
  */
 const KEYS_MAX = 1_000;
-const DAY_MS = 86_400_000;
 
 @Injectable()
 export class ApiKeysService {

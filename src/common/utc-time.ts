@@ -1,3 +1,6 @@
+/** Of Unix time, which knows no leap seconds. */
+export const DAY_MS = 86_400_000;
+
 const DATE = /^(\d{4})-(\d\d)-(\d\d)$/;
 const TIME = /^(\d{4}-\d\d-\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/;
 

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { encodeTime } from 'ulid';
 import { CLOCK, type Clock } from '../common/clock.js';
+import { DAY_MS } from '../common/utc-time.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { RateLimitExceededError } from '../rate-limits/rate-limit.errors.js';
 import { RateLimiter } from '../rate-limits/rate-limiter.service.js';
@@ -9,8 +10,6 @@ import { FreeImagesUsedUpError } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
 import { GenerationReader } from './records/generation-reader.service.js';
-
-const DAY_MS = 24 * 60 * 60_000;
 
 /** Ids are in the order of time, so the key alone finds the day. What was not delivered is not counted. */
 const USED_SINCE = `

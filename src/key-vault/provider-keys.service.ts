@@ -5,6 +5,7 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
+import { DAY_MS } from '../common/utc-time.js';
 import { findPage } from '../database/find-page.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
@@ -18,7 +19,6 @@ import { rowOf, type ProviderKey, type RemovedReason } from './provider-key.js';
 export const ATTACHED_PER_DAY_MAX = 100;
 /** Changes of one account wait for each other; the number only has to be ours alone. */
 const CHANGE_LOCK_CLASS = 4_711_016;
-const DAY_MS = 86_400_000;
 const LAST_CHARACTERS = 4;
 
 export type NewProviderKey = { readonly secret: string; readonly fallBackToWallet: boolean };

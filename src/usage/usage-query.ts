@@ -1,4 +1,4 @@
-import { formatUtcDate, parseUtcDate } from '../common/utc-time.js';
+import { DAY_MS, formatUtcDate, parseUtcDate } from '../common/utc-time.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 
 export const GROUPS = ['day', 'model', 'api_key', 'tag'] as const;
@@ -11,8 +11,6 @@ export const ROWS_DEFAULT = 100;
 export const ROWS_MAX = 1_000;
 /** A CSV comes whole. Of more rows than this, it is refused instead of being cut. */
 export const CSV_ROWS_MAX = 50_000;
-
-const DAY_MS = 86_400_000;
 
 /** One row of the answer, by what it is grouped by; empty where it is not, or where there is none. */
 export type UsageKey = {

@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { micros } from '../common/money.js';
 import type { Tx } from '../database/transaction-runner.js';
-import { formatUtcDate } from '../common/utc-time.js';
+import { DAY_MS, formatUtcDate } from '../common/utc-time.js';
 import { RunningGenerations } from '../generation/running-generations.service.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import { WalletReader } from '../wallets/wallet-reader.service.js';
@@ -29,8 +29,6 @@ export type Usage = {
   /** Of the whole range, whatever the page. */
   readonly totals: UsageCounts & { readonly failures: Readonly<Record<string, string>> };
 };
-
-const DAY_MS = 86_400_000;
 
 const MARKS = `
   SELECT coalesce((SELECT seq FROM usage_progress WHERE account_id = $1), 0)::text AS seq,

@@ -3,11 +3,10 @@ import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { PLATFORM_ACCOUNT_ID } from '../../common/ids.js';
 import { micros, type MicroUsd } from '../../common/money.js';
-import { formatUtcDate } from '../../common/utc-time.js';
+import { DAY_MS, formatUtcDate } from '../../common/utc-time.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 
 const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 /** Days that ended and are looked at: an outage of a month is made up for, and what it missed the doctor names. */
 export const LOOKED_BACK_DAYS = 31;
 /** A day that is already booked is looked at this often again: a row may be committed after its day was added up. */

@@ -1,6 +1,6 @@
 import { encodeTime } from 'ulid';
 import { ID_PREFIXES } from '../../common/ids.js';
-import { parseUtcTime } from '../../common/utc-time.js';
+import { DAY_MS, parseUtcTime } from '../../common/utc-time.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
 
 /** What a list of generations may be narrowed to. Times are half open: `from` belongs to it, `to` does not. */
@@ -23,7 +23,6 @@ type Asked = {
   readonly to?: string | undefined;
 };
 
-const DAY_MS = 86_400_000;
 /** Only the order of time has an index: what looks for some of an account's calls walks through all of this time. */
 export const SEARCHED_DAYS_MAX = 31;
 /** An id is made some milliseconds before its call's time is taken. */

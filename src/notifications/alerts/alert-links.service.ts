@@ -4,12 +4,13 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { MoreThan, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { LinkTokens } from './link-tokens.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
 
 /** Long enough for a weekend, short enough that a forgotten mailbox confirms nothing months later. */
-export const CONFIRM_TTL_MS = 3 * 86_400_000;
+export const CONFIRM_TTL_MS = 3 * DAY_MS;
 
 /** The links that mails carry: made for the mails, and followed by whoever reads them. */
 @Injectable()

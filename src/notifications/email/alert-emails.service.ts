@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { MoreThan } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import type { Tx } from '../../database/transaction-runner.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
@@ -16,7 +17,6 @@ export const ALERT_EMAIL_JOB = 'alert_email';
 const LINE = 'alert_emails';
 /** Questions share one count per address over all accounts; the number only has to be ours alone. */
 const QUESTION_LOCK_CLASS = 4_711_012;
-const DAY_MS = 86_400_000;
 
 type PublishedEvent = { readonly accountId: string; readonly id: string; readonly type: StoredEventType };
 

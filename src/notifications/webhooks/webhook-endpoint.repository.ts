@@ -4,6 +4,7 @@ import { type FindOptionsWhere, IsNull, MoreThan, Raw, Repository } from 'typeor
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import { findPage } from '../../database/find-page.js';
 import type { Tx } from '../../database/transaction-runner.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
@@ -14,7 +15,6 @@ import type { WebhookEventType } from './webhook-event-types.js';
 
 /** Creations of one account wait for each other, so that its bounds hold; the number only has to be ours alone. */
 const CREATION_LOCK_CLASS = 4_711_004;
-const DAY_MS = 86_400_000;
 
 type EndpointName = Pick<WebhookEndpointEntity, 'accountId' | 'id'>;
 

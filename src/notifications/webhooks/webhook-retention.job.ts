@@ -1,12 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import type { Job } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 
 /** Longer than anyone debugs a receiver, and than anything here publishes the same event again. */
 const KEPT_DAYS = 90;
-const DAY_MS = 86_400_000;
 /** Rows of one statement: short locks. What is left over is the next night's. */
 const ROWS_PER_STATEMENT = 5_000;
 const STATEMENTS_MAX = 20;

@@ -1,11 +1,11 @@
 import type { MicroUsd, UsdCents } from '../../common/money.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import type { CardDecline } from '../../payments/off-session-payments.js';
 import type { AutoTopUpTerms, OffReason } from './auto-top-up.js';
 import type { AutoTopUpStatus } from './auto-top-up.machine.js';
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 /** After a decline that may be retried: sooner, the issuer says the same and counts it against the account. */
 export const RETRY_AFTER_DECLINE_MS = HOUR_MS;

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { add, centsToMicros, micros } from '../../common/money.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import type { TopUp } from '../top-up.js';
@@ -13,8 +14,6 @@ import {
   type FullCount,
   type LimitScope,
 } from './limit.errors.js';
-
-const DAY_MS = 24 * 60 * 60_000;
 
 /** Every request takes both locks in this order, so that none waits in a circle. */
 const ACCOUNT_LOCK = 7_301;

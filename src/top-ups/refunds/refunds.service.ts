@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { cents, divFloor, MICROS_PER_CENT, type UsdCents } from '../../common/money.js';
+import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../payments/payments.errors.js';
@@ -36,8 +37,6 @@ export type NewRefundRequest = {
   readonly asked: 'by_customer' | 'by_operator';
   readonly idempotencyKey: string | null;
 };
-
-const DAY_MS = 24 * 60 * 60_000;
 
 /** Refunds of unspent paid credit: what they would be, and making them. */
 @Injectable()
