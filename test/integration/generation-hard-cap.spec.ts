@@ -28,7 +28,7 @@ describe('credit for exactly N images', () => {
     const count = (status: number) => answers.filter((answer) => answer.status === status).length;
     expect({ delivered: count(200), refused: count(402) }).toEqual({ delivered: 50, refused: 150 });
     expect(await balancesOf(customer)).toEqual({ available: 0n, held: 0n, posted: 0n });
-    await expectReceiptsToAgree(one, customer.accountId);
+    await expectReceiptsToAgree(one, customer.accountId, two);
     await expectBooksToBalance(one.dataSource);
   });
 
@@ -50,7 +50,7 @@ describe('credit for exactly N images', () => {
       held: 0n,
     });
     expect(delivered).toBeLessThanOrEqual(60);
-    await expectReceiptsToAgree(one, customer.accountId);
+    await expectReceiptsToAgree(one, customer.accountId, two);
     await expectBooksToBalance(one.dataSource);
   });
 });

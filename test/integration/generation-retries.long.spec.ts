@@ -39,7 +39,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await Promise.all([service, second].map(({ app }) => quiet(app.get(RunningGenerations))));
-  await expectReceiptsToAgree(service, customer.accountId);
+  await expectReceiptsToAgree(service, customer.accountId, second);
 });
 afterAll(async () => {
   await expectBooksToBalance(service.dataSource);

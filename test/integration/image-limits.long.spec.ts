@@ -80,7 +80,7 @@ describe('images a minute', () => {
     expect(Number(refused?.headers.get('retry-after'))).toBeGreaterThan(50);
     expect(Number(refused?.headers.get('retry-after'))).toBeLessThanOrEqual(60);
     expect((await balancesOf(customer)).posted).toBe(CREDIT_MICROS - 50n * PRICE_MICROS);
-    await expectReceiptsToAgree(service, customer.accountId);
+    await expectReceiptsToAgree(service, customer.accountId, second);
   });
 
   it('are refused whole when fewer are left, and the fewer can still be had', async () => {
@@ -150,7 +150,7 @@ describe('calls at the same time', () => {
     expect(running.max).toBeLessThanOrEqual(10);
     await sleep(50);
     expect(redisSlots()).toBe(0);
-    await expectReceiptsToAgree(service, customer.accountId);
+    await expectReceiptsToAgree(service, customer.accountId, second);
   });
 
   it('are free again after calls that fail in every way', async () => {
@@ -307,6 +307,6 @@ describe('Redis that dies in the middle', () => {
     // What Redis had counted is forgotten once: at most the limit twice.
     expect(count(answers, 200)).toBeGreaterThanOrEqual(40);
     expect(count(answers, 200)).toBeLessThanOrEqual(80);
-    await expectReceiptsToAgree(service, customer.accountId);
+    await expectReceiptsToAgree(service, customer.accountId, second);
   });
 });

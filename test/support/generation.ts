@@ -50,10 +50,14 @@ export async function capturedMicros({ dataSource }: TestApp, accountId: string)
 
 /**
  * The receipts of an account agree with its ledger, to the image: what was captured is what was delivered, and
- * no hold is left.
+ * no hold is left. Outcomes are written behind the answers: `others` made calls of the account as well.
  */
-export async function expectReceiptsToAgree(service: TestApp, accountId: string): Promise<void> {
-  await service.app.get(RunningGenerations).recorded(accountId);
+export async function expectReceiptsToAgree(
+  service: TestApp,
+  accountId: string,
+  ...others: readonly TestApp[]
+): Promise<void> {
+  for (const { app } of [service, ...others]) await app.get(RunningGenerations).recorded(accountId);
   const [row] = await service.dataSource.query<Record<string, string>[]>(
     `SELECT (SELECT coalesce(sum(charged_micros), 0) FROM generations WHERE account_id = $1) AS charged,
             (SELECT count(*) FROM generation_tasks WHERE account_id = $1 AND status = 'delivered') AS delivered,
