@@ -14,6 +14,7 @@ import { DataSource } from 'typeorm';
 import { micros } from '../src/common/money.js';
 import { startEmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
 import { findDiscrepancies } from '../src/finance/doctor/examine-books.js';
+import { databaseServerIn } from '../test/support/service-process.js';
 import { createLedger, fillLedger, fillPlainLedger } from './database.js';
 import { measureDebits, type DebitResult } from './debits.js';
 import {
@@ -26,7 +27,7 @@ import {
 } from './gateway.js';
 import { measureMixedCalls } from './mixed.js';
 import { generationTable, debitTable, webhookTable } from './report.js';
-import { postmasterIn, standBack } from './processes.js';
+import { standBack } from './processes.js';
 import { makeRacingAccount } from './race.js';
 import { startService, type Service } from './service.js';
 import { requireTools } from './tools.js';
@@ -73,7 +74,7 @@ async function run(): Promise<void> {
       report['debits'] = debits;
       say(debitTable(debits));
     }
-    const postmaster = await postmasterIn(dataDir);
+    const postmaster = await databaseServerIn(dataDir);
     if (['generation', 'webhooks'].some((part) => parts.has(part))) await standBack(postmaster);
     if (parts.has('generation')) {
       const generation = await generationOn(ledgers, postmaster);

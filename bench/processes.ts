@@ -1,8 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { clusterPaths } from '../src/database/embedded/cluster.js';
-import { readPostmasterFile } from '../src/database/embedded/postmaster.js';
 
 const run = promisify(execFile);
 
@@ -13,13 +11,6 @@ const run = promisify(execFile);
 export const NICENESS = 10;
 
 const JIFFY_MS = 10;
-
-/** The process of the measured server. */
-export async function postmasterIn(dataDir: string): Promise<number> {
-  const file = await readPostmasterFile(clusterPaths(dataDir).pgData);
-  if (file === undefined) throw new Error(`no database server runs on ${dataDir}`);
-  return file.pid;
-}
 
 /** For the rest of its life; what it starts from now on follows it. */
 export async function standBack(pid: number): Promise<void> {

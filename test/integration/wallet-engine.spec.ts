@@ -203,7 +203,7 @@ describe('the wallet engine', () => {
     let stops = 1;
     /** Between reading the wallets and writing them nothing of this process runs, as while it is suspended. */
     const nowMs = (): number => {
-      if (stops > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500 * stops);
+      if (stops > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
       stops = 0;
       return Date.now();
     };
