@@ -11,16 +11,7 @@ const PKEY = 'generation_tasks_pkey';
   name: 'generation_tasks_generation_fkey',
 })
 @Index('generation_tasks_created_at_idx', { synchronize: false })
-@Check('generation_tasks_status_known', `status IN ('pending', 'delivered', 'failed')`)
-@Check('generation_tasks_position_bounded', 'position BETWEEN 0 AND 9 AND attempt BETWEEN 1 AND 100')
-@Check('generation_tasks_delivered_stored', `(status = 'delivered') = (bytes IS NOT NULL)`)
-@Check('generation_tasks_failure_named', `(status = 'failed') = (failure IS NOT NULL)`)
-@Check('generation_tasks_finished_once', `(status = 'pending') = (finished_at IS NULL)`)
-@Check('generation_tasks_cost_not_negative', 'upstream_cost_micros >= 0')
-@Check(
-  'generation_tasks_text_length',
-  'char_length(task_id) BETWEEN 1 AND 300 AND char_length(polling_url) <= 2083',
-)
+@Check('generation_tasks_rules_kept', 'generation_task_rules_kept(generation_tasks)')
 export class GenerationTaskEntity {
   @PrimaryColumn({ type: 'text', name: 'account_id', collation: 'C', primaryKeyConstraintName: PKEY })
   accountId!: string;

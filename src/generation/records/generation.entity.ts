@@ -21,46 +21,7 @@ import type { OutputFormat } from '../providers/image-provider.js';
 @Index('generations_unpaid_idx', ['finishedAt', 'accountId'], {
   where: 'charged_micros = 0 AND finished_at IS NOT NULL',
 })
-@Check('generations_id_form', `id LIKE 'gen\\_%'`)
-@Check('generations_status_known', `status IN ('running', 'unresolved', 'succeeded', 'failed')`)
-@Check(
-  'generations_images_bounded',
-  'images_requested BETWEEN 1 AND 10 AND images_delivered BETWEEN 0 AND images_requested',
-)
-@Check('generations_size_positive', 'width > 0 AND height > 0')
-@Check(
-  'generations_formats_known',
-  `response_format IN ('url', 'b64_json') AND output_format IN ('png', 'jpeg', 'webp')`,
-)
-@Check(
-  'generations_charged_as_delivered',
-  'charged_micros = CASE WHEN provider_key_id IS NULL THEN images_delivered * price_micros ELSE 0 END',
-)
-@Check('generations_success_delivers', `(status = 'succeeded') = (images_delivered > 0)`)
-@Check('generations_failure_named', `(status = 'failed') <= (error_code IS NOT NULL)`)
-@Check('generations_finished_once', `(status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)`)
-@Check('generations_paid_or_free', '(hold_id IS NULL) = (price_micros = 0 OR provider_key_id IS NOT NULL)')
-@Check('generations_fallback_is_ordinary', 'fell_back_from IS NULL OR provider_key_id IS NULL')
-@Check('generations_operation_known', `operation IN ('generation', 'edit')`)
-@Check(
-  'generations_edit_has_references',
-  `(operation = 'edit') = (references_count > 0) AND references_count BETWEEN 0 AND 16`,
-)
-@Check('generations_only_delivered_deleted', `images_deleted_at IS NULL OR status = 'succeeded'`)
-@Check('generations_tag_length', 'length(tag) BETWEEN 1 AND 128')
-@Check('generations_retry_state_known', `retry_state IN ('open', 'abandoned', 'claimed')`)
-@Check(
-  'generations_retry_claimed_by_one',
-  `retry_state IS DISTINCT FROM 'claimed' OR (retry_claim IS NOT NULL AND retry_claim_expires_at IS NOT NULL)`,
-)
-@Check(
-  'generations_retry_of_unkeyed',
-  `retry_state IS NULL OR (idempotency_key IS NULL AND status <> 'failed')`,
-)
-@Check(
-  'generations_text_length',
-  'char_length(end_user) <= 512 AND char_length(idempotency_key) BETWEEN 1 AND 255',
-)
+@Check('generations_rules_kept', 'generation_rules_kept(generations)')
 export class GenerationEntity {
   @PrimaryColumn({
     type: 'text',
