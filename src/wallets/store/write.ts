@@ -1,4 +1,4 @@
-import type { SqlValue, StatementCall } from '../../database/pipeline.js';
+import type { SqlValue, Statement, StatementCall } from '../../database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type { BatchWrites, LevelledWallet, OwnedBudget, OwnedHold, OwnedLot } from '../rules/batch.js';
 import type { StatusChange } from '../rules/outcome.js';
@@ -22,8 +22,22 @@ export function writesOf(writes: BatchWrites): StatementCall[] {
     part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns(iso)),
   ].flatMap((filled) => filled ?? []);
   if (parts.length === 0) return [];
-  const name = `write:${parts.map(({ table }) => table.code).join(',')}`;
-  return [{ statement: { name, text: combined(parts) }, values: parts.flatMap(({ values }) => values) }];
+  return [
+    {
+      statement: statementOf(parts.map(({ table }) => table)),
+      values: parts.flatMap(({ values }) => values),
+    },
+  ];
+}
+
+/** A few kinds of batches occur, each of them again and again. */
+const statements = new Map<string, Statement>();
+
+function statementOf(tables: readonly TableWrite[]): Statement {
+  const name = `write:${tables.map(({ code }) => code).join(',')}`;
+  const known = statements.get(name) ?? { name, text: combined(tables) };
+  statements.set(name, known);
+  return known;
 }
 
 type TableWrite = {
@@ -53,9 +67,9 @@ function rowOf(table: string, ...key: readonly string[]): string {
 }
 
 /** The texts of all combinations that occurred: a few, and each prepared once a connection by its name. */
-function combined(parts: readonly Part[]): string {
+function combined(tables: readonly TableWrite[]): string {
   let parameter = 0;
-  const texts = parts.map(({ table }) =>
+  const texts = tables.map((table) =>
     table.text(`unnest(${table.types.map((type) => `$${(parameter += 1)}::${type}[]`).join(', ')})`),
   );
   return `WITH ${texts.map((text, index) => `part_${index} AS (${text})`).join(', ')} SELECT`;
