@@ -5,6 +5,7 @@ import { Pool } from 'undici';
 import { accountId } from './database.js';
 import { openLoop, type Latencies } from './open-loop.js';
 import { cpuMsOf, NICENESS } from './processes.js';
+import { PlainClient, requestText, statusOf } from './plain-http.js';
 import { OPERATOR_KEY, startService, stop, type Service } from './service.js';
 import { here } from './tools.js';
 
@@ -15,11 +16,17 @@ const UPSTREAM_KEY = 'bfl_benchmark_upstream_key';
 export type Upstream = { readonly url: string; stop(): Promise<void> };
 
 /** The sandbox Black Forest Labs as its own process: every task is ready at its first poll. */
-export async function startUpstream(): Promise<Upstream> {
-  const args = ['--bfl-instant', '--bfl-unlimited'];
-  const child = spawn(process.execPath, [here('../dist/sandbox/main.js'), ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+export function startUpstream(): Promise<Upstream> {
+  return startStandIn([here('../dist/sandbox/main.js'), '--bfl-instant', '--bfl-unlimited']);
+}
+
+/** Answers like it and does nothing else. */
+export function startInstantUpstream(): Promise<Upstream> {
+  return startStandIn(['--import', here('../test/support/typescript.mjs'), here('instant-upstream.ts')]);
+}
+
+async function startStandIn(args: readonly string[]): Promise<Upstream> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
   const { bfl_api_base: url } = JSON.parse(line) as { bfl_api_base: string };
   return { url, stop: () => stop(child) };
@@ -73,16 +80,16 @@ export async function measureGeneration(
   upstream: Upstream,
   { size, seconds, rounds, postmaster }: GenerationLoad,
 ): Promise<Record<string, GenerationResult>> {
-  const direct = new Pool(upstream.url, { connections: 64 });
+  const direct = new PlainClient(upstream.url);
   const [width = 0, height = 0] = size.split('x').map(Number);
   const throughUpstream = (index: number) => callUpstream(direct, index, width, height);
   const gateways = new Map<string, (index: number) => Promise<void>>();
-  const pools = [direct];
+  const clients = [direct];
   for (const [ledger, service] of services) {
-    const pool = new Pool(service.url, { connections: 64 });
+    const client = new PlainClient(service.url);
     const key = await makeAccountKey(service, accountId(1));
-    pools.push(pool);
-    gateways.set(ledger, (index) => callGateway(pool, key, index, size));
+    clients.push(client);
+    gateways.set(ledger, (index) => callGateway(client, key, index, size));
   }
   const loop = (call: (index: number) => Promise<void>, loopSeconds = seconds) =>
     openLoop(
@@ -111,34 +118,37 @@ export async function measureGeneration(
     }
     return results;
   } finally {
-    await Promise.all(pools.map((pool) => pool.close()));
+    for (const client of clients) client.close();
   }
 }
 
-async function callGateway(pool: Pool, key: string, index: number, size: string): Promise<void> {
-  const { statusCode, body } = await pool.request({
-    path: '/v1/images/generations',
-    method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: MODEL, prompt: promptOf(index), size, output_format: 'png' }),
-  });
-  const text = await body.text();
-  if (statusCode !== 200) throw new Error(`${statusCode} ${text}`);
+async function callGateway(client: PlainClient, key: string, index: number, size: string): Promise<void> {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  const body = JSON.stringify({ model: MODEL, prompt: promptOf(index), size, output_format: 'png' });
+  const answer = await client.send(requestText('POST', '/v1/images/generations', headers, body));
+  if (statusOf(answer) !== 200) throw new Error(`${answer.head}\n${answer.body.toString()}`);
 }
 
 /** The stand-in draws a picture once and keeps it: the benchmark measures the gateway, not the drawing. */
 const promptOf = (index: number): string => `benchmark ${index % 16}`;
 
-async function callUpstream(pool: Pool, index: number, width: number, height: number): Promise<void> {
+async function callUpstream(
+  client: PlainClient,
+  index: number,
+  width: number,
+  height: number,
+): Promise<void> {
   const headers = { 'x-key': UPSTREAM_KEY, 'content-type': 'application/json' };
-  const body = JSON.stringify({ prompt: promptOf(index), width, height, output_format: 'png' });
-  const submitted = await pool.request({ path: '/v1/flux-2-klein-9b', method: 'POST', headers, body });
-  const { polling_url: pollingUrl } = (await submitted.body.json()) as { polling_url: string };
-  const polled = await pool.request({ path: pathOf(pollingUrl), method: 'GET', headers });
-  const { status, result } = (await polled.body.json()) as { status: string; result: { sample: string } };
+  const asked = JSON.stringify({ prompt: promptOf(index), width, height, output_format: 'png' });
+  const submitted = await client.send(requestText('POST', '/v1/flux-2-klein-9b', headers, asked));
+  const { polling_url: pollingUrl } = JSON.parse(submitted.body.toString()) as { polling_url: string };
+  const polled = await client.send(requestText('GET', pathOf(pollingUrl), headers));
+  const { status, result } = JSON.parse(polled.body.toString()) as {
+    status: string;
+    result: { sample: string };
+  };
   if (status !== 'Ready') throw new Error(`the instant upstream answered ${status}`);
-  const image = await pool.request({ path: pathOf(result.sample), method: 'GET' });
-  await image.body.arrayBuffer();
+  await client.send(requestText('GET', pathOf(result.sample), {}));
 }
 
 function pathOf(url: string): string {

@@ -22,9 +22,11 @@ import {
   measureGeneration,
   raceForCredit,
   startGateway,
+  startInstantUpstream,
   startUpstream,
   type GenerationResult,
 } from './gateway.js';
+import { describeMachine, lookAtMachine } from './machine.js';
 import { measureMixedCalls } from './mixed.js';
 import { generationTable, debitTable, webhookTable } from './report.js';
 import { standBack } from './processes.js';
@@ -65,6 +67,8 @@ async function run(): Promise<void> {
     say(
       `Coffer benchmark: Node ${process.version}, ${cpus().length} cores, embedded PostgreSQL, durable commits`,
     );
+    const look = async (): Promise<void> => say(describeMachine(await lookAtMachine(dataDir)));
+    await look();
     const isAboutSize = ['debits', 'generation', 'webhooks'].some((part) => parts.has(part));
     const ledgers = await makeLedgers(server.url, isAboutSize ? Number(values.rows) : 0);
     const [small] = ledgers;
@@ -73,6 +77,7 @@ async function run(): Promise<void> {
       const debits = await debitsOn(ledgers);
       report['debits'] = debits;
       say(debitTable(debits));
+      await look();
     }
     const postmaster = await databaseServerIn(dataDir);
     if (['generation', 'webhooks'].some((part) => parts.has(part))) await standBack(postmaster);
@@ -80,6 +85,7 @@ async function run(): Promise<void> {
       const generation = await generationOn(ledgers, postmaster);
       report['generation'] = generation;
       say(generationTable(generation));
+      await look();
     }
     if (parts.has('webhooks')) {
       const webhooks = await webhooksOn(ledgers);
@@ -133,7 +139,7 @@ async function generationOn(
   ledgers: readonly Ledger[],
   postmaster: number,
 ): Promise<Record<string, GenerationResult>> {
-  const upstream = await startUpstream();
+  const upstream = await startInstantUpstream();
   const services = new Map<string, Service>();
   try {
     for (const { name, url } of ledgers) services.set(name, await startGateway(url, upstream));
