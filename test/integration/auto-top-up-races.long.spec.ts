@@ -10,12 +10,13 @@ import { WalletReader } from '../../src/wallets/wallet-reader.service.js';
 import {
   allLooked,
   availableOf,
+  type CardCustomer,
   chargesOf,
   customerWithCard,
+  endCooldown,
   intentsAtStripe,
   spend,
   switchOn,
-  type CardCustomer,
 } from '../support/auto-top-up.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
@@ -92,7 +93,7 @@ describe('auto top-up in two processes', () => {
     const offs: [from: number, to: number][] = [];
     await switchOn(customer, terms);
     for (let round = 0; round < 12; round += 1) {
-      await endCooldown(accountId);
+      await endCooldown(app, accountId);
       const looks = Array.from({ length: 6 }, (_, index) =>
         lookAt(index % 2 === 0 ? app : second, customer).catch(() => undefined),
       );
@@ -203,12 +204,3 @@ describe('a process that dies at any step of an auto top-up', () => {
     expect(died).toBeGreaterThan(20);
   }, 120_000);
 });
-
-/** The database lets nobody change more of a charge; its day stays. */
-async function endCooldown(accountId: string): Promise<void> {
-  await app.dataSource.query(
-    `UPDATE top_ups SET created_at = greatest(created_at - interval '10 minutes', date_trunc('day', created_at, 'UTC'))
-      WHERE account_id = $1 AND kind = 'auto'`,
-    [accountId],
-  );
-}

@@ -6,6 +6,7 @@ import {
   cardsOf,
   chargesOf,
   customerWithCard,
+  endCooldown,
   intentsAtStripe,
   nextLookOf,
   OPT_IN,
@@ -190,7 +191,7 @@ describe('a cap', () => {
     await switchOn(customer, { daily_max_count: 1 });
     await spend(app, customer.accountId, 6_000_000n);
     await allLooked(app);
-    await endCooldown(customer.accountId);
+    await endCooldown(app, customer.accountId);
     await spend(app, customer.accountId, 20_000_000n);
     await allLooked(app);
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
@@ -204,7 +205,7 @@ describe('a cap', () => {
     await switchOn(customer, { daily_max_charge_cents: 4_199 });
     await spend(app, customer.accountId, 6_000_000n);
     await allLooked(app);
-    await endCooldown(customer.accountId);
+    await endCooldown(app, customer.accountId);
     await spend(app, customer.accountId, 20_000_000n);
     await allLooked(app);
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
@@ -231,7 +232,7 @@ describe('a cap', () => {
     const [charge, ...more] = await chargesOf(app, customer.accountId);
     expect(more).toEqual([]);
     expect(await nextLookOf(app, customer.accountId)).toEqual(new Date(Number(charge?.created_at) + 600_000));
-    await endCooldown(customer.accountId);
+    await moveChargesBack(customer.accountId);
     await lookNow(customer.accountId);
     await allLooked(app);
     expect(await chargesOf(app, customer.accountId)).toHaveLength(2);
@@ -357,11 +358,10 @@ async function detach(paymentMethodId: string): Promise<void> {
   expect(answer.status).toBe(200);
 }
 
-/** As if the last charge had been made ten minutes earlier; the database lets nobody change more of it. */
-async function endCooldown(accountId: string): Promise<void> {
+/** As if the charges so far had been made ten minutes earlier, even if that was yesterday. */
+async function moveChargesBack(accountId: string): Promise<void> {
   await app.dataSource.query(
-    `UPDATE top_ups SET created_at = greatest(created_at - interval '10 minutes', date_trunc('day', created_at, 'UTC'))
-      WHERE account_id = $1 AND kind = 'auto'`,
+    `UPDATE top_ups SET created_at = created_at - interval '10 minutes' WHERE account_id = $1 AND kind = 'auto'`,
     [accountId],
   );
 }

@@ -142,3 +142,16 @@ export async function readAutoTopUp({ client }: TestCustomer): Promise<Record<st
   expect(answer.status).toBe(200);
   return answer.body;
 }
+
+/**
+ * The next charge need not wait for the last one any more. The charges stay on their day, which is what the caps count,
+ * whatever the time of day is: moved by the whole wait, those of the first minutes of a day would lie in the day before.
+ */
+export async function endCooldown({ dataSource }: TestApp, accountId: string): Promise<void> {
+  await dataSource.query('UPDATE auto_top_ups SET cooldown_seconds = 1 WHERE account_id = $1', [accountId]);
+  await dataSource.query(
+    `UPDATE top_ups SET created_at = greatest(created_at - interval '2 seconds', date_trunc('day', created_at, 'UTC'))
+      WHERE account_id = $1 AND kind = 'auto'`,
+    [accountId],
+  );
+}
