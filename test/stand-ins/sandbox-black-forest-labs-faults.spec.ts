@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { BlackForestLabsDriver, pause } from '../support/black-forest-labs-driver.js';
+import { BlackForestLabsDriver } from '../support/black-forest-labs-driver.js';
 
 let driver: BlackForestLabsDriver;
 
@@ -29,7 +29,7 @@ describe('failures on demand, by a directive in the prompt', () => {
   it('[sandbox:slow=…] stays pending for that long', async () => {
     const task = await driver.submit('cat [sandbox:slow=200]');
     expect((await driver.get(task.polling_url)).body.status).toBe('Pending');
-    await pause(250);
+    driver.letPass(250);
     expect((await driver.get(task.polling_url)).body.status).toBe('Ready');
   });
 
@@ -104,7 +104,7 @@ describe('failures on demand, by a directive in the prompt', () => {
   it('combines directives', async () => {
     const { polling_url: pollingUrl } = await driver.submit('[sandbox:slow=100] cat [sandbox:error]');
     expect((await driver.get(pollingUrl)).body.status).toBe('Pending');
-    await pause(130);
+    driver.letPass(130);
     expect((await driver.get(pollingUrl)).body.status).toBe('Error');
   });
 });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { BlackForestLabsDriver, KEY, pause } from '../support/black-forest-labs-driver.js';
+import { BlackForestLabsDriver, KEY } from '../support/black-forest-labs-driver.js';
 
 let driver: BlackForestLabsDriver;
 
@@ -26,7 +26,7 @@ describe('a generation', () => {
       status: 200,
       body: { id: task.id, status: 'Pending', result: null },
     });
-    await pause(200);
+    driver.letPass(200);
     const ready = await driver.get(task.polling_url);
     expect(ready.body).toMatchObject({
       status: 'Ready',
@@ -119,7 +119,7 @@ describe('a generation', () => {
     await driver.restart({ resultTtlMs: 50 });
     const { result } = await driver.resultOf('cat');
     expect((await fetch(result.sample)).status).toBe(200);
-    await pause(80);
+    driver.letPass(80);
     expect((await fetch(result.sample)).status).toBe(403);
   });
 });
@@ -244,7 +244,7 @@ describe('credits and limits', () => {
     const refused = answers.find(({ status }) => status === 429);
     expect(refused?.headers.get('retry-after')).toBe('1');
     expect(driver.sandbox.control.counts().tasks).toBe(24);
-    await pause(450);
+    driver.letPass(450);
     expect((await driver.post({ prompt: 'cat' })).status).toBe(200);
   });
 

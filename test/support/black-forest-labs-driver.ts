@@ -26,10 +26,20 @@ export const KEY = { 'x-key': 'bfl_test' };
 
 /** Talks to a stand-in as raw HTTP, and replaces it by one with other options when asked to. */
 export class BlackForestLabsDriver {
-  private constructor(private current: SandboxBlackForestLabs) {}
+  private constructor(
+    private current: SandboxBlackForestLabs,
+    private readonly clock: { nowMs: () => number; aheadMs: number },
+  ) {}
 
   static async start(): Promise<BlackForestLabsDriver> {
-    return new BlackForestLabsDriver(await startSandboxBlackForestLabs({ instant: true }));
+    const startedAtMs = Date.now();
+    const clock = { aheadMs: 0, nowMs: () => startedAtMs + clock.aheadMs };
+    return new BlackForestLabsDriver(await startSandboxBlackForestLabs({ instant: true, clock }), clock);
+  }
+
+  /** The stand-in's time moves in no other way: what is pending stays so, however slow the machine is. */
+  letPass(ms: number): void {
+    this.clock.aheadMs += ms;
   }
 
   get sandbox(): SandboxBlackForestLabs {
@@ -38,7 +48,11 @@ export class BlackForestLabsDriver {
 
   async restart(options: SandboxBlackForestLabsOptions): Promise<void> {
     await this.current.close();
-    this.current = await startSandboxBlackForestLabs({ instant: true, ...options });
+    this.current = await startSandboxBlackForestLabs({
+      instant: true,
+      clock: this.clock,
+      ...options,
+    });
   }
 
   close(): Promise<void> {
@@ -78,5 +92,3 @@ export async function request(url: string, init: RequestInit): Promise<Answer> {
   const response = await fetch(url, init);
   return { status: response.status, headers: response.headers, body: (await response.json()) as AnswerBody };
 }
-
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
