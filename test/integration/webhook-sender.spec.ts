@@ -104,9 +104,9 @@ describe('what is posted', () => {
     );
     const startedAtMs = performance.now();
     // Long enough for its status to arrive on a busy machine.
-    const outcome = await sender().post(message(`http://127.0.0.1:${port}/`), 5 * QUICK_MS);
+    const outcome = await sender().post(message(`http://127.0.0.1:${port}/`), 3 * QUICK_MS);
     expect(outcome).toMatchObject({ kind: 'answered', status: 200 });
-    expect(performance.now() - startedAtMs).toBeLessThan(50 * QUICK_MS);
+    expect(performance.now() - startedAtMs).toBeLessThan(10 * QUICK_MS);
   });
 });
 
