@@ -30,14 +30,16 @@ export function writesOf(writes: BatchWrites): StatementCall[] {
   ];
 }
 
-/** A few kinds of batches occur, each of them again and again. */
+/** By name, each prepared once a connection: of all combinations of tables, a few occur, again and again. */
 const statements = new Map<string, Statement>();
 
 function statementOf(tables: readonly TableWrite[]): Statement {
   const name = `write:${tables.map(({ code }) => code).join(',')}`;
-  const known = statements.get(name) ?? { name, text: combined(tables) };
-  statements.set(name, known);
-  return known;
+  const known = statements.get(name);
+  if (known !== undefined) return known;
+  const statement = { name, text: combined(tables) };
+  statements.set(name, statement);
+  return statement;
 }
 
 type TableWrite = {
@@ -66,7 +68,6 @@ function rowOf(table: string, ...key: readonly string[]): string {
    WHERE ${table}.ctid = found.ctid`;
 }
 
-/** The texts of all combinations that occurred: a few, and each prepared once a connection by its name. */
 function combined(tables: readonly TableWrite[]): string {
   let parameter = 0;
   const texts = tables.map((table) =>
