@@ -15,21 +15,21 @@ const pictures = new Map<string, Promise<Buffer>>();
 let tasks = 0;
 
 /** The id of a task is the key of its picture, so there is nothing to remember of it. */
-async function answer({ head, body }: Message, base: string): Promise<Buffer> {
+async function answer({ head, body }: Message): Promise<Buffer> {
   const [method = '', target = ''] = head.split(' ', 2);
   if (method === 'POST') {
     const { prompt, width, height } = JSON.parse(body.toString('utf8')) as Submitted;
-    const id = `${(tasks += 1)}.${width}.${height}.${encodeURIComponent(prompt)}`;
-    return json({ id, polling_url: `${base}/v1/get_result?id=${encodeURIComponent(id)}`, cost: COST });
+    const id = Buffer.from(JSON.stringify([(tasks += 1), prompt, width, height])).toString('base64url');
+    return json({ id, polling_url: `${base}/v1/get_result?id=${id}`, cost: COST });
   }
   const { pathname, searchParams } = new URL(target, base);
   if (pathname === '/v1/get_result') {
     const id = searchParams.get('id') ?? '';
-    return json({ id, status: 'Ready', result: { sample: `${base}/sample/${encodeURIComponent(id)}` } });
+    return json({ id, status: 'Ready', result: { sample: `${base}/sample/${id}` } });
   }
-  const [, width, height, prompt = ''] = decodeURIComponent(pathname.slice('/sample/'.length)).split('.');
-  const picture = { prompt: decodeURIComponent(prompt), width: Number(width), height: Number(height) };
-  return message('image/png', await pictureOf(picture));
+  const id = Buffer.from(pathname.slice('/sample/'.length), 'base64url').toString();
+  const [, prompt, width, height] = JSON.parse(id) as [number, string, number, number];
+  return message('image/png', await pictureOf({ prompt, width, height }));
 }
 
 function pictureOf(submitted: Submitted): Promise<Buffer> {
@@ -56,7 +56,7 @@ function serve(socket: Socket): void {
   socket.on('error', () => undefined);
   socket.on('data', (chunk: Buffer) => {
     for (const request of reader.read(chunk)) {
-      void answer(request, base).then(
+      void answer(request).then(
         (bytes) => socket.write(bytes),
         () => socket.destroy(),
       );
@@ -72,4 +72,3 @@ server.listen(0, '127.0.0.1', () => {
   base = `http://127.0.0.1:${address.port}`;
   console.log(JSON.stringify({ bfl_api_base: base }));
 });
-process.once('SIGTERM', () => process.exit(0));

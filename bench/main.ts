@@ -26,7 +26,7 @@ import {
   startUpstream,
   type GenerationResult,
 } from './gateway.js';
-import { describeMachine, lookAtMachine } from './machine.js';
+import { describeMachine } from './machine.js';
 import { measureMixedCalls } from './mixed.js';
 import { generationTable, debitTable, webhookTable } from './report.js';
 import { standBack } from './processes.js';
@@ -67,7 +67,7 @@ async function run(): Promise<void> {
     say(
       `Coffer benchmark: Node ${process.version}, ${cpus().length} cores, embedded PostgreSQL, durable commits`,
     );
-    const look = async (): Promise<void> => say(describeMachine(await lookAtMachine(dataDir)));
+    const look = async (): Promise<void> => say(await describeMachine(dataDir));
     await look();
     const isAboutSize = ['debits', 'generation', 'webhooks'].some((part) => parts.has(part));
     const ledgers = await makeLedgers(server.url, isAboutSize ? Number(values.rows) : 0);
