@@ -8,7 +8,6 @@ import {
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { MODEL, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { eventually } from '../support/processes.js';
 import { recoverGenerations } from '../support/recovery.js';
 import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
 import {
@@ -75,11 +74,9 @@ describe('the service and its database server are killed with -9 in the same mom
   }
 
   async function killBothAt(step: string): Promise<void> {
-    await eventually(
-      'it is stopped or killed',
-      () => !service.isRunning || service.timesPrinted('stopped') > 0,
-    );
-    expect([step, service.timesPrinted('stopped')]).toEqual([step, 1]);
+    await service.untilPrinted('stopped').catch((error: unknown) => {
+      throw new Error(`it never came to '${step}'`, { cause: error });
+    });
     process.kill(await databaseServerIn(dataDir), 'SIGKILL');
     await service.kill();
   }

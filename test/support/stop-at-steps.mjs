@@ -26,14 +26,14 @@ import { clearInterval, setInterval, setTimeout } from 'node:timers';
 import { fileURLToPath } from 'node:url';
 import { stepName } from './step-name.mjs';
 
-/** Work that goes on elsewhere does so within this time; if later, it is a step of what follows. */
+/** What was written has arrived within this time. Work that goes on elsewhere later is a step of what follows. */
 const GOES_ON_WITHIN_MS = 60;
 
 const stepsFile = process.env.COFFER_TEST_STEPS;
 const { _write: write, _writev: writev } = Socket.prototype;
 const stopped = new WeakSet();
 
-/** `idle` lets everything pass, `trying` looks for a new step, `stopping` has just found one. */
+/** `idle` lets everything pass, `trying` looks for a new step, `stopping` has found one, `halted` lets nothing pass. */
 let state = 'idle';
 let tried = new Set();
 /** The one step to stop at; null: any that was not tried. */
@@ -42,6 +42,11 @@ let timesSeen = new Map();
 
 const isTried = (step) => (target === null ? tried.has(step) : step !== target);
 const die = () => process.kill(process.pid, 'SIGKILL');
+const never = () => new Promise(() => undefined);
+const found = (step) => {
+  note(step);
+  state = target === null ? 'stopping' : 'halted';
+};
 const note = (step) => appendFileSync(stepsFile, `${step}\n`);
 
 /** What the process prints, and the commands that it reads, are pipes. */
@@ -50,6 +55,7 @@ const isOutside = (socket) => socket.remoteAddress !== undefined || socket.conne
 function pass(socket, bytes, forward, callback) {
   if (stopped.has(socket)) return callback();
   if (state === 'idle' || !isOutside(socket)) return forward();
+  if (state === 'halted') return;
   if (state === 'stopping') return die();
   if (state === 'dying') {
     note('before anything');
@@ -58,8 +64,7 @@ function pass(socket, bytes, forward, callback) {
   const step = nameOf(bytes);
   forward();
   if (isTried(step)) return;
-  note(step);
-  state = 'stopping';
+  found(step);
   // What is written before the connection stands is sent by a listener of its own, registered just now.
   if (socket.connecting) socket.once('connect', () => stop(socket));
   else stop(socket);
@@ -84,7 +89,7 @@ function stop(socket) {
 
 function sayStopped() {
   setTimeout(() => {
-    state = 'idle';
+    if (state === 'stopping') state = 'idle';
     process.stdout.write('stopped\n');
   }, GOES_ON_WITHIN_MS);
 }
@@ -111,16 +116,16 @@ fileHandle.writeFile = async function (...args) {
 /** Never resolves at a new step: what the work would do next never happens. */
 async function passFile(name) {
   if (state === 'idle') return;
+  if (state === 'halted') return never();
   if (state !== 'trying') {
     if (state === 'dying') note('before anything');
     die();
   }
   const step = numbered(name);
   if (isTried(step)) return;
-  note(step);
-  state = 'stopping';
+  found(step);
   sayStopped();
-  await new Promise(() => undefined);
+  await never();
 }
 
 let go = () => undefined;
