@@ -49,7 +49,7 @@ describe('two service processes on one database', () => {
       ]);
       await expectBooksToBalance(dataSource);
     });
-    const doctor = await runProgram(['cli.ts', 'doctor'], { DATABASE_URL: gateways.database.url });
+    const doctor = await runProgram(['cli', 'doctor'], { DATABASE_URL: gateways.database.url });
     expect(doctor).toMatchObject({ code: 0, output: expect.stringMatching(/^CLEAN/) });
   });
 });

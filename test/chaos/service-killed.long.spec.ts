@@ -136,7 +136,7 @@ describe('the service is killed with -9 under load', () => {
     const server = await databaseServerIn(dataDir);
     expect(await service.stop()).toMatchObject({ code: 0 });
     expect(await isRunning(server)).toBe(false);
-    const doctor = await runProgram(['cli.ts', 'doctor'], { COFFER_DATA_DIR: dataDir });
+    const doctor = await runProgram(['cli', 'doctor'], { COFFER_DATA_DIR: dataDir });
     expect(doctor).toMatchObject({ code: 0, output: expect.stringMatching(/^CLEAN/) });
   });
 });

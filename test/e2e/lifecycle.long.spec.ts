@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { eventually, isRunning } from '../support/processes.js';
+import { COMPILED_SOURCES } from '../support/program-arguments.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -150,11 +151,12 @@ describe('the stand-ins', () => {
     const { result } = JSON.parse(await readFile(path.join(coverage, file), 'utf8')) as {
       result: { url: string }[];
     };
-    const loaded = result.map(({ url }) => url).filter((url) => url.includes('/src/'));
+    const loaded = result
+      .filter(({ url }) => url.startsWith(COMPILED_SOURCES.href))
+      .map(({ url }) => url.slice(COMPILED_SOURCES.href.length));
     expect(loaded.length).toBeGreaterThan(100);
-    expect(
-      loaded.filter((url) => /\/src\/(sandbox|first-run|database\/embedded\/embedded-postgres)/.test(url)),
-    ).toEqual([]);
+    const unwanted = /^(sandbox|first-run|database\/embedded\/embedded-postgres)/;
+    expect(loaded.filter((file) => unwanted.test(file))).toEqual([]);
     await removeDataDir(ownDataDir);
   });
 

@@ -8,9 +8,9 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
+import { END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
 import { stripeSdkFor, topUpSessionParams } from '../support/sandbox-stripe-client.js';
 
-const ROOT = path.join(import.meta.dirname, '../..');
 const SECRET = 'whsec_process';
 
 type Addresses = { readonly stripe_api_base: string; readonly bfl_api_base: string };
@@ -23,10 +23,7 @@ let isReceiving: boolean;
 const running: ChildProcess[] = [];
 
 function start(...args: string[]): ChildProcess {
-  const imports = ['./test/support/typescript.mjs', './test/support/end-with-parent.mjs'];
-  const loader = [...imports.flatMap((file) => ['--import', file]), 'src/sandbox/main.ts'];
-  const child = spawn(process.execPath, [...loader, ...args], {
-    cwd: ROOT,
+  const child = spawn(process.execPath, [...programArguments('sandbox/main', [END_WITH_PARENT]), ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   running.push(child);

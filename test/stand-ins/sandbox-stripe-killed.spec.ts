@@ -6,21 +6,17 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
+import { END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
 import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
 import { allOf } from '../support/sandbox-stripe-money.js';
-
-const ROOT = path.join(import.meta.dirname, '../..');
 
 let folder: string;
 const running: ChildProcess[] = [];
 
 /** The stand-in as a process of its own; the same port each time, as a service would find it again. */
 async function serve(port = '0'): Promise<{ child: ChildProcess; baseUrl: string }> {
-  const imports = ['./test/support/typescript.mjs', './test/support/end-with-parent.mjs'];
-  const loader = [...imports.flatMap((file) => ['--import', file]), 'src/sandbox/main.ts'];
   const flags = ['--state-dir', folder, '--stripe-port', port];
-  const child = spawn(process.execPath, [...loader, ...flags], {
-    cwd: ROOT,
+  const child = spawn(process.execPath, [...programArguments('sandbox/main', [END_WITH_PARENT]), ...flags], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   running.push(child);

@@ -6,10 +6,12 @@ import './typescript.mjs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { compileSources } from './compile-sources.mjs';
 
 export default async function setup() {
   const { startTestServer } = await import('./postgres-server.ts');
   const { RUN_LOG_VARIABLE } = await import('./run-log.ts');
+  await compileSources();
   globalThis.cofferTestServer = await startTestServer();
   globalThis.cofferRunLog = await mkdtemp(path.join(tmpdir(), `coffer-test-${process.pid}-log-`));
   process.env[RUN_LOG_VARIABLE] = globalThis.cofferRunLog;

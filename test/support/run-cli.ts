@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { programArguments } from './program-arguments.js';
 import { rememberSecretsOf, runLogFile } from './run-log.js';
-
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
 export type CliResult = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
 
@@ -17,8 +15,7 @@ export async function runCli(
   } = {},
 ): Promise<CliResult> {
   rememberSecretsOf(options.env ?? {});
-  const loader = `${PROJECT}test/support/typescript.mjs`;
-  const child = spawn(process.execPath, ['--import', loader, `${PROJECT}src/cli.ts`, ...args], {
+  const child = spawn(process.execPath, [...programArguments('cli'), ...args], {
     cwd: options.cwd ?? '/',
     env: { PATH: process.env['PATH'], ...options.env },
   });

@@ -4,7 +4,6 @@ import { appendFileSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { DataSource } from 'typeorm';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { applicationDataSourceOptions } from '../../src/database/data-source.js';
@@ -12,6 +11,7 @@ import { clusterPaths } from '../../src/database/embedded/cluster.js';
 import { findEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { readPostmasterFile } from '../../src/database/embedded/postmaster.js';
 import { choosePort } from '../../src/database/embedded/port.js';
+import { END_WITH_PARENT, programArguments } from './program-arguments.js';
 import { rememberSecretsIn, rememberSecretsOf, runLogFile } from './run-log.js';
 import { DIRECTORY_PREFIX } from './test-database.js';
 import { TestClient } from './test-client.js';
@@ -19,15 +19,6 @@ import { TestClient } from './test-client.js';
 /** Of every service that the tests start as a process. */
 export const OPERATOR_KEY = makeApiKey('operator_key');
 
-const HERE = fileURLToPath(new URL('.', import.meta.url));
-const RUN_TYPESCRIPT = [
-  '--no-warnings',
-  '--import',
-  path.join(HERE, 'typescript.mjs'),
-  '--import',
-  path.join(HERE, 'end-with-parent.mjs'),
-];
-const SOURCES = path.join(HERE, '../../src');
 /** Outside production: see `src/first-run`. */
 const SECRET_FILES = ['secrets.json', 'demo.json'];
 /** Enough to see why a process ended. */
@@ -90,7 +81,7 @@ export async function withDatabase<T>(url: string, work: (dataSource: DataSource
   }
 }
 
-/** Runs one of our programs, `cli.ts doctor` for example, to its end. */
+/** Runs one of our programs, `cli doctor` for example, to its end. */
 export async function runProgram(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
@@ -99,7 +90,7 @@ export async function runProgram(
   return endOf(child, new Printed(child));
 }
 
-/** The real service, `src/main.ts`, as a process of its own: what the tests kill. */
+/** The real service, `src/main.ts` compiled, as a process of its own: what the tests kill. */
 export class ServiceProcess {
   /** Settles when the process is gone; never rejects. */
   readonly ended: Promise<ProcessEnd>;
@@ -126,7 +117,7 @@ export class ServiceProcess {
       ...traceFile(`service-${process.pid}-${port}.log`),
       ...env,
     };
-    const child = spawnProgram(['main.ts'], settings, preload === undefined ? [] : [preload]);
+    const child = spawnProgram(['main'], settings, preload === undefined ? [] : [preload]);
     return new ServiceProcess(child, `http://127.0.0.1:${port}`, dataDir);
   }
 
@@ -204,15 +195,14 @@ export class ServiceProcess {
 }
 
 function spawnProgram(
-  [file = '', ...args]: readonly string[],
+  [program = '', ...args]: readonly string[],
   env: Readonly<Record<string, string>>,
   preloads: readonly string[] = [],
 ) {
   rememberSecretsOf(env);
-  const imports = preloads.flatMap((name) => ['--import', path.join(HERE, name)]);
-  return spawn(process.execPath, [...RUN_TYPESCRIPT, ...imports, path.join(SOURCES, file), ...args], {
+  return spawn(process.execPath, [...programArguments(program, [END_WITH_PARENT, ...preloads]), ...args], {
     // Where no `.env` of a developer lies.
-    cwd: path.parse(HERE).root,
+    cwd: path.parse(process.cwd()).root,
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });

@@ -1,7 +1,7 @@
 /**
  * Lets a test kill a service at every step of its work. Loaded into the process before the service:
  *
- *   node --import ./test/support/stop-at-steps.mjs src/main.ts     with COFFER_TEST_STEPS=<file>
+ *   node --import ./test/support/stop-at-steps.mjs .coffer-test-build/main.js     with COFFER_TEST_STEPS=<file>
  *
  * What the world knows of a process is what it wrote to its sockets and files. Between two writes it may compute and
  * wait as it likes: killed anywhere there, it leaves the same world behind. So a step is one write: statements to
@@ -144,7 +144,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   process.stdout.write('heard\n');
 });
 
-await import('../../src/app.setup.ts');
+await import('../../.coffer-test-build/app.setup.js');
 process.stdout.write('standing by\n');
 // Waiting alone does not keep a process alive.
 const awake = setInterval(() => undefined, 60_000);

@@ -22,11 +22,14 @@ export async function resolve(specifier, context, nextResolve) {
 
 export async function load(url, context, nextLoad) {
   if (!url.startsWith('file:') || !url.endsWith('.ts')) return nextLoad(url, context);
-  const filename = fileURLToPath(url);
+  return { format: 'module', source: await compiledText(fileURLToPath(url)), shortCircuit: true };
+}
+
+/** A TypeScript file as JavaScript. */
+export async function compiledText(filename) {
   const text = readFileSync(filename, 'utf8');
   const key = createHash('sha256').update(`${settings}\0${filename}\0${text}`).digest('hex');
-  const source = cached(key) ?? remember(key, await compile(text, filename));
-  return { format: 'module', source, shortCircuit: true };
+  return cached(key) ?? remember(key, await compile(text, filename));
 }
 
 async function compile(text, filename) {
