@@ -1,0 +1,97 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { freePort } from '../support/free-port.js';
+import { eventually } from '../support/processes.js';
+import { COMPILED_SOURCES } from '../support/program-arguments.js';
+import { rememberSecretsOf } from '../support/run-log.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const DATABASE_VARIABLE = 'DATABASE_URL';
+
+type Copy = { readonly fromBuild: boolean; readonly sources: readonly string[]; readonly target: string };
+
+/** What the Dockerfile copies, stage by stage. */
+function copiesOf(dockerfile: string): Copy[][] {
+  return dockerfile.split(/^FROM .*$/m).map((stage) =>
+    [...stage.matchAll(/^COPY (--from=build )?(.+) (\S+)$/gm)].map(([, from, sources = '', target = '']) => ({
+      fromBuild: from !== undefined,
+      sources: sources.split(' '),
+      target,
+    })),
+  );
+}
+
+/** Tests have no Docker: the image is laid out as a folder, from what its files say. */
+describe('the container image', () => {
+  let copies: Copy[][];
+  let app: string;
+  let database: TestDatabase;
+
+  beforeAll(async () => {
+    copies = copiesOf(await readFile(path.join(PROJECT, 'Dockerfile'), 'utf8'));
+    app = path.join(await mkdtemp(path.join(tmpdir(), 'coffer-container-')), 'app');
+    await mkdir(app);
+    database = await createTestDatabase();
+  });
+
+  afterAll(async () => {
+    await rm(path.dirname(app), { recursive: true, force: true });
+    await database.drop();
+  });
+
+  it('is built from files that its build is given', async () => {
+    const [everything, ...let_through] = (await readFile(path.join(PROJECT, '.dockerignore'), 'utf8'))
+      .trim()
+      .split('\n');
+    expect(everything).toBe('**');
+    const given = let_through.map((line) => line.replace(/^!/, ''));
+    const wanted = copies.flat().flatMap(({ fromBuild, sources }) => (fromBuild ? [] : sources));
+    expect(wanted).toContain('migrations');
+    expect(wanted.filter((file) => !given.includes(file.replace(/^\.\//, '')))).toEqual([]);
+  });
+
+  it('has all that the service reads', async () => {
+    const image = copies.at(-1) ?? [];
+    for (const { fromBuild, sources, target } of image) {
+      for (const source of sources) {
+        const name = path.basename(source);
+        const to = path.join(app, target, target.endsWith(name) ? '' : name);
+        if (name === 'node_modules') await symlink(path.join(PROJECT, name), to);
+        else if (fromBuild) await cp(COMPILED_SOURCES, to, { recursive: true });
+        else await cp(path.join(PROJECT, source), to, { recursive: true });
+      }
+    }
+    const port = await freePort();
+    const env = {
+      NODE_ENV: 'development',
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      COFFER_DATA_DIR: path.join(path.dirname(app), 'data'),
+      [DATABASE_VARIABLE]: database.url,
+    };
+    rememberSecretsOf(env);
+    const child = spawn(process.execPath, ['dist/main.js'], { cwd: app, env, stdio: 'pipe' });
+    const ended = once(child, 'close');
+    let printed = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk) => (printed += String(chunk)));
+    try {
+      await eventually('it is ready or ends', () => {
+        return printed.includes('Coffer is ready at') || child.exitCode !== null;
+      });
+      expect(printed).toContain('Coffer is ready at');
+      const models = await fetch(`http://127.0.0.1:${port}/v1/catalog/models`);
+      expect(models.status).toBe(200);
+      expect(((await models.json()) as { data: unknown[] }).data.length).toBeGreaterThan(0);
+    } finally {
+      child.kill('SIGTERM');
+      await ended;
+    }
+  });
+});
