@@ -3,16 +3,14 @@ import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { freePort } from '../support/free-port.js';
-import { eventually } from '../support/processes.js';
-import { COMPILED_SOURCES } from '../support/program-arguments.js';
+import { COMPILED_SOURCES, END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
 import { rememberSecretsOf } from '../support/run-log.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
-const DATABASE_VARIABLE = 'DATABASE_URL';
 
 type Copy = { readonly fromBuild: boolean; readonly sources: readonly string[]; readonly target: string };
 
@@ -46,11 +44,11 @@ describe('the container image', () => {
   });
 
   it('is built from files that its build is given', async () => {
-    const [everything, ...let_through] = (await readFile(path.join(PROJECT, '.dockerignore'), 'utf8'))
+    const [everything, ...letThrough] = (await readFile(path.join(PROJECT, '.dockerignore'), 'utf8'))
       .trim()
       .split('\n');
     expect(everything).toBe('**');
-    const given = let_through.map((line) => line.replace(/^!/, ''));
+    const given = letThrough.map((line) => line.replace(/^!/, ''));
     const wanted = copies.flat().flatMap(({ fromBuild, sources }) => (fromBuild ? [] : sources));
     expect(wanted).toContain('migrations');
     expect(wanted.filter((file) => !given.includes(file.replace(/^\.\//, '')))).toEqual([]);
@@ -73,18 +71,24 @@ describe('the container image', () => {
       HOST: '127.0.0.1',
       PORT: String(port),
       COFFER_DATA_DIR: path.join(path.dirname(app), 'data'),
-      [DATABASE_VARIABLE]: database.url,
+      DATABASE_URL: database.url,
     };
     rememberSecretsOf(env);
-    const child = spawn(process.execPath, ['dist/main.js'], { cwd: app, env, stdio: 'pipe' });
+    const dist = pathToFileURL(path.join(app, 'dist/'));
+    const main = programArguments('main', [END_WITH_PARENT], dist);
+    const child = spawn(process.execPath, main, { cwd: app, env, stdio: 'pipe' });
     const ended = once(child, 'close');
     let printed = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk) => (printed += String(chunk)));
+    const ready = new Promise<void>((resolve) => {
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on('data', (chunk) => {
+          printed += String(chunk);
+          if (printed.includes('Coffer is ready at')) resolve();
+        });
+      }
+    });
     try {
-      await eventually('it is ready or ends', () => {
-        return printed.includes('Coffer is ready at') || child.exitCode !== null;
-      });
+      await Promise.race([ready, ended]);
       expect(printed).toContain('Coffer is ready at');
       const models = await fetch(`http://127.0.0.1:${port}/v1/catalog/models`);
       expect(models.status).toBe(200);

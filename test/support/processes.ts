@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How long anything that must happen may take on a slow machine before a test fails. */
-const PATIENCE_SECONDS = 15;
+const PATIENCE_SECONDS = 40;
 
 /** Whether a process runs. A zombie, dead and waiting for its parent to notice, does not. */
 export async function isRunning(pid: number): Promise<boolean> {

@@ -11,8 +11,13 @@ export const COMPILED_SOURCES = new URL('../../.coffer-test-build/', import.meta
  * What `node` is called with to run a program of `src`, `cli` for example, compiled as the run began.
  *
  * @param preloads modules of this folder that it loads first
+ * @param compiled where `src` was compiled to
  */
-export function programArguments(program: string, preloads: readonly string[] = []): string[] {
+export function programArguments(
+  program: string,
+  preloads: readonly string[] = [],
+  compiled = COMPILED_SOURCES,
+): string[] {
   const imports = preloads.flatMap((file) => ['--import', `${HERE}${file}`]);
-  return ['--no-warnings', ...imports, fileURLToPath(new URL(`${program}.js`, COMPILED_SOURCES))];
+  return ['--no-warnings', ...imports, fileURLToPath(new URL(`${program}.js`, compiled))];
 }
