@@ -1,0 +1,72 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { eventually } from '../support/processes.js';
+import { END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
+import { rememberSecretsOf } from '../support/run-log.js';
+import { chooseServicePort, createDataDir, removeDataDir } from '../support/service-process.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+const PROJECT = path.join(import.meta.dirname, '../..');
+
+/** npm passes a signal on to its child only. A shell in between ends of it, and what the shell started goes on. */
+describe('npm, told to stop', () => {
+  let folder: string;
+  let database: TestDatabase;
+  let npm: ChildProcessByStdio<Writable, Readable, null> | undefined;
+
+  beforeEach(async () => {
+    folder = await createDataDir();
+    database = await createTestDatabase();
+  });
+
+  afterEach(async () => {
+    npm?.stdin.destroy(); // What still runs ends with it.
+    await database.drop();
+    await removeDataDir(folder);
+  });
+
+  /** The script of our package, with the sources as the tests compile them in place of `dist`. */
+  async function scriptOf(name: string): Promise<string> {
+    const text = await readFile(path.join(PROJECT, 'package.json'), 'utf8');
+    const { scripts } = JSON.parse(text) as { scripts: Record<string, string> };
+    const script = scripts[name] ?? '';
+    const [file = '', program = ''] = /dist\/(\S+)\.js/.exec(script) ?? [];
+    expect(program).not.toBe('');
+    const ours = programArguments(program, [END_WITH_PARENT]).map((argument) => `"${argument}"`);
+    return script.replace(file, () => ours.join(' '));
+  }
+
+  it('ends the service in order', async () => {
+    await writeFile(
+      path.join(folder, 'package.json'),
+      JSON.stringify({ scripts: { start: await scriptOf('start') } }),
+    );
+    const env = {
+      HOME: folder,
+      NODE_ENV: 'development',
+      PORT: String(await chooseServicePort()),
+      COFFER_DATA_DIR: path.join(folder, 'data'),
+      DATABASE_URL: database.url,
+    };
+    rememberSecretsOf(env);
+    npm = spawn('npm', ['start'], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let printed = '';
+    npm.stdout.on('data', (chunk) => (printed += String(chunk)));
+    await eventually('it is ready', () => printed.includes('Coffer is ready at'));
+    npm.kill('SIGTERM');
+    await once(npm, 'close'); // Of its output: nobody holds it any more.
+    expect(printed).toContain('SIGTERM: finishing what was accepted');
+  });
+
+  it.each(['worker', 'sandbox'])('is passed on to the %s, too', async (name) => {
+    expect(await scriptOf(name)).toMatch(/^exec node /);
+  });
+});
