@@ -1,13 +1,10 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { freePort } from '../support/free-port.js';
-import { COMPILED_SOURCES, END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
-import { rememberSecretsOf } from '../support/run-log.js';
+import { COMPILED_SOURCES } from '../support/program-arguments.js';
+import { chooseServicePort, ServiceProcess } from '../support/service-process.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
@@ -65,37 +62,18 @@ describe('the container image', () => {
         else await cp(path.join(PROJECT, source), to, { recursive: true });
       }
     }
-    const port = await freePort();
-    const env = {
-      NODE_ENV: 'development',
-      HOST: '127.0.0.1',
-      PORT: String(port),
-      COFFER_DATA_DIR: path.join(path.dirname(app), 'data'),
-      DATABASE_URL: database.url,
-    };
-    rememberSecretsOf(env);
-    const dist = pathToFileURL(path.join(app, 'dist/'));
-    const main = programArguments('main', [END_WITH_PARENT], dist);
-    const child = spawn(process.execPath, main, { cwd: app, env, stdio: 'pipe' });
-    const ended = once(child, 'close');
-    let printed = '';
-    const ready = new Promise<void>((resolve) => {
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.on('data', (chunk) => {
-          printed += String(chunk);
-          if (printed.includes('Coffer is ready at')) resolve();
-        });
-      }
+    const service = await ServiceProcess.start({
+      dataDir: path.join(path.dirname(app), 'data'),
+      port: await chooseServicePort(),
+      env: { DATABASE_URL: database.url },
+      compiled: pathToFileURL(path.join(app, 'dist/')),
     });
     try {
-      await Promise.race([ready, ended]);
-      expect(printed).toContain('Coffer is ready at');
-      const models = await fetch(`http://127.0.0.1:${port}/v1/catalog/models`);
+      const models = await fetch(`${service.url}/v1/catalog/models`);
       expect(models.status).toBe(200);
       expect(((await models.json()) as { data: unknown[] }).data.length).toBeGreaterThan(0);
     } finally {
-      child.kill('SIGTERM');
-      await ended;
+      await service.stop();
     }
   });
 });

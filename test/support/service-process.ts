@@ -31,6 +31,8 @@ export type ServiceOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** A module of this folder that the process loads before the service. */
   readonly preload?: string;
+  /** Where `src` was compiled to; by default, as the run began. */
+  readonly compiled?: URL;
 };
 
 export type ProcessEnd = {
@@ -106,7 +108,7 @@ export class ServiceProcess {
   }
 
   /** Does not wait for anything: for starts that are expected to fail. */
-  static spawn({ dataDir, port, env = {}, preload }: ServiceOptions): ServiceProcess {
+  static spawn({ dataDir, port, env = {}, preload, compiled }: ServiceOptions): ServiceProcess {
     const settings = {
       NODE_ENV: 'development',
       COFFER_DATA_DIR: dataDir,
@@ -117,7 +119,7 @@ export class ServiceProcess {
       ...traceFile(`service-${process.pid}-${port}.log`),
       ...env,
     };
-    const child = spawnProgram(['main'], settings, preload === undefined ? [] : [preload]);
+    const child = spawnProgram(['main'], settings, preload === undefined ? [] : [preload], compiled);
     return new ServiceProcess(child, `http://127.0.0.1:${port}`, dataDir);
   }
 
@@ -198,9 +200,11 @@ function spawnProgram(
   [program = '', ...args]: readonly string[],
   env: Readonly<Record<string, string>>,
   preloads: readonly string[] = [],
+  compiled?: URL,
 ) {
   rememberSecretsOf(env);
-  return spawn(process.execPath, [...programArguments(program, [END_WITH_PARENT, ...preloads]), ...args], {
+  const node = programArguments(program, [END_WITH_PARENT, ...preloads], compiled);
+  return spawn(process.execPath, [...node, ...args], {
     // Where no `.env` of a developer lies.
     cwd: path.parse(process.cwd()).root,
     env: { PATH: process.env['PATH'], ...env },
