@@ -1,35 +1,27 @@
 /**
- * Native ESM: the packages this service stands on ship ES modules only, so the tests load the very
- * same module graph as production (`node --experimental-vm-modules`).
+ * Specs run in plain Node (`test/runner/native-runtime.cjs`): the module graph that the tests load is the very one of
+ * production, and the specs of a worker share it.
  */
-const swc = [
-  '@swc/jest',
-  {
-    jsc: {
-      parser: { syntax: 'typescript', decorators: true },
-      target: 'es2023',
-      keepClassNames: true,
-      transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
-    },
-    module: { type: 'es6' },
-    sourceMaps: 'inline',
-  },
-];
 
 /** Crashes, long histories and waits, and the tests of the stand-ins themselves. */
 const LONG = ['\\.long\\.spec\\.ts$', '/test/stand-ins/'];
 
 const shared = {
-  testEnvironment: 'node',
+  runtime: '<rootDir>/test/runner/native-runtime.cjs',
+  testEnvironment: '<rootDir>/test/runner/native-environment.cjs',
+  // Node compiles TypeScript through `test/support/typescript-hooks.mjs`; jest itself compiles nothing.
+  transform: {},
   extensionsToTreatAsEsm: ['.ts'],
-  transform: { '^.+\\.ts$': swc },
+  // For `--findRelatedTests` and `--onlyChanged`, which resolve imports by jest's own means.
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.coffer'],
-  globalSetup: '<rootDir>/test/support/global-setup.mjs',
-  globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
+  globalSetup: '<rootDir>/test/runner/global-setup.mjs',
+  globalTeardown: '<rootDir>/test/runner/global-teardown.mjs',
   // A worker a core: with more, what races and kills on purpose runs into its own limits.
   maxWorkers: '100%',
-  testSequencer: '<rootDir>/test/support/slowest-first.mjs',
+  // Always in processes of their own, never in jest's: there `--watch` would find every module evaluated already.
+  workerIdleMemoryLimit: '1.5GB',
+  testSequencer: '<rootDir>/test/runner/slowest-first.mjs',
   // Only ends what hangs: nothing is measured by it, and a busy machine must not fail a crash test.
   testTimeout: 120_000,
 };

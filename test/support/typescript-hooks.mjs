@@ -3,17 +3,28 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath, URL } from 'node:url';
-import jestConfig from '../../jest.config.js';
 
-const [, { jsc, module }] = jestConfig.transform['^.+\\.ts$'];
+/** As `tsconfig.json` says, decorators included. */
+const jsc = {
+  parser: { syntax: 'typescript', decorators: true },
+  target: 'es2023',
+  keepClassNames: true,
+  transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+};
+const module = { type: 'es6' };
 const { version } = createRequire(import.meta.url)('@swc/core/package.json');
 const settings = JSON.stringify([version, jsc, module]);
 /** Compiled files by their content: tests start some hundred processes of the same sources. */
 const CACHE = new URL('../../node_modules/.cache/coffer-typescript/', import.meta.url);
 
+const JEST_GLOBALS = new URL('../runner/globals.mjs', import.meta.url).href;
+/** The test runner adds `?run=` to a spec, so that it is evaluated each time that it is run. */
+const TYPESCRIPT_URL = /\.ts(\?run=\d+)?$/;
+
 /** Sources import each other under the name of the compiled file. */
 export async function resolve(specifier, context, nextResolve) {
-  if (/^\.{1,2}\/.*\.js$/.test(specifier) && context.parentURL?.endsWith('.ts')) {
+  if (specifier === '@jest/globals') return { url: JEST_GLOBALS, format: 'module', shortCircuit: true };
+  if (/^\.{1,2}\/.*\.js$/.test(specifier) && TYPESCRIPT_URL.test(context.parentURL ?? '')) {
     const url = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
     if (existsSync(url)) return { url: url.href, format: 'module', shortCircuit: true };
   }
@@ -21,7 +32,7 @@ export async function resolve(specifier, context, nextResolve) {
 }
 
 export async function load(url, context, nextLoad) {
-  if (!url.startsWith('file:') || !url.endsWith('.ts')) return nextLoad(url, context);
+  if (!url.startsWith('file:') || !TYPESCRIPT_URL.test(url)) return nextLoad(url, context);
   return { format: 'module', source: await compiledText(fileURLToPath(url)), shortCircuit: true };
 }
 

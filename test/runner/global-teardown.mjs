@@ -1,4 +1,4 @@
-import './typescript.mjs';
+import '../support/typescript.mjs';
 import { rm } from 'node:fs/promises';
 
 /** How many are worth reading at once; the first one usually explains the others. */
@@ -9,7 +9,7 @@ export default async function teardown() {
   await globalThis.cofferTestServer?.stop();
   const dir = globalThis.cofferRunLog;
   if (dir === undefined) return;
-  const { searchSecrets } = await import('./secret-search.ts');
+  const { searchSecrets } = await import('../support/secret-search.ts');
   const { files, bytes, secrets, leaks } = await searchSecrets(dir);
   if (leaks.length === 0) {
     const size = `${(bytes / 1e6).toFixed(1)} MB in ${files} files`;

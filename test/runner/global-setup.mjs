@@ -2,15 +2,15 @@
  * jest's globalSetup. It runs in jest's parent process, outside of jest's module system: this file is plain
  * JavaScript that lets Node load the TypeScript of the rest.
  */
-import './typescript.mjs';
+import '../support/typescript.mjs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { compileSources } from './compile-sources.mjs';
+import { compileSources } from '../support/compile-sources.mjs';
 
 export default async function setup() {
-  const { startTestServer } = await import('./postgres-server.ts');
-  const { RUN_LOG_VARIABLE } = await import('./run-log.ts');
+  const { startTestServer } = await import('../support/postgres-server.ts');
+  const { RUN_LOG_VARIABLE } = await import('../support/run-log.ts');
   await compileSources();
   globalThis.cofferTestServer = await startTestServer();
   globalThis.cofferRunLog = await mkdtemp(path.join(tmpdir(), `coffer-test-${process.pid}-log-`));
