@@ -1,36 +1,16 @@
-/**
- * Specs run in plain Node (`test/runner/native-runtime.cjs`): the module graph that the tests load is the very one of
- * production, and the specs of a worker share it.
- */
+/** `npm test`: what every change runs again and again. `jest.long.config.js` has the rest. */
+import { databaseProject, pureProject, RUN } from './test/runner/projects.mjs';
 
-/** Crashes, long histories and waits, and the tests of the stand-ins themselves. */
-const LONG = ['\\.long\\.spec\\.ts$', '/test/stand-ins/'];
-
-const shared = {
-  runtime: '<rootDir>/test/runner/native-runtime.cjs',
-  testEnvironment: '<rootDir>/test/runner/native-environment.cjs',
-  // Node compiles TypeScript through `test/support/typescript-hooks.mjs`; jest itself compiles nothing.
-  transform: {},
-  extensionsToTreatAsEsm: ['.ts'],
-  // For `--findRelatedTests` and `--onlyChanged`, which resolve imports by jest's own means.
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
-  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.coffer'],
-  globalSetup: '<rootDir>/test/runner/global-setup.mjs',
-  globalTeardown: '<rootDir>/test/runner/global-teardown.mjs',
-  // A worker a core: with more, what races and kills on purpose runs into its own limits.
-  maxWorkers: '100%',
-  // Always in processes of their own, never in jest's: there `--watch` would find every module evaluated already.
-  workerIdleMemoryLimit: '1.5GB',
-  testSequencer: '<rootDir>/test/runner/slowest-first.mjs',
-  // Only ends what hangs: nothing is measured by it, and a busy machine must not fail a crash test.
-  testTimeout: 120_000,
-};
-
-/** What `npm test` leaves out, so that it stays under four minutes on two cores; every change has to pass both. */
-export const long = { ...shared, testRegex: LONG };
+// A property is tried on a quarter of its cases here, on all of them by `npm run test:long`.
+process.env.PROPERTY_RUNS ??= '0.25';
 
 export default {
-  ...shared,
-  testMatch: ['<rootDir>/test/**/*.spec.ts'],
-  testPathIgnorePatterns: LONG,
+  ...RUN,
+  projects: [
+    pureProject('unit', { testMatch: ['<rootDir>/test/unit/**/*.spec.ts'] }),
+    databaseProject('integration', {
+      testMatch: ['<rootDir>/test/integration/**/*.spec.ts'],
+      testPathIgnorePatterns: ['\\.long\\.spec\\.ts$'],
+    }),
+  ],
 };

@@ -1,1 +1,14 @@
-export { long as default } from './jest.config.js';
+/** `npm run test:long`: what kills processes, plays long histories or waits, and every property on all of its cases. */
+import { databaseProject, pureProject, RUN } from './test/runner/projects.mjs';
+
+export default {
+  ...RUN,
+  projects: [
+    databaseProject('process', { testMatch: ['<rootDir>/test/process/**/*.spec.ts'] }),
+    databaseProject('integration', {
+      testMatch: ['<rootDir>/test/integration/**/*.{long,property}.spec.ts'],
+    }),
+    databaseProject('simulators', { testMatch: ['<rootDir>/test/simulators/**/*.spec.ts'] }),
+    pureProject('unit', { testMatch: ['<rootDir>/test/unit/**/*.property.spec.ts'] }),
+  ],
+};

@@ -20,7 +20,7 @@ const FAULTS_SHOWN_MAX = 20;
 
 /**
  * Random mixed calls over two service processes and an instant upstream, and the same judge as in
- * `test/property/mixed-calls.spec.ts`. Throws when it finds anything, or when the doctor does.
+ * `test/process/mixed-calls.spec.ts`. Throws when it finds anything, or when the doctor does.
  */
 export async function measureMixedCalls(
   databaseUrl: string,

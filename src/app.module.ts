@@ -43,7 +43,7 @@ const FEATURES = [
   FinanceModule,
 ];
 
-/** The whole service. Who may import what is a table in test/contract/import-rules.spec.ts. */
+/** The whole service. Who may import what is a table in test/unit/import-rules.spec.ts. */
 @Module({})
 export class AppModule {
   static with(settings: Settings): DynamicModule {

@@ -15,7 +15,7 @@ export type PassThrough = { readonly key: SealedProviderKey; readonly route: Pro
 
 /**
  * Calls over a customer's own key at the provider (BYOK): no hold, no debit, no fee. Nothing that this file loads,
- * directly or not, can reach a wallet, and nothing may: `test/contract/pass-through.spec.ts` walks the way.
+ * directly or not, can reach a wallet, and nothing may: `test/integration/pass-through.spec.ts` walks the way.
  */
 @Injectable()
 export class PassThroughCalls {

@@ -2,7 +2,7 @@ import TestSequencer from '@jest/test-sequencer';
 
 /** They wait for processes, deadlines and events. Begun last, they would leave the other core idle at the end. */
 const SLOWEST =
-  /\/(chaos|e2e)\/|\/(generation|top-ups-settlement|returned-money|top-ups-deliveries|generation-recovery)\./;
+  /\/process\/|\/(generation|top-ups-settlement|returned-money|top-ups-deliveries|generation-recovery)\./;
 
 /** Without the durations of earlier runs, which a fresh clone has not, jest begins with the largest files. */
 export default class SlowestFirst extends TestSequencer {

@@ -13,6 +13,7 @@ import { renderMarkdown } from '../../src/catalog/pages/render-markdown.js';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
 import { factsOf, priced } from '../support/catalog-samples.js';
 import { HtmlPage } from '../support/html.js';
+import { checkProperty } from '../support/property.js';
 
 const { catalog } = await readCatalogFile();
 const [SAMPLE] = catalog.models as [CatalogModel];
@@ -65,9 +66,10 @@ function pagesOf(model: CatalogModel): PageDocument[] {
 describe('the pages', () => {
   const expected = pagesOf(SAMPLE).map((page) => new HtmlPage(renderHtml(page, FRAME)).skeleton);
 
-  it('keep their elements and attributes, whatever text a model holds', () => {
+  it('keep their elements and attributes, whatever text a model holds', async () => {
     expect(Object.keys(MODALITIES).length).toBeGreaterThan(0);
-    fc.assert(
+    await checkProperty(
+      'pages keep their elements',
       fc.property(hostileModel, (model) => {
         for (const [index, page] of pagesOf(model).entries()) {
           const read = new HtmlPage(renderHtml(page, { ...FRAME, sandbox: null }));
@@ -75,7 +77,7 @@ describe('the pages', () => {
           expect(read.all('script')).toEqual([]);
         }
       }),
-      { numRuns: 150 },
+      { runs: 150 },
     );
   });
 
@@ -89,8 +91,9 @@ describe('the pages', () => {
     }
   });
 
-  it('lead nowhere but to this service, whatever a model is called', () => {
-    fc.assert(
+  it('lead nowhere but to this service, whatever a model is called', async () => {
+    await checkProperty(
+      'links lead to this service',
       fc.property(hostileModel, (model) => {
         for (const page of pagesOf(model)) {
           const targets = new HtmlPage(renderHtml(page, FRAME)).values('href');
@@ -99,13 +102,14 @@ describe('the pages', () => {
           );
         }
       }),
-      { numRuns: 100 },
+      { runs: 100 },
     );
   });
 
-  it('have Markdown twins in which no text becomes markup or another line', () => {
+  it('have Markdown twins in which no text becomes markup or another line', async () => {
     const lines = pagesOf(SAMPLE).map((page) => renderMarkdown(page, null).split('\n').length);
-    fc.assert(
+    await checkProperty(
+      'Markdown twins hold no markup',
       fc.property(hostileModel, (model) => {
         for (const [index, page] of pagesOf(model).entries()) {
           const markdown = renderMarkdown(page, null);
@@ -116,7 +120,7 @@ describe('the pages', () => {
           expect({ index, lines: markdown.split('\n').length }).toEqual({ index, lines: lines[index] });
         }
       }),
-      { numRuns: 100 },
+      { runs: 100 },
     );
     expect(llmsText(factsOf(catalog.models), null)).toMatch(/^# Coffer\n\n> /);
   });

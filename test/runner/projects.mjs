@@ -1,0 +1,40 @@
+/**
+ * What the two configurations of jest share. Specs run in plain Node (`native-runtime.cjs`): the module graph that
+ * they load is the very one of production, and the specs of a worker share it.
+ */
+import { fileURLToPath, URL } from 'node:url';
+
+const here = (file) => fileURLToPath(new URL(file, import.meta.url));
+
+const NATIVE = {
+  rootDir: here('../..'),
+  runtime: here('native-runtime.cjs'),
+  testEnvironment: here('native-environment.cjs'),
+  // Node compiles TypeScript through `test/support/typescript-hooks.mjs`; jest itself compiles nothing.
+  transform: {},
+  extensionsToTreatAsEsm: ['.ts'],
+  // For `--findRelatedTests` and `--onlyChanged`, which resolve imports by jest's own means.
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.coffer'],
+};
+
+/** Specs that need nothing but the sources. */
+export function pureProject(displayName, files) {
+  return { ...NATIVE, displayName, ...files };
+}
+
+/** Specs that need a PostgreSQL server, which all projects of a run share. */
+export function databaseProject(displayName, files) {
+  const hooks = { globalSetup: here('global-setup.mjs'), globalTeardown: here('global-teardown.mjs') };
+  return { ...NATIVE, ...hooks, displayName, ...files };
+}
+
+export const RUN = {
+  // A worker a core: with more, what races and kills on purpose runs into its own limits.
+  maxWorkers: '100%',
+  // Always in processes of their own, never in jest's: there `--watch` would find every module evaluated already.
+  workerIdleMemoryLimit: '1.5GB',
+  testSequencer: here('slowest-first.mjs'),
+  // Only ends what hangs: nothing is measured by it, and a busy machine must not fail a crash test.
+  testTimeout: 120_000,
+};
