@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 const PROBE = '/v1/api_keys';
@@ -9,9 +10,8 @@ const PROBE = '/v1/api_keys';
 let service: TestApp;
 
 beforeAll(async () => {
-  service = await startTestApp();
+  service = await sharedApp();
 });
-afterAll(() => service.close());
 
 describe('while the database is away', () => {
   it('a key in use works until what is known of it lapses, then gets a 503, and works again after', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get } from '@nestjs/common';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import { Public } from '../../src/auth/public.decorator.js';
 import { RequireScope } from '../../src/auth/require-scope.decorator.js';
 import { RouteAccessTable } from '../../src/auth/route-access.js';
 import { InvalidSettingsError } from '../../src/config/environment-reader.js';
+import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
 import { TestClient } from '../support/test-client.js';
 
@@ -20,15 +21,8 @@ let service: TestApp;
 let second: TestApp;
 
 beforeAll(async () => {
-  service = await startTestApp();
-  second = await startTestApp({
-    databaseUrl: service.databaseUrl,
-    settings: { operatorKey: service.operatorKey },
-  });
-});
-afterAll(async () => {
-  await second.close();
-  await service.close();
+  service = await sharedApp();
+  second = await sharedTwin();
 });
 
 async function createKey(

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import {
   allLooked,
   availableOf,
@@ -18,25 +19,21 @@ import {
 import { expectBooksToBalance } from '../support/invariants.js';
 import { publishedTo } from '../support/published-events.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
 import { sessionIdOf, settled } from '../support/top-up-books.js';
 
-let app: TestApp;
+let app: SharedShop;
 let control: SandboxStripeControl;
 
 beforeAll(async () => {
-  app = await startTestApp({ stripe: true });
-  if (app.stripe === null) throw new Error('this test needs the sandbox');
-  control = app.stripe.control;
+  app = await sharedShop();
+  control = app.control;
 });
 
 afterEach(async () => {
   control.clearFaults();
   await allLooked(app);
-  await expectBooksToBalance(app.dataSource);
 });
-
-afterAll(() => app.close());
+afterAll(() => expectBooksToBalance(app.dataSource));
 
 describe('auto top-up', () => {
   it('refills the wallet, once, when debits take it below the threshold, without anybody asking', async () => {

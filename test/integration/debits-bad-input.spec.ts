@@ -1,6 +1,7 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 
@@ -8,14 +9,10 @@ describe('bad input to debits and holds gets the documented error and changes no
   let app: TestApp;
 
   beforeAll(async () => {
-    app = await startTestApp();
+    app = await sharedApp();
   });
 
-  afterEach(() => expectBooksToBalance(app.dataSource));
-
-  afterAll(async () => {
-    await app.close();
-  });
+  afterAll(() => expectBooksToBalance(app.dataSource));
 
   const accountWith = async (grantMicros: bigint): Promise<string> =>
     (await app.createCustomer({ grantMicros })).accountId;

@@ -1,6 +1,7 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 type BatchEntry = {
   readonly object: string;
@@ -17,19 +18,11 @@ describe('debits and holds for an outside gateway', () => {
   let second: TestApp;
 
   beforeAll(async () => {
-    app = await startTestApp();
-    second = await startTestApp({
-      databaseUrl: app.databaseUrl,
-      settings: { operatorKey: app.settings.operatorKey },
-    });
+    app = await sharedApp();
+    second = await sharedTwin();
   });
 
-  afterEach(() => expectBooksToBalance(app.dataSource));
-
-  afterAll(async () => {
-    await second.close();
-    await app.close();
-  });
+  afterAll(() => expectBooksToBalance(app.dataSource));
 
   const accountWith = async (grantMicros: bigint): Promise<string> =>
     (await app.createCustomer({ grantMicros })).accountId;

@@ -1,15 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { sharedApp } from '../fixtures/shared-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 describe('entities and migrations', () => {
   let app: TestApp;
 
   beforeAll(async () => {
-    app = await startTestApp();
+    app = await sharedApp();
   });
-
-  afterAll(() => app.close());
 
   async function wantedChanges(prepare: string): Promise<string[]> {
     const entities = app.dataSource.entityMetadatas.map((metadata) => metadata.target);

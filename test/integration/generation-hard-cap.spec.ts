@@ -1,21 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 let one: TestApp;
 let two: TestApp;
 beforeAll(async () => {
-  one = await startTestApp({ blackForestLabs: true });
-  const { masterKeys, dataDir, blackForestLabs } = one.settings;
-  two = await startTestApp({
-    databaseUrl: one.databaseUrl,
-    settings: { masterKeys, dataDir, blackForestLabs },
-  });
-});
-afterAll(async () => {
-  await two.close();
-  await one.close();
+  one = await sharedApp();
+  two = await sharedTwin();
 });
 
 describe('credit for exactly N images', () => {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MediaRetentionJob } from '../../src/generation/media/media-retention.job.js';
+import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
 const DAY_MS = 24 * 60 * 60_000;
@@ -11,17 +12,11 @@ let service: TestApp;
 /** A second process on the same database. */
 let second: TestApp;
 beforeAll(async () => {
-  service = await startTestApp({ blackForestLabs: true });
-  const { masterKeys, dataDir, publicUrl, blackForestLabs } = service.settings;
-  second = await startTestApp({
-    databaseUrl: service.databaseUrl,
-    settings: { masterKeys, dataDir, publicUrl: publicUrl ?? new URL(service.url), blackForestLabs },
-  });
+  service = await sharedApp();
+  second = await sharedTwin();
 });
 afterAll(async () => {
   await expectBooksToBalance(service.dataSource);
-  await second.close();
-  await service.close();
 });
 
 const keyed = (key: string) => ({ 'Idempotency-Key': key });

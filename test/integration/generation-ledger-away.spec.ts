@@ -1,10 +1,11 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
 import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
 import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
 import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { sharedApp } from '../fixtures/shared-app.js';
 import {
   balancesOf,
   expectReceiptsToAgree,
@@ -13,7 +14,7 @@ import {
   setLimits,
 } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/test-app.js';
 import type { TestAnswer } from '../support/test-client.js';
 
 const CREDIT_MICROS = 1_000_000n;
@@ -24,7 +25,7 @@ describe('a call whose ledger goes away while the provider works', () => {
   let customer: TestCustomer;
 
   beforeAll(async () => {
-    app = await startTestApp({ blackForestLabs: true });
+    app = await sharedApp();
   });
 
   beforeEach(async () => {
@@ -36,8 +37,6 @@ describe('a call whose ledger goes away while the provider works', () => {
     setLimits(app, { callDeadlineMs: 110_000, orphanedAfterMs: 60_000 });
     await expectBooksToBalance(app.dataSource);
   });
-
-  afterAll(() => app.close());
 
   const away = (): Promise<never> => Promise.reject(new Error('Connection terminated unexpectedly'));
 

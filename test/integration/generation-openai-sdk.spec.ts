@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import OpenAI from 'openai';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { expectReceiptsToAgree, MODEL } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/test-app.js';
 
 let service: TestApp;
 let customer: TestCustomer;
@@ -11,14 +12,13 @@ let openai: OpenAI;
 let sent = 0;
 
 beforeAll(async () => {
-  service = await startTestApp({ blackForestLabs: true });
+  service = await sharedApp();
   customer = await service.createCustomer({ grantMicros: 1_000_000n });
   openai = sdk(customer.apiKey);
 });
 afterAll(async () => {
   await expectReceiptsToAgree(service, customer.accountId);
   await expectBooksToBalance(service.dataSource);
-  await service.close();
 });
 
 function sdk(apiKey: string): OpenAI {

@@ -1,17 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
 const COUNTS = [1, 3, 10] as const;
 
 let service: TestApp;
 beforeAll(async () => {
-  service = await startTestApp({ blackForestLabs: true });
+  service = await sharedApp();
 });
-afterAll(() => service.close());
 
 describe('a call of the images API', () => {
   it.each(COUNTS)('charges the price of the %i images that it delivers, and says so', async (n) => {

@@ -1,19 +1,19 @@
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/common/ids.js';
 import { MediaSigner } from '../../src/generation/media/media-signer.js';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { generate } from '../support/generation.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/test-app.js';
 
 let service: TestApp;
 let customer: TestCustomer;
 let url: string;
 beforeAll(async () => {
-  service = await startTestApp({ blackForestLabs: true });
+  service = await sharedApp();
   customer = await service.createCustomer({ grantMicros: 1_000_000n });
   url = (await generate(customer)).expect(200).body.data[0].url;
 });
-afterAll(() => service.close());
 
 async function codeOf(response: Response): Promise<string> {
   const body = (await response.json()) as { error: { code: string } };

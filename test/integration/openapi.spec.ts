@@ -1,13 +1,14 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- documents are inspected as plain JSON */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import type { FastifyInstance } from 'fastify';
 import { renderOpenApiFile } from '../../src/openapi-file.js';
 import { PROBLEM_CATALOG, type ProblemCode } from '../../src/problems/problem-catalog.js';
 import { PROBLEM_KINDS } from '../../src/problems/problem-kinds.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { sharedApp } from '../fixtures/shared-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 /** Pages and their files: for browsers, not part of the API. */
 const PAGES = [
@@ -36,10 +37,9 @@ let registered: string[];
 beforeAll(async () => {
   committed = await readFile(fileURLToPath(new URL('../../openapi.json', import.meta.url)), 'utf8');
   document = JSON.parse(await renderOpenApiFile());
-  service = await startTestApp();
+  service = await sharedApp();
   registered = routesOf(service.app.getHttpAdapter().getInstance());
 });
-afterAll(() => service.close());
 
 describe('openapi.json', () => {
   it('is what the code says: run `npm run openapi` when this fails', async () => {

@@ -2,12 +2,13 @@ import 'reflect-metadata';
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { PassThroughCalls } from '../../src/generation/pass-through-calls.service.js';
 import { OrdinaryCalls } from '../../src/generation/ordinary-calls.service.js';
 import type { Payments } from '../../src/generation/payment/payments.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { sharedApp } from '../fixtures/shared-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
 /** Where a call over a customer's own key begins, and everything that keeps such keys. */
@@ -73,9 +74,8 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
 describe('promise 6, in the running service', () => {
   let service: TestApp;
   beforeAll(async () => {
-    service = await startTestApp();
+    service = await sharedApp();
   });
-  afterAll(() => service.close());
 
   /** Every object that can be reached from this one, by its own properties, maps, sets and arrays. */
   function objectsFrom(start: object): Set<object> {

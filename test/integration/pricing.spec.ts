@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/common/ids.js';
 import { PriceBook } from '../../src/pricing/price-book.service.js';
 import { PriceEntity } from '../../src/pricing/price.entity.js';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { MODEL } from '../support/generation.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/test-app.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -11,10 +12,9 @@ let service: TestApp;
 let customer: TestCustomer;
 let nowMs = Date.now();
 beforeAll(async () => {
-  service = await startTestApp();
+  service = await sharedApp();
   customer = await service.createCustomer();
 });
-afterAll(() => service.close());
 
 /** A book of its own, on a clock that the test moves. */
 function openBook(): PriceBook {

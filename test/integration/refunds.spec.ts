@@ -6,8 +6,8 @@ import { RefundRepository } from '../../src/top-ups/refunds/refund.repository.js
 import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
 import type { TestAnswer } from '../support/test-client.js';
 import { settled, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
 
@@ -15,14 +15,13 @@ type Body = Readonly<Record<string, unknown>>;
 type Legs = Readonly<Record<string, string>>;
 
 describe('a refund', () => {
-  let app: TestApp;
+  let app: SharedShop;
   let control: SandboxStripeControl;
   let gateway: PaymentGateway;
 
   beforeAll(async () => {
-    app = await startTestApp({ stripe: true });
-    if (app.stripe === null) throw new Error('this test needs the sandbox');
-    control = app.stripe.control;
+    app = await sharedShop();
+    control = app.control;
     gateway = app.app.get<PaymentGateway>(PAYMENT_GATEWAY);
   });
 
@@ -30,10 +29,9 @@ describe('a refund', () => {
     jest.restoreAllMocks();
     control.clearFaults();
     await settled(app);
-    await expectBooksToBalance(app.dataSource);
   });
 
-  afterAll(() => app.close());
+  afterAll(() => expectBooksToBalance(app.dataSource));
 
   /** $10.00 of credit for $10.50, paid. */
   async function paid(credit = 1_000): Promise<OpenTopUp> {

@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import {
   allLooked,
   chargesOf,
@@ -8,18 +9,15 @@ import {
   spend,
   switchOn,
 } from '../support/auto-top-up.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
 
-let app: TestApp;
+let app: SharedShop;
 let control: SandboxStripeControl;
 
 beforeAll(async () => {
-  app = await startTestApp({ stripe: true });
-  if (app.stripe === null) throw new Error('this test needs the sandbox');
-  control = app.stripe.control;
+  app = await sharedShop();
+  control = app.control;
 });
 afterEach(() => control.clearFaults());
-afterAll(() => app.close());
 
 describe('a saved card', () => {
   it('is removed when the customer says so: Stripe keeps it no longer, and auto top-up is off', async () => {

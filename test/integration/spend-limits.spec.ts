@@ -1,24 +1,17 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { generate, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/test-app.js';
 import type { TestAnswer } from '../support/test-client.js';
 
 let one: TestApp;
 let two: TestApp;
 beforeAll(async () => {
-  one = await startTestApp({ blackForestLabs: true });
-  const { masterKeys, dataDir, blackForestLabs } = one.settings;
-  two = await startTestApp({
-    databaseUrl: one.databaseUrl,
-    settings: { masterKeys, dataDir, blackForestLabs },
-  });
+  one = await sharedApp();
+  two = await sharedTwin();
 });
-afterEach(() => expectBooksToBalance(one.dataSource));
-afterAll(async () => {
-  await two.close();
-  await one.close();
-});
+afterAll(() => expectBooksToBalance(one.dataSource));
 
 const images = (count: number): string => String(BigInt(count) * PRICE_MICROS);
 

@@ -1,12 +1,12 @@
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { sharedApp } from '../fixtures/shared-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 let service: TestApp;
 beforeAll(async () => {
-  service = await startTestApp();
+  service = await sharedApp();
 });
-afterAll(() => service.close());
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 

@@ -1,8 +1,8 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
+import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { deliver } from '../support/stripe-deliveries.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
 import {
   expectCreditedOnce,
   expectNothingCredited,
@@ -12,18 +12,15 @@ import {
   type OpenTopUp,
 } from '../support/top-up-books.js';
 
-let app: TestApp;
+let app: SharedShop;
 let control: SandboxStripeControl;
 
 beforeAll(async () => {
-  app = await startTestApp({ stripe: true });
-  if (app.stripe === null) throw new Error('this test needs the sandbox');
-  control = app.stripe.control;
+  app = await sharedShop();
+  control = app.control;
 });
 
 afterEach(() => control.clearFaults());
-
-afterAll(() => app.close());
 
 function eventOf(topUp: OpenTopUp): Event {
   const events = control.events('checkout.session.completed');

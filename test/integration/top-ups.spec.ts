@@ -1,19 +1,19 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
+import type { TestCustomer } from '../support/test-app.js';
 import { expectCreditedOnce, sessionIdOf, settled, startTopUp } from '../support/top-up-books.js';
 
 const SESSIONS = '/v1/checkout/sessions';
 
-let app: TestApp;
+let app: SharedShop;
 let control: SandboxStripeControl;
 let customer: TestCustomer;
 
 beforeAll(async () => {
-  app = await startTestApp({ stripe: true });
-  if (app.stripe === null) throw new Error('this test needs the sandbox');
-  control = app.stripe.control;
+  app = await sharedShop();
+  control = app.control;
   customer = await app.createCustomer();
 });
 
@@ -21,8 +21,6 @@ afterEach(() => {
   control.clearFaults();
   jest.restoreAllMocks();
 });
-
-afterAll(() => app.close());
 
 /** What the sandbox has, as Stripe's dashboard would show it. */
 async function fromStripe(path: string): Promise<Record<string, unknown>> {

@@ -1,19 +1,16 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { sharedApp } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/test-app.js';
 
 describe('operations on a wallet', () => {
   let app: TestApp;
 
   beforeAll(async () => {
-    app = await startTestApp();
+    app = await sharedApp();
   });
 
-  afterEach(() => expectBooksToBalance(app.dataSource));
-
-  afterAll(async () => {
-    await app.close();
-  });
+  afterAll(() => expectBooksToBalance(app.dataSource));
 
   const accountWith = async (grantMicros: bigint): Promise<string> =>
     (await app.createCustomer({ grantMicros })).accountId;

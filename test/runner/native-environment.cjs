@@ -7,6 +7,10 @@ const { ModernFakeTimers } = require('@jest/fake-timers');
 /** jest-circus keeps a spec file's tests under a symbol of this name, a new one for each file. */
 const CIRCUS_STATE = 'JEST_STATE_SYMBOL';
 
+/** Set by `test/fixtures/shared-app.ts`. A worker that jest ends takes its applications along. */
+const CLOSE_SHARED_APPS = Symbol.for('coffer.close-shared-apps');
+const IS_JEST_ITSELF = process.send === undefined;
+
 module.exports = class NativeEnvironment {
   global = globalThis;
   /** jest-circus asks for it by this name when a project switches fake timers on for every spec. */
@@ -22,6 +26,7 @@ module.exports = class NativeEnvironment {
   async setup() {}
 
   async teardown() {
+    if (IS_JEST_ITSELF) await globalThis[CLOSE_SHARED_APPS]?.();
     this.fakeTimersModern.dispose();
     globalThis.console = this.#console;
     process.exit = this.#exit;
