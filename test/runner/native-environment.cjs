@@ -23,7 +23,10 @@ module.exports = class NativeEnvironment {
     this.fakeTimersModern = new ModernFakeTimers({ config: projectConfig, global: globalThis });
   }
 
-  async setup() {}
+  async setup() {
+    // jest has just installed a formatter that knows only what it compiled itself; Node's own knows all sources.
+    Error.prepareStackTrace = undefined;
+  }
 
   async teardown() {
     if (IS_JEST_ITSELF) await globalThis[CLOSE_SHARED_APPS]?.();
