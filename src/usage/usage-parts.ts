@@ -33,16 +33,20 @@ export function chargesWhere(condition: string): string {
    WHERE t.kind IN ('capture', 'debit') AND ${condition}`;
 }
 
-/** Calls that charged nothing (`g`): over customers' own keys, of free models, and failed ones. */
-export function unpaidWhere(condition: string): string {
+/**
+ * Calls that charged nothing (`g`): over customers' own keys, of free models, and failed ones. `queued`, known as `q`, names
+ * them. Each is looked up by itself, however many the planner expects: it must never read all receipts for a few.
+ */
+export function unpaidOf(queued: string, condition = 'true'): string {
   return `
   SELECT g.account_id, (g.finished_at AT TIME ZONE 'UTC')::date AS day, date_trunc('hour', g.finished_at, 'UTC') AS hour,
          'images_api' AS source, g.model, g.api_key_id, coalesce(g.tag, g.end_user COLLATE "C", '') AS tag,
          CASE WHEN g.provider_key_id IS NOT NULL THEN 'byok' WHEN g.price_micros = 0 THEN 'free' ELSE 'wallet' END AS billing_mode,
          CASE g.status WHEN 'failed' THEN g.error_code ELSE '' END AS error_code,
          1 AS calls, g.images_delivered::bigint AS images, 0::bigint AS charged_micros
-    FROM generations g
-   WHERE g.charged_micros = 0 AND g.finished_at IS NOT NULL AND ${condition}`;
+    FROM ${queued}
+   CROSS JOIN LATERAL (SELECT * FROM generations WHERE account_id = q.account_id AND id = q.generation_id OFFSET 0) g
+   WHERE ${condition}`;
 }
 
 export const DIMENSIONS = 'account_id, day, source, model, api_key_id, tag, billing_mode, error_code';

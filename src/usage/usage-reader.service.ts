@@ -8,7 +8,7 @@ import { RunningGenerations } from '../generation/running-generations.service.js
 import { InvalidRequestError } from '../problems/common.errors.js';
 import { WalletReader } from '../wallets/wallet-reader.service.js';
 import { RUNWAY_DAYS, runwayOf, type Runway, type Spending } from './runway.js';
-import { chargesWhere, DIMENSIONS, unpaidWhere } from './usage-parts.js';
+import { chargesWhere, DIMENSIONS, unpaidOf } from './usage-parts.js';
 import { CSV_ROWS_MAX, type UsageKey, type UsageQuery } from './usage-query.js';
 
 /** Numbers as the database's decimal strings. */
@@ -30,16 +30,14 @@ export type Usage = {
   readonly totals: UsageCounts & { readonly failures: Readonly<Record<string, string>> };
 };
 
-const MARKS = `
-  SELECT coalesce((SELECT seq FROM usage_progress WHERE account_id = $1), 0)::text AS seq,
-         (SELECT counted_until FROM usage_clock WHERE id = 'unpaid') AS "countedUntil"`;
+const MARK = `SELECT coalesce((SELECT seq FROM usage_progress WHERE account_id = $1), 0)::text AS seq`;
 
 const SUMS = `${DIMENSIONS}, sum(calls)::bigint, sum(images)::bigint, sum(charged_micros)::bigint`;
 
 /**
- * What is added up, and what came since and is read where it stands. `$1` account, `$2` and `$3` the days, `$4` and `$5`
- * the marks. The marks are values and no sub-query: knowing them, the planner knows how little lies beyond them; otherwise
- * it takes a third of the ledger for granted, and reads all receipts to join them.
+ * What is added up, and what is not yet and is read from its own rows. `$1` account, `$2` and `$3` the days, `$4`
+ * the mark of its charges. The mark is a value and no sub-query: knowing it, the planner knows how little lies beyond it;
+ * otherwise it takes a third of the ledger for granted, and reads all receipts to join them.
  */
 const PARTS = `
   parts AS (
@@ -51,8 +49,9 @@ const PARTS = `
        AND t.created_at < $3::date::timestamp AT TIME ZONE 'UTC'`,
     )}) charges GROUP BY ${DIMENSIONS}
     UNION ALL
-    SELECT ${SUMS} FROM (${unpaidWhere(
-      `g.account_id = $1 AND g.finished_at >= $5::timestamptz AND g.finished_at >= $2::date::timestamp AT TIME ZONE 'UTC'
+    SELECT ${SUMS} FROM (${unpaidOf(
+      'usage_queue q',
+      `q.account_id = $1 AND g.finished_at >= $2::date::timestamp AT TIME ZONE 'UTC'
        AND g.finished_at < $3::date::timestamp AT TIME ZONE 'UTC'`,
     )}) unpaid GROUP BY ${DIMENSIONS})`;
 
@@ -64,24 +63,24 @@ const COUNTS = `
   coalesce(sum(images) FILTER (WHERE billing_mode = 'free'), 0)::text AS free_images,
   coalesce(sum(charged_micros), 0)::text AS charged_micros`;
 
-/** `$6` to `$9`: whether day, model, API key and tag tell rows apart; `$10` to `$12`: only these; `$13` on: behind this row. */
+/** `$5` to `$8`: whether day, model, API key and tag tell rows apart; `$9` to `$11`: only these; `$12` on: behind this row. */
 const READ = `
   WITH ${PARTS},
   wanted AS MATERIALIZED (
     SELECT * FROM parts
-     WHERE ($10::text IS NULL OR model = $10) AND ($11::text IS NULL OR api_key_id = $11) AND ($12::text IS NULL OR tag = $12)),
+     WHERE ($9::text IS NULL OR model = $9) AND ($10::text IS NULL OR api_key_id = $10) AND ($11::text IS NULL OR tag = $11)),
   keyed AS (
-    SELECT CASE WHEN $6 THEN day::text ELSE '' END COLLATE "C" AS day, source COLLATE "C" AS source,
-           CASE WHEN $7 THEN model ELSE '' END COLLATE "C" AS model,
-           CASE WHEN $8 THEN api_key_id ELSE '' END COLLATE "C" AS api_key_id,
-           CASE WHEN $9 THEN tag ELSE '' END COLLATE "C" AS tag,
+    SELECT CASE WHEN $5 THEN day::text ELSE '' END COLLATE "C" AS day, source COLLATE "C" AS source,
+           CASE WHEN $6 THEN model ELSE '' END COLLATE "C" AS model,
+           CASE WHEN $7 THEN api_key_id ELSE '' END COLLATE "C" AS api_key_id,
+           CASE WHEN $8 THEN tag ELSE '' END COLLATE "C" AS tag,
            billing_mode, error_code, calls, images, charged_micros
       FROM wanted),
   page AS (
     SELECT day, source, model, api_key_id AS "apiKeyId", tag, ${COUNTS} FROM keyed
-     WHERE $13::text IS NULL OR (day, source, model, api_key_id, tag) < ($13, $14, $15, $16, $17)
+     WHERE $12::text IS NULL OR (day, source, model, api_key_id, tag) < ($12, $13, $14, $15, $16)
      GROUP BY day, source, model, api_key_id, tag
-     ORDER BY day DESC, source DESC, model DESC, api_key_id DESC, tag DESC LIMIT $18)
+     ORDER BY day DESC, source DESC, model DESC, api_key_id DESC, tag DESC LIMIT $17)
   SELECT (SELECT coalesce(json_agg(p ORDER BY day DESC, source DESC, model DESC, "apiKeyId" DESC, tag DESC), '[]')
             FROM page p) AS rows,
          (SELECT row_to_json(t) FROM (SELECT ${COUNTS} FROM wanted) t) AS totals,
@@ -99,8 +98,6 @@ const SPENT = `
        AND created_at >= $2::date::timestamp AT TIME ZONE 'UTC')
   SELECT coalesce(sum(charged_micros), 0)::text AS charged,
          extract(epoch FROM min(day))::bigint::text AS first FROM charged`;
-
-type Marks = { readonly seq: string; readonly countedUntil: Date };
 
 type Found = {
   readonly rows: readonly UsageRow[];
@@ -121,9 +118,9 @@ export class UsageReader {
   async read(accountId: string, query: UsageQuery): Promise<Usage> {
     await this.running.recorded(accountId);
     const { from, to, groups, filter, after, limit } = query;
-    const [found] = await this.withMarks(accountId, (tx, { seq, countedUntil }) =>
+    const [found] = await this.behindMark(accountId, (tx, seq) =>
       tx.query<Found[]>(READ, [
-        ...[accountId, from, to, seq, countedUntil],
+        ...[accountId, from, to, seq],
         ...[groups.has('day'), groups.has('model'), groups.has('api_key'), groups.has('tag')],
         ...[filter.model, filter.apiKeyId, filter.tag],
         ...[after?.day ?? null, after?.source, after?.model, after?.apiKeyId, after?.tag].map(
@@ -153,18 +150,18 @@ export class UsageReader {
     return runwayOf(micros(BigInt(available)), spending, this.clock.nowMs());
   }
 
-  /** One snapshot for the marks and what is read with them: a mark that moves meanwhile moves for all of it or for none. */
-  private withMarks<T>(accountId: string, work: (tx: Tx, marks: Marks) => Promise<T>): Promise<T> {
+  /** One snapshot for the mark and what is read with it: what is added up concurrently is so for all of it or for none. */
+  private behindMark<T>(accountId: string, work: (tx: Tx, seq: string) => Promise<T>): Promise<T> {
     return this.dataSource.transaction('REPEATABLE READ', async (tx) => {
-      const [marks] = await tx.query<Marks[]>(MARKS, [accountId]);
-      if (marks === undefined) throw new Error('a query of values without a row');
-      return work(tx, marks);
+      const [mark] = await tx.query<{ seq: string }[]>(MARK, [accountId]);
+      if (mark === undefined) throw new Error('a query of values without a row');
+      return work(tx, mark.seq);
     });
   }
 
   private async spending(accountId: string): Promise<Spending> {
     const since = formatUtcDate(new Date(this.clock.nowMs() - (RUNWAY_DAYS - 1) * DAY_MS));
-    const [row] = await this.withMarks(accountId, (tx, { seq }) =>
+    const [row] = await this.behindMark(accountId, (tx, seq) =>
       tx.query<{ charged: string; first: string | null }[]>(SPENT, [accountId, since, seq]),
     );
     const first = row?.first ?? null;

@@ -4,8 +4,9 @@ import { ModelUsage, type HourOfModel } from '../catalog/usage/model-usage.servi
 import { PLATFORM_ACCOUNT_ID } from '../common/ids.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { USAGE_LIMITS, type UsageLimits } from './usage-limits.js';
-import { chargesWhere, DIMENSIONS, unpaidWhere } from './usage-parts.js';
+import { chargesWhere, DIMENSIONS, unpaidOf } from './usage-parts.js';
 
+type Unpaid = { readonly account_id: string; readonly generation_id: string };
 type Behind = { readonly account_id: string; readonly seq: string; readonly far: boolean };
 
 /** Whose ledger has grown since it was added up; the wallet's row knows its length. In order, so that every turn ends. */
@@ -51,24 +52,23 @@ const ADD_CHARGES = `
   moved AS (UPDATE usage_progress p SET seq = due.until FROM due WHERE p.account_id = due.account_id)
   ${SUM_HOURS}`;
 
-const LOCK_CLOCK = `
-  SELECT counted_until, now() - make_interval(secs => $1) AS sealed FROM usage_clock WHERE id = 'unpaid' FOR UPDATE`;
-
-/** Up to the sealed time, or to the first call that is too much for one tx. */
-const FIND_END = `
-  SELECT coalesce((SELECT finished_at FROM generations
-                    WHERE charged_micros = 0 AND finished_at IS NOT NULL AND finished_at >= $1 AND finished_at < $2
-                    ORDER BY finished_at OFFSET $3 LIMIT 1), $2::timestamptz(3)) AS until`;
+/** Processes share the work; each takes what no other one is taking. */
+const TAKE_UNPAID = `
+  WITH due AS MATERIALIZED (
+    SELECT account_id, generation_id FROM usage_queue ORDER BY account_id, generation_id LIMIT $1 FOR UPDATE SKIP LOCKED)
+  DELETE FROM usage_queue q USING due WHERE q.account_id = due.account_id AND q.generation_id = due.generation_id
+  RETURNING q.account_id, q.generation_id`;
 
 const ADD_UNPAID = `
-  WITH parts AS MATERIALIZED (${unpaidWhere('g.finished_at >= $1 AND g.finished_at < $2')}),
-  days AS (${ADD_DAYS}),
-  moved AS (UPDATE usage_clock SET counted_until = $2 WHERE id = 'unpaid')
+  WITH parts AS MATERIALIZED (${unpaidOf('unnest($1::text[], $2::text[]) AS q (account_id, generation_id)')}),
+  days AS (${ADD_DAYS})
   ${SUM_HOURS}`;
 
 /**
- * Adds up what was used, once. Each tx adds a stretch and moves the mark behind it, under the mark's lock: killed
- * anywhere, repeated, or run by several processes at once, nothing is left out and nothing counted twice.
+ * Adds up what was used, once. Each tx adds charges and moves their account's mark behind them, or adds the calls that it
+ * takes out of the queue: killed anywhere, repeated, or run by several processes at once, nothing is left out and
+ * nothing is counted twice. Neither depends on a time: a ledger numbers its rows in the order of their commits, and a call
+ * is queued by the commit that ends it.
  */
 @Injectable()
 export class UsageRollUp {
@@ -113,18 +113,14 @@ export class UsageRollUp {
 
   /** Answers whether there is more. */
   private async addUnpaid(): Promise<boolean> {
+    const { callsPerBatch } = this.limits;
     return this.transactions.run(async (tx) => {
-      const [clock] = await tx.query<{ counted_until: Date; sealed: Date }[]>(LOCK_CLOCK, [
-        this.limits.sealAfterSeconds,
-      ]);
-      if (clock === undefined) throw new Error('usage_clock has lost its row');
-      const { counted_until: from, sealed } = clock;
-      if (sealed <= from) return false;
-      const [end] = await tx.query<{ until: Date }[]>(FIND_END, [from, sealed, this.limits.callsPerBatch]);
-      // More calls than a batch in one millisecond: all of them, so that the mark moves.
-      const until = new Date(Math.max(end?.until.getTime() ?? 0, from.getTime() + 1));
-      await this.add(tx, ADD_UNPAID, [from, until]);
-      return until < sealed;
+      const [calls] = await tx.query<[Unpaid[], number]>(TAKE_UNPAID, [callsPerBatch]);
+      if (calls.length > 0) {
+        const ids = [calls.map((call) => call.account_id), calls.map((call) => call.generation_id)];
+        await this.add(tx, ADD_UNPAID, ids);
+      }
+      return calls.length === callsPerBatch;
     });
   }
 

@@ -7,10 +7,10 @@ import { JobsModule } from '../jobs/jobs.module.js';
 import { WalletsModule } from '../wallets/wallets.module.js';
 import { AccountUsageController } from './account-usage.controller.js';
 import { UsageAnswers } from './usage-answers.service.js';
-import { UsageClockEntity } from './usage-clock.entity.js';
 import { UsageDayEntity } from './usage-day.entity.js';
 import { USAGE_LIMITS, usageLimits } from './usage-limits.js';
 import { UsageProgressEntity } from './usage-progress.entity.js';
+import { UsageQueueEntity } from './usage-queue.entity.js';
 import { UsageReader } from './usage-reader.service.js';
 import { UsageRollUpJob } from './usage-roll-up.job.js';
 import { UsageRollUp } from './usage-roll-up.service.js';
@@ -18,7 +18,7 @@ import { UsageController } from './usage.controller.js';
 
 @Module({
   imports: [
-    TypeOrmModule.forFeature([UsageDayEntity, UsageProgressEntity, UsageClockEntity]),
+    TypeOrmModule.forFeature([UsageDayEntity, UsageProgressEntity, UsageQueueEntity]),
     AccountsModule,
     CatalogModule,
     GenerationModule,

@@ -4,7 +4,6 @@ import { cents, centsToMicros, formatUsd } from '../../src/common/money.js';
 import { PROBLEM_CATALOG } from '../../src/problems/problem-catalog.js';
 import { quoteTopUp } from '../../src/top-ups/quote.js';
 import { CLOCK, type Clock } from '../../src/common/clock.js';
-import { USAGE_LIMITS, type UsageLimits } from '../../src/usage/usage-limits.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../support/generation.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
@@ -223,9 +222,6 @@ describe('the ranking', () => {
     (await generate(one, { n: 2, user: 'end-user-7' })).expect(200);
     (await generate(two, { model: FREE })).expect(200);
     expect((await generate(one, { prompt: '[sandbox:error]' })).status).toBeGreaterThanOrEqual(400);
-    // Calls that cost nothing are counted when no other one can end before them; here they are alone.
-    Object.assign(service.app.get<UsageLimits>(USAGE_LIMITS), { sealAfterSeconds: 0 });
-    await service.app.get(UsageRollUp).catchUp();
     await service.app.get(UsageRollUp).catchUp();
     const counts = await service.dataSource.query<{ model: string; images: string }[]>(
       'SELECT model, sum(images) AS images FROM model_usage GROUP BY model ORDER BY model',

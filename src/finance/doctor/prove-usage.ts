@@ -20,14 +20,16 @@ const PROGRESS = `
     FROM usage_progress p LEFT JOIN wallets w ON w.account_id = p.account_id
    WHERE p.seq > coalesce(w.seq, 0)`;
 
-/** Calls that charged nothing: each that ended before the mark is counted in its day, and none after it. */
+/** Calls that charged nothing: each that ended is counted in its day or is queued, and none is both. */
 const UNPAID = `
   SELECT 'usage_days', 'account_id=' || account_id || ' day=' || day, 'calls',
          coalesce(g.calls, 0) || ' calls and ' || coalesce(g.images, 0) || ' images that cost nothing',
          coalesce(u.calls, 0) || ' calls and ' || coalesce(u.images, 0) || ' images'
     FROM (SELECT account_id, (finished_at AT TIME ZONE 'UTC')::date AS day, count(*) AS calls, sum(images_delivered) AS images
-            FROM generations
-           WHERE charged_micros = 0 AND finished_at < (SELECT counted_until FROM usage_clock) GROUP BY 1, 2) g
+            FROM generations g
+           WHERE charged_micros = 0 AND finished_at IS NOT NULL
+             AND NOT EXISTS (SELECT FROM usage_queue q WHERE q.account_id = g.account_id AND q.generation_id = g.id)
+           GROUP BY 1, 2) g
     FULL JOIN (SELECT account_id, day, sum(calls) AS calls, sum(images) AS images FROM usage_days
                 WHERE billing_mode <> 'wallet' OR error_code <> '' GROUP BY 1, 2) u
          USING (account_id, day)
