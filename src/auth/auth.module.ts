@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { AuthGuard } from './auth.guard.js';
 import { Authenticator } from './authenticator.js';
@@ -15,8 +16,9 @@ import { EnvironmentOperatorKey } from './environment-operator-key.js';
   providers: [
     {
       provide: CredentialCache,
-      inject: [CREDENTIALS],
-      useFactory: (credentials: Credentials) => new CredentialCache(credentials),
+      inject: [CREDENTIALS, CLOCK],
+      useFactory: (credentials: Credentials, clock: MonotonicClock) =>
+        new CredentialCache(credentials, clock),
     },
     {
       provide: EnvironmentOperatorKey,

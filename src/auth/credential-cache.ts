@@ -1,3 +1,4 @@
+import type { MonotonicClock } from '../common/clock.js';
 import type { Credential, Credentials } from './credentials.js';
 import { CredentialLookups, type Lookup } from './credential-lookups.js';
 
@@ -21,12 +22,6 @@ const BAD_KEYS_MAX = 10_000;
 
 type Entry = { readonly credential: Credential | null; readonly askedAtMs: number };
 
-export type CredentialCacheOptions = {
-  /** Monotonic milliseconds; a wall clock that is set back would keep a revoked key alive. */
-  readonly nowMs?: () => number;
-  readonly lookupTimeoutMs?: number;
-};
-
 /** What this process knows of API keys, by the SHA-256 of their secret. Secrets themselves are not kept. */
 export class CredentialCache {
   private readonly good = new Map<string, Entry>();
@@ -34,16 +29,18 @@ export class CredentialCache {
   /** The look-up whose answer will be kept, by hash: whoever needs it meanwhile waits for the same one. */
   private readonly pending = new Map<string, Lookup>();
   private readonly lookups: CredentialLookups;
-  private readonly nowMs: () => number;
 
-  constructor(credentials: Credentials, options: CredentialCacheOptions = {}) {
-    this.nowMs = options.nowMs ?? (() => performance.now());
-    this.lookups = new CredentialLookups(credentials, this.nowMs, options.lookupTimeoutMs);
+  constructor(
+    credentials: Credentials,
+    private readonly clock: MonotonicClock,
+    lookupTimeoutMs?: number,
+  ) {
+    this.lookups = new CredentialLookups(credentials, clock, lookupTimeoutMs);
   }
 
   /** Null: known not to be a key. Undefined: not known, or too long ago; `find` asks. */
   peek(hash: string): Credential | null | undefined {
-    const nowMs = this.nowMs();
+    const nowMs = this.clock.monotonicMs();
     const good = this.good.get(hash);
     if (good !== undefined) {
       const ageMs = nowMs - good.askedAtMs;
@@ -61,7 +58,7 @@ export class CredentialCache {
    */
   find(hash: string): Promise<Credential | null> {
     const pending = this.pending.get(hash);
-    const joinable = pending !== undefined && this.nowMs() - pending.startedAtMs < GOOD_FOR_MS;
+    const joinable = pending !== undefined && this.clock.monotonicMs() - pending.startedAtMs < GOOD_FOR_MS;
     return joinable ? pending.answer : this.lookUp(hash);
   }
 

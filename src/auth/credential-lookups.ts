@@ -1,3 +1,4 @@
+import type { MonotonicClock } from '../common/clock.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { Credential, Credentials } from './credentials.js';
 
@@ -33,7 +34,7 @@ export class CredentialLookups {
 
   constructor(
     private readonly credentials: Credentials,
-    private readonly nowMs: () => number,
+    private readonly clock: MonotonicClock,
     private readonly timeoutMs = LOOKUP_TIMEOUT_MS,
   ) {}
 
@@ -59,7 +60,7 @@ export class CredentialLookups {
   }
 
   private async ask(batch: readonly Lookup[]): Promise<void> {
-    const startedAtMs = this.nowMs();
+    const startedAtMs = this.clock.monotonicMs();
     for (const lookup of batch) lookup.startedAtMs = startedAtMs;
     try {
       const found = await withTimeout(

@@ -4,9 +4,19 @@ export interface Clock {
   nowMs(): number;
 }
 
+/** For how long something has been so. A wall clock that is set back would keep a revoked key alive. */
+export interface MonotonicClock {
+  /** Milliseconds since some moment; they never go back. */
+  monotonicMs(): number;
+}
+
+/** Provides both clocks. Each application has an object of its own, so a test that moves one moves no other. */
 export const CLOCK = Symbol('CLOCK');
 
-export const systemClock: Clock = { nowMs: () => Date.now() };
+export const systemClock: Clock & MonotonicClock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+};
 
 /** The wire form of a time. Cuts the fraction of the second off. */
 export function toUnixSeconds(time: Date): number {

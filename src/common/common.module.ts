@@ -4,7 +4,7 @@ import { Lifecycle } from './lifecycle.js';
 
 @Global()
 @Module({
-  providers: [{ provide: CLOCK, useValue: systemClock }, Lifecycle],
+  providers: [{ provide: CLOCK, useFactory: () => ({ ...systemClock }) }, Lifecycle],
   exports: [CLOCK, Lifecycle],
 })
 export class CommonModule {}

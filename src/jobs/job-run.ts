@@ -15,11 +15,12 @@ const CONCURRENCY = 4;
 /** One listens for new jobs; the workers hold one for a query at a time, never while a job runs. */
 const POOL_SIZE = CONCURRENCY + 1;
 /** New jobs announce themselves. Only retries and jobs with a time of their own wait for the poll. */
-const POLL_INTERVAL_MS = 1_000;
+export const POLL_INTERVAL_MS = 1_000;
 
 export type JobRunOptions = {
   readonly connection: ClientConfig;
   readonly tasks: TaskList;
+  readonly pollIntervalMs: number;
   readonly log: (level: 'debug' | 'warn', message: string) => void;
   /** Called once, when this run can no longer be relied upon. */
   readonly onBroken: (error: Error) => void;
@@ -70,7 +71,7 @@ export class JobRun {
 }
 
 function startWorkers(
-  { tasks, log }: JobRunOptions,
+  { tasks, pollIntervalMs, log }: JobRunOptions,
   pool: JobPool,
   liveness: WorkerLiveness,
   onBroken: (error: Error) => void,
@@ -82,7 +83,7 @@ function startWorkers(
   const options = {
     events,
     concurrency: CONCURRENCY,
-    pollInterval: POLL_INTERVAL_MS,
+    pollInterval: pollIntervalMs,
     noHandleSignals: true,
     logger: toGraphileLogger(log),
     // Asked before every look for a job: no worker takes one before its sign of life is up.

@@ -16,7 +16,7 @@ import type { Job, JobPayload } from './job.js';
 import { JobClock } from './job-clock.js';
 import { JOB_OBSERVER, silentJobObserver, type JobObserver } from './job-observer.js';
 import { JobRegistry } from './job-registry.js';
-import { JobRun } from './job-run.js';
+import { JobRun, POLL_INTERVAL_MS } from './job-run.js';
 import { releaseJobsOfDeadWorkers } from './worker-liveness.js';
 
 /** A database that restarts is back within seconds; while it is away, asking more often helps nobody. */
@@ -30,6 +30,9 @@ const DEAD_WORKER_CHECK_MS = 10_000;
 const STOP_TIMEOUT_MS = 20_000;
 /** A host that vanished without a word is dead to the server after half a minute, not after two hours. */
 const KEEPALIVE_OPTIONS = '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3';
+
+/** Another interval than `POLL_INTERVAL_MS`: a test without polls shows what is announced. */
+export const JOB_POLL_INTERVAL_MS = Symbol('JOB_POLL_INTERVAL_MS');
 
 /**
  * Runs jobs in this process when the settings say so; any number of processes share the queue. It recovers
@@ -55,6 +58,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     private readonly registry: JobRegistry,
     @Inject(CLOCK) private readonly clock: Clock,
     @Optional() @Inject(JOB_OBSERVER) observer: JobObserver | null,
+    @Optional() @Inject(JOB_POLL_INTERVAL_MS) private readonly pollIntervalMs = POLL_INTERVAL_MS,
   ) {
     this.observer = observer ?? silentJobObserver;
   }
@@ -122,6 +126,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     const run = await JobRun.start({
       connection: connectionOf(this.dataSource.options),
       tasks: this.toTasks(this.registry.all()),
+      pollIntervalMs: this.pollIntervalMs,
       log: (level, message) => this.logger[level](message),
       onBroken,
     });

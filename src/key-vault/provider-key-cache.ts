@@ -1,3 +1,4 @@
+import type { MonotonicClock } from '../common/clock.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { SealedProviderKey } from './provider-key.js';
 
@@ -51,22 +52,21 @@ export class ProviderKeyCache {
 
   constructor(
     private readonly load: LoadLiveKeys,
-    /** Monotonic milliseconds; a wall clock that is set back would keep a removed key alive. */
-    private readonly nowMs: () => number = () => performance.now(),
+    private readonly clock: MonotonicClock,
     private readonly timeoutMs = LOOKUP_TIMEOUT_MS,
   ) {}
 
   /** Throws `DatabaseUnavailableError`: without an answer nobody knows who pays, so nobody does. */
   async find(accountId: string): Promise<LiveKeys> {
     const entry = this.known.get(accountId);
-    const ageMs = entry === undefined ? Infinity : this.nowMs() - entry.askedAtMs;
+    const ageMs = entry === undefined ? Infinity : this.clock.monotonicMs() - entry.askedAtMs;
     const pending = this.pending.get(accountId);
     if (entry !== undefined && ageMs < GOOD_FOR_MS) {
       // Whoever needs the answer meets the same failure and reports it.
       if (ageMs >= REFRESH_AFTER_MS && pending === undefined) this.lookUp(accountId).catch(() => undefined);
       return entry.keys;
     }
-    const isJoinable = pending !== undefined && this.nowMs() - pending.startedAtMs < GOOD_FOR_MS;
+    const isJoinable = pending !== undefined && this.clock.monotonicMs() - pending.startedAtMs < GOOD_FOR_MS;
     return isJoinable ? pending.answer : this.lookUp(accountId);
   }
 
@@ -101,7 +101,7 @@ export class ProviderKeyCache {
   }
 
   private async ask(batch: readonly Lookup[]): Promise<void> {
-    const startedAtMs = this.nowMs();
+    const startedAtMs = this.clock.monotonicMs();
     for (const lookup of batch) lookup.startedAtMs = startedAtMs;
     try {
       const found = await this.withTimeout(this.load(batch.map(({ accountId }) => accountId)));

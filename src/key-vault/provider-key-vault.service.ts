@@ -1,6 +1,7 @@
-import { Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, IsNull, Repository } from 'typeorm';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SealBrokenError } from '../common/sealed-box.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
 import { Envelope } from './encryption/envelope.service.js';
@@ -22,11 +23,12 @@ export class ProviderKeyVault {
   constructor(
     @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,
     private readonly envelope: Envelope,
+    @Inject(CLOCK) clock: MonotonicClock,
   ) {
     this.cache = new ProviderKeyCache(async (accountIds) => {
       const found = await this.rows.findBy({ accountId: In([...accountIds]), removedAt: IsNull() });
       return found.flatMap((row) => toSealed(row) ?? []);
-    });
+    }, clock);
   }
 
   /** The account's live key for a provider; null when it has none. At most a second old. Throws `DatabaseUnavailableError`. */

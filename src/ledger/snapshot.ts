@@ -15,7 +15,7 @@ export type SnapshotOptions = {
 };
 
 /** Rows a FETCH brings: enough to make the round trip cheap, few enough to be small in memory. */
-const BATCH_ROWS = 1_000;
+export const BATCH_ROWS = 1_000;
 
 const AS_TEXT = { getTypeParser: () => (text: string) => text };
 

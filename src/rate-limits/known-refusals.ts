@@ -1,3 +1,4 @@
+import type { MonotonicClock } from '../common/clock.js';
 import type { Meter } from './meter.js';
 import type { Usage } from './usage.js';
 
@@ -15,15 +16,17 @@ type Refusal = { readonly usages: readonly Usage[]; readonly untilMs: number };
 export class KnownRefusals {
   private readonly refusals = new Map<string, Refusal>();
 
+  constructor(private readonly clock: MonotonicClock) {}
+
   find(meters: readonly Meter[]): readonly Usage[] | null {
     const refusal = this.refusals.size === 0 ? undefined : this.refusals.get(idOf(meters));
-    return refusal !== undefined && performance.now() < refusal.untilMs ? refusal.usages : null;
+    return refusal !== undefined && this.clock.monotonicMs() < refusal.untilMs ? refusal.usages : null;
   }
 
   remember(meters: readonly Meter[], usages: readonly Usage[]): void {
     if (this.refusals.size >= REFUSALS_MAX) this.refusals.clear();
     const waitsMs = usages.filter(({ exceeded }) => exceeded).map(({ resetMs }) => resetMs ?? 0);
-    const untilMs = performance.now() + Math.min(REMEMBERED_MS, ...waitsMs);
+    const untilMs = this.clock.monotonicMs() + Math.min(REMEMBERED_MS, ...waitsMs);
     this.refusals.set(idOf(meters), { usages, untilMs });
   }
 }

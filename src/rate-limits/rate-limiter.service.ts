@@ -1,5 +1,6 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import type { Principal } from '../auth/principal.js';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { ACCOUNT_LIMITS, type AccountLimits, numbersOf, type OwnLimits } from './account-limits.js';
 import { CallSlots } from './call-slots.service.js';
 import { KnownRefusals } from './known-refusals.js';
@@ -45,13 +46,16 @@ const KEY_PREFIX = 'coffer:limits';
  */
 @Injectable()
 export class RateLimiter {
-  private readonly refusals = new KnownRefusals();
+  private readonly refusals: KnownRefusals;
 
   constructor(
     private readonly windows: WindowCounter,
     private readonly slots: CallSlots,
+    @Inject(CLOCK) clock: MonotonicClock,
     @Optional() @Inject(ACCOUNT_LIMITS) private readonly accountLimits: AccountLimits | null = null,
-  ) {}
+  ) {
+    this.refusals = new KnownRefusals(clock);
+  }
 
   /**
    * Counts one request. Refused, one usage is exceeded.

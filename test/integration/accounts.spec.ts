@@ -70,10 +70,10 @@ describe('creating an account', () => {
   });
 
   it('judges a megabyte of blanks in no time: the pattern reads a name once', async () => {
-    const startedMs = performance.now();
+    const before = process.cpuUsage();
     (await service.operator.post('/v1/accounts', { name: `${' '.repeat(1_000_000)}\u0000` })).expect(400);
     (await service.operator.post('/v1/accounts', { name: `${'a'.repeat(1_000_000)}\u0000` })).expect(400);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
   });
 });
 

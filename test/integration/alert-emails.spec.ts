@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { systemClock } from '../../src/common/clock.js';
 import { TransactionRunner } from '../../src/database/transaction-runner.js';
 import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
 import { EMAIL_RETRY_DELAYS_MS } from '../../src/notifications/email/email-rules.js';
@@ -29,7 +28,6 @@ let app: TestApp;
 let server: MailServer;
 let events: WebhookEvents;
 let customer: TestCustomer;
-let aheadMs = 0;
 
 beforeAll(async () => {
   server = await MailServer.start();
@@ -38,14 +36,14 @@ beforeAll(async () => {
   events = app.app.get(WebhookEvents, { strict: false });
 });
 beforeEach(async () => {
-  aheadMs = 0;
-  jest.spyOn(systemClock, 'nowMs').mockImplementation(() => Date.now() + aheadMs);
+  app.clock.stop();
   server.taken.length = 0;
   server.connections = 0;
   server.answer = () => 'take';
   customer = await app.createCustomer();
 });
 afterEach(() => {
+  app.clock.reset();
   jest.restoreAllMocks();
 });
 afterAll(async () => {
@@ -150,7 +148,7 @@ describe('an address', () => {
     expect((await follow(forged({ token: `${token.slice(0, -2)}AA` }))).status).toBe(410);
     expect((await follow(forged({ token: "' OR 1=1 --" }))).status).toBe(410);
     expect((await follow(forged({ account: 'x'.repeat(500) }))).status).toBe(400);
-    aheadMs = 3 * DAY_MS + 60_000;
+    app.clock.aheadMs = 3 * DAY_MS + 60_000;
     expect((await follow(link)).status).toBe(410);
     expect((await customer.client.get(ALERTS)).body.email_confirmed).toBe(false);
   });
@@ -185,7 +183,7 @@ describe('an address', () => {
     const before = (await customer.client.get(ALERTS)).body;
     expect((await put(newAddress())).expect(429).body).toMatchObject(limited);
     expect((await customer.client.get(ALERTS)).body).toEqual(before);
-    aheadMs = DAY_MS + 1_000;
+    app.clock.aheadMs = DAY_MS + 1_000;
     (await put(newAddress())).expect(200);
   });
 
@@ -309,7 +307,7 @@ describe('a worker that dies over a mail', () => {
     server.answer = () => 'take';
     await job.run(name);
     expect(server.connections).toBe(1);
-    aheadMs = 121_000;
+    app.clock.aheadMs = 121_000;
     await job.run(name);
     expect(server.taken).toHaveLength(1);
     server.hangUp();
@@ -327,9 +325,9 @@ describe('a mail server', () => {
       await send();
       const email = (await emails()).at(-1);
       expect(email).toMatchObject({ status: 'pending', attempts: index + 1, error: 'EENVELOPE 451' });
-      const waitMs = (email?.next_attempt_at?.getTime() ?? 0) - systemClock.nowMs();
+      const waitMs = (email?.next_attempt_at?.getTime() ?? 0) - app.clock.nowMs();
       expect(Math.abs(waitMs - delayMs)).toBeLessThan(5_000);
-      aheadMs += delayMs;
+      app.clock.letPass(delayMs);
     }
     await send();
     expect((await emails()).at(-1)).toMatchObject({ status: 'failed', attempts: 8 });
@@ -349,7 +347,7 @@ describe('a mail server', () => {
     server.answer = (connection) => (connection === 1 ? 'cut' : 'take');
     await events.publish(null, news('lost'));
     await send();
-    aheadMs = 61_000;
+    app.clock.aheadMs = 61_000;
     await send();
     const names = server.taken.map(({ source }) => headersOf(source).get('message-id'));
     expect(names).toHaveLength(2);

@@ -30,6 +30,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
+  app.clock.reset();
   control.clearFaults();
   await allLooked(app);
 });
@@ -105,17 +106,21 @@ describe('auto top-up', () => {
 
   it('records who agreed to which words, when, from where and to what, for the card and for every opt-in', async () => {
     const customer = await customerWithCard(app);
+    app.clock.stop();
     await switchOn(customer);
+    app.clock.letPass(60_000);
     await switchOn(customer, { credit_cents: 1_000 });
     const consents = await app.dataSource.query<unknown[]>(
       `SELECT revision, version, agreed_by LIKE 'account_key:key\\_%' AS by_key, client_address, amount_cents, card_id,
-              agreed_at > now() - interval '1 minute' AS now FROM auto_top_up_consents WHERE account_id = $1 ORDER BY revision`,
+              agreed_at FROM auto_top_up_consents WHERE account_id = $1 ORDER BY revision`,
       [customer.accountId],
     );
-    const same = { version: OPT_IN.words_version, by_key: true, client_address: '127.0.0.1', now: true };
+    const same = { version: OPT_IN.words_version, by_key: true, client_address: '127.0.0.1' };
+    const agreedAt = (agoMs: number): Date => new Date(app.clock.nowMs() - agoMs);
+    const card_id = customer.paymentMethodId;
     expect(consents).toEqual([
-      { ...same, revision: 1, amount_cents: '2000', card_id: customer.paymentMethodId },
-      { ...same, revision: 2, amount_cents: '1000', card_id: customer.paymentMethodId },
+      { ...same, revision: 1, amount_cents: '2000', card_id, agreed_at: agreedAt(60_000) },
+      { ...same, revision: 2, amount_cents: '1000', card_id, agreed_at: agreedAt(0) },
     ]);
     const [card] = await app.dataSource.query<unknown[]>(
       `SELECT c.consent_version, c.consent_address, c.consented_by LIKE 'account_key:%' AS by_key,
@@ -194,7 +199,7 @@ describe('a cap', () => {
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
     const look = await nextLookOf(app, customer.accountId);
     expect(look?.toISOString()).toMatch(/T00:00:00\.000Z$/);
-    expect(Number(look) - Date.now()).toBeLessThanOrEqual(24 * 3_600_000);
+    expect(Number(look) - app.clock.nowMs()).toBeLessThanOrEqual(24 * 3_600_000);
   });
 
   it('of money counts what the card pays, fee included', async () => {

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { cents, centsToMicros, formatUsd } from '../../src/common/money.js';
 import { PROBLEM_CATALOG } from '../../src/problems/problem-catalog.js';
 import { quoteTopUp } from '../../src/top-ups/quote.js';
-import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../support/generation.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
@@ -309,13 +308,11 @@ describe('the style sheet', () => {
 
 /** The clock of the service runs ahead for as long as the work takes. */
 async function later(byMs: number, work: () => Promise<void>): Promise<void> {
-  const clock = service.app.get<Clock>(CLOCK);
-  const nowMs = clock.nowMs.bind(clock);
-  Object.assign(clock, { nowMs: () => nowMs() + byMs });
+  service.clock.aheadMs = byMs;
   try {
     await work();
   } finally {
-    Object.assign(clock, { nowMs });
+    service.clock.reset();
   }
 }
 

@@ -1,9 +1,10 @@
 import { get, type IncomingMessage, request } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
+import { BATCH_ROWS, Snapshot } from '../../src/ledger/snapshot.js';
 import { takeApart, verdictOf } from '../support/export-files.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 import type { TestClient } from '../support/test-client.js';
 
@@ -123,13 +124,24 @@ describe('a download of a ledger that does not fit into memory', () => {
   });
 
   it('waits for a client that does not read, with nothing more than a batch in hand', async () => {
-    const client = await openDownload();
-    const before = await waitingCursors(1);
-    await sleep(400);
-    // Still waiting on the very same batch: what the client does not take is not fetched.
-    expect(await waitingCursors(1)).toEqual(before);
-    client.destroy();
-    await waitingCursors(0);
+    const rows = jest.spyOn(Snapshot.prototype, 'rows');
+    const fetches = (): number => rows.mock.calls.filter(([text]) => text.startsWith('FETCH')).length;
+    try {
+      const client = await openDownload();
+      let before = 0;
+      await eventually('it waits', async () => {
+        before = fetches();
+        // The service does other work in the meantime, in which it could have fetched many batches.
+        for (let call = 0; call < 20; call += 1) (await app.operator.get('/v1/accounts')).expect(200);
+        return fetches() === before;
+      });
+      // What the client does not take is not fetched.
+      expect(before * BATCH_ROWS).toBeLessThan(BULK_ROWS / 2);
+      client.destroy();
+      await waitingCursors(0);
+    } finally {
+      rows.mockRestore();
+    }
   });
 
   it('shows the ledger as of its beginning, whatever is charged while it runs', async () => {
@@ -202,23 +214,24 @@ async function rest(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-type Cursor = { readonly pid: number; readonly state_change: Date };
+type Cursor = { readonly pid: number };
 
 /** The service's connections that wait in the middle of a cursor, once there are `count` of them. */
 async function waitingCursors(count: number): Promise<Cursor[]> {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
+  let waiting: Cursor[] = [];
+  await eventually(`${count} cursors wait`, async () => {
     const { rows } = await owner.query<Cursor>(
-      `SELECT pid, state_change FROM pg_stat_activity
+      `SELECT pid FROM pg_stat_activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
-          AND query LIKE 'FETCH%' AND state_change < clock_timestamp() - interval '100 milliseconds'`,
+          AND query LIKE 'FETCH%'`,
     );
     const { rows: open } = await owner.query<Cursor>(
       // Autovacuum may look at the rows that were just written; it is nobody's download.
       `SELECT pid FROM pg_stat_activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'`,
     );
-    if (rows.length === count && open.length === count) return rows;
-    await sleep(50);
-  }
-  throw new Error(`there were never ${count} waiting cursors`);
+    waiting = rows;
+    return rows.length === count && open.length === count;
+  });
+  return waiting;
 }

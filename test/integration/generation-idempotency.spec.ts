@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { MediaRetentionJob } from '../../src/generation/media/media-retention.job.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
 import type { TestApp, TestCustomer } from '../support/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
@@ -18,6 +20,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await expectBooksToBalance(service.dataSource);
 });
+
+afterEach(() => service.upstreamClock.reset());
 
 const keyed = (key: string) => ({ 'Idempotency-Key': key });
 const submits = () => service.blackForestLabs?.control.counts().submits ?? 0;
@@ -85,11 +89,12 @@ describe('an idempotency key', () => {
     const body = { n: 2, response_format: 'b64_json' };
     // As SDKs do: a 409 is sent again until there is an answer.
     const insist = async (url: string): Promise<string> => {
-      for (;;) {
-        const text = await rawBody(customer, url, body, 'insistent');
-        if (!text.includes('idempotency_in_progress')) return text;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
+      let text = '';
+      await eventually('there is an answer', async () => {
+        text = await rawBody(customer, url, body, 'insistent');
+        return !text.includes('idempotency_in_progress');
+      });
+      return text;
     };
     const bodies = await Promise.all(
       Array.from({ length: 100 }, (_, copy) => insist((copy % 2 === 0 ? service : second).url)),
@@ -109,11 +114,20 @@ describe('an idempotency key', () => {
   it('gives a client that hung up its images when it comes back, whenever it left, for one charge', async () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
     const before = submits();
-    const stages = [0, 5, 60, 150];
-    for (const [index, afterMs] of stages.entries()) {
-      const key = `gone-after-${afterMs}`;
+    const stages = {
+      'at once': () => Promise.resolve(),
+      'when its call arrived': () => once(service.app.getHttpServer(), 'request'),
+      'when its credit was held': () =>
+        eventually('credit is held', async () => (await balancesOf(customer)).held > 0n),
+      'when the provider was at work': (submitted: number) =>
+        eventually('the provider works', () => submits() > submitted),
+    };
+    for (const [index, reached] of Object.values(stages).entries()) {
+      const key = `gone-${index}`;
       const prompt = 'x [sandbox:slow=100]';
       const client = new AbortController();
+      service.upstreamClock.stop();
+      const isReached = reached(submits());
       const left = fetch(`${service.url}/v1/images/generations`, {
         method: 'POST',
         signal: client.signal,
@@ -124,37 +138,49 @@ describe('an idempotency key', () => {
         },
         body: JSON.stringify({ model: MODEL, prompt, size: '64x64' }),
       }).catch(() => null);
-      await new Promise((resolve) => setTimeout(resolve, afterMs));
+      await isReached;
       client.abort();
       await left;
+      service.upstreamClock.reset();
       const other = { client: second.client(customer.apiKey) };
-      let answer = await generate(other, { prompt }, keyed(key));
-      while (answer.status === 409) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        answer = await generate(other, { prompt }, keyed(key));
-      }
-      expect(answer.expect(200).body.data).toHaveLength(1);
+      let images: unknown;
+      await eventually('there is an answer', async () => {
+        const answer = await generate(other, { prompt }, keyed(key));
+        if (answer.status === 409) return false;
+        images = answer.expect(200).body.data;
+        return true;
+      });
+      expect(images).toHaveLength(1);
       const posted = (await balancesOf(customer)).posted;
       expect(CREDIT_MICROS - posted).toBe(BigInt(index + 1) * PRICE_MICROS);
     }
-    expect(submits()).toBe(before + stages.length);
+    expect(submits()).toBe(before + Object.keys(stages).length);
     await expectReceiptsToAgree(service, customer.accountId, second);
   });
 
   it('sets nothing aside for copies: they are never refused for want of the credit that the first one holds', async () => {
     const customer = await service.createCustomer({ grantMicros: PRICE_MICROS });
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, () => generate(customer, { prompt: 'x [sandbox:slow=300]' }, keyed('only'))),
-    );
-    expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([200, 409]));
+    service.upstreamClock.stop();
+    let refused = 0;
+    const calls = Array.from({ length: 20 }, async () => {
+      const { status } = await generate(customer, { prompt: 'x [sandbox:slow=300]' }, keyed('only'));
+      if (status === 409) refused += 1;
+      return status;
+    });
+    await eventually('all copies are refused', () => refused === 19);
+    service.upstreamClock.reset();
+    expect((await Promise.all(calls)).filter((status) => status === 200)).toHaveLength(1);
   });
 
   it('answers 409 while the first call runs, and its answer afterwards', async () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
     const body = { prompt: 'x [sandbox:slow=500]' };
+    const before = submits();
+    service.upstreamClock.stop();
     const first = generate(customer, body, keyed('slow'));
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await eventually('the provider works', () => submits() > before);
     (await generate(customer, body, keyed('slow'))).expect(409);
+    service.upstreamClock.reset();
     const answer = (await first).expect(200);
     expect((await generate(customer, body, keyed('slow'))).expect(200).body).toEqual(answer.body);
   });

@@ -11,6 +11,7 @@ import {
   setLimits,
 } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 let service: TestApp;
@@ -18,14 +19,6 @@ beforeAll(async () => {
   service = await startTestApp({ blackForestLabs: true, settings: { runJobs: true } });
 });
 afterAll(() => service.close());
-
-async function until(what: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + 15_000;
-  while (!(await what())) {
-    if (Date.now() > deadlineMs) throw new Error('it did not happen in time');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
 
 describe('the recovery job', () => {
   it('resolves what was left behind by itself, and queues its next look', async () => {
@@ -35,9 +28,9 @@ describe('the recovery job', () => {
     setLimits(service, { callDeadlineMs: 110_000 });
     expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
     await service.app.get(JobQueue).add('generation_recovery', {});
-    await until(async () => (await balancesOf(customer)).held === 0n);
+    await eventually('nothing is held', async () => (await balancesOf(customer)).held === 0n);
     expect((await balancesOf(customer)).posted).toBe(1_000_000n - PRICE_MICROS);
-    await until(async () => {
+    await eventually('the next look is queued', async () => {
       const waiting = await service.dataSource.query<unknown[]>(
         `SELECT 1 FROM graphile_worker.jobs WHERE task_identifier = 'generation_recovery' AND run_at > now()`,
       );

@@ -3,6 +3,7 @@ import sharp from 'sharp';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
 import type { TestApp } from '../support/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
@@ -172,17 +173,22 @@ describe('a call of the images API', () => {
   it('finishes and charges a call whose client hung up, and keeps the images', async () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
     const gone = new AbortController();
+    const tasks = () => service.blackForestLabs?.control.counts().tasks ?? 0;
+    const before = tasks();
+    service.upstreamClock.stop();
     const call = fetch(`${service.url}/v1/images/generations`, {
       method: 'POST',
       signal: gone.signal,
       headers: { authorization: `Bearer ${customer.apiKey}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model: MODEL, prompt: 'a fox [sandbox:slow=400]', size: '64x64' }),
     }).catch((error: unknown) => error);
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await eventually('the call is at the provider', () => tasks() > before);
     gone.abort();
     expect(await call).toMatchObject({ name: 'AbortError' });
-    await new Promise((resolve) => setTimeout(resolve, 900));
-    const { data } = (await customer.client.get('/v1/generations')).expect(200).body;
+    service.upstreamClock.reset();
+    const calls = async () => (await customer.client.get('/v1/generations')).expect(200).body.data;
+    await eventually('the call is over', async () => (await calls())[0]?.status !== 'running');
+    const data = await calls();
     expect(data).toMatchObject([{ status: 'succeeded', charged_micros: '40000' }]);
     expect((await fetch(data[0].images[0].url)).status).toBe(200);
     await expectReceiptsToAgree(service, customer.accountId);

@@ -12,6 +12,7 @@ import {
 } from '../support/edits.js';
 import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
 import { attach, makeProviderKey, walletRowsOf } from '../support/provider-keys.js';
 import { recoverGenerations } from '../support/recovery.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
@@ -63,11 +64,14 @@ describe('an edit is paid for as a generation is', () => {
     const sent = keyed('running');
     const slow = { name: 'prompt', content: 'x [sandbox:slow=500]' };
     const parts = [{ name: 'model', content: MODEL }, slow, image(picture(0))];
+    service.upstreamClock.stop();
+    const before = submits();
     const first = edits.send(form(parts), sent);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await eventually('the first one is at the provider', () => submits() > before);
     const copy = await edits.send(form(parts), sent);
     expect(expectOpenAiError(copy, 409).code).toBe('idempotency_in_progress');
     expect(copy.headers.get('retry-after')).toBe('1');
+    service.upstreamClock.reset();
     (await first).expect(200);
     service.blackForestLabs?.control.fail('error', 1);
     const failed = await edits.form([image(picture(0))], keyed('failing'));
@@ -139,8 +143,13 @@ describe('an edit is paid for as a generation is', () => {
       apiKey: blackForestLabs?.apiKey ?? '',
       baseUrl: service.blackForestLabs?.baseUrl ?? '',
     };
-    // Beside the provider the row of the task is being written.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await eventually('the row of the task is written', async () => {
+      const rows = await service.dataSource.query<unknown[]>(
+        'SELECT FROM generation_tasks WHERE account_id = $1 AND task_id IS NOT NULL',
+        [lost.accountId],
+      );
+      return rows.length > 0;
+    });
     await recoverGenerations({ databaseUrl: service.databaseUrl, dataDir, upstream });
     const replay = (await edits.form([image(picture(1))], sent)).expect(200);
     expect(replay.headers.get('idempotent-replayed')).toBe('true');

@@ -204,8 +204,9 @@ describe('a raw form', () => {
           `POST /v1/images/edits HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${customer.apiKey}\r\n` +
             `content-type: ${FORM_TYPE}\r\ncontent-length: ${whole.length}\r\n\r\n`,
         );
-        socket.write(whole.subarray(0, 300), () => setTimeout(() => socket.destroy(), 50));
+        socket.write(whole.subarray(0, 300));
       });
+      service.app.getHttpServer().once('request', () => socket.destroy());
       socket.on('close', () => resolve());
     });
     (await edits.form([image(picture(0))])).expect(200);

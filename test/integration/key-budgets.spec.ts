@@ -15,6 +15,7 @@ import {
   type EngineProcess,
 } from '../support/engine.js';
 import { expectBooksToBalance } from '../support/invariants.js';
+import { eventually } from '../support/processes.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 const IMAGE = 40_000n;
@@ -122,13 +123,15 @@ describe("a key's spend limit", () => {
         if (answer === 'ok') await (call % 3 === 1 ? capture(process, holdId) : capture(process, holdId, 2n));
         return answer;
       };
-      const calls = Array.from({ length: 60 }, async (_, call) => {
-        await new Promise((resolve) => setTimeout(resolve, call % 7));
-        return spend(call);
+      // In the first round none is answered when the limit is set, in the last one most of them are.
+      const answers: string[] = [];
+      const calls = Array.from({ length: 60 }, (_, call) => call).values();
+      const clients = Array.from({ length: 10 }, async () => {
+        for (const call of calls) answers.push(await spend(call));
       });
-      await new Promise((resolve) => setTimeout(resolve, round));
+      await eventually('so many are answered', () => answers.length >= round * 6);
       await first.budgets.set(accountId, keyId, { total: limit(allowed) }, 'test');
-      const answers = await Promise.all(calls);
+      await Promise.all(clients);
       const [row] = await first.dataSource.query<{ used: string }[]>(
         `SELECT (SELECT coalesce(sum(captured_micros), 0) FROM holds WHERE key_id = $1)
               + (SELECT coalesce(sum(amount_micros), 0) FROM transfers WHERE kind = 'debit' AND actor = 'account_key:' || $1) AS used`,

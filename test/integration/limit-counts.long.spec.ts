@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Principal } from '../../src/auth/principal.js';
 import { CallSlots, LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
+import { systemClock } from '../../src/common/clock.js';
 import type { OwnNumbers } from '../../src/rate-limits/account-limits.js';
 import { type Admission, RateLimiter } from '../../src/rate-limits/rate-limiter.service.js';
 import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
@@ -78,7 +79,9 @@ afterEach(async () => {
 function limitsOf(redisUrl: string | null, own: OwnNumbers = {}): Limits {
   const connection = new RedisConnection({ redisUrl, rateLimit: true });
   const slots = new CallSlots(connection);
-  const limiter = new RateLimiter(new WindowCounter(connection), slots, { find: () => limits.own });
+  const limiter = new RateLimiter(new WindowCounter(connection), slots, systemClock, {
+    find: () => limits.own,
+  });
   const stop = (): void => {
     connection.onModuleDestroy();
     slots.onModuleDestroy();

@@ -24,7 +24,7 @@ describe('the metrics', () => {
     expect(await metric('coffer_webhook_oldest_due_seconds')).toBe(0);
     await stage.events.publish(null, stage.topUpSucceeded());
     expect(await metric('coffer_webhook_pending')).toBe(1);
-    stage.aheadMs = 600_000;
+    stage.clock.aheadMs = 600_000;
     expect(await metric('coffer_webhook_oldest_due_seconds')).toBeGreaterThanOrEqual(600);
     stage.receiver.answer = (count) =>
       count === 1 ? { status: 503 } : count === 2 ? 'cut' : { status: 204 };

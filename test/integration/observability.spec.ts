@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createLogger } from '../../src/common/logger.js';
+import { eventually } from '../support/processes.js';
 import { testLogger } from '../support/run-log.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
 
@@ -29,12 +30,10 @@ function lines(): Line[] {
 
 /** The line of one request; it is written when the answer is gone, a moment after the client has it. */
 async function lineOf(requestId: string | null): Promise<Line> {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
-    const found = lines().find((line) => line['request'] === requestId && 'status' in line);
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`no line for ${requestId}`);
+  const find = (): Line | undefined =>
+    lines().find((line) => line['request'] === requestId && 'status' in line);
+  await eventually(`the line of ${requestId}`, () => find() !== undefined);
+  return find() as Line;
 }
 
 describe('the log', () => {
@@ -104,11 +103,10 @@ describe('the log', () => {
       })
     ).expect(201).body.secret as string;
     await service.client(`${key.slice(0, -1)}_`).get('/v1/wallet', { cookie: 'session=verysecretcookie' });
-    await service
+    const forged = await service
       .client(null)
       .post('/webhooks/stripe', { id: 'evt_1' }, { 'stripe-signature': 't=1,v1=forgedsignature' });
-    await lineOf(tampered.headers.get('x-request-id'));
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    for (const { headers } of [tampered, forged]) await lineOf(headers.get('x-request-id'));
 
     const secrets = [
       customer.apiKey,

@@ -4,6 +4,7 @@ import { PriceBook } from '../../src/pricing/price-book.service.js';
 import { PriceEntity } from '../../src/pricing/price.entity.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { MODEL } from '../support/generation.js';
+import { eventually } from '../support/processes.js';
 import type { TestApp, TestCustomer } from '../support/test-app.js';
 
 const HOUR_MS = 3_600_000;
@@ -87,9 +88,7 @@ describe('the price book', () => {
     await book.priceOf(model);
     await publish(model, 2, 30_000, nowMs);
     nowMs += 3_000;
-    book.current(model);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(book.current(model)?.amountMicros).toBe(30_000n);
+    await eventually('the price is read', () => book.current(model)?.amountMicros === 30_000n);
   });
 
   it('never charges the old price first where nobody called for a while', async () => {

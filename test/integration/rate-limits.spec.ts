@@ -3,11 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Global, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { hashApiKey, makeApiKey } from '../../src/auth/api-key-format.js';
 import { AuthModule } from '../../src/auth/auth.module.js';
 import { type Credential, CREDENTIALS, type Credentials } from '../../src/auth/credentials.js';
 import { RequireScope } from '../../src/auth/require-scope.decorator.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../../src/common/clock.js';
 import { CommonModule } from '../../src/common/common.module.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { readSettings, type Settings } from '../../src/config/settings.js';
@@ -19,6 +19,7 @@ import {
   RATE_LIMIT_POLICIES,
 } from '../../src/rate-limits/rate-limit-policies.js';
 import { RateLimitsModule } from '../../src/rate-limits/rate-limits.module.js';
+import { TestClock } from '../support/test-clock.js';
 
 /** Of all limits the one that is reached soonest. */
 const LIMIT = 'webhook_sends';
@@ -245,7 +246,8 @@ describe('an address that sends bad keys', () => {
     expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(60);
     expect((await ask(app, '/free', 'sk-cof-malformed')).status).toBe(429);
 
-    await sleep(1_000); // What is known of the working key lapses: it is looked up again, and not held up.
+    // What is known of the working key lapses: it is looked up again, and not held up.
+    TestClock.takeOver(app.get<Clock & MonotonicClock>(CLOCK)).letPass(1_000);
     expect((await ask(app, '/free', working)).status).toBe(200);
     expect((await ask(app, '/free', 'bad', '203.0.113.10')).status).toBe(401);
   });

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { newId } from '../../src/common/ids.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate } from '../support/generation.js';
@@ -19,7 +18,7 @@ beforeAll(async () => {
   service = await startTestApp({ blackForestLabs: true, settings: { rateLimit: false } });
 });
 afterEach(async () => {
-  jest.restoreAllMocks();
+  service.clock.reset();
   await expectBooksToBalance(service.dataSource);
 });
 afterAll(() => service.close());
@@ -110,12 +109,11 @@ describe('a call that charged nothing', () => {
     await callFree(customer);
     await usageOf(customer);
     await rollUp();
-    const clock = jest.spyOn(service.app.get<Clock>(CLOCK), 'nowMs');
-    clock.mockImplementation(() => Date.now() + aheadMs);
+    service.clock.aheadMs = aheadMs;
     await fail(customer);
     await fail(customer);
     await usageOf(customer);
-    clock.mockRestore();
+    service.clock.reset();
     await rollUp();
     expect(await counted(customer)).toEqual({ calls: 3, images: 1 });
     await rollUp();

@@ -173,7 +173,7 @@ describe('a receiver that fails', () => {
     const delivery = await stage.onlyDelivery();
     await attempt(stage.app, delivery);
     const waitMs = ((await queuedAt(stage.app, delivery.id)) ?? 0) - stage.nowMs();
-    expect(Math.abs(waitMs - 2 * HOUR_MS)).toBeLessThan(5_000);
+    expect(waitMs).toBe(2 * HOUR_MS);
   });
 
   it('gets nothing more after its 410: what waits is canceled, what happens later is not queued', async () => {
@@ -204,7 +204,7 @@ describe('a receiver that fails', () => {
     stage.receiver.answer = () => 'cut';
     for (let day = 0; day <= 5; day += 1) {
       expect(await stage.shown()).toMatchObject({ enabled: true });
-      stage.aheadMs = day * DAY_MS;
+      stage.clock.aheadMs = day * DAY_MS;
       await stage.events.publish(null, stage.topUpSucceeded(`day ${day}`));
       const rows = await deliveriesTo(stage.app, stage.endpoint);
       await attempt(stage.app, rows.at(-1) as DeliveryRow);
@@ -280,10 +280,10 @@ describe('what is old', () => {
     await attempt(stage.app, await stage.onlyDelivery());
     await stage.events.publish(null, stage.topUpSucceeded('waiting'));
     const retention = stage.app.app.get(WebhookRetentionJob, { strict: false });
-    stage.aheadMs = 89 * DAY_MS;
+    stage.clock.aheadMs = 89 * DAY_MS;
     await retention.run();
     expect(await deliveriesTo(stage.app, stage.endpoint)).toHaveLength(2);
-    stage.aheadMs = 91 * DAY_MS;
+    stage.clock.aheadMs = 91 * DAY_MS;
     await retention.run();
     expect(await deliveriesTo(stage.app, stage.endpoint)).toMatchObject([{ status: 'pending' }]);
     const bodies = await stage.app.dataSource.query<{ natural_key: string }[]>(

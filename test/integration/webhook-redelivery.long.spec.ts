@@ -38,12 +38,12 @@ describe('a secret that is rotated', () => {
     expect([stage.endpoint.secret, secret].map((each) => isGenuine(now, each))).toEqual([true, true]);
     expect(String(now.headers['webhook-signature'])).toMatch(/^v1,[^ ]+ v1,[^ ]+$/);
 
-    stage.aheadMs = DAY_MS - 60_000;
+    stage.clock.aheadMs = DAY_MS - 60_000;
     await stage.events.publish(null, stage.topUpSucceeded('almost'));
     await attempt(stage.app, (await deliveriesTo(stage.app, stage.endpoint))[1] as DeliveryRow);
     expect(isSignedBy(stage.receiver.received[1] as ReceivedEvent, secret, stage.endpoint.secret)).toBe(true);
 
-    stage.aheadMs = DAY_MS + 1_000;
+    stage.clock.aheadMs = DAY_MS + 1_000;
     await stage.events.publish(null, stage.topUpSucceeded('later'));
     await attempt(stage.app, (await deliveriesTo(stage.app, stage.endpoint))[2] as DeliveryRow);
     expect(isSignedBy(stage.receiver.received[2] as ReceivedEvent, secret)).toBe(true);

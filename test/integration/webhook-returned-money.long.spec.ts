@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { systemClock } from '../../src/common/clock.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/payment-gateway.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../src/payments/payments.errors.js';
@@ -26,6 +25,7 @@ beforeAll(async () => {
   events = app.app.get(WebhookEvents, { strict: false });
 });
 afterEach(async () => {
+  app.clock.reset();
   jest.restoreAllMocks();
   control.clearFaults();
   await settled(app);
@@ -75,8 +75,7 @@ async function refundElsewhere(topUp: OpenTopUp, amountCents: number): Promise<v
 }
 
 async function sweepRefunds(): Promise<void> {
-  const nowMs = Date.now() + 600_000;
-  jest.spyOn(systemClock, 'nowMs').mockReturnValue(nowMs);
+  app.clock.aheadMs = 600_000;
   await app.app.get(RefundSweepJob).run();
 }
 
@@ -239,7 +238,7 @@ describe('a top-up that nobody will pay', () => {
     const customer = await app.createCustomer();
     jest.spyOn(gateway, 'createCheckoutSession').mockRejectedValue(new Error('cut off'));
     (await customer.client.post('/v1/top_ups', { credit_cents: 1_000 })).expect(500);
-    jest.spyOn(systemClock, 'nowMs').mockReturnValue(Date.now() + 2 * 3_600_000);
+    app.clock.aheadMs = 2 * 3_600_000;
     for (let count = 0; count < 2; count += 1) await app.app.get(TopUpSweepJob).run();
     expect(await publishedTo(app, customer.accountId)).toMatchObject([
       { type: 'top_up.failed', data: { status: 'failed', failure_code: 'checkout_not_opened' } },

@@ -10,6 +10,8 @@ import type { Job, JobContext, JobPayload } from '../../src/jobs/job.js';
 import { JOB_OBSERVER, type JobObserver } from '../../src/jobs/job-observer.js';
 import { JobQueue } from '../../src/jobs/job-queue.js';
 import { JobRegistry } from '../../src/jobs/job-registry.js';
+import { POLL_INTERVAL_MS } from '../../src/jobs/job-run.js';
+import { JOB_POLL_INTERVAL_MS } from '../../src/jobs/job-runner.service.js';
 import { JobsModule } from '../../src/jobs/jobs.module.js';
 import { eventually } from './processes.js';
 import { createTestDatabase, type TestDatabase } from './test-database.js';
@@ -47,9 +49,17 @@ export class CountingObserver implements JobObserver {
 
 @Module({})
 class ObserverModule {
-  static with(observer: JobObserver): DynamicModule {
-    const provider = { provide: JOB_OBSERVER, useValue: observer };
-    return { module: ObserverModule, global: true, providers: [provider], exports: [JOB_OBSERVER] };
+  static with(observer: JobObserver, pollIntervalMs: number): DynamicModule {
+    const providers = [
+      { provide: JOB_OBSERVER, useValue: observer },
+      { provide: JOB_POLL_INTERVAL_MS, useValue: pollIntervalMs },
+    ];
+    return {
+      module: ObserverModule,
+      global: true,
+      providers,
+      exports: [JOB_OBSERVER, JOB_POLL_INTERVAL_MS],
+    };
   }
 }
 
@@ -84,7 +94,7 @@ export class JobServices {
     await this.database.drop();
   }
 
-  async start(options: { runJobs: boolean }, ...others: Job[]): Promise<JobService> {
+  async start(options: { runJobs: boolean; pollIntervalMs?: number }, ...others: Job[]): Promise<JobService> {
     const settings = {
       ...readSettings({ NODE_ENV: 'test', DATABASE_URL: this.database.url }),
       runJobs: options.runJobs,
@@ -96,7 +106,7 @@ export class JobServices {
         CommonModule,
         ConfigModule.with(settings),
         DatabaseModule,
-        ObserverModule.with(observer),
+        ObserverModule.with(observer, options.pollIntervalMs ?? POLL_INTERVAL_MS),
         JobsModule,
       ],
     })

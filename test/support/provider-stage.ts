@@ -6,6 +6,7 @@ import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
 import { TransactionRunner } from '../../src/database/transaction-runner.js';
 import type { ProviderName } from '../../src/generation/providers/image-provider.js';
 import { generate, setLimits } from './generation.js';
+import { eventually } from './processes.js';
 import { ScriptedUpstream } from './scripted-upstream.js';
 import { startTestApp, type TestApp, type TestCustomer } from './test-app.js';
 import type { TestAnswer } from './test-client.js';
@@ -135,10 +136,8 @@ async function publishModels(service: TestApp, orders: readonly (readonly Provid
 /** A running service notices a new version within seconds. */
 async function untilListed(service: TestApp, id: string): Promise<void> {
   const { client } = await service.createCustomer();
-  for (let tries = 0; tries < 150; tries += 1) {
+  await eventually('the models are published', async () => {
     const { body } = (await client.get('/v1/models')).expect(200);
-    if (body.data.some((model: { id: string }) => model.id === id)) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error('the models were not published');
+    return body.data.some((model: { id: string }) => model.id === id);
+  });
 }

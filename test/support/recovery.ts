@@ -1,5 +1,3 @@
-import { jest } from '@jest/globals';
-import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { BFL_ACTIVE_TASKS_DEFAULT } from '../../src/config/settings.js';
 import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
 import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
@@ -41,15 +39,14 @@ export async function recoverGenerations({
 }
 
 export async function withClockAhead(
-  { app }: TestApp,
+  { clock }: TestApp,
   aheadMs: number,
   work: () => Promise<void>,
 ): Promise<void> {
-  const clock = jest.spyOn(app.get<Clock>(CLOCK), 'nowMs');
+  clock.aheadMs = aheadMs;
   try {
-    clock.mockImplementation(() => Date.now() + aheadMs);
     await work();
   } finally {
-    clock.mockRestore();
+    clock.reset();
   }
 }

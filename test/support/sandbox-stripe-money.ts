@@ -1,5 +1,6 @@
 import type Stripe from 'stripe';
 import type { SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { eventually } from './processes.js';
 import { topUpSessionParams } from './sandbox-stripe-client.js';
 
 /** What was paid on the payment page, read back through the API. */
@@ -83,13 +84,9 @@ export async function allOf<T extends { id: string }>(list: AsyncIterable<T>): P
 }
 
 export async function until<T>(what: string, probe: () => Promise<T | null>): Promise<T> {
-  const deadlineMs = Date.now() + 10_000;
-  for (;;) {
-    const found = await probe();
-    if (found !== null) return found;
-    if (Date.now() > deadlineMs) throw new Error(`waited too long for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  let found: T | null = null;
+  await eventually(what, async () => (found = await probe()) !== null);
+  return found as T;
 }
 
 /** A control route, as a script calls it. */

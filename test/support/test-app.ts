@@ -11,7 +11,9 @@ import { ACCOUNT_SCOPES, type AccountScope } from '../../src/auth/principal.js';
 import { BFL_ACTIVE_TASKS_DEFAULT, readSettings, type Settings } from '../../src/config/settings.js';
 import type { SandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
 import type { SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../../src/common/clock.js';
 import { drainHttp } from '../../src/startup/drain-http.js';
+import { TestClock } from './test-clock.js';
 import { createTestDatabase } from './test-database.js';
 import { freePort } from './free-port.js';
 import { rememberSecret, testLogger } from './run-log.js';
@@ -33,6 +35,8 @@ export type TestAppOptions = {
 
 export type TestApp = {
   readonly app: NestFastifyApplication;
+  /** The service's own; the simulators' are others. */
+  readonly clock: TestClock;
   readonly settings: Settings;
   /** `http://127.0.0.1:<port>`, without a slash at its end. */
   readonly url: string;
@@ -44,6 +48,8 @@ export type TestApp = {
   readonly databaseUrl: string;
   readonly stripe: SandboxStripe | null;
   readonly blackForestLabs: SandboxBlackForestLabs | null;
+  /** While it is stopped, an image that takes its time (`[sandbox:slow=…]`) is never ready. */
+  readonly upstreamClock: TestClock;
   /** Sends the operator key. */
   readonly operator: TestClient;
   /** Sends this key, or none. */
@@ -104,6 +110,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   rememberSettings(settings);
   const log = options.log ?? testLogger();
   const app = await createApp({ settings, log });
+  const clock = TestClock.takeOver(app.get<Clock & MonotonicClock>(CLOCK));
   await app.listen(port, '127.0.0.1');
   const url = `http://127.0.0.1:${port}`;
   const close = async (): Promise<void> => {
@@ -118,6 +125,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const operator = client(operatorKey);
   return {
     app,
+    clock,
     settings,
     url,
     operatorKey,
@@ -125,6 +133,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     databaseUrl,
     stripe: parts.stripe,
     blackForestLabs: parts.blackForestLabs,
+    upstreamClock: parts.upstreamClock,
     operator,
     client,
     createCustomer: (customer) => createCustomer(operator, client, customer),
@@ -146,15 +155,18 @@ function rememberSettings({ masterKeys, stripe, blackForestLabs, operatorKey, s3
 type Parts = {
   readonly stripe: SandboxStripe | null;
   readonly blackForestLabs: SandboxBlackForestLabs | null;
+  readonly upstreamClock: TestClock;
   readonly settings: Pick<Settings, 'stripe' | 'blackForestLabs'>;
 };
 
 async function startParts(options: TestAppOptions, port: number): Promise<Parts> {
   const stripe = options.stripe === true ? await playStripe(port) : null;
-  const blackForestLabs = options.blackForestLabs === true ? await playBlackForestLabs() : null;
+  const upstreamClock = new TestClock();
+  const blackForestLabs = options.blackForestLabs === true ? await playBlackForestLabs(upstreamClock) : null;
   return {
     stripe: stripe?.server ?? null,
     blackForestLabs: blackForestLabs?.server ?? null,
+    upstreamClock,
     settings: {
       stripe: stripe?.settings ?? UNPLAYED_STRIPE,
       blackForestLabs: blackForestLabs?.settings ?? UNPLAYED_BLACK_FOREST_LABS,
@@ -171,10 +183,10 @@ async function playStripe(port: number) {
   return { server, settings: { secretKey, webhookSecret, apiBase: new URL(server.baseUrl) } };
 }
 
-async function playBlackForestLabs() {
+async function playBlackForestLabs(clock: TestClock) {
   const { startSandboxBlackForestLabs } = await import('../../src/sandbox/black-forest-labs/server.js');
   const apiKey = `bfl_${randomBytes(12).toString('hex')}`;
-  const server = await startSandboxBlackForestLabs({ apiKey, instant: true, activeTasksMax: null });
+  const server = await startSandboxBlackForestLabs({ apiKey, instant: true, activeTasksMax: null, clock });
   const apiBase = new URL(server.baseUrl);
   return { server, settings: { apiKey, apiBase, activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT } };
 }

@@ -1,12 +1,12 @@
 import { jest } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { systemClock } from '../../src/common/clock.js';
 import {
   WebhookEvents,
   type NewWebhookEvent,
 } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { EventReceiver, type ReceivedEvent } from './event-receiver.js';
 import { startTestApp, type TestApp, type TestCustomer } from './test-app.js';
+import type { TestClock } from './test-clock.js';
 import {
   attempt,
   createEndpoint,
@@ -25,8 +25,6 @@ export const DAY_MS = 24 * HOUR_MS;
  * run each attempt when they want it, under a clock that they move.
  */
 export class WebhookStage {
-  /** Added to the service's clock. */
-  aheadMs = 0;
   #customer: TestCustomer | null = null;
   #endpoint: TestEndpoint | null = null;
 
@@ -49,8 +47,7 @@ export class WebhookStage {
 
   /** Before each test. */
   async begin(): Promise<void> {
-    this.aheadMs = 0;
-    jest.spyOn(systemClock, 'nowMs').mockImplementation(() => Date.now() + this.aheadMs);
+    this.clock.stop();
     this.#customer = await this.app.createCustomer();
     this.#endpoint = await createEndpoint(this.#customer, this.receiver.url);
   }
@@ -58,6 +55,7 @@ export class WebhookStage {
   /** After each test. */
   end(): void {
     jest.restoreAllMocks();
+    this.clock.reset();
     this.receiver.reset();
   }
 
@@ -72,8 +70,13 @@ export class WebhookStage {
     return this.#endpoint;
   }
 
+  /** The service's, which stands still but for what a test lets pass. */
+  get clock(): TestClock {
+    return this.app.clock;
+  }
+
   nowMs(): number {
-    return systemClock.nowMs();
+    return this.clock.nowMs();
   }
 
   topUpSucceeded(naturalKey?: string, data: NewWebhookEvent['data'] = { id: 'tu_1' }): NewWebhookEvent {
@@ -94,7 +97,7 @@ export class WebhookStage {
     const atMs = await queuedAt(this.app, delivery.id);
     if (atMs === null) throw new Error('no attempt is queued');
     const waitedMs = atMs - this.nowMs();
-    this.aheadMs += Math.max(0, waitedMs);
+    this.clock.letPass(Math.max(0, waitedMs));
     await attempt(this.app, delivery);
     return waitedMs;
   }

@@ -43,7 +43,7 @@ beforeEach(() => {
   nowMs = 1_000_000;
   stored = new StoredCredentials();
   stored.rows.set('good', credential('key_good'));
-  cache = new CredentialCache(stored, { nowMs: () => nowMs, lookupTimeoutMs: 50 });
+  cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 50);
 });
 
 afterEach(() => {

@@ -269,7 +269,7 @@ describe('the decoding of references', () => {
       turns.run(async () => {
         running += 1;
         peak = Math.max(peak, running);
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await new Promise((resolve) => setImmediate(resolve));
         running -= 1;
         if (index % 3 === 0) throw new Error('no image');
         return index;

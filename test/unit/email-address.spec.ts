@@ -31,10 +31,10 @@ describe('an address that mail may go to', () => {
   ])('is not %j', (address) => expect(EMAIL_PATTERN.test(address)).toBe(false));
 
   it('is judged in no time, however it is built', () => {
-    const startedAtMs = performance.now();
+    const before = process.cpuUsage();
     for (const part of ['a', 'a.', 'a-', '@', 'a@', '.']) EMAIL_PATTERN.test(`${part.repeat(50_000)}!`);
     EMAIL_PATTERN.test(`a@${'a.'.repeat(50_000)}!`);
-    expect(performance.now() - startedAtMs).toBeLessThan(1_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(1_000);
   });
 });
 

@@ -22,7 +22,7 @@ function stage() {
     await gate;
     return read;
   };
-  const cache = new ProviderKeyCache(load, () => nowMs, 50);
+  const cache = new ProviderKeyCache(load, { monotonicMs: () => nowMs }, 50);
   return {
     cache,
     asked,

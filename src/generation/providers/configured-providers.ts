@@ -1,4 +1,5 @@
 import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
+import { CLOCK, type MonotonicClock } from '../../common/clock.js';
 import { BFL_ACTIVE_TASKS_DEFAULT, SETTINGS, type Settings } from '../../config/settings.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import {
@@ -36,6 +37,7 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(GENERATION_LIMITS) private readonly limits: Pick<GenerationLimits, 'circuit'>,
+    @Inject(CLOCK) private readonly clock: MonotonicClock,
   ) {
     const { blackForestLabs, cloudflare, openAiCompatible } = settings;
     if (blackForestLabs !== null) this.add(new BlackForestLabsProvider(blackForestLabs));
@@ -68,6 +70,7 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
   }
 
   private add(provider: ImageProvider): void {
-    this.byName.set(provider.name, new GuardedProvider(provider, this.observer, () => this.limits.circuit));
+    const guarded = new GuardedProvider(provider, this.observer, () => this.limits.circuit, this.clock);
+    this.byName.set(provider.name, guarded);
   }
 }

@@ -1,4 +1,5 @@
 import { Logger } from '@nestjs/common';
+import type { MonotonicClock } from '../../common/clock.js';
 import type { GenerationObserver } from '../generation-observer.js';
 import {
   admit,
@@ -25,7 +26,7 @@ export class GuardedProvider implements ImageProvider {
     private readonly provider: ImageProvider,
     private readonly observer: GenerationObserver,
     private readonly limits: () => CircuitLimits,
-    private readonly nowMs: () => number = () => performance.now(),
+    private readonly clock: MonotonicClock,
   ) {
     observer.circuitMoved({ provider: this.name, state: this.circuit.state });
   }
@@ -67,7 +68,7 @@ export class GuardedProvider implements ImageProvider {
 
   /** What is answered takes the one word that the call has to say of the provider; a second one is not heard. */
   private enter(): (news: CircuitNews) => void {
-    const { circuit, permit, retryAfterMs } = admit(this.circuit, this.nowMs(), this.limits());
+    const { circuit, permit, retryAfterMs } = admit(this.circuit, this.clock.monotonicMs(), this.limits());
     this.become(circuit);
     if (permit === null) {
       const seconds = Math.min(Math.ceil(retryAfterMs / 1_000), RETRY_AFTER_MAX_SECONDS);
@@ -80,7 +81,7 @@ export class GuardedProvider implements ImageProvider {
       if (isTold) return;
       isTold = true;
       if (news === 'answered') this.observer.accountAnswered({ provider: this.name, refused: false });
-      this.become(settle(this.circuit, permit, news, this.nowMs(), this.limits()));
+      this.become(settle(this.circuit, permit, news, this.clock.monotonicMs(), this.limits()));
     };
   }
 

@@ -40,8 +40,10 @@ export class WebhookSender {
   }
 
   /** Never throws for what the receiver or the network does. */
-  async post(message: WebhookRequest, timeoutMs = ATTEMPT_TIMEOUT_MS): Promise<AttemptOutcome> {
-    const signal = AbortSignal.timeout(timeoutMs);
+  async post(
+    message: WebhookRequest,
+    signal: AbortSignal = AbortSignal.timeout(ATTEMPT_TIMEOUT_MS),
+  ): Promise<AttemptOutcome> {
     try {
       // The settings may have changed since the URL was taken, so its text is checked again as well.
       return await exchange(await this.hosts.locate(message.url, signal), message, signal);

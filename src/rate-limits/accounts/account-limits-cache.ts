@@ -1,3 +1,4 @@
+import type { MonotonicClock } from '../../common/clock.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 
 /** An account that calls is asked for again from here on, in the background. */
@@ -43,12 +44,12 @@ export class AccountLimitsCache implements AccountLimits {
 
   constructor(
     private readonly load: LoadOwnLimits,
-    private readonly nowMs: () => number = () => performance.now(),
+    private readonly clock: MonotonicClock,
   ) {}
 
   find(accountId: string): OwnLimits | Promise<OwnLimits> {
     const entry = this.known.get(accountId);
-    const ageMs = entry === undefined ? Infinity : this.nowMs() - entry.askedAtMs;
+    const ageMs = entry === undefined ? Infinity : this.clock.monotonicMs() - entry.askedAtMs;
     if (entry !== undefined && ageMs < REFRESH_AFTER_MS) return entry.limits;
     const lookup = this.lookUp(accountId);
     if (entry !== undefined && ageMs < GOOD_FOR_MS) {
@@ -86,7 +87,7 @@ export class AccountLimitsCache implements AccountLimits {
 
   /** Never rejects. */
   private async ask(batch: readonly Lookup[]): Promise<void> {
-    const askedAtMs = this.nowMs();
+    const askedAtMs = this.clock.monotonicMs();
     const found = await withinTime(this.load(batch.map(({ accountId }) => accountId)));
     for (const lookup of batch) {
       const { accountId } = lookup;

@@ -3,7 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Repository } from 'typeorm';
 import { AccountsService } from '../../accounts/accounts.service.js';
 import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../../common/clock.js';
 import { isUniqueViolation } from '../../database/constraints.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 import { AccountLimitsCache } from './account-limits-cache.js';
@@ -44,9 +44,9 @@ export class AccountLimitsService implements AccountLimits {
     @InjectRepository(AccountLimitsEntity) private readonly changes: Repository<AccountLimitsEntity>,
     private readonly accounts: AccountsService,
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(CLOCK) private readonly clock: Clock & MonotonicClock,
   ) {
-    this.cache = new AccountLimitsCache((accountIds) => this.load(accountIds));
+    this.cache = new AccountLimitsCache((accountIds) => this.load(accountIds), clock);
   }
 
   find(accountId: string): OwnLimits | Promise<OwnLimits> {
