@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from './payments.errors.js';
 
-/** Stripe's clock is not ours, and its lists may lag behind its webhooks: the last stretch is listed again. */
+/** Stripe's lists may lag behind its webhooks and its own clock: the last stretch is listed again. */
 const OVERLAP_MS = 10 * 60_000;
 /** The most that Stripe answers in one page. */
 const PAGE_SIZE = 100;
@@ -33,6 +33,8 @@ export type ListPage<Item> = {
   readonly items: readonly Item[];
   /** Where the next page begins; null when this was the last one. */
   readonly nextAfterId: string | null;
+  /** When Stripe answered, by its own clock; null when it did not say. */
+  readonly answeredAtMs: number | null;
 };
 
 /** The object that the cursor names is unknown to Stripe: forgotten, or of another Stripe account. */
@@ -60,7 +62,8 @@ export type WindowedList<Item> = {
 /**
  * Stores what Stripe made since the cursor, up to `now`, and answers how much of it was new. A stretch of time counts
  * as complete only when its last page is stored, so a run may fail or be killed anywhere: the next one lists
- * again what was not finished.
+ * again what was not finished. And it ends at the latest when Stripe answered its first page, by Stripe's clock: what
+ * Stripe makes later is never taken for listed, however far our clock is ahead.
  */
 export async function readSince<Item>(
   list: WindowedList<Item>,
@@ -88,19 +91,26 @@ async function readWindow<Item>(
   const fromMs = completeUntil.getTime() - OVERLAP_MS;
   let stored = 0;
   let after = afterId;
+  let until = windowUntil;
   for (let pages = 0; pages < list.pagesMax; pages += 1) {
-    const page = await list.page({ fromMs, untilMs: windowUntil.getTime(), afterId: after });
+    const page = await list.page({ fromMs, untilMs: until.getTime(), afterId: after });
     stored += await list.store(page.items);
+    // The first page names the newest objects, so the stretch ends where it was answered.
+    if (after === null) until = earlier(until, page.answeredAtMs ?? completeUntil.getTime());
     after = page.nextAfterId;
     await list.save(
       after === null
-        ? { completeUntil: windowUntil, windowUntil: null, afterId: null }
-        : { completeUntil, windowUntil, afterId: after },
+        ? { completeUntil: until, windowUntil: null, afterId: null }
+        : { completeUntil, windowUntil: until, afterId: after },
     );
     if (after === null) return stored;
   }
   list.warn(`There are more ${list.name} than one run lists; the next run goes on.`);
   return stored;
+}
+
+function earlier(time: Date, otherMs: number): Date {
+  return time.getTime() <= otherMs ? time : new Date(otherMs);
 }
 
 type StripeListParams = {
@@ -109,14 +119,24 @@ type StripeListParams = {
   readonly starting_after?: string;
 };
 
+type StripeList<Told> = {
+  readonly data: readonly Told[];
+  readonly has_more: boolean;
+  readonly lastResponse: { readonly headers: Readonly<Record<string, string>> };
+};
+
 /** Asks for one page, in Stripe's words. Throws what `readSince` expects. */
 export async function askPage<Told extends { readonly id: string }>(
   { fromMs, untilMs, afterId }: ListPageRequest,
-  ask: (params: StripeListParams) => Promise<{ readonly data: readonly Told[]; readonly has_more: boolean }>,
+  ask: (params: StripeListParams) => Promise<StripeList<Told>>,
 ): Promise<ListPage<Told>> {
   const created = { gte: Math.floor(fromMs / SECOND_MS), lte: Math.floor(untilMs / SECOND_MS) };
   try {
-    const { data, has_more: hasMore } = await ask({
+    const {
+      data,
+      has_more: hasMore,
+      lastResponse,
+    } = await ask({
       created,
       limit: PAGE_SIZE,
       ...(afterId === null ? {} : { starting_after: afterId }),
@@ -125,7 +145,12 @@ export async function askPage<Told extends { readonly id: string }>(
     if (hasMore && last === undefined) {
       throw new PaymentsUnavailableError(new Error('Stripe answered an empty page and promised more'));
     }
-    return { items: data, nextAfterId: hasMore ? (last?.id ?? null) : null };
+    const answeredAtMs = Date.parse(lastResponse.headers['date'] ?? '');
+    return {
+      items: data,
+      nextAfterId: hasMore ? (last?.id ?? null) : null,
+      answeredAtMs: Number.isNaN(answeredAtMs) ? null : answeredAtMs,
+    };
   } catch (error) {
     const isRefused = error instanceof PaymentRequestRefusedError && error.param === 'starting_after';
     if (afterId === null || !isRefused) throw error;

@@ -246,6 +246,18 @@ describe('a run that ends too early', () => {
     await expectCreditedOnce(app, topUp);
   });
 
+  it('loses nothing that happened while the clock was ahead, however late it was set right', async () => {
+    const gapFill = app.app.get(StripeGapFill);
+    await startTopUp(app);
+    await gapFill.fill(Date.now() + 2 * HOUR_MS);
+    const topUp = await paidInSilence();
+    await gapFill.fill(Date.now() + 2 * HOUR_MS);
+    await gapFill.fill(Date.now() + HOUR_MS);
+    expect(await isStored(eventIdOf(topUp))).toBe(true);
+    await settled(app);
+    await expectCreditedOnce(app, topUp);
+  });
+
   it('loses nothing when a run that hung ends long after its successor', async () => {
     await fill();
     const topUp = await paidInSilence();
@@ -298,9 +310,9 @@ function pagesOf(size: number, { failAtPage = -1 } = {}, process: TestApp = app)
   jest.spyOn(list, 'page').mockImplementation(async (type, request) => {
     if (type === COMPLETED) pages += 1;
     if (pages === failAtPage) throw new Error('Stripe hung up');
-    const { items, nextAfterId } = await page(type, request);
-    if (items.length <= size) return { items, nextAfterId };
-    const cut = items.slice(0, size);
-    return { items: cut, nextAfterId: (JSON.parse(cut.at(-1) ?? '') as { id: string }).id };
+    const whole = await page(type, request);
+    if (whole.items.length <= size) return whole;
+    const cut = whole.items.slice(0, size);
+    return { ...whole, items: cut, nextAfterId: (JSON.parse(cut.at(-1) ?? '') as { id: string }).id };
   });
 }

@@ -283,10 +283,11 @@ function pagesOfOne({ failAtPage }: { failAtPage: number }): void {
   jest.spyOn(list, 'page').mockImplementation(async (request) => {
     pages += 1;
     if (pages === failAtPage) throw new Error('Stripe hung up');
-    const { items, nextAfterId } = await page(request);
-    const [first] = items;
-    const more = items.length > 1 || nextAfterId !== null;
+    const whole = await page(request);
+    const [first] = whole.items;
+    const more = whole.items.length > 1 || whole.nextAfterId !== null;
     return {
+      ...whole,
       items: first === undefined ? [] : [first],
       nextAfterId: more ? (first?.id ?? null) : null,
     };

@@ -104,6 +104,7 @@ describe('a redelivery', () => {
     await stage.events.publish(null, stage.topUpSucceeded());
     const delivery = await stage.onlyDelivery();
     stage.receiver.answer = async (count) => {
+      stage.clock.letPass(1);
       if (count === 1) (await redeliver(delivery)).expect(200);
       return { status: 503, headers: { 'retry-after': '3600' } };
     };

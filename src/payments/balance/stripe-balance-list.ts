@@ -28,10 +28,10 @@ export class StripeBalanceList {
   async page(request: ListPageRequest): Promise<ListPage<BalanceTransaction>> {
     // The source names the payment, by which the customer's part of the money is found in our books.
     const expand = ['data.source'];
-    const { items, nextAfterId } = await askPage(request, (params) =>
+    const page = await askPage(request, (params) =>
       this.api.call('list', (stripe) => stripe.balanceTransactions.list({ ...params, expand })),
     );
-    return { items: items.map(toBalanceTransaction), nextAfterId };
+    return { ...page, items: page.items.map(toBalanceTransaction) };
   }
 }
 

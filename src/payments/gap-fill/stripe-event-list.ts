@@ -14,9 +14,9 @@ export class StripeEventList {
    * @param type in the spelling of snapshot events.
    */
   async page(type: string, request: ListPageRequest): Promise<ListPage<string>> {
-    const { items, nextAfterId } = await askPage(request, (params) =>
+    const page = await askPage(request, (params) =>
       this.api.call('list', (stripe) => stripe.events.list({ ...params, type })),
     );
-    return { items: items.map((event) => JSON.stringify(event)), nextAfterId };
+    return { ...page, items: page.items.map((event) => JSON.stringify(event)) };
   }
 }
