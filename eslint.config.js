@@ -53,6 +53,15 @@ export default tseslint.config(
     rules: { 'max-lines-per-function': 'off' },
   },
   {
+    // A spec stops the clock of its application, or waits for what happens (`eventually`), and never for time.
+    files: ['test/unit/**', 'test/integration/**'],
+    ignores: ['**/*.long.spec.ts'],
+    rules: {
+      'no-restricted-globals': ['error', 'setTimeout', 'setInterval'],
+      'no-restricted-imports': ['error', 'node:timers/promises', 'timers/promises'],
+    },
+  },
+  {
     // Response bodies in tests are inspected as plain JSON.
     files: ['test/**'],
     rules: {

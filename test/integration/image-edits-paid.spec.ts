@@ -28,7 +28,10 @@ beforeAll(async () => {
   customer = await service.createCustomer({ grantMicros: 4_000_000n });
   edits = new EditSender(service.url, customer.apiKey);
 });
-afterEach(endDeaths);
+afterEach(() => {
+  endDeaths();
+  service.upstreamClock.reset();
+});
 afterAll(async () => {
   await expectReceiptsToAgree(service, customer.accountId);
   await expectBooksToBalance(service.dataSource);

@@ -9,6 +9,7 @@ import {
   stripeSdkFor,
   topUpSessionParams,
 } from '../support/sandbox-stripe-client.js';
+import { eventually } from '../support/processes.js';
 
 let sandbox: SandboxStripe;
 let stripe: Stripe;
@@ -183,12 +184,10 @@ describe('a top-up through the real SDK', () => {
     const session = await stripe.checkout.sessions.create(topUpSessionParams());
     await sandbox.control.overrideCheckoutSession(session.id, { expires_at: nowSeconds() - 1 });
     expect(await sandbox.control.pay(session.id)).toMatchObject({ status: 'expired' });
-    let status: string | null = 'open';
-    for (let tries = 0; tries < 40 && status === 'open'; tries += 1) {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      ({ status } = await stripe.checkout.sessions.retrieve(session.id));
-    }
-    expect(status).toBe('expired');
+    await eventually('it is expired', async () => {
+      const { status } = await stripe.checkout.sessions.retrieve(session.id);
+      return status === 'expired';
+    });
   });
 });
 

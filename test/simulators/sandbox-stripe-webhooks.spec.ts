@@ -7,6 +7,7 @@ import {
 } from '../../src/sandbox/stripe/server.js';
 import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
 import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhook-receiver.js';
+import { eventually } from '../support/processes.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -45,13 +46,7 @@ async function openSession(sandbox: SandboxStripe): Promise<Stripe.Checkout.Sess
   });
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadlineMs = Date.now() + 10_000;
-  while (!condition()) {
-    if (Date.now() > deadlineMs) throw new Error(`waited too long for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+const until = (condition: () => boolean, what: string): Promise<void> => eventually(what, condition);
 
 beforeEach(async () => {
   receiver = await WebhookReceiver.start();
