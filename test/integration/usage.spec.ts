@@ -236,9 +236,9 @@ describe('usage', () => {
     await EVENTS['debit of an amount'].run(customers);
     const { runway } = await usageOf(customers.paying);
     expect(runway).toMatchObject({ per_day_micros: String(PRICE_MICROS + 12_345n), basis_days: 1 });
-    const seconds = Math.floor(service.clock.nowMs() / 1_000);
-    const left = Number(((9_130_000n - PRICE_MICROS - 12_345n) * 86_400n) / (PRICE_MICROS + 12_345n));
-    expect(runway.ends_at).toBe(seconds + left);
+    const spent = PRICE_MICROS + 12_345n;
+    const leftMs = Number(((9_130_000n - spent) * BigInt(DAY_MS)) / spent);
+    expect(runway.ends_at).toBe(Math.floor((service.clock.nowMs() + leftMs) / 1_000));
   });
 
   it('is read by operators too, and by nobody else: not without the scope, not of another account', async () => {
