@@ -19,8 +19,8 @@ function isStale() {
   if (!existsSync(stamp)) return true;
   const builtAtMs = statSync(stamp).mtimeMs;
   const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).map((file) => join(source, file));
-  const settings = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'].map((file) =>
-    join(root, file),
+  const settings = ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'].map(
+    (file) => join(root, file),
   );
   // Directories too: a file that was removed or renamed leaves its mark only there.
   return [...files, source, ...settings].some(
@@ -31,8 +31,8 @@ function isStale() {
 function build() {
   const startedAt = new Date();
   console.log('Building…');
-  const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-  const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
+  const nest = createRequire(import.meta.url).resolve('@nestjs/cli/bin/nest.js');
+  const { status } = spawnSync(process.execPath, [nest, 'build'], {
     cwd: root,
     stdio: 'inherit',
   });

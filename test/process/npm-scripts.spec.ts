@@ -11,6 +11,8 @@ import { chooseServicePort, createDataDir, removeDataDir } from '../support/serv
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
 const PROJECT = path.join(import.meta.dirname, '../..');
+/** What a script does first. */
+const BUILD = 'node scripts/build-if-stale.mjs && ';
 
 /** npm passes a signal on to its child only. A shell in between ends of it, and what the shell started goes on. */
 describe('npm, told to stop', () => {
@@ -29,11 +31,16 @@ describe('npm, told to stop', () => {
     await removeDataDir(folder);
   });
 
+  async function scripts(): Promise<Record<string, string>> {
+    const text = await readFile(path.join(PROJECT, 'package.json'), 'utf8');
+    return (JSON.parse(text) as { scripts: Record<string, string> }).scripts;
+  }
+
   /** The script of our package, with the sources as the tests compile them in place of `dist`. */
   async function scriptOf(name: string): Promise<string> {
-    const text = await readFile(path.join(PROJECT, 'package.json'), 'utf8');
-    const { scripts } = JSON.parse(text) as { scripts: Record<string, string> };
-    const script = scripts[name] ?? '';
+    const whole = (await scripts())[name] ?? '';
+    expect(whole.startsWith(BUILD)).toBe(true);
+    const script = whole.slice(BUILD.length);
     const [file = '', program = ''] = /dist\/(\S+)\.js/.exec(script) ?? [];
     expect(program).not.toBe('');
     const ours = programArguments(program, [END_WITH_PARENT]).map((argument) => `"${argument}"`);
@@ -66,7 +73,11 @@ describe('npm, told to stop', () => {
     expect(printed).toContain('SIGTERM: finishing what was accepted');
   });
 
-  it.each(['worker', 'sandbox'])('is passed on to the %s, too', async (name) => {
+  it.each(['worker', 'sandbox', 'repl'])('is passed on to the %s, too', async (name) => {
     expect(await scriptOf(name)).toMatch(/^exec node /);
+  });
+
+  it.each(['start:dev', 'start:debug'])('is passed on to %s, which builds by itself', async (name) => {
+    expect((await scripts())[name]).toMatch(/^exec node scripts\/start-dev\.mjs/);
   });
 });

@@ -1,0 +1,28 @@
+import { repl } from '@nestjs/core';
+import { AppModule } from './app.module.js';
+import { findDatabase } from './cli/find-database.js';
+import { createLogger } from './common/logger.js';
+import { loadSettings } from './config/load-settings.js';
+import { noStandIns } from './startup/stand-ins.js';
+import { explainStartFailure } from './startup/start-failure.js';
+
+/**
+ * `npm run repl`: the objects of the service at a prompt: `await get(WalletReader).read('acct_…')`. It joins the database
+ * and the stand-ins of a running service, or starts the database by itself. It runs no jobs, migrates nothing and
+ * listens nowhere. What is called at the prompt is done for real.
+ */
+async function main(): Promise<void> {
+  const settings = loadSettings();
+  const database = await findDatabase(null);
+  const wanted = { ...settings, databaseUrl: database.url, runJobs: false };
+  const log = createLogger('warn');
+  const standIns =
+    settings.environment === 'production'
+      ? noStandIns(wanted)
+      : await (await import('./first-run/first-run.js')).startFirstRun(wanted, log, 'join');
+  await repl(AppModule.with(standIns.settings));
+  // The prompt closes the application when it ends. Only then is nothing left to do, and the database is needed no longer.
+  process.once('beforeExit', () => void database.stop());
+}
+
+main().catch(explainStartFailure);
