@@ -3,14 +3,20 @@
  * the real service as its own process, the real `stripe` SDK inside it and the real `openai` SDK outside.
  * Every number printed was read from an answer; a number that is not as promised ends the demo with exit 1.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import OpenAI, { APIError } from 'openai';
+import {
+  type Answer,
+  callApi,
+  payTopUp,
+  ROOT,
+  type SandboxAccess,
+  startSandboxService,
+} from './sandbox-service.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const CREDIT_CENTS = 1_000;
@@ -20,14 +26,6 @@ const CALLS_AT_ONCE = 10;
 /** The stand-in answers at once instead of after its usual latency. */
 const INSTANTLY = '[sandbox:slow=0]';
 
-type DemoAccess = {
-  readonly base_url: string;
-  readonly account_id: string;
-  readonly api_key: string;
-  readonly operator_key: string;
-};
-
-const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 let stepNumber = 0;
 
@@ -43,20 +41,10 @@ function expectEqual<T>(what: string, actual: T, expected: T): void {
 const dollars = (micros: string): string => (Number(BigInt(micros) / 10_000n) / 100).toFixed(2);
 
 async function demo(dataDir: string): Promise<void> {
-  const env = {
-    ...process.env,
-    PORT: '0',
-    COFFER_DATA_DIR: dataDir,
-    LOG_LEVEL: 'warn',
-    NODE_ENV: 'development',
-  };
-  for (const name of OUTSIDE_PARTS) delete (env as Record<string, string | undefined>)[name];
-  const service = spawn(process.execPath, [join(root, 'dist/main.js')], {
-    env,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const outside = new Set(OUTSIDE_PARTS);
+  const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !outside.has(name)));
+  const { access, env, stop } = await startSandboxService(dataDir, environment);
   try {
-    const access = await readAccess(dataDir, service);
     say(
       'service started',
       `${access.base_url} (embedded PostgreSQL, simulated Stripe and Black Forest Labs)`,
@@ -67,7 +55,7 @@ async function demo(dataDir: string): Promise<void> {
     await exportAndVerify(access, dataDir);
     await doctor(env);
   } finally {
-    await stop(service);
+    await stop();
   }
   say('stopped', 'everything that was accepted is on disk');
 }
@@ -86,46 +74,17 @@ const OUTSIDE_PARTS = [
   'PUBLIC_URL',
 ];
 
-async function readAccess(dataDir: string, service: ChildProcess): Promise<DemoAccess> {
-  for (let attempt = 0; attempt < 600; attempt += 1) {
-    if (service.exitCode !== null) throw new Error('the service did not start');
-    const text = await readFile(join(dataDir, 'demo.json'), 'utf8').catch(() => null);
-    if (text !== null) return JSON.parse(text) as DemoAccess;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error('the service did not become ready within 30 s');
-}
+const api = (access: SandboxAccess, method: string, path: string, body?: object): Promise<Answer> =>
+  callApi(access.base_url, access.api_key, { method, path, ...(body === undefined ? {} : { body }) });
 
-/** Members that the steps read; money is strings of micro-dollars, a charge whole cents. */
-type Answer = Readonly<Record<string, string>> & { readonly charge_cents: number };
-
-async function api(access: DemoAccess, method: string, path: string, body?: object): Promise<Answer> {
-  const answer = await fetch(`${access.base_url}${path}`, {
-    method,
-    headers: { authorization: `Bearer ${access.api_key}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const json = (await answer.json()) as Answer;
-  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(json)}`);
-  return json;
-}
-
-async function topUp(access: DemoAccess): Promise<void> {
+async function topUp(access: SandboxAccess): Promise<void> {
   const created = await api(access, 'POST', '/v1/top_ups', { credit_cents: CREDIT_CENTS });
   say(
     'top-up quoted',
     `credit ${dollars(created['credit_micros'] ?? '')} + fee ${dollars(created['fee_micros'] ?? '')} = pay ${(created.charge_cents / 100).toFixed(2)}`,
   );
   expectEqual('charge', created.charge_cents, 1_050);
-  const paid = await fetch(`${created['checkout_url']}/pay`, {
-    method: 'POST',
-    headers: { accept: 'application/json' },
-  });
-  if (!paid.ok) throw new Error(`the payment page answered ${paid.status}`);
-  const settled = await until(async () => {
-    const topUp = await api(access, 'GET', `/v1/top_ups/${created['id']}`);
-    return topUp['status'] === 'paid' ? topUp : null;
-  });
+  const settled = await payTopUp(access.base_url, access.api_key, created);
   say(
     'paid on the Checkout page',
     `paid ${(settled.charge_cents / 100).toFixed(2)}, credited ${dollars(settled['credit_micros'] ?? '')}`,
@@ -138,19 +97,10 @@ async function topUp(access: DemoAccess): Promise<void> {
   );
 }
 
-async function until<T>(look: () => Promise<T | null>): Promise<T> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const found = await look();
-    if (found !== null) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error('waited 10 s in vain');
-}
-
-const client = (access: DemoAccess): OpenAI =>
+const client = (access: SandboxAccess): OpenAI =>
   new OpenAI({ apiKey: access.api_key, baseURL: `${access.base_url}/v1` });
 
-async function generate(access: DemoAccess): Promise<void> {
+async function generate(access: SandboxAccess): Promise<void> {
   const openai = client(access);
   let images = 0;
   let charged = 0n;
@@ -178,7 +128,7 @@ async function generate(access: DemoAccess): Promise<void> {
   say('images through the openai SDK', `${images} images at 0.04, charged ${dollars(charged.toString())}`);
 }
 
-async function refuse(access: DemoAccess): Promise<void> {
+async function refuse(access: SandboxAccess): Promise<void> {
   const refusal: unknown = await client(access)
     .images.generate({ model: MODEL, prompt: `One too many ${INSTANTLY}` })
     .catch((error: unknown) => error);
@@ -195,30 +145,23 @@ async function refuse(access: DemoAccess): Promise<void> {
   );
 }
 
-async function exportAndVerify(access: DemoAccess, dataDir: string): Promise<void> {
+async function exportAndVerify(access: SandboxAccess, dataDir: string): Promise<void> {
   const answer = await fetch(`${access.base_url}/v1/exports/ledger?format=csv`, {
     headers: { authorization: `Bearer ${access.operator_key}` },
   });
   if (!answer.ok) throw new Error(`the export answered ${answer.status}`);
   const file = join(dataDir, 'ledger.csv');
   await writeFile(file, await answer.text());
-  const { stdout } = await run(process.execPath, [join(root, 'dist/cli.js'), 'verify', file]);
+  const { stdout } = await run(process.execPath, [join(ROOT, 'dist/cli.js'), 'verify', file]);
   say('export verified without a server', firstLine(stdout));
 }
 
 async function doctor(env: NodeJS.ProcessEnv): Promise<void> {
-  const { stdout } = await run(process.execPath, [join(root, 'dist/cli.js'), 'doctor'], { env });
+  const { stdout } = await run(process.execPath, [join(ROOT, 'dist/cli.js'), 'doctor'], { env });
   say('doctor', firstLine(stdout));
 }
 
 const firstLine = (text: string): string => text.trim().split('\n')[0] ?? '';
-
-async function stop(service: ChildProcess): Promise<void> {
-  if (service.exitCode !== null || service.signalCode !== null) return;
-  const gone = once(service, 'exit');
-  service.kill('SIGTERM');
-  await gone;
-}
 
 const dataDir = await mkdtemp(join(tmpdir(), 'coffer-demo-'));
 try {
