@@ -18,8 +18,12 @@ export async function isRunning(pid: number): Promise<boolean> {
 }
 
 /** Waits until the condition holds; fails, saying what never happened, when it does not. */
-export async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + PATIENCE_SECONDS * 1000;
+export async function eventually(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  patienceSeconds = PATIENCE_SECONDS,
+): Promise<void> {
+  const deadline = performance.now() + patienceSeconds * 1000;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
     await sleep(10);
