@@ -235,8 +235,19 @@ describe('a receiver that fails', () => {
 });
 
 describe('two attempts of one delivery at the same time', () => {
+  /** Answers none before both have arrived, so that they overlap however busy the machine is. */
+  function answerBoth(first: number, second: number): void {
+    let bothArrived = (): void => undefined;
+    const both = new Promise<void>((resolve) => (bothArrived = resolve));
+    stage.receiver.answer = async (count) => {
+      if (count === 2) bothArrived();
+      await both;
+      return { status: count === 1 ? first : second };
+    };
+  }
+
   it('leave one outcome and one next attempt when both fail', async () => {
-    stage.receiver.answer = () => ({ status: 500 });
+    answerBoth(500, 500);
     await stage.events.publish(null, stage.topUpSucceeded());
     const delivery = await stage.onlyDelivery();
     await Promise.all([attempt(stage.app, delivery), attempt(stage.app, delivery)]);
@@ -245,7 +256,7 @@ describe('two attempts of one delivery at the same time', () => {
   });
 
   it('leave a success when one succeeds, whichever is noted first', async () => {
-    stage.receiver.answer = (count) => ({ status: count === 1 ? 200 : 500 });
+    answerBoth(200, 500);
     await stage.events.publish(null, stage.topUpSucceeded());
     const delivery = await stage.onlyDelivery();
     await Promise.all([attempt(stage.app, delivery), attempt(stage.app, delivery)]);
