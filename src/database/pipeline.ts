@@ -1,5 +1,4 @@
 import pg, { type Connection, type PoolClient, type Submittable } from 'pg';
-import { prepareValue } from 'pg/lib/utils.js';
 import type { DataSource } from 'typeorm';
 
 /** Planned once a connection, under its name; at most 63 bytes, and never another text under the same name. */
@@ -134,7 +133,30 @@ class Pipeline implements Submittable {
   }
 }
 
-const toText = (value: SqlValue): string | null => prepareValue(value) as string | null;
+function toText(value: SqlValue): string | null {
+  if (value === null || typeof value === 'string') return value;
+  return typeof value === 'number' ? value.toString() : toArrayText(value);
+}
+
+const NEEDS_ESCAPE = /["\\]/;
+
+/**
+ * Postgres' own spelling of an array. `pg` has a function for it, which looks at each element's type and replaces twice
+ * in each: on the arrays of a batch that took a tenth of the time that the wallet store takes.
+ */
+function toArrayText(elements: readonly (string | number | null)[]): string {
+  let text = '{';
+  for (let index = 0; index < elements.length; index += 1) {
+    if (index > 0) text += ',';
+    const element = elements[index];
+    if (typeof element === 'string') {
+      text += NEEDS_ESCAPE.test(element) ? `"${element.replace(/["\\]/g, '\\$&')}"` : `"${element}"`;
+    } else {
+      text += element ?? 'NULL';
+    }
+  }
+  return `${text}}`;
+}
 
 /** `Connection` as `pg` has it, which its types describe as of an older version. */
 type Wire = {

@@ -48,7 +48,9 @@ describe('the plans of the wallet store', () => {
         'load_key_use',
       ]),
     );
-    expect(prepared.filter(({ name }) => name.startsWith('write:')).length).toBeGreaterThan(3);
+    for (const shape of ['write:', 'write_lone:']) {
+      expect(prepared.filter(({ name }) => name.startsWith(shape)).length).toBeGreaterThan(3);
+    }
     const empty = await createTestDatabase();
     const planner = await new DataSource({ type: 'postgres', url: empty.url }).initialize();
     try {
@@ -61,9 +63,21 @@ describe('the plans of the wallet store', () => {
     }
   });
 
-  /** Every kind of lookup and of row, through the one connection. */
+  /** Every kind of lookup and of row, alone and for two accounts at once, through the one connection. */
   async function runEveryShape(): Promise<Prepared[]> {
     const store = new WalletStore(dataSource, { nowMs: () => Date.now() });
+    const [lone, first, second] = [await stepsOfAccount(), await stepsOfAccount(), await stepsOfAccount()];
+    const batches = [...lone, ...first.map((commands, index) => [...commands, ...(second[index] ?? [])])];
+    for (const commands of batches) {
+      for (const result of await store.run(commands)) expect(result.accepted).toBe(true);
+    }
+    return dataSource.query<Prepared[]>(
+      `SELECT name, statement FROM pg_prepared_statements
+        WHERE name NOT IN ('begin', 'commit', 'batch_settings', 'create_wallets')`,
+    );
+  }
+
+  async function stepsOfAccount(): Promise<WalletCommand[][]> {
     const accountId = await createAccount(dataSource);
     const keyId = await createKey(dataSource, accountId);
     const addressed = { accountId, actor: 'test' } as const;
@@ -72,7 +86,7 @@ describe('the plans of the wallet store', () => {
     const [kept, voided, ofKey] = [newId('hold'), newId('hold'), newId('hold')];
     const limiting = { ...addressed, type: 'setKeyBudget', keyId, counted: null } as const;
     const expiresAtMs = Date.now() + 60_000;
-    const steps: WalletCommand[][] = [
+    return [
       [
         {
           ...named('grant'),
@@ -94,13 +108,6 @@ describe('the plans of the wallet store', () => {
       [{ ...named('key debit'), actor: `account_key:${keyId}`, type: 'debit', keyId, amountMicros }],
       [{ ...limiting, limits: { day: null } }],
     ];
-    for (const commands of steps) {
-      for (const result of await store.run(commands)) expect(result.accepted).toBe(true);
-    }
-    return dataSource.query<Prepared[]>(
-      `SELECT name, statement FROM pg_prepared_statements
-        WHERE name NOT IN ('begin', 'commit', 'batch_settings', 'create_wallets')`,
-    );
   }
 
   async function plansWithFullScans(planner: DataSource, prepared: readonly Prepared[]): Promise<string[]> {

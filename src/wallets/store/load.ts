@@ -1,11 +1,20 @@
 import type { PoolClient } from 'pg';
 import { micros } from '../../common/money.js';
+import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
 import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
 import type { WalletLevel } from '../rules/signals.js';
-import type { Hold, HoldStatus, Lot, LotKind, RecordedMovement, WalletStatus } from '../rules/wallet.js';
+import type {
+  Hold,
+  HoldStatus,
+  Lot,
+  LotKind,
+  RecordedMovement,
+  Wallet,
+  WalletStatus,
+} from '../rules/wallet.js';
 import {
   BUDGET_COLUMNS,
   budgetsOf,
@@ -17,9 +26,11 @@ import {
   type BudgetRow,
   type UseRow,
 } from './load-budgets.js';
+import { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 
 type WalletRow = {
+  place: string;
   account_id: string;
   status: WalletStatus;
   posted_micros: string;
@@ -34,16 +45,23 @@ type WalletRow = {
   level: WalletLevel;
 };
 
+/**
+ * Unix milliseconds of a column that keeps whole ones. `extract` computes in NUMERIC, which costs several times as much; a
+ * double is exact far beyond any time that a column holds, and the cast rounds.
+ */
+const msOf = (column: string): string => `(date_part('epoch', ${column}) * 1000)::bigint`;
+
 const LOCK_WALLETS: Statement = {
   name: 'lock_wallets',
   text: `
-  SELECT account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
-         encode(head_hash, 'hex') AS head_hash, (extract(epoch FROM head_at) * 1000)::bigint AS head_at_ms,
+  SELECT ctid AS place, account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
+         encode(head_hash, 'hex') AS head_hash, ${msOf('head_at')} AS head_at_ms,
          top_up_mark_micros, low_mark_micros, level
     FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`,
 };
 
 type LotRow = {
+  place: string;
   account_id: string;
   id: string;
   kind: LotKind;
@@ -58,9 +76,8 @@ type LotRow = {
 const LOAD_LOTS: Statement = {
   name: 'load_lots',
   text: `
-  SELECT account_id, id, kind, source, granted_micros, remaining_micros, priority,
-         (extract(epoch FROM expires_at) * 1000)::bigint AS expires_at_ms,
-         (extract(epoch FROM created_at) * 1000)::bigint AS created_at_ms
+  SELECT ctid AS place, account_id, id, kind, source, granted_micros, remaining_micros, priority,
+         ${msOf('expires_at')} AS expires_at_ms, ${msOf('created_at')} AS created_at_ms
     FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`,
 };
 
@@ -81,9 +98,8 @@ type HoldRow = {
 
 const HOLD_COLUMNS = `
   h.account_id, h.id, h.reference, h.fingerprint, h.key_id, h.amount_micros, h.captured_micros, h.status, h.memo,
-  (extract(epoch FROM h.created_at) * 1000)::bigint AS created_at_ms,
-  (extract(epoch FROM h.expires_at) * 1000)::bigint AS expires_at_ms,
-  (extract(epoch FROM h.resolved_at) * 1000)::bigint AS resolved_at_ms`;
+  ${msOf('h.created_at')} AS created_at_ms, ${msOf('h.expires_at')} AS expires_at_ms,
+  ${msOf('h.resolved_at')} AS resolved_at_ms`;
 
 const LOAD_HOLDS_BY_ID: Statement = {
   name: 'load_holds_by_id',
@@ -103,11 +119,14 @@ const LOAD_HOLDS_BY_REFERENCE: Statement = {
      WHERE h.account_id = named.account_id AND h.reference = named.reference ${ROW_BY_ROW}) AS h`,
 };
 
+/** One leg of a movement. */
 type RecordedRow = {
   account_id: string;
   reference: string;
   link_id: string;
   id: string;
+  debit_account: string;
+  credit_account: string;
   amount_micros: string;
   memo: string | null;
   created_at_ms: string;
@@ -116,14 +135,10 @@ type RecordedRow = {
 const LOAD_RECORDED: Statement = {
   name: 'load_recorded',
   text: `
-  SELECT named.account_id, named.reference, t.*
-    FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
-      SELECT min(t.link_id) AS link_id, min(t.id) AS id, min(t.memo) AS memo,
-             coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account IN ('customer_credit', 'customer_promo')
-                                          OR t.credit_account IN ('customer_credit', 'customer_promo')), 0)::bigint AS amount_micros,
-             (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS created_at_ms
-        FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference
-      HAVING count(*) > 0) AS t`,
+  SELECT t.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
+    SELECT t.account_id, t.reference, t.link_id, t.id, t.debit_account, t.credit_account, t.amount_micros, t.memo,
+           ${msOf('t.created_at')} AS created_at_ms
+      FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference ${ROW_BY_ROW}) AS t`,
 };
 
 /**
@@ -137,7 +152,7 @@ export async function lockAndLoad(
   begin: readonly StatementCall[],
   accountIds: readonly string[],
   commands: readonly WalletCommand[],
-): Promise<Map<string, LoadedAccount>> {
+): Promise<{ readonly accounts: Map<string, LoadedAccount>; readonly places: Places }> {
   const limiting = limitingOf(commands);
   const calls = [
     { statement: LOCK_WALLETS, values: [accountIds] },
@@ -159,7 +174,9 @@ export async function lockAndLoad(
     calls.flatMap(({ statement }, index) =>
       statements.includes(statement) ? ((answers[index] ?? []) as Row[]) : [],
     );
-  const lots = groupByAccount(rowsOf<LotRow>(LOAD_LOTS));
+  const wallets = rowsOf<WalletRow>(LOCK_WALLETS);
+  const lotRows = rowsOf<LotRow>(LOAD_LOTS);
+  const lots = groupByAccount(lotRows);
   const holds = groupByAccount(rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE));
   const budgets = groupByAccount(
     rowsOf<BudgetRow & { account_id: string; budget_key_id: string | null }>(
@@ -169,22 +186,11 @@ export async function lockAndLoad(
   );
   const uses = rowsOf<UseRow>(LOAD_USE);
   const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
-  return new Map(
-    rowsOf<WalletRow>(LOCK_WALLETS).map((row) => [
+  const accounts = new Map(
+    wallets.map((row) => [
       row.account_id,
       {
-        wallet: {
-          accountId: row.account_id,
-          status: row.status,
-          postedMicros: micros(BigInt(row.posted_micros)),
-          heldMicros: micros(BigInt(row.held_micros)),
-          debtMicros: micros(BigInt(row.debt_micros)),
-          floorMicros: micros(BigInt(row.floor_micros)),
-          seq: Number(row.seq),
-          headHash: row.head_hash,
-          headAtMs: Number(row.head_at_ms),
-          lots: (lots.get(row.account_id) ?? []).map(toLot).sort(compareBurnOrder),
-        },
+        wallet: toWallet(row, lots.get(row.account_id) ?? []),
         watch: {
           topUpMarkMicros: microsOrNull(row.top_up_mark_micros),
           lowMarkMicros: microsOrNull(row.low_mark_micros),
@@ -192,12 +198,11 @@ export async function lockAndLoad(
         },
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
         budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
-        recorded: new Map(
-          (recorded.get(row.account_id) ?? []).map((found) => [found.reference, toRecorded(found)]),
-        ),
+        recorded: toRecorded(recorded.get(row.account_id) ?? []),
       },
     ]),
   );
+  return { accounts, places: placesOf(wallets, lotRows) };
 }
 
 /** The call that loads what the commands name, once each; none when they name nothing. */
@@ -236,6 +241,28 @@ function uniqueHolds(holds: readonly Hold[]): Hold[] {
   return holds.length < 2 ? [...holds] : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
 }
 
+function placesOf(wallets: readonly WalletRow[], lots: readonly LotRow[]): Places {
+  const places = new Places();
+  for (const row of wallets) places.addWallet(row.account_id, row.place);
+  for (const row of lots) places.addLot(row.account_id, row.id, row.place);
+  return places;
+}
+
+function toWallet(row: WalletRow, lots: readonly LotRow[]): Wallet {
+  return {
+    accountId: row.account_id,
+    status: row.status,
+    postedMicros: micros(BigInt(row.posted_micros)),
+    heldMicros: micros(BigInt(row.held_micros)),
+    debtMicros: micros(BigInt(row.debt_micros)),
+    floorMicros: micros(BigInt(row.floor_micros)),
+    seq: Number(row.seq),
+    headHash: row.head_hash,
+    headAtMs: Number(row.head_at_ms),
+    lots: lots.map(toLot).sort(compareBurnOrder),
+  };
+}
+
 function toLot(row: LotRow): Lot {
   return {
     id: row.id,
@@ -265,12 +292,21 @@ function toHold(row: HoldRow): Hold {
   };
 }
 
-function toRecorded(row: RecordedRow): RecordedMovement {
-  return {
-    linkId: row.link_id,
-    transferId: row.id,
-    amountMicros: micros(BigInt(row.amount_micros)),
-    memo: row.memo,
-    createdAtMs: Number(row.created_at_ms),
-  };
+/** By reference; the first leg has the least id, and the amount is what the customer's ledger accounts saw of all. */
+function toRecorded(legs: readonly RecordedRow[]): Map<string, RecordedMovement> {
+  const movements = new Map<string, RecordedMovement>();
+  for (const leg of [...legs].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+    const first = movements.get(leg.reference);
+    const isCustomers =
+      isCustomerLedgerAccount(leg.debit_account) || isCustomerLedgerAccount(leg.credit_account);
+    const legMicros = isCustomers ? BigInt(leg.amount_micros) : 0n;
+    movements.set(leg.reference, {
+      linkId: first?.linkId ?? leg.link_id,
+      transferId: first?.transferId ?? leg.id,
+      amountMicros: micros((first?.amountMicros ?? 0n) + legMicros),
+      memo: first === undefined ? leg.memo : first.memo,
+      createdAtMs: first?.createdAtMs ?? Number(leg.created_at_ms),
+    });
+  }
+  return movements;
 }

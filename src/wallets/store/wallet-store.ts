@@ -3,7 +3,7 @@ import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
-import { applyBatch, type LoadedAccount, type Result } from '../rules/batch.js';
+import { applyBatch, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
 import { lockAndLoad } from './load.js';
 import { jobsFor } from './signal-jobs.js';
@@ -52,11 +52,11 @@ export class WalletStore {
     try {
       const client = (await runner.connect()) as PoolClient;
       try {
-        const loaded = await this.load(client, commands);
+        const { accounts, places } = await this.load(client, commands);
         const nowMs = this.clock.nowMs();
-        const { results, writes } = applyBatch(loaded, commands, nowMs);
+        const { results, writes } = applyBatch(accounts, commands, nowMs);
         // COMMIT travels right behind the writes; had they failed, it would not be run.
-        await runTogether(client, [...writesOf(writes), ...jobsFor(writes, nowMs), COMMIT]);
+        await runTogether(client, [...writesOf(writes, places), ...jobsFor(writes, nowMs), COMMIT]);
         return results;
       } catch (error) {
         await client.query('ROLLBACK').catch(() => undefined);
@@ -67,13 +67,10 @@ export class WalletStore {
     }
   }
 
-  private async load(
-    client: PoolClient,
-    commands: readonly WalletCommand[],
-  ): Promise<Map<string, LoadedAccount>> {
+  private async load(client: PoolClient, commands: readonly WalletCommand[]): ReturnType<typeof lockAndLoad> {
     const accountIds = [...new Set(commands.map((command) => command.accountId))];
     const loaded = await lockAndLoad(client, BEGIN, accountIds, commands);
-    if (loaded.size === accountIds.length) return loaded;
+    if (loaded.accounts.size === accountIds.length) return loaded;
     // Made in a tx of their own: inserting while other wallets are locked would break the lock order.
     await client.query('ROLLBACK');
     await runTogether(client, [{ statement: CREATE_WALLETS, values: [accountIds] }]);
