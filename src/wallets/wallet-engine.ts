@@ -15,11 +15,14 @@ const BATCH_MAX = 512;
 /** About a second of work. Beyond it a caller learns at once that it must wait, instead of timing out. */
 const QUEUE_MAX = 10_000;
 /**
- * A batch leaves after so many turns of the event loop. The clients that the last batch answered send their next commands
- * within these, and a batch of twice the size costs far less than two. The first turn ends with what had arrived by then;
- * only in the second does the system look for more. No timer is involved: for a lone command both take some microseconds.
+ * A batch leaves at the first turn of the event loop that brings no command, and never before the second: the first ends with
+ * what had arrived already, only in the next does the system look for more. The clients that the last batch answered are
+ * on their way with their next commands, and a batch of twice the size costs far less than two. No timer is involved; a
+ * lone command waits some microseconds.
  */
-const GATHERING_TURNS = 2;
+const GATHERING_TURNS_MIN = 2;
+/** Turns are short while little is to do, but commands that trickle in one by one must not hold the first ones up. */
+const GATHERING_TURNS_MAX = 10;
 /** A deadlock or serialization failure rarely strikes twice. */
 const TRANSIENT_ATTEMPTS_MAX = 5;
 /** A restarting server is back within this; then callers are refused with a 503. */
@@ -87,7 +90,7 @@ export class WalletEngine implements OnApplicationShutdown {
 
   private async drain(lane: Lane): Promise<void> {
     while (lane.queue.length > 0) {
-      for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await nextTurn();
+      await gather(lane.queue);
       const batch = lane.queue.splice(0, BATCH_MAX);
       this.queued -= batch.length;
       this.observer.queueLength(this.queued);
@@ -143,6 +146,14 @@ export class WalletEngine implements OnApplicationShutdown {
         await new Promise((resolve) => setTimeout(resolve, delayMs));
       }
     }
+  }
+}
+
+async function gather(queue: readonly Queued[]): Promise<void> {
+  for (let turn = 1, before = 0; turn <= GATHERING_TURNS_MAX && queue.length < BATCH_MAX; turn += 1) {
+    if (turn > GATHERING_TURNS_MIN && queue.length === before) return;
+    before = queue.length;
+    await nextTurn();
   }
 }
 
