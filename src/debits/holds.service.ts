@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import { micros, type MicroUsd } from '../common/money.js';
+import { runStatement, type Statement } from '../database/pipeline.js';
 import { parseChargeMemo } from '../pricing/charge-memo.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import type { Outcome } from '../wallets/rules/outcome.js';
@@ -21,6 +22,11 @@ type StoredHold = {
   readonly accountId: string;
   readonly amountMicros: MicroUsd;
   readonly memo: string | null;
+};
+
+const FIND_HOLD: Statement = {
+  name: 'find_hold',
+  text: 'SELECT account_id, amount_micros, memo FROM holds WHERE id = $1',
 };
 
 /** Holds for an outside gateway: set credit aside, then capture what was delivered or void it. */
@@ -74,8 +80,9 @@ export class HoldsService {
   /** A hold is named by its id alone; the engine wants the account too. What it finds never decides about money. */
   private async find(holdId: string): Promise<StoredHold> {
     const rows = isId('hold', holdId)
-      ? await this.dataSource.query<{ account_id: string; amount_micros: string; memo: string | null }[]>(
-          `SELECT account_id, amount_micros, memo FROM holds WHERE id = $1`,
+      ? await runStatement<{ account_id: string; amount_micros: string; memo: string | null }>(
+          this.dataSource,
+          FIND_HOLD,
           [holdId],
         )
       : [];
