@@ -1,10 +1,15 @@
 import type { Type } from '@nestjs/common';
+import { TransformationType, type TransformFnParams } from 'class-transformer';
+import { defaultMetadataStorage } from 'class-transformer/cjs/storage.js';
 import { getMetadataStorage, ValidationTypes, type ValidationArguments } from 'class-validator';
 
 type Rule = {
-  readonly constraints: readonly unknown[];
+  /** Made once and filled in for each value: class-validator's own rules look at it while they run and keep nothing. */
+  readonly args: ValidationArguments;
   readonly validate: (value: unknown, args: ValidationArguments) => unknown;
 };
+
+type Transform = (params: TransformFnParams) => unknown;
 
 type Field = {
   readonly name: string;
@@ -17,17 +22,19 @@ type Field = {
  * The rules of one DTO class, looked up once. class-validator looks them up again for every object, among the
  * rules of every class of the service, and prepares errors that almost no body has; on a money route that is
  * a tenth of the whole request. This only answers "all is well"; what is wrong, class-validator says itself.
+ * The same holds of class-transformer, whose work on a flat body is to copy it.
  */
 export class CompiledRules {
   private readonly fields: readonly Field[];
-  private readonly known: ReadonlySet<string>;
+  /** The transforms of every known field, most of which have none; null where a field has a type of its own. */
+  private readonly known: ReadonlyMap<string, readonly Transform[] | null>;
 
   private constructor(
-    private readonly dtoName: string,
+    private readonly dto: Type<object>,
     fields: ReadonlyMap<string, Field>,
   ) {
     this.fields = [...fields.values()];
-    this.known = new Set(fields.keys());
+    this.known = new Map([...fields.keys()].map((name) => [name, transformsOf(dto, name)]));
   }
 
   /** Null for a class whose rules are of a kind that is not compiled (nested, per item, asynchronous, grouped). */
@@ -51,13 +58,35 @@ export class CompiledRules {
       if (metadata.type !== ValidationTypes.CUSTOM_VALIDATION || constraints.some(({ async }) => async))
         return null;
       for (const { instance } of constraints) {
+        const constraints = (metadata.constraints as unknown[] | undefined) ?? [];
         field.rules.push({
-          constraints: (metadata.constraints as unknown[] | undefined) ?? [],
+          args: { value: undefined, object: {}, property: name, targetName: dto.name, constraints },
           validate: (value, args) => instance.validate(value, args),
         });
       }
     }
-    return fields.size === 0 ? null : new CompiledRules(dto.name, fields);
+    return fields.size === 0 ? null : new CompiledRules(dto, fields);
+  }
+
+  /** What class-transformer would make of a body; null for one that is not just known fields of plain values. */
+  instantiate(body: object): object | null {
+    const instance = new this.dto() as Record<string, unknown>;
+    for (const [name, sent] of Object.entries(body) as [string, unknown][]) {
+      const transforms = this.known.get(name);
+      if (transforms == null || (typeof sent === 'object' && sent !== null)) return null;
+      let value = sent;
+      for (const transform of transforms) {
+        value = transform({
+          value,
+          key: name,
+          obj: body,
+          type: TransformationType.PLAIN_TO_CLASS,
+          options: {},
+        });
+      }
+      instance[name] = value;
+    }
+    return instance;
   }
 
   /** True when the object has no unknown member and no rule objects. */
@@ -69,17 +98,20 @@ export class CompiledRules {
   private acceptField(object: object, { name, conditions, rules }: Field): boolean {
     const value = (object as Record<string, unknown>)[name];
     for (const isWanted of conditions) if (!isWanted(object, value)) return true;
-    for (const { constraints, validate } of rules) {
-      const args = {
-        value,
-        object,
-        property: name,
-        targetName: this.dtoName,
-        constraints: constraints as unknown[],
-      };
+    for (const { args, validate } of rules) {
+      args.value = value;
+      args.object = object;
       // A promise is no `true`: it is left to class-validator.
       if (validate(value, args) !== true) return false;
     }
     return true;
   }
+}
+
+function transformsOf(dto: Type<object>, name: string): readonly Transform[] | null {
+  const type = defaultMetadataStorage.findTypeMetadata(dto, name) as object | undefined;
+  if (type !== undefined) return null;
+  return defaultMetadataStorage
+    .findTransformMetadatas(dto, name, TransformationType.PLAIN_TO_CLASS)
+    .map(({ transformFn }) => transformFn);
 }

@@ -18,6 +18,8 @@ export function logRequests(fastify: FastifyInstance, log: Logger): void {
 
 function writeLine(log: Logger, request: FastifyRequest, reply: FastifyReply): void {
   const { problem } = request;
+  const isFault = problem !== null && problem.status >= 500;
+  if (!isFault && !log.isLevelEnabled('info')) return;
   const principal = (request as { principal?: LoggedPrincipal }).principal;
   const line = {
     request: request.id,
@@ -32,7 +34,7 @@ function writeLine(log: Logger, request: FastifyRequest, reply: FastifyReply): v
     cut: reply.raw.writableFinished ? undefined : true,
   };
   // A problem of ours keeps what caused it; a refusal of the client's mistake does not.
-  if (problem !== null && problem.status >= 500) {
+  if (isFault) {
     log.error({ ...line, err: problem.cause ?? problem }, 'request failed');
     return;
   }

@@ -39,8 +39,9 @@ export function readDto<T extends object>(dto: Type<T>, value: unknown): T {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new InvalidRequestError('The body must be a JSON object.');
   }
-  const instance = toInstance(dto, value);
-  if (rulesOf(dto)?.accept(instance) === true) return instance;
+  const rules = rulesOf(dto);
+  const instance = (rules?.instantiate(value) as T | null | undefined) ?? toInstance(dto, value);
+  if (rules?.accept(instance) === true) return instance;
   const [error] = validateSync(instance, OPTIONS);
   if (error !== undefined) throw toProblem(error);
   return instance;
