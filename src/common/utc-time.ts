@@ -23,6 +23,18 @@ export function formatUtcDate(time: Date): string {
   return time.toISOString().slice(0, 10);
 }
 
+let lastTimeMs = Number.NaN;
+let lastTime = '';
+
+/** `2026-11-22T08:30:00.000Z`. Almost all rows of a batch carry the same millisecond, so the last one is remembered. */
+export function formatUtcTime(timeMs: number): string {
+  if (timeMs !== lastTimeMs) {
+    lastTime = new Date(timeMs).toISOString();
+    lastTimeMs = timeMs;
+  }
+  return lastTime;
+}
+
 /** JavaScript reads 30 February as 2 March; the books of a month that does not exist are nobody's wish. */
 function isCalendarDate(text: string): boolean {
   const [, year, month, day] = DATE.exec(text) ?? [];

@@ -102,10 +102,12 @@ class Pipeline implements Submittable {
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
     const row: Row = {};
-    this.columns().forEach(({ name, parse }, index) => {
+    const columns = this.columns();
+    for (let index = 0; index < columns.length; index += 1) {
+      const { name, parse } = columns[index] as Columns[number];
       const text = fields[index] ?? null;
       row[name] = text === null ? null : parse(text);
-    });
+    }
     this.results[this.position]?.push(row);
   }
 

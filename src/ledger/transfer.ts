@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { PLATFORM_ACCOUNT_ID } from '../common/ids.js';
 import type { MicroUsd } from '../common/money.js';
+import { formatUtcTime } from '../common/utc-time.js';
 import type { LedgerAccount, TransferKind } from './chart-of-accounts.js';
 
 /** One immutable ledger row: balanced by construction, because one amount leaves one account for another. */
@@ -110,7 +111,7 @@ export function toCanonicalFields(transfer: Omit<Transfer, 'hash'>): CanonicalFi
     link_id: transfer.linkId,
     actor: transfer.actor,
     memo: transfer.memo,
-    created_at: new Date(transfer.createdAtMs).toISOString(),
+    created_at: formatUtcTime(transfer.createdAtMs),
   };
 }
 

@@ -42,28 +42,35 @@ export type BatchWrites = {
   readonly signals: readonly WalletSignal[];
 };
 
+/** What most accounts of a batch of debits have of holds, budgets and recorded movements; it stays empty. */
+const NONE: ReadonlyMap<string, never> = new Map<string, never>();
+
+function withEntry<T>(map: ReadonlyMap<string, T>, key: string, value: T): Map<string, T> {
+  return (map.size === 0 ? new Map<string, T>() : (map as Map<string, T>)).set(key, value);
+}
+
 /** One account while its commands are applied in order. */
 class WorkingAccount implements Aggregate {
   wallet: Wallet;
   refusedMicros: MicroUsd | null = null;
-  readonly holdsById = new Map<string, Hold>();
-  readonly holdsByReference = new Map<string, Hold>();
-  readonly budgets: Map<string, KeyBudget>;
-  readonly recorded: Map<string, RecordedMovement>;
+  holdsById: ReadonlyMap<string, Hold> = NONE;
+  holdsByReference: ReadonlyMap<string, Hold> = NONE;
+  budgets: ReadonlyMap<string, KeyBudget> = NONE;
+  recorded: ReadonlyMap<string, RecordedMovement> = NONE;
 
   constructor(readonly loaded: LoadedAccount) {
     this.wallet = loaded.wallet;
-    this.recorded = new Map(loaded.recorded);
-    this.budgets = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
+    if (loaded.recorded.size > 0) this.recorded = new Map(loaded.recorded);
+    for (const budget of loaded.budgets) this.budgets = withEntry(this.budgets, budget.keyId, budget);
     for (const hold of loaded.holds) this.remember(hold);
   }
 
   accept(command: WalletCommand, applied: Applied): void {
     this.wallet = applied.wallet;
     if (applied.hold) this.remember(applied.hold);
-    if (applied.budget) this.budgets.set(applied.budget.keyId, applied.budget);
+    if (applied.budget) this.budgets = withEntry(this.budgets, applied.budget.keyId, applied.budget);
     if (applied.outcome.type === 'posted' && 'reference' in command) {
-      this.recorded.set(command.reference, applied.outcome.movement);
+      this.recorded = withEntry(this.recorded, command.reference, applied.outcome.movement);
     }
   }
 
@@ -76,8 +83,8 @@ class WorkingAccount implements Aggregate {
   }
 
   private remember(hold: Hold): void {
-    this.holdsById.set(hold.id, hold);
-    this.holdsByReference.set(hold.reference, hold);
+    this.holdsById = withEntry(this.holdsById, hold.id, hold);
+    this.holdsByReference = withEntry(this.holdsByReference, hold.reference, hold);
   }
 }
 
@@ -141,27 +148,37 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
     signals.push(...told.signals);
     if (told.level !== loaded.watch.level || isChanged(wallet, loaded.wallet))
       wallets.push({ ...wallet, level: told.level });
-    const lotsBefore = new Map(loaded.wallet.lots.map((lot) => [lot.id, lot]));
-    for (const lot of wallet.lots) {
-      const before = lotsBefore.get(lot.id);
-      if (before === undefined) newLots.push({ ...lot, accountId });
-      else if (before.remainingMicros !== lot.remainingMicros) changedLots.push({ ...lot, accountId });
+    if (wallet.lots !== loaded.wallet.lots) {
+      const before = byId(loaded.wallet.lots);
+      for (const lot of wallet.lots) {
+        const remainingBefore = before.get(lot.id)?.remainingMicros;
+        if (remainingBefore === undefined) newLots.push({ ...lot, accountId });
+        else if (remainingBefore !== lot.remainingMicros) changedLots.push({ ...lot, accountId });
+      }
     }
-    const holdsBefore = new Map(loaded.holds.map((hold) => [hold.id, hold]));
-    for (const hold of holdsById.values()) {
-      const before = holdsBefore.get(hold.id);
-      if (before === undefined) newHolds.push({ ...hold, accountId });
-      else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
+    if (holdsById.size > 0) {
+      const holdsBefore = byId(loaded.holds);
+      for (const hold of holdsById.values()) {
+        const before = holdsBefore.get(hold.id);
+        if (before === undefined) newHolds.push({ ...hold, accountId });
+        else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
+      }
     }
-    const budgetsBefore = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
-    for (const budget of budgets.values()) {
-      const before = budgetsBefore.get(budget.keyId);
-      if (before === budget) continue;
-      if (isLimited(budget)) changedBudgets.push({ ...budget, accountId });
-      else if (before && isLimited(before)) endedBudgets.push({ ...budget, accountId });
+    if (budgets.size > 0) {
+      const budgetsBefore = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
+      for (const budget of budgets.values()) {
+        const before = budgetsBefore.get(budget.keyId);
+        if (before === budget) continue;
+        if (isLimited(budget)) changedBudgets.push({ ...budget, accountId });
+        else if (before && isLimited(before)) endedBudgets.push({ ...budget, accountId });
+      }
     }
   }
   return { wallets, newLots, changedLots, newHolds, resolvedHolds, changedBudgets, endedBudgets, signals };
+}
+
+function byId<T extends { readonly id: string }>(rows: readonly T[]): ReadonlyMap<string, T> {
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 function isChanged(after: Wallet, before: Wallet): boolean {

@@ -41,7 +41,6 @@ export class Draft {
   private currentLots: readonly Lot[];
   private budget: KeyBudget | null = null;
   private readonly transfers: Transfer[] = [];
-  private readonly legs = new Map<string, number>();
 
   constructor(
     private readonly before: Wallet,
@@ -180,13 +179,12 @@ export class Draft {
     lotId: string | null,
   ): void {
     // Half a character would be hashed as sent and stored as another one: the chain would never verify again.
-    if (HALF_CHARACTER.test(`${movement.reference}${movement.memo}`))
+    if (HALF_CHARACTER.test(movement.reference) || HALF_CHARACTER.test(movement.memo ?? ''))
       throw new Error('text is not well-formed');
     if (isCustomerLedgerAccount(debitAccount)) this.posted = micros(this.posted - amountMicros);
     if (isCustomerLedgerAccount(creditAccount)) this.posted = micros(this.posted + amountMicros);
     this.seq += 1;
-    const leg = this.legs.get(movement.reference) ?? 0;
-    this.legs.set(movement.reference, leg + 1);
+    const leg = this.transfers.filter(({ reference }) => reference === movement.reference).length;
     const row = {
       accountId: this.before.accountId,
       seq: this.seq,

@@ -18,6 +18,7 @@ import {
   balancesOf,
   spendable,
   type Aggregate,
+  type Balances,
   type Lot,
   type RecordedMovement,
   type Wallet,
@@ -166,17 +167,15 @@ export function refuseSpending(
   budget: KeyBudget | null,
 ): Rejected | null {
   draft.expireDueLots();
-  const balances = balancesOf(draft.wallet);
+  const { wallet } = draft;
   const reached = budget && reachedLimit(budget, amountMicros);
-  if (reached) {
-    return reject({ code: 'key_limit_reached', ...reached, requiredMicros: amountMicros, balances });
-  }
-  if (draft.wallet.status === 'frozen') {
-    return reject({ code: 'wallet_frozen', requiredMicros: amountMicros, balances });
-  }
-  if (spendable(draft.wallet) < amountMicros) {
-    return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
-  }
+  const refused = (): { requiredMicros: MicroUsd; balances: Balances } => ({
+    requiredMicros: amountMicros,
+    balances: balancesOf(wallet),
+  });
+  if (reached) return reject({ code: 'key_limit_reached', ...reached, ...refused() });
+  if (wallet.status === 'frozen') return reject({ code: 'wallet_frozen', ...refused() });
+  if (spendable(wallet) < amountMicros) return reject({ code: 'insufficient_credits', ...refused() });
   return null;
 }
 

@@ -78,13 +78,16 @@ export function useOf(named: readonly SetKeyBudgetCommand[]): StatementCall[] {
   return [{ statement: LOAD_USE, values }];
 }
 
+const NO_BUDGETS: readonly KeyBudget[] = [];
+
 /** The stored budgets of one account, and the use of those of its keys that are about to get their first limit. */
 export function budgetsOf(
   accountId: string,
   limited: readonly SetKeyBudgetCommand[],
   stored: readonly BudgetRow[],
   uses: readonly UseRow[],
-): KeyBudget[] {
+): readonly KeyBudget[] {
+  if (limited.length === 0 && stored.length === 0) return NO_BUDGETS;
   const budgets = new Map(stored.map((row) => [row.budget_key_id, toBudget(row)]));
   for (const { accountId: owner, keyId, counted } of limited) {
     if (owner !== accountId || budgets.has(keyId)) continue;

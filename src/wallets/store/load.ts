@@ -292,8 +292,11 @@ function toHold(row: HoldRow): Hold {
   };
 }
 
+const NOTHING_RECORDED: ReadonlyMap<string, RecordedMovement> = new Map();
+
 /** By reference; the first leg has the least id, and the amount is what the customer's ledger accounts saw of all. */
-function toRecorded(legs: readonly RecordedRow[]): Map<string, RecordedMovement> {
+function toRecorded(legs: readonly RecordedRow[]): ReadonlyMap<string, RecordedMovement> {
+  if (legs.length === 0) return NOTHING_RECORDED;
   const movements = new Map<string, RecordedMovement>();
   for (const leg of [...legs].sort((a, b) => (a.id < b.id ? -1 : 1))) {
     const first = movements.get(leg.reference);

@@ -1,3 +1,4 @@
+import { formatUtcTime } from '../../common/utc-time.js';
 import type { Statement, StatementCall } from '../../database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type { BatchWrites, LevelledWallet, OwnedBudget, OwnedHold, OwnedLot } from '../rules/batch.js';
@@ -12,17 +13,16 @@ import { ROW_BY_ROW } from './row-by-row.js';
  * @param places where the wallets and lots were found; their lock keeps them there.
  */
 export function writesOf(writes: BatchWrites, places: Places): StatementCall[] {
-  const iso = isoFormatter();
   const parts = [
-    part(INSERT_TRANSFERS, writes.transfers, transferColumns(iso)),
-    part(UPDATE_WALLETS, writes.wallets, walletColumns(iso, places)),
-    part(INSERT_LOTS, writes.newLots, newLotColumns(iso)),
+    part(INSERT_TRANSFERS, writes.transfers, transferColumns),
+    part(UPDATE_WALLETS, writes.wallets, walletColumns(places)),
+    part(INSERT_LOTS, writes.newLots, newLotColumns),
     part(UPDATE_LOTS, writes.changedLots, changedLotColumns(places)),
-    part(INSERT_HOLDS, writes.newHolds, newHoldColumns(iso)),
-    part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns(iso)),
+    part(INSERT_HOLDS, writes.newHolds, newHoldColumns),
+    part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns),
     part(UPSERT_BUDGETS, writes.changedBudgets, budgetColumns),
     part(DELETE_BUDGETS, writes.endedBudgets, budgetColumns.slice(0, 2)),
-    part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns(iso)),
+    part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns),
   ].flatMap((filled) => filled ?? []);
   if (parts.length === 0) return [];
   const tables = parts.map(({ table }) => table);
@@ -72,7 +72,6 @@ type TableWrite = {
 };
 type Value = string | number | null;
 type Column<Row> = (row: Row) => Value;
-type Iso = (ms: number) => string;
 type Part = { readonly table: TableWrite; readonly values: readonly (readonly Value[])[] };
 
 function part<Row>(table: TableWrite, rows: readonly Row[], columns: readonly Column<Row>[]): Part | null {
@@ -108,20 +107,7 @@ function combined(tables: readonly TableWrite[], source: RowSource): string {
   return `WITH ${texts.map((text, index) => `part_${index} AS (${text})`).join(', ')} SELECT`;
 }
 
-/** Almost all rows of a batch carry the same millisecond. */
-function isoFormatter(): Iso {
-  let lastMs = Number.NaN;
-  let last = '';
-  return (ms) => {
-    if (ms !== lastMs) {
-      last = new Date(ms).toISOString();
-      lastMs = ms;
-    }
-    return last;
-  };
-}
-
-const isoOrNull = (iso: Iso, ms: number | null): string | null => (ms === null ? null : iso(ms));
+const timeOrNull = (ms: number | null): string | null => (ms === null ? null : formatUtcTime(ms));
 
 const INSERT_TRANSFERS: TableWrite = {
   code: 't',
@@ -149,7 +135,7 @@ const INSERT_TRANSFERS: TableWrite = {
   SELECT * FROM ${rows} AS v`,
 };
 
-const transferColumns = (iso: Iso): Column<Transfer>[] => [
+const transferColumns: readonly Column<Transfer>[] = [
   (row) => row.accountId,
   (row) => row.seq,
   (row) => row.id,
@@ -164,7 +150,7 @@ const transferColumns = (iso: Iso): Column<Transfer>[] => [
   (row) => row.linkId,
   (row) => row.actor,
   (row) => row.memo,
-  (row) => iso(row.createdAtMs),
+  (row) => formatUtcTime(row.createdAtMs),
   (row) => `\\x${row.hash}`,
 ];
 
@@ -179,7 +165,7 @@ const UPDATE_WALLETS: TableWrite = {
    WHERE ${atPlace('wallets', 'account_id')}`,
 };
 
-const walletColumns = (iso: Iso, places: Places): Column<LevelledWallet>[] => [
+const walletColumns = (places: Places): Column<LevelledWallet>[] => [
   (row) => places.ofWallet(row.accountId),
   (row) => row.accountId,
   (row) => row.status,
@@ -188,7 +174,7 @@ const walletColumns = (iso: Iso, places: Places): Column<LevelledWallet>[] => [
   (row) => row.debtMicros.toString(),
   (row) => row.seq,
   (row) => `\\x${row.headHash}`,
-  (row) => iso(row.headAtMs),
+  (row) => formatUtcTime(row.headAtMs),
   (row) => row.level,
 ];
 
@@ -200,7 +186,7 @@ const INSERT_LOTS: TableWrite = {
   SELECT * FROM ${rows} AS v`,
 };
 
-const newLotColumns = (iso: Iso): Column<OwnedLot>[] => [
+const newLotColumns: readonly Column<OwnedLot>[] = [
   (row) => row.accountId,
   (row) => row.id,
   (row) => row.kind,
@@ -208,8 +194,8 @@ const newLotColumns = (iso: Iso): Column<OwnedLot>[] => [
   (row) => row.grantedMicros.toString(),
   (row) => row.remainingMicros.toString(),
   (row) => row.priority,
-  (row) => isoOrNull(iso, row.expiresAtMs),
-  (row) => iso(row.createdAtMs),
+  (row) => timeOrNull(row.expiresAtMs),
+  (row) => formatUtcTime(row.createdAtMs),
 ];
 
 const UPDATE_LOTS: TableWrite = {
@@ -250,7 +236,7 @@ const INSERT_HOLDS: TableWrite = {
   SELECT * FROM ${rows} AS v`,
 };
 
-const newHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
+const newHoldColumns: readonly Column<OwnedHold>[] = [
   (row) => row.accountId,
   (row) => row.id,
   (row) => row.reference,
@@ -260,9 +246,9 @@ const newHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
   (row) => row.capturedMicros.toString(),
   (row) => row.status,
   (row) => row.memo,
-  (row) => iso(row.createdAtMs),
-  (row) => iso(row.expiresAtMs),
-  (row) => isoOrNull(iso, row.resolvedAtMs),
+  (row) => formatUtcTime(row.createdAtMs),
+  (row) => formatUtcTime(row.expiresAtMs),
+  (row) => timeOrNull(row.resolvedAtMs),
 ];
 
 const UPDATE_HOLDS: TableWrite = {
@@ -273,12 +259,12 @@ const UPDATE_HOLDS: TableWrite = {
     FROM ${rows} AS v (account_id, id, status, captured, resolved_at), ${rowOf('holds', 'account_id', 'id')}`,
 };
 
-const resolvedHoldColumns = (iso: Iso): Column<OwnedHold>[] => [
+const resolvedHoldColumns: readonly Column<OwnedHold>[] = [
   (row) => row.accountId,
   (row) => row.id,
   (row) => row.status,
   (row) => row.capturedMicros.toString(),
-  (row) => isoOrNull(iso, row.resolvedAtMs),
+  (row) => timeOrNull(row.resolvedAtMs),
 ];
 
 const UPSERT_BUDGETS: TableWrite = {
@@ -294,7 +280,7 @@ const UPSERT_BUDGETS: TableWrite = {
          month_used_micros = excluded.month_used_micros, total_used_micros = excluded.total_used_micros`,
 };
 
-const budgetColumns: Column<OwnedBudget>[] = [
+const budgetColumns: readonly Column<OwnedBudget>[] = [
   (row) => row.accountId,
   (row) => row.keyId,
   (row) => row.limits.day?.toString() ?? null,
@@ -322,11 +308,11 @@ const INSERT_STATUS_CHANGES: TableWrite = {
   SELECT * FROM ${rows} AS v`,
 };
 
-const statusChangeColumns = (iso: Iso): Column<StatusChange>[] => [
+const statusChangeColumns: readonly Column<StatusChange>[] = [
   (row) => row.accountId,
   (row) => row.id,
   (row) => row.status,
   (row) => row.actor,
   (row) => row.reason,
-  (row) => iso(row.createdAtMs),
+  (row) => formatUtcTime(row.createdAtMs),
 ];
