@@ -5,6 +5,9 @@ import { loadSqlMigrations } from './sql-migrations.js';
 /** Owns no table: it may insert into and read the ledger, and the server refuses it anything else there. */
 export const APPLICATION_ROLE = 'coffer_app';
 
+/** Names the connections of the wallet engine, see `DatabaseModule`. */
+export const ENGINE_DATA_SOURCE = 'engine';
+
 /** How long a request may wait for a connection before it is refused with a 503. */
 const CONNECT_TIMEOUT_MS = 5_000;
 /**

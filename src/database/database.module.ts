@@ -1,12 +1,16 @@
 import { Global, Module } from '@nestjs/common';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { SETTINGS, type Settings } from '../config/settings.js';
-import { applicationDataSourceOptions } from './data-source.js';
+import { applicationDataSourceOptions, ENGINE_DATA_SOURCE } from './data-source.js';
 import { TransactionRunner } from './transaction-runner.js';
 
+/** What a lane of the engine uses at a time; one more is for the lane of the platform's own book. */
+const engineConnections = ({ engineLanes }: Settings): number => engineLanes + 1;
+
 /**
- * The connection pool of the service. The server behind it is up and migrated before Nest starts
- * (`startup/`) and stops after Nest has stopped, so every module may use it from its first hook to
+ * The connections of the service: a pool for all modules, and the wallet engine's own few, which it sets up for its batches and
+ * which no slow query of others can take from it. The server behind them is up and migrated before Nest starts
+ * (`startup/`) and stops after Nest has stopped, so every module may use them from its first hook to
  * its last.
  */
 @Global()
@@ -14,18 +18,27 @@ import { TransactionRunner } from './transaction-runner.js';
   imports: [
     TypeOrmModule.forRootAsync({
       inject: [SETTINGS],
-      useFactory: (settings: Settings) => {
-        if (settings.databaseUrl === null) throw new Error('the database is opened before the modules are');
-        return {
-          ...applicationDataSourceOptions(settings.databaseUrl, settings.databasePoolSize),
-          autoLoadEntities: true,
-          // Whoever starts the service waits for a clear answer, not for ten silent attempts.
-          retryAttempts: 0,
-        };
-      },
+      useFactory: (settings: Settings) => ({
+        ...connectionsOf(settings, settings.databasePoolSize),
+        autoLoadEntities: true,
+      }),
+    }),
+    TypeOrmModule.forRootAsync({
+      name: ENGINE_DATA_SOURCE,
+      inject: [SETTINGS],
+      useFactory: (settings: Settings) => connectionsOf(settings, engineConnections(settings)),
     }),
   ],
   providers: [TransactionRunner],
   exports: [TransactionRunner],
 })
 export class DatabaseModule {}
+
+function connectionsOf({ databaseUrl }: Settings, count: number): TypeOrmModuleOptions {
+  if (databaseUrl === null) throw new Error('the database is opened before the modules are');
+  return {
+    ...applicationDataSourceOptions(databaseUrl, count),
+    // The operator who starts the service waits for a clear answer, not for ten silent attempts.
+    retryAttempts: 0,
+  };
+}

@@ -73,7 +73,7 @@ describe('the plans of the wallet store', () => {
     }
     return dataSource.query<Prepared[]>(
       `SELECT name, statement FROM pg_prepared_statements
-        WHERE name NOT IN ('begin', 'commit', 'batch_settings', 'create_wallets')`,
+        WHERE name NOT IN ('begin', 'commit', 'engine_settings', 'create_wallets')`,
     );
   }
 

@@ -149,7 +149,7 @@ const LOAD_RECORDED: Statement = {
  */
 export async function lockAndLoad(
   client: PoolClient,
-  begin: readonly StatementCall[],
+  begin: StatementCall,
   accountIds: readonly string[],
   commands: readonly WalletCommand[],
 ): Promise<{ readonly accounts: Map<string, LoadedAccount>; readonly places: Places }> {
@@ -169,7 +169,7 @@ export async function lockAndLoad(
       'reference' in command && command.type !== 'authorize' ? command.reference : null,
     ),
   ];
-  const answers = (await runTogether(client, [...begin, ...calls])).slice(begin.length);
+  const answers = (await runTogether(client, [begin, ...calls])).slice(1);
   const rowsOf = <Row>(...statements: readonly Statement[]): Row[] =>
     calls.flatMap(({ statement }, index) =>
       statements.includes(statement) ? ((answers[index] ?? []) as Row[]) : [],
