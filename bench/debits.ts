@@ -1,87 +1,233 @@
-import { HOT_WALLET, SPREAD_WALLETS } from './database.js';
-import type { Service } from './service.js';
-import { median, pgbench, wrk, type HttpLoad, type HttpResult } from './tools.js';
+import type { CleanUp } from './clean-up.js';
+import {
+  audit,
+  createLeanLedger,
+  createLedger,
+  examine,
+  startCluster,
+  withClient,
+  type Ledger,
+} from './ledgers.js';
+import { fillLeanLedger, fillLedger, fillPlainLedger } from './fill-ledgers.js';
+import { measureTurn, record, type Load, type Measured, type Results } from './measure.js';
+import { OPERATOR_KEY, startService, startSide, type Server } from './servers.js';
+import { startTigerBeetleSide } from './tigerbeetle.js';
+import { pgbench, pgbenchLatency, wrk, type LoadResult } from './tools.js';
+import { HOT_WALLET, SPREAD_WALLETS } from './wallets.js';
 
-export type Measured = { readonly perSecond: number; readonly p50Ms?: number; readonly p99Ms?: number };
-export type DebitResult = Readonly<Record<string, Measured>>;
-
-/** A ledger of some size twice: behind the service, and as plain SQL keeps it. */
-export type Subject = { readonly ledger: string; readonly service: Service; readonly plainUrl: string };
-
-type Options = { readonly seconds: number; readonly rounds: number; readonly say: (text: string) => void };
+export type DebitOptions = {
+  readonly seconds: number;
+  readonly rounds: number;
+  /** Debits that every ledger has before anything is measured. */
+  readonly rows: number;
+  /** Of a TigerBeetle server, and the id of its process where that is known. */
+  readonly tigerBeetle: { readonly address: string; readonly pid: number | null } | null;
+  readonly dir: string;
+  readonly cleanUp: CleanUp;
+  readonly say: (text: string) => void;
+};
 
 const BATCH_ITEMS = 500;
+const WARM_UP_SECONDS = 4;
 const SPREAD = { first: 1, last: SPREAD_WALLETS };
 const HOT = { first: HOT_WALLET, last: HOT_WALLET };
 
+type Wallets = typeof SPREAD;
+type Turn = () => Promise<Measured>;
+type Side = {
+  debit(wallets: Wallets, connections: number, seconds?: number): Turn;
+  batches?(connections: number): Turn;
+  lone?(): Turn;
+  holdAndCapture?(connections: number): Turn;
+};
+
 /**
- * Plain SQL and the service, on small ledgers and large ones, take turns, round after round, so that whatever else
- * the machine does falls on all of them; the median round counts. Answers a result a ledger.
+ * Debits through the service, and through what else could keep them. The sides take turns in every case of every round, so
+ * that whatever else the machine does falls on all of them. Throws when any of the books do not agree afterwards.
  */
-export async function measureDebits(
-  subjects: readonly Subject[],
-  { seconds, rounds, say }: Options,
-): Promise<Record<string, DebitResult>> {
-  // The service's code is compiled before anything is measured; pgbench needs no such time.
-  for (const { service } of subjects) await warmUp(service);
-  const results: Record<string, Record<string, Measured[]>> = {};
+export async function measureDebits(options: DebitOptions): Promise<Results> {
+  const { seconds, rounds, say } = options;
+  const { sides, proveBooks } = await openSides(options);
+  say('debits: warming up');
+  // The service's code is compiled while it runs; a database server has nothing to compile.
+  await sides['coffer']?.debit(SPREAD, 64, WARM_UP_SECONDS)();
+  const results: Results = {};
   for (let round = 1; round <= rounds; round += 1) {
-    for (const [name, measure] of Object.entries(cases(seconds))) {
-      for (const subject of subjects) {
-        const measured = await measure(subject, `${Date.now()}-${round}`);
-        const result = (results[subject.ledger] ??= {});
-        (result[name] ??= []).push(measured);
-        say(`round ${round}: ${subject.ledger}: ${name}: ${Math.round(measured.perSecond)}/s`);
+    for (const [name, turnOf] of Object.entries(CASES)) {
+      for (const [sideName, side] of Object.entries(sides)) {
+        const measured = await turnOf(side)?.();
+        if (measured === undefined) continue;
+        record(results, name, sideName, measured);
+        const cpu = Object.entries(measured.cpuMicros).map(
+          ([part, micros]) => `${part} ${micros.toFixed(0)}`,
+        );
+        say(
+          `round ${round}: ${name}: ${sideName}: ${measured.perSecond.toFixed(0)}/s, ${cpu.join(' + ')} us of CPU`,
+        );
       }
     }
   }
-  return Object.fromEntries(Object.entries(results).map(([ledger, measured]) => [ledger, middles(measured)]));
+  await proveBooks();
+  say(`debits: ${seconds} s a turn, ${rounds} rounds; all books agree`);
+  return results;
 }
 
-function warmUp({ url, operatorKey }: Service): Promise<unknown> {
-  const prefix = `w${Date.now()}`;
-  return wrk(url, operatorKey, { script: 'load/debit.lua', ...SPREAD, connections: 64, seconds: 5, prefix });
+/** Undefined where a side has nothing to compare. */
+const CASES: Readonly<Record<string, (side: Side) => Turn | undefined>> = {
+  spread16: (side) => side.debit(SPREAD, 16),
+  spread64: (side) => side.debit(SPREAD, 64),
+  spread256: (side) => side.debit(SPREAD, 256),
+  hot64: (side) => side.debit(HOT, 64),
+  batches: (side) => side.batches?.(4),
+  lone: (side) => side.lone?.(),
+  hold64: (side) => side.holdAndCapture?.(64),
+};
+
+async function openSides(options: DebitOptions) {
+  const { dir, cleanUp, rows, tigerBeetle, say } = options;
+  say('debits: preparing a database server and ledger for each side');
+  const [ours, plain, lean] = await Promise.all(
+    ['coffer', 'plain', 'lean'].map((name) => startCluster(dir, name, cleanUp)),
+  );
+  if (ours === undefined || plain === undefined || lean === undefined) throw new Error('no server');
+  const [ledger, plainLedger, leanLedger] = await Promise.all([
+    createLedger(ours, 'bench_coffer'),
+    createLedger(plain, 'bench_plain'),
+    createLeanLedger(lean),
+  ]);
+  if (rows > 0) {
+    say(`debits: growing each ledger to ${rows} rows`);
+    await fillLedger(ledger.url, rows);
+    await fillPlainLedger(plainLedger.url, rows);
+    await fillLeanLedger(leanLedger.url, rows);
+  }
+  const service = await startService(ledger.url);
+  cleanUp.add(() => service.stop());
+  const floor = await startSide('sides/bare-handler.ts', { OPERATOR_KEY });
+  cleanUp.add(() => floor.stop());
+  const sides: Record<string, Side> = {
+    coffer: cofferSide(service, ledger, options),
+    plain: plainSide(plainLedger, options),
+    lean: leanSide(leanLedger, options),
+    floor: floorSide(floor, options),
+  };
+  if (tigerBeetle !== null) {
+    const server = await startTigerBeetleSide(tigerBeetle.address);
+    cleanUp.add(() => server.stop());
+    sides['tigerbeetle'] = tigerBeetleSide(server, tigerBeetle.pid, options);
+  }
+  const proveBooks = async (): Promise<void> => {
+    await examine(ledger.url);
+    await audit(plainLedger.url, 'plain-audit');
+    await audit(leanLedger.url, 'lean-audit');
+  };
+  return { sides, proveBooks };
 }
 
-type Case = (subject: Subject, prefix: string) => Promise<Measured>;
-
-function cases(seconds: number): Record<string, Case> {
-  const http =
-    (load: Omit<HttpLoad, 'prefix' | 'seconds'>, read: (result: HttpResult) => Measured): Case =>
-    ({ service }, prefix) =>
-      wrk(service.url, service.operatorKey, { ...load, seconds, prefix }).then(read);
-  const sql =
-    (load: { first: number; last: number; clients: number }): Case =>
-    ({ plainUrl }) =>
-      pgbench(plainUrl, { ...load, seconds }).then((perSecond) => ({ perSecond }));
-  const debit = { script: 'load/debit.lua' };
-  const batch = { script: 'load/batch.lua', items: BATCH_ITEMS };
+function cofferSide(service: Server, ledger: Ledger, { seconds }: DebitOptions): Side {
+  const parts = { service: service.pid, postgres: ledger.pid };
+  /** Refuses a result that is better than what the ledger shows: a batch is answered with 200 even if its items fail. */
+  const proven =
+    (load: Load): Turn =>
+    async () => {
+      const before = await chargesOf(ledger.url);
+      const measured = await measureTurn(parts, load);
+      const charged = (await chargesOf(ledger.url)) - before;
+      if (charged < Math.floor(measured.calls)) {
+        throw new Error(`${measured.calls} debits were answered and ${charged} were charged`);
+      }
+      return measured;
+    };
+  const http = (
+    script: string,
+    wallets: Wallets,
+    connections: number,
+    { items = 1, lasts = seconds } = {},
+  ): Turn =>
+    proven(async (window) => {
+      const env = { ...loadEnv(wallets), ITEMS: `${items}` };
+      const result = await wrk(service.url, { script, connections, seconds: lasts, env }, window);
+      return timesItems(result, items);
+    });
   return {
-    'plain spread (16 clients)': sql({ clients: 16, ...SPREAD }),
-    'http spread (64 connections)': http({ ...debit, connections: 64, ...SPREAD }, single),
-    'http spread (16 connections)': http({ ...debit, connections: 16, ...SPREAD }, single),
-    'plain hot (64 clients)': sql({ clients: 64, ...HOT }),
-    'http hot (64 connections)': http({ ...debit, connections: 64, ...HOT }, single),
-    'http batch of 500 (4 connections)': http({ ...batch, connections: 4, ...SPREAD }, batched),
+    debit: (wallets, connections, lasts = seconds) => http('load/debit.lua', wallets, connections, { lasts }),
+    batches: (connections) => http('load/batch.lua', SPREAD, connections, { items: BATCH_ITEMS }),
+    lone: () => http('load/debit.lua', SPREAD, 1),
+    // Two requests are one call.
+    holdAndCapture: (connections) => http('load/hold-capture.lua', SPREAD, connections, { items: 1 / 2 }),
   };
 }
 
-const single = ({ requestsPerSecond, p50Ms, p99Ms }: HttpResult): Measured => ({
-  perSecond: requestsPerSecond,
-  p50Ms,
-  p99Ms,
-});
-const batched = ({ requestsPerSecond, p50Ms, p99Ms }: HttpResult): Measured => ({
-  perSecond: requestsPerSecond * BATCH_ITEMS,
-  p50Ms,
-  p99Ms,
-});
-
-function middles(rows: Readonly<Record<string, Measured[]>>): DebitResult {
-  return Object.fromEntries(Object.entries(rows).map(([name, measured]) => [name, middle(measured)]));
+function plainSide({ url, pid }: Ledger, { seconds }: DebitOptions): Side {
+  const debit = (variables: Wallets, connections: number): Turn => {
+    const load = { script: 'sql/plain-debit.sql', connections, seconds, variables };
+    return () => measureTurn({ postgres: pid }, (window) => pgbench(url, load, window));
+  };
+  return {
+    debit,
+    holdAndCapture(connections) {
+      const load = { script: 'sql/plain-hold-capture.sql', connections, seconds, variables: SPREAD };
+      return () => measureTurn({ postgres: pid }, (window) => pgbench(url, load, window));
+    },
+  };
 }
 
-function middle(measured: readonly Measured[]): Measured {
-  const target = median(measured.map((each) => each.perSecond));
-  return measured.find((each) => each.perSecond === target) ?? { perSecond: Number.NaN };
+function leanSide({ url, pid }: Ledger, { seconds }: DebitOptions): Side {
+  const script = 'sql/lean-debit.sql';
+  return {
+    debit: (variables, connections) => () =>
+      measureTurn({ postgres: pid }, (window) =>
+        pgbench(url, { script, connections, seconds, variables }, window),
+      ),
+    lone: () => () =>
+      measureTurn({ postgres: pid }, (window) =>
+        pgbenchLatency(url, { script, seconds, variables: SPREAD }, window),
+      ),
+  };
+}
+
+function floorSide({ url, pid }: Server, { seconds }: DebitOptions): Side {
+  return {
+    debit: (wallets, connections) => () =>
+      measureTurn({ service: pid }, (window) =>
+        wrk(url, { script: 'load/debit.lua', connections, seconds, env: loadEnv(wallets) }, window),
+      ),
+  };
+}
+
+function tigerBeetleSide({ url, pid }: Server, serverPid: number | null, { seconds }: DebitOptions): Side {
+  // Without the server's process its CPU cannot be read, and a figure without it would flatter that side.
+  const parts = serverPid === null ? {} : { service: pid, tigerbeetle: serverPid };
+  const http = (script: string, wallets: Wallets, connections: number, items = 1): Turn => {
+    const env = { ...loadEnv(wallets), ITEMS: `${items}` };
+    return () =>
+      measureTurn(parts, async (window) =>
+        timesItems(await wrk(url, { script, connections, seconds, env }, window), items),
+      );
+  };
+  return {
+    debit: (wallets, connections) => http('load/debit.lua', wallets, connections),
+    batches: (connections) => http('load/batch.lua', SPREAD, connections, BATCH_ITEMS),
+    lone: () => http('load/debit.lua', SPREAD, 1),
+  };
+}
+
+let loads = 0;
+
+/** Every load has references of its own. */
+function loadEnv({ first, last }: Wallets): Record<string, string> {
+  loads += 1;
+  return { FIRST: `${first}`, LAST: `${last}`, PREFIX: `${Date.now()}-${loads}`, OPERATOR_KEY };
+}
+
+function timesItems(result: LoadResult, items: number): LoadResult {
+  return { ...result, calls: result.calls * items, perSecond: result.perSecond * items };
+}
+
+/** Rows of all customers' chains; reading the wallets' heads is cheap, and exact. */
+function chargesOf(url: string): Promise<number> {
+  return withClient(url, async (client) => {
+    const { rows } = await client.query<{ rows: string }>('SELECT sum(seq) AS rows FROM wallets');
+    return Number(rows[0]?.rows);
+  });
 }

@@ -1,210 +1,130 @@
 /**
- * `npm run bench`: measures, never asserts a time. Everything runs in one go on one Postgres, so the ratios
- * mean something where single numbers do not. It ends with the doctor and fails if the books are not clean.
- *
- *   npm run bench                    the whole run, about 15 minutes on two cores
- *   npm run bench -- --seconds 3 --rows 0   a quick look
- *   npm run bench -- --only mixed    100,000 random mixed calls and their judge; `--mixed 10000` for fewer
+ * `npm run bench`: what Coffer costs next to what else could do its work. It measures and never asserts a time; it fails when
+ * books do not agree afterwards. `npm run bench -- --help` names its options, docs/PERFORMANCE.md says what it compares.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { DataSource } from 'typeorm';
-import { micros } from '../src/common/money.js';
-import { startEmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
-import { findDiscrepancies } from '../src/finance/doctor/examine-books.js';
-import { databaseServerIn } from '../test/support/service-process.js';
-import { createLedger, fillLedger, fillPlainLedger } from './database.js';
-import { measureDebits, type DebitResult } from './debits.js';
-import {
-  makeAccountKey,
-  measureGeneration,
-  raceForCredit,
-  startGateway,
-  startInstantUpstream,
-  startUpstream,
-  type GenerationResult,
-} from './gateway.js';
-import { describeMachine } from './machine.js';
-import { measureMixedCalls } from './mixed.js';
-import { generationTable, debitTable, webhookTable } from './report.js';
-import { standBack } from './processes.js';
-import { makeRacingAccount } from './race.js';
-import { startService, type Service } from './service.js';
-import { requireTools } from './tools.js';
-import { measureWebhooks, type WebhookResult } from './webhooks.js';
+import { format, resolveConfig } from 'prettier';
+import { debitBars, imageBars, verdictOf, type Bar } from './bars.js';
+import { CleanUp } from './clean-up.js';
+import { measureDebits } from './debits.js';
+import { measureImages } from './images.js';
+import type { Results } from './measure.js';
+import { measureMixedCalls, mixedTable } from './mixed.js';
+import { describeMachine, HELP, readOptions, type Options } from './options.js';
+import { describeRace, raceForCredit } from './race.js';
+import { barTable, debitTable, imageTable, replaceBetweenMarkers } from './report.js';
+import { requireTigerBeetle } from './tigerbeetle.js';
+import { here, killTools, requireTools } from './tools.js';
+import { measureWebhooks, webhookTable } from './webhooks.js';
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '10' },
-    rounds: { type: 'string', default: '3' },
-    rows: { type: 'string', default: '2000000' },
-    calls: { type: 'string', default: '10000' },
-    images: { type: 'string', default: '1000' },
-    mixed: { type: 'string', default: '100000' },
-    'top-ups': { type: 'string', default: '50' },
-    debits: { type: 'string', default: '500' },
-    only: { type: 'string', default: 'debits,generation,webhooks,race' },
-    json: { type: 'string' },
-  },
-});
-
+const PERFORMANCE = here('../docs/PERFORMANCE.md');
+const cleanUp = new CleanUp();
 const say = (text: string): void => console.log(text);
 
-/** The same ledger twice on the measured server: Coffer's, and the one that plain SQL keeps. */
-type Ledger = { readonly name: string; readonly url: string; readonly plainUrl: string };
-
-async function run(): Promise<void> {
-  await requireTools();
-  const parts = new Set(values.only.split(','));
-  const dataDir = await mkdtemp(join(tmpdir(), 'coffer-bench-'));
-  // Services on two ledgers, and 64 clients of plain SQL beside them.
-  const settings = { max_connections: '200' };
-  const server = await startEmbeddedPostgres({ dataDir, settings, log: () => undefined });
-  const report: Record<string, unknown> = { node: process.version, cores: cpus().length };
+/** Runs a part on servers of its own, which are gone before the next part begins. */
+async function onItsOwn<T>(work: (part: CleanUp) => Promise<T>): Promise<T> {
+  const part = new CleanUp();
+  cleanUp.add(() => part.run());
   try {
-    say(
-      `Coffer benchmark: Node ${process.version}, ${cpus().length} cores, embedded PostgreSQL, durable commits`,
-    );
-    const look = async (): Promise<void> => say(await describeMachine(dataDir));
-    await look();
-    const isAboutSize = ['debits', 'generation', 'webhooks'].some((part) => parts.has(part));
-    const ledgers = await makeLedgers(server.url, isAboutSize ? Number(values.rows) : 0);
-    const [small] = ledgers;
-    if (small === undefined) throw new Error('there is no ledger to measure');
-    if (parts.has('debits')) {
-      const debits = await debitsOn(ledgers);
-      report['debits'] = debits;
-      say(debitTable(debits));
-      await look();
-    }
-    const postmaster = await databaseServerIn(dataDir);
-    if (['generation', 'webhooks'].some((part) => parts.has(part))) await standBack(postmaster);
-    if (parts.has('generation')) {
-      const generation = await generationOn(ledgers, postmaster);
-      report['generation'] = generation;
-      say(generationTable(generation));
-      await look();
-    }
-    if (parts.has('webhooks')) {
-      const webhooks = await webhooksOn(ledgers);
-      report['webhooks'] = webhooks;
-      say(webhookTable(webhooks));
-    }
-    if (parts.has('race')) report['race'] = await race(small.url);
-    // Not among the default parts: it takes as long as all of them together.
-    if (parts.has('mixed')) {
-      report['mixed'] = await measureMixedCalls(small.url, Number(values.mixed), say);
-    }
-    for (const ledger of ledgers) await doctor(ledger.url);
+    return await work(part);
   } finally {
-    if (values.json !== undefined) await writeFile(values.json, JSON.stringify(report, null, 2));
-    await server.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    await part.run();
   }
 }
 
-async function makeLedgers(serverUrl: string, rows: number): Promise<Ledger[]> {
-  const make = async (name: string, suffix: string): Promise<Ledger> => ({
-    name,
-    url: await createLedger(serverUrl, `bench_coffer_${suffix}`),
-    plainUrl: await createLedger(serverUrl, `bench_plain_${suffix}`),
-  });
-  const small = await make('new', 'new');
-  if (rows === 0) return [small];
-  const large = await make(`${(rows / 1e6).toFixed(1)} M rows`, 'large');
-  say(`Growing a second pair of ledgers to ${rows} rows`);
-  await fillLedger(large.url, rows);
-  await fillPlainLedger(large.plainUrl, rows);
-  return [small, large];
-}
+async function run(options: Options): Promise<void> {
+  const { parts, seconds, rounds, tigerBeetle } = options;
+  requireTools(parts.has('debits') ? ['wrk', 'pgbench'] : parts.has('images') ? ['wrk'] : []);
+  if (tigerBeetle !== null) requireTigerBeetle();
+  const dir = await mkdtemp(join(tmpdir(), 'coffer-bench-'));
+  cleanUp.add(() => rm(dir, { recursive: true, force: true, maxRetries: 20 }));
+  cleanUp.add(killTools);
+  // Database servers that run as another user than root pass through it.
+  await chmod(dir, 0o711);
 
-async function debitsOn(ledgers: readonly Ledger[]): Promise<Record<string, DebitResult>> {
-  const services = await Promise.all(ledgers.map(({ url }) => startService(url)));
-  try {
-    const subjects = ledgers.map(({ name, plainUrl }, index) => ({
-      ledger: name,
-      plainUrl,
-      service: services[index] as Service,
-    }));
-    const options = { seconds: Number(values.seconds), rounds: Number(values.rounds), say };
-    return await measureDebits(subjects, options);
-  } finally {
-    for (const service of services) await service.stop();
-  }
-}
-
-async function generationOn(
-  ledgers: readonly Ledger[],
-  postmaster: number,
-): Promise<Record<string, GenerationResult>> {
-  const upstream = await startInstantUpstream();
-  const services = new Map<string, Service>();
-  try {
-    for (const { name, url } of ledgers) services.set(name, await startGateway(url, upstream));
-    const seconds = Math.max(Number(values.seconds), 5);
-    return await measureGeneration(services, upstream, {
-      size: '512x512',
-      seconds,
-      rounds: Number(values.rounds),
-      postmaster,
-    });
-  } finally {
-    for (const service of services.values()) await service.stop();
-    await upstream.stop();
-  }
-}
-
-/** Every second so many payments become credit, beside so many debits of others. */
-function webhooksOn(ledgers: readonly Ledger[]): Promise<Record<string, WebhookResult>> {
-  const load = {
-    topUpsPerSecond: Number(values['top-ups']),
-    debitsPerSecond: Number(values.debits),
-    seconds: Number(values.seconds),
-    rounds: Number(values.rounds),
+  const machine = describeMachine();
+  say(machine);
+  const measured: Record<string, unknown> = { machine, seconds, rounds };
+  const tables = new Map<string, string>();
+  const keep = async (name: string, result: unknown, text: string): Promise<void> => {
+    measured[name] = result;
+    say(`\n${text}\n`);
+    // After every part, so that what was measured outlives a failure of the next.
+    if (options.json !== null) await writeFile(options.json, JSON.stringify(measured, null, 2));
   };
-  return measureWebhooks(ledgers, load, say);
-}
+  const keepTables = async (name: string, results: Results, bars: readonly Bar[], text: string) => {
+    const turns = `Medians of ${rounds} rounds in turns of ${seconds} s: ${machine}.`;
+    tables.set(name, [turns, text, barTable(bars)].join('\n\n'));
+    const verdicts = bars.map((bar) => ({ ...bar, verdict: verdictOf(bar) }));
+    await keep(name, { results, bars: verdicts }, tables.get(name) ?? '');
+  };
+  const common = { seconds, rounds, dir, say };
 
-/** Credit for exactly `images`, `calls` at the same time, two service processes. */
-async function race(ledger: string): Promise<unknown> {
-  const images = Number(values.images);
-  const calls = Number(values.calls);
-  const account = await makeRacingAccount(ledger, micros(BigInt(images) * 40_000n));
-  const upstream = await startUpstream();
-  const services = [await startGateway(ledger, upstream), await startGateway(ledger, upstream)];
-  try {
-    const key = await makeAccountKey(services[0] as (typeof services)[number], account.id);
-    const startedAt = performance.now();
-    const result = await raceForCredit(services, key, calls);
-    const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-    const books = await account.books();
-    say(
-      `hard cap: ${calls} calls at once, 2 processes, credit for ${images}: ${result.delivered} delivered, ${result.refused} x 402, ` +
-        `${result.other.length} other, ${books.captures} captures, balance ${books.posted}, held ${books.held} (${seconds} s)`,
+  if (parts.has('debits')) {
+    const { rows } = options;
+    const results = await onItsOwn((part) => measureDebits({ ...common, rows, tigerBeetle, cleanUp: part }));
+    await keepTables('debits', results, debitBars(results), debitTable(results));
+  }
+  if (parts.has('images')) {
+    const results = await onItsOwn((part) => measureImages({ ...common, cleanUp: part }));
+    await keepTables('images', results, imageBars(results), imageTable(results));
+  }
+  if (parts.has('webhooks')) {
+    const load = { topUpsPerSecond: options['top-ups'], debitsPerSecond: options.debits, seconds, rounds };
+    const result = await onItsOwn((part) => measureWebhooks({ load, dir, cleanUp: part, say }));
+    tables.set('webhooks', webhookTable(result));
+    await keep('webhooks', result, webhookTable(result));
+  }
+  if (parts.has('race')) {
+    const { calls, images } = options;
+    const result = await onItsOwn((part) => raceForCredit({ calls, images, dir, cleanUp: part }));
+    await keep('race', result, describeRace(result));
+  }
+  if (parts.has('mixed')) {
+    const result = await onItsOwn((part) =>
+      measureMixedCalls({ requests: options.mixed, dir, cleanUp: part, say }),
     );
-    const kept =
-      result.delivered === images && result.refused === calls - images && books.captures === images;
-    if (!kept || books.posted !== '0' || books.held !== '0') {
-      throw new Error(`the hard cap did not hold: ${JSON.stringify({ ...result, books })}`);
-    }
-    return { calls, images, ...result, ...books };
-  } finally {
-    for (const service of services) await service.stop();
-    await upstream.stop();
+    await keep('mixed', result, mixedTable(result));
+  }
+  if (options.docs) await writeDocs(tables);
+}
+
+/** Formatted as `npm run lint` wants it. */
+async function writeDocs(tables: ReadonlyMap<string, string>): Promise<void> {
+  let document = await readFile(PERFORMANCE, 'utf8');
+  for (const [name, text] of tables) document = replaceBetweenMarkers(document, name, text);
+  const style = await resolveConfig(PERFORMANCE);
+  await writeFile(PERFORMANCE, await format(document, { ...style, filepath: PERFORMANCE }));
+  say(`Wrote ${[...tables.keys()].join(' and ')} into docs/PERFORMANCE.md`);
+}
+
+/** What fails because everything is being stopped needs no report. */
+let isStopping = false;
+
+/** Ctrl-C reaches the children of a terminal as well; what they leave is cleaned up here. */
+function endOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      say(`\n${signal}: stopping what was started. Again: leave it as it is.`);
+      process.once(signal, () => process.exit(1));
+      isStopping = true;
+      void cleanUp.run().then(() => process.exit(130));
+    });
   }
 }
 
-async function doctor(url: string): Promise<void> {
-  const dataSource = await new DataSource({ type: 'postgres', url }).initialize();
+const options = readOptions(process.argv.slice(2));
+if (options.help) say(HELP);
+else {
+  endOnSignals();
   try {
-    const found = await findDiscrepancies(dataSource);
-    if (found.length > 0) throw new Error(`the books are not clean: ${JSON.stringify(found.slice(0, 5))}`);
-    say('doctor: clean');
+    await run(options);
+  } catch (error) {
+    if (!isStopping) console.error(error);
+    process.exitCode = 1;
   } finally {
-    await dataSource.destroy();
+    await cleanUp.run();
   }
 }
-
-await run();

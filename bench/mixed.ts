@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runMixedCalls, type MixedReport } from '../test/support/mixed-calls/run.js';
 import { seededRandom } from '../test/support/seeded-random.js';
-import { startUpstream } from './gateway.js';
-import { freePort, OPERATOR_KEY, startService, type Service } from './service.js';
+import type { CleanUp } from './clean-up.js';
+import { createLedger, examine, startCluster } from './ledgers.js';
+import { startSandbox } from './sandbox.js';
+import { freePort, OPERATOR_KEY, startService } from './servers.js';
 
 const UPSTREAM_KEY = 'bfl_mixed_calls_upstream_key';
 /** Clients at the same time, over both processes. */
@@ -18,74 +19,71 @@ const SETTLED_WITHIN_MS = 60_000;
 const URLS_ONE_IN = 20;
 const FAULTS_SHOWN_MAX = 20;
 
+export type MixedLoad = {
+  readonly requests: number;
+  readonly dir: string;
+  readonly cleanUp: CleanUp;
+  readonly say: (text: string) => void;
+};
+
 /**
  * Random mixed calls over two service processes and an instant upstream, and the same judge as in
  * `test/process/mixed-calls.spec.ts`. Throws when it finds anything, or when the doctor does.
  */
-export async function measureMixedCalls(
-  databaseUrl: string,
-  requests: number,
-  say: (text: string) => void,
-): Promise<MixedReport> {
+export async function measureMixedCalls({ requests, dir, cleanUp, say }: MixedLoad): Promise<MixedReport> {
+  const cluster = await startCluster(dir, 'mixed', cleanUp);
+  const { url: databaseUrl } = await createLedger(cluster, 'bench_mixed', 1);
+  const upstream = await startSandbox(cleanUp);
   // Both keep their images in one place, so that either repeats what the other answered.
-  const dataDir = await mkdtemp(join(tmpdir(), 'coffer-bench-mixed-'));
-  const upstream = await startUpstream();
-  const services: Service[] = [];
-  try {
-    const masterKeys = `mixed:${randomBytes(32).toString('base64')}`;
-    const ports = [await freePort(), await freePort()] as const;
-    const start = async (port: number): Promise<string> => {
-      const service = await startService(databaseUrl, {
-        PORT: `${port}`,
-        PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
-        COFFER_DATA_DIR: dataDir,
-        COFFER_MASTER_KEYS: masterKeys,
-        BFL_API_KEY: UPSTREAM_KEY,
-        BFL_API_BASE: upstream.url,
-        BFL_ACTIVE_TASKS_MAX: '1000',
-        FREE_IMAGES_PER_DAY: '500',
-        // What its faults make the services say would fill the screen.
-        LOG_LEVEL: 'fatal',
-      });
-      services.push(service);
-      return service.url;
-    };
-    const serviceUrls = [await start(ports[0]), await start(ports[1])] as const;
-    const report = await runMixedCalls(
-      {
-        serviceUrls,
-        operatorKey: OPERATOR_KEY,
-        databaseUrl,
-        dataDir,
-        upstreamUrl: upstream.url,
-        upstreamKey: UPSTREAM_KEY,
-      },
-      {
-        random: seededRandom('mixed calls'),
-        requests,
-        ofEachKind: ACCOUNTS_OF_EACH_KIND,
-        slowFaults: true,
-        clients: CLIENTS,
-        settledWithinMs: SETTLED_WITHIN_MS,
-        urlsOneIn: URLS_ONE_IN,
-        say,
-      },
-    );
+  const dataDir = await mkdtemp(join(dir, 'mixed-media-'));
+  const masterKeys = `mixed:${randomBytes(32).toString('base64')}`;
+  const ports = [await freePort(), await freePort()] as const;
+  const start = async (port: number): Promise<string> => {
+    const service = await startService(databaseUrl, {
+      PORT: `${port}`,
+      PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
+      COFFER_DATA_DIR: dataDir,
+      COFFER_MASTER_KEYS: masterKeys,
+      BFL_API_KEY: UPSTREAM_KEY,
+      BFL_API_BASE: upstream.blackForestLabs,
+      BFL_ACTIVE_TASKS_MAX: '1000',
+      FREE_IMAGES_PER_DAY: '500',
+      // What its faults make the services say would fill the screen.
+      LOG_LEVEL: 'fatal',
+    });
+    cleanUp.add(() => service.stop());
+    return service.url;
+  };
+  const serviceUrls = [await start(ports[0]), await start(ports[1])] as const;
+  const stage = {
+    serviceUrls,
+    operatorKey: OPERATOR_KEY,
+    databaseUrl,
+    dataDir,
+    upstreamUrl: upstream.blackForestLabs,
+    upstreamKey: UPSTREAM_KEY,
+  };
+  const report = await runMixedCalls(stage, {
+    random: seededRandom('mixed calls'),
+    requests,
+    ofEachKind: ACCOUNTS_OF_EACH_KIND,
+    slowFaults: true,
+    clients: CLIENTS,
+    settledWithinMs: SETTLED_WITHIN_MS,
+    urlsOneIn: URLS_ONE_IN,
+    say,
+  });
+  if (report.faults.length > 0) {
     say(mixedTable(report));
-    if (report.faults.length > 0) {
-      const shown = report.faults.slice(0, FAULTS_SHOWN_MAX).join('\n');
-      throw new Error(`the judge found ${report.faults.length} faults:\n${shown}`);
-    }
-    return report;
-  } finally {
-    for (const service of services) await service.stop();
-    await upstream.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    const shown = report.faults.slice(0, FAULTS_SHOWN_MAX).join('\n');
+    throw new Error(`the judge found ${report.faults.length} faults:\n${shown}`);
   }
+  await examine(databaseUrl);
+  return report;
 }
 
-/** Markdown, ready for docs/PERFORMANCE.md. */
-function mixedTable({ requests, seconds, outcomes, totals }: MixedReport): string {
+/** Markdown. */
+export function mixedTable({ requests, seconds, outcomes, totals }: MixedReport): string {
   const line = (counts: Readonly<Record<string, number>>): string[] =>
     Object.entries(counts).map(([name, count]) => `| ${name} | ${count} |`);
   return [

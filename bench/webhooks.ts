@@ -1,22 +1,21 @@
 /**
  * From Stripe's webhook to credit that can be spent, while other customers are charged.
  *
- * Nothing is polled. A trigger that only this database has tells the benchmark of every top-up's transfer in the moment
+ * Nothing is polled. A trigger that only this database has notifies the benchmark of every top-up's transfer in the moment
  * of its commit, and at once the whole new credit is debited over HTTP, from an account that had none. The time ends
- * with the answer to that debit, so it is an upper bound: it holds the notice and the debit as well. It begins when
- * the webhook should have been sent: a stall is charged to every payment that it delayed.
+ * with the answer to that debit, so it is an upper bound: it contains the notification and the debit as well. It begins when
+ * the webhook should have been sent: a stall counts for every payment that it delayed.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { Stripe } from 'stripe';
 import { Pool } from 'undici';
-import { accountId, SPREAD_WALLETS } from './database.js';
-import { latenciesOf, openLoop, type Latencies } from './open-loop.js';
-import { NICENESS } from './processes.js';
-import { OPERATOR_KEY, startService, stop, type Service } from './service.js';
-import { here } from './tools.js';
+import type { CleanUp } from './clean-up.js';
+import { createLedger, examine, startCluster } from './ledgers.js';
+import { table } from './report.js';
+import { startSandbox } from './sandbox.js';
+import { OPERATOR_KEY, startService, type Server } from './servers.js';
+import { median, quantile } from './statistics.js';
+import { accountId, SPREAD_WALLETS } from './wallets.js';
 
 const SECRET_KEY = 'sk_test_benchmark_of_webhooks';
 const WEBHOOK_SECRET = 'whsec_benchmark_of_webhooks';
@@ -26,6 +25,8 @@ const WARM_UP_SECONDS = 3;
 /** How many payments are prepared at the same time. */
 const PREPARED_AT_ONCE = 16;
 const CHANNEL = 'benchmark_top_ups';
+/** A payment that is not credited by then never will be, and an answer that takes longer is lost. */
+const WAIT_MS_MAX = 30_000;
 
 export type WebhookLoad = {
   readonly topUpsPerSecond: number;
@@ -33,7 +34,7 @@ export type WebhookLoad = {
   readonly seconds: number;
   readonly rounds: number;
 };
-
+type Latencies = { readonly p50Ms: number; readonly p99Ms: number; readonly calls: number };
 /** Of each round: until the webhook was answered, until the credit was spent, and what the other debits took. */
 export type WebhookRound = {
   readonly acknowledged: Latencies;
@@ -43,55 +44,62 @@ export type WebhookRound = {
 export type WebhookResult = { readonly load: WebhookLoad; readonly rounds: readonly WebhookRound[] };
 
 type Payment = { readonly account: string; readonly sessionId: string };
-type StripeStandIn = { readonly url: string; stop(): Promise<void> };
 
-/** Answers a result a ledger; they take turns. */
-export async function measureWebhooks(
-  ledgers: readonly { readonly name: string; readonly url: string }[],
-  load: WebhookLoad,
-  say: (text: string) => void,
-): Promise<Record<string, WebhookResult>> {
-  const stripe = await startStripe();
-  const stages: WebhookStage[] = [];
-  try {
-    for (const { name, url } of ledgers) stages.push(await WebhookStage.open(name, url, stripe));
-    const results: Record<string, { load: WebhookLoad; rounds: WebhookRound[] }> = {};
-    for (const stage of stages) await stage.play({ ...load, seconds: WARM_UP_SECONDS });
-    for (let round = 1; round <= load.rounds; round += 1) {
-      for (const stage of stages) {
-        const measured = await stage.play(load);
-        (results[stage.name] ??= { load, rounds: [] }).rounds.push(measured);
-        const { p50Ms, p99Ms, calls } = measured.spent;
-        say(
-          `round ${round}: ${stage.name}: ${calls} payments, spendable ${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)} ms`,
-        );
-      }
-    }
-    return results;
-  } finally {
-    for (const stage of stages) await stage.close();
-    await stripe.stop();
+export async function measureWebhooks({
+  load,
+  dir,
+  cleanUp,
+  say,
+}: {
+  readonly load: WebhookLoad;
+  readonly dir: string;
+  readonly cleanUp: CleanUp;
+  readonly say: (text: string) => void;
+}): Promise<WebhookResult> {
+  const cluster = await startCluster(dir, 'webhooks', cleanUp);
+  const { url } = await createLedger(cluster, 'bench_webhooks');
+  const sandbox = await startSandbox(cleanUp);
+  const stage = await WebhookStage.open(url, sandbox.stripe);
+  cleanUp.add(() => stage.close());
+  await stage.play({ ...load, seconds: WARM_UP_SECONDS });
+  const rounds: WebhookRound[] = [];
+  for (let round = 1; round <= load.rounds; round += 1) {
+    const measured = await stage.play(load);
+    rounds.push(measured);
+    const { p50Ms, p99Ms, calls } = measured.spent;
+    say(`round ${round}: ${calls} payments, spendable after ${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)} ms`);
   }
+  await examine(url);
+  return { load, rounds };
 }
 
-/** The sandbox Stripe as its own process. It delivers nothing itself: the benchmark says when. */
-async function startStripe(): Promise<StripeStandIn> {
-  const child = spawn(process.execPath, [here('../dist/sandbox/main.js')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  const { stripe_api_base: url } = JSON.parse(line) as { stripe_api_base: string };
-  return { url, stop: () => stop(child) };
+/** Markdown; medians of the rounds. */
+export function webhookTable({ load, rounds }: WebhookResult): string {
+  const pair = (of: (round: WebhookRound) => Latencies): string =>
+    (['p50Ms', 'p99Ms'] as const)
+      .map((of99) => median(rounds.map((round) => of(round)[of99])).toFixed(1))
+      .join(' / ');
+  return table(
+    ['payments/s', 'debits/s', 'webhook answered, p50 / p99 ms', 'credit spent', 'other debits'],
+    [
+      [
+        `${load.topUpsPerSecond}`,
+        `${load.debitsPerSecond}`,
+        pair(({ acknowledged }) => acknowledged),
+        pair(({ spent }) => spent),
+        pair(({ debits }) => debits),
+      ],
+    ],
+  );
 }
 
-/** One ledger, one service process on it, and somebody who hears of its commits. */
+/** A service on a ledger, and a connection that is notified of its commits. */
 class WebhookStage {
   private readonly waiting = new Map<string, () => void>();
   private played = 0;
 
   private constructor(
-    readonly name: string,
-    private readonly service: Service,
+    private readonly service: Server,
     private readonly pool: Pool,
     private readonly listener: pg.Client,
   ) {
@@ -101,35 +109,33 @@ class WebhookStage {
     });
   }
 
-  static async open(name: string, databaseUrl: string, stripe: StripeStandIn): Promise<WebhookStage> {
-    const listener = new pg.Client({ connectionString: databaseUrl });
+  static async open(databaseUrl: string, stripe: string): Promise<WebhookStage> {
+    const listener = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: WAIT_MS_MAX });
     // The measured server may be stopped before this connection, by a failure that says more than its end does.
     listener.on('error', () => undefined);
     await listener.connect();
     await listener.query(`
-      CREATE OR REPLACE FUNCTION tell_benchmark() RETURNS trigger LANGUAGE plpgsql AS
+      CREATE OR REPLACE FUNCTION notify_benchmark() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_notify('${CHANNEL}', NEW.account_id); RETURN NULL; END $$;
-      CREATE OR REPLACE TRIGGER transfers_tell_benchmark AFTER INSERT ON transfers
-        FOR EACH ROW WHEN (NEW.kind = 'top_up') EXECUTE FUNCTION tell_benchmark();
+      CREATE OR REPLACE TRIGGER transfers_notify_benchmark AFTER INSERT ON transfers
+        FOR EACH ROW WHEN (NEW.kind = 'top_up') EXECUTE FUNCTION notify_benchmark();
       LISTEN ${CHANNEL}`);
     const env = {
       STRIPE_SECRET_KEY: SECRET_KEY,
       STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
-      STRIPE_API_BASE: stripe.url,
+      STRIPE_API_BASE: stripe,
       // All customers come from this machine, and all within a minute.
       TOP_UPS_PER_ADDRESS_PER_DAY: '1000000',
       FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '1000000',
     };
-    const service = await startService(databaseUrl, env, NICENESS);
-    return new WebhookStage(name, service, new Pool(service.url, { connections: 64 }), listener);
+    const service = await startService(databaseUrl, env);
+    const limits = { connections: 64, headersTimeout: WAIT_MS_MAX, bodyTimeout: WAIT_MS_MAX };
+    return new WebhookStage(service, new Pool(service.url, limits), listener);
   }
 
   async close(): Promise<void> {
-    await this.listener.query(
-      'DROP TRIGGER transfers_tell_benchmark ON transfers; DROP FUNCTION tell_benchmark',
-    );
+    await this.pool.destroy();
     await this.listener.end();
-    await this.pool.close();
     await this.service.stop();
   }
 
@@ -152,7 +158,15 @@ class WebhookStage {
 
   /** Answers how long the webhook's own answer took. Resolves when the credit is spent. */
   private async settle({ account, sessionId }: Payment): Promise<number> {
-    const committed = new Promise<void>((resolve) => this.waiting.set(account, resolve));
+    const committed = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(reject, WAIT_MS_MAX, new Error(`the payment of ${account} was not credited`));
+      this.waiting.set(account, () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    // It may be refused before it is waited for, while the webhook itself is still unanswered.
+    committed.catch(() => undefined);
     const startedAt = performance.now();
     const body = JSON.stringify(completedEvent(sessionId));
     await this.post('/webhooks/stripe', body, 200, { 'stripe-signature': signatureOf(body) });
@@ -166,7 +180,7 @@ class WebhookStage {
     await this.operate('/v1/debits', { account, reference, amount_micros: amount });
   }
 
-  /** Customers who have paid, and of whom nobody has told the service. */
+  /** Customers who have paid, which the service does not know yet. */
   private async prepare(count: number): Promise<Payment[]> {
     const payments: Payment[] = [];
     let begun = 0;
@@ -192,6 +206,7 @@ class WebhookStage {
     const paid = await fetch(`${topUp.checkout_url}/pay`, {
       method: 'POST',
       headers: { accept: 'application/json' },
+      signal: AbortSignal.timeout(WAIT_MS_MAX),
     });
     if (paid.status !== 200) throw new Error(`not paid: ${paid.status} ${await paid.text()}`);
     await paid.arrayBuffer();
@@ -228,4 +243,28 @@ const completedEvent = (sessionId: string) => ({
 
 function signatureOf(payload: string): string {
   return Stripe.webhooks.generateTestHeaderString({ payload, secret: WEBHOOK_SECRET });
+}
+
+/**
+ * Open loop: calls start at their times whether or not earlier ones have been answered, and each is timed from when it should
+ * have started.
+ */
+async function openLoop(
+  { callsPerSecond, seconds }: { readonly callsPerSecond: number; readonly seconds: number },
+  call: (index: number) => Promise<void>,
+): Promise<Latencies> {
+  const startedAtMs = performance.now() + 50;
+  const timings: number[] = [];
+  const callAt = async (index: number): Promise<void> => {
+    const dueAtMs = startedAtMs + (index * 1_000) / callsPerSecond;
+    await new Promise((resolve) => setTimeout(resolve, dueAtMs - performance.now()));
+    await call(index);
+    timings.push(performance.now() - dueAtMs);
+  };
+  await Promise.all(Array.from({ length: callsPerSecond * seconds }, (_, index) => callAt(index)));
+  return latenciesOf(timings);
+}
+
+function latenciesOf(timings: readonly number[]): Latencies {
+  return { p50Ms: quantile(timings, 0.5), p99Ms: quantile(timings, 0.99), calls: timings.length };
 }

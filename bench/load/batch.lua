@@ -1,14 +1,14 @@
--- Batches of debits. Arguments: first and last account, prefix, items per batch.
+-- Batches of debits. The environment names the first and last account, a prefix for references, and the items of a batch.
 local threads = 0
 function setup(thread)
   thread:set("number", threads)
   threads = threads + 1
 end
 
-function init(args)
-  first, last = tonumber(args[1]), tonumber(args[2])
-  prefix = args[3] .. "-" .. number .. "-"
-  items = tonumber(args[4])
+function init()
+  first, last = tonumber(os.getenv("FIRST")), tonumber(os.getenv("LAST"))
+  prefix = os.getenv("PREFIX") .. "-" .. number .. "-"
+  items = tonumber(os.getenv("ITEMS"))
   math.randomseed(os.time() + number)
   count = 0
   wrk.method = "POST"

@@ -1,13 +1,13 @@
--- One debit a request, each with a reference of its own. Arguments: first and last account, images per debit.
+-- One debit a request, each with a reference of its own. The environment names the first and last account and a prefix.
 local threads = 0
 function setup(thread)
   thread:set("number", threads)
   threads = threads + 1
 end
 
-function init(args)
-  first, last = tonumber(args[1]), tonumber(args[2])
-  prefix = args[3] .. "-" .. number .. "-"
+function init()
+  first, last = tonumber(os.getenv("FIRST")), tonumber(os.getenv("LAST"))
+  prefix = os.getenv("PREFIX") .. "-" .. number .. "-"
   math.randomseed(os.time() + number)
   count = 0
   wrk.method = "POST"

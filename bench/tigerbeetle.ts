@@ -1,0 +1,23 @@
+import { createRequire } from 'node:module';
+import { OPERATOR_KEY, startSide, type Server } from './servers.js';
+
+/** Throws before anything is started when its client is not installed. */
+export function requireTigerBeetle(): void {
+  try {
+    createRequire(import.meta.url).resolve('tigerbeetle-node');
+  } catch (cause) {
+    const message =
+      'Comparing with TigerBeetle needs its client, which is no dependency of Coffer: npm install --no-save tigerbeetle-node';
+    throw new Error(message, { cause });
+  }
+}
+
+/** A bare handler before the server at `address`. */
+export async function startTigerBeetleSide(address: string): Promise<Server> {
+  try {
+    return await startSide('sides/tigerbeetle-handler.ts', { TIGERBEETLE: address, OPERATOR_KEY });
+  } catch (cause) {
+    // Their client waits without end for a server that does not answer.
+    throw new Error(`Is a TigerBeetle server of cluster 0 listening on ${address}?`, { cause });
+  }
+}
