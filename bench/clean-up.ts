@@ -1,12 +1,16 @@
 type Step = () => Promise<unknown> | void;
 
-/** What has to be undone when the benchmark ends, whichever way it ends: processes, servers, directories. */
+/** What has to be undone when the benchmark ends, however it ends: processes, servers, directories. */
 export class CleanUp {
   private readonly steps: Step[] = [];
   private running: Promise<void> | null = null;
 
+  constructor(private readonly report: (error: unknown) => void = console.error) {}
+
+  /** What is started after cleaning up has begun, by work that does not know it yet, is undone at once. */
   add(step: Step): void {
     this.steps.push(step);
+    if (this.running !== null) this.running = this.running.then(() => this.runSteps());
   }
 
   /** Last in, first out; a step that fails does not keep the others from running. Running it again waits for the first run. */
@@ -20,7 +24,7 @@ export class CleanUp {
       try {
         await step();
       } catch (error) {
-        console.error('Cleaning up:', error);
+        this.report(error);
       }
     }
   }

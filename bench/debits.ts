@@ -101,10 +101,8 @@ async function openSides(options: DebitOptions) {
     await fillPlainLedger(plainLedger.url, rows);
     await fillLeanLedger(leanLedger.url, rows);
   }
-  const service = await startService(ledger.url);
-  cleanUp.add(() => service.stop());
-  const floor = await startSide('sides/bare-handler.ts', { OPERATOR_KEY });
-  cleanUp.add(() => floor.stop());
+  const service = await startService(ledger.url, cleanUp);
+  const floor = await startSide('sides/bare-handler.ts', cleanUp, { OPERATOR_KEY });
   const sides: Record<string, Side> = {
     coffer: cofferSide(service, ledger, options),
     plain: plainSide(plainLedger, options),
@@ -112,8 +110,7 @@ async function openSides(options: DebitOptions) {
     floor: floorSide(floor, options),
   };
   if (tigerBeetle !== null) {
-    const server = await startTigerBeetleSide(tigerBeetle.address);
-    cleanUp.add(() => server.stop());
+    const server = await startTigerBeetleSide(tigerBeetle.address, cleanUp);
     sides['tigerbeetle'] = tigerBeetleSide(server, tigerBeetle.pid, options);
   }
   const proveBooks = async (): Promise<void> => {

@@ -186,22 +186,19 @@ async function openSides({ dir, cleanUp, say }: ImageOptions) {
   const cluster = await startCluster(dir, 'images', cleanUp);
   const ledger = await createLedger(cluster, 'bench_images', CUSTOMERS);
   await publishRoute(ledger.url);
-  const upstream = await startSide('sides/instant-upstream.ts');
-  cleanUp.add(() => upstream.stop());
+  const upstream = await startSide('sides/instant-upstream.ts', cleanUp);
   const base = `${upstream.url}/v1`;
-  const service = await startService(ledger.url, {
+  const service = await startService(ledger.url, cleanUp, {
     OPENAI_COMPATIBLE_API_KEY: UPSTREAM_KEY,
     OPENAI_COMPATIBLE_API_BASE: base,
   });
-  cleanUp.add(() => service.stop());
   const keys = await makeKeys(service);
-  const proxy = await startSide('sides/bare-proxy.ts', {
+  const proxy = await startSide('sides/bare-proxy.ts', cleanUp, {
     UPSTREAM_BASE: base,
     UPSTREAM_KEY,
     KEYS: keys.join(' '),
     MEDIA_DIR: `${dir}/proxy`,
   });
-  cleanUp.add(() => proxy.stop());
   const proveBooks = async (): Promise<void> => {
     await examine(ledger.url);
     await refuseOpenCalls(ledger.url);

@@ -34,9 +34,15 @@ export async function startCluster(parent: string, name: string, cleanUp: CleanU
   // Where this process is root, the server runs as another user and has to reach its own directory.
   await mkdir(dataDir, { mode: 0o711 });
   const settings = { max_connections: CONNECTIONS_MAX };
-  const server = await startEmbeddedPostgres({ dataDir, settings, log: () => undefined });
-  cleanUp.add(() => server.stop());
-  return { url: server.url, pid: await databaseServerIn(dataDir) };
+  const starting = startEmbeddedPostgres({ dataDir, settings, log: () => undefined });
+  // One that did not start has nothing to stop.
+  cleanUp.add(() =>
+    starting.then(
+      (server) => server.stop(),
+      () => undefined,
+    ),
+  );
+  return { url: (await starting).url, pid: await databaseServerIn(dataDir) };
 }
 
 /** Migrated, with so many funded wallets on a ledger that verifies. */

@@ -39,7 +39,7 @@ export async function measureMixedCalls({ requests, dir, cleanUp, say }: MixedLo
   const masterKeys = `mixed:${randomBytes(32).toString('base64')}`;
   const ports = [await freePort(), await freePort()] as const;
   const start = async (port: number): Promise<string> => {
-    const service = await startService(databaseUrl, {
+    const service = await startService(databaseUrl, cleanUp, {
       PORT: `${port}`,
       PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
       COFFER_DATA_DIR: dataDir,
@@ -51,7 +51,6 @@ export async function measureMixedCalls({ requests, dir, cleanUp, say }: MixedLo
       // What its faults make the services say would fill the screen.
       LOG_LEVEL: 'fatal',
     });
-    cleanUp.add(() => service.stop());
     return service.url;
   };
   const serviceUrls = [await start(ports[0]), await start(ports[1])] as const;

@@ -37,9 +37,7 @@ export async function raceForCredit({ calls, images, dir, cleanUp }: Race): Prom
   };
   const services: Server[] = [];
   for (let index = 0; index < 2; index += 1) {
-    const service = await startService(url, env);
-    cleanUp.add(() => service.stop());
-    services.push(service);
+    services.push(await startService(url, cleanUp, env));
   }
   const account = await makeAccount(url, BigInt(images) * IMAGE_MICROS);
   const key = await makeAccountKey(services[0] as Server, account);

@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { makeApiKey } from '../src/auth/api-key-format.js';
+import type { CleanUp } from './clean-up.js';
 import { here } from './tools.js';
 
 /** A process that answers HTTP on this machine. */
-export type Server = { readonly url: string; readonly pid: number; stop(): Promise<void> };
+export type Server = { readonly url: string; readonly pid: number };
 
 export const OPERATOR_KEY = makeApiKey('operator_key');
 
@@ -21,24 +22,20 @@ const STOP_SECONDS_MAX = 20;
 const READY_POLL_MS = 100;
 const READY_ANSWER_MS_MAX = 5_000;
 
-/** Of this folder: it prints `{"url": …}` as its first line once it listens. */
+/** A file of this folder as a process: it prints `{"url": …}` as its first line once it listens. */
 export async function startSide(
   file: string,
+  cleanUp: CleanUp,
   env: Readonly<Record<string, string>> = {},
-  loader = ['--import', here('../test/support/typescript.mjs')],
 ): Promise<Server> {
+  const loader = ['--import', here('../test/support/typescript.mjs')];
   const child = spawn(process.execPath, ['--no-warnings', ...loader, here(file)], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  try {
-    const line = await firstLine(child, file);
-    const { url } = JSON.parse(line) as { url: string };
-    return { url, pid: child.pid ?? Number.NaN, stop: () => stop(child) };
-  } catch (error) {
-    child.kill('SIGKILL');
-    throw error;
-  }
+  cleanUp.add(() => stop(child));
+  const { url } = JSON.parse(await firstLine(child, file)) as { url: string };
+  return { url, pid: child.pid ?? Number.NaN };
 }
 
 /** Resolves with the first line that the process prints; rejects when it ends before or takes too long. */
@@ -60,6 +57,7 @@ export async function firstLine(child: ChildProcess, name: string): Promise<stri
 /** The built service as its own process: `dist/main.js`, limits off, quiet, on the measured database. */
 export async function startService(
   databaseUrl: string,
+  cleanUp: CleanUp,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Server> {
   const port = Number(env['PORT'] ?? (await freePort()));
@@ -80,6 +78,10 @@ export async function startService(
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  cleanUp.add(async () => {
+    await stop(child);
+    await rm(dataDir, { recursive: true, force: true });
+  });
   // Its greeting is shown only when it fails to start; what it warns of is.
   let printed = '';
   createInterface(child.stdout).on('line', (line) => {
@@ -87,18 +89,13 @@ export async function startService(
     else printed += `${line}\n`;
   });
   const url = `http://127.0.0.1:${port}`;
-  const end = async (): Promise<void> => {
-    await stop(child);
-    await rm(dataDir, { recursive: true, force: true });
-  };
   try {
     await untilReady(url, child);
   } catch (error) {
     console.error(printed);
-    await end();
     throw error;
   }
-  return { url, pid: child.pid ?? Number.NaN, stop: end };
+  return { url, pid: child.pid ?? Number.NaN };
 }
 
 async function untilReady(url: string, child: ChildProcess): Promise<void> {

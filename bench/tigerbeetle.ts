@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { CleanUp } from './clean-up.js';
 import { OPERATOR_KEY, startSide, type Server } from './servers.js';
 
 /** Throws before anything is started when its client is not installed. */
@@ -13,9 +14,9 @@ export function requireTigerBeetle(): void {
 }
 
 /** A bare handler before the server at `address`. */
-export async function startTigerBeetleSide(address: string): Promise<Server> {
+export async function startTigerBeetleSide(address: string, cleanUp: CleanUp): Promise<Server> {
   try {
-    return await startSide('sides/tigerbeetle-handler.ts', { TIGERBEETLE: address, OPERATOR_KEY });
+    return await startSide('sides/tigerbeetle-handler.ts', cleanUp, { TIGERBEETLE: address, OPERATOR_KEY });
   } catch (cause) {
     // Their client waits without end for a server that does not answer.
     throw new Error(`Is a TigerBeetle server of cluster 0 listening on ${address}?`, { cause });

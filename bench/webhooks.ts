@@ -13,7 +13,7 @@ import type { CleanUp } from './clean-up.js';
 import { createLedger, examine, startCluster } from './ledgers.js';
 import { table } from './report.js';
 import { startSandbox } from './sandbox.js';
-import { OPERATOR_KEY, startService, type Server } from './servers.js';
+import { OPERATOR_KEY, startService } from './servers.js';
 import { median, quantile } from './statistics.js';
 import { accountId, SPREAD_WALLETS } from './wallets.js';
 
@@ -59,7 +59,7 @@ export async function measureWebhooks({
   const cluster = await startCluster(dir, 'webhooks', cleanUp);
   const { url } = await createLedger(cluster, 'bench_webhooks');
   const sandbox = await startSandbox(cleanUp);
-  const stage = await WebhookStage.open(url, sandbox.stripe);
+  const stage = await WebhookStage.open(url, sandbox.stripe, cleanUp);
   cleanUp.add(() => stage.close());
   await stage.play({ ...load, seconds: WARM_UP_SECONDS });
   const rounds: WebhookRound[] = [];
@@ -99,7 +99,6 @@ class WebhookStage {
   private played = 0;
 
   private constructor(
-    private readonly service: Server,
     private readonly pool: Pool,
     private readonly listener: pg.Client,
   ) {
@@ -109,7 +108,7 @@ class WebhookStage {
     });
   }
 
-  static async open(databaseUrl: string, stripe: string): Promise<WebhookStage> {
+  static async open(databaseUrl: string, stripe: string, cleanUp: CleanUp): Promise<WebhookStage> {
     const listener = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: WAIT_MS_MAX });
     // The measured server may be stopped before this connection, by a failure that says more than its end does.
     listener.on('error', () => undefined);
@@ -128,15 +127,14 @@ class WebhookStage {
       TOP_UPS_PER_ADDRESS_PER_DAY: '1000000',
       FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '1000000',
     };
-    const service = await startService(databaseUrl, env);
+    const service = await startService(databaseUrl, cleanUp, env);
     const limits = { connections: 64, headersTimeout: WAIT_MS_MAX, bodyTimeout: WAIT_MS_MAX };
-    return new WebhookStage(service, new Pool(service.url, limits), listener);
+    return new WebhookStage(new Pool(service.url, limits), listener);
   }
 
   async close(): Promise<void> {
     await this.pool.destroy();
     await this.listener.end();
-    await this.service.stop();
   }
 
   async play({ topUpsPerSecond, debitsPerSecond, seconds }: WebhookLoad): Promise<WebhookRound> {
