@@ -12,7 +12,7 @@ import { measureDebits } from './debits.js';
 import { measureImages } from './images.js';
 import type { Results } from './measure.js';
 import { measureMixedCalls, mixedTable } from './mixed.js';
-import { describeMachine, HELP, readOptions, type Options } from './options.js';
+import { describeMachine, HELP, readOptions, UsageError, type Options } from './options.js';
 import { describeRace, raceForCredit } from './race.js';
 import { barTable, debitTable, imageTable, replaceBetweenMarkers } from './report.js';
 import { requireTigerBeetle } from './tigerbeetle.js';
@@ -115,16 +115,14 @@ function endOnSignals(): void {
   }
 }
 
-const options = readOptions(process.argv.slice(2));
-if (options.help) say(HELP);
-else {
-  endOnSignals();
-  try {
-    await run(options);
-  } catch (error) {
-    if (!isStopping) console.error(error);
-    process.exitCode = 1;
-  } finally {
-    await cleanUp.run();
-  }
+endOnSignals();
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) say(HELP);
+  else await run(options);
+} catch (error) {
+  if (!isStopping) console.error(error instanceof UsageError ? error.message : error);
+  process.exitCode = 1;
+} finally {
+  await cleanUp.run();
 }

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
+import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed'] as const;
 export type Part = (typeof PARTS)[number];
@@ -44,7 +44,10 @@ export type Options = Readonly<Record<NumberName, number>> & {
   readonly help: boolean;
 };
 
-/** Throws with what is wrong about the arguments. */
+/** What the user can set right; its message is all there is to say. */
+export class UsageError extends Error {}
+
+/** Throws `UsageError` with what is wrong about the arguments. */
 export function readOptions(args: readonly string[]): Options {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean', default: false } as const;
@@ -52,19 +55,16 @@ export function readOptions(args: readonly string[]): Options {
     NumberName,
     typeof text
   >;
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      ...numbers,
-      only: { ...text, default: MAIN_PARTS },
-      quick: flag,
-      docs: flag,
-      help: flag,
-      json: text,
-      with: text,
-      tigerbeetle: text,
-      'tigerbeetle-pid': text,
-    },
+  const values = parse(args, {
+    ...numbers,
+    only: { ...text, default: MAIN_PARTS },
+    quick: flag,
+    docs: flag,
+    help: flag,
+    json: text,
+    with: text,
+    tigerbeetle: text,
+    'tigerbeetle-pid': text,
   });
   const quick: Partial<Record<NumberName, string>> = values.quick ? { seconds: '1', rounds: '1' } : {};
   const read = (name: NumberName): number =>
@@ -80,16 +80,24 @@ export function readOptions(args: readonly string[]): Options {
   };
 }
 
+function parse<T extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: T) {
+  try {
+    return parseArgs({ args: [...args], options }).values;
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}\n\n${HELP}`);
+  }
+}
+
 function readNumber(name: string, text: string, min: number): number {
   if (!/^\d{1,9}$/.test(text) || Number(text) < min) {
-    throw new Error(`--${name} must be a whole number, at least ${min}`);
+    throw new UsageError(`--${name} must be a whole number, at least ${min}`);
   }
   return Number(text);
 }
 
 function readParts(text: string): ReadonlySet<Part> {
   const parts = text.split(',').map((name) => PARTS.find((part) => part === name.trim()));
-  if (parts.includes(undefined)) throw new Error(`--only must name some of ${PARTS.join(', ')}`);
+  if (parts.includes(undefined)) throw new UsageError(`--only must name some of ${PARTS.join(', ')}`);
   return new Set(parts as Part[]);
 }
 
@@ -98,9 +106,12 @@ function readTigerBeetle(
   address: string | undefined,
   pid: string | undefined,
 ): TigerBeetleServer | null {
-  if (side !== undefined && side !== 'tigerbeetle') throw new Error('--with knows one side: tigerbeetle');
+  if (side !== undefined && side !== 'tigerbeetle')
+    throw new UsageError('--with knows one side: tigerbeetle');
   if (side !== undefined && address === undefined) {
-    throw new Error('--with tigerbeetle needs the address of a running server: --tigerbeetle 127.0.0.1:3000');
+    throw new UsageError(
+      '--with tigerbeetle needs the address of a running server: --tigerbeetle 127.0.0.1:3000',
+    );
   }
   if (address === undefined) return null;
   return { address, pid: pid === undefined ? null : readNumber('tigerbeetle-pid', pid, 1) };

@@ -1,15 +1,16 @@
 import { createRequire } from 'node:module';
 import type { CleanUp } from './clean-up.js';
+import { UsageError } from './options.js';
 import { OPERATOR_KEY, startSide, type Server } from './servers.js';
 
-/** Throws before anything is started when its client is not installed. */
+/** Throws `UsageError` before anything is started when its client is not installed. */
 export function requireTigerBeetle(): void {
   try {
     createRequire(import.meta.url).resolve('tigerbeetle-node');
-  } catch (cause) {
-    const message =
-      'Comparing with TigerBeetle needs its client, which is no dependency of Coffer: npm install --no-save tigerbeetle-node';
-    throw new Error(message, { cause });
+  } catch {
+    throw new UsageError(
+      'Comparing with TigerBeetle needs its client, which is no dependency of Coffer: npm install --no-save tigerbeetle-node',
+    );
   }
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { UsageError } from './options.js';
 import { quantile } from './statistics.js';
 
 export const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -16,12 +17,12 @@ const TOOLS = {
 
 export type Tool = keyof typeof TOOLS;
 
-/** Throws with the commands that install what is missing. */
+/** Throws `UsageError` with the command that installs what is missing. */
 export function requireTools(tools: readonly Tool[]): void {
   const missing = tools.filter((tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0);
   if (missing.length === 0) return;
   const packages = missing.map((tool) => TOOLS[tool]).join(' ');
-  throw new Error(
+  throw new UsageError(
     `The benchmark needs ${missing.join(' and ')}. On Debian and Ubuntu: apt-get install ${packages}`,
   );
 }
