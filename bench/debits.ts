@@ -123,14 +123,17 @@ async function openSides(options: DebitOptions) {
 
 function cofferSide(service: Server, ledger: Ledger, { seconds }: DebitOptions): Side {
   const parts = { service: service.pid, postgres: ledger.pid };
-  /** Refuses a result that is better than what the ledger shows: a batch is answered with 200 even if its items fail. */
+  /**
+   * Refuses a result that is better than what the ledger shows: a batch is answered with 200 even if its items fail. At the end
+   * of a load of holds and captures, each connection may leave a hold that was not captured any more.
+   */
   const proven =
-    (load: Load): Turn =>
+    (connections: number, load: Load): Turn =>
     async () => {
       const before = await chargesOf(ledger.url);
       const measured = await measureTurn(parts, load);
       const charged = (await chargesOf(ledger.url)) - before;
-      if (charged < Math.floor(measured.calls)) {
+      if (charged < measured.calls - connections) {
         throw new Error(`${measured.calls} debits were answered and ${charged} were charged`);
       }
       return measured;
@@ -141,7 +144,7 @@ function cofferSide(service: Server, ledger: Ledger, { seconds }: DebitOptions):
     connections: number,
     { items = 1, lasts = seconds } = {},
   ): Turn =>
-    proven(async (window) => {
+    proven(connections, async (window) => {
       const env = { ...loadEnv(wallets), ITEMS: `${items}` };
       const result = await wrk(service.url, { script, connections, seconds: lasts, env }, window);
       return timesItems(result, items);
