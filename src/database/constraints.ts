@@ -32,10 +32,14 @@ export function isTransient(error: unknown): boolean {
 const QUERY_CANCELED = '57014';
 const LOCK_NOT_AVAILABLE = '55P03';
 
+/** Somebody else kept a row or a table locked for longer than `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return asPostgresError(error)?.code === LOCK_NOT_AVAILABLE;
+}
+
 /** A statement or a lock took longer than it may: nothing of the tx was kept, and trying at once would wait again. */
 function isTimeout(error: unknown): boolean {
-  const code = asPostgresError(error)?.code;
-  return code === QUERY_CANCELED || code === LOCK_NOT_AVAILABLE;
+  return asPostgresError(error)?.code === QUERY_CANCELED || isLockTimeout(error);
 }
 
 /**

@@ -23,7 +23,8 @@ const preparedOn = new WeakMap<Connection, Map<string, Columns>>();
 /**
  * Sends all statements in one packet and waits once. The server runs them in the order given, each with a
  * snapshot of its own, and answers them together; after one that fails it runs none of those behind it.
- * Rejects with that failure. A tx that was begun stays open: the caller ends it.
+ * Rejects with that failure. A tx that was begun stays open: the caller ends it. Without a BEGIN all of them are
+ * one tx, which is committed or rolled back with the last.
  *
  * `pg` alone either waits for each statement or, with its option `pipeline`, asks for an answer to each.
  * Every answer wakes this process up, which costs more than most of these statements do.

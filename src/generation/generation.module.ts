@@ -39,6 +39,7 @@ import { IMAGE_PROVIDERS } from './providers/image-provider.js';
 import { GenerationReceipts } from './records/generation-receipts.service.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
+import { RecordQueue } from './records/record-queue.service.js';
 import { GenerationTaskEntity } from './records/generation-task.entity.js';
 import { GenerationEntity } from './records/generation.entity.js';
 import { GenerationRecoveryJob } from './recovery/generation-recovery.job.js';
@@ -100,6 +101,7 @@ import { Upstreams } from './upstreams.service.js';
     OrphanedHolds,
     PassThroughCalls,
     Payments,
+    RecordQueue,
     RetriedCalls,
     RetryClaims,
     RetryRetentionJob,

@@ -39,7 +39,7 @@ const ON_THE_WAY = [
   'file written',
   expect.stringMatching(/lock_wallets.*load_lots; …$/),
   'write:t,w,l,h; commit',
-  'generation_finish',
+  'generation_save (2)',
   'HTTP/1.1 200',
   'before anything',
 ];

@@ -86,7 +86,7 @@ describe('the service and its database server are killed with -9 in the same mom
     ['the provider is asked', 'POST /v1/flux-2-klein-9b'],
     ['its image is stored', 'file written'],
     ['it is charged', 'write:t,w,l,h; commit'],
-    ['its outcome is written down', 'generation_finish'],
+    ['its outcome is written down', 'generation_save (2)'],
   ];
   const FIRST = [
     ['with an idempotency key', { 'idempotency-key': 'the-call' }, { 'idempotency-key': 'the-call' }],

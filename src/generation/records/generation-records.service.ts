@@ -1,51 +1,34 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { runStatement, type SqlValue, type Statement } from '../../database/pipeline.js';
-import { GENERATION_TRANSITIONS, OPEN_STATUSES, type GenerationTransition } from '../generation.machine.js';
+import { GENERATION_TRANSITIONS, type GenerationTransition } from '../generation.machine.js';
 import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
-import { CLAIM_DUE, FINISH, FORGET_KEYS, INSERT, POSTPONE, RENEW, SAVE } from './generation-statements.js';
+import { CLAIM_DUE, FORGET_KEYS, POSTPONE, RENEW } from './generation-statements.js';
+import { RecordQueue } from './record-queue.service.js';
+import { iso, type GenerationState, type TaskState } from './record-statements.js';
 
 /** Without a sign of life for this long, whoever ran the call is dead. `leaseRenewalMs` is a third of it. */
 export const LEASE_MS = 30_000;
 
-/** The part of a generation's row that changes. */
-type State = {
-  readonly status: string;
-  /** From which statuses the change is allowed; a row that does not exist yet may always be made. */
-  readonly from: readonly string[];
-  readonly leaseExpiresAtMs: number;
-  readonly imagesDelivered: number;
-  readonly chargedMicros: bigint;
-  readonly errorCode: string | null;
-  readonly authorizedAtMs: number | null;
-  readonly deliveredAtMs: number | null;
-  readonly finishedAtMs: number | null;
-  readonly retryState: RetryState | null;
-};
-
-type TaskState = Omit<TaskResult, 'finishedAtMs'> & {
-  readonly status: 'pending' | 'delivered' | 'failed';
-  readonly createdAtMs: number;
-  readonly finishedAtMs: number | null;
-};
-
 /** Writes the state of generations. It decides nothing. Throws what the database throws. */
 @Injectable()
 export class GenerationRecords {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly queue: RecordQueue,
+  ) {}
 
   /** False when the account's idempotency key belongs to another generation that runs or succeeded. */
-  async claim(generation: Generation): Promise<boolean> {
-    const { createdAtMs } = generation;
-    const rows = await this.run(INSERT, [...fixedValues(generation), iso(createdAtMs + LEASE_MS)]);
-    return rows.length > 0;
+  claim(generation: Generation): Promise<boolean> {
+    const state = running(generation, null, generation.createdAtMs);
+    return this.queue.add({ type: 'claim', generation, state, tasks: [] });
   }
 
   /**
    * The call is under way, with these tasks. Makes the row when there is none yet. False when recovery has
    * ended the generation meanwhile; then nothing is written.
    */
-  async begin(
+  begin(
     generation: Generation,
     authorizedAtMs: number,
     tasks: readonly KnownTask[],
@@ -59,19 +42,15 @@ export class GenerationRecords {
   async finish(generation: Generation, ending: Ending): Promise<void> {
     const delivered = ending.results.filter((result) => result.failure === null).length;
     const transition: GenerationTransition = delivered > 0 ? 'deliver' : 'fail';
-    const { from, to } = GENERATION_TRANSITIONS[transition];
     const { chargedMicros, errorCode, authorizedAtMs, deliveredAtMs, finishedAtMs } = ending;
     // What failed for nothing is made anew by whoever sends it again.
     const retryState = delivered > 0 ? retryStateOf(generation, ending.answered) : null;
     const state = {
-      ...{ status: to, from, imagesDelivered: delivered, leaseExpiresAtMs: finishedAtMs },
-      ...{ chargedMicros, errorCode, authorizedAtMs, deliveredAtMs, finishedAtMs, retryState },
+      ...{ status: GENERATION_TRANSITIONS[transition].to, imagesDelivered: delivered },
+      ...{ leaseExpiresAtMs: finishedAtMs, chargedMicros, errorCode },
+      ...{ authorizedAtMs, deliveredAtMs, finishedAtMs, retryState },
     };
-    const tasks = ending.results.map(toEnded);
-    const values = [generation.accountId, generation.id, ...stateValues(state, tasks)];
-    const finished = await this.run(FINISH, values);
-    // It is finished already, or its row was never written.
-    if (finished.length === 0) await this.save(generation, state, tasks);
+    await this.save(generation, state, ending.results.map(toEnded));
   }
 
   /** Leaves it to recovery, which may begin at once; `results` tell which tasks are to be asked for. */
@@ -82,15 +61,11 @@ export class GenerationRecords {
     results: readonly TaskResult[],
     nowMs: number,
   ): Promise<void> {
-    const { from, to } = GENERATION_TRANSITIONS.lose;
     const begun = running(generation, authorizedAtMs, nowMs);
-    const state = { ...begun, leaseExpiresAtMs: nowMs, errorCode, status: to, from };
+    const state = { ...begun, leaseExpiresAtMs: nowMs, errorCode, status: GENERATION_TRANSITIONS.lose.to };
     const tasks = results.flatMap(({ task, ...rest }) => (task === null ? [] : [{ ...rest, task }]));
-    await this.save(
-      generation,
-      state,
-      tasks.map((known) => toPending(known, nowMs)),
-    );
+    const pending = tasks.map((known) => toPending(known, nowMs));
+    await this.save(generation, state, pending);
   }
 
   async renewLeases(live: readonly GenerationKey[], nowMs: number): Promise<void> {
@@ -116,9 +91,12 @@ export class GenerationRecords {
     return (await this.run(FORGET_KEYS, [iso(timeMs), limit])).length;
   }
 
-  private async save(generation: Generation, state: State, tasks: readonly TaskState[]): Promise<boolean> {
-    const values = [...fixedValues(generation), ...stateValues(state, tasks)];
-    return (await this.run(SAVE, values)).length > 0;
+  private save(
+    generation: Generation,
+    state: GenerationState,
+    tasks: readonly TaskState[],
+  ): Promise<boolean> {
+    return this.queue.add({ type: 'save', generation, state, tasks });
   }
 
   private run<Row>(statement: Statement, values: readonly SqlValue[]): Promise<Row[]> {
@@ -126,67 +104,9 @@ export class GenerationRecords {
   }
 }
 
-/** In the order of the columns that every insert begins with. */
-function fixedValues(generation: Generation): SqlValue[] {
-  return [
-    generation.accountId,
-    generation.id,
-    generation.apiKeyId,
-    generation.requestId,
-    generation.model,
-    generation.priceId,
-    generation.priceMicros.toString(),
-    generation.imagesRequested,
-    generation.width,
-    generation.height,
-    generation.responseFormat,
-    generation.outputFormat,
-    generation.endUser,
-    generation.fingerprint,
-    generation.idempotencyKey,
-    generation.mediaKeyId,
-    generation.holdId,
-    iso(generation.createdAtMs),
-    generation.providerKeyId,
-    generation.fellBackFrom,
-    generation.operation,
-    generation.referencesCount,
-    generation.tag,
-  ];
-}
-
-/** As `SAVE` and `FINISH` take them, behind the values that name or make the row. */
-function stateValues(state: State, tasks: readonly TaskState[]): SqlValue[] {
-  const column = (value: (task: TaskState) => string | number | null) => tasks.map(value);
-  return [
-    iso(state.leaseExpiresAtMs),
-    state.status,
-    state.imagesDelivered,
-    state.chargedMicros.toString(),
-    state.errorCode,
-    isoOrNull(state.authorizedAtMs),
-    isoOrNull(state.deliveredAtMs),
-    isoOrNull(state.finishedAtMs),
-    state.from,
-    column((task) => task.position),
-    column((task) => task.attempt),
-    column((task) => task.provider),
-    column((task) => task.task?.taskId ?? null),
-    column((task) => task.task?.pollingUrl ?? null),
-    column((task) => task.task?.costMicros?.toString() ?? null),
-    column((task) => task.status),
-    column((task) => task.failure),
-    column((task) => task.bytes),
-    column((task) => iso(task.createdAtMs)),
-    column((task) => isoOrNull(task.finishedAtMs)),
-    state.retryState,
-  ];
-}
-
-function running(generation: Generation, authorizedAtMs: number, nowMs: number): State {
+function running(generation: Generation, authorizedAtMs: number | null, nowMs: number): GenerationState {
   return {
     status: 'running',
-    from: OPEN_STATUSES,
     leaseExpiresAtMs: nowMs + LEASE_MS,
     imagesDelivered: 0,
     chargedMicros: 0n,
@@ -212,12 +132,4 @@ function toPending({ position, attempt, provider, task }: KnownTask, nowMs: numb
 function toEnded(result: TaskResult): TaskState {
   const status = result.failure === null ? 'delivered' : 'failed';
   return { ...result, status, createdAtMs: result.finishedAtMs };
-}
-
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
-}
-
-function isoOrNull(ms: number | null): string | null {
-  return ms === null ? null : iso(ms);
 }
