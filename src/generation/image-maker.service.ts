@@ -10,7 +10,7 @@ import {
 import type { ImageRequest } from './image-request.js';
 import { mediaNameOf } from './media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
-import { findFault } from './media/verify-image.js';
+import { verifyImage } from './media/verify-image.js';
 import type { ProviderRoute } from './model-catalog.js';
 import { FALLS_THROUGH } from './providers/fall-through.js';
 import type {
@@ -57,7 +57,7 @@ const FIRST_ATTEMPT = 1;
 
 type Attempt = { readonly position: number; readonly attempt: number; readonly provider: ProviderName };
 
-/** Has images made, and accepts only whole ones: each is decoded and stored before it counts as delivered. */
+/** Has images made, and accepts only whole ones: each is verified and stored before it counts as delivered. */
 @Injectable()
 export class ImageMaker {
   private readonly logger = new Logger(ImageMaker.name);
@@ -204,28 +204,23 @@ export class ImageMaker {
     }
   }
 
-  /** Decodes and stores, beside each other. Throws unless the image is whole and kept. */
+  /** Throws unless the image is whole, and kept when this resolves. */
   private async accept(
     generation: Generation,
     position: number,
     image: Buffer,
     isOnlyCopy: boolean,
   ): Promise<void> {
-    const name = mediaNameOf(generation, position);
     const { width, height, outputFormat: format } = generation;
-    const [fault] = await Promise.all([
-      findFault(image, { format, width, height }),
-      this.media.write(name, image, isOnlyCopy),
-    ]);
-    if (fault === null) return;
-    await this.media.remove(name).catch(() => undefined);
-    throw new ProviderFailure('failed', `the delivered image is unusable: ${fault}`);
+    const { fault } = verifyImage(image, { format, width, height });
+    if (fault !== null) throw new ProviderFailure('failed', `the delivered image is unusable: ${fault}`);
+    await this.media.write(mediaNameOf(generation, position), image, isOnlyCopy);
   }
 
   private async findStored(generation: Generation, position: number): Promise<Buffer | null> {
     const { width, height, outputFormat: format } = generation;
     const stored = await this.media.read(mediaNameOf(generation, position)).catch(() => null);
-    return stored !== null && (await findFault(stored, { format, width, height })) === null ? stored : null;
+    return stored !== null && verifyImage(stored, { format, width, height }).fault === null ? stored : null;
   }
 
   private log(

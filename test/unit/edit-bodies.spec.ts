@@ -12,7 +12,6 @@ import {
 } from '../../src/generation/edits/edit-memory.js';
 import { readJsonBody } from '../../src/generation/edits/json-body.js';
 import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
-import { Turns } from '../../src/generation/edits/turns.js';
 import { Problem } from '../../src/problems/problem.js';
 import { form, FORM_TYPE, image, unread, type Part } from '../support/edit-bodies.js';
 
@@ -257,28 +256,5 @@ describe('the memory of edits', () => {
     expect(memory.bytes).toBe(300);
     reservation.release();
     expect(memory.bytes).toBe(0);
-  });
-});
-
-describe('the decoding of references', () => {
-  it('runs for so many at once and no more, and goes on after a failure', async () => {
-    const turns = new Turns(2);
-    let running = 0;
-    let peak = 0;
-    const work = Array.from({ length: 20 }, (_, index) =>
-      turns.run(async () => {
-        running += 1;
-        peak = Math.max(peak, running);
-        await new Promise((resolve) => setImmediate(resolve));
-        running -= 1;
-        if (index % 3 === 0) throw new Error('no image');
-        return index;
-      }),
-    );
-    const ended = await Promise.allSettled(work);
-    expect({ peak, delivered: ended.filter(({ status }) => status === 'fulfilled').length }).toEqual({
-      peak: 2,
-      delivered: 13,
-    });
   });
 });

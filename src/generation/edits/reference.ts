@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto';
 import sharp from 'sharp';
 import type { SentReference } from '../image-request.js';
-import { findFault, findOuterFault, formatOf } from '../media/verify-image.js';
-import { InvalidImageError } from './edit.errors.js';
-import { Turns } from './turns.js';
+import { CONVERSION_SECONDS_MAX, conversions } from '../media/conversions.js';
+import { formatOf, verifyImage } from '../media/verify-image.js';
+import type { OutputFormat } from '../providers/image-provider.js';
+import { EditsBusyError, InvalidImageError } from './edit.errors.js';
 
 /** A photo of 24 megapixels, as telephones take them; decoded it is 75 MB, and for as long as it is looked at. */
 const PIXELS_MAX = 25_000_000;
@@ -18,12 +19,10 @@ const SENT_BYTES_MAX = 4 * 1_048_576;
 /** No difference that anybody sees. */
 const JPEG = { quality: 95, chromaSubsampling: '4:4:4' } as const;
 
-/**
- * Photos that are decoded at the same time, in this process. Each takes a thread of the four that files, names and hashes
- * need too: with all four taken for long, even the database seems to be away.
- */
-const DECODED_AT_ONCE_MAX = 2;
-const turns = new Turns(DECODED_AT_ONCE_MAX);
+/** How long a reference may wait for its turn to be converted; nothing is set aside for its call yet. */
+const CONVERSION_WAIT_MAX_MS = 30_000;
+
+const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');
 
 /** What a reference looks like, upright, before it is scaled. */
 export type Reference = SentReference & {
@@ -31,12 +30,12 @@ export type Reference = SentReference & {
 };
 
 /**
- * Decodes an image whole, and makes of it what the model sees anyway: upright, at most as many pixels as the model looks
- * at. The provider charges us for every megapixel sent, at a price that is the same for all sizes. An image that is so
- * already goes on as it is, to the byte.
+ * Makes of an image what the model sees anyway: upright, at most as many pixels as the model looks at. The provider charges
+ * us for every megapixel sent, at a price that is the same for all sizes. An image that is so already, and whose structure
+ * is whole, goes on as it is, to the byte; any other one is decoded, which proves it as well.
  *
  * @param count how many references the call has.
- * @throws InvalidImageError
+ * @throws InvalidImageError, and EditsBusyError (429) when too many wait to be converted.
  */
 export async function readReference(sent: Buffer, param: string, count: number): Promise<Reference> {
   const { format, width, height, orientation } = await inspect(sent, param);
@@ -45,18 +44,14 @@ export async function readReference(sent: Buffer, param: string, count: number):
   const seenPixels = count === 1 ? SEEN_PIXELS_OF_ONE : SEEN_PIXELS_OF_SEVERAL;
   const scale = Math.min(1, Math.sqrt(seenPixels / (width * height)));
   const reference = { sentSha256: hash('sha256', sent, 'hex'), displayed };
-  const goesAsItIs = scale === 1 && orientation <= 1 && sent.length <= SENT_BYTES_MAX;
-  return turns.run(async () => {
-    if (goesAsItIs) {
-      if ((await findFault(sent, { format, width, height })) !== null) throw damaged(param);
-      return { ...reference, bytes: sent, contentType: `image/${format}` as const, width, height };
-    }
-    // Every pixel goes into the result, so this proves the image as well.
-    const { data, info } = await sharp(sent, {
-      failOn: 'error',
-      sequentialRead: true,
-      limitInputPixels: PIXELS_MAX,
-    })
+  const isReady = scale === 1 && orientation <= 1 && sent.length <= SENT_BYTES_MAX;
+  if (isReady && verifyImage(sent, { format, width, height }).fault === null) {
+    return { ...reference, bytes: sent, contentType: `image/${format}` as const, width, height };
+  }
+  const convert = () =>
+    // Every pixel goes into the result.
+    sharp(sent, { failOn: 'error', sequentialRead: true, limitInputPixels: PIXELS_MAX })
+      .timeout({ seconds: CONVERSION_SECONDS_MAX })
       .autoOrient()
       .resize(Math.floor(displayed.width * scale), Math.floor(displayed.height * scale), { fit: 'fill' })
       .flatten({ background: '#fff' })
@@ -65,14 +60,13 @@ export async function readReference(sent: Buffer, param: string, count: number):
       .catch(() => {
         throw damaged(param);
       });
-    return {
-      ...reference,
-      bytes: data,
-      contentType: 'image/jpeg' as const,
-      width: info.width,
-      height: info.height,
-    };
-  });
+  const { data, info } = await conversions
+    .run(convert, AbortSignal.timeout(CONVERSION_WAIT_MAX_MS))
+    .catch((error: unknown) => {
+      throw error instanceof InvalidImageError ? error : new EditsBusyError();
+    });
+  const contentType = 'image/jpeg' as const;
+  return { ...reference, bytes: data, contentType, width: info.width, height: info.height };
 }
 
 /** All that can be known without decoding, which is what a large lie would be made for. */
@@ -96,8 +90,15 @@ async function inspect(sent: Buffer, param: string) {
   if (Math.max(width, height) > ASPECT_MAX * Math.min(width, height)) {
     throw new InvalidImageError(param, `is more than ${ASPECT_MAX} times as long as it is wide`);
   }
-  if (findOuterFault(sent, format) !== null) throw damaged(param);
+  if (isCutOrMoving(sent, format)) throw damaged(param);
   return { format, width, height, orientation };
+}
+
+/** What no decoder minds: a PNG without its end was cut short all the same, and of an animation it shows the first frame. */
+function isCutOrMoving(image: Buffer, format: OutputFormat): boolean {
+  if (format === 'png') return image.lastIndexOf(PNG_END_CHUNK) === -1;
+  const isExtended = format === 'webp' && image.toString('latin1', 12, 16) === 'VP8X';
+  return isExtended && ((image[20] ?? 0) & 0x02) !== 0;
 }
 
 /** What the decoder says is for libraries, and may repeat what stands in the file. */

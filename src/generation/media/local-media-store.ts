@@ -18,7 +18,7 @@ const FILE_MODE = 0o600;
  * flushes queue behind those, and a call takes several times as long. The provider is the second copy instead
  * (an image that it keeps no copy of is flushed after all): it keeps results for ten minutes, and `MediaRestoration` fetches after a reboot what is missing.
  * A file that a crash cut short is never served: nothing was charged or recorded for it, and recovery
- * decodes what it finds before it believes it.
+ * verifies what it finds before it believes it.
  */
 export class LocalMediaStore implements MediaStore {
   private readonly root: string;

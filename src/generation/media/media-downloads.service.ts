@@ -69,7 +69,7 @@ export class MediaDownloads {
 
 function imageHeaders(name: MediaName, bytes: number): Record<string, string> {
   return {
-    // What the file was decoded as, never what somebody called it.
+    // What the file was verified as, never what somebody called it.
     'content-type': CONTENT_TYPES[name.format],
     'content-length': String(bytes),
     'content-disposition': `inline; filename="${name.generationId}-${fileNameOf(name)}"`,

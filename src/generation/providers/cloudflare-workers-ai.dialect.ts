@@ -1,5 +1,6 @@
 import sharp from 'sharp';
 import type { CloudflareSettings } from '../../config/settings.js';
+import { CONVERSION_SECONDS_MAX, conversions } from '../media/conversions.js';
 import { encodeForm } from './encode-form.js';
 import type { ProviderRequest, ReferenceImage } from './image-provider.js';
 import { ProviderFailure, type FailureKind } from './provider-failure.js';
@@ -54,12 +55,14 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
     return references.length > REFERENCES_MAX ? `image: at most ${REFERENCES_MAX} reference images` : null;
   }
 
-  async toRequest(request: ProviderRequest): Promise<DialectRequest> {
+  async toRequest(request: ProviderRequest, signal: AbortSignal): Promise<DialectRequest> {
     const form = new FormData();
     form.set('prompt', request.prompt);
     form.set('width', String(request.width));
     form.set('height', String(request.height));
-    const references = await Promise.all(request.references.map(toSmallReference));
+    const references = await Promise.all(
+      request.references.map((reference) => toSmallReference(reference, signal)),
+    );
     references.forEach((file, index) => form.set(`input_image_${index}`, file, `reference-${index}`));
     const { contentType, body } = await encodeForm(form);
     return {
@@ -113,14 +116,17 @@ function firstError(body: unknown): { readonly code: number | null; readonly mes
 }
 
 /** Made smaller only where it has to be; the picture stays whole. */
-async function toSmallReference({ bytes, contentType, width, height }: ReferenceImage): Promise<Blob> {
+async function toSmallReference(reference: ReferenceImage, signal: AbortSignal): Promise<Blob> {
+  const { bytes, contentType, width, height } = reference;
   if (Math.max(width, height) <= REFERENCE_SIDE_MAX) return new Blob([copyOf(bytes)], { type: contentType });
-  try {
-    const small = await sharp(bytes, { limitInputPixels: width * height })
+  const convert = () =>
+    sharp(bytes, { limitInputPixels: width * height })
+      .timeout({ seconds: CONVERSION_SECONDS_MAX })
       .resize({ width: REFERENCE_SIDE_MAX, height: REFERENCE_SIDE_MAX, fit: 'inside' })
       .png()
       .toBuffer();
-    return new Blob([copyOf(small)], { type: 'image/png' });
+  try {
+    return new Blob([copyOf(await conversions.run(convert, signal))], { type: 'image/png' });
   } catch (error) {
     throw new ProviderFailure('failed', 'a reference could not be made smaller', { cause: error });
   }

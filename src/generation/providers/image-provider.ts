@@ -5,7 +5,7 @@ export const PROVIDER_NAMES = ['black_forest_labs', 'cloudflare_workers_ai', 'op
 export type ProviderName = (typeof PROVIDER_NAMES)[number];
 export type OutputFormat = 'png' | 'jpeg' | 'webp';
 
-/** An image that a customer sent to be edited: decoded and found whole before any provider sees it. */
+/** An image that a customer sent to be edited: found whole before any provider sees it. */
 export type ReferenceImage = {
   readonly bytes: Buffer;
   readonly contentType: 'image/png' | 'image/jpeg' | 'image/webp';

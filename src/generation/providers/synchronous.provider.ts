@@ -46,7 +46,7 @@ export interface SynchronousDialect {
   readonly trusted: TrustedHosts;
   findObstacle(request: ProviderRequest): string | null;
   /** The key belongs into its headers: it is sent to this URL and nowhere else. */
-  toRequest(request: ProviderRequest): Promise<DialectRequest>;
+  toRequest(request: ProviderRequest, signal: AbortSignal): Promise<DialectRequest>;
   /** Null when a good answer contains no image. */
   readResult(body: unknown): DialectResult | null;
   /** What any other answer means. */
@@ -85,7 +85,7 @@ export class SynchronousProvider implements ImageProvider {
       if (result === null) throw new ProviderFailure('failed', 'a good answer contains no image');
       return result.kind === 'bytes' ? result.image : this.fetch(result.url, signal);
     }, saturationWaitMaxMs);
-    return toAskedFormat(image, request);
+    return toAskedFormat(image, request, signal);
   }
 
   resume(task: ProviderTask): Promise<Buffer> {
@@ -104,7 +104,7 @@ export class SynchronousProvider implements ImageProvider {
     signal: AbortSignal,
     waitMaxMs: number,
   ): Promise<UpstreamResponse<unknown>> {
-    const ready = await this.dialect.toRequest(request);
+    const ready = await this.dialect.toRequest(request, signal);
     const startedAtMs = performance.now();
     for (;;) {
       const response = await this.post(ready, signal);

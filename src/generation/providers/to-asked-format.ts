@@ -1,4 +1,5 @@
 import sharp, { type Sharp } from 'sharp';
+import { CONVERSION_SECONDS_MAX, conversions } from '../media/conversions.js';
 import { formatOf } from '../media/verify-image.js';
 import type { OutputFormat, ProviderRequest } from './image-provider.js';
 import { ProviderFailure } from './provider-failure.js';
@@ -17,24 +18,35 @@ const ENCODERS: Readonly<Record<OutputFormat, (image: Sharp) => Sharp>> = {
 /**
  * For providers that choose the format themselves: the same picture in the format that was asked for. The bytes stay
  * as they are when it is that already. The size is never changed: a picture of another size is not the one that was
- * asked for. Throws `ProviderFailure` (`failed`) for that, and for what is no picture.
+ * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when `signal` aborts before its
+ * turn.
  */
 export async function toAskedFormat(
   image: Buffer,
   { outputFormat, width, height }: Pick<ProviderRequest, 'outputFormat' | 'width' | 'height'>,
+  signal: AbortSignal,
 ): Promise<Buffer> {
   const format = formatOf(image);
   if (format === null) throw new ProviderFailure('failed', 'the result is no image of a known format');
   if (format === outputFormat) return image;
   try {
-    const decoded = sharp(image, { failOn: 'error', limitInputPixels: width * height });
-    const made = await decoded.metadata();
-    if (made.width !== width || made.height !== height) {
-      throw new ProviderFailure('failed', `asked for ${width}x${height}, made ${made.width}x${made.height}`);
-    }
-    return await ENCODERS[outputFormat](decoded).toBuffer();
+    return await conversions.run(() => convert(image, outputFormat, { width, height }), signal);
   } catch (error) {
     if (error instanceof ProviderFailure) throw error;
-    throw new ProviderFailure('failed', 'the result does not decode', { cause: error });
+    const reason = signal.aborted ? 'the result was not converted in time' : 'the result does not decode';
+    throw new ProviderFailure('failed', reason, { cause: error });
   }
+}
+
+async function convert(
+  image: Buffer,
+  format: OutputFormat,
+  { width, height }: { readonly width: number; readonly height: number },
+): Promise<Buffer> {
+  const decoded = sharp(image, { failOn: 'error', limitInputPixels: width * height });
+  const made = await decoded.metadata();
+  if (made.width !== width || made.height !== height) {
+    throw new ProviderFailure('failed', `asked for ${width}x${height}, made ${made.width}x${made.height}`);
+  }
+  return ENCODERS[format](decoded).timeout({ seconds: CONVERSION_SECONDS_MAX }).toBuffer();
 }

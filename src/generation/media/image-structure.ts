@@ -1,0 +1,11 @@
+/** What the structure of a file says: the size of its picture, or what is wrong with the file. */
+export type ImageStructure =
+  | { readonly fault: null; readonly width: number; readonly height: number }
+  /** In our words, for the log. */
+  | { readonly fault: string };
+
+export function damaged(fault: string): ImageStructure {
+  return { fault };
+}
+
+export const CUT_SHORT = damaged('it is cut short');

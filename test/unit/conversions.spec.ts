@@ -1,0 +1,46 @@
+import { describe, expect, it } from '@jest/globals';
+import { ConversionSlots } from '../../src/generation/media/conversions.js';
+
+const never = new AbortController().signal;
+const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+describe('the conversion of images', () => {
+  it('runs for so many at once and no more, and goes on after a failure', async () => {
+    const slots = new ConversionSlots(2);
+    let running = 0;
+    let peak = 0;
+    const work = Array.from({ length: 20 }, (_, index) =>
+      slots.run(async () => {
+        running += 1;
+        peak = Math.max(peak, running);
+        await tick();
+        running -= 1;
+        if (index % 3 === 0) throw new Error('no image');
+        return index;
+      }, never),
+    );
+    const ended = await Promise.allSettled(work);
+    const delivered = ended.filter(({ status }) => status === 'fulfilled').length;
+    expect({ peak, delivered }).toEqual({ peak: 2, delivered: 13 });
+  });
+
+  it('is not waited for beyond the deadline of its call, and leaves no slot behind', async () => {
+    const slots = new ConversionSlots(1);
+    let end = (): void => undefined;
+    const first = slots.run(() => new Promise<void>((resolve) => (end = resolve)), never);
+    const deadline = new AbortController();
+    let begun = 0;
+    const begin = () => Promise.resolve((begun += 1));
+    const late = slots.run(begin, deadline.signal);
+    const next = slots.run(begin, never);
+    deadline.abort(new Error('the deadline passed'));
+    await expect(late).rejects.toThrow('the deadline passed');
+    await expect(slots.run(begin, deadline.signal)).rejects.toThrow('the deadline passed');
+    expect(begun).toBe(0);
+    end();
+    await first;
+    expect(await next).toBe(1);
+    // The slot is free again.
+    expect(await slots.run(begin, never)).toBe(2);
+  });
+});
