@@ -40,6 +40,7 @@ const KINDS_BY_CODE: Readonly<Record<number, FailureKind>> = {
 /** Cloudflare Workers AI: multipart in, base64 out; it chooses the format. Its filter cannot be set, so `moderation` is not sent. */
 export class CloudflareWorkersAiDialect implements SynchronousDialect {
   readonly name = 'cloudflare_workers_ai';
+  readonly imageMember = 'image';
   readonly secret: string;
   readonly trusted: TrustedHosts;
 

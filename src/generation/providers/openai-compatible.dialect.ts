@@ -27,10 +27,11 @@ const CUSTOMER_PARAMETERS: readonly string[] = ['prompt', 'size', 'image', 'imag
 
 /**
  * Any server that speaks OpenAI's images API. Only parameters that all of them know are sent: which of them take
- * `output_format`, `moderation` or `user` differs, and some refuse what they do not know.
+ * `output_format`, `moderation` or `user` differs, and some refuse what they do not know. So the format is theirs to choose.
  */
 export class OpenAiCompatibleDialect implements SynchronousDialect {
   readonly name = 'openai_compatible';
+  readonly imageMember = 'b64_json';
   readonly secret: string;
   readonly trusted: TrustedHosts;
 

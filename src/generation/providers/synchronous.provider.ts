@@ -40,6 +40,8 @@ export type DialectResult =
 /** What tells one synchronous provider from another: how it is asked, and what its answers mean. */
 export interface SynchronousDialect {
   readonly name: ProviderName;
+  /** The member of an answer that holds an image in base64. */
+  readonly imageMember: string;
   /** Taken out of whatever is logged. */
   readonly secret: string;
   /** Where results may be fetched from, when an answer names one instead of containing it. */
@@ -119,7 +121,7 @@ export class SynchronousProvider implements ImageProvider {
   private async post(ready: DialectRequest, signal: AbortSignal): Promise<UpstreamResponse<unknown>> {
     try {
       const request = { method: 'POST', ...ready, signal, timeoutMs: ANSWER_TIMEOUT_MS } as const;
-      return await this.http.json(request, ANSWER_BYTES_MAX);
+      return await this.http.json(request, ANSWER_BYTES_MAX, this.dialect.imageMember);
     } catch (error) {
       throw new ProviderFailure('unavailable', 'a request got no whole answer', { cause: error });
     }

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, request } from 'undici';
+import { parseJson } from './read-answer.js';
 
 /** As many as tasks and downloads together ever need; connections stay open between calls. */
 const CONNECTIONS_MAX = 64;
@@ -45,10 +46,18 @@ export class UpstreamHttp {
     bodyTimeout: BODY_TIMEOUT_MS,
   });
 
-  /** `body` is what the JSON says; undefined when it is not JSON. Throws as `bytes` does. */
-  async json(options: UpstreamRequest, bytesMax = JSON_BYTES_MAX): Promise<UpstreamResponse<unknown>> {
-    const response = await this.bytes(options, bytesMax);
-    return { ...response, body: parseJson(response.body) };
+  /**
+   * `body` is what the JSON says; undefined when it is not JSON. Throws as `bytes` does.
+   *
+   * @param large the name of a text that stays bytes (`parseJson`).
+   */
+  async json(
+    options: UpstreamRequest,
+    bytesMax = JSON_BYTES_MAX,
+    large?: string,
+  ): Promise<UpstreamResponse<unknown>> {
+    const { status, headers, body } = await this.bytes(options, bytesMax);
+    return { status, headers, body: parseJson(body, large) };
   }
 
   /** Throws `ResponseTooLargeError` beyond `bytesMax`, without reading on. */
@@ -82,13 +91,5 @@ export class UpstreamHttp {
 
   close(): Promise<void> {
     return this.agent.close();
-  }
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
   }
 }
