@@ -7,7 +7,12 @@ import { CONTENT_TYPES } from './media/media-name.js';
 import type { MediaSigner } from './media/media-signer.js';
 import type { Receipt, ReceiptAttempt, ReceiptCharge } from './records/generation-receipts.service.js';
 import { SEARCHED_DAYS_MAX } from './records/generation-filter.js';
-import { billingModeOf, type DeliveredImage, type StoredGeneration } from './records/generation.js';
+import {
+  billingModeOf,
+  sharedFormat,
+  type DeliveredImage,
+  type StoredGeneration,
+} from './records/generation.js';
 
 const STATUSES = ['running', 'unresolved', 'succeeded', 'failed'] as const;
 const SEARCHED = `Looks through ${SEARCHED_DAYS_MAX} days before \`to\`, or from \`from\`.`;
@@ -158,6 +163,14 @@ export class GenerationView {
   declare readonly images_requested: number;
   @ApiProperty({ description: 'How many were delivered and charged.', type: 'integer', example: 1 })
   declare readonly images_delivered: number;
+  @ApiProperty({
+    description: 'How the delivered images are encoded; null when they differ, and while there are none.',
+    enum: ['png', 'jpeg', 'webp', null],
+    type: 'string',
+    nullable: true,
+    example: 'jpeg',
+  })
+  declare readonly output_format: string | null;
   @ApiProperty({ description: 'The delivered images.', type: () => [GenerationImageView] })
   declare readonly images: readonly GenerationImageView[];
   @ApiProperty({ example: 'price_01KEWWTN00T5FC7C412HS87RX6' })
@@ -255,6 +268,7 @@ export function toGenerationView(generation: Receipt, signer: MediaSigner, nowMs
     size: `${generation.width}x${generation.height}`,
     images_requested: generation.imagesRequested,
     images_delivered: generation.images.length,
+    output_format: sharedFormat(generation.images),
     images: generation.images.map((image) => toImageView(generation, image, signer, nowMs)),
     price_id: generation.priceId,
     unit_price_micros: generation.priceMicros.toString(),
@@ -298,15 +312,15 @@ function moderationOf(attempts: readonly ReceiptAttempt[]): 'passed' | 'refused'
 
 function toImageView(
   generation: StoredGeneration,
-  { position, bytes }: DeliveredImage,
+  image: DeliveredImage,
   signer: MediaSigner,
   nowMs: number,
 ): GenerationImageView {
   return {
-    position,
-    url: signer.freshUrlOf(generation, position, nowMs),
-    content_type: CONTENT_TYPES[generation.outputFormat],
-    bytes,
+    position: image.position,
+    url: signer.freshUrlOf(generation, image, nowMs),
+    content_type: CONTENT_TYPES[image.format],
+    bytes: image.bytes,
   };
 }
 

@@ -32,7 +32,7 @@ import { MediaSigner } from './media/media-signer.js';
 import type { Payment, Settlement } from './payment/payment.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
-import { billingModeOf, type Generation, type GenerationFacts } from './records/generation.js';
+import { billingModeOf, sharedFormat, type Generation, type GenerationFacts } from './records/generation.js';
 import { RunningGenerations } from './running-generations.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
 import type { RetryingClient } from './retries/retrying-client.js';
@@ -233,16 +233,17 @@ export class ImageGeneration {
     settlement: Settlement,
     delivered: readonly ImageResult[],
   ): GenerationAnswer {
+    const images = delivered.flatMap(({ position, format }) =>
+      format === null ? [] : [{ position, format }],
+    );
+    const format = sharedFormat(images);
     const body =
       generation.responseFormat === 'url'
-        ? urlBody(
-            this.signer,
-            generation,
-            delivered.map((result) => result.position),
-          )
+        ? urlBody(this.signer, generation, images, format)
         : base64Body(
             generation,
-            delivered.flatMap((result) => result.image ?? []),
+            delivered.flatMap(({ image }) => image ?? []),
+            format,
           );
     const { chargedMicros, availableMicros } = settlement;
     return {

@@ -5,13 +5,14 @@ import {
   IdempotencyKeyReusedError,
   ImagesDeletedError,
 } from './generation.errors.js';
+import { acceptsFormat } from './image-request.js';
 import { mediaNameOf } from './media/media-name.js';
 import { MediaSigner } from './media/media-signer.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
-import { billingModeOf, type Generation, type StoredGeneration } from './records/generation.js';
+import { billingModeOf, sharedFormat, type Generation, type StoredGeneration } from './records/generation.js';
 
 /** A failed call frees its key between our two looks; it happens once, not again and again. */
 const ATTEMPTS_MAX = 3;
@@ -42,7 +43,10 @@ export class Idempotency {
       const { accountId, idempotencyKey } = generation;
       const earlier = await this.reader.findByIdempotencyKey(accountId, idempotencyKey);
       if (earlier === null) continue;
-      if (earlier.fingerprint !== generation.fingerprint) throw new IdempotencyKeyReusedError();
+      const isSame =
+        earlier.fingerprint === generation.fingerprint &&
+        acceptsFormat(generation.outputFormat, earlier.outputFormat);
+      if (!isSame) throw new IdempotencyKeyReusedError();
       if (earlier.status === 'succeeded') return this.replay(earlier);
       break;
     }
@@ -52,11 +56,12 @@ export class Idempotency {
   /** The answer of a call that succeeded, to the byte. Throws `ImagesDeletedError` (410) when its images were deleted. */
   async replay(generation: StoredGeneration): Promise<GenerationAnswer> {
     if (generation.imagesDeletedAtMs !== null) throw new ImagesDeletedError(generation.id);
-    const positions = generation.images.map((image) => image.position);
+    const { images } = generation;
+    const format = generation.namesFormat ? sharedFormat(images) : null;
     const body =
       generation.responseFormat === 'url'
-        ? urlBody(this.signer, generation, positions)
-        : base64Body(generation, await this.load(generation, positions));
+        ? urlBody(this.signer, generation, images, format)
+        : base64Body(generation, await this.load(generation), format);
     const { id, fellBackFrom, chargedMicros } = generation;
     const billingMode = billingModeOf(generation);
     return {
@@ -70,10 +75,10 @@ export class Idempotency {
     };
   }
 
-  private load(generation: StoredGeneration, positions: readonly number[]): Promise<Buffer[]> {
+  private load(generation: StoredGeneration): Promise<Buffer[]> {
     return Promise.all(
-      positions.map(async (position) => {
-        const image = await this.media.read(mediaNameOf(generation, position));
+      generation.images.map(async (delivered) => {
+        const image = await this.media.read(mediaNameOf(generation, delivered));
         if (image === null) throw new ResourceMissingError('image of generation', generation.id);
         return image;
       }),

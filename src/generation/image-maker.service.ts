@@ -8,13 +8,14 @@ import {
   type GenerationObserver,
 } from './generation-observer.js';
 import type { ImageRequest } from './image-request.js';
-import { mediaNameOf } from './media/media-name.js';
+import { mediaNameOf, possibleMediaNames } from './media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { verifyImage } from './media/verify-image.js';
 import type { ProviderRoute } from './model-catalog.js';
 import { FALLS_THROUGH } from './providers/fall-through.js';
 import type {
   ImageProvider,
+  OutputFormat,
   ProviderName,
   ProviderRequest,
   ProviderTask,
@@ -156,8 +157,9 @@ export class ImageMaker {
   }
 
   async discard(generation: Generation, results: readonly ImageResult[]): Promise<void> {
-    for (const { position, image } of results) {
-      if (image !== null) await this.media.remove(mediaNameOf(generation, position)).catch(() => undefined);
+    for (const { position, format } of results) {
+      if (format === null) continue;
+      await this.media.remove(mediaNameOf(generation, { position, format })).catch(() => undefined);
     }
   }
 
@@ -171,7 +173,7 @@ export class ImageMaker {
     const attempt = { position, attempt: FIRST_ATTEMPT, provider };
     this.log(generation, attempt, null, cause);
     const ended = { task: null, finishedAtMs: this.clock.nowMs() };
-    return { ...attempt, ...ended, bytes: null, failure: cause.kind, image: null, cause };
+    return { ...attempt, ...ended, ...UNDELIVERED, failure: cause.kind, cause };
   }
 
   private async attempt(
@@ -191,36 +193,44 @@ export class ImageMaker {
       const image = await work();
       // What the provider keeps for a while can be fetched again after a power failure (see `MediaRestorationJob`).
       const isOnlyCopy = (taskOf()?.pollingUrl ?? null) === null;
-      await this.accept(generation, attempt.position, image, isOnlyCopy);
+      const format = await this.accept(generation, attempt.position, image, isOnlyCopy);
       report('delivered');
       const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
-      return { ...attempt, ...ended, bytes: image.length, failure: null, image, cause: null };
+      return { ...attempt, ...ended, bytes: image.length, format, failure: null, image, cause: null };
     } catch (error) {
       const cause = toFailure(error);
       report(cause.kind);
       this.log(generation, attempt, taskOf()?.taskId ?? null, cause);
       const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
-      return { ...attempt, ...ended, bytes: null, failure: cause.kind, image: null, cause };
+      return { ...attempt, ...ended, ...UNDELIVERED, failure: cause.kind, cause };
     }
   }
 
-  /** Throws unless the image is whole, and kept when this resolves. */
+  /** Answers the format of the image, which is stored by then. Throws unless it is whole. */
   private async accept(
     generation: Generation,
     position: number,
     image: Buffer,
     isOnlyCopy: boolean,
-  ): Promise<void> {
-    const { width, height, outputFormat: format } = generation;
-    const { fault } = verifyImage(image, { format, width, height });
-    if (fault !== null) throw new ProviderFailure('failed', `the delivered image is unusable: ${fault}`);
-    await this.media.write(mediaNameOf(generation, position), image, isOnlyCopy);
+  ): Promise<OutputFormat> {
+    const { width, height, outputFormat } = generation;
+    const found = verifyImage(image, { format: outputFormat, width, height });
+    if (found.fault !== null) {
+      throw new ProviderFailure('failed', `the delivered image is unusable: ${found.fault}`);
+    }
+    const { format } = found;
+    await this.media.write(mediaNameOf(generation, { position, format }), image, isOnlyCopy);
+    return format;
   }
 
   private async findStored(generation: Generation, position: number): Promise<Buffer | null> {
-    const { width, height, outputFormat: format } = generation;
-    const stored = await this.media.read(mediaNameOf(generation, position)).catch(() => null);
-    return stored !== null && verifyImage(stored, { format, width, height }).fault === null ? stored : null;
+    const { width, height } = generation;
+    for (const name of possibleMediaNames(generation, position)) {
+      const stored = await this.media.read(name).catch(() => null);
+      const isWhole = stored !== null && verifyImage(stored, { ...name, width, height }).fault === null;
+      if (isWhole) return stored;
+    }
+    return null;
   }
 
   private log(
@@ -235,6 +245,8 @@ export class ImageMaker {
     else this.logger.warn(fields, 'An image was not delivered');
   }
 }
+
+const UNDELIVERED = { bytes: null, format: null, image: null } as const;
 
 /** Nothing for an operator to look at. */
 const CUSTOMERS_TROUBLE: ReadonlySet<FailureKind> = new Set([

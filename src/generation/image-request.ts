@@ -25,7 +25,8 @@ export type ImageRequest = {
   readonly images: number;
   readonly size: ImageSize;
   readonly responseFormat: ResponseFormat;
-  readonly outputFormat: OutputFormat;
+  /** Null: none was named, and the image is delivered as its provider makes it. */
+  readonly outputFormat: OutputFormat | null;
   readonly moderation: 'auto' | 'low';
   /** OpenAI's `user`: whom the customer says that this is for. Kept for tracing abuse. */
   readonly endUser: string | null;
@@ -42,6 +43,14 @@ export const END_USER_CHARS_MAX = 512;
 /** Which models there are. `require` throws `ModelNotFoundError` (404). */
 export interface ModelLookup {
   require(id: string): ImageModel;
+}
+
+/**
+ * Whether a call may have the answer of an earlier one with the same fingerprint, by the formats that both named. One
+ * that names none takes any.
+ */
+export function acceptsFormat(asked: OutputFormat | null, earlier: OutputFormat | null): boolean {
+  return asked === null || asked === earlier;
 }
 
 /** What both routes ask for in the same words. */
@@ -69,7 +78,7 @@ export function parseCommon(members: Body, operation: Operation, models: ModelLo
     prompt: parsePrompt(textOrNull(members, 'prompt')),
     images: parseCount(members['n'] ?? null),
     responseFormat: oneOf(members, 'response_format', ['url', 'b64_json'], 'url'),
-    outputFormat: oneOf(members, 'output_format', ['png', 'jpeg', 'webp'], 'png'),
+    outputFormat: oneOf(members, 'output_format', ['png', 'jpeg', 'webp'], null),
     moderation: oneOf(members, 'moderation', ['auto', 'low'], 'auto'),
     endUser: parseEndUser(textOrNull(members, 'user')),
   };
@@ -128,7 +137,8 @@ export function fingerprintOf(request: ImageRequest): string {
       request.size.width,
       request.size.height,
       request.responseFormat,
-      request.outputFormat,
+      // Calls that name no format were fingerprinted so when that meant PNG; `acceptsFormat` tells them apart.
+      request.outputFormat ?? 'png',
       request.moderation,
       request.endUser,
       ...(request.operation === 'edit'

@@ -51,10 +51,11 @@ export class CreateImageRequest {
   declare readonly response_format?: string | null;
 
   @ApiProperty({
-    description: 'How the images are encoded.',
+    description:
+      'How the images are encoded. Without it they are delivered as their provider made them, which `output_format` of ' +
+      'the answer and the content type of a URL say.',
     type: 'string',
     enum: ['png', 'jpeg', 'webp'],
-    default: 'png',
     required: false,
     nullable: true,
   })
@@ -162,4 +163,13 @@ export class ImagesView {
     type: () => [ImageView],
   })
   declare readonly data: readonly ImageView[];
+
+  @ApiProperty({
+    description:
+      'How the images are encoded; absent when they differ, which only images of a call that named no format do.',
+    enum: ['png', 'jpeg', 'webp'],
+    required: false,
+    example: 'jpeg',
+  })
+  declare readonly output_format?: string;
 }

@@ -98,7 +98,7 @@ export class ImagesController {
     @Req() { id: requestId }: { id: string },
     @Body() body: unknown,
     @Res({ passthrough: true }) reply: Reply,
-  ): Promise<string> {
+  ): Promise<string | Buffer> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
     const answer = await this.calls.generate(parseImageRequest(body, this.models), caller);
     setPaidAnswerHeaders(reply, answer);
@@ -126,7 +126,7 @@ export class ImagesController {
     @CallingClient() client: RetryingClient | null,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: Reply,
-  ): Promise<string> {
+  ): Promise<string | Buffer> {
     const caller = { principal, requestId: request.id, idempotencyKey, tag, limits, client };
     const answer = await this.edits.edit(request, caller);
     setPaidAnswerHeaders(reply, answer);

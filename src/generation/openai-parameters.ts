@@ -90,12 +90,12 @@ export function textOrNull(body: Body, name: string): string | null {
 }
 
 /** The member as one of `allowed`; `fallback` when it is absent or null. */
-export function oneOf<const T extends string>(
+export function oneOf<const T extends string, F extends T | null>(
   body: Body,
   name: string,
   allowed: readonly T[],
-  fallback: NoInfer<T>,
-): T {
+  fallback: F,
+): T | F {
   const value = body[name] ?? null;
   if (value === null) return fallback;
   const found = allowed.find((candidate) => candidate === value);

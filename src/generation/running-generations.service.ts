@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
+import { acceptsFormat } from './image-request.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import type { Generation } from './records/generation.js';
 import { GenerationRecords } from './records/generation-records.service.js';
@@ -44,14 +45,15 @@ export class RunningGenerations implements BeforeApplicationShutdown {
   }
 
   /** The calls under way here that a retry of this one may belong to. */
-  idsOf(call: Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint'>): string[] {
+  idsOf(call: Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>): string[] {
     return [...this.running.keys()]
       .filter(
-        ({ accountId, apiKeyId, fingerprint, joinable }) =>
+        ({ accountId, apiKeyId, fingerprint, outputFormat, joinable }) =>
           joinable &&
           accountId === call.accountId &&
           apiKeyId === call.apiKeyId &&
-          fingerprint === call.fingerprint,
+          fingerprint === call.fingerprint &&
+          acceptsFormat(call.outputFormat, outputFormat),
       )
       .map(({ id }) => id);
   }

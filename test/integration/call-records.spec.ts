@@ -84,7 +84,12 @@ describe('the records of calls that are written at the same time', () => {
   const finish = ({ records }: Process, generation: Generation) =>
     records.finish(
       generation,
-      toEnding([0, 1].map((at) => ({ ...task(at), bytes: 9, failure: null, finishedAtMs: Date.now() }))),
+      toEnding(
+        [0, 1].map((at) => ({
+          ...task(at),
+          ...{ bytes: 9, format: 'jpeg', failure: null, finishedAtMs: Date.now() },
+        })),
+      ),
     );
   const fail = ({ records }: Process, generation: Generation) =>
     records.finish(generation, { ...toEnding([]), errorCode: 'upstream_failed' });

@@ -20,7 +20,7 @@ describe('a call of the images API', () => {
     const answer = (await generate(customer, { n })).expect(200);
     const charged = PRICE_MICROS * BigInt(n);
     expect(answer.body.data).toHaveLength(n);
-    expect(Object.keys(answer.body).sort()).toEqual(['created', 'data']);
+    expect(Object.keys(answer.body).sort()).toEqual(['created', 'data', 'output_format']);
     expect(answer.headers.get('x-charged-micros')).toBe(String(charged));
     expect(answer.headers.get('x-wallet-available-micros')).toBe(String(CREDIT_MICROS - charged));
     expect(answer.headers.get('x-request-id')).toMatch(/^req_/);

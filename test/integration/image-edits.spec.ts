@@ -58,7 +58,7 @@ describe('the unmodified OpenAI SDK', () => {
       user: 'somebody',
     });
     const made = Buffer.from(edited.data?.[0]?.b64_json ?? '', 'base64');
-    expect(await sharp(made).metadata()).toMatchObject({ width: 128, height: 64, format: 'png' });
+    expect(await sharp(made).metadata()).toMatchObject({ width: 128, height: 64, format: 'jpeg' });
     await expectReferences(made, [BLUE, RED, GREEN]);
   });
 

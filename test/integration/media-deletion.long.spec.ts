@@ -46,7 +46,7 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
   const receiptOf = async (id: string) =>
     (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
   const store = () => service.app.get<MediaStore>(MEDIA_STORE);
-  const nameOf = (id: string, position = 0) => mediaNameOf({ id, outputFormat: 'png' }, position);
+  const nameOf = (id: string, position = 0) => mediaNameOf({ id }, { position, format: 'jpeg' });
 
   it('are gone at once when the customer deletes them; the receipt, the charge and the ledger stay', async () => {
     const { id, urls } = await make({ n: 2 });

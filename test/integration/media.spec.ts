@@ -25,11 +25,11 @@ describe('the URL of an image', () => {
     const response = await fetch(url);
     expect(response.status).toBe(200);
     expect(Object.fromEntries(response.headers)).toMatchObject({
-      'content-type': 'image/png',
+      'content-type': 'image/jpeg',
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; sandbox",
       'cross-origin-resource-policy': 'cross-origin',
-      'content-disposition': expect.stringMatching(/^inline; filename="gen_[0-9A-Z]{26}-0\.png"$/) as unknown,
+      'content-disposition': expect.stringMatching(/^inline; filename="gen_[0-9A-Z]{26}-0\.jpeg"$/) as unknown,
       'cache-control': expect.stringMatching(/^private, max-age=3\d{3}, immutable$/) as unknown,
     });
     const image = Buffer.from(await response.arrayBuffer());
@@ -75,8 +75,8 @@ describe('the URL of an image', () => {
     ['with two signatures', (u: URL) => u.searchParams.append('signature', 'x')],
     ['with a later expiry', (u: URL) => u.searchParams.set('expires', '9999999999')],
     ['without an expiry', (u: URL) => u.searchParams.delete('expires')],
-    ['of another position', (u: URL) => (u.pathname = u.pathname.replace('/0.png', '/1.png'))],
-    ['of another format', (u: URL) => (u.pathname = u.pathname.replace('/0.png', '/0.jpeg'))],
+    ['of another position', (u: URL) => (u.pathname = u.pathname.replace('/0.jpeg', '/1.jpeg'))],
+    ['of another format', (u: URL) => (u.pathname = u.pathname.replace('/0.jpeg', '/0.png'))],
     ['that leads upwards', (u: URL) => (u.pathname = `${path.dirname(u.pathname)}/..%2F..%2Fsecrets.json`)],
     [
       'that leads upwards by its generation',
@@ -91,7 +91,7 @@ describe('the URL of an image', () => {
   it('is refused once it has expired', async () => {
     const signer = service.app.get(MediaSigner);
     const id = new URL(url).pathname.split('/')[3] ?? '';
-    const name = { generationId: id, position: 0, format: 'png' } as const;
+    const name = { generationId: id, position: 0, format: 'jpeg' } as const;
     const seconds = Math.floor(Date.now() / 1_000);
     expect((await fetch(signer.urlOf(name, seconds + 5, signer.keyId))).status).toBe(200);
     expect(await codeOf(await fetch(signer.urlOf(name, seconds - 1, signer.keyId)))).toBe(

@@ -165,7 +165,7 @@ describe('recovery over a customer’s own key', () => {
     await dying.app.get(RunningGenerations).recorded(customer.accountId);
     (await remove(customer)).expect(200);
     const [receipt] = await receiptsOf(customer);
-    const name = mediaNameOf({ id: String(receipt?.['id']), outputFormat: 'png' }, 0);
+    const name = mediaNameOf({ id: String(receipt?.['id']) }, { position: 0, format: 'jpeg' });
     await dying.app.get<MediaStore>(MEDIA_STORE).remove(name);
     expect((await fetch(body.data[0].url)).status).toBe(404);
     await living.app.get(MediaRestorationJob).run();

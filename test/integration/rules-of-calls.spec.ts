@@ -18,6 +18,7 @@ const HOLD = `
 
 const SUCCEEDED = `status = 'succeeded', finished_at = now()`;
 const PAID = `${SUCCEEDED}, images_delivered = 1, charged_micros = 40000`;
+const DELIVERED = `status = 'delivered', finished_at = now(), bytes = 1`;
 const LONG = `repeat('x', 600)`;
 
 /** By the rule that they break: changes of a sound row. */
@@ -57,6 +58,8 @@ const BROKEN: Readonly<Record<string, readonly string[]>> = {
   generation_tasks_delivered_stored: [`status = 'delivered', finished_at = now()`, 'bytes = 1'],
   generation_tasks_failure_named: [`status = 'failed', finished_at = now()`, `failure = 'lost'`],
   generation_tasks_finished_once: ['finished_at = now()', `status = 'delivered', bytes = 1`],
+  generation_tasks_format_known: [`${DELIVERED}, image_format = 'gif'`],
+  generation_tasks_format_of_delivered: [`image_format = 'png'`],
   generation_tasks_cost_not_negative: ['upstream_cost_micros = -1'],
   generation_tasks_text_length: [`task_id = ''`, `task_id = ${LONG}`, `polling_url = repeat('x', 2084)`],
   holds_amount_positive: ['amount_micros = 0', 'amount_micros = -1'],

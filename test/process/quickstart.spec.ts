@@ -61,7 +61,7 @@ describe('the quickstart, copied from the page as it is printed', () => {
     const image = await fetch(url);
     expect({ status: image.status, type: image.headers.get('content-type') }).toEqual({
       status: 200,
-      type: 'image/png',
+      type: 'image/jpeg',
     });
   }
 

@@ -54,7 +54,7 @@ describe('an edit', () => {
       operation: 'edit',
       images: 1,
       responseFormat: 'url',
-      outputFormat: 'png',
+      outputFormat: null,
       size: { width: 64, height: 64 },
     });
   });

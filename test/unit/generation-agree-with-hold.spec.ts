@@ -12,8 +12,8 @@ function result(position: number, isDelivered: boolean): ImageResult {
     finishedAtMs: 0,
     cause: null,
     ...(isDelivered
-      ? { bytes: 7, failure: null, image: Buffer.alloc(7) }
-      : { bytes: null, failure: 'failed', image: null }),
+      ? { bytes: 7, format: 'jpeg', failure: null, image: Buffer.alloc(7) }
+      : { bytes: null, format: null, failure: 'failed', image: null }),
   };
 }
 

@@ -34,12 +34,12 @@ function refusal(body: unknown): { code: string; param: string | null; status: n
 }
 
 describe('an OpenAI images request', () => {
-  it('takes the defaults that OpenAI documents', () => {
+  it('takes the defaults that OpenAI documents, but for the format, which is the provider’s', () => {
     expect(parse(MINIMAL)).toMatchObject({
       images: 1,
       size: { width: 1024, height: 1024 },
       responseFormat: 'url',
-      outputFormat: 'png',
+      outputFormat: null,
       moderation: 'auto',
       endUser: null,
     });

@@ -10,7 +10,7 @@ import { GenerationRunningError } from '../generation.errors.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import type { GenerationKey, StoredGeneration } from '../records/generation.js';
 import { RunningGenerations } from '../running-generations.service.js';
-import { mediaNameOf } from './media-name.js';
+import { possibleMediaNames } from './media-name.js';
 import { MEDIA_STORE, type MediaStore } from './media-store.js';
 
 export const MEDIA_DELETION_JOB = 'media_deletion';
@@ -103,8 +103,9 @@ export class MediaDeletion {
     }
   }
 
+  /** Of every format that they may have: a process that was thought dead may have stored another copy. */
   private async removeFiles(generation: StoredGeneration): Promise<void> {
-    const names = generation.images.map(({ position }) => mediaNameOf(generation, position));
+    const names = generation.images.flatMap(({ position }) => possibleMediaNames(generation, position));
     await Promise.all(names.map((name) => this.media.remove(name)));
   }
 }

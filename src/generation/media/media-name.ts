@@ -8,6 +8,9 @@ export type MediaName = {
   readonly format: OutputFormat;
 };
 
+/** The one that providers make by themselves comes first. */
+const FORMATS: readonly OutputFormat[] = ['jpeg', 'png', 'webp'];
+
 export const CONTENT_TYPES: Readonly<Record<OutputFormat, string>> = {
   png: 'image/png',
   jpeg: 'image/jpeg',
@@ -16,10 +19,19 @@ export const CONTENT_TYPES: Readonly<Record<OutputFormat, string>> = {
 
 /** The name of a generation's image; `position` counts the call's images from 0. */
 export function mediaNameOf(
-  generation: { readonly id: string; readonly outputFormat: OutputFormat },
-  position: number,
+  { id }: { readonly id: string },
+  { position, format }: { readonly position: number; readonly format: OutputFormat },
 ): MediaName {
-  return { generationId: generation.id, position, format: generation.outputFormat };
+  return { generationId: id, position, format };
+}
+
+/** Every name that an image of the call may have: of the format that was asked for, or of any when none was. */
+export function possibleMediaNames(
+  { id, outputFormat }: { readonly id: string; readonly outputFormat: OutputFormat | null },
+  position: number,
+): MediaName[] {
+  const formats = outputFormat === null ? FORMATS : [outputFormat];
+  return formats.map((format) => ({ generationId: id, position, format }));
 }
 
 const FILE_PATTERN = /^([0-9])\.(png|jpeg|webp)$/;

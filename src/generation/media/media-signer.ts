@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../config/settings.js';
-import type { StoredGeneration } from '../records/generation.js';
+import type { DeliveredImage, StoredGeneration } from '../records/generation.js';
 import { fileNameOf, mediaNameOf, type MediaName } from './media-name.js';
 import { retentionMs } from './media-retention.js';
 
@@ -51,11 +51,11 @@ export class MediaSigner {
   }
 
   /** For a receipt, valid for 60 minutes from now; null once the image was deleted or is past its retention time. */
-  freshUrlOf(generation: StoredGeneration, position: number, nowMs: number): string | null {
+  freshUrlOf(generation: StoredGeneration, image: DeliveredImage, nowMs: number): string | null {
     const isPast = nowMs - generation.createdAtMs >= this.retentionMs;
     if (isPast || generation.imagesDeletedAtMs !== null) return null;
     const expires = Math.floor(nowMs / 1_000) + URL_VALID_SECONDS;
-    return this.urlOf(mediaNameOf(generation, position), expires, this.keyId);
+    return this.urlOf(mediaNameOf(generation, image), expires, this.keyId);
   }
 
   /** Seconds that the URL is still valid; null when it is forged or has expired. */

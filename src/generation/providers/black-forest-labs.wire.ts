@@ -20,7 +20,7 @@ export function toSubmitBody(request: ProviderRequest): string {
     prompt: request.prompt,
     width: request.width,
     height: request.height,
-    output_format: request.outputFormat,
+    ...(request.outputFormat === null ? {} : { output_format: request.outputFormat }),
     safety_tolerance: SAFETY_TOLERANCE[request.moderation],
     ...inputImages(request.references),
   });

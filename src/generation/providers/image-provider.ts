@@ -20,7 +20,8 @@ export type ProviderRequest = {
   readonly prompt: string;
   readonly width: number;
   readonly height: number;
-  readonly outputFormat: OutputFormat;
+  /** Null: as the provider makes it by itself. */
+  readonly outputFormat: OutputFormat | null;
   /** OpenAI's `moderation`: `low` asks for the less restrictive filter. */
   readonly moderation: 'auto' | 'low';
   /** Of an edit, in the customer's order; none: an image from text alone. */

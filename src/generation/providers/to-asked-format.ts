@@ -17,7 +17,7 @@ const ENCODERS: Readonly<Record<OutputFormat, (image: Sharp) => Sharp>> = {
 
 /**
  * For providers that choose the format themselves: the same picture in the format that was asked for. The bytes stay
- * as they are when it is that already. The size is never changed: a picture of another size is not the one that was
+ * as they are when it is that already, and when none was. The size is never changed: a picture of another size is not the one that was
  * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when `signal` aborts before its
  * turn.
  */
@@ -26,6 +26,7 @@ export async function toAskedFormat(
   { outputFormat, width, height }: Pick<ProviderRequest, 'outputFormat' | 'width' | 'height'>,
   signal: AbortSignal,
 ): Promise<Buffer> {
+  if (outputFormat === null) return image;
   const format = formatOf(image);
   if (format === null) throw new ProviderFailure('failed', 'the result is no image of a known format');
   if (format === outputFormat) return image;

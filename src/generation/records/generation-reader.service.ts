@@ -60,6 +60,7 @@ export class GenerationReader {
       accountId: row.accountId,
       id: row.generationId,
       bytes: row.bytes ?? 0,
+      format: row.imageFormat,
     }));
   }
 
@@ -100,7 +101,7 @@ export function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEn
     status: row.status,
     chargedMicros: row.chargedMicros,
     errorCode: row.errorCode,
-    images: deliveredImages(tasks),
+    ...delivered(row, tasks),
     authorizedAtMs: row.authorizedAt?.getTime() ?? null,
     deliveredAtMs: row.deliveredAt?.getTime() ?? null,
     finishedAtMs: row.finishedAt?.getTime() ?? null,
@@ -113,11 +114,22 @@ function payerOf({ providerKeyId, holdId }: GenerationEntity): Payer {
   return providerKeyId === null ? { providerKeyId, holdId } : { providerKeyId, holdId: null };
 }
 
-function deliveredImages(tasks: readonly GenerationTaskEntity[]): StoredGeneration['images'] {
-  return tasks
-    .filter((task) => task.status === 'delivered')
-    .map(({ position, bytes }) => ({ position, bytes: bytes ?? 0 }))
-    .sort((a, b) => a.position - b.position);
+/** A delivered image of no known format is one whose file was lost: whatever it is called, nothing is there. */
+const FORMAT_OF_LOST = 'jpeg';
+
+function delivered(
+  { outputFormat }: GenerationEntity,
+  tasks: readonly GenerationTaskEntity[],
+): Pick<StoredGeneration, 'images' | 'namesFormat'> {
+  const found = tasks.filter((task) => task.status === 'delivered').sort((a, b) => a.position - b.position);
+  return {
+    images: found.map(({ position, bytes, imageFormat }) => ({
+      position,
+      bytes: bytes ?? 0,
+      format: imageFormat ?? outputFormat ?? FORMAT_OF_LOST,
+    })),
+    namesFormat: found.every(({ imageFormat }) => imageFormat !== null),
+  };
 }
 
 function toTaskRecord(row: GenerationTaskEntity): TaskRecord {

@@ -125,7 +125,7 @@ function retryStateOf({ joinable }: Generation, answered?: boolean): RetryState 
 }
 
 function toPending({ position, attempt, provider, task }: KnownTask, nowMs: number): TaskState {
-  const unknown = { bytes: null, failure: null, finishedAtMs: null };
+  const unknown = { bytes: null, format: null, failure: null, finishedAtMs: null };
   return { position, attempt, provider, task, status: 'pending', createdAtMs: nowMs, ...unknown };
 }
 

@@ -1,7 +1,7 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { MicroUsd } from '../../common/money.js';
 import { microUsdColumn } from '../../database/micro-usd-column.js';
-import type { ProviderName } from '../providers/image-provider.js';
+import type { OutputFormat, ProviderName } from '../providers/image-provider.js';
 import { GenerationEntity } from './generation.entity.js';
 
 const PKEY = 'generation_tasks_pkey';
@@ -45,6 +45,9 @@ export class GenerationTaskEntity {
 
   @Column({ type: 'integer', nullable: true })
   bytes!: number | null;
+
+  @Column({ type: 'text', name: 'image_format', collation: 'C', nullable: true })
+  imageFormat!: OutputFormat | null;
 
   @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
   createdAt!: Date;

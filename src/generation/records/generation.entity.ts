@@ -58,8 +58,8 @@ export class GenerationEntity {
   @Column({ type: 'text', name: 'response_format', collation: 'C' })
   responseFormat!: ResponseFormat;
 
-  @Column({ type: 'text', name: 'output_format', collation: 'C' })
-  outputFormat!: OutputFormat;
+  @Column({ type: 'text', name: 'output_format', collation: 'C', nullable: true })
+  outputFormat!: OutputFormat | null;
 
   @Column({ type: 'text', name: 'end_user', nullable: true })
   endUser!: string | null;

@@ -41,7 +41,8 @@ export type GenerationFacts = GenerationKey & {
   readonly width: number;
   readonly height: number;
   readonly responseFormat: ResponseFormat;
-  readonly outputFormat: OutputFormat;
+  /** What the client asked for; null: as the provider makes it. */
+  readonly outputFormat: OutputFormat | null;
   readonly endUser: string | null;
   readonly fingerprint: string;
   readonly idempotencyKey: string | null;
@@ -67,6 +68,8 @@ export type StoredGeneration = Generation & {
   readonly chargedMicros: MicroUsd;
   readonly errorCode: string | null;
   readonly images: readonly DeliveredImage[];
+  /** False for calls of a release whose answers did not name the format: they are repeated to the byte. */
+  readonly namesFormat: boolean;
   readonly retryState: RetryState | null;
   readonly retryClaim: string | null;
   readonly authorizedAtMs: number | null;
@@ -77,7 +80,17 @@ export type StoredGeneration = Generation & {
 };
 
 /** `position` counts the call's images from 0. */
-export type DeliveredImage = { readonly position: number; readonly bytes: number };
+export type DeliveredImage = {
+  readonly position: number;
+  readonly bytes: number;
+  readonly format: OutputFormat;
+};
+
+/** The format that all of them have; null when they differ, or there are none. */
+export function sharedFormat(images: readonly Pick<DeliveredImage, 'format'>[]): OutputFormat | null {
+  const [first, ...others] = new Set(images.map(({ format }) => format));
+  return others.length === 0 ? (first ?? null) : null;
+}
 
 /** An attempt at one image whose provider has named its task. */
 export type KnownTask = {
@@ -96,7 +109,12 @@ export type TaskRecord = {
   readonly status: 'pending' | 'delivered' | 'failed';
 };
 
-export type DeliveredTask = TaskRecord & GenerationKey & { readonly bytes: number };
+export type DeliveredTask = TaskRecord &
+  GenerationKey & {
+    readonly bytes: number;
+    /** Null in rows of earlier releases: what was asked for. */
+    readonly format: OutputFormat | null;
+  };
 
 /** How the attempt at one image ended. */
 export type TaskResult = {
@@ -107,6 +125,8 @@ export type TaskResult = {
   readonly task: ProviderTask | null;
   /** Size of the stored file; null unless delivered. */
   readonly bytes: number | null;
+  /** Of the stored file; null unless delivered, and of a file that is lost. */
+  readonly format: OutputFormat | null;
   /** Null when delivered. */
   readonly failure: string | null;
   readonly finishedAtMs: number;

@@ -97,6 +97,7 @@ const TASK_COLUMNS: readonly Column<TaskRow>[] = [
   ['bytes', 'integer', ({ task }) => task.bytes],
   ['created_at', 'timestamptz', ({ task }) => iso(task.createdAtMs)],
   ['finished_at', 'timestamptz', ({ task }) => isoOrNull(task.finishedAtMs)],
+  ['image_format', 'text', ({ task }) => task.format],
 ];
 
 /**
@@ -158,7 +159,7 @@ const saveOf = (rows: string): string => `
         ON v.account_id = saved.account_id AND v.generation_id = saved.id
     ON CONFLICT ON CONSTRAINT generation_tasks_pkey DO UPDATE
        SET status = excluded.status, failure = excluded.failure, bytes = excluded.bytes,
-           finished_at = excluded.finished_at
+           finished_at = excluded.finished_at, image_format = excluded.image_format
      WHERE t.status = 'pending')
   SELECT account_id, id FROM saved`;
 

@@ -16,7 +16,7 @@ export function agreeWithHold(results: readonly ImageResult[], imagesPaid: numbe
   const agreed = results.toReversed().map((result): ImageResult => {
     if (result.failure === null && surplus > 0) {
       surplus -= 1;
-      return { ...result, bytes: null, failure: 'failed' };
+      return { ...result, bytes: null, format: null, failure: 'failed' };
     }
     if (result.failure !== null && missing > 0) {
       missing -= 1;

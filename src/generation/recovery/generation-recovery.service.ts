@@ -179,6 +179,7 @@ function supersededOf(tasks: readonly TaskRecord[], finishedAtMs: number): TaskR
     .map(({ position, attempt, provider, task }) => ({
       ...{ position, attempt, provider, task, finishedAtMs },
       bytes: null,
+      format: null,
       failure: 'failed',
     }));
 }

@@ -63,7 +63,10 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
   private async restore(task: DeliveredTask): Promise<void> {
     const generation = await this.reader.find(task);
     if (generation === null || generation.imagesDeletedAtMs !== null) return;
-    if ((await this.media.sizeOf(mediaNameOf(generation, task.position))) === task.bytes) return;
+    const format = task.format ?? generation.outputFormat;
+    // Null: it was lost before it was delivered, and is looked for under the name that its provider's copy gives it.
+    const name = format === null ? null : mediaNameOf(generation, { position: task.position, format });
+    if (name !== null && (await this.media.sizeOf(name)) === task.bytes) return;
     const source = await this.upstreams.ofBegun(generation);
     const { image } = await this.maker.resume(
       generation,

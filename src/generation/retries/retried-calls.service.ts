@@ -62,7 +62,9 @@ export class RetriedCalls {
     const { client, idempotencyKey, principal } = caller;
     if (client === null || client.retryCount === 0 || idempotencyKey !== null) return null;
     const { accountId, keyId: apiKeyId } = principal;
-    const retry = { accountId, apiKeyId, fingerprint: fingerprintOf(request), claim: randomUUID() };
+    const { outputFormat } = request;
+    const fingerprint = fingerprintOf(request);
+    const retry = { accountId, apiKeyId, fingerprint, outputFormat, claim: randomUUID() };
     return this.find(retry, client).catch((error: unknown) => {
       throw nothingChargedFor(error, null);
     });

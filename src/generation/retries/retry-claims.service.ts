@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { runStatement, type SqlValue, type Statement } from '../../database/pipeline.js';
+import type { OutputFormat } from '../providers/image-provider.js';
 import type { GenerationKey } from '../records/generation.js';
 import { CLAIM, DOUBT, END_ANSWER, END_CLAIM, FORGET, OUTLOOK, RENEW_CLAIM } from './retry-statements.js';
 
@@ -18,6 +19,7 @@ export type Retry = {
   readonly accountId: string;
   readonly apiKeyId: string;
   readonly fingerprint: string;
+  readonly outputFormat: OutputFormat | null;
   readonly claim: string;
 };
 
@@ -50,7 +52,8 @@ export class RetryClaims {
   constructor(private readonly dataSource: DataSource) {}
 
   /** Answers the id of the attempt that is this retry's now; null when there is none to take. */
-  async claim({ accountId, apiKeyId, fingerprint, claim }: Retry, nowMs: number): Promise<string | null> {
+  async claim(retry: Retry, nowMs: number): Promise<string | null> {
+    const { accountId, apiKeyId, fingerprint, outputFormat, claim } = retry;
     const [found] = await this.run<{ id: string }>(CLAIM, [
       accountId,
       apiKeyId,
@@ -59,13 +62,14 @@ export class RetryClaims {
       iso(nowMs),
       claim,
       iso(nowMs + CLAIM_MS),
+      outputFormat,
     ]);
     return found?.id ?? null;
   }
 
   /** @param underWay attempts of this process at the same call. */
   async outlook(retry: Retry, underWay: readonly string[], nowMs: number): Promise<Outlook> {
-    const { accountId, apiKeyId, fingerprint } = retry;
+    const { accountId, apiKeyId, fingerprint, outputFormat } = retry;
     const since = iso(nowMs - RETRY_WINDOW_MS);
     const [row] = await this.run<OutlookRow>(OUTLOOK, [
       accountId,
@@ -74,6 +78,7 @@ export class RetryClaims {
       since,
       iso(nowMs),
       underWay,
+      outputFormat,
     ]);
     const { holdId = null, heldAt = null } = row ?? {};
     return {

@@ -1,7 +1,8 @@
 import type { Statement } from '../../database/pipeline.js';
 
 /**
- * $1 account, $2 API key, $3 fingerprint, $4 the oldest attempt that counts, $5 now, $6 and $7 the claim and its end.
+ * $1 account, $2 API key, $3 fingerprint, $4 the oldest attempt that counts, $5 now, $6 and $7 the claim and its end, $8
+ * the format that the call names (`acceptsFormat`).
  * An attempt whose client is known to be gone comes first, then the oldest. Claims of dead processes are over. It waits
  * for a locked row instead of skipping it: an attempt that is just being written down is the very one to be taken.
  */
@@ -11,7 +12,7 @@ export const CLAIM: Statement = {
   WITH earlier AS (
     SELECT account_id, id FROM generations
      WHERE account_id = $1 AND api_key_id = $2 AND fingerprint = $3 AND retry_state IS NOT NULL AND created_at >= $4
-       AND (retry_state <> 'claimed' OR retry_claim_expires_at <= $5)
+       AND ($8::text IS NULL OR output_format = $8) AND (retry_state <> 'claimed' OR retry_claim_expires_at <= $5)
      ORDER BY retry_state = 'open', id LIMIT 1 FOR UPDATE)
   UPDATE generations g SET retry_state = 'claimed', retry_claim = $6, retry_claim_expires_at = $7
     FROM earlier WHERE g.account_id = earlier.account_id AND g.id = earlier.id
@@ -19,7 +20,7 @@ export const CLAIM: Statement = {
 };
 
 /**
- * What else a retry may have to wait for; $6 are the ids of attempts under way in its own process.
+ * What else a retry may have to wait for; $6 are the ids of attempts under way in its own process, $7 the format.
  * `unwritten` is the oldest hold of such a call whose row is not there.
  */
 export const OUTLOOK: Statement = {
@@ -27,7 +28,8 @@ export const OUTLOOK: Statement = {
   text: `
   WITH attempts AS (
     SELECT retry_state, retry_claim_expires_at FROM generations
-     WHERE account_id = $1 AND api_key_id = $2 AND fingerprint = $3 AND retry_state IS NOT NULL AND created_at >= $4)
+     WHERE account_id = $1 AND api_key_id = $2 AND fingerprint = $3 AND retry_state IS NOT NULL AND created_at >= $4
+       AND ($7::text IS NULL OR output_format = $7))
   SELECT EXISTS (SELECT FROM attempts
                   WHERE retry_state <> 'claimed' OR retry_claim_expires_at <= $5) AS claimable,
          (SELECT max(retry_claim_expires_at) FROM attempts WHERE retry_claim_expires_at > $5) AS "claimedUntil",
