@@ -29,7 +29,9 @@ describe('the URL of an image', () => {
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; sandbox",
       'cross-origin-resource-policy': 'cross-origin',
-      'content-disposition': expect.stringMatching(/^inline; filename="gen_[0-9A-Z]{26}-0\.jpeg"$/) as unknown,
+      'content-disposition': expect.stringMatching(
+        /^inline; filename="gen_[0-9A-Z]{26}-0\.jpeg"$/,
+      ) as unknown,
       'cache-control': expect.stringMatching(/^private, max-age=3\d{3}, immutable$/) as unknown,
     });
     const image = Buffer.from(await response.arrayBuffer());
