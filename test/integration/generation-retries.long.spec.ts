@@ -163,7 +163,7 @@ describe('an SDK that sends a call again without a key', () => {
     const everywhere = Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? service : second));
     await Promise.all(
       everywhere.map((at, index) =>
-        sendAndHangUp(0, 60 + 10 * index, { at, prompt: 'x [sandbox:slow=150]' }),
+        sendAndHangUp(0, 60 + 4 * index, { at, prompt: 'x [sandbox:slow=150]' }),
       ),
     );
     await sleep(SDK_PATIENCE_MS);
