@@ -162,9 +162,7 @@ describe('an SDK that sends a call again without a key', () => {
     const before = submits();
     const everywhere = Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? service : second));
     await Promise.all(
-      everywhere.map((at, index) =>
-        sendAndHangUp(0, 60 + 4 * index, { at, prompt: 'x [sandbox:slow=150]' }),
-      ),
+      everywhere.map((at, index) => sendAndHangUp(0, 60 + 4 * index, { at, prompt: 'x [sandbox:slow=150]' })),
     );
     await sleep(SDK_PATIENCE_MS);
     const answers = await Promise.all(

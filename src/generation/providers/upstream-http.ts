@@ -71,25 +71,35 @@ export class UpstreamHttp {
       signal,
       headersTimeout: timeoutMs,
     });
-    const declared = Number(response.headers['content-length'] ?? 0);
+    const declared = Number(response.headers['content-length'] ?? 0) || 0;
     if (declared > bytesMax) {
       response.body.destroy();
       throw new ResponseTooLargeError(bytesMax);
     }
-    const chunks: Buffer[] = [];
-    let length = 0;
-    // Leaving the loop by an exception destroys the stream, and with it the connection.
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > bytesMax) throw new ResponseTooLargeError(bytesMax);
-      chunks.push(chunk);
-    }
-    const [only] = chunks;
-    const whole = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, length);
+    const whole = await readBody(response.body as AsyncIterable<Buffer>, declared, bytesMax);
     return { status: response.statusCode, headers: response.headers, body: whole };
   }
 
   close(): Promise<void> {
     return this.agent.close();
   }
+}
+
+/**
+ * A body of a declared length fills one buffer as it comes in, so that no second copy of an image lies in memory until the
+ * last byte is there. One of no declared length is put together at its end.
+ */
+async function readBody(chunks: AsyncIterable<Buffer>, declared: number, bytesMax: number): Promise<Buffer> {
+  const whole = declared > 0 ? Buffer.allocUnsafe(declared) : null;
+  const parts: Buffer[] = [];
+  let length = 0;
+  // Leaving the loop by an exception destroys the stream, and with it the connection.
+  for await (const chunk of chunks) {
+    if (length + chunk.length > bytesMax) throw new ResponseTooLargeError(bytesMax);
+    if (whole === null) parts.push(chunk);
+    else chunk.copy(whole, length);
+    length += chunk.length;
+  }
+  // More than was declared never comes through: the connection fails before.
+  return whole?.subarray(0, length) ?? Buffer.concat(parts, length);
 }
