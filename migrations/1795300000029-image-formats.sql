@@ -2,13 +2,13 @@
 -- images of one call may differ.
 SET LOCAL lock_timeout = '5s';
 
--- Null: the client named none. It takes no look at the rows.
+-- Null: the client named none. The rows that are there need no check.
 ALTER TABLE generations ALTER COLUMN output_format DROP NOT NULL;
 
 -- Null unless delivered, and in rows of earlier releases, whose images are of the call's output_format.
 ALTER TABLE generation_tasks ADD COLUMN image_format text COLLATE "C";
 
--- Two more rules; in the rows that are there the new column is null, which both allow, so there is nothing to look through.
+-- Two more rules; in the rows that are there the new column is null, which both allow, so they need no check.
 CREATE OR REPLACE FUNCTION generation_task_rules_kept(t generation_tasks) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
   broken CONSTANT text := CASE

@@ -19,7 +19,7 @@ const SENT_BYTES_MAX = 4 * 1_048_576;
 /** No difference that anybody sees. */
 const JPEG = { quality: 95, chromaSubsampling: '4:4:4' } as const;
 
-/** How long a reference may wait for its turn to be converted; nothing is set aside for its call yet. */
+/** How long a reference may wait for a conversion slot; no credit is held for its call yet. */
 const CONVERSION_WAIT_MAX_MS = 30_000;
 
 const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');

@@ -16,7 +16,7 @@ export const CONVERSION_SECONDS_MAX = 20;
 
 /**
  * Lets so many conversions run at the same time; the others wait, first come, first served, for as long as their callers
- * allow. A conversion waits for nothing but its own work, so whoever has a slot gives it back.
+ * allow. A conversion waits for nothing but its own work, so every slot that is taken comes free.
  */
 export class ConversionSlots {
   private readonly waiting = new Set<() => void>();
@@ -50,7 +50,7 @@ export class ConversionSlots {
     });
   }
 
-  /** Hands the slot to whoever has waited longest; a `Set` keeps the order of arrival. */
+  /** Hands the slot to the conversion that has waited longest; a `Set` keeps the order of arrival. */
   private passOn(): void {
     const [next] = this.waiting;
     if (next === undefined) {

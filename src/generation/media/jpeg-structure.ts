@@ -17,9 +17,9 @@ const MARKER = {
 } as const;
 const APP_FIRST = 0xe0;
 const APP_LAST = 0xef;
-/** Behind 0xff in coded data: the byte 0xff itself. */
+/** After 0xff in coded data: the byte 0xff itself. */
 const STUFFED = 0x00;
-/** Any number of these may stand before a marker. */
+/** Any number of these may come before a marker. */
 const FILL = 0xff;
 
 const SEGMENT_LENGTH_BYTES = 2;
@@ -58,7 +58,7 @@ type Scan = {
 };
 
 /**
- * Walks a JPEG from marker to marker to its end, the coded data of every scan included, in which no marker may stand but
+ * Walks a JPEG from marker to marker to its end, the coded data of every scan included, in which no marker is allowed but
  * its restarts, in order and as many as there have to be. JPEG has no checksums, so flipped bits inside the coded data
  * are not found unless they make a marker. Pure.
  *

@@ -46,7 +46,7 @@ export function readHuffmanTables(segment: Buffer, known: HuffmanTables): boolea
   return at > 0;
 }
 
-/** Whether so many codes of each length can be told apart. */
+/** Whether so many codes of each length can be distinguished. */
 function isPrefixCode(counts: Buffer): boolean {
   let free = 1;
   for (const count of counts) {

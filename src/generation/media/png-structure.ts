@@ -25,7 +25,7 @@ const ADAM7 = 1;
 
 /** Four letters; the third is a capital in every chunk that there is so far. */
 const CHUNK_TYPE = /^[A-Za-z]{2}[A-Z][A-Za-z]$/;
-/** A capital at first: whoever does not know the chunk cannot show the picture. */
+/** A capital at first: a decoder that does not know the chunk cannot show the picture. */
 const CRITICAL = /^[A-Z]/;
 
 /** Zlib's header and checksum around the compressed pixels. */

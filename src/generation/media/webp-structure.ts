@@ -25,7 +25,7 @@ type Picture = Size & { readonly hasAlpha: boolean };
  * Walks all chunks of a WebP to its end, and the parts inside a lossy picture. WebP has no checksums, so flipped bits
  * inside the coded picture are not found. Pure.
  *
- * @param webp begins with `RIFF`, and `WEBP` behind the length.
+ * @param webp begins with `RIFF`, and `WEBP` after the length.
  */
 export function readWebp(webp: Buffer): ImageStructure {
   if (webp.length < RIFF_HEADER_BYTES + CHUNK_HEADER_BYTES) return CUT_SHORT;
@@ -39,7 +39,7 @@ export function readWebp(webp: Buffer): ImageStructure {
     const type = webp.toString('latin1', at, at + 4);
     const dataAt = at + CHUNK_HEADER_BYTES;
     const end = dataAt + webp.readUInt32LE(at + 4);
-    // Behind an odd length lies one byte that counts nowhere.
+    // A chunk of odd length is followed by one byte that no length counts.
     at = end + (end & 1);
     if (at > webp.length) return CUT_SHORT;
     const data = webp.subarray(dataAt, end);
@@ -131,7 +131,7 @@ function readLossy(data: Buffer, hasAlpha: boolean): Picture | null {
   return lastAt < data.length ? { width, height, hasAlpha } : null;
 }
 
-/** How many parts the coefficients lie in, which stands behind the settings of segments and of the filter. */
+/** How many parts the coefficients lie in, which follows the settings of segments and of the filter. */
 function countParts(firstPart: Buffer): number {
   const bits = new BooleanDecoder(firstPart);
   bits.skip(2); // colour space, clamping

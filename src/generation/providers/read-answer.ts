@@ -8,7 +8,7 @@ export function members(value: unknown): Readonly<Record<string, unknown>> {
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** Stands for what was taken out while the rest is parsed. Nobody else can know it. */
+/** Replaces what was taken out while the rest is parsed. No upstream can know it. */
 const PLACEHOLDER = randomUUID();
 
 /**

@@ -18,8 +18,8 @@ const ENCODERS: Readonly<Record<OutputFormat, (image: Sharp) => Sharp>> = {
 /**
  * For providers that choose the format themselves: the same picture in the format that was asked for. The bytes stay
  * as they are when it is that already, and when none was. The size is never changed: a picture of another size is not the one that was
- * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when `signal` aborts before its
- * turn.
+ * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when `signal` aborts before a
+ * slot is free.
  */
 export async function toAskedFormat(
   image: Buffer,
