@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { ImageMaker } from '../../src/generation/image-maker.service.js';
+import { GenerationReader } from '../../src/generation/records/generation-reader.service.js';
 import { RunningGenerations } from '../../src/generation/running-generations.service.js';
 import { balancesOf, expectReceiptsToAgree, PRICE_MICROS } from '../support/generation.js';
 import { expectBooksToBalance } from '../support/invariants.js';
@@ -113,6 +115,33 @@ describe('a call that names no output_format', () => {
       expect(types.toSorted()).toEqual(['image/png', 'image/webp', 'image/webp']);
       expect(textOf(await send())).toBe(textOf(answer));
     }
+  });
+});
+
+describe('a stored image of a call that named no output_format', () => {
+  it.each(FORMATS)('is found again by recovery, and by deletion, as %s', async (format) => {
+    const image = await picture({ width: 256, height: 256 }, format);
+    stage.upstream.play(COMPATIBLE, { does: 'deliver_bytes', bytes: () => image });
+    const answer = await stage.call(customer, [COMPATIBLE]);
+    const { id } = await receiptOf(answer);
+    const key = { accountId: customer.accountId, id: String(id) };
+    const { app } = stage.service;
+    const generation = await app.get(GenerationReader).find(key);
+    if (generation === null) throw new Error('the call is not recorded');
+    const unnamed = { position: 0, attempt: 1, provider: COMPATIBLE, task: null, status: 'pending' } as const;
+    const noProvider = () => {
+      throw new Error('no provider is to be asked');
+    };
+    const found = await app
+      .get(ImageMaker)
+      .resume(generation, unnamed, noProvider, AbortSignal.timeout(5_000));
+    expect([found.format, found.image?.equals(image)]).toEqual([format, true]);
+    (await customer.client.delete(`/v1/generations/${key.id}/images`)).expect(200);
+    expect((await fetch(answer.body.data[0].url)).status).toBe(404);
+    const gone = await app
+      .get(ImageMaker)
+      .resume(generation, unnamed, noProvider, AbortSignal.timeout(5_000));
+    expect(gone.image).toBeNull();
   });
 });
 
