@@ -29,7 +29,7 @@ export type VerifiedImage =
  * Whether `image` is a whole image of that format and size. Pure.
  *
  * It is not decoded, which would take fifty times as long: its structure is walked to the end, with the checksums that
- * its format has. `docs/adr/0024-images-are-verified-by-structure.md` says what that cannot show, and what it would cost
+ * its format has. `docs/adr/0023-images-are-verified-by-structure.md` says what that cannot show, and what it would cost
  * to see it.
  */
 export function verifyImage(image: Buffer, { format: asked, width, height }: ExpectedImage): VerifiedImage {
