@@ -1,14 +1,15 @@
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { AccountsService } from '../../src/accounts/accounts.service.js';
 import { ResourceMissingError } from '../../src/problems/common.errors.js';
-import { sharedApp } from '../fixtures/shared-app.js';
-import type { TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
 
 let service: TestApp;
 
+// Its own: the list shows all accounts that there are.
 beforeAll(async () => {
-  service = await sharedApp();
+  service = await startTestApp();
 });
+afterAll(() => service.close());
 
 async function createAccount(name: string): Promise<string> {
   return String((await service.operator.post('/v1/accounts', { name })).expect(201).body.id);

@@ -30,7 +30,7 @@ const STEPS_MIN = 12;
 /** Between the hold and the reply; were one of them missing, others would be too. Whatever else is written was found. */
 const ON_THE_WAY = [
   expect.stringMatching(/lock_wallets.*load_budgets/),
-  'write:w,nh; commit',
+  'write_lone:w,nh; commit',
   'POST /v1/flux-2-klein-9b',
   'generation_save',
   expect.stringMatching(/^GET .*get_result$/),
@@ -38,7 +38,7 @@ const ON_THE_WAY = [
   'file made',
   'file written',
   expect.stringMatching(/lock_wallets.*load_lots; …$/),
-  'write:t,w,l,h; commit',
+  'write_lone:t,w,l,h; commit',
   'generation_save (2)',
   'HTTP/1.1 200',
   'before anything',

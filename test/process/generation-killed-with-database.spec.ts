@@ -82,10 +82,10 @@ describe('the service and its database server are killed with -9 in the same mom
   }
 
   const STEPS = [
-    ['its credit is set aside', 'write:w,nh; commit'],
+    ['its credit is set aside', 'write_lone:w,nh; commit'],
     ['the provider is asked', 'POST /v1/flux-2-klein-9b'],
     ['its image is stored', 'file written'],
-    ['it is charged', 'write:t,w,l,h; commit'],
+    ['it is charged', 'write_lone:t,w,l,h; commit'],
     ['its outcome is written down', 'generation_save (2)'],
   ];
   const FIRST = [

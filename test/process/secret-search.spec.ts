@@ -23,7 +23,7 @@ afterEach(() => cleanUp.run());
 async function runJest(leak: string): Promise<{ code: number | null; output: string }> {
   const jest = path.join(PROJECT, 'node_modules/jest/bin/jest.js');
   const file = '**/test/support/leaks/leak-on-purpose.ts';
-  const args = ['--no-warnings', jest, '--runInBand', '--testMatch', file];
+  const args = ['--no-warnings', jest, '--runInBand', '--selectProjects', 'integration', '--testMatch', file];
   const child = spawn(process.execPath, args, {
     cwd: PROJECT,
     env: { PATH: process.env['PATH'], TEST_DATABASE_URL: process.env[SERVER_URL_VARIABLE], LEAK: leak },

@@ -2,6 +2,7 @@
  * What the two configurations of jest share. Specs run in plain Node (`native-runtime.cjs`): the module graph that
  * they load is the very one of production, and the specs of a worker share it.
  */
+import { availableParallelism } from 'node:os';
 import { fileURLToPath, URL } from 'node:url';
 
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
@@ -28,6 +29,9 @@ export function databaseProject(displayName, files) {
   const hooks = { globalSetup: here('global-setup.mjs'), globalTeardown: here('global-teardown.mjs') };
   return { ...NATIVE, ...hooks, displayName, ...files };
 }
+
+/** Three workers on two cores: the specs of `npm test` wait for a database a third of their time. */
+export const WORKERS_OF_WAITING_SPECS = Math.ceil(availableParallelism() * 1.5);
 
 export const RUN = {
   // A worker a core: with more, what races and kills on purpose runs into its own limits.
