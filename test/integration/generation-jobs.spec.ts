@@ -1,6 +1,7 @@
 import { truncate, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { RunningGenerations } from '../../src/generation/running-generations.service.js';
 import { MediaRestorationJob } from '../../src/generation/recovery/media-restoration.job.js';
 import { JobQueue } from '../../src/jobs/job-queue.js';
 import {
@@ -47,6 +48,8 @@ describe('the restoration job', () => {
     const answer = (await generate(customer, { n: 3, prompt: 'x [sandbox:error, every=3]' })).expect(200);
     const urls = answer.body.data.map(({ url }: { url: string }) => url) as string[];
     const before = await Promise.all(urls.map(async (url) => (await fetch(url)).text()));
+    // The job goes by the receipts, which are written after the answer.
+    await service.app.get(RunningGenerations).recorded(customer.accountId);
     const [gone = '', cut = ''] = await Promise.all(urls.map(fileOf));
     await unlink(gone);
     await truncate(cut, 0);
