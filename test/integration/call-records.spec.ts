@@ -81,16 +81,9 @@ describe('the records of calls that are written at the same time', () => {
     ...{ chargedMicros: ZERO, errorCode: null, authorizedAtMs: null, results },
     ...{ deliveredAtMs: Date.now(), finishedAtMs: Date.now() },
   });
+  const delivered = { bytes: 9, format: 'jpeg', failure: null, finishedAtMs: Date.now() } as const;
   const finish = ({ records }: Process, generation: Generation) =>
-    records.finish(
-      generation,
-      toEnding(
-        [0, 1].map((at) => ({
-          ...task(at),
-          ...{ bytes: 9, format: 'jpeg', failure: null, finishedAtMs: Date.now() },
-        })),
-      ),
-    );
+    records.finish(generation, toEnding([0, 1].map((at) => ({ ...task(at), ...delivered }))));
   const fail = ({ records }: Process, generation: Generation) =>
     records.finish(generation, { ...toEnding([]), errorCode: 'upstream_failed' });
   const lose = ({ records }: Process, generation: Generation) =>
