@@ -193,7 +193,7 @@ describe('the daily loop', () => {
       const cutOff = startNpm('run', '-s', 'seed');
       await eventually(
         'the history has begun',
-        () => printed.includes('a dispute that was won'),
+        () => printed.includes('Pocket Sketchbook: complete'),
         PATIENCE_SECONDS,
       );
       process.kill(-(cutOff.pid ?? 0), 'SIGKILL');
@@ -201,7 +201,10 @@ describe('the daily loop', () => {
       await eventually('its service is gone', async () => (await processesHere()).length === 0);
 
       const completed = await runNpm('run', '-s', 'seed');
-      expect(completed).toMatchObject({ code: 0 });
+      expect(completed).toMatchObject({
+        code: 0,
+        printed: expect.stringContaining('Keys of these customers'),
+      });
       // 20 + 15 + 5 + 5 bought, 3 refunded, the disputed 5 back, 925 images at 0.04, 20 by auto top-up.
       expect(completed.printed).toContain('Willow Studio: complete, 25.00 available');
       expect((await stat(path.join(dataDir, 'seed.json'))).mode & 0o777).toBe(0o600);
