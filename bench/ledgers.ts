@@ -130,7 +130,7 @@ export async function withEngine(
   const dataSource = await new DataSource(applicationDataSourceOptions(url, 4)).initialize();
   try {
     const store = new WalletStore(dataSource, { nowMs: () => Date.now() });
-    await work(new WalletEngine(store, silentObserver), dataSource);
+    await work(new WalletEngine(store, silentObserver, { lanes: 1, overlapFrom: 128 }), dataSource);
   } finally {
     await dataSource.destroy();
   }

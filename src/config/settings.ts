@@ -93,8 +93,10 @@ export type Settings = {
   /** Further providers, for the catalogue's routes that name them; null: not used. Nothing stands in for these. */
   readonly cloudflare: CloudflareSettings | null;
   readonly openAiCompatible: OpenAiCompatibleSettings | null;
-  /** Batches that the wallet engine commits at the same time. */
+  /** Queues of the wallet engine, over which the accounts are spread. */
   readonly engineLanes: number;
+  /** So many commands wait in a lane before its second batch begins beside the first. */
+  readonly engineOverlapFrom: number;
   readonly redisUrl: string | null;
   readonly masterKeys: readonly MasterKey[];
   readonly operatorKey: string | null;
@@ -157,6 +159,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     cloudflare: readCloudflare(read, production),
     openAiCompatible: readOpenAiCompatible(read, production),
     engineLanes: read.integer('ENGINE_LANES', { fallback: 1, min: 1, max: 16 }),
+    engineOverlapFrom: read.integer('ENGINE_OVERLAP_FROM', { fallback: 128, min: 1, max: 10_000 }),
     redisUrl: read.text('REDIS_URL'),
     masterKeys: readMasterKeys(read, production),
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),

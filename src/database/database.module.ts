@@ -4,8 +4,8 @@ import { SETTINGS, type Settings } from '../config/settings.js';
 import { applicationDataSourceOptions, ENGINE_DATA_SOURCE } from './data-source.js';
 import { TransactionRunner } from './transaction-runner.js';
 
-/** What a lane of the engine uses at a time; one more is for the lane of the platform's own book. */
-const engineConnections = ({ engineLanes }: Settings): number => engineLanes + 1;
+/** For each lane of the engine, that of the platform's own book included, one for each of its batches (`engine-lane.ts`). */
+const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1);
 
 /**
  * The connections of the service: a pool for all modules, and the wallet engine's own few, which it sets up for its batches and

@@ -1,17 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { isConnectionFailure, isTransient, isUnavailable } from '../database/constraints.js';
 import { isPlatformBook } from '../ledger/transfer.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf } from './wallet.errors.js';
+import { BATCH_MAX, Lane, type Queued } from './engine-lane.js';
 import { ENGINE_OBSERVER, type EngineObserver } from './engine-observer.js';
 import type { Result } from './rules/batch.js';
 import type { WalletCommand } from './rules/command.js';
 import type { Outcome } from './rules/outcome.js';
 import { WalletStore } from './store/wallet-store.js';
 
-/** Larger batches hold their wallets' locks longer without committing more per second. */
-const BATCH_MAX = 512;
 /** About a second of work. Beyond it a caller learns at once that it must wait, instead of timing out. */
 const QUEUE_MAX = 10_000;
 /**
@@ -28,35 +27,31 @@ const TRANSIENT_ATTEMPTS_MAX = 5;
 /** A restarting server is back within this; then callers are refused with a 503. */
 const RECONNECT_DELAYS_MS = [50, 200, 500, 1_000, 2_000] as const;
 
-/** How many lanes; see the setting `ENGINE_LANES`. */
-export const ENGINE_LANES = Symbol('ENGINE_LANES');
-
-type Queued = {
-  readonly command: WalletCommand;
-  readonly resolve: (outcome: Outcome) => void;
-  readonly reject: (reason: Error) => void;
-};
-
-type Lane = { readonly queue: Queued[]; running: Promise<void> | null };
+/** The settings `ENGINE_LANES` and `ENGINE_OVERLAP_FROM`. */
+export type EngineOptions = { readonly lanes: number; readonly overlapFrom: number };
+export const ENGINE_OPTIONS = Symbol('ENGINE_OPTIONS');
 
 /**
  * The one entry point for money. Commands queue in lanes; while one batch commits, the next gathers, so the batch
- * grows with the load and no timer delays a lone command.
+ * grows with the load and no timer delays a lone command. Where the queue is long, the next does not wait for the first.
  */
 @Injectable()
 export class WalletEngine implements OnApplicationShutdown {
   private readonly lanes: readonly Lane[];
   /** Its own: what holds the lock of our own book must never hold a customer's call up. */
-  private readonly platformLane: Lane = { queue: [], running: null };
+  private readonly platformLane: Lane;
+  /** The lanes whose next batch gathers. */
+  private readonly gathering = new Set<Lane>();
+  private readonly running = new Set<Promise<void>>();
   private queued = 0;
 
   constructor(
     private readonly store: WalletStore,
     @Inject(ENGINE_OBSERVER) private readonly observer: EngineObserver,
-    // One is the fastest on two cores: a second lane halves the batches and doubles the work a debit costs.
-    @Optional() @Inject(ENGINE_LANES) lanes = 1,
+    @Inject(ENGINE_OPTIONS) { lanes, overlapFrom }: EngineOptions,
   ) {
-    this.lanes = Array.from({ length: lanes }, () => ({ queue: [], running: null }));
+    this.lanes = Array.from({ length: lanes }, () => new Lane(overlapFrom));
+    this.platformLane = new Lane(overlapFrom);
   }
 
   /**
@@ -71,16 +66,17 @@ export class WalletEngine implements OnApplicationShutdown {
     }
     const lane = this.laneFor(command.accountId);
     return new Promise<Outcome>((resolve, reject) => {
-      lane.queue.push({ command, resolve, reject });
+      lane.add({ command, resolve, reject });
       this.queued += 1;
       this.observer.queueLength(this.queued);
-      lane.running ??= this.drain(lane);
+      this.advance(lane);
     });
   }
 
   /** Finishes everything that was accepted. */
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all([...this.lanes, this.platformLane].flatMap((lane) => lane.running ?? []));
+    // Each batch begins what has come meanwhile before it ends.
+    while (this.running.size > 0) await Promise.all(this.running);
   }
 
   private laneFor(accountId: string): Lane {
@@ -88,15 +84,24 @@ export class WalletEngine implements OnApplicationShutdown {
     return this.lanes[laneOf(accountId, this.lanes.length)] as Lane;
   }
 
-  private async drain(lane: Lane): Promise<void> {
-    while (lane.queue.length > 0) {
-      await gather(lane.queue);
-      const batch = lane.queue.splice(0, BATCH_MAX);
-      this.queued -= batch.length;
-      this.observer.queueLength(this.queued);
-      await this.commit(batch);
-    }
-    lane.running = null;
+  /** Begins the lane's next batch, if it may begin. */
+  private advance(lane: Lane): void {
+    if (this.gathering.has(lane) || !lane.mayBegin) return;
+    this.gathering.add(lane);
+    const run = this.runBatch(lane).finally(() => this.running.delete(run));
+    this.running.add(run);
+  }
+
+  private async runBatch(lane: Lane): Promise<void> {
+    await gather(lane);
+    this.gathering.delete(lane);
+    const batch = lane.begin();
+    this.queued -= batch.length;
+    this.observer.queueLength(this.queued);
+    this.advance(lane);
+    await this.commit(batch);
+    lane.end(batch);
+    this.advance(lane);
   }
 
   /** Never throws: every caller of the batch gets its own answer. */
@@ -149,10 +154,10 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 }
 
-async function gather(queue: readonly Queued[]): Promise<void> {
-  for (let turn = 1, before = 0; turn <= GATHERING_TURNS_MAX && queue.length < BATCH_MAX; turn += 1) {
-    if (turn > GATHERING_TURNS_MIN && queue.length === before) return;
-    before = queue.length;
+async function gather(lane: Lane): Promise<void> {
+  for (let turn = 1, before = 0; turn <= GATHERING_TURNS_MAX && lane.freeCount < BATCH_MAX; turn += 1) {
+    if (turn > GATHERING_TURNS_MIN && lane.freeCount === before) return;
+    before = lane.freeCount;
     await nextTurn();
   }
 }

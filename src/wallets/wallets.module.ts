@@ -6,7 +6,7 @@ import { HoldSweepJob } from './hold-sweep.job.js';
 import { KeyBudgets } from './key-budgets.service.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
 import { WalletStore } from './store/wallet-store.js';
-import { ENGINE_LANES, WalletEngine } from './wallet-engine.js';
+import { ENGINE_OPTIONS, WalletEngine, type EngineOptions } from './wallet-engine.js';
 import { WalletOperationsController } from './wallet-operations.controller.js';
 import { WalletOperations } from './wallet-operations.service.js';
 import { WalletReader } from './wallet-reader.service.js';
@@ -17,7 +17,14 @@ import { WalletController } from './wallet.controller.js';
   imports: [AccountsModule, JobsModule],
   controllers: [WalletController, WalletOperationsController],
   providers: [
-    { provide: ENGINE_LANES, inject: [SETTINGS], useFactory: (settings: Settings) => settings.engineLanes },
+    {
+      provide: ENGINE_OPTIONS,
+      inject: [SETTINGS],
+      useFactory: ({ engineLanes, engineOverlapFrom }: Settings): EngineOptions => ({
+        lanes: engineLanes,
+        overlapFrom: engineOverlapFrom,
+      }),
+    },
     WalletStore,
     WalletEngine,
     KeyBudgets,

@@ -12,7 +12,14 @@ import {
   InsufficientCreditsError,
   ReferenceConflictError,
 } from '../../src/wallets/wallet.errors.js';
-import { addCredit, answerOf, createAccount, startEngine, type EngineProcess } from '../support/engine.js';
+import {
+  addCredit,
+  answerOf,
+  createAccount,
+  OVERLAPPING,
+  startEngine,
+  type EngineProcess,
+} from '../support/engine.js';
 import { expectBooksToBalance } from '../support/invariants.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
@@ -186,7 +193,7 @@ describe('the wallet engine', () => {
       }
     }
     const store = new LossyStore(first.dataSource, { nowMs: () => Date.now() });
-    const engine = new WalletEngine(store, silentObserver);
+    const engine = new WalletEngine(store, silentObserver, OVERLAPPING);
     const answers = await Promise.all(
       [1, 2, 3].map((n) => answerOf(engine.execute(debit(accountId, `lost-${n}`)))),
     );
@@ -207,7 +214,7 @@ describe('the wallet engine', () => {
       stops = 0;
       return Date.now();
     };
-    const engine = new WalletEngine(new WalletStore(dataSource, { nowMs }), silentObserver);
+    const engine = new WalletEngine(new WalletStore(dataSource, { nowMs }), silentObserver, OVERLAPPING);
     // Alone in its batch: of several, each would be tried again by itself.
     expect(await answerOf(engine.execute(debit(accountId, 'stopped')))).toBe('ok');
     expect(stops).toBe(0);

@@ -6,7 +6,10 @@ import { applicationDataSourceOptions } from '../../src/database/data-source.js'
 import { silentObserver } from '../../src/wallets/engine-observer.js';
 import { WalletStore } from '../../src/wallets/store/wallet-store.js';
 import { HoldNotFoundError } from '../../src/wallets/wallet.errors.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { WalletEngine, type EngineOptions } from '../../src/wallets/wallet-engine.js';
+
+/** The next batch never waits for the one that commits: what the tests prove of money has to hold with overlap. */
+export const OVERLAPPING: EngineOptions = { lanes: 1, overlapFrom: 1 };
 
 export type EngineProcess = { readonly engine: WalletEngine; readonly dataSource: DataSource };
 
@@ -16,7 +19,10 @@ export async function startEngine(
   clock: Clock = { nowMs: () => Date.now() },
 ): Promise<EngineProcess> {
   const dataSource = await new DataSource(applicationDataSourceOptions(url, 6)).initialize();
-  return { engine: new WalletEngine(new WalletStore(dataSource, clock), silentObserver), dataSource };
+  return {
+    engine: new WalletEngine(new WalletStore(dataSource, clock), silentObserver, OVERLAPPING),
+    dataSource,
+  };
 }
 
 export async function createAccount(dataSource: DataSource): Promise<string> {

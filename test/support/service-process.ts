@@ -115,6 +115,8 @@ export class ServiceProcess {
       COFFER_OPERATOR_KEY: OPERATOR_KEY,
       PORT: String(port),
       RATE_LIMIT: 'off',
+      // As in `engine.ts`.
+      ENGINE_OVERLAP_FROM: '1',
       LOG_LEVEL: 'warn',
       ...traceFile(`service-${process.pid}-${port}.log`),
       ...env,

@@ -72,8 +72,10 @@ export type TestCustomer = {
   readonly client: TestClient;
 };
 
-/** Every customer of a test comes from the same address. */
-const ONE_ADDRESS = {
+const OF_ALL_TESTS = {
+  // As in `engine.ts`.
+  ENGINE_OVERLAP_FROM: '1',
+  // Every customer of a test comes from the same address.
   TOP_UPS_PER_ADDRESS_PER_DAY: '100000',
   FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '100000',
 };
@@ -99,7 +101,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const port = await freePort();
   const parts = await startParts(options, port);
   const settings: Settings = {
-    ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port), ...ONE_ADDRESS }),
+    ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port), ...OF_ALL_TESTS }),
     databaseUrl,
     operatorKey: makeApiKey('operator_key'),
     masterKeys: [{ id: 'test', key: randomBytes(32) }],

@@ -8,6 +8,7 @@ import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import type { Outcome } from '../../src/wallets/rules/outcome.js';
 import { WalletStore } from '../../src/wallets/store/wallet-store.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { OVERLAPPING } from './engine.js';
 import { createTestDatabase, type TestDatabase } from './test-database.js';
 
 const HOUR_MS = 3_600_000;
@@ -46,7 +47,7 @@ export class TestBooks {
     readonly owner: pg.Client,
   ) {
     const clock = { nowMs: () => this.nowMs };
-    this.engine = new WalletEngine(new WalletStore(dataSource, clock), silentObserver);
+    this.engine = new WalletEngine(new WalletStore(dataSource, clock), silentObserver, OVERLAPPING);
   }
 
   static async open(): Promise<TestBooks> {

@@ -1,0 +1,73 @@
+import type { WalletCommand } from './rules/command.js';
+import type { Outcome } from './rules/outcome.js';
+
+/** Larger batches hold their wallets' locks longer without committing more per second. */
+export const BATCH_MAX = 512;
+/**
+ * Two take turns: while one is with the database, the other is with us. A third waited for either most of the time, and added
+ * at most 5% to what two commit.
+ */
+const BATCHES_MAX = 2;
+
+export type Queued = {
+  readonly command: WalletCommand;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (reason: Error) => void;
+};
+
+/**
+ * Commands that wait, and the batches of them that commit now. A wallet is in one of these at most, and whatever else
+ * comes for it waits until that batch is over: so the commands of a wallet are decided in the order of their arrival.
+ */
+export class Lane {
+  private free: Queued[] = [];
+  /** For each wallet of a running batch, what has come for it since. */
+  private readonly heldBack = new Map<string, Queued[]>();
+  private readonly running = new Set<readonly Queued[]>();
+
+  /**
+   * @param overlapFrom a second batch begins beside the first when so many commands wait that could go, and no fewer than
+   *   the first has. Two small batches cost more than one, and would be answered no sooner.
+   */
+  constructor(private readonly overlapFrom: number) {}
+
+  add(entry: Queued): void {
+    const queue = this.heldBack.get(entry.command.accountId) ?? this.free;
+    queue.push(entry);
+  }
+
+  /** How many commands wait whose wallet is in no running batch. */
+  get freeCount(): number {
+    return this.free.length;
+  }
+
+  get mayBegin(): boolean {
+    const [first] = this.running;
+    if (first === undefined) return this.free.length > 0;
+    return this.running.size < BATCHES_MAX && this.free.length >= Math.max(this.overlapFrom, first.length);
+  }
+
+  /** The oldest free commands; they are running until `end`. */
+  begin(): readonly Queued[] {
+    const batch = this.free.splice(0, BATCH_MAX);
+    for (const { command } of batch) {
+      if (!this.heldBack.has(command.accountId)) this.heldBack.set(command.accountId, []);
+    }
+    const rest = this.free;
+    this.free = [];
+    for (const entry of rest) this.add(entry);
+    this.running.add(batch);
+    return batch;
+  }
+
+  /** Whatever was held back for the batch's wallets is free now, and older than what else is. */
+  end(batch: readonly Queued[]): void {
+    this.running.delete(batch);
+    const released: Queued[] = [];
+    for (const { command } of batch) {
+      for (const entry of this.heldBack.get(command.accountId) ?? []) released.push(entry);
+      this.heldBack.delete(command.accountId);
+    }
+    if (released.length > 0) this.free = released.concat(this.free);
+  }
+}
