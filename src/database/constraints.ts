@@ -1,3 +1,5 @@
+import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
+
 /** What Postgres says when it refuses a write; see https://www.postgresql.org/docs/current/errcodes-appendix.html */
 export type PostgresError = Error & {
   readonly code: string;
@@ -51,6 +53,7 @@ export function isConnectionFailure(error: unknown): boolean {
   const postgresError = asPostgresError(error);
   if (postgresError) return /^(08|25P0[34]|57P0|53)/.test(postgresError.code);
   if (!(error instanceof Error)) return false;
+  if (isOfReleasedConnection(error)) return true;
   if ('driverError' in error && error.driverError !== error) return isConnectionFailure(error.driverError);
   const code: unknown = 'code' in error ? error.code : undefined;
   return (
@@ -58,6 +61,17 @@ export function isConnectionFailure(error: unknown): boolean {
     /Connection terminated|connection timeout|timeout exceeded when trying to connect|Client has encountered a connection error|not queryable/i.test(
       error.message,
     )
+  );
+}
+
+/**
+ * TypeORM lets go of a connection that breaks while no statement runs on it, and knows at the tx's next statement only
+ * that it has none. Nothing of ours uses a tx that has ended.
+ */
+function isOfReleasedConnection(error: Error): boolean {
+  return (
+    error instanceof QueryRunnerAlreadyReleasedError ||
+    error instanceof QueryRunnerProviderAlreadyReleasedError
   );
 }
 
