@@ -3,6 +3,7 @@ import { databaseProject, pureProject, RUN } from './test/runner/projects.mjs';
 
 export default {
   ...RUN,
+  globalSetup: '<rootDir>/test/runner/bundle-setup.mjs',
   projects: [
     databaseProject('process', { testMatch: ['<rootDir>/test/process/**/*.spec.ts'] }),
     databaseProject('integration', {

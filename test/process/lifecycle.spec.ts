@@ -137,7 +137,7 @@ describe('the stand-ins', () => {
       // Node writes down there which scripts it has loaded.
       NODE_V8_COVERAGE: coverage,
     };
-    const service = ServiceProcess.spawn({ dataDir: ownDataDir, port, env });
+    const service = ServiceProcess.spawn({ dataDir: ownDataDir, port, env, compiled: COMPILED_SOURCES });
     running.add(service);
     const client = service.client(null);
     await eventually('the service is ready', async () => {

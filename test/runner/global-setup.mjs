@@ -6,12 +6,10 @@ import '../support/typescript.mjs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { compileSources } from '../support/compile-sources.mjs';
 
 export default async function setup() {
   const { startTestServer } = await import('../support/postgres-server.ts');
   const { RUN_LOG_VARIABLE } = await import('../support/run-log.ts');
-  await compileSources();
   globalThis.cofferTestServer = await startTestServer();
   globalThis.cofferRunLog = await mkdtemp(path.join(tmpdir(), `coffer-test-${process.pid}-log-`));
   process.env[RUN_LOG_VARIABLE] = globalThis.cofferRunLog;

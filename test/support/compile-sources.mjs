@@ -1,7 +1,6 @@
 /**
- * `src`, compiled as a whole into `.coffer-test-build/`, for the processes that tests start. Loaded file by file
- * through `typescript.mjs`, each of the hundred services that the chaos tests start takes 7.3 s of CPU until it is
- * ready; like this 4.6 (Node 20).
+ * `src`, compiled as a whole into `.coffer-test-build/`, for the processes that tests start: `bundle-programs.mjs` makes
+ * programs of it, and a few tests start it as it is. Compiled anew by each process it would cost more than all else of its start.
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -10,12 +9,13 @@ import { compiledText } from './typescript-hooks.mjs';
 
 const SOURCES = fileURLToPath(new URL('../../src', import.meta.url));
 /** Beside `src`: the sources find migrations and catalogue by their own place. */
-const COMPILED = fileURLToPath(new URL('../../.coffer-test-build', import.meta.url));
+export const COMPILED = fileURLToPath(new URL('../../.coffer-test-build', import.meta.url));
 
 export async function compileSources() {
   const sources = (await readdir(SOURCES, { recursive: true })).filter(isSource);
   const compiled = new Set(sources.map((file) => file.replace(/\.ts$/, '.js')));
   for (const file of await readdir(COMPILED, { recursive: true }).catch(() => [])) {
+    if (file.startsWith('bundle-')) continue;
     if (file.endsWith('.js') && !compiled.has(file)) await rm(path.join(COMPILED, file), { force: true });
   }
   await Promise.all(sources.map(compileOne));

@@ -31,7 +31,7 @@ export type ServiceOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** A module of this folder that the process loads before the service. */
   readonly preload?: string;
-  /** Where `src` was compiled to; by default, as the run began. */
+  /** As `programArguments` takes it. */
   readonly compiled?: URL;
 };
 

@@ -1,7 +1,7 @@
 /**
  * Lets a test kill a service at every step of its work. Loaded into the process before the service:
  *
- *   node --import ./test/support/stop-at-steps.mjs .coffer-test-build/main.js     with COFFER_TEST_STEPS=<file>
+ *   node --import ./test/support/stop-at-steps.mjs .coffer-test-build/bundle-…/main.js     with COFFER_TEST_STEPS=<file>
  *
  * What the world knows of a process is what it wrote to its sockets and files. Between two writes it may compute and
  * wait as it likes: killed anywhere there, it leaves the same world behind. So a step is one write: statements to
@@ -23,7 +23,7 @@ import { open } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { clearInterval, setInterval, setTimeout } from 'node:timers';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL, URL } from 'node:url';
 import { stepName } from './step-name.mjs';
 
 /** What was written has arrived within this time. Work that goes on elsewhere later is a step of what follows. */
@@ -144,7 +144,8 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   process.stdout.write('heard\n');
 });
 
-await import('../../.coffer-test-build/app.setup.js');
+// Beside the service itself.
+await import(new URL('app.setup.js', pathToFileURL(process.argv[1])).href);
 process.stdout.write('standing by\n');
 // Waiting alone does not keep a process alive.
 const awake = setInterval(() => undefined, 60_000);
