@@ -1,8 +1,9 @@
 /** `npm run test:long`: what kills processes, plays long histories or waits, and every property on all of its cases. */
-import { databaseProject, pureProject, RUN } from './test/runner/projects.mjs';
+import { databaseProject, pureProject, RUN, WORKERS_OF_LONG_SPECS } from './test/runner/projects.mjs';
 
 export default {
   ...RUN,
+  maxWorkers: WORKERS_OF_LONG_SPECS,
   globalSetup: '<rootDir>/test/runner/bundle-setup.mjs',
   projects: [
     databaseProject('process', { testMatch: ['<rootDir>/test/process/**/*.spec.ts'] }),

@@ -32,10 +32,10 @@ export function databaseProject(displayName, files) {
 
 /** Three workers on two cores: the specs of `npm test` wait for a database a third of their time. */
 export const WORKERS_OF_WAITING_SPECS = Math.ceil(availableParallelism() * 1.5);
+/** Those of the long tests wait more than half of theirs, for processes that start and for what is killed. */
+export const WORKERS_OF_LONG_SPECS = 2 * availableParallelism();
 
 export const RUN = {
-  // A worker a core: with more, what races and kills on purpose runs into its own limits.
-  maxWorkers: '100%',
   // Always in processes of their own, never in jest's: there `--watch` would find every module evaluated already.
   workerIdleMemoryLimit: '1.5GB',
   testSequencer: here('slowest-first.mjs'),
