@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
@@ -20,6 +20,8 @@ const USED_FOR_MS = 5_000;
 const BELIEVED_FOR_MS = 30_000;
 /** Everybody waits for the same reading: one that hangs must not hold them all. */
 const READ_FOR_MS = 3_000;
+/** Another limit than that, for tests. */
+export const PRICES_READ_FOR_MS = Symbol('PRICES_READ_FOR_MS');
 
 type Copy = { readonly byModel: ReadonlyMap<string, readonly Price[]>; readonly readAtMs: number };
 
@@ -35,6 +37,7 @@ export class PriceBook {
   constructor(
     @InjectRepository(PriceEntity) private readonly rows: Repository<PriceEntity>,
     @Inject(CLOCK) private readonly clock: Clock,
+    @Optional() @Inject(PRICES_READ_FOR_MS) private readonly readForMs = READ_FOR_MS,
   ) {}
 
   /**
@@ -86,7 +89,7 @@ export class PriceBook {
 
   private async loadInTime(): Promise<Copy> {
     const patience = new AbortController();
-    const late = sleep(READ_FOR_MS, null, { signal: patience.signal, ref: false }).then(() => {
+    const late = sleep(this.readForMs, null, { signal: patience.signal, ref: false }).then(() => {
       throw new DatabaseUnavailableError(new Error('the price book was not read in time'));
     });
     try {

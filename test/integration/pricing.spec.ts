@@ -105,7 +105,7 @@ describe('the price book', () => {
   it('does not keep everybody waiting for a reading that hangs', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const hanging = Object.create(rows) as typeof rows;
-    const book = new PriceBook(hanging, { nowMs: () => nowMs });
+    const book = new PriceBook(hanging, { nowMs: () => nowMs }, 20);
     await book.priceOf(MODEL);
     hanging.find = () => new Promise(() => undefined);
     nowMs += 10_000;

@@ -19,6 +19,7 @@ const TEST_SETTINGS = {
   fsync: 'off',
   synchronous_commit: 'off',
   full_page_writes: 'off',
+  deadlock_timeout: '100ms', // Where two wait for each other on purpose, it is after this that one is told.
   max_connections: '300', // Several jest workers, each with a few services and their pools.
   max_wal_size: '256MB',
 };

@@ -17,6 +17,7 @@ import { TestClock } from './test-clock.js';
 import { createTestDatabase } from './test-database.js';
 import { freePort } from './free-port.js';
 import { rememberSecret, testLogger } from './run-log.js';
+import './stripe-pauses.js';
 import { TestClient } from './test-client.js';
 
 export type TestAppOptions = {

@@ -1,6 +1,7 @@
 import { expect } from '@jest/globals';
 import { expectBooksToBalance } from './invariants.js';
 import { eventually } from './processes.js';
+import { tryFailedJobsAgain } from '../fixtures/jobs.js';
 import type { TestApp, TestCustomer } from './test-app.js';
 
 export type OpenTopUp = {
@@ -24,10 +25,11 @@ export function sessionIdOf(checkoutUrl: string): string {
   return checkoutUrl.split('/').at(-1) ?? '';
 }
 
-/** Resolves when every event is delivered and worked off. */
+/** Resolves when every event is delivered and worked off. Jobs that failed are tried again at once. */
 export async function settled(app: TestApp): Promise<void> {
   await app.stripe?.control.whenDelivered();
   await eventually('no event waits', async () => {
+    await tryFailedJobsAgain(app.dataSource);
     const rows = await app.dataSource.query<unknown[]>(
       'SELECT FROM stripe_events WHERE processed_at IS NULL',
     );
