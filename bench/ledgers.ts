@@ -11,7 +11,7 @@ import { migrateJobs } from '../src/jobs/migrate-jobs.js';
 import { silentObserver } from '../src/wallets/engine-observer.js';
 import { WalletStore } from '../src/wallets/store/wallet-store.js';
 import { WalletEngine } from '../src/wallets/wallet-engine.js';
-import { databaseServerIn } from '../test/support/service-process.js';
+import { databaseServerIn } from '../test/support/process/service-process.js';
 import type { CleanUp } from './clean-up.js';
 import { here } from './tools.js';
 import { accountId, HOT_WALLET } from './wallets.js';

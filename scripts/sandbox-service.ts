@@ -52,7 +52,7 @@ export async function startSandboxService(
     );
   const before = await writtenAt();
   // A script that is killed takes its service along.
-  const endWithUs = ['--import', join(ROOT, 'test/support/end-with-parent.mjs')];
+  const endWithUs = ['--import', join(ROOT, 'test/support/process/end-with-parent.mjs')];
   const service = spawn(process.execPath, [...endWithUs, join(ROOT, 'dist/main.js')], {
     env,
     stdio: ['pipe', 'ignore', 'inherit'],

@@ -54,7 +54,7 @@ function start() {
 
 /** A process that also ends when this one is killed and can stop nothing any more. */
 function spawnNode(args, stdout) {
-  const all = ['--import', './test/support/end-with-parent.mjs', ...args];
+  const all = ['--import', './test/support/process/end-with-parent.mjs', ...args];
   return spawn(process.execPath, all, { cwd: root, stdio: ['pipe', stdout, 'inherit'] });
 }
 

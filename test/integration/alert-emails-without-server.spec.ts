@@ -5,8 +5,8 @@ import { describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
 import type { Settings } from '../../src/config/settings.js';
 import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
-import { linkIn } from '../support/mail-server.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { linkIn } from '../support/servers/mail-server.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const ALERTS = '/v1/wallet/alerts';
 

@@ -6,9 +6,9 @@ import {
   WebhookEvents,
   type NewWebhookEvent,
 } from '../../src/notifications/webhooks/webhook-events.service.js';
-import { headersOf, linkIn, MailServer, wordsOf } from '../support/mail-server.js';
+import { headersOf, linkIn, MailServer, wordsOf } from '../support/servers/mail-server.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const ALERTS = '/v1/wallet/alerts';
 const DAY_MS = 86_400_000;

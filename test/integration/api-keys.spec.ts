@@ -4,8 +4,8 @@ import { pino } from 'pino';
 import { ApiKeysService } from '../../src/api-keys/api-keys.service.js';
 import { API_KEY_PATTERN, parseApiKey } from '../../src/auth/api-key-format.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 let service: TestApp;
 let second: TestApp;

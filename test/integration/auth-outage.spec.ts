@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const PROBE = '/v1/api_keys';
 

@@ -9,8 +9,8 @@ import { RequireScope } from '../../src/auth/require-scope.decorator.js';
 import { RouteAccessTable } from '../../src/auth/route-access.js';
 import { InvalidSettingsError } from '../../src/config/environment-reader.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { TestClient } from '../support/test-client.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { TestClient } from '../support/app/test-client.js';
 
 /** Any route that needs a scope will do; this one says at once whether the key was let in. */
 const PROBE = '/v1/api_keys';

@@ -12,11 +12,11 @@ import {
   switchOn,
   whenLookFailed,
   type CardCustomer,
-} from '../support/auto-top-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { publishedTo } from '../support/published-events.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { sessionIdOf, settled } from '../support/top-up-books.js';
+} from '../support/payments/auto-top-up.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { publishedTo } from '../support/webhooks/published-events.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { sessionIdOf, settled } from '../fixtures/top-up-books.js';
 
 /** Above what the customer has: the card is charged as soon as it is switched on. */
 const BELOW = { threshold_micros: '10000001' };

@@ -17,9 +17,9 @@ import {
   intentsAtStripe,
   spend,
   switchOn,
-} from '../support/auto-top-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+} from '../support/payments/auto-top-up.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 let app: TestApp;
 /** Another process on the same database. It runs no jobs: what it does, a test has asked for. */

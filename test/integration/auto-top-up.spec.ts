@@ -15,11 +15,11 @@ import {
   saveCard,
   spend,
   switchOn,
-} from '../support/auto-top-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { publishedTo } from '../support/published-events.js';
+} from '../support/payments/auto-top-up.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { publishedTo } from '../support/webhooks/published-events.js';
 import { eventually } from '../support/processes.js';
-import { sessionIdOf, settled } from '../support/top-up-books.js';
+import { sessionIdOf, settled } from '../fixtures/top-up-books.js';
 
 let app: SharedShop;
 let control: SandboxStripeControl;

@@ -8,10 +8,10 @@ import { GenerationRecords } from '../../src/generation/records/generation-recor
 import type { Ending, Generation, KnownTask, TaskResult } from '../../src/generation/records/generation.js';
 import { RecordQueue } from '../../src/generation/records/record-queue.service.js';
 import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
-import { createAccount } from '../support/engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { createAccount } from '../support/database/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 /** What a service process has of its own. */
 type Process = {

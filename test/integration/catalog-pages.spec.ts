@@ -4,10 +4,10 @@ import { cents, centsToMicros, formatUsd } from '../../src/common/money.js';
 import { PROBLEM_CATALOG } from '../../src/problems/problem-catalog.js';
 import { quoteTopUp } from '../../src/top-ups/quote.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
-import { generate, MODEL } from '../support/generation.js';
+import { generate, MODEL } from '../fixtures/images.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const FREE = 'black-forest-labs/flux-2-klein-4b';
 const PAGES = [

@@ -11,8 +11,8 @@ import {
   readNewestCatalog,
 } from '../../src/catalog/versions/catalog-versions.js';
 import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
-import { runCli } from '../support/run-cli.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { runCli } from '../support/process/run-cli.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const PAID = 'black-forest-labs/flux-2-klein-9b';
 const FREE = 'black-forest-labs/flux-2-klein-4b';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { sharedApp } from '../fixtures/shared-app.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import type { TestApp } from '../support/test-app.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import type { TestApp } from '../support/app/test-app.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import type { Discrepancy } from '../../src/wallets/proof/discrepancy.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { TestBooks } from '../support/test-books.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { TestBooks } from '../support/database/test-books.js';
 
 let books: TestBooks;
 let accountId: string;

@@ -2,11 +2,11 @@ import { get, type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 import { BATCH_ROWS, Snapshot } from '../../src/ledger/snapshot.js';
-import { takeApart, verdictOf } from '../support/export-files.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { takeApart, verdictOf } from '../support/wallet/export-files.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import type { TestClient } from '../support/test-client.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import type { TestClient } from '../support/app/test-client.js';
 
 /** Far more than the sockets between two processes hold: whoever does not read makes the server wait. */
 const BULK_ROWS = 60_000;

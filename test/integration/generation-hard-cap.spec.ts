@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
-import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import type { TestApp } from '../support/test-app.js';
+import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import type { TestApp } from '../support/app/test-app.js';
 
 let one: TestApp;
 let two: TestApp;

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { MediaRetentionJob } from '../../src/generation/media/media-retention.job.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
-import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import type { TestApp, TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
 const DAY_MS = 24 * 60 * 60_000;

@@ -4,16 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { RunningGenerations } from '../../src/generation/running-generations.service.js';
 import { MediaRestorationJob } from '../../src/generation/recovery/media-restoration.job.js';
 import { JobQueue } from '../../src/jobs/job-queue.js';
-import {
-  balancesOf,
-  expectReceiptsToAgree,
-  generate,
-  PRICE_MICROS,
-  setLimits,
-} from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 let service: TestApp;
 beforeAll(async () => {

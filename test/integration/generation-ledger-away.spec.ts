@@ -6,16 +6,10 @@ import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import {
-  balancesOf,
-  expectReceiptsToAgree,
-  generate,
-  PRICE_MICROS,
-  setLimits,
-} from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import type { TestApp, TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import type { TestApp, TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const CREDIT_MICROS = 1_000_000n;
 

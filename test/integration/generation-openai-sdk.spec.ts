@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import OpenAI from 'openai';
 import { sharedApp } from '../fixtures/shared-app.js';
-import { expectReceiptsToAgree, MODEL } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import type { TestApp, TestCustomer } from '../support/test-app.js';
+import { expectReceiptsToAgree, MODEL } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import type { TestApp, TestCustomer } from '../support/app/test-app.js';
 
 let service: TestApp;
 let customer: TestCustomer;

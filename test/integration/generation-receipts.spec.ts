@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/common/ids.js';
-import { generate, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 let service: TestApp;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { GenerationRecovery } from '../../src/generation/recovery/generation-rec
 import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { dieAt, endDeaths, type Death } from '../support/deaths.js';
+import { dieAt, endDeaths, type Death } from '../support/process/deaths.js';
 import {
   balancesOf,
   capturedMicros,
@@ -14,10 +14,10 @@ import {
   generate,
   PRICE_MICROS,
   setLimits,
-} from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+} from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const CREDIT_MICROS = 1_000_000n;
 const keyed = { 'Idempotency-Key': 'k' };

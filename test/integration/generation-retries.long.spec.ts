@@ -10,12 +10,12 @@ import { UNWRITTEN_MS } from '../../src/generation/retries/retry-step.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { RunningGenerations } from '../../src/generation/running-generations.service.js';
 import { RetryClaims, RETRY_WINDOW_MS } from '../../src/generation/retries/retry-claims.service.js';
-import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS, setLimits } from '../support/generation.js';
+import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { generationLimits } from '../../src/generation/generation-limits.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { withClockAhead } from '../support/recovery.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { withClockAhead } from '../support/images/recovery.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
 /** The least that OpenAI's SDKs wait before they send a call again. */

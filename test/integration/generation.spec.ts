@@ -2,10 +2,10 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
 import { RunningGenerations } from '../../src/generation/running-generations.service.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import type { TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
 const COUNTS = [1, 3, 10] as const;

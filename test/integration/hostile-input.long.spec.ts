@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId, type IdKind } from '../../src/common/ids.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer, TestClient } from '../support/test-client.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer, TestClient } from '../support/app/test-client.js';
 
 /* Whatever stands in the place of any parameter of any documented route: it is refused, or it is fine; never our fault. */
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { BlackForestLabsProvider } from '../../src/generation/providers/black-forest-labs.provider.js';
-import { dieAt, endDeaths } from '../support/deaths.js';
-import { form, GREEN, image } from '../support/edit-bodies.js';
+import { dieAt, endDeaths } from '../support/process/deaths.js';
+import { form, GREEN, image } from '../support/images/edit-bodies.js';
 import {
   dataUrl,
   EditSender,
@@ -9,13 +9,13 @@ import {
   expectReferences,
   picture,
   pictureOf,
-} from '../support/edits.js';
-import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+} from '../support/images/edits.js';
+import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { attach, makeProviderKey, walletRowsOf } from '../support/provider-keys.js';
-import { recoverGenerations } from '../support/recovery.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { attach, makeProviderKey, walletRowsOf } from '../support/images/provider-keys.js';
+import { recoverGenerations } from '../support/images/recovery.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const FREE_MODEL = 'black-forest-labs/flux-2-klein-4b';
 

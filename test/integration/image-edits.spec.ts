@@ -4,7 +4,17 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
 import sharp from 'sharp';
 import { EDIT_BODY_BYTES_MAX } from '../../src/generation/edits/edit-body.js';
-import { BLUE, claiming, form, FORM_TYPE, GREEN, GREY, image, plain, RED } from '../support/edit-bodies.js';
+import {
+  BLUE,
+  claiming,
+  form,
+  FORM_TYPE,
+  GREEN,
+  GREY,
+  image,
+  plain,
+  RED,
+} from '../support/images/edit-bodies.js';
 import {
   dataUrl,
   EditSender,
@@ -13,11 +23,11 @@ import {
   FIELDS,
   picture,
   pictureOf,
-} from '../support/edits.js';
-import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+} from '../support/images/edits.js';
+import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 let service: TestApp;
 let customer: TestCustomer;

@@ -8,12 +8,12 @@ import {
   MODEL,
   PRICE_MICROS,
   SMALL,
-} from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { RedisStandIn } from '../support/redis-stand-in.js';
+} from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { RedisStandIn } from '../support/servers/redis-stand-in.js';
 import { parseList } from '../support/structured-fields.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const CREDIT_MICROS = PRICE_MICROS * 1_000n;
 const FREE_MODEL = 'black-forest-labs/flux-2-klein-4b';

@@ -3,8 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { micros } from '../../src/common/money.js';
 import { KeyBudgets } from '../../src/wallets/key-budgets.service.js';
-import { addCredit, createAccount, createKey, startEngine, type EngineProcess } from '../support/engine.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import {
+  addCredit,
+  createAccount,
+  createKey,
+  startEngine,
+  type EngineProcess,
+} from '../support/database/engine.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const MIGRATION = new URL('../../migrations/1795300000018-key-budgets.sql', import.meta.url);
 

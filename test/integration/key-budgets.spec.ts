@@ -13,10 +13,10 @@ import {
   createKey,
   startEngine,
   type EngineProcess,
-} from '../support/engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+} from '../support/database/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const IMAGE = 40_000n;
 const MIDNIGHT_MS = Date.parse('2026-02-01T00:00:00Z');

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { generate } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { generate } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 let service: TestApp;
 let owner: pg.Client;

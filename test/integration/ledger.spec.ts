@@ -9,9 +9,9 @@ import {
   transferId,
 } from '../../src/ledger/transfer.js';
 import { EXPORT_COLUMNS } from '../../src/ledger/export/export-format.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { TestBooks } from '../support/test-books.js';
-import { startTestApp } from '../support/test-app.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { TestBooks } from '../support/database/test-books.js';
+import { startTestApp } from '../support/app/test-app.js';
 
 let books: TestBooks;
 let accountId: string;

@@ -9,7 +9,7 @@ import { type Admission, RateLimiter } from '../../src/rate-limits/rate-limiter.
 import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
 import { type Usage, usageHeaders } from '../../src/rate-limits/usage.js';
 import { WindowCounter } from '../../src/rate-limits/window-counter.service.js';
-import { RedisStandIn } from '../support/redis-stand-in.js';
+import { RedisStandIn } from '../support/servers/redis-stand-in.js';
 
 // That Redis is away is what these tests are about; nobody has to read it in their output.
 Logger.overrideLogger(false);

@@ -4,10 +4,10 @@ import { MediaRetentionJob } from '../../src/generation/media/media-retention.jo
 import { mediaNameOf } from '../../src/generation/media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../../src/generation/media/media-store.js';
 import { newId } from '../../src/common/ids.js';
-import { balancesOf, capturedMicros, expectReceiptsToAgree, generate } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { S3StandIn } from '../support/s3-stand-in.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { balancesOf, capturedMicros, expectReceiptsToAgree, generate } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { S3StandIn } from '../support/servers/s3-stand-in.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const DAY_MS = 24 * 60 * 60_000;
 

@@ -10,7 +10,7 @@ import { LocalMediaStore } from '../../src/generation/media/local-media-store.js
 import type { MediaName } from '../../src/generation/media/media-name.js';
 import type { MediaStore, StoredImage } from '../../src/generation/media/media-store.js';
 import { s3Limits, S3MediaStore } from '../../src/generation/media/s3-media-store.js';
-import { S3StandIn } from '../support/s3-stand-in.js';
+import { S3StandIn } from '../support/servers/s3-stand-in.js';
 
 const DAY_MS = 24 * 60 * 60_000;
 

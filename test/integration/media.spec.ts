@@ -3,8 +3,8 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/common/ids.js';
 import { MediaSigner } from '../../src/generation/media/media-signer.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import { generate } from '../support/generation.js';
-import type { TestApp, TestCustomer } from '../support/test-app.js';
+import { generate } from '../fixtures/images.js';
+import type { TestApp, TestCustomer } from '../support/app/test-app.js';
 
 let service: TestApp;
 let customer: TestCustomer;

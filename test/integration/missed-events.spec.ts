@@ -3,8 +3,8 @@ import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.servi
 import { aCustomer } from '../fixtures/customers.js';
 import { openTopUp } from '../fixtures/payments.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { expectCreditedOnce, settled } from '../support/top-up-books.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { expectCreditedOnce, settled } from '../fixtures/top-up-books.js';
 
 let shop: SharedShop;
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
-import { attempt } from '../support/webhook-deliveries.js';
-import { WebhookStage } from '../support/webhook-stage.js';
+import { attempt } from '../support/webhooks/webhook-deliveries.js';
+import { WebhookStage } from '../support/webhooks/webhook-stage.js';
 
 let stage: WebhookStage;
 

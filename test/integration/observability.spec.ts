@@ -2,8 +2,8 @@ import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createLogger } from '../../src/common/logger.js';
 import { eventually } from '../support/processes.js';
-import { testLogger } from '../support/run-log.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { testLogger } from '../support/app/run-log.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 type Line = Readonly<Record<string, unknown>>;
 

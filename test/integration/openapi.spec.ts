@@ -8,7 +8,7 @@ import { renderOpenApiFile } from '../../src/openapi-file.js';
 import { PROBLEM_CATALOG, type ProblemCode } from '../../src/problems/problem-catalog.js';
 import { PROBLEM_KINDS } from '../../src/problems/problem-kinds.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import type { TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/app/test-app.js';
 
 /** Pages and their files: for browsers, not part of the API. */
 const PAGES = [

@@ -10,11 +10,11 @@ import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
 } from '../../src/key-vault/upkeep/provider-key-erasure.service.js';
-import { dieAt, endDeaths, type Death } from '../support/deaths.js';
-import { generate, setLimits } from '../support/generation.js';
-import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/provider-keys.js';
-import { withClockAhead } from '../support/recovery.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { dieAt, endDeaths, type Death } from '../support/process/deaths.js';
+import { generate, setLimits } from '../fixtures/images.js';
+import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';
+import { withClockAhead } from '../support/images/recovery.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const keyed = { 'Idempotency-Key': 'k' };
 

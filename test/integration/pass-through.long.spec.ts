@@ -2,11 +2,17 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { RunningGenerations } from '../../src/generation/running-generations.service.js';
-import { balancesOf, capturedMicros, generate, PRICE_MICROS, setLimits } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { attach, makeProviderKey, placesOf, PROVIDER, walletRowsOf } from '../support/provider-keys.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { balancesOf, capturedMicros, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import {
+  attach,
+  makeProviderKey,
+  placesOf,
+  PROVIDER,
+  walletRowsOf,
+} from '../support/images/provider-keys.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const CREDIT_MICROS = 1_000_000n;
 const keyed = (key: string) => ({ 'Idempotency-Key': key });

@@ -8,7 +8,7 @@ import { OrdinaryCalls } from '../../src/generation/ordinary-calls.service.js';
 import type { Payments } from '../../src/generation/payment/payments.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import type { TestApp } from '../support/test-app.js';
+import type { TestApp } from '../support/app/test-app.js';
 
 const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
 /** Where a call over a customer's own key begins, and everything that keeps such keys. */

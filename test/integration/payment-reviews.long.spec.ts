@@ -7,9 +7,9 @@ import type { Event } from '../../src/sandbox/stripe/objects.js';
 import { PaymentReviewRepository } from '../../src/top-ups/review/payment-review.repository.js';
 import { PaymentReviewSweepJob } from '../../src/top-ups/review/payment-review-sweep.job.js';
 import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 import {
   expectCreditedOnce,
   expectNothingCredited,
@@ -17,7 +17,7 @@ import {
   startTopUp,
   statusOf,
   type OpenTopUp,
-} from '../support/top-up-books.js';
+} from '../fixtures/top-up-books.js';
 
 type Body = Readonly<Record<string, unknown>>;
 type Reviewed = { readonly topUp: OpenTopUp; readonly id: string; readonly intent: string };

@@ -5,16 +5,16 @@ import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.servi
 import { StripeGapFillJob } from '../../src/payments/gap-fill/stripe-gap-fill.job.js';
 import { StripeEventHandlers } from '../../src/payments/stripe-event-handlers.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { deliver } from '../support/stripe-deliveries.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { deliver } from '../support/payments/stripe-deliveries.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import {
   expectCreditedOnce,
   expectNothingCredited,
   settled,
   startTopUp,
   type OpenTopUp,
-} from '../support/top-up-books.js';
-import { startTwoProcesses, type TwoProcesses } from '../support/two-processes.js';
+} from '../fixtures/top-up-books.js';
+import { startTwoProcesses, type TwoProcesses } from '../support/process/two-processes.js';
 
 const COMPLETED = 'checkout.session.completed';
 const HOUR_MS = 3_600_000;

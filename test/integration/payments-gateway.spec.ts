@@ -12,7 +12,7 @@ import {
 } from '../../src/payments/payments.errors.js';
 import { StripeGateway } from '../../src/payments/stripe.gateway.js';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import '../support/stripe-pauses.js';
+import '../support/app/stripe-pauses.js';
 
 let stripe: SandboxStripe;
 let gateway: StripeGateway;

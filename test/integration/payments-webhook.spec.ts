@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { JobQueue } from '../../src/jobs/job-queue.js';
-import { anEvent, deliver, sign } from '../support/stripe-deliveries.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { anEvent, deliver, sign } from '../support/payments/stripe-deliveries.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const SECRET = 'whsec_the_secret_of_this_test';
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from
 import pg from 'pg';
 import { isConnectionFailure } from '../../src/database/constraints.js';
 import { runTogether, type StatementCall } from '../../src/database/pipeline.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const call = (
   name: string,

@@ -6,10 +6,10 @@ import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance
 import { verifyStream } from '../../src/ledger/export/verify-stream.js';
 import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { chargeIdOf, paidTopUp, refundIdOf } from '../support/paid-top-up.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { settled, startTopUp } from '../support/top-up-books.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { settled, startTopUp } from '../fixtures/top-up-books.js';
 
 /** 2.9% and 30 cents of $10.50. */
 const CHARGE_FEE = 60;

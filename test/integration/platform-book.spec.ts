@@ -8,11 +8,11 @@ import { micros } from '../../src/common/money.js';
 import { StripeBalanceList } from '../../src/payments/balance/stripe-balance-list.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { chargeIdOf, paidTopUp, refundIdOf } from '../support/paid-top-up.js';
-import { settled, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';
+import { settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 
 /** 2.9% and 30 cents of $10.50. */
 const CHARGE_FEE = 60;

@@ -3,9 +3,9 @@ import { newId } from '../../src/common/ids.js';
 import { PriceBook } from '../../src/pricing/price-book.service.js';
 import { PriceEntity } from '../../src/pricing/price.entity.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import { MODEL } from '../support/generation.js';
+import { MODEL } from '../fixtures/images.js';
 import { eventually } from '../support/processes.js';
-import type { TestApp, TestCustomer } from '../support/test-app.js';
+import type { TestApp, TestCustomer } from '../support/app/test-app.js';
 
 const HOUR_MS = 3_600_000;
 

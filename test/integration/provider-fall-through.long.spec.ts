@@ -3,18 +3,18 @@ import sharp from 'sharp';
 import { generationLimits } from '../../src/generation/generation-limits.js';
 import type { ProviderName } from '../../src/generation/providers/image-provider.js';
 import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
-import { balancesOf, expectReceiptsToAgree, PRICE_MICROS, setLimits } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { balancesOf, expectReceiptsToAgree, PRICE_MICROS, setLimits } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import {
   LISTED_COST_MICROS,
   NO_BREAKER,
   startProviderStage,
   type Attempt,
   type ProviderStage,
-} from '../support/provider-stage.js';
-import { picture, type Play } from '../support/scripted-upstream.js';
-import type { TestCustomer } from '../support/test-app.js';
-import type { TestAnswer } from '../support/test-client.js';
+} from '../support/images/provider-stage.js';
+import { picture, type Play } from '../support/images/scripted-upstream.js';
+import type { TestCustomer } from '../support/app/test-app.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const BFL = 'black_forest_labs';
 const CLOUDFLARE = 'cloudflare_workers_ai';

@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { ProviderKeyRewrap } from '../../src/key-vault/upkeep/provider-key-rewrap.service.js';
 import type { MasterKey } from '../../src/config/settings.js';
-import { capturedMicros, generate } from '../support/generation.js';
-import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/provider-keys.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { capturedMicros, generate } from '../fixtures/images.js';
+import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
 /** Ends the load of a test that failed. */

@@ -5,10 +5,10 @@ import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
 } from '../../src/key-vault/upkeep/provider-key-erasure.service.js';
-import { generate } from '../support/generation.js';
-import { attach, makeProviderKey, placesOf, PROVIDER } from '../support/provider-keys.js';
-import { withClockAhead } from '../support/recovery.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+import { generate } from '../fixtures/images.js';
+import { attach, makeProviderKey, placesOf, PROVIDER } from '../support/images/provider-keys.js';
+import { withClockAhead } from '../support/images/recovery.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const PATH = `/v1/provider_keys/${PROVIDER}`;
 

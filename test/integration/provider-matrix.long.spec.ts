@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ProviderName } from '../../src/generation/providers/image-provider.js';
 import type { FailureKind } from '../../src/generation/providers/provider-failure.js';
-import { balancesOf, expectReceiptsToAgree, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { KEYS, startProviderStage, type ProviderStage } from '../support/provider-stage.js';
-import { picture, type Play } from '../support/scripted-upstream.js';
-import type { TestCustomer } from '../support/test-app.js';
+import { balancesOf, expectReceiptsToAgree, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { KEYS, startProviderStage, type ProviderStage } from '../support/images/provider-stage.js';
+import { picture, type Play } from '../support/images/scripted-upstream.js';
+import type { TestCustomer } from '../support/app/test-app.js';
 
 /**
  * What the upstream does -> what it means, whether the next provider is asked, and what the customer sees. Every row is

@@ -19,7 +19,7 @@ import {
   RATE_LIMIT_POLICIES,
 } from '../../src/rate-limits/rate-limit-policies.js';
 import { RateLimitsModule } from '../../src/rate-limits/rate-limits.module.js';
-import { TestClock } from '../support/test-clock.js';
+import { TestClock } from '../support/app/test-clock.js';
 
 /** Of all limits the one that is reached soonest. */
 const LIMIT = 'webhook_sends';

@@ -7,9 +7,9 @@ import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import type { TestAnswer } from '../support/test-client.js';
-import { settled, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import type { TestAnswer } from '../support/app/test-client.js';
+import { settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 
 type Body = Readonly<Record<string, unknown>>;
 type Legs = Readonly<Record<string, string>>;

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { RETURN_HISTORIES, type Left, type Step } from '../support/return-histories.js';
-import { beginHistory } from '../support/return-history.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { settled, startTopUp } from '../support/top-up-books.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { RETURN_HISTORIES, type Left, type Step } from '../support/payments/return-histories.js';
+import { beginHistory } from '../support/payments/return-history.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { settled, startTopUp } from '../fixtures/top-up-books.js';
 
 const PLAYERS = 6;
 

@@ -5,17 +5,17 @@ import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
-import { OPT_IN } from '../support/auto-top-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { chargeIdOf, paidTopUp, refundIdOf } from '../support/paid-top-up.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { OPT_IN } from '../support/payments/auto-top-up.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import {
   expectNothingCredited,
   settled,
   startTopUp,
   statusOf,
   type OpenTopUp,
-} from '../support/top-up-books.js';
+} from '../fixtures/top-up-books.js';
 
 /** 8.25% of $10.00 and of $0.50, each rounded half up: 83 and 4 cents. */
 const TAX = 87;

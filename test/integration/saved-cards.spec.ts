@@ -8,7 +8,7 @@ import {
   readAutoTopUp,
   spend,
   switchOn,
-} from '../support/auto-top-up.js';
+} from '../support/payments/auto-top-up.js';
 
 let app: SharedShop;
 let control: SandboxStripeControl;

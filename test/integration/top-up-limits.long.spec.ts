@@ -4,11 +4,11 @@ import type { TopUpLimitSettings } from '../../src/config/settings.js';
 import { cents } from '../../src/common/money.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { PaymentFailures } from '../../src/top-ups/limits/payment-failures.service.js';
-import type { TestAnswer, TestClient } from '../support/test-client.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import type { TestAnswer, TestClient } from '../support/app/test-client.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { expectCreditedOnce, sessionIdOf, settled, statusOf } from '../support/top-up-books.js';
+import { expectCreditedOnce, sessionIdOf, settled, statusOf } from '../fixtures/top-up-books.js';
 
 const DECLINED_CARD = '4000000000000002';
 const LIMITS: TopUpLimitSettings = {

@@ -7,13 +7,13 @@ import { StripeEventHandlers } from '../../src/payments/stripe-event-handlers.js
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
-import { customerWithCard, switchOn, type CardCustomer } from '../support/auto-top-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { deliver } from '../support/stripe-deliveries.js';
-import type { TestApp } from '../support/test-app.js';
-import { expectCreditedOnce, settled, startTopUp } from '../support/top-up-books.js';
-import { aTopUp } from '../support/top-up-samples.js';
-import { startTwoProcesses, type TwoProcesses } from '../support/two-processes.js';
+import { customerWithCard, switchOn, type CardCustomer } from '../support/payments/auto-top-up.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { deliver } from '../support/payments/stripe-deliveries.js';
+import type { TestApp } from '../support/app/test-app.js';
+import { expectCreditedOnce, settled, startTopUp } from '../fixtures/top-up-books.js';
+import { aTopUp } from '../support/payments/top-up-samples.js';
+import { startTwoProcesses, type TwoProcesses } from '../support/process/two-processes.js';
 
 /**
  * Every type that speaks of a payment. Whatever they are called, they ask one question: where does the payment stand

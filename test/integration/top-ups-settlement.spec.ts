@@ -5,9 +5,9 @@ import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
 import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
 import { TopUpSweepJob } from '../../src/top-ups/top-up-sweep.job.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
-import { deliver } from '../support/stripe-deliveries.js';
+import { deliver } from '../support/payments/stripe-deliveries.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import {
   expectCreditedOnce,
   expectNothingCredited,
@@ -15,8 +15,8 @@ import {
   startTopUp,
   statusOf,
   type OpenTopUp,
-} from '../support/top-up-books.js';
-import { startTwoProcesses, type TwoProcesses } from '../support/two-processes.js';
+} from '../fixtures/top-up-books.js';
+import { startTwoProcesses, type TwoProcesses } from '../support/process/two-processes.js';
 
 const COMPLETED = 'checkout.session.completed';
 

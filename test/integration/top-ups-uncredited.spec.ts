@@ -2,7 +2,7 @@ import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
-import { deliver } from '../support/stripe-deliveries.js';
+import { deliver } from '../support/payments/stripe-deliveries.js';
 import {
   expectCreditedOnce,
   expectNothingCredited,
@@ -10,7 +10,7 @@ import {
   startTopUp,
   statusOf,
   type OpenTopUp,
-} from '../support/top-up-books.js';
+} from '../fixtures/top-up-books.js';
 
 let app: SharedShop;
 let control: SandboxStripeControl;

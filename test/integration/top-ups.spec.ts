@@ -2,8 +2,8 @@ import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
-import type { TestCustomer } from '../support/test-app.js';
-import { expectCreditedOnce, sessionIdOf, settled, startTopUp } from '../support/top-up-books.js';
+import type { TestCustomer } from '../support/app/test-app.js';
+import { expectCreditedOnce, sessionIdOf, settled, startTopUp } from '../fixtures/top-up-books.js';
 
 const SESSIONS = '/v1/checkout/sessions';
 

@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import { isUnavailable } from '../../src/database/constraints.js';
 import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 import { TransactionRunner, type Tx } from '../../src/database/transaction-runner.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 describe('a tx whose connection breaks between two of its statements', () => {
   let database: TestDatabase;

@@ -3,10 +3,10 @@ import { CLOCK, type Clock } from '../../src/common/clock.js';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { UpstreamAccruals } from '../../src/finance/upstream-costs/upstream-accruals.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
-import { generate } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { attach, makeProviderKey } from '../support/provider-keys.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { generate } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { attach, makeProviderKey } from '../support/images/provider-keys.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const DAY_MS = 86_400_000;
 const PROVIDER = 'black_forest_labs';

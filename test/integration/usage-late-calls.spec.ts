@@ -3,10 +3,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import pg from 'pg';
 import { newId } from '../../src/common/ids.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
-import { generate } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { usageOf } from '../support/usage.js';
+import { generate } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { usageOf } from '../support/images/usage.js';
 
 const FREE = 'black-forest-labs/flux-2-klein-4b';
 const HOUR_MS = 3_600_000;

@@ -6,12 +6,12 @@ import { newId } from '../../src/common/ids.js';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { USAGE_LIMITS, type UsageLimits } from '../../src/usage/usage-limits.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
-import { generate, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { checkProperty } from '../support/property.js';
-import { attach, makeProviderKey } from '../support/provider-keys.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { expectUsageToEqualLedger, usageOf, type UsageAnswerRow } from '../support/usage.js';
+import { attach, makeProviderKey } from '../support/images/provider-keys.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { expectUsageToEqualLedger, usageOf, type UsageAnswerRow } from '../support/images/usage.js';
 
 const FREE = 'black-forest-labs/flux-2-klein-4b';
 const DAY_MS = 86_400_000;

@@ -12,9 +12,9 @@ import {
   putTogether,
   takeApart,
   verdictOf,
-} from '../support/export-files.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { AWKWARD_MEMOS, TestBooks } from '../support/test-books.js';
+} from '../support/wallet/export-files.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { AWKWARD_MEMOS, TestBooks } from '../support/database/test-books.js';
 
 const FORMATS = ['csv', 'jsonl'] as const;
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { WalletAlertJob } from '../../src/notifications/alerts/wallet-alert.job.js';
 import { eventually } from '../support/processes.js';
-import { publishedTo, type PublishedEvent } from '../support/published-events.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { createEndpoint } from '../support/webhook-deliveries.js';
+import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { createEndpoint } from '../support/webhooks/webhook-deliveries.js';
 
 const ALERTS = '/v1/wallet/alerts';
 

@@ -19,9 +19,9 @@ import {
   OVERLAPPING,
   startEngine,
   type EngineProcess,
-} from '../support/engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+} from '../support/database/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const IMAGE = 40_000;
 

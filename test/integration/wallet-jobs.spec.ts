@@ -4,9 +4,9 @@ import { micros } from '../../src/common/money.js';
 import { JobRegistry } from '../../src/jobs/job-registry.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { LotExpiryJob } from '../../src/wallets/lot-expiry.job.js';
-import { addCredit, createAccount, startEngine, type EngineProcess } from '../support/engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { addCredit, createAccount, startEngine, type EngineProcess } from '../support/database/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const START_MS = Date.parse('2026-03-01T00:00:00Z');
 

@@ -1,9 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { micros } from '../../src/common/money.js';
-import { addCredit, answerOf, createAccount, startEngine, type EngineProcess } from '../support/engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import {
+  addCredit,
+  answerOf,
+  createAccount,
+  startEngine,
+  type EngineProcess,
+} from '../support/database/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const IMAGE = 40_000;
 

@@ -5,8 +5,8 @@ import { micros } from '../../src/common/money.js';
 import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { WalletStore } from '../../src/wallets/store/wallet-store.js';
-import { createAccount, createKey } from '../support/engine.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { createAccount, createKey } from '../support/database/engine.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 type Prepared = { readonly name: string; readonly statement: string };
 

@@ -4,9 +4,15 @@ import { newId } from '../../src/common/ids.js';
 import { micros } from '../../src/common/money.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { WalletMarks } from '../../src/wallets/wallet-marks.service.js';
-import { addCredit, answerOf, createAccount, startEngine, type EngineProcess } from '../support/engine.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import {
+  addCredit,
+  answerOf,
+  createAccount,
+  startEngine,
+  type EngineProcess,
+} from '../support/database/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const IMAGE = 40_000;
 

@@ -1,17 +1,23 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { answerOf, createAccount, createKey, startEngine, type EngineProcess } from '../support/engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import {
+  answerOf,
+  createAccount,
+  createKey,
+  startEngine,
+  type EngineProcess,
+} from '../support/database/engine.js';
 import { checkProperty } from '../support/property.js';
-import { ReferenceWallet } from '../support/reference-wallet.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { ReferenceWallet } from '../support/wallet/reference-wallet.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 import {
   keyScripts,
   SCRIPT_KEYS,
   SCRIPT_START_MS,
   walletScripts,
   type Step,
-} from '../support/wallet-script.js';
+} from '../support/wallet/wallet-script.js';
 
 type WalletRow = { posted_micros: string; held_micros: string; debt_micros: string; status: string };
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { aCustomer } from '../fixtures/customers.js';
 import { payTopUp } from '../fixtures/payments.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 
 let shop: SharedShop;
 beforeAll(async () => {

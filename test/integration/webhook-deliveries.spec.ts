@@ -2,15 +2,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { TransactionRunner } from '../../src/database/transaction-runner.js';
 import { RETRY_DELAYS_MS } from '../../src/notifications/webhooks/delivery-rules.js';
 import { WebhookRetentionJob } from '../../src/notifications/webhooks/webhook-retention.job.js';
-import { isGenuine, type ReceivedEvent } from '../support/event-receiver.js';
+import { isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';
 import {
   attempt,
   createEndpoint,
   deliveriesTo,
   queuedAt,
   type DeliveryRow,
-} from '../support/webhook-deliveries.js';
-import { DAY_MS, ENDPOINTS, HOUR_MS, isSignedBy, WebhookStage } from '../support/webhook-stage.js';
+} from '../support/webhooks/webhook-deliveries.js';
+import { DAY_MS, ENDPOINTS, HOUR_MS, isSignedBy, WebhookStage } from '../support/webhooks/webhook-stage.js';
 
 let stage: WebhookStage;
 

@@ -13,11 +13,11 @@ import { RefundRepository } from '../../src/top-ups/refunds/refund.repository.js
 import type { RefundStatus } from '../../src/top-ups/refunds/refund.machine.js';
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
 import { eventually } from '../support/processes.js';
-import { publishedTo, type PublishedEvent } from '../support/published-events.js';
-import { ReturnHistory } from '../support/return-history.js';
-import type { Step } from '../support/return-histories.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { settled, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
+import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
+import { ReturnHistory } from '../support/payments/return-history.js';
+import type { Step } from '../support/payments/return-histories.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 
 type Schema = Readonly<Record<string, unknown>>;
 type Media = { readonly schema: Schema; readonly example: { readonly data: Schema; readonly type: string } };

@@ -6,10 +6,10 @@ import {
   ENDPOINTS_PER_DAY_MAX,
 } from '../../src/notifications/webhooks/webhook-endpoints.service.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
-import { EventReceiver } from '../support/event-receiver.js';
-import { testLogger } from '../support/run-log.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { attempt, createEndpoint, deliveriesTo } from '../support/webhook-deliveries.js';
+import { EventReceiver } from '../support/webhooks/event-receiver.js';
+import { testLogger } from '../support/app/run-log.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { attempt, createEndpoint, deliveriesTo } from '../support/webhooks/webhook-deliveries.js';
 
 const PATH = '/v1/webhook_endpoints';
 const REQUEST = { url: 'https://example.com/hooks', events: ['top_up.succeeded', 'wallet.low'] };

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
-import { EventReceiver } from '../support/event-receiver.js';
+import { EventReceiver } from '../support/webhooks/event-receiver.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { createEndpoint, deliveriesTo, type TestEndpoint } from '../support/webhook-deliveries.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { createEndpoint, deliveriesTo, type TestEndpoint } from '../support/webhooks/webhook-deliveries.js';
 
 /** What every endpoint of the account may be. */
 const HANGING_ENDPOINTS = 10;

@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/event-receiver.js';
+import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import {
   attempt,
   createEndpoint,
   deliveriesTo,
   queuedAt,
   type DeliveryRow,
-} from '../support/webhook-deliveries.js';
-import { DAY_MS, ENDPOINTS, isSignedBy, WebhookStage } from '../support/webhook-stage.js';
+} from '../support/webhooks/webhook-deliveries.js';
+import { DAY_MS, ENDPOINTS, isSignedBy, WebhookStage } from '../support/webhooks/webhook-stage.js';
 
 let stage: WebhookStage;
 

@@ -6,9 +6,14 @@ import { SealBrokenError } from '../../src/common/sealed-box.js';
 import type { MasterKey } from '../../src/config/settings.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { WebhookResealJob } from '../../src/notifications/webhooks/webhook-reseal.job.js';
-import { EventReceiver, isGenuine } from '../support/event-receiver.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
-import { attempt, createEndpoint, deliveriesTo, type TestEndpoint } from '../support/webhook-deliveries.js';
+import { EventReceiver, isGenuine } from '../support/webhooks/event-receiver.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import {
+  attempt,
+  createEndpoint,
+  deliveriesTo,
+  type TestEndpoint,
+} from '../support/webhooks/webhook-deliveries.js';
 
 const keyNamed = (id: string): MasterKey => ({ id, key: randomBytes(32) });
 const OLD = keyNamed('k1');

@@ -6,11 +6,11 @@ import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { DisputeSettlement } from '../../src/top-ups/disputes/dispute-settlement.service.js';
 import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
 import { TopUpSweepJob } from '../../src/top-ups/top-up-sweep.job.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { publishedTo, type PublishedEvent } from '../support/published-events.js';
-import { ReturnHistory } from '../support/return-history.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { settled, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
+import { ReturnHistory } from '../support/payments/return-history.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 
 let app: TestApp;
 let control: SandboxStripeControl;

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { type WebhookRequest, WebhookSender } from '../../src/notifications/webhooks/webhook-sender.js';
 import type { HostResolver } from '../../src/outgoing/outside-hosts.js';
 import { generate as selfSigned } from 'selfsigned';
-import { EventReceiver } from '../support/event-receiver.js';
+import { EventReceiver } from '../support/webhooks/event-receiver.js';
 
 /** What a name leads to, look-up by look-up; the last answer stays. Counts the look-ups. */
 class ScriptedResolver implements HostResolver {

@@ -3,17 +3,17 @@ import type { Event } from '../../src/sandbox/stripe/objects.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
-import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/event-receiver.js';
+import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';
 import { eventually } from '../support/processes.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import {
   expectCreditedOnce,
   settled,
   startTopUp,
   statusOf,
   type OpenTopUp,
-} from '../support/top-up-books.js';
-import { createEndpoint, deliveriesTo, type TestEndpoint } from '../support/webhook-deliveries.js';
+} from '../fixtures/top-up-books.js';
+import { createEndpoint, deliveriesTo, type TestEndpoint } from '../support/webhooks/webhook-deliveries.js';
 
 let app: TestApp;
 let control: SandboxStripeControl;

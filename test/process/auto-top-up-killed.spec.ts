@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it, jest } from '@jest/globals';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { OPT_IN } from '../support/auto-top-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { OPT_IN } from '../support/payments/auto-top-up.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
-import { newAccount, newApiKey } from '../support/service-customers.js';
+import { newAccount, newApiKey } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -15,9 +15,9 @@ import {
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
-import type { TestClient } from '../support/test-client.js';
-import { sessionIdOf } from '../support/top-up-books.js';
+} from '../support/process/service-process.js';
+import type { TestClient } from '../support/app/test-client.js';
+import { sessionIdOf } from '../fixtures/top-up-books.js';
 
 const WALLETS = 6;
 /** The kill falls anywhere between the first look and the last credit. */

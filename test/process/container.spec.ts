@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { COMPILED_SOURCES } from '../support/program-arguments.js';
-import { chooseServicePort, ServiceProcess } from '../support/service-process.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { COMPILED_SOURCES } from '../support/process/program-arguments.js';
+import { chooseServicePort, ServiceProcess } from '../support/process/service-process.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 

@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { loadSqlMigrations } from '../../src/database/sql-migrations.js';
 import { eventually, isRunning } from '../support/processes.js';
-import { COMPILED_SOURCES, programArguments } from '../support/program-arguments.js';
-import { runCli } from '../support/run-cli.js';
+import { COMPILED_SOURCES, programArguments } from '../support/process/program-arguments.js';
+import { runCli } from '../support/process/run-cli.js';
 import {
   chooseServicePort,
   createDataDir,
   databaseServerIn,
   removeDataDir,
-} from '../support/service-process.js';
+} from '../support/process/service-process.js';
 
 const PROJECT = path.join(import.meta.dirname, '../..');
 /** What the npm scripts below read. */

@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/database/migrate.js';
-import { runCli } from '../support/run-cli.js';
-import { TestBooks } from '../support/test-books.js';
-import { createTestDatabase, databaseAt } from '../support/test-database.js';
+import { runCli } from '../support/process/run-cli.js';
+import { TestBooks } from '../support/database/test-books.js';
+import { createTestDatabase, databaseAt } from '../support/database/test-database.js';
 
 describe('coffer doctor', () => {
   let books: TestBooks;

@@ -12,7 +12,7 @@ import {
 import { DataDirInUseError, EmbeddedPostgresStartError } from '../../src/database/embedded/errors.js';
 import { readPostmasterFile } from '../../src/database/embedded/postmaster.js';
 import { eventually, findProcess, isRunning } from '../support/processes.js';
-import { type StandIn, StandInWorkshop } from '../support/service-stand-in.js';
+import { type StandIn, StandInWorkshop } from '../support/process/service-stand-in.js';
 
 const IS_ROOT = process.getuid?.() === 0;
 let workshop: StandInWorkshop;

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import OpenAI, { APIError } from 'openai';
 import sharp from 'sharp';
 import { CleanUp } from '../support/clean-up.js';
-import { newAccount, newApiKey } from '../support/service-customers.js';
+import { newAccount, newApiKey } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
   removeDataDir,
   ServiceProcess,
-} from '../support/service-process.js';
-import { createTestDatabase } from '../support/test-database.js';
+} from '../support/process/service-process.js';
+import { createTestDatabase } from '../support/database/test-database.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const IMAGE_MICROS = 40_000;

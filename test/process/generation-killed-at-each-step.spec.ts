@@ -6,17 +6,17 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
 import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { RECOVERY_DUE_MS, withClockAhead } from '../support/recovery.js';
+import { RECOVERY_DUE_MS, withClockAhead } from '../support/images/recovery.js';
 import {
   chooseServicePort,
   createDataDir,
   removeDataDir,
   ServiceProcess,
-} from '../support/service-process.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/test-app.js';
+} from '../support/process/service-process.js';
+import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 10n * PRICE_MICROS;
 /** Each process is killed over several calls; a loop that never ends helps nobody. */

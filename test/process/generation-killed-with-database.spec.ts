@@ -6,10 +6,10 @@ import {
   startSandboxBlackForestLabs,
 } from '../../src/sandbox/black-forest-labs/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { MODEL, PRICE_MICROS } from '../support/generation.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { recoverGenerations } from '../support/recovery.js';
-import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
+import { MODEL, PRICE_MICROS } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { recoverGenerations } from '../support/images/recovery.js';
+import { newAccount, newApiKey, PLENTY_MICROS } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -18,7 +18,7 @@ import {
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
+} from '../support/process/service-process.js';
 
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
 jest.setTimeout(CHAOS_TIMEOUT_MS);

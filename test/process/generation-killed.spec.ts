@@ -5,13 +5,13 @@ import {
   startSandboxBlackForestLabs,
 } from '../../src/sandbox/black-forest-labs/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { expectImagesToBeKept, expectReceiptsToAgree } from '../support/image-call-proof.js';
-import { ImageCalls } from '../support/image-calls.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { expectImagesToBeKept, expectReceiptsToAgree } from '../support/images/image-call-proof.js';
+import { ImageCalls } from '../support/images/image-calls.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
-import { RECOVERY_DUE_MS, recoverGenerations } from '../support/recovery.js';
+import { RECOVERY_DUE_MS, recoverGenerations } from '../support/images/recovery.js';
 import { seededRandom } from '../support/seeded-random.js';
-import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
+import { newAccount, newApiKey, PLENTY_MICROS } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -20,7 +20,7 @@ import {
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
+} from '../support/process/service-process.js';
 
 const CLIENTS = 12;
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
-import { newAccount, newApiKey } from '../support/service-customers.js';
-import { runProgram, withDatabase } from '../support/service-process.js';
-import { countOutcomes, TwoGateways } from '../support/two-gateways.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { newAccount, newApiKey } from '../support/process/service-customers.js';
+import { runProgram, withDatabase } from '../support/process/service-process.js';
+import { countOutcomes, TwoGateways } from '../support/process/two-gateways.js';
 
 /** A tenth of what `npm run bench` races. */
 const CALLS = 1_000;

@@ -2,10 +2,10 @@ import { afterEach, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
 import { CleanUp } from '../support/clean-up.js';
-import { generate } from '../support/generation.js';
-import { RedisStandIn } from '../support/redis-stand-in.js';
-import type { ServiceProcess } from '../support/service-process.js';
-import { TwoGateways } from '../support/two-gateways.js';
+import { generate } from '../fixtures/images.js';
+import { RedisStandIn } from '../support/servers/redis-stand-in.js';
+import type { ServiceProcess } from '../support/process/service-process.js';
+import { TwoGateways } from '../support/process/two-gateways.js';
 
 const CONCURRENT = 4;
 const cleanUp = new CleanUp();

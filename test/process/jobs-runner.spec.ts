@@ -132,7 +132,7 @@ describe('the job runner', () => {
     const args = [
       '--import',
       './test/support/typescript.mjs',
-      'test/support/stuck-job-process.ts',
+      'test/support/process/stuck-job-process.ts',
       services.database.url,
     ];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { eventually, isRunning } from '../support/processes.js';
-import { COMPILED_SOURCES } from '../support/program-arguments.js';
+import { COMPILED_SOURCES } from '../support/process/program-arguments.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -16,9 +16,9 @@ import {
   removeDataDir,
   type ServiceOptions,
   ServiceProcess,
-} from '../support/service-process.js';
-import { TestClient } from '../support/test-client.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+} from '../support/process/service-process.js';
+import { TestClient } from '../support/app/test-client.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 /** Every test starts a process or two, on a machine that may be busy with other tests. */
 jest.setTimeout(60_000);

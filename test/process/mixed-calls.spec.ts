@@ -11,8 +11,8 @@ import {
   OPERATOR_KEY,
   removeDataDir,
   ServiceProcess,
-} from '../support/service-process.js';
-import { createTestDatabase } from '../support/test-database.js';
+} from '../support/process/service-process.js';
+import { createTestDatabase } from '../support/database/test-database.js';
 
 const UPSTREAM_KEY = 'bfl_mixed_calls_upstream_key';
 const REQUESTS = 600;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { EventReceiver, isGenuine } from '../support/event-receiver.js';
-import { headersOf, linkIn, MailServer } from '../support/mail-server.js';
+import { EventReceiver, isGenuine } from '../support/webhooks/event-receiver.js';
+import { headersOf, linkIn, MailServer } from '../support/servers/mail-server.js';
 import { eventually } from '../support/processes.js';
-import { newAccount, newApiKey } from '../support/service-customers.js';
+import { newAccount, newApiKey } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -10,7 +10,7 @@ import {
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
+} from '../support/process/service-process.js';
 
 const ALERTS = '/v1/wallet/alerts';
 const CREDIT_MICROS = 10_000_000;

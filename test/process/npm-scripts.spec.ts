@@ -5,10 +5,10 @@ import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { eventually } from '../support/processes.js';
-import { END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
-import { rememberSecretsOf } from '../support/run-log.js';
-import { chooseServicePort, createDataDir, removeDataDir } from '../support/service-process.js';
-import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { END_WITH_PARENT, programArguments } from '../support/process/program-arguments.js';
+import { rememberSecretsOf } from '../support/app/run-log.js';
+import { chooseServicePort, createDataDir, removeDataDir } from '../support/process/service-process.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const PROJECT = path.join(import.meta.dirname, '../..');
 /** What a script does first. */

@@ -11,11 +11,11 @@ import {
   createDataDir,
   removeDataDir,
   ServiceProcess,
-} from '../support/service-process.js';
-import { sign } from '../support/stripe-deliveries.js';
-import { startTestApp, type TestApp } from '../support/test-app.js';
-import { TestClient } from '../support/test-client.js';
-import { expectCreditedOnce, startTopUp, type OpenTopUp } from '../support/top-up-books.js';
+} from '../support/process/service-process.js';
+import { sign } from '../support/payments/stripe-deliveries.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { TestClient } from '../support/app/test-client.js';
+import { expectCreditedOnce, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 
 /** Some that every version has; were they missing, the others would be too. Whatever else is written was found. */
 const LANDMARKS = [

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { startSandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
-import { newAccount, newApiKey } from '../support/service-customers.js';
+import { newAccount, newApiKey } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -14,8 +14,8 @@ import {
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
-import type { TestClient } from '../support/test-client.js';
+} from '../support/process/service-process.js';
+import type { TestClient } from '../support/app/test-client.js';
 
 const PAYMENTS = 8;
 const CREDIT_CENTS = 1_000;

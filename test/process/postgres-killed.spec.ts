@@ -7,13 +7,13 @@ import {
 } from '../../src/database/embedded/embedded-postgres.js';
 import { startSandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
-import { expectReceiptsToAgree } from '../support/image-call-proof.js';
-import { IMAGE_MICROS, IMAGE_MODEL, ImageCalls } from '../support/image-calls.js';
-import { expectBooksToBalance } from '../support/invariants.js';
+import { expectReceiptsToAgree } from '../support/images/image-call-proof.js';
+import { IMAGE_MICROS, IMAGE_MODEL, ImageCalls } from '../support/images/image-calls.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually, isRunning } from '../support/processes.js';
-import { recoverGenerations } from '../support/recovery.js';
+import { recoverGenerations } from '../support/images/recovery.js';
 import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';
-import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
+import { newAccount, newApiKey, PLENTY_MICROS } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -22,10 +22,10 @@ import {
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
-import { Spending } from '../support/spending.js';
-import { expectLedgerToAgree, expectOnlyFailClosed } from '../support/spending-proof.js';
-import type { TestAnswer } from '../support/test-client.js';
+} from '../support/process/service-process.js';
+import { Spending } from '../support/wallet/spending.js';
+import { expectLedgerToAgree, expectOnlyFailClosed } from '../support/wallet/spending-proof.js';
+import type { TestAnswer } from '../support/app/test-client.js';
 
 const GATEWAYS = 32;
 const CHARGE_MICROS = 1_000;

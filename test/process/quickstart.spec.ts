@@ -5,14 +5,14 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { plain, RED } from '../support/edit-bodies.js';
+import { plain, RED } from '../support/images/edit-bodies.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
 import {
   chooseServicePort,
   createDataDir,
   removeDataDir,
   ServiceProcess,
-} from '../support/service-process.js';
+} from '../support/process/service-process.js';
 
 const PAID = 'black-forest-labs/flux-2-klein-9b';
 const FREE = 'black-forest-labs/flux-2-klein-4b';

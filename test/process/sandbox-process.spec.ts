@@ -8,8 +8,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
-import { END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
-import { stripeSdkFor, topUpSessionParams } from '../support/sandbox-stripe-client.js';
+import { END_WITH_PARENT, programArguments } from '../support/process/program-arguments.js';
+import { stripeSdkFor, topUpSessionParams } from '../support/payments/sandbox-stripe-client.js';
 
 const SECRET = 'whsec_process';
 

@@ -6,9 +6,9 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
-import { END_WITH_PARENT, programArguments } from '../support/program-arguments.js';
-import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { allOf } from '../support/sandbox-stripe-money.js';
+import { END_WITH_PARENT, programArguments } from '../support/process/program-arguments.js';
+import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { allOf } from '../support/payments/sandbox-stripe-money.js';
 
 let folder: string;
 const running: ChildProcess[] = [];

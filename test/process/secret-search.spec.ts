@@ -5,14 +5,14 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { CleanUp } from '../support/clean-up.js';
-import { RUN_LOG_VARIABLE, runLogFile } from '../support/run-log.js';
+import { RUN_LOG_VARIABLE, runLogFile } from '../support/app/run-log.js';
 import {
   chooseServicePort,
   createDataDir,
   removeDataDir,
   ServiceProcess,
-} from '../support/service-process.js';
-import { SERVER_URL_VARIABLE } from '../support/test-database.js';
+} from '../support/process/service-process.js';
+import { SERVER_URL_VARIABLE } from '../support/database/test-database.js';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -22,7 +22,7 @@ afterEach(() => cleanUp.run());
 /** A whole run of jest over one file, on the database server of this run. */
 async function runJest(leak: string): Promise<{ code: number | null; output: string }> {
   const jest = path.join(PROJECT, 'node_modules/jest/bin/jest.js');
-  const file = '**/test/support/leaks/leak-on-purpose.ts';
+  const file = '**/test/support/app/leaks/leak-on-purpose.ts';
   const args = ['--no-warnings', jest, '--runInBand', '--selectProjects', 'integration', '--testMatch', file];
   const child = spawn(process.execPath, args, {
     cwd: PROJECT,

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { eventually, isRunning } from '../support/processes.js';
-import { withClockAhead } from '../support/recovery.js';
+import { withClockAhead } from '../support/images/recovery.js';
 import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';
-import { newAccount, PLENTY_MICROS } from '../support/service-customers.js';
+import { newAccount, PLENTY_MICROS } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -13,14 +13,14 @@ import {
   runProgram,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
-import { Spending } from '../support/spending.js';
+} from '../support/process/service-process.js';
+import { Spending } from '../support/wallet/spending.js';
 import {
   countCommittedInSilence,
   expectLedgerToAgree,
   expectOnlyFailClosed,
-} from '../support/spending-proof.js';
-import { startTestApp } from '../support/test-app.js';
+} from '../support/wallet/spending-proof.js';
+import { startTestApp } from '../support/app/test-app.js';
 
 const GATEWAYS = 32;
 /** Two lots for each account, and the first is soon used up: many charges take from both. */

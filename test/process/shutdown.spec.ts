@@ -10,16 +10,16 @@ import {
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
-import { newAccount, newApiKey, PLENTY_MICROS } from '../support/service-customers.js';
+import { newAccount, newApiKey, PLENTY_MICROS } from '../support/process/service-customers.js';
 import {
   chooseServicePort,
   createDataDir,
   removeDataDir,
   ServiceProcess,
   withDatabase,
-} from '../support/service-process.js';
-import { Spending } from '../support/spending.js';
-import { countCommittedInSilence, expectLedgerToAgree } from '../support/spending-proof.js';
+} from '../support/process/service-process.js';
+import { Spending } from '../support/wallet/spending.js';
+import { countCommittedInSilence, expectLedgerToAgree } from '../support/wallet/spending-proof.js';
 
 const GATEWAYS = 32;
 const IMAGE_MICROS = 40_000;

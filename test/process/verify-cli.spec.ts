@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parseApiKey } from '../../src/auth/api-key-format.js';
-import { changeCell, exportText } from '../support/export-files.js';
-import { runCli } from '../support/run-cli.js';
-import { TestBooks } from '../support/test-books.js';
+import { changeCell, exportText } from '../support/wallet/export-files.js';
+import { runCli } from '../support/process/run-cli.js';
+import { TestBooks } from '../support/database/test-books.js';
 
 describe('coffer verify', () => {
   let dir: string;

@@ -1,8 +1,8 @@
 /** jest's globalSetup of the long tests, which start programs as processes; `global-setup.mjs` is beside it. */
 import '../support/typescript.mjs';
-import { bundlePrograms } from '../support/bundle-programs.mjs';
+import { bundlePrograms } from '../support/process/bundle-programs.mjs';
 
 export default async function setup() {
-  const { PROGRAMS_VARIABLE } = await import('../support/program-arguments.ts');
+  const { PROGRAMS_VARIABLE } = await import('../support/process/program-arguments.ts');
   process.env[PROGRAMS_VARIABLE] = await bundlePrograms();
 }

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 export default async function setup() {
-  const { startTestServer } = await import('../support/postgres-server.ts');
-  const { RUN_LOG_VARIABLE } = await import('../support/run-log.ts');
+  const { startTestServer } = await import('../support/database/postgres-server.ts');
+  const { RUN_LOG_VARIABLE } = await import('../support/app/run-log.ts');
   globalThis.cofferTestServer = await startTestServer();
   globalThis.cofferRunLog = await mkdtemp(path.join(tmpdir(), `coffer-test-${process.pid}-log-`));
   process.env[RUN_LOG_VARIABLE] = globalThis.cofferRunLog;

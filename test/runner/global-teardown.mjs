@@ -9,7 +9,7 @@ export default async function teardown() {
   await globalThis.cofferTestServer?.stop();
   const dir = globalThis.cofferRunLog;
   if (dir === undefined) return;
-  const { searchSecrets } = await import('../support/secret-search.ts');
+  const { searchSecrets } = await import('../support/app/secret-search.ts');
   const { files, bytes, secrets, leaks } = await searchSecrets(dir);
   if (leaks.length === 0) {
     const size = `${(bytes / 1e6).toFixed(1)} MB in ${files} files`;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { BlackForestLabsDriver } from '../support/black-forest-labs-driver.js';
+import { BlackForestLabsDriver } from '../support/images/black-forest-labs-driver.js';
 
 let driver: BlackForestLabsDriver;
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { BlackForestLabsDriver, KEY } from '../support/black-forest-labs-driver.js';
+import { BlackForestLabsDriver, KEY } from '../support/images/black-forest-labs-driver.js';
 
 let driver: BlackForestLabsDriver;
 

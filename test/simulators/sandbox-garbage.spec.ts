@@ -5,7 +5,7 @@ import {
   type SandboxBlackForestLabs,
 } from '../../src/sandbox/black-forest-labs/server.js';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { FORM } from '../support/sandbox-stripe-client.js';
+import { FORM } from '../support/payments/sandbox-stripe-client.js';
 
 let stripe: SandboxStripe;
 let blackForestLabs: SandboxBlackForestLabs;

@@ -1,8 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { nowSeconds, refusalOf, stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { allOf, controlRoute, eventsSince, payTopUp, saveCard } from '../support/sandbox-stripe-money.js';
+import { nowSeconds, refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import {
+  allOf,
+  controlRoute,
+  eventsSince,
+  payTopUp,
+  saveCard,
+} from '../support/payments/sandbox-stripe-money.js';
 
 let sandbox: SandboxStripe;
 let stripe: Stripe;

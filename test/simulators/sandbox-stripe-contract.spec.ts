@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { eventTypes } from '../../src/sandbox/stripe/event-types.js';
-import { stripeSdkFor, topUpSessionParams } from '../support/sandbox-stripe-client.js';
-import { declaredMembers, operationMembers, typeFile } from '../support/sandbox-stripe-sdk-types.js';
+import { stripeSdkFor, topUpSessionParams } from '../support/payments/sandbox-stripe-client.js';
+import { declaredMembers, operationMembers, typeFile } from '../support/payments/sandbox-stripe-sdk-types.js';
 
 const SESSIONS = 'Checkout/Sessions';
 const CREATE = 'Checkout.SessionCreateParams';

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { refusalOf, stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { controlRoute, eventsSince, payTopUp, until } from '../support/sandbox-stripe-money.js';
+import { refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { controlRoute, eventsSince, payTopUp, until } from '../support/payments/sandbox-stripe-money.js';
 
 let sandbox: SandboxStripe;
 let stripe: Stripe;

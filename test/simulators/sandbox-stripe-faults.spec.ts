@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { refusalOf, stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { controlRoute, payTopUp, saveCard, until } from '../support/sandbox-stripe-money.js';
-import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhook-receiver.js';
+import { refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { controlRoute, payTopUp, saveCard, until } from '../support/payments/sandbox-stripe-money.js';
+import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhooks/webhook-receiver.js';
 
 let receiver: WebhookReceiver;
 let folder: string;

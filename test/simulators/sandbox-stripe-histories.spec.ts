@@ -5,8 +5,8 @@ import { ControlRefusedError } from '../../src/sandbox/stripe/control-errors.js'
 import { DISPUTE_STATUSES } from '../../src/sandbox/stripe/money-out-objects.js';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { checkProperty } from '../support/property.js';
-import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { allOf } from '../support/sandbox-stripe-money.js';
+import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { allOf } from '../support/payments/sandbox-stripe-money.js';
 
 const index = fc.nat(5);
 const amount = fc.integer({ min: 1, max: 3_000 });

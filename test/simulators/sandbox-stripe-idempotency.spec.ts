@@ -7,7 +7,7 @@ import {
   refusalOf,
   stripeSdkFor,
   topUpSessionParams,
-} from '../support/sandbox-stripe-client.js';
+} from '../support/payments/sandbox-stripe-client.js';
 
 let sandbox: SandboxStripe;
 let stripe: Stripe;

@@ -1,8 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import Stripe from 'stripe';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { FORM, refusalOf, stripeSdkFor, topUpSessionParams } from '../support/sandbox-stripe-client.js';
-import { controlRoute, eventsSince, payTopUp, saveCard } from '../support/sandbox-stripe-money.js';
+import {
+  FORM,
+  refusalOf,
+  stripeSdkFor,
+  topUpSessionParams,
+} from '../support/payments/sandbox-stripe-client.js';
+import { controlRoute, eventsSince, payTopUp, saveCard } from '../support/payments/sandbox-stripe-money.js';
 
 let sandbox: SandboxStripe;
 let stripe: Stripe;

@@ -8,7 +8,7 @@ import {
   refusalOf,
   stripeSdkFor,
   topUpSessionParams,
-} from '../support/sandbox-stripe-client.js';
+} from '../support/payments/sandbox-stripe-client.js';
 import { eventually } from '../support/processes.js';
 
 let sandbox: SandboxStripe;

@@ -8,8 +8,8 @@ import {
   type SandboxStripe,
   type SandboxStripeOptions,
 } from '../../src/sandbox/stripe/server.js';
-import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhook-receiver.js';
+import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhooks/webhook-receiver.js';
 
 type SavedState = { checkoutSessions: { id: string; object: { payment_status: string } }[] };
 

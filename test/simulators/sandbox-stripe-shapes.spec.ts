@@ -5,9 +5,9 @@ import {
   STRIPE_OPERATIONS,
   type SandboxStripe,
 } from '../../src/sandbox/stripe/server.js';
-import { refusalOf, stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { payTaxed, payTopUp, saveCard } from '../support/sandbox-stripe-money.js';
-import { declaredMembers, operationMembers } from '../support/sandbox-stripe-sdk-types.js';
+import { refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { payTaxed, payTopUp, saveCard } from '../support/payments/sandbox-stripe-money.js';
+import { declaredMembers, operationMembers } from '../support/payments/sandbox-stripe-sdk-types.js';
 
 const WARNINGS = 'Radar/EarlyFraudWarnings';
 const UPDATE_DISPUTE = ['POST', '/v1/disputes/:id', 'Disputes'] as const;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { refusalOf, stripeSdkFor, topUpSessionParams } from '../support/sandbox-stripe-client.js';
-import { payTaxed, payTopUp, TAXED, taxedItem } from '../support/sandbox-stripe-money.js';
+import { refusalOf, stripeSdkFor, topUpSessionParams } from '../support/payments/sandbox-stripe-client.js';
+import { payTaxed, payTopUp, TAXED, taxedItem } from '../support/payments/sandbox-stripe-money.js';
 
 describe('the tax of the stand-in', () => {
   let sandbox: SandboxStripe;

@@ -5,8 +5,8 @@ import {
   type SandboxStripe,
   type SandboxStripeOptions,
 } from '../../src/sandbox/stripe/server.js';
-import { stripeSdkFor } from '../support/sandbox-stripe-client.js';
-import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhook-receiver.js';
+import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
+import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhooks/webhook-receiver.js';
 import { eventually } from '../support/processes.js';
 
 type Json = Readonly<Record<string, unknown>>;

@@ -14,7 +14,7 @@ import { POLL_INTERVAL_MS } from '../../src/jobs/job-run.js';
 import { JOB_POLL_INTERVAL_MS } from '../../src/jobs/job-runner.service.js';
 import { JobsModule } from '../../src/jobs/jobs.module.js';
 import { eventually } from './processes.js';
-import { createTestDatabase, type TestDatabase } from './test-database.js';
+import { createTestDatabase, type TestDatabase } from './database/test-database.js';
 
 /** Records its runs, and does what the test wants of it. */
 export class ProbeJob implements Job {

@@ -8,7 +8,7 @@ import {
 } from '../../src/top-ups/auto/auto-top-up.machine.js';
 import { decide, isExpired, reactTo, type Situation } from '../../src/top-ups/auto/auto-top-up.rules.js';
 import { judgeIntent } from '../../src/top-ups/auto/intent-verdict.js';
-import { aTopUp } from '../support/top-up-samples.js';
+import { aTopUp } from '../support/payments/top-up-samples.js';
 
 const TOP_UP = aTopUp({
   kind: 'auto',

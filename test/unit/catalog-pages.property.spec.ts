@@ -11,7 +11,7 @@ import { rankingsPage } from '../../src/catalog/pages/rankings-page.js';
 import { renderHtml } from '../../src/catalog/pages/render-html.js';
 import { renderMarkdown } from '../../src/catalog/pages/render-markdown.js';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { factsOf, priced } from '../support/catalog-samples.js';
+import { factsOf, priced } from '../support/images/catalog-samples.js';
 import { HtmlPage } from '../support/html.js';
 import { checkProperty } from '../support/property.js';
 

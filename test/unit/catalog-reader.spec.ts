@@ -4,7 +4,7 @@ import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
 import { readSettings } from '../../src/config/settings.js';
 import { ModelNotFoundError } from '../../src/pricing/pricing.errors.js';
 import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
-import { priced } from '../support/catalog-samples.js';
+import { priced } from '../support/images/catalog-samples.js';
 
 const { catalog } = await readCatalogFile();
 const ranking = { asOfMs: 0, windows: { day: [], week: [], month: [] } };

@@ -13,7 +13,7 @@ import {
 import { readJsonBody } from '../../src/generation/edits/json-body.js';
 import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
 import { Problem } from '../../src/problems/problem.js';
-import { form, FORM_TYPE, image, unread, type Part } from '../support/edit-bodies.js';
+import { form, FORM_TYPE, image, unread, type Part } from '../support/images/edit-bodies.js';
 
 const ONE = Buffer.from('first image');
 const TWO = Buffer.from('\r\n --a-boundary\r\n is in here,\r\n too');

@@ -10,7 +10,7 @@ import { sizeLike } from '../../src/generation/image-size.js';
 import { toImageModel, type ImageModel } from '../../src/generation/model-catalog.js';
 import { toSubmitBody } from '../../src/generation/providers/black-forest-labs.wire.js';
 import { Problem } from '../../src/problems/problem.js';
-import { BLUE, claiming, GREEN, noise, plain, RED } from '../support/edit-bodies.js';
+import { BLUE, claiming, GREEN, noise, plain, RED } from '../support/images/edit-bodies.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const MINIMAL = { model: MODEL, prompt: 'a fox' };

@@ -11,7 +11,7 @@ import {
   sampleFormat,
   type SampleEncoding,
   type SampleSize,
-} from '../support/sample-images.js';
+} from '../support/images/sample-images.js';
 
 const findFault = (image: Buffer, expected: ExpectedImage) => verifyImage(image, expected).fault;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { decodeCell, encodeCell } from '../../src/ledger/export/csv-cell.js';
-import { AWKWARD_MEMOS } from '../support/test-books.js';
+import { AWKWARD_MEMOS } from '../support/database/test-books.js';
 
 /** What a spreadsheet would run, whatever it takes for the separator between cells: comma, semicolon or tab. */
 const RUNS = /(^|[;\t\r\n])["\s]*[=+\-@＝＋－＠]/u;

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { makeApiKey } from '../../src/auth/api-key-format.js';
-import { SECRETS_FILE_PREFIX } from '../support/run-log.js';
-import { searchSecrets } from '../support/secret-search.js';
+import { SECRETS_FILE_PREFIX } from '../support/app/run-log.js';
+import { searchSecrets } from '../support/app/secret-search.js';
 
 let dir: string;
 beforeEach(async () => (dir = await mkdtemp(path.join(tmpdir(), 'coffer-search-'))));

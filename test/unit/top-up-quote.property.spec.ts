@@ -5,7 +5,7 @@ import type { TopUpSettings } from '../../src/config/settings.js';
 import { checkoutPageOf } from '../../src/top-ups/checkout-page.js';
 import { CHARGE_MAX_CENTS, quoteTopUp } from '../../src/top-ups/quote.js';
 import { checkProperty } from '../support/property.js';
-import { aTopUp } from '../support/top-up-samples.js';
+import { aTopUp } from '../support/payments/top-up-samples.js';
 
 const amounts: fc.Arbitrary<UsdCents> = fc.bigInt({ min: -1_000n, max: 200_000_000n }).map(cents);
 

@@ -3,7 +3,7 @@ import { cents } from '../../src/common/money.js';
 import type { TopUpSettings } from '../../src/config/settings.js';
 import { checkoutPageOf } from '../../src/top-ups/checkout-page.js';
 import { CHARGE_MAX_CENTS, formatBps, quoteTopUp } from '../../src/top-ups/quote.js';
-import { aTopUp } from '../support/top-up-samples.js';
+import { aTopUp } from '../support/payments/top-up-samples.js';
 
 const DEFAULTS: TopUpSettings = {
   feeBps: 500,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { CheckoutSession } from '../../src/payments/payment-gateway.js';
 import { judge } from '../../src/top-ups/settlement.js';
-import { aPaidSession, aTopUp } from '../support/top-up-samples.js';
+import { aPaidSession, aTopUp } from '../support/payments/top-up-samples.js';
 
 const TEST_MODE = false;
 type Changes = NonNullable<Parameters<typeof aPaidSession>[0]>;

@@ -16,14 +16,14 @@ import type { Outcome, Rejection } from '../../src/wallets/rules/outcome.js';
 import type { Watch } from '../../src/wallets/rules/signals.js';
 import type { Hold, RecordedMovement, Wallet } from '../../src/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
-import { ReferenceWallet } from '../support/reference-wallet.js';
+import { ReferenceWallet } from '../support/wallet/reference-wallet.js';
 import {
   keyScripts,
   SCRIPT_KEYS,
   SCRIPT_START_MS,
   walletScripts,
   type Step,
-} from '../support/wallet-script.js';
+} from '../support/wallet/wallet-script.js';
 
 const ACCOUNT = 'acct_01ARZ3NDEKTSV4RRFFQ69G5FAV';
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { micros } from '../../../src/common/money.js';
 import { PRICE_ENTITIES, putPrice } from '../../../src/pricing/put-price.js';
-import { TestClient } from '../test-client.js';
+import { TestClient } from '../app/test-client.js';
 import { PAID_MODEL, type MixedPlan, type PlannedEvent } from './plan.js';
 import { grant, PROVIDER, type CastAccount, type MixedStage } from './stage.js';
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TestClient } from '../test-client.js';
+import { TestClient } from '../app/test-client.js';
 import { RUNNING_DRY_CREDITS, type AccountKind, type MixedPlan, type PlannedAccount } from './plan.js';
 
 /** Two service processes on one database and one data directory, over one stand-in of Black Forest Labs. */
