@@ -17,7 +17,7 @@ import type { PostgresSettings } from '../../../src/database/embedded/settings.j
  * scripts are blocked: another user can then run it too, wherever the project lies.
  */
 const STAND_IN = `
-import { startEmbeddedPostgres } from '../embedded/embedded-postgres.js';
+import { startEmbeddedPostgres } from './embedded/embedded-postgres.js';
 const tell = (event) => console.log(JSON.stringify(event));
 process.stdin.on('end', () => process.exit(1)).resume().unref(); // The tests themselves were killed.
 try {
