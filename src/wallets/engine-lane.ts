@@ -10,6 +10,8 @@ export const BATCH_MAX = 512;
 const BATCHES_MAX = 2;
 
 export type Queued = {
+  /** How many commands the engine had taken before this one: who came first, goes first. */
+  readonly arrival: number;
   readonly command: WalletCommand;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (reason: Error) => void;
@@ -18,8 +20,10 @@ export type Queued = {
 /**
  * Commands that wait, and the batches of them that commit now. A wallet is in one of these at most, and whatever else
  * comes for it waits until that batch is over: so the commands of a wallet are decided in the order of their arrival.
+ * A batch takes the oldest commands that may go, so nobody waits for what came later, however busy another wallet is.
  */
 export class Lane {
+  /** In the order of arrival. */
   private free: Queued[] = [];
   /** For each wallet of a running batch, what has come for it since. */
   private readonly heldBack = new Map<string, Queued[]>();
@@ -60,7 +64,7 @@ export class Lane {
     return batch;
   }
 
-  /** Whatever was held back for the batch's wallets is free now, and older than what else is. */
+  /** Whatever was held back for the batch's wallets is free now, each in the place of its arrival. */
   end(batch: readonly Queued[]): void {
     this.running.delete(batch);
     const released: Queued[] = [];
@@ -68,6 +72,6 @@ export class Lane {
       for (const entry of this.heldBack.get(command.accountId) ?? []) released.push(entry);
       this.heldBack.delete(command.accountId);
     }
-    if (released.length > 0) this.free = released.concat(this.free);
+    if (released.length > 0) this.free = released.concat(this.free).sort((a, b) => a.arrival - b.arrival);
   }
 }

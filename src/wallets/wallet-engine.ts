@@ -44,6 +44,7 @@ export class WalletEngine implements OnApplicationShutdown {
   private readonly gathering = new Set<Lane>();
   private readonly running = new Set<Promise<void>>();
   private queued = 0;
+  private taken = 0;
 
   constructor(
     private readonly store: WalletStore,
@@ -66,7 +67,7 @@ export class WalletEngine implements OnApplicationShutdown {
     }
     const lane = this.laneFor(command.accountId);
     return new Promise<Outcome>((resolve, reject) => {
-      lane.add({ command, resolve, reject });
+      lane.add({ arrival: this.taken++, command, resolve, reject });
       this.queued += 1;
       this.observer.queueLength(this.queued);
       this.advance(lane);

@@ -63,6 +63,16 @@ class SequentialStorage {
   }
 }
 
+/** From Node 22 on it can be defined, but not assigned. */
+function setAsyncLocalStorage(value) {
+  Object.defineProperty(asyncHooks, 'AsyncLocalStorage', {
+    value,
+    configurable: true,
+    enumerable: true,
+    writable: true,
+  });
+}
+
 module.exports = class NativeRuntime {
   #fakeTimers;
 
@@ -77,11 +87,11 @@ module.exports = class NativeRuntime {
     delete globalThis[TEST_TIMEOUT];
     delete require.cache[path];
     const { AsyncLocalStorage } = asyncHooks;
-    asyncHooks.AsyncLocalStorage = SequentialStorage;
+    setAsyncLocalStorage(SequentialStorage);
     try {
       return require(path);
     } finally {
-      asyncHooks.AsyncLocalStorage = AsyncLocalStorage;
+      setAsyncLocalStorage(AsyncLocalStorage);
     }
   }
 
