@@ -4,7 +4,7 @@ import ts from 'typescript';
 import type { Members } from '../../../src/sandbox/stripe/parameter-schema.js';
 import { STRIPE_OPERATIONS } from '../../../src/sandbox/stripe/server.js';
 
-const RESOURCES = path.join(import.meta.dirname, '../../node_modules/stripe/esm/resources');
+const RESOURCES = path.join(import.meta.dirname, '../../../node_modules/stripe/esm/resources');
 
 export type Declared = { readonly required: readonly string[]; readonly optional: readonly string[] };
 
