@@ -6,10 +6,11 @@ export const FREE_MODEL = 'black-forest-labs/flux-2-klein-4b';
 
 /** More only wait for each other: the simulated provider, like the real one, takes 24 tasks at a time. */
 const CALLS_AT_ONCE = 12;
-/** A minute's limit is met by a seed that is repeated at once. */
-const LIMIT_PASSES_MS = 180_000;
-/** A call whose service was killed is ended by the jobs of the next one, two minutes later at the latest. */
-const CUT_OFF_CALL_ENDS_MS = 180_000;
+/**
+ * How long a call is sent again: a minute's limit is met by a seed that is repeated at once, and a call whose service was killed is
+ * ended by the jobs of the next one, two minutes later at the latest.
+ */
+const SENT_AGAIN_FOR_MS = 180_000;
 /** Longer than its answer asks for: the looks count into the minute's limit of the other calls. */
 const CUT_OFF_LOOK_MS = 5_000;
 /** The simulator answers at once instead of after its usual latency. */
@@ -79,10 +80,10 @@ async function makeOne(baseUrl: string, call: ImageCall): Promise<boolean> {
     const answer = await send(baseUrl, call);
     const text = await answer.text();
     if (answer.ok) return true;
-    const waitedMs = performance.now() - startedAt;
-    if (answer.status === 429 && waitedMs < LIMIT_PASSES_MS) {
+    const mayPass = performance.now() - startedAt < SENT_AGAIN_FOR_MS;
+    if (mayPass && answer.status === 429) {
       await sleep(1_000 * Number(answer.headers.get('retry-after') ?? 1));
-    } else if (text.includes('idempotency_in_progress') && waitedMs < CUT_OFF_CALL_ENDS_MS) {
+    } else if (mayPass && text.includes('idempotency_in_progress')) {
       if (attempt === 1)
         console.log(`         ${call.name} was cut off: waiting until the service has ended it`);
       await sleep(CUT_OFF_LOOK_MS);

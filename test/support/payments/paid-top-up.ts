@@ -1,12 +1,9 @@
 import type { TestApp } from '../app/test-app.js';
-import { settled, startTopUp, type OpenTopUp } from '../../fixtures/top-up-books.js';
+import { payPage, startTopUp, type OpenTopUp } from '../../fixtures/top-up-books.js';
 
 /** $10.00 of credit for $10.50, paid and credited. */
 export async function paidTopUp(app: TestApp): Promise<OpenTopUp> {
-  const topUp = await startTopUp(app);
-  await app.stripe?.control.pay(topUp.sessionId);
-  await settled(app);
-  return topUp;
+  return payPage(app, await startTopUp(app));
 }
 
 /** Stripe's id of the charge that paid for it. */
