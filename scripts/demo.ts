@@ -12,6 +12,7 @@ import OpenAI, { APIError } from 'openai';
 import {
   type Answer,
   callApi,
+  dollars,
   payTopUp,
   ROOT,
   type SandboxAccess,
@@ -37,8 +38,6 @@ function say(what: string, detail: string): void {
 function expectEqual<T>(what: string, actual: T, expected: T): void {
   if (actual !== expected) throw new Error(`${what}: expected ${String(expected)}, got ${String(actual)}`);
 }
-
-const dollars = (micros: string): string => (Number(BigInt(micros) / 10_000n) / 100).toFixed(2);
 
 async function demo(dataDir: string): Promise<void> {
   const outside = new Set(OUTSIDE_PARTS);

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { MICROS_PER_CENT } from '../src/common/money.js';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const READY_WITHIN_MS = 60_000;
@@ -136,3 +137,6 @@ export async function until<T>(what: string, withinMs: number, ask: () => Promis
   }
   throw new Error(`${what}: not within ${withinMs / 1_000} s`);
 }
+
+/** Whole cents, as `40.00`, of the micros that an answer says. */
+export const dollars = (micros = '0'): string => (Number(BigInt(micros) / MICROS_PER_CENT) / 100).toFixed(2);

@@ -12,6 +12,7 @@ import { readPrivateJson, writePrivateJson } from '../src/first-run/private-file
 import {
   type Answer,
   callApi,
+  dollars,
   payTopUp,
   readAccess,
   type SandboxAccess,
@@ -199,8 +200,6 @@ const startedAt = performance.now();
 function say(what: string): void {
   console.log(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(5)} s  ${what}`);
 }
-
-const dollars = (micros = '0'): string => (Number(BigInt(micros) / 10_000n) / 100).toFixed(2);
 
 /** The service that runs on the directory; null when none answers. */
 async function findRunningService(dataDir: string): Promise<SandboxAccess | null> {
