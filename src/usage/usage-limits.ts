@@ -1,6 +1,7 @@
 export type UsageLimits = {
-  /** How many accounts, and how many transfers of each, one tx adds up: a second's work at most. */
+  /** How many accounts one tx adds up, how many transfers of each, and of all (one account's more): a second's work at most. */
   readonly accountsPerBatch: number;
+  readonly transfersPerAccount: number;
   readonly transfersPerBatch: number;
   readonly callsPerBatch: number;
   /** One run stops here; the next one, a minute later, goes on. */
@@ -10,8 +11,9 @@ export type UsageLimits = {
 export const USAGE_LIMITS = Symbol('USAGE_LIMITS');
 
 export const usageLimits: UsageLimits = {
-  accountsPerBatch: 50,
-  transfersPerBatch: 2_000,
+  accountsPerBatch: 500,
+  transfersPerAccount: 2_000,
+  transfersPerBatch: 20_000,
   callsPerBatch: 20_000,
   runSecondsMax: 50,
 };

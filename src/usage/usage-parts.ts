@@ -1,11 +1,10 @@
+import { chargeMemoParts } from '../pricing/charge-memo.js';
+
 /**
  * What was used, one row a transfer or a call that charged nothing: account_id, day, hour, source, model, api_key_id,
  * tag, billing_mode, error_code, calls, images, charged_micros. Every transfer and every such call is one row exactly,
  * so sums over these rows are the ledger's, whoever adds them up and when.
  */
-
-/** `model xN @price_…`, as charges are written down. */
-const MEMO = `'^(\\S+) x(\\d{1,4}) @price_\\S+$'`;
 
 /**
  * Charges, from the ledger (`t`). A charge that burned several lots is several transfers: its call and its images are
@@ -17,19 +16,19 @@ export function chargesWhere(condition: string): string {
   SELECT t.account_id, (t.created_at AT TIME ZONE 'UTC')::date AS day, date_trunc('hour', t.created_at, 'UTC') AS hour,
          CASE WHEN g.id IS NULL AND NOT coalesce(starts_with(h.reference, 'generation:'), false) THEN 'debits'
               ELSE 'images_api' END AS source,
-         coalesce(g.model, left(m.memo[1], 200), '') AS model, coalesce(g.api_key_id, h.key_id, '') AS api_key_id,
+         coalesce(g.model, left(m.parts[1], 200), '') AS model, coalesce(g.api_key_id, h.key_id, '') AS api_key_id,
          coalesce(g.tag, g.end_user COLLATE "C", '') AS tag, 'wallet' AS billing_mode, '' AS error_code,
          CASE t.leg WHEN 0 THEN 1 ELSE 0 END AS calls,
-         CASE WHEN t.leg <> 0 OR m.memo IS NULL THEN 0
-              WHEN h.id IS NULL THEN m.memo[2]::bigint
-              ELSE (m.memo[2]::numeric * h.captured_micros / h.amount_micros)::bigint END AS images,
+         CASE WHEN t.leg <> 0 OR m.parts IS NULL THEN 0
+              WHEN h.id IS NULL THEN m.parts[2]::bigint
+              ELSE (m.parts[2]::numeric * h.captured_micros / h.amount_micros)::bigint END AS images,
          t.amount_micros AS charged_micros
     FROM transfers t
     LEFT JOIN generations g ON t.kind = 'capture' AND g.account_id = t.account_id
                            AND g.id = 'gen_' || substr(t.reference, length('capture:hold_') + 1)
     LEFT JOIN holds h ON t.kind = 'capture' AND g.id IS NULL AND h.account_id = t.account_id
                      AND h.id = substr(t.reference, length('capture:') + 1)
-   CROSS JOIN LATERAL (SELECT regexp_match(t.memo, ${MEMO}) AS memo) m
+   CROSS JOIN LATERAL ${chargeMemoParts('t.memo')} m
    WHERE t.kind IN ('capture', 'debit') AND ${condition}`;
 }
 

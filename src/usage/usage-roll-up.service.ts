@@ -7,11 +7,12 @@ import { USAGE_LIMITS, type UsageLimits } from './usage-limits.js';
 import { chargesWhere, DIMENSIONS, unpaidOf } from './usage-parts.js';
 
 type Unpaid = { readonly account_id: string; readonly generation_id: string };
-type Behind = { readonly account_id: string; readonly seq: string; readonly far: boolean };
+/** `seq`: the length of its ledger; `behind`: how many rows of it are not added up. */
+type Behind = { readonly account_id: string; readonly seq: string; readonly behind: string };
 
 /** Whose ledger has grown since it was added up; the wallet's row knows its length. In order, so that every turn ends. */
 const FIND_BEHIND = `
-  SELECT w.account_id, w.seq, w.seq - coalesce(p.seq, 0) > $4 AS far
+  SELECT w.account_id, w.seq, w.seq - coalesce(p.seq, 0) AS behind
     FROM wallets w LEFT JOIN usage_progress p ON p.account_id = w.account_id
    WHERE w.account_id > $1 AND w.account_id <> $2 AND w.seq > coalesce(p.seq, 0)
    ORDER BY w.account_id LIMIT $3`;
@@ -89,16 +90,34 @@ export class UsageRollUp {
 
   /** Once through all accounts that are behind. Answers whether one of them is further behind than a batch reaches. */
   private async turn(mayGoOn: () => boolean): Promise<boolean> {
-    const { accountsPerBatch, transfersPerBatch } = this.limits;
+    const { accountsPerBatch, transfersPerAccount } = this.limits;
     let after = '';
     for (let more = false; ;) {
-      const of = [after, PLATFORM_ACCOUNT_ID, accountsPerBatch, transfersPerBatch];
-      const behind = await this.dataSource.query<Behind[]>(FIND_BEHIND, of);
-      if (behind.length > 0) await this.addCharges(behind);
-      more ||= behind.some(({ far }) => far);
-      after = behind.at(-1)?.account_id ?? '';
-      if (behind.length < accountsPerBatch || !mayGoOn()) return more;
+      const of = [after, PLATFORM_ACCOUNT_ID, accountsPerBatch];
+      const found = await this.dataSource.query<Behind[]>(FIND_BEHIND, of);
+      for (const batch of this.inBatches(found)) {
+        if (!mayGoOn()) return true;
+        await this.addCharges(batch);
+      }
+      more ||= found.some(({ behind }) => Number(behind) > transfersPerAccount);
+      after = found.at(-1)?.account_id ?? '';
+      if (found.length < accountsPerBatch) return more;
     }
+  }
+
+  private inBatches(found: readonly Behind[]): Behind[][] {
+    const { transfersPerAccount, transfersPerBatch } = this.limits;
+    const batches: Behind[][] = [];
+    let transfers = transfersPerBatch;
+    for (const account of found) {
+      if (transfers >= transfersPerBatch) {
+        batches.push([]);
+        transfers = 0;
+      }
+      batches.at(-1)?.push(account);
+      transfers += Math.min(Number(account.behind), transfersPerAccount);
+    }
+    return batches;
   }
 
   private async addCharges(behind: readonly Behind[]): Promise<void> {
@@ -107,7 +126,7 @@ export class UsageRollUp {
       await tx.query(MAKE_PROGRESS_ROWS, [ids]);
       await tx.query(LOCK_PROGRESS, [ids]);
       const lengths = behind.map(({ seq }) => seq);
-      await this.add(tx, ADD_CHARGES, [ids, lengths, this.limits.transfersPerBatch]);
+      await this.add(tx, ADD_CHARGES, [ids, lengths, this.limits.transfersPerAccount]);
     });
   }
 

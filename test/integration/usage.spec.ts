@@ -17,7 +17,7 @@ const FREE = 'black-forest-labs/flux-2-klein-4b';
 const DAY_MS = 86_400_000;
 const HOLD = { expires_in_seconds: 600 };
 /** Small batches, so that every test needs several. */
-const SMALL_BATCHES = { accountsPerBatch: 2, transfersPerBatch: 3, callsPerBatch: 2 };
+const SMALL_BATCHES = { accountsPerBatch: 3, transfersPerAccount: 3, transfersPerBatch: 4, callsPerBatch: 2 };
 
 let service: TestApp;
 let other: TestApp;
