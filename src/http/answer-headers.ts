@@ -21,15 +21,27 @@ const PAGE_POLICY = {
   frameAncestors: ["'none'"],
 };
 
+/** All that helmet knows. Most of it is about documents, and means nothing on data. */
+export const DOCUMENT_HEADERS: Headers = helmetHeaders(API_POLICY);
+
+const OF_DATA = [
+  'content-security-policy',
+  'cross-origin-resource-policy',
+  'strict-transport-security',
+  'x-content-type-options',
+];
+
 /**
- * Headers that every answer carries. They never change, so helmet is asked for them once: asking it for every
- * request would cost more than the rest of the pipeline.
+ * Headers that every answer carries. They never change, so helmet is asked for them once: asking it for every request would
+ * cost more than the rest of the pipeline. All twelve of its headers on every answer were a tenth of the service's work for a
+ * debit, so data carries the four that protect data.
  */
 export class AnswerHeaders {
   private readonly constant: Headers;
 
   constructor(further: Headers) {
-    this.constant = { ...helmetHeaders(API_POLICY), 'cache-control': 'no-store', ...further };
+    const ofData = Object.entries(DOCUMENT_HEADERS).filter(([name]) => OF_DATA.includes(name));
+    this.constant = { ...Object.fromEntries(ofData), 'cache-control': 'no-store', ...further };
   }
 
   set(request: FastifyRequest, reply: FastifyReply): void {

@@ -1,8 +1,7 @@
-import { Controller, Get, Header } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { Controller, Get } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../auth/public.decorator.js';
-
-const HTML = 'text/html; charset=utf-8';
+import { HtmlAnswer } from '../http/html-answer.decorator.js';
 
 /** Where the payment page leads when the client named no pages of its own. They know nobody and tell nothing. */
 @ApiTags('Top-ups')
@@ -10,19 +9,15 @@ const HTML = 'text/html; charset=utf-8';
 @Public()
 export class CheckoutReturnController {
   @Get('complete')
-  @Header('content-type', HTML)
+  @HtmlAnswer()
   @ApiOperation({ operationId: 'checkoutComplete', summary: 'The page after paying' })
-  @ApiProduces('text/html')
-  @ApiOkResponse({ schema: { type: 'string' } })
   complete(): string {
     return page('Thank you', 'Your payment was received. The credit is in your wallet within seconds.');
   }
 
   @Get('canceled')
-  @Header('content-type', HTML)
+  @HtmlAnswer()
   @ApiOperation({ operationId: 'checkoutCanceled', summary: 'The page after going back without paying' })
-  @ApiProduces('text/html')
-  @ApiOkResponse({ schema: { type: 'string' } })
   canceled(): string {
     return page('Not paid', 'Nothing was charged. The payment page stays open for an hour.');
   }

@@ -24,6 +24,8 @@ describe('every answer', () => {
     expect(headers.get('cache-control')).toBe('no-store');
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(headers.get('cross-origin-resource-policy')).toBe('same-origin');
+    expect(headers.get('strict-transport-security')).toContain('max-age=31536000');
     expect(headers.get('x-powered-by')).toBeNull();
   });
 });
@@ -113,6 +115,22 @@ describe('garbage is refused with the documented error', () => {
 });
 
 describe('the pages', () => {
+  it.each([
+    '/',
+    '/docs',
+    '/models',
+    '/checkout/complete',
+    '/alerts/unsubscribe?account=acct_00000000000000000000000000&token=x',
+  ])('%s stays out of frames, tells nobody its address, and keeps its window to itself', async (path) => {
+    const { headers, body } = await service.client(null).get(path);
+    expect(headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(String(body)).toContain('<html');
+    expect(headers.get('x-frame-options')).toBe('SAMEORIGIN');
+    expect(headers.get('referrer-policy')).toBe('no-referrer');
+    expect(headers.get('cross-origin-opener-policy')).toBe('same-origin');
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+  });
+
   it.each(['/', '/docs'])(
     '%s loads nothing from anywhere else and works under a strict policy',
     async (path) => {

@@ -1,13 +1,12 @@
-import { Controller, Get, Header, HttpCode, Post, Query, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../../auth/public.decorator.js';
+import { HtmlAnswer } from '../../http/html-answer.decorator.js';
 import type { Reply } from '../../http/reply.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { answerPage, questionPage } from './alert-pages.js';
 import { AlertLinks } from './alert-links.service.js';
 import { AlertLinkQuery } from './wallet-alerts.dto.js';
-
-const HTML = 'text/html; charset=utf-8';
 
 /**
  * Where the links of mails lead. Opening one changes nothing, because mail programs and scanners open links by
@@ -20,10 +19,8 @@ export class AlertLinksController {
   constructor(private readonly links: AlertLinks) {}
 
   @Get('confirm')
-  @Header('content-type', HTML)
+  @HtmlAnswer()
   @ApiOperation({ operationId: 'alertConfirmPage', summary: 'The page of the link that asks for alerts' })
-  @ApiProduces('text/html')
-  @ApiOkResponse({ schema: { type: 'string' } })
   @ApiProblems('invalid_request')
   confirmPage(@Query() link: AlertLinkQuery): string {
     return questionPage('confirm', link);
@@ -31,20 +28,16 @@ export class AlertLinksController {
 
   @Post('confirm')
   @HttpCode(200)
-  @Header('content-type', HTML)
+  @HtmlAnswer()
   @ApiOperation({ operationId: 'alertConfirm', summary: 'Have alerts sent to the address of the link' })
-  @ApiProduces('text/html')
-  @ApiOkResponse({ schema: { type: 'string' } })
   @ApiProblems('invalid_request', 'database_unavailable')
   async confirm(@Query() link: AlertLinkQuery, @Res({ passthrough: true }) reply: Reply): Promise<string> {
     return answerPage('confirm', await this.links.followConfirm(link.account, link.token), reply);
   }
 
   @Get('unsubscribe')
-  @Header('content-type', HTML)
+  @HtmlAnswer()
   @ApiOperation({ operationId: 'alertUnsubscribePage', summary: 'The page of the link that ends alerts' })
-  @ApiProduces('text/html')
-  @ApiOkResponse({ schema: { type: 'string' } })
   @ApiProblems('invalid_request')
   unsubscribePage(@Query() link: AlertLinkQuery): string {
     return questionPage('unsubscribe', link);
@@ -52,14 +45,12 @@ export class AlertLinksController {
 
   @Post('unsubscribe')
   @HttpCode(200)
-  @Header('content-type', HTML)
+  @HtmlAnswer()
   @ApiOperation({
     operationId: 'alertUnsubscribe',
     summary: 'Send no more alerts to the address of the link',
     description: 'Also what mail programs post for `List-Unsubscribe-Post`.',
   })
-  @ApiProduces('text/html')
-  @ApiOkResponse({ schema: { type: 'string' } })
   @ApiProblems('invalid_request', 'database_unavailable')
   async unsubscribe(
     @Query() link: AlertLinkQuery,
