@@ -54,6 +54,9 @@ export async function firstLine(child: ChildProcess, name: string): Promise<stri
   }
 }
 
+/** As `npm start` and the container image have them. */
+const NODE_ARGS = ['--enable-source-maps', '--max-semi-space-size=32'];
+
 /** The built service as its own process: `dist/main.js`, limits off, quiet, on the measured database. */
 export async function startService(
   databaseUrl: string,
@@ -63,8 +66,8 @@ export async function startService(
   const port = Number(env['PORT'] ?? (await freePort()));
   const dataDir = await mkdtemp(join(tmpdir(), 'coffer-bench-service-'));
   // For a profile of the service: BENCH_NODE_ARGS="--cpu-prof".
-  const nodeArgs = process.env['BENCH_NODE_ARGS']?.split(' ') ?? [];
-  const child = spawn(process.execPath, [...nodeArgs, here('../dist/main.js')], {
+  const further = process.env['BENCH_NODE_ARGS']?.split(' ') ?? [];
+  const child = spawn(process.execPath, [...NODE_ARGS, ...further, here('../dist/main.js')], {
     env: {
       ...process.env,
       DATABASE_URL: databaseUrl,
