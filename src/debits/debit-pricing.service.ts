@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { micros, type MicroUsd } from '../common/money.js';
-import { formatChargeMemo } from '../pricing/charge-memo.js';
+import { formatChargeMemo, parseChargeMemo } from '../pricing/charge-memo.js';
 import { PriceBook } from '../pricing/price-book.service.js';
 import { costOf, type Price } from '../pricing/price.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
@@ -25,6 +25,12 @@ export class DebitPricing {
     const fingerprint = JSON.stringify([model ?? null, images ?? null, amount ?? null, description ?? null]);
     if (amount != null) {
       if (model != null || images != null) throw chooseOne('amount_micros');
+      if (parseChargeMemo(description ?? null) !== null) {
+        throw new InvalidRequestError(
+          'description reads like a priced charge and would be counted as one. Send model and images instead, or other words.',
+          'description',
+        );
+      }
       return { amountMicros: micros(BigInt(amount)), memo: description ?? null, fingerprint };
     }
     if (model == null) throw chooseOne('model');

@@ -24,9 +24,12 @@ type StoredHold = {
   readonly memo: string | null;
 };
 
+/** What an outside gateway names its holds by. A running image call has holds too, which nobody but that call may end. */
+const GATEWAY_REFERENCE = 'hold:';
+
 const FIND_HOLD: Statement = {
   name: 'find_hold',
-  text: 'SELECT account_id, amount_micros, memo FROM holds WHERE id = $1',
+  text: `SELECT account_id, amount_micros, memo FROM holds WHERE id = $1 AND starts_with(reference, '${GATEWAY_REFERENCE}')`,
 };
 
 /** Holds for an outside gateway: set credit aside, then capture what was delivered or void it. */
@@ -47,7 +50,7 @@ export class HoldsService {
       accountId: request.account,
       actor,
       keyId: null,
-      reference: `hold:${request.reference}`,
+      reference: `${GATEWAY_REFERENCE}${request.reference}`,
       fingerprint: `${charge.fingerprint}|${seconds}`,
       memo: charge.memo,
       holdId: newId('hold'),
@@ -134,5 +137,5 @@ function toHoldView(account: string, outcome: Outcome): HoldView {
 }
 
 function publicReference(hold: Hold): string {
-  return hold.reference.slice(hold.reference.indexOf(':') + 1);
+  return hold.reference.slice(GATEWAY_REFERENCE.length);
 }

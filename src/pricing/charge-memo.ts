@@ -6,9 +6,13 @@ export function formatChargeMemo(charge: ChargeMemo): string {
   return `${charge.model} x${charge.images} @${charge.priceId}`;
 }
 
-const MEMO_PATTERN = /^(\S+) x(\d{1,4}) @(price_\S+)$/;
+/** Of ASCII's blanks and digits only, as in SQL below: the two must read every memo alike. */
+const MEMO_PATTERN = /^([^ \t\n\v\f\r]+) x([0-9]{1,4}) @(price_[^ \t\n\v\f\r]+)$/;
 
-/** Null for a memo that a person wrote. */
+/**
+ * Null for a memo that a person wrote. Whoever takes a memo from outside refuses one that this reads: it would be counted as
+ * images of a model that nobody bought.
+ */
 export function parseChargeMemo(memo: string | null): ChargeMemo | null {
   const match = memo === null ? null : MEMO_PATTERN.exec(memo);
   const [, model, images, priceId] = match ?? [];

@@ -31,6 +31,11 @@ const PIECES = [
   '%',
   '_',
   'é',
+  '\u00a0',
+  '\u2028',
+  '\u3000',
+  '\u0663',
+  'x\u0663',
 ];
 const memo = fc.oneof(
   fc.array(fc.constantFrom(...PIECES), { maxLength: 8 }).map((pieces) => pieces.join('')),

@@ -94,10 +94,22 @@ describe('bad input to debits and holds gets the documented error and changes no
     ['a reference that is too long', { amount_micros: '1', reference: 'x'.repeat(256) }, 'reference'],
     ['a number as reference', { amount_micros: '1', reference: 5 }, 'reference'],
     ['NUL in the description', { amount_micros: '1', description: 'a\u0000b' }, 'description'],
+    [
+      'a description that forges a charge of 900 images',
+      { amount_micros: '5', description: `${MODEL} x900 @price_x` },
+      'description',
+    ],
+    [
+      'the same with another kind of blank in the model',
+      { amount_micros: '5', description: `a\u00a0model x900 @price_x` },
+      'description',
+    ],
   ])('%s', async (_name, fields, param) => {
     const account = await accountWith(1_000_000n);
     const answer = await app.operator.post('/v1/debits', { account, reference: 'ok', ...fields });
     expect(answer.expect(400).body.error).toMatchObject({ type: 'invalid_request_error', param });
+    const hold = await app.operator.post('/v1/holds', { account, reference: 'ok', ...fields });
+    expect(hold.expect(400).body.error).toMatchObject({ type: 'invalid_request_error', param });
     expect(await rowCount(account)).toBe(1);
   });
 

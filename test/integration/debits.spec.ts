@@ -1,4 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { newId } from '../../src/common/ids.js';
+import { micros } from '../../src/common/money.js';
+import { holdReferenceOf } from '../../src/generation/payment/hold-names.js';
+import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestApp } from '../support/app/test-app.js';
@@ -250,6 +254,28 @@ describe('debits and holds for an outside gateway', () => {
         (await app.operator.post(`/v1/holds/${id}/capture`, { images: 3 })).expect(400).body.error.code,
       ).toBe('amount_exceeds_hold');
       (await app.operator.post(`/v1/holds/${id}/capture`, { images: 2 })).expect(200);
+    });
+
+    it('leaves the hold of a running image call to that call: a gateway can neither end nor capture it', async () => {
+      const account = await accountWith(100_000n);
+      const holdId = newId('hold');
+      await app.app.get(WalletEngine).execute({
+        type: 'authorize',
+        accountId: account,
+        actor: 'api_key:key_test',
+        keyId: null,
+        reference: holdReferenceOf(newId('gen')),
+        fingerprint: 'call',
+        memo: null,
+        holdId,
+        amountMicros: micros(40_000n),
+        expiresAtMs: Date.now() + 600_000,
+      });
+      for (const path of ['capture', 'void']) {
+        const answer = await app.operator.post(`/v1/holds/${holdId}/${path}`, {});
+        expect(answer.expect(404).body.error.code).toBe('resource_missing');
+      }
+      expect(await wallet(account)).toMatchObject({ held_micros: '40000', posted_micros: '100000' });
     });
 
     it('answers 404 for a hold that does not exist', async () => {
