@@ -1,9 +1,7 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { AccountsService } from '../accounts/accounts.service.js';
-import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { micros } from '../common/money.js';
-import { InvalidRequestError } from '../problems/common.errors.js';
 import type { Outcome } from './rules/outcome.js';
 import type { WalletStatus } from './rules/wallet.js';
 import { WalletEngine } from './wallet-engine.js';
@@ -15,10 +13,9 @@ export class WalletOperations {
   constructor(
     private readonly engine: WalletEngine,
     private readonly accounts: AccountsService,
-    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Gives promotional credit; with an idempotency key, once. Throws for an expiry that has passed. */
+  /** Gives promotional credit; with an idempotency key, once. Throws for a new grant whose expiry has passed. */
   async grant(
     accountId: string,
     request: GrantRequest,
@@ -30,9 +27,6 @@ export class WalletOperations {
     const priority = request.priority ?? 0;
     const reference = `grant:${idempotencyKey ?? newId('request')}`;
     const fingerprint = JSON.stringify([request.amount_micros, request.reason, expiresAtMs, priority]);
-    if (expiresAtMs !== null && expiresAtMs <= this.clock.nowMs()) {
-      throw new InvalidRequestError('expires_at must be in the future.', 'expires_at');
-    }
     return this.engine.execute({
       type: 'grant',
       accountId,

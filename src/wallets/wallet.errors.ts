@@ -1,4 +1,5 @@
 import { formatMicros, formatUsd, micros, type MicroUsd } from '../common/money.js';
+import { InvalidRequestError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
 import type { WalletCommand } from './rules/command.js';
 import type { LimitPeriod, ReachedLimit } from './rules/key-budget.js';
@@ -161,6 +162,8 @@ export function problemOf(rejection: Rejection, command: WalletCommand): Problem
   switch (rejection.code) {
     case 'invalid_amount':
       return new InvalidAmountError();
+    case 'expiry_not_ahead':
+      return new InvalidRequestError('expires_at must be in the future.', 'expires_at');
     case 'account_not_found':
       return new AccountNotFoundError(command.accountId);
     case 'hold_not_found':

@@ -264,7 +264,7 @@ describe('debits and holds for an outside gateway', () => {
         accountId: account,
         actor: 'api_key:key_test',
         keyId: null,
-        reference: holdReferenceOf(newId('gen')),
+        reference: holdReferenceOf(newId('generation')),
         fingerprint: 'call',
         memo: null,
         holdId,

@@ -37,6 +37,24 @@ describe('operations on a wallet', () => {
     expect((await adjust('-30000')).expect(201).body.posted_micros).toBe('50000');
   });
 
+  it('answers a repeated grant as it did the first time, also when the credit has lapsed since', async () => {
+    const account = await accountWith(0n);
+    const nowSeconds = Math.trunc(app.clock.nowMs() / 1_000);
+    const grant = { amount_micros: '50000', reason: 'for a day', expires_at: nowSeconds + 86_400 };
+    const keyed = { 'idempotency-key': 'grant-for-a-day' };
+    const first = (await app.operator.post(`/v1/accounts/${account}/grants`, grant, keyed)).expect(201).body;
+    app.clock.letPass(2 * 86_400_000);
+    try {
+      const again = await app.operator.post(`/v1/accounts/${account}/grants`, grant, keyed);
+      expect(again.expect(201).body).toMatchObject({ id: first.id, replayed: true });
+      const late = await app.operator.post(`/v1/accounts/${account}/grants`, { ...grant, reason: 'too late' });
+      expect(late.expect(400).body.error).toMatchObject({ param: 'expires_at' });
+    } finally {
+      app.clock.reset();
+    }
+    expect(await wallet(account)).toMatchObject({ posted_micros: '50000' });
+  });
+
   it('spends promotional credit before paid credit, and the soonest to lapse first', async () => {
     const account = await accountWith(0n);
     const inAnHour = Math.trunc(Date.now() / 1_000) + 3_600;

@@ -103,6 +103,8 @@ export function grant(aggregate: Aggregate, command: GrantCommand, nowMs: number
   const again = replay(aggregate, command, draft);
   if (again) return again;
   if (!isAmount(command.amountMicros)) return reject({ code: 'invalid_amount' });
+  const { expiresAtMs } = command;
+  if (expiresAtMs !== null && expiresAtMs <= nowMs) return reject({ code: 'expiry_not_ahead' });
   const movement = movementOf(command, 'grant');
   draft.addLot(
     {

@@ -27,6 +27,7 @@ export type Outcome =
 /** Why a command changed nothing. */
 export type Rejection =
   | { readonly code: 'invalid_amount' }
+  | { readonly code: 'expiry_not_ahead' }
   | { readonly code: 'account_not_found' }
   | { readonly code: 'hold_not_found' }
   | { readonly code: 'reference_conflict' }
