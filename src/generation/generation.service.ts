@@ -47,6 +47,8 @@ export type Caller = {
   readonly tag: string | null;
   /** Null: one that announces no retries. */
   readonly client: RetryingClient | null;
+  /** Open holds for the same request that a retry has found to be of other calls. */
+  readonly otherCallsHoldIds?: readonly string[];
   /** Told what is counted, for the headers of the answer. */
   readonly limits: LimitReport;
 };
@@ -66,6 +68,7 @@ export type Billed = { readonly generation: Generation; readonly payment: Paymen
 /** One call under way. */
 type Call = Billed & {
   readonly client: RetryingClient | null;
+  readonly otherCallsHoldIds: readonly string[];
   readonly upstream: Upstream;
   readonly startedAtMs: number;
   /** Takes what need not be over before the client has its answer. It must not reject. */
@@ -113,7 +116,8 @@ export class ImageGeneration {
     const { upstream } = terms;
     const { generation, payment } = terms.billed(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
-      const call = { generation, payment, upstream, client: caller.client, startedAtMs, afterwards };
+      const { client, otherCallsHoldIds = [] } = caller;
+      const call = { generation, payment, upstream, client, otherCallsHoldIds, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
@@ -150,17 +154,17 @@ export class ImageGeneration {
    * Sets the price aside; null means that the call may go on. With an idempotency key the row comes first:
    * the copies of a call must not set credit aside, only the one that runs.
    */
-  private async admit({ generation, payment, client }: Call): Promise<GenerationAnswer | null> {
+  private async admit(call: Call): Promise<GenerationAnswer | null> {
+    const { generation, payment } = call;
     const { idempotencyKey } = generation;
     if (idempotencyKey === null) {
-      if (client?.isGone() === true) throw new ClientGoneError();
-      await payment.authorize();
+      await this.authorizeAttempt(call);
       return null;
     }
     const replay = await this.idempotency.claim({ ...generation, idempotencyKey });
     if (replay !== null) return replay;
     try {
-      await payment.authorize();
+      await payment.authorize(null);
       return null;
     } catch (error) {
       const errorCode = error instanceof Problem ? error.code : 'internal_error';
@@ -173,6 +177,21 @@ export class ImageGeneration {
       });
       throw error;
     }
+  }
+
+  /**
+   * A client that sends a call again gives up its first attempt, however far that has come. Where its connection shows
+   * that, nothing is set aside for it, nor kept if it left meanwhile; where it does not, the wallet's lock decides
+   * which of the two attempts gets the credit.
+   */
+  private async authorizeAttempt({ generation, payment, client, otherCallsHoldIds }: Call): Promise<void> {
+    if (client === null) return payment.authorize(null);
+    if (client.isGone()) throw new ClientGoneError();
+    const { createdAtMs: beganAtMs } = generation;
+    await payment.authorize({ number: client.retryCount, beganAtMs, otherCallsHoldIds });
+    if (!client.isGone()) return;
+    await settle(payment, 0);
+    throw new ClientGoneError();
   }
 
   private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {

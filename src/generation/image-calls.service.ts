@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { ProblemCode } from '../problems/problem-catalog.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
+import { OtherAttemptError } from '../wallets/wallet.errors.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { PaidCallError, withoutCharge } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
@@ -13,6 +14,9 @@ import { RetriedCalls } from './retries/retried-calls.service.js';
 
 /** What an account may choose to have paid from the wallet instead; nothing else ever is. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
+
+/** Each turn finds a hold that was not there before; a client has few attempts, and identical calls are few as well. */
+const TURNS_MAX = 10;
 
 /**
  * The door of the images API: over the customer's own provider key when there is one, from the wallet otherwise. The
@@ -29,9 +33,18 @@ export class ImageCalls {
 
   /** Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
-    const joined = await this.retried.join(request, caller);
-    if (joined !== null) return joined;
-    return this.limits.within(request, caller, () => this.make(request, caller));
+    for (let turn = 1; ; turn += 1) {
+      const { answer, otherCallsHoldIds } = await this.retried.join(request, caller);
+      if (answer !== null) return answer;
+      try {
+        const call = { ...caller, otherCallsHoldIds };
+        return await this.limits.within(request, caller, () => this.make(request, call));
+      } catch (error) {
+        // The attempt that this retry looked for in vain has set its credit aside meanwhile: it is there to be found now.
+        const mayLookAgain = (caller.client?.retryCount ?? 0) > 0 && turn < TURNS_MAX;
+        if (!mayLookAgain || !isOtherAttempt(error)) throw error;
+      }
+    }
   }
 
   private async make(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
@@ -52,6 +65,10 @@ export class ImageCalls {
       return this.ordinary.generate(request, caller, refused);
     }
   }
+}
+
+function isOtherAttempt(error: unknown): boolean {
+  return error instanceof PaidCallError && error.cause instanceof OtherAttemptError;
 }
 
 /** The id of a call that delivered nothing because of the customer's own key; null for any other failure. */

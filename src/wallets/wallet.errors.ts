@@ -149,6 +149,19 @@ export class WalletInDebtError extends Problem {
   }
 }
 
+/** 409: this call's credit is set aside already, by another attempt at it. Nothing was charged for this one. */
+export class OtherAttemptError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super(
+      'Another attempt at this call is under way. Nothing was charged for this one. Send it again for its answer.',
+      {
+        retryAfterSeconds: 1,
+      },
+    );
+  }
+}
+
 /** 503: more money commands are waiting than the database can take. Nothing was charged. */
 export class EngineSaturatedError extends Problem {
   readonly code = 'engine_saturated';
@@ -170,6 +183,8 @@ export function problemOf(rejection: Rejection, command: WalletCommand): Problem
       return new HoldNotFoundError('holdId' in command ? command.holdId : '');
     case 'reference_conflict':
       return new ReferenceConflictError('reference' in command ? publicReference(command.reference) : '');
+    case 'other_attempt':
+      return new OtherAttemptError();
     case 'insufficient_credits':
       return new InsufficientCreditsError(rejection.requiredMicros, rejection.balances);
     case 'wallet_frozen':

@@ -91,6 +91,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'accounts',
     'ledger',
     'wallets',
+    'pricing',
     'catalog',
     'generation',
   ],

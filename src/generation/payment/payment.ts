@@ -1,4 +1,5 @@
 import type { MicroUsd } from '../../common/money.js';
+import type { Attempt } from '../../wallets/rules/command.js';
 
 export type Settlement = {
   /** False: nothing was ever set aside under this generation's name. */
@@ -15,8 +16,13 @@ export type Settlement = {
  * the customer's own provider key gets a payment that knows no wallet at all.
  */
 export interface Payment {
-  /** Sets aside what the call may cost. Rejects with a `Problem` (402, 503); then nothing was set aside. */
-  authorize(): Promise<void>;
+  /**
+   * Sets aside what the call may cost. Rejects with a `Problem` (402, 503, or 409 when another attempt at the call has
+   * its credit); then nothing was set aside.
+   *
+   * @param attempt null: of a client that does not send a call again by itself, or names it by a key.
+   */
+  authorize(attempt: Attempt | null): Promise<void>;
   /**
    * Charges for `images` delivered images and releases the rest; for 0 it releases everything. Safe to
    * repeat: the first call decides, and every later one answers what that was.

@@ -4,7 +4,7 @@ import { countExact, times, ZERO, type MicroUsd } from '../../common/money.js';
 import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
-import type { WalletCommand } from '../../wallets/rules/command.js';
+import type { Attempt, WalletCommand } from '../../wallets/rules/command.js';
 import { EngineSaturatedError, HoldNotFoundError } from '../../wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
 import { holdReferenceOf } from './hold-names.js';
@@ -38,7 +38,7 @@ export class WalletPayment implements Payment {
     private readonly actor: string,
   ) {}
 
-  async authorize(): Promise<void> {
+  async authorize(attempt: Attempt | null): Promise<void> {
     const { accountId, id, apiKeyId, holdId, imagesRequested, fingerprint, createdAtMs } = this.generation;
     await this.engine.execute({
       type: 'authorize',
@@ -52,6 +52,7 @@ export class WalletPayment implements Payment {
       memo: this.memo(imagesRequested),
       amountMicros: this.costOf(imagesRequested),
       expiresAtMs: createdAtMs + HOLD_LIFETIME_MS,
+      attempt,
     });
   }
 

@@ -26,6 +26,15 @@ import type { RetryingClient } from './retrying-client.js';
 /** Between two looks at an attempt of another process, or at one that is not written down yet. */
 const LOOK_MS = 100;
 
+/** What a call found that may be a retry: its earlier attempt's answer, or none; then it has to run. */
+export type Found = {
+  readonly answer: GenerationAnswer | null;
+  /** Open holds for the same request that are of other calls: each has its own client, or another retry. */
+  readonly otherCallsHoldIds: readonly string[];
+};
+
+const NOTHING_FOUND: Found = { answer: null, otherCallsHoldIds: [] };
+
 /** A retry that found an attempt, from then until its own client has the answer. */
 type Joined = { readonly retry: Retry; readonly id: string; readonly client: RetryingClient };
 
@@ -50,17 +59,17 @@ export class RetriedCalls {
   ) {}
 
   /**
-   * Null: this is no such retry, or there is nothing for it to take, and the call has to run. Otherwise the answer of
-   * the earlier attempt. Rejects with a `PaidCallError` that says that this retry was charged nothing: of
+   * No answer: this is no such retry, or there is nothing for it to take, and the call has to run. Otherwise the answer
+   * of the earlier attempt. Rejects with a `PaidCallError` that says that this retry was charged nothing: of
    * `OutcomeUnknownError` (503, not to be sent again) when nobody knows how the attempt ended, of
    * `EarlierAttemptRunningError` (409, to be sent again) when it does not end.
    */
   async join(
     request: ImageRequest,
     caller: Pick<Caller, 'client' | 'idempotencyKey' | 'principal'>,
-  ): Promise<GenerationAnswer | null> {
+  ): Promise<Found> {
     const { client, idempotencyKey, principal } = caller;
-    if (client === null || client.retryCount === 0 || idempotencyKey !== null) return null;
+    if (client === null || client.retryCount === 0 || idempotencyKey !== null) return NOTHING_FOUND;
     const { accountId, keyId: apiKeyId } = principal;
     const { outputFormat } = request;
     const fingerprint = fingerprintOf(request);
@@ -70,7 +79,7 @@ export class RetriedCalls {
     });
   }
 
-  private async find(retry: Retry, client: RetryingClient): Promise<GenerationAnswer | null> {
+  private async find(retry: Retry, client: RetryingClient): Promise<Found> {
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let othersUntilMs: number | null = null;
     for (;;) {
@@ -80,7 +89,7 @@ export class RetriedCalls {
       const id = await this.claims.claim(retry, nowMs);
       if (id !== null) {
         const answer = await this.follow({ retry, id, client }, deadlineMs);
-        if (answer !== null) return answer;
+        if (answer !== null) return { answer, otherCallsHoldIds: [] };
         continue;
       }
       const underWay = this.running.idsOf(retry);
@@ -88,8 +97,8 @@ export class RetriedCalls {
       othersUntilMs ??= outlook.claimedUntilMs;
       const { retryCount } = client;
       const step = nextRetryStep({ outlook, retryCount, underWay: underWay.length, othersUntilMs, nowMs });
-      if (step.type === 'void' && (await this.void(retry, step.holdId))) return null;
-      if (step.type === 'run') return null;
+      if (step.type === 'void' && (await this.void(retry, step.holdId))) return NOTHING_FOUND;
+      if (step.type === 'run') return { answer: null, otherCallsHoldIds: outlook.heldIds };
       if (step.type === 'wait') await sleep(LOOK_MS);
     }
   }

@@ -33,6 +33,8 @@ export type Outlook = {
   readonly written: number;
   /** The oldest hold of such a call of which no row is written yet. */
   readonly unwritten: { readonly holdId: string; readonly heldAtMs: number } | null;
+  /** The open holds of such calls, by whatever attempt. */
+  readonly heldIds: readonly string[];
 };
 
 type OutlookRow = {
@@ -41,6 +43,7 @@ type OutlookRow = {
   readonly written: number;
   readonly holdId: string | null;
   readonly heldAt: Date | null;
+  readonly held: readonly string[];
 };
 
 /**
@@ -80,12 +83,13 @@ export class RetryClaims {
       underWay,
       outputFormat,
     ]);
-    const { holdId = null, heldAt = null } = row ?? {};
+    const { holdId = null, heldAt = null, held = [] } = row ?? {};
     return {
       claimable: row?.claimable ?? false,
       claimedUntilMs: row?.claimedUntil?.getTime() ?? null,
       written: row?.written ?? 0,
       unwritten: holdId === null || heldAt === null ? null : { holdId, heldAtMs: heldAt.getTime() },
+      heldIds: held,
     };
   }
 

@@ -21,7 +21,7 @@ export const CLAIM: Statement = {
 
 /**
  * What else a retry may have to wait for; $6 are the ids of attempts under way in its own process, $7 the format.
- * `unwritten` is the oldest hold of such a call whose row is not there.
+ * `unwritten` is the oldest hold of such a call whose row is not there, `held` are all that are open.
  */
 export const OUTLOOK: Statement = {
   name: 'retry_outlook',
@@ -34,7 +34,9 @@ export const OUTLOOK: Statement = {
                   WHERE retry_state <> 'claimed' OR retry_claim_expires_at <= $5) AS claimable,
          (SELECT max(retry_claim_expires_at) FROM attempts WHERE retry_claim_expires_at > $5) AS "claimedUntil",
          (SELECT count(*)::int FROM generations WHERE account_id = $1 AND id = ANY($6::text[])) AS written,
-         unwritten.id AS "holdId", unwritten.created_at AS "heldAt"
+         unwritten.id AS "holdId", unwritten.created_at AS "heldAt",
+         ARRAY(SELECT h.id FROM holds h
+                WHERE h.account_id = $1 AND h.key_id = $2 AND h.status = 'authorized' AND h.fingerprint = $3) AS held
     FROM (SELECT) AS always
     LEFT JOIN LATERAL (
       SELECT h.id, h.created_at FROM holds h

@@ -41,12 +41,23 @@ type Spending = Referenced & {
   readonly keyId: string | null;
 };
 
+/** Which attempt at one call asks for credit, where a client sends a call again by itself when it gets no answer. */
+export type Attempt = {
+  /** 0: the first. */
+  readonly number: number;
+  readonly beganAtMs: number;
+  /** Open holds for the same request which this attempt knows to be of other calls. */
+  readonly otherCallsHoldIds: readonly string[];
+};
+
 /** Sets credit aside; nothing is posted. */
 export type AuthorizeCommand = Spending & {
   readonly type: 'authorize';
   readonly holdId: string;
   readonly amountMicros: MicroUsd;
   readonly expiresAtMs: number;
+  /** With a key and one fingerprint, attempts at one call get its credit once. Left out: every hold stands by itself. */
+  readonly attempt?: Attempt | null;
 };
 
 /** Posts what was delivered and releases the rest of the hold. */

@@ -24,6 +24,7 @@ export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs
     return draft.done(holdOutcome(draft, earlier, true));
   }
   if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
+  if (hasOtherAttempt(aggregate, command)) return reject({ code: 'other_attempt' });
   const refusal = refuseSpending(draft, amountMicros, budget);
   if (refusal) return refusal;
   draft.hold(amountMicros);
@@ -33,6 +34,7 @@ export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs
     reference,
     fingerprint,
     keyId,
+    attempt: command.attempt?.number ?? null,
     amountMicros,
     capturedMicros: ZERO,
     status: 'authorized',
@@ -43,6 +45,28 @@ export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs
     resolvedAtMs: null,
   };
   return draft.done(holdOutcome(draft, hold, false), hold);
+}
+
+/** The least that OpenAI's SDKs wait before they send a call again. */
+export const RETRY_PAUSE_MS = 375;
+
+/**
+ * Whether credit is set aside already for this call, by another attempt at it. A retry gives way to every earlier
+ * attempt's hold that it does not know to be of another call. An attempt gives way to its own retry, which is one
+ * that came long enough after it: its client has given it up, whether or not its connection shows that.
+ */
+function hasOtherAttempt(
+  { holdsById }: Aggregate,
+  { attempt, keyId, fingerprint }: AuthorizeCommand,
+): boolean {
+  if (attempt == null || keyId === null) return false;
+  const { number, beganAtMs, otherCallsHoldIds } = attempt;
+  return [...holdsById.values()].some((hold) => {
+    if (hold.status !== 'authorized' || hold.keyId !== keyId || hold.fingerprint !== fingerprint)
+      return false;
+    if (hold.attempt === null || otherCallsHoldIds.includes(hold.id)) return false;
+    return hold.attempt < number || (hold.attempt > number && hold.createdAtMs >= beganAtMs + RETRY_PAUSE_MS);
+  });
 }
 
 /** The hold's one terminal transition; a second one is a named outcome. */

@@ -31,6 +31,8 @@ export type Rejection =
   | { readonly code: 'account_not_found' }
   | { readonly code: 'hold_not_found' }
   | { readonly code: 'reference_conflict' }
+  /** Another attempt at the same call has its credit set aside. */
+  | { readonly code: 'other_attempt' }
   | { readonly code: 'insufficient_credits'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | { readonly code: 'wallet_frozen'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | (ReachedLimit & {

@@ -26,6 +26,8 @@ export type Hold = {
   readonly fingerprint: string;
   /** Whose budget it takes from; null: no API key of the account asked for it. */
   readonly keyId: string | null;
+  /** Which attempt of a client that sends a call again by itself; null: of one that does not. */
+  readonly attempt: number | null;
   readonly amountMicros: MicroUsd;
   readonly capturedMicros: MicroUsd;
   readonly status: HoldStatus;
@@ -86,7 +88,7 @@ export type RecordedMovement = {
 
 /**
  * Everything that one command may depend on: the wallet with its live lots, the holds that the batch names
- * (by id and by reference), the budgets of the keys that it and those holds name, and the references that the
+ * (by id and by reference, and for an attempt at a call all that are open for the same request), the budgets of the keys that it and those holds name, and the references that the
  * ledger already knows.
  */
 export type Aggregate = {

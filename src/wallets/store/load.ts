@@ -87,6 +87,7 @@ type HoldRow = {
   reference: string;
   fingerprint: string;
   key_id: string | null;
+  attempt: number | null;
   amount_micros: string;
   captured_micros: string;
   status: HoldStatus;
@@ -97,7 +98,8 @@ type HoldRow = {
 };
 
 const HOLD_COLUMNS = `
-  h.account_id, h.id, h.reference, h.fingerprint, h.key_id, h.amount_micros, h.captured_micros, h.status, h.memo,
+  h.account_id, h.id, h.reference, h.fingerprint, h.key_id, h.attempt, h.amount_micros, h.captured_micros, h.status,
+  h.memo,
   ${msOf('h.created_at')} AS created_at_ms, ${msOf('h.expires_at')} AS expires_at_ms,
   ${msOf('h.resolved_at')} AS resolved_at_ms`;
 
@@ -117,6 +119,16 @@ const LOAD_HOLDS_BY_REFERENCE: Statement = {
   SELECT h.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
     SELECT ${HOLD_COLUMNS} FROM holds h
      WHERE h.account_id = named.account_id AND h.reference = named.reference ${ROW_BY_ROW}) AS h`,
+};
+
+/** For attempts at a call: what is open for the same request of the same API key, by whatever attempt. */
+const LOAD_HOLDS_OF_CALL: Statement = {
+  name: 'load_holds_of_call',
+  text: `
+  SELECT h.* FROM unnest($1::text[], $2::text[], $3::text[]) AS named (account_id, key_id, fingerprint), LATERAL (
+    SELECT ${HOLD_COLUMNS} FROM holds h
+     WHERE h.account_id = named.account_id AND h.key_id = named.key_id AND h.fingerprint = named.fingerprint
+       AND h.status = 'authorized' ${ROW_BY_ROW}) AS h`,
 };
 
 /** One leg of a movement. */
@@ -163,6 +175,7 @@ export async function lockAndLoad(
     ...namedBy(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
       command.type === 'authorize' ? command.reference : null,
     ),
+    ...holdsOfCalls(commands),
     ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
     ...useOf(limiting),
     ...namedBy(LOAD_RECORDED, commands, (command) =>
@@ -177,7 +190,9 @@ export async function lockAndLoad(
   const wallets = rowsOf<WalletRow>(LOCK_WALLETS);
   const lotRows = rowsOf<LotRow>(LOAD_LOTS);
   const lots = groupByAccount(lotRows);
-  const holds = groupByAccount(rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE));
+  const holds = groupByAccount(
+    rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE, LOAD_HOLDS_OF_CALL),
+  );
   const budgets = groupByAccount(
     rowsOf<BudgetRow & { account_id: string; budget_key_id: string | null }>(
       LOAD_BUDGETS,
@@ -224,6 +239,24 @@ function namedBy(
     names.push(name);
   }
   return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];
+}
+
+/** None when no command is an attempt at a call that may have others. */
+function holdsOfCalls(commands: readonly WalletCommand[]): StatementCall[] {
+  const calls = new Map<string, readonly [string, string, string]>();
+  for (const command of commands) {
+    if (command.type !== 'authorize' || command.attempt == null || command.keyId === null) continue;
+    const { accountId, keyId, fingerprint } = command;
+    calls.set(`${accountId}\n${keyId}\n${fingerprint}`, [accountId, keyId, fingerprint]);
+  }
+  if (calls.size === 0) return [];
+  const rows = [...calls.values()];
+  return [
+    {
+      statement: LOAD_HOLDS_OF_CALL,
+      values: [0, 1, 2].map((column) => rows.map((row) => row[column] ?? null)),
+    },
+  ];
 }
 
 function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]): Map<string, Row[]> {
@@ -282,6 +315,7 @@ function toHold(row: HoldRow): Hold {
     reference: row.reference,
     fingerprint: row.fingerprint,
     keyId: row.key_id,
+    attempt: row.attempt,
     amountMicros: micros(BigInt(row.amount_micros)),
     capturedMicros: micros(BigInt(row.captured_micros)),
     status: row.status,

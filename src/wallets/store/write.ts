@@ -222,6 +222,7 @@ const INSERT_HOLDS: TableWrite = {
     'text',
     'text',
     'text',
+    'smallint',
     'bigint',
     'bigint',
     'text',
@@ -231,7 +232,7 @@ const INSERT_HOLDS: TableWrite = {
     'timestamptz',
   ],
   text: (rows) => `
-  INSERT INTO holds (account_id, id, reference, fingerprint, key_id, amount_micros, captured_micros, status, memo,
+  INSERT INTO holds (account_id, id, reference, fingerprint, key_id, attempt, amount_micros, captured_micros, status, memo,
                      created_at, expires_at, resolved_at)
   SELECT * FROM ${rows} AS v`,
 };
@@ -242,6 +243,7 @@ const newHoldColumns: readonly Column<OwnedHold>[] = [
   (row) => row.reference,
   (row) => row.fingerprint,
   (row) => row.keyId,
+  (row) => row.attempt,
   (row) => row.amountMicros.toString(),
   (row) => row.capturedMicros.toString(),
   (row) => row.status,

@@ -1,0 +1,199 @@
+import { beforeAll, beforeEach, afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
+import { ImageMaker } from '../../src/generation/image-maker.service.js';
+import { RetriedCalls } from '../../src/generation/retries/retried-calls.service.js';
+import { RETRY_PAUSE_MS } from '../../src/wallets/rules/holds.js';
+import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { capturedMicros, expectReceiptsToAgree, MODEL, PRICE_MICROS, SMALL } from '../fixtures/images.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
+import type { TestApp, TestCustomer } from '../support/app/test-app.js';
+import { eventually } from '../support/processes.js';
+
+let service: TestApp;
+let other: TestApp;
+let customer: TestCustomer;
+beforeAll(async () => {
+  [service, other] = await Promise.all([sharedApp(), sharedTwin()]);
+});
+beforeEach(async () => {
+  customer = await service.createCustomer({ grantMicros: 1_000_000n });
+});
+const spies: { mockRestore: () => void }[] = [];
+afterEach(() => {
+  for (const spy of spies.splice(0)) spy.mockRestore();
+});
+afterEach(() => expectReceiptsToAgree(service, customer.accountId, other));
+afterAll(() => expectBooksToBalance(service.dataSource));
+
+/** One request of an SDK: its first (0) or one that it sends again by itself. */
+function send(at: TestApp, retryCount: number, signal: AbortSignal | null = null): Promise<Response> {
+  return fetch(`${at.url}/v1/images/generations`, {
+    method: 'POST',
+    signal,
+    headers: {
+      authorization: `Bearer ${customer.apiKey}`,
+      'content-type': 'application/json',
+      'x-stainless-retry-count': `${retryCount}`,
+    },
+    body: JSON.stringify({ model: MODEL, prompt: 'a fox', size: SMALL }),
+  });
+}
+
+/** Somebody holds the wallet's lock while `work` runs; `waiting` resolves when so many sessions wait for it. */
+async function whileLocked<T>(
+  work: (waiting: (sessions: number) => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const blocker = service.dataSource.createQueryRunner();
+  await blocker.startTransaction();
+  try {
+    await blocker.query('SELECT FROM wallets WHERE account_id = $1 FOR UPDATE', [customer.accountId]);
+    const [{ pid }] = (await blocker.query('SELECT pg_backend_pid() AS pid')) as [{ pid: number }];
+    return await work((sessions) =>
+      eventually(`${sessions} sessions wait for the wallet`, async () => {
+        // The second one in the queue waits for the first.
+        const waiting = await service.dataSource.query<unknown[]>(
+          `WITH RECURSIVE queue (pid) AS (
+             VALUES ($1::int)
+             UNION SELECT a.pid FROM pg_stat_activity a JOIN queue q ON q.pid = ANY(pg_blocking_pids(a.pid)))
+           SELECT pid FROM queue`,
+          [pid],
+        );
+        return waiting.length > sessions;
+      }),
+    );
+  } finally {
+    await blocker.rollbackTransaction();
+    await blocker.release();
+  }
+}
+
+describe('a call that an SDK sends again to another process while its credit is being set aside is charged once', () => {
+  it('when its first connection has ended meanwhile', async () => {
+    const retry = await whileLocked(async (waiting) => {
+      const client = new AbortController();
+      const first = send(service, 0, client.signal).catch((error: unknown) => error);
+      await waiting(1);
+      client.abort();
+      expect(await first).toBeInstanceOf(DOMException);
+      const sent = send(other, 1);
+      await waiting(2);
+      return { sent };
+    });
+    expect((await retry.sent).status).toBe(200);
+    expect(await capturedMicros(service, customer.accountId)).toBe(PRICE_MICROS);
+  });
+
+  it('when a proxy keeps its first connection open, and the first attempt has its credit first: the retry joins it', async () => {
+    const client = new AbortController();
+    const working = holdUpMaking(service);
+    const join = jest.spyOn(other.app.get(RetriedCalls), 'join');
+    try {
+      const sent = await whileLocked(async (waiting) => {
+        const first = send(service, 0, client.signal).catch((error: unknown) => error);
+        await waiting(1);
+        const retry = send(other, 1);
+        await waiting(2);
+        return { first, retry };
+      });
+      await working.reached;
+      await eventually('the retry looks for its attempt once more', () => join.mock.calls.length === 2);
+      expect(await openHolds()).toBe(1);
+      // In the end the proxy gives the first connection up as well.
+      client.abort();
+      expect(await sent.first).toBeInstanceOf(DOMException);
+      working.letGo();
+      const answer = await sent.retry;
+      expect([answer.status, answer.headers.get('idempotent-replayed')]).toEqual([200, 'true']);
+    } finally {
+      working.letGo();
+      join.mockRestore();
+    }
+    expect(await capturedMicros(service, customer.accountId)).toBe(PRICE_MICROS);
+  });
+
+  it('when a proxy keeps its first connection open, and the retry has its credit first: the first attempt gives way', async () => {
+    const stalled = holdUpMoney(service);
+    const working = holdUpMaking(other);
+    try {
+      const first = send(service, 0);
+      await stalled.reached;
+      other.clock.letPass(RETRY_PAUSE_MS);
+      const retry = send(other, 1);
+      await working.reached;
+      stalled.letGo();
+      const given = await first;
+      expect(given.status).toBe(409);
+      expect(await given.json()).toMatchObject({
+        error: { code: 'idempotency_in_progress', charged_micros: '0' },
+      });
+      working.letGo();
+      expect((await retry).status).toBe(200);
+    } finally {
+      stalled.letGo();
+      working.letGo();
+      other.clock.reset();
+    }
+    expect(await capturedMicros(service, customer.accountId)).toBe(PRICE_MICROS);
+  });
+
+  it('and two calls that merely look alike are two, however close they come', async () => {
+    const sent = await whileLocked(async (waiting) => {
+      const calls = [send(service, 0), send(other, 0)];
+      await waiting(2);
+      return { calls };
+    });
+    const answers = await Promise.all(sent.calls);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(await capturedMicros(service, customer.accountId)).toBe(2n * PRICE_MICROS);
+  });
+});
+
+async function openHolds(): Promise<number> {
+  const sql = `SELECT FROM holds WHERE account_id = $1 AND status = 'authorized'`;
+  return (await service.dataSource.query<unknown[]>(sql, [customer.accountId])).length;
+}
+
+/** Whoever comes waits until it is let go; `reached` resolves with the first one. */
+function gate(): {
+  readonly pass: () => Promise<void>;
+  readonly reached: Promise<void>;
+  readonly letGo: () => void;
+} {
+  let letGo = (): void => undefined;
+  const open = new Promise<void>((resolve) => (letGo = resolve));
+  let reach = (): void => undefined;
+  const reached = new Promise<void>((resolve) => (reach = resolve));
+  const pass = (): Promise<void> => {
+    reach();
+    return open;
+  };
+  return { pass, reached, letGo };
+}
+
+/** No image is made in this process until the gate is let go. */
+function holdUpMaking(at: TestApp): ReturnType<typeof gate> {
+  const maker = at.app.get<ImageMaker>(ImageMaker);
+  const make = maker.make.bind(maker);
+  const working = gate();
+  spies.push(
+    jest.spyOn(maker, 'make').mockImplementation(async (...args) => {
+      await working.pass();
+      return make(...args);
+    }),
+  );
+  return working;
+}
+
+/** No money moves in this process until the gate is let go. */
+function holdUpMoney(at: TestApp): ReturnType<typeof gate> {
+  const engine = at.app.get<WalletEngine>(WalletEngine);
+  const execute = engine.execute.bind(engine);
+  const stalled = gate();
+  spies.push(
+    jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
+      await stalled.pass();
+      return execute(command);
+    }),
+  );
+  return stalled;
+}
