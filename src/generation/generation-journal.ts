@@ -4,8 +4,9 @@ import type { GenerationRecords } from './records/generation-records.service.js'
 import type { Generation, KnownTask } from './records/generation.js';
 
 /**
- * Writes a running call's row and its tasks as they become known, while the provider works. One write at a
- * time; tasks that become known meanwhile share the next, so ten images cost two or three writes, not ten.
+ * Writes a running call's row and its tasks as they become known, while the provider works. A provider that names no task
+ * may work for longer than any call without a row is believed to be alive, so the row does not wait for one for ever. One
+ * write at a time; tasks that become known meanwhile share the next, so ten images cost two or three writes, not ten.
  */
 export class GenerationJournal {
   private waiting: KnownTask[] = [];
@@ -13,22 +14,27 @@ export class GenerationJournal {
   private written = false;
   private ended = false;
   private closed = false;
+  private readonly timer: NodeJS.Timeout;
 
+  /** @param rowAfterMs so long after its beginning, and again after as much, the row is written when no task was named. */
   constructor(
     private readonly records: GenerationRecords,
     private readonly generation: Generation,
     private readonly authorizedAtMs: number,
     private readonly clock: Clock,
     private readonly logger: Logger,
-  ) {}
+    rowAfterMs: number,
+  ) {
+    this.timer = setInterval(() => {
+      if (!this.written) this.begin();
+    }, rowAfterMs);
+  }
 
   /** A task that could not be written is not lost to this process, only to the one that would recover it. */
   add(known: KnownTask): void {
     if (this.closed) return;
     this.waiting.push(known);
-    this.writing ??= this.write().catch((error: unknown) => {
-      this.logger.warn({ generation: this.generation.id, err: error }, 'Tasks were not recorded');
-    });
+    this.begin();
   }
 
   /**
@@ -37,10 +43,22 @@ export class GenerationJournal {
    * recovery took this process for dead and has ended the generation.
    */
   async close(rowNeeded: boolean): Promise<boolean> {
-    this.closed = true;
+    this.abandon();
     await this.writing;
     if (rowNeeded && !this.written) await this.write();
     return !this.ended;
+  }
+
+  /** Nothing is written any more: the call broke off, and recovery finds what there is of it. */
+  abandon(): void {
+    this.closed = true;
+    clearInterval(this.timer);
+  }
+
+  private begin(): void {
+    this.writing ??= this.write().catch((error: unknown) => {
+      this.logger.warn({ generation: this.generation.id, err: error }, 'A running call was not recorded');
+    });
   }
 
   private async write(): Promise<void> {

@@ -18,6 +18,11 @@ export type GenerationLimits = {
   readonly recoveryLookMs: number;
   /** What the provider has not delivered by then it never will: it keeps results for ten minutes. */
   readonly giveUpAfterMs: number;
+  /**
+   * By then a call's row is written, also when its provider names no task before it delivers. A call is taken for dead when
+   * its hold has no row after 10 s (`UNWRITTEN_MS`), so two writes may fail.
+   */
+  readonly rowAfterMs: number;
   /** A hold without a generation is older than any process could still be about to write that row. */
   readonly orphanedAfterMs: number;
 };
@@ -33,6 +38,7 @@ export const generationLimits: GenerationLimits = {
   leaseRenewalMs: 10_000,
   recoveryLookMs: 20_000,
   giveUpAfterMs: 12 * 60_000,
+  rowAfterMs: 3_000,
   orphanedAfterMs: 60_000,
 };
 

@@ -199,10 +199,21 @@ export class ImageGeneration {
     const authorizedAtMs = this.clock.nowMs();
     // The row is written while the provider works. A call that dies before it is there leaves a hold
     // without one, which recovery voids.
-    const journal = new GenerationJournal(this.records, generation, authorizedAtMs, this.clock, this.logger);
+    const { rowAfterMs } = this.limits;
+    const journal = new GenerationJournal(
+      this.records,
+      generation,
+      authorizedAtMs,
+      this.clock,
+      this.logger,
+      rowAfterMs,
+    );
     const results = await this.beforeDeadline((signal) =>
       this.maker.make(generation, request, upstream, signal, (known) => journal.add(known)),
-    );
+    ).catch((error: unknown) => {
+      journal.abandon();
+      throw error;
+    });
     const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
     let isOurs: boolean;
     try {

@@ -1,12 +1,11 @@
 import { beforeAll, beforeEach, afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
-import { ImageMaker } from '../../src/generation/image-maker.service.js';
 import { RetriedCalls } from '../../src/generation/retries/retried-calls.service.js';
 import { RETRY_PAUSE_MS } from '../../src/wallets/rules/holds.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { capturedMicros, expectReceiptsToAgree, MODEL, PRICE_MICROS, SMALL } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import type { TestApp, TestCustomer } from '../support/app/test-app.js';
+import { holdUpMaking, holdUpMoney } from '../support/images/hold-up.js';
 import { eventually } from '../support/processes.js';
 
 let service: TestApp;
@@ -17,10 +16,6 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   customer = await service.createCustomer({ grantMicros: 1_000_000n });
-});
-const spies: { mockRestore: () => void }[] = [];
-afterEach(() => {
-  for (const spy of spies.splice(0)) spy.mockRestore();
 });
 afterEach(() => expectReceiptsToAgree(service, customer.accountId, other));
 afterAll(() => expectBooksToBalance(service.dataSource));
@@ -151,49 +146,4 @@ describe('a call that an SDK sends again to another process while its credit is 
 async function openHolds(): Promise<number> {
   const sql = `SELECT FROM holds WHERE account_id = $1 AND status = 'authorized'`;
   return (await service.dataSource.query<unknown[]>(sql, [customer.accountId])).length;
-}
-
-/** Whoever comes waits until it is let go; `reached` resolves with the first one. */
-function gate(): {
-  readonly pass: () => Promise<void>;
-  readonly reached: Promise<void>;
-  readonly letGo: () => void;
-} {
-  let letGo = (): void => undefined;
-  const open = new Promise<void>((resolve) => (letGo = resolve));
-  let reach = (): void => undefined;
-  const reached = new Promise<void>((resolve) => (reach = resolve));
-  const pass = (): Promise<void> => {
-    reach();
-    return open;
-  };
-  return { pass, reached, letGo };
-}
-
-/** No image is made in this process until the gate is let go. */
-function holdUpMaking(at: TestApp): ReturnType<typeof gate> {
-  const maker = at.app.get<ImageMaker>(ImageMaker);
-  const make = maker.make.bind(maker);
-  const working = gate();
-  spies.push(
-    jest.spyOn(maker, 'make').mockImplementation(async (...args) => {
-      await working.pass();
-      return make(...args);
-    }),
-  );
-  return working;
-}
-
-/** No money moves in this process until the gate is let go. */
-function holdUpMoney(at: TestApp): ReturnType<typeof gate> {
-  const engine = at.app.get<WalletEngine>(WalletEngine);
-  const execute = engine.execute.bind(engine);
-  const stalled = gate();
-  spies.push(
-    jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
-      await stalled.pass();
-      return execute(command);
-    }),
-  );
-  return stalled;
 }
