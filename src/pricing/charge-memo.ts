@@ -23,13 +23,14 @@ export function parseChargeMemo(memo: string | null): ChargeMemo | null {
 /**
  * The same in SQL, over the text column `memo`: an array of model and number of images, both text, or null for a memo that a
  * person wrote. Without a regular expression: PostgreSQL builds its states anew for every row, which was most of what
- * adding up a charge cost. Each `OFFSET 0` keeps the planner from computing the same thing once for every place that reads it.
+ * adding up a charge cost. Blanks stand by their codes: to older versions `\v` is the
+ * letter. Each `OFFSET 0` keeps the planner from computing the same thing once for every place that reads it.
  */
 export function chargeMemoParts(memo: string): string {
   return `(
     SELECT CASE WHEN cardinality(w.words) = 3 AND w.words[1] <> '' AND w.words[2] LIKE 'x_%' AND length(w.words[2]) <= 5
                  AND ltrim(substr(w.words[2], 2), '0123456789') = '' AND w.words[3] LIKE '@price\\__%'
-                 AND translate(${memo}, E'\\t\\n\\v\\f\\r', '') = ${memo}
+                 AND translate(${memo}, E'\\x09\\x0A\\x0B\\x0C\\x0D', '') = ${memo}
                 THEN ARRAY[w.words[1], substr(w.words[2], 2)] END AS parts
       FROM (SELECT string_to_array(${memo}, ' ') AS words OFFSET 0) w OFFSET 0)`;
 }
