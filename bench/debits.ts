@@ -1,3 +1,9 @@
+import { DataSource } from 'typeorm';
+import { ModelUsage } from '../src/catalog/usage/model-usage.service.js';
+import { applicationDataSourceOptions } from '../src/database/data-source.js';
+import { TransactionRunner } from '../src/database/transaction-runner.js';
+import { usageLimits } from '../src/usage/usage-limits.js';
+import { UsageRollUp } from '../src/usage/usage-roll-up.service.js';
 import type { CleanUp } from './clean-up.js';
 import {
   audit,
@@ -102,9 +108,11 @@ async function openSides(options: DebitOptions) {
     await fillLeanLedger(leanLedger.url, rows);
   }
   const service = await startService(ledger.url, cleanUp);
+  const usage = await openUsage(ledger.url, cleanUp);
   const floor = await startSide('sides/bare-handler.ts', cleanUp, { OPERATOR_KEY });
+  const { seconds } = options;
   const sides: Record<string, Side> = {
-    coffer: cofferSide(service, ledger, options),
+    coffer: cofferSide({ service, ledger, usage, seconds }),
     plain: plainSide(plainLedger, options),
     lean: leanSide(leanLedger, options),
     floor: floorSide(floor, options),
@@ -121,7 +129,14 @@ async function openSides(options: DebitOptions) {
   return { sides, proveBooks };
 }
 
-function cofferSide(service: Server, ledger: Ledger, { seconds }: DebitOptions): Side {
+type CofferParts = {
+  readonly service: Server;
+  readonly ledger: Ledger;
+  readonly usage: UsageRollUp;
+  readonly seconds: number;
+};
+
+function cofferSide({ service, ledger, usage, seconds }: CofferParts): Side {
   const parts = { service: service.pid, postgres: ledger.pid };
   /**
    * Refuses a result that is better than what the ledger shows: a batch is answered with 200 even if its items fail. At the end
@@ -146,7 +161,11 @@ function cofferSide(service: Server, ledger: Ledger, { seconds }: DebitOptions):
   ): Turn =>
     proven(connections, async (window) => {
       const env = { ...loadEnv(wallets), ITEMS: `${items}` };
-      const result = await wrk(service.url, { script, connections, seconds: lasts, env }, window);
+      const loadOnly = { opened: () => window.opened(), closed: () => undefined };
+      const result = await wrk(service.url, { script, connections, seconds: lasts, env }, loadOnly);
+      // The service adds up usage once a minute, mostly while another side is measured: the work counts where it was made.
+      await usage.catchUp();
+      window.closed();
       return timesItems(result, items);
     });
   return {
@@ -210,6 +229,14 @@ function tigerBeetleSide({ url, pid }: Server, serverPid: number | null, { secon
     batches: (connections) => http('load/batch.lua', SPREAD, connections, BATCH_ITEMS),
     lone: () => http('load/debit.lua', SPREAD, 1),
   };
+}
+
+/** What the service does once a minute with the charges of that minute; all of it but a little is the database's work. */
+async function openUsage(url: string, cleanUp: CleanUp): Promise<UsageRollUp> {
+  const dataSource = new DataSource({ ...applicationDataSourceOptions(url, 1), entities: [] });
+  await dataSource.initialize();
+  cleanUp.add(() => dataSource.destroy());
+  return new UsageRollUp(dataSource, new TransactionRunner(dataSource), new ModelUsage(), usageLimits);
 }
 
 let loads = 0;

@@ -106,7 +106,8 @@ export function creditOf(account: string, amountMicros = micros(CREDIT_MICROS)) 
 
 /** Throws unless every row of our own ledger agrees with every other. */
 export async function examine(url: string): Promise<void> {
-  const dataSource = await new DataSource({ type: 'postgres', url }).initialize();
+  const extra = { statement_timeout: STATEMENT_MS_MAX };
+  const dataSource = await new DataSource({ type: 'postgres', url, extra }).initialize();
   try {
     const found = await findDiscrepancies(dataSource);
     if (found.length > 0) throw new Error(`the books are not clean: ${JSON.stringify(found.slice(0, 5))}`);

@@ -54,8 +54,8 @@ async function run(options: Options): Promise<void> {
     // After every part, so that what was measured outlives a failure of the next.
     if (options.json !== null) await writeFile(options.json, JSON.stringify(measured, null, 2));
   };
+  const turns = `Medians of ${rounds} rounds in turns of ${seconds} s: ${machine}.`;
   const keepTables = async (name: string, results: Results, bars: readonly Bar[], text: string) => {
-    const turns = `Medians of ${rounds} rounds in turns of ${seconds} s: ${machine}.`;
     tables.set(name, [turns, text, barTable(bars)].join('\n\n'));
     const verdicts = bars.map((bar) => ({ ...bar, verdict: verdictOf(bar) }));
     await keep(name, { results, bars: verdicts }, tables.get(name) ?? '');
@@ -74,8 +74,8 @@ async function run(options: Options): Promise<void> {
   if (parts.has('webhooks')) {
     const load = { topUpsPerSecond: options['top-ups'], debitsPerSecond: options.debits, seconds, rounds };
     const result = await onItsOwn((part) => measureWebhooks({ load, dir, cleanUp: part, say }));
-    tables.set('webhooks', webhookTable(result));
-    await keep('webhooks', result, webhookTable(result));
+    tables.set('webhooks', [turns, webhookTable(result)].join('\n\n'));
+    await keep('webhooks', result, tables.get('webhooks') ?? '');
   }
   if (parts.has('race')) {
     const { calls, images } = options;

@@ -22,6 +22,9 @@ const STOP_SECONDS_MAX = 20;
 const READY_POLL_MS = 100;
 const READY_ANSWER_MS_MAX = 5_000;
 
+/** As `npm start` and the container image have them, and for every side alike. */
+const NODE_ARGS = ['--enable-source-maps', '--max-semi-space-size=32'];
+
 /** A file of this folder as a process: it prints `{"url": …}` as its first line once it listens. */
 export async function startSide(
   file: string,
@@ -29,7 +32,7 @@ export async function startSide(
   env: Readonly<Record<string, string>> = {},
 ): Promise<Server> {
   const loader = ['--import', here('../test/support/typescript.mjs')];
-  const child = spawn(process.execPath, ['--no-warnings', ...loader, here(file)], {
+  const child = spawn(process.execPath, ['--no-warnings', ...NODE_ARGS, ...loader, here(file)], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -53,9 +56,6 @@ export async function firstLine(child: ChildProcess, name: string): Promise<stri
     throw new Error(`${name} ${why}`, { cause: error });
   }
 }
-
-/** As `npm start` and the container image have them. */
-const NODE_ARGS = ['--enable-source-maps', '--max-semi-space-size=32'];
 
 /** The built service as its own process: `dist/main.js`, limits off, quiet, on the measured database. */
 export async function startService(

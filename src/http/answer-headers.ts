@@ -21,7 +21,7 @@ const PAGE_POLICY = {
   frameAncestors: ["'none'"],
 };
 
-/** All that helmet knows. Most of it is about documents, and means nothing on data. */
+/** Every security header that helmet sets, for a page. Most of them are about documents, and mean nothing on data. */
 export const DOCUMENT_HEADERS: Headers = helmetHeaders(API_POLICY);
 
 const OF_DATA = [
