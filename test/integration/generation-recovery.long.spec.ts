@@ -16,6 +16,7 @@ import {
   setLimits,
 } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
+import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer } from '../support/app/test-client.js';
 
@@ -53,23 +54,44 @@ const provider = () =>
   ).provider;
 const media = () => dying.app.get<object>(MEDIA_STORE);
 
+type Point = {
+  readonly die: () => Death;
+  readonly charged: bigint;
+  /** Whether each image of a call stops there, or the call itself. */
+  readonly stops: 'each image' | 'the call';
+};
+
 /** Every place between the request and the reply at which the process can die. */
-const POINTS: readonly (readonly [place: string, die: () => Death, charged: bigint])[] = [
-  ['before the row is claimed', () => dieAt(records(), 'claim', 'before'), 0n],
-  ['after the row is claimed', () => dieAt(records(), 'claim', 'after'), 0n],
-  ['before the hold', () => dieAt(engine(), 'execute', 'before', commandIs('authorize')), 0n],
-  ['after the hold', () => dieAt(engine(), 'execute', 'after', commandIs('authorize')), 0n],
-  ['before the submit', () => dieAt(provider(), 'submit', 'before'), 0n],
-  ['after the submit, its task not written', () => dieAt(provider(), 'submit', 'after'), 0n],
-  ['after the task is written', () => dieAt(provider(), 'waitUntilReady', 'before'), PRICE_MICROS],
-  ['when the image is ready', () => dieAt(provider(), 'waitUntilReady', 'after'), PRICE_MICROS],
-  ['before the image is stored', () => dieAt(media(), 'write', 'before'), PRICE_MICROS],
-  ['after the image is stored', () => dieAt(media(), 'write', 'after'), PRICE_MICROS],
-  ['before the capture', () => dieAt(engine(), 'execute', 'before', commandIs('capture')), PRICE_MICROS],
-  ['after the capture', () => dieAt(engine(), 'execute', 'after', commandIs('capture')), PRICE_MICROS],
-  ['before the outcome is written', () => dieAt(records(), 'finish', 'before'), PRICE_MICROS],
-  ['after the outcome is written', () => dieAt(records(), 'finish', 'after'), PRICE_MICROS],
+const POINTS: readonly (readonly [place: string, point: Point])[] = [
+  ['before the row is claimed', ofCall(() => dieAt(records(), 'claim', 'before'), 0n)],
+  ['after the row is claimed', ofCall(() => dieAt(records(), 'claim', 'after'), 0n)],
+  ['before the hold', ofCall(() => dieAt(engine(), 'execute', 'before', commandIs('authorize')), 0n)],
+  ['after the hold', ofCall(() => dieAt(engine(), 'execute', 'after', commandIs('authorize')), 0n)],
+  ['before the submit', ofImage(() => dieAt(provider(), 'submit', 'before'), 0n)],
+  ['after the submit, its task not written', ofImage(() => dieAt(provider(), 'submit', 'after'), 0n)],
+  ['after the task is written', ofImage(() => dieAt(provider(), 'waitUntilReady', 'before'), PRICE_MICROS)],
+  ['when the image is ready', ofImage(() => dieAt(provider(), 'waitUntilReady', 'after'), PRICE_MICROS)],
+  ['before the image is stored', ofImage(() => dieAt(media(), 'write', 'before'), PRICE_MICROS)],
+  ['after the image is stored', ofImage(() => dieAt(media(), 'write', 'after'), PRICE_MICROS)],
+  [
+    'before the capture',
+    ofCall(() => dieAt(engine(), 'execute', 'before', commandIs('capture')), PRICE_MICROS),
+  ],
+  [
+    'after the capture',
+    ofCall(() => dieAt(engine(), 'execute', 'after', commandIs('capture')), PRICE_MICROS),
+  ],
+  ['before the outcome is written', ofCall(() => dieAt(records(), 'finish', 'before'), PRICE_MICROS)],
+  ['after the outcome is written', ofCall(() => dieAt(records(), 'finish', 'after'), PRICE_MICROS)],
 ];
+
+function ofCall(die: () => Death, charged: bigint): Point {
+  return { die, charged, stops: 'the call' };
+}
+
+function ofImage(die: () => Death, charged: bigint): Point {
+  return { die, charged, stops: 'each image' };
+}
 
 /** What the recovery job does once the dead process' lease is over. */
 async function recover(accountId: string): Promise<void> {
@@ -84,22 +106,33 @@ async function recover(accountId: string): Promise<void> {
   setLimits(living, { orphanedAfterMs: 60_000 });
 }
 
-/** The row is written beside the call; a death "after the task is written" has to be after that. */
-async function settled(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 100));
+/** All images of a call have come to where it dies, and what was known by then is written: that happens beside the call. */
+async function settled(customer: TestCustomer, death: Death, point: Point, images = 1): Promise<void> {
+  const stops = point.stops === 'the call' ? 1 : images;
+  await eventually('everything of it has stopped', () => death.stops() === stops);
+  await tasksWritten(customer, point.charged > 0n ? images : 0);
+}
+
+function tasksWritten({ accountId }: TestCustomer, count: number): Promise<void> {
+  const sql = 'SELECT FROM generation_tasks WHERE account_id = $1 AND task_id IS NOT NULL';
+  return eventually(`${count} tasks are written`, async () => {
+    return (await dying.dataSource.query<unknown[]>(sql, [accountId])).length === count;
+  });
 }
 
 function viaLiving({ apiKey }: TestCustomer, body: object = {}): Promise<TestAnswer> {
   return generate({ client: living.client(apiKey) }, { ...body }, keyed);
 }
 
-describe.each(POINTS)('a process that dies %s', (_place, die, charged) => {
+describe.each(POINTS)('a process that dies %s', (_place, point) => {
+  const { die, charged } = point;
+
   it('is recovered: the hold is resolved, delivered images are charged once, and a retry is the same call', async () => {
     const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
     const death = die();
     const lost = generate(customer, {}, keyed);
     await death.reached;
-    await settled();
+    await settled(customer, death, point);
     await recover(customer.accountId);
     await expectReceiptsToAgree(living, customer.accountId);
     expect(await capturedMicros(living, customer.accountId)).toBe(charged);
@@ -128,7 +161,7 @@ describe.each(POINTS)('a process that dies %s', (_place, die, charged) => {
     const lost = generate(customer, { n: 3 });
     const started = await Promise.race([death.reached.then(() => true), lost.then(() => false)]);
     if (!started) return; // This place exists only with a key.
-    await settled();
+    await settled(customer, death, point, 3);
     await recover(customer.accountId);
     await expectReceiptsToAgree(living, customer.accountId);
     const recovered = await capturedMicros(living, customer.accountId);
@@ -150,6 +183,7 @@ describe('an outcome that is unknown at the deadline', () => {
 
   it('is answered 503 that must not be retried, keeps the hold, and is delivered when the provider is done', async () => {
     setLimits(dying, { callDeadlineMs: 800 });
+    dying.upstreamClock.stop();
     const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
     const answer = (await generate(customer, body, keyed)).expect(503);
     setLimits(dying, { callDeadlineMs: 110_000 });
@@ -163,9 +197,11 @@ describe('an outcome that is unknown at the deadline', () => {
     const id: string = answer.body.error.generation_id;
     expect((await customer.client.get(`/v1/generations/${id}`)).body).toMatchObject({ status: 'unresolved' });
     (await viaLiving(customer, body)).expect(409);
+    dying.upstreamClock.letPass(2_500);
     await recover(customer.accountId);
     const receipt = (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
     expect(receipt).toMatchObject({ status: 'succeeded', images_delivered: 2, charged_micros: '80000' });
+    dying.upstreamClock.reset();
     for (const image of receipt.images) expect((await fetch(image.url)).status).toBe(200);
     expect((await viaLiving(customer, body)).expect(200).headers.get('x-generation-id')).toBe(id);
     await expectReceiptsToAgree(living, customer.accountId);
@@ -205,15 +241,21 @@ describe('recovery', () => {
   it('leaves running calls alone, whose process shows signs of life', async () => {
     setLimits(dying, { leaseRenewalMs: 20 });
     const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
+    dying.upstreamClock.stop();
     const call = generate(customer, { prompt: 'x [sandbox:slow=900]' });
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await tasksWritten(customer, 1);
     // Even when its lease had run out: the next sign of life takes it up again.
     await dying.dataSource.query(
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
     );
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await eventually('the process has shown a sign of life', async () => {
+      const sql = `SELECT FROM generations WHERE account_id = $1 AND lease_expires_at > now()`;
+      return (await dying.dataSource.query<unknown[]>(sql, [customer.accountId])).length === 1;
+    });
     expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
+    dying.upstreamClock.letPass(900);
     expect((await call).expect(200).body.data).toHaveLength(1);
+    dying.upstreamClock.reset();
     setLimits(dying, { leaseRenewalMs: 10_000 });
     await expectReceiptsToAgree(dying, customer.accountId);
   });
@@ -222,8 +264,8 @@ describe('recovery', () => {
     const customer = await dying.createCustomer({ grantMicros: CREDIT_MICROS });
     const death = dieAt(engine(), 'execute', 'before', commandIs('capture'));
     const calls = Array.from({ length: 6 }, () => generate(customer));
-    await death.reached;
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await eventually('all of them are about to capture', () => death.stops() === calls.length);
+    await tasksWritten(customer, calls.length);
     await living.dataSource.query(
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
     );
@@ -246,7 +288,7 @@ describe('recovery', () => {
     const death = dieAt(media(), 'write', 'after');
     const lost = generate(customer);
     await death.reached;
-    await settled();
+    await tasksWritten(customer, 1);
     await dying.dataSource.query(
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
     );

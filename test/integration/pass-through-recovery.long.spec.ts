@@ -14,6 +14,7 @@ import { dieAt, endDeaths, type Death } from '../support/process/deaths.js';
 import { generate, setLimits } from '../fixtures/images.js';
 import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';
 import { withClockAhead } from '../support/images/recovery.js';
+import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const keyed = { 'Idempotency-Key': 'k' };
@@ -29,7 +30,10 @@ beforeAll(async () => {
     settings: { masterKeys, dataDir, blackForestLabs, publicUrl: new URL(dying.url) },
   });
 });
-afterEach(endDeaths);
+afterEach(() => {
+  endDeaths();
+  dying.upstreamClock.reset();
+});
 afterAll(async () => {
   await living.close();
   await dying.close();
@@ -58,7 +62,6 @@ function once(): () => boolean {
 }
 
 async function recover(accountId: string): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 100));
   await living.dataSource.query(
     `UPDATE generations SET lease_expires_at = now() - interval '1 s'
       WHERE account_id = $1 AND status IN ('running', 'unresolved')`,
@@ -74,6 +77,11 @@ async function customerWithKey(): Promise<{ customer: TestCustomer; key: string 
   return { customer, key };
 }
 
+async function tasksOf({ accountId }: TestCustomer): Promise<number> {
+  const sql = 'SELECT FROM generation_tasks WHERE account_id = $1 AND task_id IS NOT NULL';
+  return (await dying.dataSource.query<unknown[]>(sql, [accountId])).length;
+}
+
 const remove = ({ client }: TestCustomer) => client.delete(`/v1/provider_keys/${PROVIDER}`);
 
 async function receiptsOf({ client }: TestCustomer): Promise<Record<string, unknown>[]> {
@@ -87,6 +95,8 @@ describe.each(POINTS)('a process that dies %s over a customer’s own key', (_pl
     const death = die();
     const lost = generate(customer, {}, keyed);
     await death.reached;
+    // It is written beside the call.
+    await eventually('its task is written', async () => (await tasksOf(customer)) === delivered);
     (await remove(customer)).expect(200);
     await recover(customer.accountId);
     const receipts = await receiptsOf(customer);
@@ -115,8 +125,10 @@ describe('recovery over a customer’s own key', () => {
   const unresolved = async () => {
     const made = await customerWithKey();
     setLimits(dying, { callDeadlineMs: 200 });
+    dying.upstreamClock.stop();
     (await generate(made.customer, { prompt: 'x [sandbox:slow=500]' }, keyed)).expect(503);
     setLimits(dying, { callDeadlineMs: 110_000 });
+    dying.upstreamClock.letPass(500);
     return made;
   };
 

@@ -1,7 +1,12 @@
 type AnyMethod = (...args: never[]) => Promise<unknown>;
 
 /** A place in a call at which its process stops, as after kill -9; `wake` lets it go on, as after a long pause. */
-export type Death = { readonly reached: Promise<void>; readonly wake: () => void };
+export type Death = {
+  readonly reached: Promise<void>;
+  /** How many calls of the method stopped there so far. */
+  readonly stops: () => number;
+  readonly wake: () => void;
+};
 let deaths: { restore: () => void; wake: () => void }[] = [];
 
 /** After each test: methods are as they were, and who was stopped goes on. */
@@ -24,16 +29,19 @@ export function dieAt(
   const original = methods[method] as AnyMethod;
   let wake: () => void = () => undefined;
   let report: () => void = () => undefined;
+  let stops = 0;
   const woken = new Promise<void>((resolve) => (wake = resolve));
   const reached = new Promise<void>((resolve) => (report = resolve));
   methods[method] = async function (this: object, ...args) {
     if (!matches(...args)) return original.apply(this, args);
     if (when === 'before') {
+      stops += 1;
       report();
       await woken;
       return original.apply(this, args);
     }
     const result = await original.apply(this, args);
+    stops += 1;
     report();
     await woken;
     return result;
@@ -42,5 +50,5 @@ export function dieAt(
     methods[method] = original;
   };
   deaths.push({ restore, wake });
-  return { reached, wake };
+  return { reached, stops: () => stops, wake };
 }
