@@ -12,6 +12,7 @@ import {
   type Attempt,
   type ProviderStage,
 } from '../support/images/provider-stage.js';
+import { eventually } from '../support/processes.js';
 import { picture, type Play } from '../support/images/scripted-upstream.js';
 import type { TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer } from '../support/app/test-client.js';
@@ -163,14 +164,16 @@ describe('an image that one provider fails to make', () => {
 
 describe('a full upstream account', () => {
   it('queues up to its slots, hands the rest to the next provider, and is a 429 where there is none', async () => {
-    stage.upstream.play(BFL, { does: 'deliver', afterMs: 1_500 });
+    stage.upstream.play(BFL, { does: 'deliver_when_told' });
     const [first, second] = [await customerOf(), await customerOf()];
     // 30 images for 24 slots.
     const calls = Array.from({ length: 3 }, () => call(first, [BFL, CLOUDFLARE], { n: 10 }));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await eventually('every slot is taken', () => stage.upstream.activeTasks === 24);
     const refused = await call(second, [BFL]);
     expect([refused.status, refused.body.error.code]).toEqual([429, 'concurrency_limit_exceeded']);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    await eventually('the rest is handed on', () => stage.upstream.asked(CLOUDFLARE) === 6);
+    stage.upstream.finishTasks();
     for (const made of await Promise.all(calls)) expect(made.expect(200).body.data).toHaveLength(10);
     await expectReceiptsToAgree(stage.service, first.accountId);
     const attempts = await attemptsOf(first);
@@ -209,11 +212,11 @@ describe('a provider that is down', () => {
         ),
       ).toBeDefined();
       // The probe fails: one request, and it is left alone again.
-      await new Promise((resolve) => setTimeout(resolve, 450));
+      stage.service.clock.letPass(QUICK.openMs);
       await Promise.all(Array.from({ length: 5 }, () => call(customer, [BFL])));
       expect(stage.upstream.asked(BFL)).toBe(asked + 1);
       stage.upstream.reset();
-      await new Promise((resolve) => setTimeout(resolve, 450));
+      stage.service.clock.letPass(QUICK.openMs);
       (await call(customer, [BFL])).expect(200);
       expect(await metric('coffer_provider_circuit_state{provider="black_forest_labs"}')).toMatch(/ 0$/);
     } finally {

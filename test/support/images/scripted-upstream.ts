@@ -7,7 +7,9 @@ import type { ProviderName } from '../../../src/generation/providers/image-provi
 /** What an upstream does with every request, until told otherwise. */
 export type Play =
   /** Makes the image that is asked for. */
-  | { readonly does: 'deliver'; readonly afterMs?: number }
+  | { readonly does: 'deliver' }
+  /** Black Forest Labs: makes it, but has it ready only when `finishTasks` is called. */
+  | { readonly does: 'deliver_when_told' }
   /** Answers the request that begins the work like this. */
   | {
       readonly does: 'answer';
@@ -59,7 +61,7 @@ export class ScriptedUpstream {
   private readonly once = new Map<ProviderName, Play[]>();
   private readonly tasks = new Map<
     string,
-    { readonly size: Size; readonly play: Play; readonly readyAtMs: number }
+    { readonly size: Size; readonly play: Play; readonly isReady: boolean }
   >();
   private taskCount = 0;
 
@@ -103,8 +105,14 @@ export class ScriptedUpstream {
   /** Whatever Black Forest Labs has in the making ends well now. */
   finishTasks(): void {
     for (const [id, task] of this.tasks) {
-      if (task.play.does === 'poll') this.tasks.set(id, { ...task, play: DELIVER, readyAtMs: 0 });
+      if (task.play.does === 'poll' || !task.isReady)
+        this.tasks.set(id, { ...task, play: DELIVER, isReady: true });
     }
+  }
+
+  /** What Black Forest Labs has in the making. */
+  get activeTasks(): number {
+    return [...this.tasks.values()].filter(({ isReady }) => !isReady).length;
   }
 
   /** Requests that began work there. */
@@ -171,11 +179,10 @@ export class ScriptedUpstream {
 
   private submit(play: Play, size: Size): Answer {
     return (_request, response) => {
-      const active = [...this.tasks.values()].filter((task) => task.readyAtMs > performance.now()).length;
-      if (active >= this.activeTasksMax) return json(response, { detail: 'too many active tasks' }, 429);
+      if (this.activeTasks >= this.activeTasksMax)
+        return json(response, { detail: 'too many active tasks' }, 429);
       const id = `task-${(this.taskCount += 1)}`;
-      const readyAtMs = performance.now() + (play.does === 'deliver' ? (play.afterMs ?? 0) : 0);
-      this.tasks.set(id, { size, play, readyAtMs });
+      this.tasks.set(id, { size, play, isReady: play.does !== 'deliver_when_told' });
       const host = play.does === 'foreign_polling' ? this.foreignBase : this.base;
       return json(response, { id, polling_url: `${host}/poll/${id}`, cost: 1.5 });
     };
@@ -184,9 +191,9 @@ export class ScriptedUpstream {
   private poll(id: string, response: ServerResponse): void {
     const task = this.tasks.get(id);
     if (task === undefined) return json(response, { id, status: 'Task not found' }, 404);
-    const { play, readyAtMs } = task;
+    const { play, isReady } = task;
     if (play.does === 'poll') return json(response, { id, status: play.status, details: play.details });
-    if (performance.now() < readyAtMs) return json(response, { id, status: 'Pending' });
+    if (!isReady) return json(response, { id, status: 'Pending' });
     const host = play.does === 'foreign_result' ? this.foreignBase : this.base;
     return json(response, { id, status: 'Ready', result: { sample: `${host}/result/${id}` } });
   }
@@ -202,9 +209,6 @@ export class ScriptedUpstream {
 
   private synchronous(provider: ProviderName, play: Play, size: Size): Answer {
     return async (_request, response) => {
-      if (play.does === 'deliver' && play.afterMs !== undefined) {
-        await new Promise((resolve) => setTimeout(resolve, play.afterMs));
-      }
       const id = `task-${(this.taskCount += 1)}`;
       const headers = { 'x-request-id': `request-${id}` };
       if (
@@ -212,7 +216,7 @@ export class ScriptedUpstream {
         play.does === 'redirected_result' ||
         play.does === 'deliver_url'
       ) {
-        this.tasks.set(id, { size, play, readyAtMs: 0 });
+        this.tasks.set(id, { size, play, isReady: true });
         const host = play.does === 'foreign_result' ? this.foreignBase : this.base;
         return json(response, { data: [{ url: `${host}/result/${id}` }] }, 200, headers);
       }
