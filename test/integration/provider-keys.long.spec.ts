@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
@@ -149,18 +148,18 @@ describe('a change', () => {
     const first = makeProviderKey(service);
     await attach(customer, first);
     expect(await modeOf(here)).toBe('byok');
-    await sleep(1_000);
+    second.clock.letPass(1_000);
     expect(await modeOf(there)).toBe('byok');
     const replacement = makeProviderKey(service);
     await attach(customer, replacement);
-    await sleep(1_000);
+    second.clock.letPass(1_000);
     const used = () => service.blackForestLabs?.control.countsOf(first).submits;
     const before = used();
     expect(await modeOf(there)).toBe('byok');
     expect(used()).toBe(before);
     (await customer.client.delete(PATH)).expect(200);
     expect(await modeOf(here)).toBe('wallet');
-    await sleep(1_000);
+    second.clock.letPass(1_000);
     expect(await modeOf(there)).toBe('wallet');
   });
 });
