@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Principal } from '../../src/auth/principal.js';
 import { CallSlots, LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
@@ -9,7 +8,8 @@ import { type Admission, RateLimiter } from '../../src/rate-limits/rate-limiter.
 import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
 import { type Usage, usageHeaders } from '../../src/rate-limits/usage.js';
 import { WindowCounter } from '../../src/rate-limits/window-counter.service.js';
-import { RedisStandIn } from '../support/servers/redis-stand-in.js';
+import { eventually } from '../support/processes.js';
+import { RedisStandIn, waitForRedis } from '../support/servers/redis-stand-in.js';
 
 // That Redis is away is what these tests are about; nobody has to read it in their output.
 Logger.overrideLogger(false);
@@ -234,15 +234,10 @@ describe('with Redis', () => {
     open.splice(open.indexOf(redis), 1);
   }
 
-  async function until(condition: () => boolean): Promise<void> {
-    for (const endMs = performance.now() + 8_000; !condition(); await sleep(10)) {
-      if (performance.now() > endMs) throw new Error('it never happened');
-    }
-  }
-
   async function connect(redisUrl: string, own: OwnNumbers): Promise<Limits> {
     const limits = limitsOf(redisUrl, own);
-    await until(() => limits.connection.usable);
+    waitForRedis(limits.connection);
+    await eventually('Redis is there', () => limits.connection.usable);
     return limits;
   }
 
@@ -352,7 +347,7 @@ describe('with Redis', () => {
     expect(passesOf(await enterTimes(5, [limits], who))).toHaveLength(3);
 
     const back = await startRedis(port);
-    await until(() => limits.connection.usable);
+    await eventually('Redis is there', () => limits.connection.usable);
     expect(leftOf((await enter(limits, who)).usages, 'images')).toBe(2);
     expect(back.windows.size).toBe(2);
   });
@@ -371,7 +366,8 @@ describe('with Redis', () => {
 
   it('that hangs delays a request by a quarter of a second once, not every request', async () => {
     const redis = await startRedis();
-    const limits = await connect(redis.url, {});
+    const limits = limitsOf(redis.url, {});
+    await eventually('Redis is there', () => limits.connection.usable);
     const who = customer();
     const ask = async () => {
       await limits.limiter.count('image_calls', who, ['images', 'concurrent_image_calls']);

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from '@jest/globals';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
 import { CleanUp } from '../support/clean-up.js';
+import { eventually } from '../support/processes.js';
 import { generate } from '../fixtures/images.js';
 import { RedisStandIn } from '../support/servers/redis-stand-in.js';
 import type { ServiceProcess } from '../support/process/service-process.js';
@@ -36,7 +36,9 @@ it('frees the slots of a process that was killed with running calls, after its l
     generate({ client: first.client(apiKey) }, { prompt: 'a fox [sandbox:hang]' }).catch(() => 'cut off'),
   );
   const atSecond = { client: second.client(apiKey) };
-  await sleep(1_500);
+  await eventually('each has its slot', () =>
+    [...redis.slots.values()].some(({ size }) => size === CONCURRENT),
+  );
   const refused = (await generate(atSecond)).expect(429);
   expect(refused.body.error.code).toBe('concurrency_limit_exceeded');
 
