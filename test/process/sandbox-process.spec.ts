@@ -8,6 +8,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
+import { eventually } from '../support/processes.js';
 import { END_WITH_PARENT, programArguments } from '../support/process/program-arguments.js';
 import { stripeSdkFor, topUpSessionParams } from '../support/payments/sandbox-stripe-client.js';
 
@@ -101,9 +102,7 @@ describe('the stand-ins as a process', () => {
       });
     }
     const completed = () => received.filter(({ type }) => type === 'checkout.session.completed');
-    for (let waits = 0; waits < 500 && completed().length < sessions.length; waits += 1) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    await eventually('each payment is reported', () => completed().length >= sessions.length);
     const ids = completed().map(({ data }) => (data.object as { id: string }).id);
     expect(ids.sort()).toEqual(sessions.map(({ id }) => id).sort());
     expect(await end(second.process, 'SIGTERM')).toBe(0);
@@ -121,7 +120,10 @@ describe('the stand-ins as a process', () => {
     const result = await fetch(pollingUrl, { headers: { 'x-key': 'bfl_test' } });
     expect(await result.json()).toMatchObject({ status: 'Ready' });
     const hanging = submit('cat [sandbox:submit=hang]').catch(() => 'broken');
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await eventually('it hangs', async () => {
+      const counts = await fetch(`${addresses.bfl_api_base}/_sandbox/counts`);
+      return ((await counts.json()) as { submits: number }).submits === 2;
+    });
     expect(await end(child, 'SIGTERM')).toBe(0);
     expect(await hanging).toBe('broken');
   });
