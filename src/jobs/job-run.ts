@@ -11,7 +11,7 @@ import { JobPool } from './job-pool.js';
 import { WorkerLiveness } from './worker-liveness.js';
 
 /** Jobs mostly wait for Stripe or the database; more would only take connections from the requests. */
-const CONCURRENCY = 4;
+export const CONCURRENCY = 4;
 /** One listens for new jobs; the workers hold one for a query at a time, never while a job runs. */
 const POOL_SIZE = CONCURRENCY + 1;
 /** New jobs announce themselves. Only retries and jobs with a time of their own wait for the poll. */
