@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { TransactionRunner } from '../../src/database/transaction-runner.js';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
@@ -11,6 +10,7 @@ import {
   readNewestCatalog,
 } from '../../src/catalog/versions/catalog-versions.js';
 import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
+import { eventually } from '../support/processes.js';
 import { runCli } from '../support/process/run-cli.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
@@ -45,11 +45,9 @@ function publish(document: Json, after: number | null): Promise<void> {
 }
 
 /** The service reads the catalogue again when a request finds its copy two seconds old, beside that request. */
-async function untilNoticed(isNoticed: () => Promise<boolean>): Promise<void> {
-  for (const until = Date.now() + 15_000; Date.now() < until; await sleep(100)) {
-    if (await isNoticed()) return;
-  }
-  throw new Error('the running service did not notice the new version');
+function untilNoticed(isNoticed: () => Promise<boolean>): Promise<void> {
+  service.clock.letPass(2_001);
+  return eventually('the running service notices the new version', isNoticed);
 }
 
 const pricesShown = async (): Promise<Record<string, string>> => {

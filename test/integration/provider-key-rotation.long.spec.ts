@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { ProviderKeyRewrap } from '../../src/key-vault/upkeep/provider-key-rewrap.service.js';
 import type { MasterKey } from '../../src/config/settings.js';
 import { capturedMicros, generate } from '../fixtures/images.js';
 import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';
+import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
@@ -64,9 +64,8 @@ describe('rotating the master keys', () => {
         answered.push(`${status} ${headers.get('x-billing-mode')} ${headers.get('x-charged-micros')}`);
       }
     });
-    const answers = async (count: number) => {
-      while (answered.length < count && !isOver) await sleep(5);
-    };
+    const answers = (count: number) =>
+      eventually(`${count} calls are answered`, () => answered.length >= count || isOver);
     await answers(24);
     // Keys are replaced and removed meanwhile: what is read may be gone when it is written.
     const changes = customers
