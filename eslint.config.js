@@ -54,8 +54,7 @@ export default tseslint.config(
   },
   {
     // A spec stops the clock of its application, or waits for what happens (`eventually`), and never for time.
-    files: ['test/unit/**', 'test/integration/**'],
-    ignores: ['**/*.long.spec.ts'],
+    files: ['test/unit/**', 'test/integration/**', 'test/**/*.spec.ts'],
     rules: {
       'no-restricted-globals': ['error', 'setTimeout', 'setInterval'],
       'no-restricted-imports': ['error', 'node:timers/promises', 'timers/promises'],

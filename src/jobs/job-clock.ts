@@ -5,7 +5,7 @@ import type { Job } from './job.js';
 
 const MINUTE_MS = 60_000;
 /** A minute whose jobs could not be queued is tried again after this, until the next minute comes. */
-const RETRY_MS = 2_000;
+export const RETRY_MS = 2_000;
 /** The clock asks again soon, so a recurring job needs no patience. */
 const ATTEMPTS_MAX = 3;
 

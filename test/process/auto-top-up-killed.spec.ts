@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it, jest } from '@jest/globals';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { OPT_IN } from '../support/payments/auto-top-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { eventually } from '../support/processes.js';
+import { eventually, momentLater } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
 import { newAccount, newApiKey } from '../support/process/service-customers.js';
 import {
@@ -50,7 +49,7 @@ describe('the service is killed with -9 while it tops wallets up', () => {
     });
     await Promise.all(customers.map(({ account }) => switchOn(service, account)));
     for (let kills = 0; kills < 2; kills += 1) {
-      await sleep(random.between(0, KILL_WITHIN_MS));
+      await momentLater(random.between(0, KILL_WITHIN_MS));
       await service.kill();
       service = await start(env);
     }

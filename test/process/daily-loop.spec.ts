@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { loadSqlMigrations } from '../../src/database/sql-migrations.js';
-import { eventually, isRunning } from '../support/processes.js';
+import { eventually, isRunning, momentLater } from '../support/processes.js';
 import { COMPILED_SOURCES, programArguments } from '../support/process/program-arguments.js';
 import { runCli } from '../support/process/run-cli.js';
 import {
@@ -132,8 +132,9 @@ describe('the daily loop', () => {
       await changeSource('app.setup.ts', (text) =>
         text.replace(/SANDBOX_HEADER = '.*'/, `SANDBOX_HEADER = 'x-changed-${change}'`),
       );
-      // Fast enough that stops, starts and compilations overlap.
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      // Fast enough that stops, starts and compilations overlap. Waiting for a compilation to begin would not do: what is
+      // saved before it has read the file is part of it, and begins no other.
+      await momentLater(400);
     }
     await eventually(
       'the last change is live',

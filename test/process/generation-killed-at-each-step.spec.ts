@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,7 +7,7 @@ import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.serv
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { eventually } from '../support/processes.js';
+import { eventually, happensWithin } from '../support/processes.js';
 import { RECOVERY_DUE_MS, withClockAhead } from '../support/images/recovery.js';
 import {
   chooseServicePort,
@@ -171,7 +170,7 @@ describe('the service is killed with -9 at each step between the hold and the re
       if (running.isRunning) await running.tell('die at once', 'heard');
       void start(last);
       // Where even that one only waits for what was stopped, it is killed from outside.
-      await Promise.race([running.ended, sleep(DIES_WITHIN_MS, null, { ref: false })]);
+      await happensWithin(DIES_WITHIN_MS, running.ended);
       await running.kill();
       await Promise.all(calls.map(({ over }) => over));
       return { calls, over: end === 'answered' };

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import {
   type SandboxBlackForestLabs,
@@ -8,7 +7,7 @@ import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectImagesToBeKept, expectReceiptsToAgree } from '../support/images/image-call-proof.js';
 import { ImageCalls } from '../support/images/image-calls.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { eventually } from '../support/processes.js';
+import { eventually, momentLater } from '../support/processes.js';
 import { RECOVERY_DUE_MS, recoverGenerations } from '../support/images/recovery.js';
 import { seededRandom } from '../support/seeded-random.js';
 import { newAccount, newApiKey, PLENTY_MICROS } from '../support/process/service-customers.js';
@@ -104,7 +103,8 @@ describe('image calls', () => {
   async function someAnswers(max: number): Promise<void> {
     const target = calls.answered.length + random.between(1, max);
     await eventually('some calls are answered', () => calls.answered.length >= target);
-    await sleep(random.between(0, IMAGE_LATENCY_MS));
+    // The kill falls anywhere in the calls that are under way; `generation-killed-at-each-step.spec.ts` has every place.
+    await momentLater(random.between(0, IMAGE_LATENCY_MS));
   }
 
   it('cut off by kill -9 are delivered and charged, or released: delivered = captured, and no hold stays', async () => {

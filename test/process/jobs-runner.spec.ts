@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import type { Job } from '../../src/jobs/job.js';
 import { CONCURRENCY, JobRun } from '../../src/jobs/job-run.js';
-import { JobClock } from '../../src/jobs/job-clock.js';
+import type { Clock } from '../../src/common/clock.js';
+import { JobClock, RETRY_MS } from '../../src/jobs/job-clock.js';
 import { JobServices } from '../support/job-services.js';
-import { eventually } from '../support/processes.js';
+import { eventually, momentLater } from '../support/processes.js';
 
 let services: JobServices;
 
@@ -93,8 +93,7 @@ describe('the job runner', () => {
   it('survives that its connections break at the very moment when it starts or stops', async () => {
     for (let round = 0; round < 15; round += 1) {
       const service = await services.start({ runJobs: true });
-      // Where in its start that comes differs from round to round; nothing is asserted of that moment.
-      await sleep(round * 5);
+      await momentLater(round * 5);
       const killed = services.killConnections('coffer-jobs');
       await Promise.all([killed, service.close()]);
     }
@@ -186,16 +185,17 @@ describe('the clock of recurring jobs', () => {
     const dataSource = service.app.get(DataSource);
     const query = jest.spyOn(dataSource, 'query').mockRejectedValueOnce(new Error('the database is away'));
     const warnings: string[] = [];
-    const shiftMs = (Date.now() % 60_000) + 300;
+    const time = passTimers([BEFORE_THE_MINUTE_MS, RETRY_MS]);
     const clock = new JobClock(
       [{ name: 'probe', crontab: '* * * * *', run: () => Promise.resolve() }],
       dataSource,
-      { nowMs: () => Date.now() - shiftMs },
+      time,
       (message) => warnings.push(message),
     );
     clock.start();
     await eventually('the job runs after all', () => service.probe.runs.length === 1);
     await clock.stop();
+    time.restore();
     query.mockRestore();
     expect(warnings).toEqual([expect.stringContaining('the database is away')]);
   });
@@ -203,13 +203,27 @@ describe('the clock of recurring jobs', () => {
 
 const BEFORE_THE_MINUTE_MS = 43_210;
 
+const lastMinuteMs = (): number => Math.floor(Date.now() / 60_000) * 60_000;
+
+/** A clock that stands still but for timers of these lengths: the time that they wait for passes at once. */
+function passTimers(lengthsMs: readonly number[]): Clock & { restore(): void } {
+  let nowMs = lastMinuteMs() - BEFORE_THE_MINUTE_MS;
+  const { setTimeout: start } = globalThis;
+  const timers = jest.spyOn(globalThis, 'setTimeout').mockImplementation((run: () => void, ms = 0) => {
+    if (!lengthsMs.includes(ms)) return start(run, ms);
+    nowMs += ms;
+    return start(run, 0);
+  });
+  return { nowMs: () => nowMs, restore: () => timers.mockRestore() };
+}
+
 /**
  * So that a test of the clock need not wait for up to a minute: no time passes until the minute begins, and then
  * everything begins that waits for it.
  */
 function stopClockBeforeTheMinute(): { begin(): void; restore(): void } {
   const RealDate = globalThis.Date;
-  const minuteMs = Math.floor(RealDate.now() / 60_000) * 60_000;
+  const minuteMs = lastMinuteMs();
   let nowMs = minuteMs - BEFORE_THE_MINUTE_MS;
   globalThis.Date = class extends RealDate {
     constructor(...values: [] | [number | string | Date]) {

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { startSandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { eventually } from '../support/processes.js';
+import { eventually, momentLater } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';
 import { newAccount, newApiKey } from '../support/process/service-customers.js';
 import {
@@ -67,15 +66,15 @@ describe('the service is killed with -9 between "paid at Stripe" and "credited"'
     const customer = service.client(await newApiKey(service, account, ['wallet:read', 'wallet:write']));
     const topUps = await Promise.all(Array.from({ length: PAYMENTS }, () => newTopUp(customer)));
     const paying = topUps.map(async (topUp) => {
-      await sleep(random.between(0, KILL_WITHIN_MS));
+      await momentLater(random.between(0, KILL_WITHIN_MS));
       // The page may lie in the process that is killed; then the customer tries again below.
       return pay(topUp).then(
         () => true,
         () => false,
       );
     });
-    await Promise.any([...paying, sleep(KILL_WITHIN_MS)]);
-    await sleep(random.between(0, KILL_WITHIN_MS));
+    await Promise.any([...paying, momentLater(KILL_WITHIN_MS)]);
+    await momentLater(random.between(0, KILL_WITHIN_MS));
     await service.kill();
     const paid = await Promise.all(paying);
     await start(env);

@@ -30,6 +30,19 @@ export async function eventually(
   }
 }
 
+/**
+ * Some moment of what is going on meanwhile: for whoever kills or cuts in the middle of it. Where that falls cannot be known,
+ * so nothing may be asserted that depends on how long it was.
+ */
+export function momentLater(ms: number): Promise<void> {
+  return sleep(ms);
+}
+
+/** Whether it happens within this time; for what may as well never happen. */
+export function happensWithin(ms: number, event: Promise<unknown>): Promise<boolean> {
+  return Promise.race([event.then(() => true), sleep(ms, false, { ref: false })]);
+}
+
 /** The process whose command line contains this text. */
 export async function findProcess(text: string): Promise<number> {
   if (process.platform === 'linux') {

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { momentLater } from './processes.js';
 
 /** Numbers that look random and are the same again for the same seed. */
 export type SeededRandom = {
@@ -27,7 +27,7 @@ export function seededRandom(name: string): SeededRandom {
  */
 export async function momentBetweenCommits(random: SeededRandom): Promise<void> {
   const delayMs = random.between(-15, 15);
-  if (delayMs > 0) await sleep(delayMs);
+  if (delayMs > 0) await momentLater(delayMs);
 }
 
 /** https://gist.github.com/tommyettinger/46a874533244883189143505d203312c (public domain) */

@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { micros } from '../../../src/common/money.js';
 import { PRICE_ENTITIES, putPrice } from '../../../src/pricing/put-price.js';
 import { TestClient } from '../app/test-client.js';
+import { momentLater } from '../processes.js';
 import { PAID_MODEL, type MixedPlan, type PlannedEvent } from './plan.js';
 import { grant, PROVIDER, type CastAccount, type MixedStage } from './stage.js';
 
@@ -123,7 +124,8 @@ export class Bystanders {
     const body = { account, reference: `bystander-${number}`, amount_micros: String(amountMicros) };
     const held = await operator.post('/v1/holds', body);
     if (held.status === 402) return;
-    await sleep(number % 50);
+    // Somewhere in between, calls of the same account come.
+    await momentLater(number % 50);
     (await operator.post(`/v1/holds/${held.expect(201).body.id}/void`)).expect(200);
     this.deeds.voidedHolds.set(account, (this.deeds.voidedHolds.get(account) ?? 0) + 1);
   }
@@ -141,6 +143,7 @@ export class Bystanders {
       await owner.destroy();
     }
     this.deeds.priceChangedAtMs = effectiveMs;
+    // Both services go by the clock of the machine, and a published price takes effect at its time.
     await sleep(effectiveMs - Date.now());
   }
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { Pool } from 'undici';
+import { momentLater } from '../processes.js';
 import type { MixedPlan, PlannedCall, PlannedSend } from './plan.js';
 import type { CastAccount, MixedStage } from './stage.js';
 
@@ -37,7 +38,10 @@ const CONNECTIONS = 128;
 /** Far beyond the deadline of a call. */
 const TIMEOUT_MS = 280_000;
 const AGAIN_AFTER_MS = 100;
-/** As OpenAI's SDKs: about half a second before their first retry, more before the others. */
+/**
+ * As OpenAI's SDKs: about half a second before their first retry, more before the others. Retries are promised to clients
+ * that wait that long, and no other process can see when the service has noticed that a client is gone.
+ */
 const SDK_RETRY_AFTER_MS = [400, 800, 1_600] as const;
 const AGAIN_TIMES_MAX = 600;
 
@@ -89,7 +93,7 @@ export class MixedClients {
 
   private async make(index: number, call: PlannedCall): Promise<void> {
     const begin = async (send: PlannedSend): Promise<Sighting> => {
-      if (send.afterMs > 0) await sleep(send.afterMs);
+      if (send.afterMs > 0) await momentLater(send.afterMs);
       return this.send(index, call, send, 0);
     };
     const first = await Promise.all(call.sends.map(begin));
