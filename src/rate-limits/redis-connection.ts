@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 
 /** A count is not worth waiting for: a paid call must not take longer because Redis does. */
@@ -9,7 +10,7 @@ const CONNECT_TIMEOUT_MS = 2_000;
 const DISCONNECT_TIMEOUT_MS = 100;
 const RECONNECT_WAIT_MAX_MS = 5_000;
 /** After a failed command Redis is left alone for this long, so that it delays one request and not each. */
-const SUSPENDED_MS = 2_000;
+export const SUSPENDED_MS = 2_000;
 
 /**
  * Redis, if there is one, so that all processes count together. Nothing depends on it: while it is away each
@@ -23,17 +24,20 @@ export class RedisConnection implements OnModuleDestroy {
   private suspendedUntilMs = 0;
   private away = false;
 
-  constructor(@Inject(SETTINGS) { redisUrl, rateLimit }: Pick<Settings, 'redisUrl' | 'rateLimit'>) {
+  constructor(
+    @Inject(SETTINGS) { redisUrl, rateLimit }: Pick<Settings, 'redisUrl' | 'rateLimit'>,
+    @Inject(CLOCK) private readonly clock: MonotonicClock,
+  ) {
     this.client = redisUrl === null || !rateLimit ? null : this.connect(redisUrl);
   }
 
   get usable(): boolean {
-    return this.client?.status === 'ready' && performance.now() >= this.suspendedUntilMs;
+    return this.client?.status === 'ready' && this.clock.monotonicMs() >= this.suspendedUntilMs;
   }
 
   /** Call when a command failed. */
   suspend(error: unknown): void {
-    this.suspendedUntilMs = performance.now() + SUSPENDED_MS;
+    this.suspendedUntilMs = this.clock.monotonicMs() + SUSPENDED_MS;
     this.noteAway(error);
   }
 

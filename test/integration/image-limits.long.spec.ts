@@ -226,7 +226,7 @@ describe('the headers', () => {
     // Half of the window: nothing else in this process waits for that long.
     redis.aheadMs += 30_000;
     refusals.length = 0;
-    const pauses = passPauses((ms) => ms === refusals.at(-1));
+    const pauses = passPauses((ms, taken) => ms === refusals[taken]);
     try {
       await openai(2).images.generate(ask);
       expect(refusals).toHaveLength(1);
@@ -238,11 +238,11 @@ describe('the headers', () => {
   });
 
   /** Timers of such a length take no real time: it passes at Redis, which keeps the time of limits, and in the service. */
-  function passPauses(isPause: (ms: number) => boolean) {
+  function passPauses(isPause: (ms: number, taken: number) => boolean) {
     const { setTimeout: start } = globalThis;
     const lengthsMs: number[] = [];
     const spy = jest.spyOn(globalThis, 'setTimeout').mockImplementation((run: () => void, ms = 0) => {
-      if (!isPause(ms)) return start(run, ms);
+      if (!isPause(ms, lengthsMs.length)) return start(run, ms);
       lengthsMs.push(ms);
       redis.aheadMs += ms;
       service.clock.letPass(ms);

@@ -5,9 +5,10 @@ import { CallSlots, LEASE_MS } from '../../src/rate-limits/call-slots.service.js
 import { systemClock } from '../../src/common/clock.js';
 import type { OwnNumbers } from '../../src/rate-limits/account-limits.js';
 import { type Admission, RateLimiter } from '../../src/rate-limits/rate-limiter.service.js';
-import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
+import { RedisConnection, SUSPENDED_MS } from '../../src/rate-limits/redis-connection.js';
 import { type Usage, usageHeaders } from '../../src/rate-limits/usage.js';
 import { WindowCounter } from '../../src/rate-limits/window-counter.service.js';
+import { TestClock } from '../support/app/test-clock.js';
 import { eventually } from '../support/processes.js';
 import { RedisStandIn, waitForRedis } from '../support/servers/redis-stand-in.js';
 
@@ -65,6 +66,8 @@ type Limits = {
   readonly limiter: RateLimiter;
   readonly slots: CallSlots;
   readonly connection: RedisConnection;
+  /** Of the connection: it leaves a Redis that failed alone for a while. */
+  readonly clock: TestClock;
   /** What an operator has set for every account. */
   own: OwnNumbers;
   stop(): void;
@@ -77,7 +80,8 @@ afterEach(async () => {
 });
 
 function limitsOf(redisUrl: string | null, own: OwnNumbers = {}): Limits {
-  const connection = new RedisConnection({ redisUrl, rateLimit: true });
+  const clock = new TestClock();
+  const connection = new RedisConnection({ redisUrl, rateLimit: true }, clock);
   const slots = new CallSlots(connection);
   const limiter = new RateLimiter(new WindowCounter(connection), slots, systemClock, {
     find: () => limits.own,
@@ -86,7 +90,7 @@ function limitsOf(redisUrl: string | null, own: OwnNumbers = {}): Limits {
     connection.onModuleDestroy();
     slots.onModuleDestroy();
   };
-  const limits: Limits = { limiter, slots, connection, own, stop };
+  const limits: Limits = { limiter, slots, connection, clock, own, stop };
   open.push(limits);
   return limits;
 }
@@ -347,6 +351,7 @@ describe('with Redis', () => {
     expect(passesOf(await enterTimes(5, [limits], who))).toHaveLength(3);
 
     const back = await startRedis(port);
+    limits.clock.letPass(SUSPENDED_MS);
     await eventually('Redis is there', () => limits.connection.usable);
     expect(leftOf((await enter(limits, who)).usages, 'images')).toBe(2);
     expect(back.windows.size).toBe(2);

@@ -171,10 +171,13 @@ function numbers(values: readonly number[]): string {
   return `*${values.length}\r\n${values.map((value) => `:${value}\r\n`).join('')}`;
 }
 
+/** As long as no other timer of these tests. */
+const WAIT_FOR_REDIS_MS = 25_500;
+
 /**
  * Calls wait a quarter of a second for Redis before their process counts for itself. This one is in the very process
  * that calls it, which may be busy for longer; a Redis that is gone is noticed at once all the same.
  */
 export function waitForRedis({ client }: RedisConnection): void {
-  if (client !== null) client.options.commandTimeout = 30_000;
+  if (client !== null) client.options.commandTimeout = WAIT_FOR_REDIS_MS;
 }
