@@ -135,7 +135,16 @@ describe('the workers', () => {
 
   it('deliver by themselves, and again five seconds after a failure', async () => {
     stage.receiver.answer = (count) => ({ status: count === 1 ? 500 : 200 });
+    // Ahead of the database, so that the second attempt falls due when this test says so.
+    worker.clock.stop();
+    worker.clock.letPass(120_000);
     await stage.events.publish(null, stage.topUpSucceeded());
+    await eventually('the first attempt is noted', async () => (await stage.onlyDelivery()).attempts === 1);
+    const failed = await stage.onlyDelivery();
+    const waitMs = ((await queuedAt(stage.app, failed.id)) ?? 0) - worker.clock.nowMs();
+    expect(waitMs).toBeGreaterThan(4_000);
+    expect(waitMs).toBeLessThan(6_000);
+    await fallDue(failed);
     await eventually(
       'the delivery succeeded',
       async () => (await stage.onlyDelivery()).status === 'succeeded',
@@ -175,6 +184,16 @@ describe('the workers', () => {
       await hanging.close();
     }
   });
+
+  /** Its time has come, for the database. */
+  async function fallDue({ id }: DeliveryRow): Promise<void> {
+    await stage.app.dataSource.query(
+      `UPDATE graphile_worker._private_jobs SET run_at = now() WHERE key = $1 AND run_at > now()`,
+      [`webhook_delivery:${id}`],
+    );
+    // As graphile-worker announces a new job; else it would be found by the next poll.
+    await stage.app.dataSource.query(`SELECT pg_notify('jobs:insert', '{"count":1}')`);
+  }
 
   async function busyWorkers(): Promise<number> {
     const [row] = await stage.app.dataSource.query<{ busy: number }[]>(
