@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TestClient } from '../app/test-client.js';
 import { RUNNING_DRY_CREDITS, type AccountKind, type MixedPlan, type PlannedAccount } from './plan.js';
 
@@ -35,15 +34,16 @@ export const fallsBack = (kind: AccountKind): boolean => kind.endsWith('_falls_b
 export const isRefused = (kind: AccountKind): boolean => kind.startsWith('byok_refused');
 export const isRunningDry = (kind: AccountKind): boolean => kind.startsWith('byok_running_dry');
 
-/** Makes everybody that the plan names, over HTTP, as an operator and the customers would. */
+/**
+ * Makes everybody that the plan names, over HTTP, as an operator and the customers would: all at the first service, which
+ * goes by its own changes at once. The second has heard of no account yet, so it remembers nothing that is not so any more.
+ */
 export async function makeCast(stage: MixedStage, plan: MixedPlan, run: string): Promise<CastAccount[]> {
   await setCredits(stage, stage.upstreamKey, PLENTY_CREDITS);
   const cast: CastAccount[] = [];
   for (const [index, account] of plan.accounts.entries()) {
     cast.push(await makeAccount(stage, account, `${run}_${index}`));
   }
-  // Another process remembers for up to a second that an account had no provider key.
-  await sleep(1_500);
   return cast;
 }
 
