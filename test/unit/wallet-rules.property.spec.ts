@@ -128,6 +128,7 @@ function answerOf(
   const { outcome } = result;
   if (outcome.type === 'already_resolved') return 'resolved';
   if (outcome.type === 'hold_not_due') return 'not_due';
+  if (outcome.type === 'nothing_owed') return outcome.type;
   return 'replayed' in outcome && outcome.replayed ? 'again' : 'ok';
 }
 

@@ -88,7 +88,7 @@ const DISPUTED = `
          coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off, max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
 
-/** What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back. */
+/** What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back, and what was given up. */
 const DISPUTES = `
   SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'status',
          coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off, 'nothing moved'),
@@ -98,8 +98,8 @@ const DISPUTES = `
    WHERE CASE WHEN t.id IS NULL THEN d.withdrawn_at IS NOT NULL
               ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0', w.whole)
                 OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
-                OR t.written_off NOT IN (0, coalesce(d.written_off_micros, 0))
-                OR ((d.withdrawn_at IS NULL OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
+                OR t.written_off <> coalesce(d.written_off_micros, t.written_off)
+                OR ((d.withdrawn_at IS NULL OR (t.written_off > 0 AND d.written_off_micros IS NULL) OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
                     AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 
 /** Captured is what was delivered: no image unpaid, nothing paid that was not delivered. */

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
-import { smaller, ZERO, type MicroUsd } from '../../common/money.js';
+import { ZERO, type MicroUsd } from '../../common/money.js';
 import {
   PAYMENT_GATEWAY,
   type PaymentGateway,
@@ -65,30 +65,25 @@ export class DisputeSettlement {
   }
 
   /**
-   * Gives up what the dispute left as debt. Answers how much; null when the wallet owes nothing, or when it was done
-   * before.
+   * Gives up what the dispute left as debt, once: how much is decided under the wallet's lock. Answers how much it is or,
+   * when it was done before, was; zero when nothing is owed.
    */
-  async writeOff(dispute: Dispute, debtMicros: MicroUsd, actor: string): Promise<MicroUsd | null> {
-    const taken = dispute.reinstatedAt === null ? dispute.creditMicros : null;
-    const amountMicros = dispute.writtenOffMicros ?? (taken === null ? ZERO : smaller(taken, debtMicros));
-    if (amountMicros === 0n) return null;
-    // First the row: the amount of a repeated attempt is that of the first, whatever the debt is by then.
-    await this.disputes.note(dispute, { writtenOffMicros: amountMicros });
+  async writeOff(dispute: Dispute, actor: string): Promise<MicroUsd> {
+    const { accountId, id } = dispute;
     const outcome = await this.engine.execute({
-      type: 'credit',
-      cause: 'write_off',
-      accountId: dispute.accountId,
+      type: 'writeOff',
+      accountId,
       actor,
-      reference: `dispute:${dispute.id}:written_off`,
-      fingerprint: amountMicros.toString(),
-      memo: `Debt of ${dispute.id} written off`,
-      lotId: newId('creditLot'),
-      amountMicros,
-      feeMicros: ZERO,
-      taxMicros: ZERO,
-      expiresAtMs: null,
+      reference: `dispute:${id}:written_off`,
+      takenReference: `dispute:${id}:withdrawn`,
+      returnedReference: `dispute:${id}:reinstated`,
+      memo: `Debt of ${id} written off`,
     });
-    return outcome.type === 'posted' && outcome.replayed ? null : amountMicros;
+    if (outcome.type !== 'posted') return ZERO;
+    // The row is a copy, written after the ledger: cut off in between, the next attempt copies what is recorded there.
+    const { amountMicros } = outcome.movement;
+    await this.disputes.noteWrittenOff(dispute, amountMicros);
+    return amountMicros;
   }
 
   /** Once for each dispute: what an operator thaws stays thawed. */

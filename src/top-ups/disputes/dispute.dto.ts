@@ -56,7 +56,7 @@ export class WriteOffView {
   declare readonly object: 'write_off';
   @ApiProperty({ description: 'Of which dispute.', example: 'du_1P0000000000000000000000' })
   declare readonly dispute: string;
-  @MicroUsdView('What was given up now; 0 when nothing was owed, or it was done before.', '10000000')
+  @MicroUsdView('What was given up, now or before; 0 when nothing is owed.', '10000000')
   declare readonly amount_micros: string;
 }
 

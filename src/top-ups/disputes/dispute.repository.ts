@@ -23,7 +23,7 @@ type DisputedParts = {
   readonly taxMicros: MicroUsd;
 };
 
-export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt' | 'writtenOffMicros'>>;
+export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt'>>;
 
 /** Its money moved: when, and what is told. */
 const MONEY_NEWS = {
@@ -106,6 +106,12 @@ export class DisputeRepository {
   /** What was learned. */
   async note({ accountId, id }: Dispute, facts: DisputeFacts = {}): Promise<void> {
     await this.rows.update({ accountId, id }, { ...facts, checkedAt: this.now() });
+  }
+
+  /** What the ledger has by now; it never changes again. */
+  async noteWrittenOff({ accountId, id }: Dispute, writtenOffMicros: MicroUsd): Promise<void> {
+    const unknown = { accountId, id, writtenOffMicros: IsNull() };
+    await this.rows.update(unknown, { writtenOffMicros, checkedAt: this.now() });
   }
 
   /** Its money left the wallet, or came back. Told once. */

@@ -3,7 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
 import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { formatMicros, ZERO } from '../../common/money.js';
+import { formatMicros } from '../../common/money.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { DisputeListView, toDisputeList, WriteOffView } from './dispute.dto.js';
 import { Disputes } from './disputes.service.js';
@@ -28,7 +28,8 @@ export class DisputesController {
     operationId: 'writeOffDispute',
     summary: 'Give up the debt that a dispute left',
     description:
-      'At most what the dispute took, at most what the wallet owes, and once. Then it can be unfrozen.',
+      'At most what the dispute took, at most what the wallet owes, and once: sent again, it answers what was given up ' +
+      'the first time. Then it can be unfrozen.',
   })
   @ApiOkResponse({ type: WriteOffView })
   @ApiProblems('resource_missing', 'database_unavailable')
@@ -38,6 +39,6 @@ export class DisputesController {
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WriteOffView> {
     const amount = await this.disputes.writeOff(accountId, id, actorOf(operator));
-    return { object: 'write_off', dispute: id, amount_micros: formatMicros(amount ?? ZERO) };
+    return { object: 'write_off', dispute: id, amount_micros: formatMicros(amount) };
   }
 }

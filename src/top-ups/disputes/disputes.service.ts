@@ -1,8 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { AccountsService } from '../../accounts/accounts.service.js';
-import { micros, type MicroUsd } from '../../common/money.js';
+import { type MicroUsd } from '../../common/money.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
-import { WalletReader } from '../../wallets/wallet-reader.service.js';
 import type { Dispute } from './dispute.entity.js';
 import { DisputeRepository } from './dispute.repository.js';
 import { DisputeSettlement } from './dispute-settlement.service.js';
@@ -13,7 +12,6 @@ export class Disputes {
   constructor(
     private readonly disputes: DisputeRepository,
     private readonly settlement: DisputeSettlement,
-    private readonly wallets: WalletReader,
     private readonly accounts: AccountsService,
   ) {}
 
@@ -23,11 +21,10 @@ export class Disputes {
     return this.disputes.ofAccount(accountId);
   }
 
-  /** Answers what was given up now; null when there was nothing to. Throws `ResourceMissingError`. */
-  async writeOff(accountId: string, id: string, actor: string): Promise<MicroUsd | null> {
+  /** Answers what is given up, now or before; zero when there is nothing to. Throws `ResourceMissingError`. */
+  async writeOff(accountId: string, id: string, actor: string): Promise<MicroUsd> {
     const dispute = await this.disputes.find(accountId, id);
     if (dispute === null) throw new ResourceMissingError('dispute', id);
-    const { debt } = await this.wallets.read(accountId);
-    return this.settlement.writeOff(dispute, micros(BigInt(debt)), actor);
+    return this.settlement.writeOff(dispute, actor);
   }
 }

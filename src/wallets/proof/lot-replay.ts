@@ -34,6 +34,7 @@ export class LotReplay {
   /** Credit comes in as a lot of its own. Paid credit repays debt first. */
   private open(row: ExportedTransfer, amount: bigint): LotFault | null {
     if (row.lot_id === null) {
+      if (row.kind === 'write_off') return this.forgive(amount);
       return { column: 'lot_id', expected: 'the lot that this credit opened', found: 'none' };
     }
     const known = this.live.get(row.lot_id);
@@ -49,6 +50,13 @@ export class LotReplay {
     }
     if (remaining > 0n) this.live.set(row.lot_id, { account: row.credit_account, remaining });
     return null;
+  }
+
+  private forgive(amount: bigint): LotFault | null {
+    const owed = this.debt;
+    this.debt -= amount;
+    if (amount <= owed) return null;
+    return { column: 'amount_micros', expected: `at most ${owed}, what was owed`, found: `${amount}` };
   }
 
   private take(row: ExportedTransfer, lotId: string, amount: bigint): LotFault | null {

@@ -45,7 +45,10 @@ const HOLD_TIMES: Check = {
      WHERE (status = 'authorized') <> (resolved_at IS NULL) OR resolved_at < created_at`,
 };
 
-/** Every lot is the credit that one transfer brought in: its size, side, cause and time stand in the ledger. */
+/**
+ * Every lot is the credit that one transfer brought in: its size, side, cause and time stand in the ledger. A write-off
+ * without a lot brings none: it only lessens what is owed.
+ */
 const LOT_ORIGINS: Check = {
   name: 'lot origins',
   sql: `
@@ -54,7 +57,8 @@ const LOT_ORIGINS: Check = {
       FROM (SELECT account_id, lot_id AS id, seq,
                    concat_ws(' ', amount_micros, CASE credit_account WHEN 'customer_credit' THEN 'paid' ELSE 'promotional' END,
                              kind, created_at) AS origin
-              FROM transfers WHERE credit_account IN ('customer_credit', 'customer_promo')) t
+              FROM transfers WHERE credit_account IN ('customer_credit', 'customer_promo')
+                                   AND (lot_id IS NOT NULL OR kind <> 'write_off')) t
       FULL JOIN (SELECT account_id, id, concat_ws(' ', granted_micros, kind, source, created_at) AS origin FROM credit_lots) l
            USING (account_id, id)
      WHERE t.origin IS DISTINCT FROM l.origin`,

@@ -1,7 +1,17 @@
 import type { WalletCommand } from './command.js';
 import { authorize, capture, expireHold, voidHold } from './holds.js';
 import { setKeyBudget } from './key-limits.js';
-import { adjust, book, clawBack, credit, debit, expireLots, grant, setStatus } from './movements.js';
+import {
+  adjust,
+  book,
+  clawBack,
+  credit,
+  debit,
+  expireLots,
+  grant,
+  setStatus,
+  writeOff,
+} from './movements.js';
 import type { Applied, Rejected } from './outcome.js';
 import type { Aggregate } from './wallet.js';
 
@@ -27,6 +37,8 @@ export function apply(aggregate: Aggregate, command: WalletCommand, nowMs: numbe
       return debit(aggregate, command, nowMs);
     case 'clawBack':
       return clawBack(aggregate, command, nowMs);
+    case 'writeOff':
+      return writeOff(aggregate, command, nowMs);
     case 'expireLots':
       return expireLots(aggregate, command, nowMs);
     case 'adjust':

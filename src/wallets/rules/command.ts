@@ -19,7 +19,7 @@ type Referenced = Addressed & {
 /** Paid credit comes in, with the fee and tax that were paid beside it. Repays debt first. */
 export type CreditCommand = Referenced & {
   readonly type: 'credit';
-  readonly cause: 'top_up' | 'reinstatement' | 'write_off';
+  readonly cause: 'top_up' | 'reinstatement';
   readonly lotId: string;
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
@@ -90,6 +90,20 @@ export type ClawBackCommand = Referenced & {
   readonly taxMicros: MicroUsd;
 };
 
+/**
+ * Gives up debt that money which went back has left: at most what was taken for it, at most what the wallet owes under its
+ * lock, once. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
+ */
+export type WriteOffCommand = Addressed & {
+  readonly type: 'writeOff';
+  readonly reference: string;
+  readonly memo: string | null;
+  /** Under which the credit was taken; without it there is nothing to give up. */
+  readonly takenReference: string;
+  /** Under which what was taken comes back; once it did, there is nothing to give up any more. */
+  readonly returnedReference: string;
+};
+
 /** Posts the expiry of every lot that is due. */
 export type ExpireLotsCommand = Addressed & { readonly type: 'expireLots' };
 
@@ -133,6 +147,7 @@ export type WalletCommand =
   | ExpireHoldCommand
   | DebitCommand
   | ClawBackCommand
+  | WriteOffCommand
   | ExpireLotsCommand
   | AdjustCommand
   | SetKeyBudgetCommand

@@ -111,6 +111,13 @@ export class Draft {
     this.post(movement, 'customer_credit', to, amountMicros, null);
   }
 
+  /** The reverse of `owe`: somebody else bears the debt. It opens no lot, so it can never become credit. */
+  forgive(amountMicros: MicroUsd, from: LedgerAccount, movement: Movement): void {
+    if (amountMicros > this.debt) throw new Error(`${amountMicros} is more than the debt of ${this.debt}`);
+    this.debt = micros(this.debt - amountMicros);
+    this.post(movement, from, 'customer_credit', amountMicros, null);
+  }
+
   /** Adds a lot. Paid credit repays debt first, so the lot may start smaller than what was granted. */
   addLot(lot: Omit<Lot, 'remainingMicros' | 'createdAtMs'>, from: LedgerAccount, movement: Movement): void {
     const repaid =

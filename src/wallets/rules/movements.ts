@@ -1,4 +1,12 @@
-import { larger, MAX_AMOUNT_MICROS, micros, negate, type MicroUsd } from '../../common/money.js';
+import {
+  larger,
+  MAX_AMOUNT_MICROS,
+  micros,
+  negate,
+  smaller,
+  ZERO,
+  type MicroUsd,
+} from '../../common/money.js';
 import { POSTING_RULES } from '../../ledger/chart-of-accounts.js';
 import type {
   AdjustCommand,
@@ -9,6 +17,7 @@ import type {
   ExpireLotsCommand,
   FreezeCommand,
   GrantCommand,
+  WriteOffCommand,
 } from './command.js';
 import { Draft, linkIdFor, type Movement } from './draft.js';
 import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
@@ -60,19 +69,12 @@ function movementOf(
   return { kind, reference, linkId: linkIdFor(reference, fingerprint), memo };
 }
 
-const CREDIT_SOURCES = {
-  top_up: 'stripe_clearing',
-  reinstatement: 'stripe_clearing',
-  write_off: 'dispute_losses',
-} as const;
-
 export function credit(aggregate: Aggregate, command: CreditCommand, nowMs: number): Result {
   const draft = new Draft(aggregate.wallet, command, nowMs);
   const again = replay(aggregate, command, draft);
   if (again) return again;
   const { cause, amountMicros, feeMicros, taxMicros } = command;
   if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
-  if (cause === 'write_off' && feeMicros + taxMicros > 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, cause);
   draft.addLot(
     {
@@ -83,18 +85,16 @@ export function credit(aggregate: Aggregate, command: CreditCommand, nowMs: numb
       priority: 0,
       expiresAtMs: command.expiresAtMs,
     },
-    CREDIT_SOURCES[cause],
+    'stripe_clearing',
     movement,
   );
-  if (cause !== 'write_off') {
-    draft.postBeside(
-      { ...movement, kind: `${cause}_fee` },
-      'stripe_clearing',
-      'platform_fee_revenue',
-      feeMicros,
-    );
-    draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
-  }
+  draft.postBeside(
+    { ...movement, kind: `${cause}_fee` },
+    'stripe_clearing',
+    'platform_fee_revenue',
+    feeMicros,
+  );
+  draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
   return finish(draft, movement);
 }
 
@@ -211,6 +211,21 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
 function paidLotsFirst(draft: Draft, ownLotId: string): Lot[] {
   const paid = draft.lots.filter((lot) => lot.kind === 'paid');
   return [...paid.filter((lot) => lot.id === ownLotId), ...paid.filter((lot) => lot.id !== ownLotId)];
+}
+
+/** Whatever it asks, a write-off that the ledger has answers again: it is done once for what was taken. */
+export function writeOff(aggregate: Aggregate, command: WriteOffCommand, nowMs: number): Result {
+  const { wallet, recorded } = aggregate;
+  const { reference, memo } = command;
+  const draft = new Draft(wallet, command, nowMs);
+  const known = recorded.get(reference);
+  if (known !== undefined) return draft.done(posted(draft, true, known));
+  const taken = recorded.has(command.returnedReference) ? undefined : recorded.get(command.takenReference);
+  const amountMicros = taken === undefined ? ZERO : smaller(taken.amountMicros, wallet.debtMicros);
+  if (amountMicros === 0n) return draft.done({ type: 'nothing_owed', balances: balancesOf(wallet) });
+  const movement: Movement = { kind: 'write_off', reference, linkId: linkIdFor(reference, ''), memo };
+  draft.forgive(amountMicros, 'dispute_losses', movement);
+  return finish(draft, movement);
 }
 
 export function adjust(aggregate: Aggregate, command: AdjustCommand, nowMs: number): Result {

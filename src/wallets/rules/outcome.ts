@@ -15,6 +15,8 @@ export type Outcome =
   /** The hold had its one terminal transition before, and this command asked for another. */
   | { readonly type: 'already_resolved'; readonly hold: Hold; readonly balances: Balances }
   | { readonly type: 'hold_not_due'; readonly hold: Hold; readonly balances: Balances }
+  /** There was no debt to give up, so nothing was recorded: asked again later, there may be some. */
+  | { readonly type: 'nothing_owed'; readonly balances: Balances }
   | { readonly type: 'key_budget'; readonly budget: KeyBudget; readonly balances: Balances }
   | { readonly type: 'lots_expired'; readonly expiredMicros: MicroUsd; readonly balances: Balances }
   | {

@@ -178,8 +178,11 @@ export async function lockAndLoad(
     ...holdsOfCalls(commands),
     ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
     ...useOf(limiting),
-    ...namedBy(LOAD_RECORDED, commands, (command) =>
-      'reference' in command && command.type !== 'authorize' ? command.reference : null,
+    ...namedBy(
+      LOAD_RECORDED,
+      commands,
+      (command) => ('reference' in command && command.type !== 'authorize' ? command.reference : null),
+      ...RELATED_MOVEMENTS,
     ),
   ];
   const answers = (await runTogether(client, [begin, ...calls])).slice(1);
@@ -220,23 +223,33 @@ export async function lockAndLoad(
   return { accounts, places: placesOf(wallets, lotRows) };
 }
 
+type NameOf = (command: WalletCommand) => string | null;
+
+/** The other movements that a command depends on. */
+const RELATED_MOVEMENTS: readonly NameOf[] = [
+  (command) => (command.type === 'writeOff' ? command.takenReference : null),
+  (command) => (command.type === 'writeOff' ? command.returnedReference : null),
+];
+
 /** The call that loads what the commands name, once each; none when they name nothing. */
 function namedBy(
   statement: Statement,
   commands: readonly WalletCommand[],
-  nameOf: (command: WalletCommand) => string | null,
+  ...namesOf: readonly NameOf[]
 ): StatementCall[] {
   const accountIds: string[] = [];
   const names: string[] = [];
   const seen = new Set<string>();
   for (const command of commands) {
-    const name = nameOf(command);
-    // Account ids hold no newline, so the joined key is unambiguous.
-    const key = `${command.accountId}\n${name}`;
-    if (name === null || seen.has(key)) continue;
-    seen.add(key);
-    accountIds.push(command.accountId);
-    names.push(name);
+    for (const nameOf of namesOf) {
+      const name = nameOf(command);
+      // Account ids hold no newline, so the joined key is unambiguous.
+      const key = `${command.accountId}\n${name}`;
+      if (name === null || seen.has(key)) continue;
+      seen.add(key);
+      accountIds.push(command.accountId);
+      names.push(name);
+    }
   }
   return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];
 }

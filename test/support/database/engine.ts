@@ -71,6 +71,7 @@ export async function answerOf(outcome: ReturnType<WalletEngine['execute']>): Pr
     const settled = await outcome;
     if (settled.type === 'already_resolved') return 'resolved';
     if (settled.type === 'hold_not_due') return 'not_due';
+    if (settled.type === 'nothing_owed') return settled.type;
     return 'replayed' in settled && settled.replayed ? 'again' : 'ok';
   } catch (error) {
     if (error instanceof HoldNotFoundError) return 'hold_not_found';

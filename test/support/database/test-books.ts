@@ -184,9 +184,18 @@ export class TestBooks {
     await this.execute(this.adjustment(accountId, 250_000n));
     await this.execute(this.adjustment(accountId, -50_000n));
     this.pass(1);
-    await this.execute(this.clawBack(accountId, 'dispute', `dispute:${newId('request')}`, lotId, 9_500_000n));
-    await this.topUp(accountId, 700_000n, { cause: 'reinstatement' });
-    await this.topUp(accountId, 5_000_000n, { cause: 'write_off', feeMicros: micros(0n) });
+    const takenReference = `dispute:${newId('request')}`;
+    await this.execute(this.clawBack(accountId, 'dispute', takenReference, lotId, 9_500_000n));
+    await this.topUp(accountId, 200_000n, { cause: 'reinstatement' });
+    await this.execute({
+      type: 'writeOff',
+      ...addressed,
+      reference: `${takenReference}:written_off`,
+      takenReference,
+      returnedReference: `${takenReference}:reinstated`,
+      memo: null,
+    });
+    await this.execute(this.adjustment(accountId, 3_000_000n));
     this.pass(1);
     const statusChangeId = newId('statusChange');
     await this.execute({ type: 'unfreeze', ...addressed, statusChangeId, reason: 'dispute closed' });

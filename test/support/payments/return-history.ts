@@ -23,6 +23,10 @@ export class ReturnHistory {
     private readonly topUp: OpenTopUp,
   ) {}
 
+  get accountId(): string {
+    return this.topUp.customer.accountId;
+  }
+
   async take(step: Step): Promise<void> {
     await this.act(step);
     await settled(this.app);

@@ -33,6 +33,8 @@ export class ReferenceWallet {
   lots: ReferenceLot[] = [];
   holds = new Map<string, ReferenceHold>();
   references = new Map<string, string>();
+  /** What a claw-back took, by its reference. */
+  taken = new Map<string, number>();
   limits = new Map<string, ReferenceLimits>();
   private spends: ReferenceSpend[] = [];
   /** Sum of everything posted on each side, to compare with the ledger. */
@@ -79,7 +81,10 @@ export class ReferenceWallet {
         if (earlier) return earlier.body === command.fingerprint ? 'again' : 'reference_conflict';
       } else {
         const body = this.references.get(command.reference);
-        if (body !== undefined) return body === command.fingerprint ? 'again' : 'reference_conflict';
+        // A write-off has no body that could be another one.
+        if (body !== undefined && command.type === 'writeOff') return 'again';
+        if (body !== undefined && 'fingerprint' in command)
+          return body === command.fingerprint ? 'again' : 'reference_conflict';
       }
     }
     // A refusal must leave no trace, lapsed credit included: work on a copy and keep it only on success.
@@ -92,7 +97,7 @@ export class ReferenceWallet {
     const answer = this.decide(command, now);
     if (answer !== 'ok') Object.assign(this, before);
     else if ('reference' in command && command.type !== 'authorize')
-      this.references.set(command.reference, command.fingerprint);
+      this.references.set(command.reference, 'fingerprint' in command ? command.fingerprint : '');
     return answer;
   }
 
@@ -100,7 +105,6 @@ export class ReferenceWallet {
     switch (command.type) {
       case 'credit':
         if (command.amountMicros <= 0n) return 'invalid_amount';
-        if (command.cause === 'write_off' && command.feeMicros > 0n) return 'invalid_amount';
         this.addLot(command.lotId, true, Number(command.amountMicros), 0, command.expiresAtMs, now);
         return 'ok';
       case 'grant':
@@ -158,6 +162,13 @@ export class ReferenceWallet {
         return 'ok';
       case 'clawBack':
         return this.clawBack(command, now);
+      case 'writeOff': {
+        const isBack = this.references.has(command.returnedReference);
+        const given = isBack ? 0 : Math.min(this.taken.get(command.takenReference) ?? 0, this.debt);
+        if (given === 0) return 'nothing_owed';
+        this.debt -= given;
+        return 'ok';
+      }
       case 'adjust':
         return this.adjust(command.lotId, Number(command.amountMicros), now);
       case 'book':
@@ -236,6 +247,7 @@ export class ReferenceWallet {
       return 'insufficient_credits';
     if (command.cause === 'dispute') this.status = 'frozen';
     this.debt += this.burn(sorted, amount);
+    this.taken.set(command.reference, amount);
     return 'ok';
   }
 

@@ -52,6 +52,7 @@ const draw: fc.Arbitrary<Draw> = fc.record({
       weight: 2,
       arbitrary: fc.constantFrom<CustomerCommand['type']>(
         'clawBack',
+        'writeOff',
         'adjust',
         'expireHold',
         'expireLots',
@@ -105,8 +106,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
   const holdId = `hold_${drawn.slot}`;
   switch (drawn.kind) {
     case 'credit': {
-      const cause =
-        (['top_up', 'top_up', 'reinstatement', 'write_off'] as const)[drawn.other % 4] ?? 'top_up';
+      const cause = (['top_up', 'top_up', 'reinstatement'] as const)[drawn.other % 4] ?? 'top_up';
       return {
         ...named('credit'),
         type: 'credit',
@@ -151,6 +151,15 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         amountMicros,
         feeMicros: beside,
         taxMicros: micros(0n),
+      };
+    case 'writeOff':
+      return {
+        ...addressed,
+        type: 'writeOff',
+        reference: `writeOff:${drawn.slot}`,
+        takenReference: `clawBack:${drawn.other}`,
+        returnedReference: `credit:${drawn.beside}`,
+        memo: null,
       };
     case 'setKeyBudget':
       return {
