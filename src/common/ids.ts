@@ -10,6 +10,7 @@ export const ID_PREFIXES = {
   alertEmail: 'eml',
   apiKey: 'key',
   creditLot: 'lot',
+  freeze: 'frz',
   generation: 'gen',
   hold: 'hold',
   paymentReview: 'rv',

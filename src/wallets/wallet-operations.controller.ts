@@ -10,6 +10,13 @@ import { ApiProblems } from '../problems/api-problems.js';
 import { WalletOperations } from './wallet-operations.service.js';
 import { WalletReader } from './wallet-reader.service.js';
 import {
+  FreezeListView,
+  toFreezeList,
+  toStatusView,
+  UnfreezeRequest,
+  WalletStatusView,
+} from './freeze.dto.js';
+import {
   AdjustmentRequest,
   GrantRequest,
   MovementView,
@@ -18,7 +25,6 @@ import {
   toTransactionList,
   toWalletView,
   TransactionListView,
-  WalletStatusView,
   WalletView,
 } from './wallet.dto.js';
 
@@ -93,6 +99,19 @@ export class WalletOperationsController {
     return toMovementView(id, await this.operations.adjust(id, body, actorOf(operator), key));
   }
 
+  @Get('freezes')
+  @ApiOperation({
+    operationId: 'listAccountFreezes',
+    summary: 'List the reasons why a wallet is or was frozen, newest first',
+    description: 'At most 100. A wallet is frozen while any of them is not lifted.',
+  })
+  @ApiOkResponse({ type: FreezeListView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async freezes(@Param('id') id: string): Promise<FreezeListView> {
+    await this.accounts.require(id);
+    return toFreezeList(id, await this.wallets.freezes(id));
+  }
+
   @Post('freeze')
   @HttpCode(200)
   @ApiOperation({ operationId: 'freezeWallet', summary: 'Stop all spending from a wallet' })
@@ -103,26 +122,26 @@ export class WalletOperationsController {
     @Body() body: StatusRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WalletStatusView> {
-    const { status, changed } = await this.operations.setStatus(id, 'freeze', body.reason, actorOf(operator));
-    return { object: 'wallet_status', account: id, status, changed };
+    return toStatusView(id, await this.operations.freeze(id, body.reason, actorOf(operator)));
   }
 
   @Post('unfreeze')
   @HttpCode(200)
-  @ApiOperation({ operationId: 'unfreezeWallet', summary: 'Allow spending again' })
+  @ApiOperation({
+    operationId: 'unfreezeWallet',
+    summary: 'Allow spending again',
+    description:
+      'Lifts every reason why the wallet is frozen, whoever brought it; with `freeze` one of them. It is active when none ' +
+      'is left. A dispute that is won lifts its own reason only.',
+  })
   @ApiOkResponse({ type: WalletStatusView })
   @ApiProblems('invalid_request', 'resource_missing', 'wallet_in_debt', 'database_unavailable')
   async unfreeze(
     @Param('id') id: string,
-    @Body() body: StatusRequest,
+    @Body() body: UnfreezeRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WalletStatusView> {
-    const { status, changed } = await this.operations.setStatus(
-      id,
-      'unfreeze',
-      body.reason,
-      actorOf(operator),
-    );
-    return { object: 'wallet_status', account: id, status, changed };
+    const lifted = body.freeze ?? null;
+    return toStatusView(id, await this.operations.unfreeze(id, lifted, body.reason, actorOf(operator)));
   }
 }

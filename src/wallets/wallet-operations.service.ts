@@ -3,7 +3,6 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { newId } from '../common/ids.js';
 import { micros } from '../common/money.js';
 import type { Outcome } from './rules/outcome.js';
-import type { WalletStatus } from './rules/wallet.js';
 import { WalletEngine } from './wallet-engine.js';
 import type { AdjustmentRequest, GrantRequest } from './wallet.dto.js';
 
@@ -61,22 +60,36 @@ export class WalletOperations {
     });
   }
 
-  /** Idempotent. Throws `WalletInDebtError` when a wallet that owes would be unfrozen. */
-  async setStatus(
+  /** Adds the operators' reason to freeze; one that is in force stays as it is. */
+  async freeze(accountId: string, reason: string, actor: string): Promise<StatusOutcome> {
+    await this.accounts.require(accountId);
+    const ids = { id: newId('freeze'), statusChangeId: newId('statusChange') };
+    const freeze = { ...ids, source: 'operator', sourceId: '', reason } as const;
+    return toStatus(await this.engine.execute({ type: 'freeze', accountId, actor, freeze }));
+  }
+
+  /**
+   * Lifts one reason, or with null all of them, whoever brought them: a person has looked. Idempotent. Throws
+   * `WalletInDebtError` when nothing would be left to keep a wallet that owes frozen.
+   */
+  async unfreeze(
     accountId: string,
-    type: 'freeze' | 'unfreeze',
+    freezeId: string | null,
     reason: string,
     actor: string,
-  ): Promise<{ readonly status: WalletStatus; readonly changed: boolean }> {
+  ): Promise<StatusOutcome> {
     await this.accounts.require(accountId);
-    const outcome = await this.engine.execute({
-      type,
-      accountId,
-      actor,
-      reason,
-      statusChangeId: newId('statusChange'),
-    });
-    if (outcome.type !== 'status') throw new Error(`expected a status, not ${outcome.type}`);
-    return outcome;
+    const lifts = freezeId === null ? {} : { id: freezeId };
+    const statusChangeId = newId('statusChange');
+    return toStatus(
+      await this.engine.execute({ type: 'unfreeze', accountId, actor, lifts, reason, statusChangeId }),
+    );
   }
+}
+
+type StatusOutcome = Extract<Outcome, { readonly type: 'status' }>;
+
+function toStatus(outcome: Outcome): StatusOutcome {
+  if (outcome.type !== 'status') throw new Error(`expected a status, not ${outcome.type}`);
+  return outcome;
 }

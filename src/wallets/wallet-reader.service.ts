@@ -4,7 +4,7 @@ import { CLOCK, type Clock } from '../common/clock.js';
 import { toPage, type Page, type PageRequest } from '../common/pagination.js';
 import { transferSeq } from '../ledger/transfer.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
-import type { LotKind, WalletStatus } from './rules/wallet.js';
+import type { Freeze, LotKind, WalletStatus } from './rules/wallet.js';
 import { WalletEngine } from './wallet-engine.js';
 
 /** A wallet as stored; money is micro-USD as the database's decimal strings, times are Unix seconds. */
@@ -59,6 +59,11 @@ const TRANSFER_COLUMNS = `
   id, seq, kind, debit_account, credit_account, amount_micros, posted_after_micros, reference, link_id, memo,
   floor(extract(epoch FROM created_at))::bigint::int AS created`;
 
+const READ_FREEZES = `
+  SELECT id, source, source_id AS "sourceId", reason, actor, extract(epoch FROM created_at)::float8 * 1000 AS "createdAtMs",
+         extract(epoch FROM lifted_at)::float8 * 1000 AS "liftedAtMs", lifted_by AS "liftedBy", lifted_reason AS "liftedReason"
+    FROM wallet_freezes WHERE account_id = $1 ORDER BY created_at DESC, id DESC LIMIT 100`;
+
 /** An account that never moved money has no wallet row yet. */
 const EMPTY: WalletSnapshot = {
   status: 'active',
@@ -85,6 +90,11 @@ export class WalletReader {
     // Lapsed credit cannot be spent; posting its expiry now lets the answer say so.
     await this.engine.execute({ type: 'expireLots', accountId, actor: 'system' });
     return (await this.query(accountId)) ?? EMPTY;
+  }
+
+  /** Why the wallet is or was frozen, newest first. */
+  freezes(accountId: string): Promise<readonly Freeze[]> {
+    return this.dataSource.query<Freeze[]>(READ_FREEZES, [accountId]);
   }
 
   /** The account's book, newest first. Throws `InvalidRequestError` for a cursor of another account. */

@@ -118,17 +118,6 @@ export class MovementView {
   declare readonly created: number;
 }
 
-export class WalletStatusView {
-  @ObjectTypeView('wallet_status')
-  declare readonly object: 'wallet_status';
-  @ApiProperty({ description: 'The account it belongs to.', example: 'acct_01KB2H7Q0000000000000000AA' })
-  declare readonly account: string;
-  @ApiProperty({ description: 'The status now.', enum: ['active', 'frozen'] })
-  declare readonly status: string;
-  @ApiProperty({ description: 'False when it was so before.' })
-  declare readonly changed: boolean;
-}
-
 export class GrantRequest {
   @MicroUsdField({ description: 'Promotional credit to give, in micro-USD.', example: '5000000' })
   declare readonly amount_micros: string;

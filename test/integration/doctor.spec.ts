@@ -19,6 +19,8 @@ afterAll(() => books.close());
 /** With no constraint, key or trigger left, every row can be changed: only the doctor stands. */
 const PULL_ALL_TEETH = `
   ALTER TABLE transfers DISABLE TRIGGER USER;
+  ALTER TABLE wallets DISABLE TRIGGER USER;
+  ALTER TABLE wallet_freezes DISABLE TRIGGER USER;
   ALTER TABLE holds DISABLE TRIGGER USER;
   ALTER TABLE top_ups DISABLE TRIGGER USER;
   ALTER TABLE refunds DISABLE TRIGGER USER;
@@ -33,8 +35,15 @@ const PULL_ALL_TEETH = `
 
 /** Does harm, asks the doctor, and undoes it. */
 async function afterHarm(sql: string, values: readonly unknown[] = []): Promise<Discrepancy[]> {
-  const walletTables = ['transfers', 'wallets', 'credit_lots', 'holds', 'wallet_status_changes'];
-  const tables = [...walletTables, 'top_ups', 'refunds', 'generations', 'generation_tasks'];
+  const walletTables = ['transfers', 'wallets', 'credit_lots', 'holds', 'wallet_freezes'];
+  const tables = [
+    ...walletTables,
+    'wallet_status_changes',
+    'top_ups',
+    'refunds',
+    'generations',
+    'generation_tasks',
+  ];
   await books.owner.query(tables.map((table) => `CREATE TABLE saved_${table} AS TABLE ${table}`).join(';'));
   try {
     const { rowCount } = await books.owner.query(sql, [...values]);
@@ -214,6 +223,12 @@ describe('a changed wallet', () => {
     ]) {
       expect(rowsNamed(await afterHarm(sql, [accountId]))).toContain(`wallets account_id=${accountId}`);
     }
+  });
+
+  it('is named when a reason to freeze it is in force, and it is not frozen', async () => {
+    const sql =
+      'UPDATE wallet_freezes SET (lifted_at, lifted_by, lifted_reason) = (NULL, NULL, NULL) WHERE account_id = $1';
+    expect(rowsNamed(await afterHarm(sql, [accountId]))).toEqual([`wallets account_id=${accountId}`]);
   });
 
   it('is named when a disputed wallet was thawed without a record of who did it', async () => {

@@ -52,13 +52,13 @@ describe('what a wallet signals', () => {
     amountMicros: micros(BigInt(amount)),
   });
 
-  const setStatus = (type: 'freeze' | 'unfreeze', reason: string): WalletCommand => ({
-    type,
-    accountId,
-    actor: 'test',
-    statusChangeId: newId('request'),
-    reason,
-  });
+  const setStatus = (type: 'freeze' | 'unfreeze', reason: string): WalletCommand => {
+    const change = { statusChangeId: newId('request'), reason };
+    const addressed = { accountId, actor: 'test' };
+    return type === 'freeze'
+      ? { type, ...addressed, freeze: { ...change, id: newId('freeze'), source: 'operator', sourceId: '' } }
+      : { type, ...addressed, ...change, lifts: {} };
+  };
 
   /** The jobs that wait for the account, as a worker would find them. */
   async function queued(): Promise<SignalJob[]> {

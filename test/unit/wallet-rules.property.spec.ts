@@ -14,7 +14,7 @@ import { budgetOfUse, utcDay, type KeyBudget } from '../../src/wallets/rules/key
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import type { Outcome, Rejection } from '../../src/wallets/rules/outcome.js';
 import type { Watch } from '../../src/wallets/rules/signals.js';
-import type { Hold, RecordedMovement, Wallet } from '../../src/wallets/rules/wallet.js';
+import type { Freeze, Hold, RecordedMovement, Wallet } from '../../src/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 import { ReferenceWallet } from '../support/wallet/reference-wallet.js';
 import {
@@ -50,6 +50,7 @@ class MemoryStore {
   holds = new Map<string, Hold>();
   budgets = new Map<string, KeyBudget>();
   recorded = new Map<string, RecordedMovement>();
+  freezes = new Map<string, Freeze>();
   transfers: Transfer[] = [];
 
   run(commands: readonly WalletCommand[], nowMs: number) {
@@ -59,6 +60,7 @@ class MemoryStore {
       holds: [...this.holds.values()],
       budgets: this.budgetsFor(commands),
       recorded: this.recorded,
+      freezes: [...this.freezes.values()].filter(({ liftedAtMs }) => liftedAtMs === null),
     };
     const { results, writes } = applyBatch(new Map([[ACCOUNT, loaded]]), commands, nowMs);
     for (const { level, ...wallet } of writes.wallets) {
@@ -66,6 +68,7 @@ class MemoryStore {
       this.watch = { ...this.watch, level };
     }
     for (const hold of [...writes.newHolds, ...writes.resolvedHolds]) this.holds.set(hold.id, hold);
+    for (const freeze of [...writes.newFreezes, ...writes.liftedFreezes]) this.freezes.set(freeze.id, freeze);
     this.transfers.push(...writes.transfers);
     for (const { keyId, limits, day, used } of writes.changedBudgets) {
       this.budgets.set(keyId, { keyId, limits, day, used });
@@ -158,6 +161,8 @@ function expectInvariants(store: MemoryStore): void {
     0n,
   );
   expect(wallet.heldMicros).toBe(held);
+  const reasons = [...store.freezes.values()].filter(({ liftedAtMs }) => liftedAtMs === null);
+  expect(wallet.status).toBe(reasons.length > 0 ? 'frozen' : 'active');
   if (wallet.status === 'active') expect(wallet.postedMicros - wallet.heldMicros >= 0n).toBe(true);
   // Every row after every step: an `expect` of its own for each would take most of the test's time.
   const faults: string[] = [];
@@ -253,6 +258,7 @@ describe('the wallet rules, over random histories', () => {
         expect(batched.transfers).toEqual(single.transfers);
         expect(batched.wallet.headHash).toBe(single.wallet.headHash);
         expect(batched.holds).toEqual(single.holds);
+        expect(batched.freezes).toEqual(single.freezes);
         expect(batched.budgets).toEqual(single.budgets);
       }),
       { runs: 200 },

@@ -7,6 +7,7 @@ import {
   type PaymentGateway,
   type ProviderDispute,
 } from '../../payments/payment-gateway.js';
+import type { NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import type { TopUp } from '../top-up.js';
@@ -44,7 +45,7 @@ export class DisputeSettlement {
     if (topUp === null) return;
     if (told.currency !== 'usd' || told.amountCents === null) {
       this.logger.error(`${told.id} disputes ${topUp.id} in another currency. A person has to look.`);
-      return this.freeze(topUp.accountId, `dispute ${told.id}`);
+      return this.freeze(topUp.accountId, disputeFreeze(told.id));
     }
     const dispute = await this.disputes.ensure(topUp, told, told.amountCents);
     await this.freezeFor(dispute, told);
@@ -61,7 +62,9 @@ export class DisputeSettlement {
     this.logger.error(
       `${topUp.id} is suspected of fraud (${warning.fraudType}): refund it, or unfreeze the wallet.`,
     );
-    if (warning.actionable) await this.freeze(topUp.accountId, `early fraud warning ${warning.id}`);
+    if (!warning.actionable) return;
+    const source = { source: 'early_fraud_warning', sourceId: warning.id } as const;
+    await this.freeze(topUp.accountId, newFreeze(source, `early fraud warning ${warning.id}`));
   }
 
   /**
@@ -90,13 +93,12 @@ export class DisputeSettlement {
   private async freezeFor(dispute: Dispute, told: ProviderDispute): Promise<void> {
     const isThreat = isOpen(told.status) && !isHarmless(told.status);
     if (dispute.frozenAt !== null || !(isThreat || (told.withdrawn && !told.reinstated))) return;
-    await this.freeze(dispute.accountId, `dispute ${dispute.id}`);
+    await this.freeze(dispute.accountId, disputeFreeze(dispute.id));
     await this.disputes.note(dispute, { frozenAt: this.now() });
   }
 
-  private async freeze(accountId: string, reason: string): Promise<void> {
-    const statusChangeId = newId('statusChange');
-    await this.engine.execute({ type: 'freeze', accountId, actor: 'stripe', reason, statusChangeId });
+  private async freeze(accountId: string, freeze: NewFreeze): Promise<void> {
+    await this.engine.execute({ type: 'freeze', accountId, actor: 'stripe', freeze });
   }
 
   private async takeCredit(topUp: TopUp, dispute: Dispute): Promise<void> {
@@ -116,6 +118,7 @@ export class DisputeSettlement {
       amountMicros: parts.creditMicros,
       feeMicros: parts.feeMicros,
       taxMicros: parts.taxMicros,
+      freeze: disputeFreeze(dispute.id),
     });
     // The claw-back froze the wallet, whether or not anything else had.
     await this.disputes.noteMoney(dispute, 'withdrawnAt', { frozenAt: dispute.frozenAt ?? this.now() });
@@ -152,18 +155,13 @@ export class DisputeSettlement {
     await this.disputes.noteStatus(dispute, told.status);
   }
 
-  /** Not while another dispute is open, nor while the wallet owes. What was lost stays frozen for a person to decide. */
+  /** Lifts its own reason and no other. While the wallet owes, the last one stays: a person decides. */
   private async thaw({ accountId, id }: Dispute): Promise<void> {
-    const others = await this.disputes.ofAccount(accountId);
-    const isFrozenFor = others.some((other) => other.id === id && other.frozenAt !== null);
-    const isElsewhere = others.some(
-      (other) => other.id !== id && other.frozenAt !== null && !isDecidedForUs(other.status),
-    );
-    if (!isFrozenFor || isElsewhere) return;
     try {
+      const lifts = { source: 'dispute', sourceId: id } as const;
       const reason = `dispute ${id} was decided for us`;
-      const statusChangeId = newId('statusChange');
-      await this.engine.execute({ type: 'unfreeze', accountId, actor: 'stripe', reason, statusChangeId });
+      const change = { lifts, reason, statusChangeId: newId('statusChange') };
+      await this.engine.execute({ type: 'unfreeze', accountId, actor: 'stripe', ...change });
     } catch (error) {
       if (!(error instanceof WalletInDebtError)) throw error;
       this.logger.warn(`${accountId} stays frozen: it owes.`);
@@ -173,6 +171,14 @@ export class DisputeSettlement {
   private now(): Date {
     return new Date(this.clock.nowMs());
   }
+}
+
+function disputeFreeze(id: string): NewFreeze {
+  return newFreeze({ source: 'dispute', sourceId: id }, `dispute ${id}`);
+}
+
+function newFreeze(source: Pick<NewFreeze, 'source' | 'sourceId'>, reason: string): NewFreeze {
+  return { ...source, id: newId('freeze'), statusChangeId: newId('statusChange'), reason };
 }
 
 /** As it was before there was tax, where there is none: what an older version began is the same request. */

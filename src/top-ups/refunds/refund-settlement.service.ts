@@ -50,6 +50,7 @@ export class RefundSettlement {
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
       taxMicros: refund.taxMicros,
+      freeze: null,
     });
   }
 

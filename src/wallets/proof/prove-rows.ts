@@ -78,9 +78,21 @@ const EXPIRIES: Check = {
 /** Processes' clocks differ; two events closer than this have no certain order. */
 const CLOCK_SKEW = `interval '5 minutes'`;
 
+/** A wallet is frozen exactly while a reason is in force. */
+const FREEZES: Check = {
+  name: 'freezes',
+  sql: `
+    SELECT 'wallets', 'account_id=' || w.account_id, 'status',
+           CASE WHEN f.reasons IS NULL THEN 'active' ELSE 'frozen for ' || f.reasons END, w.status
+      FROM wallets w
+      LEFT JOIN (SELECT account_id, string_agg(concat_ws(' ', source, source_id), ', ' ORDER BY id) AS reasons
+                   FROM wallet_freezes WHERE lifted_at IS NULL GROUP BY account_id) f USING (account_id)
+     WHERE (w.status = 'frozen') <> (f.reasons IS NOT NULL)`,
+};
+
 /**
- * A wallet is frozen by a person or by a dispute, and thawed by a person only. Its status is therefore that
- * of the last recorded change, unless a dispute came later.
+ * Every change of a wallet's status is recorded, so it is that of the last one. Earlier releases did not record that a
+ * dispute froze one, so a dispute that came later counts as well.
  */
 const STATUSES: Check = {
   name: 'statuses',
@@ -129,7 +141,17 @@ const ORPHANS: Check = {
       FROM wallet_status_changes s WHERE NOT EXISTS (SELECT FROM wallets w WHERE w.account_id = s.account_id)`,
 };
 
-const CHECKS = [HELD, CAPTURES, HOLD_TIMES, LOT_ORIGINS, EXPIRIES, STATUSES, FLOORS, ORPHANS] as const;
+const CHECKS = [
+  HELD,
+  CAPTURES,
+  HOLD_TIMES,
+  LOT_ORIGINS,
+  EXPIRIES,
+  FREEZES,
+  STATUSES,
+  FLOORS,
+  ORPHANS,
+] as const;
 
 /** What whole tables say about each other, each question one statement: the server is faster at sets than we are. */
 export async function proveRows(snapshot: Snapshot, report: Report, counts: ProofCounts): Promise<void> {

@@ -1,17 +1,8 @@
 import type { WalletCommand } from './command.js';
 import { authorize, capture, expireHold, voidHold } from './holds.js';
+import { freeze, unfreeze } from './freezes.js';
 import { setKeyBudget } from './key-limits.js';
-import {
-  adjust,
-  book,
-  clawBack,
-  credit,
-  debit,
-  expireLots,
-  grant,
-  setStatus,
-  writeOff,
-} from './movements.js';
+import { adjust, book, clawBack, credit, debit, expireLots, grant, writeOff } from './movements.js';
 import type { Applied, Rejected } from './outcome.js';
 import type { Aggregate } from './wallet.js';
 
@@ -48,7 +39,8 @@ export function apply(aggregate: Aggregate, command: WalletCommand, nowMs: numbe
     case 'book':
       return book(aggregate, command, nowMs);
     case 'freeze':
+      return freeze(aggregate, command, nowMs);
     case 'unfreeze':
-      return setStatus(aggregate, command, nowMs);
+      return unfreeze(aggregate, command, nowMs);
   }
 }

@@ -5,7 +5,7 @@ import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
 import { isLimited, type KeyBudget } from './key-budget.js';
 import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
-import type { Aggregate, Hold, Lot, RecordedMovement, Wallet } from './wallet.js';
+import type { Aggregate, Freeze, Hold, Lot, RecordedMovement, Wallet } from './wallet.js';
 
 /** What the store loaded for one account, before the batch. */
 export type LoadedAccount = {
@@ -15,6 +15,8 @@ export type LoadedAccount = {
   /** A budget without limits is of a key that is about to get some: it says what the key has used so far. */
   readonly budgets: readonly KeyBudget[];
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
+  /** Those in force, oldest first; none are loaded for commands that do not depend on them. */
+  readonly freezes: readonly Freeze[];
 };
 
 export type Result =
@@ -25,6 +27,7 @@ export type Result =
 export type LevelledWallet = Wallet & { readonly level: WalletLevel };
 export type OwnedLot = Lot & { readonly accountId: string };
 export type OwnedHold = Hold & { readonly accountId: string };
+export type OwnedFreeze = Freeze & { readonly accountId: string };
 export type OwnedBudget = KeyBudget & { readonly accountId: string };
 
 /** Everything that the store has to write, each row once, in its final state. */
@@ -38,6 +41,8 @@ export type BatchWrites = {
   readonly changedBudgets: readonly OwnedBudget[];
   /** Of keys that have no limit any more. */
   readonly endedBudgets: readonly OwnedBudget[];
+  readonly newFreezes: readonly OwnedFreeze[];
+  readonly liftedFreezes: readonly OwnedFreeze[];
   readonly statusChanges: readonly StatusChange[];
   readonly signals: readonly WalletSignal[];
 };
@@ -57,11 +62,13 @@ class WorkingAccount implements Aggregate {
   holdsByReference: ReadonlyMap<string, Hold> = NONE;
   budgets: ReadonlyMap<string, KeyBudget> = NONE;
   recorded: ReadonlyMap<string, RecordedMovement> = NONE;
+  freezes: ReadonlyMap<string, Freeze> = NONE;
 
   constructor(readonly loaded: LoadedAccount) {
     this.wallet = loaded.wallet;
     if (loaded.recorded.size > 0) this.recorded = new Map(loaded.recorded);
     for (const budget of loaded.budgets) this.budgets = withEntry(this.budgets, budget.keyId, budget);
+    for (const freeze of loaded.freezes) this.freezes = withEntry(this.freezes, freeze.id, freeze);
     for (const hold of loaded.holds) this.remember(hold);
   }
 
@@ -69,6 +76,7 @@ class WorkingAccount implements Aggregate {
     this.wallet = applied.wallet;
     if (applied.hold) this.remember(applied.hold);
     if (applied.budget) this.budgets = withEntry(this.budgets, applied.budget.keyId, applied.budget);
+    for (const freeze of applied.freezes) this.freezes = withEntry(this.freezes, freeze.id, freeze);
     if (applied.outcome.type === 'posted' && 'reference' in command) {
       this.recorded = withEntry(this.recorded, command.reference, applied.outcome.movement);
     }
@@ -140,8 +148,10 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
   const resolvedHolds: OwnedHold[] = [];
   const changedBudgets: OwnedBudget[] = [];
   const endedBudgets: OwnedBudget[] = [];
+  const newFreezes: OwnedFreeze[] = [];
+  const liftedFreezes: OwnedFreeze[] = [];
   const signals: WalletSignal[] = [];
-  for (const { wallet, holdsById, budgets, loaded, refusedMicros } of accounts) {
+  for (const { wallet, holdsById, budgets, freezes, loaded, refusedMicros } of accounts) {
     const { accountId } = wallet;
     if (wallet === loaded.wallet && refusedMicros === null) continue;
     const told = signalsOf(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
@@ -164,6 +174,14 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
         else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
       }
     }
+    if (freezes.size > 0) {
+      const freezesBefore = byId(loaded.freezes);
+      for (const freeze of freezes.values()) {
+        const before = freezesBefore.get(freeze.id);
+        if (before === undefined) newFreezes.push({ ...freeze, accountId });
+        else if (before !== freeze) liftedFreezes.push({ ...freeze, accountId });
+      }
+    }
     if (budgets.size > 0) {
       const budgetsBefore = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
       for (const budget of budgets.values()) {
@@ -174,7 +192,8 @@ function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'trans
       }
     }
   }
-  return { wallets, newLots, changedLots, newHolds, resolvedHolds, changedBudgets, endedBudgets, signals };
+  const changedHolds = { newHolds, resolvedHolds, changedBudgets, endedBudgets };
+  return { wallets, newLots, changedLots, ...changedHolds, newFreezes, liftedFreezes, signals };
 }
 
 function byId<T extends { readonly id: string }>(rows: readonly T[]): ReadonlyMap<string, T> {

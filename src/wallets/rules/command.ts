@@ -1,6 +1,7 @@
 import type { MicroUsd } from '../../common/money.js';
 import type { PlatformKind } from '../../ledger/chart-of-accounts.js';
 import type { DayUse, SpendLimits } from './key-budget.js';
+import type { FreezeSource } from './wallet.js';
 
 type Addressed = {
   readonly accountId: string;
@@ -88,6 +89,8 @@ export type ClawBackCommand = Referenced & {
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
+  /** Why the wallet freezes; null for a refund. */
+  readonly freeze: NewFreeze | null;
 };
 
 /**
@@ -114,8 +117,21 @@ export type AdjustCommand = Referenced & {
   readonly amountMicros: MicroUsd;
 };
 
-export type FreezeCommand = Addressed & {
-  readonly type: 'freeze' | 'unfreeze';
+/** A reason to freeze, with the ids that it and the change of the wallet's status get if they are new. */
+export type NewFreeze = {
+  readonly id: string;
+  readonly source: FreezeSource;
+  readonly sourceId: string;
+  readonly reason: string;
+  readonly statusChangeId: string;
+};
+
+export type FreezeCommand = Addressed & { readonly type: 'freeze'; readonly freeze: NewFreeze };
+
+/** Lifts the reasons that have all of what `lifts` says: one by its id, one by its source, or with nothing said, all. */
+export type UnfreezeCommand = Addressed & {
+  readonly type: 'unfreeze';
+  readonly lifts: { readonly id?: string; readonly source?: FreezeSource; readonly sourceId?: string };
   readonly statusChangeId: string;
   readonly reason: string;
 };
@@ -152,4 +168,5 @@ export type WalletCommand =
   | AdjustCommand
   | SetKeyBudgetCommand
   | BookCommand
-  | FreezeCommand;
+  | FreezeCommand
+  | UnfreezeCommand;

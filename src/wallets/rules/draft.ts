@@ -10,7 +10,14 @@ import type { WalletCommand } from './command.js';
 import type { KeyBudget } from './key-budget.js';
 import { compareBurnOrder, dueForExpiry, ledgerAccountOf, type Portion } from './lots.js';
 import type { Applied, Outcome, StatusChange } from './outcome.js';
-import { type Hold, type Lot, type RecordedMovement, type Wallet, type WalletStatus } from './wallet.js';
+import {
+  type Freeze,
+  type Hold,
+  type Lot,
+  type RecordedMovement,
+  type Wallet,
+  type WalletStatus,
+} from './wallet.js';
 
 const HALF_CHARACTER = /\p{Surrogate}/u;
 
@@ -40,6 +47,8 @@ export class Draft {
   private headAtMs: number;
   private currentLots: readonly Lot[];
   private budget: KeyBudget | null = null;
+  private freezes: readonly Freeze[] = [];
+  private statusChange: StatusChange | null = null;
   private readonly transfers: Transfer[] = [];
 
   constructor(
@@ -145,8 +154,11 @@ export class Draft {
     this.held = micros(this.held - amountMicros);
   }
 
-  setStatus(status: WalletStatus): void {
+  /** `statusChange` is the record of the new status, when it is another one. */
+  changeFreezes(changes: readonly Freeze[], status: WalletStatus, statusChange: StatusChange | null): void {
+    this.freezes = changes;
     this.status = status;
+    this.statusChange = statusChange;
   }
 
   setBudget(budget: KeyBudget): void {
@@ -167,9 +179,9 @@ export class Draft {
     };
   }
 
-  done(outcome: Outcome, hold: Hold | null = null, statusChange: StatusChange | null = null): Applied {
-    const { wallet, transfers, budget } = this;
-    return { accepted: true, wallet, transfers, hold, budget, statusChange, outcome };
+  done(outcome: Outcome, hold: Hold | null = null): Applied {
+    const { wallet, transfers, budget, freezes, statusChange } = this;
+    return { accepted: true, wallet, transfers, hold, budget, freezes, statusChange, outcome };
   }
 
   private reduceLot(lotId: string, amountMicros: MicroUsd): void {

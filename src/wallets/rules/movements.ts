@@ -1,12 +1,4 @@
-import {
-  larger,
-  MAX_AMOUNT_MICROS,
-  micros,
-  negate,
-  smaller,
-  ZERO,
-  type MicroUsd,
-} from '../../common/money.js';
+import { MAX_AMOUNT_MICROS, negate, smaller, ZERO, type MicroUsd } from '../../common/money.js';
 import { POSTING_RULES } from '../../ledger/chart-of-accounts.js';
 import type {
   AdjustCommand,
@@ -15,11 +7,11 @@ import type {
   CreditCommand,
   DebitCommand,
   ExpireLotsCommand,
-  FreezeCommand,
   GrantCommand,
   WriteOffCommand,
 } from './command.js';
 import { Draft, linkIdFor, type Movement } from './draft.js';
+import { addFreeze } from './freezes.js';
 import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
@@ -30,7 +22,6 @@ import {
   type Balances,
   type Lot,
   type RecordedMovement,
-  type Wallet,
 } from './wallet.js';
 
 type Result = Applied | Rejected;
@@ -193,7 +184,7 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
     const balances = balancesOf(draft.wallet);
     return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
   }
-  if (cause === 'dispute') draft.setStatus('frozen');
+  if (command.freeze !== null) addFreeze(draft, aggregate, command.freeze, command.actor);
   const movement = movementOf(command, cause);
   draft.burn(taken.portions, 'stripe_clearing', movement);
   draft.owe(taken.missingMicros, 'stripe_clearing', movement);
@@ -272,32 +263,4 @@ export function expireLots(aggregate: Aggregate, command: ExpireLotsCommand, now
   const draft = new Draft(aggregate.wallet, command, nowMs);
   const expiredMicros = draft.expireDueLots();
   return draft.done({ type: 'lots_expired', expiredMicros, balances: balancesOf(draft.wallet) });
-}
-
-export function setStatus(aggregate: Aggregate, command: FreezeCommand, nowMs: number): Result {
-  const draft = new Draft(aggregate.wallet, command, nowMs);
-  const status = command.type === 'freeze' ? 'frozen' : 'active';
-  const changed = aggregate.wallet.status !== status;
-  const uncovered = uncoveredMicros(aggregate.wallet);
-  if (status === 'active' && uncovered > 0n) {
-    return reject({
-      code: 'wallet_in_debt',
-      uncoveredMicros: uncovered,
-      balances: balancesOf(aggregate.wallet),
-    });
-  }
-  draft.setStatus(status);
-  const { accountId, actor, reason, statusChangeId } = command;
-  const change = { accountId, id: statusChangeId, status, actor, reason, createdAtMs: nowMs } as const;
-  const outcome = { type: 'status', changed, status, balances: balancesOf(draft.wallet) } as const;
-  return draft.done(outcome, null, changed ? change : null);
-}
-
-/**
- * What keeps a wallet frozen: debt, and holds whose credit was clawed back. Promotional credit does not count
- * against debt: it may lapse, and an active wallet must never fall below its floor by itself.
- */
-function uncoveredMicros(wallet: Wallet): MicroUsd {
-  const debt = micros(wallet.debtMicros + wallet.floorMicros);
-  return larger(debt, negate(spendable(wallet)));
 }

@@ -1,7 +1,7 @@
 import type { MicroUsd } from '../../common/money.js';
 import type { KeyBudget, ReachedLimit } from './key-budget.js';
 import type { Transfer } from '../../ledger/transfer.js';
-import type { Balances, Hold, RecordedMovement, Wallet, WalletStatus } from './wallet.js';
+import type { Balances, Freeze, Hold, RecordedMovement, Wallet, WalletStatus } from './wallet.js';
 
 /** What a command came to. `replayed` means the ledger had it already and nothing moved again. */
 export type Outcome =
@@ -23,6 +23,8 @@ export type Outcome =
       readonly type: 'status';
       readonly changed: boolean;
       readonly status: WalletStatus;
+      /** What is in force now. */
+      readonly freezes: readonly Freeze[];
       readonly balances: Balances;
     };
 
@@ -63,6 +65,8 @@ export type Applied = {
   readonly hold: Hold | null;
   /** The budget of the key that the command took from, gave back to, or limited. */
   readonly budget: KeyBudget | null;
+  /** The reasons to freeze that the command brought or lifted. */
+  readonly freezes: readonly Freeze[];
   readonly statusChange: StatusChange | null;
   readonly outcome: Outcome;
 };

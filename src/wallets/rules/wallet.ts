@@ -2,6 +2,7 @@ import { micros, type MicroUsd } from '../../common/money.js';
 import type { KeyBudget } from './key-budget.js';
 
 export type WalletStatus = 'active' | 'frozen';
+export type FreezeSource = 'operator' | 'dispute' | 'early_fraud_warning';
 export type LotKind = 'paid' | 'promotional';
 export type HoldStatus = 'authorized' | 'captured' | 'voided' | 'expired';
 
@@ -35,6 +36,23 @@ export type Hold = {
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
   readonly resolvedAtMs: number | null;
+};
+
+/**
+ * One reason why nothing may be spent. Whoever brought it lifts it and no other; the wallet is frozen while any is in
+ * force. It is kept when it is lifted.
+ */
+export type Freeze = {
+  readonly id: string;
+  readonly source: FreezeSource;
+  /** Which dispute, which warning; empty for operators, who have one reason together. */
+  readonly sourceId: string;
+  readonly reason: string;
+  readonly actor: string;
+  readonly createdAtMs: number;
+  readonly liftedAtMs: number | null;
+  readonly liftedBy: string | null;
+  readonly liftedReason: string | null;
 };
 
 /**
@@ -98,4 +116,6 @@ export type Aggregate = {
   /** By the key's id. A key that has none is not limited. */
   readonly budgets: ReadonlyMap<string, KeyBudget>;
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
+  /** By id, those in force: for commands that freeze or unfreeze only. Others need nothing but the wallet's status. */
+  readonly freezes: ReadonlyMap<string, Freeze>;
 };

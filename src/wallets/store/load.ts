@@ -7,6 +7,8 @@ import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
 import type { WalletLevel } from '../rules/signals.js';
 import type {
+  Freeze,
+  FreezeSource,
   Hold,
   HoldStatus,
   Lot,
@@ -131,6 +133,23 @@ const LOAD_HOLDS_OF_CALL: Statement = {
        AND h.status = 'authorized' ${ROW_BY_ROW}) AS h`,
 };
 
+type FreezeRow = {
+  account_id: string;
+  id: string;
+  source: FreezeSource;
+  source_id: string;
+  reason: string;
+  actor: string;
+  created_at_ms: string;
+};
+
+const LOAD_FREEZES: Statement = {
+  name: 'load_freezes',
+  text: `
+  SELECT account_id, id, source, source_id, reason, actor, ${msOf('created_at')} AS created_at_ms
+    FROM wallet_freezes WHERE account_id = ANY($1::text[]) AND lifted_at IS NULL`,
+};
+
 /** One leg of a movement. */
 type RecordedRow = {
   account_id: string;
@@ -178,6 +197,7 @@ export async function lockAndLoad(
     ...holdsOfCalls(commands),
     ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
     ...useOf(limiting),
+    ...freezesOf(commands),
     ...namedBy(
       LOAD_RECORDED,
       commands,
@@ -203,6 +223,7 @@ export async function lockAndLoad(
     ).filter((row) => row.budget_key_id !== null),
   );
   const uses = rowsOf<UseRow>(LOAD_USE);
+  const freezes = groupByAccount(rowsOf<FreezeRow>(LOAD_FREEZES));
   const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
   const accounts = new Map(
     wallets.map((row) => [
@@ -216,11 +237,27 @@ export async function lockAndLoad(
         },
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
         budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
+        freezes: (freezes.get(row.account_id) ?? [])
+          .map(toFreeze)
+          .sort((a, b) => a.createdAtMs - b.createdAtMs),
         recorded: toRecorded(recorded.get(row.account_id) ?? []),
       },
     ]),
   );
   return { accounts, places: placesOf(wallets, lotRows) };
+}
+
+/** The call that loads the freezes of the accounts whose commands may change them; most batches have none. */
+function freezesOf(commands: readonly WalletCommand[]): StatementCall[] {
+  const changing = commands.filter(
+    (command) =>
+      command.type === 'freeze' ||
+      command.type === 'unfreeze' ||
+      (command.type === 'clawBack' && command.freeze !== null),
+  );
+  if (changing.length === 0) return [];
+  const accountIds = [...new Set(changing.map(({ accountId }) => accountId))];
+  return [{ statement: LOAD_FREEZES, values: [accountIds] }];
 }
 
 type NameOf = (command: WalletCommand) => string | null;
@@ -336,6 +373,20 @@ function toHold(row: HoldRow): Hold {
     createdAtMs: Number(row.created_at_ms),
     expiresAtMs: Number(row.expires_at_ms),
     resolvedAtMs: row.resolved_at_ms === null ? null : Number(row.resolved_at_ms),
+  };
+}
+
+function toFreeze(row: FreezeRow): Freeze {
+  return {
+    id: row.id,
+    source: row.source,
+    sourceId: row.source_id,
+    reason: row.reason,
+    actor: row.actor,
+    createdAtMs: Number(row.created_at_ms),
+    liftedAtMs: null,
+    liftedBy: null,
+    liftedReason: null,
   };
 }
 

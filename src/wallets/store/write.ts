@@ -1,7 +1,14 @@
 import { formatUtcTime } from '../../common/utc-time.js';
 import type { Statement, StatementCall } from '../../database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
-import type { BatchWrites, LevelledWallet, OwnedBudget, OwnedHold, OwnedLot } from '../rules/batch.js';
+import type {
+  BatchWrites,
+  LevelledWallet,
+  OwnedBudget,
+  OwnedFreeze,
+  OwnedHold,
+  OwnedLot,
+} from '../rules/batch.js';
 import type { StatusChange } from '../rules/outcome.js';
 import type { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
@@ -22,6 +29,8 @@ export function writesOf(writes: BatchWrites, places: Places): StatementCall[] {
     part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns),
     part(UPSERT_BUDGETS, writes.changedBudgets, budgetColumns),
     part(DELETE_BUDGETS, writes.endedBudgets, budgetColumns.slice(0, 2)),
+    part(INSERT_FREEZES, writes.newFreezes, newFreezeColumns),
+    part(LIFT_FREEZES, writes.liftedFreezes, liftedFreezeColumns),
     part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns),
   ].flatMap((filled) => filled ?? []);
   if (parts.length === 0) return [];
@@ -301,6 +310,43 @@ const DELETE_BUDGETS: TableWrite = {
   DELETE FROM key_budgets
    USING ${rows} AS v (account_id, key_id), ${rowOf('key_budgets', 'account_id', 'key_id')}`,
 };
+
+const INSERT_FREEZES: TableWrite = {
+  code: 'nf',
+  types: ['text', 'text', 'text', 'text', 'text', 'text', 'timestamptz', 'timestamptz', 'text', 'text'],
+  text: (rows) => `
+  INSERT INTO wallet_freezes (account_id, id, source, source_id, reason, actor, created_at, lifted_at, lifted_by, lifted_reason)
+  SELECT * FROM ${rows} AS v`,
+};
+
+const newFreezeColumns: readonly Column<OwnedFreeze>[] = [
+  (row) => row.accountId,
+  (row) => row.id,
+  (row) => row.source,
+  (row) => row.sourceId,
+  (row) => row.reason,
+  (row) => row.actor,
+  (row) => formatUtcTime(row.createdAtMs),
+  (row) => timeOrNull(row.liftedAtMs),
+  (row) => row.liftedBy,
+  (row) => row.liftedReason,
+];
+
+const LIFT_FREEZES: TableWrite = {
+  code: 'f',
+  types: ['text', 'text', 'timestamptz', 'text', 'text'],
+  text: (rows) => `
+  UPDATE wallet_freezes SET lifted_at = v.lifted_at, lifted_by = v.lifted_by, lifted_reason = v.lifted_reason
+    FROM ${rows} AS v (account_id, id, lifted_at, lifted_by, lifted_reason), ${rowOf('wallet_freezes', 'account_id', 'id')}`,
+};
+
+const liftedFreezeColumns: readonly Column<OwnedFreeze>[] = [
+  (row) => row.accountId,
+  (row) => row.id,
+  (row) => timeOrNull(row.liftedAtMs),
+  (row) => row.liftedBy,
+  (row) => row.liftedReason,
+];
 
 const INSERT_STATUS_CHANGES: TableWrite = {
   code: 's',

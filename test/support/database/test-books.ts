@@ -198,7 +198,8 @@ export class TestBooks {
     await this.execute(this.adjustment(accountId, 3_000_000n));
     this.pass(1);
     const statusChangeId = newId('statusChange');
-    await this.execute({ type: 'unfreeze', ...addressed, statusChangeId, reason: 'dispute closed' });
+    const unfreeze = { type: 'unfreeze', lifts: {}, statusChangeId, reason: 'dispute closed' } as const;
+    await this.execute({ ...unfreeze, ...addressed });
     await this.authorize(accountId, 120_000n, 48);
     await this.debit(accountId, 40_000n);
     return accountId;
@@ -235,9 +236,12 @@ export class TestBooks {
     amount: bigint,
   ): WalletCommand {
     const returned = { amountMicros: micros(amount), feeMicros: micros(amount / 20n), taxMicros: micros(0n) };
+    const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: reference };
+    const freeze = { ...change, source: 'dispute', sourceId: reference } as const;
     return {
       type: 'clawBack',
       cause,
+      freeze: cause === 'dispute' ? freeze : null,
       ...this.referenced(accountId, reference),
       lotId,
       ...returned,

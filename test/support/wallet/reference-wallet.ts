@@ -28,7 +28,8 @@ type ReferenceLimits = { day: number | null; month: number | null; total: number
 const NO_LIMITS: ReferenceLimits = { day: null, month: null, total: null };
 
 export class ReferenceWallet {
-  status = 'active';
+  /** Why it is frozen. */
+  reasons: string[] = [];
   debt = 0;
   lots: ReferenceLot[] = [];
   holds = new Map<string, ReferenceHold>();
@@ -40,6 +41,10 @@ export class ReferenceWallet {
   /** Sum of everything posted on each side, to compare with the ledger. */
   revenue = 0;
   private born = 0;
+
+  get status(): string {
+    return this.reasons.length > 0 ? 'frozen' : 'active';
+  }
 
   get held(): number {
     return [...this.holds.values()].reduce(
@@ -89,7 +94,7 @@ export class ReferenceWallet {
     }
     // A refusal must leave no trace, lapsed credit included: work on a copy and keep it only on success.
     const before = {
-      status: this.status,
+      reasons: [...this.reasons],
       debt: this.debt,
       lots: this.lots.map((lot) => ({ ...lot })),
       revenue: this.revenue,
@@ -175,12 +180,18 @@ export class ReferenceWallet {
         // Of the platform's own book only.
         return 'account_not_found';
       case 'freeze':
-        this.status = 'frozen';
+        this.freeze(command.freeze);
         return 'ok';
-      case 'unfreeze':
-        if (this.debt > 0 || this.available < 0) return 'wallet_in_debt';
-        this.status = 'active';
+      case 'unfreeze': {
+        const { source, sourceId } = command.lifts;
+        const left = this.reasons.filter(
+          (reason) => source !== undefined && reason !== `${source}/${sourceId}`,
+        );
+        const isLast = left.length === 0 && this.reasons.length > 0;
+        if (isLast && (this.debt > 0 || this.available < 0)) return 'wallet_in_debt';
+        this.reasons = left;
         return 'ok';
+      }
     }
   }
 
@@ -245,10 +256,15 @@ export class ReferenceWallet {
     const total = paid.reduce((sum, lot) => sum + lot.left, 0);
     if (command.cause === 'refund' && (total < amount || this.available < amount))
       return 'insufficient_credits';
-    if (command.cause === 'dispute') this.status = 'frozen';
+    if (command.freeze) this.freeze(command.freeze);
     this.debt += this.burn(sorted, amount);
     this.taken.set(command.reference, amount);
     return 'ok';
+  }
+
+  private freeze({ source, sourceId }: { source: string; sourceId: string }): void {
+    const reason = `${source}/${sourceId}`;
+    if (!this.reasons.includes(reason)) this.reasons.push(reason);
   }
 
   private adjust(lotId: string, amount: number, now: number): string {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { micros } from '../../../src/common/money.js';
-import type { SetKeyBudgetCommand, WalletCommand } from '../../../src/wallets/rules/command.js';
+import type { NewFreeze, SetKeyBudgetCommand, WalletCommand } from '../../../src/wallets/rules/command.js';
 
 /** One step of a random history: time passes, then a command arrives. */
 export type Step = { readonly afterMs: number; readonly command: WalletCommand };
@@ -147,6 +147,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         ...named('clawBack'),
         type: 'clawBack',
         cause: drawn.other < 5 ? 'refund' : 'dispute',
+        freeze: drawn.other < 5 ? null : { ...freezeOf(drawn, index), source: 'dispute' },
         lotId: `lot_credit_${drawn.other}`,
         amountMicros,
         feeMicros: beside,
@@ -174,9 +175,20 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
     case 'adjust':
       return { ...named('adjust'), type: 'adjust', lotId, amountMicros: micros(BigInt(drawn.amount - 30)) };
     case 'freeze':
-    case 'unfreeze':
-      return { ...addressed, type: drawn.kind, reason: 'random', statusChangeId: `wsc_${index}` };
+      return { ...addressed, type: 'freeze', freeze: freezeOf(drawn, index) };
+    case 'unfreeze': {
+      const { source, sourceId } = freezeOf(drawn, index);
+      const lifts = drawn.variant ? {} : { source, sourceId };
+      return { ...addressed, type: 'unfreeze', lifts, reason: 'random', statusChangeId: `wsc_${index}` };
+    }
   }
+}
+
+/** One of a few reasons, so that they meet again and are lifted one by one. */
+function freezeOf({ slot, other }: Draw, index: number): NewFreeze {
+  const source = (['operator', 'dispute', 'early_fraud_warning'] as const)[slot % 3] ?? 'operator';
+  const sourceId = source === 'operator' ? '' : `${other % 2}`;
+  return { id: `frz_${index}`, source, sourceId, reason: 'random', statusChangeId: `wsc_${index}` };
 }
 
 /** One limit or two that a few spends reach, and now and then none of that period, or none at all. */

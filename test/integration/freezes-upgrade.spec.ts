@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { newId } from '../../src/common/ids.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
+import { createAccount, startEngine, type EngineProcess } from '../support/database/engine.js';
+
+const MIGRATION = new URL('../../migrations/1795300000032-freezes.sql', import.meta.url);
+
+/** The schema of the version before. */
+const UNDO = `
+  DROP TRIGGER wallets_frozen_for_a_reason ON wallets;
+  DROP TABLE wallet_freezes;
+  DROP FUNCTION refuse_status_without_reason;
+  DROP FUNCTION refuse_freeze_change`;
+
+/** What the version before wrote for a freeze. */
+const FREEZE = `
+  WITH change AS (INSERT INTO wallet_status_changes VALUES ($1, $2, 'frozen', 'stripe', 'dispute du_1', now()))
+  UPDATE wallets SET status = 'frozen' WHERE account_id = $1`;
+
+describe('a database of the time before freezes had reasons', () => {
+  let database: TestDatabase;
+  let owner: DataSource;
+  let process: EngineProcess;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
+    process = await startEngine(database.url);
+  });
+  afterAll(async () => {
+    await process.dataSource.destroy();
+    await owner.destroy();
+    await database.drop();
+  });
+
+  it('is upgraded so that a frozen wallet stays frozen until a person has looked, whatever is won', async () => {
+    const { engine, dataSource } = process;
+    const accountId = await createAccount(dataSource);
+    await engine.execute({ type: 'expireLots', accountId, actor: 'system' });
+    await owner.query(UNDO);
+    await owner.query(FREEZE, [accountId, newId('statusChange')]);
+    await owner.transaction((tx) => tx.query(readFileSync(MIGRATION, 'utf8')));
+    await expectBooksToBalance(dataSource);
+
+    const unfreeze = { type: 'unfreeze', accountId, actor: 'stripe', reason: 'test' } as const;
+    const won = { source: 'dispute', sourceId: 'du_1' } as const;
+    expect(
+      await engine.execute({ ...unfreeze, statusChangeId: newId('statusChange'), lifts: won }),
+    ).toMatchObject({ status: 'frozen', changed: false, freezes: [{ source: 'operator' }] });
+    await expect(owner.query(`UPDATE wallets SET status = 'active'`)).rejects.toMatchObject({
+      driverError: { constraint: 'wallets_frozen_for_a_reason' },
+    });
+    expect(
+      await engine.execute({ ...unfreeze, statusChangeId: newId('statusChange'), lifts: {} }),
+    ).toMatchObject({ status: 'active', changed: true, freezes: [] });
+    await expectBooksToBalance(dataSource);
+  });
+});
