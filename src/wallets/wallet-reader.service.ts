@@ -21,6 +21,7 @@ export type LotSnapshot = {
   readonly id: string;
   readonly kind: LotKind;
   readonly source: string;
+  readonly refundable: boolean;
   readonly granted_micros: string;
   readonly remaining_micros: string;
   readonly expires_at: number | null;
@@ -45,7 +46,7 @@ const READ_WALLET = `
   SELECT w.status, w.posted_micros AS posted, w.held_micros AS held, w.debt_micros AS debt,
          w.posted_micros - w.held_micros AS available,
          (SELECT coalesce(json_agg(json_build_object(
-                   'id', l.id, 'kind', l.kind, 'source', l.source, 'granted_micros', l.granted_micros::text,
+                   'id', l.id, 'kind', l.kind, 'source', l.source, 'refundable', l.refundable, 'granted_micros', l.granted_micros::text,
                    'remaining_micros', l.remaining_micros::text,
                    'expires_at', floor(extract(epoch FROM l.expires_at))::bigint,
                    'created', floor(extract(epoch FROM l.created_at))::bigint)

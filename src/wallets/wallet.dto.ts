@@ -20,6 +20,11 @@ export class LotView {
   declare readonly kind: string;
   @ApiProperty({ description: 'What the credit came from.', example: 'top_up' })
   declare readonly source: string;
+  @ApiProperty({
+    description: 'Whether it was bought: credit that was given is never paid out.',
+    example: true,
+  })
+  declare readonly refundable: boolean;
   @MicroUsdView('What the lot started with.', '10000000')
   declare readonly granted_micros: string;
   @MicroUsdView('What is left in it.', '9960000')

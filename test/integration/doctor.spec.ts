@@ -20,7 +20,7 @@ afterAll(() => books.close());
 const PULL_ALL_TEETH = `
   ALTER TABLE transfers DISABLE TRIGGER USER;
   ALTER TABLE wallets DISABLE TRIGGER USER;
-  ALTER TABLE wallet_freezes DISABLE TRIGGER USER;
+  ALTER TABLE wallet_freezes DISABLE TRIGGER USER; ALTER TABLE credit_lots DISABLE TRIGGER USER;
   ALTER TABLE holds DISABLE TRIGGER USER;
   ALTER TABLE top_ups DISABLE TRIGGER USER;
   ALTER TABLE refunds DISABLE TRIGGER USER;
@@ -62,7 +62,7 @@ async function afterHarm(sql: string, values: readonly unknown[] = []): Promise<
 
 /** Without `live`, which the database computes. */
 const LOT_COLUMNS =
-  'account_id, id, kind, source, granted_micros, remaining_micros, priority, expires_at, created_at';
+  'account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority, expires_at, created_at';
 
 function rowsNamed(discrepancies: readonly Discrepancy[]): string[] {
   return [...new Set(discrepancies.map(({ table, key }) => `${table} ${key}`))];
@@ -256,6 +256,7 @@ describe('a changed lot', () => {
     ['kind', 'live', `kind = 'promotional'`],
     ['source', 'live', `source = 'grant'`],
     ['created_at', 'live', `created_at = created_at + interval '1 second'`],
+    ['refundable', `source = 'adjustment'`, `refundable = true`],
     ['id', 'live', `id = 'lot_other'`],
     ['account_id', 'live', `account_id = 'acct_nobody'`],
     ['expires_at', `source = 'grant'`, `expires_at = expires_at + interval '1 year'`],

@@ -210,9 +210,13 @@ function play(steps: readonly Step[]): void {
     expect([wallet.postedMicros, wallet.heldMicros, wallet.debtMicros, wallet.status].map(String)).toEqual(
       [reference.posted, reference.held, reference.debt, reference.status].map(String),
     );
-    const left = reference.lots.filter((lot) => lot.left > 0).map((lot) => `${lot.id} ${lot.left}`);
+    const left = reference.lots
+      .filter((lot) => lot.left > 0)
+      .map((lot) => `${lot.id} ${lot.left} ${lot.refundable}`);
     const lots = wallet.lots.filter((lot) => lot.remainingMicros > 0n);
-    expect(lots.map((lot) => `${lot.id} ${lot.remainingMicros}`).sort()).toEqual(left.sort());
+    expect(lots.map((lot) => `${lot.id} ${lot.remainingMicros} ${lot.refundable}`).sort()).toEqual(
+      left.sort(),
+    );
     expectInvariants(store);
     expectBudgets(store, reference);
   }

@@ -132,18 +132,18 @@ export class DisputeSettlement {
     const { creditMicros, feeMicros } = dispute;
     const parts = { creditMicros, feeMicros, taxMicros: dispute.taxMicros ?? ZERO };
     await this.engine.execute({
-      type: 'credit',
-      cause: 'reinstatement',
+      type: 'reinstate',
+      takenReference: `dispute:${id}:withdrawn`,
       accountId,
       actor: 'stripe',
       reference: `dispute:${id}:reinstated`,
       fingerprint: fingerprintOf(parts),
       memo: `Dispute ${id} won`,
       lotId: dispute.reinstatementLotId,
+      spentLotId: newId('creditLot'),
       amountMicros: parts.creditMicros,
       feeMicros: parts.feeMicros,
       taxMicros: parts.taxMicros,
-      expiresAtMs: null,
     });
     await this.disputes.noteMoney(dispute, 'reinstatedAt');
   }

@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { newId } from '../../common/ids.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -93,18 +94,18 @@ export class RefundSettlement {
   /** First the wallet, then the row: cut off between the two, the next look finds the reference in the ledger. */
   private async giveBack(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
     await this.engine.execute({
-      type: 'credit',
-      cause: 'reinstatement',
+      type: 'reinstate',
+      takenReference: `refund:${refund.id}`,
       accountId: refund.accountId,
       actor: 'stripe',
       reference: `refund:${refund.id}:failed`,
       fingerprint: fingerprintOf(refund),
       memo: `Refund ${refund.id} failed`,
       lotId: refund.returnLotId,
+      spentLotId: newId('creditLot'),
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
       taxMicros: refund.taxMicros,
-      expiresAtMs: null,
     });
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
     await this.refunds.move(refund, 'failed', facts);

@@ -27,7 +27,7 @@ export class RefundsController {
     summary: 'Get unspent paid credit back',
     description:
       'The credit leaves the wallet at once and the money goes back to where it came from, with its share of the ' +
-      'platform fee. Promotional credit is never paid out. With `preview` nothing moves. With an `Idempotency-Key` ' +
+      'platform fee. Credit that was given, promotional or goodwill, is never paid out. With `preview` nothing moves. With an `Idempotency-Key` ' +
       'the same request finds the same refund again.',
   })
   @ApiHeader({

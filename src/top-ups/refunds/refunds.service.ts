@@ -145,8 +145,8 @@ export class Refunds {
   /** Whole cents, rounded down: a fraction of a cent cannot be sent back. */
   private async refundable(topUp: TopUp, returned: Parts): Promise<UsdCents> {
     const { available, lots } = await this.wallets.read(topUp.accountId);
-    const paid = lots.filter((lot) => lot.kind === 'paid');
-    const unspent = paid.reduce((sum, lot) => sum + BigInt(lot.remaining_micros), 0n);
+    const bought = lots.filter((lot) => lot.refundable);
+    const unspent = bought.reduce((sum, lot) => sum + BigInt(lot.remaining_micros), 0n);
     const left = paidFor(topUp).creditCents - returned.creditCents;
     const free = smallest(unspent, BigInt(available), left * MICROS_PER_CENT);
     return cents(divFloor(free < 0n ? 0n : free, MICROS_PER_CENT));

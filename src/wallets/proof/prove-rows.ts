@@ -64,6 +64,15 @@ const LOT_ORIGINS: Check = {
      WHERE t.origin IS DISTINCT FROM l.origin`,
 };
 
+/** What was given is never refundable, and what was bought is; of what came back, the part that had not been spent. */
+const REFUNDABLE: Check = {
+  name: 'refundable',
+  sql: `
+    SELECT 'credit_lots', 'account_id=' || account_id || ' id=' || id, 'refundable', (NOT refundable)::text, refundable::text
+      FROM credit_lots
+     WHERE (refundable AND source NOT IN ('top_up', 'reinstatement')) OR (NOT refundable AND source = 'top_up')`,
+};
+
 /** Credit only lapses when its time is over. */
 const EXPIRIES: Check = {
   name: 'expiries',
@@ -146,6 +155,7 @@ const CHECKS = [
   CAPTURES,
   HOLD_TIMES,
   LOT_ORIGINS,
+  REFUNDABLE,
   EXPIRIES,
   FREEZES,
   STATUSES,

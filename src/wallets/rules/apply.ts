@@ -2,7 +2,17 @@ import type { WalletCommand } from './command.js';
 import { authorize, capture, expireHold, voidHold } from './holds.js';
 import { freeze, unfreeze } from './freezes.js';
 import { setKeyBudget } from './key-limits.js';
-import { adjust, book, clawBack, credit, debit, expireLots, grant, writeOff } from './movements.js';
+import {
+  adjust,
+  book,
+  clawBack,
+  credit,
+  debit,
+  expireLots,
+  grant,
+  reinstate,
+  writeOff,
+} from './movements.js';
 import type { Applied, Rejected } from './outcome.js';
 import type { Aggregate } from './wallet.js';
 
@@ -14,6 +24,8 @@ export function apply(aggregate: Aggregate, command: WalletCommand, nowMs: numbe
   switch (command.type) {
     case 'credit':
       return credit(aggregate, command, nowMs);
+    case 'reinstate':
+      return reinstate(aggregate, command, nowMs);
     case 'grant':
       return grant(aggregate, command, nowMs);
     case 'authorize':

@@ -20,12 +20,28 @@ type Referenced = Addressed & {
 /** Paid credit comes in, with the fee and tax that were paid beside it. Repays debt first. */
 export type CreditCommand = Referenced & {
   readonly type: 'credit';
-  readonly cause: 'top_up' | 'reinstatement';
+  readonly cause: 'top_up';
   readonly lotId: string;
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
   readonly expiresAtMs: number | null;
+};
+
+/**
+ * Credit that was taken for a refund or a dispute comes back, because its money did. What the claw-back found in lots is bought
+ * credit again; what it found spent is not, or goodwill that paid the debt meanwhile would come out as money.
+ */
+export type ReinstateCommand = Referenced & {
+  readonly type: 'reinstate';
+  /** Of the claw-back. */
+  readonly takenReference: string;
+  readonly lotId: string;
+  /** The lot of what had been spent. */
+  readonly spentLotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
 };
 
 /** Promotional credit is given. */
@@ -156,6 +172,7 @@ export type BookCommand = Referenced & {
 
 export type WalletCommand =
   | CreditCommand
+  | ReinstateCommand
   | GrantCommand
   | AuthorizeCommand
   | CaptureCommand

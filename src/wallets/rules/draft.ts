@@ -174,6 +174,7 @@ export class Draft {
       linkId: movement.linkId,
       transferId: first.id,
       amountMicros: sumCustomerSide(rows),
+      lotMicros: sumCustomerSide(rows.filter(({ lotId }) => lotId !== null)),
       memo: first.memo,
       createdAtMs: first.createdAtMs,
     };

@@ -1,4 +1,4 @@
-import { MAX_AMOUNT_MICROS, negate, smaller, ZERO, type MicroUsd } from '../../common/money.js';
+import { MAX_AMOUNT_MICROS, negate, smaller, subtract, ZERO, type MicroUsd } from '../../common/money.js';
 import { POSTING_RULES } from '../../ledger/chart-of-accounts.js';
 import type {
   AdjustCommand,
@@ -8,6 +8,7 @@ import type {
   DebitCommand,
   ExpireLotsCommand,
   GrantCommand,
+  ReinstateCommand,
   WriteOffCommand,
 } from './command.js';
 import { Draft, linkIdFor, type Movement } from './draft.js';
@@ -67,26 +68,45 @@ export function credit(aggregate: Aggregate, command: CreditCommand, nowMs: numb
   const { cause, amountMicros, feeMicros, taxMicros } = command;
   if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, cause);
-  draft.addLot(
-    {
-      id: command.lotId,
-      kind: 'paid',
-      source: cause,
-      grantedMicros: amountMicros,
-      priority: 0,
-      expiresAtMs: command.expiresAtMs,
-    },
-    'stripe_clearing',
-    movement,
-  );
-  draft.postBeside(
-    { ...movement, kind: `${cause}_fee` },
-    'stripe_clearing',
-    'platform_fee_revenue',
-    feeMicros,
-  );
-  draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
+  const bought = { kind: 'paid', source: cause, refundable: true, priority: 0 } as const;
+  const lot = { ...bought, id: command.lotId, grantedMicros: amountMicros, expiresAtMs: command.expiresAtMs };
+  draft.addLot(lot, 'stripe_clearing', movement);
+  postIncomeBeside(draft, movement, cause, command);
   return finish(draft, movement);
+}
+
+export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs: number): Result {
+  const draft = new Draft(aggregate.wallet, command, nowMs);
+  const again = replay(aggregate, command, draft);
+  if (again) return again;
+  const { amountMicros, feeMicros, taxMicros } = command;
+  if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
+  const movement = movementOf(command, 'reinstatement');
+  const taken = aggregate.recorded.get(command.takenReference);
+  const boughtMicros = smaller(amountMicros, taken?.lotMicros ?? ZERO);
+  const lot = { kind: 'paid', source: 'reinstatement', priority: 0, expiresAtMs: null } as const;
+  const parts = [
+    // What had been spent repays the debt first, so that what was bought stays to be refunded.
+    { id: command.spentLotId, refundable: false, grantedMicros: subtract(amountMicros, boughtMicros) },
+    { id: command.lotId, refundable: true, grantedMicros: boughtMicros },
+  ];
+  for (const part of parts) {
+    if (part.grantedMicros > 0n) draft.addLot({ ...lot, ...part }, 'stripe_clearing', movement);
+  }
+  postIncomeBeside(draft, movement, 'reinstatement', command);
+  return finish(draft, movement);
+}
+
+/** The fee and the tax that came in beside credit. */
+function postIncomeBeside(
+  draft: Draft,
+  movement: Movement,
+  cause: 'top_up' | 'reinstatement',
+  { feeMicros, taxMicros }: { readonly feeMicros: MicroUsd; readonly taxMicros: MicroUsd },
+): void {
+  const fee = { ...movement, kind: `${cause}_fee` } as const;
+  draft.postBeside(fee, 'stripe_clearing', 'platform_fee_revenue', feeMicros);
+  draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
 }
 
 export function grant(aggregate: Aggregate, command: GrantCommand, nowMs: number): Result {
@@ -102,6 +122,7 @@ export function grant(aggregate: Aggregate, command: GrantCommand, nowMs: number
       id: command.lotId,
       kind: 'promotional',
       source: 'grant',
+      refundable: false,
       grantedMicros: command.amountMicros,
       priority: command.priority,
       expiresAtMs: command.expiresAtMs,
@@ -179,7 +200,7 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
   const { cause, amountMicros, feeMicros, taxMicros } = command;
   if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
   draft.expireDueLots();
-  const taken = takeFrom(paidLotsFirst(draft, command.lotId), amountMicros);
+  const taken = takeFrom(boughtLotsFirst(draft, command.lotId), amountMicros);
   if (cause === 'refund' && (taken.missingMicros > 0n || spendable(draft.wallet) < amountMicros)) {
     const balances = balancesOf(draft.wallet);
     return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
@@ -198,10 +219,10 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
   return finish(draft, movement);
 }
 
-/** The returned payment's own lot, then other paid lots in burn order; promotional credit never. */
-function paidLotsFirst(draft: Draft, ownLotId: string): Lot[] {
-  const paid = draft.lots.filter((lot) => lot.kind === 'paid');
-  return [...paid.filter((lot) => lot.id === ownLotId), ...paid.filter((lot) => lot.id !== ownLotId)];
+/** The returned payment's own lot, then other bought ones in burn order; credit that was given never. */
+function boughtLotsFirst(draft: Draft, ownLotId: string): Lot[] {
+  const bought = draft.lots.filter((lot) => lot.refundable);
+  return [...bought.filter((lot) => lot.id === ownLotId), ...bought.filter((lot) => lot.id !== ownLotId)];
 }
 
 /** Whatever it asks, a write-off that the ledger has answers again: it is done once for what was taken. */
@@ -228,7 +249,13 @@ export function adjust(aggregate: Aggregate, command: AdjustCommand, nowMs: numb
   if (!isAmount(magnitude)) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'adjustment');
   if (amountMicros > 0n) {
-    const lot = { kind: 'paid', source: 'adjustment', priority: 0, expiresAtMs: null } as const;
+    const lot = {
+      kind: 'paid',
+      source: 'adjustment',
+      refundable: false,
+      priority: 0,
+      expiresAtMs: null,
+    } as const;
     draft.addLot({ ...lot, id: command.lotId, grantedMicros: amountMicros }, 'goodwill', movement);
     return finish(draft, movement);
   }

@@ -12,6 +12,8 @@ export type Lot = {
   readonly kind: LotKind;
   /** What it came from: `top_up`, `grant`, `adjustment`, `reinstatement`, `write_off`. */
   readonly source: string;
+  /** Whether it was bought and may go back to a card: nothing that was given ever does. */
+  readonly refundable: boolean;
   readonly grantedMicros: MicroUsd;
   readonly remainingMicros: MicroUsd;
   /** Lower burns first among lots of the same kind. */
@@ -100,6 +102,8 @@ export type RecordedMovement = {
   readonly linkId: string;
   readonly transferId: string;
   readonly amountMicros: MicroUsd;
+  /** Of it, what moved out of lots or into them; the rest is debt. */
+  readonly lotMicros: MicroUsd;
   readonly memo: string | null;
   readonly createdAtMs: number;
 };

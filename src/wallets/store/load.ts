@@ -68,6 +68,7 @@ type LotRow = {
   id: string;
   kind: LotKind;
   source: string;
+  refundable: boolean;
   granted_micros: string;
   remaining_micros: string;
   priority: number;
@@ -78,7 +79,7 @@ type LotRow = {
 const LOAD_LOTS: Statement = {
   name: 'load_lots',
   text: `
-  SELECT ctid AS place, account_id, id, kind, source, granted_micros, remaining_micros, priority,
+  SELECT ctid AS place, account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority,
          ${msOf('expires_at')} AS expires_at_ms, ${msOf('created_at')} AS created_at_ms
     FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`,
 };
@@ -159,6 +160,7 @@ type RecordedRow = {
   debit_account: string;
   credit_account: string;
   amount_micros: string;
+  lot_id: string | null;
   memo: string | null;
   created_at_ms: string;
 };
@@ -167,7 +169,7 @@ const LOAD_RECORDED: Statement = {
   name: 'load_recorded',
   text: `
   SELECT t.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
-    SELECT t.account_id, t.reference, t.link_id, t.id, t.debit_account, t.credit_account, t.amount_micros, t.memo,
+    SELECT t.account_id, t.reference, t.link_id, t.id, t.debit_account, t.credit_account, t.amount_micros, t.lot_id, t.memo,
            ${msOf('t.created_at')} AS created_at_ms
       FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference ${ROW_BY_ROW}) AS t`,
 };
@@ -264,7 +266,7 @@ type NameOf = (command: WalletCommand) => string | null;
 
 /** The other movements that a command depends on. */
 const RELATED_MOVEMENTS: readonly NameOf[] = [
-  (command) => (command.type === 'writeOff' ? command.takenReference : null),
+  (command) => ('takenReference' in command ? command.takenReference : null),
   (command) => (command.type === 'writeOff' ? command.returnedReference : null),
 ];
 
@@ -351,6 +353,7 @@ function toLot(row: LotRow): Lot {
     id: row.id,
     kind: row.kind,
     source: row.source,
+    refundable: row.refundable,
     grantedMicros: micros(BigInt(row.granted_micros)),
     remainingMicros: micros(BigInt(row.remaining_micros)),
     priority: row.priority,
@@ -405,6 +408,7 @@ function toRecorded(legs: readonly RecordedRow[]): ReadonlyMap<string, RecordedM
       linkId: first?.linkId ?? leg.link_id,
       transferId: first?.transferId ?? leg.id,
       amountMicros: micros((first?.amountMicros ?? 0n) + legMicros),
+      lotMicros: micros((first?.lotMicros ?? 0n) + (leg.lot_id === null ? 0n : legMicros)),
       memo: first === undefined ? leg.memo : first.memo,
       createdAtMs: first?.createdAtMs ?? Number(leg.created_at_ms),
     });

@@ -189,9 +189,21 @@ const walletColumns = (places: Places): Column<LevelledWallet>[] => [
 
 const INSERT_LOTS: TableWrite = {
   code: 'nl',
-  types: ['text', 'text', 'text', 'text', 'bigint', 'bigint', 'smallint', 'timestamptz', 'timestamptz'],
+  types: [
+    'text',
+    'text',
+    'text',
+    'text',
+    'boolean',
+    'bigint',
+    'bigint',
+    'smallint',
+    'timestamptz',
+    'timestamptz',
+  ],
   text: (rows) => `
-  INSERT INTO credit_lots (account_id, id, kind, source, granted_micros, remaining_micros, priority, expires_at, created_at)
+  INSERT INTO credit_lots (account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority,
+                           expires_at, created_at)
   SELECT * FROM ${rows} AS v`,
 };
 
@@ -200,6 +212,7 @@ const newLotColumns: readonly Column<OwnedLot>[] = [
   (row) => row.id,
   (row) => row.kind,
   (row) => row.source,
+  (row) => `${row.refundable}`,
   (row) => row.grantedMicros.toString(),
   (row) => row.remainingMicros.toString(),
   (row) => row.priority,

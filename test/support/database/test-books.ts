@@ -186,7 +186,16 @@ export class TestBooks {
     this.pass(1);
     const takenReference = `dispute:${newId('request')}`;
     await this.execute(this.clawBack(accountId, 'dispute', takenReference, lotId, 9_500_000n));
-    await this.topUp(accountId, 200_000n, { cause: 'reinstatement' });
+    await this.execute({
+      type: 'reinstate',
+      ...this.referenced(accountId, `reinstated:${lotId}`),
+      takenReference,
+      lotId: newId('creditLot'),
+      spentLotId: newId('creditLot'),
+      amountMicros: micros(200_000n),
+      feeMicros: micros(10_000n),
+      taxMicros: micros(0n),
+    });
     await this.execute({
       type: 'writeOff',
       ...addressed,

@@ -7,6 +7,7 @@ import type { WalletCommand } from '../../../src/wallets/rules/command.js';
 type ReferenceLot = {
   id: string;
   paid: boolean;
+  refundable: boolean;
   left: number;
   priority: number;
   expires: number;
@@ -34,8 +35,8 @@ export class ReferenceWallet {
   lots: ReferenceLot[] = [];
   holds = new Map<string, ReferenceHold>();
   references = new Map<string, string>();
-  /** What a claw-back took, by its reference. */
-  taken = new Map<string, number>();
+  /** What a claw-back took, and what of it was still there, by its reference. */
+  taken = new Map<string, { all: number; found: number }>();
   limits = new Map<string, ReferenceLimits>();
   private spends: ReferenceSpend[] = [];
   /** Sum of everything posted on each side, to compare with the ledger. */
@@ -110,8 +111,16 @@ export class ReferenceWallet {
     switch (command.type) {
       case 'credit':
         if (command.amountMicros <= 0n) return 'invalid_amount';
-        this.addLot(command.lotId, true, Number(command.amountMicros), 0, command.expiresAtMs, now);
+        this.addLot(command.lotId, true, Number(command.amountMicros), 0, command.expiresAtMs, now, true);
         return 'ok';
+      case 'reinstate': {
+        const amount = Number(command.amountMicros);
+        if (amount <= 0) return 'invalid_amount';
+        const found = Math.min(amount, this.taken.get(command.takenReference)?.found ?? 0);
+        if (amount > found) this.addLot(command.spentLotId, true, amount - found, 0, null, now);
+        if (found > 0) this.addLot(command.lotId, true, found, 0, null, now, true);
+        return 'ok';
+      }
       case 'grant':
         if (command.amountMicros <= 0n) return 'invalid_amount';
         this.addLot(
@@ -169,7 +178,7 @@ export class ReferenceWallet {
         return this.clawBack(command, now);
       case 'writeOff': {
         const isBack = this.references.has(command.returnedReference);
-        const given = isBack ? 0 : Math.min(this.taken.get(command.takenReference) ?? 0, this.debt);
+        const given = isBack ? 0 : Math.min(this.taken.get(command.takenReference)?.all ?? 0, this.debt);
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
         return 'ok';
@@ -248,7 +257,7 @@ export class ReferenceWallet {
     const amount = Number(command.amountMicros);
     if (amount <= 0) return 'invalid_amount';
     this.lapse(now);
-    const paid = this.inOrder().filter((lot) => lot.paid);
+    const paid = this.inOrder().filter((lot) => lot.refundable);
     const sorted = [
       ...paid.filter((lot) => lot.id === command.lotId),
       ...paid.filter((lot) => lot.id !== command.lotId),
@@ -257,8 +266,9 @@ export class ReferenceWallet {
     if (command.cause === 'refund' && (total < amount || this.available < amount))
       return 'insufficient_credits';
     if (command.freeze) this.freeze(command.freeze);
-    this.debt += this.burn(sorted, amount);
-    this.taken.set(command.reference, amount);
+    const missing = this.burn(sorted, amount);
+    this.debt += missing;
+    this.taken.set(command.reference, { all: amount, found: amount - missing });
     return 'ok';
   }
 
@@ -288,12 +298,14 @@ export class ReferenceWallet {
     priority: number,
     expires: number | null,
     now: number,
+    refundable = false,
   ): void {
     const repaid = paid ? Math.min(this.debt, amount) : 0;
     this.debt -= repaid;
     this.lots.push({
       id,
       paid,
+      refundable,
       left: amount - repaid,
       priority,
       expires: expires ?? Infinity,

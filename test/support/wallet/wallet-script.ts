@@ -53,6 +53,7 @@ const draw: fc.Arbitrary<Draw> = fc.record({
       arbitrary: fc.constantFrom<CustomerCommand['type']>(
         'clawBack',
         'writeOff',
+        'reinstate',
         'adjust',
         'expireHold',
         'expireLots',
@@ -106,11 +107,10 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
   const holdId = `hold_${drawn.slot}`;
   switch (drawn.kind) {
     case 'credit': {
-      const cause = (['top_up', 'top_up', 'reinstatement'] as const)[drawn.other % 4] ?? 'top_up';
       return {
         ...named('credit'),
         type: 'credit',
-        cause,
+        cause: 'top_up',
         lotId,
         amountMicros,
         feeMicros: beside,
@@ -153,13 +153,24 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         feeMicros: beside,
         taxMicros: micros(0n),
       };
+    case 'reinstate':
+      return {
+        ...named('reinstate'),
+        type: 'reinstate',
+        takenReference: `clawBack:${drawn.other}`,
+        lotId,
+        spentLotId: `${lotId}_spent`,
+        amountMicros,
+        feeMicros: beside,
+        taxMicros: micros(0n),
+      };
     case 'writeOff':
       return {
         ...addressed,
         type: 'writeOff',
         reference: `writeOff:${drawn.slot}`,
         takenReference: `clawBack:${drawn.other}`,
-        returnedReference: `credit:${drawn.beside}`,
+        returnedReference: `reinstate:${drawn.beside}`,
         memo: null,
       };
     case 'setKeyBudget':
