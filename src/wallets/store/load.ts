@@ -9,8 +9,6 @@ import type { WalletLevel } from '../rules/signals.js';
 import type {
   Freeze,
   FreezeSource,
-  Hold,
-  HoldStatus,
   Lot,
   LotKind,
   RecordedMovement,
@@ -18,7 +16,6 @@ import type {
   WalletStatus,
 } from '../rules/wallet.js';
 import {
-  BUDGET_COLUMNS,
   budgetsOf,
   limitingOf,
   LOAD_BUDGETS,
@@ -28,8 +25,18 @@ import {
   type BudgetRow,
   type UseRow,
 } from './load-budgets.js';
+import {
+  holdsOfCalls,
+  LOAD_HOLDS_BY_ID,
+  LOAD_HOLDS_BY_REFERENCE,
+  LOAD_HOLDS_OF_CALL,
+  toHold,
+  uniqueHolds,
+  type HoldRow,
+} from './load-holds.js';
 import { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
+import { msOf } from './unix-ms.js';
 
 type WalletRow = {
   place: string;
@@ -46,12 +53,6 @@ type WalletRow = {
   low_mark_micros: string | null;
   level: WalletLevel;
 };
-
-/**
- * Unix milliseconds of a column that keeps whole ones. `extract` computes in NUMERIC, which costs several times as much; a
- * double is exact far beyond any time that a column holds, and the cast rounds.
- */
-const msOf = (column: string): string => `(date_part('epoch', ${column}) * 1000)::bigint`;
 
 const LOCK_WALLETS: Statement = {
   name: 'lock_wallets',
@@ -82,56 +83,6 @@ const LOAD_LOTS: Statement = {
   SELECT ctid AS place, account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority,
          ${msOf('expires_at')} AS expires_at_ms, ${msOf('created_at')} AS created_at_ms
     FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`,
-};
-
-type HoldRow = {
-  account_id: string;
-  id: string;
-  reference: string;
-  fingerprint: string;
-  key_id: string | null;
-  attempt: number | null;
-  amount_micros: string;
-  captured_micros: string;
-  status: HoldStatus;
-  memo: string | null;
-  created_at_ms: string;
-  expires_at_ms: string;
-  resolved_at_ms: string | null;
-};
-
-const HOLD_COLUMNS = `
-  h.account_id, h.id, h.reference, h.fingerprint, h.key_id, h.attempt, h.amount_micros, h.captured_micros, h.status,
-  h.memo,
-  ${msOf('h.created_at')} AS created_at_ms, ${msOf('h.expires_at')} AS expires_at_ms,
-  ${msOf('h.resolved_at')} AS resolved_at_ms`;
-
-const LOAD_HOLDS_BY_ID: Statement = {
-  name: 'load_holds_by_id',
-  // With the budget of its key, which its resolution may give something back to; most holds have none.
-  text: `
-  SELECT h.*, ${BUDGET_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, id), LATERAL (
-    SELECT ${HOLD_COLUMNS} FROM holds h WHERE h.account_id = named.account_id AND h.id = named.id ${ROW_BY_ROW}) AS h
-    LEFT JOIN LATERAL (
-    SELECT k.* FROM key_budgets k WHERE k.account_id = h.account_id AND k.key_id = h.key_id ${ROW_BY_ROW}) AS b ON true`,
-};
-
-const LOAD_HOLDS_BY_REFERENCE: Statement = {
-  name: 'load_holds_by_reference',
-  text: `
-  SELECT h.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
-    SELECT ${HOLD_COLUMNS} FROM holds h
-     WHERE h.account_id = named.account_id AND h.reference = named.reference ${ROW_BY_ROW}) AS h`,
-};
-
-/** For attempts at a call: what is open for the same request of the same API key, by whatever attempt. */
-const LOAD_HOLDS_OF_CALL: Statement = {
-  name: 'load_holds_of_call',
-  text: `
-  SELECT h.* FROM unnest($1::text[], $2::text[], $3::text[]) AS named (account_id, key_id, fingerprint), LATERAL (
-    SELECT ${HOLD_COLUMNS} FROM holds h
-     WHERE h.account_id = named.account_id AND h.key_id = named.key_id AND h.fingerprint = named.fingerprint
-       AND h.status = 'authorized' ${ROW_BY_ROW}) AS h`,
 };
 
 type FreezeRow = {
@@ -293,24 +244,6 @@ function namedBy(
   return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];
 }
 
-/** None when no command is an attempt at a call that may have others. */
-function holdsOfCalls(commands: readonly WalletCommand[]): StatementCall[] {
-  const calls = new Map<string, readonly [string, string, string]>();
-  for (const command of commands) {
-    if (command.type !== 'authorize' || command.attempt == null || command.keyId === null) continue;
-    const { accountId, keyId, fingerprint } = command;
-    calls.set(`${accountId}\n${keyId}\n${fingerprint}`, [accountId, keyId, fingerprint]);
-  }
-  if (calls.size === 0) return [];
-  const rows = [...calls.values()];
-  return [
-    {
-      statement: LOAD_HOLDS_OF_CALL,
-      values: [0, 1, 2].map((column) => rows.map((row) => row[column] ?? null)),
-    },
-  ];
-}
-
 function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]): Map<string, Row[]> {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
@@ -319,11 +252,6 @@ function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]
     else groups.set(row.account_id, [row]);
   }
   return groups;
-}
-
-/** A batch may name one hold by its id and by its reference. */
-function uniqueHolds(holds: readonly Hold[]): Hold[] {
-  return holds.length < 2 ? [...holds] : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
 }
 
 function placesOf(wallets: readonly WalletRow[], lots: readonly LotRow[]): Places {
@@ -359,23 +287,6 @@ function toLot(row: LotRow): Lot {
     priority: row.priority,
     expiresAtMs: row.expires_at_ms === null ? null : Number(row.expires_at_ms),
     createdAtMs: Number(row.created_at_ms),
-  };
-}
-
-function toHold(row: HoldRow): Hold {
-  return {
-    id: row.id,
-    reference: row.reference,
-    fingerprint: row.fingerprint,
-    keyId: row.key_id,
-    attempt: row.attempt,
-    amountMicros: micros(BigInt(row.amount_micros)),
-    capturedMicros: micros(BigInt(row.captured_micros)),
-    status: row.status,
-    memo: row.memo,
-    createdAtMs: Number(row.created_at_ms),
-    expiresAtMs: Number(row.expires_at_ms),
-    resolvedAtMs: row.resolved_at_ms === null ? null : Number(row.resolved_at_ms),
   };
 }
 
