@@ -1,30 +1,28 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'csv-parse/sync';
-import fc from 'fast-check';
 import { ModelUsage } from '../../src/catalog/usage/model-usage.service.js';
 import { newId } from '../../src/common/ids.js';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { USAGE_LIMITS, type UsageLimits } from '../../src/usage/usage-limits.js';
-import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { checkProperty } from '../support/property.js';
-import { attach, makeProviderKey } from '../support/images/provider-keys.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import type { TestApp } from '../support/app/test-app.js';
+import {
+  FREE_MODEL,
+  newUsageCustomers,
+  rollUp,
+  startUsageServices,
+  USAGE_EVENTS,
+  type UsageCustomers,
+  type UsageEvent,
+} from '../support/images/usage-events.js';
 import { expectUsageToEqualLedger, usageOf, type UsageAnswerRow } from '../support/images/usage.js';
 
-const FREE = 'black-forest-labs/flux-2-klein-4b';
 const DAY_MS = 86_400_000;
-const HOLD = { expires_in_seconds: 600 };
-/** Small batches, so that every test needs several. */
-const SMALL_BATCHES = { accountsPerBatch: 3, transfersPerAccount: 3, transfersPerBatch: 4, callsPerBatch: 2 };
 
 let service: TestApp;
 let other: TestApp;
 beforeAll(async () => {
-  service = await startTestApp({ blackForestLabs: true, settings: { rateLimit: false } });
-  other = await startTestApp({ databaseUrl: service.databaseUrl });
-  for (const { app } of [service, other]) Object.assign(app.get<UsageLimits>(USAGE_LIMITS), SMALL_BATCHES);
+  ({ service, other } = await startUsageServices());
 });
 afterAll(async () => {
   try {
@@ -37,124 +35,22 @@ afterEach(() => {
   for (const { clock } of [service, other]) clock.reset();
 });
 
-const rollUp = (of: TestApp = service): Promise<void> => of.app.get(UsageRollUp).catchUp();
+const newCustomers = (): Promise<UsageCustomers> => newUsageCustomers({ service, other });
 const counted = (): Promise<Record<string, string>[]> =>
   service.dataSource.query(
     `SELECT account_id, sum(calls) AS calls, sum(images) AS images, sum(charged_micros) AS charged FROM usage_days
       GROUP BY account_id ORDER BY account_id`,
   );
 
-const debit = (account: string, charge: object) =>
-  service.operator.post('/v1/debits', { account, reference: newId('request'), ...charge });
-
-async function holdAndCapture(account: string, images: number, delivered: number): Promise<void> {
-  const hold = { account, reference: newId('request'), model: MODEL, images, ...HOLD };
-  const { body } = (await service.operator.post('/v1/holds', hold)).expect(201);
-  (await service.operator.post(`/v1/holds/${body.id}/capture`, { images: delivered })).expect(200);
-}
-
-/** Everything that a call can come to. What each adds to the counts stands beside it. */
-const EVENTS = {
-  paid: { calls: 1, images: 1, run: (of: Customers) => generate(of.paying) },
-  'paid, tagged': {
-    calls: 1,
-    images: 3,
-    run: (of: Customers) => generate(of.paying, { n: 3 }, { 'x-coffer-tag': 'spring' }),
-  },
-  'paid, for a user': {
-    calls: 1,
-    images: 2,
-    run: (of: Customers) => generate(of.paying, { n: 2, user: 'user-7' }),
-  },
-  failed: { calls: 1, images: 0, run: (of: Customers) => generate(of.paying, { prompt: '[sandbox:error]' }) },
-  moderated: {
-    calls: 1,
-    images: 0,
-    run: (of: Customers) => generate(of.paying, { prompt: '[sandbox:moderated]' }),
-  },
-  free: { calls: 1, images: 1, run: (of: Customers) => generate(of.paying, { model: FREE }) },
-  byok: { calls: 1, images: 1, run: (of: Customers) => generate(of.keyed) },
-  'debit of images': {
-    calls: 1,
-    images: 2,
-    run: (of: Customers) => debit(of.paying.accountId, { model: MODEL, images: 2 }),
-  },
-  'debit of an amount': {
-    calls: 1,
-    images: 0,
-    run: (of: Customers) => debit(of.paying.accountId, { amount_micros: '12345', description: 'a font' }),
-  },
-  'captured hold': { calls: 1, images: 2, run: (of: Customers) => holdAndCapture(of.paying.accountId, 5, 2) },
-  'rolled up': { calls: 0, images: 0, run: () => rollUp() },
-  'rolled up by several at once': {
-    calls: 0,
-    images: 0,
-    run: () => Promise.all([rollUp(), rollUp(other), rollUp(), rollUp(other)]),
-  },
-  'rolled up, and killed before the commit': { calls: 0, images: 0, run: () => dieWhileAddingUp() },
-  'the next day': { calls: 0, images: 0, run: () => Promise.resolve(service.clock.letPass(DAY_MS)) },
-} as const;
-type EventName = keyof typeof EVENTS;
-type Customers = { readonly paying: TestCustomer; readonly keyed: TestCustomer };
-
-/** The statement that counts has run, and its tx ends without a commit, as when the process dies. */
-async function dieWhileAddingUp(): Promise<void> {
-  const add = jest.spyOn(service.app.get(ModelUsage), 'add').mockRejectedValue(new Error('killed'));
-  try {
-    await rollUp().catch((error: unknown) => expect(String(error)).toContain('killed'));
-  } finally {
-    add.mockRestore();
-  }
-}
-
-async function newCustomers(): Promise<Customers> {
-  // Two lots: a charge across their border is two transfers.
-  const paying = await service.createCustomer({ grantMicros: 130_000n });
-  const more = { amount_micros: '9000000', reason: 'a second lot' };
-  (await service.operator.post(`/v1/accounts/${paying.accountId}/grants`, more)).expect(201);
-  const keyed = await service.createCustomer();
-  await attach(keyed, makeProviderKey(service));
-  return { paying, keyed };
-}
-
 describe('usage', () => {
-  it('adds up to the ledger, day by day, whatever was called, debited, added up, repeated or cut short', async () => {
-    const events = fc.array(fc.constantFrom(...(Object.keys(EVENTS) as EventName[])), {
-      minLength: 4,
-      maxLength: 14,
-    });
-    await checkProperty(
-      'usage equals the ledger',
-      fc.asyncProperty(events, async (names) => {
-        const customers = await newCustomers();
-        for (const name of names) await EVENTS[name].run(customers);
-        await expectUsageToEqualLedger(service, customers.paying);
-        await expectUsageToEqualLedger(service, customers.keyed);
-        const usages = await Promise.all([usageOf(customers.paying), usageOf(customers.keyed)]);
-        const sum = (what: 'calls' | 'images'): number =>
-          usages.reduce((total, { totals }) => total + totals[what], 0);
-        const expected = (what: 'calls' | 'images'): number =>
-          names.reduce((total, name) => total + EVENTS[name][what], 0);
-        expect([sum('calls'), sum('images')]).toEqual([expected('calls'), expected('images')]);
-        await rollUp();
-        await expectUsageToEqualLedger(service, customers.paying);
-        const after = await Promise.all([usageOf(customers.paying), usageOf(customers.keyed)]);
-        expect(after.map(({ totals, data }) => ({ totals, data }))).toEqual(
-          usages.map(({ totals, data }) => ({ totals, data })),
-        );
-      }),
-      { runs: 12 },
-    );
-  }, 60_000);
-
   it('tells calls, failures and images apart, by day, model, API key and tag, and debits from calls', async () => {
     const customers = await newCustomers();
     const { paying } = customers;
     for (const name of ['paid', 'paid, tagged', 'paid, for a user', 'moderated', 'free'] as const) {
-      await EVENTS[name].run(customers);
+      await USAGE_EVENTS[name].run(customers);
     }
     for (const name of ['debit of images', 'debit of an amount', 'captured hold'] as const) {
-      await EVENTS[name].run(customers);
+      await USAGE_EVENTS[name].run(customers);
     }
     const { data, totals } = await usageOf(paying, { group_by: 'model,tag' });
     const rows = (data as UsageAnswerRow[]).map(
@@ -165,7 +61,7 @@ describe('usage', () => {
       `images_api ${MODEL} user-7 1 0 2 80000`,
       `images_api ${MODEL} spring 1 0 3 120000`,
       `images_api ${MODEL}  2 1 1 40000`,
-      `images_api ${FREE}  1 0 1 0`,
+      `images_api ${FREE_MODEL}  1 0 1 0`,
       `debits ${MODEL}  2 0 4 160000`,
       `debits   1 0 0 12345`,
     ]);
@@ -182,7 +78,7 @@ describe('usage', () => {
       calls: 1,
       charged_micros: '120000',
     });
-    expect((await usageOf(paying, { model: FREE })).totals).toMatchObject({ calls: 1, free_images: 1 });
+    expect((await usageOf(paying, { model: FREE_MODEL })).totals).toMatchObject({ calls: 1, free_images: 1 });
     const byKey = (await usageOf(paying, { group_by: 'api_key' })).data as UsageAnswerRow[];
     expect(byKey.map(({ source, api_key: key }) => [source, key?.slice(0, 4)])).toEqual([
       ['images_api', 'key_'],
@@ -193,8 +89,8 @@ describe('usage', () => {
 
   it('gives the same rows page by page, each once, as in one piece and as a CSV', async () => {
     const customers = await newCustomers();
-    for (const name of Object.keys(EVENTS) as EventName[]) {
-      if (name !== 'the next day') await EVENTS[name].run(customers);
+    for (const name of Object.keys(USAGE_EVENTS) as UsageEvent[]) {
+      if (name !== 'the next day') await USAGE_EVENTS[name].run(customers);
     }
     (await generate(customers.paying, {}, { 'x-coffer-tag': '=1+1' })).expect(200);
     const query = { group_by: 'day,model,api_key,tag' };
@@ -231,9 +127,9 @@ describe('usage', () => {
       ends_at: null,
       basis_days: 0,
     });
-    await EVENTS['paid'].run(customers);
-    await rollUp();
-    await EVENTS['debit of an amount'].run(customers);
+    await USAGE_EVENTS['paid'].run(customers);
+    await rollUp(service);
+    await USAGE_EVENTS['debit of an amount'].run(customers);
     const { runway } = await usageOf(customers.paying);
     expect(runway).toMatchObject({ per_day_micros: String(PRICE_MICROS + 12_345n), basis_days: 1 });
     const spent = PRICE_MICROS + 12_345n;
@@ -243,7 +139,7 @@ describe('usage', () => {
 
   it('is read by operators too, and by nobody else: not without the scope, not of another account', async () => {
     const customers = await newCustomers();
-    await EVENTS['paid'].run(customers);
+    await USAGE_EVENTS['paid'].run(customers);
     const { accountId, client } = customers.paying;
     const own = await usageOf(customers.paying);
     const asOperator = (await service.operator.get(`/v1/accounts/${accountId}/usage`)).expect(200).body;
@@ -296,7 +192,7 @@ describe('adding up', () => {
     const { accountId } = customers.paying;
     const calls = (async () => {
       for (let call = 0; call < 20; call += 1)
-        await EVENTS[call % 3 === 0 ? 'failed' : 'paid'].run(customers);
+        await USAGE_EVENTS[call % 3 === 0 ? 'failed' : 'paid'].run(customers);
     })();
     let over = false;
     let cutShort = 0;
@@ -312,7 +208,7 @@ describe('adding up', () => {
       for (const undo of restore) undo();
     }
     expect(cutShort).toBeGreaterThan(0);
-    await rollUp();
+    await rollUp(service);
     await expectUsageToEqualLedger(service, customers.paying);
     expect((await counted()).find((row) => row['account_id'] === accountId)).toMatchObject({
       calls: '20',
@@ -322,9 +218,9 @@ describe('adding up', () => {
   });
 
   it('changes nothing when nothing happened', async () => {
-    await rollUp();
+    await rollUp(service);
     const before = await counted();
-    await Promise.all([rollUp(), rollUp(other)]);
+    await Promise.all([rollUp(service), rollUp(other)]);
     expect(await counted()).toEqual(before);
   });
 
@@ -338,9 +234,9 @@ describe('adding up', () => {
     ['an image of a free model is missing', `images = 0 WHERE billing_mode = 'free' AND`, 'calls'],
   ])('is named by the doctor where a sum is not what was used: %s', async (_what, harm, column) => {
     const customers = await newCustomers();
-    for (const name of ['paid', 'moderated', 'free'] as const) await EVENTS[name].run(customers);
+    for (const name of ['paid', 'moderated', 'free'] as const) await USAGE_EVENTS[name].run(customers);
     await usageOf(customers.paying);
-    await rollUp();
+    await rollUp(service);
     const { accountId } = customers.paying;
     expect(await findDiscrepancies(service.dataSource)).toEqual([]);
     const kept = await service.dataSource.query<Record<string, string>[]>(

@@ -1,19 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import {
   EDIT_BODY_BYTES_MAX,
   REFERENCE_BYTES_MAX,
   type EditBody,
 } from '../../src/generation/edits/edit-body.js';
-import {
-  EDIT_BYTES_MAX,
-  EDIT_BYTES_PER_ACCOUNT_MAX,
-  EditMemory,
-} from '../../src/generation/edits/edit-memory.js';
+import { EditMemory } from '../../src/generation/edits/edit-memory.js';
 import { readJsonBody } from '../../src/generation/edits/json-body.js';
 import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
-import { Problem } from '../../src/problems/problem.js';
 import { form, FORM_TYPE, image, unread, type Part } from '../support/images/edit-bodies.js';
+import { readForm, refusal } from '../support/images/edit-readers.js';
 
 const ONE = Buffer.from('first image');
 const TWO = Buffer.from('\r\n --a-boundary\r\n is in here,\r\n too');
@@ -25,26 +20,9 @@ const FIELDS: readonly Part[] = [
 ];
 const MEMBERS = { prompt: 'ein Füchslein ü', n: 2, stream: false, user: '12' };
 
-function readForm(body: Buffer, chunkBytes?: number, type = FORM_TYPE): Promise<EditBody> {
-  return readMultipartBody(unread(body, type, chunkBytes));
-}
-
 function readJson(body: unknown): Promise<EditBody> {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   return readJsonBody(unread(Buffer.from(text), 'application/json'));
-}
-
-async function refusal(
-  reading: Promise<unknown>,
-): Promise<{ code: string; param: string | null; message: string }> {
-  const error: unknown = await reading.then(
-    () => new Error('it was accepted'),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof Problem)) throw error;
-  const { code, param, message } = error;
-  expect(message).toContain('Nothing was charged.');
-  return { code, param, message };
 }
 
 const bytesOf = ({ images }: EditBody) =>
@@ -82,16 +60,6 @@ describe('a form', () => {
         code: 'malformed_body',
       });
     }
-  });
-
-  it('of garbage is refused, whatever it is', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.uint8Array({ maxLength: 500 }), fc.boolean(), async (noise, inside) => {
-        const text = Buffer.from(noise);
-        const body = inside ? Buffer.concat([Buffer.from('\r\n --a-boundary\r\n'), text]) : text;
-        expect((await refusal(readForm(body))).code).toMatch(/^(malformed_body|invalid_request)$/);
-      }),
-    );
   });
 
   it.each(['multipart/form-data', 'multipart/form-data; boundary=', 'multipart/form-data; boundary="'])(
@@ -210,43 +178,6 @@ describe('a JSON body', () => {
 });
 
 describe('the memory of edits', () => {
-  it('is never promised twice, nor to one account alone, and comes back whole', () => {
-    fc.assert(
-      fc.property(
-        fc.array(
-          fc.record({
-            account: fc.nat({ max: 5 }),
-            mebibytes: fc.integer({ min: 1, max: 32 }),
-            ends: fc.nat(),
-          }),
-        ),
-        (calls) => {
-          const memory = new EditMemory();
-          const open: { account: number; bytes: number; release: () => void }[] = [];
-          for (const { account, mebibytes, ends } of calls) {
-            const bytes = mebibytes * 1_048_576;
-            const ofAccount = open.reduce(
-              (sum, call) => sum + (call.account === account ? call.bytes : 0),
-              0,
-            );
-            const fits =
-              memory.bytes + bytes <= EDIT_BYTES_MAX && ofAccount + bytes <= EDIT_BYTES_PER_ACCOUNT_MAX;
-            const reserve = () => memory.reserve(`acct_${account}`, bytes);
-            if (fits) open.push({ account, bytes, release: reserve().release });
-            else expect(reserve).toThrow(Problem);
-            if (ends % 3 === 0) open.splice(ends % (open.length || 1), 1)[0]?.release();
-            expect(memory.bytes).toBe(open.reduce((sum, call) => sum + call.bytes, 0));
-          }
-          for (const { release } of open) {
-            release();
-            release();
-          }
-          expect(memory.bytes).toBe(0);
-        },
-      ),
-    );
-  });
-
   it('gives back what a call turns out not to need, and never takes more for it', () => {
     const memory = new EditMemory();
     const reservation = memory.reserve('acct_a', 1_000);

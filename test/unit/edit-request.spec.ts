@@ -1,12 +1,10 @@
 import { hash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import sharp from 'sharp';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
 import { completeEdit, parseEdit } from '../../src/generation/edits/edit-request.js';
 import { readReference } from '../../src/generation/edits/reference.js';
 import { fingerprintOf, parseImageRequest } from '../../src/generation/image-request.js';
-import { sizeLike } from '../../src/generation/image-size.js';
 import { toImageModel, type ImageModel } from '../../src/generation/model-catalog.js';
 import { toSubmitBody } from '../../src/generation/providers/black-forest-labs.wire.js';
 import { Problem } from '../../src/problems/problem.js';
@@ -112,26 +110,6 @@ describe('an edit', () => {
     expect(await refusal(() => draft({ ...MINIMAL, size: '333x100' }))).toMatchObject({
       code: 'invalid_size',
     });
-  });
-
-  it('never asks for a size that the model refuses, whatever the image measures', () => {
-    const rule = (fromCatalog[0] as ImageModel).size;
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 64, max: 12_000 }),
-        fc.integer({ min: 64, max: 12_000 }),
-        (width, height) => {
-          fc.pre(Math.max(width, height) <= 8 * Math.min(width, height));
-          const size = sizeLike({ width, height }, rule);
-          const request = { ...MINIMAL, size: `${size.width}x${size.height}` };
-          expect(parseImageRequest(request, lookup).size).toEqual(size);
-          // The shape stays, but for the rounding to the model's step.
-          const scale = Math.min(1, Math.sqrt(rule.pixelsMax / (width * height)));
-          expect(width * scale - size.width).toBeLessThan(rule.sideStep);
-          expect(height * scale - size.height).toBeLessThan(rule.sideStep);
-        },
-      ),
-    );
   });
 });
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import { micros } from '../../src/common/money.js';
 import { RUNWAY_DAYS, runwayOf } from '../../src/usage/runway.js';
 
@@ -50,24 +49,5 @@ describe('the runway', () => {
 
   it('names no day that is more than ten years off', () => {
     expect(runway(1_000_000_000n, 1n, 6).endsAtMs).toBeNull();
-  });
-
-  it('is never late: what is spent at its pace until its end is no more than there is', () => {
-    fc.assert(
-      fc.property(
-        fc.bigInt(1n, 10n ** 13n),
-        fc.bigInt(1n, 10n ** 13n),
-        fc.integer({ min: 0, max: 6 }),
-        fc.integer({ min: 0, max: DAY_MS - 1 }),
-        (available, charged, daysAgo, sinceMidnight) => {
-          const nowMs = MIDNIGHT + sinceMidnight;
-          const { endsAtMs, perDayMicros } = runway(available, charged, daysAgo, nowMs);
-          if (endsAtMs === null) return;
-          const basisMs = BigInt(Math.max(nowMs - (MIDNIGHT - daysAgo * DAY_MS), DAY_MS));
-          expect(BigInt(endsAtMs - nowMs) * charged).toBeLessThanOrEqual(available * basisMs);
-          expect(perDayMicros * basisMs).toBeGreaterThanOrEqual(charged * BigInt(DAY_MS));
-        },
-      ),
-    );
   });
 });

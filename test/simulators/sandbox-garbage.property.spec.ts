@@ -6,6 +6,7 @@ import {
 } from '../../src/sandbox/black-forest-labs/server.js';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import { FORM } from '../support/payments/sandbox-stripe-client.js';
+import { checkProperty } from '../support/property.js';
 
 let stripe: SandboxStripe;
 let blackForestLabs: SandboxBlackForestLabs;
@@ -17,7 +18,7 @@ beforeAll(async () => {
 
 afterAll(() => Promise.all([stripe.close(), blackForestLabs.close()]));
 
-const RUNS = { numRuns: 300 };
+const RUNS = { runs: 300 };
 
 /** Names and values near those that the API knows, so that the garbage gets past the first check. */
 const name = fc.oneof(
@@ -46,7 +47,8 @@ const value = fc.oneof(
 
 describe('garbage', () => {
   it('gets a 4xx with a Stripe error body from every Stripe route, never a 5xx and never a session', async () => {
-    await fc.assert(
+    await checkProperty(
+      "garbage to Stripe's routes",
       fc.asyncProperty(
         fc.constantFrom('/v1/checkout/sessions', '/v1/webhook_endpoints', '/v1/checkout/sessions/x/expire'),
         fc.array(fc.tuple(name, value), { maxLength: 8 }),
@@ -68,7 +70,8 @@ describe('garbage', () => {
   });
 
   it('gets a 4xx from the payment page', async () => {
-    await fc.assert(
+    await checkProperty(
+      'garbage to the payment page',
       fc.asyncProperty(fc.string(), fc.string(), fc.boolean(), async (id, body, isJson) => {
         const headers = isJson ? { 'content-type': 'application/json' } : FORM;
         const url = `${stripe.baseUrl}/c/pay/${encodeURIComponent(id)}/pay`;
@@ -95,7 +98,8 @@ describe('garbage', () => {
       ],
     );
     const json = fc.oneof(fc.jsonValue(), fc.dictionary(member, fc.jsonValue(), { maxKeys: 5 }));
-    await fc.assert(
+    await checkProperty(
+      'garbage to Black Forest Labs',
       fc.asyncProperty(json, async (body) => {
         const response = await fetch(`${blackForestLabs.baseUrl}/v1/flux-2-klein-9b`, {
           method: 'POST',

@@ -1,0 +1,29 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { micros } from '../../src/common/money.js';
+import { costOf, type Price } from '../../src/pricing/price.js';
+import { checkProperty } from '../support/property.js';
+
+describe('prices', () => {
+  it('charges images times the price, exactly, for any price and count', async () => {
+    await checkProperty(
+      'images times the price',
+      fc.property(
+        fc.bigInt({ min: 0n, max: 1_000_000_000n }),
+        fc.nat({ max: 1_000_000 }),
+        (amount, images) => {
+          const price: Price = {
+            id: 'price_1',
+            model: 'm',
+            version: 1,
+            unit: 'image',
+            amountMicros: micros(amount),
+            effectiveFromMs: 0,
+          };
+          expect(costOf(price, images)).toBe(amount * BigInt(images));
+        },
+      ),
+      { runs: 100 },
+    );
+  });
+});
