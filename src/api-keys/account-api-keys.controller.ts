@@ -54,7 +54,13 @@ export class AccountApiKeysController {
     summary: "Change what a customer's key may spend",
   })
   @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
-  @ApiProblems('invalid_request', 'resource_missing', 'engine_saturated', 'database_unavailable')
+  @ApiProblems(
+    'invalid_request',
+    'key_has_descendants',
+    'resource_missing',
+    'engine_saturated',
+    'database_unavailable',
+  )
   async update(
     @Param('id') id: string,
     @Param('key_id') keyId: string,

@@ -4,6 +4,7 @@ import type { Scope } from '../auth/principal.js';
 @Entity('api_keys')
 @Unique('api_keys_secret_hash_key', ['secretHash'])
 @Index('api_keys_account_id_idx', ['accountId', 'id'])
+@Index('api_keys_created_by_idx', ['createdBy'], { where: 'created_by IS NOT NULL' })
 @Check('api_keys_secret_hash_length', 'octet_length(secret_hash) = 32')
 @Check('api_keys_name_length', 'char_length(name) BETWEEN 1 AND 200')
 @Check(
@@ -41,4 +42,8 @@ export class ApiKeyEntity {
 
   @Column({ type: 'timestamptz', name: 'revoked_at', precision: 3, nullable: true })
   revokedAt!: Date | null;
+
+  /** The key or the service that made it, as the ledger names actors; null: before this was recorded. */
+  @Column({ type: 'text', name: 'created_by', nullable: true, collation: 'C' })
+  createdBy!: string | null;
 }

@@ -72,6 +72,7 @@ export class ApiKeysController {
   @ApiProblems(
     'invalid_request',
     'key_is_limited',
+    'key_has_descendants',
     'resource_missing',
     'engine_saturated',
     'database_unavailable',

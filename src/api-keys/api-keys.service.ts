@@ -4,7 +4,7 @@ import { type FindOptionsWhere, IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
 import { CredentialCache } from '../auth/credential-cache.js';
-import { actorOf, type AccountPrincipal, type OperatorScope, type Principal } from '../auth/principal.js';
+import { actorOf, type OperatorScope, type Principal } from '../auth/principal.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
@@ -13,11 +13,12 @@ import { findPage } from '../database/find-page.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
 import { KeyBudgets } from '../wallets/key-budgets.service.js';
-import type { KeyBudget, SpendLimits } from '../wallets/rules/key-budget.js';
+import { type KeyBudget, type SpendLimits } from '../wallets/rules/key-budget.js';
 import { type ApiKey, type IssuedApiKey, type NewAccountKey, type NewApiKey, statusOf } from './api-key.js';
 import { ApiKeyEntity } from './api-key.entity.js';
-import { LimitedKeyError } from './api-key.errors.js';
-import { assertEndsWith, assertMayGrant, assertStillGood } from './grant-rules.js';
+import { KeyLineageRepository } from './key-lineage.repository.js';
+import { assertMayCreate, assertMayLimit } from './key-policy.js';
+import { OneAtATime } from './one-at-a-time.js';
 
 /** Null: the platform itself; its keys are the operator keys. */
 export type KeyOwner = string | null;
@@ -33,45 +34,51 @@ const KEYS_MAX = 1_000;
 
 @Injectable()
 export class ApiKeysService {
+  /**
+   * A change of limits keeps a connection of the pool while the engine works. One an account: however many somebody sends,
+   * other accounts find connections.
+   */
+  private readonly limitChanges = new OneAtATime();
+
   constructor(
     @InjectRepository(ApiKeyEntity) private readonly keys: Repository<ApiKeyEntity>,
     private readonly accounts: AccountsService,
     private readonly transactions: TransactionRunner,
     private readonly cache: CredentialCache,
     private readonly budgets: KeyBudgets,
+    private readonly lineage: KeyLineageRepository,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
-   * Makes a key of the account. Throws `ResourceMissingError` (no such account), `InsufficientScopeError` (the
-   * maker lacks a scope that it grants), `LimitedKeyError` (the maker has spend limits), `InvalidRequestError`
-   * (expiry, too many keys).
+   * Makes a key of the account. Throws `ResourceMissingError` (no such account), `InvalidRequestError` (too many keys),
+   * and what `assertMayCreate` throws.
    */
   async createAccountKey(accountId: string, request: NewAccountKey, maker: KeyMaker): Promise<IssuedApiKey> {
     await this.accounts.require(accountId);
-    if (request.scopes.includes('generate')) await this.refuseLimited(maker);
     const key = await this.issue(accountId, request, maker);
     const limits = request.spendLimits ?? {};
     if (Object.values(limits).every((limit) => limit === null)) return key;
-    // Nobody has the secret before it is answered, so nobody spends with it before it is limited.
-    const actor = maker === null ? 'system' : actorOf(maker);
-    return { ...key, budget: await this.budgets.set(accountId, key.id, limits, actor) };
+    // Nobody has the secret before it is answered, so nobody spends with it, or makes keys with it, before it is limited.
+    return { ...key, budget: await this.budgets.set(accountId, key.id, limits, makerOf(maker)) };
   }
 
   /**
    * Changes what a key of the account may spend; undefined changes nothing. Throws `ResourceMissingError` (also for a
-   * key of another account), `LimitedKeyError` (whoever asks has spend limits).
+   * key of another account), and what `assertMayLimit` throws.
    */
   async limitAccountKey(
     accountId: string,
     id: string,
     changes: Partial<SpendLimits> | undefined,
-    principal: Principal,
+    asker: Principal,
   ): Promise<ApiKey> {
     const key = await this.require(accountId, id);
     if (changes === undefined || Object.keys(changes).length === 0) return key;
-    await this.refuseLimited(principal);
-    return { ...key, budget: await this.budgets.set(accountId, id, changes, actorOf(principal)) };
+    const budget = await this.limitChanges.run(accountId, () =>
+      this.changeLimits(accountId, id, changes, asker),
+    );
+    return { ...key, budget };
   }
 
   /** Makes an operator key; throws as `createAccountKey` does. */
@@ -111,7 +118,6 @@ export class ApiKeysService {
 
   private async issue(owner: KeyOwner, request: NewApiKey, maker: KeyMaker): Promise<IssuedApiKey> {
     const nowMs = this.clock.nowMs();
-    assertMayGrant(request, maker, owner === null ? 'operator_key' : 'account_key', nowMs);
     const secret = makeApiKey(owner === null ? 'operator_key' : 'account_key');
     const row: ApiKeyEntity = {
       id: newId('apiKey'),
@@ -123,9 +129,13 @@ export class ApiKeysService {
       createdAt: new Date(nowMs),
       expiresAt: request.expiresAt,
       revokedAt: null,
+      createdBy: makerOf(maker),
     };
     await this.transactions.run(async (tx) => {
-      if (maker !== null) await this.checkMaker(tx, maker, row, nowMs);
+      // The maker's row stays locked. Otherwise a key could leave descendants in the second in which other processes
+      // still accept it after its revocation, or make one that spends while it gets a limit itself.
+      const facts = maker === null ? null : await this.lineage.lockAsker(tx, maker);
+      assertMayCreate(request, owner, facts, nowMs);
       await this.checkCount(tx, owner, nowMs);
       await tx.insert(ApiKeyEntity, row);
     });
@@ -133,19 +143,25 @@ export class ApiKeysService {
   }
 
   /**
-   * Reads the maker's own row under a lock that a revocation has to wait for. Without it, a key could leave
-   * descendants in the second in which other processes still take it for good.
+   * The rows of the asking key and of the limited one are locked until the engine has committed the limits. A key that is
+   * made meanwhile waits, and finds the limits of its maker.
    */
-  private async checkMaker(tx: Tx, maker: Principal, made: ApiKeyEntity, nowMs: number): Promise<void> {
-    const row = await tx.findOne(ApiKeyEntity, {
-      where: { id: maker.keyId },
-      lock: { mode: 'pessimistic_read' },
+  private async changeLimits(
+    accountId: string,
+    id: string,
+    changes: Partial<SpendLimits>,
+    asker: Principal,
+  ): Promise<KeyBudget | null> {
+    // Before the tx: it may read a long history, and asks the pool for another connection.
+    const counted = await this.budgets.count(accountId, id);
+    return this.transactions.run(async (tx) => {
+      const facts = await this.lineage.lockForLimits(tx, id, asker);
+      const before = await this.budgets.findLimits(tx, accountId, id);
+      const nowMs = this.clock.nowMs();
+      const spendingDescendants = await this.lineage.spendingDescendants(tx, accountId, id, nowMs);
+      assertMayLimit({ before, after: { ...before, ...changes }, spendingDescendants }, facts, nowMs);
+      return this.budgets.set(accountId, id, changes, actorOf(asker), counted);
     });
-    // The operator key of the environment has no row: it ends with the process.
-    if (row === null) return;
-    assertStillGood(row, nowMs);
-    const sameKind = (row.accountId === null) === (made.accountId === null);
-    if (sameKind) assertEndsWith(row.expiresAt, made.expiresAt);
   }
 
   /** Two makers at once may pass the bound by one each; it stops floods, it is no quota that anyone pays for. */
@@ -170,15 +186,6 @@ export class ApiKeysService {
     return row;
   }
 
-  /** A key that could lift its own limit, or make another without one, would have none. */
-  private async refuseLimited(maker: KeyMaker): Promise<void> {
-    if (maker?.kind === 'account_key' && (await this.isLimited(maker))) throw new LimitedKeyError();
-  }
-
-  private async isLimited({ accountId, keyId }: AccountPrincipal): Promise<boolean> {
-    return (await this.budgets.find(accountId, [keyId])).size > 0;
-  }
-
   /** Operator keys spend nothing of their own. */
   private async budgetsOf(
     owner: KeyOwner,
@@ -196,6 +203,11 @@ export class ApiKeysService {
     const status = statusOf(row, this.clock.nowMs());
     return { id, accountId, name, hint, scopes, status, createdAt, expiresAt, revokedAt, budget };
   }
+}
+
+/** As the ledger names actors. */
+function makerOf(maker: KeyMaker): string {
+  return maker === null ? 'system' : actorOf(maker);
 }
 
 function ownedBy(owner: KeyOwner): FindOptionsWhere<ApiKeyEntity> {

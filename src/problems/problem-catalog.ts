@@ -82,7 +82,8 @@ export const PROBLEM_CATALOG = {
   },
   key_is_limited: {
     kind: 'permission_denied',
-    summary: 'The key has spend limits itself: it makes no key that can spend and changes no limit.',
+    summary:
+      'The key, or a key that it descends from, has spend limits: it makes no key that can spend or make keys, and changes no limit.',
   },
   first_top_up_limit: {
     kind: 'permission_denied',
@@ -104,6 +105,11 @@ export const PROBLEM_CATALOG = {
     summary: 'The reference was used before with another body. Nothing was charged.',
   },
   hold_already_resolved: { kind: 'conflict', summary: 'The hold was captured, voided or expired before.' },
+  key_has_descendants: {
+    kind: 'conflict',
+    summary:
+      'Keys that the key has made can still spend, so a spend limit on it would not hold. Nothing was changed.',
+  },
   wallet_in_debt: { kind: 'conflict', summary: 'The wallet cannot be unfrozen while it owes.' },
   generation_running: { kind: 'conflict', summary: 'The call is still running and has no images yet.' },
   idempotency_in_progress: {

@@ -1,7 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
-import { atTime, isLimited, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
+import type { Tx } from '../database/transaction-runner.js';
+import type { CountedUse } from './rules/command.js';
+import { atTime, isLimited, NO_LIMITS, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
 import { BUDGET_COLUMNS, countUse, toBudget, type BudgetRow } from './store/load-budgets.js';
 import { WalletEngine } from './wallet-engine.js';
 
@@ -24,19 +26,33 @@ export class KeyBudgets {
     return new Map(rows.map((row) => [row.budget_key_id, atTime(toBudget(row), nowMs)]));
   }
 
+  /** The limits alone, as they are now. */
+  async findLimits(tx: Tx, accountId: string, keyId: string): Promise<SpendLimits> {
+    const [row] = await tx.query<BudgetRow[]>(FIND, [accountId, [keyId]]);
+    return row === undefined ? NO_LIMITS : toBudget(row).limits;
+  }
+
+  /** What a key has used until now, counted without a lock: for `set`, which then counts only what has come since. */
+  count(accountId: string, keyId: string): Promise<CountedUse | null> {
+    return countUse(this.dataSource, accountId, keyId);
+  }
+
   /**
    * Changes limits; those that are left out stay, and null takes one away. What the key has used until then counts
    * from the first limit on. Whoever spends with the key after this has resolved is held to it, in any process.
    * The caller has made sure that the key is the account's. Answers null when no limit is left.
+   *
+   * @param counted by `count`; asked for when it is left out.
    */
   async set(
     accountId: string,
     keyId: string,
     limits: Partial<SpendLimits>,
     actor: string,
+    counted?: CountedUse | null,
   ): Promise<KeyBudget | null> {
-    const counted = await countUse(this.dataSource, accountId, keyId);
-    const command = { type: 'setKeyBudget', accountId, actor, keyId, limits, counted } as const;
+    const use = counted === undefined ? await this.count(accountId, keyId) : counted;
+    const command = { type: 'setKeyBudget', accountId, actor, keyId, limits, counted: use } as const;
     const outcome = await this.engine.execute(command);
     if (outcome.type !== 'key_budget') throw new Error(`expected a key's budget, not ${outcome.type}`);
     return isLimited(outcome.budget) ? outcome.budget : null;

@@ -154,6 +154,57 @@ describe('the spend limits of an API key', () => {
     (await change(customer, key.id, { total_micros: images(2) })).expect(200);
   });
 
+  it('are not lifted by a key that a limited key makes to make keys: there is none', async () => {
+    const customer = await one.createCustomer({ grantMicros: 100n * PRICE_MICROS });
+    const key = await makeKey(customer, {
+      scopes: ['generate', 'keys:write', 'wallet:read'],
+      spend_limits: { total_micros: images(1) },
+    });
+    (await callWith(one, key)).expect(200);
+    const limited = one.client(key.secret);
+    for (const scopes of [['keys:write'], ['keys:write', 'wallet:read']]) {
+      const refused = await limited.post('/v1/api_keys', { name: 'child', scopes });
+      expect(refused.expect(403).body.error.code).toBe('key_is_limited');
+    }
+    (await callWith(one, key)).expect(402);
+  });
+
+  it('are set on no key whose descendants could go on spending: those are revoked first', async () => {
+    const customer = await one.createCustomer({ grantMicros: 100n * PRICE_MICROS });
+    const maker = await makeKey(customer, { scopes: ['generate', 'keys:write'] });
+    const child = (
+      await one
+        .client(maker.secret)
+        .post('/v1/api_keys', { name: 'child', scopes: ['generate', 'keys:write'] })
+    ).expect(201).body;
+    const grandchild = (
+      await two.client(child.secret).post('/v1/api_keys', { name: 'grandchild', scopes: ['generate'] })
+    ).expect(201).body;
+    const limit = { total_micros: images(1) };
+    (await change(customer, child.id, null)).expect(200);
+    expect((await change(customer, maker.id, limit)).expect(409).body.error).toMatchObject({
+      code: 'key_has_descendants',
+      descendants: 2,
+      message: expect.stringContaining(`${child.id}, ${grandchild.id}`),
+    });
+    // The grandchild lives on without its maker, and is what the limit would not hold for.
+    (await customer.client.delete(`/v1/api_keys/${child.id}`)).expect(200);
+    (await change(customer, maker.id, limit)).expect(409);
+    (await customer.client.delete(`/v1/api_keys/${grandchild.id}`)).expect(200);
+    (await change(customer, maker.id, limit)).expect(200);
+  });
+
+  it('are raised only by a key that may spend itself', async () => {
+    const customer = await one.createCustomer({ grantMicros: 100n * PRICE_MICROS });
+    const key = await makeKey(customer, { spend_limits: { day_micros: images(3), total_micros: images(5) } });
+    const clerk = { client: one.client((await makeKey(customer, { scopes: ['keys:write'] })).secret) };
+    for (const raised of [null, { total_micros: images(6) }, { day_micros: null }]) {
+      const refused = (await change(clerk, key.id, raised)).expect(403).body.error;
+      expect(refused).toMatchObject({ code: 'insufficient_scope', required_scope: 'generate' });
+    }
+    (await change(clerk, key.id, { day_micros: images(2), month_micros: images(4) })).expect(200);
+  });
+
   it('need the scope keys:write', async () => {
     const customer = await one.createCustomer();
     const key = await makeKey(customer, { scopes: ['generate', 'wallet:read'] });
