@@ -27,36 +27,47 @@ export class Authenticator {
 
   /**
    * Synchronous for a key in use, whose credential is cached: a promise would cost every call a turn of the
-   * queue. Otherwise rejects with one of `auth.errors.ts`, `DatabaseUnavailableError`, or the 429 of an
+   * queue. Otherwise rejects with one of `auth.errors.ts`, `DatabaseUnavailableError`, or the 429 for a bad key of an
    * address that fails too often.
    */
   authenticate(token: string, sender: Sender): Principal | Promise<Principal> {
-    if (token.length > TOKEN_LENGTH_MAX) return this.examine(token, null, sender.ip);
+    if (token.length > TOKEN_LENGTH_MAX) return this.refuse(new InvalidApiKeyError(), sender.ip);
     const hash = hashApiKey(token);
     const known = this.cache.peek(hash);
     if (known && this.faultOf(known) === null) return known.principal;
     return this.environmentKey.match(hash) ?? this.examine(token, hash, sender.ip, known);
   }
 
+  /**
+   * Malformed keys and keys that are known to be bad are refused without the database. Every other one is looked up,
+   * however often its address has failed: an address may be an office, a cloud's exit or a load balancer, and what its
+   * neighbours send must not lock a good key out. Who guesses gains nothing by it: 256 random bits are not guessed, and a
+   * guess is answered as it was before.
+   */
   private async examine(
     token: string,
-    hash: string | null,
+    hash: string,
     address: string,
-    known?: Credential | null,
+    known: Credential | null | undefined,
   ): Promise<Principal> {
-    // A key that works is not held up by whoever fails from the same address (an office, a cloud's exit).
-    const seenGood = hash !== null && this.cache.hasSeenGood(hash);
-    if (!seenGood) await this.failures.assertBelowLimit(address);
-    const credential = known !== undefined ? known : await this.find(token, hash);
+    if (parseApiKey(token) === null) return this.refuse(new InvalidApiKeyError(), address);
+    const credential = known !== undefined ? known : await this.find(hash, address);
     const fault = credential === null ? new InvalidApiKeyError() : this.faultOf(credential);
-    if (credential !== null && fault === null) return credential.principal;
-    await this.failures.record(address);
-    throw fault ?? new InvalidApiKeyError();
+    return credential !== null && fault === null
+      ? credential.principal
+      : this.refuse(fault ?? new InvalidApiKeyError(), address);
   }
 
-  /** Nobody asks the database about a text that cannot be a key. */
-  private async find(token: string, hash: string | null): Promise<Credential | null> {
-    return hash === null || parseApiKey(token) === null ? null : this.cache.find(hash);
+  private async find(hash: string, address: string): Promise<Credential | null> {
+    const suspect = !this.cache.hasSeenGood(hash) && (await this.failures.refusalFor(address)) !== null;
+    return this.cache.find(hash, suspect ? 'suspect' : 'ordinary');
+  }
+
+  private async refuse(fault: Problem, address: string): Promise<never> {
+    const refusal = await this.failures.refusalFor(address);
+    if (refusal !== null) throw refusal;
+    await this.failures.record(address);
+    throw fault;
   }
 
   private faultOf({ revoked, expiresAtMs }: Credential): Problem | null {

@@ -1,6 +1,6 @@
 import type { MonotonicClock } from '../common/clock.js';
 import type { Credential, Credentials } from './credentials.js';
-import { CredentialLookups, type Lookup } from './credential-lookups.js';
+import { CredentialLookups, type Lookup, type LookupLane } from './credential-lookups.js';
 
 /**
  * A revoked key is refused by every process within a second. So what this process knows of a good key is
@@ -56,10 +56,10 @@ export class CredentialCache {
    * Null: no such key. The answer is never older than the cache allows, however long it takes to arrive:
    * a look-up that was started too long before this call is not joined. Throws `DatabaseUnavailableError`.
    */
-  find(hash: string): Promise<Credential | null> {
+  find(hash: string, lane: LookupLane = 'ordinary'): Promise<Credential | null> {
     const pending = this.pending.get(hash);
     const joinable = pending !== undefined && this.clock.monotonicMs() - pending.startedAtMs < GOOD_FOR_MS;
-    return joinable ? pending.answer : this.lookUp(hash);
+    return joinable ? pending.answer : this.lookUp(hash, lane);
   }
 
   /** True when this process has seen the key work, even if what it knows has lapsed. */
@@ -77,11 +77,11 @@ export class CredentialCache {
 
   private refresh(hash: string): void {
     // Whoever needs the answer meets the same failure in `find` and reports it.
-    this.lookUp(hash).catch(() => undefined);
+    this.lookUp(hash, 'ordinary').catch(() => undefined);
   }
 
-  private async lookUp(hash: string): Promise<Credential | null> {
-    const lookup = this.lookups.start(hash);
+  private async lookUp(hash: string, lane: LookupLane): Promise<Credential | null> {
+    const lookup = this.lookups.start(hash, lane);
     this.pending.set(hash, lookup);
     try {
       const credential = await lookup.answer;

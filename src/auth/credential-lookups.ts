@@ -8,6 +8,16 @@ const LOOKUP_TIMEOUT_MS = 5_000;
 const BATCH_MAX = 500;
 /** Twice the largest burst that the service is built for (10,000 calls at once, each with a key of its own). */
 const WAITING_MAX = 20_000;
+/** Of suspects fewer may wait: fifty batches at worst, within a second for the last of them. */
+const SUSPECTS_WAITING_MAX = 5_000;
+/** What a batch always leaves for suspects, so that a good key among them gets in however many others are looked up. */
+const SUSPECTS_PER_BATCH = 100;
+
+/**
+ * `suspect`: a key that this process has not seen work, from an address that sends many bad ones. Those wait in a line of
+ * their own: however many somebody makes up, keys from other addresses are looked up as if there were none.
+ */
+export type LookupLane = 'ordinary' | 'suspect';
 
 export class Lookup {
   /** When the database was asked, on the caller's clock; Infinity while the look-up still waits its turn. */
@@ -29,7 +39,7 @@ export class Lookup {
  * bad, arrive at once, authentication holds one database connection of this process and no more.
  */
 export class CredentialLookups {
-  private waiting: Lookup[] = [];
+  private readonly waiting: Readonly<Record<LookupLane, Lookup[]>> = { ordinary: [], suspect: [] };
   private running = false;
 
   constructor(
@@ -39,24 +49,29 @@ export class CredentialLookups {
   ) {}
 
   /** The answer rejects with `DatabaseUnavailableError` when there is none in time. */
-  start(hash: string): Lookup {
+  start(hash: string, lane: LookupLane = 'ordinary'): Lookup {
     const lookup = new Lookup(hash);
-    if (this.waiting.length >= WAITING_MAX) {
+    const line = this.waiting[lane];
+    if (line.length >= (lane === 'ordinary' ? WAITING_MAX : SUSPECTS_WAITING_MAX)) {
       lookup.reject(new DatabaseUnavailableError(new Error('too many keys are waiting to be looked up')));
       return lookup;
     }
-    this.waiting.push(lookup);
+    line.push(lookup);
     if (!this.running) void this.drain();
     return lookup;
   }
 
   private async drain(): Promise<void> {
     this.running = true;
-    while (this.waiting.length > 0) {
-      const batch = this.waiting.splice(0, BATCH_MAX);
-      await this.ask(batch);
-    }
+    for (let batch = this.nextBatch(); batch.length > 0; batch = this.nextBatch()) await this.ask(batch);
     this.running = false;
+  }
+
+  private nextBatch(): Lookup[] {
+    const { ordinary, suspect } = this.waiting;
+    const kept = Math.min(suspect.length, SUSPECTS_PER_BATCH);
+    const batch = ordinary.splice(0, BATCH_MAX - kept);
+    return [...batch, ...suspect.splice(0, BATCH_MAX - batch.length)];
   }
 
   private async ask(batch: readonly Lookup[]): Promise<void> {

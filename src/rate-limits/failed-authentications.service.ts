@@ -21,16 +21,16 @@ export class FailedAuthenticationCounter implements FailedAuthentications {
 
   constructor(@Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit'>) {}
 
-  async assertBelowLimit(address: string): Promise<void> {
-    if (!this.settings.rateLimit) return;
+  async refusalFor(address: string): Promise<RateLimitExceededError | null> {
+    if (!this.settings.rateLimit) return null;
     const usage = await this.counter.get(addressGroup(address));
-    if (usage !== null && usage.msBeforeNext > 0 && usage.consumedPoints >= FAILED_AUTHENTICATIONS_MAX) {
-      throw new RateLimitExceededError({
-        limit: LIMIT,
-        max: FAILED_AUTHENTICATIONS_MAX,
-        resetMs: usage.msBeforeNext,
-      });
-    }
+    if (usage === null || usage.msBeforeNext <= 0 || usage.consumedPoints < FAILED_AUTHENTICATIONS_MAX)
+      return null;
+    return new RateLimitExceededError({
+      limit: LIMIT,
+      max: FAILED_AUTHENTICATIONS_MAX,
+      resetMs: usage.msBeforeNext,
+    });
   }
 
   async record(address: string): Promise<void> {

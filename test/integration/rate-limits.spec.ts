@@ -252,6 +252,25 @@ describe('an address that sends bad keys', () => {
     expect((await ask(app, '/free', 'bad', '203.0.113.10')).status).toBe(401);
   });
 
+  it('never locks out a good key that this process has not seen yet: only bad ones are told to wait', async () => {
+    const address = '203.0.113.77';
+    const known = makeApiKey('account_key');
+    expect((await ask(app, '/free', known, address)).status).toBe(401);
+    // A client that goes on with a revoked key is such an address as well.
+    const revoked = createKey('acct_revoked');
+    stored.set(hashApiKey(revoked), { ...stored.get(hashApiKey(revoked))!, revoked: true });
+    for (let index = 0; index < FAILED_AUTHENTICATIONS_MAX; index += 1)
+      await ask(app, '/free', revoked, address);
+    for (const bad of [revoked, known, makeApiKey('account_key'), 'sk-cof-malformed', 'x'.repeat(300)]) {
+      expect((await ask(app, '/free', bad, address)).status).toBe(429);
+    }
+    for (const kind of ['acct_new', 'acct_newer']) {
+      expect((await ask(app, '/free', createKey(kind), address)).status).toBe(200);
+    }
+    expect((await ask(app, '/operators', createKey(null), address)).status).toBe(200);
+    expect((await ask(app, '/free', makeApiKey('account_key'), address)).status).toBe(429);
+  });
+
   it('is its whole /64 when it is an IPv6 address, and the same address however it is written', () => {
     const same = [
       '2001:db8:0:1::1',

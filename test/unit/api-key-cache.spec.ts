@@ -170,6 +170,50 @@ describe('a flood of bad keys', () => {
   });
 });
 
+describe('keys from an address that sends many bad ones', () => {
+  beforeEach(() => {
+    // So many keys take a slow machine longer than the other tests let a database take.
+    cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 60_000);
+  });
+
+  it('never hold up keys from elsewhere, and a good one among them is still found', async () => {
+    stored.held = true;
+    stored.rows.set('late', credential('key_late'));
+    stored.rows.set('other', credential('key_other'));
+    const bad = Array.from({ length: 5_200 }, (_, index) => cache.find(`bad_${index}`, 'suspect'));
+    bad.forEach((each) => void each.catch(() => undefined));
+    // The first is asked for at once; behind it only so many wait.
+    await expect(bad.at(-1)).rejects.toBeInstanceOf(DatabaseUnavailableError);
+    stored.questions[0]?.answer();
+    await settle();
+    const elsewhere = cache.find('other');
+    stored.questions[1]?.answer();
+    await settle();
+    expect(stored.questions[2]?.hashes[0]).toBe('other');
+    stored.questions[2]?.answer();
+    expect((await elsewhere)?.principal.keyId).toBe('key_other');
+    const late = cache.find('late', 'suspect');
+    stored.held = false;
+    stored.questions.forEach((question) => question.answer());
+    expect((await late)?.principal.keyId).toBe('key_late');
+  });
+
+  it('get their share of every question, however many keys from elsewhere are looked up', async () => {
+    stored.held = true;
+    void cache.find('first');
+    const crowd = Array.from({ length: 2_000 }, (_, index) => cache.find(`key_${index}`));
+    const suspects = Array.from({ length: 150 }, (_, index) => cache.find(`suspect_${index}`, 'suspect'));
+    stored.questions[0]?.answer();
+    await settle();
+    const asked = stored.questions[1]?.hashes ?? [];
+    expect(asked).toHaveLength(500);
+    expect(asked.filter((hash) => hash.startsWith('suspect'))).toHaveLength(100);
+    stored.held = false;
+    stored.questions.forEach((question) => question.answer());
+    await Promise.all([...crowd, ...suspects]);
+  });
+});
+
 describe('many good keys', () => {
   it('are kept up to 20,000: beyond that, the one that was looked up longest ago is asked for again', async () => {
     for (let index = 0; index <= 20_000; index += 1)
