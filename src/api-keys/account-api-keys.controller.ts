@@ -16,6 +16,7 @@ import {
   toNewAccountKey,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
+import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 import { toLimitChanges, UpdateApiKeyRequest } from './spend-limits.dto.js';
 
 /** An operator looks after a customer's keys: makes the first one, ends a leaked one. */
@@ -72,10 +73,18 @@ export class AccountApiKeysController {
   }
 
   @Delete(':key_id')
-  @ApiOperation({ operationId: 'revokeAccountApiKey', summary: "Revoke a customer's key, for good" })
+  @ApiOperation({
+    operationId: 'revokeAccountApiKey',
+    summary: "Revoke a customer's key and the keys that it has made, for good",
+  })
   @ApiOkResponse({ type: ApiKeyView, description: 'Revoked; within one second no process accepts it.' })
-  @ApiProblems('resource_missing', 'database_unavailable')
-  async revoke(@Param('id') id: string, @Param('key_id') keyId: string): Promise<ApiKeyView> {
-    return toApiKeyView(await this.keys.revoke(id, keyId));
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async revoke(
+    @Param('id') id: string,
+    @Param('key_id') keyId: string,
+    @Query() query: RevokeKeyQuery,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<ApiKeyView> {
+    return toApiKeyView(await this.keys.revoke(id, keyId, operator, query.withDescendants));
   }
 }

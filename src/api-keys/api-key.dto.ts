@@ -73,6 +73,15 @@ class KeyView {
   @TimeView('When it was made, Unix seconds.')
   declare readonly created: number;
   @ApiProperty({
+    description:
+      'Which key made it: an account key (`account_key:key_…`), an operator (`operator_key:…`), or the service (`system`). ' +
+      'Null: it is older than this record.',
+    type: 'string',
+    nullable: true,
+    example: 'account_key:key_01KB2H7Q0000000000000000AA',
+  })
+  declare readonly created_by: string | null;
+  @ApiProperty({
     description: 'Unix seconds from which it is refused; null never expires.',
     type: 'integer',
     nullable: true,
@@ -185,13 +194,15 @@ export function toOperatorKeyList(url: string, page: Page<ApiKey>): OperatorKeyL
   return { object: 'list', url, has_more: page.hasMore, data: page.data.map(toOperatorKeyView) };
 }
 
-function toKeyView({ id, name, hint, status, createdAt, expiresAt, revokedAt }: ApiKey): KeyView {
+function toKeyView(key: ApiKey): KeyView {
+  const { id, name, hint, status, createdAt, createdBy, expiresAt, revokedAt } = key;
   return {
     id,
     name,
     hint,
     status,
     created: toUnixSeconds(createdAt),
+    created_by: createdBy,
     expires_at: expiresAt && toUnixSeconds(expiresAt),
     revoked_at: revokedAt && toUnixSeconds(revokedAt),
   };

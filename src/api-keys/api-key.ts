@@ -13,6 +13,8 @@ export type ApiKey = {
   readonly scopes: readonly Scope[];
   readonly status: ApiKeyStatus;
   readonly createdAt: Date;
+  /** What made it, as the ledger names actors; null: before this was recorded. */
+  readonly createdBy: string | null;
   readonly expiresAt: Date | null;
   readonly revokedAt: Date | null;
   /** What it may spend, and has used; null: it has no limit of its own. */

@@ -16,6 +16,7 @@ import {
   toNewAccountKey,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
+import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 import { toLimitChanges, UpdateApiKeyRequest } from './spend-limits.dto.js';
 
 /** A customer's machine looks after the keys of its own account. */
@@ -87,13 +88,17 @@ export class ApiKeysController {
   }
 
   @Delete(':id')
-  @ApiOperation({ operationId: 'revokeApiKey', summary: 'Revoke a key of this account, for good' })
+  @ApiOperation({
+    operationId: 'revokeApiKey',
+    summary: 'Revoke a key of this account and the keys that it has made, for good',
+  })
   @ApiOkResponse({ type: ApiKeyView, description: 'Revoked; within one second no process accepts it.' })
-  @ApiProblems('resource_missing', 'database_unavailable')
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
   async revoke(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Param('id') id: string,
+    @Query() query: RevokeKeyQuery,
   ): Promise<ApiKeyView> {
-    return toApiKeyView(await this.keys.revoke(accountId, id));
+    return toApiKeyView(await this.keys.revoke(principal.accountId, id, principal, query.withDescendants));
   }
 }

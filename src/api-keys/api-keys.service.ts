@@ -17,7 +17,7 @@ import { type KeyBudget, type SpendLimits } from '../wallets/rules/key-budget.js
 import { type ApiKey, type IssuedApiKey, type NewAccountKey, type NewApiKey, statusOf } from './api-key.js';
 import { ApiKeyEntity } from './api-key.entity.js';
 import { KeyLineageRepository } from './key-lineage.repository.js';
-import { assertMayCreate, assertMayLimit } from './key-policy.js';
+import { assertMayCreate, assertMayLimit, revokesDescendants } from './key-policy.js';
 import { OneAtATime } from './one-at-a-time.js';
 
 /** Null: the platform itself; its keys are the operator keys. */
@@ -105,14 +105,29 @@ export class ApiKeysService {
   }
 
   /**
-   * Ends a key for good: at once in this process, within a second in every other one. Doing it again changes
-   * nothing. Throws `ResourceMissingError`, also for a key of somebody else.
+   * Ends a key for good, and as `revokesDescendants` says those that it has made: at once in this process, within a second in
+   * every other one. Doing it again changes nothing. Throws `ResourceMissingError`, also for a key of somebody else, and
+   * `InvalidRequestError` where the request has to say whether descendants are meant.
+   *
+   * @param withDescendants undefined: the request does not say.
    */
-  async revoke(owner: KeyOwner, id: string): Promise<ApiKey> {
+  async revoke(
+    owner: KeyOwner,
+    id: string,
+    asker: Principal,
+    withDescendants: boolean | undefined,
+  ): Promise<ApiKey> {
     const { secretHash } = await this.requireRow(owner, id);
-    // The first revocation counts, whoever else revokes at the same time.
-    await this.keys.update({ id, revokedAt: IsNull() }, { revokedAt: new Date(this.clock.nowMs()) });
-    this.cache.forget(secretHash.toString('hex'));
+    const revoked = await this.transactions.run(async (tx) => {
+      const nowMs = this.clock.nowMs();
+      const head = { id, accountId: owner };
+      // The first revocation counts, whoever else revokes at the same time. From here on the key makes no other.
+      await tx.update(ApiKeyEntity, { id, revokedAt: IsNull() }, { revokedAt: new Date(nowMs) });
+      const livingDescendants = await this.lineage.livingDescendants(tx, head, nowMs);
+      const facts = { requested: withDescendants, keyId: id, askerId: asker.keyId, livingDescendants };
+      return revokesDescendants(facts) ? this.lineage.revokeDescendants(tx, head, nowMs) : [];
+    });
+    for (const hash of [secretHash.toString('hex'), ...revoked]) this.cache.forget(hash);
     return this.require(owner, id);
   }
 
@@ -199,9 +214,9 @@ export class ApiKeysService {
   }
 
   private toApiKey(row: ApiKeyEntity, budget: KeyBudget | null = null): ApiKey {
-    const { id, accountId, name, hint, scopes, createdAt, expiresAt, revokedAt } = row;
+    const { id, accountId, name, hint, scopes, createdAt, expiresAt, revokedAt, createdBy } = row;
     const status = statusOf(row, this.clock.nowMs());
-    return { id, accountId, name, hint, scopes, status, createdAt, expiresAt, revokedAt, budget };
+    return { id, accountId, name, hint, scopes, status, createdAt, createdBy, expiresAt, revokedAt, budget };
   }
 }
 

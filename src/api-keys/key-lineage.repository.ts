@@ -31,6 +31,17 @@ const SPENDING_DESCENDANTS = `${DESCENDANTS}
    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) AND scopes && $4::text[]
    ORDER BY id`;
 
+const LIVING_DESCENDANTS = `${DESCENDANTS}
+  SELECT id FROM descendants WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) ORDER BY id`;
+
+const REVOKE_DESCENDANTS = `${DESCENDANTS}, revoked AS (
+    UPDATE api_keys k SET revoked_at = $3 FROM descendants d WHERE k.id = d.id AND k.revoked_at IS NULL
+    RETURNING k.secret_hash)
+  SELECT encode(secret_hash, 'hex') AS hash FROM revoked`;
+
+/** A key's owner and id, as the ledger names it. */
+type LineHead = Pick<ApiKeyEntity, 'id' | 'accountId'>;
+
 /** Which key made which. Who made a key never changes, so a line once read stays right; it can only grow at its end. */
 @Injectable()
 export class KeyLineageRepository {
@@ -58,9 +69,30 @@ export class KeyLineageRepository {
 
   /** Ids of the keys that descend from an account's key and could spend now, themselves or through keys they make. */
   async spendingDescendants(tx: Tx, accountId: string, keyId: string, nowMs: number): Promise<string[]> {
-    const values = [`account_key:${keyId}`, accountId, new Date(nowMs), SPENDING_SCOPES];
+    const values = [...lineOf({ id: keyId, accountId }), new Date(nowMs), SPENDING_SCOPES];
     const rows = await tx.query<{ id: string }[]>(SPENDING_DESCENDANTS, values);
     return rows.map(({ id }) => id);
+  }
+
+  /** Ids of the keys that descend from a key and are neither revoked nor expired. */
+  async livingDescendants(tx: Tx, head: LineHead, nowMs: number): Promise<string[]> {
+    const rows = await tx.query<{ id: string }[]>(LIVING_DESCENDANTS, [...lineOf(head), new Date(nowMs)]);
+    return rows.map(({ id }) => id);
+  }
+
+  /**
+   * Revokes all keys that descend from a key, whose row the caller has locked. A descendant that makes a key at this moment
+   * keeps its row locked until that is committed, so it is asked again until there is none left. Answers their hashes.
+   */
+  async revokeDescendants(tx: Tx, head: LineHead, nowMs: number): Promise<string[]> {
+    const hashes: string[] = [];
+    for (let found = -1; found !== 0;) {
+      const values = [...lineOf(head), new Date(nowMs)];
+      const rows = await tx.query<{ hash: string }[]>(REVOKE_DESCENDANTS, values);
+      hashes.push(...rows.map(({ hash }) => hash));
+      found = rows.length;
+    }
+    return hashes;
   }
 
   private async isLimited(tx: Tx, { id, accountId, scopes }: ApiKeyEntity): Promise<boolean> {
@@ -68,4 +100,9 @@ export class KeyLineageRepository {
     const [row] = await tx.query<{ limited: boolean }[]>(IS_LIMITED, [id]);
     return row?.limited === true;
   }
+}
+
+/** The first two parameters of what reads descendants. */
+function lineOf({ id, accountId }: LineHead): [string, string | null] {
+  return [`${accountId === null ? 'operator_key' : 'account_key'}:${id}`, accountId];
 }

@@ -85,6 +85,34 @@ export function assertMayLimit(change: LimitChange, asker: KeyFacts | null, nowM
   if (isLimit && spendingDescendants.length > 0) throw new KeyHasDescendantsError(spendingDescendants);
 }
 
+export type Revocation = {
+  /** What the request says; undefined: nothing. */
+  readonly requested: boolean | undefined;
+  readonly keyId: string;
+  readonly askerId: string;
+  /** Descendants of the key, neither revoked nor expired. */
+  readonly livingDescendants: readonly string[];
+};
+
+/**
+ * Whether the descendants of a key are revoked with it. By default they are: what a leaked key has made is in the hands of
+ * whoever has the key, and would outlive it. But where the key itself or one of its descendants asks, this is as likely
+ * a rotation, and the default would end the successor with its predecessor; so there the request has to say.
+ *
+ * @throws InvalidRequestError (`with_descendants`); nothing is revoked then.
+ */
+export function revokesDescendants({ requested, keyId, askerId, livingDescendants }: Revocation): boolean {
+  if (requested !== undefined || livingDescendants.length === 0) return requested ?? true;
+  if (askerId !== keyId && !livingDescendants.includes(askerId)) return true;
+  const count = livingDescendants.length;
+  throw new InvalidRequestError(
+    `The key has made ${count} ${count === 1 ? 'key' : 'keys'} that would be revoked with it, and the key that asks is one ` +
+      'of this line. Send with_descendants=true to revoke them all, or with_descendants=false to revoke this key alone. ' +
+      'Nothing was revoked.',
+    'with_descendants',
+  );
+}
+
 const PERIODS: readonly LimitPeriod[] = ['day', 'month', 'total'];
 
 /** Whether any limit is raised or taken away. */

@@ -16,6 +16,7 @@ import {
   toOperatorKeyView,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
+import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 
 /** Our own machines' keys. The one in `COFFER_OPERATOR_KEY` is not among them: it is not stored. */
 @ApiTags('Operator keys')
@@ -55,10 +56,17 @@ export class OperatorKeysController {
   }
 
   @Delete(':id')
-  @ApiOperation({ operationId: 'revokeOperatorKey', summary: 'Revoke an operator key, for good' })
+  @ApiOperation({
+    operationId: 'revokeOperatorKey',
+    summary: 'Revoke an operator key and the operator keys that it has made, for good',
+  })
   @ApiOkResponse({ type: OperatorKeyView, description: 'Revoked; within one second no process accepts it.' })
-  @ApiProblems('resource_missing', 'database_unavailable')
-  async revoke(@Param('id') id: string): Promise<OperatorKeyView> {
-    return toOperatorKeyView(await this.keys.revoke(null, id));
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  async revoke(
+    @Param('id') id: string,
+    @Query() query: RevokeKeyQuery,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<OperatorKeyView> {
+    return toOperatorKeyView(await this.keys.revoke(null, id, operator, query.withDescendants));
   }
 }

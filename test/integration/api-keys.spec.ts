@@ -52,6 +52,7 @@ describe('making a key', () => {
       scopes: ['generate', 'wallet:read'],
       status: 'active',
       created: expect.any(Number),
+      created_by: 'operator_key:key_env',
       expires_at: expiresAt,
       revoked_at: null,
       spend_limits: null,

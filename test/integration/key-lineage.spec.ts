@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { ApiKeysService } from '../../src/api-keys/api-keys.service.js';
 import { newId } from '../../src/common/ids.js';
-import { sharedApp, type SharedApp } from '../fixtures/shared-app.js';
+import { sharedApp, sharedTwin, type SharedApp } from '../fixtures/shared-app.js';
 import type { TestClient } from '../support/app/test-client.js';
 
 let app: SharedApp;
@@ -8,15 +9,132 @@ beforeAll(async () => {
   app = await sharedApp();
 });
 
-type MadeKey = { readonly id: string; readonly client: TestClient };
+type MadeKey = { readonly id: string; readonly secret: string; readonly client: TestClient };
 
 async function make(by: TestClient, body: object, path = '/v1/api_keys'): Promise<MadeKey> {
   const key = { name: 'made', scopes: ['generate', 'keys:write'], ...body };
   const { id, secret } = (await by.post(path, key)).expect(201).body;
-  return { id, client: app.client(secret) };
+  return { id, secret, client: app.client(secret) };
 }
 
 const inSeconds = (seconds: number): number => Math.trunc(app.clock.nowMs() / 1_000) + seconds;
+
+const statusesOf = async (client: TestClient, keys: readonly MadeKey[], path = '/v1/api_keys') => {
+  const { data } = (await client.get(`${path}?limit=100`)).expect(200).body;
+  return keys.map(({ id }) => data.find((key: { id: string }) => key.id === id)?.status);
+};
+
+describe('the maker of a key', () => {
+  it('is shown with it: an account key, an operator or the service', async () => {
+    const customer = await app.createCustomer();
+    const path = `/v1/accounts/${customer.accountId}/api_keys`;
+    const child = await make(customer.client, {});
+    const [shown, root] = (await customer.client.get('/v1/api_keys')).expect(200).body.data;
+    expect(shown).toMatchObject({ id: child.id, created_by: `account_key:${root.id}` });
+    expect(root.created_by).toBe('operator_key:key_env');
+    const admin = await make(app.operator, { scopes: ['admin'] }, '/v1/operator_keys');
+    const minted = await make(admin.client, {}, path);
+    const read = (await app.operator.get(path)).expect(200).body.data[0];
+    expect(read).toMatchObject({ id: minted.id, created_by: `operator_key:${admin.id}` });
+    const service = { name: 'first', scopes: ['generate'] as const, expiresAt: null };
+    const first = await app.app.get(ApiKeysService).createAccountKey(customer.accountId, service, null);
+    expect(first.createdBy).toBe('system');
+  });
+});
+
+describe('revoking a key that has made others', () => {
+  async function aLine() {
+    const customer = await app.createCustomer();
+    const leaked = await make(customer.client, {});
+    const child = await make(leaked.client, {});
+    const grandchild = await make(child.client, { scopes: ['generate'] });
+    const stranger = await make(customer.client, {});
+    return { customer, leaked, child, grandchild, stranger, all: [leaked, child, grandchild, stranger] };
+  }
+  const ALL_BUT_STRANGER = ['revoked', 'revoked', 'revoked', 'active'];
+
+  it('revokes all of them by default, in every process within a second, and no other key', async () => {
+    const { customer, leaked, child, grandchild, all } = await aLine();
+    const twin = await sharedTwin();
+    const elsewhere = twin.client((await make(child.client, {})).secret);
+    (await elsewhere.get('/v1/api_keys')).expect(200);
+    (await customer.client.delete(`/v1/api_keys/${leaked.id}`)).expect(200);
+    expect(await statusesOf(customer.client, all)).toEqual(ALL_BUT_STRANGER);
+    for (const { client } of [leaked, child, grandchild]) {
+      expect((await client.get('/v1/models')).expect(401).body.error.code).toBe('revoked_api_key');
+    }
+    twin.clock.letPass(1_000);
+    (await elsewhere.get('/v1/api_keys')).expect(401);
+  });
+
+  it('leaves them alone when the request says so, and takes them when it is sent again', async () => {
+    const { customer, leaked, all } = await aLine();
+    const path = `/v1/api_keys/${leaked.id}`;
+    (await customer.client.delete(`${path}?with_descendants=false`)).expect(200);
+    expect(await statusesOf(customer.client, all)).toEqual(['revoked', 'active', 'active', 'active']);
+    (await customer.client.delete(`${path}?with_descendants=true`)).expect(200);
+    expect(await statusesOf(customer.client, all)).toEqual(ALL_BUT_STRANGER);
+  });
+
+  it('is refused without a word about them when the key itself or a descendant asks: it may be a rotation', async () => {
+    const { customer, leaked, child, all } = await aLine();
+    const path = `/v1/api_keys/${leaked.id}`;
+    for (const { client } of [leaked, child]) {
+      const refused = (await client.delete(path)).expect(400).body.error;
+      expect(refused).toMatchObject({ code: 'invalid_request', param: 'with_descendants' });
+    }
+    expect(await statusesOf(customer.client, all)).toEqual(['active', 'active', 'active', 'active']);
+    (await child.client.delete(`${path}?with_descendants=false`)).expect(200);
+    expect(await statusesOf(customer.client, all)).toEqual(['revoked', 'active', 'active', 'active']);
+    // An operator, and a key from elsewhere, are no rotation.
+    const operatorPath = `/v1/accounts/${customer.accountId}/api_keys/${leaked.id}`;
+    (await app.operator.delete(operatorPath)).expect(200);
+    expect(await statusesOf(customer.client, all)).toEqual(ALL_BUT_STRANGER);
+  });
+
+  it('leaves none that a descendant makes at the same moment, in any process', async () => {
+    const twin = await sharedTwin();
+    for (let round = 0; round < 8; round += 1) {
+      const { customer, leaked, child } = await aLine();
+      const makers = [leaked, child, child, leaked].map(({ secret }, index) =>
+        (index % 2 === 0 ? app : twin)
+          .client(secret)
+          .post('/v1/api_keys', { name: 'escaped', scopes: ['keys:write'] }),
+      );
+      const [revoked, ...made] = await Promise.all([
+        customer.client.delete(`/v1/api_keys/${leaked.id}`),
+        ...makers,
+      ]);
+      revoked.expect(200);
+      const escaped = made.filter(({ status }) => status === 201).map(({ body }) => body as MadeKey);
+      expect(await statusesOf(customer.client, escaped)).toEqual(escaped.map(() => 'revoked'));
+    }
+  });
+
+  it('ends operator keys in the same way, but none of the keys that they made for accounts', async () => {
+    const admin = await make(app.operator, { scopes: ['admin'] }, '/v1/operator_keys');
+    const successor = await make(admin.client, { scopes: ['admin'] }, '/v1/operator_keys');
+    const customer = await app.createCustomer();
+    const minted = await make(admin.client, {}, `/v1/accounts/${customer.accountId}/api_keys`);
+    (await successor.client.delete(`/v1/operator_keys/${admin.id}`)).expect(400);
+    (await app.operator.delete(`/v1/operator_keys/${admin.id}`)).expect(200);
+    expect(await statusesOf(app.operator, [admin, successor], '/v1/operator_keys')).toEqual([
+      'revoked',
+      'revoked',
+    ]);
+    (await minted.client.get('/v1/api_keys')).expect(200);
+  });
+
+  it.each(['yes', '1', '', 'true&with_descendants=false'])(
+    'is refused when with_descendants is %j',
+    async (value) => {
+      const { customer, leaked } = await aLine();
+      const answer = await customer.client.delete(`/v1/api_keys/${leaked.id}?with_descendants=${value}`);
+      expect(answer.expect(400).body.error.param).toBe('with_descendants');
+      expect(await statusesOf(customer.client, [leaked])).toEqual(['active']);
+    },
+  );
+});
 
 describe('a key in the database', () => {
   it('is never beyond the key that made it, whoever writes, and nothing of it changes but its revocation', async () => {

@@ -19,7 +19,7 @@ type Step =
       lifeHours: number | null;
     }
   | { readonly do: 'limit'; by: number | 'operator'; key: number; images: number | null }
-  | { readonly do: 'revoke'; by: number; key: number }
+  | { readonly do: 'revoke'; by: number; key: number; descendants: boolean | null }
   | { readonly do: 'spend'; by: number }
   | { readonly do: 'wait'; hours: number };
 
@@ -49,7 +49,15 @@ const aStep: fc.Arbitrary<Step> = fc.oneof(
       images: aLimit,
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('revoke' as const), by: aKey, key: aKey }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('revoke' as const),
+      by: aKey,
+      key: aKey,
+      descendants: fc.option(fc.boolean(), { nil: null }),
+    }),
+  },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('spend' as const), by: aKey }) },
   {
     weight: 1,
@@ -97,9 +105,18 @@ class Walk {
       return this.limit(step.by === 'operator' ? null : this.key(step.by), this.key(step.key), step.images);
     }
     if (step.do === 'spend') return this.spend(this.key(step.by));
-    const key = this.key(step.key);
-    const answer = await this.key(step.by).client.delete(`/v1/api_keys/${key.id}`);
-    if (answer.status === 200) key.revoked = true;
+    return this.revoke(this.key(step.by), this.key(step.key), step.descendants);
+  }
+
+  private async revoke(by: Key, key: Key, descendants: boolean | null): Promise<void> {
+    const query = descendants === null ? '' : `?with_descendants=${descendants}`;
+    const answer = await by.client.delete(`/v1/api_keys/${key.id}${query}`);
+    if (answer.status !== 200) return;
+    key.revoked = true;
+    if (descendants === false) return;
+    for (const other of this.keys) if (lineOf(other).includes(key)) other.revoked = true;
+    // Nobody ends itself with its line without saying so.
+    if (descendants === null && by !== key) expect(by.revoked).toBe(false);
   }
 
   private key(chosen: number): Key {

@@ -188,7 +188,7 @@ describe('the spend limits of an API key', () => {
       message: expect.stringContaining(`${child.id}, ${grandchild.id}`),
     });
     // The grandchild lives on without its maker, and is what the limit would not hold for.
-    (await customer.client.delete(`/v1/api_keys/${child.id}`)).expect(200);
+    (await customer.client.delete(`/v1/api_keys/${child.id}?with_descendants=false`)).expect(200);
     (await change(customer, maker.id, limit)).expect(409);
     (await customer.client.delete(`/v1/api_keys/${grandchild.id}`)).expect(200);
     (await change(customer, maker.id, limit)).expect(200);
