@@ -23,7 +23,7 @@ import { FREE_MODEL, makeImages, PAID_MODEL, planCalls } from './seed-images.js'
 
 const SETTLED_WITHIN_MS = 20_000;
 const SIMULATED = ['stripe', 'black-forest-labs'];
-const SCOPES = ['generate', 'wallet:read', 'wallet:write', 'keys:write'];
+const SCOPES = ['generate', 'wallet:read', 'wallet:write', 'keys:write', 'cards:charge'];
 /** Stripe's test number of a card whose owner disputes what it pays. */
 const DISPUTING_CARD = '4000000000000259';
 /** Of the words about automatic charges, which the customer agrees to (`GET /v1/auto_top_up`). */

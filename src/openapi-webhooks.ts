@@ -7,7 +7,11 @@ import {
   WEBHOOK_EVENTS,
   type WebhookEventType,
 } from './notifications/webhooks/webhook-event-types.js';
-import { AutoTopUpFailureView, AutoTopUpOffView } from './top-ups/auto/auto-top-up-event.dto.js';
+import {
+  AutoTopUpChangeView,
+  AutoTopUpFailureView,
+  AutoTopUpOffView,
+} from './top-ups/auto/auto-top-up-event.dto.js';
 import { DisputeView } from './top-ups/disputes/dispute.dto.js';
 import { RefundView } from './top-ups/refunds/refund.dto.js';
 import { TopUpView } from './top-ups/top-up.dto.js';
@@ -32,6 +36,7 @@ export const WEBHOOK_DATA: Readonly<Record<WebhookEventType, EventData>> = {
     view: TopUpView,
     example: { status: 'failed', checkout_url: null, failure_code: 'payment_failed' },
   },
+  'auto_top_up.updated': { view: AutoTopUpChangeView },
   'auto_top_up.failed': { view: AutoTopUpFailureView },
   'auto_top_up.disabled': { view: AutoTopUpOffView },
   'refund.created': { view: RefundView, example: { status: 'created' } },

@@ -11,7 +11,7 @@ import type { Scope } from '../auth/principal.js';
   'api_keys_scopes_of_kind',
   `cardinality(scopes) > 0 AND CASE WHEN account_id IS NULL
     THEN scopes <@ ARRAY['debits', 'finance', 'admin']
-    ELSE scopes <@ ARRAY['generate', 'wallet:read', 'wallet:write', 'keys:write'] END`,
+    ELSE scopes <@ ARRAY['generate', 'wallet:read', 'wallet:write', 'keys:write', 'cards:charge'] END`,
 )
 export class ApiKeyEntity {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'api_keys_pkey', collation: 'C' })

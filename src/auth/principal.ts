@@ -1,5 +1,14 @@
-export const ACCOUNT_SCOPES = ['generate', 'wallet:read', 'wallet:write', 'keys:write'] as const;
+export const ACCOUNT_SCOPES = [
+  'generate',
+  'wallet:read',
+  'wallet:write',
+  'keys:write',
+  'cards:charge',
+] as const;
 export const OPERATOR_SCOPES = ['debits', 'finance', 'admin'] as const;
+
+/** What a key has that nobody chose scopes for. Charging a saved card is never among it: that is always asked for by name. */
+export const DEFAULT_ACCOUNT_SCOPES = ['generate', 'wallet:read', 'wallet:write', 'keys:write'] as const;
 
 export type AccountScope = (typeof ACCOUNT_SCOPES)[number];
 export type OperatorScope = (typeof OPERATOR_SCOPES)[number];

@@ -4,7 +4,7 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { ApiKeysService } from '../api-keys/api-keys.service.js';
 import { hashApiKey } from '../auth/api-key-format.js';
 import { CREDENTIALS, type Credentials } from '../auth/credentials.js';
-import { ACCOUNT_SCOPES } from '../auth/principal.js';
+import { DEFAULT_ACCOUNT_SCOPES } from '../auth/principal.js';
 import type { Settings } from '../config/settings.js';
 import { readPrivateJson, writePrivateJson } from './private-file.js';
 
@@ -24,7 +24,7 @@ const ACCOUNT_NAME = 'Demo account';
 const KEY_NAME = 'Demo key';
 
 /**
- * Makes the demo account on the first start, with an empty wallet and a key that may do all an account may;
+ * Makes the demo account on the first start, with an empty wallet and a key that may do all but charge saved cards;
  * finds it again on later ones. Writes the file anew each time, because ports may have changed. Answers its path.
  */
 export async function welcomeDemoAccount(
@@ -57,7 +57,7 @@ async function knownDemoKey(app: NestFastifyApplication, path: string): Promise<
 
 async function makeDemoKey(app: NestFastifyApplication): Promise<DemoKey> {
   const account = await app.get(AccountsService).create(ACCOUNT_NAME);
-  const key = { name: KEY_NAME, scopes: ACCOUNT_SCOPES, expiresAt: null };
+  const key = { name: KEY_NAME, scopes: DEFAULT_ACCOUNT_SCOPES, expiresAt: null };
   const { secret } = await app.get(ApiKeysService).createAccountKey(account.id, key, null);
   return { account_id: account.id, api_key: secret };
 }

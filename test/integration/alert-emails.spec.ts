@@ -167,7 +167,8 @@ describe('an address', () => {
     expect((await follow(confirm)).status).toBe(410);
     await events.publish(null, news('nobody said yes'));
     await send();
-    expect((await emails()).filter(({ kind }) => kind !== 'confirmation')).toHaveLength(1);
+    const told = (await emails()).map(({ kind }) => kind).filter((kind) => kind !== 'confirmation');
+    expect(told).toEqual(['wallet.low', 'address_removed']);
   });
 
   it('is not flooded with questions: once in five minutes, three times a day whoever asks, five an account', async () => {

@@ -14,6 +14,7 @@ import type { RefundStatus } from '../../src/top-ups/refunds/refund.machine.js';
 import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
 import { eventually } from '../support/processes.js';
 import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
+import { customerWithCard, switchOn } from '../support/payments/auto-top-up.js';
 import { ReturnHistory } from '../support/payments/return-history.js';
 import type { Step } from '../support/payments/return-histories.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
@@ -110,6 +111,10 @@ async function publishEverything(): Promise<void> {
   const failed = await startTopUp(app);
   await moveTopUp(failed);
   await tellAutoTopUp(failed);
+  const raised = await customerWithCard(app);
+  await switchOn(raised);
+  await switchOn(raised, { daily_max_count: 4 });
+  await collect(raised.accountId);
   await eventually('everything is told', async () => {
     for (const { customer } of [refunded, rarer, failed]) await collect(customer.accountId);
     return published.has('wallet.frozen') && published.has('wallet.low') && published.has('wallet.depleted');

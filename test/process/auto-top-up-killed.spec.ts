@@ -87,7 +87,7 @@ describe('the service is killed with -9 while it tops wallets up', () => {
 
     async function customerWithCard(running: ServiceProcess): Promise<{ readonly account: Account }> {
       const id = await newAccount(running);
-      const key = await newApiKey(running, id, ['wallet:read', 'wallet:write']);
+      const key = await newApiKey(running, id, ['wallet:read', 'wallet:write', 'cards:charge']);
       const client = running.client(key);
       const opened = await client.post('/v1/top_ups', { credit_cents: 1_000, save_card: true });
       await stripe.control.pay(sessionIdOf(opened.expect(201).body.checkout_url as string));

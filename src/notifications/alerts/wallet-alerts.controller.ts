@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../auth/principal.js';
+import { actorOf, type AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import {
@@ -37,14 +37,16 @@ export class WalletAlertsController {
     description:
       'Whoever asks to be told for the first time, here or by an endpoint for `wallet.low`, and names no mark gets $2.00. ' +
       'A new address is sent one link, valid for three days; asking again for an address that has not said yes sends another, ' +
-      'at most one in five minutes.',
+      'at most one in five minutes. An address that had said yes and is removed or replaced is told so, once.',
   })
   @ApiOkResponse({ type: WalletAlertsView })
   @ApiProblems('invalid_request', 'too_many_confirmations', 'database_unavailable')
   async update(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Body() body: WalletAlertsRequest,
   ): Promise<WalletAlertsView> {
-    return toWalletAlertsView(await this.alerts.update(accountId, toAlertChanges(body)));
+    return toWalletAlertsView(
+      await this.alerts.update(principal.accountId, toAlertChanges(body), actorOf(principal)),
+    );
   }
 }

@@ -16,8 +16,8 @@ export class WalletAlertsRequest {
 
   @TextField({
     description:
-      'Where to send `wallet.low`, `wallet.depleted`, `auto_top_up.failed` and `auto_top_up.disabled` by e-mail. The ' +
-      'address is asked first: nothing is sent before it said yes. Null: nowhere. Absent: as it is.',
+      'Where to send `wallet.low`, `wallet.depleted`, `auto_top_up.updated`, `auto_top_up.failed` and ' +
+      '`auto_top_up.disabled` by e-mail. The address is asked first: nothing is sent before it said yes. Null: nowhere. Absent: as it is.',
     max: EMAIL_LENGTH_MAX,
     pattern: EMAIL_PATTERN,
     optional: true,

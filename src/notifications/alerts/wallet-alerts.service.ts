@@ -61,14 +61,14 @@ export class WalletAlerts {
    * Throws `InvalidRequestError` for an address when this service sends no mail, and `TooManyConfirmationsError`; then
    * nothing changed.
    */
-  async update(accountId: string, { lowMarkMicros, email }: AlertChanges): Promise<Alerts> {
+  async update(accountId: string, { lowMarkMicros, email }: AlertChanges, actor: string): Promise<Alerts> {
     if (typeof email === 'string' && !this.emails.enabled) {
       throw new InvalidRequestError('This service sends no e-mail; use a webhook endpoint.', 'email');
     }
     await this.transactions.run(async (tx) => {
       const row = await this.requireLocked(tx, accountId);
       // Servers tell letters of another case apart in theory only, and the limits count by address.
-      if (email !== undefined) await this.setEmail(tx, row, email?.toLowerCase() ?? null);
+      if (email !== undefined) await this.setEmail(tx, row, email?.toLowerCase() ?? null, actor);
       // The wallet's row last, as everywhere.
       if (lowMarkMicros !== undefined) await this.choose(tx, accountId, lowMarkMicros);
       else if (typeof email === 'string') await this.defaultMark(tx, row);
@@ -90,11 +90,19 @@ export class WalletAlerts {
     await this.marks.setLowMark(tx, accountId, mark);
   }
 
-  private async setEmail(tx: Tx, row: WalletAlertsEntity, email: string | null): Promise<void> {
+  private async setEmail(
+    tx: Tx,
+    row: WalletAlertsEntity,
+    email: string | null,
+    actor: string,
+  ): Promise<void> {
     const { accountId } = row;
     if (email !== row.email) {
       const unasked = { emailConfirmedAt: null, confirmHash: null, confirmExpiresAt: null };
       await tx.update(WalletAlertsEntity, { accountId }, { email, ...unasked });
+      if (row.email !== null && row.emailConfirmedAt !== null) {
+        await this.emails.tellRemoved(tx, accountId, row.email, { removed_by: actor });
+      }
     } else if (row.emailConfirmedAt !== null) return;
     if (email !== null) await this.askOnce(tx, accountId, email);
   }

@@ -11,7 +11,7 @@ const PKEY = 'alert_emails_pkey';
 @Index('alert_emails_pending_idx', ['nextAttemptAt'], { where: `status = 'pending'` })
 @Index('alert_emails_created_at_idx', { synchronize: false })
 @Check('alert_emails_id_form', `id LIKE 'eml\\_%'`)
-@Check('alert_emails_event_unless_question', `(event_id IS NULL) = (kind = 'confirmation')`)
+@Check('alert_emails_event_of_alerts', `(event_id IS NULL) = (kind IN ('confirmation', 'address_removed'))`)
 @Check('alert_emails_data_size', 'octet_length(data) BETWEEN 1 AND 20000')
 @Check('alert_emails_status_known', `status IN ('pending', 'sent', 'failed', 'canceled')`)
 @Check('alert_emails_attempts_counted', 'attempts >= 0')

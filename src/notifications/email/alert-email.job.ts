@@ -17,6 +17,7 @@ import {
 } from '../notifications-observer.js';
 import { AlertEmailEntity, type AlertEmail } from './alert-email.entity.js';
 import type { EmailStatus } from './alert-email.machine.js';
+import { isNotice } from './alert-email.js';
 import { ALERT_EMAIL_JOB, AlertEmails } from './alert-emails.service.js';
 import { renderEmail } from './email-message.js';
 import { nextEmailAttempt } from './email-rules.js';
@@ -110,6 +111,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
 
   /** Whoever was unsubscribed, replaced or confirmed since gets nothing more of this. */
   private async isWanted({ accountId, address, kind }: AlertEmail): Promise<boolean> {
+    if (isNotice(kind)) return true;
     const alerts = await this.rows.manager.findOneBy(WalletAlertsEntity, { accountId });
     if (alerts === null || alerts.email !== address) return false;
     return kind === 'confirmation' ? alerts.emailConfirmedAt === null : alerts.emailConfirmedAt !== null;
@@ -133,7 +135,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
       date: createdAt,
       headers: {
         'Auto-Submitted': 'auto-generated',
-        ...(kind === 'confirmation'
+        ...(kind === 'confirmation' || kind === 'address_removed'
           ? {}
           : { 'List-Unsubscribe': `<${link}>`, 'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click' }),
       },

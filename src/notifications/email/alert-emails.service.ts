@@ -47,6 +47,12 @@ export class AlertEmails {
     return this.add(tx, accountId, { kind: 'confirmation', eventId: null, address, data: {} });
   }
 
+  /** Tells an address that had said yes that a key has removed it: otherwise silence would look like good news. */
+  async tellRemoved(tx: Tx, accountId: string, address: string, data: object): Promise<void> {
+    if (this.enabled)
+      await this.add(tx, accountId, { kind: 'address_removed', eventId: null, address, data });
+  }
+
   /** Questions of the last day: the account's, and the address's over all accounts. Who else asks it waits. */
   async countQuestionsLocked(
     tx: Tx,

@@ -1,4 +1,4 @@
-import { formatUsd, parseMicros } from '../../common/money.js';
+import { formatUsd, micros, parseMicros } from '../../common/money.js';
 import { escapeHtml } from '../../http/pages/page.js';
 import type { EmailKind } from './alert-email.js';
 
@@ -18,6 +18,7 @@ export type EmailMessage = { readonly subject: string; readonly text: string; re
 type Part = string | { readonly label: string; readonly url: string };
 
 const TEXT_LENGTH_MAX = 500;
+const MICROS_PER_CENT = 10_000n;
 
 /** The same words as text and as HTML. Subjects are ours alone: nothing that anybody typed stands in a header. */
 export function renderEmail(facts: EmailFacts): EmailMessage {
@@ -59,6 +60,24 @@ const CONTENTS: Readonly<Record<EmailKind, (facts: EmailFacts) => Content>> = {
         'cost nothing, until you top up.',
     ],
   }),
+  address_removed: ({ accountId, data }) => ({
+    subject: 'Alerts are no longer sent to you',
+    parts: [
+      `Alerts about the credit of account ${accountId} are no longer sent to this address: it was removed with the API ` +
+        `key ${keyOf(data, 'removed_by')}.`,
+      'If you know nothing of this, have that key revoked: somebody else may have it.',
+    ],
+  }),
+  'auto_top_up.updated': ({ data }) => ({
+    subject: 'Your card may be charged automatically',
+    parts: [
+      `Automatic top-up was switched on, or may charge more than before, with the API key ${keyOf(data, 'changed_by')}.`,
+      `The card that ends in ${wordOf(data, 'card_last4')} is charged ${centsOf(data, 'charge_cents')} whenever the credit falls ` +
+        `below ${usdOf(data, 'threshold_micros')}: up to ${centsOf(data, 'daily_max_charge_cents')} a day and ` +
+        `${centsOf(data, 'monthly_max_charge_cents')} a month.`,
+      'If you know nothing of this, switch automatic top-up off and have that key revoked: somebody else may have it.',
+    ],
+  }),
   'auto_top_up.failed': ({ data }) => ({
     subject: 'Your automatic top-up failed',
     parts: [
@@ -79,6 +98,7 @@ const CONTENTS: Readonly<Record<EmailKind, (facts: EmailFacts) => Content>> = {
 function footerOf({ kind, accountId, at, link }: EmailFacts): readonly Part[] {
   const when = `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
   if (kind === 'confirmation') return [`Sent once, on ${when}, because of that request.`];
+  if (kind === 'address_removed') return [`Sent once, on ${when}. You had asked for these alerts.`];
   return [
     `You get this because alerts of account ${accountId} go to this address. It tells of ${when}.`,
     { label: 'Send me no more of these', url: link },
@@ -89,6 +109,24 @@ function usdOf(data: EmailFacts['data'], member: string): string {
   const value = data[member];
   const amount = typeof value === 'string' ? parseMicros(value) : null;
   return amount === null ? 'an unknown amount' : formatUsd(amount);
+}
+
+/** Of an amount of whole cents. */
+function centsOf(data: EmailFacts['data'], member: string): string {
+  const value = data[member];
+  return typeof value === 'number' && Number.isSafeInteger(value)
+    ? formatUsd(micros(BigInt(value) * MICROS_PER_CENT))
+    : 'an unknown amount';
+}
+
+/** The id of a key, from the name of an actor. */
+function keyOf(data: EmailFacts['data'], member: string): string {
+  return /^[a-z]+_key:(key_\w{1,40})$/.exec(String(data[member]))?.[1] ?? 'of an operator';
+}
+
+function wordOf(data: EmailFacts['data'], member: string): string {
+  const value = String(data[member]);
+  return /^\w{1,20}$/.test(value) ? value : '????';
 }
 
 function textOf(data: EmailFacts['data'], member: string): readonly Part[] {

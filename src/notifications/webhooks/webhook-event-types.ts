@@ -5,6 +5,7 @@
 export const WEBHOOK_EVENTS = {
   'top_up.succeeded': 'A top-up was paid and its credit is in the wallet.',
   'top_up.failed': 'The payment of a top-up failed in the end; nothing was credited.',
+  'auto_top_up.updated': 'Automatic top-up was switched on, or may charge more, or more often, than before.',
   'auto_top_up.failed': 'An automatic top-up could not be charged.',
   'auto_top_up.disabled': 'Automatic top-up was switched off, by the account or after failures.',
   'refund.created': "A refund was asked for, here or in Stripe's dashboard.",

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { AccountsService } from '../../accounts/accounts.service.js';
+import { InsufficientScopeError } from '../../auth/auth.errors.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
@@ -20,13 +21,15 @@ import {
   type SavedCard,
 } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
-import type { AutoTopUpUsage } from './auto-top-up.rules.js';
+import { allowsMore, type AutoTopUpUsage } from './auto-top-up.rules.js';
 
 /** Who says what the account wants; an opt-in is recorded with all of it. */
 export type Speaker = {
   readonly accountId: string;
   readonly actor: string;
   readonly clientAddress: string;
+  /** It has the scope `cards:charge`. */
+  readonly mayChargeCards: boolean;
 };
 
 export type OptIn = AutoTopUpTerms & {
@@ -91,10 +94,17 @@ export class AutoTopUpSettings {
 
   /**
    * Switches it on with these terms, or changes them. Charges that have not gone out are withdrawn; a look at the
-   * wallet follows at once. Throws `InvalidRequestError`, `AutoTopUpUntaxedError`,
-   * `AmountOutOfRangeError` or `SavedCardMissingError`.
+   * wallet follows at once, and where more may be charged than before the account is told. Throws
+   * `InsufficientScopeError`, `InvalidRequestError`, `AutoTopUpUntaxedError`, `AmountOutOfRangeError` or
+   * `SavedCardMissingError`.
    */
   async switchOn(speaker: Speaker, { wordsVersion, ...terms }: OptIn): Promise<void> {
+    if (!speaker.mayChargeCards) {
+      throw new InsufficientScopeError(
+        'cards:charge',
+        'It lets a saved card be charged. Nothing was changed.',
+      );
+    }
     if (wordsVersion !== AUTO_TOP_UP_WORDS.version) {
       throw new InvalidRequestError(
         `The words to agree to are of version ${AUTO_TOP_UP_WORDS.version}. Nothing was changed.`,
@@ -135,6 +145,17 @@ export class AutoTopUpSettings {
       });
       await this.withdraw(tx, accountId);
       await this.switches.lookAgain(tx, accountId);
+      if (allowsMore(current, { ...terms, cardId: card.id })) {
+        const chargeCents = this.quote(terms)?.chargeCents ?? null;
+        await this.switches.tellRaise(tx, {
+          before: current,
+          terms,
+          revision,
+          card,
+          chargeCents,
+          actor: speaker.actor,
+        });
+      }
       await this.marks.setTopUpMark(tx, accountId, terms.thresholdMicros);
     });
   }

@@ -8,7 +8,14 @@ import { WalletMarks } from '../../wallets/wallet-marks.service.js';
 import { toTopUpView } from '../top-up.dto.js';
 import type { TopUp } from '../top-up.js';
 import { canSwitch } from './auto-top-up.machine.js';
-import { OFF_REASONS, type AutoTopUp, type OffReason } from './auto-top-up.js';
+import { toTermsData } from './auto-top-up-event.dto.js';
+import {
+  OFF_REASONS,
+  type AutoTopUp,
+  type AutoTopUpTerms,
+  type OffReason,
+  type SavedCard,
+} from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 
 /** What the account is told of a charge that failed. */
@@ -18,6 +25,17 @@ export type FailureNews = {
   readonly actionUrl: string | null;
   /** When the card is charged again; null when it is not. */
   readonly retryAt: Date | null;
+};
+
+/** What the account is told when its card may be charged more than before. */
+export type Raise = {
+  readonly before: AutoTopUp;
+  readonly terms: AutoTopUpTerms;
+  /** Of the new terms. */
+  readonly revision: number;
+  readonly card: SavedCard;
+  readonly chargeCents: bigint | null;
+  readonly actor: string;
 };
 
 /**
@@ -59,6 +77,27 @@ export class AutoTopUpSwitch {
       naturalKey: `${current.livemode ? 'live' : 'test'}:${current.revision}`,
     });
     await this.marks.setTopUpMark(tx, current.accountId, null);
+  }
+
+  /** Once for each time that the account agreed to more. */
+  async tellRaise(tx: Tx, { before, terms, revision, card, chargeCents, actor }: Raise): Promise<void> {
+    const { accountId, livemode, status } = before;
+    await this.events.publish(tx, {
+      accountId,
+      type: 'auto_top_up.updated',
+      data: {
+        object: 'auto_top_up_change',
+        status: 'on',
+        changed_by: actor,
+        card_last4: card.last4,
+        charge_cents: chargeCents === null ? null : Number(chargeCents),
+        ...toTermsData(terms),
+        // Nothing was in force while it was off.
+        previous: status === 'off' ? null : toTermsData(before),
+        livemode,
+      },
+      naturalKey: `${livemode ? 'live' : 'test'}:${revision}`,
+    });
   }
 
   /** The bank wants the customer there. A job opens a payment page for her. */

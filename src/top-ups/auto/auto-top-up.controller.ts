@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Ip, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import { actorOf, type AccountPrincipal } from '../../auth/principal.js';
+import { actorOf, hasScope, type AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { RateLimited } from '../../rate-limits/rate-limited.decorator.js';
@@ -33,7 +33,9 @@ export class AutoTopUpController {
       'it is below already. Needs a card that a top-up with `save_card` saved. One charge at a time, within the caps, ' +
       'none while the wallet is frozen or a payment is disputed. After two declined charges in a row, or one that the ' +
       'bank forbids to repeat, it is off, and `off_reason` says why. Off means off: what was queued is withdrawn; only ' +
-      'a charge that Stripe was asked for before this answer is completed (`in_flight` shows it).',
+      'a charge that Stripe was asked for before this answer is completed (`in_flight` shows it). Switching it on, or ' +
+      'changing it, needs the scope `cards:charge` as well; where more may be charged than before, the account is told by ' +
+      '`auto_top_up.updated`. Switching it off needs `wallet:write` alone.',
   })
   @ApiOkResponse({ type: AutoTopUpView })
   @ApiProblems(
@@ -50,7 +52,8 @@ export class AutoTopUpController {
     @Ip() clientAddress: string,
   ): Promise<AutoTopUpView> {
     const { accountId } = principal;
-    const speaker = { accountId, actor: actorOf(principal), clientAddress };
+    const mayChargeCards = hasScope(principal, 'cards:charge');
+    const speaker = { accountId, actor: actorOf(principal), clientAddress, mayChargeCards };
     if (body.enabled) await this.settings.switchOn(speaker, toOptIn(body));
     else await this.settings.switchOff(speaker);
     return toAutoTopUpView(await this.settings.read(accountId));

@@ -70,6 +70,28 @@ export function decide(status: AutoTopUpStatus, terms: AutoTopUpTerms, situation
   return longestWait(terms, situation.usage, chargeCents, nowMs) ?? { kind: 'charge', chargeCents };
 }
 
+/** What an account has agreed to until now, as far as it decides what its card may be charged. */
+type Agreed = AutoTopUpTerms & { readonly status: AutoTopUpStatus; readonly cardId: string };
+
+/** Whether new terms let more be charged than the ones in force: the account is told of that, whoever agreed to them. */
+export function allowsMore(before: Agreed, after: AutoTopUpTerms & { readonly cardId: string }): boolean {
+  return (
+    before.status !== 'on' ||
+    before.cardId !== after.cardId ||
+    RAISES.some((term) => after[term] > before[term]) ||
+    after.cooldownSeconds < before.cooldownSeconds
+  );
+}
+
+const RAISES = [
+  'thresholdMicros',
+  'amountCents',
+  'dailyMaxCount',
+  'dailyMaxCents',
+  'monthlyMaxCount',
+  'monthlyMaxCents',
+] as const satisfies readonly (keyof AutoTopUpTerms)[];
+
 function longestWait(
   terms: AutoTopUpTerms,
   { day, month, lastStartedAtMs, declinesInARow }: AutoTopUpUsage,
