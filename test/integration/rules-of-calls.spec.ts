@@ -71,6 +71,7 @@ const BROKEN: Readonly<Record<string, readonly string[]>> = {
     `status = 'voided', resolved_at = now(), captured_micros = 1`,
   ],
   holds_resolved_once: ['resolved_at = now()', `status = 'voided'`],
+  holds_attempt_not_negative: ['attempt = -1'],
   holds_text_length: [`reference = ${LONG}`, `memo = ${LONG}`],
 };
 

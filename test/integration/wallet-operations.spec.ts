@@ -47,7 +47,10 @@ describe('operations on a wallet', () => {
     try {
       const again = await app.operator.post(`/v1/accounts/${account}/grants`, grant, keyed);
       expect(again.expect(201).body).toMatchObject({ id: first.id, replayed: true });
-      const late = await app.operator.post(`/v1/accounts/${account}/grants`, { ...grant, reason: 'too late' });
+      const late = await app.operator.post(`/v1/accounts/${account}/grants`, {
+        ...grant,
+        reason: 'too late',
+      });
       expect(late.expect(400).body.error).toMatchObject({ param: 'expires_at' });
     } finally {
       app.clock.reset();

@@ -1,5 +1,13 @@
 import type { MicroUsd } from '../../common/money.js';
-import type { Attempt } from '../../wallets/rules/command.js';
+
+/** Which attempt at one call asks for credit, where a client sends a call again by itself when it gets no answer. */
+export type Attempt = {
+  /** 0: the first. */
+  readonly number: number;
+  readonly beganAtMs: number;
+  /** Open holds for the same request which this attempt knows to be of other calls. */
+  readonly otherCallsHoldIds: readonly string[];
+};
 
 export type Settlement = {
   /** False: nothing was ever set aside under this generation's name. */

@@ -4,12 +4,12 @@ import { countExact, times, ZERO, type MicroUsd } from '../../common/money.js';
 import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
-import type { Attempt, WalletCommand } from '../../wallets/rules/command.js';
+import type { WalletCommand } from '../../wallets/rules/command.js';
 import { EngineSaturatedError, HoldNotFoundError } from '../../wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
 import { holdReferenceOf } from './hold-names.js';
 import type { OrdinaryGeneration } from '../records/generation.js';
-import type { Payment, Settlement } from './payment.js';
+import type { Attempt, Payment, Settlement } from './payment.js';
 
 /** The queue is about a second long. */
 const SATURATION_DELAYS_MS = [100, 300, 1_000, 3_000] as const;
