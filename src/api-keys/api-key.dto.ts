@@ -82,6 +82,14 @@ class KeyView {
   })
   declare readonly created_by: string | null;
   @ApiProperty({
+    description:
+      'When a request was last let in with it, to a minute or two, Unix seconds; null: it was not used.',
+    type: 'integer',
+    nullable: true,
+    example: 1_795_329_600,
+  })
+  declare readonly last_used_at: number | null;
+  @ApiProperty({
     description: 'Unix seconds from which it is refused; null never expires.',
     type: 'integer',
     nullable: true,
@@ -195,7 +203,7 @@ export function toOperatorKeyList(url: string, page: Page<ApiKey>): OperatorKeyL
 }
 
 function toKeyView(key: ApiKey): KeyView {
-  const { id, name, hint, status, createdAt, createdBy, expiresAt, revokedAt } = key;
+  const { id, name, hint, status, createdAt, createdBy, lastUsedAt, expiresAt, revokedAt } = key;
   return {
     id,
     name,
@@ -203,6 +211,7 @@ function toKeyView(key: ApiKey): KeyView {
     status,
     created: toUnixSeconds(createdAt),
     created_by: createdBy,
+    last_used_at: lastUsedAt && toUnixSeconds(lastUsedAt),
     expires_at: expiresAt && toUnixSeconds(expiresAt),
     revoked_at: revokedAt && toUnixSeconds(revokedAt),
   };

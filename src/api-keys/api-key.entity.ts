@@ -43,6 +43,10 @@ export class ApiKeyEntity {
   @Column({ type: 'timestamptz', name: 'revoked_at', precision: 3, nullable: true })
   revokedAt!: Date | null;
 
+  /** To a minute or two; null: not since this is recorded. */
+  @Column({ type: 'timestamptz', name: 'last_used_at', precision: 3, nullable: true })
+  lastUsedAt!: Date | null;
+
   /** The key or the service that made it, as the ledger names actors; null: before this was recorded. */
   @Column({ type: 'text', name: 'created_by', nullable: true, collation: 'C' })
   createdBy!: string | null;

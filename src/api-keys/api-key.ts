@@ -15,6 +15,8 @@ export type ApiKey = {
   readonly createdAt: Date;
   /** What made it, as the ledger names actors; null: before this was recorded. */
   readonly createdBy: string | null;
+  /** To a minute or two; null: never since this is recorded. */
+  readonly lastUsedAt: Date | null;
   readonly expiresAt: Date | null;
   readonly revokedAt: Date | null;
   /** What it may spend, and has used; null: it has no limit of its own. */

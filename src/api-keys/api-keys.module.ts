@@ -10,6 +10,7 @@ import { ApiKeyEntity } from './api-key.entity.js';
 import { ApiKeysController } from './api-keys.controller.js';
 import { ApiKeysService } from './api-keys.service.js';
 import { KeyLineageRepository } from './key-lineage.repository.js';
+import { KeyUseRecord } from './key-use-record.service.js';
 import { OperatorKeysController } from './operator-keys.controller.js';
 
 /** Global, because it is what `auth/`, which stands below it, asks for credentials. */
@@ -17,7 +18,12 @@ import { OperatorKeysController } from './operator-keys.controller.js';
 @Module({
   imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule, WalletsModule],
   controllers: [ApiKeysController, AccountApiKeysController, OperatorKeysController],
-  providers: [ApiKeysService, KeyLineageRepository, { provide: CREDENTIALS, useClass: ApiKeyCredentials }],
+  providers: [
+    ApiKeysService,
+    KeyLineageRepository,
+    KeyUseRecord,
+    { provide: CREDENTIALS, useClass: ApiKeyCredentials },
+  ],
   exports: [ApiKeysService, CREDENTIALS],
 })
 export class ApiKeysModule {}

@@ -145,6 +145,7 @@ export class ApiKeysService {
       expiresAt: request.expiresAt,
       revokedAt: null,
       createdBy: makerOf(maker),
+      lastUsedAt: null,
     };
     await this.transactions.run(async (tx) => {
       // The maker's row stays locked. Otherwise a key could leave descendants in the second in which other processes
@@ -214,9 +215,10 @@ export class ApiKeysService {
   }
 
   private toApiKey(row: ApiKeyEntity, budget: KeyBudget | null = null): ApiKey {
-    const { id, accountId, name, hint, scopes, createdAt, expiresAt, revokedAt, createdBy } = row;
+    const { id, accountId, name, hint, scopes, createdAt, createdBy, lastUsedAt, expiresAt, revokedAt } = row;
     const status = statusOf(row, this.clock.nowMs());
-    return { id, accountId, name, hint, scopes, status, createdAt, createdBy, expiresAt, revokedAt, budget };
+    const dates = { createdAt, lastUsedAt, expiresAt, revokedAt };
+    return { id, accountId, name, hint, scopes, status, ...dates, createdBy, budget };
   }
 }
 

@@ -1,12 +1,13 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { CLOCK, type MonotonicClock } from '../common/clock.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { AuthGuard } from './auth.guard.js';
 import { Authenticator } from './authenticator.js';
 import { CredentialCache } from './credential-cache.js';
 import { CREDENTIALS, type Credentials } from './credentials.js';
 import { EnvironmentOperatorKey } from './environment-operator-key.js';
+import { KeyUses } from './key-uses.js';
 
 /**
  * Who is calling. The two ports it needs come from modules above it, which are global for that reason:
@@ -25,9 +26,10 @@ import { EnvironmentOperatorKey } from './environment-operator-key.js';
       inject: [SETTINGS],
       useFactory: (settings: Settings) => new EnvironmentOperatorKey(settings),
     },
+    { provide: KeyUses, inject: [CLOCK], useFactory: (clock: Clock) => new KeyUses(clock) },
     Authenticator,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [CredentialCache],
+  exports: [CredentialCache, KeyUses],
 })
 export class AuthModule {}

@@ -7,6 +7,7 @@ import { CredentialCache } from './credential-cache.js';
 import type { Credential } from './credentials.js';
 import { EnvironmentOperatorKey } from './environment-operator-key.js';
 import { FAILED_AUTHENTICATIONS, type FailedAuthentications } from './failed-authentications.js';
+import { KeyUses } from './key-uses.js';
 import type { Principal } from './principal.js';
 
 /** No key is longer; a header of megabytes is not worth hashing. */
@@ -21,6 +22,7 @@ export class Authenticator {
   constructor(
     private readonly cache: CredentialCache,
     private readonly environmentKey: EnvironmentOperatorKey,
+    private readonly uses: KeyUses,
     @Inject(FAILED_AUTHENTICATIONS) private readonly failures: FailedAuthentications,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
@@ -34,7 +36,7 @@ export class Authenticator {
     if (token.length > TOKEN_LENGTH_MAX) return this.refuse(new InvalidApiKeyError(), sender.ip);
     const hash = hashApiKey(token);
     const known = this.cache.peek(hash);
-    if (known && this.faultOf(known) === null) return known.principal;
+    if (known && this.faultOf(known) === null) return this.letIn(known);
     return this.environmentKey.match(hash) ?? this.examine(token, hash, sender.ip, known);
   }
 
@@ -54,8 +56,13 @@ export class Authenticator {
     const credential = known !== undefined ? known : await this.find(hash, address);
     const fault = credential === null ? new InvalidApiKeyError() : this.faultOf(credential);
     return credential !== null && fault === null
-      ? credential.principal
+      ? this.letIn(credential)
       : this.refuse(fault ?? new InvalidApiKeyError(), address);
+  }
+
+  private letIn({ principal }: Credential): Principal {
+    this.uses.note(principal.keyId);
+    return principal;
   }
 
   private async find(hash: string, address: string): Promise<Credential | null> {

@@ -53,6 +53,7 @@ describe('making a key', () => {
       status: 'active',
       created: expect.any(Number),
       created_by: 'operator_key:key_env',
+      last_used_at: null,
       expires_at: expiresAt,
       revoked_at: null,
       spend_limits: null,

@@ -1,0 +1,59 @@
+import {
+  Injectable,
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { KeyUses } from '../auth/key-uses.js';
+
+const WRITE_EVERY_MS = 60_000;
+/** A few milliseconds of the server's time each. */
+const KEYS_PER_STATEMENT = 1_000;
+
+/**
+ * At most once a minute a key, whatever the number of processes. Rows that somebody has locked, because the key makes another
+ * one or is revoked, are left out: nobody waits for this, and this waits for nobody. The next use is written then.
+ */
+const WRITE = `
+  UPDATE api_keys k SET last_used_at = due.used_at
+    FROM (SELECT a.id, used.used_at FROM unnest($1::text[], $2::timestamptz[]) AS used (id, used_at)
+            JOIN api_keys a ON a.id = used.id
+           WHERE a.last_used_at IS NULL OR a.last_used_at <= used.used_at - interval '1 minute'
+             FOR NO KEY UPDATE OF a SKIP LOCKED) AS due
+   WHERE k.id = due.id`;
+
+/** Writes down when keys were last used, once a minute and when the process ends. */
+@Injectable()
+export class KeyUseRecord implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger('ApiKeys');
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly uses: KeyUses,
+    private readonly dataSource: DataSource,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.timer = setInterval(() => void this.write(), WRITE_EVERY_MS).unref();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
+    await this.write();
+  }
+
+  /** Never throws: what could not be written is written after the key's next use. */
+  async write(): Promise<void> {
+    const uses = [...this.uses.take()];
+    try {
+      for (let from = 0; from < uses.length; from += KEYS_PER_STATEMENT) {
+        const batch = uses.slice(from, from + KEYS_PER_STATEMENT);
+        const times = batch.map(([, usedAtMs]) => new Date(usedAtMs));
+        await this.dataSource.query(WRITE, [batch.map(([id]) => id), times]);
+      }
+    } catch (error) {
+      this.logger.warn({ error }, 'The last uses of API keys could not be written.');
+    }
+  }
+}
