@@ -15,6 +15,7 @@ import { measureMixedCalls, mixedTable } from './mixed.js';
 import { describeMachine, HELP, readOptions, UsageError, type Options } from './options.js';
 import { describeRace, raceForCredit } from './race.js';
 import { barTable, debitTable, imageTable, replaceBetweenMarkers } from './report.js';
+import { measureRefusals, refusalTable } from './refusals.js';
 import { requireTigerBeetle } from './tigerbeetle.js';
 import { here, killTools, requireTools } from './tools.js';
 import { measureWebhooks, webhookTable } from './webhooks.js';
@@ -87,6 +88,10 @@ async function run(options: Options): Promise<void> {
       measureMixedCalls({ requests: options.mixed, dir, cleanUp: part, say }),
     );
     await keep('mixed', result, mixedTable(result));
+  }
+  if (parts.has('refusals')) {
+    const result = await onItsOwn((part) => measureRefusals({ dir, cleanUp: part, say }));
+    await keep('refusals', result, refusalTable(result));
   }
   if (options.docs) await writeDocs(tables);
 }

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
-const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed'] as const;
+const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed', 'refusals'] as const;
 export type Part = (typeof PARTS)[number];
 /** What makes the tables of docs/PERFORMANCE.md, in about six minutes. */
 const MAIN_PARTS = 'debits,images';

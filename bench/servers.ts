@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { makeApiKey } from '../src/auth/api-key-format.js';
+import type { AccountScope } from '../src/auth/principal.js';
 import type { CleanUp } from './clean-up.js';
 import { here } from './tools.js';
 
@@ -157,8 +158,12 @@ export async function operate(server: Server, path: string, body: unknown): Prom
 }
 
 /** A key of the account, made as an operator would. */
-export async function makeAccountKey(server: Server, account: string): Promise<string> {
-  const wanted = { name: 'benchmark', scopes: ['generate', 'wallet:read'] };
+export async function makeAccountKey(
+  server: Server,
+  account: string,
+  scopes: readonly AccountScope[] = ['generate', 'wallet:read'],
+): Promise<string> {
+  const wanted = { name: 'benchmark', scopes };
   const { secret } = (await operate(server, `/v1/accounts/${account}/api_keys`, wanted)) as {
     secret: string;
   };

@@ -18,6 +18,7 @@ import { acceptJsonBodies } from './http/json-body.js';
 import { addPages } from './http/pages/add-pages.js';
 import { sandboxSentence } from './http/pages/sandbox-banner.js';
 import { logRequests } from './http/request-log.js';
+import { refuseEarly } from './http/request-rules.js';
 import { leaveBodiesUnread } from './http/unread-body.js';
 import { RequestValidationPipe } from './http/validation.pipe.js';
 import { RequestMetrics } from './metrics/request-metrics.js';
@@ -54,6 +55,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   acceptJsonBodies(app);
   leaveBodiesUnread(fastify, EDITS_PATH);
   headers.addTo(fastify);
+  refuseEarly(fastify);
   logRequests(fastify, log);
   measureRequests(fastify, app.get(RequestMetrics));
   app.useGlobalPipes(new RequestValidationPipe());

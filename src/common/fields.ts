@@ -4,7 +4,6 @@ import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayMinSize,
-  ArrayUnique,
   IsArray,
   IsBoolean,
   IsIn,
@@ -97,9 +96,20 @@ export function WordSetField(options: FieldOptions & { words: readonly string[] 
     IsArray(),
     ArrayMinSize(1),
     ArrayMaxSize(words.length),
-    ArrayUnique(),
+    IsWithoutDuplicates(),
     IsIn(words, { each: true, message: `each value in $property must be one of ${words.join(', ')}` }),
   );
+}
+
+/** class-validator's `ArrayUnique` compares each item with every item before it, however many were sent. */
+function IsWithoutDuplicates(): PropertyDecorator {
+  return ValidateBy({
+    name: 'arrayUnique',
+    validator: {
+      validate: (value: unknown) => Array.isArray(value) && new Set(value).size === value.length,
+      defaultMessage: () => "All $property's elements must be unique",
+    },
+  });
 }
 
 export function IntegerField(options: FieldOptions & { min: number; max: number }): PropertyDecorator {

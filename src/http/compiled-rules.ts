@@ -1,6 +1,4 @@
 import type { Type } from '@nestjs/common';
-import { TransformationType, type TransformFnParams } from 'class-transformer';
-import { defaultMetadataStorage } from 'class-transformer/cjs/storage.js';
 import { getMetadataStorage, ValidationTypes, type ValidationArguments } from 'class-validator';
 
 type Rule = {
@@ -8,8 +6,6 @@ type Rule = {
   readonly args: ValidationArguments;
   readonly validate: (value: unknown, args: ValidationArguments) => unknown;
 };
-
-type Transform = (params: TransformFnParams) => unknown;
 
 type Field = {
   readonly name: string;
@@ -22,19 +18,12 @@ type Field = {
  * The rules of one DTO class, looked up once. class-validator looks them up again for every object, among the
  * rules of every class of the service, and prepares errors that almost no body has; on a money route that is
  * a tenth of the whole request. This only answers "all is well"; what is wrong, class-validator says itself.
- * The same holds of class-transformer, whose work on a flat body is to copy it.
  */
 export class CompiledRules {
   private readonly fields: readonly Field[];
-  /** The transforms of every known field, most of which have none; null where a field has a type of its own. */
-  private readonly known: ReadonlyMap<string, readonly Transform[] | null>;
 
-  private constructor(
-    private readonly dto: Type<object>,
-    fields: ReadonlyMap<string, Field>,
-  ) {
-    this.fields = [...fields.values()];
-    this.known = new Map([...fields.keys()].map((name) => [name, transformsOf(dto, name)]));
+  private constructor(private readonly known: ReadonlyMap<string, Field>) {
+    this.fields = [...known.values()];
   }
 
   /** Null for a class whose rules are of a kind that is not compiled (nested, per item, asynchronous, grouped). */
@@ -65,28 +54,7 @@ export class CompiledRules {
         });
       }
     }
-    return fields.size === 0 ? null : new CompiledRules(dto, fields);
-  }
-
-  /** What class-transformer would make of a body; null for one that is not just known fields of plain values. */
-  instantiate(body: object): object | null {
-    const instance = new this.dto() as Record<string, unknown>;
-    for (const [name, sent] of Object.entries(body) as [string, unknown][]) {
-      const transforms = this.known.get(name);
-      if (transforms == null || (typeof sent === 'object' && sent !== null)) return null;
-      let value = sent;
-      for (const transform of transforms) {
-        value = transform({
-          value,
-          key: name,
-          obj: body,
-          type: TransformationType.PLAIN_TO_CLASS,
-          options: {},
-        });
-      }
-      instance[name] = value;
-    }
-    return instance;
+    return fields.size === 0 ? null : new CompiledRules(fields);
   }
 
   /** True when the object has no unknown member and no rule objects. */
@@ -106,12 +74,4 @@ export class CompiledRules {
     }
     return true;
   }
-}
-
-function transformsOf(dto: Type<object>, name: string): readonly Transform[] | null {
-  const type = defaultMetadataStorage.findTypeMetadata(dto, name) as object | undefined;
-  if (type !== undefined) return null;
-  return defaultMetadataStorage
-    .findTransformMetadatas(dto, name, TransformationType.PLAIN_TO_CLASS)
-    .map(({ transformFn }) => transformFn);
 }

@@ -1,6 +1,7 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import { MalformedBodyError, UnsupportedMediaTypeError } from '../problems/common.errors.js';
+import { refuseComplexJson } from './json-bounds.js';
 
 /**
  * Largest body of an ordinary route: 1 MiB takes a batch of 1,000 debits and Stripe's largest events several
@@ -41,8 +42,13 @@ function parseJson(_request: FastifyRequest, body: unknown, done: Done): void {
   done(null, value);
 }
 
-/** Undefined for no text at all: many clients name the type also where there is nothing to say. Throws `MalformedBodyError`. */
+/**
+ * Undefined for no text at all: many clients name the type also where there is nothing to say.
+ *
+ * @throws MalformedBodyError, BodyTooComplexError
+ */
 export function readJson(body: Buffer): unknown {
+  refuseComplexJson(body);
   const text = body.toString();
   if (text === '') return undefined;
   let value: unknown;
@@ -59,14 +65,7 @@ export function readJson(body: Buffer): unknown {
 /** Spelled out, or with escapes; looking at every member of every body would be slower. */
 const MAY_NAME_PROTO = /__proto__|\\u/;
 
-/** Without recursion: a body may be nested more deeply than the stack is. */
-function hasProtoMember(root: unknown): boolean {
-  const unseen: unknown[] = [root];
-  while (unseen.length > 0) {
-    const value = unseen.pop();
-    if (typeof value !== 'object' || value === null) continue;
-    if (Object.hasOwn(value, '__proto__')) return true;
-    for (const member of Object.values(value)) unseen.push(member);
-  }
-  return false;
+function hasProtoMember(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.hasOwn(value, '__proto__') || Object.values(value).some(hasProtoMember);
 }

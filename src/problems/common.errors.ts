@@ -61,6 +61,15 @@ export class MalformedBodyError extends Problem {
   }
 }
 
+/** It may be JSON, but reading it would take too long: its depth and the number of its members are bounded. */
+export class BodyTooComplexError extends Problem {
+  readonly code = 'malformed_body';
+  /** @param how which bound it exceeds. */
+  constructor(how: string) {
+    super(`The request body ${how}. Nothing was charged.`);
+  }
+}
+
 /** Anything unforeseen. The message says nothing of the inside; the log has the cause under the request id. */
 export class InternalError extends Problem {
   readonly code = 'internal_error';

@@ -12,7 +12,10 @@ export const PROBLEM_CATALOG = {
     kind: 'invalid_request',
     summary: 'A field is missing, unknown or has a wrong value; `param` names it.',
   },
-  malformed_body: { kind: 'invalid_request', summary: 'The body is not valid JSON.' },
+  malformed_body: {
+    kind: 'invalid_request',
+    summary: 'The body is not valid JSON, or is nested too deeply, or has too many members.',
+  },
   malformed_url: {
     kind: 'invalid_request',
     summary: 'The URL is not well formed, or a part of it is too long.',

@@ -121,7 +121,7 @@ describe('making a key', () => {
       [{ ...good, scopes: [null] }, 'scopes'],
       [{ ...good, scopes: [['generate']] }, 'scopes'],
       [{ ...good, scopes: { 0: 'generate' } }, 'scopes'],
-      [{ ...good, scopes: Array(50_000).fill('generate') }, 'scopes'],
+      [{ ...good, scopes: Array(5_000).fill('generate') }, 'scopes'],
       [{ ...good, expires_at: nowSeconds() }, 'expires_at'],
       [{ ...good, expires_at: nowSeconds() - 1 }, 'expires_at'],
       [{ ...good, expires_at: 0 }, 'expires_at'],

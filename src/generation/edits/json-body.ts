@@ -1,6 +1,6 @@
-import { BODY_LIMIT_BYTES, readJson } from '../../http/json-body.js';
+import { readJson } from '../../http/json-body.js';
 import { readChunks, type UnreadBody } from '../../http/unread-body.js';
-import { InvalidRequestError, MalformedBodyError } from '../../problems/common.errors.js';
+import { InvalidRequestError } from '../../problems/common.errors.js';
 import { invalid } from '../openai-parameters.js';
 import {
   EDIT_BODY_BYTES_MAX,
@@ -19,30 +19,12 @@ const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64$/i;
 export async function readJsonBody(body: UnreadBody): Promise<EditBody> {
   const chunks: Buffer[] = [];
   await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => chunks.push(chunk));
-  const bytes = Buffer.concat(chunks);
-  refuseManyMembers(bytes);
-  const value = readJson(bytes);
+  const value = readJson(Buffer.concat(chunks));
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
   }
   const { images = null, ...members } = value as Readonly<Record<string, unknown>>;
   return { members, imagesName: 'images', images: readImages(images) };
-}
-
-/** More than the longest prompt has, were it all commas. */
-const SEPARATORS_MAX = 100_000;
-const SEPARATORS = [...'[{,'].map((character) => character.charCodeAt(0));
-
-/** Megabytes of brackets would parse into gigabytes of empty lists. Base64 has no bracket and no comma. */
-function refuseManyMembers(bytes: Buffer): void {
-  if (bytes.length <= BODY_LIMIT_BYTES) return;
-  let found = 0;
-  for (const separator of SEPARATORS) {
-    for (let at = bytes.indexOf(separator); at !== -1; at = bytes.indexOf(separator, at + 1)) {
-      found += 1;
-      if (found > SEPARATORS_MAX) throw new MalformedBodyError('an edit of images');
-    }
-  }
 }
 
 function readImages(images: unknown): readonly SentImage[] {

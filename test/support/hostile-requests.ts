@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs';
+import { JSON_MEMBERS_MAX } from '../../src/http/json-bounds.js';
+
+/* The largest and most intricate requests that can be sent, for every documented route: see that they cost little. */
+
+type Operation = {
+  readonly security?: readonly Record<string, unknown>[];
+  readonly requestBody?: {
+    readonly content: Readonly<Record<string, { readonly schema: { readonly $ref?: string } }>>;
+  };
+};
+type Document = {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, { readonly properties?: Readonly<Record<string, unknown>> }>>;
+  };
+};
+
+export type Route = {
+  readonly method: string;
+  /** Every parameter is `none`. */
+  readonly path: string;
+  /** Whose key it wants; null: none. */
+  readonly key: 'operator' | 'account' | null;
+  /** What its body may have; null: it takes none. */
+  readonly members: readonly string[] | null;
+};
+
+/** Every route of the committed `openapi.json`. */
+export function documentedRoutes(): readonly Route[] {
+  const file = new URL('../../openapi.json', import.meta.url);
+  const { paths, components } = JSON.parse(readFileSync(file, 'utf8')) as Document;
+  return Object.entries(paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([method, { security = [], requestBody }]) => {
+      const isOperator = security.some((scheme) => 'operator_key' in scheme);
+      const schema = requestBody?.content['application/json']?.schema.$ref?.split('/').at(-1) ?? '';
+      return {
+        method: method.toUpperCase(),
+        path: path.replace(/\{\w+\}/g, 'none'),
+        key: isOperator ? 'operator' : security.length > 0 ? 'account' : null,
+        members:
+          requestBody === undefined
+            ? null
+            : Object.keys(components.schemas[schema]?.properties ?? { prompt: {} }),
+      };
+    }),
+  );
+}
+
+const repeated = (count: number, text: (index: number) => string): string =>
+  Array.from({ length: count }, (_each, index) => text(index)).join();
+
+/** Beyond a bound of JSON, each almost as large as a body may be, but for the smallest that was once a fault of ours. */
+export const COMPLEX_BODIES: Readonly<Record<string, string>> = {
+  'a few levels of lists': '['.repeat(1_313) + ']'.repeat(1_313),
+  'half a million levels of lists': '['.repeat(520_000) + ']'.repeat(520_000),
+  'levels of objects': '{"a":'.repeat(200_000),
+  'many members': `{${repeated(90_000, (index) => `"${index}":0`)}}`,
+  'one member many times': `{${repeated(100_000, () => '"name":0')}}`,
+  'a list of lists': `[${repeated(300_000, () => '[]')}]`,
+  'members with escapes': `{${repeated(60_000, (index) => `"\\u0061${index}":0`)}}`,
+};
+
+const SOME = JSON_MEMBERS_MAX - 100;
+
+/** Within the bounds of JSON and almost as large as those allow: what no route takes, in the place of this member. */
+export function largeBodies(name: string): Readonly<Record<string, string>> {
+  const member = (value: string): string => `{${JSON.stringify(name)}:${value}}`;
+  return {
+    'unknown members': `{${repeated(SOME, (index) => `"${index}":0`)}}`,
+    'one member many times': `{${repeated(SOME, () => `${JSON.stringify(name)}:{}`)}}`.replaceAll('{}', '0'),
+    'an object': member(`{${repeated(SOME, (index) => `"${index}":0`)}}`),
+    'a list of words': member(`[${repeated(SOME, (index) => `"generate${index}"`)}]`),
+    'a list of one word': member(`[${repeated(SOME, () => '"generate"')}]`),
+    'a list of objects': member(`[${repeated(SOME / 2, () => '{"a":0}')}]`),
+    'a text': member(`"${'x'.repeat(1_000_000)}"`),
+    'a text of two bytes a character': member(`"${'ü'.repeat(500_000)}"`),
+    blanks: member(`"${' '.repeat(1_000_000)}"`),
+    escapes: member(`"${'\\u0000'.repeat(170_000)}"`),
+    backslashes: member(`"${'\\\\'.repeat(500_000)}"`),
+    digits: member('1'.repeat(1_000_000)),
+    'digits in a text': member(`"${'1'.repeat(1_000_000)}"`),
+    'a long name': `{"${'x'.repeat(1_000_000)}":0}`,
+  };
+}
+
+/** `p0&p1&…` */
+export function queryOf(parameters: number): string {
+  return Array.from({ length: parameters }, (_each, index) => `p${index}`).join('&');
+}
+
+/** As long as Node lets a URL be, with a path before them. */
+export const WIDE_QUERIES: Readonly<Record<string, string>> = {
+  'parameters without a value': queryOf(2_500),
+  'empty parameters': '&'.repeat(15_000),
+  'one parameter many times': Array.from({ length: 1_800 }, () => 'limit=1').join('&'),
+  escapes: `limit=${'%31'.repeat(5_000)}`,
+  'a long name': 'x'.repeat(15_000),
+};
