@@ -67,15 +67,21 @@ export function TextField(
 // eslint-disable-next-line no-control-regex -- NUL is exactly what has to be kept out
 const STORABLE = /^[^\u0000\p{Cs}]*$/u;
 
-/** Something to read in up to 200 characters, none of them a control character: names stand in lists, exports and logs. */
+/**
+ * Something to read in up to 200 characters, on one line and in the order in which it is stored: names stand in lists, exports
+ * and logs. Control characters, line separators and invisible format characters are refused, above all those that turn the
+ * direction of the text: with U+202E, `evil\u202Egnp.exe` reads as another name. The two joiners (U+200C, U+200D) are allowed:
+ * Persian, the languages of India and many emoji are written with them, and they move nothing.
+ */
 export function NameField(options: FieldOptions): PropertyDecorator {
   return TextField({ ...options, max: NAME_LENGTH_MAX, pattern: NAME_PATTERN });
 }
 
 /** The same bound as the columns' checks. */
 const NAME_LENGTH_MAX = 200;
-// Read once from left to right, whatever is sent: no two parts of the pattern compete for the same characters.
-const NAME_PATTERN = /^(?=\p{Z}*[^\p{Z}])[^\p{Cc}\p{Cs}]*$/u;
+// Read once from left to right, and no further than a name may be long: no two parts of the pattern compete for the same characters.
+const NAME_PATTERN =
+  /^(?=[\p{Z}\u200c\u200d]{0,200}[^\p{Z}\u200c\u200d])(?:[^\p{Cc}\p{Cs}\p{Cf}\p{Zl}\p{Zp}]|[\u200c\u200d]){0,200}$/u;
 
 /** Exactly one word of a fixed list. */
 export function WordField(options: FieldOptions & { words: readonly string[] }): PropertyDecorator {

@@ -78,6 +78,27 @@ describe('creating an account', () => {
   });
 });
 
+describe('a name', () => {
+  it.each([
+    ['turns its direction', 'evil\u202egnp.exe'],
+    ['isolates a direction', 'evil\u2067gnp.exe'],
+    ['has a soft hyphen', 'ac\u00adme'],
+    ['has an invisible mark', '\ufeffacme'],
+    ['is of invisible characters alone', '\u200d\u200c'],
+    ['has a second line', 'acme\u2028evil'],
+  ])('that %s is refused', async (_what, name) => {
+    const answer = await service.operator.post('/v1/accounts', { name });
+    expect(answer.expect(400).body.error).toMatchObject({ code: 'invalid_request', param: 'name' });
+  });
+
+  it.each(['نمی‌خواهم', 'क्‍ष', '👩‍🚀 Labs', 'Ünïcode & Søns'])(
+    'that is written so is taken: %s',
+    async (name) => {
+      expect((await service.operator.post('/v1/accounts', { name })).expect(201).body.name).toBe(name);
+    },
+  );
+});
+
 describe('the list of accounts', () => {
   it('walks through all of them, newest first, in both directions, without the platform', async () => {
     for (let index = 0; index < 7; index += 1) await createAccount(`Listed ${index}`);
