@@ -4,6 +4,8 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { AppModule } from './app.module.js';
+import { AuthGuard } from './auth/auth.guard.js';
+import { authenticateBeforeBodies } from './auth/early-authentication.js';
 import { readApiFacts } from './catalog/api-facts.js';
 import { CatalogReader } from './catalog/catalog-reader.service.js';
 import { addCatalogPages } from './catalog/pages/add-catalog-pages.js';
@@ -53,6 +55,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonBodies(app);
+  authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
   leaveBodiesUnread(fastify, EDITS_PATH);
   headers.addTo(fastify);
   refuseEarly(fastify);

@@ -1,13 +1,20 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { InsufficientScopeError, MissingApiKeyError } from './auth.errors.js';
 import { Authenticator } from './authenticator.js';
 import { hasScope, type Principal, type Scope } from './principal.js';
 import { RouteAccessTable } from './route-access.js';
 
 /**
- * Stands before every route. It answers synchronously for a key in use, and refuses a route that declares no
- * access.
+ * A revoked key is refused within a second. A body may take longer than that to arrive, so a decision that was made before
+ * it is made again after it when it is older than this.
+ */
+const DECISION_GOOD_FOR_MS = 100;
+
+/**
+ * Stands before every route, and decides twice at most: when the headers of a request are read, so that no body of a stranger
+ * is (`early-authentication.ts`), and before its handler. It answers synchronously for a key in use, and refuses a route
+ * that declares no access.
  */
 @Injectable()
 export class AuthGuard implements CanActivate {
@@ -19,11 +26,19 @@ export class AuthGuard implements CanActivate {
     const access = this.routes.of(context.getClass(), context.getHandler());
     if (access.public) return true;
     const request = context.getArgByIndex<FastifyRequest>(0);
+    const { principal } = request;
+    if (principal === undefined) return this.decide(request, access.scope);
+    const isFresh = context.getArgByIndex<FastifyReply>(1).elapsedTime < DECISION_GOOD_FOR_MS;
+    return isFresh ? admit(request, principal, access.scope) : this.decide(request, access.scope);
+  }
+
+  /** Throws, or rejects with, one of `auth.errors.ts`, and what the authenticator throws. */
+  decide(request: FastifyRequest, scope: Scope): true | Promise<true> {
     const token = bearerToken(request.headers.authorization);
     const principal = this.authenticator.authenticate(token, request);
     return principal instanceof Promise
-      ? principal.then((settled) => admit(request, settled, access.scope))
-      : admit(request, principal, access.scope);
+      ? principal.then((settled) => admit(request, settled, scope))
+      : admit(request, principal, scope);
   }
 }
 

@@ -28,8 +28,9 @@ import { KeyUses } from './key-uses.js';
     },
     { provide: KeyUses, inject: [CLOCK], useFactory: (clock: Clock) => new KeyUses(clock) },
     Authenticator,
-    { provide: APP_GUARD, useClass: AuthGuard },
+    AuthGuard,
+    { provide: APP_GUARD, useExisting: AuthGuard },
   ],
-  exports: [CredentialCache, KeyUses],
+  exports: [CredentialCache, KeyUses, AuthGuard],
 })
 export class AuthModule {}

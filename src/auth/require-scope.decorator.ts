@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import { ApiProblems } from '../problems/api-problems.js';
 import { kindOfScope, type Scope } from './principal.js';
-import { declareAccess, declaredAccess } from './route-access.js';
+import { declareAccess, declaredAccess, ownMethods } from './route-access.js';
 
 type Decorator = MethodDecorator & ClassDecorator;
 
@@ -37,10 +37,4 @@ export function RequireScope(scope: Scope): Decorator {
     declare(target as never);
   };
   return decorate;
-}
-
-function ownMethods(prototype: object): [string, PropertyDescriptor][] {
-  return Object.entries(Object.getOwnPropertyDescriptors(prototype)).filter(
-    ([name, { value }]) => name !== 'constructor' && typeof value === 'function',
-  );
 }

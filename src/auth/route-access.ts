@@ -1,4 +1,5 @@
 import { SetMetadata } from '@nestjs/common';
+import { RouteConfig } from '@nestjs/platform-fastify';
 import type { Scope } from './principal.js';
 
 /** Who may call a route: anybody, or a key with this scope. */
@@ -9,8 +10,38 @@ export const ROUTE_ACCESS = 'coffer:route-access';
 // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- what Nest's ExecutionContext hands out
 type Callable = Function;
 
+/** Put on a method, or on a class for each of its methods that says nothing itself. */
 export function declareAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
-  return SetMetadata(ROUTE_ACCESS, access);
+  const declare = SetMetadata(ROUTE_ACCESS, access);
+  // Fastify gets to know it as well: it decides before it reads a body (`early-authentication.ts`).
+  const configure = RouteConfig({ access } satisfies AccessConfig);
+  const decorate = (target: object, key?: string | symbol, descriptor?: PropertyDescriptor): void => {
+    if (key !== undefined && descriptor !== undefined) {
+      declare(target, key, descriptor);
+      configure(target, key, descriptor);
+      return;
+    }
+    const { prototype } = target as { prototype: object };
+    for (const [name, method] of ownMethods(prototype)) {
+      if (declaredAccess(method.value as object) === undefined) configure(prototype, name, method);
+    }
+    declare(target as never);
+  };
+  return decorate;
+}
+
+/** The part of a Fastify route's `config` that says who may call it. */
+export type AccessConfig = { readonly access: RouteAccess };
+
+/** What the controller of a Fastify route declares; undefined for a route without a controller, such as a page. */
+export function accessOfRoute(config: unknown): RouteAccess | undefined {
+  return (config as Partial<AccessConfig> | undefined)?.access;
+}
+
+export function ownMethods(prototype: object): [string, PropertyDescriptor][] {
+  return Object.entries(Object.getOwnPropertyDescriptors(prototype)).filter(
+    ([name, { value }]) => name !== 'constructor' && typeof value === 'function',
+  );
 }
 
 /** What a method or a class says about itself; undefined when it says nothing. */

@@ -1,3 +1,4 @@
+import { NotFoundException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { InvalidRequestError } from '../problems/common.errors.js';
 
@@ -22,7 +23,8 @@ function faultOf(request: FastifyRequest): Error | null {
       `The query has more than ${QUERY_PARAMETERS_MAX} parameters. Nothing was charged.`,
     );
   }
-  return null;
+  // As the handler of unmatched routes would say after it has read the body.
+  return request.is404 ? new NotFoundException() : null;
 }
 
 function hasManyParameters(url: string): boolean {

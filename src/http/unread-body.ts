@@ -25,8 +25,8 @@ export type UnreadRequest = {
 };
 
 /**
- * Leaves the bodies of this route to its handler. Fastify reads a body before any guard has run: where megabytes are
- * allowed, strangers without a key could fill the memory with them. Call it before the routes are registered.
+ * Leaves the bodies of this route to its handler, where megabytes are allowed: they count against the memory of edits while
+ * they are read. Call it before the routes are registered.
  */
 export function leaveBodiesUnread(fastify: FastifyInstance, url: string): void {
   fastify.addContentTypeParser(UNREAD_TYPE, (request, payload, done) => {
@@ -37,6 +37,7 @@ export function leaveBodiesUnread(fastify: FastifyInstance, url: string): void {
   fastify.addHook('onRoute', (route) => {
     if (route.url !== url) return;
     route.onRequest = [
+      ...[route.onRequest ?? []].flat(),
       (request, _reply, done) => {
         request.headers = { 'content-type': UNREAD_TYPE };
         done();
