@@ -16,6 +16,7 @@ import { AllowedMethods } from './http/allowed-methods.js';
 import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
 import { EDITS_PATH } from './generation/images.controller.js';
+import { limitConnections } from './http/connection-limits.js';
 import { acceptJsonBodies } from './http/json-body.js';
 import { addPages } from './http/pages/add-pages.js';
 import { sandboxSentence } from './http/pages/sandbox-banner.js';
@@ -55,6 +56,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonBodies(app);
+  limitConnections(fastify.server, settings.httpConnectionsMax, log);
   authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
   leaveBodiesUnread(fastify, EDITS_PATH);
   headers.addTo(fastify);

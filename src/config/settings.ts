@@ -83,6 +83,8 @@ export type Settings = {
   readonly publicUrl: URL | null;
   /** Addresses or CIDR blocks whose `X-Forwarded-For` is believed, wherever something is counted by address. */
   readonly trustedProxies: readonly string[];
+  /** Connections that a process has open at the same time; one more is closed at once. */
+  readonly httpConnectionsMax: number;
   /** How long a stopping process still takes new connections, so that a load balancer notices first. */
   readonly shutdownDelaySeconds: number;
   readonly dataDir: string;
@@ -150,6 +152,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     port: read.integer('PORT', { fallback: 3000, min: 0, max: 65_535 }),
     publicUrl: read.url('PUBLIC_URL'),
     trustedProxies: read.addresses('TRUSTED_PROXIES'),
+    httpConnectionsMax: read.integer('HTTP_CONNECTIONS_MAX', { fallback: 5_000, min: 10, max: 100_000 }),
     shutdownDelaySeconds: read.integer('SHUTDOWN_DELAY_SECONDS', { fallback: 0, min: 0, max: 60 }),
     dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
     databaseUrl: read.text('DATABASE_URL'),

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { newId } from '../common/ids.js';
 
@@ -13,20 +14,45 @@ const HEADERS_TOO_LARGE: Answer = {
 const TOO_SLOW: Answer = { status: '408 Request Timeout', message: 'The request was not sent in time.' };
 const MALFORMED: Answer = { status: '400 Bad Request', message: 'The request is not well-formed HTTP.' };
 
+/** So long a client may take to read why its connection is closed. */
+const LINGER_MS = 1_000;
+
 export function answerClientError(error: ClientError, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  if (!socket.writable) {
+  // Whoever never sent a byte asked for nothing, and would read an answer as the one to a later request.
+  if (!socket.writable || socket.bytesRead === 0) {
     socket.destroy();
     return;
   }
   const { status, message } = answerTo(error.code);
+  const { headers, body } = render(message);
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${status}\r\n${head.join('')}\r\n${body}`);
+  // Ended by us alone it would stay open until the client ends it as well, which nobody can make it do.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
+
+/** `Expect` knows one value, `100-continue` (RFC 9110, 10.1.1); by itself Node would refuse another one without a word. */
+export function answerExpectation(response: ServerResponse): void {
+  const { headers, body } = render('The only expectation that is met is 100-continue.');
+  response.writeHead(417, headers).end(body);
+}
+
+function render(message: string): {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+} {
   const body = JSON.stringify({
     error: { message, type: 'invalid_request_error', param: null, code: 'malformed_http' },
   });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nx-request-id: ${newId('request')}\r\ncontent-type: application/json; charset=utf-8\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n${body}`,
-  );
+  const headers = {
+    'x-request-id': newId('request'),
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+    'cache-control': 'no-store',
+    connection: 'close',
+  };
+  return { headers, body };
 }
 
 function answerTo(code: string | undefined): Answer {

@@ -5,12 +5,9 @@ import { toProblem } from '../problems/to-problem.js';
 import { sendProblem } from '../problems/problem.filter.js';
 import type { AnswerHeaders } from './answer-headers.js';
 import { answerClientError } from './client-error.js';
+import { KEEP_ALIVE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, TIMEOUT_CHECK_INTERVAL_MS } from './connection-limits.js';
 import { BODY_LIMIT_BYTES } from './json-body.js';
 
-/** A client that has not sent its whole request by then is holding a socket, not using it. */
-const REQUEST_TIMEOUT_MS = 60_000;
-/** Longer than the idle time of the usual load balancers (60 s), so that they close first and never race us. */
-const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 /** Ids are some thirty characters; model names, escaped, stay far below this. */
 const PATH_PARAMETER_LENGTH_MAX = 300;
 
@@ -21,6 +18,14 @@ export function createHttpAdapter(headers: AnswerHeaders, trustedProxies: readon
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    http: {
+      connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
+      // A header that may stand once, such as Host or Authorization, is refused when it stands twice. Node would take the first
+      // one in silence, and a proxy before us perhaps the last.
+      joinDuplicateHeaders: true,
+      // A request without a host is refused by us (`request-rules.ts`); Node's refusal says nothing.
+      requireHostHeader: false,
+    },
     routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH_MAX },
     // Ours, never the client's: it names one request for ever in logs and in support, so nobody may choose it.
     genReqId: () => newId('request'),

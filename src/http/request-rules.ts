@@ -1,6 +1,6 @@
 import { NotFoundException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { InvalidRequestError } from '../problems/common.errors.js';
+import { InvalidRequestError, MalformedHttpError } from '../problems/common.errors.js';
 
 /** No route knows more than ten; a list of names may repeat one. */
 export const QUERY_PARAMETERS_MAX = 50;
@@ -18,6 +18,9 @@ export function refuseEarly(fastify: FastifyInstance): void {
 }
 
 function faultOf(request: FastifyRequest): Error | null {
+  if (!hasOneHost(request)) {
+    return new MalformedHttpError('The request must have exactly one Host header.');
+  }
   if (hasManyParameters(request.raw.url ?? '')) {
     return new InvalidRequestError(
       `The query has more than ${QUERY_PARAMETERS_MAX} parameters. Nothing was charged.`,
@@ -25,6 +28,15 @@ function faultOf(request: FastifyRequest): Error | null {
   }
   // As the handler of unmatched routes would say after it has read the body.
   return request.is404 ? new NotFoundException() : null;
+}
+
+/**
+ * RFC 9112, 3.2. Two of them are read as one by us and as the other by some proxy before us. The server joins them with a
+ * comma (`joinDuplicateHeaders`), which no host has.
+ */
+function hasOneHost({ raw }: FastifyRequest): boolean {
+  const { host } = raw.headers;
+  return host === undefined ? raw.httpVersion === '1.0' : !host.includes(',');
 }
 
 function hasManyParameters(url: string): boolean {

@@ -31,6 +31,10 @@ export class MethodNotAllowedError extends Problem {
   }
 }
 
+export class MalformedHttpError extends Problem {
+  readonly code = 'malformed_http';
+}
+
 export class MalformedUrlError extends Problem {
   readonly code = 'malformed_url';
   constructor() {

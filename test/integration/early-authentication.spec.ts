@@ -25,6 +25,11 @@ describe('whoever has no valid key', () => {
     ['another scheme', () => 'authorization: Basic eDp5\r\n', 'missing_api_key'],
     ['a malformed one', () => 'authorization: Bearer nonsense\r\n', 'invalid_api_key'],
     ['an unknown one', () => `authorization: Bearer ${makeApiKey('account_key')}\r\n`, 'invalid_api_key'],
+    [
+      'two',
+      () => `authorization: Bearer ${customer.apiKey}\r\nauthorization: Bearer x\r\n`,
+      'invalid_api_key',
+    ],
   ];
 
   it.each(KEYS)('is answered by every route before the body has come: %s', async (_name, header, code) => {

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { sharedApp } from '../fixtures/shared-app.js';
+import { beginRequest } from '../support/app/raw-request.js';
 import type { TestApp } from '../support/app/test-app.js';
 
 let service: TestApp;
@@ -111,6 +112,27 @@ describe('garbage is refused with the documented error', () => {
     });
     const oversized = await speak(`GET / HTTP/1.1\r\nhost: x\r\ncookie: ${'a'.repeat(40_000)}\r\n\r\n`);
     expect(oversized).toMatch(/^HTTP\/1\.1 431 /);
+  });
+});
+
+describe('a request that is not what HTTP wants', () => {
+  it.each([
+    ['two hosts', 'GET /health/live HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n', 400],
+    ['one host twice', 'GET /health/live HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n', 400],
+    ['no host', 'GET /health/live HTTP/1.1\r\n\r\n', 400],
+    [
+      'an expectation that nobody knows',
+      'GET /health/live HTTP/1.1\r\nhost: a\r\nexpect: something\r\n\r\n',
+      417,
+    ],
+  ])('is refused with a body that says why: %s', async (_name, bytes, status) => {
+    expect(await beginRequest(service.url, bytes)).toEqual({ status, code: 'malformed_http' });
+  });
+
+  it('of HTTP/1.0 needs no host', async () => {
+    expect(await beginRequest(service.url, 'GET /health/live HTTP/1.0\r\n\r\n')).toMatchObject({
+      status: 200,
+    });
   });
 });
 
