@@ -54,6 +54,7 @@ export const POSTING_RULES = {
   reinstatement_fee: [['stripe_clearing', 'platform_fee_revenue']],
   reinstatement_tax: [['stripe_clearing', 'tax_payable']],
   write_off: [['dispute_losses', 'customer_credit']],
+  write_off_reversal: [['customer_credit', 'dispute_losses']],
   adjustment: [
     ['goodwill', 'customer_credit'],
     ['customer_credit', 'goodwill'],

@@ -87,6 +87,22 @@ describe('a write-off', () => {
     expect(lots).toEqual([]);
   });
 
+  it('is owed again when the dispute is won after all, so that nobody has the credit and the debt forgiven', async () => {
+    const history = await inDebt();
+    (await writeOff(history)).expect(200);
+    await history.take(['unfreeze']);
+    for (const status of ['appeal_needs_response', 'appeal_under_review', 'won']) {
+      await history.take(['becomes', status]);
+    }
+    expect(await history.left()).toMatchObject({ available: 0, debt: 0, status: 'active' });
+    const [losses] = await app.dataSource.query<Record<string, unknown>[]>(
+      `SELECT sum(CASE 'dispute_losses' WHEN debit_account THEN amount_micros WHEN credit_account THEN -amount_micros
+                  ELSE 0 END) AS micros FROM transfers WHERE account_id = $1`,
+      [history.accountId],
+    );
+    expect(losses).toEqual({ micros: '0' });
+  });
+
   it('gives up nothing for a dispute whose money came back, although another one left a debt', async () => {
     const history = await beginHistory(app, app.control);
     await history.take(['dispute', 'won']);

@@ -85,7 +85,8 @@ const DISPUTED = `
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
                    'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
                    'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0)) AS given_back,
-         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off, max(created_at) AS moved_at
+         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off,
+         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off_reversal'), 0) AS owed_again, max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
 
 /** What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back, and what was given up. */
@@ -99,6 +100,7 @@ const DISPUTES = `
               ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0', w.whole)
                 OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
                 OR t.written_off <> coalesce(d.written_off_micros, t.written_off)
+                OR t.owed_again <> CASE WHEN t.given_back = w.whole THEN t.written_off ELSE 0 END
                 OR ((d.withdrawn_at IS NULL OR (t.written_off > 0 AND d.written_off_micros IS NULL) OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
                     AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 

@@ -134,6 +134,7 @@ export class DisputeSettlement {
     await this.engine.execute({
       type: 'reinstate',
       takenReference: `dispute:${id}:withdrawn`,
+      writtenOffReference: `dispute:${id}:written_off`,
       accountId,
       actor: 'stripe',
       reference: `dispute:${id}:reinstated`,

@@ -96,6 +96,7 @@ export class RefundSettlement {
     await this.engine.execute({
       type: 'reinstate',
       takenReference: `refund:${refund.id}`,
+      writtenOffReference: `refund:${refund.id}:written_off`,
       accountId: refund.accountId,
       actor: 'stripe',
       reference: `refund:${refund.id}:failed`,

@@ -36,6 +36,8 @@ export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
   /** Of the claw-back. */
   readonly takenReference: string;
+  /** Of the write-off of the debt that it left; it is reversed first. */
+  readonly writtenOffReference: string;
   readonly lotId: string;
   /** The lot of what had been spent. */
   readonly spentLotId: string;

@@ -82,6 +82,7 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const { amountMicros, feeMicros, taxMicros } = command;
   if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'reinstatement');
+  reverseWriteOff(draft, aggregate, command.writtenOffReference);
   const taken = aggregate.recorded.get(command.takenReference);
   const boughtMicros = smaller(amountMicros, taken?.lotMicros ?? ZERO);
   const lot = { kind: 'paid', source: 'reinstatement', priority: 0, expiresAtMs: null } as const;
@@ -95,6 +96,18 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   }
   postIncomeBeside(draft, movement, 'reinstatement', command);
   return finish(draft, movement);
+}
+
+/**
+ * What was written off is owed again before the money that it waited for comes back, or the customer would have both: the
+ * debt forgiven, and the credit.
+ */
+function reverseWriteOff(draft: Draft, { recorded }: Aggregate, writtenOffReference: string): void {
+  const writeOff = recorded.get(writtenOffReference);
+  if (writeOff === undefined) return;
+  const reference = `${writtenOffReference}:reversed`;
+  const movement = { reference, linkId: linkIdFor(reference, ''), memo: writeOff.memo };
+  draft.owe(writeOff.amountMicros, 'dispute_losses', { ...movement, kind: 'write_off_reversal' });
 }
 
 /** The fee and the tax that came in beside credit. */

@@ -219,6 +219,7 @@ type NameOf = (command: WalletCommand) => string | null;
 const RELATED_MOVEMENTS: readonly NameOf[] = [
   (command) => ('takenReference' in command ? command.takenReference : null),
   (command) => (command.type === 'writeOff' ? command.returnedReference : null),
+  (command) => (command.type === 'reinstate' ? command.writtenOffReference : null),
 ];
 
 /** The call that loads what the commands name, once each; none when they name nothing. */

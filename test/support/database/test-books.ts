@@ -190,6 +190,7 @@ export class TestBooks {
       type: 'reinstate',
       ...this.referenced(accountId, `reinstated:${lotId}`),
       takenReference,
+      writtenOffReference: `${takenReference}:written_off`,
       lotId: newId('creditLot'),
       spentLotId: newId('creditLot'),
       amountMicros: micros(200_000n),

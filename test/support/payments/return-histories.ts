@@ -275,6 +275,22 @@ export const RETURN_HISTORIES: readonly (readonly [name: string, steps: readonly
     ],
     { legs: { ...PAID, ...DISPUTED, ...REINSTATED }, available: 1_000 },
   ],
+  [
+    'a debt that is written off, and the dispute won on appeal',
+    [
+      ['spend', 600],
+      ['dispute', 'lost'],
+      ['write_off'],
+      ['unfreeze'],
+      ['becomes', 'appeal_needs_response'],
+      ['becomes', 'appeal_under_review'],
+      ['becomes', 'won'],
+    ],
+    {
+      legs: { ...PAID, debit: 600, ...DISPUTED, write_off: 600, write_off_reversal: 600, ...REINSTATED },
+      available: 400,
+    },
+  ],
   ['an inquiry', [['dispute', 'warning_needs_response']], { legs: PAID, available: 1_000 }],
   ['an inquiry that ends', [['dispute', 'warning_closed']], { legs: PAID, available: 1_000 }],
   [

@@ -37,6 +37,8 @@ export class ReferenceWallet {
   references = new Map<string, string>();
   /** What a claw-back took, and what of it was still there, by its reference. */
   taken = new Map<string, { all: number; found: number }>();
+  /** What was written off and is not owed again. */
+  writtenOff = new Map<string, number>();
   limits = new Map<string, ReferenceLimits>();
   private spends: ReferenceSpend[] = [];
   /** Sum of everything posted on each side, to compare with the ledger. */
@@ -116,6 +118,7 @@ export class ReferenceWallet {
       case 'reinstate': {
         const amount = Number(command.amountMicros);
         if (amount <= 0) return 'invalid_amount';
+        this.debt += this.writtenOff.get(command.writtenOffReference) ?? 0;
         const found = Math.min(amount, this.taken.get(command.takenReference)?.found ?? 0);
         if (amount > found) this.addLot(command.spentLotId, true, amount - found, 0, null, now);
         if (found > 0) this.addLot(command.lotId, true, found, 0, null, now, true);
@@ -181,6 +184,7 @@ export class ReferenceWallet {
         const given = isBack ? 0 : Math.min(this.taken.get(command.takenReference)?.all ?? 0, this.debt);
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
+        this.writtenOff.set(command.reference, given);
         return 'ok';
       }
       case 'adjust':

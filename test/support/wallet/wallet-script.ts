@@ -158,6 +158,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         ...named('reinstate'),
         type: 'reinstate',
         takenReference: `clawBack:${drawn.other}`,
+        writtenOffReference: `writeOff:${drawn.slot}`,
         lotId,
         spentLotId: `${lotId}_spent`,
         amountMicros,
@@ -170,7 +171,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         type: 'writeOff',
         reference: `writeOff:${drawn.slot}`,
         takenReference: `clawBack:${drawn.other}`,
-        returnedReference: `reinstate:${drawn.beside}`,
+        returnedReference: `reinstate:${drawn.slot}`,
         memo: null,
       };
     case 'setKeyBudget':
