@@ -51,10 +51,12 @@ const REFUNDED = `
   SELECT account_id, split_part(reference, ':', 2) AS id,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund'), 0),
                    'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_fee'), 0),
-                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_tax'), 0)) AS taken,
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_tax'), 0),
+                   'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'refund_excess'), 0)) AS taken,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
                    'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
-                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0)) AS given_back,
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0),
+                   'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_excess'), 0)) AS given_back,
          max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'refund:') GROUP BY 1, 2`;
 
@@ -62,13 +64,13 @@ const REFUNDED = `
 const REFUNDS = `
   SELECT 'refunds', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
          coalesce('taken ' || t.taken || ', given back ' || t.given_back, 'nothing moved'),
-         concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros)
+         concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros)
     FROM refunds r LEFT JOIN (${REFUNDED}) t ON t.account_id = r.account_id AND t.id = r.id
-   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros) AS whole) w
+   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros) AS whole) w
    WHERE CASE WHEN r.status IN ('refused', 'needs_review') THEN t.id IS NOT NULL
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
               ELSE t.taken <> w.whole
-                OR t.given_back NOT IN ('credit 0 fee 0 tax 0', w.whole)
+                OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
                 OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 
 const UNASKED_REFUNDS = `
@@ -81,10 +83,12 @@ const DISPUTED = `
   SELECT account_id, split_part(reference, ':', 2) AS id,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute'), 0),
                    'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_fee'), 0),
-                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_tax'), 0)) AS taken,
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_tax'), 0),
+                   'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_excess'), 0)) AS taken,
          concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
                    'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
-                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0)) AS given_back,
+                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0),
+                   'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_excess'), 0)) AS given_back,
          coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off,
          coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off_reversal'), 0) AS owed_again, max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
@@ -95,9 +99,9 @@ const DISPUTES = `
          coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off, 'nothing moved'),
          concat_ws(' ', d.status, 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0), 'written off', d.written_off_micros)
     FROM disputes d LEFT JOIN (${DISPUTED}) t ON t.account_id = d.account_id AND t.id = d.id
-   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0)) AS whole) w
+   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0), 'excess', d.excess_micros) AS whole) w
    WHERE CASE WHEN t.id IS NULL THEN d.withdrawn_at IS NOT NULL
-              ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0', w.whole)
+              ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
                 OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
                 OR t.written_off <> coalesce(d.written_off_micros, t.written_off)
                 OR t.owed_again <> CASE WHEN t.given_back = w.whole THEN t.written_off ELSE 0 END

@@ -104,8 +104,7 @@ export class DisputeSettlement {
   private async takeCredit(topUp: TopUp, dispute: Dispute): Promise<void> {
     if (dispute.withdrawnAt !== null) return;
     const parts = await this.disputes.fixParts(topUp, dispute);
-    // A refund of the same money fails for the dispute's sake, and that news is still to come: again later.
-    if (parts === null) throw new Error(`${dispute.id} takes more of ${topUp.id} than is left of it by now`);
+    if (parts === null) throw new Error(`${dispute.id} waits for a refund of ${topUp.id} that may fail`);
     await this.engine.execute({
       type: 'clawBack',
       cause: 'dispute',
@@ -118,19 +117,25 @@ export class DisputeSettlement {
       amountMicros: parts.creditMicros,
       feeMicros: parts.feeMicros,
       taxMicros: parts.taxMicros,
+      excessMicros: parts.excessMicros,
       freeze: disputeFreeze(dispute.id),
     });
     // The claw-back froze the wallet, whether or not anything else had.
     await this.disputes.noteMoney(dispute, 'withdrawnAt', { frozenAt: dispute.frozenAt ?? this.now() });
     this.logger.warn(`${dispute.id} took its credit of ${topUp.id}.`);
+    if (parts.excessMicros > 0n) {
+      this.logger.error(
+        `${dispute.id} took ${parts.excessMicros} micros beyond what was left of ${topUp.id}.`,
+      );
+    }
   }
 
   private async giveBack(accountId: string, id: string): Promise<void> {
     const dispute = await this.disputes.find(accountId, id);
     if (dispute === null || dispute.creditMicros === null || dispute.feeMicros === null) return;
     if (dispute.reinstatedAt !== null) return;
-    const { creditMicros, feeMicros } = dispute;
-    const parts = { creditMicros, feeMicros, taxMicros: dispute.taxMicros ?? ZERO };
+    const { creditMicros, feeMicros, excessMicros } = dispute;
+    const parts = { creditMicros, feeMicros, taxMicros: dispute.taxMicros ?? ZERO, excessMicros };
     await this.engine.execute({
       type: 'reinstate',
       takenReference: `dispute:${id}:withdrawn`,
@@ -145,6 +150,7 @@ export class DisputeSettlement {
       amountMicros: parts.creditMicros,
       feeMicros: parts.feeMicros,
       taxMicros: parts.taxMicros,
+      excessMicros: parts.excessMicros,
     });
     await this.disputes.noteMoney(dispute, 'reinstatedAt');
   }
@@ -182,12 +188,14 @@ function newFreeze(source: Pick<NewFreeze, 'source' | 'sourceId'>, reason: strin
   return { ...source, id: newId('freeze'), statusChangeId: newId('statusChange'), reason };
 }
 
-/** As it was before there was tax, where there is none: what an older version began is the same request. */
+/** As it was before there was tax or excess, where there is none: what an older version began is the same request. */
 function fingerprintOf(parts: {
   readonly creditMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
+  readonly excessMicros: MicroUsd;
 }): string {
-  const { creditMicros, feeMicros, taxMicros } = parts;
-  return `${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}`;
+  const { creditMicros, feeMicros, taxMicros, excessMicros } = parts;
+  const excess = excessMicros === 0n ? '' : `:beyond:${excessMicros}`;
+  return `${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}${excess}`;
 }

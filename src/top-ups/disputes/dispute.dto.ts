@@ -34,6 +34,8 @@ export class DisputeView {
   declare readonly fee_micros: string | null;
   @nullableMicros('The sales tax that went with it. Micro-USD.')
   declare readonly tax_micros: string | null;
+  @MicroUsdView('What Stripe took beyond what was left of the payment: our loss, not the wallet’s.', '0')
+  declare readonly excess_micros: string;
   @nullableMicros('What of the debt was written off. Micro-USD.')
   declare readonly written_off_micros: string | null;
   @nullableTime('When the wallet was frozen for it')
@@ -72,6 +74,7 @@ export function toDisputeView(dispute: Dispute): DisputeView {
     credit_micros: microsOrNull(dispute.creditMicros),
     fee_micros: microsOrNull(dispute.feeMicros),
     tax_micros: microsOrNull(dispute.taxMicros),
+    excess_micros: formatMicros(dispute.excessMicros),
     written_off_micros: microsOrNull(dispute.writtenOffMicros),
     frozen_at: secondsOrNull(dispute.frozenAt),
     withdrawn_at: secondsOrNull(dispute.withdrawnAt),

@@ -7,8 +7,9 @@ import { usdCentsColumn } from '../../database/usd-cents-column.js';
 @Entity('disputes')
 @Check(
   'disputes_amounts',
-  `amount_cents > 0 AND credit_micros > 0 AND fee_micros >= 0 AND tax_micros >= 0
-    AND credit_micros + fee_micros + coalesce(tax_micros, 0) = amount_cents * 10000`,
+  `amount_cents > 0 AND credit_micros >= 0 AND fee_micros >= 0 AND tax_micros >= 0 AND excess_micros >= 0
+    AND (credit_micros > 0 OR excess_micros > 0)
+    AND credit_micros + fee_micros + coalesce(tax_micros, 0) + excess_micros = amount_cents * 10000`,
 )
 @Check(
   'disputes_withdrawn_in_parts',
@@ -51,6 +52,10 @@ export class DisputeEntity {
 
   @Column({ type: 'bigint', name: 'tax_micros', nullable: true, transformer: microUsdColumn })
   taxMicros!: MicroUsd | null;
+
+  /** Beyond what was left of the payment. */
+  @Column({ type: 'bigint', name: 'excess_micros', default: 0, transformer: microUsdColumn })
+  excessMicros!: MicroUsd;
 
   @Column({ type: 'text', name: 'reinstatement_lot_id', collation: 'C' })
   reinstatementLotId!: string;

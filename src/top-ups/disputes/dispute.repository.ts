@@ -8,8 +8,8 @@ import { TransactionRunner, type Tx } from '../../database/transaction-runner.js
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import type { WebhookEventType } from '../../notifications/webhooks/webhook-event-types.js';
 import type { ProviderDispute } from '../../payments/payment-gateway.js';
-import { partsOfAmount } from '../refunds/refund-parts.js';
-import { countReturned, lockTopUp } from '../refunds/counted-returns.js';
+import { partsOfTaken } from '../refunds/refund-parts.js';
+import { countReturned, hasUndecidedRefund, lockTopUp } from '../refunds/counted-returns.js';
 import { paidFor } from '../refunds/returned-parts.js';
 import type { TopUp } from '../top-up.js';
 import { toDisputeView } from './dispute.dto.js';
@@ -21,6 +21,7 @@ type DisputedParts = {
   readonly creditMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
+  readonly excessMicros: MicroUsd;
 };
 
 export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt'>>;
@@ -30,6 +31,9 @@ const MONEY_NEWS = {
   withdrawnAt: 'dispute.funds_withdrawn',
   reinstatedAt: 'dispute.funds_reinstated',
 } as const satisfies Record<string, WebhookEventType>;
+
+/** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
+const REFUND_WAIT_MS = 3_600_000;
 
 /** The rows of `disputes`. What the account is told of one is published in the tx that writes it. */
 @Injectable()
@@ -77,26 +81,29 @@ export class DisputeRepository {
   }
 
   /**
-   * Fixes what of the payment the dispute takes, next to everything else that went back. Null when that is more
-   * than was paid: then something of it is still about to come back, a refund that fails for the dispute's sake.
+   * Fixes what of the payment the dispute takes, next to everything else that went back; what it takes beyond is excess.
+   * Null while something of it may still come back, a refund that fails for the dispute's sake: for an hour, because what
+   * Stripe has taken must not stay out of the books.
    */
   async fixParts(topUp: TopUp, dispute: Dispute): Promise<DisputedParts | null> {
     const { accountId, id } = dispute;
     return this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
       // Another event of the same dispute may have come first, a moment ago.
-      const { creditMicros, feeMicros, taxMicros } = await tx.findOneByOrFail(DisputeEntity, {
+      const { creditMicros, feeMicros, taxMicros, excessMicros } = await tx.findOneByOrFail(DisputeEntity, {
         accountId,
         id,
       });
       if (creditMicros !== null && feeMicros !== null)
-        return { creditMicros, feeMicros, taxMicros: taxMicros ?? ZERO };
-      const parts = partsOfAmount(dispute.amountCents, paidFor(topUp), await countReturned(tx, topUp));
-      if (parts === null) return null;
+        return { creditMicros, feeMicros, taxMicros: taxMicros ?? ZERO, excessMicros };
+      const parts = partsOfTaken(dispute.amountCents, paidFor(topUp), await countReturned(tx, topUp));
+      const mayWait = this.clock.nowMs() - dispute.createdAt.getTime() < REFUND_WAIT_MS;
+      if (parts.excessCents > 0n && mayWait && (await hasUndecidedRefund(tx, topUp))) return null;
       const fixed = {
         creditMicros: centsToMicros(parts.creditCents),
         feeMicros: centsToMicros(parts.feeCents),
         taxMicros: centsToMicros(parts.taxCents),
+        excessMicros: centsToMicros(parts.excessCents),
       };
       await tx.update(DisputeEntity, { accountId, id }, fixed);
       return fixed;

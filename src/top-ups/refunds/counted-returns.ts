@@ -18,6 +18,11 @@ export async function countReturned(manager: EntityManager, { accountId, id }: T
   return returnedBy([...refunds, ...disputes]);
 }
 
+/** Whether a refund of the payment may still fail: Stripe has not said its last word of it. */
+export function hasUndecidedRefund(manager: EntityManager, { accountId, id }: TopUp): Promise<boolean> {
+  return manager.existsBy(RefundEntity, { accountId, topUpId: id, status: In(['created', 'pending']) });
+}
+
 /** Whoever counts and then writes is alone with the top-up until its tx ends. */
 export async function lockTopUp(manager: EntityManager, { accountId, id }: TopUp): Promise<void> {
   await manager.query('SELECT 1 FROM top_ups WHERE account_id = $1 AND id = $2 FOR UPDATE', [accountId, id]);

@@ -51,6 +51,22 @@ export function partsOfAmount(amountCents: UsdCents, paid: Parts, returned: Part
   return { creditCents: cents(credit), feeCents: cents(fee), taxCents: cents(beside - fee) };
 }
 
+/** Parts of a payment, and what moved beyond them. */
+export type PartsAndExcess = Parts & { readonly excessCents: UsdCents };
+
+/**
+ * The same where the money is gone whatever is left: a bank takes a payment back that was refunded before. What goes beyond
+ * what is left of the payment, or of its credit, is excess.
+ */
+export function partsOfTaken(amountCents: UsdCents, paid: Parts, returned: Parts): PartsAndExcess {
+  const leftCents = cents(chargeOf(paid) - chargeOf(returned));
+  const withinCents = cents(smaller(amountCents, leftCents));
+  const parts = partsOfAmount(withinCents, paid, returned) ?? NOTHING;
+  return { ...parts, excessCents: cents(amountCents - chargeOf(parts)) };
+}
+
+const NOTHING: Parts = { creditCents: cents(0n), feeCents: cents(0n), taxCents: cents(0n) };
+
 const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const between = (value: bigint, least: bigint, most: bigint): bigint => smaller(larger(value, least), most);

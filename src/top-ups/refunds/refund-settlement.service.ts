@@ -51,6 +51,7 @@ export class RefundSettlement {
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
       taxMicros: refund.taxMicros,
+      excessMicros: refund.excessMicros,
       freeze: null,
     });
   }
@@ -107,6 +108,7 @@ export class RefundSettlement {
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
       taxMicros: refund.taxMicros,
+      excessMicros: refund.excessMicros,
     });
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
     await this.refunds.move(refund, 'failed', facts);

@@ -14,8 +14,9 @@ import type { Refund } from './refund.js';
 )
 @Check(
   'refunds_amounts',
-  `credit_micros > 0 AND fee_micros >= 0 AND tax_micros >= 0
-    AND credit_micros + fee_micros + tax_micros = amount_cents * 10000`,
+  `credit_micros >= 0 AND fee_micros >= 0 AND tax_micros >= 0 AND excess_micros >= 0
+    AND (credit_micros > 0 OR excess_micros > 0)
+    AND credit_micros + fee_micros + tax_micros + excess_micros = amount_cents * 10000`,
 )
 @Check(
   'refunds_known_to_stripe',
@@ -56,6 +57,9 @@ export class RefundEntity implements Refund {
 
   @Column({ type: 'bigint', name: 'tax_micros', default: 0, transformer: microUsdColumn })
   taxMicros!: MicroUsd;
+
+  @Column({ type: 'bigint', name: 'excess_micros', default: 0, transformer: microUsdColumn })
+  excessMicros!: MicroUsd;
 
   @Column({ type: 'bigint', name: 'amount_cents', transformer: usdCentsColumn })
   amountCents!: UsdCents;

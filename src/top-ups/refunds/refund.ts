@@ -1,5 +1,5 @@
 import { newId } from '../../common/ids.js';
-import { centsToMicros, type MicroUsd, type UsdCents } from '../../common/money.js';
+import { centsToMicros, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
 import type { TopUp } from '../top-up.js';
 import type { RefundStatus } from './refund.machine.js';
 import { chargeOf, type Parts } from './refund-parts.js';
@@ -13,7 +13,9 @@ export type Refund = {
   readonly creditMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
-  /** What the customer gets: credit, fee and tax. */
+  /** What went back beyond what was left of the payment: in Stripe's dashboard only. */
+  readonly excessMicros: MicroUsd;
+  /** What the customer gets: credit, fee, tax, and what goes beyond them. */
   readonly amountCents: UsdCents;
   readonly paymentIntentId: string;
   /** The top-up's own lot, from which the credit is taken first. */
@@ -58,6 +60,7 @@ export function newRefund(topUp: TopUp, parts: Parts, origin: RefundOrigin, now:
     creditMicros: centsToMicros(parts.creditCents),
     feeMicros: centsToMicros(parts.feeCents),
     taxMicros: centsToMicros(parts.taxCents),
+    excessMicros: ZERO,
     amountCents: chargeOf(parts),
     lotId: topUp.lotId,
     returnLotId: newId('creditLot'),

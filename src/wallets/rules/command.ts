@@ -44,6 +44,8 @@ export type ReinstateCommand = Referenced & {
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
+  /** What the claw-back took beyond the payment. */
+  readonly excessMicros: MicroUsd;
 };
 
 /** Promotional credit is given. */
@@ -107,6 +109,8 @@ export type ClawBackCommand = Referenced & {
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
+  /** What went back beyond what was left of the payment: our loss, no credit's. Without it, some credit goes. */
+  readonly excessMicros: MicroUsd;
   /** Why the wallet freezes; null for a refund. */
   readonly freeze: NewFreeze | null;
 };

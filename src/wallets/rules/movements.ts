@@ -79,8 +79,8 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const draft = new Draft(aggregate.wallet, command, nowMs);
   const again = replay(aggregate, command, draft);
   if (again) return again;
-  const { amountMicros, feeMicros, taxMicros } = command;
-  if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
+  const { amountMicros, excessMicros } = command;
+  if (!areReturned(command)) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'reinstatement');
   reverseWriteOff(draft, aggregate, command.writtenOffReference);
   const taken = aggregate.recorded.get(command.takenReference);
@@ -95,6 +95,8 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
     if (part.grantedMicros > 0n) draft.addLot({ ...lot, ...part }, 'stripe_clearing', movement);
   }
   postIncomeBeside(draft, movement, 'reinstatement', command);
+  const excess = { ...movement, kind: 'reinstatement_excess' } as const;
+  draft.postBeside(excess, 'stripe_clearing', 'dispute_losses', excessMicros);
   return finish(draft, movement);
 }
 
@@ -206,12 +208,20 @@ export function refuseSpending(
   return null;
 }
 
+/** Whether these may be the parts of money that went back or came back: something of it is credit, or beyond the payment. */
+function areReturned({ amountMicros, feeMicros, taxMicros, excessMicros }: ReturnedParts): boolean {
+  const isCredit = isAmount(amountMicros) || (amountMicros === 0n && excessMicros > 0n);
+  return isCredit && feeMicros >= 0n && taxMicros >= 0n && excessMicros >= 0n;
+}
+
+type ReturnedParts = Pick<ClawBackCommand, 'amountMicros' | 'feeMicros' | 'taxMicros' | 'excessMicros'>;
+
 export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: number): Result {
   const draft = new Draft(aggregate.wallet, command, nowMs);
   const again = replay(aggregate, command, draft);
   if (again) return again;
-  const { cause, amountMicros, feeMicros, taxMicros } = command;
-  if (!isAmount(amountMicros) || feeMicros < 0n || taxMicros < 0n) return reject({ code: 'invalid_amount' });
+  const { cause, amountMicros, feeMicros, taxMicros, excessMicros } = command;
+  if (!areReturned(command)) return reject({ code: 'invalid_amount' });
   draft.expireDueLots();
   const taken = takeFrom(boughtLotsFirst(draft, command.lotId), amountMicros);
   if (cause === 'refund' && (taken.missingMicros > 0n || spendable(draft.wallet) < amountMicros)) {
@@ -229,6 +239,8 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
     feeMicros,
   );
   draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'tax_payable', 'stripe_clearing', taxMicros);
+  const excess = { ...movement, kind: `${cause}_excess` } as const;
+  draft.postBeside(excess, 'dispute_losses', 'stripe_clearing', excessMicros);
   return finish(draft, movement);
 }
 

@@ -196,6 +196,7 @@ export class TestBooks {
       amountMicros: micros(200_000n),
       feeMicros: micros(10_000n),
       taxMicros: micros(0n),
+      excessMicros: micros(0n),
     });
     await this.execute({
       type: 'writeOff',
@@ -245,7 +246,7 @@ export class TestBooks {
     lotId: string,
     amount: bigint,
   ): WalletCommand {
-    const returned = { amountMicros: micros(amount), feeMicros: micros(amount / 20n), taxMicros: micros(0n) };
+    const returned = { amountMicros: micros(amount), feeMicros: micros(amount / 20n), ...NOTHING_BESIDE };
     const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: reference };
     const freeze = { ...change, source: 'dispute', sourceId: reference } as const;
     return {
@@ -268,5 +269,7 @@ export class TestBooks {
     return { accountId, actor: 'system', reference, fingerprint: reference, memo: null } as const;
   }
 }
+
+const NOTHING_BESIDE = { taxMicros: micros(0n), excessMicros: micros(0n) };
 
 type Command<Type extends WalletCommand['type']> = Extract<WalletCommand, { type: Type }>;

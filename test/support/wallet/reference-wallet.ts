@@ -117,7 +117,8 @@ export class ReferenceWallet {
         return 'ok';
       case 'reinstate': {
         const amount = Number(command.amountMicros);
-        if (amount <= 0) return 'invalid_amount';
+        // Without credit there must be something beyond the payment, which is no matter of the wallet.
+        if (amount < 0 || amount + Number(command.excessMicros) === 0) return 'invalid_amount';
         this.debt += this.writtenOff.get(command.writtenOffReference) ?? 0;
         const found = Math.min(amount, this.taken.get(command.takenReference)?.found ?? 0);
         if (amount > found) this.addLot(command.spentLotId, true, amount - found, 0, null, now);
@@ -259,7 +260,7 @@ export class ReferenceWallet {
 
   private clawBack(command: Extract<WalletCommand, { type: 'clawBack' }>, now: number): string {
     const amount = Number(command.amountMicros);
-    if (amount <= 0) return 'invalid_amount';
+    if (amount < 0 || amount + Number(command.excessMicros) === 0) return 'invalid_amount';
     this.lapse(now);
     const paid = this.inOrder().filter((lot) => lot.refundable);
     const sorted = [

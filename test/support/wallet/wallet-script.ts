@@ -152,6 +152,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         amountMicros,
         feeMicros: beside,
         taxMicros: micros(0n),
+        excessMicros: micros(drawn.variant ? 0n : 2n),
       };
     case 'reinstate':
       return {
@@ -164,6 +165,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         amountMicros,
         feeMicros: beside,
         taxMicros: micros(0n),
+        excessMicros: micros(drawn.variant ? 0n : 2n),
       };
     case 'writeOff':
       return {
