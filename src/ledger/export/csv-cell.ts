@@ -6,10 +6,15 @@
  *
  * - A spreadsheet set to semicolons or tabs does not see our quotes and starts a new cell, or a new row at a
  *   line end, in the middle of a memo: the rule holds after each of these as well.
- * - Text that has apostrophes in that place already gets one more, so that reading back is exact.
+ * - Text that has apostrophes in that place already gets one more, so that reading back is exact. So does text
+ *   of nothing but apostrophes.
  * - An empty cell means null; empty text is written as one apostrophe.
+ *
+ * The README of the ledger says the same for readers in other languages. What counts as blank is therefore
+ * written out: `\s` means another set in each of them, and may grow with Unicode.
  */
-const CELL_START = `(^|[;\\t\\r\\n])(["\\s]*)`;
+const BLANK = '"\\t-\\r \\u00A0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000\\uFEFF';
+const CELL_START = `(^|[;\\t\\r\\n])([${BLANK}]*)`;
 /** With the full-width forms, which some East Asian spreadsheets take for the same. */
 const FORMULA = `(?=[=+\\-@\\uFF1D\\uFF0B\\uFF0D\\uFF20])`;
 const UNSAFE = new RegExp(`${CELL_START}('*)${FORMULA}`, 'g');

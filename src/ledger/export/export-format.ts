@@ -31,7 +31,7 @@ export const EXPORT_COLUMNS = [
 ] as const satisfies readonly (keyof ExportRow)[];
 
 /** Columns whose spelling is digits or hex: no text of anybody's can stand in them. */
-const BARE_COLUMNS: ReadonlySet<string> = new Set([
+export const BARE_COLUMNS: ReadonlySet<string> = new Set([
   'seq',
   'amount_micros',
   'posted_after_micros',
@@ -97,13 +97,18 @@ export const EXPORT_ENCODERS: Readonly<Record<ExportFormat, ExportEncoder>> = {
   },
   jsonl: {
     head: '',
-    rows: (rows) => rows.map((row) => `${JSON.stringify(row, JSON_COLUMNS)}\n`).join(''),
+    rows: (rows) => rows.map((row) => `${toJsonLine(row)}\n`).join(''),
     end: (end) => `${JSON.stringify({ object: END_MARK, ...end })}\n`,
   },
 };
 
 /** Fixes the order of the members, whatever object the row is. */
 const JSON_COLUMNS = [...EXPORT_COLUMNS];
+
+/** The only spelling of a row in JSONL, without its line feed. */
+export function toJsonLine(row: ExportRow): string {
+  return JSON.stringify(row, JSON_COLUMNS);
+}
 
 function csv(cells: readonly (readonly string[])[]): string {
   // A lone carriage return ends a line for some readers, so it is quoted like a line end.
@@ -128,7 +133,7 @@ function csvEndCells(end: ExportEnd): string[] {
   return EXPORT_COLUMNS.map((column) => cells[column] ?? '');
 }
 
-const END_MEMO = /^from=(\S+) to=(\S+) account=(\S+)$/;
+const END_MEMO = /^from=([^ ]+) to=([^ ]+) account=(.+)$/s;
 
 /** Reads what `csvEndCells` wrote; null when the cells are not such a line. */
 export function parseCsvEnd(cells: readonly string[]): ExportEnd | null {

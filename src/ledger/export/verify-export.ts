@@ -3,6 +3,7 @@ import { ChainWalk, isLedgerAccount } from '../chain-walk.js';
 import type { LedgerAccount } from '../chart-of-accounts.js';
 import { ExportDigest, type ExportEnd, type ExportRow } from './export-format.js';
 import type { ExportRecord } from './read-export.js';
+import { endFormFault, rowFormFault } from './value-forms.js';
 
 /** The first thing that is wrong with an export. */
 export type ExportFault = {
@@ -33,8 +34,8 @@ type Located = { readonly line: number; readonly row: ExportRow };
 
 /**
  * Checks an export from itself alone, record by record, as it is read. Memory holds the account that is being
- * read (its head, and 16 to 64 bytes for each of its events, to find a reference that comes back) and one
- * total for each ledger account; nothing grows with the number of accounts.
+ * read (its head, and 16 to 64 bytes for each of its events, to find a reference that comes back) and
+ * one total for each ledger account; nothing grows with the number of accounts.
  *
  * It cannot know what the export does not hold: that the chain's head is the one in the database is the
  * doctor's to say, or a comparison of two exports' digests.
@@ -42,7 +43,6 @@ type Located = { readonly line: number; readonly row: ExportRow };
 export class ExportVerifier {
   private fault: ExportFault | null = null;
   private end: ExportEnd | null = null;
-  private lastLine = 0;
   private accountId: string | null = null;
   private walk: ChainWalk | null = null;
   private accounts = 0;
@@ -57,33 +57,33 @@ export class ExportVerifier {
   next(record: ExportRecord): boolean {
     if (this.fault !== null) return false;
     this.fault = this.judge(record);
-    this.lastLine = record.line;
     return this.fault === null;
   }
 
-  /** The verdict, after the last record or the first fault. */
+  /** The verdict, after the end of the file or the first fault. */
   finish(): Verdict {
     if (this.fault !== null) return { ok: false, fault: this.fault };
-    if (this.end === null) {
-      const expected = 'a last line that says the export is complete';
-      const found = 'the end of the file: it was cut short';
-      return { ok: false, fault: { line: this.lastLine + 1, row: null, column: null, expected, found } };
-    }
     const { end, accounts, openedMidChain, totals } = this;
+    if (end === null) throw new Error('the file has not been read to its end');
     return { ok: true, summary: { end, accounts, openedMidChain, totals } };
   }
 
   private judge(record: ExportRecord): ExportFault | null {
     const { line } = record;
     if ('unreadable' in record) return lineFault(line, 'a record', record.unreadable);
+    if ('over' in record) return this.end === null ? cutShort(line) : null;
     if (this.end !== null) return lineFault(line, 'nothing after the line that ends the export', 'more');
     if ('end' in record) return this.judgeEnd(line, record.end);
+    if ('misspelt' in record) {
+      const { column, expected, found } = record.misspelt;
+      return rowFault(record, column, expected, found);
+    }
     return this.judgeRow(record);
   }
 
   private judgeRow(located: Located): ExportFault | null {
     const { row } = located;
-    const malformed = formFault(row);
+    const malformed = rowFormFault(row);
     if (malformed !== null) return rowFault(located, malformed.column, malformed.expected, malformed.found);
     const misplaced = this.enterAccount(located);
     if (misplaced !== null) return misplaced;
@@ -134,6 +134,8 @@ export class ExportVerifier {
   /** What was asked for is known only now, and now the rows are held to it. */
   private judgeEnd(line: number, end: ExportEnd): ExportFault | null {
     this.end = end;
+    const malformed = endFormFault(end);
+    if (malformed !== null) return lineFault(line, malformed.expected, malformed.found, malformed.column);
     const { from, to, account } = end;
     if (this.firstMidChain !== null && from === null) {
       return rowFault(
@@ -167,30 +169,16 @@ function lineFault(line: number, expected: string, found: string, column: string
   return { line, row: null, column, expected, found };
 }
 
-function rowFault({ line, row }: Located, column: string, expected: string, found: string): ExportFault {
-  return { line, row: { accountId: row.account_id, seq: row.seq, id: row.id }, column, expected, found };
+function cutShort(line: number): ExportFault {
+  const expected = 'a last line that says the export is complete';
+  return lineFault(line, expected, 'the end of the file: it was cut short');
 }
 
-const WHOLE_NUMBER = /^[1-9][0-9]{0,14}$/;
-const BIGINT = /^(0|-?[1-9][0-9]{0,18})$/;
-const LEG = /^(0|[1-9][0-9]{0,4})$/;
-const SHA256_HEX = /^[0-9a-f]{64}$/;
-const ISO_MILLISECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-
-const FORMS = [
-  ['seq', WHOLE_NUMBER, 'a whole number from 1'],
-  ['amount_micros', BIGINT, 'a whole number of micro-dollars'],
-  ['posted_after_micros', BIGINT, 'a whole number of micro-dollars'],
-  ['leg', LEG, 'a whole number from 0'],
-  ['previous_hash', SHA256_HEX, '64 hexadecimal digits'],
-  ['hash', SHA256_HEX, '64 hexadecimal digits'],
-  ['created_at', ISO_MILLISECONDS, 'a time like 2026-11-22T08:02:11.123Z'],
-] as const;
-
-/** One spelling for each value: two files of the same rows are the same file. */
-function formFault(row: ExportRow): { column: string; expected: string; found: string } | null {
-  for (const [column, form, expected] of FORMS) {
-    if (!form.test(row[column])) return { column, expected, found: row[column] };
-  }
-  return null;
+function rowFault(
+  { line, row }: Located,
+  column: string | null,
+  expected: string,
+  found: string,
+): ExportFault {
+  return { line, row: { accountId: row.account_id, seq: row.seq, id: row.id }, column, expected, found };
 }

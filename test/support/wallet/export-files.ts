@@ -81,12 +81,13 @@ export function changeCell(
 }
 
 /** In small pieces, so that rows and characters lie across their borders. */
-export async function verdictOf(text: string, pieceBytes = 997): Promise<Verdict> {
-  const bytes = Buffer.from(text);
-  async function* pieces(): AsyncGenerator<Buffer> {
-    for (let at = 0; at < bytes.length; at += pieceBytes) {
-      yield await Promise.resolve(bytes.subarray(at, at + pieceBytes));
-    }
+export async function verdictOf(file: string | Buffer, pieceBytes = 997): Promise<Verdict> {
+  return verifyStream(inPieces(file, pieceBytes));
+}
+
+export async function* inPieces(file: string | Buffer, pieceBytes: number): AsyncGenerator<Buffer> {
+  const bytes = Buffer.from(file);
+  for (let at = 0; at < bytes.length; at += pieceBytes) {
+    yield await Promise.resolve(bytes.subarray(at, at + pieceBytes));
   }
-  return verifyStream(pieces());
 }
