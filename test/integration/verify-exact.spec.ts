@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ExportRow } from '../../src/ledger/export/export-format.js';
 import type { ExportFault } from '../../src/ledger/export/verify-export.js';
+import { transferId } from '../../src/ledger/transfer.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { TestBooks } from '../support/database/test-books.js';
 import {
+  EVERYTHING,
   exportText,
   forgeHashes,
   putTogether,
@@ -40,6 +42,10 @@ async function faultOf(bytes: string | Buffer): Promise<ExportFault> {
 function forged(at: number, fields: Partial<ExportRow>, all: readonly ExportRow[] = file.rows): string {
   const rows = all.map((row, index) => (index === at ? { ...row, ...fields } : row));
   return putTogether(forgeHashes({ rows, end: file.end }), 'jsonl');
+}
+
+function rowOf(kind: string, from = 0): number {
+  return file.rows.findIndex((row, index) => index >= from && row.kind === kind);
 }
 
 describe('U+FEFF that somebody typed', () => {
@@ -155,6 +161,94 @@ describe('a file in another spelling', () => {
     const end = { ...file.end, exported_at: created_at };
     expect(await faultOf(putTogether(forgeHashes({ rows: file.rows, end }), 'csv'))).toMatchObject({
       column: 'exported_at',
+    });
+  });
+});
+
+describe('lots, played again from an export whose hashes were all computed anew', () => {
+  /** Running balances that follow from the amounts. */
+  function rebalanced(all: readonly ExportRow[]): ExportRow[] {
+    let posted = 0n;
+    return all.map((row) => {
+      const amount = BigInt(row.amount_micros);
+      if (row.credit_account.startsWith('customer_')) posted += amount;
+      if (row.debit_account.startsWith('customer_')) posted -= amount;
+      return { ...row, posted_after_micros: `${posted}` };
+    });
+  }
+
+  const withFields = (at: number, fields: Partial<ExportRow>): string =>
+    forged(-1, {}, rebalanced(file.rows.map((row, index) => (index === at ? { ...row, ...fields } : row))));
+
+  it('name the row that takes more than a grant gave, when the grant was cut', async () => {
+    const grant = rowOf('grant');
+    const first = file.rows.findIndex(
+      (row, index) => index > grant && row.lot_id === file.rows[grant]?.lot_id,
+    );
+    expect(await faultOf(withFields(grant, { amount_micros: '1' }))).toMatchObject({
+      line: first + 1,
+      row: { seq: `${first + 1}` },
+      column: 'amount_micros',
+      expected: `at most 1, what lot ${file.rows[grant]?.lot_id} held`,
+    });
+  });
+
+  it('name the row that overdraws a lot and leaves a customer below zero without a debt', async () => {
+    const capture = rowOf('capture');
+    const fault = await faultOf(withFields(capture, { amount_micros: '50000000' }));
+    expect(fault).toMatchObject({ line: capture + 1, column: 'amount_micros', found: '50000000' });
+  });
+
+  it('name a row that takes from a lot that nothing opened, or that opens one twice', async () => {
+    const [topUp, debit] = [rowOf('top_up'), rowOf('debit')];
+    const unknown = await faultOf(withFields(debit, { lot_id: 'lot_unknown' }));
+    expect(unknown).toMatchObject({ line: debit + 1, column: 'lot_id', found: 'lot_unknown' });
+    const grant = rowOf('grant');
+    const twice = await faultOf(withFields(grant, { lot_id: file.rows[topUp]?.lot_id as string }));
+    expect(twice).toMatchObject({ line: grant + 1, column: 'lot_id', expected: 'a new lot' });
+  });
+
+  it('name promotional credit that became a debt, and a fee that names a lot', async () => {
+    const promo = file.rows.findIndex((row) => row.debit_account === 'customer_promo');
+    expect(await faultOf(withFields(promo, { lot_id: null }))).toMatchObject({
+      line: promo + 1,
+      column: 'lot_id',
+    });
+    const fee = rowOf('top_up_fee');
+    expect(await faultOf(withFields(fee, { lot_id: 'lot_x' }))).toMatchObject({
+      line: fee + 1,
+      column: 'lot_id',
+    });
+  });
+
+  it('take what lots held before a part as given, and hold a lot that the part opens to its amount', async () => {
+    const from = file.rows.find((row) => row.kind === 'expiry')?.created_at as string;
+    const part = takeApart(await exportText(books, 'jsonl', { ...EVERYTHING, from }));
+    const opened = part.rows.findIndex((row) => row.kind === 'reinstatement');
+    const { lot_id } = part.rows[opened] as ExportRow;
+    const last = part.rows.at(-1) as ExportRow;
+    const seq = Number(last.seq) + 1;
+    const take = (amount: bigint): string => {
+      const more: ExportRow = {
+        ...last,
+        seq: `${seq}`,
+        id: transferId(last.account_id, seq),
+        debit_account: 'customer_credit',
+        amount_micros: `${amount}`,
+        posted_after_micros: `${BigInt(last.posted_after_micros) - amount}`,
+        reference: 'debit:more',
+        lot_id,
+      };
+      return putTogether(forgeHashes({ rows: [...part.rows, more], end: part.end }), 'jsonl');
+    };
+    expect(await verdictOf(putTogether(part, 'csv'))).toMatchObject({
+      ok: true,
+      summary: { openedMidChain: 1 },
+    });
+    const amount = BigInt((part.rows[opened] as ExportRow).amount_micros);
+    expect(await faultOf(take(amount + 1n))).toMatchObject({
+      line: part.rows.length + 1,
+      column: 'amount_micros',
     });
   });
 });

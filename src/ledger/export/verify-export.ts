@@ -1,6 +1,7 @@
 import { compareBytes } from '../byte-order.js';
 import { ChainWalk, isLedgerAccount } from '../chain-walk.js';
 import type { LedgerAccount } from '../chart-of-accounts.js';
+import { LotReplay } from '../lot-replay.js';
 import { ExportDigest, type ExportEnd, type ExportRow } from './export-format.js';
 import type { ExportRecord } from './read-export.js';
 import { endFormFault, rowFormFault } from './value-forms.js';
@@ -34,7 +35,7 @@ type Located = { readonly line: number; readonly row: ExportRow };
 
 /**
  * Checks an export from itself alone, record by record, as it is read. Memory holds the account that is being
- * read (its head, and 16 to 64 bytes for each of its events, to find a reference that comes back) and
+ * read (its head, its lots, and 16 to 64 bytes for each of its events, to find a reference that comes back) and
  * one total for each ledger account; nothing grows with the number of accounts.
  *
  * It cannot know what the export does not hold: that the chain's head is the one in the database is the
@@ -45,6 +46,7 @@ export class ExportVerifier {
   private end: ExportEnd | null = null;
   private accountId: string | null = null;
   private walk: ChainWalk | null = null;
+  private lots: LotReplay | null = null;
   private accounts = 0;
   private openedMidChain = 0;
   private firstMidChain: Located | null = null;
@@ -87,7 +89,7 @@ export class ExportVerifier {
     if (malformed !== null) return rowFault(located, malformed.column, malformed.expected, malformed.found);
     const misplaced = this.enterAccount(located);
     if (misplaced !== null) return misplaced;
-    const fault = (this.walk as ChainWalk).next(row, row.previous_hash);
+    const fault = (this.walk as ChainWalk).next(row, row.previous_hash) ?? (this.lots as LotReplay).next(row);
     if (fault !== null) return rowFault(located, fault.column, fault.expected, fault.found);
     this.count(located);
     return null;
@@ -103,6 +105,7 @@ export class ExportVerifier {
     }
     this.accountId = account_id;
     this.walk = new ChainWalk(account_id, 'any_row');
+    this.lots = new LotReplay(located.row.seq === '1' ? 'first_row' : 'any_row');
     this.accounts += 1;
     if (located.row.seq !== '1') {
       this.openedMidChain += 1;

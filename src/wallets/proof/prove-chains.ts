@@ -1,11 +1,11 @@
 import { compareBytes } from '../../ledger/byte-order.js';
 import { ChainWalk } from '../../ledger/chain-walk.js';
+import { LotReplay } from '../../ledger/lot-replay.js';
 import type { Snapshot, TextRow } from '../../ledger/snapshot.js';
 import { toExportedTransfer, TRANSFER_COLUMNS } from '../../ledger/stored-transfers.js';
 import { GENESIS_HASH, type ExportedTransfer } from '../../ledger/transfer.js';
 import { AccountGroups } from './account-groups.js';
 import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
-import { LotReplay } from './lot-replay.js';
 
 const TRANSFERS = `SELECT ${TRANSFER_COLUMNS} FROM transfers t ORDER BY t.account_id, t.seq`;
 
@@ -124,7 +124,7 @@ async function proveAccount(
 }
 
 function compareLots(stored: readonly TextRow[], replay: AccountReplay, report: Report): void {
-  const expected = new Map([...replay.lots.live].map(([id, lot]) => [id, lot.remaining.toString()]));
+  const expected = new Map([...replay.lots.live].map(([id, lot]) => [id, String(lot.remaining)]));
   const differs = (id: string, wanted: string, found: string): void => {
     const key = keyOf({ account_id: replay.accountId, id });
     report({ table: 'credit_lots', key, column: 'remaining_micros', expected: wanted, found });

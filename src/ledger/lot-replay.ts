@@ -1,22 +1,32 @@
-import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
-import type { ExportedTransfer } from '../../ledger/transfer.js';
+import type { WalkStart } from './chain-walk.js';
+import { isCustomerLedgerAccount } from './chart-of-accounts.js';
+import type { ExportedTransfer } from './transfer.js';
 
 /** A transfer that no lot can account for. */
-export type LotFault = { readonly column: string; readonly expected: string; readonly found: string };
+export type LotFault = {
+  readonly column: keyof ExportedTransfer;
+  readonly expected: string;
+  readonly found: string;
+};
 
-type LiveLot = { readonly account: string; remaining: bigint };
+/** `remaining` is null for a lot that was opened before the first row of a part: nobody can say what it held. */
+type LiveLot = { readonly account: string; remaining: bigint | null };
 
 /**
  * Plays an account's transfers again to learn what must be left in each of its lots, and what it must owe.
  * Written apart from the rules that made the rows, and from the ledger alone: a wallet, a lot and a debt that
- * agree with it are right whatever the engine believed.
+ * agree with it are right whatever the engine believed. The doctor and the verifier of exports both play it.
  *
- * Memory holds only lots with something left, which is what the engine itself loads for every command.
+ * From the `first_row`, memory holds only lots with something left, which is what the engine itself loads for
+ * every command. From `any_row` it holds every lot of the part: one that was opened before it is taken as given
+ * (its side is learnt from the first row that names it), and one that is opened in it never gives more than it got.
  */
 export class LotReplay {
   readonly live = new Map<string, LiveLot>();
   posted = 0n;
   debt = 0n;
+
+  constructor(private readonly start: WalkStart = 'first_row') {}
 
   next(row: ExportedTransfer): LotFault | null {
     const amount = BigInt(row.amount_micros);
@@ -39,7 +49,7 @@ export class LotReplay {
     }
     const known = this.live.get(row.lot_id);
     if (known !== undefined) {
-      known.remaining += amount;
+      if (known.remaining !== null) known.remaining += amount;
       return { column: 'lot_id', expected: 'a new lot', found: row.lot_id };
     }
     let remaining = amount;
@@ -48,7 +58,9 @@ export class LotReplay {
       this.debt -= repaid;
       remaining -= repaid;
     }
-    if (remaining > 0n) this.live.set(row.lot_id, { account: row.credit_account, remaining });
+    if (remaining > 0n || this.start === 'any_row') {
+      this.live.set(row.lot_id, { account: row.credit_account, remaining });
+    }
     return null;
   }
 
@@ -62,21 +74,23 @@ export class LotReplay {
   private take(row: ExportedTransfer, lotId: string, amount: bigint): LotFault | null {
     const lot = this.live.get(lotId);
     if (lot === undefined) {
-      return { column: 'lot_id', expected: 'a lot with something left', found: lotId };
+      if (this.start === 'first_row') {
+        return { column: 'lot_id', expected: 'a lot with something left', found: lotId };
+      }
+      this.live.set(lotId, { account: row.debit_account, remaining: null });
+      return null;
     }
     const fault = lot.account === row.debit_account ? null : wrongSide(row, lot.account);
-    lot.remaining -= amount;
-    if (lot.remaining < 0n) {
-      const had = lot.remaining + amount;
-      this.live.delete(lotId);
-      return {
-        column: 'amount_micros',
-        expected: `at most ${had}, what lot ${lotId} held`,
-        found: `${amount}`,
-      };
-    }
-    if (lot.remaining === 0n) this.live.delete(lotId);
-    return fault;
+    if (lot.remaining === null) return fault;
+    const had = lot.remaining;
+    lot.remaining = had < amount ? 0n : had - amount;
+    if (lot.remaining === 0n && this.start === 'first_row') this.live.delete(lotId);
+    if (had >= amount) return fault;
+    return {
+      column: 'amount_micros',
+      expected: `at most ${had}, what lot ${lotId} held`,
+      found: `${amount}`,
+    };
   }
 
   private owe(row: ExportedTransfer, amount: bigint): LotFault | null {
