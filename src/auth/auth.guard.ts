@@ -9,7 +9,7 @@ import { RouteAccessTable } from './route-access.js';
  * A revoked key is refused within a second. A body may take longer than that to arrive, so a decision that was made before
  * it is made again after it when it is older than this.
  */
-const DECISION_GOOD_FOR_MS = 100;
+export const DECISION_GOOD_FOR_MS = 100;
 
 /**
  * Stands before every route, and decides twice at most: when the headers of a request are read, so that no body of a stranger

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { AuthGuard, DECISION_GOOD_FOR_MS } from '../../src/auth/auth.guard.js';
 import { HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/http/connection-limits.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { eventually } from '../support/processes.js';
@@ -94,9 +94,13 @@ describe('the connections of a process', () => {
     const { id, secret } = made.expect(201).body as { id: string; secret: string };
     const body = JSON.stringify({ account, reference: 'slow', amount_micros: '1' });
     const head = `POST /v1/debits HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${secret}\r\ncontent-type: application/json\r\n`;
+    const decide = jest.spyOn(service.app.get<AuthGuard>(AuthGuard), 'decide');
     const peer = new Peer(`${head}content-length: ${body.length}\r\n\r\n${body.slice(0, 5)}`);
-    await sleep(500);
+    await eventually('the key was let in', () => decide.mock.calls.length > 0);
+    decide.mockRestore();
+    const decidedAtMs = performance.now();
     (await service.operator.delete(`/v1/operator_keys/${id}`)).expect(200);
+    await eventually('the decision is old', () => performance.now() > decidedAtMs + DECISION_GOOD_FOR_MS);
     peer.socket.write(body.slice(5));
     await eventually('an answer', () => peer.received.endsWith('}'));
     expect(peer.received).toMatch(/^HTTP\/1\.1 401 [^]*revoked_api_key/);
