@@ -32,6 +32,7 @@ import { RefundEvents } from './refunds/refund-events.js';
 import { RefundRepository } from './refunds/refund.repository.js';
 import { RefundSettlement } from './refunds/refund-settlement.service.js';
 import { RefundSweepJob } from './refunds/refund-sweep.job.js';
+import { RefundWriteOffsController } from './refunds/refund-write-offs.controller.js';
 import { RefundsController } from './refunds/refunds.controller.js';
 import { Refunds } from './refunds/refunds.service.js';
 import { PaymentReturns } from './review/payment-return.service.js';
@@ -81,6 +82,7 @@ import { TopUpsService } from './top-ups.service.js';
     SavedCardsController,
     AccountAutoTopUpController,
     RefundsController,
+    RefundWriteOffsController,
     AccountRefundsController,
     DisputesController,
     PaymentReviewsController,

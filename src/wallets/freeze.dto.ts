@@ -5,7 +5,12 @@ import type { Outcome } from './rules/outcome.js';
 import type { Freeze, FreezeSource } from './rules/wallet.js';
 import { StatusRequest } from './wallet.dto.js';
 
-const SOURCES = ['operator', 'dispute', 'early_fraud_warning'] as const satisfies readonly FreezeSource[];
+const SOURCES = [
+  'operator',
+  'dispute',
+  'early_fraud_warning',
+  'refund',
+] as const satisfies readonly FreezeSource[];
 
 export class FreezeView {
   @ObjectTypeView('freeze')
@@ -18,7 +23,7 @@ export class FreezeView {
   @ApiProperty({ description: 'Who brought it, and lifts it again.', enum: SOURCES })
   declare readonly source: string;
   @ApiProperty({
-    description: "Stripe's id of the dispute or the warning; null for an operator.",
+    description: "Stripe's id of the dispute or the warning, or our id of the refund; null for an operator.",
     type: 'string',
     nullable: true,
     example: 'du_1P0000000000000000000000',

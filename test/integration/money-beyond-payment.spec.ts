@@ -1,13 +1,21 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
+import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
+import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
+import { eventually } from '../support/processes.js';
+import { settled } from '../fixtures/top-up-books.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
 
 let app: SharedShop;
 
 beforeAll(async () => {
   app = await sharedShop();
+});
+afterEach(() => {
+  jest.restoreAllMocks();
 });
 afterAll(() => expectBooksToBalance(app.dataSource));
 
@@ -70,5 +78,93 @@ describe('a dispute of more than is left of its payment', () => {
       status: 'active',
     });
     expect(await clearing(history)).toEqual({ booked: 525, told: 525 });
+  });
+});
+
+describe("a refund made in Stripe's dashboard of credit that is spent", () => {
+  const wallet = async ({ accountId }: ReturnHistory): Promise<Record<string, unknown>> =>
+    (await app.operator.get(`/v1/accounts/${accountId}/wallet`)).expect(200).body;
+
+  /** $9.00 of $10.00 are spent. */
+  async function spent(): Promise<ReturnHistory> {
+    const history = await begin();
+    await history.take(['spend', 900]);
+    return history;
+  }
+
+  it('takes what is there, and the rest is owed by a frozen wallet until an operator writes it off', async () => {
+    const history = await spent();
+    await history.take(['refund_elsewhere', 525]);
+    expect(await history.left()).toMatchObject({
+      legs: { refund: 500, refund_fee: 25 },
+      available: -400,
+      debt: 400,
+      status: 'frozen',
+    });
+    expect(await clearing(history)).toEqual({ booked: 525, told: 525 });
+    const account = `/v1/accounts/${history.accountId}`;
+    const freezes = (await app.operator.get(`${account}/freezes`)).expect(200).body.data;
+    expect(freezes).toMatchObject([{ source: 'refund', lifted_at: null }]);
+    const [{ source_id: id = '' } = {}] = freezes as { source_id?: string }[];
+    await history.take(['unfreeze', 'wallet_in_debt']);
+    for (let time = 1; time <= 2; time += 1) {
+      const answer = await app.operator.post(`${account}/refunds/${id}/write_off`, {});
+      expect(answer.expect(200).body).toEqual({ object: 'write_off', refund: id, amount_micros: '4000000' });
+    }
+    await history.take(['unfreeze']);
+    expect(await wallet(history)).toMatchObject({
+      status: 'active',
+      available_micros: '0',
+      debt_micros: '0',
+    });
+  });
+
+  it('gives it back and lifts its own freeze when the bank returns it, and what was written off is owed first', async () => {
+    const history = await spent();
+    await history.take(['refund_elsewhere', 525]);
+    const [row] = await app.dataSource.query<{ id: string }[]>(
+      'SELECT id FROM refunds WHERE account_id = $1',
+      [history.accountId],
+    );
+    const route = `/v1/accounts/${history.accountId}/refunds/${row?.id}/write_off`;
+    (await app.operator.post(route, {})).expect(200);
+    await history.take(['refund_fails']);
+    expect(await history.left()).toMatchObject({
+      legs: { write_off: 400, write_off_reversal: 400, reinstatement: 500, reinstatement_fee: 25 },
+      available: 100,
+      debt: 0,
+      status: 'active',
+    });
+  });
+
+  it('that an earlier release left waiting is named by the doctor at once, and the job goes on with it', async () => {
+    const history = await spent();
+    const { accountId } = history;
+    const engine = app.app.get(WalletEngine);
+    const execute = engine.execute.bind(engine);
+    jest
+      .spyOn(engine, 'execute')
+      .mockImplementation((command) =>
+        command.type === 'clawBack' && command.accountId === accountId
+          ? Promise.reject(new Error('away'))
+          : execute(command),
+      );
+    await history.begin(['refund_elsewhere', 525]);
+    const wait = `UPDATE refunds SET status = 'needs_review', failure_code = 'insufficient_credits', checked_at = '2020-01-01',
+                         stripe_refund_id = fingerprint WHERE account_id = $1 AND status = 'created'`;
+    await eventually('the row waits', async () => {
+      const [, affected] = await app.dataSource.query<[unknown, number]>(wait, [accountId]);
+      return affected === 1;
+    });
+    const named = (await findDiscrepancies(app.dataSource)).map(({ table, key }) => `${table} ${key}`);
+    expect(named).toContainEqual(expect.stringContaining(`refunds account_id=${accountId}`));
+    jest.restoreAllMocks();
+    await app.app.get(RefundSweepJob).run();
+    await settled(app);
+    expect(await history.left()).toMatchObject({
+      legs: { refund: 500, refund_fee: 25 },
+      debt: 400,
+      status: 'frozen',
+    });
   });
 });

@@ -286,15 +286,6 @@ describe('a refund', () => {
     expect((await refund(topUp, { preview: true })).expect(200).body.amount_cents).toBe(525);
   });
 
-  it("made in Stripe's dashboard of credit that is spent takes nothing, and waits for a person", async () => {
-    const topUp = await paid();
-    await spend(topUp, 9_000_000);
-    await refundElsewhere(topUp, 525);
-    await settled(app);
-    expect(await statuses(topUp)).toEqual(['needs_review']);
-    expect(await available(topUp)).toBe('1000000');
-  });
-
   it("made in Stripe's dashboard takes its credit even when its first look was cut off before the wallet", async () => {
     const topUp = await paid();
     jest.spyOn(app.app.get(WalletEngine), 'execute').mockRejectedValueOnce(new Error('killed'));
@@ -302,17 +293,6 @@ describe('a refund', () => {
     await settled(app);
     expect(await legs(topUp)).toEqual({ ...TOP_UP, refund: '5000000', refund_fee: '250000' });
     expect(await statuses(topUp)).toEqual(['succeeded']);
-  });
-
-  it("made in Stripe's dashboard that took nothing gives nothing back when the bank returns it", async () => {
-    const topUp = await paid();
-    await spend(topUp, 9_000_000);
-    await refundElsewhere(topUp, 525);
-    await settled(app);
-    await control.failRefund(await stripeIdOf(topUp));
-    await settled(app);
-    expect(await statuses(topUp)).toEqual(['needs_review']);
-    expect(await available(topUp)).toBe('1000000');
   });
 
   it('is refused for what was not paid, for another account, and to a customer after the window', async () => {

@@ -67,7 +67,9 @@ const REFUNDS = `
          concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros)
     FROM refunds r LEFT JOIN (${REFUNDED}) t ON t.account_id = r.account_id AND t.id = r.id
    CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros) AS whole) w
-   WHERE CASE WHEN r.status IN ('refused', 'needs_review') THEN t.id IS NOT NULL
+   WHERE CASE WHEN r.status = 'refused' THEN t.id IS NOT NULL
+              -- Its money is gone and its credit is not: wrong from the first minute.
+              WHEN r.status = 'needs_review' THEN true
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)

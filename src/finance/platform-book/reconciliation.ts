@@ -24,6 +24,6 @@ export const NAMED = `
                        AND coalesce(u.payment_intent_id, b.payment_intent_id) = b.payment_intent_id
                        AND u.status IN ('created', 'pending', 'processing', 'paid', 'expired', 'failed')
     LEFT JOIN refunds r ON b.type IN ('refund', 'payment_refund', 'refund_failure', 'payment_failure_refund')
-                       AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failed')
+                       AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failed', 'needs_review')
     LEFT JOIN disputes d ON b.type = 'adjustment' AND d.id = b.source_id
    WHERE b.currency = 'usd'`;

@@ -7,11 +7,10 @@ import {
   type ProviderRefund,
 } from '../../payments/payment-gateway.js';
 import { StripeEventHandlers } from '../../payments/stripe-event-handlers.js';
-import { InsufficientCreditsError } from '../../wallets/wallet.errors.js';
 import { PaymentReturns } from '../review/payment-return.service.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
-import { partsOfAmount, type Parts } from './refund-parts.js';
+import { partsOfTaken, type PartsAndExcess } from './refund-parts.js';
 import { RefundSettlement } from './refund-settlement.service.js';
 import { newRefund, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
@@ -62,26 +61,9 @@ export class RefundEvents {
     }
     // Of ours the credit is out of the wallet by now, and nothing moves again. Of an adopted one it may not be,
     // however often this was begun before.
-    if (refund.status === 'created' && !(await this.takeCredit(refund, made))) return;
-    await this.settlement.follow(refund, made);
-  }
-
-  /** The money is on its way already, so the credit goes now, or a person has to look: then it answers false. */
-  private async takeCredit(refund: Refund, made: ProviderRefund): Promise<boolean> {
-    try {
+    if (refund.status === 'created' || refund.status === 'needs_review')
       await this.settlement.reserve(refund);
-      return true;
-    } catch (error) {
-      if (!(error instanceof InsufficientCreditsError)) throw error;
-      this.logger.error(
-        `${made.id} refunds credit of ${refund.topUpId} that was spent. A person has to look.`,
-      );
-      await this.refunds.move(refund, 'needs_review', {
-        failureCode: 'insufficient_credits',
-        stripeRefundId: made.id,
-      });
-      return false;
-    }
+    await this.settlement.follow(refund, made);
   }
 
   /** The row of a refund that was not asked for here; null when it is none of ours. */
@@ -91,17 +73,20 @@ export class RefundEvents {
     if (topUp === null) return null;
     const { amountCents } = made;
     const adopted = await this.refunds.insert(topUp, (returned) => {
-      const parts = amountCents === null ? null : partsOfAmount(amountCents, paidFor(topUp), returned);
-      return parts === null ? null : this.toRefund(topUp, made, parts);
+      const isOurs = amountCents !== null && made.currency === 'usd';
+      return isOurs ? this.toRefund(topUp, made, partsOfTaken(amountCents, paidFor(topUp), returned)) : null;
     });
     if (adopted === 'taken') return this.refunds.findByStripeId(made.id);
-    if (adopted === null) {
-      this.logger.error(`${made.id} refunds more of ${topUp.id} than was paid. A person has to look.`);
+    if (adopted === null) this.logger.error(`${made.id} refunds ${topUp.id} in another currency.`);
+    else if (adopted.excessMicros > 0n) {
+      this.logger.error(
+        `${made.id} refunds ${adopted.excessMicros} micros beyond what was left of ${topUp.id}.`,
+      );
     }
     return adopted;
   }
 
-  private toRefund(topUp: TopUp, made: ProviderRefund, parts: Parts): Refund {
+  private toRefund(topUp: TopUp, made: ProviderRefund, parts: PartsAndExcess): Refund {
     const origin = {
       paymentIntentId: made.paymentIntentId ?? '',
       reason: "made in Stripe's dashboard",
@@ -110,6 +95,6 @@ export class RefundEvents {
       fingerprint: made.id,
       createdBy: 'stripe',
     };
-    return newRefund(topUp, parts, origin, new Date(this.clock.nowMs()));
+    return newRefund(topUp, parts, origin, new Date(this.clock.nowMs()), parts.excessCents);
   }
 }

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { newId } from '../../common/ids.js';
+import { ZERO, type MicroUsd } from '../../common/money.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -7,9 +8,11 @@ import {
   type ProviderRefund,
 } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
+import type { NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
+import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import { sourcesOf } from './refund.machine.js';
-import type { Refund } from './refund.js';
+import { isMadeAtStripe, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
 /** What Stripe says in the end; `null` while it has not made up its mind. */
@@ -36,7 +39,8 @@ export class RefundSettlement {
 
   /**
    * Takes the credit out of the wallet, so that it cannot be spent while the money goes back. Throws
-   * `InsufficientCreditsError` when the wallet does not have it; then nothing moved.
+   * `InsufficientCreditsError` when the wallet does not have it; then nothing moved. Of a refund that somebody made at
+   * Stripe the money is gone: what the wallet does not have becomes debt, and it freezes for that.
    */
   async reserve(refund: Refund): Promise<void> {
     await this.engine.execute({
@@ -52,7 +56,7 @@ export class RefundSettlement {
       feeMicros: refund.feeMicros,
       taxMicros: refund.taxMicros,
       excessMicros: refund.excessMicros,
-      freeze: null,
+      freeze: isMadeAtStripe(refund) ? freezeFor(refund) : null,
     });
   }
 
@@ -110,9 +114,36 @@ export class RefundSettlement {
       taxMicros: refund.taxMicros,
       excessMicros: refund.excessMicros,
     });
+    if (isMadeAtStripe(refund)) await this.unfreeze(refund);
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
     await this.refunds.move(refund, 'failed', facts);
     this.logger.warn(`${refund.id} failed (${failureCode}); its credit is in the wallet again.`);
+  }
+
+  /** Lifts its own reason; the last one stays while the wallet owes. */
+  private async unfreeze({ accountId, id }: Refund): Promise<void> {
+    try {
+      const lifts = { source: 'refund', sourceId: id } as const;
+      const change = { lifts, reason: `refund ${id} failed`, statusChangeId: newId('statusChange') };
+      await this.engine.execute({ type: 'unfreeze', accountId, actor: 'stripe', ...change });
+    } catch (error) {
+      if (!(error instanceof WalletInDebtError)) throw error;
+      this.logger.warn(`${accountId} stays frozen: it owes.`);
+    }
+  }
+
+  /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. */
+  async writeOff({ accountId, id }: Refund, actor: string): Promise<MicroUsd> {
+    const outcome = await this.engine.execute({
+      type: 'writeOff',
+      accountId,
+      actor,
+      reference: `refund:${id}:written_off`,
+      takenReference: `refund:${id}`,
+      returnedReference: `refund:${id}:failed`,
+      memo: `Debt of ${id} written off`,
+    });
+    return outcome.type === 'posted' ? outcome.movement.amountMicros : ZERO;
   }
 
   private async findAtStripe({ id, paymentIntentId }: Refund): Promise<ProviderRefund | null> {
@@ -121,7 +152,19 @@ export class RefundSettlement {
   }
 }
 
-/** As it was before there was tax, where there is none: what an older version began is the same request. */
-function fingerprintOf({ topUpId, creditMicros, feeMicros, taxMicros }: Refund): string {
-  return `${topUpId}:${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}`;
+function freezeFor({ id, topUpId }: Refund): NewFreeze {
+  const reason = `refund ${id} of ${topUpId}, made at Stripe, of credit that was spent`;
+  return {
+    id: newId('freeze'),
+    source: 'refund',
+    sourceId: id,
+    reason,
+    statusChangeId: newId('statusChange'),
+  };
+}
+
+/** As it was before there was tax or excess, where there is none: what an older version began is the same request. */
+function fingerprintOf({ topUpId, creditMicros, feeMicros, taxMicros, excessMicros }: Refund): string {
+  const excess = excessMicros === 0n ? '' : `:beyond:${excessMicros}`;
+  return `${topUpId}:${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}${excess}`;
 }

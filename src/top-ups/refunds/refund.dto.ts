@@ -53,7 +53,7 @@ export class RefundView {
   @ApiProperty({
     description:
       '`created` and `pending` are under way; `succeeded` is paid back; `failed` was not, and the credit is in the ' +
-      'wallet again; `refused` never left; `needs_review` is with support; `preview` moved nothing.',
+      'wallet again; `refused` never left; `needs_review` is looked at again; `preview` moved nothing.',
     enum: [...REFUND_STATUSES, 'preview'],
     example: 'succeeded',
   })
@@ -80,6 +80,15 @@ export class RefundView {
   declare readonly failure_code: string | null;
   @TimeView('When it was asked for, Unix seconds; for a preview, now.')
   declare readonly created: number;
+}
+
+export class RefundWriteOffView {
+  @ObjectTypeView('write_off')
+  declare readonly object: 'write_off';
+  @ApiProperty({ description: 'Of which refund.', example: 're_01KB2H7Q0000000000000000AA' })
+  declare readonly refund: string;
+  @MicroUsdView('What was given up, now or before; 0 when nothing is owed.', '9000000')
+  declare readonly amount_micros: string;
 }
 
 export class RefundListView extends ListView {

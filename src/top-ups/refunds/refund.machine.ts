@@ -7,15 +7,16 @@
  * - `succeeded`: the customer has the money back.
  * - `failed`: Stripe would not, or the bank sent it back, which it may do days after success. The credit is in the
  *   wallet again.
- * - `needs_review`: money went back that was not asked for here, and the wallet cannot cover it. A person has to look.
+ * - `needs_review`: of earlier releases, which left a refund of spent credit there. The job goes on with it: its money is gone, so
+ *   what the wallet does not have becomes debt.
  */
 export const REFUND_TRANSITIONS = {
-  created: ['refused', 'pending', 'succeeded', 'failed', 'needs_review'],
+  created: ['refused', 'pending', 'succeeded', 'failed'],
   pending: ['succeeded', 'failed'],
   succeeded: ['failed'],
   failed: [],
   refused: [],
-  needs_review: [],
+  needs_review: ['pending', 'succeeded', 'failed'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type RefundStatus = keyof typeof REFUND_TRANSITIONS;

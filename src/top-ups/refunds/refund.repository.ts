@@ -81,7 +81,7 @@ export class RefundRepository {
   /** Open ones that nobody looked at since `before`, the longest forgotten first. */
   findUnchecked(before: Date, limit: number): Promise<readonly Refund[]> {
     return this.rows.find({
-      where: { status: In(['created', 'pending']), checkedAt: LessThan(before) },
+      where: { status: In(['created', 'pending', 'needs_review']), checkedAt: LessThan(before) },
       order: { checkedAt: 'ASC' },
       take: limit,
     });

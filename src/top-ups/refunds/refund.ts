@@ -1,5 +1,5 @@
 import { newId } from '../../common/ids.js';
-import { centsToMicros, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
+import { cents, centsToMicros, type MicroUsd, type UsdCents } from '../../common/money.js';
 import type { TopUp } from '../top-up.js';
 import type { RefundStatus } from './refund.machine.js';
 import { chargeOf, type Parts } from './refund-parts.js';
@@ -49,8 +49,19 @@ export type RefundOrigin = Pick<
   'paymentIntentId' | 'reason' | 'stripeRefundId' | 'idempotencyKey' | 'fingerprint' | 'createdBy'
 >;
 
+/** Made in Stripe's dashboard: its money went before anybody here knew. */
+export function isMadeAtStripe({ createdBy }: Pick<Refund, 'createdBy'>): boolean {
+  return createdBy === 'stripe';
+}
+
 /** A refund of these parts of a top-up, before anything moved. */
-export function newRefund(topUp: TopUp, parts: Parts, origin: RefundOrigin, now: Date): Refund {
+export function newRefund(
+  topUp: TopUp,
+  parts: Parts,
+  origin: RefundOrigin,
+  now: Date,
+  excessCents: UsdCents = cents(0n),
+): Refund {
   return {
     ...origin,
     id: newId('refund'),
@@ -60,8 +71,8 @@ export function newRefund(topUp: TopUp, parts: Parts, origin: RefundOrigin, now:
     creditMicros: centsToMicros(parts.creditCents),
     feeMicros: centsToMicros(parts.feeCents),
     taxMicros: centsToMicros(parts.taxCents),
-    excessMicros: ZERO,
-    amountCents: chargeOf(parts),
+    excessMicros: centsToMicros(excessCents),
+    amountCents: cents(chargeOf(parts) + excessCents),
     lotId: topUp.lotId,
     returnLotId: newId('creditLot'),
     failureCode: null,

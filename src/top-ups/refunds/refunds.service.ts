@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { cents, divFloor, MICROS_PER_CENT, type UsdCents } from '../../common/money.js';
+import { cents, divFloor, MICROS_PER_CENT, type MicroUsd, type UsdCents } from '../../common/money.js';
 import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
@@ -91,6 +91,11 @@ export class Refunds {
     const refund = await this.refunds.find(accountId, id);
     if (refund === null) throw new ResourceMissingError('refund', id);
     return refund;
+  }
+
+  /** Answers what is given up of the debt that a refund made at Stripe left, now or before; zero when there is nothing to. */
+  async writeOff(accountId: string, id: string, actor: string): Promise<MicroUsd> {
+    return this.settlement.writeOff(await this.require(accountId, id), actor);
   }
 
   private async previewOf(topUp: TopUp, { creditCents: wished }: NewRefundRequest): Promise<RefundPreview> {

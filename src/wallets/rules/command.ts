@@ -98,8 +98,9 @@ export type ExpireHoldCommand = Addressed & { readonly type: 'expireHold'; reado
 export type DebitCommand = Spending & { readonly type: 'debit'; readonly amountMicros: MicroUsd };
 
 /**
- * Paid credit goes back. A refund never takes more than is available; a dispute takes all, freezes the
- * wallet, and what was already spent becomes debt.
+ * Bought credit goes back. A refund that is asked for never takes more than is available. Where the money is gone already, all
+ * is taken and what was spent becomes debt: a dispute always freezes the wallet, a refund that somebody made at Stripe does
+ * where the wallet cannot cover it.
  */
 export type ClawBackCommand = Referenced & {
   readonly type: 'clawBack';
@@ -111,7 +112,7 @@ export type ClawBackCommand = Referenced & {
   readonly taxMicros: MicroUsd;
   /** What went back beyond what was left of the payment: our loss, no credit's. Without it, some credit goes. */
   readonly excessMicros: MicroUsd;
-  /** Why the wallet freezes; null for a refund. */
+  /** Why the wallet freezes; null for a refund that is asked for, whose money is still ours. */
   readonly freeze: NewFreeze | null;
 };
 

@@ -224,11 +224,13 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
   if (!areReturned(command)) return reject({ code: 'invalid_amount' });
   draft.expireDueLots();
   const taken = takeFrom(boughtLotsFirst(draft, command.lotId), amountMicros);
-  if (cause === 'refund' && (taken.missingMicros > 0n || spendable(draft.wallet) < amountMicros)) {
+  const isCovered = taken.missingMicros === 0n && spendable(draft.wallet) >= amountMicros;
+  if (command.freeze === null && !isCovered) {
     const balances = balancesOf(draft.wallet);
     return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
   }
-  if (command.freeze !== null) addFreeze(draft, aggregate, command.freeze, command.actor);
+  if (command.freeze !== null && (cause === 'dispute' || !isCovered))
+    addFreeze(draft, aggregate, command.freeze, command.actor);
   const movement = movementOf(command, cause);
   draft.burn(taken.portions, 'stripe_clearing', movement);
   draft.owe(taken.missingMicros, 'stripe_clearing', movement);

@@ -2,7 +2,7 @@ import { micros, type MicroUsd } from '../../common/money.js';
 import type { KeyBudget } from './key-budget.js';
 
 export type WalletStatus = 'active' | 'frozen';
-export type FreezeSource = 'operator' | 'dispute' | 'early_fraud_warning';
+export type FreezeSource = 'operator' | 'dispute' | 'early_fraud_warning' | 'refund';
 export type LotKind = 'paid' | 'promotional';
 export type HoldStatus = 'authorized' | 'captured' | 'voided' | 'expired';
 

@@ -7,6 +7,8 @@ export type Step =
   | ['hold', number]
   /** Of credit, or all that is left; a second value is the error it must meet. */
   | ['refund', number | 'all', string?]
+  /** In Stripe's dashboard: of the whole amount, fee included. */
+  | ['refund_elsewhere', number]
   /** The bank sends the last refund back. */
   | ['refund_fails']
   | ['dispute', string, number?]

@@ -268,9 +268,9 @@ export class ReferenceWallet {
       ...paid.filter((lot) => lot.id !== command.lotId),
     ];
     const total = paid.reduce((sum, lot) => sum + lot.left, 0);
-    if (command.cause === 'refund' && (total < amount || this.available < amount))
-      return 'insufficient_credits';
-    if (command.freeze) this.freeze(command.freeze);
+    const lacks = total < amount || this.available < amount;
+    if (lacks && command.freeze === null) return 'insufficient_credits';
+    if (command.freeze && (lacks || command.cause === 'dispute')) this.freeze(command.freeze);
     const missing = this.burn(sorted, amount);
     this.debt += missing;
     this.taken.set(command.reference, { all: amount, found: amount - missing });

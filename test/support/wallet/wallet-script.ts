@@ -147,7 +147,14 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         ...named('clawBack'),
         type: 'clawBack',
         cause: drawn.other < 5 ? 'refund' : 'dispute',
-        freeze: drawn.other < 5 ? null : { ...freezeOf(drawn, index), source: 'dispute' },
+        freeze:
+          drawn.other < 4
+            ? null
+            : {
+                ...freezeOf(drawn, index),
+                source: drawn.other < 5 ? 'refund' : 'dispute',
+                sourceId: `${drawn.slot}`,
+              },
         lotId: `lot_credit_${drawn.other}`,
         amountMicros,
         feeMicros: beside,
