@@ -11,7 +11,8 @@
  *   what the wallet does not have becomes debt.
  */
 export const REFUND_TRANSITIONS = {
-  created: ['refused', 'pending', 'succeeded', 'failed'],
+  // A process of an earlier release still moves some to `needs_review` while this one is rolled out.
+  created: ['refused', 'pending', 'succeeded', 'failed', 'needs_review'],
   pending: ['succeeded', 'failed'],
   succeeded: ['failed'],
   failed: [],
