@@ -41,13 +41,17 @@ POSTING_RULES = {
     "refund": {("customer_credit", "stripe_clearing")},
     "refund_fee": {("platform_fee_revenue", "stripe_clearing")},
     "refund_tax": {("tax_payable", "stripe_clearing")},
+    "refund_excess": {("dispute_losses", "stripe_clearing")},
     "dispute": {("customer_credit", "stripe_clearing")},
     "dispute_fee": {("platform_fee_revenue", "stripe_clearing")},
     "dispute_tax": {("tax_payable", "stripe_clearing")},
+    "dispute_excess": {("dispute_losses", "stripe_clearing")},
     "reinstatement": {("stripe_clearing", "customer_credit")},
     "reinstatement_fee": {("stripe_clearing", "platform_fee_revenue")},
     "reinstatement_tax": {("stripe_clearing", "tax_payable")},
+    "reinstatement_excess": {("stripe_clearing", "dispute_losses")},
     "write_off": {("dispute_losses", "customer_credit")},
+    "write_off_reversal": {("customer_credit", "dispute_losses")},
     "adjustment": {("goodwill", "customer_credit"), ("customer_credit", "goodwill")},
     "processor_fee": {("processor_fees", "stripe_clearing")},
     "processor_fee_return": {("stripe_clearing", "processor_fees")},
@@ -271,6 +275,8 @@ class Lots:
         amount = int(row["amount_micros"])
         lot_id = row["lot_id"]
         if row["credit_account"] in CUSTOMER:
+            if lot_id is None and row["kind"] == "write_off":
+                return self.forgive(amount)
             return self.open(row["credit_account"], lot_id, amount)
         if row["debit_account"] in CUSTOMER:
             return self.take(row["debit_account"], lot_id, amount)
@@ -287,6 +293,12 @@ class Lots:
             amount -= repaid
         if amount > 0 or not self.from_beginning:
             self.lots[lot_id] = [side, amount]
+        return None
+
+    def forgive(self, amount):
+        if amount > self.debt and self.from_beginning:
+            return f"{self.debt} was owed"
+        self.debt = max(self.debt - amount, 0)
         return None
 
     def take(self, side, lot_id, amount):
