@@ -332,9 +332,9 @@ function pickWhere(
   return fit.length === 0 ? null : random.pick(fit);
 }
 
-/** Whether a credit is spent later on, so that it cannot have been one micro-dollar. */
+/** Whether a credit is spent later on, so that it cannot have been one micro-dollar. A write-off opens no lot, and may be of any. */
 function openedAndSpent(copy: readonly ExportRow[], row: ExportRow): boolean {
-  if (!isCustomerLedgerAccount(row.credit_account)) return false;
+  if (!isCustomerLedgerAccount(row.credit_account) || row.lot_id === null) return false;
   return copy.some(
     (other) =>
       other.account_id === row.account_id &&
