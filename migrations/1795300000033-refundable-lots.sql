@@ -23,7 +23,7 @@ BEGIN
   RAISE EXCEPTION 'whether the lot % may be refunded is decided when it is made', OLD.id
     USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'credit_lots_refundable_fixed';
 END $$;
-CREATE TRIGGER credit_lots_refundable_fixed BEFORE UPDATE ON credit_lots
+CREATE TRIGGER credit_lots_refundable_fixed BEFORE UPDATE OF refundable, source, kind ON credit_lots
   FOR EACH ROW WHEN (
     (NEW.refundable, NEW.source, NEW.kind) IS DISTINCT FROM (OLD.refundable, OLD.source, OLD.kind)
   ) EXECUTE FUNCTION refuse_refundable_change();

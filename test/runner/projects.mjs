@@ -38,6 +38,8 @@ export const WORKERS_OF_LONG_SPECS = 2 * availableParallelism();
 export const RUN = {
   // Always in processes of their own, never in jest's: there `--watch` would find every module evaluated already.
   workerIdleMemoryLimit: '1.5GB',
+  // They end at once (`native-runtime.cjs`), but on a busy machine jest may hear of that only after its half second.
+  workerGracefulExitTimeout: 30_000,
   testSequencer: here('slowest-first.mjs'),
   // Only ends what hangs: nothing is measured by it, and a busy machine must not fail a crash test.
   testTimeout: 120_000,
