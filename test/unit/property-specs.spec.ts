@@ -12,13 +12,11 @@ const PACKAGE = 'fast-check';
 const RUNNER = 'support/property.ts';
 /** In `unit` a long spec would run in `npm test` only. */
 const RUN_WITH_ALL_CASES = /\.property\.spec\.ts$|^(?!unit\/).*\.long\.spec\.ts$/;
-/** Its one property is run with `fc.assert`, among the tests whose export it cuts short. */
-const EXEMPT = ['integration/verify.spec.ts'];
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const files = readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
   .map((file) => file.split(path.sep).join('/'))
-  .filter((file) => /\.[cm]?[jt]s$/.test(file) && !EXEMPT.includes(file));
+  .filter((file) => /\.[cm]?[jt]s$/.test(file));
 
 describe('a property', () => {
   it('is in a file whose name runs it on all of its cases, and is run by checkProperty', () => {
