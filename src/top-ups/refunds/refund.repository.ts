@@ -56,8 +56,9 @@ export class RefundRepository {
     return countReturned(this.rows.manager, topUp);
   }
 
-  find(accountId: string, id: string): Promise<Refund | null> {
-    return this.rows.findOneBy({ accountId, id });
+  async find(accountId: string, id: string): Promise<Refund | null> {
+    const isPossible = isId('refund', id) && isId('account', accountId);
+    return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
   }
 
   /** For news from Stripe, which name no account. */

@@ -97,7 +97,7 @@ export class CutOffCalls {
     await over;
   }
 
-  /** The first attempt is cut off while its credit is being set aside, which it is afterwards. */
+  /** The first attempt is cut off while its credit is being set aside, which it is afterwards, and then gives it back. */
   async whileCreditIsSetAside(): Promise<void> {
     this.keepProviderBusy();
     const wanted = (await this.rowsOf('holds')) + 1;
