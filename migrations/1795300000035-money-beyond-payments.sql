@@ -1,4 +1,4 @@
--- What Stripe took is always booked, also beyond what is left of a payment: that part is a loss of ours, under kinds of
+-- A write-off is reversed when the money that it gave up comes back. What Stripe took is always booked, also beyond what is left of a payment: that part is a loss of ours, under kinds of
 -- its own, and comes back when the money does.
 SET LOCAL lock_timeout = '5s';
 
