@@ -1,5 +1,5 @@
--- A write-off is reversed when the money that it gave up comes back. What Stripe took is always booked, also beyond what is left of a payment: that part is a loss of ours, under kinds of
--- its own, and comes back when the money does.
+-- A write-off is reversed when the money that it gave up comes back. What Stripe took is always booked, also beyond what is
+-- left of a payment: that part is a loss of ours, under kinds of its own, and comes back when the money does.
 SET LOCAL lock_timeout = '5s';
 
 -- Not validated: the rows that are there keep the rule that was, which allowed less.
