@@ -7,14 +7,17 @@ const SECRET_LENGTH_MIN = 12;
 
 export class InvalidSettingsError extends Error {
   constructor(readonly faults: readonly string[]) {
-    super(`Coffer cannot start. Mend these settings:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    super(
+      `Coffer cannot start. Correct these settings:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    );
     this.name = 'InvalidSettingsError';
   }
 }
 
 /** Collects faults instead of stopping at the first. Never repeats a value: it may be a secret. */
 export class EnvironmentReader {
-  private readonly faults: string[] = [];
+  /** The first fault of each setting: further ones are mostly consequences of it. */
+  private readonly faults = new Map<string, string>();
 
   constructor(private readonly env: NodeJS.ProcessEnv) {}
 
@@ -78,11 +81,11 @@ export class EnvironmentReader {
   }
 
   reject(name: string, why: string): void {
-    this.faults.push(`${name} ${why}`);
+    if (!this.faults.has(name)) this.faults.set(name, `${name} ${why}.`);
   }
 
   finish(): void {
-    if (this.faults.length > 0) throw new InvalidSettingsError(this.faults);
+    if (this.faults.size > 0) throw new InvalidSettingsError([...this.faults.values()]);
   }
 }
 

@@ -2,6 +2,7 @@ import type { UsdCents } from '../common/money.js';
 import { parseMailbox, type Mailbox } from '../common/email-address.js';
 import { cents } from '../common/money.js';
 import { EnvironmentReader } from './environment-reader.js';
+import { applyProductionRules, type ProductionOverride } from './production-rules.js';
 
 export type Environment = 'production' | 'development' | 'test';
 export type TopUpFeeMode = 'on_top' | 'deducted';
@@ -71,6 +72,8 @@ export type S3Settings = {
 export type MailSettings = {
   /** `smtp://` or `smtps://`, with credentials or without. */
   readonly smtpUrl: URL;
+  /** Send nothing to another machine before the connection is encrypted. */
+  readonly requiresTls: boolean;
   readonly from: Mailbox;
 };
 
@@ -123,6 +126,8 @@ export type Settings = {
   readonly logLevel: string;
   /** A file that gets every line of the log, whatever its level; null: none. */
   readonly logTraceFile: string | null;
+  /** What production would refuse and the operator has allowed; empty elsewhere. */
+  readonly overrides: readonly ProductionOverride[];
 };
 
 export const SETTINGS = Symbol('SETTINGS');
@@ -151,7 +156,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     host: read.text('HOST') ?? '127.0.0.1',
     port: read.integer('PORT', { fallback: 3000, min: 0, max: 65_535 }),
     publicUrl: read.url('PUBLIC_URL'),
-    trustedProxies: read.addresses('TRUSTED_PROXIES'),
+    trustedProxies: readTrustedProxies(read, production),
     httpConnectionsMax: read.integer('HTTP_CONNECTIONS_MAX', { fallback: 5_000, min: 10, max: 100_000 }),
     shutdownDelaySeconds: read.integer('SHUTDOWN_DELAY_SECONDS', { fallback: 0, min: 0, max: 60 }),
     dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
@@ -168,7 +173,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     operatorKey: read.secret('COFFER_OPERATOR_KEY', production),
     s3: readS3(read, production),
     mediaRetentionDays: read.integer('MEDIA_RETENTION_DAYS', { fallback: 7, min: 1, max: 3_650 }),
-    mail: readMail(read),
+    mail: readMail(read, production),
     topUp: readTopUp(read),
     stripeTax: read.oneOf('STRIPE_TAX', ['off', 'on'], 'off') === 'on',
     freeImagesPerDay: read.integer('FREE_IMAGES_PER_DAY', { fallback: 50, min: 0, max: 1_000_000 }),
@@ -179,11 +184,13 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     runJobs: read.oneOf('COFFER_JOBS', ['on', 'off'], 'on') === 'on',
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, environment === 'test' ? 'silent' : 'info'),
     logTraceFile: read.text('LOG_TRACE_FILE'),
+    overrides: [],
   };
   if (production && !settings.rateLimit) read.reject('RATE_LIMIT', 'cannot be off in production');
   if (production && settings.webhookLoopback) read.reject('WEBHOOK_LOOPBACK', 'cannot be on in production');
+  const overrides = production ? applyProductionRules(read, settings.masterKeys) : [];
   read.finish();
-  return settings;
+  return { ...settings, overrides };
 }
 
 const REQUIRED_IN_PRODUCTION = [
@@ -195,6 +202,18 @@ const REQUIRED_IN_PRODUCTION = [
   'COFFER_MASTER_KEYS',
   'COFFER_OPERATOR_KEY',
 ] as const;
+
+/** Behind a load balancer that is not listed every customer has its address, so production wants a decision. */
+function readTrustedProxies(read: EnvironmentReader, production: boolean): readonly string[] {
+  const value = read.text('TRUSTED_PROXIES');
+  if (production && value === null) {
+    read.reject(
+      'TRUSTED_PROXIES',
+      'is required in production: list the addresses of your load balancers, or set it to none when there are none',
+    );
+  }
+  return value === 'none' ? [] : read.addresses('TRUSTED_PROXIES');
+}
 
 function readStripe(read: EnvironmentReader, production: boolean): StripeSettings | null {
   const secretKey = read.secret('STRIPE_SECRET_KEY', production);
@@ -269,7 +288,7 @@ function readOpenAiCompatible(read: EnvironmentReader, production: boolean): Ope
   return apiKey === null || apiBase === null ? null : { apiKey, apiBase };
 }
 
-function readMail(read: EnvironmentReader): MailSettings | null {
+function readMail(read: EnvironmentReader, production: boolean): MailSettings | null {
   const server = read.text('SMTP_URL');
   const sender = read.text('MAIL_FROM');
   const from = sender === null ? null : parseMailbox(sender);
@@ -283,7 +302,8 @@ function readMail(read: EnvironmentReader): MailSettings | null {
     return null;
   }
   if (sender === null) read.reject('MAIL_FROM', 'is required together with SMTP_URL');
-  return from === null ? null : { smtpUrl, from };
+  const requiresTls = production && read.text('ALLOW_SMTP_WITHOUT_TLS') !== 'yes';
+  return from === null ? null : { smtpUrl, requiresTls, from };
 }
 
 function readTopUp(read: EnvironmentReader): TopUpSettings {

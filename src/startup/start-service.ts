@@ -7,6 +7,7 @@ import { localUrl } from './local-url.js';
 import { openDatabase } from './open-database.js';
 import { noStandIns, type StandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
+import { warnOfOverrides } from './warn-of-overrides.js';
 
 export type RunningService = {
   readonly app: NestFastifyApplication;
@@ -47,6 +48,7 @@ export async function startService(options: StartOptions): Promise<RunningServic
 
 async function startAll(options: StartOptions, started: StopStack): Promise<Omit<RunningService, 'stop'>> {
   const { log } = options;
+  warnOfOverrides(options.settings, log);
   const settings = { ...options.settings, port: await chooseListenPort(options.settings) };
   // Loading the code takes about as long as starting the database does; neither needs the other.
   const loading = import('../app.setup.js');

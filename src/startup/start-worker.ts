@@ -2,6 +2,7 @@ import type { StartOptions } from './start-service.js';
 import { openDatabase } from './open-database.js';
 import { noStandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
+import { warnOfOverrides } from './warn-of-overrides.js';
 
 /**
  * Starts the jobs of the service without its HTTP. Outside production it joins the stand-ins of the service
@@ -9,6 +10,7 @@ import { StopStack } from './stop-stack.js';
  */
 export async function startWorker(options: StartOptions): Promise<{ readonly stop: () => Promise<boolean> }> {
   const { settings, log } = options;
+  warnOfOverrides(settings, log);
   const started = new StopStack(log);
   try {
     const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);

@@ -31,7 +31,8 @@ let customer: TestCustomer;
 
 beforeAll(async () => {
   server = await MailServer.start();
-  const mail = { smtpUrl: server.url, from: { name: 'Coffer', address: 'billing@coffer.example' } };
+  const from = { name: 'Coffer', address: 'billing@coffer.example' };
+  const mail = { smtpUrl: server.url, requiresTls: false, from };
   app = await startTestApp({ settings: { mail, runJobs: false, rateLimit: false } });
   events = app.app.get(WebhookEvents, { strict: false });
 });

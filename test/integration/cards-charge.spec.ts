@@ -18,7 +18,8 @@ let server: MailServer;
 
 beforeAll(async () => {
   server = await MailServer.start();
-  const mail = { smtpUrl: server.url, from: { name: 'Coffer', address: 'billing@coffer.example' } };
+  const from = { name: 'Coffer', address: 'billing@coffer.example' };
+  const mail = { smtpUrl: server.url, requiresTls: false, from };
   app = await startTestApp({ stripe: true, settings: { mail, rateLimit: false } });
 });
 afterAll(async () => {

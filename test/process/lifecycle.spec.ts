@@ -1,4 +1,5 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- documents are inspected as plain JSON */
+import { randomBytes } from 'node:crypto';
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -104,7 +105,7 @@ describe('the stand-ins', () => {
 
   const STRIPE = {
     STRIPE_SECRET_KEY: 'sk_test_0123456789abcdef',
-    STRIPE_WEBHOOK_SECRET: 'whsec_0123456789abcdef',
+    STRIPE_WEBHOOK_SECRET: 'whsec_0123456789abcdef0123456789abcdef',
   };
   const BLACK_FOREST_LABS = { BFL_API_KEY: 'bfl_0123456789abcdef' };
 
@@ -132,7 +133,9 @@ describe('the stand-ins', () => {
       DATABASE_URL: database.url,
       PUBLIC_URL: 'https://coffer.test',
       COFFER_OPERATOR_KEY: makeApiKey('operator_key'),
-      COFFER_MASTER_KEYS: `first:${Buffer.alloc(32, 7).toString('base64')}`,
+      COFFER_MASTER_KEYS: `first:${randomBytes(32).toString('base64')}`,
+      TRUSTED_PROXIES: 'none',
+      ALLOW_STRIPE_TEST_MODE: 'yes',
       // Node writes down there which scripts it has loaded.
       NODE_V8_COVERAGE: coverage,
     };
@@ -145,6 +148,7 @@ describe('the stand-ins', () => {
     });
     expect((await client.get('/health/ready')).headers.get('x-coffer-sandbox')).toBeNull();
     expect((await client.get('/')).body).not.toContain('Sandbox');
+    expect(service.output).toContain('ALLOW_STRIPE_TEST_MODE=yes: Stripe runs in test mode');
     await service.stop();
     const [file = ''] = await readdir(coverage);
     const { result } = JSON.parse(await readFile(path.join(coverage, file), 'utf8')) as {
@@ -172,6 +176,7 @@ describe('the stand-ins', () => {
       'STRIPE_WEBHOOK_SECRET',
       'BFL_API_KEY',
       'COFFER_MASTER_KEYS',
+      'TRUSTED_PROXIES',
     ]) {
       expect(ended.output).toContain(`${name} is required in production`);
     }

@@ -10,7 +10,7 @@ import { describe, expect, it } from '@jest/globals';
 const ANY = '*';
 const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
   common: [],
-  config: ['common'],
+  config: ['common', 'outgoing'],
   problems: ['common'],
   http: ['common', 'problems'],
   outgoing: [],

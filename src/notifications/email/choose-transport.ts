@@ -11,6 +11,6 @@ export const MAIL_FOLDER = 'mail';
 type MailSettings = Pick<Settings, 'mail' | 'environment' | 'dataDir'>;
 
 export function chooseTransport({ mail, environment, dataDir }: MailSettings): MailTransport {
-  if (mail !== null) return new SmtpTransport(mail.smtpUrl);
+  if (mail !== null) return new SmtpTransport(mail.smtpUrl, mail.requiresTls);
   return environment === 'production' ? noTransport : new FileTransport(join(dataDir, MAIL_FOLDER));
 }

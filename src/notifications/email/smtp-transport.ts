@@ -1,5 +1,5 @@
 import { createTransport } from 'nodemailer';
-import { isLoopbackAddress } from '../../outgoing/public-address.js';
+import { isLoopbackHost } from '../../outgoing/public-address.js';
 import { MailNotSentError, SEND_TIMEOUT_MS, type Mail, type MailTransport } from './mail-transport.js';
 
 /** A server that does not answer keeps one worker this long, once for each attempt. */
@@ -12,8 +12,11 @@ export class SmtpTransport implements MailTransport {
   readonly kind = 'smtp';
   private readonly transporter;
 
-  /** @param url `smtp://` (TLS when the server offers it) or `smtps://` (TLS from the start), with credentials or without. */
-  constructor(url: URL) {
+  /**
+   * @param url `smtp://` (TLS once the server offers it) or `smtps://` (TLS from the start), with credentials or without.
+   * @param requiresTls Fail, on another machine than this one, where the server offers no TLS.
+   */
+  constructor(url: URL, requiresTls: boolean) {
     const secure = url.protocol === 'smtps:';
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
     const user = decodeURIComponent(url.username);
@@ -21,8 +24,8 @@ export class SmtpTransport implements MailTransport {
       host,
       port: url.port === '' ? (DEFAULT_PORTS[url.protocol] ?? 587) : Number(url.port),
       secure,
-      // Credentials never cross a network in the clear.
-      requireTLS: !secure && user !== '' && host !== 'localhost' && !isLoopbackAddress(host),
+      // Credentials never cross a network in the clear, whatever is set.
+      requireTLS: !secure && (requiresTls || user !== '') && !isLoopbackHost(host),
       ...(user === '' ? {} : { auth: { user, pass: decodeURIComponent(url.password) } }),
       connectionTimeout: CONNECT_TIMEOUT_MS,
       greetingTimeout: CONNECT_TIMEOUT_MS,

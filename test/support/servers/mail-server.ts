@@ -63,6 +63,7 @@ export class MailServer {
         if (answer === 'later') return void socket.write('451 try later\r\n');
         if (answer === 'refuse') return void socket.write('550 nobody of that name here\r\n');
       }
+      if (verb === 'STAR') return void socket.write('502 no TLS here\r\n');
       if (verb === 'DATA') source = '';
       if (verb === 'QUIT') return void socket.end('221 bye\r\n');
       socket.write(verb === 'DATA' ? '354 go on\r\n' : '250 ok\r\n');
