@@ -4,6 +4,22 @@ import { isIP } from 'node:net';
 const PLACEHOLDER =
   /change[-_ ]?me|placeholder|example|your[-_ ]|^x+$|\.\.\.|…|<.*>|^(secret|password|test|todo)$/i;
 const SECRET_LENGTH_MIN = 12;
+const HEADERS_MAX = 20;
+/** What the request says of itself; another value would break it, or carry another key than the one that is kept out of logs. */
+const OWN_HEADERS: readonly string[] = [
+  'accept',
+  'authorization',
+  'connection',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+];
 
 export class InvalidSettingsError extends Error {
   constructor(readonly faults: readonly string[]) {
@@ -80,6 +96,35 @@ export class EnvironmentReader {
     return addresses;
   }
 
+  /** A JSON object of request headers, names in lower case. Not those that the client writes itself. */
+  headers(name: string): Readonly<Record<string, string>> {
+    const text = this.text(name);
+    if (text === null) return {};
+    const entries = entriesOfJson(text);
+    if (entries === null || entries.length > HEADERS_MAX || !entries.every(isHeader)) {
+      this.reject(
+        name,
+        `must be a JSON object of at most ${HEADERS_MAX} request headers with texts, without ${OWN_HEADERS.join(', ')}`,
+      );
+      return {};
+    }
+    return Object.fromEntries(entries.map(([header, value]) => [header.toLowerCase(), String(value)]));
+  }
+
+  /** Comma-separated hosts, for https, or origins: `images.example.com, http://127.0.0.1:9000`. */
+  origins(name: string): readonly URL[] {
+    const entries = (this.text(name) ?? '').split(',').map((entry) => entry.trim());
+    const urls = entries
+      .filter((entry) => entry !== '')
+      .map((entry) => (entry.includes('://') ? entry : `https://${entry}`))
+      .map((entry) => (URL.canParse(entry) ? new URL(entry) : null));
+    const isOrigin = (url: URL | null): url is URL =>
+      url !== null && /^https?:\/\/[^*]+$/.test(url.href) && url.href === `${url.origin}/`;
+    if (urls.every(isOrigin)) return urls;
+    this.reject(name, 'must be hosts, or http or https origins, comma-separated');
+    return [];
+  }
+
   reject(name: string, why: string): void {
     if (!this.faults.has(name)) this.faults.set(name, `${name} ${why}.`);
   }
@@ -87,6 +132,22 @@ export class EnvironmentReader {
   finish(): void {
     if (this.faults.size > 0) throw new InvalidSettingsError([...this.faults.values()]);
   }
+}
+
+function entriesOfJson(text: string): [string, unknown][] | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.entries(value)
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+function isHeader([name, value]: readonly [string, unknown]): boolean {
+  const isName = /^[!#$%&'*+.^_`|~0-9a-z-]{1,100}$/i.test(name) && !OWN_HEADERS.includes(name.toLowerCase());
+  return isName && typeof value === 'string' && /^[\x21-\x7e](?:[\x20-\x7e]{0,998}[\x21-\x7e])?$/.test(value);
 }
 
 function isAddressOrBlock(text: string): boolean {

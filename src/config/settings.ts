@@ -34,6 +34,10 @@ export type OpenAiCompatibleSettings = {
   readonly apiKey: string;
   /** With the path that `/images/generations` follows, such as `/v1`. */
   readonly apiBase: URL;
+  /** Sent with every request to it: gateways want to be told which of their providers is meant. Values may be secrets. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Further origins, next to the base's own, from which its answers' image URLs are fetched. */
+  readonly resultHosts: readonly URL[];
 };
 
 export type TopUpSettings = {
@@ -186,6 +190,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     logTraceFile: read.text('LOG_TRACE_FILE'),
     overrides: [],
   };
+  // Which of the providers it needs, the catalogue's routes say (`startup/provider-coverage.ts`).
+  const providers = [settings.blackForestLabs, settings.cloudflare, settings.openAiCompatible];
+  if (production && providers.every((provider) => provider === null)) read.require('BFL_API_KEY');
   if (production && !settings.rateLimit) read.reject('RATE_LIMIT', 'cannot be off in production');
   if (production && settings.webhookLoopback) read.reject('WEBHOOK_LOOPBACK', 'cannot be on in production');
   const overrides = production ? applyProductionRules(read, settings.masterKeys) : [];
@@ -198,7 +205,6 @@ const REQUIRED_IN_PRODUCTION = [
   'DATABASE_URL',
   'STRIPE_SECRET_KEY',
   'STRIPE_WEBHOOK_SECRET',
-  'BFL_API_KEY',
   'COFFER_MASTER_KEYS',
   'COFFER_OPERATOR_KEY',
 ] as const;
@@ -285,7 +291,9 @@ function readOpenAiCompatible(read: EnvironmentReader, production: boolean): Ope
   if (apiKey === null && apiBase !== null) {
     read.reject('OPENAI_COMPATIBLE_API_KEY', 'is required together with OPENAI_COMPATIBLE_API_BASE');
   }
-  return apiKey === null || apiBase === null ? null : { apiKey, apiBase };
+  const headers = read.headers('OPENAI_COMPATIBLE_HEADERS');
+  const resultHosts = read.origins('OPENAI_COMPATIBLE_RESULT_HOSTS');
+  return apiKey === null || apiBase === null ? null : { apiKey, apiBase, headers, resultHosts };
 }
 
 function readMail(read: EnvironmentReader, production: boolean): MailSettings | null {

@@ -2,6 +2,7 @@ import { InvalidSettingsError } from '../config/environment-reader.js';
 import { EmbeddedPostgresError } from '../database/embedded/errors.js';
 import { AddressInUseError, AddressUnusableError } from './listen-address.js';
 import { DatabaseUnreachableError } from './open-database.js';
+import { ProviderKeyMissingError } from './provider-coverage.js';
 import { StandInMissingError } from './stand-ins.js';
 
 /** These say all that their reader needs; a stack trace would only hide it. */
@@ -11,6 +12,7 @@ const SELF_EXPLAINING = [
   AddressInUseError,
   AddressUnusableError,
   DatabaseUnreachableError,
+  ProviderKeyMissingError,
   StandInMissingError,
 ];
 

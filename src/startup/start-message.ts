@@ -3,7 +3,9 @@ import type { Logger } from 'pino';
 import type { RunningService } from './start-service.js';
 
 /** Tells whoever started the service where it is; in production as one log line, elsewhere for a person. */
-export function describeStart({ url, settings, simulated, demoFile }: RunningService, log: Logger): void {
+export function describeStart(service: RunningService, log: Logger): void {
+  const { url, settings, simulated, demoFile, notices } = service;
+  for (const notice of notices) log.warn(notice);
   log.info({ url, environment: settings.environment, simulated }, 'Coffer is ready');
   if (settings.environment !== 'development') return;
   const lines = [
@@ -11,6 +13,7 @@ export function describeStart({ url, settings, simulated, demoFile }: RunningSer
     `  Coffer is ready at ${url}`,
     `  Try the API in your browser: ${url}/docs`,
     ...sandboxLines(simulated, demoFile),
+    ...notices.flatMap((notice) => ['', `  ${notice}`]),
     '',
   ];
   process.stdout.write(`${lines.join('\n')}\n`);

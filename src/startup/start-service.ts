@@ -5,6 +5,7 @@ import { drainHttp } from './drain-http.js';
 import { chooseListenPort, toListenError } from './listen-address.js';
 import { localUrl } from './local-url.js';
 import { openDatabase } from './open-database.js';
+import { describeProviderGaps } from './provider-coverage.js';
 import { noStandIns, type StandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
 import { warnOfOverrides } from './warn-of-overrides.js';
@@ -17,6 +18,8 @@ export type RunningService = {
   readonly simulated: readonly string[];
   /** Where a newcomer finds a demo account and its keys; null when there is none. */
   readonly demoFile: string | null;
+  /** What whoever starts the service should know of its settings; mostly empty. */
+  readonly notices: readonly string[];
   /** Where this process listens, without a slash at its end. */
   readonly url: string;
   /** Finishes what was accepted, then stops everything, the database last. Answers whether all went well. */
@@ -60,11 +63,13 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   const { createApp } = await loading;
   const app = await createApp({ settings: standIns.settings, log, simulated: standIns.simulated });
   started.push('the application', () => app.close());
+  const { ModelCatalog } = await import('../catalog/model-catalog.service.js');
+  const notices = describeProviderGaps(app.get(ModelCatalog).current(), standIns.settings);
   started.push('the HTTP server', () => drainHttp(app, settings.shutdownDelaySeconds, log));
   await listen(app, settings);
   const url = localUrl(settings);
   const demoFile = await standIns.welcome(app, url);
-  return { app, settings: standIns.settings, simulated: standIns.simulated, demoFile, url };
+  return { app, settings: standIns.settings, simulated: standIns.simulated, demoFile, notices, url };
 }
 
 /** Production never even loads the code of the stand-ins. */

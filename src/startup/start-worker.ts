@@ -1,5 +1,6 @@
 import type { StartOptions } from './start-service.js';
 import { openDatabase } from './open-database.js';
+import { describeProviderGaps } from './provider-coverage.js';
 import { noStandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
 import { warnOfOverrides } from './warn-of-overrides.js';
@@ -23,6 +24,9 @@ export async function startWorker(options: StartOptions): Promise<{ readonly sto
     const { createWorker } = await import('../app.setup.js');
     const app = await createWorker({ settings: standIns.settings, log });
     started.push('the jobs', () => app.close());
+    const { ModelCatalog } = await import('../catalog/model-catalog.service.js');
+    // The service says the rest; here it matters that calls which a killed process left can be finished.
+    describeProviderGaps(app.get(ModelCatalog).current(), standIns.settings);
     return { stop: () => started.unwind() };
   } catch (error) {
     await started.unwind();

@@ -188,6 +188,30 @@ describe('the stand-ins', () => {
 });
 
 describe('a start that cannot succeed says what to do', () => {
+  it('when production has another image provider than the catalogue’s routes name', async () => {
+    const database = await createTestDatabase();
+    try {
+      const ended = await failToStart({
+        NODE_ENV: 'production',
+        RATE_LIMIT: 'on',
+        DATABASE_URL: database.url,
+        PUBLIC_URL: 'https://coffer.test',
+        STRIPE_SECRET_KEY: 'sk_test_0123456789abcdef',
+        STRIPE_WEBHOOK_SECRET: 'whsec_0123456789abcdef',
+        COFFER_OPERATOR_KEY: makeApiKey('operator_key'),
+        COFFER_MASTER_KEYS: `first:${Buffer.alloc(32, 7).toString('base64')}`,
+        OPENAI_COMPATIBLE_API_BASE: 'http://127.0.0.1:9/v1',
+        OPENAI_COMPATIBLE_API_KEY: 'oai_0123456789abcdef',
+      });
+      expect(ended.code).toBe(1);
+      expect(ended.output).toContain('BFL_API_KEY is required in production');
+      expect(ended.output).toContain('black-forest-labs/flux-2-klein-9b');
+      expect(ended.output).not.toContain('    at ');
+    } finally {
+      await database.drop();
+    }
+  });
+
   it('when the port is taken', async () => {
     const other = createServer().listen(port, '127.0.0.1');
     await once(other, 'listening');

@@ -13,6 +13,8 @@ const cloudflare = new CloudflareWorkersAiDialect({
 const compatible = new OpenAiCompatibleDialect({
   apiKey: 'oai_key',
   apiBase: new URL('https://images.example/v1/'),
+  headers: { 'x-gateway-provider': 'openai' },
+  resultHosts: [new URL('https://cdn.example')],
 });
 
 async function reference(width: number, height: number): Promise<ReferenceImage> {

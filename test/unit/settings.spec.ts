@@ -88,6 +88,44 @@ describe('the settings', () => {
     }
   });
 
+  it('send an OpenAI-compatible server the headers that they name, and none that the request writes itself', () => {
+    const server = {
+      OPENAI_COMPATIBLE_API_BASE: 'https://x.example/v1',
+      OPENAI_COMPATIBLE_API_KEY: 'oai_0123456789',
+    };
+    const read = (headers: string) => readSettings({ ...server, OPENAI_COMPATIBLE_HEADERS: headers });
+    expect(read('{"X-Provider": "openai"}').openAiCompatible?.headers).toEqual({ 'x-provider': 'openai' });
+    for (const bad of [
+      'x-provider: openai',
+      '["x"]',
+      '{"a b": "c"}',
+      '{"x": 1}',
+      '{"x": "a\\nb"}',
+      '{"x": ""}',
+      '{"Authorization": "Bearer y"}',
+      '{"host": "elsewhere.example"}',
+    ]) {
+      expect(() => read(bad)).toThrow(/OPENAI_COMPATIBLE_HEADERS must be/);
+    }
+  });
+
+  it('fetch the results of an OpenAI-compatible server from hosts that they name, with https unless they say otherwise', () => {
+    const server = {
+      OPENAI_COMPATIBLE_API_BASE: 'https://x.example/v1',
+      OPENAI_COMPATIBLE_API_KEY: 'oai_0123456789',
+    };
+    const read = (hosts: string) => readSettings({ ...server, OPENAI_COMPATIBLE_RESULT_HOSTS: hosts });
+    const origins = (hosts: string) => read(hosts).openAiCompatible?.resultHosts.map(({ origin }) => origin);
+    expect(origins('cdn.example, http://10.0.0.7:9000')).toEqual([
+      'https://cdn.example',
+      'http://10.0.0.7:9000',
+    ]);
+    expect(readSettings(server).openAiCompatible?.resultHosts).toEqual([]);
+    for (const bad of ['https://cdn.example/path', 'ftp://cdn.example', 'https://user@cdn.example', '*']) {
+      expect(() => read(bad)).toThrow(/OPENAI_COMPATIBLE_RESULT_HOSTS must be/);
+    }
+  });
+
   it('take the addresses of proxies', () => {
     const { trustedProxies } = readSettings({ TRUSTED_PROXIES: ' 10.0.0.0/8, 192.168.1.7 ,fd00::/8,::1' });
     expect(trustedProxies).toEqual(['10.0.0.0/8', '192.168.1.7', 'fd00::/8', '::1']);

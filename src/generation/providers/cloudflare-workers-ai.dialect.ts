@@ -41,11 +41,11 @@ const KINDS_BY_CODE: Readonly<Record<number, FailureKind>> = {
 export class CloudflareWorkersAiDialect implements SynchronousDialect {
   readonly name = 'cloudflare_workers_ai';
   readonly imageMember = 'image';
-  readonly secret: string;
+  readonly secrets: readonly string[];
   readonly trusted: TrustedHosts;
 
   constructor(private readonly settings: CloudflareSettings) {
-    this.secret = settings.apiToken;
+    this.secrets = [settings.apiToken];
     this.trusted = new TrustedHosts(settings.apiBase);
   }
 
@@ -72,7 +72,7 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
         this.settings.apiBase,
       ),
       headers: {
-        authorization: `Bearer ${this.secret}`,
+        authorization: `Bearer ${this.settings.apiToken}`,
         accept: 'application/json',
         'content-type': contentType,
       },

@@ -9,6 +9,8 @@ import type { UpstreamResponse } from './upstream-http.js';
 
 const TEXT_CHARS_MAX = 200;
 const URL_CHARS_MAX = 4_096;
+/** A shorter value of a header is a word, such as a provider's name, which messages may contain. */
+const SECRET_CHARS_MIN = 12;
 
 /** Codes and types of `error` that say more than the status that they come with. */
 const KINDS_BY_WORD: Readonly<Record<string, FailureKind>> = {
@@ -32,12 +34,13 @@ const CUSTOMER_PARAMETERS: readonly string[] = ['prompt', 'size', 'image', 'imag
 export class OpenAiCompatibleDialect implements SynchronousDialect {
   readonly name = 'openai_compatible';
   readonly imageMember = 'b64_json';
-  readonly secret: string;
+  readonly secrets: readonly string[];
   readonly trusted: TrustedHosts;
 
   constructor(private readonly settings: OpenAiCompatibleSettings) {
-    this.secret = settings.apiKey;
-    this.trusted = new TrustedHosts(settings.apiBase);
+    const values = Object.values(settings.headers).filter(({ length }) => length >= SECRET_CHARS_MIN);
+    this.secrets = [settings.apiKey, ...values];
+    this.trusted = new TrustedHosts(settings.apiBase, settings.resultHosts);
   }
 
   /** Which sizes a model takes is not told anywhere; the catalogue's rule has to be one that all its routes keep. */
@@ -48,7 +51,8 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
   async toRequest(request: ProviderRequest): Promise<DialectRequest> {
     const { upstreamModel: model, prompt, width, height, references } = request;
     const size = `${width}x${height}`;
-    const headers = { authorization: `Bearer ${this.secret}`, accept: 'application/json' };
+    const { apiKey, headers: further } = this.settings;
+    const headers = { ...further, authorization: `Bearer ${apiKey}`, accept: 'application/json' };
     if (references.length === 0) {
       return {
         url: this.urlOf('images/generations'),

@@ -42,8 +42,8 @@ export interface SynchronousDialect {
   readonly name: ProviderName;
   /** The member of an answer that holds an image in base64. */
   readonly imageMember: string;
-  /** Taken out of whatever is logged. */
-  readonly secret: string;
+  /** Taken out of whatever is logged or shown. */
+  readonly secrets: readonly string[];
   /** Where results may be fetched from, when an answer names one instead of containing it. */
   readonly trusted: TrustedHosts;
   findObstacle(request: ProviderRequest): string | null;
@@ -140,7 +140,8 @@ export class SynchronousProvider implements ImageProvider {
   /** An upstream may repeat the key in its complaint, and what it says is logged and shown. */
   private withoutKey(failure: ProviderFailure): ProviderFailure {
     const { kind, message, retryAfterSeconds, cause } = failure;
-    const clean = (text: string): string => text.replaceAll(this.dialect.secret, '[key]');
+    const clean = (text: string): string =>
+      this.dialect.secrets.reduce((shown, secret) => shown.replaceAll(secret, '[key]'), text);
     return new ProviderFailure(kind, clean(message), {
       retryAfterSeconds,
       ...(cause instanceof Error ? { cause: new Error(clean(cause.message)) } : {}),

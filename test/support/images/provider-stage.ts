@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { publishCatalog } from '../../../src/catalog/versions/catalog-versions.js';
 import { readCatalogFile } from '../../../src/catalog/versions/catalog-file.js';
 import { parseCatalog } from '../../../src/catalog/versions/parse-catalog.js';
+import type { OpenAiCompatibleSettings } from '../../../src/config/settings.js';
 import { TransactionRunner } from '../../../src/database/transaction-runner.js';
 import type { ProviderName } from '../../../src/generation/providers/image-provider.js';
 import { generate, setLimits } from '../../fixtures/images.js';
@@ -65,6 +66,7 @@ export type ProviderStage = {
 /** The service over all three providers, each of which does as it is told, with a model for each of these orders. */
 export async function startProviderStage(
   orders: readonly (readonly ProviderName[])[],
+  compatible: (upstream: ScriptedUpstream) => Partial<OpenAiCompatibleSettings> = () => ({}),
 ): Promise<ProviderStage> {
   const upstream = await ScriptedUpstream.start();
   const lines: string[] = [];
@@ -90,6 +92,9 @@ export async function startProviderStage(
       openAiCompatible: {
         apiKey: KEYS.openai_compatible,
         apiBase: new URL('/compatible/v1', upstream.base),
+        headers: {},
+        resultHosts: [],
+        ...compatible(upstream),
       },
     },
   });

@@ -85,7 +85,7 @@ export class ScriptedUpstream {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  private get foreignBase(): string {
+  get foreignBase(): string {
     return `http://127.0.0.1:${(this.foreign.address() as AddressInfo).port}`;
   }
 
