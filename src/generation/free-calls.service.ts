@@ -4,8 +4,10 @@ import { encodeTime } from 'ulid';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { DAY_MS } from '../common/utc-time.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import type { KeyedProvider } from '../key-vault/keyed-provider.js';
 import { RateLimitExceededError } from '../rate-limits/rate-limit.errors.js';
 import { RateLimiter } from '../rate-limits/rate-limiter.service.js';
+import { ProviderKeyAttachedError } from '../wallets/wallet.errors.js';
 import { FreeImagesUsedUpError } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
@@ -13,7 +15,9 @@ import { GenerationReader } from './records/generation-reader.service.js';
 
 /** Ids are in the order of time, so the key alone finds the day. What was not delivered is not counted. */
 const USED_SINCE = `
-  SELECT coalesce(sum(CASE WHEN status = 'succeeded' THEN images_delivered ELSE images_requested END), 0)::int AS used
+  SELECT coalesce(sum(CASE WHEN status = 'succeeded' THEN images_delivered ELSE images_requested END), 0)::int AS used,
+         EXISTS (SELECT FROM provider_keys
+                  WHERE account_id = $1 AND provider = ANY($3::text[]) AND removed_at IS NULL) AS "hasOwnKey"
     FROM generations
    WHERE account_id = $1 AND id >= $2 AND price_micros = 0 AND provider_key_id IS NULL AND status <> 'failed'`;
 
@@ -32,8 +36,15 @@ export class FreeCalls {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Rejects with `RateLimitExceededError` or `FreeImagesUsedUpError` (429); with what the database throws. */
-  async admit({ images }: ImageRequest, { principal, idempotencyKey, limits }: Caller): Promise<void> {
+  /**
+   * Rejects with `RateLimitExceededError` or `FreeImagesUsedUpError` (429), with `ProviderKeyAttachedError` when the account
+   * has a key of its own at one of these providers, and with what the database throws.
+   */
+  async admit(
+    { images }: ImageRequest,
+    { principal, idempotencyKey, limits }: Caller,
+    unlessOwnKeyAt: readonly KeyedProvider[],
+  ): Promise<void> {
     const { accountId } = principal;
     // A repeated call is answered with what was made before; it makes nothing.
     if (idempotencyKey !== null && (await this.reader.findByIdempotencyKey(accountId, idempotencyKey)))
@@ -47,7 +58,12 @@ export class FreeCalls {
     const nowMs = this.clock.nowMs();
     const dayMs = nowMs - (nowMs % DAY_MS);
     const firstOfDay = `gen_${encodeTime(dayMs)}`;
-    const [row] = await this.dataSource.query<{ used: number }[]>(USED_SINCE, [accountId, firstOfDay]);
+    const [row] = await this.dataSource.query<{ used: number; hasOwnKey: boolean }[]>(USED_SINCE, [
+      accountId,
+      firstOfDay,
+      unlessOwnKeyAt,
+    ]);
+    if (row?.hasOwnKey === true) throw new ProviderKeyAttachedError();
     const max = this.settings.freeImagesPerDay;
     const used = row?.used ?? 0;
     if (used + images > max) throw new FreeImagesUsedUpError({ max, used, resetsAtMs: dayMs + DAY_MS });

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { ProblemCode } from '../problems/problem-catalog.js';
+import type { Problem } from '../problems/problem.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
-import { OtherAttemptError } from '../wallets/wallet.errors.js';
+import { OtherAttemptError, ProviderKeyAttachedError } from '../wallets/wallet.errors.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { PaidCallError, withoutCharge } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
@@ -15,7 +16,7 @@ import { RetriedCalls } from './retries/retried-calls.service.js';
 /** What an account may choose to have paid from the wallet instead; nothing else ever is. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
 
-/** Each turn finds a hold that was not there before; a client has few attempts, and identical calls are few as well. */
+/** Each turn finds a hold, or a provider key, that was not there before; a call has few attempts and an account few keys. */
 const TURNS_MAX = 10;
 
 /**
@@ -42,14 +43,23 @@ export class ImageCalls {
       } catch (error) {
         // The attempt that this retry looked for in vain has set its credit aside meanwhile: it is there to be found now.
         const mayLookAgain = (caller.client?.retryCount ?? 0) > 0 && turn < TURNS_MAX;
-        if (!mayLookAgain || !isOtherAttempt(error)) throw error;
+        if (!mayLookAgain || !isBecauseOf(error, OtherAttemptError)) throw error;
       }
     }
   }
 
+  /** What this process knows of the customer's keys chooses the way; where nobody's key is found, the charge's own commit decides. */
   private async make(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
-    const way = await this.passThrough.find(request, caller).catch(nothingCharged(null));
-    return way === null ? this.ordinary.generate(request, caller) : this.overOwnKey(request, caller, way);
+    for (let turn = 1; ; turn += 1) {
+      const way = await this.passThrough.find(request, caller).catch(nothingCharged(null));
+      if (way !== null) return this.overOwnKey(request, caller, way);
+      try {
+        return await this.ordinary.generate(request, caller);
+      } catch (error) {
+        if (turn === TURNS_MAX || !isBecauseOf(error, ProviderKeyAttachedError)) throw error;
+        this.passThrough.forget(caller);
+      }
+    }
   }
 
   private async overOwnKey(
@@ -67,8 +77,8 @@ export class ImageCalls {
   }
 }
 
-function isOtherAttempt(error: unknown): boolean {
-  return error instanceof PaidCallError && error.cause instanceof OtherAttemptError;
+function isBecauseOf(error: unknown, problem: new () => Problem): boolean {
+  return error instanceof problem || (error instanceof PaidCallError && error.cause instanceof problem);
 }
 
 /** The id of a call that delivered nothing because of the customer's own key; null for any other failure. */

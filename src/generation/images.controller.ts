@@ -56,6 +56,7 @@ function ImageCall(): MethodDecorator {
       'byok_upstream_insufficient_credits',
       'model_not_found',
       'idempotency_in_progress',
+      'provider_key_attached',
       'payload_too_large',
       'unsupported_media_type',
       'idempotency_key_reused',

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { actorOf } from '../auth/principal.js';
+import { isKeyedProvider, type KeyedProvider } from '../key-vault/keyed-provider.js';
 import { PriceBook } from '../pricing/price-book.service.js';
 import { FreeCalls } from './free-calls.service.js';
 import type { GenerationAnswer } from './generation-answer.js';
@@ -21,7 +22,8 @@ export class OrdinaryCalls {
   ) {}
 
   /**
-   * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged.
+   * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged; of
+   * `ProviderKeyAttachedError` when the account has a key of its own for the model by the time that the wallet is asked.
    *
    * @param fellBackFrom the refused call over the customer's own key that this one is made instead of.
    */
@@ -33,7 +35,9 @@ export class OrdinaryCalls {
     const { id } = request.model;
     const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
     const isFree = price.amountMicros === 0n;
-    if (isFree) await this.freeCalls.admit(request, caller);
+    // A key that was refused, and may be replaced by the wallet, is still there.
+    const unlessOwnKeyAt = fellBackFrom === null ? keyedProvidersOf(request) : [];
+    if (isFree) await this.freeCalls.admit(request, caller, unlessOwnKeyAt);
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom,
@@ -41,8 +45,13 @@ export class OrdinaryCalls {
       billed: (facts) => {
         const holdId = isFree ? null : holdIdOf(facts.id);
         const generation = { ...facts, providerKeyId: null, holdId };
-        return { generation, payment: this.payments.of(generation, actorOf(caller.principal)) };
+        const payment = this.payments.of(generation, actorOf(caller.principal), unlessOwnKeyAt);
+        return { generation, payment };
       },
     });
   }
+}
+
+function keyedProvidersOf({ model }: ImageRequest): KeyedProvider[] {
+  return model.routes.map(({ provider }) => provider).filter(isKeyedProvider);
 }

@@ -26,14 +26,24 @@ export class PassThroughCalls {
     private readonly upstreams: Upstreams,
   ) {}
 
-  /** Null: the account has no key for any provider of this model. Throws `DatabaseUnavailableError`: then nobody knows. */
+  /**
+   * Null: the account has no key for any provider of this model, as far as this process knows; whatever charges for the call
+   * checks it. Throws `DatabaseUnavailableError`: then nobody knows.
+   */
   async find({ model }: ImageRequest, { principal }: Caller): Promise<PassThrough | null> {
-    for (const route of model.routes) {
-      const { provider } = route;
-      const key = isKeyedProvider(provider) ? await this.vault.findLive(principal.accountId, provider) : null;
-      if (key !== null) return { key, route };
+    const routes = model.routes.filter(({ provider }) => isKeyedProvider(provider));
+    if (routes.length === 0) return null;
+    const keys = await this.vault.findLive(principal.accountId);
+    for (const route of routes) {
+      const key = keys.find(({ provider }) => provider === route.provider);
+      if (key !== undefined) return { key, route };
     }
     return null;
+  }
+
+  /** Another process has attached a key: the next `find` reads it. */
+  forget({ principal }: Caller): void {
+    this.vault.forget(principal);
   }
 
   /** Rejects with a `Problem` that says that nothing was charged. */

@@ -2,14 +2,11 @@ import type { MonotonicClock } from '../common/clock.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { SealedProviderKey } from './provider-key.js';
 
-/**
- * Attaching, replacing and removing a key is in force in every process within a second. So what this process
- * knows is good for less than that, counted from before the database was asked, as it is for API keys.
- */
+/** How long it is believed that an account has no key, counted from before the database was asked. */
 const GOOD_FOR_MS = 900;
 /** An account that calls is asked for again in the background from here on, so that no call has to wait. */
 const REFRESH_AFTER_MS = 450;
-/** A few hundred bytes each. Beyond it, the account that was looked up longest ago is asked for again. */
+/** About a hundred bytes each. Beyond it, the account that was looked up longest ago is asked for again. */
 const ACCOUNTS_MAX = 20_000;
 /** One index probe each. */
 const BATCH_MAX = 500;
@@ -22,7 +19,7 @@ export type LiveKeys = readonly SealedProviderKey[];
 
 export type LoadLiveKeys = (accountIds: readonly string[]) => Promise<readonly SealedProviderKey[]>;
 
-type Entry = { readonly keys: LiveKeys; readonly askedAtMs: number };
+const NONE: LiveKeys = [];
 
 class Lookup {
   /** Infinity while it waits its turn. */
@@ -40,11 +37,14 @@ class Lookup {
 }
 
 /**
- * What this process knows of the provider keys of the accounts that call, still encrypted. While one query runs,
- * the accounts of the next one gather: however many call at once, it holds one database connection.
+ * What this process knows of the provider keys of the accounts that call. It spares most calls a query and decides none:
+ * that an account has no key is checked again by the commit that would charge for the call, and a key is used only if it
+ * was read after the call began. While one query runs, the accounts of the next one gather: however many call at once,
+ * it holds one database connection.
  */
 export class ProviderKeyCache {
-  private readonly known = new Map<string, Entry>();
+  /** The accounts that had no key, and when the database was asked. */
+  private readonly without = new Map<string, number>();
   /** The look-up whose answer will be kept: whoever needs it meanwhile waits for the same one. */
   private readonly pending = new Map<string, Lookup>();
   private waiting: Lookup[] = [];
@@ -56,25 +56,35 @@ export class ProviderKeyCache {
     private readonly timeoutMs = LOOKUP_TIMEOUT_MS,
   ) {}
 
-  /** Throws `DatabaseUnavailableError`: without an answer nobody knows who pays, so nobody does. */
+  /**
+   * Keys that are answered were read after this was asked; that there are none may be known from before. Throws
+   * `DatabaseUnavailableError`: without an answer nobody knows who pays, so nobody does.
+   */
   async find(accountId: string): Promise<LiveKeys> {
-    const entry = this.known.get(accountId);
-    const ageMs = entry === undefined ? Infinity : this.clock.monotonicMs() - entry.askedAtMs;
+    if (this.hadNone(accountId)) return NONE;
     const pending = this.pending.get(accountId);
-    if (entry !== undefined && ageMs < GOOD_FOR_MS) {
-      // Whoever needs the answer meets the same failure and reports it.
-      if (ageMs >= REFRESH_AFTER_MS && pending === undefined) this.lookUp(accountId).catch(() => undefined);
-      return entry.keys;
-    }
-    const isJoinable = pending !== undefined && this.clock.monotonicMs() - pending.startedAtMs < GOOD_FOR_MS;
-    return isJoinable ? pending.answer : this.lookUp(accountId);
+    const startedAtMs = pending?.startedAtMs ?? Infinity;
+    const isUnderWay = startedAtMs !== Infinity && this.clock.monotonicMs() - startedAtMs < GOOD_FOR_MS;
+    if (isUnderWay && (await pending?.answer)?.length === 0) return NONE;
+    // One that is not under way yet reads what is there now.
+    const next = this.pending.get(accountId);
+    return next?.startedAtMs === Infinity ? next.answer : this.lookUp(accountId);
   }
 
-  /** Call after a change is committed: this process goes by it from then on. */
+  /** Call when a key was attached: that there was none is not believed any more. */
   forget(accountId: string): void {
     // A look-up that is under way may have read what was there before: its answer is not kept.
     this.pending.delete(accountId);
-    this.known.delete(accountId);
+    this.without.delete(accountId);
+  }
+
+  private hadNone(accountId: string): boolean {
+    const ageMs = this.clock.monotonicMs() - (this.without.get(accountId) ?? -Infinity);
+    if (ageMs >= GOOD_FOR_MS) return false;
+    const isRenewed = ageMs < REFRESH_AFTER_MS || this.pending.has(accountId);
+    // Whoever needs the answer meets the same failure and reports it.
+    if (!isRenewed) this.lookUp(accountId).catch(() => undefined);
+    return true;
   }
 
   private async lookUp(accountId: string): Promise<LiveKeys> {
@@ -126,10 +136,11 @@ export class ProviderKeyCache {
   }
 
   private keep(accountId: string, keys: LiveKeys, askedAtMs: number): void {
-    this.known.delete(accountId);
-    this.known.set(accountId, { keys, askedAtMs });
+    this.without.delete(accountId);
+    if (keys.length > 0) return;
+    this.without.set(accountId, askedAtMs);
     // A map keeps the order in which entries were set: the first one was asked for longest ago.
-    const [oldest] = this.known.size > ACCOUNTS_MAX ? this.known.keys() : [];
-    if (oldest !== undefined) this.known.delete(oldest);
+    const [oldest] = this.without.size > ACCOUNTS_MAX ? this.without.keys() : [];
+    if (oldest !== undefined) this.without.delete(oldest);
   }
 }

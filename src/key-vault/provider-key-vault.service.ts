@@ -31,10 +31,12 @@ export class ProviderKeyVault {
     }, clock);
   }
 
-  /** The account's live key for a provider; null when it has none. At most a second old. Throws `DatabaseUnavailableError`. */
-  async findLive(accountId: string, provider: KeyedProvider): Promise<SealedProviderKey | null> {
-    const keys = await this.cache.find(accountId);
-    return keys.find((key) => key.provider === provider) ?? null;
+  /**
+   * The account's live keys. One that is answered was live after the call began. That there are none may be a second old, and
+   * has to be checked by whatever charges for the call (`unlessOwnKeyAt`). Throws `DatabaseUnavailableError`.
+   */
+  findLive(accountId: string): Promise<readonly SealedProviderKey[]> {
+    return this.cache.find(accountId);
   }
 
   /** The same as it stands in the database now. Throws `ResourceMissingError` when there is none. */
@@ -67,7 +69,7 @@ export class ProviderKeyVault {
     }
   }
 
-  /** Call after a change is committed: this process goes by it at once, every other one within a second. */
+  /** Call when a key was attached, here or in another process. */
   forget({ accountId }: Pick<ProviderKey, 'accountId'>): void {
     this.cache.forget(accountId);
   }

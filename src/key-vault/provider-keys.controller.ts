@@ -34,7 +34,7 @@ export class ProviderKeysController {
     summary: 'Attach or replace your own key for a provider (BYOK)',
     description:
       "From then on calls for this provider's models go over your account there and cost your wallet nothing: no " +
-      'hold, no debit, no fee; the receipt says `billing_mode: byok`. In force everywhere within one second. If the ' +
+      'hold, no debit, no fee; the receipt says `billing_mode: byok`. In force for every call that you send after this answer. If the ' +
       'provider refuses the key, calls fail with `byok_key_rejected`; the wallet is used instead only if you ask for it.',
   })
   @ApiParam(PROVIDER_PARAM)
@@ -83,7 +83,7 @@ export class ProviderKeysController {
     operationId: 'deleteProviderKey',
     summary: 'Remove a provider key; calls are paid from the wallet again',
     description:
-      'Within one second no call begins with it. Calls that run are finished with it, and some half an hour later ' +
+      'No call that you send after this answer goes over it. Calls that run are finished with it, and some half an hour later ' +
       'the key is erased.',
   })
   @ApiParam(PROVIDER_PARAM)

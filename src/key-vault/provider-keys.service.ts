@@ -36,7 +36,7 @@ export class ProviderKeysService {
   ) {}
 
   /**
-   * In force when it resolves in this process, within a second in every other one. A key that was there is
+   * In force when it resolves, for every call that begins afterwards, in whatever process. A key that was there is
    * replaced. Throws `ResourceMissingError` for an unknown provider, `InvalidRequestError` beyond a day's bound.
    *
    * @param actor who does it, for the audit.
@@ -97,14 +97,12 @@ export class ProviderKeysService {
   }
 
   /**
-   * No call begins with it any more: at once in this process, within a second in every other one. Calls that run
-   * are finished with it. Throws `ResourceMissingError` when there is none.
+   * When it resolves, no call begins with it any more, in whatever process. Calls that run are finished with it. Throws `ResourceMissingError` when there is none.
    */
   async remove(accountId: string, provider: string, actor: string): Promise<ProviderKey> {
     const name = requireProvider(provider);
     const { id } = await this.require(accountId, name);
     const isOurs = await this.transactions.run((tx) => this.end(tx, accountId, name, 'deleted', actor));
-    this.vault.forget({ accountId });
     if (!isOurs) throw new ResourceMissingError('provider key', provider, 'provider');
     const row = await this.rows.findOneByOrFail({ accountId, id });
     return toProviderKey(row);

@@ -119,6 +119,10 @@ export const PROBLEM_CATALOG = {
     kind: 'conflict',
     summary: 'A request with this idempotency key is still running.',
   },
+  provider_key_attached: {
+    kind: 'conflict',
+    summary: 'A provider key of the account was attached while the call began. Nothing was charged; retry.',
+  },
   top_up_not_refundable: {
     kind: 'conflict',
     summary: 'The top-up is not paid, or nothing can be sent back to where it was paid from.',

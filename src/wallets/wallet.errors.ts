@@ -162,6 +162,21 @@ export class OtherAttemptError extends Problem {
   }
 }
 
+/**
+ * 409: the account has a provider key of its own that serves the call, so the wallet does not pay for it. Callers make the
+ * call over that key instead; a customer sees this only while keys are attached and removed again and again.
+ */
+export class ProviderKeyAttachedError extends Problem {
+  readonly code = 'provider_key_attached';
+  constructor() {
+    super(
+      'Your own provider key was attached while this call began. Nothing was charged. Send the call again: it goes over ' +
+        'your key.',
+      { retryAfterSeconds: 1 },
+    );
+  }
+}
+
 /** 503: more money commands are waiting than the database can take. Nothing was charged. */
 export class EngineSaturatedError extends Problem {
   readonly code = 'engine_saturated';
@@ -185,6 +200,8 @@ export function problemOf(rejection: Rejection, command: WalletCommand): Problem
       return new ReferenceConflictError('reference' in command ? publicReference(command.reference) : '');
     case 'other_attempt':
       return new OtherAttemptError();
+    case 'provider_key_attached':
+      return new ProviderKeyAttachedError();
     case 'insufficient_credits':
       return new InsufficientCreditsError(rejection.requiredMicros, rejection.balances);
     case 'wallet_frozen':

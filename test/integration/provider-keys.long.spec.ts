@@ -4,10 +4,9 @@ import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
 } from '../../src/key-vault/upkeep/provider-key-erasure.service.js';
-import { generate } from '../fixtures/images.js';
 import { attach, makeProviderKey, placesOf, PROVIDER } from '../support/images/provider-keys.js';
 import { withClockAhead } from '../support/images/recovery.js';
-import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const PATH = `/v1/provider_keys/${PROVIDER}`;
 
@@ -26,9 +25,6 @@ afterAll(async () => {
   await second.close();
   await service.close();
 });
-
-const modeOf = async (client: TestCustomer['client']): Promise<string | null> =>
-  (await generate({ client })).expect(200).headers.get('x-billing-mode');
 
 describe('attaching a key', () => {
   it('shows its last four characters and never more, to its account and to nobody else', async () => {
@@ -137,30 +133,6 @@ describe('attaching a key', () => {
       const answer = await customer.client.send('PUT', `/v1/provider_keys/${provider}`, { body });
       expect(answer.status).toBe(404);
     }
-  });
-});
-
-describe('a change', () => {
-  it('is in force in every process within a second: attached, replaced and removed', async () => {
-    const customer = await service.createCustomer({ grantMicros: 10_000_000n });
-    const [here, there] = [customer.client, second.client(customer.apiKey)];
-    expect([await modeOf(here), await modeOf(there)]).toEqual(['wallet', 'wallet']);
-    const first = makeProviderKey(service);
-    await attach(customer, first);
-    expect(await modeOf(here)).toBe('byok');
-    second.clock.letPass(1_000);
-    expect(await modeOf(there)).toBe('byok');
-    const replacement = makeProviderKey(service);
-    await attach(customer, replacement);
-    second.clock.letPass(1_000);
-    const used = () => service.blackForestLabs?.control.countsOf(first).submits;
-    const before = used();
-    expect(await modeOf(there)).toBe('byok');
-    expect(used()).toBe(before);
-    (await customer.client.delete(PATH)).expect(200);
-    expect(await modeOf(here)).toBe('wallet');
-    second.clock.letPass(1_000);
-    expect(await modeOf(there)).toBe('wallet');
   });
 });
 

@@ -41,18 +41,36 @@ function stage() {
 }
 
 describe('what a process knows of provider keys', () => {
-  it('is never a second old: a key that was removed elsewhere is not used, one that was attached is', async () => {
-    const { store, wait, ids } = stage();
+  it('never brings back a key that was replaced or removed elsewhere: each call reads the key that it uses', async () => {
+    const { store, ids } = stage();
     store(keyOf('a', 'first'));
     expect(await ids()).toEqual(['first']);
     store(keyOf('a', 'second'));
-    wait(899);
-    await ids();
-    wait(1);
     expect(await ids()).toEqual(['second']);
     store();
-    wait(900);
     expect(await ids()).toEqual([]);
+  });
+
+  it('is no key that a look-up had read before the call began', async () => {
+    const { store, hold, ids } = stage();
+    store(keyOf('a', 'removed'));
+    const open = hold();
+    const earlier = ids();
+    await Promise.resolve();
+    store();
+    const later = ids();
+    open();
+    expect([await earlier, await later]).toEqual([['removed'], []]);
+  });
+
+  it('that there is none is believed for less than a second', async () => {
+    const { store, wait, ids } = stage();
+    expect(await ids()).toEqual([]);
+    store(keyOf('a', 'first'));
+    wait(899);
+    expect(await ids()).toEqual([]);
+    wait(1);
+    expect(await ids()).toEqual(['first']);
   });
 
   it('is forgotten at once where the change was made, whatever a look-up under way has read before', async () => {
@@ -76,12 +94,11 @@ describe('what a process knows of provider keys', () => {
   });
 
   it('is renewed in the background while it is used, so that no call waits for it', async () => {
-    const { asked, store, wait, hold, ids } = stage();
-    store(keyOf('a', 'key'));
+    const { asked, wait, hold, ids } = stage();
     await ids();
     wait(500);
     const open = hold();
-    expect(await ids()).toEqual(['key']);
+    expect(await ids()).toEqual([]);
     expect(asked).toHaveLength(2);
     open();
   });

@@ -61,6 +61,7 @@ class MemoryStore {
       budgets: this.budgetsFor(commands),
       recorded: this.recorded,
       freezes: [...this.freezes.values()].filter(({ liftedAtMs }) => liftedAtMs === null),
+      ownKeyProviders: new Set(),
     };
     const { results, writes } = applyBatch(new Map([[ACCOUNT, loaded]]), commands, nowMs);
     for (const { level, ...wallet } of writes.wallets) {

@@ -26,7 +26,7 @@ export type Settlement = {
 export interface Payment {
   /**
    * Sets aside what the call may cost. Rejects with a `Problem` (402, 503, or 409 when another attempt at the call has
-   * its credit); then nothing was set aside.
+   * its credit, or a provider key of the account serves it); then nothing was set aside.
    *
    * @param attempt null: of a client that does not send a call again by itself, or names it by a key.
    */

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { KeyedProvider } from '../../key-vault/keyed-provider.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import type { OrdinaryGeneration } from '../records/generation.js';
 import { freePayment } from './free-payment.js';
@@ -10,9 +11,13 @@ import { WalletPayment } from './wallet-payment.js';
 export class Payments {
   constructor(private readonly engine: WalletEngine) {}
 
-  /** @param actor who stands on the ledger rows: the key that called, or `system` for recovery. */
-  of(generation: OrdinaryGeneration, actor: string): Payment {
+  /**
+   * @param actor who stands on the ledger rows: the key that called, or `system` for recovery.
+   * @param unlessOwnKeyAt with a key of the account at one of these providers, nothing is set aside.
+   */
+  of(generation: OrdinaryGeneration, actor: string, unlessOwnKeyAt: readonly KeyedProvider[] = []): Payment {
     const { holdId } = generation;
-    return holdId === null ? freePayment : new WalletPayment(this.engine, { ...generation, holdId }, actor);
+    if (holdId === null) return freePayment;
+    return new WalletPayment(this.engine, { ...generation, holdId }, actor, unlessOwnKeyAt);
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { countExact, times, ZERO, type MicroUsd } from '../../common/money.js';
+import type { KeyedProvider } from '../../key-vault/keyed-provider.js';
 import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
@@ -36,6 +37,7 @@ export class WalletPayment implements Payment {
     private readonly engine: WalletEngine,
     private readonly generation: Payable,
     private readonly actor: string,
+    private readonly unlessOwnKeyAt: readonly KeyedProvider[],
   ) {}
 
   async authorize(attempt: Attempt | null): Promise<void> {
@@ -53,6 +55,7 @@ export class WalletPayment implements Payment {
       amountMicros: this.costOf(imagesRequested),
       expiresAtMs: createdAtMs + HOLD_LIFETIME_MS,
       attempt,
+      unlessOwnKeyAt: this.unlessOwnKeyAt,
     });
   }
 

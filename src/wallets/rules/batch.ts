@@ -17,6 +17,8 @@ export type LoadedAccount = {
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
   /** Those in force, oldest first; none are loaded for commands that do not depend on them. */
   readonly freezes: readonly Freeze[];
+  /** Providers at which the account has a live key of its own; none are loaded for commands that do not depend on them. */
+  readonly ownKeyProviders: ReadonlySet<string>;
 };
 
 export type Result =
@@ -64,8 +66,11 @@ class WorkingAccount implements Aggregate {
   recorded: ReadonlyMap<string, RecordedMovement> = NONE;
   freezes: ReadonlyMap<string, Freeze> = NONE;
 
+  readonly ownKeyProviders: ReadonlySet<string>;
+
   constructor(readonly loaded: LoadedAccount) {
     this.wallet = loaded.wallet;
+    this.ownKeyProviders = loaded.ownKeyProviders;
     if (loaded.recorded.size > 0) this.recorded = new Map(loaded.recorded);
     for (const budget of loaded.budgets) this.budgets = withEntry(this.budgets, budget.keyId, budget);
     for (const freeze of loaded.freezes) this.freezes = withEntry(this.freezes, freeze.id, freeze);

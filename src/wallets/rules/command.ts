@@ -79,6 +79,11 @@ export type AuthorizeCommand = Spending & {
   readonly expiresAtMs: number;
   /** With a key and one fingerprint, attempts at one call get its credit once. Left out: every hold stands by itself. */
   readonly attempt?: Attempt | null;
+  /**
+   * Providers that would serve the call over the account's own key. With a key at one of them no credit is set aside: the
+   * customer has decided that such calls cost the wallet nothing. Left out: the wallet pays, whatever keys there are.
+   */
+  readonly unlessOwnKeyAt?: readonly string[];
 };
 
 /** Posts what was delivered and releases the rest of the hold. */

@@ -25,6 +25,10 @@ export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs
   }
   if (!isAmount(amountMicros)) return reject({ code: 'invalid_amount' });
   if (hasOtherAttempt(aggregate, command)) return reject({ code: 'other_attempt' });
+  const { unlessOwnKeyAt = [] } = command;
+  if (unlessOwnKeyAt.some((provider) => aggregate.ownKeyProviders.has(provider))) {
+    return reject({ code: 'provider_key_attached' });
+  }
   const refusal = refuseSpending(draft, amountMicros, budget);
   if (refusal) return refusal;
   draft.hold(amountMicros);

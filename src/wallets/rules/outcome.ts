@@ -37,6 +37,8 @@ export type Rejection =
   | { readonly code: 'reference_conflict' }
   /** Another attempt at the same call has its credit set aside. */
   | { readonly code: 'other_attempt' }
+  /** The account has a provider key of its own that serves the call. */
+  | { readonly code: 'provider_key_attached' }
   | { readonly code: 'insufficient_credits'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | { readonly code: 'wallet_frozen'; readonly requiredMicros: MicroUsd; readonly balances: Balances }
   | (ReachedLimit & {

@@ -122,4 +122,6 @@ export type Aggregate = {
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
   /** By id, those in force: for commands that freeze or unfreeze only. Others need nothing but the wallet's status. */
   readonly freezes: ReadonlyMap<string, Freeze>;
+  /** At which the account has a live key of its own; loaded for commands that depend on it only. */
+  readonly ownKeyProviders: ReadonlySet<string>;
 };

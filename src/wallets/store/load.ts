@@ -34,6 +34,7 @@ import {
   uniqueHolds,
   type HoldRow,
 } from './load-holds.js';
+import { LOAD_PROVIDER_KEYS, providerKeysOf, type ProviderKeyRow } from './load-provider-keys.js';
 import { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 import { msOf } from './unix-ms.js';
@@ -151,6 +152,7 @@ export async function lockAndLoad(
     ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
     ...useOf(limiting),
     ...freezesOf(commands),
+    ...providerKeysOf(commands),
     ...namedBy(
       LOAD_RECORDED,
       commands,
@@ -177,6 +179,7 @@ export async function lockAndLoad(
   );
   const uses = rowsOf<UseRow>(LOAD_USE);
   const freezes = groupByAccount(rowsOf<FreezeRow>(LOAD_FREEZES));
+  const providerKeys = groupByAccount(rowsOf<ProviderKeyRow>(LOAD_PROVIDER_KEYS));
   const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
   const accounts = new Map(
     wallets.map((row) => [
@@ -190,9 +193,8 @@ export async function lockAndLoad(
         },
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
         budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
-        freezes: (freezes.get(row.account_id) ?? [])
-          .map(toFreeze)
-          .sort((a, b) => a.createdAtMs - b.createdAtMs),
+        freezes: toFreezes(freezes.get(row.account_id) ?? []),
+        ownKeyProviders: new Set((providerKeys.get(row.account_id) ?? []).map(({ provider }) => provider)),
         recorded: toRecorded(recorded.get(row.account_id) ?? []),
       },
     ]),
@@ -289,6 +291,11 @@ function toLot(row: LotRow): Lot {
     expiresAtMs: row.expires_at_ms === null ? null : Number(row.expires_at_ms),
     createdAtMs: Number(row.created_at_ms),
   };
+}
+
+/** Oldest first. */
+function toFreezes(rows: readonly FreezeRow[]): Freeze[] {
+  return rows.map(toFreeze).sort((a, b) => a.createdAtMs - b.createdAtMs);
 }
 
 function toFreeze(row: FreezeRow): Freeze {
