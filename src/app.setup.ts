@@ -9,6 +9,7 @@ import { authenticateBeforeBodies } from './auth/early-authentication.js';
 import { readApiFacts } from './catalog/api-facts.js';
 import { CatalogReader } from './catalog/catalog-reader.service.js';
 import { addCatalogPages } from './catalog/pages/add-catalog-pages.js';
+import { CLOCK, type Clock, type MonotonicClock } from './common/clock.js';
 import { NestLogger } from './common/logger.js';
 import type { Settings } from './config/settings.js';
 import { isUnavailable } from './database/constraints.js';
@@ -29,6 +30,7 @@ import { buildOpenApiDocument } from './openapi.js';
 import { DatabaseUnavailableError } from './problems/common.errors.js';
 import { ProblemFilter } from './problems/problem.filter.js';
 import type { ErrorTranslator } from './problems/to-problem.js';
+import { limitAddresses } from './rate-limits/address-limits.js';
 import { localUrl } from './startup/local-url.js';
 
 export type AppOptions = {
@@ -60,6 +62,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
   leaveBodiesUnread(fastify, EDITS_PATH);
   headers.addTo(fastify);
+  if (settings.rateLimit) limitAddresses(fastify, app.get<Clock & MonotonicClock>(CLOCK));
   refuseEarly(fastify);
   logRequests(fastify, log);
   measureRequests(fastify, app.get(RequestMetrics));

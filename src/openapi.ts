@@ -2,6 +2,7 @@ import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { documentWebhooks, WEBHOOK_VIEWS } from './openapi-webhooks.js';
 import { ERROR_SCHEMA, documentProblems } from './problems/problem-documentation.js';
+import { documentLimits } from './rate-limits/limit-documentation.js';
 
 /** Where a newcomer's service listens; the served document names the real one. */
 const DEFAULT_SERVER = 'http://127.0.0.1:3000';
@@ -74,6 +75,7 @@ export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SER
   document.components = { ...document.components, schemas: sorted(schemas) };
   nameWildcards(document);
   documentProblems(document);
+  documentLimits(document);
   documentWebhooks(document);
   document.paths = sorted(document.paths);
   return document;

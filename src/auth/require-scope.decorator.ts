@@ -21,6 +21,7 @@ export function RequireScope(scope: Scope): Decorator {
       'expired_api_key',
       'insufficient_scope',
       'rate_limit_exceeded',
+      'concurrency_limit_exceeded',
     ),
   );
   const decorate = (target: object, key?: string | symbol, descriptor?: PropertyDescriptor): void => {

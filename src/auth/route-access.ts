@@ -3,7 +3,13 @@ import { RouteConfig } from '@nestjs/platform-fastify';
 import type { Scope } from './principal.js';
 
 /** Who may call a route: anybody, or a key with this scope. */
-export type RouteAccess = { readonly public: true } | { readonly public: false; readonly scope: Scope };
+export type RouteAccess =
+  | {
+      readonly public: true;
+      /** Why its requests are not limited by network address; absent: they are. */
+      readonly uncounted?: string;
+    }
+  | { readonly public: false; readonly scope: Scope };
 
 export const ROUTE_ACCESS = 'coffer:route-access';
 

@@ -7,7 +7,7 @@ import { HealthService } from './health.service.js';
 
 @ApiTags('Service')
 @Controller('health')
-@Public()
+@Public({ uncounted: 'Who is refused here restarts a process that is well.' })
 export class HealthController {
   constructor(private readonly health: HealthService) {}
 

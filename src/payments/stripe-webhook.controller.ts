@@ -7,7 +7,7 @@ import { WebhookReceipt } from './stripe-webhook.dto.js';
 
 @ApiTags('Webhooks')
 @Controller('webhooks/stripe')
-@Public()
+@Public({ uncounted: 'Events of all customers come from few addresses, and a forged one costs a hash.' })
 export class StripeWebhookController {
   constructor(private readonly webhook: StripeWebhook) {}
 

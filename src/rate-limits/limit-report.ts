@@ -1,5 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { onAnswerEnd } from '../http/answer-end.js';
 import { type Usage, usageHeaders } from './usage.js';
 
 declare module 'fastify' {
@@ -9,16 +10,21 @@ declare module 'fastify' {
   }
 }
 
-/** Gathers what was counted for one request, and keeps the headers of its answer true. */
+/** Gathers what was counted for one request, keeps the headers of its answer true, and knows when that has ended. */
 export class LimitReport {
   private readonly usages = new Map<string, Usage>();
 
-  constructor(private readonly setHeaders: (headers: Record<string, string>) => unknown) {}
+  constructor(private readonly reply: Pick<FastifyReply, 'headers' | 'raw'>) {}
 
   /** The latest word on a limit counts. Set at once, so that refusals and later errors carry the headers as well. */
   show(usages: readonly Usage[]): void {
     for (const usage of usages) this.usages.set(usage.limit, usage);
-    this.setHeaders(usageHeaders([...this.usages.values()]));
+    this.reply.headers(usageHeaders([...this.usages.values()]));
+  }
+
+  /** Calls `listener` once: when the answer was sent whole, or its connection has ended. */
+  onAnswerEnd(listener: () => void): void {
+    onAnswerEnd(this.reply.raw, listener);
   }
 }
 
@@ -28,5 +34,5 @@ export const Limits = createParamDecorator((_data: unknown, context: ExecutionCo
 );
 
 export function reportOf(request: FastifyRequest, reply: FastifyReply): LimitReport {
-  return (request.limitReport ??= new LimitReport((headers) => reply.headers(headers)));
+  return (request.limitReport ??= new LimitReport(reply));
 }

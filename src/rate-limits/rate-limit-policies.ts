@@ -34,8 +34,14 @@ export const RATE_LIMIT_POLICIES = {
   free_images: { unit: 'requests', perKey: 6, perAccount: 6 },
   /** A person buys a few times a day. How many of a day are taken is counted apart, in the database. */
   top_ups: { unit: 'requests', perKey: 60, perAccount: 120 },
-  /** Answered from memory or by one index probe. */
+  /** Answered from memory or by few index probes. */
   reads: { unit: 'requests', perKey: 1_200, perAccount: 2_400 },
+  /** What a client changes or asks for beside making images: as often as it may call for one. */
+  writes: { unit: 'requests', perKey: 600, perAccount: 1_200 },
+  /** Making, limiting and revoking API keys: a program that gives each of its users a key makes one a second. */
+  key_changes: { unit: 'requests', perKey: 60, perAccount: 120 },
+  /** Consoles and scripts of the platform itself: a hundred a second, so that one that runs wild is stopped. */
+  operator_requests: { unit: 'requests', perKey: 6_000, perAccount: 6_000 },
   /** Each is a request of ours to a server of the customer's choice. */
   webhook_sends: { unit: 'requests', perKey: 30, perAccount: 60 },
   /** A person changes these a few times a year; each test is a request of ours to the provider. */
@@ -43,6 +49,12 @@ export const RATE_LIMIT_POLICIES = {
 } as const satisfies Record<string, RateLimitPolicy>;
 
 export type RateLimitName = keyof typeof RATE_LIMIT_POLICIES;
+
+/**
+ * Limits of routes that only ask the database and answer: one account's requests to them take turns (`account-turns.ts`). The
+ * others wait for outside parties, or bound calls at the same time themselves.
+ */
+export const TAKES_TURNS: ReadonlySet<RateLimitName> = new Set(['reads', 'writes', 'key_changes']);
 
 /** Limits that can be another number for one account. */
 export const ADJUSTABLE_LIMITS = ['image_calls', 'images', 'concurrent_image_calls'] as const;
@@ -55,3 +67,9 @@ export type LimitNumbers = Pick<RateLimitPolicy, 'perKey' | 'perAccount'>;
  * repeats a dead key for ever, and for floods. Keys that work are not held up by it.
  */
 export const FAILED_AUTHENTICATIONS_MAX = 300;
+
+/**
+ * Requests without a key from one network address in a window: fifty a second, for an office or a crawler of the public
+ * pages. Of IPv6 the address is a /64.
+ */
+export const REQUESTS_PER_ADDRESS_MAX = 3_000;

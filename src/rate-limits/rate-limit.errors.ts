@@ -48,6 +48,18 @@ export class ConcurrencyLimitExceededError extends Problem {
   }
 }
 
+/** Others of the same account are being worked on, and as many as may wait do. */
+export class AccountBusyError extends Problem {
+  readonly code = 'concurrency_limit_exceeded';
+  constructor(waitingMax: number) {
+    super(
+      `Too many requests at the same time: ${waitingMax} of this account wait for others to be answered. Nothing was ` +
+        'charged; retry when one of them is.',
+      { details: { max: waitingMax }, retryAfterSeconds: RETRY_AFTER_MIN_SECONDS },
+    );
+  }
+}
+
 function toRetryAfter(waitMs: number | null): number {
   const seconds = Math.ceil((waitMs ?? 0) / 1_000);
   return Math.min(Math.max(seconds, RETRY_AFTER_MIN_SECONDS), RETRY_AFTER_MAX_SECONDS);

@@ -1,12 +1,17 @@
 import { Global, Module } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
 import { FAILED_AUTHENTICATIONS } from '../auth/failed-authentications.js';
 import { CallSlots } from './call-slots.service.js';
 import { FailedAuthenticationCounter } from './failed-authentications.service.js';
+import { RateLimitGuard } from './rate-limit.guard.js';
 import { RateLimiter } from './rate-limiter.service.js';
 import { RedisConnection } from './redis-connection.js';
 import { WindowCounter } from './window-counter.service.js';
 
-/** Global, because `auth/`, which stands below it, reports refused keys to it, and any route may be limited. */
+/**
+ * Global, because `auth/`, which stands below it, reports refused keys to it, and every route is limited. Its guard asks who
+ * calls: guards run in the order of their modules, so list it after `AuthModule`.
+ */
 @Global()
 @Module({
   providers: [
@@ -14,6 +19,7 @@ import { WindowCounter } from './window-counter.service.js';
     WindowCounter,
     CallSlots,
     RateLimiter,
+    { provide: APP_GUARD, useClass: RateLimitGuard },
     { provide: FAILED_AUTHENTICATIONS, useClass: FailedAuthenticationCounter },
   ],
   exports: [RateLimiter, FAILED_AUTHENTICATIONS],

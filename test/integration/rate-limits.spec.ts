@@ -72,7 +72,7 @@ class ProbeController {
 async function startApp(overrides: Partial<Settings> = {}): Promise<NestFastifyApplication> {
   const settings = { ...readSettings({ NODE_ENV: 'test' }), ...overrides };
   @Module({
-    imports: [ConfigModule.with(settings), CommonModule, StoredKeysModule, RateLimitsModule, AuthModule],
+    imports: [ConfigModule.with(settings), CommonModule, StoredKeysModule, AuthModule, RateLimitsModule],
     controllers: [ProbeController],
   })
   class ProbeModule {}

@@ -4,7 +4,8 @@ import { JSON_MEMBERS_MAX } from '../../src/http/json-bounds.js';
 /* The largest and most intricate requests that can be sent, for every documented route: see that they cost little. */
 
 type Operation = {
-  readonly security?: readonly Record<string, unknown>[];
+  readonly security?: readonly Record<string, readonly string[]>[];
+  readonly responses: Route['responses'];
   readonly requestBody?: {
     readonly content: Readonly<Record<string, { readonly schema: { readonly $ref?: string } }>>;
   };
@@ -22,6 +23,9 @@ export type Route = {
   readonly path: string;
   /** Whose key it wants; null: none. */
   readonly key: 'operator' | 'account' | null;
+  /** The scope that it requires; empty: none. */
+  readonly scope: string;
+  readonly responses: Readonly<Record<string, { readonly headers?: object }>>;
   /** What its body may have; null: it takes none. */
   readonly members: readonly string[] | null;
 };
@@ -31,13 +35,15 @@ export function documentedRoutes(): readonly Route[] {
   const file = new URL('../../openapi.json', import.meta.url);
   const { paths, components } = JSON.parse(readFileSync(file, 'utf8')) as Document;
   return Object.entries(paths).flatMap(([path, operations]) =>
-    Object.entries(operations).map(([method, { security = [], requestBody }]) => {
+    Object.entries(operations).map(([method, { security = [], requestBody, responses }]) => {
       const isOperator = security.some((scheme) => 'operator_key' in scheme);
       const schema = requestBody?.content['application/json']?.schema.$ref?.split('/').at(-1) ?? '';
       return {
         method: method.toUpperCase(),
         path: path.replace(/\{\w+\}/g, 'none'),
         key: isOperator ? 'operator' : security.length > 0 ? 'account' : null,
+        scope: Object.values(security[0] ?? {}).flat()[0] ?? '',
+        responses,
         members:
           requestBody === undefined
             ? null

@@ -13,7 +13,7 @@ export class MediaController {
 
   /** The signature in the URL is the permission: an `<img>` sends no key. */
   @Get(':generation/:file')
-  @Public()
+  @Public({ uncounted: 'Only signed URLs are answered, and a customer fetches as many images as it made.' })
   @ApiOperation({ operationId: 'downloadImage', summary: 'Fetch an image by its signed URL' })
   @ApiParam({ name: 'generation', example: 'gen_01KB2H7Q0000000000000000AA' })
   @ApiParam({ name: 'file', example: '0.png' })

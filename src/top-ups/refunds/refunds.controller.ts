@@ -6,6 +6,7 @@ import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
 import type { Reply } from '../../http/reply.js';
+import { RateLimited } from '../../rate-limits/rate-limited.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { answerRefund } from './answer-refund.js';
 import { RefundListView, RefundRequest, RefundView, toRefundList } from './refund.dto.js';
@@ -22,6 +23,7 @@ export class RefundsController {
   @Post('refund')
   @HttpCode(200)
   @RequireScope('wallet:write')
+  @RateLimited('top_ups')
   @ApiOperation({
     operationId: 'refundTopUp',
     summary: 'Get unspent paid credit back',

@@ -1,0 +1,154 @@
+import { connect } from 'node:net';
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
+import type { Scope } from '../../src/auth/principal.js';
+import { WAITING_PER_ACCOUNT_MAX } from '../../src/rate-limits/account-turns.js';
+import { RATE_LIMIT_POLICIES, REQUESTS_PER_ADDRESS_MAX } from '../../src/rate-limits/rate-limit-policies.js';
+import { LIMITS_OF_SCOPES } from '../../src/rate-limits/route-limits.js';
+import { WalletReader } from '../../src/wallets/wallet-reader.service.js';
+import { aCustomer } from '../fixtures/customers.js';
+import { sharedApp } from '../fixtures/shared-app.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { documentedRoutes } from '../support/hostile-requests.js';
+import { eventually } from '../support/processes.js';
+
+const closing: (() => unknown)[] = [];
+afterEach(() => void jest.restoreAllMocks());
+afterAll(async () => {
+  for (const close of closing) await close();
+});
+
+describe('every route with a key', () => {
+  it('has a limit that it tells of, also where it refuses, but for those that are excepted by their scope', async () => {
+    const service = await sharedApp();
+    const customer = await aCustomer().create();
+    const excepted: string[] = [];
+    for (const { method, path, key, scope, members } of documentedRoutes()) {
+      if (key === null) continue;
+      const client = key === 'operator' ? service.operator : customer.client;
+      const answer = await client.send(method, path, members === null ? {} : { body: { unknown: true } });
+      const hasLimit = answer.headers.has('ratelimit-policy') && answer.headers.has('ratelimit');
+      if (!hasLimit) excepted.push(scope);
+    }
+    expect(excepted.map((scope) => LIMITS_OF_SCOPES[scope as Scope])).toEqual(excepted.map(() => null));
+    expect(new Set(excepted)).toEqual(new Set(['debits']));
+  });
+
+  it('documents its limit and what it answers beyond it', () => {
+    for (const { key, scope, responses } of documentedRoutes()) {
+      if (key === null) continue;
+      const { headers = {} } = responses['429'] ?? {};
+      const documented =
+        LIMITS_OF_SCOPES[scope as Scope] === null ? [] : ['RateLimit', 'RateLimit-Policy', 'Retry-After'];
+      expect(Object.keys(headers).sort()).toEqual(documented);
+    }
+  });
+
+  it('of changes to API keys lets fewer through than others do: each may take the one queue of money', async () => {
+    const customer = await aCustomer().create();
+    const { perKey } = RATE_LIMIT_POLICIES.key_changes;
+    const statuses: number[] = [];
+    for (let index = 0; index <= perKey; index += 1) {
+      statuses.push(
+        (await customer.client.send('PATCH', '/v1/api_keys/none', { body: { spend_limits: null } })).status,
+      );
+    }
+    expect(statuses).toEqual([...Array.from({ length: perKey }, () => 404), 429]);
+    (await customer.client.get('/v1/api_keys')).expect(200);
+  });
+});
+
+/** Every read of this account's wallet waits until it is let go. */
+function holdReads(service: TestApp, accountId: string) {
+  const reader = service.app.get<WalletReader>(WalletReader);
+  const read = reader.read.bind(reader);
+  let letGo = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (letGo = resolve));
+  const held = { begun: 0, letGo: () => letGo() };
+  jest.spyOn(reader, 'read').mockImplementation(async (account) => {
+    if (account === accountId) {
+      held.begun += 1;
+      await opened;
+    }
+    return read(account);
+  });
+  return held;
+}
+
+describe('the requests of one account', () => {
+  it('take a third of the connections to the database and wait for each other: those of others are answered at once', async () => {
+    const service = await sharedApp();
+    const share = Math.floor(service.settings.databasePoolSize / 3);
+    const [flooding, other] = [await aCustomer().create(), await aCustomer().create()];
+    const held = holdReads(service, flooding.accountId);
+    const reads = Array.from({ length: 3 * share }, () => flooding.client.get('/v1/wallet'));
+    await eventually('its share is at work', () => held.begun === share);
+    (await other.client.get('/v1/wallet')).expect(200);
+    expect(held.begun).toBe(share);
+    held.letGo();
+    for (const answer of await Promise.all(reads)) answer.expect(200);
+    expect(held.begun).toBe(3 * share);
+  });
+
+  it('are refused when too many wait, and one whose client has left is not worked on at all', async () => {
+    const service = await sharedApp();
+    const share = Math.floor(service.settings.databasePoolSize / 3);
+    const flooding = await aCustomer().create();
+    const held = holdReads(service, flooding.accountId);
+    const { port, hostname } = new URL(service.url);
+    const request = `GET /v1/wallet HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${flooding.apiKey}\r\n\r\n`;
+    const pipelined = connect(Number(port), hostname);
+    // The answers to those that are refused come behind the others on the same connection; a second one hears of it.
+    pipelined.write(request.repeat(share + WAITING_PER_ACCOUNT_MAX));
+    await eventually('its share is at work', () => held.begun === share);
+    await eventually('too many wait', async () => {
+      const { status, body } = await flooding.client.get('/v1/wallet');
+      return status === 429 && body.error.code === 'concurrency_limit_exceeded';
+    });
+    pipelined.destroy();
+    const begun = eventually('one more is at work', () => held.begun > share).then(() => null);
+    let next = flooding.client.get('/v1/wallet');
+    // Refused until the service has noticed that the connection has ended.
+    while ((await Promise.race([next, begun])) !== null) next = flooding.client.get('/v1/wallet');
+    held.letGo();
+    (await next).expect(200);
+    expect(held.begun).toBe(share + 1);
+  });
+});
+
+describe('requests without a key', () => {
+  it('are limited by network address, but for health and signed URLs; keys from there go on', async () => {
+    const service = await startTestApp();
+    closing.push(() => service.close());
+    const customer = await service.createCustomer();
+    const statuses = await pipeline(service, REQUESTS_PER_ADDRESS_MAX + 10);
+    expect(statuses.slice(0, REQUESTS_PER_ADDRESS_MAX).every((status) => status === 404)).toBe(true);
+    expect(statuses.slice(REQUESTS_PER_ADDRESS_MAX).every((status) => status === 429)).toBe(true);
+    const stranger = service.client(null);
+    for (const path of ['/', '/models', '/openapi.json', '/v1/catalog/models', '/v1/wallet', '/v1/nowhere']) {
+      const refused = await stranger.get(path);
+      expect([path, refused.status]).toEqual([path, 429]);
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    }
+    (await stranger.get('/health/live')).expect(200);
+    (await stranger.get('/v1/media/none/none')).expect(403);
+    (await customer.client.get('/v1/wallet')).expect(200);
+  });
+});
+
+/** The statuses of so many requests for a path that does not exist, sent one behind the other on one connection. */
+function pipeline({ url }: TestApp, count: number): Promise<number[]> {
+  const { port, hostname } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname);
+    socket.write('GET /v1/nowhere HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(count));
+    let received = '';
+    socket.on('error', reject);
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString();
+      const statuses = [...received.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
+      if (statuses.length < count) return;
+      socket.destroy();
+      resolve(statuses);
+    });
+  });
+}
