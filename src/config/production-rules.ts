@@ -30,6 +30,7 @@ const UPSTREAM_URLS = [
   'BFL_API_BASE',
   'CLOUDFLARE_API_BASE',
   'OPENAI_COMPATIBLE_API_BASE',
+  'OPENAI_COMPATIBLE_RESULT_HOSTS',
   'S3_ENDPOINT',
 ] as const;
 
@@ -156,8 +157,9 @@ function fault(setting: string, why: string): readonly Fault[] {
 function plainHttp(read: EnvironmentReader, names: readonly string[]): readonly Fault[] {
   return names
     .filter((name) => {
-      const url = read.text(name);
-      return url !== null && /^http:/i.test(url) && !isLocal(url);
+      // One of them may list several, separated by commas.
+      const urls = (read.text(name) ?? '').split(',').map((url) => url.trim());
+      return urls.some((url) => /^http:/i.test(url) && !isLocal(url));
     })
     .map((setting) => ({ setting, why: 'is an http address on another machine. Use https' }));
 }

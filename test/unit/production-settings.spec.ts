@@ -56,6 +56,7 @@ const REFUSED: Readonly<Record<string, readonly Readonly<Record<string, string>>
     { CLOUDFLARE_API_BASE: 'http://cloudflare.internal' },
     { OPENAI_COMPATIBLE_API_BASE: 'http://10.0.0.7/v1', OPENAI_COMPATIBLE_API_KEY: 'a key of some length' },
     { S3_ENDPOINT: 'http://s3.internal:9000' },
+    { OPENAI_COMPATIBLE_RESULT_HOSTS: 'images.internal, http://10.0.0.7:9000' },
   ],
   ALLOW_DATABASE_WITHOUT_TLS: [
     { DATABASE_URL: 'postgres://coffer:pw@db.internal/coffer' },
