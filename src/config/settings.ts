@@ -111,7 +111,7 @@ export type Settings = {
   readonly operatorKey: string | null;
   /** Where images lie; null means the data directory. */
   readonly s3: S3Settings | null;
-  /** How long images can be fetched and idempotency keys are known; receipts stay for ever. */
+  /** How long images can be fetched and answers are repeated; receipts and idempotency keys stay for ever. */
   readonly mediaRetentionDays: number;
   /** Null: no mail server. Then mail is written to files, and in production none is sent. */
   readonly mail: MailSettings | null;

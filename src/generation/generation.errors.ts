@@ -1,8 +1,10 @@
-import { formatMicros, ZERO } from '../common/money.js';
+import { formatMicros, formatUsd, ZERO } from '../common/money.js';
+import { formatUtcDate } from '../common/utc-time.js';
 import { isUnavailable } from '../database/constraints.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import type { ProblemCode } from '../problems/problem-catalog.js';
 import { Problem } from '../problems/problem.js';
+import type { StoredGeneration } from './records/generation.js';
 
 export class UpstreamFailedError extends Problem {
   readonly code = 'upstream_failed';
@@ -142,6 +144,24 @@ export class IdempotencyKeyReusedError extends Problem {
     super(
       'This Idempotency-Key was used before with another body. Nothing was charged. Choose a new key for a new request.',
       { param: 'Idempotency-Key', shouldRetry: false },
+    );
+  }
+}
+
+/** Of a replay: the first call was answered and paid, and its answer is not kept any more. A key never charges twice. */
+export class IdempotencyKeyUsedError extends Problem {
+  readonly code = 'idempotency_key_used';
+  constructor({ id, createdAtMs, chargedMicros }: StoredGeneration) {
+    const day = formatUtcDate(new Date(createdAtMs));
+    super(
+      `This Idempotency-Key was used on ${day} by a call that was answered and charged ${formatUsd(chargedMicros)}; its answer ` +
+        `is not kept any more. Nothing was charged now. GET /v1/generations/${id} shows that call; for new images, send a new ` +
+        'Idempotency-Key.',
+      {
+        param: 'Idempotency-Key',
+        shouldRetry: false,
+        details: { first_generation_id: id, first_charged_micros: formatMicros(chargedMicros) },
+      },
     );
   }
 }

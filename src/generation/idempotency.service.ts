@@ -3,10 +3,14 @@ import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.
 import {
   IdempotencyInProgressError,
   IdempotencyKeyReusedError,
+  IdempotencyKeyUsedError,
   ImagesDeletedError,
 } from './generation.errors.js';
 import { acceptsFormat } from './image-request.js';
+import { CLOCK, type Clock } from '../common/clock.js';
+import { SETTINGS, type Settings } from '../config/settings.js';
 import { mediaNameOf } from './media/media-name.js';
+import { retentionMs } from './media/media-retention.js';
 import { MediaSigner } from './media/media-signer.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
@@ -28,12 +32,15 @@ export class Idempotency {
     private readonly reader: GenerationReader,
     private readonly signer: MediaSigner,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
    * Null: the key is ours, the generation is recorded and may run. Otherwise the answer of the earlier call.
    * Throws `IdempotencyKeyReusedError` (422) for another body, `IdempotencyInProgressError` (409) while the
-   * earlier call runs or its outcome is unknown. Calls that failed without a charge leave no trace here.
+   * earlier call runs or its outcome is unknown, `IdempotencyKeyUsedError` or `ImagesDeletedError` (410) when its answer is
+   * gone. Calls that failed without a charge leave no trace here.
    */
   async claim(
     generation: Generation & { readonly idempotencyKey: string },
@@ -47,8 +54,9 @@ export class Idempotency {
         earlier.fingerprint === generation.fingerprint &&
         acceptsFormat(generation.outputFormat, earlier.outputFormat);
       if (!isSame) throw new IdempotencyKeyReusedError();
-      if (earlier.status === 'succeeded') return this.replay(earlier);
-      break;
+      if (earlier.status !== 'succeeded') break;
+      if (this.isPastKeeping(earlier)) throw new IdempotencyKeyUsedError(earlier);
+      return this.replay(earlier);
     }
     throw new IdempotencyInProgressError();
   }
@@ -73,6 +81,11 @@ export class Idempotency {
       availableMicros: null,
       replayed: true,
     };
+  }
+
+  /** By its age, not by what is left of it: an answer that is half gone must never be repeated. */
+  private isPastKeeping({ createdAtMs, imagesDeletedAtMs }: StoredGeneration): boolean {
+    return imagesDeletedAtMs === null && createdAtMs < this.clock.nowMs() - retentionMs(this.settings);
   }
 
   private load(generation: StoredGeneration): Promise<Buffer[]> {

@@ -31,8 +31,9 @@ function ImageCall(): MethodDecorator {
       name: 'Idempotency-Key',
       required: false,
       description:
-        'Sent again with the same body within 7 days, the first answer is repeated to the byte and nothing is charged ' +
-        'again. A call that failed without a charge runs anew.',
+        'A key charges once, for ever. Sent again with the same body, the first answer is repeated to the byte for as long ' +
+        'as its images are kept (7 days, unless the operator chose another time); after that it is refused with ' +
+        '`idempotency_key_used`. A call that failed without a charge runs again.',
     }),
     ApiHeader({
       name: 'x-coffer-tag',
@@ -60,6 +61,8 @@ function ImageCall(): MethodDecorator {
       'payload_too_large',
       'unsupported_media_type',
       'idempotency_key_reused',
+      'idempotency_key_used',
+      'images_deleted',
       'concurrency_limit_exceeded',
       'upstream_failed',
       'internal_error',

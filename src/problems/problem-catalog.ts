@@ -169,6 +169,11 @@ export const PROBLEM_CATALOG = {
     kind: 'gone',
     summary: 'The images of the earlier call were deleted, so it cannot be replayed. Nothing was charged.',
   },
+  idempotency_key_used: {
+    kind: 'gone',
+    summary:
+      'The idempotency key charged a call before, whose answer is not kept any more: `first_generation_id` and `first_charged_micros` say which. Nothing was charged now.',
+  },
   // 413, 415, 422
   payload_too_large: { kind: 'payload_too_large', summary: 'The body is larger than the route accepts.' },
   unsupported_media_type: {

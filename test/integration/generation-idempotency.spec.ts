@@ -21,7 +21,9 @@ afterAll(async () => {
   await expectBooksToBalance(service.dataSource);
 });
 
-afterEach(() => service.upstreamClock.reset());
+afterEach(() => {
+  for (const clock of [service.upstreamClock, service.clock, second.clock]) clock.reset();
+});
 
 const keyed = (key: string) => ({ 'Idempotency-Key': key });
 const submits = () => service.blackForestLabs?.control.counts().submits ?? 0;
@@ -246,18 +248,46 @@ describe('an idempotency key', () => {
     (await generate(customer, { n: 1 }, keyed('fixed'))).expect(200);
   });
 
-  it('is forgotten with the images it would repeat, and not before', async () => {
+  it.each([{}, { response_format: 'b64_json' }])(
+    'never charges again: when its answer is gone it is refused as used, and says what the first call cost: %p',
+    async (body) => {
+      const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
+      const first = (await generate(customer, body, keyed('old'))).expect(200);
+      const id = first.headers.get('x-generation-id');
+      const job: MediaRetentionJob = service.app.get(MediaRetentionJob);
+      await job.run();
+      expect((await generate(customer, body, keyed('old'))).expect(200).body).toEqual(first.body);
+      const before = submits();
+      for (const days of [9, 3_000]) {
+        for (const process of [service, second]) process.clock.letPass(days * DAY_MS);
+        await job.run();
+        for (const client of [customer.client, second.client(customer.apiKey)]) {
+          const { error } = (await generate({ client }, body, keyed('old'))).expect(410).body;
+          expect(error).toMatchObject({
+            code: 'idempotency_key_used',
+            charged_micros: '0',
+            first_generation_id: id,
+            first_charged_micros: '40000',
+          });
+          expect(error.message).toContain(`GET /v1/generations/${id}`);
+        }
+      }
+      expect(submits()).toBe(before);
+      expect((await balancesOf(customer)).posted).toBe(CREDIT_MICROS - PRICE_MICROS);
+      (await customer.client.get(`/v1/generations/${id}`)).expect(200);
+      const other = { prompt: 'another', ...body };
+      (await generate(customer, other, keyed('old'))).expect(422);
+      (await generate(customer, body, keyed('new'))).expect(200);
+      await expectReceiptsToAgree(service, customer.accountId, second);
+    },
+  );
+
+  it('is kept by the database: nothing forgets the key of a call that was charged', async () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
-    const first = (await generate(customer, {}, keyed('old'))).expect(200);
-    const job: MediaRetentionJob = service.app.get(MediaRetentionJob);
-    await job.run();
-    expect((await generate(customer, {}, keyed('old'))).expect(200).body).toEqual(first.body);
-    const later = Object.create(job) as MediaRetentionJob;
-    Object.assign(later, { clock: { nowMs: () => Date.now() + 9 * DAY_MS } });
-    await later.run();
-    expect((await fetch(first.body.data[0].url)).status).toBe(404);
-    const anew = (await generate(customer, {}, keyed('old'))).expect(200);
-    expect(anew.headers.get('idempotent-replayed')).toBeNull();
-    await expectReceiptsToAgree(service, customer.accountId, second);
+    (await generate(customer, {}, keyed('kept'))).expect(200);
+    for (const change of [`idempotency_key = NULL`, `idempotency_key = 'another'`]) {
+      const forget = `UPDATE generations SET ${change} WHERE account_id = $1`;
+      await expect(service.dataSource.query(forget, [customer.accountId])).rejects.toThrow(/finishes once/);
+    }
   });
 });

@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { runStatement, type SqlValue, type Statement } from '../../database/pipeline.js';
 import { GENERATION_TRANSITIONS, type GenerationTransition } from '../generation.machine.js';
 import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
-import { CLAIM_DUE, FORGET_KEYS, POSTPONE, RENEW } from './generation-statements.js';
+import { CLAIM_DUE, POSTPONE, RENEW } from './generation-statements.js';
 import { RecordQueue } from './record-queue.service.js';
 import { iso, type GenerationState, type TaskState } from './record-statements.js';
 
@@ -84,11 +84,6 @@ export class GenerationRecords {
   /** Gives a claimed generation back; it is due again at `dueAtMs`. */
   async postpone({ accountId, id }: GenerationKey, dueAtMs: number): Promise<void> {
     await this.run(POSTPONE, [accountId, id, iso(dueAtMs)]);
-  }
-
-  /** Forgets the idempotency keys of finished generations made before `timeMs`. Answers how many. */
-  async forgetKeys(timeMs: number, limit: number): Promise<number> {
-    return (await this.run(FORGET_KEYS, [iso(timeMs), limit])).length;
   }
 
   private save(

@@ -35,14 +35,3 @@ export const POSTPONE: Statement = {
   UPDATE generations SET lease_expires_at = $3
    WHERE account_id = $1 AND id = $2 AND status IN ('running', 'unresolved')`,
 };
-
-export const FORGET_KEYS: Statement = {
-  name: 'generation_forget_keys',
-  text: `
-  UPDATE generations SET idempotency_key = NULL
-   WHERE (account_id, id) IN (SELECT account_id, id FROM generations
-                               WHERE idempotency_key IS NOT NULL AND created_at < $1
-                                 AND status IN ('succeeded', 'failed')
-                               ORDER BY created_at LIMIT $2)
-  RETURNING id`,
-};

@@ -17,7 +17,6 @@ import type { OutputFormat } from '../providers/image-provider.js';
 })
 @Index('generations_open_idx', ['leaseExpiresAt'], { where: `status IN ('running', 'unresolved')` })
 @Index('generations_retry_idx', ['accountId', 'fingerprint'], { where: 'retry_state IS NOT NULL' })
-@Index('generations_keyed_idx', ['createdAt'], { where: 'idempotency_key IS NOT NULL' })
 @Check('generations_rules_kept', 'generation_rules_kept(generations)')
 export class GenerationEntity {
   @PrimaryColumn({
