@@ -23,7 +23,7 @@ import { TopUpsModule } from './top-ups/top-ups.module.js';
 import { UsageModule } from './usage/usage.module.js';
 import { WalletsModule } from './wallets/wallets.module.js';
 
-const FOUNDATION = [CommonModule, DatabaseModule, MetricsModule, JobsModule, HealthModule];
+const FOUNDATION = [CommonModule, DatabaseModule, JobsModule, HealthModule];
 const FEATURES = [
   AuthModule,
   RateLimitsModule,
@@ -47,6 +47,7 @@ const FEATURES = [
 @Module({})
 export class AppModule {
   static with(settings: Settings): DynamicModule {
-    return { module: AppModule, imports: [ConfigModule.with(settings), ...FOUNDATION, ...FEATURES] };
+    const configured = [ConfigModule.with(settings), MetricsModule.with(settings)];
+    return { module: AppModule, imports: [...configured, ...FOUNDATION, ...FEATURES] };
   }
 }

@@ -25,6 +25,7 @@ import { logRequests } from './http/request-log.js';
 import { refuseEarly } from './http/request-rules.js';
 import { leaveBodiesUnread } from './http/unread-body.js';
 import { RequestValidationPipe } from './http/validation.pipe.js';
+import { metricsAccess } from './metrics/metrics-access.js';
 import { RequestMetrics } from './metrics/request-metrics.js';
 import { buildOpenApiDocument } from './openapi.js';
 import { DatabaseUnavailableError } from './problems/common.errors.js';
@@ -70,7 +71,8 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
   const server = publicUrl.href.replace(/\/$/, '');
   const document = onDemand(() => buildOpenApiDocument(app, server));
-  addPages(fastify, { simulated, publicUrl: server, buildDocument: document });
+  const metricsAreOpen = metricsAccess(settings) === 'open';
+  addPages(fastify, { simulated, publicUrl: server, metricsAreOpen, buildDocument: document });
   addCatalogPages(fastify, {
     reader: app.get(CatalogReader),
     publicUrl: server,

@@ -81,6 +81,14 @@ export type MailSettings = {
   readonly from: Mailbox;
 };
 
+export type MetricsSettings = {
+  /** What a reader sends as a bearer token; null: none. */
+  readonly token: string | null;
+  /** A port of their own, and its address; null: a route of the service. */
+  readonly port: number | null;
+  readonly host: string;
+};
+
 /** Everything that the environment decides. Null for an outside part means "use its sandbox stand-in". */
 export type Settings = {
   readonly environment: Environment;
@@ -127,6 +135,7 @@ export type Settings = {
   /** Whether customers' webhooks, and the images that they name by URL, may be on this machine itself; never in production. */
   readonly webhookLoopback: boolean;
   readonly runJobs: boolean;
+  readonly metrics: MetricsSettings;
   readonly logLevel: string;
   /** A file that gets every line of the log, whatever its level; null: none. */
   readonly logTraceFile: string | null;
@@ -186,6 +195,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     rateLimit: read.oneOf('RATE_LIMIT', ['on', 'off'], 'on') === 'on',
     webhookLoopback: read.oneOf('WEBHOOK_LOOPBACK', ['on', 'off'], 'off') === 'on',
     runJobs: read.oneOf('COFFER_JOBS', ['on', 'off'], 'on') === 'on',
+    metrics: readMetrics(read, production),
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, environment === 'test' ? 'silent' : 'info'),
     logTraceFile: read.text('LOG_TRACE_FILE'),
     overrides: [],
@@ -312,6 +322,15 @@ function readMail(read: EnvironmentReader, production: boolean): MailSettings | 
   if (sender === null) read.reject('MAIL_FROM', 'is required together with SMTP_URL');
   const requiresTls = production && read.text('ALLOW_SMTP_WITHOUT_TLS') !== 'yes';
   return from === null ? null : { smtpUrl, requiresTls, from };
+}
+
+function readMetrics(read: EnvironmentReader, production: boolean): MetricsSettings {
+  const token = read.secret('METRICS_TOKEN', production);
+  if (token !== null && !/^[\x21-\x7e]{20,200}$/.test(token)) {
+    read.reject('METRICS_TOKEN', 'must have 20 to 200 visible ASCII characters');
+  }
+  const port = read.integer('METRICS_PORT', { fallback: -1, min: 0, max: 65_535 });
+  return { token, port: port === -1 ? null : port, host: read.text('METRICS_HOST') ?? '127.0.0.1' };
 }
 
 function readTopUp(read: EnvironmentReader): TopUpSettings {

@@ -1,9 +1,13 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { CachedReading } from '../common/cached-reading.js';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { Lifecycle } from '../common/lifecycle.js';
 
 /** A database that needs longer than this for `SELECT 1` cannot carry a request either. */
 const DATABASE_TIMEOUT_MS = 2_000;
+/** Anybody may ask for readiness, as often as they like; the database is asked once a second. */
+const DATABASE_ASKED_EVERY_MS = 1_000;
 
 export type PartStatus = 'ok' | 'unavailable' | 'draining';
 export type Readiness = {
@@ -13,15 +17,20 @@ export type Readiness = {
 
 @Injectable()
 export class HealthService {
+  private readonly database: CachedReading<boolean>;
+
   constructor(
     private readonly dataSource: DataSource,
     private readonly lifecycle: Lifecycle,
-  ) {}
+    @Inject(CLOCK) clock: MonotonicClock,
+  ) {
+    this.database = new CachedReading(clock, DATABASE_ASKED_EVERY_MS, () => this.databaseAnswers());
+  }
 
   /** Whether this process should be sent requests now, part by part. Never rejects. */
   async readiness(): Promise<Readiness> {
     const process = this.lifecycle.draining ? 'draining' : 'ok';
-    const database = (await this.databaseAnswers()) ? 'ok' : 'unavailable';
+    const database = (await this.database.read()) ? 'ok' : 'unavailable';
     return { ready: process === 'ok' && database === 'ok', parts: { process, database } };
   }
 

@@ -1,6 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
-import { type JobCounts, JobStatistics } from '../jobs/job-statistics.service.js';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
+import { JobStatistics } from '../jobs/job-statistics.service.js';
+import { databaseFigures } from './database-figures.js';
 import { MetricsRegistry } from './metrics-registry.js';
 
 const STATES = ['waiting', 'running', 'failed'] as const;
@@ -8,11 +10,8 @@ const STATES = ['waiting', 'running', 'failed'] as const;
 /** What stands in the job queue, read from the database when somebody asks for the metrics. */
 @Injectable()
 export class JobQueueMetrics {
-  constructor(
-    registry: MetricsRegistry,
-    private readonly statistics: JobStatistics,
-  ) {
-    const read = () => this.read();
+  constructor(registry: MetricsRegistry, statistics: JobStatistics, @Inject(CLOCK) clock: MonotonicClock) {
+    const read = databaseFigures(clock, () => statistics.read(), []);
     new Gauge({
       name: 'coffer_jobs',
       help: 'Jobs in the queue: waiting, running, failed (no attempt left).',
@@ -36,10 +35,5 @@ export class JobQueueMetrics {
         for (const { name, lagSeconds } of counts) this.set({ job: name }, lagSeconds);
       },
     });
-  }
-
-  /** The metrics of a process that lost its database are worth the most: they come without these then. */
-  private read(): Promise<readonly JobCounts[]> {
-    return this.statistics.read().catch(() => []);
   }
 }

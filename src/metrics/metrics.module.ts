@@ -1,4 +1,5 @@
-import { Global, Module } from '@nestjs/common';
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import type { Settings } from '../config/settings.js';
 import { GENERATION_OBSERVER } from '../generation/generation-observer.js';
 import { JOB_OBSERVER } from '../jobs/job-observer.js';
 import { JobsModule } from '../jobs/jobs.module.js';
@@ -11,7 +12,9 @@ import { GenerationMetrics } from './generation-metrics.js';
 import { JobMetrics } from './job-metrics.js';
 import { JobQueueMetrics } from './job-queue-metrics.js';
 import { MetricsController } from './metrics.controller.js';
+import { metricsAccess } from './metrics-access.js';
 import { MetricsRegistry } from './metrics-registry.js';
+import { MetricsServer } from './metrics-server.js';
 import { NotificationMetrics } from './notification-metrics.js';
 import { PaymentMetrics } from './payment-metrics.js';
 import { PaymentReviewMetrics } from './payment-review-metrics.js';
@@ -21,9 +24,9 @@ import { RequestMetrics } from './request-metrics.js';
 @Global()
 @Module({
   imports: [JobsModule, NotificationsModule],
-  controllers: [MetricsController],
   providers: [
     MetricsRegistry,
+    MetricsServer,
     RequestMetrics,
     EngineMetrics,
     JobMetrics,
@@ -47,4 +50,9 @@ import { RequestMetrics } from './request-metrics.js';
     PAYMENTS_OBSERVER,
   ],
 })
-export class MetricsModule {}
+export class MetricsModule {
+  static with(settings: Settings): DynamicModule {
+    const isRoute = metricsAccess(settings) !== 'absent';
+    return { module: MetricsModule, controllers: isRoute ? [MetricsController] : [] };
+  }
+}

@@ -1,7 +1,9 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import type { EmailOutcome, NotificationsObserver } from '../notifications/notifications-observer.js';
 import { type Backlog, NotificationStatistics } from '../notifications/notification-statistics.service.js';
+import { databaseFigures } from './database-figures.js';
 import { MetricsRegistry } from './metrics-registry.js';
 
 /** Receivers have 15 s; those that take longer than a quarter second are waited for beside the jobs. */
@@ -13,7 +15,11 @@ export class NotificationMetrics implements NotificationsObserver {
   private readonly webhooks: Histogram;
   private readonly emails: Counter;
 
-  constructor(registry: MetricsRegistry, statistics: NotificationStatistics) {
+  constructor(
+    registry: MetricsRegistry,
+    statistics: NotificationStatistics,
+    @Inject(CLOCK) clock: MonotonicClock,
+  ) {
     this.webhooks = new Histogram({
       name: 'coffer_webhook_attempt_seconds',
       help: 'Attempts to deliver webhooks, by outcome: 2xx and so on for an answer, else why there was none.',
@@ -21,14 +27,25 @@ export class NotificationMetrics implements NotificationsObserver {
       buckets: BUCKETS_SECONDS,
       registers: [registry],
     });
+    const ofBacklog = (load: () => Promise<Backlog>) => databaseFigures<Backlog | null>(clock, load, null);
     this.emails = new Counter({
       name: 'coffer_email_attempts_total',
       help: 'Attempts to send an e-mail, by outcome: sent, retried (later again), failed (given up).',
       labelNames: ['outcome'],
       registers: [registry],
     });
-    addBacklog(registry, 'webhook', 'deliveries of webhooks', () => statistics.webhooks());
-    addBacklog(registry, 'email', 'e-mails', () => statistics.emails());
+    addBacklog(
+      registry,
+      'webhook',
+      'deliveries of webhooks',
+      ofBacklog(() => statistics.webhooks()),
+    );
+    addBacklog(
+      registry,
+      'email',
+      'e-mails',
+      ofBacklog(() => statistics.emails()),
+    );
   }
 
   webhookAttempted(outcome: string, durationMs: number): void {
@@ -40,20 +57,18 @@ export class NotificationMetrics implements NotificationsObserver {
   }
 }
 
-/** Read from the database when somebody asks. Without a database the other metrics are worth the most: they still come. */
 function addBacklog(
   registry: MetricsRegistry,
   name: string,
   what: string,
-  read: () => Promise<Backlog>,
+  read: () => Promise<Backlog | null>,
 ): void {
-  const readOrNull = () => read().catch(() => null);
   new Gauge({
     name: `coffer_${name}_pending`,
     help: `How many ${what} wait for an attempt, due or not.`,
     registers: [registry],
     async collect() {
-      const backlog = await readOrNull();
+      const backlog = await read();
       if (backlog === null) this.reset();
       else this.set(backlog.pending);
     },
@@ -63,7 +78,7 @@ function addBacklog(
     help: `How long the longest-waiting of the ${what} that are due has been due.`,
     registers: [registry],
     async collect() {
-      const backlog = await readOrNull();
+      const backlog = await read();
       if (backlog === null) this.reset();
       else this.set(backlog.oldestSeconds);
     },

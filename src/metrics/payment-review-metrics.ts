@@ -1,6 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { DataSource } from 'typeorm';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
+import { databaseFigures } from './database-figures.js';
 import { MetricsRegistry } from './metrics-registry.js';
 
 type Waiting = { readonly status: string; readonly count: number; readonly seconds: number };
@@ -15,19 +17,17 @@ const WAITING = `
 /** Payments that wait for a person (`open`, `failed`) or for Stripe, read when somebody asks for the metrics. */
 @Injectable()
 export class PaymentReviewMetrics {
-  constructor(
-    registry: MetricsRegistry,
-    private readonly dataSource: DataSource,
-  ) {
-    const read = () => this.read();
+  constructor(registry: MetricsRegistry, dataSource: DataSource, @Inject(CLOCK) clock: MonotonicClock) {
+    const read = databaseFigures(clock, () => dataSource.query<Waiting[]>(WAITING), []);
     new Gauge({
       name: 'coffer_payments_under_review',
       help: 'Payments that contradict their quote: open or failed wait for an operator, returning for Stripe.',
       labelNames: ['status'],
       registers: [registry],
       async collect() {
+        const waiting = await read();
         this.reset();
-        for (const { status, count } of await read()) this.set({ status }, count);
+        for (const { status, count } of waiting) this.set({ status }, count);
       },
     });
     new Gauge({
@@ -36,14 +36,10 @@ export class PaymentReviewMetrics {
       labelNames: ['status'],
       registers: [registry],
       async collect() {
+        const waiting = await read();
         this.reset();
-        for (const { status, seconds } of await read()) this.set({ status }, seconds);
+        for (const { status, seconds } of waiting) this.set({ status }, seconds);
       },
     });
-  }
-
-  /** The metrics of a process that lost its database are worth the most: they come without these then. */
-  private read(): Promise<readonly Waiting[]> {
-    return this.dataSource.query<Waiting[]>(WAITING).catch(() => []);
   }
 }

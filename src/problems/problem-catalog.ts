@@ -53,6 +53,10 @@ export const PROBLEM_CATALOG = {
   invalid_api_key: { kind: 'unauthenticated', summary: 'The key is malformed or unknown.' },
   revoked_api_key: { kind: 'unauthenticated', summary: 'The key was revoked.' },
   expired_api_key: { kind: 'unauthenticated', summary: 'The key is past its expiry.' },
+  invalid_metrics_token: {
+    kind: 'unauthenticated',
+    summary: 'The metrics of this service need its `METRICS_TOKEN`.',
+  },
   byok_key_rejected: {
     kind: 'unauthenticated',
     summary:

@@ -189,6 +189,26 @@ describe('the pages', () => {
     expect(document.headers.get('access-control-allow-origin')).toBe('*');
   });
 
+  it('give the document compressed, and only to those who do not have it', async () => {
+    const read = (headers: Record<string, string>) => fetch(`${service.url}/openapi.json`, { headers });
+    const plain = await (await read({ 'accept-encoding': 'identity, gzip;q=0' })).text();
+    const tags = new Set<string>();
+    for (const encoding of ['identity', 'gzip', 'br']) {
+      const answer = await read({ 'accept-encoding': encoding });
+      expect(answer.headers.get('content-encoding')).toBe(encoding === 'identity' ? null : encoding);
+      expect(answer.headers.get('cache-control')).toMatch(/^public, max-age=[1-9]/);
+      expect(answer.headers.get('vary')).toBe('accept-encoding');
+      expect(await answer.text()).toBe(plain);
+      const sent = Number(answer.headers.get('content-length'));
+      expect(sent).toBeLessThan(encoding === 'identity' ? Infinity : plain.length / 8);
+      const etag = answer.headers.get('etag') ?? '';
+      tags.add(etag);
+      const again = await read({ 'accept-encoding': encoding, 'if-none-match': etag });
+      expect([again.status, await again.text()]).toEqual([304, '']);
+    }
+    expect(tags.size).toBe(3);
+  });
+
   it('say that parts are simulated exactly when they are', async () => {
     // Here nothing is: the parts are configured, at addresses where nobody answers.
     const page = await service.client(null).get('/');

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asStaticPage } from '../../http/answer-headers.js';
+import { isNamedIn } from '../../http/etag.js';
 import { sendProblem } from '../../problems/problem.filter.js';
 import { toProblem } from '../../problems/to-problem.js';
 import type { CatalogReader } from '../catalog-reader.service.js';
@@ -111,7 +112,8 @@ async function answer(
   try {
     const { page, status } = await work();
     asStaticPage(reply).header('etag', page.etag).header('cache-control', PAGE_CACHING);
-    if (status === 200 && matches(request.headers['if-none-match'], page.etag)) return reply.code(304).send();
+    if (status === 200 && isNamedIn(request.headers['if-none-match'], page.etag))
+      return reply.code(304).send();
     return reply.code(status).type(page.type).send(page.body);
   } catch (error) {
     const problem = toProblem(error, request);
@@ -119,11 +121,4 @@ async function answer(
     sendProblem(reply, problem);
     return reply;
   }
-}
-
-/** A cache in between may have made our tag a weak one, which says the same here. */
-function matches(header: string | undefined, etag: string): boolean {
-  return (header ?? '')
-    .split(',')
-    .some((tag) => tag.trim().replace(/^W\//, '') === etag || tag.trim() === '*');
 }

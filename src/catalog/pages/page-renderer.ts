@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import type { CatalogData, CatalogFacts } from '../catalog-facts.js';
 import type { ApiFacts } from '../api-facts.js';
+import { etagFor } from '../../http/etag.js';
 import type { PageDocument } from './document.js';
 import { llmsText } from './llms-text.js';
 import { renderHtml } from './render-html.js';
@@ -21,7 +22,6 @@ export type RendererOptions = {
 
 /** A visitor chooses the query, so the number of different pages has a bound. */
 const KEPT_MAX = 300;
-const ETAG_DIGITS = 27;
 
 /** The name changes with the content, so that a browser may keep the file for ever. */
 export const STYLE_PATH = `/assets/catalog-${hash('sha256', STYLE, 'hex').slice(0, 16)}.css`;
@@ -77,5 +77,5 @@ function revisionOf({ version, models, ranking }: CatalogData): string {
 }
 
 function rendered(body: string, type: string): RenderedPage {
-  return { body, type, etag: `"${hash('sha256', body, 'base64url').slice(0, ETAG_DIGITS)}"` };
+  return { body, type, etag: etagFor(body) };
 }

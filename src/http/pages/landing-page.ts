@@ -5,6 +5,8 @@ export type LandingPageFacts = {
   /** Outside parts that a stand-in plays. */
   readonly simulated: readonly string[];
   readonly publicUrl: string;
+  /** Whether everybody may read the metrics here. */
+  readonly metricsAreOpen: boolean;
 };
 
 const LINKS = [
@@ -18,13 +20,14 @@ const LINKS = [
 
 /** What somebody sees who opens the service in a browser. Works without JavaScript. */
 export function landingPage(facts: LandingPageFacts): string {
+  const links = LINKS.filter(([href]) => href !== '/metrics' || facts.metricsAreOpen);
   const body = `<main>
 ${sandboxBanner(facts.simulated)}<h1>Coffer</h1>
 <p class="lead">Prepaid credit in front of an OpenAI-compatible image API.</p>
 <p>Top up once, then pay per delivered image: no subscription, no fee per call, nothing for a call that failed.
 When the credit is used up the next call is refused, never one too many let through.</p>
 <ul class="links">
-${LINKS.map(([href, name, what]) => `<li><a href="${href}"><b>${name}</b><span>${what}</span></a></li>`).join('\n')}
+${links.map(([href, name, what]) => `<li><a href="${href}"><b>${name}</b><span>${what}</span></a></li>`).join('\n')}
 </ul>
 <h2>First call</h2>
 <pre>curl ${escapeHtml(facts.publicUrl)}/v1/wallet \\

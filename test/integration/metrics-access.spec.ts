@@ -1,0 +1,109 @@
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { afterAll, describe, expect, it, jest } from '@jest/globals';
+import type { Settings } from '../../src/config/settings.js';
+import { MetricsServer } from '../../src/metrics/metrics-server.js';
+import { CleanUp } from '../support/clean-up.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { rememberSecret } from '../support/app/run-log.js';
+
+const TOKEN = 'a-token-that-no-other-test-uses';
+const ENVIRONMENTS = ['production', 'test'] as const;
+const cleanUp = new CleanUp();
+afterAll(() => cleanUp.run());
+
+async function start(
+  environment: Settings['environment'],
+  metrics: Partial<Settings['metrics']> = {},
+): Promise<TestApp> {
+  rememberSecret(metrics.token);
+  const settings = { environment, metrics: { token: null, port: null, host: '127.0.0.1', ...metrics } };
+  const app = await startTestApp({ settings });
+  cleanUp.add(() => app.close());
+  return app;
+}
+
+describe('the metrics', () => {
+  it('are not among the routes of production, nor on its page, where the operator has not decided who reads them', async () => {
+    const app = await start('production');
+    (await app.client(null).get('/metrics')).expect(404);
+    (await app.operator.get('/metrics')).expect(404);
+    expect((await app.client(null).get('/')).body).not.toContain('/metrics');
+    expect(app.app.get(MetricsServer).port).toBeNull();
+  });
+
+  it('are open to everybody outside production', async () => {
+    const app = await start('development');
+    expect((await app.client(null).get('/metrics')).expect(200).body).toContain('coffer_jobs');
+    expect((await app.client(null).get('/')).body).toContain('/metrics');
+  });
+
+  it.each(ENVIRONMENTS)('are read with the token only, where there is one, in %s', async (environment) => {
+    const app = await start(environment, { token: TOKEN });
+    for (const key of [null, app.operatorKey, `${TOKEN}x`, TOKEN.slice(0, -1)]) {
+      const refused = (await app.client(key).get('/metrics')).expect(401);
+      expect(refused.body.error.code).toBe('invalid_metrics_token');
+    }
+    expect((await app.client(TOKEN).get('/metrics')).expect(200).body).toContain('coffer_jobs');
+    expect((await app.client(null).get('/')).body).not.toContain('/metrics');
+  });
+
+  it.each(ENVIRONMENTS)(
+    'are on a port of their own, where they have one, and nowhere else, in %s',
+    async (environment) => {
+      const app = await start(environment, { port: 0, token: TOKEN });
+      (await app.client(TOKEN).get('/metrics')).expect(404);
+      const own = `http://127.0.0.1:${app.app.get(MetricsServer).port}`;
+      const read = (path: string, headers: Record<string, string>) => fetch(`${own}${path}`, { headers });
+      expect((await read('/metrics', {})).status).toBe(401);
+      const answer = await read('/metrics', { authorization: `Bearer ${TOKEN}` });
+      expect(answer.status).toBe(200);
+      expect(await answer.text()).toContain('coffer_jobs');
+      expect((await read('/health/live', { authorization: `Bearer ${TOKEN}` })).status).toBe(404);
+    },
+  );
+
+  it('keep the service from starting when their port is taken, and say which setting to change', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    cleanUp.add(() => once(other.close(), 'close'));
+    const { port } = other.address() as { port: number };
+    await expect(start('test', { port })).rejects.toThrow(
+      `METRICS_PORT cannot be listened on (127.0.0.1:${port}`,
+    );
+  });
+});
+
+describe('the database', () => {
+  it('is asked for each figure of the metrics once in ten seconds, however many read them at once', async () => {
+    const app = await start('test');
+    app.clock.stop();
+    const asked = jest.spyOn(app.dataSource, 'query');
+    const scrape = () =>
+      Promise.all(
+        Array.from({ length: 20 }, async () => (await app.client(null).get('/metrics')).expect(200)),
+      );
+    await scrape();
+    await scrape();
+    expect(asked).toHaveBeenCalledTimes(4);
+    app.clock.letPass(10_000);
+    await scrape();
+    expect(asked).toHaveBeenCalledTimes(8);
+  });
+
+  it('is asked for readiness once a second, however many ask at once', async () => {
+    const app = await start('test');
+    app.clock.stop();
+    const asked = jest.spyOn(app.dataSource, 'query');
+    const ask = () =>
+      Promise.all(
+        Array.from({ length: 20 }, async () => (await app.client(null).get('/health/ready')).expect(200)),
+      );
+    await ask();
+    await ask();
+    expect(asked).toHaveBeenCalledTimes(1);
+    app.clock.letPass(1_000);
+    await ask();
+    expect(asked).toHaveBeenCalledTimes(2);
+  });
+});
