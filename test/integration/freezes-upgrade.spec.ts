@@ -1,12 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { DataSource } from 'typeorm';
 import { newId } from '../../src/common/ids.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
-import { createAccount, startEngine, type EngineProcess } from '../support/database/engine.js';
-
-const MIGRATION = new URL('../../migrations/1795300000032-freezes.sql', import.meta.url);
+import { createAccount } from '../support/database/engine.js';
+import { UpgradeTest } from '../support/database/upgrade.js';
 
 /** The schema of the version before. */
 const UNDO = `
@@ -21,28 +17,20 @@ const FREEZE = `
   UPDATE wallets SET status = 'frozen' WHERE account_id = $1`;
 
 describe('a database of the time before freezes had reasons', () => {
-  let database: TestDatabase;
-  let owner: DataSource;
-  let process: EngineProcess;
+  let test: UpgradeTest;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
-    owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
-    process = await startEngine(database.url);
+    test = await UpgradeTest.open('1795300000032-freezes');
   });
-  afterAll(async () => {
-    await process.dataSource.destroy();
-    await owner.destroy();
-    await database.drop();
-  });
+  afterAll(() => test.close());
 
   it('is upgraded so that a frozen wallet stays frozen until a person has looked, whatever is won', async () => {
-    const { engine, dataSource } = process;
+    const { engine, dataSource, owner } = test;
     const accountId = await createAccount(dataSource);
     await engine.execute({ type: 'expireLots', accountId, actor: 'system' });
     await owner.query(UNDO);
     await owner.query(FREEZE, [accountId, newId('statusChange')]);
-    await owner.transaction((tx) => tx.query(readFileSync(MIGRATION, 'utf8')));
+    await test.upgrade();
     await expectBooksToBalance(dataSource);
 
     const unfreeze = { type: 'unfreeze', accountId, actor: 'stripe', reason: 'test' } as const;

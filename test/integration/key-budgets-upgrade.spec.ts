@@ -1,18 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { DataSource } from 'typeorm';
 import { micros } from '../../src/common/money.js';
 import { KeyBudgets } from '../../src/wallets/key-budgets.service.js';
-import {
-  addCredit,
-  createAccount,
-  createKey,
-  startEngine,
-  type EngineProcess,
-} from '../support/database/engine.js';
-import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
-
-const MIGRATION = new URL('../../migrations/1795300000018-key-budgets.sql', import.meta.url);
+import { addCredit, createAccount, createKey } from '../support/database/engine.js';
+import { UpgradeTest } from '../support/database/upgrade.js';
 
 /** The schema of the version before. */
 const UNDO = `
@@ -21,23 +11,15 @@ const UNDO = `
   ALTER TABLE holds DROP COLUMN key_id CASCADE`;
 
 describe('a database of the time before holds named their key', () => {
-  let database: TestDatabase;
-  let owner: DataSource;
-  let process: EngineProcess;
+  let test: UpgradeTest;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
-    owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
-    process = await startEngine(database.url);
+    test = await UpgradeTest.open('1795300000018-key-budgets');
   });
-  afterAll(async () => {
-    await process.dataSource.destroy();
-    await owner.destroy();
-    await database.drop();
-  });
+  afterAll(() => test.close());
 
   it('is upgraded so that calls under way count, and give back, to the key that made them', async () => {
-    const { engine, dataSource } = process;
+    const { engine, dataSource, owner } = test;
     const accountId = await createAccount(dataSource);
     const keyId = await createKey(dataSource, accountId);
     await addCredit(engine, accountId, 1_000_000);
@@ -67,7 +49,7 @@ describe('a database of the time before holds named their key', () => {
     await engine.execute({ ...hold('captured'), type: 'capture', amountMicros: micros(40_000n), memo: null });
 
     await owner.query(UNDO);
-    await owner.transaction((tx) => tx.query(readFileSync(MIGRATION, 'utf8')));
+    await test.upgrade();
     const budgets = new KeyBudgets(dataSource, engine, { nowMs: () => Date.now() });
     const used = async (): Promise<bigint | undefined> =>
       (await budgets.find(accountId, [keyId])).get(keyId)?.used.total;

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { DataSource } from 'typeorm';
+import { startEngine, type EngineProcess } from './engine.js';
+import { createTestDatabase, type TestDatabase } from './test-database.js';
+
+/** A database that goes back to the schema before one migration, is filled as that release filled it, and is upgraded. */
+export class UpgradeTest {
+  private constructor(
+    private readonly migration: URL,
+    private readonly database: TestDatabase,
+    /** As the role that owns the tables. */
+    readonly owner: DataSource,
+    private readonly process: EngineProcess,
+  ) {}
+
+  /** `file`: the migration's name, without `.sql`. */
+  static async open(file: string): Promise<UpgradeTest> {
+    const migration = new URL(`../../../migrations/${file}.sql`, import.meta.url);
+    const database = await createTestDatabase();
+    const owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
+    return new UpgradeTest(migration, database, owner, await startEngine(database.url));
+  }
+
+  get engine(): EngineProcess['engine'] {
+    return this.process.engine;
+  }
+
+  /** As the service connects. */
+  get dataSource(): DataSource {
+    return this.process.dataSource;
+  }
+
+  async upgrade(): Promise<void> {
+    await this.owner.transaction((tx) => tx.query(readFileSync(this.migration, 'utf8')));
+  }
+
+  async close(): Promise<void> {
+    await this.process.dataSource.destroy();
+    await this.owner.destroy();
+    await this.database.drop();
+  }
+}
