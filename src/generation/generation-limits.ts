@@ -25,6 +25,8 @@ export type GenerationLimits = {
   readonly rowAfterMs: number;
   /** A hold without a generation is older than any process could still be about to write that row. */
   readonly orphanedAfterMs: number;
+  /** Within each of these the body of an edit has to bring a megabyte, or its end. */
+  readonly editPaceMs: number;
 };
 
 export const GENERATION_LIMITS = Symbol('GENERATION_LIMITS');
@@ -40,6 +42,8 @@ export const generationLimits: GenerationLimits = {
   giveUpAfterMs: 12 * 60_000,
   rowAfterMs: 3_000,
   orphanedAfterMs: 60_000,
+  // 0.84 Mbit/s: a telephone with a poor connection sends an ordinary photo in that time.
+  editPaceMs: 10_000,
 };
 
 /** Longer than the call's deadline and all of recovery. The general sweep leaves these holds to recovery. */

@@ -25,10 +25,15 @@ export class UpstreamUnavailableError extends Problem {
 
 export class UpstreamSaturatedError extends Problem {
   readonly code = 'concurrency_limit_exceeded';
-  constructor(retryAfterSeconds: number) {
-    super('Too many images are being made at the moment. Nothing was charged. Try again shortly.', {
-      retryAfterSeconds,
-    });
+  /** @param isOwnQueueFull whether it is the account's own images that wait. */
+  constructor(retryAfterSeconds: number, isOwnQueueFull = false) {
+    super(
+      isOwnQueueFull
+        ? 'Your account has as many images waiting as one account may have. Nothing was charged. Retry after the time ' +
+            'in Retry-After, or ask for fewer images at the same time.'
+        : 'Too many images are being made at the moment. Nothing was charged. Try again shortly.',
+      { retryAfterSeconds },
+    );
   }
 }
 
@@ -250,12 +255,12 @@ export class PaidCallError extends Problem {
 /** Says of what ended a call before anything could be charged that it cost nothing. */
 export function withoutCharge(
   problem: Problem,
-  { generationId = null, providerKeyId = null }: Partial<PaidCallFacts> = {},
+  { generationId = null, providerKeyId = null, topUpUrl = null }: Partial<PaidCallFacts> = {},
 ): PaidCallError {
   return new PaidCallError(problem, {
     generationId,
     chargedMicros: formatMicros(ZERO),
-    topUpUrl: null,
+    topUpUrl,
     providerKeyId,
     fellBackFrom: null,
   });

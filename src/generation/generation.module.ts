@@ -8,6 +8,7 @@ import { KeyVaultModule } from '../key-vault/key-vault.module.js';
 import { PricingModule } from '../pricing/pricing.module.js';
 import { WalletsModule } from '../wallets/wallets.module.js';
 import { dnsResolver, HOST_RESOLVER } from '../outgoing/outside-hosts.js';
+import { EditCredit } from './edits/edit-credit.service.js';
 import { ImageEdits } from './edits/image-edits.service.js';
 import { ReferenceFetcher } from './edits/reference-fetcher.service.js';
 import { FreeCalls } from './free-calls.service.js';
@@ -77,6 +78,7 @@ import { Upstreams } from './upstreams.service.js';
     { provide: IMAGE_PROVIDERS, useClass: ConfiguredProviders },
     { provide: MEDIA_STORE, useFactory: openMediaStore, inject: [SETTINGS] },
     AnswerEndings,
+    EditCredit,
     FreeCalls,
     GenerationReader,
     GenerationReceipts,

@@ -36,6 +36,7 @@ import { billingModeOf, sharedFormat, type Generation, type GenerationFacts } fr
 import { RunningGenerations } from './running-generations.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
 import type { RetryingClient } from './retries/retrying-client.js';
+import { topUpUrlFrom } from './top-up-url.js';
 import { gravestOf, problemOf } from './undelivered.js';
 
 /** Who calls, as the guard found it. */
@@ -107,7 +108,7 @@ export class ImageGeneration {
     private readonly signer: MediaSigner,
     private readonly endings: AnswerEndings,
   ) {
-    this.topUpUrl = new URL('/v1/top_ups', settings.publicUrl ?? `http://127.0.0.1:${settings.port}`).href;
+    this.topUpUrl = topUpUrlFrom(settings);
   }
 
   /** Resolves after the charge is durable. Rejects with a `Problem` that says what was charged. */

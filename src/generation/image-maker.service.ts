@@ -124,6 +124,7 @@ export class ImageMaker {
     let task: ProviderTask | null = null;
     const generate = () =>
       provider.generate(asked, {
+        slotRequest: { owner: generation.accountId, call: generation.id },
         signal: deadline?.signal ?? signal,
         saturationWaitMaxMs: isLast ? this.limits.saturationWaitMs : this.limits.fallThroughWaitMs,
         onTask: (known) => {

@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { CurrentAccount } from '../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ClientGone } from '../http/client-gone.decorator.js';
 import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
 import type { Reply } from '../http/reply.js';
 import { ApiProblems } from '../problems/api-problems.js';
@@ -120,7 +121,7 @@ export class ImagesController {
     requestBody: editBodies,
   })
   @ApiExtraModels(EditImageForm, EditImageRequest)
-  @ApiProblems('invalid_image')
+  @ApiProblems('invalid_image', 'body_too_slow')
   @ImageCall()
   async edit(
     @CurrentAccount() principal: AccountPrincipal,
@@ -128,11 +129,12 @@ export class ImagesController {
     @CallTag() tag: string | null,
     @Limits() limits: LimitReport,
     @CallingClient() client: RetryingClient | null,
+    @ClientGone() gone: AbortSignal,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string | Buffer> {
     const caller = { principal, requestId: request.id, idempotencyKey, tag, limits, client };
-    const answer = await this.edits.edit(request, caller);
+    const answer = await this.edits.edit(request, caller, gone);
     setPaidAnswerHeaders(reply, answer);
     return answer.body;
   }

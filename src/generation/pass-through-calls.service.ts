@@ -30,7 +30,10 @@ export class PassThroughCalls {
    * Null: the account has no key for any provider of this model, as far as this process knows; whatever charges for the call
    * checks it. Throws `DatabaseUnavailableError`: then nobody knows.
    */
-  async find({ model }: ImageRequest, { principal }: Caller): Promise<PassThrough | null> {
+  async find(
+    { model }: Pick<ImageRequest, 'model'>,
+    { principal }: Pick<Caller, 'principal'>,
+  ): Promise<PassThrough | null> {
     const routes = model.routes.filter(({ provider }) => isKeyedProvider(provider));
     if (routes.length === 0) return null;
     const keys = await this.vault.findLive(principal.accountId);

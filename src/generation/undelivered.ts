@@ -1,4 +1,5 @@
 import type { Problem } from '../problems/problem.js';
+import { NoSlotError } from '../common/fair-slots.js';
 import {
   ContentPolicyViolationError,
   OutcomeUnknownError,
@@ -52,7 +53,10 @@ export function problemOf(failure: ProviderFailure): Problem {
     case 'key_unfunded':
       return new ProviderKeyUnfundedError();
     case 'saturated':
-      return new UpstreamSaturatedError(failure.retryAfterSeconds ?? RETRY_AFTER_SECONDS);
+      return new UpstreamSaturatedError(
+        failure.retryAfterSeconds ?? RETRY_AFTER_SECONDS,
+        isOwnQueueFull(failure),
+      );
     case 'failed':
       return new UpstreamFailedError();
     case 'moderated':
@@ -60,4 +64,9 @@ export function problemOf(failure: ProviderFailure): Problem {
     case 'rejected':
       return new UpstreamRejectedError(failure.message);
   }
+}
+
+/** Whether it is the account's own images that leave no capacity for more. */
+function isOwnQueueFull({ cause }: ProviderFailure): boolean {
+  return cause instanceof NoSlotError && cause.reason === 'owner_queue_full';
 }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import {
+  BodyTooSlowError,
   MalformedBodyError,
   PayloadTooLargeError,
   UnsupportedMediaTypeError,
@@ -16,7 +17,14 @@ export type UnreadBody = {
   readonly contentType: string;
   /** `Content-Length`; null when the client does not say. */
   readonly declaredBytes: number | null;
+  /** The pace at which the body has to come; any pace when absent. */
+  readonly pace?: BodyPace;
+  /** Called before a chunk is kept; what it throws ends the body. */
+  readonly onBytes?: (bytes: number) => void;
 };
+
+/** Within each `ms` at least `bytes` have to come, or the end. */
+export type BodyPace = { readonly bytes: number; readonly ms: number };
 
 /** The little of Fastify's request that such a body is found in. */
 export type UnreadRequest = {
@@ -57,17 +65,19 @@ export function unreadBodyOf({ body, raw }: UnreadRequest): UnreadBody {
 
 /**
  * Hands over the body chunk by chunk, and resolves at its end. Throws `PayloadTooLargeError` beyond `bytesMax`, whatever
- * `take` throws, and `MalformedBodyError` when the client breaks off. What is left of a refused body is let through
- * unread: an answer on a connection that was cut in the middle would not reach the client.
+ * `take` or `onBytes` throws, `BodyTooSlowError` when it falls behind its pace, and `MalformedBodyError` when the client breaks
+ * off. What is left of a refused body is let through unread: an answer on a connection that was cut in the middle would not reach the client.
  */
 export function readChunks(
-  { payload, declaredBytes }: UnreadBody,
+  { payload, declaredBytes, pace, onBytes }: UnreadBody,
   bytesMax: number,
   take: (chunk: Buffer) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let bytes = 0;
+    let paceTimer: NodeJS.Timeout | undefined;
     const end = (error?: Error): void => {
+      clearInterval(paceTimer);
       payload.off('data', onData).off('end', end).off('close', onClose);
       payload.resume();
       if (error === undefined) resolve();
@@ -78,6 +88,7 @@ export function readChunks(
       bytes += chunk.length;
       try {
         if (bytes > bytesMax) throw new PayloadTooLargeError();
+        onBytes?.(chunk.length);
         take(chunk);
       } catch (error) {
         end(error as Error);
@@ -87,6 +98,14 @@ export function readChunks(
     payload.on('error', () => undefined);
     if (payload.destroyed) return onClose();
     if ((declaredBytes ?? 0) > bytesMax) return end(new PayloadTooLargeError());
+    if (pace !== undefined) {
+      let bytesBefore = 0;
+      const check = (): void => {
+        if (bytes - bytesBefore < pace.bytes) end(new BodyTooSlowError());
+        bytesBefore = bytes;
+      };
+      paceTimer = setInterval(check, pace.ms);
+    }
     payload.on('data', onData).once('end', end).once('close', onClose);
   });
 }

@@ -65,6 +65,17 @@ export class MalformedBodyError extends Problem {
   }
 }
 
+/** The body came more slowly than the memory that is kept for it allows. */
+export class BodyTooSlowError extends Problem {
+  readonly code = 'body_too_slow';
+  constructor() {
+    super(
+      'The request body came too slowly, so the connection is closed. Nothing was charged. Send it again over a faster ' +
+        'connection, or send a smaller one.',
+    );
+  }
+}
+
 /** It may be JSON, but reading it would take too long: its depth and the number of its members are bounded. */
 export class BodyTooComplexError extends Problem {
   readonly code = 'malformed_body';

@@ -106,6 +106,11 @@ export const PROBLEM_CATALOG = {
   route_not_found: { kind: 'not_found', summary: 'There is no such route.' },
   // 405
   method_not_allowed: { kind: 'method_not_allowed', summary: 'The route exists but not for this method.' },
+  // 408
+  body_too_slow: {
+    kind: 'request_timeout',
+    summary: 'The body of an edit came too slowly. Nothing was charged, and the connection is closed.',
+  },
   // 409
   reference_conflict: {
     kind: 'conflict',

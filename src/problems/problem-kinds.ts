@@ -6,6 +6,7 @@ export type ProblemKind =
   | 'permission_denied'
   | 'not_found'
   | 'method_not_allowed'
+  | 'request_timeout'
   | 'conflict'
   | 'gone'
   | 'payload_too_large'
@@ -26,6 +27,7 @@ export const PROBLEM_KINDS: Readonly<
   permission_denied: { status: 403, type: 'permission_error' },
   not_found: { status: 404, type: 'not_found' },
   method_not_allowed: { status: 405, type: 'invalid_request_error' },
+  request_timeout: { status: 408, type: 'invalid_request_error' },
   conflict: { status: 409, type: 'conflict' },
   gone: { status: 410, type: 'invalid_request_error' },
   payload_too_large: { status: 413, type: 'invalid_request_error' },

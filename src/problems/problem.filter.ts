@@ -50,6 +50,8 @@ const FACT_HEADERS = {
 
 function problemHeaders(problem: Problem): Record<string, string> {
   const headers: Record<string, string> = {};
+  // The rest of the request would have to be read before the next one on the same connection.
+  if (problem.status === 408) headers['connection'] = 'close';
   if (problem.status === 401) headers['www-authenticate'] = 'Bearer';
   if (problem.retryAfterSeconds !== undefined) headers['retry-after'] = String(problem.retryAfterSeconds);
   if (problem.shouldRetry !== undefined) headers['x-should-retry'] = String(problem.shouldRetry);

@@ -5,6 +5,7 @@ import { JobsModule } from '../jobs/jobs.module.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
 import { KeyBudgets } from './key-budgets.service.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
+import { SpendingCheck } from './spending-check.service.js';
 import { WalletStore } from './store/wallet-store.js';
 import { ENGINE_OPTIONS, WalletEngine, type EngineOptions } from './wallet-engine.js';
 import { WalletOperationsController } from './wallet-operations.controller.js';
@@ -28,12 +29,13 @@ import { WalletController } from './wallet.controller.js';
     WalletStore,
     WalletEngine,
     KeyBudgets,
+    SpendingCheck,
     WalletMarks,
     WalletReader,
     WalletOperations,
     HoldSweepJob,
     LotExpiryJob,
   ],
-  exports: [WalletEngine, KeyBudgets, WalletMarks, WalletReader],
+  exports: [WalletEngine, KeyBudgets, SpendingCheck, WalletMarks, WalletReader],
 })
 export class WalletsModule {}

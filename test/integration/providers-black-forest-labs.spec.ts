@@ -14,6 +14,7 @@ import { eventually } from '../support/processes.js';
 /** What the upstream allows, here as there. */
 const ACTIVE_TASKS_MAX = 24;
 const API_KEY = 'bfl_the_key_of_the_house';
+const SLOT_REQUEST = { owner: 'acct_a', call: 'gen_a' };
 const REQUEST: ProviderRequest = {
   upstreamModel: 'flux-2-klein-9b',
   prompt: 'a fox',
@@ -48,7 +49,7 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
     const known: ProviderTask[] = [];
     const image = await provider.generate(
       { ...REQUEST, width: 1_024, height: 1_024 },
-      { signal: never(), onTask: (task) => known.push(task) },
+      { slotRequest: SLOT_REQUEST, signal: never(), onTask: (task) => known.push(task) },
     );
     expect(image.subarray(0, 8)).toEqual(PNG);
     expect(known).toEqual([
@@ -62,7 +63,11 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
 
   it('fetches a task again that was started before, for as long as the provider keeps it', async () => {
     const known: ProviderTask[] = [];
-    const image = await provider.generate(REQUEST, { signal: never(), onTask: (task) => known.push(task) });
+    const image = await provider.generate(REQUEST, {
+      slotRequest: SLOT_REQUEST,
+      signal: never(),
+      onTask: (task) => known.push(task),
+    });
     const [task] = known;
     if (task === undefined) throw new Error('no task');
     expect(await provider.resume(task, never())).toEqual(image);
@@ -74,7 +79,7 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
     // The stand-in answers 429 to a 25th active task.
     const images = await Promise.all(
       Array.from({ length: 60 }, () =>
-        provider.generate(REQUEST, { signal: never(), onTask: () => undefined }),
+        provider.generate(REQUEST, { slotRequest: SLOT_REQUEST, signal: never(), onTask: () => undefined }),
       ),
     );
     upstream.control.setLatencyMs(0);
@@ -85,12 +90,16 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
 
   it('waits out a 429 that another process of ours has caused', async () => {
     upstream.control.fail('submit=429', 2);
-    const image = await provider.generate(REQUEST, { signal: never(), onTask: () => undefined });
+    const image = await provider.generate(REQUEST, {
+      slotRequest: SLOT_REQUEST,
+      signal: never(),
+      onTask: () => undefined,
+    });
     expect(image.subarray(0, 8)).toEqual(PNG);
   });
 
   it('never sends the key with a download', async () => {
-    await provider.generate(REQUEST, { signal: never(), onTask: () => undefined });
+    await provider.generate(REQUEST, { slotRequest: SLOT_REQUEST, signal: never(), onTask: () => undefined });
     expect(upstream.control.counts().keysSentToDelivery).toBe(0);
   });
 
@@ -109,7 +118,11 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
       isWaiting ||= (sent as { readonly request: { readonly path: string } }).request.path.includes(path);
     };
     subscribe('undici:client:sendHeaders', note);
-    const call = provider.generate(REQUEST, { signal: deadline.signal, onTask: () => undefined });
+    const call = provider.generate(REQUEST, {
+      slotRequest: SLOT_REQUEST,
+      signal: deadline.signal,
+      onTask: () => undefined,
+    });
     const failed = expect(call).rejects.toMatchObject({ kind });
     await eventually(`${path} is asked for`, () => isWaiting);
     unsubscribe('undici:client:sendHeaders', note);
@@ -123,7 +136,11 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
       apiBase: new URL('http://127.0.0.1:9'),
       activeTasksMax: ACTIVE_TASKS_MAX,
     });
-    const call = away.generate(REQUEST, { signal: never(), onTask: () => undefined });
+    const call = away.generate(REQUEST, {
+      slotRequest: SLOT_REQUEST,
+      signal: never(),
+      onTask: () => undefined,
+    });
     await expect(call).rejects.toMatchObject({ kind: 'unavailable' });
     await away.close();
   });
@@ -181,7 +198,8 @@ describe('an upstream that misbehaves', () => {
     };
   }
 
-  const outcome = () => provider.generate(REQUEST, { signal: never(), onTask: () => undefined });
+  const outcome = () =>
+    provider.generate(REQUEST, { slotRequest: SLOT_REQUEST, signal: never(), onTask: () => undefined });
 
   it('never gets the key sent to a foreign polling URL', async () => {
     deliver((_request, response) => response.end(PNG), `${base}/sample`, `${foreignBase}/poll`);

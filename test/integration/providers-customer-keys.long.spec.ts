@@ -7,6 +7,7 @@ import { CustomerSlots } from '../../src/generation/providers/customer-slots.js'
 import type { ProviderRequest } from '../../src/generation/providers/image-provider.js';
 
 const KEY = 'bfl_a_key_of_a_customer_0123456789';
+const SLOT_REQUEST = { owner: 'acct_a', call: 'gen_a' };
 const REQUEST: ProviderRequest = {
   upstreamModel: 'flux-2-klein-9b',
   prompt: 'a fox',
@@ -43,7 +44,11 @@ describe('Black Forest Labs over a customer’s key', () => {
     (_request, response) =>
       void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   const generate = (by = provider) =>
-    by.generate(REQUEST, { signal: AbortSignal.timeout(20_000), onTask: () => undefined });
+    by.generate(REQUEST, {
+      slotRequest: SLOT_REQUEST,
+      signal: AbortSignal.timeout(20_000),
+      onTask: () => undefined,
+    });
 
   it.each([
     [401, 'key_rejected', 'account'],
@@ -113,10 +118,10 @@ describe('the task slots of customers', () => {
     const slots = new CustomerSlots({ slots: 2, waitersMax: 1, waitMaxMs: 50, retryAfterSeconds: 3 });
     let open: () => void = () => undefined;
     const gate = new Promise<void>((resolve) => (open = resolve));
-    const held = ['a', 'a', 'b', 'b'].map((key) => slots.run(key, () => gate));
+    const held = ['a', 'a', 'b', 'b'].map((key) => slots.run(key, SLOT_REQUEST, () => gate));
     expect(slots.size).toBe(2);
-    await expect(slots.run('a', () => gate)).rejects.toMatchObject({ kind: 'saturated' });
-    expect(await slots.run('c', () => Promise.resolve('free'))).toBe('free');
+    await expect(slots.run('a', SLOT_REQUEST, () => gate)).rejects.toMatchObject({ kind: 'saturated' });
+    expect(await slots.run('c', SLOT_REQUEST, () => Promise.resolve('free'))).toBe('free');
     open();
     await Promise.all(held);
     expect(slots.size).toBe(0);

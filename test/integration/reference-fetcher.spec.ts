@@ -37,7 +37,7 @@ function fetcher(addresses: readonly string[] = [], webhookLoopback = true): Ref
 }
 
 async function fault(url: string, by = fetcher(), timeoutMs?: number): Promise<string> {
-  const error: unknown = await by.fetch(url, 'images[1].image_url', timeoutMs).then(
+  const error: unknown = await by.fetch(url, 'images[1].image_url', undefined, timeoutMs).then(
     () => new Error('it was fetched'),
     (reason: unknown) => reason,
   );

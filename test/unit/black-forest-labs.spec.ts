@@ -155,6 +155,7 @@ describe('the documents of Black Forest Labs', () => {
 });
 
 describe('the task slots of an upstream account', () => {
+  const REQUEST = { owner: 'acct_a', call: 'gen_a' };
   const limits = { slots: 2, waitersMax: 3, waitMaxMs: 40, retryAfterSeconds: 3 };
 
   it('never runs more tasks at once than there are slots, and runs all of them in order', async () => {
@@ -165,7 +166,7 @@ describe('the task slots of an upstream account', () => {
     await Promise.all(
       Array.from({ length: 50 }, (_, index) =>
         slots
-          .run(async () => {
+          .run(REQUEST, async () => {
             active += 1;
             most = Math.max(most, active);
             await new Promise((resolve) => setImmediate(resolve));
@@ -185,17 +186,17 @@ describe('the task slots of an upstream account', () => {
     const slots = new TaskSlots(limits);
     let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
-    const running = [slots.run(() => held), slots.run(() => held)];
+    const running = [slots.run(REQUEST, () => held), slots.run(REQUEST, () => held)];
     const queued = [1, 2, 3].map(() =>
-      slots.run(() => Promise.resolve('late')).catch((error: unknown) => error),
+      slots.run(REQUEST, () => Promise.resolve('late')).catch((error: unknown) => error),
     );
-    const refused = await slots.run(() => Promise.resolve('never')).catch((error: unknown) => error);
+    const refused = await slots.run(REQUEST, () => Promise.resolve('never')).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(ProviderFailure);
     for (const outcome of await Promise.all(queued)) {
       expect(outcome).toMatchObject({ kind: 'saturated', retryAfterSeconds: 3 });
     }
     release();
     await Promise.all(running);
-    expect(await slots.run(() => Promise.resolve('free again'))).toBe('free again');
+    expect(await slots.run(REQUEST, () => Promise.resolve('free again'))).toBe('free again');
   });
 });

@@ -4,10 +4,13 @@ import {
   EDIT_BYTES_MAX,
   EDIT_BYTES_PER_ACCOUNT_MAX,
   EditMemory,
+  type Reservation,
 } from '../../src/generation/edits/edit-memory.js';
 import { Problem } from '../../src/problems/problem.js';
 import { readForm, refusal } from '../support/images/edit-readers.js';
 import { checkProperty } from '../support/property.js';
+
+const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe('a form', () => {
   it('of garbage is refused, whatever it is', async () => {
@@ -23,42 +26,77 @@ describe('a form', () => {
   });
 });
 
+type Step =
+  | { readonly kind: 'enter'; readonly account: number; readonly mebibytes: number }
+  | { readonly kind: 'grow' | 'shrink' | 'release'; readonly edit: number; readonly mebibytes: number };
+
+type Edit = { readonly account: number; readonly memory: Reservation; held: number };
+
+const MIB = 1_048_576;
+const mebibytes = fc.integer({ min: 1, max: 32 });
+const steps: fc.Arbitrary<readonly Step[]> = fc.array(
+  fc.oneof(
+    fc.record({ kind: fc.constant('enter' as const), account: fc.nat({ max: 9 }), mebibytes }),
+    fc.record({ kind: fc.constantFrom('grow', 'grow', 'shrink', 'release'), edit: fc.nat(), mebibytes }),
+  ),
+  { maxLength: 80 },
+);
+
 describe('the memory of edits', () => {
   it('is never promised twice, nor to one account alone, and comes back whole', async () => {
     await checkProperty(
       'the memory of edits',
-      fc.property(
-        fc.array(
-          fc.record({
-            account: fc.nat({ max: 5 }),
-            mebibytes: fc.integer({ min: 1, max: 32 }),
-            ends: fc.nat(),
-          }),
-        ),
-        (calls) => {
-          const memory = new EditMemory();
-          const open: { account: number; bytes: number; release: () => void }[] = [];
-          for (const { account, mebibytes, ends } of calls) {
-            const bytes = mebibytes * 1_048_576;
-            const ofAccount = open.reduce(
-              (sum, call) => sum + (call.account === account ? call.bytes : 0),
-              0,
-            );
-            const fits =
-              memory.bytes + bytes <= EDIT_BYTES_MAX && ofAccount + bytes <= EDIT_BYTES_PER_ACCOUNT_MAX;
-            const reserve = () => memory.reserve(`acct_${account}`, bytes);
-            if (fits) open.push({ account, bytes, release: reserve().release });
-            else expect(reserve).toThrow(Problem);
-            if (ends % 3 === 0) open.splice(ends % (open.length || 1), 1)[0]?.release();
-            expect(memory.bytes).toBe(open.reduce((sum, call) => sum + call.bytes, 0));
+      fc.asyncProperty(steps, async (script) => {
+        const memory = new EditMemory();
+        const edits: Edit[] = [];
+        const entering: Promise<unknown>[] = [];
+        const heldBy = (account: number) =>
+          edits.reduce((sum, edit) => sum + (edit.account === account ? edit.held : 0), 0);
+        for (const step of script) {
+          if (step.kind === 'enter') {
+            const { account } = step;
+            const entered = memory
+              .enter(`acct_${account}`, step.mebibytes * MIB)
+              .then((reservation) => edits.push({ account, memory: reservation, held: 0 }));
+            entering.push(entered.catch((error: unknown) => expect(error).toBeInstanceOf(Problem)));
+          } else if (edits.length > 0) {
+            const index = step.edit % edits.length;
+            const edit = edits[index] as Edit;
+            const bytes = step.mebibytes * MIB;
+            if (step.kind === 'grow') {
+              let isRefused = false;
+              try {
+                edit.memory.grow(bytes);
+                edit.held += bytes;
+              } catch {
+                isRefused = true;
+              }
+              const free = EDIT_BYTES_MAX - memory.bytes;
+              if (!isRefused) expect(heldBy(edit.account)).toBeLessThanOrEqual(free);
+            } else if (step.kind === 'shrink') {
+              edit.memory.shrinkTo(bytes);
+              edit.held = Math.min(edit.held, bytes);
+            } else {
+              edits.splice(index, 1);
+              edit.memory.release();
+              edit.memory.release();
+            }
           }
-          for (const { release } of open) {
-            release();
-            release();
+          await Promise.resolve();
+          expect(memory.bytes).toBe(edits.reduce((sum, { held }) => sum + held, 0));
+          for (const { account } of edits) {
+            expect(heldBy(account)).toBeLessThanOrEqual(EDIT_BYTES_PER_ACCOUNT_MAX);
           }
-          expect(memory.bytes).toBe(0);
-        },
-      ),
+        }
+        // Whatever waits is let in as what was there before ends.
+        while (edits.length > 0 || memory.waitingCount > 0) {
+          expect(edits.length).toBeGreaterThan(0);
+          for (const edit of edits.splice(0)) edit.memory.release();
+          await settled();
+        }
+        await Promise.all(entering);
+        expect(memory.bytes).toBe(0);
+      }),
       { runs: 100 },
     );
   });

@@ -1,10 +1,12 @@
+import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import {
   EDIT_BODY_BYTES_MAX,
   REFERENCE_BYTES_MAX,
   type EditBody,
 } from '../../src/generation/edits/edit-body.js';
-import { EditMemory } from '../../src/generation/edits/edit-memory.js';
+import { EditsBusyError } from '../../src/generation/edits/edit.errors.js';
+import { EditMemory, EDITS_WAITING_PER_ACCOUNT_MAX } from '../../src/generation/edits/edit-memory.js';
 import { readJsonBody } from '../../src/generation/edits/json-body.js';
 import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
 import { form, FORM_TYPE, image, unread, type Part } from '../support/images/edit-bodies.js';
@@ -177,15 +179,92 @@ describe('a JSON body', () => {
   });
 });
 
+const MIB = 1_048_576;
+
 describe('the memory of edits', () => {
-  it('gives back what a call turns out not to need, and never takes more for it', () => {
+  it('gives back what a call turns out not to need, and never takes more for it', async () => {
     const memory = new EditMemory();
-    const reservation = memory.reserve('acct_a', 1_000);
+    const reservation = await memory.enter('acct_a', 1_000);
+    reservation.grow(1_000);
     reservation.shrinkTo(300);
     expect(memory.bytes).toBe(300);
     reservation.shrinkTo(900);
     expect(memory.bytes).toBe(300);
     reservation.release();
     expect(memory.bytes).toBe(0);
+  });
+
+  it('is not taken by bodies that are announced and do not come, but from their own account', async () => {
+    const memory = new EditMemory();
+    for (const account of ['acct_a', 'acct_b', 'acct_c', 'acct_d', 'acct_e']) {
+      await memory.enter(account, EDIT_BODY_BYTES_MAX);
+      await memory.enter(account, EDIT_BODY_BYTES_MAX);
+    }
+    expect(memory.bytes).toBe(0);
+    const third = memory.enter('acct_a', EDIT_BODY_BYTES_MAX, AbortSignal.abort(new Error('client left')));
+    await expect(third).rejects.toThrow('client left');
+    (await memory.enter('acct_f', EDIT_BODY_BYTES_MAX)).grow(EDIT_BODY_BYTES_MAX);
+  });
+
+  it('always has some left for an account that comes new, whatever the others hold', async () => {
+    const memory = new EditMemory();
+    const fill = async (account: string) => {
+      const reservation = await memory.enter(account, 4 * MIB);
+      for (let refused = false; !refused;) {
+        try {
+          reservation.grow(MIB);
+        } catch {
+          refused = true;
+        }
+      }
+    };
+    for (const account of ['acct_a', 'acct_b', 'acct_c', 'acct_d']) await fill(account);
+    expect(memory.bytes).toBe((3 * 64 + 32) * MIB);
+    (await memory.enter('acct_e', 12 * MIB)).grow(12 * MIB);
+  });
+
+  it('is waited for account by account, and an account that waits for itself holds up no other', async () => {
+    const memory = new EditMemory();
+    const [first] = [await memory.enter('acct_a', 32 * MIB), await memory.enter('acct_a', 32 * MIB)];
+    const order: string[] = [];
+    const waiting = ['a1', 'a2'].map((name) => memory.enter('acct_a', 32 * MIB).then(() => order.push(name)));
+    await memory.enter('acct_b', 32 * MIB).then(() => order.push('b'));
+    first.release();
+    await waiting[0];
+    expect(order).toEqual(['b', 'a1']);
+    expect(memory.waitingCount).toBe(1);
+  });
+
+  it('refuses the edits of an account that has as many waiting as it may', async () => {
+    const memory = new EditMemory();
+    for (let body = 0; body < 2; body += 1) await memory.enter('acct_a', 32 * MIB);
+    const client = new AbortController();
+    const waiting = Array.from({ length: EDITS_WAITING_PER_ACCOUNT_MAX }, () =>
+      memory.enter('acct_a', MIB, client.signal).catch((error: unknown) => error),
+    );
+    expect(await refusal(memory.enter('acct_a', MIB))).toMatchObject({ code: 'concurrency_limit_exceeded' });
+    client.abort(new Error('client left'));
+    expect(await Promise.all(waiting)).toEqual(waiting.map(() => client.signal.reason));
+    expect(memory.waitingCount).toBe(0);
+  });
+});
+
+describe('the body of an edit', () => {
+  it('that falls behind its pace is refused, and nothing of it is kept', async () => {
+    const payload = new PassThrough();
+    payload.write(form([...FIELDS]).subarray(0, 50));
+    const body = { payload, contentType: FORM_TYPE, declaredBytes: 1_000, pace: { bytes: 1_000, ms: 5 } };
+    expect(await refusal(readMultipartBody(body))).toMatchObject({ code: 'body_too_slow' });
+  });
+
+  it('is counted before it is kept, and ends where its account may hold no more', async () => {
+    let counted = 0;
+    const onBytes = (bytes: number): void => {
+      counted += bytes;
+      if (counted > 300) throw new EditsBusyError();
+    };
+    const body = { ...unread(form([...FIELDS, image(ONE)]), FORM_TYPE, 100), onBytes };
+    expect(await refusal(readMultipartBody(body))).toMatchObject({ code: 'concurrency_limit_exceeded' });
+    expect(counted).toBe(400);
   });
 });

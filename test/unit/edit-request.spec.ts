@@ -11,6 +11,10 @@ import { Problem } from '../../src/problems/problem.js';
 import { BLUE, claiming, GREEN, noise, plain, RED } from '../support/images/edit-bodies.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
+const CONTEXT = {
+  slotRequest: { owner: 'acct_a', call: 'req_a' },
+  signal: new AbortController().signal,
+};
 const MINIMAL = { model: MODEL, prompt: 'a fox' };
 const fromCatalog = (await readCatalogFile()).catalog.models.flatMap(toImageModel);
 const textOnly: ImageModel = { ...(fromCatalog[0] as ImageModel), id: 'maker/text-only', referencesMax: 0 };
@@ -28,7 +32,9 @@ function draft(members: object, count = 1, imagesName: 'image' | 'images' = 'ima
 }
 
 async function edit(members: object, ...sent: Buffer[]) {
-  const references = await Promise.all(sent.map((bytes) => readReference(bytes, 'image', sent.length)));
+  const references = await Promise.all(
+    sent.map((bytes) => readReference(bytes, 'image', sent.length, CONTEXT)),
+  );
   return completeEdit(draft(members, sent.length), references);
 }
 
@@ -140,7 +146,7 @@ describe('the fingerprint', () => {
 });
 
 describe('a reference image', () => {
-  const read = (bytes: Buffer, count = 1) => readReference(bytes, 'image[2]', count);
+  const read = (bytes: Buffer, count = 1) => readReference(bytes, 'image[2]', count, CONTEXT);
 
   it.each(['png', 'jpeg', 'webp'] as const)('goes on as it is, to the byte, as %s', async (format) => {
     const sent = await plain(RED, 200, 100).toFormat(format).toBuffer();
@@ -203,6 +209,7 @@ describe('a reference image', () => {
     ['the first bytes of a JPEG', () => Buffer.from('ffd8ffe000104a46494600', 'hex'), 'cannot be decoded'],
     ['an animation', () => animation(), 'animation'],
     ['a small claim of 60,000 x 60,000 pixels', () => claiming(60_000, 60_000), 'more than 25000000 pixels'],
+    ['16 bits a channel and 16 megapixels', () => claiming(4_000, 4_000, 16), '128000000 bytes'],
     ['a claim that its bytes do not keep', () => claiming(4_000, 4_000), 'damaged'],
     ['too small a side', () => plain(RED, 200, 63).png().toBuffer(), 'side of less'],
     ['too long a side', () => plain(RED, 1_000, 64).png().toBuffer(), '8 times'],

@@ -37,10 +37,10 @@ const formOf = ({ headers, body }: DialectRequest): Promise<FormData> =>
 describe('an edit at Cloudflare Workers AI', () => {
   it('sends the references in order, each smaller than 512 x 512 and whole', async () => {
     const sent = [await reference(300, 200), await reference(2_000, 1_000), await reference(512, 64)];
-    const request = await cloudflare.toRequest(
-      requestOf(sent, '@cf/black-forest-labs/flux-2-klein-9b'),
-      new AbortController().signal,
-    );
+    const request = await cloudflare.toRequest(requestOf(sent, '@cf/black-forest-labs/flux-2-klein-9b'), {
+      slotRequest: { owner: 'acct_a', call: 'gen_a' },
+      signal: new AbortController().signal,
+    });
     expect(request.url.href).toBe(
       'https://api.cloudflare.com/client/v4/accounts/acct0/ai/run/@cf/black-forest-labs/flux-2-klein-9b',
     );

@@ -1,3 +1,4 @@
+import { FairWaiting, WaitedTooLongError } from '../../common/fair-waiting.js';
 import { EditsBusyError } from './edit.errors.js';
 
 /**
@@ -5,43 +6,151 @@ import { EditsBusyError } from './edit.errors.js';
  * ordinary photo, and with the copies that parsing and sending make, well below a gigabyte.
  */
 export const EDIT_BYTES_MAX = 256 * 1_048_576;
-/** Of one account, so that none can keep the others out: four of the largest bodies, or six images being fetched. */
-export const EDIT_BYTES_PER_ACCOUNT_MAX = 128 * 1_048_576;
+/** Of one account: two of the largest bodies. Three accounts that use all of it leave as much for the others. */
+export const EDIT_BYTES_PER_ACCOUNT_MAX = 64 * 1_048_576;
+/** Edits of one account that may wait for capacity. Each holds a connection, and nothing of its body. */
+export const EDITS_WAITING_PER_ACCOUNT_MAX = 16;
+/** Of all accounts together. */
+export const EDITS_WAITING_MAX = 256;
+/** About as long as an edit of the same account takes to end. */
+const ENTRY_WAIT_MAX_MS = 10_000;
 
-export type Reservation = {
-  /** Gives back all but so many bytes. It never takes more. */
-  readonly shrinkTo: (bytes: number) => void;
-  readonly release: () => void;
+type Use = {
+  /** What has come. */
+  heldBytes: number;
+  /** For each edit what it has announced or what has come, whichever is more. */
+  claimedBytes: number;
 };
 
-/** Counts the memory that edits hold. Bytes are set aside before a body is read, and given back when its call is over. */
+/**
+ * Counts the memory that edits hold. What a client announces counts for its own account only, so nothing is gained by
+ * announcing much and sending little. What has come counts for all, and no account may hold more than it leaves free: the more
+ * accounts there are, the less each may hold, and a new one always finds some.
+ *
+ * An edit waits before the first byte of its body is read, accounts in turn. Afterwards it never waits for memory, because
+ * it holds what others wait for: it grows at once or is refused.
+ */
 export class EditMemory {
-  private total = 0;
-  private readonly ofAccounts = new Map<string, number>();
+  private heldBytes = 0;
+  private readonly uses = new Map<string, Use>();
+  private readonly waiting = new FairWaiting<Reservation>();
 
-  /** Throws `EditsBusyError` (429) when there is not so much left. */
-  reserve(accountId: string, bytes: number): Reservation {
-    if (this.total + bytes > EDIT_BYTES_MAX) throw new EditsBusyError();
-    if ((this.ofAccounts.get(accountId) ?? 0) + bytes > EDIT_BYTES_PER_ACCOUNT_MAX)
-      throw new EditsBusyError();
-    let held = 0;
-    const shrinkTo = (kept: number): void => {
-      if (kept < held) held += this.add(accountId, kept - held);
-    };
-    held = this.add(accountId, bytes);
-    return { shrinkTo, release: () => shrinkTo(0) };
-  }
-
-  /** What is set aside at the moment. */
+  /** What has come, of all edits. */
   get bytes(): number {
-    return this.total;
+    return this.heldBytes;
   }
 
-  private add(accountId: string, bytes: number): number {
-    this.total += bytes;
-    const ofAccount = (this.ofAccounts.get(accountId) ?? 0) + bytes;
-    if (ofAccount > 0) this.ofAccounts.set(accountId, ofAccount);
-    else this.ofAccounts.delete(accountId);
-    return bytes;
+  /** Edits that wait. */
+  get waitingCount(): number {
+    return this.waiting.size;
+  }
+
+  /**
+   * Resolves when the body may be read.
+   *
+   * @param announcedBytes the length of the body, or the most that it may be.
+   * @param signal aborts when the client is gone; then its reason is thrown.
+   * @throws EditsBusyError (429) when too many edits wait already, or this one would wait too long.
+   */
+  async enter(owner: string, announcedBytes: number, signal?: AbortSignal): Promise<Reservation> {
+    const isFull =
+      this.waiting.sizeOf(owner) >= EDITS_WAITING_PER_ACCOUNT_MAX || this.waiting.size >= EDITS_WAITING_MAX;
+    if (isFull) throw new EditsBusyError();
+    const change = (bytes: Use): void => this.change(owner, bytes);
+    const reservation = new Reservation(announcedBytes, change, (bytes) =>
+      this.refuseBeyondShare(owner, bytes),
+    );
+    const wait = signal === undefined ? { maxMs: ENTRY_WAIT_MAX_MS } : { maxMs: ENTRY_WAIT_MAX_MS, signal };
+    const admitted = this.waiting.wait(owner, reservation, wait);
+    this.admitWaiting();
+    await admitted.catch((error: unknown) => {
+      throw error instanceof WaitedTooLongError ? new EditsBusyError() : error;
+    });
+    return reservation;
+  }
+
+  /**
+   * The next one waits until it fits, and leaves as much free as it takes: then its account may hold all of it, and a smaller
+   * one is not let in before it.
+   */
+  private admitWaiting(): void {
+    for (;;) {
+      const next = this.waiting.next(
+        (owner, { announcedBytes }) => this.claimOf(owner) + announcedBytes <= EDIT_BYTES_PER_ACCOUNT_MAX,
+      );
+      if (next === null || this.heldBytes + 2 * next.wish.announcedBytes > EDIT_BYTES_MAX) return;
+      next.wish.open();
+      next.admit();
+    }
+  }
+
+  private refuseBeyondShare(owner: string, bytes: Use): void {
+    const { heldBytes = 0, claimedBytes = 0 } = this.uses.get(owner) ?? {};
+    const freeBytes = EDIT_BYTES_MAX - this.heldBytes - bytes.heldBytes;
+    const isBeyond =
+      claimedBytes + bytes.claimedBytes > EDIT_BYTES_PER_ACCOUNT_MAX ||
+      heldBytes + bytes.heldBytes > freeBytes;
+    if (isBeyond) throw new EditsBusyError();
+  }
+
+  private change(owner: string, bytes: Use): void {
+    const { heldBytes = 0, claimedBytes = 0 } = this.uses.get(owner) ?? {};
+    const use = {
+      heldBytes: heldBytes + bytes.heldBytes,
+      claimedBytes: claimedBytes + bytes.claimedBytes,
+    };
+    this.heldBytes += bytes.heldBytes;
+    if (use.claimedBytes > 0) this.uses.set(owner, use);
+    else this.uses.delete(owner);
+    if (bytes.heldBytes < 0 || bytes.claimedBytes < 0) this.admitWaiting();
+  }
+
+  private claimOf(owner: string): number {
+    return this.uses.get(owner)?.claimedBytes ?? 0;
+  }
+}
+
+/** The memory of one edit. */
+export class Reservation {
+  private heldBytes = 0;
+  private claimedBytes = 0;
+
+  constructor(
+    readonly announcedBytes: number,
+    private readonly change: (bytes: Use) => void,
+    private readonly refuseBeyondShare: (bytes: Use) => void,
+  ) {}
+
+  open(): void {
+    this.set({ heldBytes: 0, claimedBytes: this.announcedBytes });
+  }
+
+  /** Sets aside bytes that have come. Throws `EditsBusyError` (429) when the account may not hold so many more. */
+  grow(bytes: number): void {
+    const heldBytes = this.heldBytes + bytes;
+    const use = { heldBytes, claimedBytes: Math.max(this.claimedBytes, heldBytes) };
+    this.refuseBeyondShare(this.differenceTo(use));
+    this.set(use);
+  }
+
+  /** The body has come: gives back all but so many bytes, and what was announced. It never takes more. */
+  shrinkTo(bytes: number): void {
+    const heldBytes = Math.min(this.heldBytes, bytes);
+    this.set({ heldBytes, claimedBytes: heldBytes });
+  }
+
+  release(): void {
+    this.shrinkTo(0);
+  }
+
+  private set(use: Use): void {
+    const difference = this.differenceTo(use);
+    this.heldBytes = use.heldBytes;
+    this.claimedBytes = use.claimedBytes;
+    this.change(difference);
+  }
+
+  private differenceTo({ heldBytes, claimedBytes }: Use): Use {
+    return { heldBytes: heldBytes - this.heldBytes, claimedBytes: claimedBytes - this.claimedBytes };
   }
 }

@@ -1,12 +1,16 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { unreadBodyOf, type UnreadBody, type UnreadRequest } from '../../http/unread-body.js';
 import { UnsupportedMediaTypeError } from '../../problems/common.errors.js';
 import type { GenerationAnswer } from '../generation-answer.js';
+import { ClientGoneError } from '../generation.errors.js';
+import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import type { Caller } from '../generation.service.js';
 import { ImageCalls } from '../image-calls.service.js';
 import type { ImageRequest } from '../image-request.js';
+import type { ConversionContext } from '../media/conversions.js';
 import { ImageModels } from '../model-catalog.js';
-import { EDIT_BODY_BYTES_MAX, REFERENCE_BYTES_MAX, type EditBody } from './edit-body.js';
+import { EDIT_BODY_BYTES_MAX, type EditBody } from './edit-body.js';
+import { EditCredit } from './edit-credit.service.js';
 import { EditMemory, type Reservation } from './edit-memory.js';
 import { completeEdit, parseEdit } from './edit-request.js';
 import { readJsonBody } from './json-body.js';
@@ -17,11 +21,19 @@ import { ReferenceFetcher } from './reference-fetcher.service.js';
 /** Beside a reference's own bytes, its base64 and the body that goes to the provider. */
 const COPIES = 4;
 
-type Reserve = (bytes: number) => Reservation;
+/** The least that has to come within `editPaceMs`. */
+const PACE_BYTES = 1_048_576;
+
+/** One edit that is being prepared. */
+type Preparation = {
+  readonly caller: Caller;
+  readonly memory: Reservation;
+  readonly context: ConversionContext;
+};
 
 /**
- * Edits, from the first byte of their body. Nothing of it is read before the caller is known; what it may hold in memory
- * is set aside first, and kept until the call is over.
+ * Edits, from the first byte of their body. Nothing of it is read before the caller is known, has credit, and the memory for it
+ * is free; that is kept until the call is over. What is done for an edit until it is paid stops when its client is gone.
  */
 @Injectable()
 export class ImageEdits {
@@ -31,44 +43,58 @@ export class ImageEdits {
     private readonly calls: ImageCalls,
     private readonly models: ImageModels,
     private readonly fetcher: ReferenceFetcher,
+    private readonly credit: EditCredit,
+    @Inject(GENERATION_LIMITS) private readonly limits: Pick<GenerationLimits, 'editPaceMs'>,
   ) {}
 
-  /** Resolves after the charge is durable. Rejects with a `Problem` that says what was charged. */
-  async edit(request: UnreadRequest, caller: Caller): Promise<GenerationAnswer> {
-    const reservations: Reservation[] = [];
-    const reserve: Reserve = (bytes) => {
-      const reservation = this.memory.reserve(caller.principal.accountId, bytes);
-      reservations.push(reservation);
-      return reservation;
-    };
+  /**
+   * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged.
+   *
+   * @param gone aborts when the client has left without its answer.
+   */
+  async edit(request: UnreadRequest, caller: Caller, gone: AbortSignal): Promise<GenerationAnswer> {
+    const body = unreadBodyOf(request);
+    const owner = await this.credit.ownerOf(caller);
+    const announcedBytes = Math.min(body.declaredBytes ?? EDIT_BODY_BYTES_MAX, EDIT_BODY_BYTES_MAX);
+    const memory = await this.memory.enter(owner, announcedBytes, gone).catch(orGone(gone));
     try {
-      return await this.calls.generate(await this.read(unreadBodyOf(request), reserve), caller);
+      const context = { slotRequest: { owner, call: caller.requestId }, signal: gone };
+      const prepared = await this.prepare(body, { caller, memory, context }).catch(orGone(gone));
+      return await this.calls.generate(prepared, caller);
     } finally {
-      for (const reservation of reservations) reservation.release();
+      memory.release();
     }
   }
 
   /** Throws a `Problem` that names the parameter, or the image, at fault. */
-  private async read(unread: UnreadBody, reserve: Reserve): Promise<ImageRequest> {
-    const ofBody = reserve(Math.min(unread.declaredBytes ?? EDIT_BODY_BYTES_MAX, EDIT_BODY_BYTES_MAX));
-    const body = await readBody(unread);
+  private async prepare(unread: UnreadBody, { caller, memory, context }: Preparation): Promise<ImageRequest> {
+    const onBytes = (bytes: number): void => memory.grow(bytes);
+    const pace = { bytes: PACE_BYTES, ms: this.limits.editPaceMs };
+    const body = await readBody({ ...unread, onBytes, pace });
     const draft = parseEdit(body, this.models);
+    await this.credit.require(draft, caller);
     const references: Reference[] = [];
-    let keptOfBody = 0;
+    let keptBytes = 0;
     // One after the other: decoded they are large.
     for (const { source, param } of body.images) {
-      const isFetched = 'url' in source;
-      const ofImage = isFetched ? reserve(REFERENCE_BYTES_MAX) : null;
-      const bytes = isFetched ? await this.fetcher.fetch(source.url, param) : source.bytes;
-      const reference = await readReference(bytes, param, body.images.length);
+      context.signal.throwIfAborted();
+      const bytes = 'url' in source ? await this.fetcher.fetch(source.url, param, onBytes) : source.bytes;
+      const reference = await readReference(bytes, param, body.images.length, context);
       const kept = COPIES * reference.bytes.length;
-      ofImage?.shrinkTo(kept);
-      if (!isFetched) keptOfBody += kept;
+      if ('url' in source) onBytes(Math.max(kept - bytes.length, 0));
+      keptBytes += kept;
       references.push(reference);
     }
-    ofBody.shrinkTo(keptOfBody);
+    memory.shrinkTo(keptBytes);
     return completeEdit(draft, references);
   }
+}
+
+/** What fails because the client is gone is that and nothing else. */
+function orGone(gone: AbortSignal): (error: unknown) => never {
+  return (error) => {
+    throw gone.aborted ? new ClientGoneError() : error;
+  };
 }
 
 function readBody(body: UnreadBody): Promise<EditBody> {

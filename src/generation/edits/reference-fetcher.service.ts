@@ -9,6 +9,7 @@ import {
   type HostResolver,
   type OutsidePlace,
 } from '../../outgoing/outside-hosts.js';
+import { Problem } from '../../problems/problem.js';
 import { REFERENCE_BYTES_MAX } from './edit-body.js';
 import { InvalidImageError } from './edit.errors.js';
 
@@ -37,18 +38,28 @@ export class ReferenceFetcher {
     this.hosts = new OutsideHosts({ loopback: settings.webhookLoopback }, resolver);
   }
 
-  /** At most `REFERENCE_BYTES_MAX` bytes, of whatever kind. Throws `InvalidImageError` naming `param`. */
-  async fetch(url: string, param: string, timeoutMs = FETCH_TIMEOUT_MS): Promise<Buffer> {
+  /**
+   * At most `REFERENCE_BYTES_MAX` bytes, of whatever kind. Throws `InvalidImageError` naming `param`, and what `onBytes` throws.
+   *
+   * @param onBytes called before a chunk is kept.
+   */
+  async fetch(
+    url: string,
+    param: string,
+    onBytes: (bytes: number) => void = () => undefined,
+    timeoutMs = FETCH_TIMEOUT_MS,
+  ): Promise<Buffer> {
     const signal = AbortSignal.timeout(timeoutMs);
     try {
       let text = url;
       for (let redirects = 0; redirects <= REDIRECTS_MAX; redirects += 1) {
-        const step = await get(await this.hosts.locate(text, signal), signal);
+        const step = await get(await this.hosts.locate(text, signal), signal, onBytes);
         if ('image' in step) return step.image;
         text = step.location;
       }
       throw new FetchFault('redirects too often');
     } catch (error) {
+      if (error instanceof Problem) throw error;
       throw new InvalidImageError(param, signal.aborted ? 'did not arrive in time' : faultOf(error));
     }
   }
@@ -66,7 +77,11 @@ function faultOf(error: unknown): string {
 }
 
 /** One request, on a connection of its own to one of the addresses that were checked. */
-async function get(place: OutsidePlace, signal: AbortSignal): Promise<Step> {
+async function get(
+  place: OutsidePlace,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<Step> {
   const { url } = place;
   const dispatcher = connectionTo(place, HEADER_BYTES_MAX);
   try {
@@ -83,18 +98,19 @@ async function get(place: OutsidePlace, signal: AbortSignal): Promise<Step> {
       return { location: new URL(location, url).href };
     }
     if (statusCode !== 200) throw new FetchFault(`could not be fetched: its host answered ${statusCode}`);
-    return { image: await readBounded(body) };
+    return { image: await readBounded(body, onBytes) };
   } finally {
     await dispatcher.destroy();
   }
 }
 
-async function readBounded(body: AsyncIterable<Buffer>): Promise<Buffer> {
+async function readBounded(body: AsyncIterable<Buffer>, onBytes: (bytes: number) => void): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > REFERENCE_BYTES_MAX) throw new FetchFault(`has more than ${REFERENCE_BYTES_MAX} bytes`);
+    onBytes(chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

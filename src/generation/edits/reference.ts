@@ -1,13 +1,15 @@
 import { hash } from 'node:crypto';
 import sharp from 'sharp';
 import type { SentReference } from '../image-request.js';
-import { CONVERSION_SECONDS_MAX, conversions } from '../media/conversions.js';
+import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
 import { formatOf, verifyImage } from '../media/verify-image.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 import { EditsBusyError, InvalidImageError } from './edit.errors.js';
 
 /** A photo of 24 megapixels, as telephones take them; decoded it is 75 MB, and for as long as it is looked at. */
 const PIXELS_MAX = 25_000_000;
+/** Four channels of one byte for each of them. An image with 16 bits a channel takes twice the memory and time for its pixels. */
+const DECODED_BYTES_MAX = 4 * PIXELS_MAX;
 /** The model refuses less, and flatter ones: `cap_min_pixels` of github.com/black-forest-labs/flux2, src/flux2/sampling.py. */
 const SIDE_MIN = 64;
 const ASPECT_MAX = 8;
@@ -21,6 +23,12 @@ const JPEG = { quality: 95, chromaSubsampling: '4:4:4' } as const;
 
 /** How long a reference may wait for a conversion slot; no credit is held for its call yet. */
 const CONVERSION_WAIT_MAX_MS = 30_000;
+/** References of one account that may wait for one: more would wait longer than that. */
+const CONVERSIONS_WAITING_MAX = 16;
+
+/** Of the depths that PNG, JPEG and WebP have, as libvips calls them. */
+const BYTES_OF_DEPTH: Readonly<Record<string, number>> = { uchar: 1, ushort: 2 };
+const DEEPEST_BYTES = 8;
 
 const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');
 
@@ -35,9 +43,15 @@ export type Reference = SentReference & {
  * is whole, goes on as it is, to the byte; any other one is decoded, which proves it as well.
  *
  * @param count how many references the call has.
+ * @param context whose share of the conversions it takes; its signal ends the wait for one.
  * @throws InvalidImageError, and EditsBusyError (429) when too many wait to be converted.
  */
-export async function readReference(sent: Buffer, param: string, count: number): Promise<Reference> {
+export async function readReference(
+  sent: Buffer,
+  param: string,
+  count: number,
+  context: ConversionContext,
+): Promise<Reference> {
   const { format, width, height, orientation } = await inspect(sent, param);
   const isTurned = orientation > 4;
   const displayed = isTurned ? { width: height, height: width } : { width, height };
@@ -60,8 +74,9 @@ export async function readReference(sent: Buffer, param: string, count: number):
       .catch(() => {
         throw damaged(param);
       });
+  if (conversions.waitingOf(context.slotRequest.owner) >= CONVERSIONS_WAITING_MAX) throw new EditsBusyError();
   const { data, info } = await conversions
-    .run(convert, AbortSignal.timeout(CONVERSION_WAIT_MAX_MS))
+    .run(context, convert, CONVERSION_WAIT_MAX_MS)
     .catch((error: unknown) => {
       throw error instanceof InvalidImageError ? error : new EditsBusyError();
     });
@@ -78,6 +93,8 @@ async function inspect(sent: Buffer, param: string) {
     width,
     height,
     orientation = 1,
+    channels,
+    depth,
   } = await sharp(sent, { limitInputPixels: false })
     .metadata()
     .catch(() => {
@@ -85,6 +102,13 @@ async function inspect(sent: Buffer, param: string) {
     });
   // A file of a few kilobytes may claim to be of any size.
   if (width * height > PIXELS_MAX) throw new InvalidImageError(param, `has more than ${PIXELS_MAX} pixels`);
+  const decodedBytes = width * height * channels * (BYTES_OF_DEPTH[depth] ?? DEEPEST_BYTES);
+  if (decodedBytes > DECODED_BYTES_MAX) {
+    throw new InvalidImageError(
+      param,
+      `takes ${decodedBytes} bytes when it is decoded, and ${DECODED_BYTES_MAX} are allowed: send 8 bits a channel`,
+    );
+  }
   if (Math.min(width, height) < SIDE_MIN)
     throw new InvalidImageError(param, `has a side of less than ${SIDE_MIN} pixels`);
   if (Math.max(width, height) > ASPECT_MAX * Math.min(width, height)) {

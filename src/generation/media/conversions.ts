@@ -1,4 +1,5 @@
 import sharp from 'sharp';
+import { FairSlots, type SlotRequest } from '../../common/fair-slots.js';
 
 /** One thread an image: conversions run concurrently, and more threads for one only wait for each other. */
 sharp.concurrency(1);
@@ -14,51 +15,31 @@ const AT_ONCE_MAX = 2;
 /** A megapixel of PNG takes 200 ms to make; what takes so much longer is a trap, or a machine in trouble. */
 export const CONVERSION_SECONDS_MAX = 20;
 
+/** For whom an image is converted, and until when its conversion may wait. */
+export type ConversionContext = { readonly slotRequest: SlotRequest; readonly signal: AbortSignal };
+
 /**
- * Lets so many conversions run at the same time; the others wait, first come, first served, for as long as their callers
- * allow. A conversion waits for nothing but its own work, so every slot that is taken comes free.
+ * Lets so many conversions run at the same time, shared evenly between accounts. The others wait for as long as their callers
+ * allow; how many may wait is bounded by the callers, too, for an image that a provider has made must not be refused here. A
+ * conversion waits for nothing but its own work, so every slot that is taken becomes free.
  */
 export class ConversionSlots {
-  private readonly waiting = new Set<() => void>();
+  private readonly slots: FairSlots;
 
-  constructor(private free: number) {}
-
-  /** Throws the reason of `signal` when it aborts before a slot is free. Work that has begun is not interrupted. */
-  async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    signal.throwIfAborted();
-    if (this.free > 0) this.free -= 1;
-    else await this.waitForSlot(signal);
-    try {
-      return await work();
-    } finally {
-      this.passOn();
-    }
+  constructor(slots: number) {
+    const waitersMax = Number.POSITIVE_INFINITY;
+    this.slots = new FairSlots({ slots, waitersMax, waitersPerOwnerMax: waitersMax });
   }
 
-  private waitForSlot(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        this.waiting.delete(enter);
-        reject(signal.reason as Error);
-      };
-      const enter = (): void => {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      };
-      this.waiting.add(enter);
-      signal.addEventListener('abort', leave, { once: true });
-    });
+  /** How many conversions of an account wait. */
+  waitingOf(owner: string): number {
+    return this.slots.waitingOf(owner);
   }
 
-  /** Hands the slot to the conversion that has waited longest; a `Set` keeps the order of arrival. */
-  private passOn(): void {
-    const [next] = this.waiting;
-    if (next === undefined) {
-      this.free += 1;
-      return;
-    }
-    this.waiting.delete(next);
-    next();
+  /** Throws the reason of the signal when it aborts before a slot is free, and `NoSlotError` after `maxMs`. Work that has begun is not interrupted. */
+  run<T>({ slotRequest, signal }: ConversionContext, work: () => Promise<T>, maxMs?: number): Promise<T> {
+    const wait = maxMs === undefined ? { signal } : { signal, maxMs };
+    return this.slots.run(slotRequest, work, wait);
   }
 }
 

@@ -93,13 +93,17 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
   }
 
   async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
-    const { signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
+    const { slotRequest, signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
     // The slot is for the task; the download of its result needs none.
-    const sampleUrl = await this.slots.run(async () => {
-      const task = await this.submit(request, signal, saturationWaitMaxMs);
-      onTask(task);
-      return this.waitUntilReady(task, signal);
-    }, saturationWaitMaxMs);
+    const sampleUrl = await this.slots.run(
+      slotRequest,
+      async () => {
+        const task = await this.submit(request, signal, saturationWaitMaxMs);
+        onTask(task);
+        return this.waitUntilReady(task, signal);
+      },
+      saturationWaitMaxMs,
+    );
     return fetchSample(this.http, this.trusted, sampleUrl, signal);
   }
 

@@ -1,6 +1,6 @@
 import sharp from 'sharp';
 import type { CloudflareSettings } from '../../config/settings.js';
-import { CONVERSION_SECONDS_MAX, conversions } from '../media/conversions.js';
+import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
 import { encodeForm } from './encode-form.js';
 import type { ProviderRequest, ReferenceImage } from './image-provider.js';
 import { ProviderFailure, type FailureKind } from './provider-failure.js';
@@ -56,13 +56,13 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
     return references.length > REFERENCES_MAX ? `image: at most ${REFERENCES_MAX} reference images` : null;
   }
 
-  async toRequest(request: ProviderRequest, signal: AbortSignal): Promise<DialectRequest> {
+  async toRequest(request: ProviderRequest, context: ConversionContext): Promise<DialectRequest> {
     const form = new FormData();
     form.set('prompt', request.prompt);
     form.set('width', String(request.width));
     form.set('height', String(request.height));
     const references = await Promise.all(
-      request.references.map((reference) => toSmallReference(reference, signal)),
+      request.references.map((reference) => toSmallReference(reference, context)),
     );
     references.forEach((file, index) => form.set(`input_image_${index}`, file, `reference-${index}`));
     const { contentType, body } = await encodeForm(form);
@@ -117,7 +117,7 @@ function firstError(body: unknown): { readonly code: number | null; readonly mes
 }
 
 /** Made smaller only where it has to be; the picture stays whole. */
-async function toSmallReference(reference: ReferenceImage, signal: AbortSignal): Promise<Blob> {
+async function toSmallReference(reference: ReferenceImage, context: ConversionContext): Promise<Blob> {
   const { bytes, contentType, width, height } = reference;
   if (Math.max(width, height) <= REFERENCE_SIDE_MAX) return new Blob([copyOf(bytes)], { type: contentType });
   const convert = () =>
@@ -127,7 +127,7 @@ async function toSmallReference(reference: ReferenceImage, signal: AbortSignal):
       .png()
       .toBuffer();
   try {
-    return new Blob([copyOf(await conversions.run(convert, signal))], { type: 'image/png' });
+    return new Blob([copyOf(await conversions.run(context, convert))], { type: 'image/png' });
   } catch (error) {
     throw new ProviderFailure('failed', 'a reference could not be made smaller', { cause: error });
   }

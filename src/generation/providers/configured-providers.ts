@@ -60,7 +60,7 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
       {
         owner: 'customer',
         http: this.customersHttp,
-        slots: { run: (work, waitMaxMs) => this.customerSlots.run(id, work, waitMaxMs) },
+        slots: { run: (request, work, waitMaxMs) => this.customerSlots.run(id, request, work, waitMaxMs) },
       },
     );
   }

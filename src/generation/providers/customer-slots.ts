@@ -1,3 +1,4 @@
+import type { SlotRequest } from '../../common/fair-slots.js';
 import { TaskSlots, type TaskSlotLimits } from './task-slots.js';
 
 type Pool = { readonly slots: TaskSlots; users: number };
@@ -14,12 +15,12 @@ export class CustomerSlots {
   }
 
   /** Throws `ProviderFailure` (`saturated`) when no slot of this key came free in time. */
-  async run<T>(keyId: string, work: () => Promise<T>, waitMaxMs?: number): Promise<T> {
+  async run<T>(keyId: string, request: SlotRequest, work: () => Promise<T>, waitMaxMs?: number): Promise<T> {
     const pool = this.pools.get(keyId) ?? { slots: new TaskSlots(this.limits), users: 0 };
     this.pools.set(keyId, pool);
     pool.users += 1;
     try {
-      return await pool.slots.run(work, waitMaxMs);
+      return await pool.slots.run(request, work, waitMaxMs);
     } finally {
       pool.users -= 1;
       if (pool.users === 0) this.pools.delete(keyId);

@@ -1,3 +1,4 @@
+import type { SlotRequest } from '../../common/fair-slots.js';
 import type { MicroUsd } from '../../common/money.js';
 
 /** Every provider that this release has an adapter for. The words stand in rows and receipts, for ever. */
@@ -41,6 +42,8 @@ export type ProviderTask = {
 };
 
 export type GenerateContext = {
+  /** The account and the call that the image is for: what is scarce is shared evenly between accounts. */
+  readonly slotRequest: SlotRequest;
   /** Aborted when the time for this attempt is over. */
   readonly signal: AbortSignal;
   /** Called as soon as the provider has named the task, before anybody waits for it. */

@@ -1,3 +1,4 @@
+import type { ConversionContext } from '../media/conversions.js';
 import { fetchSample } from './fetch-sample.js';
 import type {
   GenerateContext,
@@ -48,7 +49,7 @@ export interface SynchronousDialect {
   readonly trusted: TrustedHosts;
   findObstacle(request: ProviderRequest): string | null;
   /** The key belongs into its headers: it is sent to this URL and nowhere else. */
-  toRequest(request: ProviderRequest, signal: AbortSignal): Promise<DialectRequest>;
+  toRequest(request: ProviderRequest, context: ConversionContext): Promise<DialectRequest>;
   /** Null when a good answer contains no image. */
   readResult(body: unknown): DialectResult | null;
   /** What any other answer means. */
@@ -79,15 +80,16 @@ export class SynchronousProvider implements ImageProvider {
   }
 
   async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
-    const { signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
-    const image = await this.slots.run(async () => {
-      const { headers, body } = await this.send(request, signal, saturationWaitMaxMs);
+    const { slotRequest, signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
+    const work = async () => {
+      const { headers, body } = await this.send(request, context, saturationWaitMaxMs);
       onTask({ taskId: requestIdOf(headers), pollingUrl: null, costMicros: request.costMicros ?? null });
       const result = this.dialect.readResult(body);
       if (result === null) throw new ProviderFailure('failed', 'a good answer contains no image');
       return result.kind === 'bytes' ? result.image : this.fetch(result.url, signal);
-    }, saturationWaitMaxMs);
-    return toAskedFormat(image, request, signal);
+    };
+    const image = await this.slots.run(slotRequest, work, saturationWaitMaxMs);
+    return toAskedFormat(image, request, context);
   }
 
   resume(task: ProviderTask): Promise<Buffer> {
@@ -103,10 +105,11 @@ export class SynchronousProvider implements ImageProvider {
   /** Resolves with a good answer. Waits out short saturation, as others may be using the same account. */
   private async send(
     request: ProviderRequest,
-    signal: AbortSignal,
+    context: ConversionContext,
     waitMaxMs: number,
   ): Promise<UpstreamResponse<unknown>> {
-    const ready = await this.dialect.toRequest(request, signal);
+    const { signal } = context;
+    const ready = await this.dialect.toRequest(request, context);
     const startedAtMs = performance.now();
     for (;;) {
       const response = await this.post(ready, signal);

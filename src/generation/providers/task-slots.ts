@@ -1,70 +1,50 @@
+import { FairSlots, NoSlotError, type FairSlotLimits, type SlotRequest } from '../../common/fair-slots.js';
+import { IMAGES_MAX } from '../image-request.js';
 import { ProviderFailure } from './provider-failure.js';
 
-type Waiter = { readonly enter: () => void; readonly timer: NodeJS.Timeout };
-
-export type TaskSlotLimits = {
-  /** Tasks that the upstream account may have in the making at the same time. */
-  readonly slots: number;
-  /** Callers that may wait; the next one is refused at once. */
-  readonly waitersMax: number;
+export type TaskSlotLimits = Omit<FairSlotLimits, 'waitersPerOwnerMax'> & {
   readonly waitMaxMs: number;
   /** What a refused caller is told to wait. */
   readonly retryAfterSeconds: number;
 };
 
-/** The places of one upstream account, first come, first served. Waiting is short and bounded. */
+/** Images of one account that may wait, for each slot: about what is made within the longest wait. */
+const WAITERS_PER_SLOT = 2;
+
+/**
+ * The slots of one upstream account, which customers share evenly, image by image: a call for ten counts as ten. Waiting is
+ * short and bounded.
+ */
 export class TaskSlots {
-  private free: number;
-  private readonly waiters = new Set<Waiter>();
+  private readonly slots: FairSlots;
 
   constructor(private readonly limits: TaskSlotLimits) {
-    this.free = limits.slots;
+    const waitersPerOwnerMax = Math.max(WAITERS_PER_SLOT * limits.slots, IMAGES_MAX);
+    this.slots = new FairSlots({ ...limits, waitersPerOwnerMax });
   }
 
   get waiting(): number {
-    return this.waiters.size;
+    return this.slots.waiting;
   }
 
   /**
-   * Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when none came free within `waitMaxMs`, or the
-   * limit of these slots, whichever is shorter.
+   * Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when too many images wait already, or no slot came free
+   * within `waitMaxMs`, or the limit of these slots, whichever is shorter.
    */
-  async run<T>(work: () => Promise<T>, waitMaxMs = Number.POSITIVE_INFINITY): Promise<T> {
-    if (this.free > 0) this.free -= 1;
-    else await this.waitForSlot(Math.min(waitMaxMs, this.limits.waitMaxMs));
+  async run<T>(
+    request: SlotRequest,
+    work: () => Promise<T>,
+    waitMaxMs = Number.POSITIVE_INFINITY,
+  ): Promise<T> {
     try {
-      return await work();
-    } finally {
-      this.passOn();
-    }
-  }
-
-  private waitForSlot(waitMaxMs: number): Promise<void> {
-    const { waitersMax, retryAfterSeconds } = this.limits;
-    const saturated = () =>
-      new ProviderFailure('saturated', 'every task slot of the upstream account is taken', {
+      return await this.slots.run(request, work, { maxMs: Math.min(waitMaxMs, this.limits.waitMaxMs) });
+    } catch (error) {
+      if (!(error instanceof NoSlotError)) throw error;
+      const { retryAfterSeconds } = this.limits;
+      throw new ProviderFailure('saturated', `the upstream account has ${error.message}`, {
         retryAfterSeconds,
+        cause: error,
       });
-    if (this.waiters.size >= waitersMax) return Promise.reject(saturated());
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.waiters.delete(waiter);
-        reject(saturated());
-      }, waitMaxMs);
-      const waiter: Waiter = { enter: resolve, timer };
-      this.waiters.add(waiter);
-    });
-  }
-
-  /** Hands the slot to whoever waits longest; a `Set` keeps the order of arrival. */
-  private passOn(): void {
-    const [next] = this.waiters;
-    if (next === undefined) {
-      this.free += 1;
-      return;
     }
-    this.waiters.delete(next);
-    clearTimeout(next.timer);
-    next.enter();
   }
 }

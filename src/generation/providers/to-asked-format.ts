@@ -1,5 +1,5 @@
 import sharp, { type Sharp } from 'sharp';
-import { CONVERSION_SECONDS_MAX, conversions } from '../media/conversions.js';
+import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
 import { formatOf } from '../media/verify-image.js';
 import type { OutputFormat, ProviderRequest } from './image-provider.js';
 import { ProviderFailure } from './provider-failure.js';
@@ -18,23 +18,25 @@ const ENCODERS: Readonly<Record<OutputFormat, (image: Sharp) => Sharp>> = {
 /**
  * For providers that choose the format themselves: the same picture in the format that was asked for. The bytes stay
  * as they are when it is that already, and when none was. The size is never changed: a picture of another size is not the one that was
- * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when `signal` aborts before a
+ * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when the signal aborts before a
  * slot is free.
  */
 export async function toAskedFormat(
   image: Buffer,
   { outputFormat, width, height }: Pick<ProviderRequest, 'outputFormat' | 'width' | 'height'>,
-  signal: AbortSignal,
+  context: ConversionContext,
 ): Promise<Buffer> {
   if (outputFormat === null) return image;
   const format = formatOf(image);
   if (format === null) throw new ProviderFailure('failed', 'the result is no image of a known format');
   if (format === outputFormat) return image;
   try {
-    return await conversions.run(() => convert(image, outputFormat, { width, height }), signal);
+    return await conversions.run(context, () => convert(image, outputFormat, { width, height }));
   } catch (error) {
     if (error instanceof ProviderFailure) throw error;
-    const reason = signal.aborted ? 'the result was not converted in time' : 'the result does not decode';
+    const reason = context.signal.aborted
+      ? 'the result was not converted in time'
+      : 'the result does not decode';
     throw new ProviderFailure('failed', reason, { cause: error });
   }
 }

@@ -55,10 +55,13 @@ export function noise(width: number, height: number): Sharp {
 }
 
 /** A few hundred bytes that claim to be of any size: the rest of a PNG that a decoder would have to unpack. */
-export async function claiming(width: number, height: number): Promise<Buffer> {
+export async function claiming(width: number, height: number, bits: 8 | 16 = 8): Promise<Buffer> {
   const png = await plain(RED).png().toBuffer();
   png.writeUInt32BE(width, 16);
   png.writeUInt32BE(height, 20);
+  png[24] = bits;
+  // Red, green, blue and transparency.
+  if (bits === 16) png[25] = 6;
   png.writeUInt32BE(crc32(png.subarray(12, 29)), 29);
   return png;
 }
