@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { DataSourceOptions } from 'typeorm';
+import { BoundedClient } from './bounded-client.js';
 import { loadSqlMigrations } from './sql-migrations.js';
 
 /** Owns no table: it may insert into and read the ledger, and the server refuses it anything else there. */
@@ -17,6 +18,15 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_TIMEOUT_MS = 5 * 60_000;
 /** A statement that runs longer than this holds locks that everyone else waits for. */
 const STATEMENT_TIMEOUT_MS = 30_000;
+/**
+ * The server ends what takes longer than it may. A server process that stands still ends nothing, and a network that drops what
+ * is sent says nothing: then the connection is closed from here.
+ */
+export const ANSWER_MARGIN_MS = 5_000;
+/** A tx idles for some turns of the event loop. A process that stands still inside one keeps its locks for this long. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
+/** So that a connection through a firewall is not forgotten while it idles, and one that was is found out. */
+const KEEP_ALIVE_AFTER_MS = 10_000;
 
 /** For migrations and `CREATE DATABASE`: the login role itself. */
 export function ownerDataSourceOptions(url: string): DataSourceOptions {
@@ -41,10 +51,14 @@ export function applicationDataSourceOptions(url: string, poolSize: number): Dat
       max: poolSize,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
+      Client: BoundedClient,
+      query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_MARGIN_MS,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
       // A connection can break in the moment that it is handed out, while neither the pool nor its user listens
       // to it; an error that nobody listens to ends the process. Its next query fails, and that is enough.
       onConnect: (client: EventEmitter) => void client.on('error', () => undefined),
-      options: `-c role=${APPLICATION_ROLE} -c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${STATEMENT_TIMEOUT_MS}`,
+      options: `-c role=${APPLICATION_ROLE} -c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
     },
   };
 }

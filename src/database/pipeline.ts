@@ -18,7 +18,22 @@ type Columns = readonly { readonly name: string; readonly parse: (text: string) 
 
 const NO_COLUMNS: Columns = [];
 
+/** What `pg` calls the error of a query that was not answered within its `query_timeout`. */
+const READ_TIMEOUT = 'Query read timeout';
+
+export function isReadTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === READ_TIMEOUT;
+}
+
 const preparedOn = new WeakMap<Connection, Map<string, Columns>>();
+
+/** The connection said nothing for too long. Whether the packet was run is unknown, and the connection is closed. */
+export class PacketTimeoutError extends Error {
+  readonly code = 'ETIMEDOUT';
+  constructor() {
+    super('PostgreSQL did not answer a packet in time; its connection is closed.');
+  }
+}
 
 /**
  * Sends all statements in one packet and waits once. The server runs them in the order given, each with a
@@ -28,15 +43,24 @@ const preparedOn = new WeakMap<Connection, Map<string, Columns>>();
  *
  * `pg` alone either waits for each statement or, with its option `pipeline`, asks for an answer to each.
  * Every answer wakes this process up, which costs more than most of these statements do.
+ *
+ * @param deadlineMs how long the answer may take; the pool's `query_timeout` when it is left out. The server's own limits do
+ *   not help against a server process that stands still or a network that drops what is sent. After it, rejects with
+ *   `PacketTimeoutError`.
  */
-export function runTogether(client: PoolClient, calls: readonly StatementCall[]): Promise<Row[][]> {
+export function runTogether(
+  client: PoolClient,
+  calls: readonly StatementCall[],
+  deadlineMs?: number,
+): Promise<Row[][]> {
   return new Promise((resolve, reject) => {
     // Made before anything is sent: a value that has no text must not leave half a packet behind.
     const messages = calls.map(({ statement, values = [] }) => ({
       ...statement,
       values: values.map(toText),
     }));
-    client.query(new Pipeline(messages, resolve, reject));
+    const close = (): void => void (client as PoolClient & Pick<pg.Client, 'end'>).end();
+    client.query(new Pipeline(messages, { resolve, reject, close }, deadlineMs));
   });
 }
 
@@ -57,6 +81,9 @@ export async function runStatement<R = Row>(
 
 /** What `pg` calls back while it reads the answers; see its `Query`, the one other class of this kind. */
 class Pipeline implements Submittable {
+  /** Set by `pg` where there is a deadline; called at the end, it ends the deadline's timer. */
+  callback: (() => void) | undefined;
+  private isOver = false;
   private readonly results: Row[][];
   private prepared = new Map<string, Columns>();
   private position = 0;
@@ -64,8 +91,14 @@ class Pipeline implements Submittable {
 
   constructor(
     private readonly messages: readonly Message[],
-    private readonly resolve: (results: Row[][]) => void,
-    private readonly reject: (reason: unknown) => void,
+    private readonly outcome: {
+      readonly resolve: (results: Row[][]) => void;
+      readonly reject: (reason: unknown) => void;
+      /** Of the connection. */
+      readonly close: () => void;
+    },
+    /** Read by `pg`, which runs the timer. */
+    readonly query_timeout: number | undefined,
   ) {
     this.results = messages.map(() => []);
   }
@@ -119,12 +152,33 @@ class Pipeline implements Submittable {
   }
 
   handleError(error: unknown): void {
+    if (isReadTimeout(error)) return this.expire();
     this.prepared.delete(this.currentName());
-    this.reject(error);
+    this.end();
+    this.outcome.reject(error);
   }
 
   handleReadyForQuery(): void {
-    this.resolve(this.results);
+    this.end();
+    this.outcome.resolve(this.results);
+  }
+
+  private end(): void {
+    this.isOver = true;
+    this.callback?.();
+  }
+
+  /**
+   * After a pause of this process the timer comes first, although the answer may lie in the socket: it is read before the
+   * next turn. Otherwise nothing may use the connection any more, whose answer could still come.
+   */
+  private expire(): void {
+    setImmediate(() => {
+      if (this.isOver) return;
+      this.end();
+      this.outcome.close();
+      this.outcome.reject(new PacketTimeoutError());
+    });
   }
 
   private columns(): Columns {

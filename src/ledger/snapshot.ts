@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import type { DataSource } from 'typeorm';
+import { ANSWER_MARGIN_MS } from '../database/data-source.js';
 
 /** What a snapshot needs of a connection; a `pg.Client` and a pool's client both have it. */
 export type SnapshotClient = Pick<ClientBase, 'query'>;
@@ -17,7 +18,10 @@ export type SnapshotOptions = {
 /** Rows a FETCH brings: enough to make the round trip cheap, few enough to be small in memory. */
 export const BATCH_ROWS = 1_000;
 
-const AS_TEXT = { getTypeParser: () => (text: string) => text };
+const ANSWERED_AS_TEXT = {
+  rowMode: 'array',
+  types: { getTypeParser: () => (text: string) => text },
+} as const;
 
 /**
  * One consistent, read-only view of the whole database: everything read through it is as of one moment,
@@ -30,6 +34,7 @@ export class Snapshot {
 
   private constructor(
     private readonly client: SnapshotClient,
+    private readonly answerMsMax: number,
     private readonly release: () => Promise<void>,
   ) {}
 
@@ -38,7 +43,8 @@ export class Snapshot {
     options: SnapshotOptions,
     release: () => Promise<void> = () => Promise.resolve(),
   ): Promise<Snapshot> {
-    const snapshot = new Snapshot(client, release);
+    const answerMsMax = options.statementSecondsMax * 1_000 + ANSWER_MARGIN_MS;
+    const snapshot = new Snapshot(client, answerMsMax, release);
     try {
       await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
       await client.query(
@@ -67,9 +73,9 @@ export class Snapshot {
 
   /** A result that is known to be small. */
   async rows(text: string, values: readonly (string | null)[] = []): Promise<TextRow[]> {
-    const result = await this.inTurn(() =>
-      this.client.query<string[]>({ text, values: [...values], rowMode: 'array', types: AS_TEXT }),
-    );
+    // `pg` has a time limit for each query, and no type for it.
+    const query = { text, values: [...values], ...ANSWERED_AS_TEXT, query_timeout: this.answerMsMax };
+    const result = await this.inTurn(() => this.client.query<string[]>(query));
     return result.rows;
   }
 

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { DataSource } from 'typeorm';
 import { isConnectionFailure } from '../../src/database/constraints.js';
-import { runTogether, type StatementCall } from '../../src/database/pipeline.js';
+import { applicationDataSourceOptions } from '../../src/database/data-source.js';
+import { PacketTimeoutError, runTogether, type StatementCall } from '../../src/database/pipeline.js';
+import { CleanUp } from '../support/clean-up.js';
+import { MutableProxy } from '../support/database/mutable-proxy.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const call = (
@@ -132,5 +136,59 @@ describe('statements that are sent together', () => {
     // Whether the socket or the driver is first to say so.
     const error: unknown = await runTogether(client, [divide(1)]).catch((reason: unknown) => reason);
     expect(isConnectionFailure(error)).toBe(true);
+  });
+
+  it('reject after their deadline, and the silent connection is used for nothing more', async () => {
+    const cleanUp = new CleanUp();
+    const proxy = await MutableProxy.start(database.url, cleanUp);
+    const proxied = new pg.Pool({ connectionString: proxy.url, max: 1 });
+    cleanUp.add(() => proxied.end());
+    try {
+      const silent = await proxied.connect();
+      proxy.mute();
+      await expect(runTogether(silent, [divide(1)], 50)).rejects.toThrow(PacketTimeoutError);
+      const error: unknown = await runTogether(silent, [divide(1)]).catch((reason: unknown) => reason);
+      expect(isConnectionFailure(error)).toBe(true);
+      silent.release();
+      const next = await proxied.connect();
+      expect(await runTogether(next, [divide(1)], 10_000)).toEqual([[{ quotient: 6 }]]);
+      next.release();
+    } finally {
+      await cleanUp.run();
+    }
+  });
+});
+
+describe('a query of the service whose connection is open and silent', () => {
+  it('fails as a lost connection does, and the next one gets another connection', async () => {
+    const cleanUp = new CleanUp();
+    const database = await createTestDatabase();
+    cleanUp.add(() => database.drop());
+    const proxy = await MutableProxy.start(database.url, cleanUp);
+    const options = applicationDataSourceOptions(proxy.url, 1);
+    const dataSource = await new DataSource({
+      ...options,
+      // The service's own limit is longer than any statement may run.
+      extra: { ...options.extra, query_timeout: 50 },
+    }).initialize();
+    cleanUp.add(() => dataSource.destroy());
+    try {
+      proxy.mute();
+      const error: unknown = await dataSource.query('SELECT 1').catch((reason: unknown) => reason);
+      expect(isConnectionFailure(error)).toBe(true);
+      const inTransaction = dataSource.transaction(async (tx) => {
+        proxy.mute();
+        await tx.query('SELECT 1');
+      });
+      expect(isConnectionFailure(await inTransaction.catch((reason: unknown) => reason))).toBe(true);
+      expect(await dataSource.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    } finally {
+      await cleanUp.run();
+    }
+  });
+
+  it('has a limit of its own, whatever the server says', () => {
+    const { extra } = applicationDataSourceOptions('postgres://127.0.0.1/coffer', 1);
+    expect(extra).toMatchObject({ query_timeout: 35_000, keepAlive: true });
   });
 });

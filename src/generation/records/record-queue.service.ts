@@ -3,6 +3,7 @@ import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestj
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { isConnectionFailure, isLockTimeout, isUnavailable } from '../../database/constraints.js';
+import { ANSWER_MARGIN_MS } from '../../database/data-source.js';
 import { runTogether } from '../../database/pipeline.js';
 import { DatabaseUnavailableError } from '../../problems/common.errors.js';
 import { statementsFor, type RecordWrite } from './record-statements.js';
@@ -103,7 +104,11 @@ export class RecordQueue implements OnApplicationShutdown {
     try {
       const client = (await runner.connect()) as PoolClient;
       try {
-        const answers = await runTogether(client, statementsFor(writes, this.lockTimeoutMs));
+        const answers = await runTogether(
+          client,
+          statementsFor(writes, this.lockTimeoutMs),
+          this.lockTimeoutMs + ANSWER_MARGIN_MS,
+        );
         return new Set((answers.flat() as Parameters<typeof nameOf>[0][]).map(nameOf));
       } catch (error) {
         // Waits until a connection that is being closed is closed: the next batch must not be handed it.

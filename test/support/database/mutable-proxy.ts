@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import type { CleanUp } from '../clean-up.js';
+
+type Pair = { readonly client: Socket; readonly server: Socket };
+
+/**
+ * Stands between a process and its database and can fall silent, as a network that drops what is sent and a server
+ * process that stands still do: nothing arrives, and nobody closes anything.
+ */
+export class MutableProxy {
+  private readonly open = new Set<Pair>();
+  private readonly muted = new Set<Pair>();
+  private readonly answersMuted = new Set<Pair>();
+
+  private constructor(readonly url: string) {}
+
+  /** @param databaseUrl where it leads to. */
+  static async start(databaseUrl: string, cleanUp: CleanUp): Promise<MutableProxy> {
+    const target = new URL(databaseUrl);
+    const server = createServer((client) => proxy.accept(client, target));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const url = new URL(databaseUrl);
+    url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const proxy = new MutableProxy(url.href);
+    cleanUp.add(() => {
+      server.close();
+      for (const pair of proxy.open) {
+        pair.client.destroy();
+        pair.server.destroy();
+      }
+      return Promise.resolve();
+    });
+    return proxy;
+  }
+
+  /** The connections that are open now carry nothing any more. Later ones do. */
+  mute(): void {
+    for (const pair of this.open) this.muted.add(pair);
+  }
+
+  /** What is sent on the connections that are open now arrives, and its answers do not, as at a process that stands still. */
+  muteAnswers(): void {
+    for (const pair of this.open) this.answersMuted.add(pair);
+  }
+
+  private accept(client: Socket, { hostname, port }: URL): void {
+    const pair = { client, server: connect(Number(port), hostname) };
+    this.open.add(pair);
+    client.on('data', (chunk) => {
+      if (!this.muted.has(pair)) pair.server.write(chunk);
+    });
+    pair.server.on('data', (chunk) => {
+      if (!this.muted.has(pair) && !this.answersMuted.has(pair)) client.write(chunk);
+    });
+    const isSilent = (): boolean => this.muted.has(pair) || this.answersMuted.has(pair);
+    client.on('error', () => undefined).on('close', () => isSilent() || pair.server.destroy());
+    pair.server.on('error', () => undefined).on('close', () => isSilent() || client.destroy());
+  }
+}
