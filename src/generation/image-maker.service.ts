@@ -22,7 +22,7 @@ import type {
 } from './providers/image-provider.js';
 import { ProviderFailure, type FailureKind } from './providers/provider-failure.js';
 import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
-import { gravestOf } from './undelivered.js';
+import { gravestOf, isOwnQueueFull } from './undelivered.js';
 
 /** How one attempt at one image turned out. */
 export type ImageResult = TaskResult & {
@@ -242,7 +242,8 @@ export class ImageMaker {
   ): void {
     const fields = { generation: id, position, provider, task, failure: cause.kind, err: cause };
     if (cause.kind === 'account') this.logger.error(fields, 'The upstream account is refused');
-    else if (CUSTOMERS_TROUBLE.has(cause.kind)) this.logger.debug(fields, 'No image');
+    else if (CUSTOMERS_TROUBLE.has(cause.kind) || isOwnQueueFull(cause))
+      this.logger.debug(fields, 'No image');
     else this.logger.warn(fields, 'An image was not delivered');
   }
 }

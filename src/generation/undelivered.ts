@@ -67,6 +67,6 @@ export function problemOf(failure: ProviderFailure): Problem {
 }
 
 /** Whether it is the account's own images that leave no capacity for more. */
-function isOwnQueueFull({ cause }: ProviderFailure): boolean {
+export function isOwnQueueFull({ cause }: ProviderFailure): boolean {
   return cause instanceof NoSlotError && cause.reason === 'owner_queue_full';
 }

@@ -207,6 +207,7 @@ describe('the options of the benchmark', () => {
     expect([...readOptions([]).parts]).toEqual(['debits', 'images']);
     expect(readOptions(['--quick', '--rounds', '2'])).toMatchObject({ seconds: 1, rounds: 2 });
     expect([...readOptions(['--only', 'race, mixed']).parts]).toEqual(['race', 'mixed']);
+    expect(readOptions(['--flood', 'edits, reads']).flood).toEqual(['edits', 'reads']);
     expect(readOptions(['--tigerbeetle', '127.0.0.1:3000', '--tigerbeetle-pid', '7']).tigerBeetle).toEqual({
       address: '127.0.0.1:3000',
       pid: 7,
@@ -219,6 +220,7 @@ describe('the options of the benchmark', () => {
     [['--only', 'debit'], '--only must name some of'],
     [['--with', 'tigerbeetle'], 'needs the address of a running server'],
     [['--with', 'postgres'], '--with knows one side'],
+    [['--flood', 'edits,rain'], '--flood must name some of'],
     [['--what'], "Unknown option '--what'"],
   ])('refuse %j', (args, message) => {
     expect(() => readOptions(args)).toThrow(message);
