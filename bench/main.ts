@@ -10,6 +10,7 @@ import { debitBars, imageBars, verdictOf, type Bar } from './bars.js';
 import { CleanUp } from './clean-up.js';
 import { measureDebits } from './debits.js';
 import { measureImages } from './images.js';
+import { fairnessTable, measureFairness } from './fairness.js';
 import type { Results } from './measure.js';
 import { measureMixedCalls, mixedTable } from './mixed.js';
 import { describeMachine, HELP, readOptions, UsageError, type Options } from './options.js';
@@ -92,6 +93,14 @@ async function run(options: Options): Promise<void> {
   if (parts.has('refusals')) {
     const result = await onItsOwn((part) => measureRefusals({ dir, cleanUp: part, say }));
     await keep('refusals', result, refusalTable(result));
+  }
+  if (parts.has('fairness')) {
+    const { flood, 'flood-seconds': floodSeconds } = options;
+    const result = await onItsOwn((part) =>
+      measureFairness({ flood, seconds: floodSeconds, dir, cleanUp: part, say }),
+    );
+    tables.set('fairness', [`${machine}.`, fairnessTable(result)].join('\n\n'));
+    await keep('fairness', result, tables.get('fairness') ?? '');
   }
   if (options.docs) await writeDocs(tables);
 }

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { FLOOD_KINDS, isFloodKind, type FloodKind } from './flood-kinds.js';
 
-const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed', 'refusals'] as const;
+const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed', 'refusals', 'fairness'] as const;
 export type Part = (typeof PARTS)[number];
 /** What makes the tables of docs/PERFORMANCE.md, in about six minutes. */
 const MAIN_PARTS = 'debits,images';
@@ -20,7 +21,9 @@ npm run bench -- --docs                  writes the tables into docs/PERFORMANCE
 --with tigerbeetle   compares with the server at --tigerbeetle HOST:PORT as well; --tigerbeetle-pid PID counts its CPU
 --calls, --images    of the race: image calls at once (10000), and credit for so many images (1000)
 --top-ups, --debits  of webhooks: payments and debits a second (50, 500)
---mixed N            of mixed: random calls (100000)`;
+--mixed N            of mixed: random calls (100000)
+--flood KINDS        of fairness: ${FLOOD_KINDS.join(', ')}; default: all of them
+--flood-seconds N    of fairness: how long a customer is measured, alone and during the flood (60)`;
 
 const NUMBERS = {
   seconds: '2',
@@ -31,6 +34,7 @@ const NUMBERS = {
   mixed: '100000',
   'top-ups': '50',
   debits: '500',
+  'flood-seconds': '60',
 } as const;
 type NumberName = keyof typeof NUMBERS;
 
@@ -38,6 +42,7 @@ export type TigerBeetleServer = { readonly address: string; readonly pid: number
 
 export type Options = Readonly<Record<NumberName, number>> & {
   readonly parts: ReadonlySet<Part>;
+  readonly flood: readonly FloodKind[];
   readonly tigerBeetle: TigerBeetleServer | null;
   readonly json: string | null;
   readonly docs: boolean;
@@ -58,6 +63,7 @@ export function readOptions(args: readonly string[]): Options {
   const values = parse(args, {
     ...numbers,
     only: { ...text, default: MAIN_PARTS },
+    flood: { ...text, default: FLOOD_KINDS.join(',') },
     quick: flag,
     docs: flag,
     help: flag,
@@ -66,13 +72,16 @@ export function readOptions(args: readonly string[]): Options {
     tigerbeetle: text,
     'tigerbeetle-pid': text,
   });
-  const quick: Partial<Record<NumberName, string>> = values.quick ? { seconds: '1', rounds: '1' } : {};
+  const quick: Partial<Record<NumberName, string>> = values.quick
+    ? { seconds: '1', rounds: '1', 'flood-seconds': '10' }
+    : {};
   const read = (name: NumberName): number =>
     readNumber(name, values[name] ?? quick[name] ?? NUMBERS[name], name === 'rows' ? 0 : 1);
   const names = Object.keys(NUMBERS) as NumberName[];
   return {
     ...(Object.fromEntries(names.map((name) => [name, read(name)])) as Record<NumberName, number>),
     parts: readParts(values.only),
+    flood: readFlood(values.flood),
     tigerBeetle: readTigerBeetle(values.with, values.tigerbeetle, values['tigerbeetle-pid']),
     json: values.json ?? null,
     docs: values.docs,
@@ -99,6 +108,14 @@ function readParts(text: string): ReadonlySet<Part> {
   const parts = text.split(',').map((name) => PARTS.find((part) => part === name.trim()));
   if (parts.includes(undefined)) throw new UsageError(`--only must name some of ${PARTS.join(', ')}`);
   return new Set(parts as Part[]);
+}
+
+function readFlood(text: string): readonly FloodKind[] {
+  const names = text.split(',').map((name) => name.trim());
+  const kinds = names.filter(isFloodKind);
+  if (kinds.length < names.length)
+    throw new UsageError(`--flood must name some of ${FLOOD_KINDS.join(', ')}`);
+  return kinds;
 }
 
 function readTigerBeetle(

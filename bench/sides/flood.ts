@@ -1,0 +1,187 @@
+/**
+ * One customer who asks for as much as the limits let in, and for more: a process of its own, so that what it takes of the
+ * cores is counted apart. `FLOOD` names the kinds of requests (`FLOOD_KINDS`), `KEYS` two API keys of one account.
+ * `POST /start` begins, `GET /counts` tells how its requests were answered.
+ */
+import { randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import fastify from 'fastify';
+import sharp from 'sharp';
+import { Pool } from 'undici';
+import { isFloodKind, type FloodKind } from '../flood-kinds.js';
+import { listen } from './listen.js';
+
+const { SERVICE_URL = '', KEYS = '', MODEL = '', FLOOD = '' } = process.env;
+const keys = KEYS.split(' ');
+
+/** Together just below what one account may have open at once. */
+const GENERATIONS_AT_ONCE = 150;
+const EDITS_AT_ONCE = 30;
+/** As many as one account may begin in a minute, over both kinds of calls. */
+const GENERATION_PAUSE_MS = 60;
+const EDIT_PAUSE_MS = 200;
+const READERS = 50;
+/** For all readers: twice what an account may read in a minute. */
+const READ_PAUSE_MS = 12;
+const COPIES = 100;
+const UNREAD_CONNECTIONS = 40;
+const UNREAD_MS = 30_000;
+const ANSWER_MS_MAX = 180_000;
+const IMAGES_OF_A_CALL = 5;
+const IMAGES_OF_AN_UNREAD_CALL = 10;
+/** Of one colour: 25 megapixels in a few kilobytes, the most that a reference may have. */
+const SIDE_OF_A_BIG_REFERENCE = 5_000;
+const REFERENCES = 4;
+
+const pool = new Pool(SERVICE_URL, {
+  connections: 600,
+  headersTimeout: ANSWER_MS_MAX,
+  bodyTimeout: ANSWER_MS_MAX,
+});
+const counts: Record<string, Record<string, number>> = {};
+let nextKey = 0;
+
+function count(kind: FloodKind, outcome: number | string): void {
+  const ofKind = (counts[kind] ??= {});
+  ofKind[outcome] = (ofKind[outcome] ?? 0) + 1;
+}
+
+function authorization(): string {
+  nextKey += 1;
+  return `Bearer ${keys[nextKey % keys.length]}`;
+}
+
+type Sent = {
+  readonly path: string;
+  readonly method?: 'GET' | 'POST';
+  readonly body?: string | Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+/** Never rejects. Reads the answer to its end. */
+async function send(kind: FloodKind, { path, method = 'POST', body, headers }: Sent): Promise<void> {
+  try {
+    const all = { authorization: authorization(), 'content-type': 'application/json', ...headers };
+    const answer = await pool.request({
+      path,
+      method,
+      headers: all,
+      ...(body === undefined ? {} : { body }),
+    });
+    await answer.body.dump({ limit: Number.MAX_SAFE_INTEGER });
+    count(kind, answer.statusCode);
+  } catch (error) {
+    count(kind, (error as { code?: string }).code ?? 'failed');
+  }
+}
+
+/** Begins requests one after the other, with a pause between them, and never more than `atOnce`. */
+async function flood(atOnce: number, pauseMs: number, request: () => Promise<void>): Promise<void> {
+  let open = 0;
+  for (;;) {
+    if (open < atOnce) {
+      open += 1;
+      void request().finally(() => (open -= 1));
+    }
+    await sleep(pauseMs);
+  }
+}
+
+const GENERATIONS = '/v1/images/generations';
+const PROMPT = 'A red fox in the snow';
+
+async function bigEdit(): Promise<Sent> {
+  const size = { width: SIDE_OF_A_BIG_REFERENCE, height: SIDE_OF_A_BIG_REFERENCE };
+  const picture = sharp({ create: { ...size, channels: 3, background: '#7a5' } });
+  const bytes = await picture.png().toBuffer();
+  const form = new FormData();
+  form.set('model', MODEL);
+  form.set('prompt', 'The same in winter');
+  for (let index = 0; index < REFERENCES; index += 1)
+    form.append('image[]', new Blob([new Uint8Array(bytes)]), 'a.png');
+  const encoded = new Response(form);
+  const type = encoded.headers.get('content-type') ?? '';
+  return {
+    path: '/v1/images/edits',
+    body: Buffer.from(await encoded.arrayBuffer()),
+    headers: { 'content-type': type },
+  };
+}
+
+const FLOODS: Readonly<Record<FloodKind, () => Promise<void>>> = {
+  async generations() {
+    const body = JSON.stringify({ model: MODEL, prompt: PROMPT, n: IMAGES_OF_A_CALL, size: '512x512' });
+    await flood(GENERATIONS_AT_ONCE, GENERATION_PAUSE_MS, () =>
+      send('generations', { path: GENERATIONS, body }),
+    );
+  },
+  async edits() {
+    const edit = await bigEdit();
+    await flood(EDITS_AT_ONCE, EDIT_PAUSE_MS, () => send('edits', edit));
+  },
+  async reads() {
+    const paths = ['/v1/wallet', '/v1/wallet/transactions?limit=100', '/v1/generations?limit=100'];
+    let next = 0;
+    await flood(READERS, READ_PAUSE_MS, () => {
+      next += 1;
+      return send('reads', { path: paths[next % paths.length] ?? '', method: 'GET' });
+    });
+  },
+  /** One call, and copies of it as an SDK would send them that had no answer, with the same key. */
+  async retries() {
+    const key = `Bearer ${keys[0]}`;
+    for (;;) {
+      const prompt = `${PROMPT} ${randomUUID()}`;
+      const body = JSON.stringify({ model: MODEL, prompt, size: '512x512' });
+      const attempt = (number: number) =>
+        send('retries', {
+          path: GENERATIONS,
+          body,
+          headers: { authorization: key, 'x-stainless-retry-count': `${number}` },
+        });
+      const first = attempt(0);
+      await Promise.all([first, ...Array.from({ length: COPIES }, () => attempt(2))]);
+    }
+  },
+  /** Images in base64 under an idempotency key, repeated on connections that take nothing of the answer. */
+  async answers() {
+    const body = JSON.stringify({
+      model: MODEL,
+      prompt: PROMPT,
+      n: IMAGES_OF_AN_UNREAD_CALL,
+      size: '2048x2048',
+      output_format: 'png',
+      response_format: 'b64_json',
+    });
+    const headers = { 'idempotency-key': randomUUID(), authorization: `Bearer ${keys[0]}` };
+    await send('answers', { path: GENERATIONS, body, headers });
+    const request = [
+      `POST ${GENERATIONS} HTTP/1.1`,
+      'host: flood',
+      'content-type: application/json',
+      `content-length: ${Buffer.byteLength(body)}`,
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+      '',
+      body,
+    ].join('\r\n');
+    const leaveUnread = async (): Promise<void> => {
+      const { hostname, port } = new URL(SERVICE_URL);
+      const socket = connect(Number(port), hostname).pause();
+      socket.on('error', () => count('answers', 'cut'));
+      socket.write(request);
+      await sleep(UNREAD_MS);
+      socket.destroy();
+      count('answers', 'left unread');
+    };
+    await flood(UNREAD_CONNECTIONS, 100, leaveUnread);
+  },
+};
+
+const app = fastify();
+app.post('/start', () => {
+  for (const kind of FLOOD.split(',').filter(isFloodKind)) void FLOODS[kind]();
+  return {};
+});
+app.get('/counts', () => counts);
+await listen(app);
