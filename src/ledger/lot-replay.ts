@@ -52,6 +52,11 @@ export class LotReplay {
       if (known.remaining !== null) known.remaining += amount;
       return { column: 'lot_id', expected: 'a new lot', found: row.lot_id };
     }
+    // Earlier releases gave a write-off a lot. All of it repays debt, so nothing is left in that lot.
+    if (row.kind === 'write_off') {
+      if (this.start === 'any_row') this.live.set(row.lot_id, { account: row.credit_account, remaining: 0n });
+      return this.forgive(amount);
+    }
     let remaining = amount;
     if (row.credit_account === 'customer_credit') {
       const repaid = this.debt < amount ? this.debt : amount;

@@ -275,8 +275,8 @@ class Lots:
         amount = int(row["amount_micros"])
         lot_id = row["lot_id"]
         if row["credit_account"] in CUSTOMER:
-            if lot_id is None and row["kind"] == "write_off":
-                return self.forgive(amount)
+            if row["kind"] == "write_off":
+                return self.forgive(lot_id, amount)
             return self.open(row["credit_account"], lot_id, amount)
         if row["debit_account"] in CUSTOMER:
             return self.take(row["debit_account"], lot_id, amount)
@@ -295,7 +295,11 @@ class Lots:
             self.lots[lot_id] = [side, amount]
         return None
 
-    def forgive(self, amount):
+    def forgive(self, lot_id, amount):
+        if lot_id in self.lots:
+            return "the lot is open already"
+        if lot_id is not None and not self.from_beginning:
+            self.lots[lot_id] = ["customer_credit", 0]
         if amount > self.debt and self.from_beginning:
             return f"{self.debt} was owed"
         self.debt = max(self.debt - amount, 0)

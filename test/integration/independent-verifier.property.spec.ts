@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
 import { EXPORT_FORMATS } from '../../src/ledger/export/export-format.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestBooks } from '../support/database/test-books.js';
@@ -35,11 +36,13 @@ afterAll(async () => {
 });
 
 describe('a verifier that was written from the README of the ledger alone', () => {
-  it('accepts what the service wrote: all, one account, and parts, in both formats, with any text in it', async () => {
+  it('accepts what the service wrote: every kind of transfer, one account, and parts, in both formats, with any text in it', async () => {
     const verdicts = await independentVerdicts(genuine.map(({ text }) => Buffer.from(text)));
     expect(verdicts.filter(({ line }) => line !== null)).toEqual([]);
     for (const { text } of genuine) expect(await verdictOf(text)).toMatchObject({ ok: true });
     expect(genuine.length).toBe(8);
+    const kinds = new Set(genuine[0]?.rows.map(({ kind }) => kind));
+    expect([...kinds].sort()).toEqual(Object.keys(POSTING_RULES).sort());
   });
 
   it('accepts every text of Unicode in every column that takes any, in both formats', async () => {

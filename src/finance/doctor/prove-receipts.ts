@@ -57,13 +57,18 @@ const REFUNDED = `
                    'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
                    'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0),
                    'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_excess'), 0)) AS given_back,
-         max(created_at) AS moved_at
+         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off,
+         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off_reversal'), 0) AS owed_again, max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'refund:') GROUP BY 1, 2`;
 
-/** A refund that is under way or done stands in the ledger to the micro-dollar; one that failed stands there twice. */
+/**
+ * A refund that is under way or done stands in the ledger to the micro-dollar; one that failed stands there twice. No more
+ * was written off than it took, and what was is owed again once its credit is back.
+ */
 const REFUNDS = `
   SELECT 'refunds', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
-         coalesce('taken ' || t.taken || ', given back ' || t.given_back, 'nothing moved'),
+         coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off
+                  || ', owed again ' || t.owed_again, 'nothing moved'),
          concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros)
     FROM refunds r LEFT JOIN (${REFUNDED}) t ON t.account_id = r.account_id AND t.id = r.id
    CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros) AS whole) w
@@ -73,6 +78,8 @@ const REFUNDS = `
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
+                OR t.written_off > r.credit_micros
+                OR t.owed_again <> CASE WHEN t.given_back = w.whole THEN t.written_off ELSE 0 END
                 OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 
 const UNASKED_REFUNDS = `
@@ -95,7 +102,10 @@ const DISPUTED = `
          coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off_reversal'), 0) AS owed_again, max(created_at) AS moved_at
     FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
 
-/** What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back, and what was given up. */
+/**
+ * What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back, and what was given up: no
+ * more than was taken, and owed again once the credit is back.
+ */
 const DISPUTES = `
   SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'status',
          coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off, 'nothing moved'),
@@ -106,9 +116,29 @@ const DISPUTES = `
               ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
                 OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
                 OR t.written_off <> coalesce(d.written_off_micros, t.written_off)
+                OR t.written_off > coalesce(d.credit_micros, t.written_off)
                 OR t.owed_again <> CASE WHEN t.given_back = w.whole THEN t.written_off ELSE 0 END
                 OR ((d.withdrawn_at IS NULL OR (t.written_off > 0 AND d.written_off_micros IS NULL) OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
                     AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
+
+const UNASKED_DISPUTES = `
+  SELECT 'disputes', 'account_id=' || t.account_id || ' id=' || t.id, 'id', 'a dispute that took ' || t.taken, 'none'
+    FROM (${DISPUTED}) t
+   WHERE NOT EXISTS (SELECT FROM disputes d WHERE d.account_id = t.account_id AND d.id = t.id)`;
+
+/**
+ * A payment that contradicts its quote stays at Stripe, and in no book, until an operator decides. So it is named from the
+ * first minute, and a top-up that waits without a review, which nobody could decide, as well.
+ */
+const UNDECIDED_PAYMENTS = `
+  SELECT 'payment_reviews', 'account_id=' || account_id || ' id=' || id, 'status',
+         'returned, dismissed or credited: a person decides', status
+    FROM payment_reviews WHERE status IN ('open', 'failed')
+  UNION ALL
+  SELECT 'top_ups', 'account_id=' || u.account_id || ' id=' || u.id, 'status', 'a payment under review', u.status
+    FROM top_ups u
+   WHERE u.status = 'needs_review'
+     AND NOT EXISTS (SELECT FROM payment_reviews r WHERE r.account_id = u.account_id AND r.top_up_id = u.id)`;
 
 /** Captured is what was delivered: no image unpaid, nothing paid that was not delivered. */
 const GENERATIONS = `
@@ -138,6 +168,8 @@ const RECEIPT_CHECKS = {
   refunds: REFUNDS,
   'unasked refunds': UNASKED_REFUNDS,
   disputes: DISPUTES,
+  'unasked disputes': UNASKED_DISPUTES,
+  'undecided payments': UNDECIDED_PAYMENTS,
   generations: GENERATIONS,
   'paid without generation': PAID_WITHOUT_GENERATION,
 } as const;

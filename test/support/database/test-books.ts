@@ -184,8 +184,9 @@ export class TestBooks {
     await this.execute(this.adjustment(accountId, 250_000n));
     await this.execute(this.adjustment(accountId, -50_000n));
     this.pass(1);
-    const takenReference = `dispute:${newId('request')}`;
-    await this.execute(this.clawBack(accountId, 'dispute', takenReference, lotId, 9_500_000n));
+    const disputeId = newId('request');
+    const takenReference = `dispute:${disputeId}`;
+    await this.execute(await this.dispute(accountId, disputeId, lotId, 9_400_000n));
     await this.execute({
       type: 'reinstate',
       ...this.referenced(accountId, `reinstated:${lotId}`),
@@ -198,7 +199,7 @@ export class TestBooks {
       taxMicros: micros(0n),
       excessMicros: micros(0n),
     });
-    await this.execute({
+    const writtenOff = await this.execute({
       type: 'writeOff',
       ...addressed,
       reference: `${takenReference}:written_off`,
@@ -206,6 +207,9 @@ export class TestBooks {
       returnedReference: `${takenReference}:reinstated`,
       memo: null,
     });
+    if (writtenOff.type !== 'posted') throw new Error('nothing was owed');
+    const copy = 'UPDATE disputes SET written_off_micros = $2 WHERE id = $1';
+    await this.owner.query(copy, [disputeId, `${writtenOff.movement.amountMicros}`]);
     await this.execute(this.adjustment(accountId, 3_000_000n));
     this.pass(1);
     const statusChangeId = newId('statusChange');
@@ -237,6 +241,33 @@ export class TestBooks {
       ],
     );
     return this.clawBack(accountId, 'refund', `refund:${id}`, lotId, amount);
+  }
+
+  /** With the row that says what Stripe took. */
+  private async dispute(
+    accountId: string,
+    id: string,
+    lotId: string,
+    amount: bigint,
+  ): Promise<WalletCommand> {
+    const fee = amount / 20n;
+    await this.owner.query(
+      `INSERT INTO disputes (account_id, id, top_up_id, status, reason, amount_cents, credit_micros, fee_micros, tax_micros,
+                             reinstatement_lot_id, frozen_at, withdrawn_at, created_at, checked_at)
+       SELECT account_id, $2, id, 'lost', 'fraudulent', $4, $5, $6, 0, $7, $8, $8, $8, $8
+         FROM top_ups WHERE account_id = $1 AND lot_id = $3`,
+      [
+        accountId,
+        id,
+        lotId,
+        divExact(amount + fee, MICROS_PER_CENT).toString(),
+        `${amount}`,
+        `${fee}`,
+        newId('creditLot'),
+        new Date(this.nowMs),
+      ],
+    );
+    return this.clawBack(accountId, 'dispute', `dispute:${id}`, lotId, amount);
   }
 
   private clawBack(

@@ -43,14 +43,19 @@ function booksOf(isRule: boolean): [book: string, isRule: boolean][] {
   return (isRule ? ['acct_customer', PLATFORM] : [PLATFORM]).map((book) => [book, isRule]);
 }
 
-/** An export that is right in everything but, perhaps, this posting. A grant comes first, for what takes from one. */
+/**
+ * An export that is right in everything but, perhaps, this posting. A grant comes first, for what takes from one, and a
+ * debt, for what is written off.
+ */
 export function postingFile({ book, kind, debit, credit }: Posting): Buffer {
   const grant = toRow(book, 1, ['grant', 'promotional_credit', 'customer_promo'], 'lot_grant', 0n);
   // Debt of paid credit needs no lot.
+  const owed = toRow(book, 2, ['debit', 'customer_credit', 'usage_revenue'], null, 100n);
   const spends = debit === 'customer_promo' ? 'lot_grant' : null;
-  const lotId = isCustomerLedgerAccount(credit) ? 'lot_new' : spends;
-  const row = toRow(book, 2, [kind, debit, credit], lotId, 100n);
-  return Buffer.from(putTogether(forgeHashes({ rows: [grant, row], end: END }), 'jsonl'));
+  const opens = kind === 'write_off' ? null : 'lot_new';
+  const lotId = isCustomerLedgerAccount(credit) ? opens : spends;
+  const row = toRow(book, 3, [kind, debit, credit], lotId, 0n);
+  return Buffer.from(putTogether(forgeHashes({ rows: [grant, owed, row], end: END }), 'jsonl'));
 }
 
 function toRow(

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { newId } from '../../../src/common/ids.js';
 import { micros } from '../../../src/common/money.js';
+import type { WalletCommand } from '../../../src/wallets/rules/command.js';
 import { NotAnExportError } from '../../../src/ledger/export/read-export.js';
 import { EXPORT_FORMATS, type ExportRange } from '../../../src/ledger/export/export-format.js';
 import { anyText } from '../any-text.js';
@@ -26,30 +27,103 @@ export async function playGenuineBooks(random: SeededRandom): Promise<TestBooks>
     const reference = `debit:${anySample(random)}${newId('request')}`;
     await books.debit(accountId, 40_000n, { reference, memo: anySample(random), actor: anySample(random) });
   }
+  await playReturns(books, random);
   await bookPayout(books);
+  await bookUpstreamCost(books, accountId);
   return books;
 }
 
-/** A payout of $5.00 with a fee of $0.33: Stripe's row, and the platform's two. */
+/**
+ * Money that goes back and comes back in every part: credit, fee, tax, and what goes beyond the payment. One is a dispute
+ * whose debt is written off before it is won, the other a refund made at Stripe that its bank returns.
+ */
+async function playReturns(books: TestBooks, random: SeededRandom): Promise<void> {
+  const accountId = await books.account('Had money taken');
+  const named = (reference: string) =>
+    ({ accountId, actor: anySample(random), reference, fingerprint: '', memo: anySample(random) }) as const;
+  const parts = {
+    amountMicros: micros(8_000_000n),
+    feeMicros: micros(400_000n),
+    taxMicros: micros(640_000n),
+    excessMicros: micros(1_460_000n),
+  };
+  for (const cause of ['dispute', 'refund'] as const) {
+    const id = `${cause}:${newId('request')}`;
+    const lotId = newId('creditLot');
+    await books.topUp(accountId, 8_000_000n, { lotId, taxMicros: micros(640_000n) });
+    await books.debit(accountId, 6_000_000n, { memo: anySample(random) });
+    const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: id };
+    const freeze = { ...change, source: cause, sourceId: id };
+    await books.execute({ type: 'clawBack', cause, ...named(id), ...parts, lotId, freeze });
+    const references = { takenReference: id, returnedReference: `${id}:back` };
+    const writtenOffReference = `${id}:written_off`;
+    await books.execute({ type: 'writeOff', ...named(writtenOffReference), ...references });
+    books.pass(0.1);
+    await books.execute({
+      type: 'reinstate',
+      ...named(references.returnedReference),
+      ...parts,
+      takenReference: id,
+      writtenOffReference,
+      lotId: newId('creditLot'),
+      spentLotId: newId('creditLot'),
+    });
+    const statusChangeId = newId('statusChange');
+    await books.execute({ type: 'unfreeze', ...named(''), lifts: {}, statusChangeId, reason: 'over' });
+  }
+}
+
+/** A payout of $5.00 with a fee of $0.33, which its bank sends back: Stripe's rows, and the platform's. */
 async function bookPayout(books: TestBooks): Promise<void> {
+  const told = [
+    { id: 'txn_payout', type: 'payout', cents: [-500, 33, -533], legs: ['processor_fee', 'payout'] },
+    {
+      id: 'txn_returned',
+      type: 'payout_failure',
+      cents: [500, -33, 533],
+      legs: ['processor_fee_return', 'payout_return'],
+    },
+  ] as const;
+  for (const { id, type, cents, legs } of told) {
+    await books.owner.query(
+      `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
+                                                net_cents, created_at, stored_at, booked_at)
+       VALUES ($1, false, $2, 'payout', 'usd', $3, $4, $5, $6, $6, $6)`,
+      [id, type, ...cents, new Date(books.nowMs)],
+    );
+    const [fee, payout] = legs;
+    await bookPlatform(books, `balance_transaction:${id}`, [
+      { kind: fee, amountMicros: micros(330_000n) },
+      { kind: payout, amountMicros: micros(5_000_000n) },
+    ]);
+  }
+}
+
+/** What a provider charged for one image of a day. */
+async function bookUpstreamCost(books: TestBooks, accountId: string): Promise<void> {
+  const now = new Date(books.nowMs);
   await books.owner.query(
-    `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
-                                              net_cents, created_at, stored_at, booked_at)
-     VALUES ('txn_payout', false, 'payout', 'payout', 'usd', -500, 33, -533, $1, $1, $1)`,
-    [new Date(books.nowMs)],
+    `WITH call AS (
+       INSERT INTO generations (account_id, id, api_key_id, request_id, model, price_id, price_micros, images_requested, width,
+                                height, response_format, output_format, fingerprint, media_key_id, status, lease_expires_at,
+                                hold_id, created_at)
+       SELECT $1, 'gen_1', 'key_1', 'req_1', model, id, amount_micros, 1, 64, 64, 'url', 'png', '', 'k', 'running', $2, 'hold_1', $2
+         FROM prices WHERE amount_micros > 0 LIMIT 1 RETURNING account_id, id)
+     INSERT INTO generation_tasks (account_id, generation_id, position, attempt, provider, status, upstream_cost_micros, created_at)
+     SELECT account_id, id, 0, 1, 'black_forest_labs', 'pending', 14000, $2 FROM call`,
+    [accountId, now],
   );
-  await books.execute({
-    type: 'book',
-    accountId: 'acct_platform',
-    actor: 'stripe',
-    reference: 'balance_transaction:txn_payout',
-    fingerprint: '',
-    memo: 'Stripe payout',
-    legs: [
-      { kind: 'processor_fee', amountMicros: micros(330_000n) },
-      { kind: 'payout', amountMicros: micros(5_000_000n) },
-    ],
-  });
+  const reference = `upstream_cost:${now.toISOString().slice(0, 10)}:black_forest_labs`;
+  await bookPlatform(books, reference, [{ kind: 'upstream_cost', amountMicros: micros(14_000n) }]);
+}
+
+async function bookPlatform(
+  books: TestBooks,
+  reference: string,
+  legs: Extract<WalletCommand, { type: 'book' }>['legs'],
+): Promise<void> {
+  const named = { accountId: 'acct_platform', actor: 'system', reference, fingerprint: '', memo: null };
+  await books.execute({ type: 'book', ...named, legs });
 }
 
 function anySample(random: SeededRandom): string {

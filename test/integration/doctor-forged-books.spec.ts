@@ -1,0 +1,210 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { newId } from '../../src/common/ids.js';
+import { micros } from '../../src/common/money.js';
+import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import type { ExportRow } from '../../src/ledger/export/export-format.js';
+import { TestBooks } from '../support/database/test-books.js';
+import { EVERYTHING, exportText, verdictOf } from '../support/wallet/export-files.js';
+import { rewriteBook, type ForgedRow } from '../support/wallet/forged-books.js';
+
+/** In these books somebody with the database's password computed every number and hash anew: only what it means is wrong. */
+let books: TestBooks;
+let accountId: string;
+let topUpLotId: string;
+
+beforeEach(async () => {
+  books = await TestBooks.open();
+  accountId = await books.account('Forged');
+  topUpLotId = newId('creditLot');
+  await books.topUp(accountId, 10_000_000n, { lotId: topUpLotId });
+  await books.debit(accountId, 10_000_000n);
+});
+afterEach(() => books.close());
+
+const CREDITED = 'customer_credit';
+const LOST = 'dispute_losses';
+
+/** A dispute took $10.50 of the payment whose credit was spent: $10.00 are owed. Answers its id. */
+async function disputed(): Promise<string> {
+  const id = `du_${newId('request')}`;
+  await books.owner.query(
+    `INSERT INTO disputes (account_id, id, top_up_id, status, reason, amount_cents, credit_micros, fee_micros, tax_micros,
+                           reinstatement_lot_id, frozen_at, withdrawn_at, created_at, checked_at)
+     SELECT account_id, $2, id, 'lost', 'fraudulent', 1050, 10000000, 500000, 0, $3, $4, $4, $4, $4
+       FROM top_ups WHERE account_id = $1`,
+    [accountId, id, newId('creditLot'), new Date(books.nowMs)],
+  );
+  await clawBack('dispute', `dispute:${id}:withdrawn`, id);
+  return id;
+}
+
+/** The same by a refund that was made at Stripe. */
+async function refunded(status = 'succeeded'): Promise<string> {
+  const id = newId('refund');
+  await books.owner.query(
+    `INSERT INTO refunds (account_id, id, top_up_id, status, credit_micros, fee_micros, amount_cents, payment_intent_id,
+                          lot_id, return_lot_id, stripe_refund_id, fingerprint, created_by, created_at, checked_at)
+     SELECT account_id, $2, id, $3, 10000000, 500000, 1050, 'pi_1', lot_id, $4, 'at_stripe_1', '', 'stripe', $5, $5
+       FROM top_ups WHERE account_id = $1`,
+    [accountId, id, status, newId('creditLot'), new Date(books.nowMs)],
+  );
+  await clawBack('refund', `refund:${id}`, id);
+  return id;
+}
+
+async function clawBack(cause: 'dispute' | 'refund', reference: string, sourceId: string): Promise<void> {
+  const freeze = { id: newId('freeze'), statusChangeId: newId('statusChange'), source: cause, sourceId };
+  await books.execute({
+    type: 'clawBack',
+    cause,
+    accountId,
+    actor: 'stripe',
+    reference,
+    fingerprint: '',
+    memo: null,
+    lotId: topUpLotId,
+    amountMicros: micros(10_000_000n),
+    feeMicros: micros(500_000n),
+    taxMicros: micros(0n),
+    excessMicros: micros(0n),
+    freeze: { ...freeze, reason: reference },
+  });
+}
+
+const writeOff = (reference: string, amount_micros: string, lot_id: string | null = null): ForgedRow => ({
+  kind: 'write_off',
+  debit_account: LOST,
+  credit_account: CREDITED,
+  amount_micros,
+  reference,
+  lot_id,
+});
+const movement = (
+  kind: string,
+  [debit_account, credit_account]: readonly [string, string],
+  amount_micros: string,
+  more: Partial<ExportRow> & Pick<ExportRow, 'reference'>,
+): ForgedRow => ({ kind, debit_account, credit_account, amount_micros, ...more });
+
+/** The money that Stripe gave back for a dispute or a failed refund. */
+const returned = (reference: string): ForgedRow[] => [
+  movement('reinstatement', ['stripe_clearing', CREDITED], '10000000', { reference, lot_id: 'lot_back' }),
+  movement('reinstatement_fee', ['stripe_clearing', 'platform_fee_revenue'], '500000', {
+    reference,
+    leg: '1',
+  }),
+];
+
+const append =
+  (...more: readonly ForgedRow[]) =>
+  (rows: readonly ExportRow[]) => [...rows, ...more];
+
+/** What the doctor names, each row once. */
+async function named(): Promise<string[]> {
+  const found = await findDiscrepancies(books.dataSource);
+  return [...new Set(found.map(({ table, key }) => `${table} ${key}`))];
+}
+
+const transfers = (): unknown => expect.stringMatching(`^transfers account_id=${accountId} seq=\\d+$`);
+const own = (table: string, id: string): string => `${table} account_id=${accountId} id=${id}`;
+const refusedByVerifier = async (): Promise<boolean> =>
+  !(await verdictOf(await exportText(books, 'jsonl', EVERYTHING))).ok;
+
+describe('the doctor', () => {
+  it('finds nothing wrong with these books before they are forged, nor after they were written anew as they were', async () => {
+    await disputed();
+    await rewriteBook(books, accountId, (rows) => rows);
+    expect(await named()).toEqual([]);
+    expect(await refusedByVerifier()).toBe(false);
+  });
+
+  it.each([
+    ['that only lessens a debt', null],
+    ['that opens a lot, as earlier releases wrote them', 'lot_given_away'],
+  ])(
+    'names a write-off of more than is owed, %s, and so does a verifier of the export',
+    async (_what, lotId) => {
+      const id = await disputed();
+      await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');
+      const reference = `dispute:${id}:written_off`;
+      await rewriteBook(
+        books,
+        accountId,
+        append(writeOff(reference, '6000000'), writeOff(`${reference}:2`, '6000000', lotId)),
+      );
+      expect(await named()).toContainEqual(transfers());
+      expect(await refusedByVerifier()).toBe(true);
+    },
+  );
+
+  it.each([
+    ['a dispute', disputed, (id: string) => [`dispute:${id}:written_off`, 'disputes'] as const],
+    ['a refund', refunded, (id: string) => [`refund:${id}:written_off`, 'refunds'] as const],
+  ])('names a write-off of more than %s took, although as much is owed', async (_what, take, written) => {
+    const id = await take();
+    const [reference, table] = written(id);
+    const owed = movement('debit', [CREDITED, 'usage_revenue'], '5000000', { reference: 'debit:more' });
+    await rewriteBook(books, accountId, append(owed, writeOff(reference, '15000000')));
+    expect(await named()).toContain(own(table, id));
+  });
+
+  it('names a dispute whose debt was written off and whose money came back, when the customer keeps both', async () => {
+    const id = await disputed();
+    await books.owner.query(
+      'UPDATE disputes SET (written_off_micros, reinstated_at) = (10000000, withdrawn_at)',
+    );
+    const given = writeOff(`dispute:${id}:written_off`, '10000000');
+    await rewriteBook(books, accountId, append(given, ...returned(`dispute:${id}:reinstated`)));
+    expect(await named()).toEqual([own('disputes', id)]);
+  });
+
+  it('names a refund whose debt was written off and whose money came back, when the customer keeps both', async () => {
+    const id = await refunded('failed');
+    const given = writeOff(`refund:${id}:written_off`, '10000000');
+    await rewriteBook(books, accountId, append(given, ...returned(`refund:${id}:failed`)));
+    expect(await named()).toEqual([own('refunds', id)]);
+  });
+
+  it('names a refund that waits for a person, from the first minute', async () => {
+    const id = await refunded('needs_review');
+    expect(await named()).toEqual([own('refunds', id)]);
+  });
+
+  it('names money that a dispute took which is not there', async () => {
+    await rewriteBook(
+      books,
+      accountId,
+      append(
+        movement('dispute_excess', [LOST, 'stripe_clearing'], '1', {
+          reference: 'dispute:du_none:withdrawn',
+        }),
+      ),
+    );
+    expect(await named()).toEqual([own('disputes', 'du_none')]);
+  });
+
+  it('names a lot that gave more than it got, when the credit that opened it was cut', async () => {
+    await books.owner.query('ALTER TABLE wallets DROP CONSTRAINT wallets_within_floor');
+    const cut = (rows: readonly ExportRow[]) =>
+      rows.map((row) => (row.kind === 'top_up' ? { ...row, amount_micros: '1' } : row));
+    await rewriteBook(books, accountId, cut);
+    expect(await named()).toContainEqual(transfers());
+    expect(await refusedByVerifier()).toBe(true);
+  });
+
+  it('names a customer whose credit was taken out of no lot: a debt that freezes nobody', async () => {
+    await books.owner.query('ALTER TABLE wallets DROP CONSTRAINT wallets_within_floor');
+    const spent = movement('debit', [CREDITED, 'usage_revenue'], '5000000', { reference: 'debit:unpaid' });
+    await rewriteBook(books, accountId, append(spent));
+    expect(await named()).toEqual([`wallets account_id=${accountId}`]);
+  });
+
+  it('names a row with a time that no calendar has', async () => {
+    await books.owner.query('ALTER TABLE transfers DISABLE TRIGGER USER');
+    await books.owner.query(
+      `UPDATE transfers SET created_at = 'infinity' WHERE account_id = $1 AND kind = 'debit'`,
+      [accountId],
+    );
+    expect(await named()).toContainEqual(transfers());
+  });
+});
