@@ -4,6 +4,8 @@
  * processes of their own; all of them share the cores of the machine, and the customer who is measured shares them too.
  */
 import { readFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
 import { CleanUp } from './clean-up.js';
@@ -59,9 +61,11 @@ export async function measureFairness(options: FairnessOptions): Promise<Fairnes
   const { flood: kinds, seconds, dir, cleanUp, say } = options;
   const cluster = await startCluster(dir, 'fairness', cleanUp);
   const { url } = await createLedger(cluster, 'bench_fairness', 2);
+  const dataDir = await mkdtemp(join(dir, 'fairness-data-'));
   const provider = await startProvider(cleanUp, LATENCY_MS);
   const service = await startService(url, cleanUp, {
     RATE_LIMIT: 'on',
+    COFFER_DATA_DIR: dataDir,
     BFL_API_KEY: 'bfl_benchmark_of_fairness',
     BFL_API_BASE: provider.url,
     LOG_LEVEL: 'error',
@@ -81,7 +85,7 @@ export async function measureFairness(options: FairnessOptions): Promise<Fairnes
   const alone = await callFor(seconds, ask);
   const ofFlood = new CleanUp();
   cleanUp.add(() => ofFlood.run());
-  const flood = await startFlood(service, kinds, ofFlood);
+  const flood = await startFlood(service, { kinds, dataDir, cleanUp: ofFlood });
   const rss = watchRss(service.pid, cleanUp);
   say(`fairness: with a flood of ${kinds.join(', ')} for ${seconds} s`);
   await fetch(`${flood.url}/start`, { method: 'POST', signal: AbortSignal.timeout(ANSWER_MS_MAX) });
@@ -207,13 +211,16 @@ async function callRepeatedly(pool: Pool, key: string, calls: Mutable, until: ()
   }
 }
 
-async function startFlood(service: Server, kinds: readonly FloodKind[], cleanUp: CleanUp) {
+type Flood = { readonly kinds: readonly FloodKind[]; readonly dataDir: string; readonly cleanUp: CleanUp };
+
+async function startFlood(service: Server, { kinds, dataDir, cleanUp }: Flood): Promise<Server> {
   const keys = [await makeAccountKey(service, FLOODING), await makeAccountKey(service, FLOODING)];
   return startSide('sides/flood.ts', cleanUp, {
     SERVICE_URL: service.url,
     KEYS: keys.join(' '),
     MODEL,
     FLOOD: kinds.join(','),
+    MEDIA_DIR: join(dataDir, 'media'),
   });
 }
 

@@ -4,7 +4,9 @@
  * `POST /start` begins, `GET /counts` tells how its requests were answered.
  */
 import { randomUUID } from 'node:crypto';
+import { readdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fastify from 'fastify';
 import sharp from 'sharp';
@@ -12,7 +14,7 @@ import { Pool } from 'undici';
 import { isFloodKind, type FloodKind } from '../flood-kinds.js';
 import { listen } from './listen.js';
 
-const { SERVICE_URL = '', KEYS = '', MODEL = '', FLOOD = '' } = process.env;
+const { SERVICE_URL = '', KEYS = '', MODEL = '', FLOOD = '', MEDIA_DIR = '' } = process.env;
 const keys = KEYS.split(' ');
 
 /** Together just below what one account may have open at once. */
@@ -109,6 +111,17 @@ async function bigEdit(): Promise<Sent> {
   };
 }
 
+/** The simulated provider's pictures are flat, and weigh a hundredth of what photographs of their size do. */
+async function makePhotographs(generationId: string): Promise<void> {
+  const side = 2_048;
+  const noise = { type: 'gaussian', mean: 128, sigma: 8 } as const;
+  const create = { width: side, height: side, channels: 3, background: '#777', noise } as const;
+  const photograph = await sharp({ create }).png().toBuffer();
+  const files = await readdir(MEDIA_DIR, { recursive: true });
+  const ours = files.filter((file) => file.includes(generationId));
+  await Promise.all(ours.map((file) => writeFile(join(MEDIA_DIR, file), photograph)));
+}
+
 const FLOODS: Readonly<Record<FloodKind, () => Promise<void>>> = {
   async generations() {
     const body = JSON.stringify({ model: MODEL, prompt: PROMPT, n: IMAGES_OF_A_CALL, size: '512x512' });
@@ -155,7 +168,11 @@ const FLOODS: Readonly<Record<FloodKind, () => Promise<void>>> = {
       response_format: 'b64_json',
     });
     const headers = { 'idempotency-key': randomUUID(), authorization: `Bearer ${keys[0]}` };
-    await send('answers', { path: GENERATIONS, body, headers });
+    const all = { ...headers, 'content-type': 'application/json' };
+    const first = await pool.request({ path: GENERATIONS, method: 'POST', headers: all, body });
+    await first.body.dump({ limit: Number.MAX_SAFE_INTEGER });
+    count('answers', first.statusCode);
+    await makePhotographs(String(first.headers['x-generation-id']));
     const request = [
       `POST ${GENERATIONS} HTTP/1.1`,
       'host: flood',
