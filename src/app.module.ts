@@ -11,6 +11,8 @@ import { DebitsModule } from './debits/debits.module.js';
 import { FinanceModule } from './finance/finance.module.js';
 import { GenerationModule } from './generation/generation.module.js';
 import { HealthModule } from './health/health.module.js';
+import { PagesModule } from './http/pages/pages.module.js';
+import { sandboxSentence } from './http/pages/sandbox-banner.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { KeyVaultModule } from './key-vault/key-vault.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
@@ -19,6 +21,7 @@ import { PaymentsModule } from './payments/payments.module.js';
 import { PricingModule } from './pricing/pricing.module.js';
 import { AccountLimitsModule } from './rate-limits/accounts/account-limits.module.js';
 import { RateLimitsModule } from './rate-limits/rate-limits.module.js';
+import { localUrl } from './startup/local-url.js';
 import { TopUpsModule } from './top-ups/top-ups.module.js';
 import { UsageModule } from './usage/usage.module.js';
 import { WalletsModule } from './wallets/wallets.module.js';
@@ -46,8 +49,11 @@ const FEATURES = [
 /** The whole service. Who may import what is a table in test/unit/import-rules.spec.ts. */
 @Module({})
 export class AppModule {
-  static with(settings: Settings): DynamicModule {
-    const configured = [ConfigModule.with(settings), MetricsModule.with(settings)];
+  /** `simulated`: outside parts that a stand-in plays; every page names them. */
+  static with(settings: Settings, simulated: readonly string[] = []): DynamicModule {
+    const publicUrl = (settings.publicUrl?.href ?? localUrl(settings)).replace(/\/+$/, '');
+    const pages = PagesModule.with({ publicUrl, sandbox: sandboxSentence(simulated) });
+    const configured = [ConfigModule.with(settings), MetricsModule.with(settings), pages];
     return { module: AppModule, imports: [...configured, ...FOUNDATION, ...FEATURES] };
   }
 }

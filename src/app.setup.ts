@@ -25,7 +25,6 @@ import { logRequests } from './http/request-log.js';
 import { refuseEarly } from './http/request-rules.js';
 import { leaveBodiesUnread } from './http/unread-body.js';
 import { RequestValidationPipe } from './http/validation.pipe.js';
-import { metricsAccess } from './metrics/metrics-access.js';
 import { RequestMetrics } from './metrics/request-metrics.js';
 import { buildOpenApiDocument } from './openapi.js';
 import { DatabaseUnavailableError } from './problems/common.errors.js';
@@ -51,7 +50,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   const settings: Settings = { ...options.settings, publicUrl };
   const headers = new AnswerHeaders(simulated.length === 0 ? {} : { [SANDBOX_HEADER]: simulated.join(', ') });
   const adapter = createHttpAdapter(headers, settings.trustedProxies);
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(settings), adapter, {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(settings, simulated), adapter, {
     logger: new NestLogger(log),
     bodyParser: false,
     rawBody: true,
@@ -71,8 +70,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
   const server = publicUrl.href.replace(/\/$/, '');
   const document = onDemand(() => buildOpenApiDocument(app, server));
-  const metricsAreOpen = metricsAccess(settings) === 'open';
-  addPages(fastify, { simulated, publicUrl: server, metricsAreOpen, buildDocument: document });
+  addPages(fastify, { simulated, publicUrl: server, buildDocument: document });
   addCatalogPages(fastify, {
     reader: app.get(CatalogReader),
     publicUrl: server,

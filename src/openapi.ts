@@ -1,39 +1,40 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { documentWebhooks, WEBHOOK_VIEWS } from './openapi-webhooks.js';
+import { declarePublicOperations, keepDefaultsOptional, orderPaths } from './openapi-shape.js';
 import { ERROR_SCHEMA, documentProblems } from './problems/problem-documentation.js';
 import { documentLimits } from './rate-limits/limit-documentation.js';
 
 /** Where a newcomer's service listens; the served document names the real one. */
 const DEFAULT_SERVER = 'http://127.0.0.1:3000';
 
-/** In the order in which somebody meets them. */
+/** For customers, an outside gateway, finance, operators and machines, in this order; of each, what they meet first. */
 const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Images', 'The OpenAI-compatible images API: pay per delivered image, nothing for a failed call.'],
   ['Models', 'What can be generated with.'],
   ['Pricing', 'Versioned prices and quotes.'],
   ['Wallet', 'Available, held and posted credit, and every movement of it.'],
   ['Top-ups', 'Buying credit through Stripe Checkout. The platform fee is taken here and never per call.'],
+  ['Alerts', 'When, and where, an account is told that its credit runs out.'],
   ['API keys', 'Keys of the calling account.'],
   [
     'Provider keys',
     "The account's own keys for image providers (BYOK): calls over them cost the wallet nothing.",
   ],
   [
-    'Operator keys',
-    'Keys of the platform itself: for its gateway, its administrators and its finance people.',
+    'Webhook endpoints',
+    'Where an account is told what happens, by Standard Webhooks, and how telling it went.',
   ],
   [
     'Debits',
     'For an outside gateway: charge per image, one by one or in batches, exactly once per reference.',
   ],
   ['Holds', 'For an outside gateway: reserve credit, then capture what was delivered and release the rest.'],
-  ['Accounts', 'Customers, their grants and their keys.'],
   ['Finance', 'The ledger as a file that proves itself.'],
-  ['Alerts', 'When, and where, an account is told that its credit runs out.'],
+  ['Accounts', 'Customers, their grants and their keys.'],
   [
-    'Webhook endpoints',
-    'Where an account is told what happens, by Standard Webhooks, and how telling it went.',
+    'Operator keys',
+    'Keys of the platform itself: for its gateway, its administrators and its finance people.',
   ],
   ['Webhooks', 'What Stripe calls.'],
   ['Service', 'Health and metrics of this process.'],
@@ -77,7 +78,9 @@ export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SER
   documentProblems(document);
   documentLimits(document);
   documentWebhooks(document);
-  document.paths = sorted(document.paths);
+  declarePublicOperations(document);
+  keepDefaultsOptional(document);
+  orderPaths(document);
   return document;
 }
 

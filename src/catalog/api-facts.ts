@@ -1,4 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
+import type { ApiSchema } from '../http/pages/reference/api-document.js';
+import { Schemas, type SchemaField } from '../http/pages/reference/schema-fields.js';
 import { PROBLEM_CATALOG, type ProblemCode } from '../problems/problem-catalog.js';
 import { PROBLEM_KINDS } from '../problems/problem-kinds.js';
 
@@ -13,32 +15,13 @@ export type ApiFacts = {
   readonly hasProviderKeys: boolean;
 };
 
-export type ApiField = {
-  readonly name: string;
-  readonly type: string;
-  readonly isRequired: boolean;
-  readonly standard: string | null;
-  readonly description: string;
-};
+export type ApiField = SchemaField;
 
 export type ApiError = {
   readonly status: number;
   readonly type: string;
   readonly code: ProblemCode;
   readonly summary: string;
-};
-
-type Schema = {
-  readonly $ref?: string;
-  readonly type?: string | readonly string[];
-  readonly enum?: readonly unknown[];
-  readonly default?: unknown;
-  readonly description?: string;
-  readonly items?: Schema;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly minimum?: number;
-  readonly maximum?: number;
 };
 
 export const GENERATIONS_PATH = '/v1/images/generations';
@@ -54,8 +37,8 @@ export function readApiFacts(document: OpenAPIObject): ApiFacts {
   if (requestBody === undefined || '$ref' in requestBody || answer === undefined || '$ref' in answer) {
     throw new Error(`the API document describes no body of ${GENERATIONS_PATH}`);
   }
-  const schemas = (document.components?.schemas ?? {}) as Readonly<Record<string, Schema>>;
-  const fieldsOf = (schema: unknown): ApiField[] => readFields(schemas, schema as Schema, '');
+  const schemas = new Schemas(document);
+  const fieldsOf = (schema: unknown): ApiField[] => schemas.fields(schema as ApiSchema);
   const headers = Object.entries(answer.headers ?? {}).map(([name, header]): ApiField => {
     const description = 'description' in header ? (header.description ?? '') : '';
     return { name, type: 'string', isRequired: false, standard: null, description };
@@ -68,39 +51,6 @@ export function readApiFacts(document: OpenAPIObject): ApiFacts {
     hasEdits: EDITS_PATH in document.paths,
     hasProviderKeys: Object.keys(document.paths).some((path) => path.startsWith(PROVIDER_KEYS_PATH)),
   };
-}
-
-function readFields(schemas: Readonly<Record<string, Schema>>, schema: Schema, prefix: string): ApiField[] {
-  const { properties = {}, required = [] } = resolve(schemas, schema);
-  return Object.entries(properties).flatMap(([name, member]) => {
-    const field = {
-      name: `${prefix}${name}`,
-      type: typeOf(member),
-      isRequired: required.includes(name),
-      standard: member.default === undefined ? null : JSON.stringify(member.default),
-      description: member.description ?? '',
-    };
-    const below = member.items === undefined ? [] : readFields(schemas, member.items, `${field.name}[].`);
-    return [field, ...below];
-  });
-}
-
-function resolve(schemas: Readonly<Record<string, Schema>>, schema: Schema): Schema {
-  return schema.$ref === undefined
-    ? schema
-    : (schemas[schema.$ref.replace('#/components/schemas/', '')] ?? {});
-}
-
-function typeOf({ type, enum: words, minimum, maximum }: Schema): string {
-  if (words !== undefined)
-    return words
-      .filter((word) => word !== null)
-      .map(String)
-      .join(' | ');
-  const name =
-    typeof type === 'string' ? type : (type?.filter((one) => one !== 'null').join(' | ') ?? 'object');
-  if (minimum !== undefined && minimum === maximum) return String(minimum);
-  return minimum === undefined || maximum === undefined ? name : `${name}, ${minimum} to ${maximum}`;
 }
 
 function errorsOf(status: string, response: unknown): ApiError[] {

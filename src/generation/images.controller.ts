@@ -59,6 +59,7 @@ function ImageCall(): MethodDecorator {
       'model_not_found',
       'idempotency_in_progress',
       'provider_key_attached',
+      'images_deleted',
       'payload_too_large',
       'unsupported_media_type',
       'idempotency_key_reused',

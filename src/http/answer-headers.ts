@@ -21,8 +21,8 @@ const PAGE_POLICY = {
   frameAncestors: ["'none'"],
 };
 
-/** Every security header that helmet sets, for a page. Most of them are about documents, and mean nothing on data. */
-export const DOCUMENT_HEADERS: Headers = helmetHeaders(API_POLICY);
+/** Every security header that helmet sets. Most of them are about documents, and mean nothing on data. */
+const apiHeaders: Headers = helmetHeaders(API_POLICY);
 
 const OF_DATA = [
   'content-security-policy',
@@ -40,7 +40,7 @@ export class AnswerHeaders {
   private readonly constant: Headers;
 
   constructor(further: Headers) {
-    const ofData = Object.entries(DOCUMENT_HEADERS).filter(([name]) => OF_DATA.includes(name));
+    const ofData = Object.entries(apiHeaders).filter(([name]) => OF_DATA.includes(name));
     this.constant = { ...Object.fromEntries(ofData), 'cache-control': 'no-store', ...further };
   }
 
@@ -68,7 +68,8 @@ const STATIC_PAGE_POLICY = {
 };
 
 const pageHeaders: Headers = helmetHeaders(PAGE_POLICY);
-const staticPageHeaders: Headers = helmetHeaders(STATIC_PAGE_POLICY);
+/** Of a page without any script. */
+export const STATIC_PAGE_HEADERS: Headers = helmetHeaders(STATIC_PAGE_POLICY);
 
 /** For an answer that a browser shows: loosens the policy of the API to what our own pages need. */
 export function asPage(reply: FastifyReply): FastifyReply {
@@ -77,7 +78,7 @@ export function asPage(reply: FastifyReply): FastifyReply {
 
 /** For a page without any script. */
 export function asStaticPage(reply: FastifyReply): FastifyReply {
-  return reply.headers(staticPageHeaders);
+  return reply.headers(STATIC_PAGE_HEADERS);
 }
 
 function helmetHeaders(directives: Record<string, string[]>): Headers {

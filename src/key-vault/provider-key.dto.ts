@@ -19,7 +19,7 @@ export class AttachProviderKeyRequest {
     min: SECRET_CHARS_MIN,
     max: SECRET_CHARS_MAX,
     pattern: SECRET_PATTERN,
-    example: 'bfl_…',
+    example: 'bfl_0123456789abcdef',
   })
   declare readonly key: string;
 

@@ -32,7 +32,7 @@ export const ERROR_SCHEMA: Schema = {
   },
 };
 
-const EVERY_ROUTE: readonly ProblemCode[] = ['internal_error'];
+const EVERY_ROUTE: readonly ProblemCode[] = ['malformed_http', 'internal_error'];
 /** Nobody can be recognised while the database is away, so nothing is done for anyone. */
 const EVERY_KEY: readonly ProblemCode[] = ['database_unavailable'];
 const EVERY_BODY: readonly ProblemCode[] = [
@@ -48,17 +48,18 @@ const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
  * several decorators said of one status becomes one description.
  */
 export function documentProblems(document: OpenAPIObject): void {
-  for (const path of Object.values(document.paths)) {
+  for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {
-      const operation = path[method];
-      if (operation) operation.responses = completed(operation);
+      const operation = item[method];
+      if (operation) operation.responses = completed(operation, path);
     }
   }
 }
 
-function completed(operation: Operation): Responses {
+function completed(operation: Operation, path: string): Responses {
   const responses: Responses = {};
   const codes = new Set<ProblemCode>(EVERY_ROUTE);
+  if (path.includes('{')) codes.add('malformed_url');
   if (operation.security?.length) for (const code of EVERY_KEY) codes.add(code);
   if (operation.requestBody) for (const code of EVERY_BODY) codes.add(code);
   for (const [status, response] of Object.entries(operation.responses)) {

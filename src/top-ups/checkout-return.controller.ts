@@ -1,33 +1,39 @@
-import { Controller, Get } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Controller, Get, Query } from '@nestjs/common';
+import { ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
 import { Public } from '../auth/public.decorator.js';
 import { HtmlAnswer } from '../http/html-answer.decorator.js';
+import { canceledPage, completePage } from './checkout-return.pages.js';
+import { CheckoutReturns } from './checkout-returns.service.js';
+import { PageShell } from '../http/pages/page-shell.js';
 
-/** Where the payment page leads when the client named no pages of its own. They know nobody and tell nothing. */
+/** Where the payment page leads when the client named no pages of its own. Nobody has signed in here. */
 @ApiTags('Top-ups')
 @Controller('checkout')
 @Public()
 export class CheckoutReturnController {
+  constructor(
+    private readonly returns: CheckoutReturns,
+    private readonly shell: PageShell,
+  ) {}
+
   @Get('complete')
   @HtmlAnswer()
-  @ApiOperation({ operationId: 'checkoutComplete', summary: 'The page after paying' })
-  complete(): string {
-    return page('Thank you', 'Your payment was received. The credit is in your wallet within seconds.');
+  @ApiOperation({
+    operationId: 'checkoutComplete',
+    summary: 'The page after paying',
+    description:
+      'Says what became of the payment to whoever brings the name of the payment page, which Stripe gives to nobody but the payer. Without it the page says nothing of any payment.',
+  })
+  @ApiQuery({ name: 'top_up', required: false, type: String, description: 'The top-up that was paid.' })
+  @ApiQuery({ name: 'session', required: false, type: String, description: 'Written by Stripe.' })
+  async complete(@Query('top_up') id: unknown, @Query('session') session: unknown): Promise<string> {
+    return this.shell.render(completePage(await this.returns.find(id, session)));
   }
 
   @Get('canceled')
   @HtmlAnswer()
   @ApiOperation({ operationId: 'checkoutCanceled', summary: 'The page after going back without paying' })
   canceled(): string {
-    return page('Not paid', 'Nothing was charged. The payment page stays open for an hour.');
+    return this.shell.render(canceledPage());
   }
-}
-
-function page(title: string, text: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title></head>
-<body><main><h1>${title}</h1><p>${text}</p><p>You can close this page.</p></main></body>
-</html>
-`;
 }

@@ -101,7 +101,9 @@ export class TopUpCheckout {
       livemode: this.gateway.livemode,
       lotId: newId('creditLot'),
       saveCard: request.saveCard,
-      successUrl: request.successUrl ?? this.ownPage('/checkout/complete', id),
+      // Stripe writes the name of the payment page there: with it, and not without it, the page says what happened.
+      successUrl:
+        request.successUrl ?? this.ownPage('/checkout/complete', `${id}&session={CHECKOUT_SESSION_ID}`),
       cancelUrl: request.cancelUrl ?? this.ownPage('/checkout/canceled', id),
       expiresAt: new Date(now.getTime() + CHECKOUT_TTL_MS),
       customerId: null,
@@ -126,10 +128,10 @@ export class TopUpCheckout {
     };
   }
 
-  private ownPage(path: string, topUpId: string): string {
+  private ownPage(path: string, topUp: string): string {
     const { publicUrl, port } = this.settings;
     const base = publicUrl?.href ?? `http://127.0.0.1:${port}`;
-    return `${base.replace(/\/+$/, '')}${path}?top_up=${topUpId}`;
+    return `${base.replace(/\/+$/, '')}${path}?top_up=${topUp}`;
   }
 
   /** What the same key started before. */

@@ -46,6 +46,7 @@ import { CheckoutReturnController } from './checkout-return.controller.js';
 import { PaymentFailureEntity } from './limits/payment-failure.entity.js';
 import { PaymentFailures } from './limits/payment-failures.service.js';
 import { TopUpLimits } from './limits/top-up-limits.service.js';
+import { CheckoutReturns } from './checkout-returns.service.js';
 import { TopUpCheckout } from './top-up-checkout.service.js';
 import { TopUpEntity } from './top-up.entity.js';
 import { TopUpEvents } from './top-up-events.js';
@@ -92,6 +93,7 @@ import { TopUpsService } from './top-ups.service.js';
     PaymentFailures,
     TopUpRepository,
     TopUpsService,
+    CheckoutReturns,
     TopUpCheckout,
     TopUpSettlement,
     TopUpEvents,

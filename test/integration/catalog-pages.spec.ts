@@ -46,16 +46,18 @@ describe.each(PAGES)('%s', (path) => {
   it('is whole HTML without a script, and loads nothing but our own style sheet', async () => {
     const page = await read(path);
     expect(page.faults).toEqual([]);
-    expect([...page.all('script'), ...page.all('style'), ...page.all('iframe'), ...page.all('img')]).toEqual(
-      [],
-    );
+    // Data for search engines stands in a `script` that no browser runs.
+    const scripts = page
+      .all('script')
+      .filter((script) => attribute(script, 'type') !== 'application/ld+json');
+    expect([...scripts, ...page.all('style'), ...page.all('iframe'), ...page.all('img')]).toEqual([]);
     expect(page.values('style')).toEqual([]);
     expect(page.elements.flatMap(({ attrs }) => attrs.filter(({ name }) => name.startsWith('on')))).toEqual(
       [],
     );
     const sheets = page.all('link').filter((link) => attribute(link, 'rel') === 'stylesheet');
     expect(sheets.map((link) => attribute(link, 'href'))).toEqual([
-      expect.stringMatching(/^\/assets\/catalog-[0-9a-f]{16}\.css$/),
+      expect.stringMatching(/^\/assets\/pages-[0-9a-f]{16}\.css$/),
     ]);
   });
 
@@ -171,6 +173,17 @@ describe('the page of a model', () => {
     }
   });
 
+  it('tells search engines what the model is and costs, and has its price from the price book', async () => {
+    const page = await read(`/models/${MODEL}`);
+    const [data] = page.all('script');
+    expect(JSON.parse(textOf(data as never))).toMatchObject({
+      '@type': 'Product',
+      sku: MODEL,
+      url: `${service.url}/models/${MODEL}`,
+      offers: { '@type': 'Offer', price: '0.04', priceCurrency: 'USD' },
+    });
+  });
+
   it('is a 404 page for a model that does not exist, which repeats nothing of the address', async () => {
     for (const path of [
       '/models/nobody/nothing',
@@ -238,6 +251,8 @@ describe('the ranking', () => {
         ]);
       }
       const page = String((await get('/rankings')).expect(200).body);
+      const names = new HtmlPage(page).values('aria-label').filter((name) => name.startsWith('Images'));
+      expect(new Set(names).size).toBe(3);
       expect(page).toContain('<rect width="50" height="4"/>');
       expect(JSON.stringify(body) + page).not.toMatch(/Alpha|Beta|end-user|acct_|key_/);
     });
@@ -265,6 +280,47 @@ async function countedImages(): Promise<bigint> {
   return BigInt(row?.images ?? '0');
 }
 
+describe('what crawlers ask for', () => {
+  it('is there: robots.txt names the sitemap, and every page of that exists', async () => {
+    const robots = String((await get('/robots.txt')).expect(200).body);
+    expect(robots).toContain(`Sitemap: ${service.url}/sitemap.xml`);
+    expect(robots).toMatch(/^Disallow: \/v1\/$/m);
+    const { body, headers } = (await get('/sitemap.xml')).expect(200);
+    expect(headers.get('content-type')).toBe('application/xml; charset=utf-8');
+    const pages = [...String(body).matchAll(/<loc>([^<]+)<\/loc>/g)].map(([, url = '']) => url);
+    expect(pages).toContain(`${service.url}/models/${MODEL}`);
+    for (const url of pages) (await get(url.replace(service.url, ''))).expect(200);
+  });
+
+  it.each(PAGES)('%s has an icon, and a title and a description for previews of links', async (path) => {
+    const page = await read(path);
+    const named = Object.fromEntries(
+      page.all('meta').map((meta) => [attribute(meta, 'property') ?? '', attribute(meta, 'content') ?? '']),
+    );
+    expect(named['og:title']).toBe(textOf(page.all('title')[0] as never));
+    expect(named['og:description']?.length).toBeGreaterThan(10);
+    expect(named['og:url']).toMatch(service.url);
+    const icon = page.all('link').find((link) => attribute(link, 'rel') === 'icon');
+    expect((await get(attribute(icon as never, 'href') ?? '')).expect(200).headers.get('content-type')).toBe(
+      'image/svg+xml',
+    );
+    (await get('/favicon.ico')).expect(200);
+  });
+});
+
+describe('a table of a page', () => {
+  it.each(PAGES)('of %s names the column of each cell, for a screen too narrow for columns', async (path) => {
+    const page = await read(path);
+    for (const cell of page.all('td')) {
+      const isOfList = attribute(cell, 'role') === 'cell';
+      if (isOfList) expect(attribute(cell, 'data-column')?.length).toBeGreaterThan(1);
+    }
+    const captions = page.all('caption').map(textOf);
+    expect(new Set(captions).size).toBe(captions.length);
+    expect(page.all('th').map(textOf)).not.toContain('');
+  });
+});
+
 describe('llms.txt', () => {
   it('lists every model, page and document, each of which is there', async () => {
     const { body, headers } = (await get('/llms.txt')).expect(200);
@@ -289,7 +345,7 @@ describe('the style sheet', () => {
   });
 
   it('has enough contrast for text in both schemes: 4.5 to 1', async () => {
-    const { STYLE } = await import('../../src/catalog/pages/style.js');
+    const { STYLE } = await import('../../src/http/pages/style.js');
     const [light = '', dark = ''] = STYLE.split('prefers-color-scheme: dark');
     for (const scheme of [light, dark]) {
       const colour = (name: string): string =>

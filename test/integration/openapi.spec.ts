@@ -13,7 +13,8 @@ import type { TestApp } from '../support/app/test-app.js';
 /** Pages and their files: for browsers, not part of the API. */
 const PAGES = [
   /^\/$/,
-  /^\/docs(\/|$)/,
+  /^\/docs(\/|\.md|$)/,
+  /^\/(favicon\.ico|robots\.txt|sitemap\.xml)$/,
   /^\/openapi\.json$/,
   /^\/(models|compare|collections|rankings|pricing|assets|llms\.txt)/,
 ];
@@ -42,6 +43,36 @@ beforeAll(async () => {
 });
 
 describe('openapi.json', () => {
+  it('begins with making an image, and has the chapters of customers before those of operators', () => {
+    expect(operations()[0]?.name).toBe('POST /v1/images/generations');
+    const tags = [...new Set(operations().map(({ operation }) => operation.tags?.[0] ?? ''))];
+    expect(tags).toEqual(document.tags.map(({ name }: { name: string }) => name));
+  });
+
+  it('says of every operation whether it asks for a key, and of its errors at least one that is the caller’s', () => {
+    const webhooks = Object.values<any>(document.webhooks).map(({ post }) => post);
+    for (const { operation, name } of operations()) {
+      expect({ name, says: Array.isArray(operation.security) }).toEqual({ name, says: true });
+      const statuses = Object.keys(operation.responses);
+      expect({ name, has4xx: statuses.some((status) => status.startsWith('4')) }).toEqual({
+        name,
+        has4xx: true,
+      });
+    }
+    expect(webhooks.every(({ security }) => Array.isArray(security))).toBe(true);
+  });
+
+  it('lets a client leave out what has a default: no member of a body has one of its own', () => {
+    const members = Object.values<any>(document.components.schemas).flatMap(({ properties = {} }) =>
+      Object.entries<any>(properties),
+    );
+    expect(members.filter(([, member]) => 'default' in member).map(([name]) => name)).toEqual([]);
+    expect(document.components.schemas.CreateImageRequest.properties.n.anyOf).toEqual([
+      { type: 'integer', minimum: 1, maximum: 10, default: 1 },
+      { type: 'null' },
+    ]);
+  });
+
   it('is what the code says: run `npm run openapi` when this fails', async () => {
     expect(committed).toBe(await renderOpenApiFile());
   });
@@ -109,6 +140,8 @@ describe('openapi.json', () => {
     for (const { operation, name } of operations()) {
       for (const [status, response] of Object.entries(operation.responses)) {
         if (!/^[45]/.test(status) || (name === 'GET /health/ready' && status === '503')) continue;
+        // A page says it in words.
+        if (Object.keys(response.content ?? {}).join() === 'text/html') continue;
         const codes = Object.keys(response.content?.['application/json']?.examples ?? {});
         const strangers = codes.filter((code) => !(code in PROBLEM_CATALOG));
         expect({ name, status, codes: codes.length > 0, strangers }).toEqual({

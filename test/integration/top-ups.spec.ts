@@ -68,7 +68,7 @@ describe('POST /v1/top_ups', () => {
       client_reference_id: id,
       metadata: { top_up_id: id, account_id: customer.accountId },
       expires_at: expiresAt,
-      success_url: `${app.url}/checkout/complete?top_up=${String(id)}`,
+      success_url: `${app.url}/checkout/complete?top_up=${String(id)}&session={CHECKOUT_SESSION_ID}`,
       cancel_url: `${app.url}/checkout/canceled?top_up=${String(id)}`,
     });
   });

@@ -6,7 +6,7 @@ import { toProblem } from '../../problems/to-problem.js';
 import type { CatalogReader } from '../catalog-reader.service.js';
 import { findPriced, type CatalogFacts } from '../catalog-facts.js';
 import { comparePage, readComparison } from './compare-page.js';
-import type { PageDocument } from './document.js';
+import type { PageDocument } from '../../http/pages/document.js';
 import {
   COLLECTIONS,
   collectionPage,
@@ -16,22 +16,14 @@ import {
 } from './list-pages.js';
 import { modelPage } from './model-page.js';
 import { missingPage } from './missing-page.js';
-import {
-  PageRenderer,
-  STYLE_PATH,
-  type PageFormat,
-  type RenderedPage,
-  type RendererOptions,
-} from './page-renderer.js';
+import { PageRenderer, type PageFormat, type RenderedPage, type RendererOptions } from './page-renderer.js';
 import { pricingPage } from './pricing-page.js';
 import { rankingsPage } from './rankings-page.js';
-import { STYLE } from './style.js';
 
 export type CatalogPagesOptions = RendererOptions & { readonly reader: CatalogReader };
 
 /** A shared cache may keep a page for a minute, as long as the numbers on it may be old anyway. */
 const PAGE_CACHING = 'public, max-age=60';
-const STYLE_CACHING = 'public, max-age=31536000, immutable';
 
 /** Makes the page of an address; null when there is none. */
 type PageMaker = (facts: CatalogFacts, request: PageRequest) => PageDocument | null;
@@ -43,6 +35,14 @@ const FIXED_PAGES: Readonly<Record<string, PageMaker>> = {
   '/rankings': (facts) => rankingsPage(facts),
   '/pricing': (facts) => pricingPage(facts),
 };
+
+/** What search engines are told of beside the models. */
+const INDEXED: readonly string[] = [
+  '/',
+  ...Object.keys(FIXED_PAGES),
+  ...Object.keys(COLLECTIONS).map((name) => `/collections/${name}`),
+  '/docs',
+];
 
 const makeModelPage: PageMaker = (facts, { params }) => {
   const model = findPriced(facts, `${params['maker'] ?? ''}/${params['name'] ?? ''}`);
@@ -77,8 +77,11 @@ export function addCatalogPages(fastify: FastifyInstance, { reader, ...options }
   fastify.get('/llms.txt', (request, reply) =>
     answer(request, reply, async () => ({ page: renderer.llms(await reader.read()), status: 200 })),
   );
-  fastify.get(STYLE_PATH, (_request, reply) =>
-    reply.type('text/css; charset=utf-8').header('cache-control', STYLE_CACHING).send(STYLE),
+  fastify.get('/sitemap.xml', (request, reply) =>
+    answer(request, reply, async () => ({
+      page: renderer.sitemap(await reader.read(), INDEXED),
+      status: 200,
+    })),
   );
 }
 

@@ -1,5 +1,12 @@
 import { modelPath, priceText, findPriced, type CatalogFacts, type PricedModel } from '../catalog-facts.js';
-import { code, link, paragraph, type Block, type PageDocument, type Text } from './document.js';
+import {
+  code,
+  link,
+  paragraph,
+  type Block,
+  type PageDocument,
+  type Text,
+} from '../../http/pages/document.js';
 import { comparePath, modalityText } from './model-page.js';
 
 /** More columns fit on no screen. */
@@ -67,7 +74,7 @@ function comparisonTable({ api }: CatalogFacts, models: readonly PricedModel[]):
   return {
     kind: 'table',
     caption: 'Models side by side',
-    head: ['', ...models.map(({ name }) => name)],
+    head: ['Fact', ...models.map(({ name }) => name)],
     rows: [
       row('Model', (model) => [link(model.id, modelPath(model))]),
       row('Maker', ({ maker }) => maker.name),

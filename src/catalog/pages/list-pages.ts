@@ -8,7 +8,7 @@ import {
   type Choice,
   type PageDocument,
   type Section,
-} from './document.js';
+} from '../../http/pages/document.js';
 import { modalityText } from './model-page.js';
 
 export type ModelFilter = {

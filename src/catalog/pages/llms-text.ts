@@ -1,6 +1,6 @@
 import { modelPath, priceText, type CatalogFacts } from '../catalog-facts.js';
 import { COLLECTIONS } from './list-pages.js';
-import { escapeMarkdown } from './render-markdown.js';
+import { escapeMarkdown } from '../../http/pages/render-markdown.js';
 
 /** `/llms.txt`, as llmstxt.org has it: a heading, a summary, then lists of links. */
 export function llmsText({ models, publicUrl }: CatalogFacts, sandbox: string | null): string {

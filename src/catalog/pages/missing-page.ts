@@ -1,4 +1,4 @@
-import { link, paragraph, type PageDocument } from './document.js';
+import { link, paragraph, type PageDocument } from '../../http/pages/document.js';
 
 /** For an address below ours where nothing is; it repeats nothing of that address. */
 export function missingPage(): PageDocument {

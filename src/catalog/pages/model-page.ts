@@ -1,3 +1,4 @@
+import { formatUsd } from '../../common/money.js';
 import { MODALITIES } from '../catalog.js';
 import { GENERATIONS_PATH, type ApiField } from '../api-facts.js';
 import { isFree, modelPath, priceText, type CatalogFacts, type PricedModel } from '../catalog-facts.js';
@@ -11,7 +12,7 @@ import {
   type PageDocument,
   type Section,
   type Text,
-} from './document.js';
+} from '../../http/pages/document.js';
 import { questionsOf } from './model-questions.js';
 import { editSnippetsFor, snippetsFor } from './snippets.js';
 
@@ -52,6 +53,7 @@ export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument
     ],
     jsonPath: `/v1/catalog${modelPath(model)}`,
     area: 'models',
+    subject: productOf(facts, model),
   };
   function furtherLinks({ models }: CatalogFacts, { id: own }: PricedModel): Section {
     const other = models.find((one) => one.id !== own);
@@ -66,6 +68,30 @@ export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument
     ];
     return { id: 'more', heading: 'More', blocks: [{ kind: 'list', items }] };
   }
+}
+
+/** As schema.org has it: search engines show the price with it. */
+function productOf({ publicUrl }: CatalogFacts, model: PricedModel): Readonly<Record<string, unknown>> {
+  const url = `${publicUrl}${modelPath(model)}`;
+  return {
+    '@context': 'https://schema.org',
+    '@type': 'Product',
+    name: model.name,
+    sku: model.id,
+    description: model.tagline,
+    category: 'Image generation model',
+    brand: { '@type': 'Brand', name: model.maker.name },
+    releaseDate: model.releasedOn,
+    url,
+    offers: {
+      '@type': 'Offer',
+      url,
+      price: formatUsd(model.price.amountMicros).replace('$', ''),
+      priceCurrency: 'USD',
+      availability: 'https://schema.org/InStock',
+      description: 'For one delivered image, from prepaid credit.',
+    },
+  };
 }
 
 export function comparePath(ids: readonly string[]): string {
@@ -214,7 +240,7 @@ function errors({ api }: CatalogFacts): Section {
       {
         kind: 'table',
         caption: 'Errors of this route',
-        head: ['Code', 'Status and type', 'Retry', 'Meaning'],
+        head: ['Code', 'Status', 'Retry', 'Meaning'],
         rows: api.errors.map(({ status, type, code: name, summary }) => [
           [code(name)],
           [`${status} `, code(type)],

@@ -1,7 +1,7 @@
 import { centsToMicros, cents, divFloor, formatUsd, type MicroUsd } from '../../common/money.js';
 import { formatBps } from '../../top-ups/quote.js';
 import { isFree, type CatalogFacts, type PricedModel } from '../catalog-facts.js';
-import { code, link, type Text } from './document.js';
+import { code, link, type Text } from '../../http/pages/document.js';
 
 type Question = { readonly question: string; readonly answer: Text };
 

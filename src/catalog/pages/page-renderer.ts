@@ -1,12 +1,11 @@
-import { hash } from 'node:crypto';
-import type { CatalogData, CatalogFacts } from '../catalog-facts.js';
+import { modelPath, type CatalogData, type CatalogFacts } from '../catalog-facts.js';
+import { markup } from '../../http/pages/markup.js';
 import type { ApiFacts } from '../api-facts.js';
 import { etagFor } from '../../http/etag.js';
-import type { PageDocument } from './document.js';
+import type { PageDocument } from '../../http/pages/document.js';
 import { llmsText } from './llms-text.js';
-import { renderHtml } from './render-html.js';
-import { renderMarkdown } from './render-markdown.js';
-import { STYLE } from './style.js';
+import { renderHtml } from '../../http/pages/render-html.js';
+import { renderMarkdown } from '../../http/pages/render-markdown.js';
 
 export type PageFormat = 'html' | 'md';
 
@@ -22,9 +21,6 @@ export type RendererOptions = {
 
 /** A visitor chooses the query, so the number of different pages has a bound. */
 const KEPT_MAX = 300;
-
-/** The name changes with the content, so that a browser may keep the file for ever. */
-export const STYLE_PATH = `/assets/catalog-${hash('sha256', STYLE, 'hex').slice(0, 16)}.css`;
 
 /** Renders pages, each once until something that it says has changed. */
 export class PageRenderer {
@@ -45,10 +41,7 @@ export class PageRenderer {
       const { publicUrl, sandbox } = this.options;
       return format === 'md'
         ? rendered(renderMarkdown(make(), sandbox), 'text/markdown; charset=utf-8')
-        : rendered(
-            renderHtml(make(), { publicUrl, sandbox, stylePath: STYLE_PATH }),
-            'text/html; charset=utf-8',
-          );
+        : rendered(renderHtml(make(), { publicUrl, sandbox }), 'text/html; charset=utf-8');
     });
   }
 
@@ -57,6 +50,20 @@ export class PageRenderer {
     return this.keep(data, 'llms', () =>
       rendered(llmsText(this.factsOf(data), this.options.sandbox), 'text/plain; charset=utf-8'),
     );
+  }
+
+  /** `/sitemap.xml`: these pages and those of the models. */
+  sitemap(data: CatalogData, paths: readonly string[]): RenderedPage {
+    return this.keep(data, 'sitemap', () => {
+      const urls = [...paths, ...data.models.map(modelPath)].map(
+        (path) => markup`<url><loc>${this.options.publicUrl}${path}</loc></url>\n`,
+      );
+      const body = markup`<?xml version="1.0" encoding="UTF-8"?>
+<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
+${urls}</urlset>
+`;
+      return rendered(body.text, 'application/xml; charset=utf-8');
+    });
   }
 
   private keep(data: CatalogData, key: string, render: () => RenderedPage): RenderedPage {

@@ -1,7 +1,7 @@
 import { cents, centsToMicros, formatUsd, type UsdCents } from '../../common/money.js';
 import { formatBps, quoteTopUp, type TopUpQuote } from '../../top-ups/quote.js';
 import { isFree, modelPath, priceText, type CatalogFacts } from '../catalog-facts.js';
-import { link, paragraph, type PageDocument, type Section, type Text } from './document.js';
+import { link, paragraph, type PageDocument, type Section, type Text } from '../../http/pages/document.js';
 import { imagesFor } from './model-questions.js';
 
 /** What people buy; those outside the limits are left out. In cents. */

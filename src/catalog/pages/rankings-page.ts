@@ -1,7 +1,15 @@
 import { divFloor } from '../../common/money.js';
 import { findPriced, modelPath, type CatalogFacts } from '../catalog-facts.js';
 import type { RankedModel, RankingWindow } from '../usage/model-ranking.service.js';
-import { code, link, paragraph, type Bar, type Block, type PageDocument, type Section } from './document.js';
+import {
+  code,
+  link,
+  paragraph,
+  type Bar,
+  type Block,
+  type PageDocument,
+  type Section,
+} from '../../http/pages/document.js';
 
 const WINDOW_NAMES: Readonly<Record<RankingWindow, string>> = {
   day: 'Last 24 hours',
@@ -26,7 +34,7 @@ export function rankingsPage(facts: CatalogFacts): PageDocument {
       ...(Object.keys(WINDOW_NAMES) as RankingWindow[]).map((window): Section => ({
         id: window,
         heading: WINDOW_NAMES[window],
-        blocks: [blockOf(facts, windows[window])],
+        blocks: [blockOf(facts, window, windows[window])],
       })),
       {
         id: 'method',
@@ -44,12 +52,13 @@ export function rankingsPage(facts: CatalogFacts): PageDocument {
   };
 }
 
-function blockOf(facts: CatalogFacts, ranked: readonly RankedModel[]): Block {
+function blockOf(facts: CatalogFacts, window: RankingWindow, ranked: readonly RankedModel[]): Block {
   const most = ranked[0]?.images ?? 0n;
   if (most === 0n) return paragraph('No image was delivered in this time.');
   return {
     kind: 'bars',
-    caption: 'Images',
+    caption: `Images, ${WINDOW_NAMES[window].toLowerCase()}`,
+    unit: 'Images',
     bars: ranked.map(({ model, images }): Bar => {
       const listed = findPriced(facts, model);
       return {

@@ -1,12 +1,19 @@
-import { Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Controller, Get, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
+import { ApiGoneResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../../auth/public.decorator.js';
 import { HtmlAnswer } from '../../http/html-answer.decorator.js';
+import { PageShell } from '../../http/pages/page-shell.js';
 import type { Reply } from '../../http/reply.js';
 import { ApiProblems } from '../../problems/api-problems.js';
-import { answerPage, questionPage } from './alert-pages.js';
+import { deadLinkPage, donePage, questionPage } from './alert-pages.js';
 import { AlertLinks } from './alert-links.service.js';
 import { AlertLinkQuery } from './wallet-alerts.dto.js';
+
+/** A page, as every answer here. */
+const DEAD_LINK = {
+  description: 'The link is too old, or was replaced by a newer one.',
+  content: { 'text/html': { schema: { type: 'string' } } },
+};
 
 /**
  * Where the links of mails lead. Opening one changes nothing, because mail programs and scanners open links by
@@ -16,23 +23,27 @@ import { AlertLinkQuery } from './wallet-alerts.dto.js';
 @Controller('alerts')
 @Public()
 export class AlertLinksController {
-  constructor(private readonly links: AlertLinks) {}
+  constructor(
+    private readonly links: AlertLinks,
+    private readonly shell: PageShell,
+  ) {}
 
   @Get('confirm')
   @HtmlAnswer()
   @ApiOperation({ operationId: 'alertConfirmPage', summary: 'The page of the link that asks for alerts' })
   @ApiProblems('invalid_request')
   confirmPage(@Query() link: AlertLinkQuery): string {
-    return questionPage('confirm', link);
+    return this.shell.render(questionPage('confirm', link));
   }
 
   @Post('confirm')
   @HttpCode(200)
   @HtmlAnswer()
   @ApiOperation({ operationId: 'alertConfirm', summary: 'Have alerts sent to the address of the link' })
+  @ApiGoneResponse(DEAD_LINK)
   @ApiProblems('invalid_request', 'database_unavailable')
   async confirm(@Query() link: AlertLinkQuery, @Res({ passthrough: true }) reply: Reply): Promise<string> {
-    return answerPage('confirm', await this.links.followConfirm(link.account, link.token), reply);
+    return this.answer('confirm', await this.links.followConfirm(link.account, link.token), reply);
   }
 
   @Get('unsubscribe')
@@ -40,7 +51,7 @@ export class AlertLinksController {
   @ApiOperation({ operationId: 'alertUnsubscribePage', summary: 'The page of the link that ends alerts' })
   @ApiProblems('invalid_request')
   unsubscribePage(@Query() link: AlertLinkQuery): string {
-    return questionPage('unsubscribe', link);
+    return this.shell.render(questionPage('unsubscribe', link));
   }
 
   @Post('unsubscribe')
@@ -51,11 +62,18 @@ export class AlertLinksController {
     summary: 'Send no more alerts to the address of the link',
     description: 'Also what mail programs post for `List-Unsubscribe-Post`.',
   })
+  @ApiGoneResponse(DEAD_LINK)
   @ApiProblems('invalid_request', 'database_unavailable')
   async unsubscribe(
     @Query() link: AlertLinkQuery,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string> {
-    return answerPage('unsubscribe', await this.links.followUnsubscribe(link.account, link.token), reply);
+    return this.answer('unsubscribe', await this.links.followUnsubscribe(link.account, link.token), reply);
+  }
+
+  private answer(action: 'confirm' | 'unsubscribe', worked: boolean, reply: Reply): string {
+    if (worked) return this.shell.render(donePage(action));
+    reply.status(HttpStatus.GONE);
+    return this.shell.render(deadLinkPage());
   }
 }

@@ -1,5 +1,4 @@
-import { escapeHtml, renderPage } from '../../http/pages/page.js';
-import type { Reply } from '../../http/reply.js';
+import { paragraph, type PageDocument } from '../../http/pages/document.js';
 
 type Action = 'confirm' | 'unsubscribe';
 
@@ -18,27 +17,26 @@ const WORDS = {
   },
 } as const;
 
-const GONE = 410;
+type AlertPage = Pick<PageDocument, 'path' | 'title' | 'heading' | 'lead' | 'opening'>;
 
 /** Asks for one click. What the link carries goes on in the address of the form. */
 export function questionPage(
   action: Action,
   { account, token }: { readonly account: string; readonly token: string },
-): string {
+): AlertPage {
   const { question, text, button } = WORDS[action];
-  const target = escapeHtml(`/alerts/${action}?${new URLSearchParams({ account, token }).toString()}`);
-  return pageOf(
-    question,
-    `<p>${text}</p><form method="post" action="${target}"><button>${button}</button></form>`,
-  );
+  const target = `/alerts/${action}?${new URLSearchParams({ account, token }).toString()}`;
+  return pageOf(question, text, [{ kind: 'button', action: target, label: button }]);
 }
 
-export function answerPage(action: Action, worked: boolean, reply: Reply): string {
-  if (worked) return pageOf('Done', `<p>${WORDS[action].done}</p><p>You can close this page.</p>`);
-  reply.status(GONE);
-  return pageOf('This link does not work', '<p>It is too old, or was replaced by a newer one.</p>');
+export function donePage(action: Action): AlertPage {
+  return pageOf('Done', WORDS[action].done, [paragraph('You can close this page.')]);
 }
 
-function pageOf(title: string, html: string): string {
-  return renderPage({ title, style: '', body: `<main><h1>${title}</h1>${html}</main>` });
+export function deadLinkPage(): AlertPage {
+  return pageOf('This link does not work', 'It is too old, or was replaced by a newer one.', []);
+}
+
+function pageOf(heading: string, lead: string, opening: PageDocument['opening']): AlertPage {
+  return { path: '/alerts', title: heading, heading, lead, opening };
 }

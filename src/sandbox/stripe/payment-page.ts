@@ -18,7 +18,7 @@ const STYLE_ELEMENT = new Html(`<style>${PAYMENT_PAGE_STYLE}</style>`);
 export function paymentPageSecurityPolicy(successUrl: string | null): string {
   const formTargets = successUrl === null ? `'self'` : `'self' ${new URL(successUrl).origin}`;
   return (
-    `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action ${formTargets}; base-uri 'none'; ` +
+    `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; img-src data:; form-action ${formTargets}; base-uri 'none'; ` +
     `frame-ancestors 'none'`
   );
 }
@@ -104,12 +104,15 @@ function document(title: string, main: Html): string {
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>${title} · Sandbox</title>
+        <link rel="icon" href="data:," />
         ${STYLE_ELEMENT}
       </head>
       <body>
-        <p class="banner">
-          <strong>SANDBOX</strong> · a stand-in for Stripe's payment page. No real money moves.
-        </p>
+        <header>
+          <p class="banner">
+            <strong>SANDBOX</strong> · a stand-in for Stripe's payment page. No real money moves.
+          </p>
+        </header>
         <main>${main}</main>
       </body>
     </html> `;

@@ -1,4 +1,4 @@
-import { escapeHtml } from '../../http/pages/page.js';
+import { escapeHtml } from './page.js';
 
 /** Markup that is safe to send. Made by `markup` only, so whatever else is put into a page is escaped. */
 export class SafeHtml {
@@ -20,6 +20,12 @@ export function markup(parts: TemplateStringsArray, ...values: readonly HtmlValu
       '',
     ),
   );
+}
+
+/** Data in a page for those who read it by program. Nothing in it can end the block, and no browser runs it. */
+export function dataBlock(data: Readonly<Record<string, unknown>>): SafeHtml {
+  const json = JSON.stringify(data).replace(/[<>&]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`);
+  return new SafeHtml(`<script type="application/ld+json">${json}</script>`);
 }
 
 function render(value: HtmlValue): string {

@@ -1,4 +1,5 @@
-import { markup, type HtmlValue, type SafeHtml } from './markup.js';
+import { ICON_PATH } from './icon.js';
+import { dataBlock, markup, type HtmlValue, type SafeHtml } from './markup.js';
 import {
   inlines,
   type Block,
@@ -8,29 +9,30 @@ import {
   type Text,
 } from './document.js';
 import { markdownTwin } from './render-markdown.js';
+import { STYLE_PATH } from './style.js';
 
 /** What surrounds every page. */
 export type PageFrame = {
   readonly publicUrl: string;
-  readonly stylePath: string;
   /** Names the parts that are simulated; null when none is. */
   readonly sandbox: string | null;
 };
 
-const NAVIGATION: readonly (readonly [area: PageArea | null, name: string, href: string])[] = [
+const NAVIGATION: readonly (readonly [area: PageArea, name: string, href: string])[] = [
   ['models', 'Models', '/models'],
   ['compare', 'Compare', '/compare'],
   ['rankings', 'Rankings', '/rankings'],
   ['pricing', 'Pricing', '/pricing'],
-  [null, 'API', '/docs'],
+  ['api', 'API', '/docs'],
 ];
 
 /** From so many sections on a page has a list of them. */
 const CONTENTS_SECTIONS_MIN = 4;
 
-export function renderHtml(page: PageDocument, { publicUrl, stylePath, sandbox }: PageFrame): string {
-  const { title, description, path, area, sections, jsonPath } = page;
-  const twin = markdownTwin(path);
+export function renderHtml(page: PageDocument, frame: PageFrame): string {
+  const { title, area, sections, jsonPath } = page;
+  const { sandbox } = frame;
+  const twin = twinOf(page);
   const hasContents = sections.length >= CONTENTS_SECTIONS_MIN;
   return markup`<!doctype html>
 <html lang="en">
@@ -39,16 +41,14 @@ export function renderHtml(page: PageDocument, { publicUrl, stylePath, sandbox }
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${title}</title>
-<meta name="description" content="${description}">
-<link rel="canonical" href="${publicUrl}${path}">
-<link rel="alternate" type="text/markdown" href="${twin}">
-<link rel="stylesheet" href="${stylePath}">
+${renderMeta(page, frame)}<link rel="icon" href="${ICON_PATH}" type="image/svg+xml">
+<link rel="stylesheet" href="${STYLE_PATH}">
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
 <header class="top"><div class="wide">
 <a class="brand" href="/">Coffer</a>
-<nav aria-label="Main"><ul>${NAVIGATION.map(([of, name, href]) => navigationEntry(name, href, of !== null && of === area))}</ul></nav>
+<nav aria-label="Main"><ul>${NAVIGATION.map(([of, name, href]) => navigationEntry(name, href, of === area))}</ul></nav>
 </div></header>
 ${sandbox === null ? null : markup`<aside class="sandbox" aria-label="Sandbox"><p class="wide"><b>Sandbox.</b> ${sandbox}</p></aside>`}
 <main id="content" class="wide">
@@ -59,12 +59,36 @@ ${hasContents ? renderContents(sections) : null}
 </div>
 </main>
 <footer class="bottom"><div class="wide"><p>Pay per delivered image. Nothing for a call that failed.</p>
-<ul><li><a href="${twin}">This page as Markdown</a></li>
+<ul>${twin === null ? null : markup`<li><a href="${twin}">This page as Markdown</a></li>`}
 ${jsonPath === null ? null : markup`<li><a href="${jsonPath}">This page as JSON</a></li>`}
 <li><a href="/llms.txt">llms.txt</a></li><li><a href="/openapi.json">OpenAPI</a></li></ul></div></footer>
 </body>
 </html>
 `.text;
+}
+
+/** What search engines and previews of links read. */
+function renderMeta(page: PageDocument, { publicUrl }: PageFrame): SafeHtml {
+  const { title, description, path, isPrivate, refreshSeconds, subject } = page;
+  const refresh =
+    refreshSeconds === undefined ? null : markup`<meta http-equiv="refresh" content="${refreshSeconds}">\n`;
+  if (isPrivate === true) return markup`${refresh}<meta name="robots" content="noindex">\n`;
+  const twin = twinOf(page);
+  return markup`<meta name="description" content="${description}">
+<link rel="canonical" href="${publicUrl}${path}">
+${twin === null ? null : markup`<link rel="alternate" type="text/markdown" href="${twin}">\n`}<meta property="og:type" content="website">
+<meta property="og:site_name" content="Coffer">
+<meta property="og:title" content="${title}">
+<meta property="og:description" content="${description}">
+<meta property="og:url" content="${publicUrl}${path}">
+<meta name="twitter:card" content="summary">
+${subject === undefined ? null : markup`${dataBlock(subject)}\n`}`;
+}
+
+/** Null where a page is not written in Markdown as well. */
+function twinOf({ path, isPrivate }: PageDocument): string | null {
+  const twin = markdownTwin(path);
+  return twin === path || isPrivate === true ? null : twin;
 }
 
 function navigationEntry(name: string, href: string, isCurrent: boolean): SafeHtml {
@@ -100,6 +124,10 @@ function renderBlock(block: Block, level: 2 | 3): SafeHtml {
   switch (block.kind) {
     case 'paragraph':
       return markup`<p>${renderText(block.text)}</p>`;
+    case 'heading':
+      return level === 2
+        ? markup`<h2>${renderText(block.text)}</h2>`
+        : markup`<h3>${renderText(block.text)}</h3>`;
     case 'notice':
       return markup`<p class="notice" role="note">${renderText(block.text)}</p>`;
     case 'list':
@@ -118,6 +146,8 @@ function renderBlock(block: Block, level: 2 | 3): SafeHtml {
       return markup`<div class="questions">${block.questions.map(({ question, answer }) => markup`<h3>${question}</h3><p>${renderText(answer)}</p>`)}</div>`;
     case 'bars':
       return renderBars(block);
+    case 'button':
+      return markup`<form class="picker" action="${block.action}" method="post"><button type="submit">${block.label}</button></form>`;
     case 'picker':
       return renderPicker(block);
   }
@@ -125,14 +155,22 @@ function renderBlock(block: Block, level: 2 | 3): SafeHtml {
 
 type BlockOf<Kind extends Block['kind']> = Extract<Block, { readonly kind: Kind }>;
 
-function renderTable({ caption, head, rows }: BlockOf<'table'>): SafeHtml {
+/**
+ * On a narrow screen each row becomes a block of lines, "column: value" (style.ts). Browsers forget that such a table is
+ * one, so every part says what it is.
+ */
+function renderTable({ caption, head, rows, folded }: BlockOf<'table'>): SafeHtml {
   const cells = ([first, ...others]: readonly Text[]): HtmlValue => [
-    markup`<th scope="row">${renderText(first ?? '')}</th>`,
-    ...others.map((cell) => markup`<td>${renderText(cell)}</td>`),
+    markup`<th scope="row" role="rowheader">${renderText(first ?? '')}</th>`,
+    ...others.map(
+      (cell, index) =>
+        markup`<td role="cell" data-column="${head[index + 1] ?? ''}"><div>${renderText(cell)}</div></td>`,
+    ),
   ];
-  return markup`<div class="scroll" role="region" tabindex="0" aria-label="${caption}"><table><caption>${caption}</caption>
-<thead><tr>${head.map((cell) => markup`<th scope="col">${cell}</th>`)}</tr></thead>
-<tbody>${rows.map((row) => markup`<tr>${cells(row)}</tr>`)}</tbody></table></div>`;
+  const table = markup`<div class="scroll" role="region" tabindex="0" aria-label="${caption}"><table role="table"><caption>${caption}</caption>
+<thead role="rowgroup"><tr role="row">${head.map((cell) => markup`<th scope="col" role="columnheader">${cell}</th>`)}</tr></thead>
+<tbody role="rowgroup">${rows.map((row) => markup`<tr role="row">${cells(row)}</tr>`)}</tbody></table></div>`;
+  return folded === undefined ? table : markup`<details><summary>${folded}</summary>${table}</details>`;
 }
 
 function renderCard(
@@ -146,13 +184,13 @@ function renderCard(
 }
 
 /** The width of a bar is an attribute of its drawing: the page's policy allows no style in the document. */
-function renderBars({ caption, bars }: BlockOf<'bars'>): SafeHtml {
+function renderBars({ caption, unit, bars }: BlockOf<'bars'>): SafeHtml {
   const rows = bars.map(
     ({ label, value, percent }) =>
       markup`<tr><th scope="row">${renderText(label)}</th><td class="bar"><svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect width="${percent}" height="4"/></svg></td><td class="number">${value}</td></tr>`,
   );
   return markup`<div class="scroll" role="region" tabindex="0" aria-label="${caption}"><table class="bars"><caption>${caption}</caption>
-<thead><tr><th scope="col">Model</th><th scope="col"><span class="hidden">Share</span></th><th scope="col" class="number">${caption}</th></tr></thead>
+<thead><tr><th scope="col">Model</th><th scope="col"><span class="hidden">Share</span></th><th scope="col" class="number">${unit}</th></tr></thead>
 <tbody>${rows}</tbody></table></div>`;
 }
 

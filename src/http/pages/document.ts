@@ -20,9 +20,15 @@ export type PageDocument = {
   readonly jsonPath: string | null;
   /** Which entry of the navigation this page belongs to. */
   readonly area: PageArea | null;
+  /** A page of one visitor's own, which no search engine should keep and which has no address to share. */
+  readonly isPrivate?: true;
+  /** The page is read again after so many seconds, because what it says will have changed. */
+  readonly refreshSeconds?: number;
+  /** schema.org's description of what the page is about, for search engines. */
+  readonly subject?: Readonly<Record<string, unknown>>;
 };
 
-export type PageArea = 'models' | 'compare' | 'rankings' | 'pricing';
+export type PageArea = 'models' | 'compare' | 'rankings' | 'pricing' | 'api';
 
 export type Section = {
   /** Its anchor. */
@@ -49,6 +55,8 @@ export type Pick = { readonly value: string; readonly name: string; readonly isP
 
 export type Block =
   | { readonly kind: 'paragraph'; readonly text: Text }
+  /** Below the heading of its section. */
+  | { readonly kind: 'heading'; readonly text: Text }
   | { readonly kind: 'notice'; readonly text: Text }
   | { readonly kind: 'list'; readonly items: readonly Text[] }
   | { readonly kind: 'facts'; readonly facts: readonly Fact[] }
@@ -57,6 +65,8 @@ export type Block =
       readonly caption: string;
       readonly head: readonly string[];
       readonly rows: readonly (readonly Text[])[];
+      /** What is shown instead until a reader opens it; absent: the table itself. */
+      readonly folded?: string;
     }
   | { readonly kind: 'code'; readonly title: string; readonly language: string; readonly text: string }
   | { readonly kind: 'cards'; readonly cards: readonly Card[] }
@@ -65,7 +75,15 @@ export type Block =
       readonly kind: 'questions';
       readonly questions: readonly { readonly question: string; readonly answer: Text }[];
     }
-  | { readonly kind: 'bars'; readonly caption: string; readonly bars: readonly Bar[] }
+  | {
+      readonly kind: 'bars';
+      readonly caption: string;
+      /** What the numbers count. */
+      readonly unit: string;
+      readonly bars: readonly Bar[];
+    }
+  /** A button that posts to an address of ours. */
+  | { readonly kind: 'button'; readonly action: string; readonly label: string }
   | {
       readonly kind: 'picker';
       readonly action: string;

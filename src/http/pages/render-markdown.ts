@@ -22,6 +22,8 @@ function renderBlock(block: Block): string {
   switch (block.kind) {
     case 'paragraph':
       return renderText(block.text);
+    case 'heading':
+      return `### ${renderText(block.text)}`;
     case 'notice':
       return `> ${renderText(block.text)}`;
     case 'list':
@@ -47,11 +49,12 @@ function renderBlock(block: Block): string {
         .join('\n\n');
     case 'bars':
       return renderTable(
-        ['Model', block.caption],
+        ['Model', block.unit],
         block.bars.map(({ label, value }) => [label, value]),
       );
     // Ways to look at the page, which say nothing themselves.
     case 'choices':
+    case 'button':
     case 'picker':
       return '';
   }
@@ -78,9 +81,8 @@ function renderText(text: Text): string {
 
 /** Our own pages link to their Markdown twins; anything else stays as it is. */
 export function markdownTwin(href: string): string {
-  const match = /^(\/(?:models|compare|rankings|pricing|collections)(?:\/[^?#]*)?)(\?[^#]*)?(#.*)?$/.exec(
-    href,
-  );
+  const match =
+    /^(\/(?:models|compare|rankings|pricing|collections|docs)(?:\/[^?#]*)?)(\?[^#]*)?(#.*)?$/.exec(href);
   return match === null ? href : `${match[1]}.md${match[2] ?? ''}${match[3] ?? ''}`;
 }
 

@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+
 /**
  * The one style sheet of the public pages. Colours meet WCAG AA on their grounds in both schemes; sizes
  * follow the window; nothing is loaded. Dark and light follow the visitor's system.
@@ -115,6 +117,10 @@ tbody th { min-width: 9rem; }
 .bars svg { display: block; width: 100%; height: .7rem; border-radius: 99px; background: var(--sunken); }
 .bars rect { fill: var(--accent); }
 
+details { margin: 1.25rem 0; }
+summary { cursor: pointer; color: var(--accent); font-weight: 550; padding: .35rem 0; }
+details .scroll { margin-top: .5rem; }
+
 .code { margin: 1.25rem 0; border: 1px solid var(--line); border-radius: var(--radius); overflow: hidden; background: var(--panel); }
 .code figcaption { padding: .5rem 1rem; font-size: .85rem; font-weight: 600; color: var(--soft); background: var(--sunken); border-bottom: 1px solid var(--line); }
 .code pre { margin: 0; padding: 1rem; overflow-x: auto; color: var(--code); font-size: .875rem; line-height: 1.65; tab-size: 2; }
@@ -147,7 +153,24 @@ tbody th { min-width: 9rem; }
   .top nav ul { gap: 0; margin-inline: -.4rem; }
   .top nav a { padding: .35rem .4rem; font-size: .875rem; }
   th, td { padding: .55rem .75rem; }
+  /* A row is a block of lines: three columns and more do not fit beside each other. */
+  table[role="table"], table[role="table"] :is(tbody, tr, th, td, caption) { display: block; min-width: 0; }
+  table[role="table"] thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  table[role="table"] tr { border-top: 1px solid var(--line); padding: .7rem 1rem; }
+  table[role="table"] :is(th, td) { border: 0; padding: 0; }
+  table[role="table"] td { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .75rem; margin-top: .3rem; }
+  table[role="table"] td > div { overflow-wrap: anywhere; }
+  table[role="table"] td::before { content: attr(data-column); color: var(--soft); font-size: .85rem; }
+  /* Short facts of a row stand beside each other, and what they mean below them in the whole width. */
+  table[role="table"] td[data-column="Meaning"] { display: block; }
+  table[role="table"] td[data-column="Meaning"]::before { content: none; }
+  table[role="table"] tr:has(> td[data-column="Meaning"]) > td:not([data-column="Meaning"]) { display: inline-flex; gap: .4rem; margin-right: 1rem; }
+  table[role="table"] td:not(:has(> div:not(:empty))) { display: none !important; }
+  .facts div { display: grid; grid-template-columns: 7rem minmax(0, 1fr); gap: .75rem; padding: .55rem 1rem; align-items: baseline; }
 }
 @media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
 @media print { .top nav, .bottom, .contents, .picker, .choices { display: none; } }
 `;
+
+/** The name changes with the content, so that a browser may keep the file for ever. */
+export const STYLE_PATH = `/assets/pages-${hash('sha256', STYLE, 'hex').slice(0, 16)}.css`;

@@ -1,0 +1,25 @@
+import type { PageDocument } from './document.js';
+import { renderHtml, type PageFrame } from './render-html.js';
+
+/** Renders the pages of one visitor, which controllers answer: the same header, style and footer as the public ones. */
+export class PageShell {
+  constructor(private readonly frame: PageFrame) {}
+
+  render(
+    page: Omit<PageDocument, 'description' | 'eyebrow' | 'badges' | 'sections' | 'jsonPath' | 'area'>,
+  ): string {
+    return renderHtml(
+      {
+        description: '',
+        eyebrow: [],
+        badges: [],
+        sections: [],
+        jsonPath: null,
+        area: null,
+        ...page,
+        isPrivate: true,
+      },
+      this.frame,
+    );
+  }
+}
