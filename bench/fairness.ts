@@ -195,7 +195,7 @@ async function callFor(seconds: number, ask: Ask): Promise<Calls> {
   return calls;
 }
 
-/** A call that is refused counts with the time that it took as well: nobody gains by refusing fast. */
+/** A call that is refused counts with the time that it took as well: refusing fast must not look like being fast. */
 async function callRepeatedly(pool: Pool, key: string, calls: Mutable, until: () => boolean): Promise<void> {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
   for (let index = 0; !until(); index += 1) {

@@ -28,7 +28,7 @@ export class NoSlotError extends Error {
 }
 
 /**
- * Slots that owners share. Whoever is alone may use all of them. While others wait, a slot that becomes free goes to the next
+ * Slots that owners share. An owner that is alone may use all of them. While others wait, a slot that becomes free goes to the next
  * owner that has less than an even share of them, and to the next owner of any when none has: no slot is free while
  * something waits. So an owner that fills every slot with slow work gives them up one by one to those who come.
  */

@@ -19,7 +19,7 @@ export type Next<T> = { readonly owner: string; readonly wish: T; readonly admit
 
 type Waiter<T> = { readonly wish: T; readonly admit: () => void };
 
-/** Callers that wait until they are admitted, in the order of a `FairQueue`. When that is, decides whoever has what they wait for. */
+/** Callers that wait until they are admitted, in the order of a `FairQueue`. Its user decides when the next one is admitted. */
 export class FairWaiting<T> {
   private readonly queue = new FairQueue<Waiter<T>>();
 

@@ -153,7 +153,7 @@ describe('an account without credit', () => {
     (await editsOf(poor).json({ images: unreachable })).expect(402);
   });
 
-  it('is told the same when it is the key that has a limit, or the wallet is frozen', async () => {
+  it('is refused the same way when it is the key that has a limit, or the wallet is frozen', async () => {
     decoder = await occupyDecoder('acct_with_many_edits', 2);
     const customer = await service.createCustomer({ grantMicros: 1_000_000n });
     const wanted = { name: 'limited', scopes: ['generate'], spend_limits: { total_micros: '1' } };

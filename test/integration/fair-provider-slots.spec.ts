@@ -63,7 +63,7 @@ describe('one account that asks for more images than the provider makes at once'
     await expectReceiptsToAgree(service, other.accountId);
   });
 
-  it('is told when it has as many waiting as it may: the whole call is refused, for nothing, and no other account’s', async () => {
+  it('is refused the whole call, for nothing, when it has as many waiting as it may, and no other account is', async () => {
     const calls = await flood();
     const before = await balancesOf(flooding);
     const refused = await generate(flooding, SLOW);

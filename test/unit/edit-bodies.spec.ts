@@ -235,6 +235,18 @@ describe('the memory of edits', () => {
     expect(memory.waitingCount).toBe(1);
   });
 
+  it('is not kept from small edits by a large one of another account that does not fit', async () => {
+    const memory = new EditMemory();
+    for (const account of ['acct_a', 'acct_b', 'acct_c', 'acct_d']) {
+      (await memory.enter(account, MIB)).grow(account === 'acct_d' ? 20 * MIB : 64 * MIB);
+    }
+    const client = new AbortController();
+    const large = memory.enter('acct_e', 32 * MIB, client.signal).catch((error: unknown) => error);
+    (await memory.enter('acct_f', 4 * MIB)).grow(4 * MIB);
+    client.abort(new Error('client left'));
+    expect(await large).toBe(client.signal.reason);
+  });
+
   it('refuses the edits of an account that has as many waiting as it may', async () => {
     const memory = new EditMemory();
     for (let body = 0; body < 2; body += 1) await memory.enter('acct_a', 32 * MIB);

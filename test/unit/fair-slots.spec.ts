@@ -66,7 +66,7 @@ describe('slots that accounts share', () => {
     expect(refused).toEqual(Array(5).fill(expect.objectContaining({ reason: 'owner_queue_full' })));
   });
 
-  it('refuse everybody when more wait than the process may hold', async () => {
+  it('refuse any account when more wait than the process may hold', async () => {
     const { ask } = open({ waitersMax: 3 });
     void times(4, () => ask('a'));
     void times(3, () => ask('b'));

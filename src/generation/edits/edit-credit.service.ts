@@ -22,7 +22,7 @@ const ANY_CREDIT: MicroUsd = micros(1n);
 
 /**
  * Asks for credit before an edit costs us memory and time: its body is read, its images are fetched and decoded before anything
- * is held. The check takes no lock and decides nothing: whoever passes it may still be refused by the hold. It refuses no call that
+ * is held. The check takes no lock and decides nothing: a call that passes it may still be refused by the hold. It refuses no call that
  * the hold would let pass at that moment, nor one that costs the wallet nothing: free models, own provider keys, repetitions.
  */
 @Injectable()
@@ -50,8 +50,8 @@ export class EditCredit {
       const obstacle = await this.spending.findObstacle(accountId, keyId, ANY_CREDIT);
       if (obstacle === null) return accountId;
       const models = this.models.list().filter(({ referencesMax }) => referencesMax > 0);
-      const ways = await Promise.all(models.map((model) => this.passThrough.find({ model }, caller)));
-      if (ways.some((way) => way !== null)) return accountId;
+      const ownKeys = await Promise.all(models.map((model) => this.passThrough.find({ model }, caller)));
+      if (ownKeys.some((ownKey) => ownKey !== null)) return accountId;
       const pricesMicros = await Promise.all(models.map((model) => this.priceOf(model)));
       const isPayable = pricesMicros.some((priceMicros) => priceMicros === 0n);
       if (!isPayable && !(await this.mayBeRepeated(caller))) throw obstacle;

@@ -69,19 +69,25 @@ export class EditMemory {
     return reservation;
   }
 
-  /**
-   * The next one waits until it fits, and leaves as much free as it takes: then its account may hold all of it, and a smaller
-   * one is not let in before it.
-   */
   private admitWaiting(): void {
     for (;;) {
-      const next = this.waiting.next(
-        (owner, { announcedBytes }) => this.claimOf(owner) + announcedBytes <= EDIT_BYTES_PER_ACCOUNT_MAX,
-      );
-      if (next === null || this.heldBytes + 2 * next.wish.announcedBytes > EDIT_BYTES_MAX) return;
+      const next = this.waiting.next((owner, { announcedBytes }) => this.fits(owner, announcedBytes));
+      if (next === null) return;
       next.wish.open();
       next.admit();
     }
+  }
+
+  /**
+   * Whether its account may claim it, and hold all of it while it leaves as much free. An edit that does not fit is passed over:
+   * a large one must not keep small ones of other accounts waiting.
+   */
+  private fits(owner: string, announcedBytes: number): boolean {
+    const { claimedBytes = 0 } = this.uses.get(owner) ?? {};
+    return (
+      claimedBytes + announcedBytes <= EDIT_BYTES_PER_ACCOUNT_MAX &&
+      this.heldBytes + 2 * announcedBytes <= EDIT_BYTES_MAX
+    );
   }
 
   private refuseBeyondShare(owner: string, bytes: Use): void {
@@ -103,10 +109,6 @@ export class EditMemory {
     if (use.claimedBytes > 0) this.uses.set(owner, use);
     else this.uses.delete(owner);
     if (bytes.heldBytes < 0 || bytes.claimedBytes < 0) this.admitWaiting();
-  }
-
-  private claimOf(owner: string): number {
-    return this.uses.get(owner)?.claimedBytes ?? 0;
   }
 }
 
