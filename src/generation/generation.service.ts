@@ -146,7 +146,7 @@ export class ImageGeneration {
       operation: request.operation,
       referencesCount: request.references.length,
       tag: caller.tag,
-      joinable: caller.client !== null && caller.idempotencyKey === null,
+      attempt: caller.idempotencyKey === null ? (caller.client?.retryCount ?? null) : null,
       createdAtMs: this.clock.nowMs(),
     };
   }

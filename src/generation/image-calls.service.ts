@@ -34,6 +34,15 @@ export class ImageCalls {
 
   /** Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+    try {
+      return await this.answer(request, caller);
+    } catch (error) {
+      this.retried.noteFailure(request, caller, error);
+      throw error;
+    }
+  }
+
+  private async answer(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
     for (let turn = 1; ; turn += 1) {
       const { answer, otherCallsHoldIds } = await this.retried.join(request, caller);
       if (answer !== null) return answer;

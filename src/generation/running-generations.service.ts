@@ -48,8 +48,8 @@ export class RunningGenerations implements BeforeApplicationShutdown {
   idsOf(call: Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>): string[] {
     return [...this.running.keys()]
       .filter(
-        ({ accountId, apiKeyId, fingerprint, outputFormat, joinable }) =>
-          joinable &&
+        ({ accountId, apiKeyId, fingerprint, outputFormat, attempt }) =>
+          attempt !== null &&
           accountId === call.accountId &&
           apiKeyId === call.apiKeyId &&
           fingerprint === call.fingerprint &&

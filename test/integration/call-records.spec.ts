@@ -61,7 +61,7 @@ describe('the records of calls that are written at the same time', () => {
       ...{ model: 'free', priceId: FREE_PRICE, priceMicros: micros(0n), imagesRequested: 2 },
       ...{ width: 64, height: 64, responseFormat: 'url', outputFormat: 'png', mediaKeyId: 'test' },
       ...{ operation: 'generation', referencesCount: 0, fingerprint: 'f', idempotencyKey: null, tag: null },
-      ...{ fellBackFrom: null, joinable: false, createdAtMs: Date.now() },
+      ...{ fellBackFrom: null, attempt: null, createdAtMs: Date.now() },
       ...facts,
       providerKeyId: null,
       holdId: null,

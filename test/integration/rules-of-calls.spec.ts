@@ -52,6 +52,7 @@ const BROKEN: Readonly<Record<string, readonly string[]>> = {
   generations_retry_state_known: [`retry_state = 'lost'`],
   generations_retry_claimed_by_one: [`retry_state = 'claimed'`, `retry_state = 'claimed', retry_claim = 'c'`],
   generations_retry_of_unkeyed: [`retry_state = 'open', idempotency_key = 'k'`],
+  generations_attempt_of_unkeyed: ['last_attempt = -1', `last_attempt = 0, idempotency_key = 'k'`],
   generations_text_length: [`end_user = ${LONG}`, `idempotency_key = ''`, `idempotency_key = ${LONG}`],
   generation_tasks_status_known: [`status = 'done', finished_at = now()`],
   generation_tasks_position_bounded: ['position = 10', 'position = -1', 'attempt = 0', 'attempt = 101'],

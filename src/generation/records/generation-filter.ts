@@ -58,12 +58,15 @@ export function idBounds({ fromMs, toMs }: GenerationFilter): {
   readonly from: string | null;
   readonly to: string | null;
 } {
-  const idAt = (ms: number): string =>
-    `${ID_PREFIXES.generation}_${encodeTime(Math.min(Math.max(ms, 0), ID_TIME_MAX_MS), 10)}`;
   return {
-    from: fromMs === null ? null : idAt(fromMs - ID_SLACK_MS),
-    to: toMs === null ? null : idAt(toMs + ID_SLACK_MS),
+    from: fromMs === null ? null : generationIdAt(fromMs - ID_SLACK_MS),
+    to: toMs === null ? null : generationIdAt(toMs + ID_SLACK_MS),
   };
+}
+
+/** Smaller than every id that is made at this time or later. */
+export function generationIdAt(ms: number): string {
+  return `${ID_PREFIXES.generation}_${encodeTime(Math.min(Math.max(ms, 0), ID_TIME_MAX_MS), 10)}`;
 }
 
 /** The largest time that a ULID can carry: 48 bits of milliseconds. */

@@ -94,7 +94,8 @@ export function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEn
     operation: row.operation,
     referencesCount: row.referencesCount,
     tag: row.tag,
-    joinable: row.retryState !== null,
+    // Attempts that began under a release that did not number them are still found.
+    attempt: row.lastAttempt ?? (row.retryState === null ? null : 0),
     retryState: row.retryState,
     retryClaim: row.retryClaim,
     createdAtMs: row.createdAt.getTime(),

@@ -114,8 +114,8 @@ function running(generation: Generation, authorizedAtMs: number | null, nowMs: n
 }
 
 /** What a retry may find from now on. */
-function retryStateOf({ joinable }: Generation, answered?: boolean): RetryState | null {
-  if (!joinable || answered === true) return null;
+function retryStateOf({ attempt }: Generation, answered?: boolean): RetryState | null {
+  if (attempt === null || answered === true) return null;
   return answered === false ? 'abandoned' : 'open';
 }
 

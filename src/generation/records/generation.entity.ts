@@ -105,6 +105,9 @@ export class GenerationEntity {
   @Column({ type: 'timestamptz', name: 'retry_claim_expires_at', precision: 3, nullable: true })
   retryClaimExpiresAt!: Date | null;
 
+  @Column({ type: 'smallint', name: 'last_attempt', nullable: true })
+  lastAttempt!: number | null;
+
   @Column({ type: 'smallint', name: 'images_delivered', default: 0 })
   imagesDelivered!: number;
 

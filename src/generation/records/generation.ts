@@ -54,8 +54,11 @@ export type GenerationFacts = GenerationKey & {
   readonly referencesCount: number;
   /** `x-coffer-tag`: what the customer counts this call under. */
   readonly tag: string | null;
-  /** Its client sends it again by itself, without a key: such a retry may take this attempt (`retries/`). */
-  readonly joinable: boolean;
+  /**
+   * Which attempt of a client that sends its call again by itself, without a key; 0 is the first. A retry may take it
+   * (`retries/`). Null: of any other client, and no retry takes it.
+   */
+  readonly attempt: number | null;
   readonly createdAtMs: number;
 };
 

@@ -70,6 +70,7 @@ const GENERATION_COLUMNS: readonly Column<RecordWrite>[] = [
   ['operation', 'text', ({ generation }) => generation.operation],
   ['references_count', 'smallint', ({ generation }) => generation.referencesCount],
   ['tag', 'text', ({ generation }) => generation.tag],
+  ['last_attempt', 'smallint', ({ generation }) => generation.attempt],
   ['lease_expires_at', 'timestamptz', ({ state }) => iso(state.leaseExpiresAtMs)],
   ['status', 'text', ({ state }) => state.status],
   ['images_delivered', 'smallint', ({ state }) => state.imagesDelivered],

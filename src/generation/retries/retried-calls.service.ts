@@ -19,6 +19,7 @@ import { fingerprintOf, type ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
 import { AnswerEndings } from './answer-endings.service.js';
+import { RefusedAttempts } from './refused-attempts.service.js';
 import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
 import { nextRetryStep } from './retry-step.js';
 import type { RetryingClient } from './retrying-client.js';
@@ -50,6 +51,7 @@ export class RetriedCalls {
   constructor(
     private readonly claims: RetryClaims,
     private readonly endings: AnswerEndings,
+    private readonly refused: RefusedAttempts,
     private readonly reader: GenerationReader,
     private readonly idempotency: Idempotency,
     private readonly running: RunningGenerations,
@@ -79,6 +81,17 @@ export class RetriedCalls {
     });
   }
 
+  /** What a call of such a client has ended with: its retry is a new call where the attempt was refused for nothing. */
+  noteFailure(
+    request: ImageRequest,
+    { client, idempotencyKey, principal }: Pick<Caller, 'client' | 'idempotencyKey' | 'principal'>,
+    error: unknown,
+  ): void {
+    if (client === null || idempotencyKey !== null) return;
+    const { accountId, keyId: apiKeyId } = principal;
+    this.refused.note({ accountId, apiKeyId, fingerprint: fingerprintOf(request) }, client, error);
+  }
+
   private async find(retry: Retry, client: RetryingClient): Promise<Found> {
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let othersUntilMs: number | null = null;
@@ -98,9 +111,23 @@ export class RetriedCalls {
       const { retryCount } = client;
       const step = nextRetryStep({ outlook, retryCount, underWay: underWay.length, othersUntilMs, nowMs });
       if (step.type === 'void' && (await this.void(retry, step.holdId))) return NOTHING_FOUND;
-      if (step.type === 'run') return { answer: null, otherCallsHoldIds: outlook.heldIds };
+      if (step.type === 'run') {
+        const answer = await this.findAnswered(retry, client, deadlineMs);
+        return { answer, otherCallsHoldIds: outlook.heldIds };
+      }
       if (step.type === 'wait') await sleep(LOOK_MS);
     }
+  }
+
+  /** What was answered in the last seconds: the answer may have been lost behind the connection that took it. */
+  private async findAnswered(
+    retry: Retry,
+    client: RetryingClient,
+    deadlineMs: number,
+  ): Promise<GenerationAnswer | null> {
+    if (this.refused.explains(retry, client)) return null;
+    const id = await this.claims.claimAnswered(retry, client.retryCount, this.clock.nowMs());
+    return id === null ? null : this.follow({ retry, id, client }, deadlineMs);
   }
 
   /** False: the call was alive, and has been paid by now; so it is written down. */

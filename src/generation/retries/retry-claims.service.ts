@@ -1,15 +1,37 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { runStatement, type SqlValue, type Statement } from '../../database/pipeline.js';
+import { generationIdAt } from '../records/generation-filter.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 import type { GenerationKey } from '../records/generation.js';
-import { CLAIM, DOUBT, END_ANSWER, END_CLAIM, FORGET, OUTLOOK, RENEW_CLAIM } from './retry-statements.js';
+import {
+  CLAIM,
+  CLAIM_ANSWERED,
+  DOUBT,
+  END_ANSWER,
+  END_CLAIM,
+  FORGET,
+  OUTLOOK,
+  RENEW_CLAIM,
+} from './retry-statements.js';
 
 /**
  * Older attempts are nobody's any more: OpenAI's SDKs give up waiting for an answer after ten minutes, and send the
  * call again within seconds.
  */
 export const RETRY_WINDOW_MS = 15 * 60_000;
+
+/**
+ * How long an answer that was handed over may have been lost behind its connection, by a proxy that had read it and then lost
+ * its client. OpenAI's SDKs wait at most 8 s before they send a call again (`retry-after` makes it longer only where we sent
+ * one, and then there was no answer). The rest is for noticing that the connection is gone, and for the way. A client that
+ * waits out its own time-out comes later, and its call is a new one.
+ */
+export const ANSWERED_WINDOW_MS = 30_000;
+/** The least that SDKs wait, as in the rule of the hold. Nothing that a call over a customer's own key loads may know that one. */
+const PAUSE_MIN_MS = 375;
+/** Longer than a call takes from its beginning to its answer. */
+export const CALL_MS_MAX = 120_000;
 
 /** Whoever has claimed an attempt shows a sign of life three times as often, or is dead. */
 export const CLAIM_MS = 6_000;
@@ -66,6 +88,30 @@ export class RetryClaims {
       claim,
       iso(nowMs + CLAIM_MS),
       outputFormat,
+    ]);
+    return found?.id ?? null;
+  }
+
+  /**
+   * Takes an attempt whose answer was handed over in the last seconds, for a retry that found nothing else: something between
+   * the two may have lost it.
+   *
+   * @param attempt which one asks; it gets answers of earlier ones only.
+   */
+  async claimAnswered(retry: Retry, attempt: number, nowMs: number): Promise<string | null> {
+    const { accountId, apiKeyId, fingerprint, outputFormat, claim } = retry;
+    const sinceMs = nowMs - ANSWERED_WINDOW_MS;
+    const [found] = await this.run<{ id: string }>(CLAIM_ANSWERED, [
+      accountId,
+      apiKeyId,
+      fingerprint,
+      generationIdAt(sinceMs - CALL_MS_MAX),
+      iso(sinceMs),
+      claim,
+      iso(nowMs + CLAIM_MS),
+      outputFormat,
+      attempt,
+      iso(nowMs - PAUSE_MIN_MS),
     ]);
     return found?.id ?? null;
   }

@@ -20,6 +20,26 @@ export const CLAIM: Statement = {
 };
 
 /**
+ * $1 account, $2 API key, $3 fingerprint, $4 an id that is older than any call that may count, $5 since when it must have been
+ * answered, $6 and $7 the claim and its end, $8 the format, $9 which attempt asks, $10 by when an SDK has waited.
+ * Answers that were handed over: of an earlier attempt, and to no retry of this number. The newest comes first of those that
+ * an SDK can have lost by now: it waits before it sends a call again. A locked one is being taken by another retry.
+ */
+export const CLAIM_ANSWERED: Statement = {
+  name: 'retry_claim_answered',
+  text: `
+  WITH answered AS (
+    SELECT account_id, id FROM generations
+     WHERE account_id = $1 AND id >= $4 AND api_key_id = $2 AND fingerprint = $3 AND status = 'succeeded'
+       AND finished_at >= $5 AND retry_state IS NULL AND last_attempt < $9 AND images_deleted_at IS NULL
+       AND ($8::text IS NULL OR output_format = $8)
+     ORDER BY finished_at > $10, finished_at DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+  UPDATE generations g SET retry_state = 'claimed', retry_claim = $6, retry_claim_expires_at = $7, last_attempt = $9
+    FROM answered WHERE g.account_id = answered.account_id AND g.id = answered.id
+  RETURNING g.id`,
+};
+
+/**
  * What else a retry may have to wait for; $6 are the ids of attempts under way in its own process, $7 the format.
  * `unwritten` is the oldest hold of such a call whose row is not there, `held` are all that are open.
  */
