@@ -17,7 +17,7 @@ import {
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
 import { RevokeKeyQuery } from './revoke-key.query.dto.js';
-import { toLimitChanges, UpdateApiKeyRequest } from './spend-limits.dto.js';
+import { toKeyChanges, UpdateApiKeyRequest } from './update-api-key.dto.js';
 
 /** An operator looks after a customer's keys: makes the first one, ends a leaked one. */
 @ApiTags('Accounts')
@@ -52,7 +52,7 @@ export class AccountApiKeysController {
   @Patch(':key_id')
   @ApiOperation({
     operationId: 'updateAccountApiKey',
-    summary: "Change what a customer's key may spend",
+    summary: "Change what a customer's key may spend, and for how long the same request is one call",
   })
   @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
   @ApiProblems(
@@ -68,8 +68,8 @@ export class AccountApiKeysController {
     @Body() body: UpdateApiKeyRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<ApiKeyView> {
-    const changes = toLimitChanges(body.spend_limits);
-    return toApiKeyView(await this.keys.limitAccountKey(id, keyId, changes, operator));
+    const changes = toKeyChanges(body);
+    return toApiKeyView(await this.keys.updateAccountKey(id, keyId, changes, operator));
   }
 
   @Delete(':key_id')

@@ -10,11 +10,12 @@ type Row = {
   readonly scopes: readonly string[];
   readonly expires_at: Date | null;
   readonly revoked_at: Date | null;
+  readonly duplicate_window_seconds: number;
 };
 
 /** One statement for any number of hashes, so that the server plans it the same way each time. */
 const FIND = `
-  SELECT id, account_id, secret_hash, scopes, expires_at, revoked_at
+  SELECT id, account_id, secret_hash, scopes, expires_at, revoked_at, duplicate_window_seconds
     FROM api_keys WHERE secret_hash = ANY($1::bytea[])`;
 
 @Injectable()
@@ -36,8 +37,15 @@ function toCredential(row: Row): Credential {
 }
 
 /** The constraint api_keys_scopes_of_kind keeps the scopes of the two kinds apart. */
-function toPrincipal({ id, account_id: accountId, scopes }: Row): Principal {
-  return accountId === null
-    ? { kind: 'operator_key', keyId: id, scopes: new Set(scopes as readonly OperatorScope[]) }
-    : { kind: 'account_key', keyId: id, accountId, scopes: new Set(scopes as readonly AccountScope[]) };
+function toPrincipal({ id: keyId, account_id: accountId, scopes, duplicate_window_seconds }: Row): Principal {
+  if (accountId === null) {
+    return { kind: 'operator_key', keyId, scopes: new Set(scopes as readonly OperatorScope[]) };
+  }
+  return {
+    kind: 'account_key',
+    keyId,
+    accountId,
+    scopes: new Set(scopes as readonly AccountScope[]),
+    duplicateWindowSeconds: duplicate_window_seconds,
+  };
 }

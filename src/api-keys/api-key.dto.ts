@@ -12,12 +12,8 @@ import {
 import { ListView } from '../common/list.view.js';
 import type { Page } from '../common/pagination.js';
 import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewAccountKey, NewApiKey } from './api-key.js';
-import {
-  SpendLimitsRequest,
-  SpendLimitsView,
-  toLimitChanges,
-  toSpendLimitsView,
-} from './spend-limits.dto.js';
+import { SpendLimitsRequest, SpendLimitsView, toSpendLimitsView } from './spend-limits.dto.js';
+import { DuplicateWindowField, toKeyChanges } from './update-api-key.dto.js';
 
 /** The year 3000, in Unix seconds: beyond it someone sent milliseconds. */
 const EXPIRY_MAX = 32_503_680_000;
@@ -50,6 +46,9 @@ export class CreateApiKeyRequest extends KeyRequest {
     optional: true,
   })
   declare readonly spend_limits?: SpendLimitsRequest | null;
+
+  @DuplicateWindowField()
+  declare readonly duplicate_window_seconds?: number | null;
 }
 
 export class CreateOperatorKeyRequest extends KeyRequest {
@@ -123,6 +122,13 @@ export class ApiKeyView extends KeyView {
     nullable: true,
   })
   declare readonly spend_limits: SpendLimitsView | null;
+  @ApiProperty({
+    description:
+      'For how many seconds the same request gets the first answer again; 0: each is a call of its own.',
+    type: 'integer',
+    example: 0,
+  })
+  declare readonly duplicate_window_seconds: number;
 }
 
 export class OperatorKeyView extends KeyView {
@@ -166,19 +172,20 @@ export function toNewApiKey<Request extends CreateApiKeyRequest | CreateOperator
 }
 
 export function toNewAccountKey(body: CreateApiKeyRequest): NewAccountKey {
-  return { ...toNewApiKey(body), spendLimits: toLimitChanges(body.spend_limits) };
+  return { ...toNewApiKey(body), ...toKeyChanges(body) };
 }
 
 /** Throws for an operator key: handing one to a customer's route would be a fault of ours. */
 export function toApiKeyView(key: ApiKey): ApiKeyView {
   if (key.accountId === null) throw new Error(`${key.id} is no account's key`);
-  const { accountId: account, scopes, budget } = key;
+  const { accountId: account, scopes, budget, duplicateWindowSeconds } = key;
   return {
     ...toKeyView(key),
     object: 'api_key',
     account,
     scopes,
     spend_limits: toSpendLimitsView(budget),
+    duplicate_window_seconds: duplicateWindowSeconds,
   };
 }
 

@@ -7,6 +7,7 @@ import type { Scope } from '../auth/principal.js';
 @Index('api_keys_created_by_idx', ['createdBy'], { where: 'created_by IS NOT NULL' })
 @Check('api_keys_secret_hash_length', 'octet_length(secret_hash) = 32')
 @Check('api_keys_name_length', 'char_length(name) BETWEEN 1 AND 200')
+@Check('api_keys_duplicate_window_bounded', 'duplicate_window_seconds BETWEEN 0 AND 30')
 @Check(
   'api_keys_scopes_of_kind',
   `cardinality(scopes) > 0 AND CASE WHEN account_id IS NULL
@@ -50,4 +51,8 @@ export class ApiKeyEntity {
   /** The key or the service that made it, as the ledger names actors; null: before this was recorded. */
   @Column({ type: 'text', name: 'created_by', nullable: true, collation: 'C' })
   createdBy!: string | null;
+
+  /** 0: the same request twice is two calls. */
+  @Column({ type: 'smallint', name: 'duplicate_window_seconds', default: 0 })
+  duplicateWindowSeconds!: number;
 }

@@ -6,7 +6,7 @@ export class LimitedKeyError extends Problem {
   constructor() {
     super(
       'This API key, or a key that it descends from, has spend limits, so it makes no key that can spend or make keys, ' +
-        'and changes no spend limit. Use a key without limits.',
+        'and changes none. Use a key without limits.',
       { shouldRetry: false },
     );
   }

@@ -21,6 +21,14 @@ export type ApiKey = {
   readonly revokedAt: Date | null;
   /** What it may spend, and has used; null: it has no limit of its own. */
   readonly budget: KeyBudget | null;
+  /** How long after an answer the same request of a client that announces no retries gets it again; 0: not at all. */
+  readonly duplicateWindowSeconds: number;
+};
+
+/** What may be changed of a key of an account; undefined changes nothing. */
+export type KeyChanges = {
+  readonly spendLimits?: Partial<SpendLimits> | undefined;
+  readonly duplicateWindowSeconds?: number | undefined;
 };
 
 /** A key that was just made. The secret exists here and with whoever asked for it, nowhere else. */
@@ -37,6 +45,8 @@ export type NewAccountKey = NewApiKey & {
   readonly scopes: readonly AccountScope[];
   /** None when it is left out. */
   readonly spendLimits?: Partial<SpendLimits> | undefined;
+  /** 0 when it is left out. */
+  readonly duplicateWindowSeconds?: number | undefined;
 };
 
 export function statusOf(

@@ -17,7 +17,7 @@ import {
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
 import { RevokeKeyQuery } from './revoke-key.query.dto.js';
-import { toLimitChanges, UpdateApiKeyRequest } from './spend-limits.dto.js';
+import { toKeyChanges, UpdateApiKeyRequest } from './update-api-key.dto.js';
 
 /** A customer's machine looks after the keys of its own account. */
 @ApiTags('API keys')
@@ -67,7 +67,7 @@ export class ApiKeysController {
   @Patch(':id')
   @ApiOperation({
     operationId: 'updateApiKey',
-    summary: 'Change what a key may spend',
+    summary: 'Change what a key may spend, and for how long the same request is one call',
   })
   @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
   @ApiProblems(
@@ -83,8 +83,8 @@ export class ApiKeysController {
     @Param('id') id: string,
     @Body() body: UpdateApiKeyRequest,
   ): Promise<ApiKeyView> {
-    const changes = toLimitChanges(body.spend_limits);
-    return toApiKeyView(await this.keys.limitAccountKey(principal.accountId, id, changes, principal));
+    const changes = toKeyChanges(body);
+    return toApiKeyView(await this.keys.updateAccountKey(principal.accountId, id, changes, principal));
   }
 
   @Delete(':id')

@@ -14,10 +14,17 @@ import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
 import { KeyBudgets } from '../wallets/key-budgets.service.js';
 import { type KeyBudget, type SpendLimits } from '../wallets/rules/key-budget.js';
-import { type ApiKey, type IssuedApiKey, type NewAccountKey, type NewApiKey, statusOf } from './api-key.js';
+import {
+  type ApiKey,
+  type IssuedApiKey,
+  type KeyChanges,
+  type NewAccountKey,
+  type NewApiKey,
+  statusOf,
+} from './api-key.js';
 import { ApiKeyEntity } from './api-key.entity.js';
 import { KeyLineageRepository } from './key-lineage.repository.js';
-import { assertMayCreate, assertMayLimit, revokesDescendants } from './key-policy.js';
+import { assertMayCreate, assertMayLimit, assertMayUpdate, revokesDescendants } from './key-policy.js';
 import { OneAtATime } from './one-at-a-time.js';
 
 /** Null: the platform itself; its keys are the operator keys. */
@@ -64,21 +71,24 @@ export class ApiKeysService {
   }
 
   /**
-   * Changes what a key of the account may spend; undefined changes nothing. Throws `ResourceMissingError` (also for a
-   * key of another account), and what `assertMayLimit` throws.
+   * Changes a key of the account; undefined changes nothing. Throws `ResourceMissingError` (also for a key of another
+   * account), and what `assertMayLimit` and `assertMayUpdate` throw.
    */
-  async limitAccountKey(
+  async updateAccountKey(
     accountId: string,
     id: string,
-    changes: Partial<SpendLimits> | undefined,
+    { spendLimits = {}, duplicateWindowSeconds }: KeyChanges,
     asker: Principal,
   ): Promise<ApiKey> {
     const key = await this.require(accountId, id);
-    if (changes === undefined || Object.keys(changes).length === 0) return key;
-    const budget = await this.limitChanges.run(accountId, () =>
-      this.changeLimits(accountId, id, changes, asker),
-    );
-    return { ...key, budget };
+    // The limits first: they may be refused, and then nothing is changed.
+    const isLimited = Object.keys(spendLimits).length > 0;
+    const budget = isLimited
+      ? await this.limitChanges.run(accountId, () => this.changeLimits(accountId, id, spendLimits, asker))
+      : key.budget;
+    if (duplicateWindowSeconds === undefined) return { ...key, budget };
+    await this.changeDuplicateWindow(id, duplicateWindowSeconds, asker);
+    return { ...key, budget, duplicateWindowSeconds };
   }
 
   /** Makes an operator key; throws as `createAccountKey` does. */
@@ -131,7 +141,11 @@ export class ApiKeysService {
     return this.require(owner, id);
   }
 
-  private async issue(owner: KeyOwner, request: NewApiKey, maker: KeyMaker): Promise<IssuedApiKey> {
+  private async issue(
+    owner: KeyOwner,
+    request: NewApiKey & Pick<NewAccountKey, 'duplicateWindowSeconds'>,
+    maker: KeyMaker,
+  ): Promise<IssuedApiKey> {
     const nowMs = this.clock.nowMs();
     const secret = makeApiKey(owner === null ? 'operator_key' : 'account_key');
     const row: ApiKeyEntity = {
@@ -146,6 +160,7 @@ export class ApiKeysService {
       revokedAt: null,
       createdBy: makerOf(maker),
       lastUsedAt: null,
+      duplicateWindowSeconds: request.duplicateWindowSeconds ?? 0,
     };
     await this.transactions.run(async (tx) => {
       // The maker's row stays locked. Otherwise a key could leave descendants in the second in which other processes
@@ -178,6 +193,16 @@ export class ApiKeysService {
       assertMayLimit({ before, after: { ...before, ...changes }, spendingDescendants }, facts, nowMs);
       return this.budgets.set(accountId, id, changes, actorOf(asker), counted);
     });
+  }
+
+  /** In force at once in this process, within a second in every other one. */
+  private async changeDuplicateWindow(id: string, seconds: number, asker: Principal): Promise<void> {
+    const { secretHash } = await this.transactions.run(async (tx) => {
+      assertMayUpdate(await this.lineage.lockAsker(tx, asker), this.clock.nowMs());
+      await tx.update(ApiKeyEntity, { id }, { duplicateWindowSeconds: seconds });
+      return tx.findOneByOrFail(ApiKeyEntity, { id });
+    });
+    this.cache.forget(secretHash.toString('hex'));
   }
 
   /** Two makers at once may pass the bound by one each; it stops floods, it is no quota that anyone pays for. */
@@ -218,7 +243,8 @@ export class ApiKeysService {
     const { id, accountId, name, hint, scopes, createdAt, createdBy, lastUsedAt, expiresAt, revokedAt } = row;
     const status = statusOf(row, this.clock.nowMs());
     const dates = { createdAt, lastUsedAt, expiresAt, revokedAt };
-    return { id, accountId, name, hint, scopes, status, ...dates, createdBy, budget };
+    const { duplicateWindowSeconds } = row;
+    return { id, accountId, name, hint, scopes, status, ...dates, createdBy, budget, duplicateWindowSeconds };
   }
 }
 

@@ -10,8 +10,8 @@ import { KeyHasDescendantsError, LimitedKeyError } from './api-key.errors.js';
  * A key can never widen what it may do, or what its maker may do, by any chain of requests:
  *
  * 1. It makes only keys of its own owner, with scopes that it has, that end no later than it does.
- * 2. It is limited when it, or any key that it descends from, has spend limits. A limited key changes no spend limit and
- *    makes no key that could spend or make keys.
+ * 2. It is limited when it, or any key that it descends from, has spend limits. A limited key changes no key and makes
+ *    none that could spend or make keys.
  * 3. A limit is set only on a key of which no descendant can spend or make keys any more. With 2, such a key is the
  *    only one of its line that spends, so its limit is the limit of all of them together.
  * 4. A key raises a limit only if it may spend itself.
@@ -83,6 +83,18 @@ export function assertMayLimit(change: LimitChange, asker: KeyFacts | null, nowM
   }
   const isLimit = PERIODS.some((period) => after[period] !== null);
   if (isLimit && spendingDescendants.length > 0) throw new KeyHasDescendantsError(spendingDescendants);
+}
+
+/**
+ * Whether other settings of a key may be changed. They let nobody spend more, but a limited key changes nothing of any key.
+ *
+ * @param asker null: the operator key of the environment.
+ * @throws RevokedApiKeyError, ExpiredApiKeyError, LimitedKeyError.
+ */
+export function assertMayUpdate(asker: KeyFacts | null, nowMs: number): void {
+  if (asker === null) return;
+  assertActive(asker, nowMs);
+  if (asker.limited) throw new LimitedKeyError();
 }
 
 export type Revocation = {

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { MicroUsdField, MicroUsdView, ObjectField, TimeView } from '../common/fields.js';
+import { MicroUsdField, MicroUsdView, TimeView } from '../common/fields.js';
 import { formatMicros, parseMicros, type MicroUsd } from '../common/money.js';
 import { endOf, NO_LIMITS, type KeyBudget, type SpendLimits } from '../wallets/rules/key-budget.js';
 
@@ -25,15 +25,6 @@ export class SpendLimitsRequest {
     example: '200000000',
   })
   declare readonly total_micros?: string | null;
-}
-
-const SPEND_LIMITS =
-  'What the key may spend, as hard as the wallet itself: running calls count with all that they have set aside. ' +
-  'A limit that is left out stays as it is, null takes it away; null for the whole takes all of them away.';
-
-export class UpdateApiKeyRequest {
-  @ObjectField({ description: SPEND_LIMITS, type: SpendLimitsRequest, optional: true })
-  declare readonly spend_limits?: SpendLimitsRequest | null;
 }
 
 function LimitView(description: string, example: string): PropertyDecorator {

@@ -21,6 +21,8 @@ export type AccountPrincipal = {
   readonly keyId: string;
   readonly accountId: string;
   readonly scopes: ReadonlySet<AccountScope>;
+  /** For how long the same images request of a client that announces no retries is one call; 0: each is its own. */
+  readonly duplicateWindowSeconds: number;
 };
 
 /** Our own machine: acts on any account, within its scopes. */

@@ -49,6 +49,7 @@ import { MediaRestorationJob } from './recovery/media-restoration.job.js';
 import { OrphanedHolds } from './recovery/orphaned-holds.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
 import { RetriedCalls } from './retries/retried-calls.service.js';
+import { DuplicateCalls } from './retries/duplicate-calls.service.js';
 import { RefusedAttempts } from './retries/refused-attempts.service.js';
 import { RetryClaims } from './retries/retry-claims.service.js';
 import { RetryRetentionJob } from './retries/retry-retention.job.js';
@@ -106,6 +107,7 @@ import { Upstreams } from './upstreams.service.js';
     Payments,
     RecordQueue,
     RetriedCalls,
+    DuplicateCalls,
     RefusedAttempts,
     RetryClaims,
     RetryRetentionJob,

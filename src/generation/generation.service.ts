@@ -35,7 +35,7 @@ import { GenerationRecords } from './records/generation-records.service.js';
 import { billingModeOf, sharedFormat, type Generation, type GenerationFacts } from './records/generation.js';
 import { RunningGenerations } from './running-generations.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
-import type { RetryingClient } from './retries/retrying-client.js';
+import { isSilentlyRepeated, type RetryingClient } from './retries/retrying-client.js';
 import { topUpUrlFrom } from './top-up-url.js';
 import { gravestOf, problemOf } from './undelivered.js';
 
@@ -70,6 +70,7 @@ export type Billed = { readonly generation: Generation; readonly payment: Paymen
 type Call = Billed & {
   readonly client: RetryingClient | null;
   readonly otherCallsHoldIds: readonly string[];
+  readonly repeatsSilently: boolean;
   readonly upstream: Upstream;
   readonly startedAtMs: number;
   /** Takes what need not be over before the client has its answer. It must not reject. */
@@ -118,7 +119,8 @@ export class ImageGeneration {
     const { generation, payment } = terms.billed(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
       const { client, otherCallsHoldIds = [] } = caller;
-      const call = { generation, payment, upstream, client, otherCallsHoldIds, startedAtMs, afterwards };
+      const attempts = { client, otherCallsHoldIds, repeatsSilently: isSilentlyRepeated(caller) };
+      const call = { generation, payment, upstream, ...attempts, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
@@ -185,10 +187,13 @@ export class ImageGeneration {
    * that, nothing is set aside for it, nor kept if it left meanwhile; where it does not, the wallet's lock decides
    * which of the two attempts gets the credit.
    */
-  private async authorizeAttempt({ generation, payment, client, otherCallsHoldIds }: Call): Promise<void> {
-    if (client === null) return payment.authorize(null);
-    if (client.isGone()) throw new ClientGoneError();
+  private async authorizeAttempt(call: Call): Promise<void> {
+    const { generation, payment, client, otherCallsHoldIds, repeatsSilently } = call;
     const { createdAtMs: beganAtMs } = generation;
+    if (client === null) {
+      return payment.authorize(repeatsSilently ? { number: null, beganAtMs, otherCallsHoldIds } : null);
+    }
+    if (client.isGone()) throw new ClientGoneError();
     await payment.authorize({ number: client.retryCount, beganAtMs, otherCallsHoldIds });
     if (!client.isGone()) return;
     await settle(payment, 0);

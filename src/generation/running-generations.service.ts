@@ -5,6 +5,8 @@ import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js
 import type { Generation } from './records/generation.js';
 import { GenerationRecords } from './records/generation-records.service.js';
 
+type SameCall = Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>;
+
 /**
  * The calls that this process is working on. While there are any, it shows signs of life for them, so that
  * recovery leaves them alone; and it does not stop before they are finished, even if their clients are gone.
@@ -45,17 +47,23 @@ export class RunningGenerations implements BeforeApplicationShutdown {
   }
 
   /** The calls under way here that a retry of this one may belong to. */
-  idsOf(call: Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>): string[] {
-    return [...this.running.keys()]
-      .filter(
-        ({ accountId, apiKeyId, fingerprint, outputFormat, attempt }) =>
-          attempt !== null &&
-          accountId === call.accountId &&
-          apiKeyId === call.apiKeyId &&
-          fingerprint === call.fingerprint &&
-          acceptsFormat(call.outputFormat, outputFormat),
-      )
-      .map(({ id }) => id);
+  idsOf(call: SameCall): string[] {
+    return this.same(call).flatMap(({ id, attempt }) => (attempt === null ? [] : [id]));
+  }
+
+  /** The calls under way here that make what this one asks for, of any client that names its call by no key. */
+  unkeyedIdsOf(call: SameCall): string[] {
+    return this.same(call).flatMap(({ id, idempotencyKey }) => (idempotencyKey === null ? [id] : []));
+  }
+
+  private same(call: SameCall): Generation[] {
+    return [...this.running.keys()].filter(
+      ({ accountId, apiKeyId, fingerprint, outputFormat }) =>
+        accountId === call.accountId &&
+        apiKeyId === call.apiKeyId &&
+        fingerprint === call.fingerprint &&
+        acceptsFormat(call.outputFormat, outputFormat),
+    );
   }
 
   /** Resolves when this call has ended and its outcome is written down; null: it is not under way here. */

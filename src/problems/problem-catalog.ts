@@ -90,7 +90,7 @@ export const PROBLEM_CATALOG = {
   key_is_limited: {
     kind: 'permission_denied',
     summary:
-      'The key, or a key that it descends from, has spend limits: it makes no key that can spend or make keys, and changes no limit.',
+      'The key, or a key that it descends from, has spend limits: it makes no key that can spend or make keys, and changes none.',
   },
   first_top_up_limit: {
     kind: 'permission_denied',

@@ -57,6 +57,7 @@ describe('making a key', () => {
       expires_at: expiresAt,
       revoked_at: null,
       spend_limits: null,
+      duplicate_window_seconds: 0,
     });
     expect((await customer.client.get(`/v1/api_keys/${shown.id}`)).expect(200).body).toEqual(shown);
     const list = (await customer.client.get('/v1/api_keys')).expect(200).body;

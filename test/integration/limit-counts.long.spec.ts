@@ -97,7 +97,8 @@ function limitsOf(redisUrl: string | null, own: OwnNumbers = {}): Limits {
 
 /** A key of an account of its own, which a real Redis does not know from an earlier run. */
 function customer(accountId = `acct_${Date.now()}_${Math.random()}`, keyId = accountId): Principal {
-  return { kind: 'account_key', keyId, accountId, scopes: new Set(['generate'] as const) };
+  const scopes = new Set(['generate'] as const);
+  return { kind: 'account_key', keyId, accountId, scopes, duplicateWindowSeconds: 0 };
 }
 
 const isRefused = (usages: readonly Usage[]): boolean => usages.some(({ exceeded }) => exceeded);

@@ -35,7 +35,13 @@ function createKey(accountId: string | null): string {
     principal:
       accountId === null
         ? { kind: 'operator_key', keyId, scopes: new Set(['admin'] as const) }
-        : { kind: 'account_key', keyId, accountId, scopes: new Set(['generate'] as const) },
+        : {
+            kind: 'account_key',
+            keyId,
+            accountId,
+            scopes: new Set(['generate'] as const),
+            duplicateWindowSeconds: 0,
+          },
     expiresAtMs: null,
     revoked: false,
   });

@@ -47,6 +47,7 @@ describe('the plans of the wallet store', () => {
         'load_budgets',
         'load_key_use',
         'load_provider_keys',
+        'load_late_holds_of_call',
       ]),
     );
     for (const shape of ['write:', 'write_lone:']) {
@@ -87,6 +88,7 @@ describe('the plans of the wallet store', () => {
     const [kept, voided, ofKey] = [newId('hold'), newId('hold'), newId('hold')];
     const limiting = { ...addressed, type: 'setKeyBudget', keyId, counted: null } as const;
     const expiresAtMs = Date.now() + 60_000;
+    const attempt = { number: null, beganAtMs: Date.now(), otherCallsHoldIds: [ofKey] };
     const ofWallet = { type: 'authorize', unlessOwnKeyAt: ['black_forest_labs'] } as const;
     return [
       [
@@ -106,6 +108,7 @@ describe('the plans of the wallet store', () => {
       [{ ...named('debit'), type: 'debit', keyId: null, amountMicros }],
       [{ ...limiting, limits: { day: micros(5_000n) } }],
       [{ ...named('of key'), type: 'authorize', keyId, holdId: ofKey, amountMicros, expiresAtMs }],
+      [{ ...named('silent'), ...ofWallet, keyId, holdId: newId('hold'), amountMicros, expiresAtMs, attempt }],
       [{ ...named('no own key'), ...ofWallet, keyId, holdId: newId('hold'), amountMicros, expiresAtMs }],
       [{ ...addressed, type: 'capture', holdId: ofKey, amountMicros: micros(1n), memo: null }],
       [{ ...named('key debit'), actor: `account_key:${keyId}`, type: 'debit', keyId, amountMicros }],

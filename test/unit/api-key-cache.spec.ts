@@ -7,7 +7,13 @@ const GOOD_FOR_MS = 900;
 
 function credential(keyId: string, revoked = false): Credential {
   return {
-    principal: { kind: 'account_key', keyId, accountId: 'acct_1', scopes: new Set() },
+    principal: {
+      kind: 'account_key',
+      keyId,
+      accountId: 'acct_1',
+      scopes: new Set(),
+      duplicateWindowSeconds: 0,
+    },
     expiresAtMs: null,
     revoked,
   };

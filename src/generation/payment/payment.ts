@@ -2,8 +2,8 @@ import type { MicroUsd } from '../../common/money.js';
 
 /** Which attempt at one call asks for credit, where a client sends a call again by itself when it gets no answer. */
 export type Attempt = {
-  /** 0: the first. */
-  readonly number: number;
+  /** 0: the first. Null: the client does not say, and the same request is the same call. */
+  readonly number: number | null;
   readonly beganAtMs: number;
   /** Open holds for the same request which this attempt knows to be of other calls. */
   readonly otherCallsHoldIds: readonly string[];

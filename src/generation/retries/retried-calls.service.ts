@@ -19,22 +19,15 @@ import { fingerprintOf, type ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
 import { AnswerEndings } from './answer-endings.service.js';
+import { DuplicateCalls } from './duplicate-calls.service.js';
+import { NOTHING_FOUND, type Found } from './found.js';
 import { RefusedAttempts } from './refused-attempts.service.js';
 import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
 import { nextRetryStep } from './retry-step.js';
-import type { RetryingClient } from './retrying-client.js';
+import { isSilentlyRepeated, type RetryingClient } from './retrying-client.js';
 
 /** Between two looks at an attempt of another process, or at one that is not written down yet. */
 const LOOK_MS = 100;
-
-/** What a call found that may be a retry: its earlier attempt's answer, or none; then it has to run. */
-export type Found = {
-  readonly answer: GenerationAnswer | null;
-  /** Open holds for the same request that are of other calls: each has its own client, or another retry. */
-  readonly otherCallsHoldIds: readonly string[];
-};
-
-const NOTHING_FOUND: Found = { answer: null, otherCallsHoldIds: [] };
 
 /** A retry that found an attempt, from then until its own client has the answer. */
 type Joined = { readonly retry: Retry; readonly id: string; readonly client: RetryingClient };
@@ -52,6 +45,7 @@ export class RetriedCalls {
     private readonly claims: RetryClaims,
     private readonly endings: AnswerEndings,
     private readonly refused: RefusedAttempts,
+    private readonly duplicates: DuplicateCalls,
     private readonly reader: GenerationReader,
     private readonly idempotency: Idempotency,
     private readonly running: RunningGenerations,
@@ -71,6 +65,11 @@ export class RetriedCalls {
     caller: Pick<Caller, 'client' | 'idempotencyKey' | 'principal'>,
   ): Promise<Found> {
     const { client, idempotencyKey, principal } = caller;
+    if (isSilentlyRepeated(caller)) {
+      return this.duplicates.join(request, caller).catch((error: unknown) => {
+        throw nothingChargedFor(error, null);
+      });
+    }
     if (client === null || client.retryCount === 0 || idempotencyKey !== null) return NOTHING_FOUND;
     const { accountId, keyId: apiKeyId } = principal;
     const { outputFormat } = request;

@@ -1,4 +1,5 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import type { AccountPrincipal } from '../../auth/principal.js';
 
 /** Sent by the SDKs that OpenAI publishes, with every request: 0, and 1, 2 ... when they send a call again by themselves. */
 export const RETRY_COUNT_HEADER = 'x-stainless-retry-count';
@@ -75,6 +76,16 @@ export function retryingClientOf(
     isGone: () => ended && !answer.writableFinished,
     onDoubt: (listener) => (last.listener = listener),
   };
+}
+
+/** A call whose client may send it again and says nothing of it, neither by a number nor by a key; its API key says so. */
+export function isSilentlyRepeated(caller: {
+  readonly client: RetryingClient | null;
+  readonly idempotencyKey: string | null;
+  readonly principal: Pick<AccountPrincipal, 'duplicateWindowSeconds'>;
+}): boolean {
+  const { client, idempotencyKey, principal } = caller;
+  return client === null && idempotencyKey === null && principal.duplicateWindowSeconds > 0;
 }
 
 /** `@CallingClient() client: RetryingClient | null` on a controller method. */

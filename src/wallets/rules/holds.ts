@@ -54,10 +54,18 @@ export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs
 /** The least that OpenAI's SDKs wait before they send a call again. */
 export const RETRY_PAUSE_MS = 375;
 
+/** How long before its credit a call of a client that does not number its attempts has looked for earlier ones, at most. */
+export const LOOKED_BEFORE_MS = 5_000;
+
+function isTakenSince({ status, resolvedAtMs }: Hold, sinceMs: number): boolean {
+  return status === 'authorized' || (status === 'captured' && (resolvedAtMs ?? 0) >= sinceMs);
+}
+
 /**
  * Whether credit is set aside already for this call, by another attempt at it. A retry gives way to every earlier
  * attempt's hold that it does not know to be of another call. An attempt gives way to its own retry, which is one
- * that came long enough after it: its client has given it up, whether or not its connection shows that.
+ * that came long enough after it: its client has given it up, whether or not its connection shows that. Where attempts have
+ * no numbers, any hold for the same request counts that is open, or was captured since this one looked for earlier calls.
  */
 function hasOtherAttempt(
   { holdsById }: Aggregate,
@@ -66,9 +74,10 @@ function hasOtherAttempt(
   if (attempt == null || keyId === null) return false;
   const { number, beganAtMs, otherCallsHoldIds } = attempt;
   return [...holdsById.values()].some((hold) => {
-    if (hold.status !== 'authorized' || hold.keyId !== keyId || hold.fingerprint !== fingerprint)
+    if (hold.keyId !== keyId || hold.fingerprint !== fingerprint || otherCallsHoldIds.includes(hold.id))
       return false;
-    if (hold.attempt === null || otherCallsHoldIds.includes(hold.id)) return false;
+    if (number === null) return isTakenSince(hold, beganAtMs - LOOKED_BEFORE_MS);
+    if (hold.status !== 'authorized' || hold.attempt === null) return false;
     return hold.attempt < number || (hold.attempt > number && hold.createdAtMs >= beganAtMs + RETRY_PAUSE_MS);
   });
 }

@@ -1,3 +1,5 @@
+import { encodeTime } from 'ulid';
+import { ID_PREFIXES } from '../../common/ids.js';
 import type { Statement, StatementCall } from '../../database/pipeline.js';
 import { micros } from '../../common/money.js';
 import type { WalletCommand } from '../rules/command.js';
@@ -56,22 +58,45 @@ export const LOAD_HOLDS_OF_CALL: Statement = {
        AND h.status = 'authorized' ${ROW_BY_ROW}) AS h`,
 };
 
+/** For calls whose attempts have no numbers: also what was captured of late. Holds are in the order of their ids' time. */
+export const LOAD_LATE_HOLDS_OF_CALL: Statement = {
+  name: 'load_late_holds_of_call',
+  text: `
+  SELECT h.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+                  AS named (account_id, key_id, fingerprint, first_id), LATERAL (
+    SELECT ${HOLD_COLUMNS} FROM holds h
+     WHERE h.account_id = named.account_id AND h.id >= named.first_id AND h.key_id = named.key_id
+       AND h.fingerprint = named.fingerprint AND h.status IN ('authorized', 'captured') ${ROW_BY_ROW}) AS h`,
+};
+
+/** Longer than a call holds credit while its process lives. */
+const HELD_FOR_MS = 180_000;
+
 /** None when no command is an attempt at a call that may have others. */
 export function holdsOfCalls(commands: readonly WalletCommand[]): StatementCall[] {
-  const calls = new Map<string, readonly [string, string, string]>();
+  const numbered = new Map<string, readonly string[]>();
+  const unnumbered = new Map<string, readonly string[]>();
   for (const command of commands) {
     if (command.type !== 'authorize' || command.attempt == null || command.keyId === null) continue;
-    const { accountId, keyId, fingerprint } = command;
-    calls.set(`${accountId}\n${keyId}\n${fingerprint}`, [accountId, keyId, fingerprint]);
+    const { accountId, keyId, fingerprint, attempt } = command;
+    const name = `${accountId}\n${keyId}\n${fingerprint}`;
+    if (attempt.number !== null) numbered.set(name, [accountId, keyId, fingerprint]);
+    else unnumbered.set(name, [accountId, keyId, fingerprint, holdIdAt(attempt.beganAtMs - HELD_FOR_MS)]);
   }
-  if (calls.size === 0) return [];
-  const rows = [...calls.values()];
   return [
-    {
-      statement: LOAD_HOLDS_OF_CALL,
-      values: [0, 1, 2].map((column) => rows.map((row) => row[column] ?? null)),
-    },
+    ...byColumn(LOAD_HOLDS_OF_CALL, [...numbered.values()]),
+    ...byColumn(LOAD_LATE_HOLDS_OF_CALL, [...unnumbered.values()]),
   ];
+}
+
+function holdIdAt(ms: number): string {
+  return `${ID_PREFIXES.hold}_${encodeTime(Math.max(ms, 0), 10)}`;
+}
+
+function byColumn(statement: Statement, rows: readonly (readonly string[])[]): StatementCall[] {
+  const [first] = rows;
+  if (first === undefined) return [];
+  return [{ statement, values: first.map((_, column) => rows.map((row) => row[column] ?? null)) }];
 }
 
 /** A batch may name one hold by its id and by its reference. */

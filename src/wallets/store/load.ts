@@ -30,6 +30,7 @@ import {
   LOAD_HOLDS_BY_ID,
   LOAD_HOLDS_BY_REFERENCE,
   LOAD_HOLDS_OF_CALL,
+  LOAD_LATE_HOLDS_OF_CALL,
   toHold,
   uniqueHolds,
   type HoldRow,
@@ -169,7 +170,7 @@ export async function lockAndLoad(
   const lotRows = rowsOf<LotRow>(LOAD_LOTS);
   const lots = groupByAccount(lotRows);
   const holds = groupByAccount(
-    rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE, LOAD_HOLDS_OF_CALL),
+    rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE, LOAD_HOLDS_OF_CALL, LOAD_LATE_HOLDS_OF_CALL),
   );
   const budgets = groupByAccount(
     rowsOf<BudgetRow & { account_id: string; budget_key_id: string | null }>(

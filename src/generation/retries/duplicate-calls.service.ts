@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CLOCK, type Clock } from '../../common/clock.js';
+import { runStatement, type Statement } from '../../database/pipeline.js';
+import { LOOKED_BEFORE_MS } from '../../wallets/rules/holds.js';
+import { WalletEngine } from '../../wallets/wallet-engine.js';
+import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
+import { EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
+import type { GenerationStatus } from '../generation.machine.js';
+import type { Caller } from '../generation.service.js';
+import { Idempotency } from '../idempotency.service.js';
+import { acceptsFormat, fingerprintOf, type ImageRequest } from '../image-request.js';
+import type { OutputFormat } from '../providers/image-provider.js';
+import { generationIdAt } from '../records/generation-filter.js';
+import { GenerationReader } from '../records/generation-reader.service.js';
+import { RunningGenerations } from '../running-generations.service.js';
+import type { Found } from './found.js';
+import { CALL_MS_MAX, RetryClaims, type Retry } from './retry-claims.service.js';
+import { UNWRITTEN_MS } from './retry-step.js';
+
+/** Between two looks at a call of another process, or at one that is not written down yet. */
+const LOOK_MS = 100;
+
+/**
+ * $1 account, $2 an id that is older than any call that may count, $3 API key, $4 fingerprint, $5 since when a call counts that
+ * is over, $6 since when its answer is repeated. Ids are in the order of time, so the key of the table finds the last minutes.
+ */
+const SAME_CALLS: Statement = {
+  name: 'retry_same_calls',
+  text: `
+  SELECT id, status, output_format AS "outputFormat", hold_id AS "holdId",
+         idempotency_key IS NULL AND images_deleted_at IS NULL AND coalesce(finished_at >= $6, true) AS "isRepeatable"
+    FROM generations
+   WHERE account_id = $1 AND id >= $2 AND api_key_id = $3 AND fingerprint = $4 AND status <> 'failed'
+     AND (finished_at IS NULL OR finished_at >= $5)
+   ORDER BY id`,
+};
+
+type SameCall = {
+  readonly id: string;
+  readonly status: GenerationStatus;
+  readonly outputFormat: OutputFormat | null;
+  readonly holdId: string | null;
+  readonly isRepeatable: boolean;
+};
+
+/**
+ * Calls of clients that send them again and say nothing of it, with API keys whose owner has asked for it
+ * (`duplicate_window_seconds`): the same request is the same call while it runs and for some seconds after its answer.
+ * Where two of them begin at once, the rule of the hold lets one have credit (`authorize`), and the other one looks again.
+ */
+@Injectable()
+export class DuplicateCalls {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly claims: RetryClaims,
+    private readonly reader: GenerationReader,
+    private readonly idempotency: Idempotency,
+    private readonly running: RunningGenerations,
+    private readonly engine: WalletEngine,
+    @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** As `RetriedCalls.join`. */
+  async join(request: ImageRequest, { principal }: Pick<Caller, 'principal'>): Promise<Found> {
+    const { accountId, keyId: apiKeyId, duplicateWindowSeconds } = principal;
+    const { outputFormat } = request;
+    const call = {
+      accountId,
+      apiKeyId,
+      fingerprint: fingerprintOf(request),
+      outputFormat,
+      claim: randomUUID(),
+    };
+    const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
+    for (;;) {
+      const nowMs = this.clock.nowMs();
+      const same = await this.find(call, nowMs, duplicateWindowSeconds);
+      const isEarlier = (one: SameCall): boolean =>
+        one.isRepeatable && acceptsFormat(outputFormat, one.outputFormat);
+      const earlier = same.find(isEarlier);
+      if (earlier?.status === 'succeeded') {
+        const stored = await this.reader.find({ accountId, id: earlier.id });
+        if (stored !== null && stored.imagesDeletedAtMs === null) return this.answerOf(stored);
+        continue;
+      }
+      if (earlier?.status === 'unresolved') throw new OutcomeUnknownError();
+      if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
+      const id = earlier?.id ?? this.running.unkeyedIdsOf(call)[0];
+      if (id !== undefined) {
+        await Promise.race([this.running.ended(id) ?? sleep(LOOK_MS), sleep(LOOK_MS)]);
+        continue;
+      }
+      const { unwritten } = await this.claims.outlook(call, [], nowMs);
+      if (unwritten === null || (await this.isDead(call, unwritten, nowMs))) {
+        return { answer: null, otherCallsHoldIds: same.flatMap(({ holdId }) => holdId ?? []) };
+      }
+      await sleep(LOOK_MS);
+    }
+  }
+
+  private find(call: Retry, nowMs: number, windowSeconds: number): Promise<SameCall[]> {
+    const { accountId, apiKeyId, fingerprint } = call;
+    const windowMs = windowSeconds * 1_000;
+    // What the rule of the hold may meet has to be known here, also where the window is shorter.
+    const sinceMs = nowMs - Math.max(windowMs, 2 * LOOKED_BEFORE_MS);
+    const values = [accountId, generationIdAt(sinceMs - CALL_MS_MAX), apiKeyId, fingerprint];
+    return runStatement(this.dataSource, SAME_CALLS, [...values, iso(sinceMs), iso(nowMs - windowMs)]);
+  }
+
+  private async answerOf(earlier: Parameters<Idempotency['replay']>[0]): Promise<Found> {
+    return { answer: await this.idempotency.replay(earlier), otherCallsHoldIds: [] };
+  }
+
+  /** A hold whose row never came. Without it that call charges nothing, dead or not. */
+  private async isDead(
+    { accountId }: Retry,
+    { holdId, heldAtMs }: { readonly holdId: string; readonly heldAtMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
+    if (nowMs - heldAtMs < UNWRITTEN_MS) return false;
+    const outcome = await this.engine.execute({ type: 'void', accountId, holdId, actor: 'system' });
+    return outcome.type === 'hold';
+  }
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
