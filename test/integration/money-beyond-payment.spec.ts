@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
 import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
 import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
@@ -135,6 +136,31 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
       debt: 0,
       status: 'active',
     });
+  });
+
+  it('that is heard of after a bank took the whole payment shows what went beyond it apart from its credit', async () => {
+    const history = await begin();
+    app.control.setWebhookFaults({ loseEvents: true });
+    await history.begin(['refund_elsewhere', 525]);
+    app.control.clearFaults();
+    await history.take(['dispute', 'needs_response', 1_050]);
+    await app.app.get(StripeGapFill).fill(Date.now() + 2_000); // Stripe counts in whole seconds.
+    await settled(app);
+    const rows = await app.dataSource.query<{ id: string }[]>(
+      'SELECT id FROM top_ups WHERE account_id = $1',
+      [history.accountId],
+    );
+    const route = `/v1/accounts/${history.accountId}/top_ups/${rows[0]?.id}/refunds`;
+    expect((await app.operator.get(route)).expect(200).body.data).toMatchObject([
+      {
+        status: 'succeeded',
+        credit_micros: '0',
+        fee_micros: '0',
+        excess_micros: '5250000',
+        amount_cents: 525,
+      },
+    ]);
+    expect(await clearing(history)).toEqual({ booked: -525, told: -525 });
   });
 
   it('that an earlier release left waiting is named by the doctor at once, and the job goes on with it', async () => {

@@ -140,6 +140,12 @@ const UNDECIDED_PAYMENTS = `
    WHERE u.status = 'needs_review'
      AND NOT EXISTS (SELECT FROM payment_reviews r WHERE r.account_id = u.account_id AND r.top_up_id = u.id)`;
 
+/** What Stripe said of money is acted on within minutes, over and over while it fails. */
+const UNHANDLED_EVENTS = `
+  SELECT 'stripe_events', 'id=' || id, 'processed_at', 'handled within an hour',
+         concat_ws(' ', type, 'waits since', received_at, last_error)
+    FROM stripe_events WHERE processed_at IS NULL AND received_at < now() - ${MENDED_WITHIN}`;
+
 /** Captured is what was delivered: no image unpaid, nothing paid that was not delivered. */
 const GENERATIONS = `
   SELECT 'generations', 'account_id=' || g.account_id || ' id=' || g.id, 'charged_micros',
@@ -170,6 +176,7 @@ const RECEIPT_CHECKS = {
   disputes: DISPUTES,
   'unasked disputes': UNASKED_DISPUTES,
   'undecided payments': UNDECIDED_PAYMENTS,
+  'unhandled events': UNHANDLED_EVENTS,
   generations: GENERATIONS,
   'paid without generation': PAID_WITHOUT_GENERATION,
 } as const;

@@ -64,8 +64,13 @@ export class RefundView {
   declare readonly fee_micros: string;
   @MicroUsdView('The share of the sales tax that comes back with it.', '0')
   declare readonly tax_micros: string;
+  @MicroUsdView(
+    'What went back beyond what was left of the payment, by a refund made in Stripe’s dashboard: our loss, not the wallet’s.',
+    '0',
+  )
+  declare readonly excess_micros: string;
   @ApiProperty({
-    description: 'What the customer gets, in cents: credit, fee share and tax share.',
+    description: 'What the customer gets, in cents: credit, fee share, tax share, and what goes beyond them.',
     example: 525,
   })
   declare readonly amount_cents: number;
@@ -105,6 +110,7 @@ export function toRefundView(refund: Refund): RefundView {
     credit_micros: formatMicros(refund.creditMicros),
     fee_micros: formatMicros(refund.feeMicros),
     tax_micros: formatMicros(refund.taxMicros),
+    excess_micros: formatMicros(refund.excessMicros),
     // At most eight digits: exact as a JSON number.
     amount_cents: Number(refund.amountCents),
     remaining_cents: null,
@@ -126,6 +132,8 @@ export function toPreviewView(
     credit_micros: formatMicros(centsToMicros(parts.creditCents)),
     fee_micros: formatMicros(centsToMicros(parts.feeCents)),
     tax_micros: formatMicros(centsToMicros(parts.taxCents)),
+    // A refund that is asked for here never goes beyond the payment.
+    excess_micros: '0',
     amount_cents: Number(chargeOf(parts)),
     remaining_cents: Number(creditLeftCents),
     failure_code: null,
