@@ -32,7 +32,13 @@ export class AccountApiKeysController {
     summary: "Make a customer's key; its secret is shown once",
   })
   @ApiCreatedResponse({ type: IssuedApiKeyView })
-  @ApiProblems('invalid_request', 'resource_missing', 'engine_saturated', 'database_unavailable')
+  @ApiProblems(
+    'invalid_request',
+    'resource_missing',
+    'engine_saturated',
+    'wallet_locked',
+    'database_unavailable',
+  )
   async create(
     @Param('id') id: string,
     @Body() body: CreateApiKeyRequest,
@@ -60,6 +66,7 @@ export class AccountApiKeysController {
     'key_has_descendants',
     'resource_missing',
     'engine_saturated',
+    'wallet_locked',
     'database_unavailable',
   )
   async update(

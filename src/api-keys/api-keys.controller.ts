@@ -32,7 +32,13 @@ export class ApiKeysController {
     summary: 'Make a key of this account; its secret is shown once',
   })
   @ApiCreatedResponse({ type: IssuedApiKeyView })
-  @ApiProblems('invalid_request', 'key_is_limited', 'engine_saturated', 'database_unavailable')
+  @ApiProblems(
+    'invalid_request',
+    'key_is_limited',
+    'engine_saturated',
+    'wallet_locked',
+    'database_unavailable',
+  )
   async create(
     @CurrentAccount() principal: AccountPrincipal,
     @Body() body: CreateApiKeyRequest,
@@ -76,6 +82,7 @@ export class ApiKeysController {
     'key_has_descendants',
     'resource_missing',
     'engine_saturated',
+    'wallet_locked',
     'database_unavailable',
   )
   async update(

@@ -4,8 +4,11 @@ import { SETTINGS, type Settings } from '../config/settings.js';
 import { applicationDataSourceOptions, ENGINE_DATA_SOURCE } from './data-source.js';
 import { TransactionRunner } from './transaction-runner.js';
 
-/** For each lane of the engine, that of the platform's own book included, one for each of its batches (`engine-lane.ts`). */
-const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1);
+/**
+ * For each lane of the engine, that of the platform's own book included, one for each of its batches (`engine-lane.ts`), and one
+ * for the wallets that somebody else holds (`contended-wallets.ts`).
+ */
+const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1) + 1;
 
 /**
  * The connections of the service: a pool for all modules, and the wallet engine's own few, which it sets up for its batches and

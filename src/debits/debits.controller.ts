@@ -30,6 +30,7 @@ export class DebitsController {
     'resource_missing',
     'reference_conflict',
     'engine_saturated',
+    'wallet_locked',
     'database_unavailable',
   )
   async create(

@@ -26,6 +26,7 @@ export class HoldsController {
     'resource_missing',
     'reference_conflict',
     'engine_saturated',
+    'wallet_locked',
     'database_unavailable',
   )
   async create(
@@ -45,6 +46,7 @@ export class HoldsController {
     'amount_exceeds_hold',
     'resource_missing',
     'hold_already_resolved',
+    'wallet_locked',
     'database_unavailable',
   )
   async capture(
@@ -59,7 +61,7 @@ export class HoldsController {
   @HttpCode(200)
   @ApiOperation({ operationId: 'voidHold', summary: 'Release a hold; nothing was charged' })
   @ApiOkResponse({ type: HoldView })
-  @ApiProblems('resource_missing', 'hold_already_resolved', 'database_unavailable')
+  @ApiProblems('resource_missing', 'hold_already_resolved', 'wallet_locked', 'database_unavailable')
   async void(@Param('id') id: string, @CurrentOperator() operator: OperatorPrincipal): Promise<HoldView> {
     return this.holds.void(id, actorOf(operator));
   }

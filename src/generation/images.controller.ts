@@ -69,6 +69,7 @@ function ImageCall(): MethodDecorator {
       'upstream_failed',
       'internal_error',
       'engine_saturated',
+      'wallet_locked',
       'upstream_unavailable',
       'upstream_timeout',
       'provider_key_unreadable',

@@ -232,6 +232,10 @@ export const PROBLEM_CATALOG = {
     summary: 'The ledger cannot be reached, so spending is refused.',
   },
   engine_saturated: { kind: 'unavailable', summary: 'Too many charges are waiting. Nothing was charged.' },
+  wallet_locked: {
+    kind: 'unavailable',
+    summary: 'Another operation holds the wallet and does not finish. Nothing was charged; retry.',
+  },
   upstream_unavailable: {
     kind: 'unavailable',
     summary: 'The provider is saturated or refuses us. Nothing was charged; retry.',

@@ -12,6 +12,7 @@ const BATCHES_MAX = 2;
 export type Queued = {
   /** How many commands the engine had taken before this one: who came first, goes first. */
   readonly arrival: number;
+  readonly arrivedAtMs: number;
   readonly command: WalletCommand;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (reason: Error) => void;
@@ -51,6 +52,12 @@ export class Lane {
     return this.running.size < BATCHES_MAX && this.free.length >= Math.max(this.overlapFrom, first.length);
   }
 
+  /** When the oldest command came that is not answered yet; `Infinity` when there is none. */
+  get oldestAtMs(): number {
+    const waiting = [this.free[0], ...[...this.running].map((batch) => batch[0])];
+    return Math.min(...waiting.map((entry) => entry?.arrivedAtMs ?? Infinity));
+  }
+
   /** The oldest free commands; they are running until `end`. */
   begin(): readonly Queued[] {
     const batch = this.free.splice(0, BATCH_MAX);
@@ -62,6 +69,13 @@ export class Lane {
     for (const entry of rest) this.add(entry);
     this.running.add(batch);
     return batch;
+  }
+
+  /** What was held back for a wallet of a running batch, and now waits elsewhere. */
+  takeHeldBack(accountId: string): readonly Queued[] {
+    const entries = this.heldBack.get(accountId) ?? [];
+    if (entries.length > 0) this.heldBack.set(accountId, []);
+    return entries;
   }
 
   /** Whatever was held back for the batch's wallets is free now, each in the place of its arrival. */

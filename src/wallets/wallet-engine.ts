@@ -1,15 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { isConnectionFailure, isTransient, isUnavailable } from '../database/constraints.js';
+import { isConnectionFailure, isLockTimeout, isTransient, isUnavailable } from '../database/constraints.js';
 import { isPlatformBook } from '../ledger/transfer.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
-import { EngineSaturatedError, problemOf } from './wallet.errors.js';
+import { EngineSaturatedError, problemOf, WalletLockedError } from './wallet.errors.js';
+import { ContendedWallets } from './contended-wallets.js';
 import { BATCH_MAX, Lane, type Queued } from './engine-lane.js';
 import { ENGINE_OBSERVER, type EngineObserver } from './engine-observer.js';
 import type { Result } from './rules/batch.js';
 import type { WalletCommand } from './rules/command.js';
 import type { Outcome } from './rules/outcome.js';
-import { WalletStore } from './store/wallet-store.js';
+import { TableLockedError, WalletStore, type Undecided } from './store/wallet-store.js';
 
 /** About a second of work. Beyond it a caller learns at once that it must wait, instead of timing out. */
 const QUEUE_MAX = 10_000;
@@ -24,6 +25,8 @@ const GATHERING_TURNS_MIN = 2;
 const GATHERING_TURNS_MAX = 10;
 /** A deadlock or serialization failure rarely strikes twice. */
 const TRANSIENT_ATTEMPTS_MAX = 5;
+/** What the database could not decide within this is refused with a 503, and what has waited this long is not tried. */
+const WAIT_MAX_MS = 10_000;
 /** A restarting server is back within this; then callers are refused with a 503. */
 const RECONNECT_DELAYS_MS = [50, 200, 500, 1_000, 2_000] as const;
 
@@ -43,6 +46,9 @@ export class WalletEngine implements OnApplicationShutdown {
   /** The lanes whose next batch gathers. */
   private readonly gathering = new Set<Lane>();
   private readonly running = new Set<Promise<void>>();
+  private readonly contended = new ContendedWallets();
+  /** What was sent on a connection that was lost: it may be committed already. */
+  private readonly unsure = new WeakSet<Queued>();
   private queued = 0;
   private taken = 0;
 
@@ -65,13 +71,19 @@ export class WalletEngine implements OnApplicationShutdown {
       this.observer.saturated();
       return Promise.reject(new EngineSaturatedError());
     }
-    const lane = this.laneFor(command.accountId);
     return new Promise<Outcome>((resolve, reject) => {
-      lane.add({ arrival: this.taken++, command, resolve, reject });
-      this.queued += 1;
-      this.observer.queueLength(this.queued);
-      this.advance(lane);
+      const arrivedAtMs = performance.now();
+      this.enqueue({ arrival: this.taken++, arrivedAtMs, command, resolve, reject });
     });
+  }
+
+  /**
+   * For how long the oldest command has waited that is not answered yet. Those whose wallet somebody else holds do not count:
+   * another process could not answer them either.
+   */
+  oldestWaitMs(): number {
+    const oldestAtMs = Math.min(...[...this.lanes, this.platformLane].map((lane) => lane.oldestAtMs));
+    return Math.max(0, performance.now() - oldestAtMs);
   }
 
   /** Finishes everything that was accepted. */
@@ -83,6 +95,19 @@ export class WalletEngine implements OnApplicationShutdown {
   private laneFor(accountId: string): Lane {
     if (isPlatformBook(accountId)) return this.platformLane;
     return this.lanes[laneOf(accountId, this.lanes.length)] as Lane;
+  }
+
+  private enqueue(entry: Queued): void {
+    if (this.contended.has(entry.command.accountId)) return this.contend([entry]);
+    const lane = this.laneFor(entry.command.accountId);
+    lane.add(entry);
+    this.countQueued(1);
+    this.advance(lane);
+  }
+
+  private countQueued(change: number): void {
+    this.queued += change;
+    this.observer.queueLength(this.queued);
   }
 
   /** Begins the lane's next batch, if it may begin. */
@@ -97,37 +122,107 @@ export class WalletEngine implements OnApplicationShutdown {
     await gather(lane);
     this.gathering.delete(lane);
     const batch = lane.begin();
-    this.queued -= batch.length;
-    this.observer.queueLength(this.queued);
+    this.countQueued(-batch.length);
     this.advance(lane);
-    await this.commit(batch);
+    const undecided = await this.commit(this.withoutLate(batch), null);
+    const accountIds = new Set(undecided.map(({ command }) => command.accountId));
+    const heldBack = [...accountIds].flatMap((accountId) => lane.takeHeldBack(accountId));
+    this.countQueued(-heldBack.length);
+    this.contend([...undecided, ...heldBack]);
     lane.end(batch);
     this.advance(lane);
   }
 
-  /** Never throws: every caller of the batch gets its own answer. */
-  private async commit(batch: readonly Queued[]): Promise<void> {
-    const startedAtMs = performance.now();
-    try {
-      const results = await this.runWithRetries(batch.map((entry) => entry.command));
-      this.observer.committed(batch.length, performance.now() - startedAtMs);
-      batch.forEach((entry, index) => this.answer(entry, results[index]));
-    } catch (error) {
-      const unavailable = isUnavailable(error);
-      if (batch.length > 1 && !unavailable) {
-        // One command made the database refuse the whole batch: find it, and let its neighbours through.
-        const middle = batch.length >> 1;
-        await this.commit(batch.slice(0, middle));
-        await this.commit(batch.slice(middle));
-        return;
+  /** While the database answers nothing, whoever waited this long already would only wait longer. */
+  private withoutLate(batch: readonly Queued[]): readonly Queued[] {
+    const arrivedAtMsMin = performance.now() - WAIT_MAX_MS;
+    const isLate = ({ arrivedAtMs }: Queued): boolean => arrivedAtMs < arrivedAtMsMin;
+    if (!batch.some(isLate)) return batch;
+    this.refuse(batch.filter(isLate), new DatabaseUnavailableError(new Error('it waited for too long')));
+    return batch.filter((entry) => !isLate(entry));
+  }
+
+  private refuse(entries: readonly Queued[], problem: Error): void {
+    if (entries.length === 0) return;
+    this.observer.failed(entries.length, problem);
+    for (const entry of entries) entry.reject(problem);
+  }
+
+  /** Puts commands in line for the lock of their wallet. */
+  private contend(entries: readonly Queued[]): void {
+    if (entries.length === 0) return;
+    const isIdle = this.contended.isEmpty;
+    for (const entry of entries) {
+      if (this.contended.add(entry)) {
+        this.countQueued(1);
+        continue;
       }
-      this.observer.failed(batch.length, error);
-      const problem = unavailable ? new DatabaseUnavailableError(error) : toError(error);
-      for (const entry of batch) entry.reject(problem);
+      this.observer.saturated();
+      entry.reject(new EngineSaturatedError());
+    }
+    if (!isIdle) return;
+    const run = this.runContended().finally(() => this.running.delete(run));
+    this.running.add(run);
+  }
+
+  private async runContended(): Promise<void> {
+    while (!this.contended.isEmpty) {
+      const { waitFor, batch } = this.contended.next();
+      const undecided = new Set(await this.commit(batch, waitFor));
+      this.contended.putBehind(waitFor);
+      const decided = batch.filter((entry) => !undecided.has(entry));
+      this.contended.remove(decided);
+      const late = this.contended.takeLate();
+      this.countQueued(-decided.length - late.length);
+      for (const entry of late) {
+        this.refuse(
+          [entry],
+          this.unsure.has(entry) ? new DatabaseUnavailableError(null) : new WalletLockedError(),
+        );
+      }
     }
   }
 
-  private answer(entry: Queued, result: Result | undefined): void {
+  /**
+   * Never throws: every caller of the batch gets its own answer. Resolves with the commands whose wallet somebody else holds;
+   * those of each wallet are in order.
+   *
+   * @param waitFor the one wallet whose lock is waited for.
+   */
+  private async commit(batch: readonly Queued[], waitFor: string | null): Promise<readonly Queued[]> {
+    if (batch.length === 0) return batch;
+    const startedAtMs = performance.now();
+    try {
+      const results = await this.runWithRetries(batch, waitFor);
+      const undecided = results.includes(null) ? batch.filter((_, index) => results[index] === null) : [];
+      if (undecided.length < batch.length) {
+        this.observer.committed(batch.length - undecided.length, performance.now() - startedAtMs);
+      }
+      batch.forEach((entry, index) => this.answer(entry, results[index]));
+      return undecided;
+    } catch (error) {
+      if (batch.length > 1 && (isLockTimeout(error) || !isUnavailable(error)))
+        return this.commitHalves(batch);
+      if (isLockTimeout(error)) return batch;
+      this.refuse(batch, isUnavailable(error) ? new DatabaseUnavailableError(error) : toError(error));
+      return [];
+    }
+  }
+
+  /** One command made the database refuse the whole batch: this finds it, and lets its neighbours through. */
+  private async commitHalves(batch: readonly Queued[]): Promise<readonly Queued[]> {
+    const middle = batch.length >> 1;
+    const undecided = await this.commit(batch.slice(0, middle), null);
+    const accountIds = new Set(undecided.map(({ command }) => command.accountId));
+    // Nothing overtakes an earlier command of its wallet.
+    const [waiting, free] = partition(batch.slice(middle), ({ command }) =>
+      accountIds.has(command.accountId),
+    );
+    return [...undecided, ...waiting, ...(await this.commit(free, null))];
+  }
+
+  private answer(entry: Queued, result: Result | Undecided | undefined): void {
+    if (result === null) return;
     if (result === undefined)
       return entry.reject(new Error('the store answered fewer results than commands'));
     if (result.accepted) {
@@ -139,15 +234,23 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 
   /** The whole batch again, from its start: references are unique, so even a lost COMMIT is safe to repeat. */
-  private async runWithRetries(commands: readonly WalletCommand[]): Promise<readonly Result[]> {
+  private async runWithRetries(
+    batch: readonly Queued[],
+    waitFor: string | null,
+  ): Promise<readonly (Result | Undecided)[]> {
+    const commands = batch.map((entry) => entry.command);
+    const giveUpAtMs = performance.now() + WAIT_MAX_MS;
     for (let attempt = 0, reconnects = 0; ; attempt += 1) {
       try {
-        return await this.store.run(commands);
+        return await this.store.run(commands, waitFor);
       } catch (error) {
         this.observer.retried(error);
         if (isTransient(error) && attempt < TRANSIENT_ATTEMPTS_MAX) continue;
-        const delayMs = isConnectionFailure(error) ? RECONNECT_DELAYS_MS[reconnects] : undefined;
-        if (delayMs === undefined) throw error;
+        if (error instanceof TableLockedError && performance.now() < giveUpAtMs) continue;
+        if (!isConnectionFailure(error)) throw error;
+        for (const entry of batch) this.unsure.add(entry);
+        const delayMs = RECONNECT_DELAYS_MS[reconnects];
+        if (delayMs === undefined || performance.now() + delayMs > giveUpAtMs) throw error;
         reconnects += 1;
         await new Promise((resolve) => setTimeout(resolve, delayMs));
       }
@@ -170,6 +273,10 @@ function laneOf(accountId: string, lanes: number): number {
     hash = Math.imul(hash ^ accountId.charCodeAt(index), 0x01000193);
   }
   return (hash >>> 0) % lanes;
+}
+
+function partition<T>(all: readonly T[], isIn: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isIn), all.filter((one) => !isIn(one))];
 }
 
 function toError(error: unknown): Error {

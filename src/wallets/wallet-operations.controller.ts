@@ -69,7 +69,13 @@ export class WalletOperationsController {
   @idempotencyHeader
   @ApiOperation({ operationId: 'grantCredit', summary: 'Give promotional credit' })
   @ApiCreatedResponse({ type: MovementView })
-  @ApiProblems('invalid_request', 'resource_missing', 'reference_conflict', 'database_unavailable')
+  @ApiProblems(
+    'invalid_request',
+    'resource_missing',
+    'reference_conflict',
+    'wallet_locked',
+    'database_unavailable',
+  )
   async grant(
     @Param('id') id: string,
     @Body() body: GrantRequest,
@@ -88,6 +94,7 @@ export class WalletOperationsController {
     'resource_missing',
     'insufficient_credits',
     'reference_conflict',
+    'wallet_locked',
     'database_unavailable',
   )
   async adjust(
@@ -116,7 +123,7 @@ export class WalletOperationsController {
   @HttpCode(200)
   @ApiOperation({ operationId: 'freezeWallet', summary: 'Stop all spending from a wallet' })
   @ApiOkResponse({ type: WalletStatusView })
-  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
+  @ApiProblems('invalid_request', 'resource_missing', 'wallet_locked', 'database_unavailable')
   async freeze(
     @Param('id') id: string,
     @Body() body: StatusRequest,
@@ -135,7 +142,13 @@ export class WalletOperationsController {
       'is left. A dispute that is won lifts its own reason only.',
   })
   @ApiOkResponse({ type: WalletStatusView })
-  @ApiProblems('invalid_request', 'resource_missing', 'wallet_in_debt', 'database_unavailable')
+  @ApiProblems(
+    'invalid_request',
+    'resource_missing',
+    'wallet_in_debt',
+    'wallet_locked',
+    'database_unavailable',
+  )
   async unfreeze(
     @Param('id') id: string,
     @Body() body: UnfreezeRequest,

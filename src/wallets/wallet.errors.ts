@@ -185,6 +185,17 @@ export class EngineSaturatedError extends Problem {
   }
 }
 
+/** 503: something else holds the wallet's lock and does not let go. Other wallets are not affected. */
+export class WalletLockedError extends Problem {
+  readonly code = 'wallet_locked';
+  constructor() {
+    super(
+      "Another operation has held this wallet's lock for two seconds and is not finished. Nothing was charged. Retry shortly.",
+      { retryAfterSeconds: 1 },
+    );
+  }
+}
+
 /** Total by type: a new rejection does not compile until it has an error. */
 export function problemOf(rejection: Rejection, command: WalletCommand): Problem {
   switch (rejection.code) {

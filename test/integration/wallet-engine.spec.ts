@@ -205,12 +205,13 @@ describe('the wallet engine', () => {
   it('posts once when the process stood still inside a batch until the database ended its session', async () => {
     const accountId = await fundedAccount(10);
     const dataSource = await new DataSource(applicationDataSourceOptions(database.url, 1)).initialize();
-    // Of this one connection: the next has the time that every other has.
-    await dataSource.query(`SET idle_in_transaction_session_timeout = '50ms'`);
     let stops = 1;
-    /** Between reading the wallets and writing them nothing of this process runs, as while it is suspended. */
+    /**
+     * Between reading the wallets and writing them nothing of this process runs, as while it is suspended: for longer than the
+     * engine's sessions may idle there.
+     */
     const nowMs = (): number => {
-      if (stops > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+      if (stops > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500);
       stops = 0;
       return Date.now();
     };

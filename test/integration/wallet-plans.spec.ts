@@ -71,11 +71,14 @@ describe('the plans of the wallet store', () => {
     const [lone, first, second] = [await stepsOfAccount(), await stepsOfAccount(), await stepsOfAccount()];
     const batches = [...lone, ...first.map((commands, index) => [...commands, ...(second[index] ?? [])])];
     for (const commands of batches) {
-      for (const result of await store.run(commands)) expect(result.accepted).toBe(true);
+      // A wallet that was only just made is decided the second time.
+      const results = await store.run(commands);
+      const retried = results.includes(null) ? await store.run(commands, commands[0]?.accountId) : results;
+      for (const result of retried) expect(result?.accepted).toBe(true);
     }
     return dataSource.query<Prepared[]>(
       `SELECT name, statement FROM pg_prepared_statements
-        WHERE name NOT IN ('begin', 'commit', 'engine_settings', 'create_wallets')`,
+        WHERE name NOT IN ('begin', 'commit', 'engine_settings', 'create_wallets', 'rollback')`,
     );
   }
 

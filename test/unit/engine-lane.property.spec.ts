@@ -10,6 +10,7 @@ const WALLETS = ['a', 'b', 'c', 'd', 'e'] as const;
 function entry(accountId: string, arrival: number): Queued {
   return {
     arrival,
+    arrivedAtMs: arrival,
     command: { accountId, reference: `${arrival}` } as WalletCommand,
     resolve: () => undefined,
     reject: () => undefined,

@@ -6,7 +6,7 @@ import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
 import type { WalletCommand } from '../../wallets/rules/command.js';
-import { EngineSaturatedError, HoldNotFoundError } from '../../wallets/wallet.errors.js';
+import { EngineSaturatedError, HoldNotFoundError, WalletLockedError } from '../../wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
 import { holdReferenceOf } from './hold-names.js';
 import type { OrdinaryGeneration } from '../records/generation.js';
@@ -79,13 +79,13 @@ export class WalletPayment implements Payment {
     }
   }
 
-  /** New calls are turned away while the engine's queue is full; one whose images are made waits for its turn. */
+  /** New calls are turned away while the engine's queue is full or the wallet is locked; one whose images are made waits. */
   private async persist(command: WalletCommand): Promise<Outcome> {
     for (const delayMs of SATURATION_DELAYS_MS) {
       try {
         return await this.engine.execute(command);
       } catch (error) {
-        if (!(error instanceof EngineSaturatedError)) throw error;
+        if (!(error instanceof EngineSaturatedError || error instanceof WalletLockedError)) throw error;
         await sleep(delayMs);
       }
     }

@@ -1,7 +1,6 @@
-import type { PoolClient } from 'pg';
 import { micros } from '../../common/money.js';
 import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
-import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
+import type { runTogether, Statement, StatementCall } from '../../database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
 import { compareBurnOrder } from '../rules/lots.js';
@@ -56,13 +55,20 @@ type WalletRow = {
   level: WalletLevel;
 };
 
+/** One wallet, whoever holds its lock: for at most `lock_timeout`. */
+const WAIT_FOR_WALLET: Statement = {
+  name: 'wait_for_wallet',
+  text: 'SELECT FROM wallets WHERE account_id = $1 FOR UPDATE',
+};
+
+/** Those that nobody else holds. A batch that waited for one of its wallets would stop all others. */
 const LOCK_WALLETS: Statement = {
   name: 'lock_wallets',
   text: `
   SELECT ctid AS place, account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
          encode(head_hash, 'hex') AS head_hash, ${msOf('head_at')} AS head_at_ms,
          top_up_mark_micros, low_mark_micros, level
-    FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE`,
+    FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE SKIP LOCKED`,
 };
 
 type LotRow = {
@@ -127,20 +133,27 @@ const LOAD_RECORDED: Statement = {
       FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference ${ROW_BY_ROW}) AS t`,
 };
 
+export type Loaded = { readonly accounts: ReadonlyMap<string, LoadedAccount>; readonly places: Places };
+
 /**
- * Begins a tx, locks the wallets in id order (whoever locks in this order cannot deadlock with another batch),
- * and loads what the commands may depend on. All of it is one round trip: the server runs the statements
- * one after the other, each with a snapshot of its own, so what is read behind the lock is what the lock
- * protects. Accounts without a wallet row are missing in the answer.
+ * Begins a tx, locks the wallets that can be had, and loads what the commands may depend on. All of it is one round trip: the
+ * server runs the statements one after the other, each with a snapshot of its own, so what is read behind the lock
+ * is what the lock protects. Accounts without a wallet row are missing in the answer, and so are those whose wallet
+ * somebody else holds.
+ *
+ * @param waitFor the one wallet whose lock is waited for, before any other is taken: who waits holds nothing, so batches never
+ *   deadlock.
  */
 export async function lockAndLoad(
-  client: PoolClient,
+  send: (calls: readonly StatementCall[]) => ReturnType<typeof runTogether>,
   begin: StatementCall,
   accountIds: readonly string[],
   commands: readonly WalletCommand[],
-): Promise<{ readonly accounts: Map<string, LoadedAccount>; readonly places: Places }> {
+  waitFor: string | null,
+): Promise<Loaded> {
   const limiting = limitingOf(commands);
   const calls = [
+    ...(waitFor === null ? [] : [{ statement: WAIT_FOR_WALLET, values: [waitFor] }]),
     { statement: LOCK_WALLETS, values: [accountIds] },
     { statement: LOAD_LOTS, values: [accountIds] },
     ...namedBy(LOAD_HOLDS_BY_ID, commands, (command) =>
@@ -161,7 +174,7 @@ export async function lockAndLoad(
       ...RELATED_MOVEMENTS,
     ),
   ];
-  const answers = (await runTogether(client, [begin, ...calls])).slice(1);
+  const answers = (await send([begin, ...calls])).slice(1);
   const rowsOf = <Row>(...statements: readonly Statement[]): Row[] =>
     calls.flatMap(({ statement }, index) =>
       statements.includes(statement) ? ((answers[index] ?? []) as Row[]) : [],

@@ -3,11 +3,18 @@ import { InjectDataSource } from '@nestjs/typeorm';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { isLockTimeout } from '../../database/constraints.js';
 import { ENGINE_DATA_SOURCE } from '../../database/data-source.js';
-import { runTogether, type Statement, type StatementCall } from '../../database/pipeline.js';
+import {
+  PacketTimeoutError,
+  runTogether,
+  type Statement,
+  type StatementCall,
+} from '../../database/pipeline.js';
 import { applyBatch, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
-import { lockAndLoad } from './load.js';
+import { lockAndLoad, type Loaded } from './load.js';
+import { PacketDeadline } from './packet-deadline.js';
 import { jobsFor } from './signal-jobs.js';
 import { writesOf } from './write.js';
 
@@ -18,9 +25,22 @@ const CREATE_WALLETS: Statement = {
   INSERT INTO wallets (account_id) SELECT id FROM accounts WHERE id = ANY($1::text[]) ORDER BY id
   ON CONFLICT DO NOTHING`,
 };
+const FIND_WALLETS: Statement = {
+  name: 'find_wallets',
+  text: 'SELECT account_id FROM wallets WHERE account_id = ANY($1::text[])',
+};
+const FIND_ACCOUNTS: Statement = {
+  name: 'find_accounts',
+  text: 'SELECT id AS account_id FROM accounts WHERE id = ANY($1::text[])',
+};
 
-/** Longer than any batch of another process takes; a lock held longer is stuck, and callers get a 503. */
-const LOCK_TIMEOUT_MS = 10_000;
+/**
+ * For the one wallet that a batch may wait for, and for what else is rarely locked: a table by a migration. A batch that
+ * runs into it is tried again. Longer than any batch of another process takes.
+ */
+const LOCK_TIMEOUT_MS = 200;
+/** A batch idles between its two packets, for a turn of the event loop. A process that stands still there loses its locks. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 1_000;
 
 /**
  * A plan must not depend on how small a table was when the connection first met it, and planning must not be
@@ -34,16 +54,29 @@ const CONNECTION_SETTINGS: Statement = {
   name: 'engine_settings',
   text: `
   SELECT set_config('enable_seqscan', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
-         set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', false)`,
+         set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', false),
+         set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_TIMEOUT_MS}ms', false)`,
 };
 
 const BEGIN: StatementCall = { statement: { name: 'begin', text: 'BEGIN' } };
 const COMMIT: StatementCall = { statement: { name: 'commit', text: 'COMMIT' } };
+const ROLLBACK: StatementCall = { statement: { name: 'rollback', text: 'ROLLBACK' } };
+
+/** A migration holds a table that the batch reads. Rows that are locked are left out, so no command is to blame. */
+export class TableLockedError extends Error {
+  constructor(cause: unknown) {
+    super('A table of the ledger is locked.', { cause });
+  }
+}
+
+/** The wallet is locked by somebody else, or was only just made: the command is to be tried again. */
+export type Undecided = null;
 
 /** Runs one batch of commands in one tx: lock, load, decide, write, commit. It decides nothing itself. */
 @Injectable()
 export class WalletStore {
   private readonly configured = new WeakSet<PoolClient>();
+  private readonly deadline = new PacketDeadline();
 
   /** @param dataSource whose connections nothing else should use: they plan as batches need it. */
   constructor(
@@ -51,21 +84,26 @@ export class WalletStore {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Answers after COMMIT. Throws what the database throws; then nothing, or (after a lost COMMIT) all, was kept. */
-  async run(commands: readonly WalletCommand[]): Promise<readonly Result[]> {
+  /**
+   * Answers after COMMIT, a result for each command. Throws what the database throws; then nothing, or (after a lost COMMIT)
+   * all, was kept.
+   *
+   * @param waitFor an account whose wallet is waited for, for a moment. No other is.
+   */
+  async run(
+    commands: readonly WalletCommand[],
+    waitFor: string | null = null,
+  ): Promise<readonly (Result | Undecided)[]> {
     const runner = this.dataSource.createQueryRunner();
     try {
       const client = (await runner.connect()) as PoolClient;
+      const send: Send = (calls) => this.send(client, calls);
       try {
-        await this.configure(client);
-        const { accounts, places } = await this.load(client, commands);
-        const nowMs = this.clock.nowMs();
-        const { results, writes } = applyBatch(accounts, commands, nowMs);
-        // COMMIT travels right behind the writes; had they failed, it would not be run.
-        await runTogether(client, [...writesOf(writes, places), ...jobsFor(writes, nowMs), COMMIT]);
-        return results;
+        if (!this.configured.has(client)) await send([{ statement: CONNECTION_SETTINGS }]);
+        this.configured.add(client);
+        return await this.decide(send, commands, waitFor);
       } catch (error) {
-        await client.query('ROLLBACK').catch(() => undefined);
+        await send([ROLLBACK]).catch(() => undefined);
         throw error;
       }
     } finally {
@@ -73,19 +111,82 @@ export class WalletStore {
     }
   }
 
-  private async configure(client: PoolClient): Promise<void> {
-    if (this.configured.has(client)) return;
-    await runTogether(client, [{ statement: CONNECTION_SETTINGS }]);
-    this.configured.add(client);
+  private async decide(
+    send: Send,
+    commands: readonly WalletCommand[],
+    waitFor: string | null,
+  ): Promise<readonly (Result | Undecided)[]> {
+    const accountIds = [...new Set(commands.map((command) => command.accountId))];
+    const { accounts, places } = await load(send, accountIds, commands, waitFor);
+    const missing = accountIds.filter((id) => !accounts.has(id));
+    const decided =
+      missing.length === 0 ? commands : commands.filter(({ accountId }) => accounts.has(accountId));
+    const nowMs = this.clock.nowMs();
+    const { results, writes } = applyBatch(accounts, decided, nowMs);
+    const finding = missing.length === 0 ? [] : [{ statement: FIND_WALLETS, values: [missing] }];
+    // COMMIT travels right behind the writes; had they failed, it would not be run.
+    const answers = await send([...finding, ...writesOf(writes, places), ...jobsFor(writes, nowMs), COMMIT]);
+    if (missing.length === 0) return results;
+    const unknown = await withoutAccount(send, without(missing, answers[0]));
+    let next = 0;
+    return commands.map(({ accountId }) => {
+      if (accounts.has(accountId)) return results[next++] ?? null;
+      return unknown.has(accountId) ? NO_ACCOUNT : null;
+    });
   }
 
-  private async load(client: PoolClient, commands: readonly WalletCommand[]): ReturnType<typeof lockAndLoad> {
-    const accountIds = [...new Set(commands.map((command) => command.accountId))];
-    const loaded = await lockAndLoad(client, BEGIN, accountIds, commands);
-    if (loaded.accounts.size === accountIds.length) return loaded;
-    // Made in a tx of their own: inserting while other wallets are locked would break the lock order.
-    await client.query('ROLLBACK');
-    await runTogether(client, [{ statement: CREATE_WALLETS, values: [accountIds] }]);
-    return lockAndLoad(client, BEGIN, accountIds, commands);
+  private async send(client: PoolClient, calls: readonly StatementCall[]): ReturnType<typeof runTogether> {
+    const startedAtMs = performance.now();
+    try {
+      const answers = await runTogether(client, calls, this.deadline.ms);
+      this.deadline.met(performance.now() - startedAtMs);
+      return answers;
+    } catch (error) {
+      if (error instanceof PacketTimeoutError) this.deadline.missed();
+      throw error;
+    }
   }
+}
+
+type Send = (calls: readonly StatementCall[]) => ReturnType<typeof runTogether>;
+
+const NO_ACCOUNT: Result = { accepted: false, rejection: { code: 'account_not_found' } };
+
+/** Where the wallet that is waited for does not come free, what else is free is taken. */
+async function load(
+  send: Send,
+  accountIds: readonly string[],
+  commands: readonly WalletCommand[],
+  waitFor: string | null,
+): Promise<Loaded> {
+  try {
+    return await lockAndLoad(send, BEGIN, accountIds, commands, waitFor);
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+    if (waitFor === null) throw new TableLockedError(error);
+    await send([ROLLBACK]);
+    return load(send, accountIds, commands, null);
+  }
+}
+
+/**
+ * Makes the wallets that do not exist yet, in a tx of their own: an insert may wait for another process's, which nobody may
+ * do who holds a lock. Answers the ids that are no account's.
+ */
+async function withoutAccount(send: Send, accountIds: readonly string[]): Promise<ReadonlySet<string>> {
+  if (accountIds.length === 0) return new Set();
+  const values = [accountIds];
+  const calls = [CREATE_WALLETS, FIND_ACCOUNTS].map((statement) => ({ statement, values }));
+  try {
+    const [, found] = await send(calls);
+    return new Set(without(accountIds, found));
+  } catch {
+    // The rest of the batch is committed and has to be answered; these are tried again.
+    return new Set();
+  }
+}
+
+function without(ids: readonly string[], rows: readonly Record<string, unknown>[] = []): string[] {
+  const found = new Set(rows.map((row) => row['account_id']));
+  return ids.filter((id) => !found.has(id));
 }
