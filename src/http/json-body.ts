@@ -18,11 +18,13 @@ type Done = (error: Error | null, body?: unknown) => void;
 export function acceptJsonBodies(app: NestFastifyApplication): void {
   app.getHttpAdapter().getInstance().removeAllContentTypeParsers();
   app.useBodyParser('application/json', { bodyLimit: BODY_LIMIT_BYTES }, parseJson);
-  app.useBodyParser('application/x-www-form-urlencoded', { bodyLimit: FORM_LIMIT_BYTES }, dropForm);
+  for (const type of FORM_TYPES) app.useBodyParser(type, { bodyLimit: FORM_LIMIT_BYTES }, dropForm);
 }
 
 /** Where the buttons of our own pages lead, and the one-click request of mail programs (RFC 8058). */
 const FORM_ROUTES = '/alerts/';
+/** Browsers send the one, mail programs either: RFC 8058 prefers multipart. */
+const FORM_TYPES = ['application/x-www-form-urlencoded', 'multipart/form-data'];
 /** `List-Unsubscribe=One-Click` is the longest that is sent. */
 const FORM_LIMIT_BYTES = 1_024;
 

@@ -35,8 +35,9 @@ export const ERROR_SCHEMA: Schema = {
 const EVERY_ROUTE: readonly ProblemCode[] = ['malformed_http', 'internal_error'];
 /** Nobody can be recognised while the database is away, so nothing is done for anyone. */
 const EVERY_KEY: readonly ProblemCode[] = ['database_unavailable'];
-const EVERY_BODY: readonly ProblemCode[] = [
-  'invalid_request',
+const EVERY_BODY: readonly ProblemCode[] = ['invalid_request'];
+/** A body is read, or refused, before it is known whether the route takes one. */
+const EVERY_METHOD_WITH_BODY: readonly ProblemCode[] = [
   'malformed_body',
   'payload_too_large',
   'unsupported_media_type',
@@ -51,16 +52,17 @@ export function documentProblems(document: OpenAPIObject): void {
   for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {
       const operation = item[method];
-      if (operation) operation.responses = completed(operation, path);
+      if (operation) operation.responses = completed(operation, path, method !== 'get');
     }
   }
 }
 
-function completed(operation: Operation, path: string): Responses {
+function completed(operation: Operation, path: string, mayHaveBody: boolean): Responses {
   const responses: Responses = {};
   const codes = new Set<ProblemCode>(EVERY_ROUTE);
   if (path.includes('{')) codes.add('malformed_url');
   if (operation.security?.length) for (const code of EVERY_KEY) codes.add(code);
+  if (mayHaveBody) for (const code of EVERY_METHOD_WITH_BODY) codes.add(code);
   if (operation.requestBody) for (const code of EVERY_BODY) codes.add(code);
   for (const [status, response] of Object.entries(operation.responses)) {
     const documented = codesOf(response);

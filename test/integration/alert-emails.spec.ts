@@ -62,6 +62,13 @@ const follow = (link: URL, as = app) =>
     body: 'List-Unsubscribe=One-Click',
   });
 
+/** As RFC 8058 prefers it. */
+const followByMultipart = (link: URL) => {
+  const body = new FormData();
+  body.set('List-Unsubscribe', 'One-Click');
+  return fetch(`${app.url}${link.pathname}${link.search}`, { method: 'POST', body });
+};
+
 function emails(accountId = customer.accountId): Promise<EmailRow[]> {
   return app.dataSource.query<EmailRow[]>('SELECT * FROM alert_emails WHERE account_id = $1 ORDER BY id', [
     accountId,
@@ -187,6 +194,15 @@ describe('an address', () => {
     expect((await customer.client.get(ALERTS)).body).toEqual(before);
     app.clock.aheadMs = DAY_MS + 1_000;
     (await put(newAddress())).expect(200);
+  });
+
+  it('that wants no more says so with one click of a mail program, whichever form that sends', async () => {
+    await subscribed();
+    await events.publish(null, news('first'));
+    await send();
+    const link = linkIn(server.taken[0]?.source ?? '', 'unsubscribe');
+    expect((await followByMultipart(link)).status).toBe(200);
+    expect((await customer.client.get(ALERTS)).body.email).toBeNull();
   });
 
   it('that wants no more says so with one click, at once, also for what waits', async () => {

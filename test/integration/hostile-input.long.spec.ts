@@ -17,11 +17,18 @@ type Schema = {
   readonly items?: Schema;
   readonly minimum?: number;
 };
-type Parameter = { readonly name: string; readonly in: 'path' | 'query' | 'header' };
+type Parameter = {
+  readonly name: string;
+  readonly in: 'path' | 'query' | 'header';
+  readonly required?: boolean;
+  readonly schema?: Schema;
+};
+type Response = { readonly content?: Readonly<Record<string, { readonly examples?: object }>> };
 type Operation = {
   readonly security?: readonly Record<string, unknown>[];
   readonly parameters?: readonly Parameter[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
+  readonly responses: Readonly<Record<string, Response>>;
 };
 type Document = {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
@@ -90,6 +97,9 @@ let service: TestApp;
 let customer: TestCustomer;
 /** What exists, for the parameters that are not being tried. */
 let known: Readonly<Record<string, string>>;
+/** Keys with a right that hardly any route asks for. */
+let weakKey: string;
+let weakOperatorKey: string;
 
 beforeAll(async () => {
   const file = fileURLToPath(new URL('../../openapi.json', import.meta.url));
@@ -101,6 +111,12 @@ beforeAll(async () => {
   const hold = { account: customer.accountId, reference: 'a-hold', amount_micros: '40000' };
   const endpoint = { url: 'https://example.com/hook', events: ['wallet.low'] };
   const apiKey = { name: 'another', scopes: ['generate'] };
+  const weak = { name: 'weak', scopes: ['keys:write'] };
+  weakKey = String((await customer.client.post('/v1/api_keys', weak)).expect(201).body.secret);
+  const weakOperator = { name: 'weak', scopes: ['finance'] };
+  weakOperatorKey = String(
+    (await service.operator.post('/v1/operator_keys', weakOperator)).expect(201).body.secret,
+  );
   known = {
     accounts: customer.accountId,
     generations: String(generation.headers.get('x-generation-id')),
@@ -171,27 +187,53 @@ function nested(schema: Schema): unknown[] {
   return properties === undefined ? [] : bodiesOf(schema);
 }
 
-async function faultsOf(client: TestClient, method: string, path: string, body?: unknown): Promise<string[]> {
-  const answer = await client.send(method.toUpperCase(), path, body === undefined ? {} : { body });
-  const told = `${method} ${path.slice(0, 200)} ${JSON.stringify(body)?.slice(0, 200) ?? ''}: ${answer.status}`;
+/** The path with what exists, and a good value for every query that the operation wants; `tried` is left out. */
+function addressOf({ path, operation }: Case, tried = ''): string {
+  const query = (operation.parameters ?? [])
+    .filter(
+      (parameter) => parameter.in === 'query' && parameter.required === true && parameter.name !== tried,
+    )
+    .map(({ name, schema }) => `${name}=${encodeURIComponent(String(sampleOf(schema ?? {})))}`);
+  return `${pathWith(path)}?${query.join('&')}`;
+}
+
+/** Of other routes than the one that is tried: a value in a path may lead there. */
+const ELSEWHERE = ['route_not_found', 'method_not_allowed'];
+
+/** An answer is a fault of ours when it says so, or when the document does not say that the operation gives it. */
+function faultsIn(answer: TestAnswer, { method, operation }: Case, what: string): string[] {
+  const error = (answer.body as { error?: { code?: unknown } } | undefined)?.error;
+  const code = typeof error?.code === 'string' ? error.code : '';
+  if (ELSEWHERE.includes(code)) return [];
+  const told = `${method} ${what.slice(0, 300)}: ${answer.status} ${code}`;
+  const documented = operation.responses[String(answer.status)];
+  if (documented === undefined) return [`${told} is not documented`];
   if (answer.status < 400) return [];
-  const error = (answer.body as { error?: { code?: unknown } }).error;
-  const isExplained = typeof error?.code === 'string' && error.code !== 'internal_error';
-  return answer.status < 500 && isExplained ? [] : [`${told} ${String(error?.code)}`];
+  if (answer.status >= 500 || code === 'internal_error') return [told];
+  const codes = Object.keys(documented.content?.['application/json']?.examples ?? {});
+  // A page has no code.
+  if ('text/html' in (documented.content ?? {})) return [];
+  return codes.includes(code) ? [] : [`${told} is not documented`];
+}
+
+async function faultsOf(one: Case, path: string, body?: unknown): Promise<string[]> {
+  const { method, operation } = one;
+  const options = body === undefined ? {} : { body };
+  const answer = await clientOf(operation).send(method.toUpperCase(), path, options);
+  return faultsIn(answer, one, `${path.slice(0, 200)} ${JSON.stringify(body)?.slice(0, 200) ?? ''}`);
 }
 
 describe('hostile input', () => {
   it('in any part of a path is refused, or names nothing', async () => {
     const faults: string[] = [];
-    for (const { method, path, operation } of cases()) {
+    for (const one of cases()) {
+      const { path, operation } = one;
       for (const { name } of (operation.parameters ?? []).filter((parameter) => parameter.in === 'path')) {
         const strange = [...IN_URLS, ...ID_KINDS.map((kind) => newId(kind)), `${newId('generation')}%00`];
         for (const value of strange) {
           const body = operation.requestBody?.content['application/json'];
           const sample = body === undefined ? undefined : sampleOf(body.schema);
-          faults.push(
-            ...(await faultsOf(clientOf(operation), method, pathWith(path, { [name]: value }), sample)),
-          );
+          faults.push(...(await faultsOf(one, pathWith(path, { [name]: value }), sample)));
         }
       }
     }
@@ -200,11 +242,12 @@ describe('hostile input', () => {
 
   it('in any query is refused, or finds nothing', async () => {
     const faults: string[] = [];
-    for (const { method, path, operation } of cases()) {
-      for (const { name } of (operation.parameters ?? []).filter((parameter) => parameter.in === 'query')) {
+    for (const one of cases()) {
+      const queried = (one.operation.parameters ?? []).filter((parameter) => parameter.in === 'query');
+      for (const { name } of queried) {
         const queries = IN_URLS.flatMap((value) => [`${name}=${value}`, `${name}[a]=${value}`]);
         for (const query of [...queries, `${name}=1&${name}=2`, `${name}`, `${name}=&stranger=1`]) {
-          faults.push(...(await faultsOf(clientOf(operation), method, `${pathWith(path)}?${query}`)));
+          faults.push(...(await faultsOf(one, `${addressOf(one, name)}&${query}`)));
         }
       }
     }
@@ -213,14 +256,55 @@ describe('hostile input', () => {
 
   it('in any place of a body is refused, or taken for what it is', async () => {
     const faults: string[] = [];
-    for (const { method, path, operation } of cases()) {
-      const schema = operation.requestBody?.content['application/json']?.schema;
+    for (const one of cases()) {
+      const schema = one.operation.requestBody?.content['application/json']?.schema;
       if (schema === undefined) continue;
       for (const body of [...IN_BODIES, ...bodiesOf(schema)]) {
-        faults.push(...(await faultsOf(clientOf(operation), method, pathWith(path), body)));
+        faults.push(...(await faultsOf(one, addressOf(one), body)));
       }
     }
     expect(faults).toEqual([]);
     await expectBooksToBalance(service.dataSource);
+  });
+
+  it('in headers, another key, a body of another type or size: every answer is one that the document lists', async () => {
+    const faults: string[] = [];
+    const keys: readonly Record<string, string>[] = [
+      {},
+      { authorization: 'Bearer nonsense' },
+      { authorization: `Bearer ${customer.apiKey}` },
+      { authorization: `Bearer ${weakKey}` },
+      { authorization: `Bearer ${weakOperatorKey}` },
+    ];
+    for (const one of cases()) {
+      const { method, operation } = one;
+      const type = { 'content-type': 'application/json' };
+      const tries: [headers: Record<string, string>, body?: string][] = [
+        ...keys.map((key): [Record<string, string>] => [key]),
+        [{ 'idempotency-key': 'x'.repeat(300) }],
+        [{ 'idempotency-key': 'a key' }],
+        [{ 'x-coffer-tag': 'x'.repeat(200) }],
+        [{ 'if-none-match': '*' }],
+        [{ accept: 'application/xml' }],
+        ...(method === 'get'
+          ? []
+          : ([
+              [type, '{'],
+              [type, '[[[['.repeat(2_000)],
+              [type, `{"a":"${'x'.repeat(1_100_000)}"}`],
+              [{ 'content-type': 'text/plain' }, 'text'],
+              [{ 'content-type': 'multipart/form-data; boundary=x' }, '--x--'],
+            ] as [Record<string, string>, string][])),
+      ];
+      for (const [headers, body] of tries) {
+        const client = keys.includes(headers) ? service.client(null) : clientOf(operation);
+        const options = body === undefined ? { headers } : { headers, body };
+        const answer = await client.send(method.toUpperCase(), addressOf(one), options);
+        faults.push(
+          ...faultsIn(answer, one, `${one.path} ${JSON.stringify(headers)} ${body?.slice(0, 40) ?? ''}`),
+        );
+      }
+    }
+    expect(faults).toEqual([]);
   });
 });
