@@ -13,6 +13,7 @@ export function describeStart(service: RunningService, log: Logger): void {
     `  Coffer is ready at ${url}`,
     `  Try the API in your browser: ${url}/docs`,
     ...sandboxLines(simulated, demoFile),
+    ...(demoFile === null ? operatorLines(settings.dataDir) : []),
     ...notices.flatMap((notice) => ['', `  ${notice}`]),
     '',
   ];
@@ -26,4 +27,10 @@ function sandboxLines(simulated: readonly string[], demoFile: string | null): st
     `  Sandbox: ${simulated.join(', ')}. No real money moves and no real images are made by these.`,
     ...(demoFile === null ? [] : [`  A demo account with its keys: ${resolve(demoFile)}`]),
   ];
+}
+
+/** The demo account's file has the key as well; without one nobody would know where to begin. */
+function operatorLines(dataDir: string): string[] {
+  const file = resolve(dataDir, 'secrets.json');
+  return ['', `  The first operator key: COFFER_OPERATOR_KEY, or "operator_key" in ${file}`];
 }

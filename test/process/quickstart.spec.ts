@@ -70,6 +70,28 @@ describe('the quickstart, copied from the page as it is printed', () => {
     return body.available_micros;
   }
 
+  it('runs every line that the README has for an operator, an outside gateway and finance', async () => {
+    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+    const part = readme.slice(readme.indexOf('### For an operator'), readme.indexOf('## The paid call'));
+    const blocks = [...part.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text = '']) => text);
+    expect(blocks).toHaveLength(3);
+    // The command line has specs of its own, and works on the data directory of the clone.
+    const lines = blocks.join('').replace(/^npm run .*$/gm, '');
+    const script = `API=${service.url}\n${lines.replaceAll('./.coffer/', `${dataDir}/`)}`;
+    const { stdout } = await run('sh', ['-eu', '-c', script], { env: env(), cwd: project });
+    expect(stdout).not.toContain('"error"');
+    for (const words of [
+      '"captured_micros":"120000"',
+      '"status":"voided"',
+      '"available_micros":"4800000"',
+      '"object":"debit_batch","succeeded":1',
+      '"object":"stripe_reconciliation"',
+    ]) {
+      expect(stdout).toContain(words);
+    }
+    expect(await readFile(path.join(project, 'ledger.csv'), 'utf8')).toMatch(/call-4/);
+  });
+
   it('makes an image with curl, for the price on the page', async () => {
     const before = BigInt(await availableMicros());
     const { stdout } = await run('sh', ['-c', await snippet(PAID, 'shell')], { env: env() });
