@@ -20,7 +20,7 @@ export function decodeBase64(text: Buffer): Buffer {
   return bytes.subarray(0, length);
 }
 
-export function base64Length(bytes: Buffer): number {
+export function base64Length(bytes: Pick<Buffer, 'length'>): number {
   return Math.ceil(bytes.length / 3) * 4;
 }
 
@@ -31,4 +31,28 @@ export function writeBase64(target: Buffer, offset: number, bytes: Buffer): numb
     end += target.write(bytes.toString('base64', at, at + PIECE_BYTES), end, 'latin1');
   }
   return end;
+}
+
+/**
+ * Bytes that come in chunks of any size, as base64 text in pieces. Throws at their end when they were not exactly `length`: the
+ * text has been announced to be of that length.
+ */
+export async function* encodeBase64(
+  chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
+  length: number,
+): AsyncGenerator<Buffer> {
+  let left = length;
+  /** The beginning of a group whose end is in the next chunk: at most two bytes. */
+  let begun = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    left -= chunk.length;
+    const bytes = begun.length === 0 ? chunk : Buffer.concat([begun, chunk]);
+    const end = bytes.length - (bytes.length % 3);
+    for (let at = 0; at < end; at += PIECE_BYTES) {
+      yield Buffer.from(bytes.toString('base64', at, Math.min(at + PIECE_BYTES, end)), 'latin1');
+    }
+    begun = Buffer.from(bytes.subarray(end));
+  }
+  if (left !== 0) throw new Error(`${length - left} bytes came instead of ${length}`);
+  if (begun.length > 0) yield Buffer.from(begun.toString('base64'), 'latin1');
 }

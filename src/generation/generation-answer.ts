@@ -1,14 +1,21 @@
 import type { MicroUsd } from '../common/money.js';
-import { base64Length, writeBase64 } from './base64.js';
+import { Readable } from 'node:stream';
+import type { AnswerImage } from './answer-images.js';
+import { base64Length, encodeBase64, writeBase64 } from './base64.js';
 import { URL_VALID_SECONDS, type MediaSigner } from './media/media-signer.js';
 import { mediaNameOf } from './media/media-name.js';
 import type { OutputFormat } from './providers/image-provider.js';
 import type { BillingMode, DeliveredImage, Generation } from './records/generation.js';
 
+/** A body that is made while it is sent. What a failure cuts short ends with its connection, so no client takes it for whole. */
+export type StreamedBody = { readonly bytes: number; readonly stream: Readable };
+
+export type AnswerBody = string | Buffer | StreamedBody;
+
 /** The answer of a paid call, ready to be sent. */
 export type GenerationAnswer = {
   /** OpenAI's `ImagesResponse`, serialised. The same generation always has the same bytes. */
-  readonly body: string | Buffer;
+  readonly body: AnswerBody;
   readonly generationId: string;
   readonly billingMode: BillingMode;
   /** The refused call over the customer's own key that this one was made instead of. */
@@ -46,12 +53,15 @@ export function urlBody(
   return JSON.stringify(toImages(generation, data, format));
 }
 
-/** The images themselves, encoded into the answer's own bytes: no string of their size is made. */
+/**
+ * The images themselves, as base64: no string of their size is made. Small ones that are in memory become one buffer, which
+ * costs least; others are encoded piece by piece as the client takes them.
+ */
 export function base64Body(
   generation: Generation,
-  images: readonly Buffer[],
+  images: readonly AnswerImage[],
   format: OutputFormat | null,
-): Buffer {
+): Buffer | StreamedBody {
   const around = JSON.stringify(
     toImages(
       generation,
@@ -60,7 +70,20 @@ export function base64Body(
     ),
   ).split(EMPTY_IMAGE);
   const textLength = around.join(EMPTY_IMAGE).length;
-  const body = Buffer.allocUnsafe(images.reduce((sum, image) => sum + base64Length(image), textLength));
+  const length = images.reduce((sum, { bytes }) => sum + base64Length({ length: bytes }), textLength);
+  const inMemory = images.flatMap(({ inMemory: image }) => image ?? []);
+  if (inMemory.length === images.length && length <= WHOLE_BYTES_MAX) {
+    return wholeBody(around, inMemory, length);
+  }
+  const stream = Readable.from(pieces(around, images), { objectMode: false, highWaterMark: 1 });
+  return { bytes: length, stream };
+}
+
+/** An image of four megapixels as a JPEG. */
+const WHOLE_BYTES_MAX = 4 * 1_048_576;
+
+function wholeBody(around: readonly string[], images: readonly Buffer[], length: number): Buffer {
+  const body = Buffer.allocUnsafe(length);
   let end = body.write(around[0] ?? '', 'latin1');
   images.forEach((image, index) => {
     end += body.write(EMPTY_IMAGE.slice(0, -1), end, 'latin1');
@@ -68,6 +91,16 @@ export function base64Body(
     end += body.write(`"${around[index + 1] ?? ''}`, end, 'latin1');
   });
   return body;
+}
+
+async function* pieces(around: readonly string[], images: readonly AnswerImage[]): AsyncGenerator<Buffer> {
+  let text = around[0] ?? '';
+  for (const [index, image] of images.entries()) {
+    yield Buffer.from(text + EMPTY_IMAGE.slice(0, -1), 'latin1');
+    yield* encodeBase64(image.read(), image.bytes);
+    text = `"${around[index + 1] ?? ''}`;
+  }
+  yield Buffer.from(text, 'latin1');
 }
 
 const EMPTY_IMAGE = '"b64_json":""';

@@ -11,6 +11,8 @@ import { dnsResolver, HOST_RESOLVER } from '../outgoing/outside-hosts.js';
 import { EditCredit } from './edits/edit-credit.service.js';
 import { ImageEdits } from './edits/image-edits.service.js';
 import { ReferenceFetcher } from './edits/reference-fetcher.service.js';
+import { AnswerBodies } from './answer-bodies.service.js';
+import { AnswerMemory } from './answer-memory.js';
 import { FreeCalls } from './free-calls.service.js';
 import { GENERATION_LIMITS, generationLimits } from './generation-limits.js';
 import { ImageGeneration } from './generation.service.js';
@@ -79,8 +81,10 @@ import { Upstreams } from './upstreams.service.js';
     { provide: HOST_RESOLVER, useValue: dnsResolver },
     { provide: IMAGE_PROVIDERS, useClass: ConfiguredProviders },
     { provide: MEDIA_STORE, useFactory: openMediaStore, inject: [SETTINGS] },
+    AnswerBodies,
     AnswerEndings,
     EditCredit,
+    AnswerMemory,
     FreeCalls,
     GenerationReader,
     GenerationReceipts,

@@ -8,7 +8,9 @@ import type { Price } from '../pricing/price.js';
 import { InternalError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
 import type { LimitReport } from '../rate-limits/limit-report.js';
-import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
+import { AnswerBodies } from './answer-bodies.service.js';
+import type { AnswerReservation } from './answer-memory.js';
+import type { GenerationAnswer } from './generation-answer.js';
 import { GenerationJournal } from './generation-journal.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
@@ -52,6 +54,8 @@ export type Caller = {
   readonly otherCallsHoldIds?: readonly string[];
   /** Told what is counted, for the headers of the answer. */
   readonly limits: LimitReport;
+  /** What the answer may hold in memory; null: it has no images in it. */
+  readonly answerMemory?: AnswerReservation | null;
 };
 
 /** On what terms a call is made: decided before anything else happens, by whoever knows who pays. */
@@ -71,6 +75,7 @@ type Call = Billed & {
   readonly client: RetryingClient | null;
   readonly otherCallsHoldIds: readonly string[];
   readonly repeatsSilently: boolean;
+  readonly answerMemory: AnswerReservation | null;
   readonly upstream: Upstream;
   readonly startedAtMs: number;
   /** Takes what need not be over before the client has its answer. It must not reject. */
@@ -107,6 +112,7 @@ export class ImageGeneration {
     private readonly maker: ImageMaker,
     private readonly running: RunningGenerations,
     private readonly signer: MediaSigner,
+    private readonly bodies: AnswerBodies,
     private readonly endings: AnswerEndings,
   ) {
     this.topUpUrl = topUpUrlFrom(settings);
@@ -118,9 +124,14 @@ export class ImageGeneration {
     const { upstream } = terms;
     const { generation, payment } = terms.billed(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
-      const { client, otherCallsHoldIds = [] } = caller;
-      const attempts = { client, otherCallsHoldIds, repeatsSilently: isSilentlyRepeated(caller) };
-      const call = { generation, payment, upstream, ...attempts, startedAtMs, afterwards };
+      const { client, otherCallsHoldIds = [], answerMemory = null } = caller;
+      const ofCaller = {
+        client,
+        otherCallsHoldIds,
+        answerMemory,
+        repeatsSilently: isSilentlyRepeated(caller),
+      };
+      const call = { generation, payment, upstream, ...ofCaller, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
@@ -201,7 +212,7 @@ export class ImageGeneration {
   }
 
   private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {
-    const { generation, payment, upstream } = call;
+    const { generation, payment, upstream, answerMemory } = call;
     const authorizedAtMs = this.clock.nowMs();
     // The row is written while the provider works. A call that dies before it is there leaves a hold
     // without one, which recovery voids.
@@ -215,7 +226,14 @@ export class ImageGeneration {
       rowAfterMs,
     );
     const results = await this.beforeDeadline((signal) =>
-      this.maker.make(generation, request, upstream, signal, (known) => journal.add(known)),
+      this.maker.make(
+        generation,
+        request,
+        upstream,
+        signal,
+        (known) => journal.add(known),
+        answerMemory?.tryKeep,
+      ),
     ).catch((error: unknown) => {
       journal.abandon();
       throw error;
@@ -223,7 +241,7 @@ export class ImageGeneration {
     const work = { authorizedAtMs, deliveredAtMs: this.clock.nowMs(), results };
     let isOurs: boolean;
     try {
-      isOurs = await journal.close(results.some((result) => result.image !== null));
+      isOurs = await journal.close(results.some((result) => result.failure === null));
     } catch (error) {
       // Without a row nobody could look the images up: as if there were none.
       await settle(payment, 0);
@@ -246,7 +264,7 @@ export class ImageGeneration {
 
   private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {
     const { generation, payment } = call;
-    const delivered = work.results.filter((result) => result.image !== null);
+    const delivered = work.results.filter((result) => result.failure === null);
     const failure = gravestOf(work.results.flatMap((result) => result.cause ?? []));
     if (delivered.length === 0 && failure?.kind === 'lost') return this.lose(call, work);
     const settlement = await settle(payment, delivered.length);
@@ -269,18 +287,10 @@ export class ImageGeneration {
     settlement: Settlement,
     delivered: readonly ImageResult[],
   ): GenerationAnswer {
-    const images = delivered.flatMap(({ position, format }) =>
-      format === null ? [] : [{ position, format }],
+    const images = delivered.flatMap(({ position, format, bytes, image }) =>
+      format === null || bytes === null ? [] : [{ position, format, bytes, image }],
     );
-    const format = sharedFormat(images);
-    const body =
-      generation.responseFormat === 'url'
-        ? urlBody(this.signer, generation, images, format)
-        : base64Body(
-            generation,
-            delivered.flatMap(({ image }) => image ?? []),
-            format,
-          );
+    const body = this.bodies.make(generation, images, sharedFormat(images));
     const { chargedMicros, availableMicros } = settlement;
     return {
       body,
@@ -374,15 +384,11 @@ export class ImageGeneration {
     return new PaidCallError(problem, { generationId, chargedMicros, topUpUrl, providerKeyId, fellBackFrom });
   }
 
-  private report(
-    { generation, startedAtMs }: Call,
-    outcome: GenerationOutcome,
-    imagesDelivered: number,
-  ): void {
+  private report({ generation, startedAtMs }: Call, outcome: GenerationOutcome, images: number): void {
     this.observer.finished({
       model: generation.model,
       outcome,
-      imagesDelivered,
+      imagesDelivered: images,
       durationMs: performance.now() - startedAtMs,
       recovered: false,
     });

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { base64Body, urlBody, type GenerationAnswer } from './generation-answer.js';
+import { AnswerBodies } from './answer-bodies.service.js';
+import type { GenerationAnswer } from './generation-answer.js';
 import {
   IdempotencyInProgressError,
   IdempotencyKeyReusedError,
@@ -11,12 +12,17 @@ import { CLOCK, type Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { mediaNameOf } from './media/media-name.js';
 import { retentionMs } from './media/media-retention.js';
-import { MediaSigner } from './media/media-signer.js';
 import { MEDIA_STORE, type MediaStore } from './media/media-store.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
-import { billingModeOf, sharedFormat, type Generation, type StoredGeneration } from './records/generation.js';
+import {
+  billingModeOf,
+  sharedFormat,
+  type DeliveredImage,
+  type Generation,
+  type StoredGeneration,
+} from './records/generation.js';
 
 /** A failed call frees its key between our two looks; it happens once, not again and again. */
 const ATTEMPTS_MAX = 3;
@@ -30,7 +36,7 @@ export class Idempotency {
   constructor(
     private readonly records: GenerationRecords,
     private readonly reader: GenerationReader,
-    private readonly signer: MediaSigner,
+    private readonly bodies: AnswerBodies,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -66,10 +72,12 @@ export class Idempotency {
     if (generation.imagesDeletedAtMs !== null) throw new ImagesDeletedError(generation.id);
     const { images } = generation;
     const format = generation.namesFormat ? sharedFormat(images) : null;
-    const body =
-      generation.responseFormat === 'url'
-        ? urlBody(this.signer, generation, images, format)
-        : base64Body(generation, await this.load(generation), format);
+    const found = generation.responseFormat === 'url' ? images : await this.measure(generation);
+    const body = this.bodies.make(
+      generation,
+      found.map((image) => ({ ...image, image: null })),
+      format,
+    );
     const { id, fellBackFrom, chargedMicros } = generation;
     const billingMode = billingModeOf(generation);
     return {
@@ -88,12 +96,13 @@ export class Idempotency {
     return imagesDeletedAtMs === null && createdAtMs < this.clock.nowMs() - retentionMs(this.settings);
   }
 
-  private load(generation: StoredGeneration): Promise<Buffer[]> {
+  /** Its images with the lengths that they have in the store: the answer announces its own before it reads them. */
+  private measure(generation: StoredGeneration): Promise<DeliveredImage[]> {
     return Promise.all(
       generation.images.map(async (delivered) => {
-        const image = await this.media.read(mediaNameOf(generation, delivered));
-        if (image === null) throw new ResourceMissingError('image of generation', generation.id);
-        return image;
+        const bytes = await this.media.sizeOf(mediaNameOf(generation, delivered));
+        if (bytes === null) throw new ResourceMissingError('image of generation', generation.id);
+        return { ...delivered, bytes };
       }),
     );
   }

@@ -4,6 +4,7 @@ import type { Problem } from '../problems/problem.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
 import { OtherAttemptError, ProviderKeyAttachedError } from '../wallets/wallet.errors.js';
+import { AnswerMemory, AnswersBusyError, type AnswerReservation } from './answer-memory.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { PaidCallError, withoutCharge } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
@@ -31,30 +32,49 @@ export class ImageCalls {
     private readonly ordinary: OrdinaryCalls,
     private readonly retried: RetriedCalls,
     private readonly limits: ImageCallLimits,
+    private readonly memory: AnswerMemory,
   ) {}
 
   /** Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
     try {
-      return await this.answer(request, caller);
+      const answerMemory = request.responseFormat === 'b64_json' ? this.reserveMemory(caller) : null;
+      const call = { ...caller, answerMemory };
+      return await this.limits.within(request, caller, (mayMake) => this.findOrMake(request, call, mayMake));
     } catch (error) {
       this.retried.noteFailure(request, caller, error);
       throw error;
     }
   }
 
-  private async answer(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+  /** Null: there is no earlier answer, and another one must not be made. */
+  private async findOrMake(
+    request: ImageRequest,
+    caller: Caller,
+    mayMake: boolean,
+  ): Promise<GenerationAnswer | null> {
     for (let turn = 1; ; turn += 1) {
       const { answer, otherCallsHoldIds } = await this.retried.join(request, caller);
-      if (answer !== null) return answer;
+      // Whoever sends an idempotency key over its limits was answered before: what is made now is a replay.
+      if (answer !== null || !(mayMake || caller.idempotencyKey !== null)) return answer;
       try {
-        const call = { ...caller, otherCallsHoldIds };
-        return await this.limits.within(request, caller, () => this.make(request, call));
+        return await this.make(request, { ...caller, otherCallsHoldIds });
       } catch (error) {
         // The attempt that this retry looked for in vain has set its credit aside meanwhile: it is there to be found now.
         const mayJoin = isSilentlyRepeated(caller) || (caller.client?.retryCount ?? 0) > 0;
         if (!mayJoin || turn === TURNS_MAX || !isBecauseOf(error, OtherAttemptError)) throw error;
       }
+    }
+  }
+
+  /** Before anything is set aside for the call, so that no image that was paid is refused in the end. */
+  private reserveMemory({ principal, limits }: Caller): AnswerReservation {
+    try {
+      const reservation = this.memory.reserve(principal.accountId);
+      limits.onAnswerEnd(reservation.release);
+      return reservation;
+    } catch (error) {
+      throw error instanceof AnswersBusyError ? withoutCharge(error) : error;
     }
   }
 

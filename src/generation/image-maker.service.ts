@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { CLOCK, type Clock } from '../common/clock.js';
+import { base64Length } from './base64.js';
 import { AttemptDeadline } from './attempt-deadline.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
@@ -26,7 +27,7 @@ import { gravestOf, isOwnQueueFull } from './undelivered.js';
 
 /** How one attempt at one image turned out. */
 export type ImageResult = TaskResult & {
-  /** The verified, stored image; null unless delivered. */
+  /** Of a delivered one, which is verified and stored, where there was room to keep it in memory for the answer; else null. */
   readonly image: Buffer | null;
   /** Null when delivered, and of an attempt after which another provider was asked: the last one speaks for its image. */
   readonly cause: ProviderFailure | null;
@@ -52,7 +53,13 @@ type Making = {
   /** By `performance.now()`. */
   readonly deadlineAtMs: number;
   readonly onTask: (known: KnownTask) => void;
+  readonly mayKeep: MayKeep;
 };
+
+/** Whether an image of so many bytes may be kept in memory until its call is answered. */
+export type MayKeep = (bytes: number) => boolean;
+
+const keepNone: MayKeep = () => false;
 
 const FIRST_ATTEMPT = 1;
 
@@ -82,10 +89,11 @@ export class ImageMaker {
     { routes, source }: Upstream,
     signal: AbortSignal,
     onTask: (known: KnownTask) => void,
+    mayKeep: MayKeep = keepNone,
   ): Promise<ImageResult[]> {
     const deadlineAtMs = performance.now() + this.limits.callDeadlineMs;
     const { ways, obstacles } = findWays(routes, source, request);
-    const making = { generation, ways, signal, deadlineAtMs, onTask };
+    const making = { generation, ways, signal, deadlineAtMs, onTask, mayKeep };
     const positions = Array.from({ length: generation.imagesRequested }, (_, position) => position);
     const refused = ways.length > 0 ? null : gravestOf(obstacles);
     if (refused !== null) {
@@ -112,7 +120,7 @@ export class ImageMaker {
 
   /** @param waysLeft this one included; each may take the same share of the time that is left. */
   private async tryWay(
-    { generation, signal, deadlineAtMs, onTask }: Making,
+    { generation, signal, deadlineAtMs, onTask, mayKeep }: Making,
     attempt: Attempt,
     { provider, asked }: Way,
     waysLeft: number,
@@ -134,7 +142,7 @@ export class ImageMaker {
         },
       });
     try {
-      return await this.attempt(generation, attempt, () => task, generate);
+      return await this.attempt(generation, attempt, () => task, generate, mayKeep);
     } finally {
       deadline?.end();
     }
@@ -182,6 +190,7 @@ export class ImageMaker {
     attempt: Attempt,
     taskOf: () => ProviderTask | null,
     work: () => Promise<Buffer>,
+    mayKeep: MayKeep = keepNone,
   ): Promise<ImageResult> {
     const startedAtMs = performance.now();
     const report = (outcome: 'delivered' | ProviderFailure['kind']) =>
@@ -197,7 +206,8 @@ export class ImageMaker {
       const format = await this.accept(generation, attempt.position, image, isOnlyCopy);
       report('delivered');
       const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
-      return { ...attempt, ...ended, bytes: image.length, format, failure: null, image, cause: null };
+      const kept = mayKeep(base64Length(image)) ? image : null;
+      return { ...attempt, ...ended, bytes: image.length, format, failure: null, image: kept, cause: null };
     } catch (error) {
       const cause = toFailure(error);
       report(cause.kind);

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { applyDecorators, Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiBody, ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
@@ -14,7 +15,7 @@ import { CallTag } from './call-tag.decorator.js';
 import { editBodies, EditImageForm, EditImageRequest } from './edits/edit.dto.js';
 import { ImageEdits } from './edits/image-edits.service.js';
 import { ImageCalls } from './image-calls.service.js';
-import { paidAnswerHeaders, setPaidAnswerHeaders } from './paid-answer-headers.js';
+import { paidAnswerHeaders, toPaidAnswer } from './paid-answer-headers.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
 import { parseImageRequest } from './image-request.js';
 import { ImageModels } from './model-catalog.js';
@@ -105,11 +106,10 @@ export class ImagesController {
     @Req() { id: requestId }: { id: string },
     @Body() body: unknown,
     @Res({ passthrough: true }) reply: Reply,
-  ): Promise<string | Buffer> {
+  ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
     const answer = await this.calls.generate(parseImageRequest(body, this.models), caller);
-    setPaidAnswerHeaders(reply, answer);
-    return answer.body;
+    return toPaidAnswer(reply, answer);
   }
 
   @Post('edits')
@@ -134,10 +134,9 @@ export class ImagesController {
     @ClientGone() gone: AbortSignal,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: Reply,
-  ): Promise<string | Buffer> {
+  ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId: request.id, idempotencyKey, tag, limits, client };
     const answer = await this.edits.edit(request, caller, gone);
-    setPaidAnswerHeaders(reply, answer);
-    return answer.body;
+    return toPaidAnswer(reply, answer);
   }
 }

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Reply } from '../http/reply.js';
 import type { GenerationAnswer } from './generation-answer.js';
 
@@ -26,7 +27,8 @@ export const paidAnswerHeaders = {
   ),
 };
 
-export function setPaidAnswerHeaders(reply: Reply, answer: GenerationAnswer): void {
+/** Sets the headers of the answer, and answers its body. */
+export function toPaidAnswer(reply: Reply, answer: GenerationAnswer): string | Buffer | Readable {
   reply.header('content-type', 'application/json; charset=utf-8');
   reply.header('x-generation-id', answer.generationId);
   reply.header('x-billing-mode', answer.billingMode);
@@ -36,4 +38,8 @@ export function setPaidAnswerHeaders(reply: Reply, answer: GenerationAnswer): vo
     reply.header('x-wallet-available-micros', answer.availableMicros.toString());
   }
   if (answer.replayed) reply.header('idempotent-replayed', 'true');
+  const { body } = answer;
+  if (typeof body === 'string' || Buffer.isBuffer(body)) return body;
+  reply.header('content-length', String(body.bytes));
+  return body.stream;
 }

@@ -18,11 +18,10 @@ export type Cost = {
 
 /** A call that may run. */
 export type Pass = {
-  /**
-   * The call is over: frees its slots. `made`: whether a provider was asked; otherwise it counts for nothing.
-   * Answers how much is left of what it was counted for.
-   */
-  leave(made: boolean): Promise<readonly Usage[]>;
+  /** The call is over and its answer was sent: frees its slots. */
+  release(): void;
+  /** No provider was asked: it counts for nothing. Once; answers how much is left of what it was counted for. */
+  giveBack(): Promise<readonly Usage[]>;
 };
 
 export type Admission = {
@@ -76,18 +75,15 @@ export class RateLimiter {
     return usages;
   }
 
-  /** Counts a call that takes its time, until it leaves. */
+  /** Counts a call that takes its time, until it is released. */
   async enter(costs: readonly Cost[], principal: Principal): Promise<Admission> {
     const meters = await this.metersOf(costs, principal);
     const lease = this.slots.newLease();
     const counted = await this.take(meters, lease);
     const { usages } = counted;
     if (!counted.admitted) return { usages, pass: null };
-    const leave = async (made: boolean): Promise<readonly Usage[]> => {
-      this.slots.release(lease);
-      return made ? usages : counted.giveBack();
-    };
-    return { usages, pass: { leave } };
+    const release = (): void => this.slots.release(lease);
+    return { usages, pass: { release, giveBack: () => counted.giveBack() } };
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Principal } from '../../src/auth/principal.js';
 import { CallSlots, LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
 import { systemClock } from '../../src/common/clock.js';
 import type { OwnNumbers } from '../../src/rate-limits/account-limits.js';
-import { type Admission, RateLimiter } from '../../src/rate-limits/rate-limiter.service.js';
+import { type Admission, type Pass, RateLimiter } from '../../src/rate-limits/rate-limiter.service.js';
 import { RedisConnection, SUSPENDED_MS } from '../../src/rate-limits/redis-connection.js';
 import { type Usage, usageHeaders } from '../../src/rate-limits/usage.js';
 import { WindowCounter } from '../../src/rate-limits/window-counter.service.js';
@@ -101,6 +101,11 @@ function customer(accountId = `acct_${Date.now()}_${Math.random()}`, keyId = acc
   return { kind: 'account_key', keyId, accountId, scopes, duplicateWindowSeconds: 0 };
 }
 
+async function leave(pass: Pass | null | undefined, made: boolean): Promise<readonly Usage[]> {
+  pass?.release();
+  return made || !pass ? [] : pass.giveBack();
+}
+
 const isRefused = (usages: readonly Usage[]): boolean => usages.some(({ exceeded }) => exceeded);
 
 /** Of the first limit that bears the name: the key's. */
@@ -108,11 +113,8 @@ const leftOf = (usages: readonly Usage[], name: string): number | undefined =>
   usages.find(({ limit }) => limit.startsWith(name))?.remaining;
 
 function enter({ limiter }: Limits, who: Principal, images = 1): Promise<Admission> {
-  const costs = [
-    { name: 'images', cost: images },
-    { name: 'concurrent_image_calls', cost: 1 },
-  ] as const;
-  return limiter.enter(costs, who);
+  const slot = { name: 'concurrent_image_calls', cost: 1 } as const;
+  return limiter.enter([{ name: 'images', cost: images }, slot], who);
 }
 
 const enterTimes = (times: number, limits: readonly Limits[], who: Principal, images = 1) =>
@@ -139,7 +141,7 @@ describe('in memory', () => {
       const waves = await Promise.all(keys.map((key) => enterTimes(80, [limits], key, size)));
       for (const passes of waves.map(passesOf)) {
         images += passes.length * size;
-        for (const pass of passes) await pass.leave(true);
+        for (const pass of passes) await leave(pass, true);
       }
       expect(images).toBeLessThanOrEqual(1_200);
     }
@@ -172,7 +174,7 @@ describe('in memory', () => {
       'concurrent_image_calls-per-account',
     ]);
     expect(leftOf(second.usages, 'images')).toBe(6);
-    await first.pass?.leave(true);
+    await leave(first.pass, true);
     // The slot is free, images have no room for seven.
     const third = await enter(limits, who, 7);
     expect(third.pass).toBeNull();
@@ -204,14 +206,14 @@ describe('in memory', () => {
     const limits = limitsOf(null, { images: 10 });
     const who = customer();
     const given = await enter(limits, who, 4);
-    expect(leftOf((await given.pass?.leave(false)) ?? [], 'images')).toBe(10);
+    expect(leftOf(await leave(given.pass, false), 'images')).toBe(10);
     const late = await enter(limits, who, 4);
     const punctual = await enter(limits, who, 6);
     expect((await enter(limits, who, 1)).pass).toBeNull();
-    await punctual.pass?.leave(false);
+    await leave(punctual.pass, false);
     jest.advanceTimersByTime(WINDOW_MS);
     expect((await enter(limits, who, 10)).pass).not.toBeNull();
-    await late.pass?.leave(false);
+    await leave(late.pass, false);
     expect((await enter(limits, who, 1)).pass).toBeNull();
   });
 
@@ -221,7 +223,7 @@ describe('in memory', () => {
     const who = customer();
     const late = await enter(limits, who, 4);
     jest.advanceTimersByTime(WINDOW_MS);
-    await late.pass?.leave(false);
+    await leave(late.pass, false);
     expect((await enter(limits, who, 10)).pass).not.toBeNull();
     expect((await enter(limits, who, 1)).pass).toBeNull();
   });
@@ -278,8 +280,8 @@ describe('with Redis', () => {
     // A refused call was not counted for its images either.
     expect(leftOf(await shown(first), 'images')).toBe(970);
     expect(leftOf(await shown(second), 'concurrent_image_calls')).toBe(0);
-    await passes[0]?.leave(false);
-    await passes[1]?.leave(true);
+    await leave(passes[0], false);
+    await leave(passes[1], true);
     expect(leftOf(await shown(second), 'images')).toBe(973);
     expect(leftOf(await shown(second), 'concurrent_image_calls')).toBe(2);
     expect(passesOf(await enterTimes(20, processes, who))).toHaveLength(2);
@@ -310,7 +312,7 @@ describe('with Redis', () => {
     const who = customer();
     const forgotten = await enter(limits, who, 4);
     redis.windows.clear();
-    await forgotten.pass?.leave(false);
+    await leave(forgotten.pass, false);
     expect(passesOf(await enterTimes(15, [limits], who))).toHaveLength(10);
   });
 
@@ -366,7 +368,7 @@ describe('with Redis', () => {
     expect(running).toHaveLength(3);
     await stopRedis(redis);
     expect(passesOf(await enterTimes(20, [limits], who))).toHaveLength(0);
-    await running[0]?.leave(true);
+    await leave(running[0], true);
     expect(passesOf(await enterTimes(20, [limits], who))).toHaveLength(1);
   });
 
@@ -377,7 +379,7 @@ describe('with Redis', () => {
     const who = customer();
     const ask = async () => {
       await limits.limiter.count('image_calls', who, ['images', 'concurrent_image_calls']);
-      await (await enter(limits, who)).pass?.leave(false);
+      await leave((await enter(limits, who)).pass, false);
     };
     await ask();
     redis.hanging = true;

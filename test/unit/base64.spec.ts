@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { base64Length, decodeBase64, writeBase64 } from '../../src/generation/base64.js';
+import { base64Length, decodeBase64, encodeBase64, writeBase64 } from '../../src/generation/base64.js';
 import { parseJson, readBase64 } from '../../src/generation/providers/read-answer.js';
 
 /** Around the sizes of one and two pieces, where groups of three bytes end. */
@@ -27,6 +27,32 @@ describe('base64 in pieces', () => {
       const text = spell(bytesOf(length).toString('base64'));
       expect(decodeBase64(Buffer.from(text)).equals(Buffer.from(text, 'base64'))).toBe(true);
     }
+  });
+});
+
+describe('base64 of bytes that come in chunks', () => {
+  const chunksOf = (bytes: Buffer, size: number): Buffer[] =>
+    Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+      bytes.subarray(index * size, (index + 1) * size),
+    );
+  const textOf = async (chunks: readonly Buffer[], length: number): Promise<string> => {
+    const pieces: Buffer[] = [];
+    for await (const piece of encodeBase64(chunks, length)) pieces.push(piece);
+    return Buffer.concat(pieces).toString();
+  };
+
+  it.each([1, 2, 3, 1_000, 49_152, 65_536, 300_000])(
+    'is what it is in one, in chunks of %i',
+    async (size) => {
+      for (const length of lengths.filter((each) => size > 3 || each < 10)) {
+        const bytes = bytesOf(length);
+        expect(await textOf(chunksOf(bytes, size), length)).toBe(bytes.toString('base64'));
+      }
+    },
+  );
+
+  it.each([99, 101])('fails when there are other than 100 bytes: %i', async (length) => {
+    await expect(textOf([bytesOf(length)], 100)).rejects.toThrow(`${length} bytes came instead of 100`);
   });
 });
 

@@ -17,6 +17,9 @@ import { GenerationReader } from '../records/generation-reader.service.js';
 /** The provider did not take the call, so it made nothing. */
 const NOT_TAKEN_CODES: readonly ProblemCode[] = ['concurrency_limit_exceeded', 'upstream_unavailable'];
 
+/** Answers of earlier calls that an account over its limits may still fetch at the same time. */
+const BEYOND_PER_ACCOUNT_MAX = 10;
+
 /**
  * How many images a minute, and how many calls at the same time: for every call, whoever pays. Both are counted when
  * the request is understood and before anything is set aside; so a refusal has touched no wallet.
@@ -26,19 +29,27 @@ const NOT_TAKEN_CODES: readonly ProblemCode[] = ['concurrency_limit_exceeded', '
  */
 @Injectable()
 export class ImageCallLimits {
+  private readonly beyondOfAccounts = new Map<string, number>();
+
   constructor(
     private readonly limiter: RateLimiter,
     private readonly reader: GenerationReader,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit'>,
   ) {}
 
-  /** Runs the call, or rejects with `rate_limit_exceeded` or `concurrency_limit_exceeded` (429), nothing charged. */
+  /**
+   * Runs the call, or rejects with `rate_limit_exceeded` or `concurrency_limit_exceeded` (429), nothing charged. Its slot is
+   * given back when the answer was sent or its connection has ended: an answer that nobody reads is a call under way.
+   *
+   * @param call called with false when the limits have no room for another call: then it may only answer what an earlier one
+   * answered, or null.
+   */
   async within(
     { images }: ImageRequest,
     caller: Caller,
-    call: () => Promise<GenerationAnswer>,
+    call: (mayMake: boolean) => Promise<GenerationAnswer | null>,
   ): Promise<GenerationAnswer> {
-    if (!this.settings.rateLimit) return call();
+    if (!this.settings.rateLimit) return answered(await call(true));
     const { usages, pass } = await this.limiter.enter(
       [
         { name: 'images', cost: images },
@@ -48,36 +59,65 @@ export class ImageCallLimits {
     );
     caller.limits.show(usages);
     if (pass !== null) return this.pass(pass, caller, call);
-    if (await this.isAnswered(caller)) return call();
-    throw withoutCharge(refusalOf(usages, images));
+    const answer = (await this.mayHaveAnswer(caller)) ? await this.beyond(caller, call) : null;
+    if (answer === null) throw withoutCharge(refusalOf(usages, images));
+    return answer;
   }
 
   private async pass(
     pass: Pass,
     caller: Caller,
-    call: () => Promise<GenerationAnswer>,
+    call: (mayMake: boolean) => Promise<GenerationAnswer | null>,
   ): Promise<GenerationAnswer> {
     // Whatever ends the call in a way that nobody foresaw: better counted than not.
     let wasMade = true;
     try {
-      const answer = await call();
+      const answer = answered(await call(true));
       wasMade = !answer.replayed;
       return answer;
     } catch (error) {
       wasMade = isTaken(error);
       throw error;
     } finally {
-      const left = await pass.leave(wasMade);
-      if (!wasMade) caller.limits.show(left);
+      caller.limits.onAnswerEnd(() => pass.release());
+      if (!wasMade) caller.limits.show(await pass.giveBack());
     }
   }
 
-  /** A replay of a call that succeeded makes nothing and runs nothing: no limit stands between a client and its answer. */
-  private async isAnswered({ principal, idempotencyKey }: Caller): Promise<boolean> {
-    if (idempotencyKey === null) return false;
+  /**
+   * Makes nothing and runs nothing, so a limit does not stand between a client and its answer; only a few of an account at
+   * the same time, or a replay would be a way around the limits. Null: there is no such answer, or there are too many.
+   */
+  private async beyond(
+    { principal: { accountId }, limits }: Caller,
+    call: (mayMake: boolean) => Promise<GenerationAnswer | null>,
+  ): Promise<GenerationAnswer | null> {
+    const underWay = this.beyondOfAccounts.get(accountId) ?? 0;
+    if (underWay >= BEYOND_PER_ACCOUNT_MAX) return null;
+    this.beyondOfAccounts.set(accountId, underWay + 1);
+    try {
+      return await call(false);
+    } finally {
+      limits.onAnswerEnd(() => {
+        const left = (this.beyondOfAccounts.get(accountId) ?? 0) - 1;
+        if (left > 0) this.beyondOfAccounts.set(accountId, left);
+        else this.beyondOfAccounts.delete(accountId);
+      });
+    }
+  }
+
+  /** Whether an earlier call may have answered this one: its key has succeeded, or its SDK says that it sends it again. */
+  private async mayHaveAnswer({ principal, idempotencyKey, client }: Caller): Promise<boolean> {
+    if (idempotencyKey === null) return client !== null && client.retryCount > 0;
     const earlier = await this.reader.findByIdempotencyKey(principal.accountId, idempotencyKey);
     return earlier?.status === 'succeeded';
   }
+}
+
+/** A call that may be made is answered. */
+function answered(answer: GenerationAnswer | null): GenerationAnswer {
+  if (answer === null) throw new Error('a call within its limits was not made');
+  return answer;
 }
 
 function refusalOf(usages: readonly Usage[], images: number): Problem {

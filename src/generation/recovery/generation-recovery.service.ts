@@ -91,7 +91,7 @@ export class GenerationRecovery {
       await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
       return false;
     }
-    const delivered = results.filter((result) => result.image !== null).length;
+    const delivered = results.filter((result) => result.failure === null).length;
     const settlement = await this.paymentOf(generation).settle(delivered);
     if (!settlement.holdFound && nowMs - generation.createdAtMs < this.limits.orphanedAfterMs) {
       // Its process may be alive after all, and about to make the hold.
@@ -113,12 +113,12 @@ export class GenerationRecovery {
     { imagesPaid, chargedMicros }: Settlement,
     deliveredAtMs: number,
   ): Promise<void> {
-    const delivered = results.filter((result) => result.image !== null).length;
+    const delivered = results.filter((result) => result.failure === null).length;
     const failure = gravestOf(results.flatMap((result) => result.cause ?? []));
     const agreed = agreeWithHold(results, imagesPaid);
     await this.maker.discard(
       generation,
-      results.filter((result, index) => result.image !== null && agreed[index]?.failure !== null),
+      results.filter((result, index) => result.failure === null && agreed[index]?.failure !== null),
     );
     if (imagesPaid > delivered) {
       this.logger.error({ generation: generation.id, imagesPaid, delivered }, 'Charged images are missing');

@@ -68,14 +68,14 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     const name = format === null ? null : mediaNameOf(generation, { position: task.position, format });
     if (name !== null && (await this.media.sizeOf(name)) === task.bytes) return;
     const source = await this.upstreams.ofBegun(generation);
-    const { image } = await this.maker.resume(
+    const { failure } = await this.maker.resume(
       generation,
       task,
       source,
       AbortSignal.timeout(FETCH_TIMEOUT_MS),
     );
     const fields = { generation: generation.id, position: task.position, hold: generation.holdId };
-    if (image === null) this.logger.error(fields, 'A charged image is lost');
+    if (failure !== null) this.logger.error(fields, 'A charged image is lost');
     else this.logger.warn(fields, 'A charged image was fetched again');
   }
 }
