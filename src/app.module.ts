@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { AccountsModule } from './accounts/accounts.module.js';
 import { ApiKeysModule } from './api-keys/api-keys.module.js';
+import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { CatalogModule } from './catalog/catalog.module.js';
 import { CommonModule } from './common/common.module.js';
@@ -29,6 +30,7 @@ import { WalletsModule } from './wallets/wallets.module.js';
 const FOUNDATION = [CommonModule, DatabaseModule, JobsModule, HealthModule];
 const FEATURES = [
   AuthModule,
+  AuditModule,
   RateLimitsModule,
   AccountsModule,
   AccountLimitsModule,

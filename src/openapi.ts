@@ -30,7 +30,7 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
     'For an outside gateway: charge per image, one by one or in batches, exactly once per reference.',
   ],
   ['Holds', 'For an outside gateway: reserve credit, then capture what was delivered and release the rest.'],
-  ['Finance', 'The ledger as a file that proves itself.'],
+  ['Finance', 'The ledger as a file that proves itself, and the record of who did what.'],
   ['Accounts', 'Customers, their grants and their keys.'],
   [
     'Operator keys',

@@ -1,5 +1,7 @@
 import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentOperator } from '../auth/current-principal.decorator.js';
+import type { OperatorPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ListQuery } from '../common/list-query.dto.js';
 import { ApiProblems } from '../problems/api-problems.js';
@@ -22,8 +24,11 @@ export class AccountsController {
   @ApiOperation({ operationId: 'createAccount', summary: 'Create a customer' })
   @ApiCreatedResponse({ type: AccountView })
   @ApiProblems('invalid_request', 'database_unavailable')
-  async create(@Body() { name }: CreateAccountRequest): Promise<AccountView> {
-    return toAccountView(await this.accounts.create(name));
+  async create(
+    @Body() { name }: CreateAccountRequest,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<AccountView> {
+    return toAccountView(await this.accounts.create(name, operator));
   }
 
   @Get()

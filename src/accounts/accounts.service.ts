@@ -3,8 +3,11 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Not, Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { isId, newId, PLATFORM_ACCOUNT_ID } from '../common/ids.js';
+import type { AuditActor } from '../audit/audit-event.js';
+import { AuditLog } from '../audit/audit-log.service.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
+import { TransactionRunner } from '../database/transaction-runner.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
 import { AccountEntity } from './account.entity.js';
 
@@ -19,12 +22,22 @@ export type Account = {
 export class AccountsService {
   constructor(
     @InjectRepository(AccountEntity) private readonly accounts: Repository<AccountEntity>,
+    private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  async create(name: string): Promise<Account> {
+  async create(name: string, by: AuditActor): Promise<Account> {
     const account: Account = { id: newId('account'), name, createdAt: new Date(this.clock.nowMs()) };
-    await this.accounts.insert({ ...account });
+    await this.transactions.run(async (tx) => {
+      await tx.insert(AccountEntity, { ...account });
+      await this.audit.record(tx, by, {
+        act: 'account.created',
+        object: account.id,
+        account: account.id,
+        after: { name },
+      });
+    });
     return account;
   }
 

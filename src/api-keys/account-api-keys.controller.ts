@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../audit/records-read.decorator.js';
 import { CurrentOperator } from '../auth/current-principal.decorator.js';
 import type { OperatorPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
@@ -48,6 +49,7 @@ export class AccountApiKeysController {
   }
 
   @Get()
+  @RecordsRead('account.read', 'api_keys')
   @ApiOperation({ operationId: 'listAccountApiKeys', summary: "List a customer's keys, newest first" })
   @ApiOkResponse({ type: ApiKeyListView })
   @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')

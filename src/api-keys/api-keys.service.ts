@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type FindOptionsWhere, IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { AuditLog } from '../audit/audit-log.service.js';
 import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
 import { CredentialCache } from '../auth/credential-cache.js';
 import { actorOf, type OperatorScope, type Principal } from '../auth/principal.js';
@@ -54,6 +55,7 @@ export class ApiKeysService {
     private readonly cache: CredentialCache,
     private readonly budgets: KeyBudgets,
     private readonly lineage: KeyLineageRepository,
+    private readonly audit: AuditLog,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -67,7 +69,7 @@ export class ApiKeysService {
     const limits = request.spendLimits ?? {};
     if (Object.values(limits).every((limit) => limit === null)) return key;
     // Nobody has the secret before it is answered, so nobody spends with it, or makes keys with it, before it is limited.
-    return { ...key, budget: await this.budgets.set(accountId, key.id, limits, makerOf(maker)) };
+    return { ...key, budget: await this.budgets.set(accountId, key.id, limits, maker ?? 'system') };
   }
 
   /**
@@ -127,15 +129,25 @@ export class ApiKeysService {
     asker: Principal,
     withDescendants: boolean | undefined,
   ): Promise<ApiKey> {
-    const { secretHash } = await this.requireRow(owner, id);
+    const { name, secretHash } = await this.requireRow(owner, id);
     const revoked = await this.transactions.run(async (tx) => {
       const nowMs = this.clock.nowMs();
       const head = { id, accountId: owner };
       // The first revocation counts, whoever else revokes at the same time. From here on the key makes no other.
-      await tx.update(ApiKeyEntity, { id, revokedAt: IsNull() }, { revokedAt: new Date(nowMs) });
+      const first = { id, revokedAt: IsNull() };
+      const { affected } = await tx.update(ApiKeyEntity, first, { revokedAt: new Date(nowMs) });
       const livingDescendants = await this.lineage.livingDescendants(tx, head, nowMs);
       const facts = { requested: withDescendants, keyId: id, askerId: asker.keyId, livingDescendants };
-      return revokesDescendants(facts) ? this.lineage.revokeDescendants(tx, head, nowMs) : [];
+      const hashes = revokesDescendants(facts) ? await this.lineage.revokeDescendants(tx, head, nowMs) : [];
+      if (affected === 1 || hashes.length > 0) {
+        await this.audit.record(tx, asker, {
+          act: owner === null ? 'operator_key.revoked' : 'api_key.revoked',
+          object: id,
+          account: owner,
+          after: { name, descendants_revoked: hashes.length },
+        });
+      }
+      return hashes;
     });
     for (const hash of [secretHash.toString('hex'), ...revoked]) this.cache.forget(hash);
     return this.require(owner, id);
@@ -169,6 +181,12 @@ export class ApiKeysService {
       assertMayCreate(request, owner, facts, nowMs);
       await this.checkCount(tx, owner, nowMs);
       await tx.insert(ApiKeyEntity, row);
+      await this.audit.record(tx, maker ?? 'system', {
+        act: owner === null ? 'operator_key.created' : 'api_key.created',
+        object: row.id,
+        account: owner,
+        after: { name: row.name, scopes: row.scopes, expires_at: row.expiresAt?.toISOString() ?? null },
+      });
     });
     return { ...this.toApiKey(row), secret };
   }
@@ -191,7 +209,7 @@ export class ApiKeysService {
       const nowMs = this.clock.nowMs();
       const spendingDescendants = await this.lineage.spendingDescendants(tx, accountId, id, nowMs);
       assertMayLimit({ before, after: { ...before, ...changes }, spendingDescendants }, facts, nowMs);
-      return this.budgets.set(accountId, id, changes, actorOf(asker), counted);
+      return this.budgets.set(accountId, id, changes, asker, counted, before);
     });
   }
 

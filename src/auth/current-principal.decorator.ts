@@ -19,13 +19,26 @@ export const CurrentOperator = createParamDecorator(
   (_data: unknown, context: ExecutionContext) => principalOf(context, 'operator_key') as OperatorPrincipal,
 );
 
+/** The key with the request that it sent: one key sends many. */
+export function withOrigin<P extends Principal>(principal: P, request: FastifyRequest): P {
+  // Asked for by what is recorded only; the address costs a look at the socket and its proxies.
+  const origin = {
+    requestId: request.id,
+    get clientAddress() {
+      return request.ip;
+    },
+  };
+  return { ...principal, origin };
+}
+
 /** Throws when the route's scope and its parameter disagree: a fault of ours, found by its first call. */
 function principalOf(context: ExecutionContext, kind: Principal['kind']): Principal {
-  const { principal } = context.switchToHttp().getRequest<FastifyRequest>();
+  const request = context.switchToHttp().getRequest<FastifyRequest>();
+  const { principal } = request;
   if (principal?.kind !== kind) {
     throw new Error(
       `${context.getClass().name}.${context.getHandler().name} asks for ${kind} but requires no such scope`,
     );
   }
-  return principal;
+  return withOrigin(principal, request);
 }

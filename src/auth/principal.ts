@@ -15,6 +15,12 @@ export type OperatorScope = (typeof OPERATOR_SCOPES)[number];
 /** No word stands in both lists, so a scope alone says which kind of key a route wants. */
 export type Scope = AccountScope | OperatorScope;
 
+/** The request that a key sent. */
+export type Origin = {
+  readonly requestId: string;
+  readonly clientAddress: string;
+};
+
 /** A customer's machine: acts on its own account only. */
 export type AccountPrincipal = {
   readonly kind: 'account_key';
@@ -23,6 +29,8 @@ export type AccountPrincipal = {
   readonly scopes: ReadonlySet<AccountScope>;
   /** For how long the same images request of a client that announces no retries is one call; 0: each is its own. */
   readonly duplicateWindowSeconds: number;
+  /** Of the principal that a route is given. */
+  readonly origin?: Origin;
 };
 
 /** Our own machine: acts on any account, within its scopes. */
@@ -30,6 +38,7 @@ export type OperatorPrincipal = {
   readonly kind: 'operator_key';
   readonly keyId: string;
   readonly scopes: ReadonlySet<OperatorScope>;
+  readonly origin?: Origin;
 };
 
 export type Principal = AccountPrincipal | OperatorPrincipal;

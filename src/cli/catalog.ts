@@ -4,6 +4,8 @@ import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 import { DataSource } from 'typeorm';
+import { newAuditEvent } from '../audit/audit-event.js';
+import { insertAuditEvent } from '../audit/audit-statements.js';
 import { systemClock } from '../common/clock.js';
 import { asPostgresError } from '../database/constraints.js';
 import { applicationDataSourceOptions } from '../database/data-source.js';
@@ -50,7 +52,17 @@ export const catalog: Command = async (args) => {
     }
     const nowMs = systemClock.nowMs();
     const publication = { ...wanted, after, publishedBy: userInfo().username, nowMs };
-    await transactions.run((tx) => publishCatalog(tx, publication));
+    await transactions.run(async (tx) => {
+      await publishCatalog(tx, publication);
+      const entry = {
+        act: 'catalog.published',
+        object: String(wanted.catalog.version),
+        account: null,
+        before: { version: after },
+        after: { version: wanted.catalog.version, changes: changes.length },
+      } as const;
+      await insertAuditEvent(tx, newAuditEvent(`cli:${publication.publishedBy}`, entry));
+    });
     print(`Version ${wanted.catalog.version} is in force.`);
     return 0;
   });

@@ -9,6 +9,7 @@ export const ID_PREFIXES = {
   account: 'acct',
   alertEmail: 'eml',
   apiKey: 'key',
+  auditEvent: 'aud',
   creditLot: 'lot',
   freeze: 'frz',
   generation: 'gen',

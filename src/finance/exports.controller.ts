@@ -1,5 +1,6 @@
 import { Controller, Get, Query, StreamableFile } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../audit/records-read.decorator.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import type { ExportFormat, ExportRange } from '../ledger/export/export-format.js';
 import { ApiProblems } from '../problems/api-problems.js';
@@ -19,6 +20,7 @@ export class ExportsController {
   constructor(private readonly exports: LedgerExportService) {}
 
   @Get('ledger')
+  @RecordsRead('ledger.exported', 'ledger', ['format', 'from', 'to', 'account'])
   @ApiOperation({
     operationId: 'exportLedger',
     summary: 'Download the ledger, or a part of it, as a file that proves itself',

@@ -56,7 +56,7 @@ async function knownDemoKey(app: NestFastifyApplication, path: string): Promise<
 }
 
 async function makeDemoKey(app: NestFastifyApplication): Promise<DemoKey> {
-  const account = await app.get(AccountsService).create(ACCOUNT_NAME);
+  const account = await app.get(AccountsService).create(ACCOUNT_NAME, 'system');
   const key = { name: KEY_NAME, scopes: DEFAULT_ACCOUNT_SCOPES, expiresAt: null };
   const { secret } = await app.get(ApiKeysService).createAccountKey(account.id, key, null);
   return { account_id: account.id, api_key: secret };

@@ -97,10 +97,9 @@ type Work = {
 @Injectable()
 export class ImageGeneration {
   private readonly logger = new Logger(ImageGeneration.name);
-  private readonly topUpUrl: string;
 
   constructor(
-    @Inject(SETTINGS) settings: Settings,
+    @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Optional()
     @Inject(GENERATION_OBSERVER)
@@ -114,14 +113,11 @@ export class ImageGeneration {
     private readonly signer: MediaSigner,
     private readonly bodies: AnswerBodies,
     private readonly endings: AnswerEndings,
-  ) {
-    this.topUpUrl = topUpUrlFrom(settings);
-  }
+  ) {}
 
   /** Resolves after the charge is durable. Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller, terms: Terms): Promise<GenerationAnswer> {
     const startedAtMs = performance.now();
-    const { upstream } = terms;
     const { generation, payment } = terms.billed(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
       const { client, otherCallsHoldIds = [], answerMemory = null } = caller;
@@ -131,7 +127,7 @@ export class ImageGeneration {
         answerMemory,
         repeatsSilently: isSilentlyRepeated(caller),
       };
-      const call = { generation, payment, upstream, ...ofCaller, startedAtMs, afterwards };
+      const call = { generation, payment, upstream: terms.upstream, ...ofCaller, startedAtMs, afterwards };
       const replay = await this.admit(call).catch((error: unknown) => this.refuse(call, error));
       return replay ?? this.run(call, request).catch((error: unknown) => this.fail(call, error));
     });
@@ -380,7 +376,7 @@ export class ImageGeneration {
     const problem = toProblem(error);
     const isChargeKnown = !(problem instanceof ChargeUnknownError || problem instanceof InternalError);
     const chargedMicros = isChargeKnown ? formatMicros(ZERO) : null;
-    const topUpUrl = providerKeyId === null ? this.topUpUrl : null;
+    const topUpUrl = providerKeyId === null ? topUpUrlFrom(this.settings) : null;
     return new PaidCallError(problem, { generationId, chargedMicros, topUpUrl, providerKeyId, fellBackFrom });
   }
 

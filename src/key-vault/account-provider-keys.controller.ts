@@ -1,5 +1,6 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../audit/records-read.decorator.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ListQuery } from '../common/list-query.dto.js';
 import { ApiProblems } from '../problems/api-problems.js';
@@ -14,6 +15,7 @@ export class AccountProviderKeysController {
   constructor(private readonly keys: ProviderKeysService) {}
 
   @Get()
+  @RecordsRead('account.read', 'provider_keys')
   @ApiOperation({
     operationId: 'listAccountProviderKeys',
     summary: "List a customer's provider keys, the removed ones too, newest first",

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../auth/current-principal.decorator.js';
-import { actorOf, type AccountPrincipal } from '../auth/principal.js';
+import type { AccountPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
@@ -46,7 +46,7 @@ export class ProviderKeysController {
     @Body() body: AttachProviderKeyRequest,
   ): Promise<ProviderKeyView> {
     const key = toNewProviderKey(body);
-    return toProviderKeyView(await this.keys.attach(principal.accountId, provider, key, actorOf(principal)));
+    return toProviderKeyView(await this.keys.attach(principal.accountId, provider, key, principal));
   }
 
   @Get()
@@ -93,8 +93,6 @@ export class ProviderKeysController {
     @CurrentAccount() principal: AccountPrincipal,
     @Param('provider') provider: string,
   ): Promise<DeletedProviderKeyView> {
-    return toDeletedProviderKeyView(
-      await this.keys.remove(principal.accountId, provider, actorOf(principal)),
-    );
+    return toDeletedProviderKeyView(await this.keys.remove(principal.accountId, provider, principal));
   }
 }

@@ -2,6 +2,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { actorName, type AuditActor } from '../audit/audit-event.js';
+import { AuditLog } from '../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
@@ -32,6 +34,7 @@ export class ProviderKeysService {
     private readonly envelope: Envelope,
     private readonly vault: ProviderKeyVault,
     private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -39,13 +42,13 @@ export class ProviderKeysService {
    * In force when it resolves, for every call that begins afterwards, in whatever process. A key that was there is
    * replaced. Throws `ResourceMissingError` for an unknown provider, `InvalidRequestError` beyond a day's bound.
    *
-   * @param actor who does it, for the audit.
+   * @param by who does it, for the audit.
    */
   async attach(
     accountId: string,
     provider: string,
     { secret, fallBackToWallet }: NewProviderKey,
-    actor: string,
+    by: AuditActor,
   ): Promise<ProviderKey> {
     const name = requireProvider(provider);
     const row = { accountId, provider: name, id: newId('providerKey') };
@@ -58,15 +61,21 @@ export class ProviderKeysService {
       lastFour: secret.slice(-LAST_CHARACTERS),
       fallBackToWallet,
       createdAt,
-      attachedBy: actor,
+      attachedBy: actorName(by),
       removedAt: null,
       removedBy: null,
       removedReason: null,
     };
     await this.transactions.run(async (tx) => {
       await this.checkCountLocked(tx, accountId);
-      await this.end(tx, accountId, name, 'replaced', actor);
+      const replaced = await this.end(tx, accountId, name, 'replaced', by);
       await tx.insert(ProviderKeyEntity, attached);
+      await this.audit.record(tx, by, {
+        act: 'provider_key.attached',
+        object: attached.id,
+        account: accountId,
+        after: { provider: name, fall_back_to_wallet: fallBackToWallet, replaced },
+      });
     });
     this.vault.forget(attached);
     return toProviderKey(attached);
@@ -99,10 +108,20 @@ export class ProviderKeysService {
   /**
    * When it resolves, no call begins with it any more, in whatever process. Calls that run are finished with it. Throws `ResourceMissingError` when there is none.
    */
-  async remove(accountId: string, provider: string, actor: string): Promise<ProviderKey> {
+  async remove(accountId: string, provider: string, by: AuditActor): Promise<ProviderKey> {
     const name = requireProvider(provider);
     const { id } = await this.require(accountId, name);
-    const isOurs = await this.transactions.run((tx) => this.end(tx, accountId, name, 'deleted', actor));
+    const isOurs = await this.transactions.run(async (tx) => {
+      const ended = await this.end(tx, accountId, name, 'deleted', by);
+      const entry = {
+        act: 'provider_key.removed',
+        object: id,
+        account: accountId,
+        after: { provider: name },
+      } as const;
+      if (ended) await this.audit.record(tx, by, entry);
+      return ended;
+    });
     if (!isOurs) throw new ResourceMissingError('provider key', provider, 'provider');
     const row = await this.rows.findOneByOrFail({ accountId, id });
     return toProviderKey(row);
@@ -113,12 +132,12 @@ export class ProviderKeysService {
     accountId: string,
     provider: KeyedProvider,
     removedReason: RemovedReason,
-    removedBy: string,
+    by: AuditActor,
   ): Promise<boolean> {
     const { affected } = await tx.update(
       ProviderKeyEntity,
       { accountId, provider, removedAt: IsNull() },
-      { removedAt: new Date(this.clock.nowMs()), removedBy, removedReason },
+      { removedAt: new Date(this.clock.nowMs()), removedBy: actorName(by), removedReason },
     );
     return (affected ?? 0) > 0;
   }

@@ -1,6 +1,7 @@
 import { Controller, Get, Headers, Param, Query, type StreamableFile } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { RecordsRead } from '../audit/records-read.decorator.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { UsageAnswers } from './usage-answers.service.js';
@@ -17,6 +18,7 @@ export class AccountUsageController {
   ) {}
 
   @Get('usage')
+  @RecordsRead('account.read', 'usage')
   @DocumentUsage('retrieveAccountUsage', 'Read what an account used and was charged')
   @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
   async retrieve(

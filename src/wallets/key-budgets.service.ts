@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { actorName, newAuditEvent, type AuditActor, type AuditDetails } from '../audit/audit-event.js';
 import { CLOCK, type Clock } from '../common/clock.js';
+import { formatMicros, type MicroUsd } from '../common/money.js';
 import type { Tx } from '../database/transaction-runner.js';
 import type { CountedUse } from './rules/command.js';
 import { atTime, isLimited, NO_LIMITS, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
@@ -43,18 +45,32 @@ export class KeyBudgets {
    * The caller has made sure that the key is the account's. Answers null when no limit is left.
    *
    * @param counted by `count`; asked for when it is left out.
+   * @param before the limits that are changed, for the audit log.
    */
   async set(
     accountId: string,
     keyId: string,
     limits: Partial<SpendLimits>,
-    actor: string,
+    by: AuditActor,
     counted?: CountedUse | null,
+    before: SpendLimits = NO_LIMITS,
   ): Promise<KeyBudget | null> {
     const use = counted === undefined ? await this.count(accountId, keyId) : counted;
-    const command = { type: 'setKeyBudget', accountId, actor, keyId, limits, counted: use } as const;
-    const outcome = await this.engine.execute(command);
+    const audit = newAuditEvent(by, {
+      act: 'api_key.limits_changed',
+      object: keyId,
+      account: accountId,
+      before: toDetails(before),
+      after: toDetails({ ...before, ...limits }),
+    });
+    const request = { accountId, actor: actorName(by), audit, keyId, limits, counted: use };
+    const outcome = await this.engine.execute({ type: 'setKeyBudget', ...request });
     if (outcome.type !== 'key_budget') throw new Error(`expected a key's budget, not ${outcome.type}`);
     return isLimited(outcome.budget) ? outcome.budget : null;
   }
+}
+
+function toDetails({ day, month, total }: SpendLimits): AuditDetails {
+  const text = (limit: MicroUsd | null) => (limit === null ? null : formatMicros(limit));
+  return { day_micros: text(day), month_micros: text(month), total_micros: text(total) };
 }

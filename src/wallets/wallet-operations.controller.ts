@@ -1,8 +1,9 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { RecordsRead } from '../audit/records-read.decorator.js';
 import { CurrentOperator } from '../auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../auth/principal.js';
+import type { OperatorPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ListQuery } from '../common/list-query.dto.js';
 import { IdempotencyKey } from '../http/idempotency-key.decorator.js';
@@ -45,6 +46,7 @@ export class WalletOperationsController {
   ) {}
 
   @Get('wallet')
+  @RecordsRead('account.read', 'wallet')
   @ApiOperation({ operationId: 'retrieveAccountWallet', summary: "Read an account's wallet" })
   @ApiOkResponse({ type: WalletView })
   @ApiProblems('resource_missing', 'database_unavailable')
@@ -54,6 +56,7 @@ export class WalletOperationsController {
   }
 
   @Get('transactions')
+  @RecordsRead('account.read', 'transactions')
   @ApiOperation({
     operationId: 'listAccountTransactions',
     summary: "List an account's ledger rows, newest first",
@@ -82,7 +85,7 @@ export class WalletOperationsController {
     @CurrentOperator() operator: OperatorPrincipal,
     @IdempotencyKey() key: string | null,
   ): Promise<MovementView> {
-    return toMovementView(id, await this.operations.grant(id, body, actorOf(operator), key));
+    return toMovementView(id, await this.operations.grant(id, body, operator, key));
   }
 
   @Post('adjustments')
@@ -103,10 +106,11 @@ export class WalletOperationsController {
     @CurrentOperator() operator: OperatorPrincipal,
     @IdempotencyKey() key: string | null,
   ): Promise<MovementView> {
-    return toMovementView(id, await this.operations.adjust(id, body, actorOf(operator), key));
+    return toMovementView(id, await this.operations.adjust(id, body, operator, key));
   }
 
   @Get('freezes')
+  @RecordsRead('account.read', 'freezes')
   @ApiOperation({
     operationId: 'listAccountFreezes',
     summary: 'List the reasons why a wallet is or was frozen, newest first',
@@ -129,7 +133,7 @@ export class WalletOperationsController {
     @Body() body: StatusRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WalletStatusView> {
-    return toStatusView(id, await this.operations.freeze(id, body.reason, actorOf(operator)));
+    return toStatusView(id, await this.operations.freeze(id, body.reason, operator));
   }
 
   @Post('unfreeze')
@@ -155,6 +159,6 @@ export class WalletOperationsController {
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WalletStatusView> {
     const lifted = body.freeze ?? null;
-    return toStatusView(id, await this.operations.unfreeze(id, lifted, body.reason, actorOf(operator)));
+    return toStatusView(id, await this.operations.unfreeze(id, lifted, body.reason, operator));
   }
 }

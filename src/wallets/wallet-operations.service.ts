@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { actorName, newAuditEvent, type AuditActor } from '../audit/audit-event.js';
 import { newId } from '../common/ids.js';
 import { micros } from '../common/money.js';
 import type { Outcome } from './rules/outcome.js';
@@ -18,7 +19,7 @@ export class WalletOperations {
   async grant(
     accountId: string,
     request: GrantRequest,
-    actor: string,
+    by: AuditActor,
     idempotencyKey: string | null,
   ): Promise<Outcome> {
     await this.accounts.require(accountId);
@@ -29,7 +30,14 @@ export class WalletOperations {
     return this.engine.execute({
       type: 'grant',
       accountId,
-      actor,
+      actor: actorName(by),
+      audit: newAuditEvent(by, {
+        act: 'credit.granted',
+        object: reference,
+        account: accountId,
+        after: { amount_micros: request.amount_micros, expires_at: request.expires_at ?? null, priority },
+        reason: request.reason,
+      }),
       reference,
       fingerprint,
       memo: request.reason,
@@ -44,15 +52,23 @@ export class WalletOperations {
   async adjust(
     accountId: string,
     request: AdjustmentRequest,
-    actor: string,
+    by: AuditActor,
     idempotencyKey: string | null,
   ): Promise<Outcome> {
     await this.accounts.require(accountId);
+    const reference = `adjustment:${idempotencyKey ?? newId('request')}`;
     return this.engine.execute({
       type: 'adjust',
       accountId,
-      actor,
-      reference: `adjustment:${idempotencyKey ?? newId('request')}`,
+      actor: actorName(by),
+      audit: newAuditEvent(by, {
+        act: 'credit.adjusted',
+        object: reference,
+        account: accountId,
+        after: { amount_micros: request.amount_micros },
+        reason: request.reason,
+      }),
+      reference,
       fingerprint: JSON.stringify([request.amount_micros, request.reason]),
       memo: request.reason,
       lotId: newId('creditLot'),
@@ -61,11 +77,20 @@ export class WalletOperations {
   }
 
   /** Adds the operators' reason to freeze; one that is in force stays as it is. */
-  async freeze(accountId: string, reason: string, actor: string): Promise<StatusOutcome> {
+  async freeze(accountId: string, reason: string, by: AuditActor): Promise<StatusOutcome> {
     await this.accounts.require(accountId);
     const ids = { id: newId('freeze'), statusChangeId: newId('statusChange') };
     const freeze = { ...ids, source: 'operator', sourceId: '', reason } as const;
-    return toStatus(await this.engine.execute({ type: 'freeze', accountId, actor, freeze }));
+    const audit = newAuditEvent(by, {
+      act: 'wallet.frozen',
+      object: accountId,
+      account: accountId,
+      after: { freeze: freeze.id },
+      reason,
+    });
+    return toStatus(
+      await this.engine.execute({ type: 'freeze', accountId, actor: actorName(by), audit, freeze }),
+    );
   }
 
   /**
@@ -76,14 +101,20 @@ export class WalletOperations {
     accountId: string,
     freezeId: string | null,
     reason: string,
-    actor: string,
+    by: AuditActor,
   ): Promise<StatusOutcome> {
     await this.accounts.require(accountId);
     const lifts = freezeId === null ? {} : { id: freezeId };
     const statusChangeId = newId('statusChange');
-    return toStatus(
-      await this.engine.execute({ type: 'unfreeze', accountId, actor, lifts, reason, statusChangeId }),
-    );
+    const audit = newAuditEvent(by, {
+      act: 'wallet.unfrozen',
+      object: accountId,
+      account: accountId,
+      after: { lifted: freezeId ?? 'all' },
+      reason,
+    });
+    const request = { accountId, actor: actorName(by), audit, lifts, reason, statusChangeId };
+    return toStatus(await this.engine.execute({ type: 'unfreeze', ...request }));
   }
 }
 

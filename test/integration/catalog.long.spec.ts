@@ -270,6 +270,11 @@ describe('coffer catalog', () => {
     expect(applied).toMatchObject({ status: 0, stderr: '' });
     expect(applied.stdout).toContain(`Version ${wanted} is in force.`);
     expect(await newest()).toBe(wanted);
+    const [event] = (await service.operator.get('/v1/audit_log?act=catalog.published')).expect(200).body.data;
+    expect(event).toMatchObject({
+      actor: expect.stringMatching(/^cli:./),
+      after: { changes: expect.any(Number) },
+    });
     expect(await run('apply', file, '--yes')).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('Nothing differs'),

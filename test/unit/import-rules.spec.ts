@@ -8,6 +8,8 @@ import { describe, expect, it } from '@jest/globals';
  * felt only above itself. `ANY` are the rooms that put the parts together.
  */
 const ANY = '*';
+/** Of every part that manages something. */
+const GROUND = ['common', 'problems', 'database', 'auth', 'audit'] as const;
 const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
   common: [],
   config: ['common', 'outgoing'],
@@ -17,11 +19,12 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
   database: ['common', 'config', 'problems'],
   jobs: ['common', 'config', 'problems', 'database'],
   auth: ['common', 'config', 'problems', 'database'],
-  'rate-limits': ['common', 'config', 'problems', 'http', 'database', 'auth', 'accounts'],
-  accounts: ['common', 'problems', 'http', 'database', 'auth'],
-  'api-keys': ['common', 'config', 'problems', 'http', 'database', 'auth', 'accounts', 'wallets'],
+  audit: ['common', 'problems', 'database', 'jobs', 'auth'],
+  'rate-limits': ['common', 'config', 'problems', 'http', 'database', 'auth', 'audit', 'accounts'],
+  accounts: ['common', 'problems', 'http', 'database', 'auth', 'audit'],
+  'api-keys': ['common', 'config', 'problems', 'http', 'database', 'auth', 'audit', 'accounts', 'wallets'],
   ledger: ['common', 'problems', 'database'],
-  wallets: ['common', 'config', 'problems', 'http', 'database', 'jobs', 'auth', 'accounts', 'ledger'],
+  wallets: [...GROUND, 'config', 'http', 'jobs', 'accounts', 'ledger'],
   pricing: ['common', 'problems', 'http', 'database', 'auth'],
   debits: ['common', 'problems', 'http', 'database', 'auth', 'accounts', 'pricing', 'wallets'],
   payments: ['common', 'config', 'problems', 'http', 'database', 'jobs', 'auth'],
@@ -34,6 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'database',
     'jobs',
     'auth',
+    'audit',
     'accounts',
     'rate-limits',
     'wallets',
@@ -46,13 +50,14 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'database',
     'jobs',
     'auth',
+    'audit',
     'rate-limits',
     'accounts',
     'wallets',
     'payments',
     'notifications',
   ],
-  'key-vault': ['common', 'config', 'problems', 'database', 'jobs', 'auth', 'rate-limits', 'accounts'],
+  'key-vault': [...GROUND, 'config', 'jobs', 'rate-limits', 'accounts'],
   catalog: [
     'common',
     'config',
@@ -75,6 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'database',
     'jobs',
     'auth',
+    'audit',
     'rate-limits',
     'pricing',
     'wallets',
@@ -87,6 +93,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'database',
     'jobs',
     'auth',
+    'audit',
     'rate-limits',
     'accounts',
     'ledger',
@@ -103,6 +110,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
     'database',
     'jobs',
     'auth',
+    'audit',
     'ledger',
     'wallets',
     'payments',

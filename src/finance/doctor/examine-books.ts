@@ -3,6 +3,7 @@ import { Snapshot } from '../../ledger/snapshot.js';
 import type { Discrepancy, ProofCounts, Report } from '../../wallets/proof/discrepancy.js';
 import { proveChains } from '../../wallets/proof/prove-chains.js';
 import { proveRows } from '../../wallets/proof/prove-rows.js';
+import { proveAuditLog } from './prove-audit-log.js';
 import { proveKeyBudgets } from './prove-key-budgets.js';
 import { provePlatformBook } from './prove-platform-book.js';
 import { proveReceipts, type ReceiptCheck } from './prove-receipts.js';
@@ -29,6 +30,7 @@ export async function examineBooks(
   await provePlatformBook(snapshot, report);
   await proveUpstreamCosts(snapshot, report);
   await proveUsage(snapshot, report);
+  await proveAuditLog(snapshot, report);
   return counts;
 }
 

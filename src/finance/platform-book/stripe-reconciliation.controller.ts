@@ -1,5 +1,6 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { toExportRange } from '../export-range.js';
@@ -17,6 +18,7 @@ export class StripeReconciliationController {
   constructor(private readonly reconciliations: StripeReconciliations) {}
 
   @Get('stripe_reconciliation')
+  @RecordsRead('report.read', 'stripe_reconciliation', ['from', 'to'])
   @ApiOperation({
     operationId: 'reportStripeReconciliation',
     summary: "Lay the ledger's account at Stripe beside Stripe's own",

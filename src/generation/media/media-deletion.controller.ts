@@ -1,7 +1,7 @@
 import { Controller, Delete, HttpCode, Param } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../auth/principal.js';
+import { CurrentAccount, CurrentOperator } from '../../auth/current-principal.decorator.js';
+import type { AccountPrincipal, OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ObjectTypeView } from '../../common/fields.js';
 import { ApiProblems } from '../../problems/api-problems.js';
@@ -46,10 +46,10 @@ export class MediaDeletionController {
   @ApiOkResponse({ type: DeletedImagesView })
   @ApiProblems('resource_missing', 'generation_running', 'media_unavailable', 'database_unavailable')
   async deleteImages(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Param('id') id: string,
   ): Promise<DeletedImagesView> {
-    const images = await this.deletion.deleteImages({ accountId, id });
+    const images = await this.deletion.deleteImages({ accountId: principal.accountId, id }, principal);
     return { object: 'generation.images', generation: id, deleted: true, images };
   }
 
@@ -63,8 +63,11 @@ export class MediaDeletionController {
   })
   @ApiAcceptedResponse({ type: AccountImagesDeletionView })
   @ApiProblems('resource_missing', 'database_unavailable')
-  async deleteAccountImages(@Param('id') account: string): Promise<AccountImagesDeletionView> {
-    await this.deletion.deleteImagesOf(account);
+  async deleteAccountImages(
+    @Param('id') account: string,
+    @CurrentOperator() operator: OperatorPrincipal,
+  ): Promise<AccountImagesDeletionView> {
+    await this.deletion.deleteImagesOf(account, operator);
     return { object: 'account.images', account, status: 'deleting' };
   }
 }

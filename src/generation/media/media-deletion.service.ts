@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { AccountsService } from '../../accounts/accounts.service.js';
+import type { AuditActor } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
@@ -41,6 +43,7 @@ export class MediaDeletion {
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
     private readonly queue: JobQueue,
+    private readonly audit: AuditLog,
     private readonly accounts: AccountsService,
     private readonly reader: GenerationReader,
     private readonly running: RunningGenerations,
@@ -54,8 +57,10 @@ export class MediaDeletion {
    *
    * Throws `ResourceMissingError` (404), also for another account's call; `GenerationRunningError` (409);
    * `MediaUnavailableError` (503) when the job will do it later.
+   *
+   * @param by null: the job goes on with what an operator asked for, which is recorded.
    */
-  async deleteImages(key: GenerationKey): Promise<number> {
+  async deleteImages(key: GenerationKey, by: AuditActor | null): Promise<number> {
     await this.running.recorded(key.accountId);
     const generation = isId('generation', key.id) ? await this.reader.find(key) : null;
     if (generation === null) throw new ResourceMissingError('generation', key.id);
@@ -64,21 +69,37 @@ export class MediaDeletion {
     const { accountId, id } = generation;
     const now = this.clock.nowMs();
     await this.transactions.run(async (tx) => {
-      await tx.query(MARK, [accountId, id, new Date(now)]);
+      const [, marked] = await tx.query<[unknown, number]>(MARK, [accountId, id, new Date(now)]);
       const payload = { account: accountId, generation: id };
       const runAt = new Date(now + SECOND_LOOK_MS);
       await this.queue.add(MEDIA_DELETION_JOB, payload, { tx, runAt, jobKey: `${MEDIA_DELETION_JOB}:${id}` });
+      if (by !== null && marked > 0) {
+        const after = { images: generation.images.length };
+        await this.audit.record(tx, by, {
+          act: 'generation.images_deleted',
+          object: id,
+          account: accountId,
+          after,
+        });
+      }
     });
     await this.removeFiles(generation);
     return generation.images.length;
   }
 
   /** Every image that the account has at this moment, by a job. Throws `ResourceMissingError` (404). */
-  async deleteImagesOf(accountId: string): Promise<void> {
+  async deleteImagesOf(accountId: string, by: AuditActor): Promise<void> {
     await this.accounts.require(accountId);
     await this.running.recorded(accountId);
     const payload = { account: accountId, before_ms: this.clock.nowMs() };
-    await this.queue.add(ACCOUNT_MEDIA_DELETION_JOB, payload);
+    await this.transactions.run(async (tx) => {
+      await this.queue.add(ACCOUNT_MEDIA_DELETION_JOB, payload, { tx });
+      await this.audit.record(tx, by, {
+        act: 'account.images_deleted',
+        object: accountId,
+        account: accountId,
+      });
+    });
   }
 
   async removeAgain(key: GenerationKey): Promise<void> {
@@ -97,7 +118,7 @@ export class MediaDeletion {
         new Date(beforeMs),
         CALLS_BATCH_MAX,
       ]);
-      for (const { id } of rows) await this.deleteImages({ accountId, id });
+      for (const { id } of rows) await this.deleteImages({ accountId, id }, null);
       last = rows.at(-1)?.id ?? '';
       if (rows.length < CALLS_BATCH_MAX) return;
     }

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import { actorOf, type AccountPrincipal } from '../../auth/principal.js';
+import type { AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import {
@@ -45,8 +45,6 @@ export class WalletAlertsController {
     @CurrentAccount() principal: AccountPrincipal,
     @Body() body: WalletAlertsRequest,
   ): Promise<WalletAlertsView> {
-    return toWalletAlertsView(
-      await this.alerts.update(principal.accountId, toAlertChanges(body), actorOf(principal)),
-    );
+    return toWalletAlertsView(await this.alerts.update(principal.accountId, toAlertChanges(body), principal));
   }
 }

@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
+import { actorName, type AuditActor } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { micros, type MicroUsd } from '../../common/money.js';
+import { formatMicros, micros, type MicroUsd } from '../../common/money.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
 import { WalletMarks } from '../../wallets/wallet-marks.service.js';
@@ -45,6 +47,7 @@ export class WalletAlerts {
     private readonly marks: WalletMarks,
     private readonly emails: AlertEmails,
     private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -61,14 +64,29 @@ export class WalletAlerts {
    * Throws `InvalidRequestError` for an address when this service sends no mail, and `TooManyConfirmationsError`; then
    * nothing changed.
    */
-  async update(accountId: string, { lowMarkMicros, email }: AlertChanges, actor: string): Promise<Alerts> {
+  async update(accountId: string, { lowMarkMicros, email }: AlertChanges, by: AuditActor): Promise<Alerts> {
     if (typeof email === 'string' && !this.emails.enabled) {
       throw new InvalidRequestError('This service sends no e-mail; use a webhook endpoint.', 'email');
     }
     await this.transactions.run(async (tx) => {
       const row = await this.requireLocked(tx, accountId);
       // Servers tell letters of another case apart in theory only, and the limits count by address.
-      if (email !== undefined) await this.setEmail(tx, row, email?.toLowerCase() ?? null, actor);
+      if (email !== undefined) await this.setEmail(tx, row, email?.toLowerCase() ?? null, actorName(by));
+      // No address: what is recorded is never deleted.
+      await this.audit.record(tx, by, {
+        act: 'alerts.changed',
+        object: accountId,
+        account: accountId,
+        before: { has_email: row.email !== null, email_confirmed: row.emailConfirmedAt !== null },
+        after: {
+          ...(email === undefined
+            ? {}
+            : { has_email: email !== null, email_changed: !isSame(row.email, email) }),
+          ...(lowMarkMicros === undefined
+            ? {}
+            : { low_mark_micros: lowMarkMicros === null ? null : formatMicros(lowMarkMicros) }),
+        },
+      });
       // The wallet's row last, as everywhere.
       if (lowMarkMicros !== undefined) await this.choose(tx, accountId, lowMarkMicros);
       else if (typeof email === 'string') await this.defaultMark(tx, row);
@@ -126,4 +144,8 @@ export class WalletAlerts {
       lock: { mode: 'for_no_key_update' },
     });
   }
+}
+
+function isSame(before: string | null, after: string | null): boolean {
+  return before === (after?.toLowerCase() ?? null);
 }

@@ -37,10 +37,10 @@ export class WebhookEndpointsController {
   @ApiCreatedResponse({ type: IssuedWebhookEndpointView })
   @ApiProblems('invalid_request', 'database_unavailable')
   async create(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Body() body: CreateWebhookEndpointRequest,
   ): Promise<IssuedWebhookEndpointView> {
-    return toIssuedWebhookEndpointView(await this.endpoints.create(accountId, body));
+    return toIssuedWebhookEndpointView(await this.endpoints.create(principal.accountId, body, principal));
   }
 
   @Get()
@@ -76,11 +76,13 @@ export class WebhookEndpointsController {
   @ApiOkResponse({ type: WebhookEndpointView })
   @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
   async update(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Param('id') id: string,
     @Body() body: UpdateWebhookEndpointRequest,
   ): Promise<WebhookEndpointView> {
-    return toWebhookEndpointView(await this.endpoints.update(accountId, id, toEndpointChanges(body)));
+    return toWebhookEndpointView(
+      await this.endpoints.update(principal.accountId, id, toEndpointChanges(body), principal),
+    );
   }
 
   @Delete(':id')
@@ -92,10 +94,10 @@ export class WebhookEndpointsController {
   @ApiOkResponse({ type: DeletedWebhookEndpointView })
   @ApiProblems('resource_missing', 'database_unavailable')
   async delete(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Param('id') id: string,
   ): Promise<DeletedWebhookEndpointView> {
-    await this.endpoints.delete(accountId, id);
+    await this.endpoints.delete(principal.accountId, id, principal);
     return { id, object: 'webhook_endpoint', deleted: true };
   }
 
@@ -111,9 +113,9 @@ export class WebhookEndpointsController {
   @ApiOkResponse({ type: IssuedWebhookEndpointView })
   @ApiProblems('resource_missing', 'database_unavailable')
   async rotateSecret(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Param('id') id: string,
   ): Promise<IssuedWebhookEndpointView> {
-    return toIssuedWebhookEndpointView(await this.endpoints.rotateSecret(accountId, id));
+    return toIssuedWebhookEndpointView(await this.endpoints.rotateSecret(principal.accountId, id, principal));
   }
 }

@@ -1,4 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { AuditActor, AuditDetails, AuditEntry } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
@@ -18,6 +20,12 @@ export const ENDPOINTS_MAX = 10;
 /** Deleted ones keep a row for the log; this stops a script that makes and deletes for ever. */
 export const ENDPOINTS_PER_DAY_MAX = 50;
 
+type RecordedEndpoint = {
+  readonly url: string;
+  readonly events: readonly string[];
+  readonly disabledReason: string | null;
+};
+
 /** What an account does with its endpoints. Every method throws `ResourceMissingError` for one that is not its own. */
 @Injectable()
 export class WebhookEndpointsService {
@@ -26,6 +34,7 @@ export class WebhookEndpointsService {
     private readonly secrets: WebhookSecrets,
     private readonly alerts: WalletAlerts,
     private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
@@ -34,6 +43,7 @@ export class WebhookEndpointsService {
   async create(
     accountId: string,
     request: { readonly url: string; readonly events: readonly WebhookEventType[] },
+    by: AuditActor,
   ): Promise<IssuedWebhookEndpoint> {
     const id = newId('webhookEndpoint');
     const url = this.checked(request.url);
@@ -59,6 +69,7 @@ export class WebhookEndpointsService {
       await this.checkCount(tx, accountId);
       await tx.insert(WebhookEndpointEntity, row);
       await this.ensureMark(tx, accountId, row.events);
+      await this.record(tx, by, 'webhook_endpoint.created', row, { after: toDetails(row) });
     });
     return { ...this.toEndpoint(row), secret };
   }
@@ -77,7 +88,12 @@ export class WebhookEndpointsService {
    * A new URL or being enabled starts the endpoint's record anew; being disabled cancels what waits. Throws
    * `InvalidRequestError` for a URL that events may not go to.
    */
-  async update(accountId: string, id: string, changes: EndpointChanges): Promise<WebhookEndpoint> {
+  async update(
+    accountId: string,
+    id: string,
+    changes: EndpointChanges,
+    by: AuditActor,
+  ): Promise<WebhookEndpoint> {
     const url = changes.url === undefined ? undefined : this.checked(changes.url);
     await this.transactions.run(async (tx) => {
       const row = await this.endpoints.requireLocked(tx, accountId, id);
@@ -95,19 +111,29 @@ export class WebhookEndpointsService {
       );
       if (changes.enabled === false) await this.endpoints.disable(tx, { accountId, id }, 'requested');
       await this.ensureMark(tx, accountId, changes.events ?? []);
+      await this.record(tx, by, 'webhook_endpoint.changed', row, {
+        before: toDetails(row),
+        after: toDetails({
+          url: url ?? row.url,
+          events: changes.events ?? row.events,
+          disabledReason:
+            changes.enabled === undefined ? row.disabledReason : changes.enabled ? null : 'requested',
+        }),
+      });
     });
     return this.require(accountId, id);
   }
 
-  async delete(accountId: string, id: string): Promise<void> {
+  async delete(accountId: string, id: string, by: AuditActor): Promise<void> {
     await this.transactions.run(async (tx) => {
-      await this.endpoints.requireLocked(tx, accountId, id);
+      const row = await this.endpoints.requireLocked(tx, accountId, id);
       await this.endpoints.delete(tx, { accountId, id });
+      await this.record(tx, by, 'webhook_endpoint.deleted', row, { before: toDetails(row) });
     });
   }
 
   /** The old secret goes on signing beside the new one for a day. At most two sign: the one before it ends at once. */
-  async rotateSecret(accountId: string, id: string): Promise<IssuedWebhookEndpoint> {
+  async rotateSecret(accountId: string, id: string, by: AuditActor): Promise<IssuedWebhookEndpoint> {
     const { secret, sealed } = this.secrets.make({ accountId, id });
     await this.transactions.run(async (tx) => {
       const row = await this.endpoints.requireLocked(tx, accountId, id);
@@ -122,6 +148,7 @@ export class WebhookEndpointsService {
           previousSecretExpiresAt: new Date(this.clock.nowMs() + SECRET_OVERLAP_MS),
         },
       );
+      await this.record(tx, by, 'webhook_endpoint.secret_rotated', row, {});
     });
     return { ...(await this.require(accountId, id)), secret };
   }
@@ -129,6 +156,16 @@ export class WebhookEndpointsService {
   /** Whoever asks to hear of low credit has a mark for it. */
   private async ensureMark(tx: Tx, accountId: string, events: readonly WebhookEventType[]): Promise<void> {
     if (events.includes('wallet.low')) await this.alerts.ensureMark(tx, accountId);
+  }
+
+  private record(
+    tx: Tx,
+    by: AuditActor,
+    act: AuditEntry['act'],
+    { accountId, id }: Pick<WebhookEndpointEntity, 'accountId' | 'id'>,
+    change: Pick<AuditEntry, 'before' | 'after'>,
+  ): Promise<void> {
+    return this.audit.record(tx, by, { act, object: id, account: accountId, ...change });
   }
 
   private checked(text: string): string {
@@ -167,4 +204,9 @@ export class WebhookEndpointsService {
       createdAt,
     };
   }
+}
+
+/** Only where it leads to: the rest of a URL is often a secret of the receiver's. */
+function toDetails({ url, events, disabledReason }: RecordedEndpoint): AuditDetails {
+  return { host: new URL(url).host, events, enabled: disabledReason === null };
 }

@@ -1,5 +1,6 @@
 import { Body, Controller, Get, Param, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
 import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
@@ -19,6 +20,7 @@ export class AccountLimitsController {
   constructor(private readonly limits: AccountLimitsService) {}
 
   @Get()
+  @RecordsRead('account.read', 'limits')
   @ApiOperation({
     operationId: 'retrieveAccountLimits',
     summary: 'Read how often and how much at once an account may call',

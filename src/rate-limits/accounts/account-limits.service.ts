@@ -2,9 +2,12 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Repository } from 'typeorm';
 import { AccountsService } from '../../accounts/accounts.service.js';
+import type { AuditDetails } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../common/clock.js';
 import { isUniqueViolation } from '../../database/constraints.js';
+import { TransactionRunner } from '../../database/transaction-runner.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 import { AccountLimitsCache } from './account-limits-cache.js';
 import { AccountLimitsEntity } from './account-limits.entity.js';
@@ -44,6 +47,8 @@ export class AccountLimitsService implements AccountLimits {
     @InjectRepository(AccountLimitsEntity) private readonly changes: Repository<AccountLimitsEntity>,
     private readonly accounts: AccountsService,
     private readonly dataSource: DataSource,
+    private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     @Inject(CLOCK) private readonly clock: Clock & MonotonicClock,
   ) {
     this.cache = new AccountLimitsCache((accountIds) => this.load(accountIds), clock);
@@ -68,16 +73,27 @@ export class AccountLimitsService implements AccountLimits {
   ): Promise<AccountLimitsInForce> {
     await this.accounts.require(accountId);
     for (let attempt = 1; ; attempt += 1) {
+      const before = await this.latest(accountId);
       const change: AccountLimitsEntity = {
         ...numbers,
         accountId,
-        version: ((await this.latest(accountId))?.version ?? 0) + 1,
+        version: (before?.version ?? 0) + 1,
         reason,
         setBy: actorOf(operator),
         createdAt: new Date(this.clock.nowMs()),
       };
       try {
-        await this.changes.insert(change);
+        await this.transactions.run(async (tx) => {
+          await tx.insert(AccountLimitsEntity, change);
+          await this.audit.record(tx, operator, {
+            act: 'account.limits_changed',
+            object: accountId,
+            account: accountId,
+            before: before === null ? null : toDetails(before),
+            after: toDetails(change),
+            reason,
+          });
+        });
         this.cache.forget(accountId);
         return change;
       } catch (error) {
@@ -105,5 +121,13 @@ function toOwnLimits({
     ...(calls === null ? {} : { image_calls: calls }),
     ...(images === null ? {} : { images }),
     ...(concurrent === null ? {} : { concurrent_image_calls: concurrent }),
+  };
+}
+
+function toDetails(limits: AccountLimitNumbers): AuditDetails {
+  return {
+    requests_per_minute: limits.requestsPerMinute,
+    images_per_minute: limits.imagesPerMinute,
+    concurrent_requests: limits.concurrentRequests,
   };
 }

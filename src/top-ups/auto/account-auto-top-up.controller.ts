@@ -1,5 +1,6 @@
 import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { AutoTopUpSettings } from './auto-top-up-settings.service.js';
@@ -13,6 +14,7 @@ export class AccountAutoTopUpController {
   constructor(private readonly settings: AutoTopUpSettings) {}
 
   @Get()
+  @RecordsRead('account.read', 'auto_top_up')
   @ApiOperation({
     operationId: 'retrieveAccountAutoTopUp',
     summary: "Read how a customer's wallet tops itself up",

@@ -1,7 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { AccountsService } from '../../accounts/accounts.service.js';
+import { actorName, type AuditActor, type AuditDetails } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { InsufficientScopeError } from '../../auth/auth.errors.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { formatMicros } from '../../common/money.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
@@ -26,7 +29,7 @@ import { allowsMore, type AutoTopUpUsage } from './auto-top-up.rules.js';
 /** Who says what the account wants; an opt-in is recorded with all of it. */
 export type Speaker = {
   readonly accountId: string;
-  readonly actor: string;
+  readonly by: AuditActor;
   readonly clientAddress: string;
   /** It has the scope `cards:charge`. */
   readonly mayChargeCards: boolean;
@@ -63,6 +66,7 @@ export class AutoTopUpSettings {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly accounts: AccountsService,
     private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
     private readonly switches: AutoTopUpSwitch,
@@ -138,7 +142,7 @@ export class AutoTopUpSettings {
         livemode,
         revision,
         version: wordsVersion,
-        agreedBy: speaker.actor,
+        agreedBy: actorName(speaker.by),
         clientAddress: speaker.clientAddress,
         agreedAt: now,
         cardId: card.id,
@@ -153,19 +157,30 @@ export class AutoTopUpSettings {
           revision,
           card,
           chargeCents,
-          actor: speaker.actor,
+          actor: actorName(speaker.by),
         });
       }
+      await this.audit.record(tx, speaker.by, {
+        act: 'auto_top_up.changed',
+        object: accountId,
+        account: accountId,
+        before: current.revision === 0 ? null : toDetails(current),
+        after: toDetails({ ...terms, status: 'on', cardId: card.id }),
+      });
       await this.marks.setTopUpMark(tx, accountId, terms.thresholdMicros);
     });
   }
 
   /** Off means off: charges that have not gone out are withdrawn in the same tx. */
-  async switchOff({ accountId }: Speaker): Promise<void> {
+  async switchOff({ accountId, by }: Speaker): Promise<void> {
     await this.transactions.run(async (tx) => {
       const current = await this.repository.lock(tx, accountId, this.gateway.livemode);
       if (current === null) return;
       await this.withdraw(tx, accountId);
+      if (current.status === 'on') {
+        const entry = { act: 'auto_top_up.switched_off', object: accountId, account: accountId } as const;
+        await this.audit.record(tx, by, entry);
+      }
       await this.switches.turnOff(tx, current, 'switched_off');
     });
   }
@@ -226,4 +241,18 @@ export class AutoTopUpSettings {
       ? this.repository.newestCard(accountId, this.gateway.livemode)
       : this.repository.card(accountId, current.cardId);
   }
+}
+
+function toDetails(settings: AutoTopUpTerms & Pick<AutoTopUp, 'status' | 'cardId'>): AuditDetails {
+  return {
+    status: settings.status,
+    card: settings.cardId,
+    threshold_micros: formatMicros(settings.thresholdMicros),
+    amount_cents: settings.amountCents.toString(),
+    daily_max_count: settings.dailyMaxCount,
+    daily_max_charge_cents: settings.dailyMaxCents.toString(),
+    monthly_max_count: settings.monthlyMaxCount,
+    monthly_max_charge_cents: settings.monthlyMaxCents.toString(),
+    cooldown_seconds: settings.cooldownSeconds,
+  };
 }

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Ip, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import { actorOf, hasScope, type AccountPrincipal } from '../../auth/principal.js';
+import { hasScope, type AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import { RateLimited } from '../../rate-limits/rate-limited.decorator.js';
@@ -53,7 +53,7 @@ export class AutoTopUpController {
   ): Promise<AutoTopUpView> {
     const { accountId } = principal;
     const mayChargeCards = hasScope(principal, 'cards:charge');
-    const speaker = { accountId, actor: actorOf(principal), clientAddress, mayChargeCards };
+    const speaker = { accountId, by: principal, clientAddress, mayChargeCards };
     if (body.enabled) await this.settings.switchOn(speaker, toOptIn(body));
     else await this.settings.switchOff(speaker);
     return toAutoTopUpView(await this.settings.read(accountId));

@@ -37,10 +37,10 @@ export class SavedCardsController {
   @ApiOkResponse({ type: DeletedSavedCardView })
   @ApiProblems('resource_missing', 'payments_unavailable', 'database_unavailable')
   async delete(
-    @CurrentAccount() { accountId }: AccountPrincipal,
+    @CurrentAccount() principal: AccountPrincipal,
     @Param('id') id: string,
   ): Promise<DeletedSavedCardView> {
-    await this.cards.remove(accountId, id);
+    await this.cards.remove(principal.accountId, id, principal);
     return { id, object: 'saved_card', deleted: true };
   }
 }

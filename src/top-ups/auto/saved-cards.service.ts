@@ -1,6 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
+import type { AuditActor } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isStripeId } from '../../common/ids.js';
 import { PAGE_LIMIT_MAX, type Page } from '../../common/pagination.js';
@@ -30,6 +32,7 @@ export class SavedCards {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     private readonly repository: AutoTopUpRepository,
     private readonly switches: AutoTopUpSwitch,
   ) {}
@@ -73,20 +76,25 @@ export class SavedCards {
    * Has Stripe forget a card of the account. Stripe first: what we note follows its word, and should this end in between,
    * its own event brings the news. Safe to repeat. Throws `ResourceMissingError`, and what the gateway throws.
    */
-  async remove(accountId: string, id: string): Promise<void> {
+  async remove(accountId: string, id: string, by: AuditActor): Promise<void> {
     const { livemode } = this.gateway;
-    if (!isStripeId(id) || !(await this.rows.existsBy({ accountId, id, livemode })))
-      throw new ResourceMissingError('saved card', id);
+    const card = isStripeId(id) ? await this.rows.findOneBy({ accountId, id, livemode }) : null;
+    if (card === null) throw new ResourceMissingError('saved card', id);
     await this.payments.detachCard(id);
-    await this.refresh(id);
+    // Stripe's own event may have been faster than we are; who had it removed is known here alone.
+    await this.refresh(id, card.detachedAt === null ? by : null);
   }
 
-  /** Reads a card again: it may have been renewed by its bank, or removed. */
-  async refresh(cardId: string): Promise<void> {
+  /**
+   * Reads a card again: it may have been renewed by its bank, or removed.
+   *
+   * @param by who had it removed; null: nobody here.
+   */
+  async refresh(cardId: string, by: AuditActor | null = null): Promise<void> {
     if (!(await this.rows.existsBy({ id: cardId }))) return;
     const told = await this.payments.retrieveCard(cardId);
     for (const card of await this.rows.findBy({ id: cardId, livemode: this.gateway.livemode })) {
-      await this.follow(card, told);
+      await this.follow(card, told, by);
     }
   }
 
@@ -95,7 +103,7 @@ export class SavedCards {
     for (const { id } of await this.rows.findBy({ customerId, detachedAt: IsNull() })) await this.refresh(id);
   }
 
-  private async follow(card: SavedCard, told: ProviderCard | null): Promise<void> {
+  private async follow(card: SavedCard, told: ProviderCard | null, by: AuditActor | null): Promise<void> {
     const { accountId, id, livemode } = card;
     if (told?.customerId === card.customerId) {
       const { brand, last4, expMonth, expYear } = told;
@@ -104,7 +112,11 @@ export class SavedCards {
     }
     await this.transactions.run(async (tx) => {
       const current = await this.repository.lock(tx, accountId, livemode);
-      await tx.update(SavedCardEntity, { accountId, id, detachedAt: IsNull() }, { detachedAt: this.now() });
+      const attached = { accountId, id, detachedAt: IsNull() };
+      await tx.update(SavedCardEntity, attached, { detachedAt: this.now() });
+      if (by !== null) {
+        await this.audit.record(tx, by, { act: 'saved_card.removed', object: id, account: accountId });
+      }
       if (current?.cardId === id) await this.switches.turnOff(tx, current, 'card_removed');
     });
   }

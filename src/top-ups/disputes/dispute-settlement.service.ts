@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { actorName, newAuditEvent, type AuditActor } from '../../audit/audit-event.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { ZERO, type MicroUsd } from '../../common/money.js';
@@ -71,12 +72,13 @@ export class DisputeSettlement {
    * Gives up what the dispute left as debt, once: how much is decided under the wallet's lock. Answers how much it is or,
    * when it was done before, was; zero when nothing is owed.
    */
-  async writeOff(dispute: Dispute, actor: string): Promise<MicroUsd> {
+  async writeOff(dispute: Dispute, by: AuditActor): Promise<MicroUsd> {
     const { accountId, id } = dispute;
     const outcome = await this.engine.execute({
       type: 'writeOff',
       accountId,
-      actor,
+      actor: actorName(by),
+      audit: newAuditEvent(by, { act: 'dispute.written_off', object: id, account: accountId }),
       reference: `dispute:${id}:written_off`,
       takenReference: `dispute:${id}:withdrawn`,
       returnedReference: `dispute:${id}:reinstated`,

@@ -1,7 +1,8 @@
 import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { formatMicros } from '../../common/money.js';
 import { ApiProblems } from '../../problems/api-problems.js';
@@ -15,6 +16,7 @@ export class DisputesController {
   constructor(private readonly disputes: Disputes) {}
 
   @Get()
+  @RecordsRead('account.read', 'disputes')
   @ApiOperation({ operationId: 'listAccountDisputes', summary: "List an account's disputes, newest first" })
   @ApiOkResponse({ type: DisputeListView })
   @ApiProblems('resource_missing', 'database_unavailable')
@@ -38,7 +40,7 @@ export class DisputesController {
     @Param('dispute') id: string,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<WriteOffView> {
-    const amount = await this.disputes.writeOff(accountId, id, actorOf(operator));
+    const amount = await this.disputes.writeOff(accountId, id, operator);
     return { object: 'write_off', dispute: id, amount_micros: formatMicros(amount) };
   }
 }

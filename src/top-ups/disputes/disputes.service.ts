@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { AccountsService } from '../../accounts/accounts.service.js';
+import type { AuditActor } from '../../audit/audit-event.js';
 import { type MicroUsd } from '../../common/money.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import type { Dispute } from './dispute.entity.js';
@@ -22,9 +23,9 @@ export class Disputes {
   }
 
   /** Answers what is given up, now or before; zero when there is nothing to. Throws `ResourceMissingError`. */
-  async writeOff(accountId: string, id: string, actor: string): Promise<MicroUsd> {
+  async writeOff(accountId: string, id: string, by: AuditActor): Promise<MicroUsd> {
     const dispute = await this.disputes.find(accountId, id);
     if (dispute === null) throw new ResourceMissingError('dispute', id);
-    return this.settlement.writeOff(dispute, actor);
+    return this.settlement.writeOff(dispute, by);
   }
 }

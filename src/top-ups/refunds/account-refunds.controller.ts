@@ -1,7 +1,8 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Res } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
@@ -55,7 +56,7 @@ export class AccountRefundsController {
     const asker = {
       accountId,
       topUpId: id,
-      actor: actorOf(operator),
+      by: operator,
       asked: 'by_operator',
       idempotencyKey,
     } as const;
@@ -63,6 +64,7 @@ export class AccountRefundsController {
   }
 
   @Get('refunds')
+  @RecordsRead('account.read', 'refunds')
   @ApiOperation({
     operationId: 'listAccountRefunds',
     summary: "List the refunds of a customer's top-up, newest first",

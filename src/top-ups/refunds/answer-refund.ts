@@ -2,7 +2,7 @@ import type { Reply } from '../../http/reply.js';
 import { toPreviewView, toRefundView, type RefundRequest, type RefundView } from './refund.dto.js';
 import type { NewRefundRequest, Refunds } from './refunds.service.js';
 
-type Asker = Pick<NewRefundRequest, 'accountId' | 'topUpId' | 'actor' | 'asked' | 'idempotencyKey'>;
+type Asker = Pick<NewRefundRequest, 'accountId' | 'topUpId' | 'by' | 'asked' | 'idempotencyKey'>;
 
 /** The same answer to customers and to support; only who asks differs. */
 export async function answerRefund(

@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { actorName, newAuditEvent, type AuditActor } from '../../audit/audit-event.js';
 import { newId } from '../../common/ids.js';
 import { ZERO, type MicroUsd } from '../../common/money.js';
 import {
@@ -133,11 +134,12 @@ export class RefundSettlement {
   }
 
   /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. */
-  async writeOff({ accountId, id }: Refund, actor: string): Promise<MicroUsd> {
+  async writeOff({ accountId, id }: Refund, by: AuditActor): Promise<MicroUsd> {
     const outcome = await this.engine.execute({
       type: 'writeOff',
       accountId,
-      actor,
+      actor: actorName(by),
+      audit: newAuditEvent(by, { act: 'refund.written_off', object: id, account: accountId }),
       reference: `refund:${id}:written_off`,
       takenReference: `refund:${id}`,
       returnedReference: `refund:${id}:failed`,

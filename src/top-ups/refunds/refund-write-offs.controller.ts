@@ -1,7 +1,7 @@
 import { Controller, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { formatMicros } from '../../common/money.js';
 import { ApiProblems } from '../../problems/api-problems.js';
@@ -30,7 +30,7 @@ export class RefundWriteOffsController {
     @Param('refund') id: string,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<RefundWriteOffView> {
-    const amount = await this.refunds.writeOff(accountId, id, actorOf(operator));
+    const amount = await this.refunds.writeOff(accountId, id, operator);
     return { object: 'write_off', refund: id, amount_micros: formatMicros(amount) };
   }
 }

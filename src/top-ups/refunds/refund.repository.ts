@@ -1,8 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, LessThan, Repository } from 'typeorm';
+import type { AuditActor } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
+import { formatMicros } from '../../common/money.js';
 import { isUniqueViolation } from '../../database/constraints.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
@@ -27,14 +30,21 @@ export class RefundRepository {
     private readonly transactions: TransactionRunner,
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly events: WebhookEvents,
+    private readonly audit: AuditLog,
   ) {}
 
   /**
    * Writes the refund that `make` derives from what went back before. The top-up's row is locked meanwhile, so two at once
    * are one after the other. Null when `make` answers null; `'taken'` when the idempotency key or Stripe's
    * refund has a row already.
+   *
+   * @param by who asked us for it; null: it was made at Stripe.
    */
-  async insert(topUp: TopUp, make: (returned: Parts) => Refund | null): Promise<Refund | 'taken' | null> {
+  async insert(
+    topUp: TopUp,
+    make: (returned: Parts) => Refund | null,
+    by: AuditActor | null = null,
+  ): Promise<Refund | 'taken' | null> {
     try {
       return await this.transactions.run(async (tx) => {
         await lockTopUp(tx, topUp);
@@ -42,6 +52,7 @@ export class RefundRepository {
         if (refund === null) return null;
         await tx.insert(RefundEntity, { ...refund });
         await this.tell(tx, refund);
+        if (by !== null) await this.recordRequest(tx, by, refund);
         return refund;
       });
     } catch (error) {
@@ -106,6 +117,21 @@ export class RefundRepository {
   /** Notes that the refund was looked at. */
   async note({ accountId, id, status }: Refund): Promise<void> {
     await this.rows.update({ accountId, id, status }, { checkedAt: this.now() });
+  }
+
+  private recordRequest(tx: Tx, by: AuditActor, refund: Refund): Promise<void> {
+    const { accountId, id, topUpId, creditMicros, feeMicros, reason } = refund;
+    return this.audit.record(tx, by, {
+      act: 'refund.requested',
+      object: id,
+      account: accountId,
+      after: {
+        top_up: topUpId,
+        credit_micros: formatMicros(creditMicros),
+        fee_micros: formatMicros(feeMicros),
+      },
+      reason,
+    });
   }
 
   private tell(tx: Tx, refund: Refund): Promise<void> {

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Res } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import { actorOf, type AccountPrincipal } from '../../auth/principal.js';
+import type { AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
@@ -59,7 +59,7 @@ export class RefundsController {
     const asker = {
       accountId: principal.accountId,
       topUpId: id,
-      actor: actorOf(principal),
+      by: principal,
       asked: 'by_customer',
       idempotencyKey,
     } as const;

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
+import { actorName, type AuditActor } from '../../audit/audit-event.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { cents, divFloor, MICROS_PER_CENT, type MicroUsd, type UsdCents } from '../../common/money.js';
 import { DAY_MS } from '../../common/utc-time.js';
@@ -32,7 +33,7 @@ export type NewRefundRequest = {
   /** Of credit; the fee's share comes on top. Null: all that can be refunded. */
   readonly creditCents: number | null;
   readonly reason: string | null;
-  readonly actor: string;
+  readonly by: AuditActor;
   /** Customers may ask within the window only. */
   readonly asked: 'by_customer' | 'by_operator';
   readonly idempotencyKey: string | null;
@@ -67,10 +68,11 @@ export class Refunds {
     if (known !== null) return { refund: known, replayed: true };
     const topUp = await this.requireRefundable(request);
     const { parts, refundableCents } = await this.previewOf(topUp, request);
-    const made = await this.refunds.insert(topUp, (returned) => {
+    const make = (returned: Parts): Refund | null => {
       const exact = partsFor(parts.creditCents, paidFor(topUp), returned);
       return exact === null ? null : this.toRefund(request, topUp, exact);
-    });
+    };
+    const made = await this.refunds.insert(topUp, make, request.by);
     if (made === null) throw new RefundExceedsCreditError(refundableCents);
     if (made === 'taken') {
       const winner = await this.findKnown(request);
@@ -94,8 +96,8 @@ export class Refunds {
   }
 
   /** Answers what is given up of the debt that a refund made at Stripe left, now or before; zero when there is nothing to. */
-  async writeOff(accountId: string, id: string, actor: string): Promise<MicroUsd> {
-    return this.settlement.writeOff(await this.require(accountId, id), actor);
+  async writeOff(accountId: string, id: string, by: AuditActor): Promise<MicroUsd> {
+    return this.settlement.writeOff(await this.require(accountId, id), by);
   }
 
   private async previewOf(topUp: TopUp, { creditCents: wished }: NewRefundRequest): Promise<RefundPreview> {
@@ -172,7 +174,7 @@ export class Refunds {
       stripeRefundId: null,
       idempotencyKey: request.idempotencyKey,
       fingerprint: fingerprintOf(request),
-      createdBy: request.actor,
+      createdBy: actorName(request.by),
     };
     return newRefund(topUp, parts, origin, new Date(this.clock.nowMs()));
   }

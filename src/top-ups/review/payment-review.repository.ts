@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, LessThan, Repository, type FindOptionsWhere } from 'typeorm';
+import { actorName, type AuditActor } from '../../audit/audit-event.js';
+import { AuditLog } from '../../audit/audit-log.service.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isId, newId } from '../../common/ids.js';
 import type { UsdCents } from '../../common/money.js';
@@ -26,7 +28,7 @@ export type ReviewedPayment = {
 
 export type Decision = {
   readonly decision: PaymentDecision;
-  readonly actor: string;
+  readonly by: AuditActor;
   readonly reason: string;
 };
 
@@ -53,6 +55,7 @@ export class PaymentReviewRepository {
     private readonly decisions: Repository<PaymentReviewDecisionEntity>,
     private readonly topUps: TopUpRepository,
     private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -99,7 +102,7 @@ export class PaymentReviewRepository {
   async decide(
     review: PaymentReview,
     to: 'returning' | 'dismissed',
-    why: Decision,
+    { decision, by, reason }: Decision,
   ): Promise<PaymentReview | null> {
     const { accountId, id } = review;
     return this.transactions.run(async (tx) => {
@@ -108,7 +111,10 @@ export class PaymentReviewRepository {
       if (!reviewSourcesOf(to).includes(current.status)) return null;
       const number = 1 + (await tx.countBy(PaymentReviewDecisionEntity, { accountId, reviewId: id }));
       const decidedAt = this.now();
-      await tx.insert(PaymentReviewDecisionEntity, { accountId, reviewId: id, number, ...why, decidedAt });
+      await tx.insert(PaymentReviewDecisionEntity, {
+        ...{ accountId, reviewId: id, number, decision, reason, decidedAt },
+        actor: actorName(by),
+      });
       const facts = {
         status: to,
         returns: current.returns + (to === 'returning' ? 1 : 0),
@@ -118,6 +124,14 @@ export class PaymentReviewRepository {
       };
       await tx.update(PaymentReviewEntity, { accountId, id }, facts);
       await this.rejectTopUp(tx, current);
+      await this.audit.record(tx, by, {
+        act: to === 'returning' ? 'payment_review.returned' : 'payment_review.dismissed',
+        object: id,
+        account: accountId,
+        before: { status: current.status },
+        after: { status: to },
+        reason,
+      });
       return { ...current, ...facts };
     });
   }

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
 import {
@@ -68,7 +68,7 @@ export class PaymentReviewsController {
     @Body() { reason }: PaymentDecisionRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<PaymentReviewView> {
-    return toPaymentReviewView(await this.reviews.return(id, { actor: actorOf(operator), reason }));
+    return toPaymentReviewView(await this.reviews.return(id, { by: operator, reason }));
   }
 
   @Post(':id/dismiss')
@@ -92,6 +92,6 @@ export class PaymentReviewsController {
     @Body() { reason }: PaymentDecisionRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<PaymentReviewView> {
-    return toPaymentReviewView(await this.reviews.dismiss(id, { actor: actorOf(operator), reason }));
+    return toPaymentReviewView(await this.reviews.dismiss(id, { by: operator, reason }));
   }
 }

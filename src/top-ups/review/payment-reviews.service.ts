@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { AuditActor } from '../../audit/audit-event.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../payments/payments.errors.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
@@ -19,7 +20,7 @@ export type DecidedReview = {
   readonly decisions: readonly PaymentReviewDecisionEntity[];
 };
 
-export type Why = { readonly actor: string; readonly reason: string };
+export type Why = { readonly by: AuditActor; readonly reason: string };
 
 /** What operators see of payments that contradict their quote, and do about them. */
 @Injectable()
@@ -48,11 +49,11 @@ export class PaymentReviews {
    * nothing back twice. Resolves when Stripe has it, or when only the job can tell: then its status is `returning`.
    * Throws `ResourceMissingError`, `PaymentNotReturnableError`, `PaymentReviewResolvedError`, `PaymentReturnRefusedError`.
    */
-  async return(id: string, { actor, reason }: Why): Promise<DecidedReview> {
+  async return(id: string, { by, reason }: Why): Promise<DecidedReview> {
     const { review } = await this.require(id);
     if (review.status === 'returned') return this.require(id);
     if (review.paymentIntentId === null || !review.paid) throw new PaymentNotReturnableError(id);
-    const decided = await this.reviews.decide(review, 'returning', { decision: 'return', actor, reason });
+    const decided = await this.reviews.decide(review, 'returning', { decision: 'return', by, reason });
     const current = decided ?? (await this.require(id)).review;
     if (current.status === 'returned') return this.require(id);
     if (current.status !== 'returning') throw new PaymentReviewResolvedError(id, current.status);
@@ -72,9 +73,9 @@ export class PaymentReviews {
    * Closes it without sending anything back: it was settled elsewhere, and nothing is credited any more.
    * Throws `ResourceMissingError`, or `PaymentReviewResolvedError`.
    */
-  async dismiss(id: string, { actor, reason }: Why): Promise<DecidedReview> {
+  async dismiss(id: string, { by, reason }: Why): Promise<DecidedReview> {
     const { review } = await this.require(id);
-    const decided = await this.reviews.decide(review, 'dismissed', { decision: 'dismiss', actor, reason });
+    const decided = await this.reviews.decide(review, 'dismissed', { decision: 'dismiss', by, reason });
     const found = await this.require(id);
     if (decided === null && found.review.status !== 'dismissed') {
       throw new PaymentReviewResolvedError(id, found.review.status);

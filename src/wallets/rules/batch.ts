@@ -1,3 +1,4 @@
+import type { NewAuditEvent } from '../../audit/audit-event.js';
 import type { MicroUsd } from '../../common/money.js';
 import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
 import { apply } from './apply.js';
@@ -46,6 +47,7 @@ export type BatchWrites = {
   readonly newFreezes: readonly OwnedFreeze[];
   readonly liftedFreezes: readonly OwnedFreeze[];
   readonly statusChanges: readonly StatusChange[];
+  readonly auditEvents: readonly NewAuditEvent[];
   readonly signals: readonly WalletSignal[];
 };
 
@@ -113,6 +115,7 @@ export function applyBatch(
   const accounts = new Map<string, WorkingAccount>();
   const transfers: Transfer[] = [];
   const statusChanges: StatusChange[] = [];
+  const auditEvents: NewAuditEvent[] = [];
   const results = commands.map((command): Result => {
     // The platform's own book is no customer: it has no credit to spend, and takes no command but its own.
     const isMisaddressed = isPlatformBook(command.accountId) !== (command.type === 'book');
@@ -126,9 +129,10 @@ export function applyBatch(
     account.accept(command, applied);
     transfers.push(...applied.transfers);
     if (applied.statusChange) statusChanges.push(applied.statusChange);
+    if (command.audit !== undefined && hasEffect(applied.outcome)) auditEvents.push(command.audit);
     return { accepted: true, outcome: applied.outcome };
   });
-  return { results, writes: { ...changesOf(accounts.values()), transfers, statusChanges } };
+  return { results, writes: { ...changesOf(accounts.values()), transfers, statusChanges, auditEvents } };
 }
 
 function working(
@@ -145,7 +149,9 @@ function working(
   return account;
 }
 
-function changesOf(accounts: Iterable<WorkingAccount>): Omit<BatchWrites, 'transfers' | 'statusChanges'> {
+function changesOf(
+  accounts: Iterable<WorkingAccount>,
+): Omit<BatchWrites, 'transfers' | 'statusChanges' | 'auditEvents'> {
   const wallets: LevelledWallet[] = [];
   const newLots: OwnedLot[] = [];
   const changedLots: OwnedLot[] = [];
@@ -212,6 +218,12 @@ function isChanged(after: Wallet, before: Wallet): boolean {
     after.status !== before.status ||
     after.debtMicros !== before.debtMicros
   );
+}
+
+/** A repetition changed nothing: what it repeats is on record. */
+function hasEffect(outcome: Outcome): boolean {
+  if (outcome.type === 'posted' || outcome.type === 'hold') return !outcome.replayed;
+  return outcome.type === 'status' ? outcome.changed : outcome.type === 'key_budget';
 }
 
 /** A refund that is refused says nothing of what calls can pay for. */

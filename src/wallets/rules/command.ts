@@ -1,3 +1,4 @@
+import type { NewAuditEvent } from '../../audit/audit-event.js';
 import type { MicroUsd } from '../../common/money.js';
 import type { PlatformKind } from '../../ledger/chart-of-accounts.js';
 import type { DayUse, SpendLimits } from './key-budget.js';
@@ -7,6 +8,8 @@ type Addressed = {
   readonly accountId: string;
   /** Who wants it: `api_key:key_…`, `operator:key_…`, `stripe`, `system`. Written on every row. */
   readonly actor: string;
+  /** For the audit log, in the same commit; kept when the command had an effect. */
+  readonly audit?: NewAuditEvent;
 };
 
 type Referenced = Addressed & {

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
+import { recordAudit } from '../../audit/audit-statements.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isLockTimeout } from '../../database/constraints.js';
 import { ENGINE_DATA_SOURCE } from '../../database/data-source.js';
@@ -125,7 +126,13 @@ export class WalletStore {
     const { results, writes } = applyBatch(accounts, decided, nowMs);
     const finding = missing.length === 0 ? [] : [{ statement: FIND_WALLETS, values: [missing] }];
     // COMMIT travels right behind the writes; had they failed, it would not be run.
-    const answers = await send([...finding, ...writesOf(writes, places), ...jobsFor(writes, nowMs), COMMIT]);
+    const answers = await send([
+      ...finding,
+      ...writesOf(writes, places),
+      ...jobsFor(writes, nowMs),
+      ...recordAudit(writes.auditEvents),
+      COMMIT,
+    ]);
     if (missing.length === 0) return results;
     const unknown = await withoutAccount(send, without(missing, answers[0]));
     let next = 0;

@@ -1,0 +1,40 @@
+/**
+ * What is recorded, for ever under the same word: what was done, to what. The first half names the object.
+ * Spending (images, debits, holds, top-ups) is not among it: the ledger is its record.
+ */
+export const AUDIT_ACTS = [
+  'account.created',
+  'account.images_deleted',
+  'account.limits_changed',
+  'account.read',
+  'alerts.changed',
+  'api_key.created',
+  'api_key.limits_changed',
+  'api_key.revoked',
+  'auto_top_up.changed',
+  'auto_top_up.switched_off',
+  'catalog.published',
+  'credit.adjusted',
+  'credit.granted',
+  'dispute.written_off',
+  'generation.images_deleted',
+  'ledger.exported',
+  'operator_key.created',
+  'operator_key.revoked',
+  'payment_review.dismissed',
+  'payment_review.returned',
+  'provider_key.attached',
+  'provider_key.removed',
+  'refund.requested',
+  'refund.written_off',
+  'report.read',
+  'saved_card.removed',
+  'wallet.frozen',
+  'wallet.unfrozen',
+  'webhook_endpoint.changed',
+  'webhook_endpoint.created',
+  'webhook_endpoint.deleted',
+  'webhook_endpoint.secret_rotated',
+] as const;
+
+export type AuditAct = (typeof AUDIT_ACTS)[number];

@@ -1,0 +1,56 @@
+import { hash } from 'node:crypto';
+import type { AuditValue } from './audit-event.js';
+
+/** What the first event follows. */
+export const AUDIT_GENESIS_HASH = '0'.repeat(64);
+
+/** An event as it is hashed and shown: every value in the one spelling that it has. */
+export type SealedFields = {
+  readonly id: string;
+  /** ISO 8601 in UTC with milliseconds. */
+  readonly at: string;
+  readonly actor: string;
+  readonly act: string;
+  readonly objectType: string;
+  readonly objectId: string;
+  readonly accountId: string | null;
+  readonly before: AuditValue;
+  readonly after: AuditValue;
+  readonly reason: string | null;
+  readonly requestId: string | null;
+  readonly clientAddress: string | null;
+};
+
+/** `SHA-256(previous hash as hex, "\n", canonical event)`, as lower-case hex. */
+export function auditHash(previousHash: string, seq: number, event: SealedFields): string {
+  return hash('sha256', `${previousHash}\n${canonicalEvent(seq, event)}`, 'hex');
+}
+
+/** The exact text that is hashed: a JSON array without spaces, its objects as RFC 8785 writes them. */
+export function canonicalEvent(seq: number, event: SealedFields): string {
+  const { id, at, actor, act, objectType, objectId, accountId } = event;
+  const { before, after, reason, requestId, clientAddress } = event;
+  return canonicalJson([
+    String(seq),
+    id,
+    at,
+    actor,
+    act,
+    objectType,
+    objectId,
+    accountId,
+    before,
+    after,
+    reason,
+    requestId,
+    clientAddress,
+  ]);
+}
+
+/** Members sorted by name (UTF-16 code units), no spaces. */
+function canonicalJson(value: AuditValue): string {
+  if (Array.isArray(value)) return `[${(value as readonly AuditValue[]).map(canonicalJson).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
+}
