@@ -1,6 +1,7 @@
 # The service as a container: Node 24, no compiler, not root.
 #
 #   docker build -t coffer .
+#   docker run --rm -e MIGRATION_DATABASE_URL=... -e DATABASE_URL=... coffer node dist/cli.js migrate
 #   docker run -p 127.0.0.1:3000:3000 -e NODE_ENV=development -e DATABASE_URL=... coffer
 #
 # The image runs in production mode unless told otherwise, and then refuses to start without its settings

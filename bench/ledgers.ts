@@ -5,9 +5,8 @@ import { DataSource } from 'typeorm';
 import { micros } from '../src/common/money.js';
 import { applicationDataSourceOptions } from '../src/database/data-source.js';
 import { startEmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
-import { migrate } from '../src/database/migrate.js';
 import { findDiscrepancies } from '../src/finance/doctor/examine-books.js';
-import { migrateJobs } from '../src/jobs/migrate-jobs.js';
+import { migrateDatabase } from '../src/startup/migrate-database.js';
 import { silentObserver } from '../src/wallets/engine-observer.js';
 import { WalletStore } from '../src/wallets/store/wallet-store.js';
 import { WalletEngine } from '../src/wallets/wallet-engine.js';
@@ -42,14 +41,13 @@ export async function startCluster(parent: string, name: string, cleanUp: CleanU
       () => undefined,
     ),
   );
-  return { url: (await starting).url, pid: await databaseServerIn(dataDir) };
+  return { url: (await starting).ownerUrl, pid: await databaseServerIn(dataDir) };
 }
 
 /** Migrated, with so many funded wallets on a ledger that verifies. */
 export async function createLedger(cluster: Cluster, name: string, wallets = HOT_WALLET): Promise<Ledger> {
   const url = await createDatabase(cluster, name);
-  await migrate(url);
-  await migrateJobs(url);
+  await migrateDatabase(url);
   await withEngine(url, async (engine, dataSource) => {
     await dataSource.query(
       `INSERT INTO accounts (id, name, created_at)

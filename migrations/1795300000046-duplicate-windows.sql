@@ -6,5 +6,3 @@ ALTER TABLE api_keys
   ADD COLUMN duplicate_window_seconds smallint NOT NULL DEFAULT 0,
   -- Not validated: every row that is there has the default. Looking would lock the table for as long as it is large.
   ADD CONSTRAINT api_keys_duplicate_window_bounded CHECK (duplicate_window_seconds BETWEEN 0 AND 30) NOT VALID;
-
-GRANT UPDATE (duplicate_window_seconds) ON api_keys TO coffer_app;

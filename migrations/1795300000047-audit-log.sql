@@ -6,7 +6,7 @@ CREATE TABLE audit_events (
   -- In the order of arrival; what was rolled back leaves gaps.
   number          bigint GENERATED ALWAYS AS IDENTITY,
   id              text COLLATE "C" NOT NULL,
-  -- The database's clock; nobody can write another time (see the grants).
+  -- The database's clock; the service cannot write another time (src/database/privileges.ts).
   at              timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', clock_timestamp()),
   -- `operator_key:key_…`, `account_key:key_…`, `cli:<login>` or `system`, as the ledger names actors.
   actor           text COLLATE "C" NOT NULL,
@@ -57,10 +57,3 @@ CREATE TRIGGER audit_seals_append_only BEFORE UPDATE OR DELETE ON audit_seals
   FOR EACH ROW EXECUTE FUNCTION refuse_audit_change();
 CREATE TRIGGER audit_seals_no_truncate BEFORE TRUNCATE ON audit_seals
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
-
--- The service adds and reads. Neither the number nor the time of an event is its own to choose.
-REVOKE ALL ON audit_events, audit_seals FROM coffer_app;
-GRANT SELECT ON audit_events, audit_seals TO coffer_app;
-GRANT INSERT (id, actor, act, object_type, object_id, account_id, before, after, reason, request_id, client_address)
-  ON audit_events TO coffer_app;
-GRANT INSERT ON audit_seals TO coffer_app;

@@ -7,6 +7,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import('./cli/verify.js')).verify,
   doctor: async () => (await import('./cli/doctor.js')).doctor,
   catalog: async () => (await import('./cli/catalog.js')).catalog,
+  migrate: async () => (await import('./cli/migrate.js')).migrate,
   'operator-key': async () => (await import('./cli/operator-key.js')).operatorKey,
 };
 

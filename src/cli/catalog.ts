@@ -89,12 +89,12 @@ async function onDatabase<T>(
 }
 
 const UNDEFINED_TABLE = '42P01';
-const INVALID_PARAMETER_VALUE = '22023';
+const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** A database that Coffer never migrated lacks the tables, or the role. */
+/** A database that Coffer never migrated lacks the tables, or their grants. */
 function explain(error: unknown): unknown {
   const code = asPostgresError(error)?.code;
-  if (code !== UNDEFINED_TABLE && code !== INVALID_PARAMETER_VALUE) return error;
+  if (code !== UNDEFINED_TABLE && code !== INSUFFICIENT_PRIVILEGE) return error;
   return new Error('this database holds no catalogue; start the service on it once', { cause: error });
 }
 

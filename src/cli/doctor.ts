@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { asPostgresError } from '../database/constraints.js';
-import { APPLICATION_ROLE } from '../database/data-source.js';
 import { DOCTOR_SNAPSHOT, examineBooks } from '../finance/doctor/examine-books.js';
 import { Snapshot } from '../ledger/snapshot.js';
 import type { Discrepancy, ProofCounts } from '../wallets/proof/discrepancy.js';
@@ -37,8 +36,6 @@ async function examine(url: string): Promise<Findings> {
     connectionString: url,
     application_name: 'coffer doctor',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    // Stepped down like the service: what reads the books has no need of the right to change them.
-    options: `-c role=${APPLICATION_ROLE}`,
   });
   // A connection that breaks in the middle fails the running query too, and that is reported.
   client.on('error', () => undefined);
@@ -61,14 +58,17 @@ async function examine(url: string): Promise<Findings> {
 }
 
 const UNDEFINED_TABLE = '42P01';
-const INVALID_PARAMETER_VALUE = '22023';
+const INSUFFICIENT_PRIVILEGE = '42501';
 
 function explain(error: unknown): Error {
   const code = asPostgresError(error)?.code;
-  if (code === UNDEFINED_TABLE || code === INVALID_PARAMETER_VALUE) {
-    return new Error('this database holds no books of Coffer; start the service on it once', {
-      cause: error,
-    });
+  if (code === UNDEFINED_TABLE || code === INSUFFICIENT_PRIVILEGE) {
+    return new Error(
+      'this database holds no books of Coffer that this login may read; start the service on it once',
+      {
+        cause: error,
+      },
+    );
   }
   return new Error(`the database cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
     cause: error,

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadDatabaseLocation } from '../config/load-database-location.js';
+import { asPostgresError } from '../database/constraints.js';
+import { examineLogin } from '../database/service-login.js';
 
 export type CliDatabase = { readonly url: string; stop(): Promise<void> };
 
@@ -14,12 +16,30 @@ export async function findDatabase(given: string | null): Promise<CliDatabase> {
   if (url !== null) return { url, stop: () => Promise.resolve() };
   const embedded = await import('../database/embedded/embedded-postgres.js');
   const running = await embedded.findEmbeddedPostgres(dataDir);
-  if (running !== undefined) return { url: running, stop: () => Promise.resolve() };
+  if (running !== undefined) return knownToServer({ ...running, stop: () => Promise.resolve() });
   // Starting it would make a new, empty database, and an empty database says nothing.
   if (!existsSync(join(dataDir, 'postgres'))) {
     throw new Error(
       `there is no database in ${dataDir}; give --database-url, DATABASE_URL or COFFER_DATA_DIR`,
     );
   }
-  return embedded.startEmbeddedPostgres({ dataDir, log: () => undefined });
+  return knownToServer(await embedded.startEmbeddedPostgres({ dataDir, log: () => undefined }));
+}
+
+const INVALID_PASSWORD = '28P01';
+const INVALID_AUTHORIZATION = '28000';
+
+/** The login of the service is made when the service starts; a database of an earlier version does not have it. */
+async function knownToServer(database: CliDatabase): Promise<CliDatabase> {
+  try {
+    await examineLogin(database.url);
+    return database;
+  } catch (error) {
+    await database.stop();
+    const code = asPostgresError(error)?.code;
+    if (code !== INVALID_PASSWORD && code !== INVALID_AUTHORIZATION) throw error;
+    throw new Error('this version has never used the database; start the service on it once', {
+      cause: error,
+    });
+  }
 }

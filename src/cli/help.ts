@@ -9,6 +9,8 @@ export const HELP = `Usage: coffer <command>
     [FILE]                Without a file: catalog/models.json of this release.
   coffer catalog apply    Show the same, ask, and publish it as the next version, prices included; the running
     [FILE] [--yes]        service takes it up within seconds. --yes asks nothing. Both take --database-url URL.
+  coffer migrate          Bring the database of MIGRATION_DATABASE_URL up to date as its owner, and make and grant what the
+                          login of DATABASE_URL needs.
   coffer operator-key     Make an operator key, for COFFER_OPERATOR_KEY.
   coffer help             This text.
 

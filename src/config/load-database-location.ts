@@ -4,7 +4,11 @@ import { EnvironmentReader } from './environment-reader.js';
 const ENV_FILE = '.env';
 
 /** Where the books are: an address, or our own server in a directory. */
-export type DatabaseLocation = { readonly databaseUrl: string | null; readonly dataDir: string };
+export type DatabaseLocation = {
+  readonly databaseUrl: string | null;
+  readonly migrationDatabaseUrl: string | null;
+  readonly dataDir: string;
+};
 
 /**
  * For tools that only look at the database: they must work where the service's other settings, among them
@@ -13,5 +17,9 @@ export type DatabaseLocation = { readonly databaseUrl: string | null; readonly d
 export function loadDatabaseLocation(): DatabaseLocation {
   if (existsSync(ENV_FILE)) process.loadEnvFile(ENV_FILE);
   const read = new EnvironmentReader(process.env);
-  return { databaseUrl: read.text('DATABASE_URL'), dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer' };
+  return {
+    databaseUrl: read.text('DATABASE_URL'),
+    migrationDatabaseUrl: read.text('MIGRATION_DATABASE_URL'),
+    dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
+  };
 }

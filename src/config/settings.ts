@@ -104,6 +104,10 @@ export type Settings = {
   readonly shutdownDelaySeconds: number;
   readonly dataDir: string;
   readonly databaseUrl: string | null;
+  /** The owner's login, for migrations; null: they are run by `coffer migrate`, or by the login of `databaseUrl` if it may. */
+  readonly migrationDatabaseUrl: string | null;
+  /** Whether production runs with a login that could rewrite the ledger. */
+  readonly allowOwnerDatabaseLogin: boolean;
   readonly databasePoolSize: number;
   readonly stripe: StripeSettings | null;
   readonly blackForestLabs: BlackForestLabsSettings | null;
@@ -174,6 +178,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     shutdownDelaySeconds: read.integer('SHUTDOWN_DELAY_SECONDS', { fallback: 0, min: 0, max: 60 }),
     dataDir: read.text('COFFER_DATA_DIR') ?? './.coffer',
     databaseUrl: read.text('DATABASE_URL'),
+    migrationDatabaseUrl: read.text('MIGRATION_DATABASE_URL'),
+    allowOwnerDatabaseLogin: read.oneOf('ALLOW_OWNER_DATABASE_LOGIN', ['no', 'yes'], 'no') === 'yes',
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', { fallback: 12, min: 4, max: 100 }),
     stripe: readStripe(read, production),
     blackForestLabs: readBlackForestLabs(read, production),

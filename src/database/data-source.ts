@@ -3,9 +3,6 @@ import type { DataSourceOptions } from 'typeorm';
 import { BoundedClient } from './bounded-client.js';
 import { loadSqlMigrations } from './sql-migrations.js';
 
-/** Owns no table: it may insert into and read the ledger, and the server refuses it anything else there. */
-export const APPLICATION_ROLE = 'coffer_app';
-
 /** Names the connections of the wallet engine, see `DatabaseModule`. */
 export const ENGINE_DATA_SOURCE = 'engine';
 
@@ -28,7 +25,7 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 /** So that a connection through a firewall is not forgotten while it idles, and one that was is found out. */
 const KEEP_ALIVE_AFTER_MS = 10_000;
 
-/** For migrations and `CREATE DATABASE`: the login role itself. */
+/** For migrations: the owner's login. */
 export function ownerDataSourceOptions(url: string): DataSourceOptions {
   return {
     type: 'postgres',
@@ -39,7 +36,7 @@ export function ownerDataSourceOptions(url: string): DataSourceOptions {
   };
 }
 
-/** For the running service: the same login, stepped down to the application role on every connection. */
+/** For the running service: a login that owns nothing (`service-role.ts`). */
 export function applicationDataSourceOptions(url: string, poolSize: number): DataSourceOptions {
   return {
     type: 'postgres',
@@ -58,7 +55,7 @@ export function applicationDataSourceOptions(url: string, poolSize: number): Dat
       // A connection can break in the moment that it is handed out, while neither the pool nor its user listens
       // to it; an error that nobody listens to ends the process. Its next query fails, and that is enough.
       onConnect: (client: EventEmitter) => void client.on('error', () => undefined),
-      options: `-c role=${APPLICATION_ROLE} -c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
+      options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS} -c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
     },
   };
 }

@@ -1,10 +1,17 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { APPLICATION_ROLE } from './service-role.js';
 
 /** The same relative place from src/database and from dist/database. */
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url));
 const FILE_PATTERN = /^(\d{13})-([a-z0-9-]+)\.sql$/;
+
+/**
+ * Who may do what is `privileges.ts`, applied after every run. The first migrations said it themselves, which only a login
+ * that may create roles can run: those statements of theirs are left out.
+ */
+const PERHAPS_ABOUT_ROLES = /^(?:DO \$\$[^]*?END \$\$|(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES)\b[^;]*);/gm;
 
 type MigrationClass = new () => MigrationInterface;
 
@@ -19,12 +26,19 @@ export function loadSqlMigrations(directory = MIGRATIONS_DIR): MigrationClass[] 
     .map((file) => toMigration(directory, file));
 }
 
+/** The names that TypeORM records, in the order of the files. */
+export function sqlMigrationNames(): string[] {
+  return loadSqlMigrations().map((migration) => new migration().name ?? '');
+}
+
 function toMigration(directory: string, file: string): MigrationClass {
   const match = FILE_PATTERN.exec(file);
   if (match === null) throw new Error(`${file}: a migration is named <13-digit time>-<words>.sql`);
   const [, timestamp = '', words = ''] = match;
   const name = `${words.replace(/(^|-)([a-z0-9])/g, (_all, _dash, letter: string) => letter.toUpperCase())}${timestamp}`;
-  const sql = readFileSync(`${directory}/${file}`, 'utf8');
+  const sql = readFileSync(`${directory}/${file}`, 'utf8').replace(PERHAPS_ABOUT_ROLES, (statement) =>
+    statement.includes(APPLICATION_ROLE) ? '' : statement,
+  );
   return class implements MigrationInterface {
     readonly name = name;
     async up(runner: QueryRunner): Promise<void> {

@@ -1,53 +1,75 @@
 import { Logger as GraphileLogger, runMigrations } from 'graphile-worker';
-import { Pool } from 'pg';
-import { APPLICATION_ROLE } from '../database/data-source.js';
+import { escapeIdentifier, escapeLiteral, Pool } from 'pg';
+import { asPostgresError } from '../database/constraints.js';
 
 /** Any two processes that start at once agree on who migrates; the number only has to be ours alone. */
 const MIGRATION_LOCK = 4_711_002;
 
 /**
  * The library's tables are its own, and guarded by row-level security without any policy: only their owner
- * sees a row. The application role is let in here, again after each of the library's migrations.
+ * sees a row. The service's role is let in here, again after each of the library's migrations.
  */
-const LET_APPLICATION_IN = `
+const letIn = (role: string): string => `
   SET lock_timeout = '5s';
-  GRANT USAGE ON SCHEMA graphile_worker TO ${APPLICATION_ROLE};
-  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA graphile_worker TO ${APPLICATION_ROLE};
-  REVOKE INSERT, UPDATE, DELETE ON graphile_worker.migrations FROM ${APPLICATION_ROLE};
+  GRANT USAGE ON SCHEMA graphile_worker TO ${escapeIdentifier(role)};
+  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA graphile_worker TO ${escapeIdentifier(role)};
+  REVOKE INSERT, UPDATE, DELETE ON graphile_worker.migrations FROM ${escapeIdentifier(role)};
   DO $$
-  DECLARE guarded regclass;
+  DECLARE
+    role CONSTANT text := ${escapeLiteral(role)};
+    guarded regclass;
   BEGIN
     FOR guarded IN
       SELECT c.oid FROM pg_class c
        WHERE c.relnamespace = 'graphile_worker'::regnamespace AND c.relrowsecurity
-         AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = '${APPLICATION_ROLE}')
+         AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = role)
     LOOP
-      EXECUTE format('CREATE POLICY ${APPLICATION_ROLE} ON %s TO ${APPLICATION_ROLE} USING (true) WITH CHECK (true)', guarded);
+      EXECUTE format('CREATE POLICY %I ON %s TO %I USING (true) WITH CHECK (true)', role, guarded, role);
     END LOOP;
   END $$;`;
 
 const quiet = new GraphileLogger(() => () => undefined);
 
 /**
- * Brings the job queue's own schema up to date; call it after `migrate`, which makes the application role.
+ * Brings the job queue's own schema up to date; call it after `migrate`, which answers the role.
  * Safe to call from several processes at the same time.
  *
- * @param ownerUrl connects as the role that owns the database; the running service steps down from it.
+ * @param ownerUrl connects as the role that owns the database.
+ * @param role has the privileges of the service; null when only the owner has.
  */
-export async function migrateJobs(ownerUrl: string): Promise<void> {
-  const pool = new Pool({ connectionString: ownerUrl, max: 2 });
-  // A connection that breaks while it is idle must not crash the process; the next query reports it.
-  pool.on('error', () => undefined);
-  try {
+export async function migrateJobs(ownerUrl: string, role: string | null): Promise<void> {
+  await onPool(ownerUrl, async (pool) => {
     const client = await pool.connect();
     try {
       await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
       await runMigrations({ pgPool: pool, logger: quiet });
-      await client.query(LET_APPLICATION_IN);
+      if (role !== null) await client.query(letIn(role));
     } finally {
       // Closed, not kept: the session's end gives the lock back, whatever happened.
       client.release(true);
     }
+  });
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** Whether the queue's schema is what the library wants. The service's login may not change it, and that is how it shows. */
+export async function areJobsMigrated(serviceUrl: string): Promise<boolean> {
+  try {
+    await onPool(serviceUrl, (pool) => runMigrations({ pgPool: pool, logger: quiet }));
+    return true;
+  } catch (error) {
+    if (asPostgresError(error)?.code === INSUFFICIENT_PRIVILEGE) return false;
+    throw error;
+  }
+}
+
+async function onPool(url: string, work: (pool: Pool) => Promise<void>): Promise<void> {
+  const pool = new Pool({ connectionString: url, max: 2 });
+  // A connection that breaks while it is idle must not crash the process; the next query reports it.
+  pool.on('error', () => undefined);
+  try {
+    await work(pool);
   } finally {
     await pool.end();
   }

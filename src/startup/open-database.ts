@@ -1,6 +1,8 @@
 import type { Settings } from '../config/settings.js';
-import { migrate } from '../database/migrate.js';
-import { migrateJobs } from '../jobs/migrate-jobs.js';
+import { examineLogin, findObstacle, type ServiceLogin } from '../database/service-login.js';
+import { ServiceLoginMissingError } from '../database/service-role.js';
+import { areJobsMigrated } from '../jobs/migrate-jobs.js';
+import { migrateDatabase } from './migrate-database.js';
 
 export type OpenDatabase = {
   /** Carries the password: a secret. */
@@ -26,25 +28,35 @@ export class DatabaseUnreachableError extends Error {
   }
 }
 
+/** The service may not run on the database as it is, or not as this login. The message says what to do. */
+export class DatabaseNotReadyError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'DatabaseNotReadyError';
+  }
+}
+
 /**
- * Brings up the database that the settings ask for, ours when they ask for none, and migrates it.
+ * Brings up the database that the settings ask for, ours when they ask for none, and migrates it where it has the owner's
+ * login.
  *
  * @param onFailure called once if our own server died and could not be brought back.
- * @throws DatabaseUnreachableError, or one of `embedded/errors.ts`.
+ * @throws DatabaseUnreachableError, DatabaseNotReadyError, ServiceLoginMissingError, or one of `embedded/errors.ts`.
  */
 export async function openDatabase(
   settings: Settings,
   log: Log,
   onFailure: (error: Error) => void,
 ): Promise<OpenDatabase> {
-  if (settings.databaseUrl !== null) {
-    await migrateWhenReachable(settings.databaseUrl, log);
-    return { url: settings.databaseUrl, stop: () => Promise.resolve() };
+  const { databaseUrl } = settings;
+  if (databaseUrl !== null) {
+    await whenReachable(() => prepare({ ...settings, databaseUrl }, log), log);
+    return { url: databaseUrl, stop: () => Promise.resolve() };
   }
   const { startEmbeddedPostgres } = await import('../database/embedded/embedded-postgres.js');
   const server = await startEmbeddedPostgres({ dataDir: settings.dataDir, log, onFailure });
   try {
-    await migrateAll(server.url);
+    await migrateDatabase(server.ownerUrl, server.url);
   } catch (error) {
     await server.stop();
     throw error;
@@ -52,22 +64,46 @@ export async function openDatabase(
   return server;
 }
 
-async function migrateWhenReachable(url: string, log: Log): Promise<void> {
+async function prepare(settings: Settings & { readonly databaseUrl: string }, log: Log): Promise<void> {
+  const { databaseUrl, migrationDatabaseUrl } = settings;
+  if (migrationDatabaseUrl !== null) await migrateDatabase(migrationDatabaseUrl, databaseUrl);
+  const login = await examineLogin(databaseUrl);
+  judgeLogin(login, settings, log);
+  if (migrationDatabaseUrl === null && login.mayMigrate) await migrateDatabase(databaseUrl, databaseUrl);
+  const obstacle = await findObstacle(databaseUrl);
+  if (obstacle !== null) throw new DatabaseNotReadyError(obstacle);
+  if (!(await areJobsMigrated(databaseUrl))) throw new DatabaseNotReadyError(JOBS_NOT_MIGRATED);
+}
+
+const JOBS_NOT_MIGRATED =
+  'The job queue in the database of DATABASE_URL is of an older version, and its login may not change it: run `coffer migrate` with ' +
+  "MIGRATION_DATABASE_URL, the owner's login, first.";
+
+/** Elsewhere than in production one login is enough, and every start says what that gives away. */
+function judgeLogin({ name, excessPowers }: ServiceLogin, settings: Settings, log: Log): void {
+  if (excessPowers.length === 0) return;
+  const found = `The login ${name} of DATABASE_URL ${excessPowers.join(', ')}`;
+  if (settings.environment === 'production' && !settings.allowOwnerDatabaseLogin) {
+    throw new DatabaseNotReadyError(
+      `${found}, so whoever finds a hole in the service could rewrite the ledger. Give the service a login of its own, and ` +
+        'the owner to `coffer migrate` as MIGRATION_DATABASE_URL (README, "Two database logins"), or set ' +
+        'ALLOW_OWNER_DATABASE_LOGIN=yes to allow it.',
+    );
+  }
+  log('warn', `${found}. Only triggers, which it could switch off, keep the ledger from being rewritten.`);
+}
+
+async function whenReachable(work: () => Promise<void>, log: Log): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await migrateAll(url);
+      return await work();
     } catch (error) {
+      if (error instanceof DatabaseNotReadyError || error instanceof ServiceLoginMissingError) throw error;
       if (attempt === CONNECT_ATTEMPTS_MAX || !isStarting(error)) throw new DatabaseUnreachableError(error);
       if (attempt === 1) log('warn', 'The database does not answer yet; waiting for it.');
       await new Promise((resolve) => setTimeout(resolve, CONNECT_RETRY_MILLIS));
     }
   }
-}
-
-/** The job queue's tables are the library's own; they need the application role that ours makes. */
-async function migrateAll(url: string): Promise<void> {
-  await migrate(url);
-  await migrateJobs(url);
 }
 
 /** Refused connections and "the database system is starting up" pass by themselves; a wrong password does not. */

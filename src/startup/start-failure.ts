@@ -1,7 +1,8 @@
 import { InvalidSettingsError } from '../config/environment-reader.js';
 import { EmbeddedPostgresError } from '../database/embedded/errors.js';
+import { ServiceLoginMissingError } from '../database/service-role.js';
 import { AddressInUseError, AddressUnusableError } from './listen-address.js';
-import { DatabaseUnreachableError } from './open-database.js';
+import { DatabaseNotReadyError, DatabaseUnreachableError } from './open-database.js';
 import { ProviderKeyMissingError } from './provider-coverage.js';
 import { StandInMissingError } from './stand-ins.js';
 
@@ -13,6 +14,8 @@ const SELF_EXPLAINING = [
   AddressUnusableError,
   DatabaseUnreachableError,
   ProviderKeyMissingError,
+  DatabaseNotReadyError,
+  ServiceLoginMissingError,
   StandInMissingError,
 ];
 

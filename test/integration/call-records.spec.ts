@@ -49,7 +49,9 @@ describe('the records of calls that are written at the same time', () => {
   });
 
   async function startProcess(lockTimeoutMs?: number): Promise<Process> {
-    const dataSource = await new DataSource(applicationDataSourceOptions(database.url, 6)).initialize();
+    const dataSource = await new DataSource(
+      applicationDataSourceOptions(database.serviceUrl, 6),
+    ).initialize();
     const queue = new RecordQueue(dataSource, lockTimeoutMs);
     return { dataSource, queue, records: new GenerationRecords(dataSource, queue) };
   }
@@ -360,7 +362,7 @@ describe('the records of calls that are written at the same time', () => {
   it('read no table from end to end, not even over a connection that saw all of them empty', async () => {
     const empty = await createTestDatabase();
     const owner = await new DataSource({ type: 'postgres', url: empty.url }).initialize();
-    const dataSource = await new DataSource(applicationDataSourceOptions(empty.url, 1)).initialize();
+    const dataSource = await new DataSource(applicationDataSourceOptions(empty.serviceUrl, 1)).initialize();
     try {
       // The statistics say that nothing is there; without them the planner assumes ten pages.
       await owner.query('VACUUM ANALYZE');

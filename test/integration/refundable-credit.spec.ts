@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
@@ -80,13 +81,20 @@ describe('bought credit that came back', () => {
 });
 
 describe('the database', () => {
+  let owner: DataSource;
+
+  beforeAll(async () => {
+    owner = await new DataSource({ type: 'postgres', url: app.databaseUrl }).initialize();
+  });
+  afterAll(() => owner.destroy());
+
   it.each([
     ['goodwill', 'adjustment', 'paid'],
     ['promotional credit', 'grant', 'promotional'],
     ['a write-off', 'write_off', 'paid'],
   ])('never lets %s be refundable', async (_what, source, kind) => {
     const history = await begin();
-    const insert = app.dataSource.query(
+    const insert = owner.query(
       `INSERT INTO credit_lots (account_id, id, kind, source, granted_micros, remaining_micros, created_at, refundable)
        VALUES ($1, 'lot_x', $2, $3, 1, 0, now(), true)`,
       [history.accountId, kind, source],
@@ -94,10 +102,9 @@ describe('the database', () => {
     await expect(insert).rejects.toMatchObject({
       driverError: { constraint: 'credit_lots_refundable_is_bought' },
     });
-    const change = app.dataSource.query(
-      'UPDATE credit_lots SET refundable = NOT refundable WHERE account_id = $1',
-      [history.accountId],
-    );
+    const change = owner.query('UPDATE credit_lots SET refundable = NOT refundable WHERE account_id = $1', [
+      history.accountId,
+    ]);
     await expect(change).rejects.toMatchObject({
       driverError: { constraint: 'credit_lots_refundable_fixed' },
     });

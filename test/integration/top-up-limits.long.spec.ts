@@ -86,14 +86,11 @@ async function rowsOf({ accountId }: TestCustomer): Promise<number> {
 /** As if it had happened so much earlier. */
 async function makeOlder({ accountId }: TestCustomer, hours: number): Promise<void> {
   const older = `- make_interval(hours => $2)`;
-  await app.dataSource.query(`UPDATE top_ups SET created_at = created_at ${older} WHERE account_id = $1`, [
-    accountId,
-    hours,
-  ]);
-  await app.dataSource.query(
-    `UPDATE payment_failures SET failed_at = failed_at ${older} WHERE account_id = $1`,
-    [accountId, hours],
-  );
+  const owner = await new DataSource({ type: 'postgres', url: app.databaseUrl }).initialize();
+  const change = (sql: string): Promise<unknown> => owner.query(sql, [accountId, hours]);
+  await change(`UPDATE top_ups SET created_at = created_at ${older} WHERE account_id = $1`);
+  await change(`UPDATE payment_failures SET failed_at = failed_at ${older} WHERE account_id = $1`);
+  await owner.destroy();
 }
 
 /** How many answers had which status. */

@@ -13,7 +13,7 @@ describe('a tx whose connection breaks between two of its statements', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    dataSource = await new DataSource(applicationDataSourceOptions(database.url, 2)).initialize();
+    dataSource = await new DataSource(applicationDataSourceOptions(database.serviceUrl, 2)).initialize();
     owner = new pg.Client({ connectionString: database.url });
     await owner.connect();
   });

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
+import { migrate } from '../../src/database/migrate.js';
 import { newId } from '../../src/common/ids.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate } from '../fixtures/images.js';
@@ -96,6 +97,8 @@ describe('a call that charged nothing', () => {
       );
       await owner.query(`${readFileSync(MIGRATION, 'utf8')}; COMMIT`);
     });
+    // Gives the service its rights on the new table.
+    await migrate(service.databaseUrl, service.settings.databaseUrl ?? '');
     expect((await usageOf(customer)).totals).toMatchObject({ calls: 2, failed_calls: 1 });
     await rollUp();
     expect(await counted(customer)).toEqual({ calls: 2, images: 1 });

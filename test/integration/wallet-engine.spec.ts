@@ -204,7 +204,9 @@ describe('the wallet engine', () => {
 
   it('posts once when the process stood still inside a batch until the database ended its session', async () => {
     const accountId = await fundedAccount(10);
-    const dataSource = await new DataSource(applicationDataSourceOptions(database.url, 1)).initialize();
+    const dataSource = await new DataSource(
+      applicationDataSourceOptions(database.serviceUrl, 1),
+    ).initialize();
     let stops = 1;
     /**
      * Between reading the wallets and writing them nothing of this process runs, as while it is suspended: for longer than the
@@ -311,7 +313,7 @@ describe('what the database itself refuses', () => {
       /credit_lots_within_grant/,
     ],
     ['a wallet being deleted', 'DELETE FROM wallets', /permission denied/],
-    ['reading the migrations table', 'SELECT * FROM migrations', /permission denied/],
+    ['hiding a migration', 'DELETE FROM migrations', /permission denied/],
   ])('refuses %s', async (_what, sql, message) => {
     expect(await refused(sql)).toMatch(message);
   });

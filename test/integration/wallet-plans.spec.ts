@@ -28,7 +28,7 @@ describe('the plans of the wallet store', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    dataSource = await new DataSource(applicationDataSourceOptions(database.url, 1)).initialize();
+    dataSource = await new DataSource(applicationDataSourceOptions(database.serviceUrl, 1)).initialize();
   });
 
   afterAll(async () => {

@@ -65,7 +65,7 @@ describe('the container image', () => {
     const service = await ServiceProcess.start({
       dataDir: path.join(path.dirname(app), 'data'),
       port: await chooseServicePort(),
-      env: { DATABASE_URL: database.url },
+      env: { DATABASE_URL: database.serviceUrl },
       compiled: pathToFileURL(path.join(app, 'dist/')),
     });
     try {

@@ -102,7 +102,7 @@ describe('coffer doctor', () => {
     await chmod(dataDir, 0o711);
     try {
       const server = await startEmbeddedPostgres({ dataDir, log: () => undefined });
-      await migrate(server.url);
+      await migrate(server.ownerUrl, server.url);
       const running = await runCli(['doctor'], { env: { COFFER_DATA_DIR: dataDir } });
       expect(running).toMatchObject({ status: 0, stdout: expect.stringContaining('CLEAN') });
       await server.stop();

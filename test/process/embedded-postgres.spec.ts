@@ -9,6 +9,7 @@ import {
   startEmbeddedPostgres,
 } from '../../src/database/embedded/embedded-postgres.js';
 import { DataDirInUseError, EmbeddedPostgresStartError } from '../../src/database/embedded/errors.js';
+import { migrate } from '../../src/database/migrate.js';
 import { readPostmasterFile } from '../../src/database/embedded/postmaster.js';
 import { eventually, findProcess, isRunning } from '../support/processes.js';
 import { type StandIn, StandInWorkshop } from '../support/process/service-stand-in.js';
@@ -151,7 +152,7 @@ describe('the running server', () => {
 
   beforeAll(async () => {
     server = await startEmbeddedPostgres({ dataDir, log: (_level, message) => messages.push(message) });
-    url = server.url;
+    url = server.ownerUrl;
   });
   afterAll(() => server.stop());
 
@@ -202,6 +203,15 @@ describe('the running server', () => {
     expect((await stat(path.join(dataDir, 'postgres', 'password'))).mode & 0o777).toBe(0o600);
   });
 
+  it('lets nobody in as the service before the service’s login is made, and then with its own password only', async () => {
+    await expect(query(server.url, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
+    await migrate(url, server.url);
+    expect(await query(server.url, 'SELECT session_user AS login')).toEqual([{ login: 'coffer_service' }]);
+    const asOwner = new URL(url);
+    asOwner.password = new URL(server.url).password;
+    await expect(query(asOwner.href, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
+  });
+
   it('does not inherit the secrets in the environment of its service', async () => {
     if (process.platform !== 'linux') return;
     const environment = await readFile(`/proc/${await serverPid()}/environ`, 'utf8');
@@ -220,7 +230,7 @@ describe('the running server', () => {
   });
 
   it('can be found by a second process that wants to work on the same database', async () => {
-    expect(await findEmbeddedPostgres(dataDir)).toBe(url);
+    expect(await findEmbeddedPostgres(dataDir)).toEqual({ url: server.url, ownerUrl: url });
   });
 
   it('refuses a second service on the data directory, and is not disturbed by it', async () => {
@@ -322,7 +332,7 @@ describe('the end of a service', () => {
 
   it('stop() closes connections that are still open, and may be called twice', async () => {
     const server = await startEmbeddedPostgres({ dataDir, log: () => undefined });
-    const client = new pg.Client({ connectionString: server.url });
+    const client = new pg.Client({ connectionString: server.ownerUrl });
     client.on('error', () => undefined);
     await client.connect();
     const ended = new Promise((resolve) => client.once('end', () => resolve('closed')));
@@ -358,7 +368,7 @@ describe('a server that cannot start', () => {
     await writeFile(control, content);
     await chmod(control, 0o600);
     const server = await startEmbeddedPostgres({ dataDir, log: () => undefined });
-    expect(await marks(server.url)).toContain('stale pid');
+    expect(await marks(server.ownerUrl)).toContain('stale pid');
     await server.stop();
   });
 });

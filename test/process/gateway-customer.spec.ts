@@ -25,7 +25,7 @@ describe('a customer of the gateway, with an unmodified OpenAI SDK', () => {
     cleanUp.add(() => database.drop());
     const dataDir = await createDataDir();
     cleanUp.add(() => removeDataDir(dataDir));
-    const env = { DATABASE_URL: database.url };
+    const env = { DATABASE_URL: database.serviceUrl };
     service = await ServiceProcess.start({ dataDir, port: await chooseServicePort(), env });
     cleanUp.add(() => service.kill());
   });

@@ -16,6 +16,7 @@ import {
   ServiceProcess,
 } from '../support/process/service-process.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
+import { asService } from '../support/database/test-database.js';
 
 const CREDIT_MICROS = 10n * PRICE_MICROS;
 /** Each process is killed over several calls; a loop that never ends helps nobody. */
@@ -74,7 +75,7 @@ describe('the service is killed with -9 at each step between the hold and the re
       dataDir,
       port: await chooseServicePort(),
       env: {
-        DATABASE_URL: desk.databaseUrl,
+        DATABASE_URL: asService(desk.databaseUrl),
         BFL_API_KEY: blackForestLabs?.apiKey ?? '',
         BFL_API_BASE: String(blackForestLabs?.apiBase),
         COFFER_MASTER_KEYS: `test:${randomBytes(32).toString('base64')}`,

@@ -41,7 +41,7 @@ describe('two service processes on one database', () => {
     const wallet = (await first.client(apiKey).get('/v1/wallet')).expect(200).body;
     expect(wallet).toMatchObject({ available_micros: '0', held_micros: '0', posted_micros: '0' });
     expect(gateways.upstream.control.counts().tasks).toBe(AFFORDABLE);
-    await withDatabase(gateways.database.url, async (dataSource) => {
+    await withDatabase(gateways.database.serviceUrl, async (dataSource) => {
       const captures = `SELECT count(*)::int AS captures, count(DISTINCT reference)::int AS holds,
                                sum(amount_micros)::text AS micros FROM transfers WHERE kind = 'capture'`;
       expect(await dataSource.query(captures)).toEqual([
@@ -49,7 +49,7 @@ describe('two service processes on one database', () => {
       ]);
       await expectBooksToBalance(dataSource);
     });
-    const doctor = await runProgram(['cli', 'doctor'], { DATABASE_URL: gateways.database.url });
+    const doctor = await runProgram(['cli', 'doctor'], { DATABASE_URL: gateways.database.serviceUrl });
     expect(doctor).toMatchObject({ code: 0, output: expect.stringMatching(/^CLEAN/) });
   });
 });

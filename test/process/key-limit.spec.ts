@@ -50,7 +50,7 @@ describe('two service processes on one database', () => {
         total_used_micros: String(ALLOWED * IMAGE_MICROS),
       },
     );
-    await withDatabase(gateways.database.url, async (dataSource) => {
+    await withDatabase(gateways.database.serviceUrl, async (dataSource) => {
       const captures = `SELECT count(*)::int AS captures, sum(captured_micros)::text AS micros
                           FROM holds WHERE key_id = $1 AND status = 'captured'`;
       expect(await dataSource.query(captures, [id])).toEqual([

@@ -111,7 +111,7 @@ describe('the stand-ins', () => {
 
   it('take each its own part only: what is configured stays real', async () => {
     const ownDataDir = await createDataDir();
-    const env = { DATABASE_URL: database.url, ...STRIPE };
+    const env = { DATABASE_URL: database.serviceUrl, ...STRIPE };
     const service = await start({ dataDir: ownDataDir, env });
     const { headers } = await service.client(null).get('/health/ready');
     expect(headers.get('x-coffer-sandbox')).toBe('black-forest-labs');
@@ -130,7 +130,7 @@ describe('the stand-ins', () => {
       NODE_ENV: 'production',
       LOG_LEVEL: 'info',
       RATE_LIMIT: 'on',
-      DATABASE_URL: database.url,
+      DATABASE_URL: database.serviceUrl,
       PUBLIC_URL: 'https://coffer.test',
       COFFER_OPERATOR_KEY: makeApiKey('operator_key'),
       COFFER_MASTER_KEYS: `first:${randomBytes(32).toString('base64')}`,

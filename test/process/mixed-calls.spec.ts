@@ -56,7 +56,7 @@ async function setUp(cleanUp: CleanUp): Promise<MixedStage> {
   cleanUp.add(() => removeDataDir(dataDir));
   const ports = [await chooseServicePort(), await chooseServicePort()] as const;
   const env = {
-    DATABASE_URL: database.url,
+    DATABASE_URL: database.serviceUrl,
     BFL_API_KEY: UPSTREAM_KEY,
     BFL_API_BASE: upstream.baseUrl,
     BFL_ACTIVE_TASKS_MAX: '1000',

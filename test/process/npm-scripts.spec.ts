@@ -57,7 +57,7 @@ describe('npm, told to stop', () => {
       NODE_ENV: 'development',
       PORT: String(await chooseServicePort()),
       COFFER_DATA_DIR: path.join(folder, 'data'),
-      DATABASE_URL: database.url,
+      DATABASE_URL: database.serviceUrl,
     };
     rememberSecretsOf(env);
     npm = spawn('npm', ['start'], {

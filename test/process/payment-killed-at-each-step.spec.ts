@@ -14,6 +14,7 @@ import {
 } from '../support/process/service-process.js';
 import { sign } from '../support/payments/stripe-deliveries.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { asService } from '../support/database/test-database.js';
 import { TestClient } from '../support/app/test-client.js';
 import { expectCreditedOnce, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 
@@ -70,7 +71,7 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
       dataDir,
       port: await chooseServicePort(),
       env: {
-        DATABASE_URL: shop.databaseUrl,
+        DATABASE_URL: asService(shop.databaseUrl),
         STRIPE_SECRET_KEY: stripe.secretKey,
         STRIPE_WEBHOOK_SECRET: stripe.webhookSecret,
         STRIPE_API_BASE: String(stripe.apiBase),

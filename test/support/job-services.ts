@@ -96,7 +96,7 @@ export class JobServices {
 
   async start(options: { runJobs: boolean; pollIntervalMs?: number }, ...others: Job[]): Promise<JobService> {
     const settings = {
-      ...readSettings({ NODE_ENV: 'test', DATABASE_URL: this.database.url }),
+      ...readSettings({ NODE_ENV: 'test', DATABASE_URL: this.database.serviceUrl }),
       runJobs: options.runJobs,
     };
     const probe = new ProbeJob();

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import {
   chmod,
   chown,
@@ -26,12 +26,22 @@ export type ClusterPaths = {
   readonly root: string;
   /** PostgreSQL's own directory (PGDATA). */
   readonly pgData: string;
+  /** Of the role that owns the database. */
   readonly password: string;
   readonly log: string;
 };
 
-/** The database, and the role that owns it and that the service logs in as. */
+export type ClusterLogins = {
+  /** As the service logs in. */
+  readonly url: string;
+  /** As the owner of the database, for migrations only. */
+  readonly ownerUrl: string;
+};
+
+/** The database, and the role that owns it and migrates it. */
 export const DATABASE = 'coffer';
+/** The role that the service logs in as. It owns nothing; whoever migrates makes it. */
+const SERVICE_LOGIN = 'coffer_service';
 
 const HALF_MADE_PREFIX = 'postgres.new-';
 /** A first start takes about 1 s here; a slow laptop disk with a virus scanner, some ten. */
@@ -39,16 +49,18 @@ const INIT_SECONDS_MAX = 120;
 const OUTPUT_CHARS_MAX = 2_000;
 
 /**
- * The one role that can log in. It is what a managed PostgreSQL gives its customers: owner of its database,
- * able to create roles and databases, not a superuser. So migrations are proved without superuser rights,
- * and SQL that an attacker might inject cannot run programs or read files.
+ * The owner is what a managed PostgreSQL gives its customers: owner of its database, able to create roles and
+ * databases, not a superuser. So migrations are proved without superuser rights.
  */
 const roleSql = (password: string): readonly string[] => [
   `CREATE ROLE ${DATABASE} LOGIN CREATEDB CREATEROLE PASSWORD '${password}'`,
   `GRANT pg_monitor, pg_checkpoint, pg_signal_backend TO ${DATABASE}`,
   `CREATE DATABASE ${DATABASE} OWNER ${DATABASE}`,
 ];
-const HBA = `# The superuser cannot log in at all.\nhost all ${DATABASE} 127.0.0.1/32 scram-sha-256\n`;
+const HBA = `# The superuser cannot log in at all. Other roles are the owner's to make.
+host all postgres all reject
+host all all 127.0.0.1/32 scram-sha-256
+`;
 
 export function clusterPaths(dataDir: string): ClusterPaths {
   const root = path.join(dataDir, 'postgres');
@@ -100,10 +112,27 @@ export async function ensureCluster(
   return 'created';
 }
 
-/** The address of the server's database; contains the password. */
-export async function databaseUrl(paths: ClusterPaths, port: number): Promise<string> {
+/**
+ * Lets both roles log in, before the server starts: a cluster that an earlier version made knows the owner only.
+ * Callers hold the lock.
+ */
+export async function prepareLogins(paths: ClusterPaths, launcher: Launcher): Promise<void> {
+  const hba = path.join(paths.pgData, 'pg_hba.conf');
+  if ((await readFile(hba, 'utf8')) === HBA) return;
+  // In one step: a process killed in the middle leaves the old file or the new one.
+  await writeOwned(`${hba}.new`, HBA, launcher);
+  await rename(`${hba}.new`, hba);
+  await syncDirectory(paths.pgData);
+}
+
+/** Addresses of the server's database; each contains a password. */
+export async function clusterLogins(paths: ClusterPaths, port: number): Promise<ClusterLogins> {
   const password = (await readFile(paths.password, 'utf8')).trim();
-  return `postgres://${DATABASE}:${password}@127.0.0.1:${port}/${DATABASE}`;
+  // Derived, so that there is no second file to lose. It does not lead back to the owner's.
+  const servicePassword = createHmac('sha256', password).update(SERVICE_LOGIN).digest('base64url');
+  const urlFor = (login: string, secret: string): string =>
+    `postgres://${login}:${secret}@127.0.0.1:${port}/${DATABASE}`;
+  return { url: urlFor(SERVICE_LOGIN, servicePassword), ownerUrl: urlFor(DATABASE, password) };
 }
 
 async function createCluster(half: string, binaries: PostgresBinaries, launcher: Launcher): Promise<void> {
@@ -119,7 +148,6 @@ async function createCluster(half: string, binaries: PostgresBinaries, launcher:
     ...locale,
     ...nobodyLogsIn,
   ]);
-  await writeOwned(path.join(pgData, 'pg_hba.conf'), HBA, launcher);
   const password = randomBytes(24).toString('base64url');
   await writeOwned(path.join(half, 'password'), `${password}\n`, launcher);
   // Single-user mode, because the superuser has no way in once the server runs. It exits 0 even when a

@@ -1,7 +1,14 @@
 import { chown, mkdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { linkLibraries, locateBinaries } from './binaries.js';
-import { type ClusterPaths, clusterPaths, databaseUrl, ensureCluster } from './cluster.js';
+import {
+  type ClusterLogins,
+  clusterLogins,
+  type ClusterPaths,
+  clusterPaths,
+  ensureCluster,
+  prepareLogins,
+} from './cluster.js';
 import { type DataDirLock, lockDataDir } from './data-dir-lock.js';
 import { DataDirAccessError } from './errors.js';
 import { chooseLauncher, chooseOwner, type Launcher, type Owner } from './launcher.js';
@@ -21,9 +28,7 @@ export type EmbeddedPostgresOptions = {
   readonly restartDelaysMillis?: readonly number[];
 };
 
-export type EmbeddedPostgres = {
-  /** Of the database `coffer`, as its owner; carries the password, so it is a secret. */
-  readonly url: string;
+export type EmbeddedPostgres = ClusterLogins & {
   /** Whether this start made the database. */
   readonly created: boolean;
   /** Shuts the server down and releases the data directory. Call it last, after the service has drained. */
@@ -49,9 +54,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const launcher = await chooseLauncher(dataDir, owner, binaries.postgres, libraryEnv);
     const made = await ensureCluster(dataDir, binaries, launcher);
     const paths = clusterPaths(dataDir);
+    await prepareLogins(paths, launcher);
     const supervisor = await startOnCluster(options, binaries.postgres, launcher, paths);
-    const url = await databaseUrl(paths, supervisor.port);
-    return { url, created: made === 'created', stop: stopOnce(supervisor, lock) };
+    const logins = await clusterLogins(paths, supervisor.port);
+    return { ...logins, created: made === 'created', stop: stopOnce(supervisor, lock) };
   } catch (error) {
     lock.release();
     throw error;
@@ -62,11 +68,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
  * The address of the server that a service is running on `dataDir`, for a second process that wants to work
  * on the same database (`coffer doctor`); undefined when none runs there.
  */
-export async function findEmbeddedPostgres(dataDir: string): Promise<string | undefined> {
+export async function findEmbeddedPostgres(dataDir: string): Promise<ClusterLogins | undefined> {
   const paths = clusterPaths(await realpath(dataDir).catch(() => dataDir));
   const file = await readPostmasterFile(paths.pgData);
   if (file?.status !== 'ready' || !(await isPostmasterOf(file.pid, paths.pgData))) return undefined;
-  return databaseUrl(paths, file.port);
+  return clusterLogins(paths, file.port);
 }
 
 async function startOnCluster(

@@ -14,7 +14,7 @@ import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../../src/common/clock.js';
 import { drainHttp } from '../../../src/startup/drain-http.js';
 import { TestClock } from './test-clock.js';
-import { createTestDatabase } from '../database/test-database.js';
+import { asService, createTestDatabase } from '../database/test-database.js';
 import { freePort } from './free-port.js';
 import { rememberSecret, testLogger } from './run-log.js';
 import './stripe-pauses.js';
@@ -43,7 +43,7 @@ export type TestApp = {
   readonly url: string;
   /** Has every operator scope. */
   readonly operatorKey: string;
-  /** As the service connects: with the rights of the application role only. */
+  /** As the service connects: with the rights of the service only. */
   readonly dataSource: DataSource;
   /** As the role that owns the database. */
   readonly databaseUrl: string;
@@ -103,7 +103,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const parts = await startParts(options, port);
   const settings: Settings = {
     ...readSettings({ NODE_ENV: 'test', COFFER_DATA_DIR: dataDir, PORT: String(port), ...OF_ALL_TESTS }),
-    databaseUrl,
+    databaseUrl: asService(databaseUrl),
     operatorKey: makeApiKey('operator_key'),
     masterKeys: [{ id: 'test', key: randomBytes(32) }],
     runJobs: options.stripe === true,

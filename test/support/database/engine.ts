@@ -3,6 +3,7 @@ import type { Clock } from '../../../src/common/clock.js';
 import { newId } from '../../../src/common/ids.js';
 import { micros } from '../../../src/common/money.js';
 import { applicationDataSourceOptions } from '../../../src/database/data-source.js';
+import { asService } from './test-database.js';
 import { silentObserver } from '../../../src/wallets/engine-observer.js';
 import { WalletStore } from '../../../src/wallets/store/wallet-store.js';
 import { HoldNotFoundError } from '../../../src/wallets/wallet.errors.js';
@@ -18,7 +19,7 @@ export async function startEngine(
   url: string,
   clock: Clock = { nowMs: () => Date.now() },
 ): Promise<EngineProcess> {
-  const dataSource = await new DataSource(applicationDataSourceOptions(url, 6)).initialize();
+  const dataSource = await new DataSource(applicationDataSourceOptions(asService(url), 6)).initialize();
   return {
     engine: new WalletEngine(new WalletStore(dataSource, clock), silentObserver, OVERLAPPING),
     dataSource,

@@ -3,13 +3,19 @@ import { chmod, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
+import type { ClusterLogins } from '../../../src/database/embedded/cluster.js';
 import {
   findEmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../../src/database/embedded/embedded-postgres.js';
-import { migrate } from '../../../src/database/migrate.js';
-import { migrateJobs } from '../../../src/jobs/migrate-jobs.js';
-import { databaseAt, DIRECTORY_PREFIX, SERVER_URL_VARIABLE, TEMPLATE_VARIABLE } from './test-database.js';
+import { migrateDatabase } from '../../../src/startup/migrate-database.js';
+import {
+  databaseAt,
+  DIRECTORY_PREFIX,
+  SERVER_URL_VARIABLE,
+  SERVICE_URL_VARIABLE,
+  TEMPLATE_VARIABLE,
+} from './test-database.js';
 
 /** One PostgreSQL for the whole test run, with a migrated template that every test file clones. */
 export type TestServer = { stop(): Promise<void> };
@@ -37,31 +43,46 @@ const MEMORY_BYTES_MIN = 2 * 1024 ** 3;
  */
 export async function startTestServer(): Promise<TestServer> {
   const external = process.env['TEST_DATABASE_URL'];
-  const server = external === undefined ? await startOwnServer() : { url: external, stop: nothingToStop };
+  const server =
+    external === undefined
+      ? await startOwnServer()
+      : { ownerUrl: external, url: withNewLogin(external), stop: nothingToStop };
+  const ownerUrl = server.ownerUrl;
   // The run's name leads all its databases, so that runs can share an external server.
   const run = `coffer_test_${process.pid}_${randomBytes(3).toString('hex')}`;
   const template = `${run}_template`;
   try {
-    await query(server.url, `CREATE DATABASE ${template}`);
-    await migrate(databaseAt(server.url, template));
-    await migrateJobs(databaseAt(server.url, template));
+    await query(ownerUrl, `CREATE DATABASE ${template}`);
+    await migrateDatabase(databaseAt(ownerUrl, template), databaseAt(server.url, template));
     // Nobody may be connected to a database while it is cloned.
-    await query(server.url, `ALTER DATABASE ${template} ALLOW_CONNECTIONS false`);
+    await query(ownerUrl, `ALTER DATABASE ${template} ALLOW_CONNECTIONS false`);
   } catch (error) {
     await server.stop();
     throw error;
   }
-  process.env[SERVER_URL_VARIABLE] = server.url;
+  process.env[SERVER_URL_VARIABLE] = ownerUrl;
+  process.env[SERVICE_URL_VARIABLE] = server.url;
   process.env[TEMPLATE_VARIABLE] = template;
   return {
     stop: async () => {
-      if (external !== undefined) await dropDatabases(external, run);
+      if (external !== undefined) {
+        await dropDatabases(external, run);
+        await query(external, `DROP ROLE ${pg.escapeIdentifier(new URL(server.url).username)}`);
+      }
       await server.stop();
     },
   };
 }
 
-async function startOwnServer(): Promise<{ url: string; stop(): Promise<void> }> {
+/** A login for the service of this run, which migrating makes. */
+function withNewLogin(ownerUrl: string): string {
+  const url = new URL(ownerUrl);
+  url.username = `coffer_test_${process.pid}_${randomBytes(3).toString('hex')}`;
+  url.password = randomBytes(12).toString('hex');
+  return url.href;
+}
+
+async function startOwnServer(): Promise<ClusterLogins & { stop(): Promise<void> }> {
   await removeLeftovers(tmpdir());
   await removeLeftovers(MEMORY_DIR);
   const parent = (await bytesFreeIn(MEMORY_DIR)) >= MEMORY_BYTES_MIN ? MEMORY_DIR : tmpdir();
@@ -73,7 +94,7 @@ async function startOwnServer(): Promise<{ url: string; stop(): Promise<void> }>
     log: (level, message) => process.stderr.write(`test database, ${level}: ${message}\n`),
   });
   return {
-    url: server.url,
+    ...server,
     stop: async () => {
       await server.stop();
       await rm(dataDir, { recursive: true, force: true });

@@ -52,7 +52,9 @@ export class TestBooks {
 
   static async open(): Promise<TestBooks> {
     const database = await createTestDatabase();
-    const dataSource = await new DataSource(applicationDataSourceOptions(database.url, 4)).initialize();
+    const dataSource = await new DataSource(
+      applicationDataSourceOptions(database.serviceUrl, 4),
+    ).initialize();
     const owner = new pg.Client({ connectionString: database.url });
     await owner.connect();
     return new TestBooks(database, dataSource, owner);

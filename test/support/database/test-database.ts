@@ -4,12 +4,16 @@ import pg from 'pg';
 /** Set by jest's globalSetup, inherited by its workers. */
 export const SERVER_URL_VARIABLE = 'COFFER_TEST_SERVER_URL';
 export const TEMPLATE_VARIABLE = 'COFFER_TEST_TEMPLATE';
+/** The address of the template as the service logs in. */
+export const SERVICE_URL_VARIABLE = 'COFFER_TEST_SERVICE_URL';
 /** Of the tests' temporary directories; the pid of the process that made one follows. */
 export const DIRECTORY_PREFIX = 'coffer-test-';
 
 export type TestDatabase = {
   /** As the role that owns the database. */
   readonly url: string;
+  /** As the service logs in, with the rights of the service only. */
+  readonly serviceUrl: string;
   /** Removes it, and whatever is still connected to it. */
   drop(): Promise<void>;
 };
@@ -31,8 +35,17 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await run(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`);
   return {
     url: databaseAt(serverUrl, name),
+    serviceUrl: databaseAt(required(SERVICE_URL_VARIABLE), name),
     drop: () => run(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
+}
+
+/** The same database as the service logs in; what is on another server, or has that login already, stays as it is. */
+export function asService(url: string): string {
+  const { host, username } = new URL(required(SERVER_URL_VARIABLE));
+  const given = new URL(url);
+  if (given.host !== host || given.username !== username) return url;
+  return databaseAt(required(SERVICE_URL_VARIABLE), given.pathname.slice(1));
 }
 
 /** The same server and role, another database. */

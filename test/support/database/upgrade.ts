@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { DataSource } from 'typeorm';
+import { migrate } from '../../../src/database/migrate.js';
 import { startEngine, type EngineProcess } from './engine.js';
 import { createTestDatabase, type TestDatabase } from './test-database.js';
 
@@ -32,6 +33,8 @@ export class UpgradeTest {
 
   async upgrade(): Promise<void> {
     await this.owner.transaction((tx) => tx.query(readFileSync(this.migration, 'utf8')));
+    // Gives the service its rights on what is new.
+    await migrate(this.database.url, this.database.serviceUrl);
   }
 
   async close(): Promise<void> {

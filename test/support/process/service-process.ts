@@ -59,11 +59,11 @@ export function chooseServicePort(): Promise<number> {
   return choosePort(Math.floor(Math.random() * 1_000_000));
 }
 
-/** The address of the database that a running service keeps in `dataDir`. */
+/** The address, with the service's login, of the database that a running service keeps in `dataDir`. */
 export async function databaseUrlIn(dataDir: string): Promise<string> {
-  const url = await findEmbeddedPostgres(dataDir);
-  if (url === undefined) throw new Error(`no database server runs on ${dataDir}`);
-  return url;
+  const found = await findEmbeddedPostgres(dataDir);
+  if (found === undefined) throw new Error(`no database server runs on ${dataDir}`);
+  return found.url;
 }
 
 /** The process of that database's server, its postmaster. */

@@ -35,7 +35,7 @@ try {
   };
   process.on('SIGTERM', finish);
   process.on('SIGINT', () => tell({ event: 'interrupted' }));
-  tell({ event: 'ready', url: server.url, created: server.created });
+  tell({ event: 'ready', url: server.ownerUrl, created: server.created });
 } catch (error) {
   tell({ event: 'refused', name: error.name, message: error.message });
 }
@@ -43,6 +43,7 @@ try {
 
 export type StandInEvent = {
   readonly event: 'ready' | 'stopped' | 'refused' | 'log' | 'failed' | 'interrupted';
+  /** As the owner of the database. */
   readonly url?: string;
   readonly created?: boolean;
   readonly name?: string;

@@ -38,7 +38,7 @@ export class TwoGateways {
         dataDir,
         port: await chooseServicePort(),
         env: {
-          DATABASE_URL: database.url,
+          DATABASE_URL: database.serviceUrl,
           BFL_API_KEY: UPSTREAM_KEY,
           BFL_API_BASE: upstream.baseUrl,
           BFL_ACTIVE_TASKS_MAX: String(tasks),

@@ -1,0 +1,34 @@
+import { parseArgs } from 'node:util';
+import { loadDatabaseLocation } from '../config/load-database-location.js';
+import { examineLogin } from '../database/service-login.js';
+import { APPLICATION_ROLE } from '../database/service-role.js';
+import { migrateDatabase } from '../startup/migrate-database.js';
+import { print, UsageError, type Command } from './command.js';
+
+/** `coffer migrate`: as the owner, what the service's login may not do. */
+export const migrate: Command = async (args) => {
+  parseArgs({ args: [...args], options: {} });
+  const { migrationDatabaseUrl, databaseUrl } = loadDatabaseLocation();
+  if (migrationDatabaseUrl === null) {
+    throw new UsageError(
+      "set MIGRATION_DATABASE_URL to the owner's login; without DATABASE_URL the service migrates its own database at start",
+    );
+  }
+  await migrateDatabase(migrationDatabaseUrl, databaseUrl ?? undefined);
+  print('The database is up to date.');
+  if (databaseUrl === null) {
+    print(
+      'DATABASE_URL is not set, so no login of the service was made. As the owner, or an administrator of the server:',
+      "  CREATE ROLE coffer_service LOGIN PASSWORD '<a new password>';",
+      `  GRANT ${APPLICATION_ROLE} TO coffer_service;`,
+    );
+    return 0;
+  }
+  const { name, excessPowers } = await examineLogin(databaseUrl);
+  print(
+    excessPowers.length === 0
+      ? `The login ${name} of DATABASE_URL has what the service needs, and nothing else.`
+      : `The login ${name} of DATABASE_URL ${excessPowers.join(', ')}; production refuses it.`,
+  );
+  return 0;
+};
