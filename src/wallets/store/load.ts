@@ -152,28 +152,7 @@ export async function lockAndLoad(
   waitFor: string | null,
 ): Promise<Loaded> {
   const limiting = limitingOf(commands);
-  const calls = [
-    ...(waitFor === null ? [] : [{ statement: WAIT_FOR_WALLET, values: [waitFor] }]),
-    { statement: LOCK_WALLETS, values: [accountIds] },
-    { statement: LOAD_LOTS, values: [accountIds] },
-    ...namedBy(LOAD_HOLDS_BY_ID, commands, (command) =>
-      'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
-    ),
-    ...namedBy(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
-      command.type === 'authorize' ? command.reference : null,
-    ),
-    ...holdsOfCalls(commands),
-    ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
-    ...useOf(limiting),
-    ...freezesOf(commands),
-    ...providerKeysOf(commands),
-    ...namedBy(
-      LOAD_RECORDED,
-      commands,
-      (command) => ('reference' in command && command.type !== 'authorize' ? command.reference : null),
-      ...RELATED_MOVEMENTS,
-    ),
-  ];
+  const calls = callsFor(accountIds, commands, limiting, waitFor);
   const answers = (await send([begin, ...calls])).slice(1);
   const rowsOf = <Row>(...statements: readonly Statement[]): Row[] =>
     calls.flatMap(({ statement }, index) =>
@@ -214,6 +193,37 @@ export async function lockAndLoad(
     ]),
   );
   return { accounts, places: placesOf(wallets, lotRows) };
+}
+
+/** The wallets before what they protect. */
+function callsFor(
+  accountIds: readonly string[],
+  commands: readonly WalletCommand[],
+  limiting: ReturnType<typeof limitingOf>,
+  waitFor: string | null,
+): StatementCall[] {
+  return [
+    ...(waitFor === null ? [] : [{ statement: WAIT_FOR_WALLET, values: [waitFor] }]),
+    { statement: LOCK_WALLETS, values: [accountIds] },
+    { statement: LOAD_LOTS, values: [accountIds] },
+    ...namedBy(LOAD_HOLDS_BY_ID, commands, (command) =>
+      'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
+    ),
+    ...namedBy(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
+      command.type === 'authorize' ? command.reference : null,
+    ),
+    ...holdsOfCalls(commands),
+    ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
+    ...useOf(limiting),
+    ...freezesOf(commands),
+    ...providerKeysOf(commands),
+    ...namedBy(
+      LOAD_RECORDED,
+      commands,
+      (command) => ('reference' in command && command.type !== 'authorize' ? command.reference : null),
+      ...RELATED_MOVEMENTS,
+    ),
+  ];
 }
 
 /** The call that loads the freezes of the accounts whose commands may change them; most batches have none. */
