@@ -44,6 +44,11 @@ function isTimeout(error: unknown): boolean {
   return asPostgresError(error)?.code === QUERY_CANCELED || isLockTimeout(error);
 }
 
+/** The database has been migrated by a newer version, which forbids this one to move money (ADR 35). */
+export function isOutdated(error: unknown): boolean {
+  return asPostgresError(error)?.constraint === 'engine_version_current';
+}
+
 /**
  * The server is away, starting, stopping or out of connections, or has ended our session: 25P03 and 25P04 tell a
  * process that stood still inside a tx that it took too long. After a COMMIT this means "unknown": the caller
@@ -51,7 +56,7 @@ function isTimeout(error: unknown): boolean {
  */
 export function isConnectionFailure(error: unknown): boolean {
   const postgresError = asPostgresError(error);
-  if (postgresError) return /^(08|25P0[34]|57P0|53)/.test(postgresError.code);
+  if (postgresError) return !isOutdated(error) && /^(08|25P0[34]|57P0|53)/.test(postgresError.code);
   if (!(error instanceof Error)) return false;
   if (isOfReleasedConnection(error)) return true;
   if ('driverError' in error && error.driverError !== error) return isConnectionFailure(error.driverError);
@@ -77,5 +82,5 @@ function isOfReleasedConnection(error: Error): boolean {
 
 /** What a caller is told is a 503: the database cannot do it at the moment. */
 export function isUnavailable(error: unknown): boolean {
-  return isConnectionFailure(error) || isTimeout(error);
+  return isConnectionFailure(error) || isTimeout(error) || isOutdated(error);
 }

@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { DataSourceOptions } from 'typeorm';
 import { BoundedClient } from './bounded-client.js';
+import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from './engine-version.js';
 import { loadSqlMigrations } from './sql-migrations.js';
 
 /** Names the connections of the wallet engine, see `DatabaseModule`. */
@@ -32,7 +33,8 @@ export function ownerDataSourceOptions(url: string): DataSourceOptions {
     url,
     migrations: loadSqlMigrations(),
     migrationsTableName: 'migrations',
-    extra: { max: 1 },
+    // A migration may correct rows of money, and is of the newest version by its nature.
+    extra: { max: 1, options: `-c ${ENGINE_VERSION_SETTING}=${ENGINE_VERSION}` },
   };
 }
 

@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { asPostgresError } from './constraints.js';
+import { ENGINE_VERSION } from './engine-version.js';
 import { sqlMigrationNames } from './sql-migrations.js';
 
 /** A login, and what it may do beyond what the service needs, in words that follow its name. */
@@ -54,11 +55,14 @@ export async function findObstacle(url: string): Promise<string | null> {
     if (pending.length > 0) {
       return `The database of DATABASE_URL lacks ${pending.length} of this version's migrations, which its login may not run: run \`coffer migrate\` with MIGRATION_DATABASE_URL, the owner's login, first.`;
     }
-    const [row] = await database.query<{ mayWrite: boolean }[]>(
-      `SELECT has_table_privilege('transfers', 'INSERT') AS "mayWrite"`,
+    const [row] = await database.query<{ required: number; mayWrite: boolean }[]>(
+      `SELECT required_engine_version() AS required, has_table_privilege('transfers', 'INSERT') AS "mayWrite"`,
     );
     if (row?.mayWrite !== true) {
       return "The login of DATABASE_URL lacks the privileges of the service: run `coffer migrate` with MIGRATION_DATABASE_URL, the owner's login, and this DATABASE_URL first.";
+    }
+    if (row.required > ENGINE_VERSION) {
+      return 'The database of DATABASE_URL belongs to a newer version of Coffer, which this version could only harm: start that version.';
     }
     return null;
   });

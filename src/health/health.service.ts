@@ -3,11 +3,14 @@ import { DataSource } from 'typeorm';
 import { CachedReading } from '../common/cached-reading.js';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { Lifecycle } from '../common/lifecycle.js';
+import { ENGINE_VERSION } from '../database/engine-version.js';
 
-/** A database that needs longer than this for `SELECT 1` cannot carry a request either. */
+/** A database that needs longer than this for one small question cannot carry a request either. */
 const DATABASE_TIMEOUT_MS = 2_000;
 /** Anybody may ask for readiness, as often as they like; the database is asked once a second. */
 const DATABASE_ASKED_EVERY_MS = 1_000;
+/** False once a newer version has migrated the database and refuses this one's money (ADR 35). */
+const IS_CURRENT = 'SELECT required_engine_version() <= $1 AS current';
 
 export type PartStatus = 'ok' | 'unavailable' | 'draining';
 export type Readiness = {
@@ -39,8 +42,8 @@ export class HealthService {
     const late = new Promise<boolean>((resolve) => {
       timer = setTimeout(resolve, DATABASE_TIMEOUT_MS, false);
     });
-    const answer = this.dataSource.query('SELECT 1').then(
-      () => true,
+    const answer = this.dataSource.query<{ current: boolean }[]>(IS_CURRENT, [ENGINE_VERSION]).then(
+      ([row]) => row?.current === true,
       () => false,
     );
     return Promise.race([answer, late]).finally(() => clearTimeout(timer));

@@ -96,10 +96,21 @@ export class InternalError extends Problem {
 /** The database refuses or is away: spending is refused, never waved through. */
 export class DatabaseUnavailableError extends Problem {
   readonly code = 'database_unavailable';
+  constructor(
+    cause: unknown,
+    message = 'The ledger cannot be reached, so nothing can be spent or bought right now. Retry shortly.',
+  ) {
+    super(message, { cause, retryAfterSeconds: 1 });
+  }
+}
+
+/** A newer version has migrated the database, and this process must not move money any more. */
+export class ProcessOutdatedError extends DatabaseUnavailableError {
   constructor(cause: unknown) {
-    super('The ledger cannot be reached, so nothing can be spent or bought right now. Retry shortly.', {
+    super(
       cause,
-      retryAfterSeconds: 1,
-    });
+      'This process runs an older version than the ledger requires, so nothing was charged or booked. Retry shortly: ' +
+        'another process may answer.',
+    );
   }
 }

@@ -1,8 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { isConnectionFailure, isLockTimeout, isTransient, isUnavailable } from '../database/constraints.js';
+import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import {
+  isConnectionFailure,
+  isLockTimeout,
+  isOutdated,
+  isTransient,
+  isUnavailable,
+} from '../database/constraints.js';
 import { isPlatformBook } from '../ledger/transfer.js';
-import { DatabaseUnavailableError } from '../problems/common.errors.js';
+import { DatabaseUnavailableError, ProcessOutdatedError } from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf, WalletLockedError } from './wallet.errors.js';
 import { ContendedWallets } from './contended-wallets.js';
 import { BATCH_MAX, Lane, type Queued } from './engine-lane.js';
@@ -46,11 +52,13 @@ export class WalletEngine implements OnApplicationShutdown {
   /** The lanes whose next batch gathers. */
   private readonly gathering = new Set<Lane>();
   private readonly running = new Set<Promise<void>>();
+  private readonly logger = new Logger(WalletEngine.name);
   private readonly contended = new ContendedWallets();
   /** What was sent on a connection that was lost: it may be committed already. */
   private readonly unsure = new WeakSet<Queued>();
   private queued = 0;
   private taken = 0;
+  private outdatedLogged = false;
 
   constructor(
     private readonly store: WalletStore,
@@ -204,7 +212,7 @@ export class WalletEngine implements OnApplicationShutdown {
       if (batch.length > 1 && (isLockTimeout(error) || !isUnavailable(error)))
         return this.commitHalves(batch);
       if (isLockTimeout(error)) return batch;
-      this.refuse(batch, isUnavailable(error) ? new DatabaseUnavailableError(error) : toError(error));
+      this.refuse(batch, isUnavailable(error) ? this.toUnavailable(error) : toError(error));
       return [];
     }
   }
@@ -219,6 +227,13 @@ export class WalletEngine implements OnApplicationShutdown {
       accountIds.has(command.accountId),
     );
     return [...undecided, ...waiting, ...(await this.commit(free, null))];
+  }
+
+  private toUnavailable(error: unknown): DatabaseUnavailableError {
+    if (!isOutdated(error)) return new DatabaseUnavailableError(error);
+    if (!this.outdatedLogged) this.logger.error(`Stop this process, it is too old: ${String(error)}`);
+    this.outdatedLogged = true;
+    return new ProcessOutdatedError(error);
   }
 
   private answer(entry: Queued, result: Result | Undecided | undefined): void {

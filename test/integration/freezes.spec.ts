@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
@@ -95,6 +96,13 @@ describe('an operator', () => {
 });
 
 describe('the database', () => {
+  let owner: DataSource;
+
+  beforeAll(async () => {
+    owner = await new DataSource({ type: 'postgres', url: app.databaseUrl }).initialize();
+  });
+  afterAll(() => owner.destroy());
+
   it.each([
     [
       'freezes no wallet without a reason',
@@ -114,7 +122,7 @@ describe('the database', () => {
   ])('%s', async (_what, status, sql) => {
     const history = await begin();
     if (status === 'frozen') await post(history, 'freeze', { reason: 'suspicion' });
-    await expect(app.dataSource.query(sql, [history.accountId])).rejects.toMatchObject({
+    await expect(owner.query(sql, [history.accountId])).rejects.toMatchObject({
       driverError: { constraint: 'wallets_frozen_for_a_reason' },
     });
   });

@@ -6,6 +6,7 @@ import { recordAudit } from '../../audit/audit-statements.js';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { isLockTimeout } from '../../database/constraints.js';
 import { ENGINE_DATA_SOURCE } from '../../database/data-source.js';
+import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../database/engine-version.js';
 import {
   PacketTimeoutError,
   runTogether,
@@ -49,14 +50,15 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 1_000;
  * and a sequential scan never is.
  *
  * Set for as long as the connection lives: setting them in every batch, and taking them back at its end, was a sixth of what
- * a batch of one costs the server.
+ * a batch of one costs the server. The version is what lets the connection write money at all (ADR 35).
  */
 const CONNECTION_SETTINGS: Statement = {
   name: 'engine_settings',
   text: `
   SELECT set_config('enable_seqscan', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
          set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', false),
-         set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_TIMEOUT_MS}ms', false)`,
+         set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_TIMEOUT_MS}ms', false),
+         set_config('${ENGINE_VERSION_SETTING}', '${ENGINE_VERSION}', false)`,
 };
 
 const BEGIN: StatementCall = { statement: { name: 'begin', text: 'BEGIN' } };

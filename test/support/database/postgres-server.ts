@@ -8,6 +8,7 @@ import {
   findEmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../../src/database/embedded/embedded-postgres.js';
+import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../../src/database/engine-version.js';
 import { migrateDatabase } from '../../../src/startup/migrate-database.js';
 import {
   databaseAt,
@@ -47,7 +48,7 @@ export async function startTestServer(): Promise<TestServer> {
     external === undefined
       ? await startOwnServer()
       : { ownerUrl: external, url: withNewLogin(external), stop: nothingToStop };
-  const ownerUrl = server.ownerUrl;
+  const ownerUrl = withEngineVersion(server.ownerUrl);
   // The run's name leads all its databases, so that runs can share an external server.
   const run = `coffer_test_${process.pid}_${randomBytes(3).toString('hex')}`;
   const template = `${run}_template`;
@@ -72,6 +73,13 @@ export async function startTestServer(): Promise<TestServer> {
       await server.stop();
     },
   };
+}
+
+/** Specs that put rows of money where they need them, or damage them, do it as the owner. */
+function withEngineVersion(ownerUrl: string): string {
+  const url = new URL(ownerUrl);
+  url.searchParams.set('options', `-c ${ENGINE_VERSION_SETTING}=${ENGINE_VERSION}`);
+  return url.href;
 }
 
 /** A login for the service of this run, which migrating makes. */
