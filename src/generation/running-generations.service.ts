@@ -66,13 +66,14 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     );
   }
 
-  /** Resolves when this call has ended and its outcome is written down; null: it is not under way here. */
-  ended(id: string): Promise<void> | null {
-    for (const [generation, answer] of this.running) {
-      if (generation.id !== id) continue;
-      return answer.then(() => this.unrecorded.get(generation)).catch(() => undefined);
-    }
-    return null;
+  /** Resolves when one of these calls has ended and its outcome is written down; null: none of them is under way here. */
+  ended(...ids: readonly string[]): Promise<void> | null {
+    const endings = [...this.running].flatMap(([generation, answer]) =>
+      ids.includes(generation.id)
+        ? answer.then(() => this.unrecorded.get(generation)).catch(() => undefined)
+        : [],
+    );
+    return endings.length === 0 ? null : Promise.race(endings);
   }
 
   /** Resolves when what this process has answered to the account is written down: who asks next finds it. */

@@ -26,8 +26,15 @@ import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
 import { nextRetryStep } from './retry-step.js';
 import { isSilentlyRepeated, type RetryingClient } from './retrying-client.js';
 
-/** Between two looks at an attempt of another process, or at one that is not written down yet. */
-const LOOK_MS = 100;
+/** Between two checks of an attempt of another process: soon at first, since most attempts have ended or end at once. */
+const CHECK_MIN_MS = 100;
+const CHECK_MAX_MS = 1_000;
+
+/**
+ * Retries that wait for the same call in this process, beside one for each attempt at it that is under way here: an SDK has
+ * at most a few connections for one call, and most often one.
+ */
+const WAITING_PER_CALL_MAX = 3;
 
 /** A retry that found an attempt, from then until its own client has the answer. */
 type Joined = { readonly retry: Retry; readonly id: string; readonly client: RetryingClient };
@@ -40,6 +47,8 @@ type Joined = { readonly retry: Retry; readonly id: string; readonly client: Ret
 @Injectable()
 export class RetriedCalls {
   private readonly logger = new Logger(RetriedCalls.name);
+  /** How many retries of a call wait, by its key and fingerprint. */
+  private readonly waiting = new Map<string, number>();
 
   constructor(
     private readonly claims: RetryClaims,
@@ -75,9 +84,22 @@ export class RetriedCalls {
     const { outputFormat } = request;
     const fingerprint = fingerprintOf(request);
     const retry = { accountId, apiKeyId, fingerprint, outputFormat, claim: randomUUID() };
-    return this.find(retry, client).catch((error: unknown) => {
+    const call = `${apiKeyId}:${fingerprint}`;
+    const waiting = this.waiting.get(call) ?? 0;
+    try {
+      if (waiting >= WAITING_PER_CALL_MAX + this.running.idsOf(retry).length)
+        throw new EarlierAttemptRunningError();
+      this.waiting.set(call, waiting + 1);
+      return await this.find(retry, client).finally(() => this.leave(call));
+    } catch (error) {
       throw nothingChargedFor(error, null);
-    });
+    }
+  }
+
+  private leave(call: string): void {
+    const left = (this.waiting.get(call) ?? 0) - 1;
+    if (left > 0) this.waiting.set(call, left);
+    else this.waiting.delete(call);
   }
 
   /** What a call of such a client has ended with: its retry is a new call where the attempt was refused for nothing. */
@@ -94,6 +116,7 @@ export class RetriedCalls {
   private async find(retry: Retry, client: RetryingClient): Promise<Found> {
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let othersUntilMs: number | null = null;
+    const pause = backOff();
     for (;;) {
       const nowMs = this.clock.nowMs();
       if (client.isGone()) throw new ClientGoneError();
@@ -114,7 +137,8 @@ export class RetriedCalls {
         const answer = await this.findAnswered(retry, client, deadlineMs);
         return { answer, otherCallsHoldIds: outlook.heldIds };
       }
-      if (step.type === 'wait') await sleep(LOOK_MS);
+      // An attempt of this process ends what is waited for by itself; the pause is for those of other processes.
+      if (step.type === 'wait') await firstOf(this.running.ended(...underWay), client.answered, pause());
     }
   }
 
@@ -151,6 +175,7 @@ export class RetriedCalls {
   private async answerOf(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
     const { retry, id, client } = joined;
     let renewAtMs = this.clock.nowMs() + CLAIM_MS / 3;
+    const pause = backOff();
     for (;;) {
       const attempt = await this.reader.find({ accountId: retry.accountId, id });
       if (attempt?.retryClaim !== retry.claim || attempt.retryState !== 'claimed') return null;
@@ -163,7 +188,8 @@ export class RetriedCalls {
         await this.claims.renew(retry, id, nowMs);
         renewAtMs = nowMs + CLAIM_MS / 3;
       }
-      await Promise.race([this.running.ended(id) ?? sleep(LOOK_MS), client.answered, sleep(CLAIM_MS / 3)]);
+      const ended = this.running.ended(id);
+      await firstOf(ended, client.answered, ended === null ? pause() : CLAIM_MS / 3);
     }
   }
 
@@ -187,4 +213,26 @@ export class RetriedCalls {
 function nothingChargedFor(error: unknown, generationId: string | null): PaidCallError {
   if (error instanceof PaidCallError) return error;
   return withoutCharge(toProblem(error), { generationId });
+}
+
+/** The pauses between checks, each twice as long as the one before, up to the longest. */
+function backOff(): () => number {
+  let nextMs = CHECK_MIN_MS;
+  return () => {
+    const pauseMs = nextMs;
+    nextMs = Math.min(2 * nextMs, CHECK_MAX_MS);
+    return pauseMs;
+  };
+}
+
+/** Resolves with the first of these to happen, or when the time is over; leaves no timer behind. */
+async function firstOf(
+  ended: Promise<unknown> | null,
+  answered: Promise<unknown>,
+  waitMs: number,
+): Promise<void> {
+  const waiting = new AbortController();
+  const late = sleep(waitMs, null, { signal: waiting.signal }).catch(() => null);
+  await Promise.race([...(ended === null ? [] : [ended]), answered, late]);
+  waiting.abort();
 }
