@@ -31,6 +31,7 @@ import { DatabaseUnavailableError } from './problems/common.errors.js';
 import { ProblemFilter } from './problems/problem.filter.js';
 import type { ErrorTranslator } from './problems/to-problem.js';
 import { limitAddresses } from './rate-limits/address-limits.js';
+import { limitBodies } from './rate-limits/body-limits.js';
 import { localUrl } from './startup/local-url.js';
 
 export type AppOptions = {
@@ -60,6 +61,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   acceptJsonBodies(app);
   limitConnections(fastify.server, settings.httpConnectionsMax, log);
   authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
+  limitBodies(fastify, EDITS_PATH);
   leaveBodiesUnread(fastify, EDITS_PATH);
   headers.addTo(fastify);
   if (settings.rateLimit) limitAddresses(fastify, app.get<Clock & MonotonicClock>(CLOCK));

@@ -60,6 +60,18 @@ export class AccountBusyError extends Problem {
   }
 }
 
+/** The bodies of its other requests are still on their way. */
+export class BodiesBusyError extends Problem {
+  readonly code = 'concurrency_limit_exceeded';
+  constructor() {
+    super(
+      'Too many large requests of this account are being sent at the same time. Nothing was charged; retry when one of ' +
+        'them is answered.',
+      { retryAfterSeconds: RETRY_AFTER_MIN_SECONDS },
+    );
+  }
+}
+
 function toRetryAfter(waitMs: number | null): number {
   const seconds = Math.ceil((waitMs ?? 0) / 1_000);
   return Math.min(Math.max(seconds, RETRY_AFTER_MIN_SECONDS), RETRY_AFTER_MAX_SECONDS);

@@ -8,6 +8,7 @@ import { WalletReader } from '../../src/wallets/wallet-reader.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { BODY_TO_COME } from '../support/app/raw-request.js';
 import { documentedRoutes } from '../support/hostile-requests.js';
 import { eventually } from '../support/processes.js';
 
@@ -112,6 +113,32 @@ describe('the requests of one account', () => {
     held.letGo();
     (await next).expect(200);
     expect(held.begun).toBe(share + 1);
+  });
+});
+
+describe('large bodies of one account that come slowly', () => {
+  it('are sixteen at the same time, and do not keep its small requests or other accounts out', async () => {
+    const service = await sharedApp();
+    const [slow, other] = [await aCustomer().create(), await aCustomer().create()];
+    const { port, hostname } = new URL(service.url);
+    const sockets = Array.from({ length: 17 }, () => {
+      const socket = connect(Number(port), hostname).resume();
+      const key = `authorization: Bearer ${slow.apiKey}\r\n`;
+      socket.write(`POST /v1/quotes HTTP/1.1\r\nhost: x\r\n${key}${BODY_TO_COME}`);
+      return socket;
+    });
+    closing.push(() => sockets.forEach((socket) => socket.destroy()));
+    const large = { model: 'x'.repeat(100_000) };
+    await eventually('one too many is answered', () => sockets.some(({ bytesRead }) => bytesRead > 0));
+    expect(sockets.filter(({ bytesRead }) => bytesRead > 0)).toHaveLength(1);
+    expect((await slow.client.post('/v1/quotes', large)).body.error.code).toBe('concurrency_limit_exceeded');
+    expect((await slow.client.post('/v1/quotes', { model: 'x' })).status).not.toBe(429);
+    expect((await other.client.post('/v1/quotes', large)).status).not.toBe(429);
+    sockets.forEach((socket) => socket.destroy());
+    await eventually(
+      'they are taken again',
+      async () => (await slow.client.post('/v1/quotes', large)).status !== 429,
+    );
   });
 });
 
