@@ -19,7 +19,7 @@ import type {
   ProviderTask,
 } from './image-provider.js';
 import { pause } from './pause.js';
-import { ProviderFailure } from './provider-failure.js';
+import { kindOfStatus, ProviderFailure } from './provider-failure.js';
 import { TaskSlots, type TaskSlotLimits } from './task-slots.js';
 import { TrustedHosts } from './trusted-hosts.js';
 import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
@@ -179,7 +179,8 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
       return this.owner === 'us' ? task : { ...task, costMicros: null };
     }
     const text = this.withoutKey(readErrorText(body));
-    if (status === 400 || status === 422) {
+    const kind = kindOfStatus(status);
+    if (kind === 'rejected') {
       const complaint = this.withoutKey(readComplaint(body) ?? 'the provider refused the request');
       throw new ProviderFailure('rejected', complaint);
     }
@@ -189,8 +190,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     if (this.owner === 'customer' && status === 402) {
       throw new ProviderFailure('key_unfunded', `submit answered ${status}: ${text}`);
     }
-    if (this.owner === 'us' && status >= 400 && status < 500 && status !== 408) {
-      // Wrong key, no credit, no such model: ours to mend, whatever the customer sends.
+    if (this.owner === 'us' && kind === 'account') {
       throw new ProviderFailure('account', `submit answered ${status}: ${text}`);
     }
     throw unavailable(`submit answered ${status}: ${text}`);

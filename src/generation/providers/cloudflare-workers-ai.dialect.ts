@@ -3,7 +3,7 @@ import type { CloudflareSettings } from '../../config/settings.js';
 import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
 import { encodeForm } from './encode-form.js';
 import type { ProviderRequest, ReferenceImage } from './image-provider.js';
-import { ProviderFailure, type FailureKind } from './provider-failure.js';
+import { kindOfStatus, ProviderFailure, type FailureKind } from './provider-failure.js';
 import { members, readBase64, readRetryAfter } from './read-answer.js';
 import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
 import { TrustedHosts } from './trusted-hosts.js';
@@ -98,13 +98,6 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
       ...(kind === 'rejected' ? { cause: new Error(said) } : {}),
     });
   }
-}
-
-function kindOfStatus(status: number): FailureKind {
-  if (status === 400 || status === 413 || status === 422) return 'rejected';
-  if (status === 429) return 'saturated';
-  // Wrong token, wrong account, no credit: ours to mend.
-  return status >= 400 && status < 500 && status !== 408 ? 'account' : 'unavailable';
 }
 
 function firstError(body: unknown): { readonly code: number | null; readonly message: string } {

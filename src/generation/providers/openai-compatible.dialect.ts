@@ -1,7 +1,7 @@
 import type { OpenAiCompatibleSettings } from '../../config/settings.js';
 import { encodeForm } from './encode-form.js';
 import type { ProviderRequest } from './image-provider.js';
-import { ProviderFailure, type FailureKind } from './provider-failure.js';
+import { kindOfStatus, ProviderFailure, type FailureKind } from './provider-failure.js';
 import { members, readBase64, readRetryAfter } from './read-answer.js';
 import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
 import { TrustedHosts } from './trusted-hosts.js';
@@ -114,12 +114,6 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
 
 function kindOfWord(word: unknown): FailureKind | undefined {
   return typeof word === 'string' && Object.hasOwn(KINDS_BY_WORD, word) ? KINDS_BY_WORD[word] : undefined;
-}
-
-function kindOfStatus(status: number): FailureKind {
-  if (status === 400 || status === 413 || status === 422) return 'rejected';
-  if (status === 429) return 'saturated';
-  return status >= 400 && status < 500 && status !== 408 && status !== 409 ? 'account' : 'unavailable';
 }
 
 function suffixOf(contentType: string): string {

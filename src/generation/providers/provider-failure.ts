@@ -36,3 +36,18 @@ export class ProviderFailure extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
   }
 }
+
+/** Wrong key, no credit, not allowed, no such model or route: ours to mend, whatever the customer sends. */
+const ABOUT_US: ReadonlySet<number> = new Set([401, 402, 403, 404, 405, 410]);
+/** What passes by itself: a time-out, a conflict, too early. */
+const PASSING: ReadonlySet<number> = new Set([408, 409, 425]);
+
+/**
+ * What the status of a refused request alone says. Any other 4xx (413 for example) is about the request that a customer made: as
+ * trouble of our account, a few of them from one customer would keep the provider from being asked for all.
+ */
+export function kindOfStatus(status: number): FailureKind {
+  if (status === 429) return 'saturated';
+  if (ABOUT_US.has(status)) return 'account';
+  return status >= 400 && status < 500 && !PASSING.has(status) ? 'rejected' : 'unavailable';
+}
