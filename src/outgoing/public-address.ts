@@ -3,6 +3,9 @@ import ipaddr from 'ipaddr.js';
 const GLOBAL_UNICAST_V6 = ipaddr.IPv6.parse('2000::');
 const GLOBAL_UNICAST_V6_BITS = 3;
 
+/** Public by their range, and answered by the cloud itself on its machines: Azure's wire server, with what it tells of them. */
+const ANSWERED_BY_CLOUDS: ReadonlySet<string> = new Set(['168.63.129.16']);
+
 /**
  * Whether a customer may make us connect there: an address of the public internet. False for private, loopback,
  * link-local (cloud metadata), shared, multicast, documentation and reserved ranges, and for every form of IPv6
@@ -14,7 +17,7 @@ export function isPublicAddress(address: string): boolean {
   // A zone (`fe80::1%eth0`) is meant for one link; what the parser makes of it is nothing to rely on.
   if (!ipaddr.isValid(address) || address.includes('%')) return false;
   const parsed = ipaddr.parse(address);
-  if (parsed.range() !== 'unicast') return false;
+  if (parsed.range() !== 'unicast' || ANSWERED_BY_CLOUDS.has(parsed.toString())) return false;
   return parsed.kind() === 'ipv4' || parsed.match(GLOBAL_UNICAST_V6, GLOBAL_UNICAST_V6_BITS);
 }
 

@@ -147,6 +147,8 @@ describe('an address that a customer may make us connect to', () => {
     '::',
     '::1',
     '::127.0.0.1',
+    '168.63.129.16',
+    '::ffff:168.63.129.16',
     '::ffff:8.8.8.8',
     '::ffff:127.0.0.1',
     '::ffff:10.0.0.1',
