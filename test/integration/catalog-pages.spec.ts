@@ -217,13 +217,18 @@ describe('the pricing page', () => {
 });
 
 describe('the comparison', () => {
-  it('takes what a form sends and what a link says, and names what does not exist', async () => {
+  it('takes what a form sends and what a link says, and repeats no name that does not exist', async () => {
     const form = await read(
       `/compare?models=${encodeURIComponent(MODEL)}&models=${encodeURIComponent(FREE)}`,
     );
     const listed = await read(`/compare?models=${MODEL},${FREE}`);
     expect(form.text).toBe(listed.text);
-    expect((await read('/compare?models=%3Cb%3Ex')).text).toContain('There is no model <b>x.');
+    for (const suffix of ['', '.md']) {
+      const path = `/compare${suffix}?models=${MODEL},Refunds-at-coffer.example&models=%3Cb%3Ex`;
+      const page = await fetch(`${service.url}${path}`).then((answer) => answer.text());
+      expect(page).toContain('Some of the models that were asked for do not exist.');
+      expect(page).not.toMatch(/refunds-at|b>x|b&gt;x/i);
+    }
   });
 });
 

@@ -56,7 +56,7 @@ function pagesOf(model: CatalogModel): PageDocument[] {
   return [
     modelPage(facts, one),
     modelsPage(facts, { maker: model.maker.id, modality: null, free: false }),
-    comparePage(facts, { models: [one], unknown: [model.name] }),
+    comparePage(facts, { models: [one], hasUnknown: true }),
     collectionPage(facts, 'more-from-maker', model.maker.id),
     rankingsPage(facts),
     pricingPage(facts),

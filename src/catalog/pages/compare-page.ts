@@ -1,38 +1,28 @@
 import { modelPath, priceText, findPriced, type CatalogFacts, type PricedModel } from '../catalog-facts.js';
-import {
-  code,
-  link,
-  paragraph,
-  type Block,
-  type PageDocument,
-  type Text,
-} from '../../http/pages/document.js';
+import { link, paragraph, type Block, type PageDocument, type Text } from '../../http/pages/document.js';
 import { comparePath, modalityText } from './model-page.js';
 
 /** More columns fit on no screen. */
 export const COMPARED_MAX = 4;
-/** An unknown id is the visitor's own text; it comes back, but not a page of it. */
-const UNKNOWN_SHOWN_MAX = 3;
-const UNKNOWN_LENGTH_MAX = 100;
 
-export type Comparison = { readonly models: readonly PricedModel[]; readonly unknown: readonly string[] };
+/** Of the names that no model has only that there are any: what a link says must not stand on our page as our word. */
+export type Comparison = { readonly models: readonly PricedModel[]; readonly hasUnknown: boolean };
 
 /** `models=a,b`, or as a form sends it: `models=a&models=b`. Without any the first two are compared. */
 export function readComparison(facts: Pick<CatalogFacts, 'models'>, query: URLSearchParams): Comparison {
   const asked = [...new Set(query.getAll('models').flatMap((value) => value.split(',')))].filter(
     (id) => id !== '',
   );
-  if (asked.length === 0) return { models: facts.models.slice(0, 2), unknown: [] };
+  if (asked.length === 0) return { models: facts.models.slice(0, 2), hasUnknown: false };
   const models = asked.flatMap((id) => findPriced(facts, id) ?? []).slice(0, COMPARED_MAX);
-  const unknown = asked
-    .filter((id) => findPriced(facts, id) === null)
-    .slice(0, UNKNOWN_SHOWN_MAX)
-    .map((id) => id.slice(0, UNKNOWN_LENGTH_MAX));
-  return { models, unknown };
+  const hasUnknown = asked.some((id) => findPriced(facts, id) === null);
+  return { models, hasUnknown };
 }
 
+const UNKNOWN: Block = { kind: 'notice', text: ['Some of the models that were asked for do not exist.'] };
+
 /** `/compare` */
-export function comparePage(facts: CatalogFacts, { models, unknown }: Comparison): PageDocument {
+export function comparePage(facts: CatalogFacts, { models, hasUnknown }: Comparison): PageDocument {
   const names = models.map(({ name }) => name).join(' and ');
   const path = comparePath(models.map(({ id }) => id));
   return {
@@ -44,7 +34,7 @@ export function comparePage(facts: CatalogFacts, { models, unknown }: Comparison
     lead: names === '' ? 'Choose what to put side by side.' : `${names}, side by side.`,
     badges: [],
     opening: [
-      ...unknown.map((id): Block => ({ kind: 'notice', text: [`There is no model `, code(id), '.'] })),
+      ...(hasUnknown ? [UNKNOWN] : []),
       {
         kind: 'picker',
         action: '/compare',
