@@ -86,7 +86,7 @@ describe('the database', () => {
     await scrape();
     await scrape();
     expect(asked).toHaveBeenCalledTimes(4);
-    app.clock.letPass(10_000);
+    app.clock.letPass(10_001);
     await scrape();
     expect(asked).toHaveBeenCalledTimes(8);
   });
@@ -102,7 +102,7 @@ describe('the database', () => {
     await ask();
     await ask();
     expect(asked).toHaveBeenCalledTimes(1);
-    app.clock.letPass(1_000);
+    app.clock.letPass(1_001);
     await ask();
     expect(asked).toHaveBeenCalledTimes(2);
   });

@@ -14,7 +14,7 @@ afterAll(() => stage.close());
 
 async function metric(line: string): Promise<number | null> {
   // What is read from the database is read again after ten seconds.
-  stage.clock.letPass(10_000);
+  stage.clock.letPass(10_001);
   const text = await (await fetch(`${stage.app.url}/metrics`)).text();
   const found = text.split('\n').find((one) => one.startsWith(`${line} `));
   return found === undefined ? null : Number(found.split(' ').at(-1));
