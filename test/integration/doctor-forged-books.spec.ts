@@ -183,6 +183,24 @@ describe('the doctor', () => {
     expect(await named()).toEqual([own('disputes', 'du_none')]);
   });
 
+  it('names a dispute whose money Stripe took again after it came back, as soon as Stripe lists it', async () => {
+    const id = await disputed();
+    const tell = (name: string, cents: number) =>
+      books.owner.query(
+        `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
+                                                  net_cents, source_id, created_at, stored_at)
+         VALUES ($1, false, 'adjustment', 'dispute', 'usd', $2, 0, $2, $3, now(), now())`,
+        [name, cents, id],
+      );
+    await tell('txn_taken', -1_050);
+    await books.owner.query('UPDATE disputes SET reinstated_at = withdrawn_at');
+    await rewriteBook(books, accountId, append(...returned(`dispute:${id}:reinstated`)));
+    await tell('txn_back', 1_050);
+    expect(await named()).toEqual([]);
+    await tell('txn_again', -1_050);
+    expect(await named()).toEqual([`transfers account_id=${accountId} reference=dispute:${id}:withdrawn`]);
+  });
+
   it('names a lot that gave more than it got, when the credit that opened it was cut', async () => {
     await books.owner.query('ALTER TABLE wallets DROP CONSTRAINT wallets_within_floor');
     const cut = (rows: readonly ExportRow[]) =>

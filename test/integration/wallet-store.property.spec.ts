@@ -49,6 +49,18 @@ describe('the wallet engine on a real database, over random histories', () => {
     return [row.posted_micros, row.held_micros, row.debt_micros, row.status];
   }
 
+  /** What the ledger has come to, in the words of the reference model. */
+  async function bookedOf(accountId: string): Promise<Record<string, number>> {
+    const balance = (account: string): string =>
+      `coalesce(sum(CASE '${account}' WHEN debit_account THEN amount_micros WHEN credit_account THEN -amount_micros END), 0)::int`;
+    const [row] = await first.dataSource.query<Record<string, number>[]>(
+      `SELECT -${balance('usage_revenue')} AS revenue, ${balance('stripe_clearing')} AS "atStripe",
+              ${balance('dispute_losses')} AS losses FROM transfers WHERE account_id = $1`,
+      [accountId],
+    );
+    return row ?? {};
+  }
+
   type KeyIds = ReadonlyMap<string, string>;
 
   async function createKeys(accountId: string): Promise<KeyIds> {
@@ -98,6 +110,8 @@ describe('the wallet engine on a real database, over random histories', () => {
         );
         await expectBudgets(accountId, reference, keys);
       }
+      const { revenue, atStripe, losses } = reference;
+      expect(await bookedOf(accountId)).toEqual({ revenue, atStripe, losses });
       await expectBooksToBalance(first.dataSource);
     };
     await checkProperty(

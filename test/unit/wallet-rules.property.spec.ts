@@ -1,7 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { micros, type MicroUsd } from '../../src/common/money.js';
-import { isCustomerLedgerAccount, POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
+import {
+  isCustomerLedgerAccount,
+  POSTING_RULES,
+  type LedgerAccount,
+} from '../../src/ledger/chart-of-accounts.js';
 import {
   chainHash,
   GENESIS_HASH,
@@ -221,8 +225,21 @@ function play(steps: readonly Step[]): void {
     expectInvariants(store);
     expectBudgets(store, reference);
   }
-  const revenue = store.transfers.filter((row) => row.creditAccount === 'usage_revenue');
-  expect(revenue.reduce((sum, row) => sum + row.amountMicros, 0n)).toBe(BigInt(reference.revenue));
+  const { revenue, atStripe, losses } = reference;
+  const booked = {
+    revenue: 0 - balanceOf(store, 'usage_revenue'),
+    atStripe: balanceOf(store, 'stripe_clearing'),
+    losses: balanceOf(store, 'dispute_losses'),
+  };
+  expect(booked).toEqual({ revenue, atStripe, losses });
+}
+
+/** Debits less credits. */
+function balanceOf({ transfers }: MemoryStore, ledgerAccount: LedgerAccount): number {
+  const signed = ({ debitAccount, creditAccount, amountMicros }: Transfer): bigint =>
+    (debitAccount === ledgerAccount ? amountMicros : 0n) -
+    (creditAccount === ledgerAccount ? amountMicros : 0n);
+  return Number(transfers.reduce((sum, row) => sum + signed(row), 0n));
 }
 
 describe('the wallet rules, over random histories', () => {

@@ -135,11 +135,17 @@ function planImage(random: SeededRandom, index: number): Image {
   return { key, images: random.pick([1, 1, 1, 2, 3]), prompt: `fox ${index}${trouble}` };
 }
 
+/** Before, while and after its credit is set aside and its images are made. */
+const HANG_UP_WITHIN_MS = [60, 600] as const;
+
 /** The last one waits for its answer. */
 function planAttempts(random: SeededRandom): Attempt[] {
   return planCopies(random).map(({ to }, index, all) => ({
     to,
-    hangUpAfterMs: index === all.length - 1 || random.next() < 0.3 ? null : random.between(1, 60),
+    hangUpAfterMs:
+      index === all.length - 1 || random.next() < 0.3
+        ? null
+        : random.between(1, random.pick(HANG_UP_WITHIN_MS)),
   }));
 }
 

@@ -34,6 +34,7 @@ export class ChaosStage {
   /** Before the database was killed for the first time, and after the last. */
   readonly databaseUrl: string;
   private readonly waiting = new Set<() => void>();
+  private failure: Error | null = null;
 
   private constructor(
     private readonly simulated: Simulated,
@@ -90,15 +91,27 @@ export class ChaosStage {
     return this.services[to] !== null;
   }
 
-  /** Resolves when at least one service runs. */
+  /** Resolves when at least one service runs. Rejects when what was killed did not start again. */
   async whenAnyRuns(): Promise<void> {
     while (!this.isRunning(0) && !this.isRunning(1)) {
+      if (this.failure !== null) throw this.failure;
       await new Promise<void>((resolve) => this.waiting.add(resolve));
     }
   }
 
   /** Kills all of them in one moment, and starts them again some moment later. */
   async killAndRestart(victims: readonly Victim[], random: SeededRandom): Promise<void> {
+    try {
+      await this.killAndStart(victims, random);
+    } catch (error) {
+      const names = victims.join(' and ');
+      this.failure = new Error(`${names}, killed, did not start again`, { cause: error });
+      this.wake();
+      throw this.failure;
+    }
+  }
+
+  private async killAndStart(victims: readonly Victim[], random: SeededRandom): Promise<void> {
     if (victims.includes('database')) process.kill(await databaseServerIn(this.dirs.database), 'SIGKILL');
     const targets = ([0, 1] as const).filter((to) => victims.includes(to === 0 ? 'first' : 'second'));
     const killed = targets.map((to) => this.service(to));
@@ -119,6 +132,10 @@ export class ChaosStage {
     const { env } = this;
     const service = await ServiceProcess.start({ dataDir: this.dirs.services, port: this.ports[to], env });
     this.services[to] = service;
+    this.wake();
+  }
+
+  private wake(): void {
     for (const resume of [...this.waiting]) resume();
     this.waiting.clear();
   }

@@ -41,8 +41,10 @@ export class ReferenceWallet {
   writtenOff = new Map<string, number>();
   limits = new Map<string, ReferenceLimits>();
   private spends: ReferenceSpend[] = [];
-  /** Sum of everything posted on each side, to compare with the ledger. */
+  /** What the ledger must have come to: what was charged, what lies at Stripe, and what disputes and refunds lost us. */
   revenue = 0;
+  atStripe = 0;
+  losses = 0;
   private born = 0;
 
   get status(): string {
@@ -114,12 +116,16 @@ export class ReferenceWallet {
       case 'credit':
         if (command.amountMicros <= 0n) return 'invalid_amount';
         this.addLot(command.lotId, true, Number(command.amountMicros), 0, command.expiresAtMs, now, true);
+        this.atStripe += Number(command.amountMicros + command.feeMicros + command.taxMicros);
         return 'ok';
       case 'reinstate': {
         const amount = Number(command.amountMicros);
         // Without credit there must be something beyond the payment, which is no matter of the wallet.
         if (amount < 0 || amount + Number(command.excessMicros) === 0) return 'invalid_amount';
-        this.debt += this.writtenOff.get(command.writtenOffReference) ?? 0;
+        const owedAgain = this.writtenOff.get(command.writtenOffReference) ?? 0;
+        this.debt += owedAgain;
+        this.losses -= owedAgain + Number(command.excessMicros);
+        this.atStripe += movedAtStripe(command);
         const found = Math.min(amount, this.taken.get(command.takenReference)?.found ?? 0);
         if (amount > found) this.addLot(command.spentLotId, true, amount - found, 0, null, now);
         if (found > 0) this.addLot(command.lotId, true, found, 0, null, now, true);
@@ -185,6 +191,7 @@ export class ReferenceWallet {
         const given = isBack ? 0 : Math.min(this.taken.get(command.takenReference)?.all ?? 0, this.debt);
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
+        this.losses += given;
         this.writtenOff.set(command.reference, given);
         return 'ok';
       }
@@ -273,6 +280,8 @@ export class ReferenceWallet {
     if (command.freeze && (lacks || command.cause === 'dispute')) this.freeze(command.freeze);
     const missing = this.burn(sorted, amount);
     this.debt += missing;
+    this.losses += Number(command.excessMicros);
+    this.atStripe -= movedAtStripe(command);
     this.taken.set(command.reference, { all: amount, found: amount - missing });
     return 'ok';
   }
@@ -353,4 +362,10 @@ export class ReferenceWallet {
       if (lot.expires <= now) lot.left = kept;
     }
   }
+}
+
+type Returned = Extract<WalletCommand, { type: 'clawBack' | 'reinstate' }>;
+
+function movedAtStripe({ amountMicros, feeMicros, taxMicros, excessMicros }: Returned): number {
+  return Number(amountMicros + feeMicros + taxMicros + excessMicros);
 }
