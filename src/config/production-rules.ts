@@ -34,6 +34,9 @@ const UPSTREAM_URLS = [
   'S3_ENDPOINT',
 ] as const;
 
+/** Whoever migrates logs in with more rights, over the same network. */
+const DATABASE_URLS = ['DATABASE_URL', 'MIGRATION_DATABASE_URL'] as const;
+
 /**
  * Connections to this machine itself (loopback addresses, Unix sockets) cross no network that anybody could listen
  * on, so they need no TLS: a sidecar that adds it, and tests, work without an override.
@@ -95,15 +98,13 @@ export const PRODUCTION_RULES: readonly ProductionRule[] = [
     refused: 'at_start',
     allows:
       'The database is not verified by TLS: its password and all rows can be read and changed on the network.',
-    faults: (read) => {
-      const url = read.text('DATABASE_URL');
-      return url === null || isVerifiedDatabase(url)
-        ? []
-        : fault(
-            'DATABASE_URL',
-            'reaches another machine without verified TLS. Add sslmode=verify-full to it',
-          );
-    },
+    faults: (read) =>
+      DATABASE_URLS.flatMap((name) => {
+        const url = read.text(name);
+        return url === null || isVerifiedDatabase(url)
+          ? []
+          : fault(name, 'reaches another machine without verified TLS. Add sslmode=verify-full to it');
+      }),
   },
   {
     override: 'ALLOW_REDIS_WITHOUT_TLS',

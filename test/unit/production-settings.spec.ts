@@ -67,6 +67,7 @@ const REFUSED: Readonly<Record<string, readonly Readonly<Record<string, string>>
     // The driver reads the last of several, and connects to the host of the query.
     { DATABASE_URL: 'postgres://coffer:pw@db.internal/coffer?sslmode=verify-full&sslmode=disable' },
     { DATABASE_URL: 'postgres://coffer:pw@localhost/coffer?host=db.internal' },
+    { MIGRATION_DATABASE_URL: 'postgres://owner:pw@db.internal/coffer' },
   ],
   ALLOW_REDIS_WITHOUT_TLS: [{ REDIS_URL: 'redis://:pw@redis.internal:6379' }],
 };
