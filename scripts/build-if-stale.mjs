@@ -4,13 +4,14 @@
  * image), the build that is there is the right one.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, URL } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const stamp = join(root, 'dist', '.built');
+const dist = join(root, 'dist');
+const stamp = join(dist, '.built');
 const source = join(root, 'src');
 
 if (existsSync(source) && isStale()) build();
@@ -28,7 +29,28 @@ function isStale() {
   );
 }
 
+function mayWrite(directory) {
+  const probe = join(directory, `.writable-${process.pid}`);
+  try {
+    // A read-only file system refuses root as well, whatever the modes say.
+    writeFileSync(probe, '');
+    rmSync(probe);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function build() {
+  // The compiler would complain of every single file.
+  const unwritable = [existsSync(dist) ? dist : root].find((directory) => !mayWrite(directory));
+  if (unwritable !== undefined) {
+    console.error(
+      `${unwritable} cannot be written, and the build in it is older than the sources. Build where it can be (npm run build), ` +
+        'or start the build that is there: node --enable-source-maps dist/main.js',
+    );
+    process.exit(1);
+  }
   const startedAt = new Date();
   console.log('Building…');
   const nest = createRequire(import.meta.url).resolve('@nestjs/cli/bin/nest.js');

@@ -5,6 +5,7 @@ import { AddressInUseError, AddressUnusableError } from './listen-address.js';
 import { DatabaseNotReadyError, DatabaseUnreachableError } from './open-database.js';
 import { ProviderKeyMissingError } from './provider-coverage.js';
 import { StandInMissingError } from './stand-ins.js';
+import { WorkerDatabaseMissingError } from './start-worker.js';
 
 /** These say all that their reader needs; a stack trace would only hide it. */
 const SELF_EXPLAINING = [
@@ -17,6 +18,7 @@ const SELF_EXPLAINING = [
   DatabaseNotReadyError,
   ServiceLoginMissingError,
   StandInMissingError,
+  WorkerDatabaseMissingError,
 ];
 
 /** Ends a process that could not start, with what to do about it on stderr. */

@@ -5,12 +5,25 @@ import { noStandIns } from './stand-ins.js';
 import { StopStack } from './stop-stack.js';
 import { warnOfOverrides } from './warn-of-overrides.js';
 
+/** The embedded database belongs to the one process that started it. */
+export class WorkerDatabaseMissingError extends Error {
+  constructor() {
+    super(
+      'A worker shares the database of the service: set DATABASE_URL for both, and COFFER_JOBS=off for the service. ' +
+        'With the embedded database the service does the jobs itself, and no worker is needed.',
+    );
+    this.name = 'WorkerDatabaseMissingError';
+  }
+}
+
 /**
  * Starts the jobs of the service without its HTTP. Outside production it joins the stand-ins of the service
  * on the same data directory.
  */
 export async function startWorker(options: StartOptions): Promise<{ readonly stop: () => Promise<boolean> }> {
   const { settings, log } = options;
+  // Its lock on the data directory would be refused while the service runs, and without the service there is nothing to do.
+  if (settings.databaseUrl === null) throw new WorkerDatabaseMissingError();
   warnOfOverrides(settings, log);
   const started = new StopStack(log);
   try {

@@ -6,6 +6,7 @@ import { NotificationsModule } from '../notifications/notifications.module.js';
 import { PaymentsModule } from '../payments/payments.module.js';
 import { WalletsModule } from '../wallets/wallets.module.js';
 import { AccountAutoTopUpController } from './auto/account-auto-top-up.controller.js';
+import { AutoTopUpAccounts } from './auto/auto-top-up-accounts.service.js';
 import { AutoTopUpCharges } from './auto/auto-top-up-charges.service.js';
 import { AutoTopUpController } from './auto/auto-top-up.controller.js';
 import { AutoTopUpConsentEntity, AutoTopUpEntity } from './auto/auto-top-up.entity.js';
@@ -99,6 +100,7 @@ import { TopUpsService } from './top-ups.service.js';
     TopUpEvents,
     TopUpSweepJob,
     AutoTopUpRepository,
+    AutoTopUpAccounts,
     AutoTopUpSettings,
     AutoTopUpSwitch,
     AutoTopUpStarts,

@@ -291,6 +291,26 @@ describe('off means off', () => {
     await allLooked(app);
     expect(await chargesOf(app, customer.accountId)).toEqual([]);
   });
+
+  it('and says why, as long as it is held back', async () => {
+    const customer = await customerWithCard(app);
+    await switchOn(customer);
+    expect(await readAutoTopUp(customer)).toMatchObject({ status: 'on', held_back_by: null });
+    const account = `/v1/accounts/${customer.accountId}`;
+    (await app.operator.post(`${account}/freeze`, { reason: 'test' })).expect(200);
+    expect(await readAutoTopUp(customer)).toMatchObject({ status: 'on', held_back_by: 'wallet_frozen' });
+    (await app.operator.post(`${account}/unfreeze`, { reason: 'test' })).expect(200);
+    expect(await readAutoTopUp(customer)).toMatchObject({ held_back_by: null });
+    const [paid] = await app.dataSource.query<{ payment_intent_id: string }[]>(
+      'SELECT payment_intent_id FROM top_ups WHERE account_id = $1',
+      [customer.accountId],
+    );
+    await control.createDispute({ charge: paid?.payment_intent_id ?? '' });
+    await settled(app);
+    const disputed = { status: 'on', held_back_by: 'payment_disputed' };
+    expect(await readAutoTopUp(customer)).toMatchObject(disputed);
+    expect((await app.operator.get(`${account}/auto_top_up`)).expect(200).body).toMatchObject(disputed);
+  });
 });
 
 describe('the card that is charged', () => {

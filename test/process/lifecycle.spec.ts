@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { makeApiKey } from '../../src/auth/api-key-format.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { COMPILED_SOURCES } from '../support/process/program-arguments.js';
+import { runCli } from '../support/process/run-cli.js';
 import {
   chooseServicePort,
   createDataDir,
@@ -188,6 +189,13 @@ describe('the stand-ins', () => {
 });
 
 describe('a start that cannot succeed says what to do', () => {
+  it('of a worker over the embedded database, which belongs to the service', async () => {
+    const ended = await runCli([], { program: 'worker', env: { COFFER_DATA_DIR: dataDir } });
+    expect(ended.status).toBe(1);
+    expect(ended.stderr).toContain('set DATABASE_URL for both');
+    expect(ended.stderr).not.toMatch(/ {4}at |stand-in/);
+  });
+
   it('when production has another image provider than the catalogue’s routes name', async () => {
     const database = await createTestDatabase();
     try {

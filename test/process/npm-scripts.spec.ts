@@ -1,6 +1,6 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -79,5 +79,28 @@ describe('npm, told to stop', () => {
 
   it.each(['start:dev', 'start:debug'])('is passed on to %s, which builds by itself', async (name) => {
     expect((await scripts())[name]).toMatch(/^exec node scripts\/start-dev\.mjs/);
+  });
+});
+
+describe('a build that is older than the sources', () => {
+  it('in a tree that cannot be written is one sentence, not a complaint about every file', async () => {
+    const folder = await createDataDir();
+    try {
+      await mkdir(path.join(folder, 'scripts'));
+      await mkdir(path.join(folder, 'src'));
+      await cp(path.join(PROJECT, 'scripts/build-if-stale.mjs'), path.join(folder, 'scripts/build.mjs'));
+      await writeFile(path.join(folder, 'src/main.ts'), '');
+      // Nothing can be written into a file; modes would not stop the tests where they run as root.
+      await writeFile(path.join(folder, 'dist'), '');
+      const script = path.join(folder, 'scripts/build.mjs');
+      const { status, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
+      expect(status).toBe(1);
+      expect(stderr).toMatch(
+        /dist cannot be written, and the build in it is older than the sources\. .*npm run build/,
+      );
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+    } finally {
+      await removeDataDir(folder);
+    }
   });
 });

@@ -89,7 +89,7 @@ describe('the difference between two catalogues', () => {
       {
         kind: 'changed',
         model: 'black-forest-labs/flux-2-klein-9b',
-        what: { member: 'priceMicros', before: '$0.04', after: '$0.045' },
+        what: { member: 'price_micros', before: '$0.04', after: '$0.045' },
       },
       { kind: 'removed', model: 'black-forest-labs/flux-2-klein-4b', what: null },
     ]);
@@ -117,8 +117,27 @@ describe('the difference between two catalogues', () => {
       const document = freshDocument();
       document.models[0][member] = other[member];
       const changes = diffCatalogs(published, parseCatalog(document));
-      expect({ member, changes: changes.length }).toEqual({ member, changes: 1 });
+      const named = new Set(changes.map(({ what }) => what?.member.replace(/\[\d\]$/, '')));
+      expect({ member, named: [...named] }).toEqual({ member, named: [member] });
     }
+  });
+
+  it('speaks as the file does, and shows a route a line', () => {
+    const document = freshDocument();
+    const [model] = document.models;
+    Object.assign(model as object, {
+      typical_seconds: 4,
+      routes: [{ provider: 'openai_compatible', upstream_model: 'klein', cost_micros: '12000' }],
+    });
+    const lines = diffCatalogs(published, parseCatalog(document)).map(
+      ({ what }) => `${what?.member}: ${what?.before} -> ${what?.after}`,
+    );
+    expect(lines).toEqual([
+      'typical_seconds: 3 -> 4',
+      'routes[0]: black_forest_labs flux-2-klein-9b -> openai_compatible klein, costs $0.012',
+      'routes[1]: cloudflare_workers_ai @cf/black-forest-labs/flux-2-klein-9b, costs $0.015 -> none',
+    ]);
+    expect(lines.join()).not.toMatch(/[a-z][A-Z]|[{}"]/);
   });
 
   it('shows that the order, in which the models are listed, was changed', () => {

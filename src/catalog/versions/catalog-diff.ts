@@ -1,5 +1,5 @@
 import { formatUsd } from '../../common/money.js';
-import { findModel, type Catalog, type CatalogModel } from '../catalog.js';
+import { findModel, type Catalog, type CatalogModel, type CatalogRoute } from '../catalog.js';
 
 /** One line of what publishing would change. */
 export type CatalogChange = {
@@ -42,19 +42,48 @@ function diffModels(
   before: CatalogModel,
   after: CatalogModel,
 ): { member: string; before: string; after: string }[] {
-  const members = Object.keys(after) as (keyof CatalogModel)[];
-  return members
-    .map((member) => ({ member, before: show(before, member), after: show(after, member) }))
+  const members = (Object.keys(after) as (keyof CatalogModel)[]).filter((member) => member !== 'routes');
+  const changes = members
+    .map((member) => ({
+      member: toFileName(member),
+      before: show(before, member),
+      after: show(after, member),
+    }))
     .filter((change) => change.before !== change.after);
+  return [...changes, ...diffRoutes(before.routes, after.routes)];
+}
+
+/** One line a route, so that it can be seen which of them changed. */
+function diffRoutes(
+  before: CatalogModel['routes'],
+  after: CatalogModel['routes'],
+): { member: string; before: string; after: string }[] {
+  return Array.from({ length: Math.max(before.length, after.length) }, (_route, index) => ({
+    member: `routes[${index}]`,
+    before: showRoute(before[index]),
+    after: showRoute(after[index]),
+  })).filter((change) => change.before !== change.after);
+}
+
+function showRoute(route: CatalogRoute | undefined): string {
+  if (route === undefined) return 'none';
+  const cost = route.costMicros === null ? '' : `, costs ${formatUsd(route.costMicros)}`;
+  return `${route.provider} ${route.upstreamModel}${cost}`;
+}
+
+/** As the file has it. */
+function toFileName(member: string): string {
+  return member.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function show(model: CatalogModel, member: keyof CatalogModel): string {
   const value = model[member];
   if (member === 'priceMicros') return formatUsd(model.priceMicros);
-  return typeof value === 'string' ? value : JSON.stringify(value, amountsAsText);
-}
-
-/** A route has an amount inside, of which JSON knows nothing. */
-function amountsAsText(_member: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? value.toString() : value;
+  if (member === 'maker') return `${model.maker.id} (${model.maker.name}: ${model.maker.description})`;
+  if (Array.isArray(value)) return value.join(', ');
+  return typeof value === 'object' && value !== null
+    ? Object.entries(value)
+        .map(([name, part]) => `${toFileName(name)} ${String(part)}`)
+        .join(', ')
+    : String(value);
 }

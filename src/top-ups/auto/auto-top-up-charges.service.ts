@@ -1,6 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
-import { micros } from '../../common/money.js';
 import { isUniqueViolation } from '../../database/constraints.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import {
@@ -10,18 +9,15 @@ import {
 } from '../../payments/off-session-payments.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
-import { WalletReader } from '../../wallets/wallet-reader.service.js';
-import { isHarmless, isOpen } from '../disputes/dispute.machine.js';
-import { DisputeRepository } from '../disputes/dispute.repository.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
+import { AutoTopUpAccounts } from './auto-top-up-accounts.service.js';
 import { AutoTopUpRecovery } from './auto-top-up-recovery.service.js';
 import { AutoTopUpSettlement } from './auto-top-up-settlement.service.js';
 import { AutoTopUpStarts } from './auto-top-up-starts.service.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
 import { fingerprintOf, type AutoTopUp } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
-import type { AccountState } from './auto-top-up.rules.js';
 import { SavedCards } from './saved-cards.service.js';
 
 /** A request that Stripe was still working on would have ended by now; what it did is on its list. */
@@ -43,8 +39,7 @@ export class AutoTopUpCharges {
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
-    private readonly wallets: WalletReader,
-    private readonly disputes: DisputeRepository,
+    private readonly accounts: AutoTopUpAccounts,
     private readonly starts: AutoTopUpStarts,
     private readonly settlement: AutoTopUpSettlement,
     private readonly recovery: AutoTopUpRecovery,
@@ -66,7 +61,7 @@ export class AutoTopUpCharges {
 
   private async start(current: AutoTopUp): Promise<TopUp | null> {
     try {
-      return await this.starts.start(current, await this.stateOf(current.accountId));
+      return await this.starts.start(current, await this.accounts.read(current.accountId));
     } catch (error) {
       // Another process was faster, or an earlier charge waits for a person.
       if (isUniqueViolation(error, 'top_ups_auto_in_flight_key')) return null;
@@ -76,7 +71,7 @@ export class AutoTopUpCharges {
 
   private async carryOn(topUp: TopUp): Promise<void> {
     if (topUp.dispatchedAt === null) {
-      const state = await this.stateOf(topUp.accountId);
+      const state = await this.accounts.read(topUp.accountId);
       const dispatchedAt = await this.dispatch(topUp, state.frozen || state.disputed);
       if (dispatchedAt !== null) await this.charge({ ...topUp, dispatchedAt });
       return;
@@ -141,15 +136,5 @@ export class AutoTopUpCharges {
   private find(topUp: TopUp, dispatchedAt: Date): Promise<PaymentIntent | null> {
     if (topUp.paymentIntentId !== null) return this.payments.retrieve(topUp.paymentIntentId);
     return this.payments.find(topUp.customerId ?? '', topUp.id, dispatchedAt.getTime());
-  }
-
-  private async stateOf(accountId: string): Promise<AccountState> {
-    const { status, available } = await this.wallets.read(accountId);
-    const disputes = await this.disputes.ofAccount(accountId);
-    return {
-      availableMicros: micros(BigInt(available)),
-      frozen: status !== 'active',
-      disputed: disputes.some((dispute) => isOpen(dispute.status) && !isHarmless(dispute.status)),
-    };
   }
 }

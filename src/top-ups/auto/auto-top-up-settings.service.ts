@@ -14,6 +14,7 @@ import { quoteTopUp } from '../quote.js';
 import { AmountOutOfRangeError } from '../top-up.errors.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
+import { AutoTopUpAccounts } from './auto-top-up-accounts.service.js';
 import { AutoTopUpUntaxedError, SavedCardMissingError } from './auto-top-up.errors.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
 import {
@@ -24,7 +25,7 @@ import {
   type SavedCard,
 } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
-import { allowsMore, type AutoTopUpUsage } from './auto-top-up.rules.js';
+import { allowsMore, holdBackOf, type AutoTopUpUsage, type HoldBack } from './auto-top-up.rules.js';
 
 /** Who says what the account wants; an opt-in is recorded with all of it. */
 export type Speaker = {
@@ -44,6 +45,8 @@ export type OptIn = AutoTopUpTerms & {
 export type AutoTopUpState = {
   /** Null when it was never switched on. */
   readonly current: AutoTopUp | null;
+  /** Why nothing is charged although it is on. */
+  readonly heldBackBy: HoldBack | null;
   /** The card that is charged; before it is switched on, the one that would be. */
   readonly card: SavedCard | null;
   readonly consent: AutoTopUpConsent | null;
@@ -71,6 +74,7 @@ export class AutoTopUpSettings {
     private readonly topUps: TopUpRepository,
     private readonly switches: AutoTopUpSwitch,
     private readonly marks: WalletMarks,
+    private readonly states: AutoTopUpAccounts,
   ) {}
 
   /** Throws `ResourceMissingError` for an unknown account. */
@@ -86,6 +90,7 @@ export class AutoTopUpSettings {
     return {
       livemode,
       current,
+      heldBackBy: current?.status === 'on' ? holdBackOf(await this.states.read(accountId)) : null,
       card: await this.cardOf(accountId, current),
       consent: await this.repository.lastConsent(accountId, livemode),
       usage: current === null ? null : await this.repository.usage(null, current, this.clock.nowMs()),

@@ -15,6 +15,7 @@ import { CHARGE_MAX_CENTS } from '../quote.js';
 import { TopUpView, toTopUpView } from '../top-up.dto.js';
 import type { TopUp } from '../top-up.js';
 import type { AutoTopUpState, OptIn } from './auto-top-up-settings.service.js';
+import { HOLD_BACKS, type HoldBack } from './auto-top-up.rules.js';
 import { SavedCardView, toSavedCardView } from './saved-card.dto.js';
 import { AUTO_TOP_UP_STATUSES, type AutoTopUpStatus } from './auto-top-up.machine.js';
 import { AUTO_TOP_UP_WORDS, OFF_REASONS, type AutoTopUpConsent, type OffReason } from './auto-top-up.js';
@@ -180,6 +181,18 @@ export class AutoTopUpView {
   })
   declare readonly off_reason: OffReason | null;
   @ApiProperty({
+    description:
+      'Why nothing is charged although it is `on`. ' +
+      Object.entries(HOLD_BACKS)
+        .map(([reason, meaning]) => `\`${reason}\`: ${meaning}`)
+        .join(' '),
+    enum: Object.keys(HOLD_BACKS),
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly held_back_by: HoldBack | null;
+  @ApiProperty({
     description: 'Where the customer pays what could not be charged.',
     type: 'string',
     format: 'uri',
@@ -242,6 +255,7 @@ export function toAutoTopUpView(state: AutoTopUpState): AutoTopUpView {
     object: 'auto_top_up',
     status: current?.status ?? 'off',
     off_reason: current === null ? 'never_enabled' : current.offReason,
+    held_back_by: state.heldBackBy,
     action_url: actionPage?.status === 'pending' ? actionPage.checkoutUrl : null,
     threshold_micros: current === null ? null : formatMicros(current.thresholdMicros),
     credit_cents: numberOf(current?.amountCents),

@@ -54,6 +54,19 @@ export type Decision =
   /** Whatever ends this makes itself known: a change of settings, a debit, a thaw. */
   | { readonly kind: 'nothing'; readonly why: 'off' | 'action_required' | 'frozen' | 'disputed' | 'enough' };
 
+/** What keeps a card from being charged although auto top-up is on, until it ends by itself. */
+export const HOLD_BACKS = {
+  wallet_frozen: 'the wallet is frozen.',
+  payment_disputed: 'a payment of the account is disputed.',
+} as const;
+
+export type HoldBack = keyof typeof HOLD_BACKS;
+
+export function holdBackOf({ frozen, disputed }: Pick<AccountState, 'frozen' | 'disputed'>): HoldBack | null {
+  if (disputed) return 'payment_disputed';
+  return frozen ? 'wallet_frozen' : null;
+}
+
 /** Whether the card is charged now. The only place that decides it; the database checks the caps once more. */
 export function decide(status: AutoTopUpStatus, terms: AutoTopUpTerms, situation: Situation): Decision {
   if (status !== 'on') return { kind: 'nothing', why: status };

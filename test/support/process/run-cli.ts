@@ -12,10 +12,12 @@ export async function runCli(
     readonly env?: Readonly<Record<string, string>>;
     readonly input?: string;
     readonly cwd?: string;
+    /** Another program of `src` than the command line. */
+    readonly program?: string;
   } = {},
 ): Promise<CliResult> {
   rememberSecretsOf(options.env ?? {});
-  const child = spawn(process.execPath, [...programArguments('cli'), ...args], {
+  const child = spawn(process.execPath, [...programArguments(options.program ?? 'cli'), ...args], {
     cwd: options.cwd ?? '/',
     env: { PATH: process.env['PATH'], ...options.env },
   });
