@@ -95,6 +95,9 @@ export type FraudWarning = {
   readonly topUpId: string | null;
 };
 
+/** Whom support and finance find at the provider. An e-mail address is asked for, and kept, by the payment page. */
+export type Payer = { readonly accountId: string; readonly name: string };
+
 /**
  * What the product needs of a payment provider. Amounts are whole US cents.
  *
@@ -106,7 +109,7 @@ export interface PaymentGateway {
   /** Whether the key moves real money. */
   readonly livemode: boolean;
   /** Answers the id of the new customer. */
-  createCustomer(accountId: string, idempotencyKey: string): Promise<string>;
+  createCustomer(payer: Payer, idempotencyKey: string): Promise<string>;
   /** Throws `CustomerMissingError` when the provider does not know the customer (any more). */
   createCheckoutSession(session: NewCheckoutSession, idempotencyKey: string): Promise<CheckoutSession>;
   /** Null when there is no such session. */

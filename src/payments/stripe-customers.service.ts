@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
-import { PAYMENT_GATEWAY, type PaymentGateway } from './payment-gateway.js';
+import { PAYMENT_GATEWAY, type Payer, type PaymentGateway } from './payment-gateway.js';
 import { StripeCustomerEntity } from './stripe-customer.entity.js';
 
 /** One Stripe customer an account and mode: cards, invoices and receipts hang on it. */
@@ -15,20 +15,23 @@ export class StripeCustomers {
   ) {}
 
   /** The account's customer id, made when there is none. Throws what the gateway throws. */
-  async ensure(accountId: string): Promise<string> {
+  async ensure(payer: Payer): Promise<string> {
+    const { accountId } = payer;
     const known = await this.find(accountId);
     if (known !== null) return known.customerId;
-    await this.insert(accountId, await this.gateway.createCustomer(accountId, `cus:${accountId}`));
+    // Another key than before names were sent: Stripe refuses a key that comes back with other parameters.
+    await this.insert(accountId, await this.gateway.createCustomer(payer, `customer:${accountId}`));
     // Whoever was faster: one row, and at Stripe one customer, because both asked with one key.
     return (await this.require(accountId)).customerId;
   }
 
   /** A new customer for one that Stripe lost. Does nothing when somebody replaced it before. */
-  async replace(accountId: string, missingId: string): Promise<string> {
+  async replace(payer: Payer, missingId: string): Promise<string> {
+    const { accountId } = payer;
     const { customerId, generation } = await this.require(accountId);
     if (customerId !== missingId) return customerId;
     const next = generation + 1;
-    const replacement = await this.gateway.createCustomer(accountId, `cus:${accountId}:${next}`);
+    const replacement = await this.gateway.createCustomer(payer, `customer:${accountId}:${next}`);
     const { livemode } = this.gateway;
     await this.customers.update(
       { accountId, livemode, generation },

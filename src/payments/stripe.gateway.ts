@@ -10,6 +10,7 @@ import {
   type FraudWarning,
   type NewCheckoutSession,
   type NewRefund,
+  type Payer,
   type PaymentGateway,
   type ProviderDispute,
   type ProviderRefund,
@@ -28,9 +29,10 @@ export class StripeGateway implements PaymentGateway {
     this.livemode = this.api.livemode;
   }
 
-  async createCustomer(accountId: string, idempotencyKey: string): Promise<string> {
+  async createCustomer({ accountId, name }: Payer, idempotencyKey: string): Promise<string> {
+    const params = { name, metadata: { [METADATA_ACCOUNT]: accountId } };
     const customer = await this.call('customer', (stripe) =>
-      stripe.customers.create({ metadata: { [METADATA_ACCOUNT]: accountId } }, { idempotencyKey }),
+      stripe.customers.create(params, { idempotencyKey }),
     );
     return customer.id;
   }

@@ -1,11 +1,17 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { AccountsService } from '../accounts/accounts.service.js';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { cents, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { isUniqueViolation } from '../database/constraints.js';
-import { PAYMENT_GATEWAY, type CheckoutSession, type PaymentGateway } from '../payments/payment-gateway.js';
+import {
+  PAYMENT_GATEWAY,
+  type CheckoutSession,
+  type Payer,
+  type PaymentGateway,
+} from '../payments/payment-gateway.js';
 import {
   CustomerMissingError,
   PaymentRequestRefusedError,
@@ -51,6 +57,7 @@ export class TopUpCheckout {
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    private readonly accounts: AccountsService,
     private readonly customers: StripeCustomers,
     private readonly topUps: TopUpRepository,
     private readonly limits: TopUpLimits,
@@ -145,8 +152,10 @@ export class TopUpCheckout {
   private async open(topUp: TopUp): Promise<TopUp> {
     if (topUp.status !== 'created') return topUp;
     try {
-      const customerId = await this.customers.ensure(topUp.accountId);
-      const { session, customer } = await this.createSession(topUp, customerId);
+      const { name } = await this.accounts.require(topUp.accountId);
+      const payer = { accountId: topUp.accountId, name };
+      const customerId = await this.customers.ensure(payer);
+      const { session, customer } = await this.createSession(topUp, payer, customerId);
       await this.topUps.move(topUp, 'pending', {
         customerId: customer,
         checkoutSessionId: session.id,
@@ -161,6 +170,7 @@ export class TopUpCheckout {
 
   private async createSession(
     topUp: TopUp,
+    payer: Payer,
     customer: string,
   ): Promise<{ readonly session: CheckoutSession; readonly customer: string }> {
     const key = `top_up:${topUp.id}:checkout`;
@@ -171,7 +181,7 @@ export class TopUpCheckout {
       };
     } catch (error) {
       if (!(error instanceof CustomerMissingError)) throw error;
-      const other = await this.customers.replace(topUp.accountId, customer);
+      const other = await this.customers.replace(payer, customer);
       // Another request (the customer differs), so another key.
       const page = checkoutPageOf(topUp, other);
       return { session: await this.gateway.createCheckoutSession(page, `${key}:${other}`), customer: other };

@@ -40,7 +40,9 @@ async function aPage(changes: Partial<NewCheckoutSession> = {}): Promise<NewChec
   return {
     topUpId: 'tu_01KB2H7Q0000000000000000AA',
     accountId: 'acct_01KB2H7Q0000000000000000AA',
-    customerId: changes.customerId ?? (await gateway.createCustomer('acct_1', 'cus:acct_1')),
+    customerId:
+      changes.customerId ??
+      (await gateway.createCustomer({ accountId: 'acct_1', name: 'Acme' }, 'cus:acct_1')),
     description: 'API credit',
     lineItems: [
       { name: 'API credit', amountCents: cents(1_000n) },
@@ -140,25 +142,33 @@ describe('a checkout session at Stripe', () => {
 describe('Stripe in trouble', () => {
   it.each([500, 503])('is asked again after a passing %s', async (outcome) => {
     stripe.control.failRequests({ method: 'POST', pathPrefix: '/v1/customers', outcome, times: 2 });
-    expect(await gateway.createCustomer('acct_2', `passing-${outcome}`)).toMatch(/^cus_/);
+    expect(await gateway.createCustomer({ accountId: 'acct_2', name: 'Acme' }, `passing-${outcome}`)).toMatch(
+      /^cus_/,
+    );
   });
 
   it('is reported as unavailable when it fails again and again, with nothing made', async () => {
     stripe.control.failRequests({ method: 'POST', pathPrefix: '/v1/customers', outcome: 500, times: 3 });
-    await expect(gateway.createCustomer('acct_3', 'lasting')).rejects.toThrow(PaymentsUnavailableError);
-  });
-
-  it('is reported as unavailable when nobody answers', async () => {
-    await expect(gatewayAt('http://127.0.0.1:9').createCustomer('acct_4', 'k')).rejects.toThrow(
+    await expect(gateway.createCustomer({ accountId: 'acct_3', name: 'Acme' }, 'lasting')).rejects.toThrow(
       PaymentsUnavailableError,
     );
   });
 
+  it('is reported as unavailable when nobody answers', async () => {
+    await expect(
+      gatewayAt('http://127.0.0.1:9').createCustomer({ accountId: 'acct_4', name: 'Acme' }, 'k'),
+    ).rejects.toThrow(PaymentsUnavailableError);
+  });
+
   it('is reported as unavailable when our key is refused, and when there is no key at all', async () => {
     const wrongKey = gatewayAt(stripe.baseUrl, 'sk_test_a_wrong_key');
-    await expect(wrongKey.createCustomer('acct_5', 'k')).rejects.toThrow(PaymentsUnavailableError);
+    await expect(wrongKey.createCustomer({ accountId: 'acct_5', name: 'Acme' }, 'k')).rejects.toThrow(
+      PaymentsUnavailableError,
+    );
     const unconfigured = new StripeGateway(readSettings({ NODE_ENV: 'test' }));
-    await expect(unconfigured.createCustomer('acct_5', 'k')).rejects.toThrow(PaymentsUnavailableError);
+    await expect(unconfigured.createCustomer({ accountId: 'acct_5', name: 'Acme' }, 'k')).rejects.toThrow(
+      PaymentsUnavailableError,
+    );
   });
 
   it('knows real money from play money by the key', () => {

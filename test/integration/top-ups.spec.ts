@@ -87,6 +87,16 @@ describe('POST /v1/top_ups', () => {
     }
   });
 
+  it('names the account on its Stripe customer, for support and finance', async () => {
+    const named = await app.createCustomer({ name: 'Ünïcode & Söhne GmbH' });
+    const { body } = (await named.client.post('/v1/top_ups', { credit_cents: 500 })).expect(201);
+    const session = await fromStripe(`${SESSIONS}/${sessionIdOf(String(body.checkout_url))}`);
+    expect(await fromStripe(`/v1/customers/${String(session['customer'])}`)).toMatchObject({
+      name: 'Ünïcode & Söhne GmbH',
+      metadata: { account_id: named.accountId },
+    });
+  });
+
   it('keeps one Stripe customer an account, however many top-ups begin at once', async () => {
     const fresh = await app.createCustomer();
     const answers = await Promise.all(
