@@ -186,7 +186,8 @@ export class ChaosJudge {
   }
 
   private fault(name: string, what: string): void {
-    const { history } = this.journal.entry(name);
+    // What happened to an item happened to its batch.
+    const { history } = this.journal.entry(name.replace(/\.\d+$/, ''));
     this.faults.push(`${name}: ${what} (${history.join('; ')})`);
   }
 }
