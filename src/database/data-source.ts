@@ -40,6 +40,19 @@ export function ownerDataSourceOptions(url: string): DataSourceOptions {
 
 /** For the running service: a login that owns nothing (`service-role.ts`). */
 export function applicationDataSourceOptions(url: string, poolSize: number): DataSourceOptions {
+  return dataSourceOptions(url, poolSize, STATEMENT_TIMEOUT_MS + ANSWER_MARGIN_MS);
+}
+
+/** For the wallet engine, which gives each of its packets a deadline of its own (`pipeline.ts`). */
+export function engineDataSourceOptions(url: string, poolSize: number): DataSourceOptions {
+  return dataSourceOptions(url, poolSize, undefined);
+}
+
+function dataSourceOptions(
+  url: string,
+  poolSize: number,
+  queryTimeoutMs: number | undefined,
+): DataSourceOptions {
   return {
     type: 'postgres',
     url,
@@ -51,7 +64,7 @@ export function applicationDataSourceOptions(url: string, poolSize: number): Dat
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
       Client: BoundedClient,
-      query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_MARGIN_MS,
+      query_timeout: queryTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
       // A connection can break in the moment that it is handed out, while neither the pool nor its user listens

@@ -60,7 +60,9 @@ export function runTogether(
       values: values.map(toText),
     }));
     const close = (): void => void (client as PoolClient & Pick<pg.Client, 'end'>).end();
-    client.query(new Pipeline(messages, { resolve, reject, close }, deadlineMs));
+    const pipeline = new Pipeline(messages, { resolve, reject, close });
+    if (deadlineMs !== undefined) Watch.on(client).begin(pipeline, deadlineMs);
+    client.query(pipeline);
   });
 }
 
@@ -81,9 +83,9 @@ export async function runStatement<R = Row>(
 
 /** What `pg` calls back while it reads the answers; see its `Query`, the one other class of this kind. */
 class Pipeline implements Submittable {
-  /** Set by `pg` where there is a deadline; called at the end, it ends the deadline's timer. */
+  /** Set by `pg` where the pool has a `query_timeout`; called at the end, it ends that timer. */
   callback: (() => void) | undefined;
-  private isOver = false;
+  isOver = false;
   private readonly results: Row[][];
   private prepared = new Map<string, Columns>();
   private position = 0;
@@ -97,8 +99,6 @@ class Pipeline implements Submittable {
       /** Of the connection. */
       readonly close: () => void;
     },
-    /** Read by `pg`, which runs the timer. */
-    readonly query_timeout: number | undefined,
   ) {
     this.results = messages.map(() => []);
   }
@@ -172,7 +172,7 @@ class Pipeline implements Submittable {
    * After a pause of this process the timer comes first, although the answer may lie in the socket: it is read before the
    * next turn. Otherwise nothing may use the connection any more, whose answer could still come.
    */
-  private expire(): void {
+  expire(): void {
     setImmediate(() => {
       if (this.isOver) return;
       this.end();
@@ -187,6 +187,50 @@ class Pipeline implements Submittable {
 
   private currentName(): string {
     return this.messages[this.position]?.name ?? '';
+  }
+}
+
+/**
+ * The deadline of the packet that a connection is waiting for. Its timer is started for the first packet and looks at whichever
+ * packet is under way when it ends: a timer for each packet is garbage that costs more than it watches.
+ */
+class Watch {
+  private static readonly watches = new WeakMap<PoolClient, Watch>();
+  private packet: Pipeline | null = null;
+  private endsAtMs = 0;
+  private timer: NodeJS.Timeout | null = null;
+  private timerEndsAtMs = 0;
+
+  static on(client: PoolClient): Watch {
+    const watch = Watch.watches.get(client) ?? new Watch();
+    Watch.watches.set(client, watch);
+    return watch;
+  }
+
+  begin(packet: Pipeline, deadlineMs: number): void {
+    this.packet = packet;
+    this.endsAtMs = performance.now() + deadlineMs;
+    if (this.timer !== null && this.timerEndsAtMs <= this.endsAtMs) return;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.start(deadlineMs);
+  }
+
+  private start(ms: number): void {
+    this.timerEndsAtMs = performance.now() + ms;
+    // The connection itself keeps the process alive.
+    this.timer = setTimeout(() => this.look(), ms).unref();
+  }
+
+  private look(): void {
+    this.timer = null;
+    const { packet } = this;
+    if (packet === null || packet.isOver) {
+      this.packet = null;
+      return;
+    }
+    const leftMs = this.endsAtMs - performance.now();
+    if (leftMs > 0) this.start(Math.ceil(leftMs));
+    else packet.expire();
   }
 }
 

@@ -209,10 +209,10 @@ export class WalletEngine implements OnApplicationShutdown {
       batch.forEach((entry, index) => this.answer(entry, results[index]));
       return undecided;
     } catch (error) {
-      if (batch.length > 1 && (isLockTimeout(error) || !isUnavailable(error)))
-        return this.commitHalves(batch);
+      const unavailable = isUnavailable(error) || error instanceof TableLockedError;
+      if (batch.length > 1 && (isLockTimeout(error) || !unavailable)) return this.commitHalves(batch);
       if (isLockTimeout(error)) return batch;
-      this.refuse(batch, isUnavailable(error) ? this.toUnavailable(error) : toError(error));
+      this.refuse(batch, unavailable ? this.toUnavailable(error) : toError(error));
       return [];
     }
   }
