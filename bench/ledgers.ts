@@ -4,6 +4,7 @@ import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { micros } from '../src/common/money.js';
 import { applicationDataSourceOptions } from '../src/database/data-source.js';
+import { DatabaseClock } from '../src/database/database-clock.js';
 import { startEmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
 import { findDiscrepancies } from '../src/finance/doctor/examine-books.js';
 import { migrateDatabase } from '../src/startup/migrate-database.js';
@@ -128,7 +129,7 @@ export async function withEngine(
 ): Promise<void> {
   const dataSource = await new DataSource(applicationDataSourceOptions(url, 4)).initialize();
   try {
-    const store = new WalletStore(dataSource, { nowMs: () => Date.now() });
+    const store = new WalletStore(dataSource, new DatabaseClock(dataSource));
     await work(new WalletEngine(store, silentObserver, { lanes: 1, overlapFrom: 128 }), dataSource);
   } finally {
     await dataSource.destroy();

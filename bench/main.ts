@@ -17,6 +17,7 @@ import { describeMachine, HELP, readOptions, UsageError, type Options } from './
 import { describeRace, raceForCredit } from './race.js';
 import { barTable, debitTable, imageTable, replaceBetweenMarkers } from './report.js';
 import { measureRefusals, refusalTable } from './refusals.js';
+import { measureStalls, stallTable } from './stalls.js';
 import { requireTigerBeetle } from './tigerbeetle.js';
 import { here, killTools, requireTools } from './tools.js';
 import { measureWebhooks, webhookTable } from './webhooks.js';
@@ -101,6 +102,10 @@ async function run(options: Options): Promise<void> {
     );
     tables.set('fairness', [`${machine}.`, fairnessTable(result)].join('\n\n'));
     await keep('fairness', result, tables.get('fairness') ?? '');
+  }
+  if (parts.has('stalls')) {
+    const result = await onItsOwn((part) => measureStalls({ dir, cleanUp: part, say }));
+    await keep('stalls', result, stallTable(result));
   }
   if (options.docs) await writeDocs(tables);
 }

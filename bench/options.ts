@@ -3,7 +3,7 @@ import { cpus } from 'node:os';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { FLOOD_KINDS, isFloodKind, type FloodKind } from './flood-kinds.js';
 
-const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed', 'refusals', 'fairness'] as const;
+const PARTS = ['debits', 'images', 'webhooks', 'race', 'mixed', 'refusals', 'fairness', 'stalls'] as const;
 export type Part = (typeof PARTS)[number];
 /** What makes the tables of docs/PERFORMANCE.md, in about six minutes. */
 const MAIN_PARTS = 'debits,images';

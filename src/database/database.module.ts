@@ -1,7 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { SETTINGS, type Settings } from '../config/settings.js';
-import { applicationDataSourceOptions, ENGINE_DATA_SOURCE } from './data-source.js';
+import { applicationDataSourceOptions, ENGINE_DATA_SOURCE, engineDataSourceOptions } from './data-source.js';
+import { DatabaseClock } from './database-clock.js';
 import { TransactionRunner } from './transaction-runner.js';
 
 /**
@@ -22,25 +23,30 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
     TypeOrmModule.forRootAsync({
       inject: [SETTINGS],
       useFactory: (settings: Settings) => ({
-        ...connectionsOf(settings, settings.databasePoolSize),
+        ...connectionsOf(settings, applicationDataSourceOptions, settings.databasePoolSize),
         autoLoadEntities: true,
       }),
     }),
     TypeOrmModule.forRootAsync({
       name: ENGINE_DATA_SOURCE,
       inject: [SETTINGS],
-      useFactory: (settings: Settings) => connectionsOf(settings, engineConnections(settings)),
+      useFactory: (settings: Settings) =>
+        connectionsOf(settings, engineDataSourceOptions, engineConnections(settings)),
     }),
   ],
-  providers: [TransactionRunner],
-  exports: [TransactionRunner],
+  providers: [DatabaseClock, TransactionRunner],
+  exports: [DatabaseClock, TransactionRunner],
 })
 export class DatabaseModule {}
 
-function connectionsOf({ databaseUrl }: Settings, count: number): TypeOrmModuleOptions {
+function connectionsOf(
+  { databaseUrl }: Settings,
+  optionsFor: typeof applicationDataSourceOptions,
+  count: number,
+): TypeOrmModuleOptions {
   if (databaseUrl === null) throw new Error('the database is opened before the modules are');
   return {
-    ...applicationDataSourceOptions(databaseUrl, count),
+    ...optionsFor(databaseUrl, count),
     // The operator who starts the service waits for a clear answer, not for ten silent attempts.
     retryAttempts: 0,
   };

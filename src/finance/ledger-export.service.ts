@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import { DatabaseClock, NOW_MS } from '../database/database-clock.js';
 import {
   EXPORT_ENCODERS,
   ExportDigest,
@@ -41,7 +41,7 @@ export class LedgerExportService {
 
   constructor(
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
   ) {}
 
   /**
@@ -59,7 +59,7 @@ export class LedgerExportService {
       const options = { statementSecondsMax: STATEMENT_SECONDS_MAX, idleSecondsMax: IDLE_SECONDS_MAX };
       snapshot = await Snapshot.ofPool(this.dataSource, options);
       await requireAccount(snapshot, range.account);
-      const exportedAt = new Date(this.clock.nowMs()).toISOString();
+      const exportedAt = new Date(await this.timeOf(snapshot)).toISOString();
       const text = write(EXPORT_ENCODERS[format], selectRows(snapshot, range), range, exportedAt);
       // What can fail at once does so here, while the answer can still be an error and not a broken file.
       const first = await text.next();
@@ -68,6 +68,11 @@ export class LedgerExportService {
       await this.release(snapshot);
       throw error;
     }
+  }
+
+  private async timeOf(snapshot: Snapshot): Promise<number> {
+    const [row] = await snapshot.rows(`SELECT ${NOW_MS}`);
+    return this.clock.read({ now_ms: row?.[0] ?? '' });
   }
 
   private toStream(first: string, rest: AsyncGenerator<string>, snapshot: Snapshot): Readable {

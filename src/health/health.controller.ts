@@ -26,7 +26,9 @@ export class HealthController {
   @ApiOperation({
     operationId: 'retrieveReadiness',
     summary: 'Should requests be sent here?',
-    description: 'Red while the database does not answer and from the moment the process is told to stop.',
+    description:
+      'Red while the database does not answer, while money commands wait, while the clock differs from that of the ' +
+      'database, and from the moment the process is told to stop.',
   })
   @ApiOkResponse({ type: ReadinessView })
   @ApiServiceUnavailableResponse({ type: ReadinessView, description: 'Not now; `parts` says why.' })

@@ -22,6 +22,20 @@ export class HealthPartsView {
 
   @ApiProperty({ description: 'Whether the database answers.', enum: PART_STATUSES, example: 'ok' })
   readonly database!: PartStatus;
+
+  @ApiProperty({
+    description: 'Whether money commands are decided in time.',
+    enum: PART_STATUSES,
+    example: 'ok',
+  })
+  readonly engine!: PartStatus;
+
+  @ApiProperty({
+    description: "Whether the clock of this process agrees with the database's, to two seconds.",
+    enum: PART_STATUSES,
+    example: 'ok',
+  })
+  readonly clock!: PartStatus;
 }
 
 export class ReadinessView {

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
+import { WalletsModule } from '../wallets/wallets.module.js';
 import { HealthController } from './health.controller.js';
 import { HealthService } from './health.service.js';
 
-@Module({ controllers: [HealthController], providers: [HealthService] })
+@Module({ imports: [WalletsModule], controllers: [HealthController], providers: [HealthService] })
 export class HealthModule {}

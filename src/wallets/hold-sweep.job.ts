@@ -1,6 +1,6 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import { DatabaseClock } from '../database/database-clock.js';
 import { JobRegistry } from '../jobs/job-registry.js';
 import type { Job } from '../jobs/job.js';
 import { WalletEngine } from './wallet-engine.js';
@@ -29,7 +29,7 @@ export class HoldSweepJob implements Job {
     registry: JobRegistry,
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
   ) {
     registry.register(this);
   }
@@ -37,7 +37,7 @@ export class HoldSweepJob implements Job {
   /** The engine decides each hold again under its lock, so a capture that came first wins. */
   async run(): Promise<void> {
     for (let page = 0; page < PAGES_MAX; page += 1) {
-      const now = new Date(this.clock.nowMs()).toISOString();
+      const now = new Date(await this.clock.nowMs()).toISOString();
       const due = await this.dataSource.query<{ account_id: string; id: string }[]>(FIND_DUE, [now]);
       await Promise.all(
         due.map((hold) =>

@@ -1,6 +1,6 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import { DatabaseClock } from '../database/database-clock.js';
 import { JobRegistry } from '../jobs/job-registry.js';
 import type { Job } from '../jobs/job.js';
 import { WalletEngine } from './wallet-engine.js';
@@ -27,7 +27,7 @@ export class LotExpiryJob implements Job {
     registry: JobRegistry,
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
   ) {
     registry.register(this);
   }
@@ -35,7 +35,7 @@ export class LotExpiryJob implements Job {
   async run(): Promise<void> {
     let after = '';
     for (let page = 0; page < PAGES_MAX; page += 1) {
-      const now = new Date(this.clock.nowMs()).toISOString();
+      const now = new Date(await this.clock.nowMs()).toISOString();
       const due = await this.dataSource.query<{ account_id: string }[]>(FIND_DUE, [now, after]);
       await Promise.all(
         due.map((row) =>

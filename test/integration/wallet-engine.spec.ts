@@ -16,6 +16,7 @@ import {
   addCredit,
   answerOf,
   createAccount,
+  databaseClock,
   OVERLAPPING,
   startEngine,
   type EngineProcess,
@@ -192,7 +193,7 @@ describe('the wallet engine', () => {
         return results;
       }
     }
-    const store = new LossyStore(first.dataSource, { nowMs: () => Date.now() });
+    const store = new LossyStore(first.dataSource, databaseClock(first.dataSource));
     const engine = new WalletEngine(store, silentObserver, OVERLAPPING);
     const answers = await Promise.all(
       [1, 2, 3].map((n) => answerOf(engine.execute(debit(accountId, `lost-${n}`)))),
@@ -217,7 +218,11 @@ describe('the wallet engine', () => {
       stops = 0;
       return Date.now();
     };
-    const engine = new WalletEngine(new WalletStore(dataSource, { nowMs }), silentObserver, OVERLAPPING);
+    const engine = new WalletEngine(
+      new WalletStore(dataSource, databaseClock(dataSource, { nowMs })),
+      silentObserver,
+      OVERLAPPING,
+    );
     // Alone in its batch: of several, each would be tried again by itself.
     expect(await answerOf(engine.execute(debit(accountId, 'stopped')))).toBe('ok');
     expect(stops).toBe(0);

@@ -4,7 +4,13 @@ import { micros } from '../../src/common/money.js';
 import { JobRegistry } from '../../src/jobs/job-registry.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { LotExpiryJob } from '../../src/wallets/lot-expiry.job.js';
-import { addCredit, createAccount, startEngine, type EngineProcess } from '../support/database/engine.js';
+import {
+  addCredit,
+  createAccount,
+  databaseClock,
+  startEngine,
+  type EngineProcess,
+} from '../support/database/engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
@@ -28,8 +34,9 @@ describe('the jobs that tidy wallets', () => {
     await database.drop();
   });
 
-  const sweep = () => new HoldSweepJob(new JobRegistry(), process.dataSource, process.engine, clock).run();
-  const expire = () => new LotExpiryJob(new JobRegistry(), process.dataSource, process.engine, clock).run();
+  const time = () => databaseClock(process.dataSource, clock);
+  const sweep = () => new HoldSweepJob(new JobRegistry(), process.dataSource, process.engine, time()).run();
+  const expire = () => new LotExpiryJob(new JobRegistry(), process.dataSource, process.engine, time()).run();
 
   async function authorize(accountId: string, reference: string, seconds: number): Promise<string> {
     const holdId = newId('hold');

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { newId } from '../../src/common/ids.js';
 import { micros } from '../../src/common/money.js';
+import { DatabaseClock } from '../../src/database/database-clock.js';
 import { applicationDataSourceOptions } from '../../src/database/data-source.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { WalletStore } from '../../src/wallets/store/wallet-store.js';
@@ -67,7 +68,7 @@ describe('the plans of the wallet store', () => {
 
   /** Every kind of lookup and of row, alone and for two accounts at once, through the one connection. */
   async function runEveryShape(): Promise<Prepared[]> {
-    const store = new WalletStore(dataSource, { nowMs: () => Date.now() });
+    const store = new WalletStore(dataSource, new DatabaseClock(dataSource));
     const [lone, first, second] = [await stepsOfAccount(), await stepsOfAccount(), await stepsOfAccount()];
     const batches = [...lone, ...first.map((commands, index) => [...commands, ...(second[index] ?? [])])];
     for (const commands of batches) {

@@ -1,5 +1,6 @@
 import { micros } from '../../common/money.js';
 import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
+import { NOW_MS, type NowRow } from '../../database/database-clock.js';
 import type { runTogether, Statement, StatementCall } from '../../database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';
@@ -53,7 +54,7 @@ type WalletRow = {
   top_up_mark_micros: string | null;
   low_mark_micros: string | null;
   level: WalletLevel;
-};
+} & NowRow;
 
 /** One wallet, whoever holds its lock: for at most `lock_timeout`. */
 const WAIT_FOR_WALLET: Statement = {
@@ -67,7 +68,7 @@ const LOCK_WALLETS: Statement = {
   text: `
   SELECT ctid AS place, account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
          encode(head_hash, 'hex') AS head_hash, ${msOf('head_at')} AS head_at_ms,
-         top_up_mark_micros, low_mark_micros, level
+         top_up_mark_micros, low_mark_micros, level, (SELECT ${NOW_MS})
     FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE SKIP LOCKED`,
 };
 
@@ -133,7 +134,12 @@ const LOAD_RECORDED: Statement = {
       FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference ${ROW_BY_ROW}) AS t`,
 };
 
-export type Loaded = { readonly accounts: ReadonlyMap<string, LoadedAccount>; readonly places: Places };
+export type Loaded = {
+  readonly accounts: ReadonlyMap<string, LoadedAccount>;
+  readonly places: Places;
+  /** When the wallets were locked. */
+  readonly now: NowRow | undefined;
+};
 
 /**
  * Begins a tx, locks the wallets that can be had, and loads what the commands may depend on. All of it is one round trip: the
@@ -192,7 +198,7 @@ export async function lockAndLoad(
       },
     ]),
   );
-  return { accounts, places: placesOf(wallets, lotRows) };
+  return { accounts, places: placesOf(wallets, lotRows), now: wallets[0] };
 }
 
 /** The wallets before what they protect. */

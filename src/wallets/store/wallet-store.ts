@@ -1,10 +1,10 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { recordAudit } from '../../audit/audit-statements.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
 import { isLockTimeout } from '../../database/constraints.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { ENGINE_DATA_SOURCE } from '../../database/data-source.js';
 import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../database/engine-version.js';
 import {
@@ -84,7 +84,7 @@ export class WalletStore {
   /** @param dataSource whose connections nothing else should use: they plan as batches need it. */
   constructor(
     @InjectDataSource(ENGINE_DATA_SOURCE) private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
   ) {}
 
   /**
@@ -120,11 +120,12 @@ export class WalletStore {
     waitFor: string | null,
   ): Promise<readonly (Result | Undecided)[]> {
     const accountIds = [...new Set(commands.map((command) => command.accountId))];
-    const { accounts, places } = await load(send, accountIds, commands, waitFor);
+    const { accounts, places, now } = await load(send, accountIds, commands, waitFor);
     const missing = accountIds.filter((id) => !accounts.has(id));
     const decided =
       missing.length === 0 ? commands : commands.filter(({ accountId }) => accounts.has(accountId));
-    const nowMs = this.clock.nowMs();
+    // Without a wallet there is nothing to decide.
+    const nowMs = now === undefined ? 0 : this.clock.read(now);
     const { results, writes } = applyBatch(accounts, decided, nowMs);
     const finding = missing.length === 0 ? [] : [{ statement: FIND_WALLETS, values: [missing] }];
     // COMMIT travels right behind the writes; had they failed, it would not be run.

@@ -12,6 +12,7 @@ import { BFL_ACTIVE_TASKS_DEFAULT, readSettings, type Settings } from '../../../
 import type { SandboxBlackForestLabs } from '../../../src/sandbox/black-forest-labs/server.js';
 import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../../src/common/clock.js';
+import { DatabaseClock } from '../../../src/database/database-clock.js';
 import { drainHttp } from '../../../src/startup/drain-http.js';
 import { TestClock } from './test-clock.js';
 import { asService, createTestDatabase } from '../database/test-database.js';
@@ -113,7 +114,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   rememberSettings(settings);
   const log = options.log ?? testLogger();
   const app = await createApp({ settings, log });
-  const clock = TestClock.takeOver(app.get<Clock & MonotonicClock>(CLOCK));
+  const clock = TestClock.takeOver(app.get<Clock & MonotonicClock>(CLOCK), app.get(DatabaseClock));
   await app.listen(port, '127.0.0.1');
   const url = `http://127.0.0.1:${port}`;
   const close = async (): Promise<void> => {

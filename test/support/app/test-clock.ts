@@ -1,4 +1,5 @@
 import type { Clock, MonotonicClock } from '../../../src/common/clock.js';
+import type { DatabaseClock } from '../../../src/database/database-clock.js';
 
 /**
  * Takes over the clock of one application, or of one simulator. It runs as the machine's does until a test stops it or
@@ -9,14 +10,29 @@ export class TestClock implements Clock, MonotonicClock {
   aheadMs = 0;
   private stopped: { readonly nowMs: number; readonly monotonicMs: number } | null = null;
 
-  /** @param clock what the application reads, `app.get(CLOCK)`. */
-  static takeOver(clock: Clock & MonotonicClock): TestClock {
+  /** How far the process's own clock is wrong: the database's is not. */
+  wrongByMs = 0;
+
+  /**
+   * @param clock what the application reads, `app.get(CLOCK)`.
+   * @param databaseClock of the application, where it has one: time passes at the database as well.
+   */
+  static takeOver(clock: Clock & MonotonicClock, databaseClock?: DatabaseClock): TestClock {
     const own = new TestClock();
-    return Object.assign(clock, { nowMs: () => own.nowMs(), monotonicMs: () => own.monotonicMs() }) && own;
+    Object.assign(clock, {
+      nowMs: () => own.nowMs() + own.wrongByMs,
+      monotonicMs: () => own.monotonicMs(),
+    });
+    if (databaseClock !== undefined) databaseClock.read = ({ now_ms }) => own.at(Number(now_ms));
+    return own;
+  }
+
+  private at(nowMs: number): number {
+    return (this.stopped?.nowMs ?? nowMs) + this.aheadMs;
   }
 
   nowMs(): number {
-    return (this.stopped?.nowMs ?? Date.now()) + this.aheadMs;
+    return this.at(Date.now());
   }
 
   monotonicMs(): number {
@@ -36,5 +52,6 @@ export class TestClock implements Clock, MonotonicClock {
   reset(): void {
     this.stopped = null;
     this.aheadMs = 0;
+    this.wrongByMs = 0;
   }
 }

@@ -2,7 +2,8 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../../../src/common/clock.js';
 import { newId } from '../../../src/common/ids.js';
 import { micros } from '../../../src/common/money.js';
-import { applicationDataSourceOptions } from '../../../src/database/data-source.js';
+import { DatabaseClock } from '../../../src/database/database-clock.js';
+import { engineDataSourceOptions } from '../../../src/database/data-source.js';
 import { asService } from './test-database.js';
 import { silentObserver } from '../../../src/wallets/engine-observer.js';
 import { WalletStore } from '../../../src/wallets/store/wallet-store.js';
@@ -15,15 +16,23 @@ export const OVERLAPPING: EngineOptions = { lanes: 1, overlapFrom: 1 };
 export type EngineProcess = { readonly engine: WalletEngine; readonly dataSource: DataSource };
 
 /** A wallet engine with connections of its own, as another service process would have. */
-export async function startEngine(
-  url: string,
-  clock: Clock = { nowMs: () => Date.now() },
-): Promise<EngineProcess> {
-  const dataSource = await new DataSource(applicationDataSourceOptions(asService(url), 6)).initialize();
+export async function startEngine(url: string, clock?: Clock): Promise<EngineProcess> {
+  const dataSource = await new DataSource(engineDataSourceOptions(asService(url), 6)).initialize();
   return {
-    engine: new WalletEngine(new WalletStore(dataSource, clock), silentObserver, OVERLAPPING),
+    engine: new WalletEngine(
+      new WalletStore(dataSource, databaseClock(dataSource, clock)),
+      silentObserver,
+      OVERLAPPING,
+    ),
     dataSource,
   };
+}
+
+/** The database's own, or one that says what the test's says. */
+export function databaseClock(dataSource: DataSource, clock?: Clock): DatabaseClock {
+  const own = new DatabaseClock(dataSource);
+  if (clock !== undefined) own.read = () => clock.nowMs();
+  return own;
 }
 
 export async function createAccount(dataSource: DataSource): Promise<string> {

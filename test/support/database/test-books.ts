@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { newId } from '../../../src/common/ids.js';
 import { divExact, micros, MICROS_PER_CENT } from '../../../src/common/money.js';
 import { applicationDataSourceOptions } from '../../../src/database/data-source.js';
+import { databaseClock } from './engine.js';
 import { silentObserver } from '../../../src/wallets/engine-observer.js';
 import type { WalletCommand } from '../../../src/wallets/rules/command.js';
 import type { Outcome } from '../../../src/wallets/rules/outcome.js';
@@ -47,7 +48,11 @@ export class TestBooks {
     readonly owner: pg.Client,
   ) {
     const clock = { nowMs: () => this.nowMs };
-    this.engine = new WalletEngine(new WalletStore(dataSource, clock), silentObserver, OVERLAPPING);
+    this.engine = new WalletEngine(
+      new WalletStore(dataSource, databaseClock(dataSource, clock)),
+      silentObserver,
+      OVERLAPPING,
+    );
   }
 
   static async open(): Promise<TestBooks> {

@@ -13,6 +13,7 @@ import type { Verdict } from '../../../src/ledger/export/verify-export.js';
 import { verifyStream } from '../../../src/ledger/export/verify-stream.js';
 import { LedgerExportService } from '../../../src/finance/ledger-export.service.js';
 import { chainHash, GENESIS_HASH } from '../../../src/ledger/transfer.js';
+import { databaseClock } from '../database/engine.js';
 import type { TestBooks } from '../database/test-books.js';
 
 export const EVERYTHING: ExportRange = { from: null, to: null, account: null };
@@ -25,7 +26,10 @@ export async function exportText(
   format: ExportFormat,
   range: ExportRange = EVERYTHING,
 ): Promise<string> {
-  const service = new LedgerExportService(books.dataSource, { nowMs: () => books.nowMs });
+  const service = new LedgerExportService(
+    books.dataSource,
+    databaseClock(books.dataSource, { nowMs: () => books.nowMs }),
+  );
   const chunks: string[] = [];
   for await (const chunk of await service.open(format, range)) chunks.push(String(chunk));
   return chunks.join('');

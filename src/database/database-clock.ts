@@ -1,0 +1,26 @@
+import { Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+
+/** The database's time in whole Unix milliseconds, as the column `now_ms`; read by `DatabaseClock`. */
+export const NOW_MS = `floor(date_part('epoch', clock_timestamp()) * 1000)::bigint AS now_ms`;
+
+export type NowRow = { readonly now_ms: string };
+
+/**
+ * The one clock of the ledger. Each process has its own idea of the time, and nobody can say which of them is right; what they
+ * share is the database. It decides days, expiry and order.
+ */
+@Injectable()
+export class DatabaseClock {
+  constructor(private readonly dataSource: DataSource) {}
+
+  /** The time in a row of a statement that asked for `NOW_MS`. Tests let time pass here. */
+  read({ now_ms }: NowRow): number {
+    return Number(now_ms);
+  }
+
+  async nowMs(): Promise<number> {
+    const [row] = await this.dataSource.query<[NowRow]>(`SELECT ${NOW_MS}`);
+    return this.read(row);
+  }
+}
