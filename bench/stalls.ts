@@ -119,9 +119,10 @@ async function chargeUntil(
     const { status } = await fetch(`${url}/v1/debits`, {
       method: 'POST',
       headers: { authorization: `Bearer ${OPERATOR_KEY}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ account, reference: `stalls ${(sent += 1)}`, amount_micros: '1' }),
+      body: JSON.stringify({ account, reference: `stalls-${(sent += 1)}`, amount_micros: '1' }),
       signal: AbortSignal.timeout(ANSWER_MS_MAX),
     });
+    if (status < 500 && status !== 201) throw new Error(`a debit was answered with ${status}`);
     answers.push({ status, tookMs: performance.now() - startedAtMs });
   }
 }

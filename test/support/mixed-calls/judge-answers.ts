@@ -73,7 +73,7 @@ const FAULT_CODES = [
 ];
 
 /** Nobody could have done anything else: the day's free images are used up, or the machine is. */
-const ALWAYS = ['free_images_used_up', 'engine_saturated'];
+const ALWAYS = ['free_images_used_up', 'engine_saturated', 'wallet_locked'];
 
 function judgeError(
   one: Case,
