@@ -1,21 +1,36 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Check, Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { AuditDetails } from './audit-event.js';
 
 /** Rows are written by `audit-statements.ts` only, and never changed. */
 @Entity('audit_events')
+@Unique('audit_events_id_key', ['id'])
+@Index('audit_events_account_idx', ['accountId', 'id'])
+@Index('audit_events_actor_idx', ['actor', 'id'])
+@Index('audit_events_act_idx', ['act', 'id'])
+@Check('audit_events_act_form', `act ~ '^[a-z_]+\\.[a-z_]+$'`)
+@Check(
+  'audit_events_objects',
+  `(before IS NULL OR jsonb_typeof(before) = 'object') AND (after IS NULL OR jsonb_typeof(after) = 'object')`,
+)
 export class AuditEventEntity {
   /** A decimal string: in the order of arrival. */
-  @PrimaryColumn({ type: 'bigint' }) number!: string;
-  @Column({ type: 'text' }) id!: string;
-  @Column({ type: 'timestamptz', precision: 3 }) at!: Date;
-  @Column({ type: 'text' }) actor!: string;
-  @Column({ type: 'text' }) act!: string;
-  @Column({ type: 'text', name: 'object_type' }) objectType!: string;
-  @Column({ type: 'text', name: 'object_id' }) objectId!: string;
-  @Column({ type: 'text', name: 'account_id', nullable: true }) accountId!: string | null;
+  @PrimaryColumn({ type: 'bigint', primaryKeyConstraintName: 'audit_events_pkey' }) number!: string;
+  @Column({ type: 'text', collation: 'C' }) id!: string;
+  @Column({
+    type: 'timestamptz',
+    precision: 3,
+    default: () => `date_trunc('milliseconds'::text, clock_timestamp())`,
+  })
+  at!: Date;
+  @Column({ type: 'text', collation: 'C' }) actor!: string;
+  @Column({ type: 'text', collation: 'C' }) act!: string;
+  @Column({ type: 'text', collation: 'C', name: 'object_type' }) objectType!: string;
+  @Column({ type: 'text', collation: 'C', name: 'object_id' }) objectId!: string;
+  @Column({ type: 'text', collation: 'C', name: 'account_id', nullable: true }) accountId!: string | null;
   @Column({ type: 'jsonb', nullable: true }) before!: AuditDetails | null;
   @Column({ type: 'jsonb', nullable: true }) after!: AuditDetails | null;
   @Column({ type: 'text', nullable: true }) reason!: string | null;
-  @Column({ type: 'text', name: 'request_id', nullable: true }) requestId!: string | null;
-  @Column({ type: 'text', name: 'client_address', nullable: true }) clientAddress!: string | null;
+  @Column({ type: 'text', collation: 'C', name: 'request_id', nullable: true }) requestId!: string | null;
+  @Column({ type: 'text', collation: 'C', name: 'client_address', nullable: true }) clientAddress!:
+    string | null;
 }

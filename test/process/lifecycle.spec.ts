@@ -202,12 +202,13 @@ describe('a start that cannot succeed says what to do', () => {
       const ended = await failToStart({
         NODE_ENV: 'production',
         RATE_LIMIT: 'on',
-        DATABASE_URL: database.url,
+        DATABASE_URL: database.serviceUrl,
         PUBLIC_URL: 'https://coffer.test',
-        STRIPE_SECRET_KEY: 'sk_test_0123456789abcdef',
-        STRIPE_WEBHOOK_SECRET: 'whsec_0123456789abcdef',
+        TRUSTED_PROXIES: 'none',
+        STRIPE_SECRET_KEY: 'sk_live_0123456789abcdef',
+        STRIPE_WEBHOOK_SECRET: 'whsec_0123456789abcdefghijklmnopqrstuv',
         COFFER_OPERATOR_KEY: makeApiKey('operator_key'),
-        COFFER_MASTER_KEYS: `first:${Buffer.alloc(32, 7).toString('base64')}`,
+        COFFER_MASTER_KEYS: `first:${randomBytes(32).toString('base64')}`,
         OPENAI_COMPATIBLE_API_BASE: 'http://127.0.0.1:9/v1',
         OPENAI_COMPATIBLE_API_KEY: 'oai_0123456789abcdef',
       });

@@ -1,12 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import {
-  type EmbeddedPostgres,
-  startEmbeddedPostgres,
-} from '../../src/database/embedded/embedded-postgres.js';
 import { startSandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
+import { startOwnPostgres } from '../support/database/own-postgres.js';
 import { expectReceiptsToAgree } from '../support/images/image-call-proof.js';
 import { IMAGE_MICROS, IMAGE_MODEL, ImageCalls } from '../support/images/image-calls.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -108,7 +105,7 @@ describe('the database server is away', () => {
     const upstream = await startSandboxBlackForestLabs({ apiKey: UPSTREAM_KEY, instant: true });
     cleanUp.add(() => upstream.close());
     const serverDir = await dataDirectory();
-    const server = await startServer(serverDir);
+    const server = await startOwnPostgres(serverDir);
     cleanUp.add(() => server.stop());
     const dataDir = await dataDirectory();
     const service = await startOn(dataDir, {
@@ -147,7 +144,7 @@ describe('the database server is away', () => {
     }
 
     await server.stop();
-    const again = await startServer(serverDir);
+    const again = await startOwnPostgres(serverDir);
     cleanUp.add(() => again.stop());
     await eventually('the service is ready', async () => {
       return (await service.client(null).get('/health/ready')).status === 200;
@@ -178,11 +175,6 @@ function outcomeOf({ status, body }: TestAnswer): unknown {
   const decided = body.object === 'debit_batch' ? body.data[0] : body;
   if (decided.error !== undefined) return decided.error.code;
   return decided === body ? status : decided.object;
-}
-
-/** It stays dead when it is killed: the test decides when it is back. */
-function startServer(dataDir: string): Promise<EmbeddedPostgres> {
-  return startEmbeddedPostgres({ dataDir, log: () => undefined, restartDelaysMillis: [] });
 }
 
 type Spender = { readonly account: string; readonly apiKey: string; readonly round: string };

@@ -225,7 +225,8 @@ describe('the memory of edits', () => {
 
   it('is waited for account by account, and an account that waits for itself holds up no other', async () => {
     const memory = new EditMemory();
-    const [first] = [await memory.enter('acct_a', 32 * MIB), await memory.enter('acct_a', 32 * MIB)];
+    const first = await memory.enter('acct_a', 32 * MIB);
+    const second = await memory.enter('acct_a', 32 * MIB);
     const order: string[] = [];
     const waiting = ['a1', 'a2'].map((name) => memory.enter('acct_a', 32 * MIB).then(() => order.push(name)));
     await memory.enter('acct_b', 32 * MIB).then(() => order.push('b'));
@@ -233,6 +234,9 @@ describe('the memory of edits', () => {
     await waiting[0];
     expect(order).toEqual(['b', 'a1']);
     expect(memory.waitingCount).toBe(1);
+    second.release();
+    await waiting[1];
+    expect(order).toEqual(['b', 'a1', 'a2']);
   });
 
   it('is not kept from small edits by a large one of another account that does not fit', async () => {

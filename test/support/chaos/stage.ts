@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import {
-  type EmbeddedPostgres,
-  startEmbeddedPostgres,
-} from '../../../src/database/embedded/embedded-postgres.js';
+import type { EmbeddedPostgres } from '../../../src/database/embedded/embedded-postgres.js';
 import {
   type SandboxBlackForestLabs,
   startSandboxBlackForestLabs,
 } from '../../../src/sandbox/black-forest-labs/server.js';
 import { type SandboxStripe, startSandboxStripe } from '../../../src/sandbox/stripe/server.js';
 import type { CleanUp } from '../clean-up.js';
+import { startOwnPostgres } from '../database/own-postgres.js';
 import { momentLater } from '../processes.js';
 import type { SeededRandom } from '../seeded-random.js';
 import {
@@ -57,7 +55,7 @@ export class ChaosStage {
     const ports = [await chooseServicePort(), await chooseServicePort()] as const;
     const secrets = { stripe: `sk_test_${hex()}`, webhook: `whsec_${hex()}`, provider: `bfl_${hex()}` };
     const simulated = await simulate(cleanUp, ports[0], secrets);
-    const database = await startDatabase(dirs.database);
+    const database = await startOwnPostgres(dirs.database);
     const stage = new ChaosStage(
       simulated,
       dirs,
@@ -120,7 +118,7 @@ export class ChaosStage {
     await momentLater(random.between(0, OUTAGE_MAX_MS));
     if (victims.includes('database')) {
       await this.database.stop();
-      this.database = await startDatabase(this.dirs.database);
+      this.database = await startOwnPostgres(this.dirs.database);
     }
     await Promise.all(targets.map((to) => this.startService(to)));
     // Stripe sends its events to whichever process a load balancer would choose.
@@ -144,11 +142,6 @@ export class ChaosStage {
     for (const service of this.services) await service?.kill();
     await this.database.stop();
   }
-}
-
-/** It stays dead when it is killed: the test decides when it is back. */
-function startDatabase(dataDir: string): Promise<EmbeddedPostgres> {
-  return startEmbeddedPostgres({ dataDir, log: () => undefined, restartDelaysMillis: [] });
 }
 
 type Secrets = { readonly stripe: string; readonly webhook: string; readonly provider: string };
