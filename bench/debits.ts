@@ -9,6 +9,7 @@ import {
   audit,
   createLeanLedger,
   createLedger,
+  createPlainLedger,
   examine,
   startCluster,
   withClient,
@@ -98,7 +99,7 @@ async function openSides(options: DebitOptions) {
   if (ours === undefined || plain === undefined || lean === undefined) throw new Error('no server');
   const [ledger, plainLedger, leanLedger] = await Promise.all([
     createLedger(ours, 'bench_coffer'),
-    createLedger(plain, 'bench_plain'),
+    createPlainLedger(plain),
     createLeanLedger(lean),
   ]);
   if (rows > 0) {
@@ -107,7 +108,7 @@ async function openSides(options: DebitOptions) {
     await fillPlainLedger(plainLedger.url, rows);
     await fillLeanLedger(leanLedger.url, rows);
   }
-  const service = await startService(ledger.url, cleanUp);
+  const service = await startService(ledger, cleanUp);
   const usage = await openUsage(ledger.url, cleanUp);
   const floor = await startSide('sides/bare-handler.ts', cleanUp, { OPERATOR_KEY });
   const { seconds } = options;

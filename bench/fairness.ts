@@ -60,10 +60,11 @@ export type FairnessOptions = {
 export async function measureFairness(options: FairnessOptions): Promise<FairnessResult> {
   const { flood: kinds, seconds, dir, cleanUp, say } = options;
   const cluster = await startCluster(dir, 'fairness', cleanUp);
-  const { url } = await createLedger(cluster, 'bench_fairness', 2);
+  const ledger = await createLedger(cluster, 'bench_fairness', 2);
+  const { url } = ledger;
   const dataDir = await mkdtemp(join(dir, 'fairness-data-'));
   const provider = await startProvider(cleanUp, LATENCY_MS);
-  const service = await startService(url, cleanUp, {
+  const service = await startService(ledger, cleanUp, {
     RATE_LIMIT: 'on',
     COFFER_DATA_DIR: dataDir,
     BFL_API_KEY: 'bfl_benchmark_of_fairness',

@@ -188,7 +188,7 @@ async function openSides({ dir, cleanUp, say }: ImageOptions) {
   await publishRoute(ledger.url);
   const upstream = await startSide('sides/instant-upstream.ts', cleanUp);
   const base = `${upstream.url}/v1`;
-  const service = await startService(ledger.url, cleanUp, {
+  const service = await startService(ledger, cleanUp, {
     OPENAI_COMPATIBLE_API_KEY: UPSTREAM_KEY,
     OPENAI_COMPATIBLE_API_BASE: base,
   });

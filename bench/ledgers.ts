@@ -24,7 +24,13 @@ const CONNECTIONS_MAX = '300';
 const STATEMENT_MS_MAX = 10 * 60_000;
 
 /** A database server of one side alone, so that everything it does is that side's. */
-export type Cluster = { readonly url: string; readonly pid: number };
+export type Cluster = {
+  /** As the owner of its databases. */
+  readonly url: string;
+  /** As the service logs in, which owns nothing. */
+  readonly serviceUrl: string;
+  readonly pid: number;
+};
 /** A database on it. */
 export type Ledger = Cluster;
 
@@ -42,13 +48,14 @@ export async function startCluster(parent: string, name: string, cleanUp: CleanU
       () => undefined,
     ),
   );
-  return { url: (await starting).ownerUrl, pid: await databaseServerIn(dataDir) };
+  const { ownerUrl, url } = await starting;
+  return { url: ownerUrl, serviceUrl: url, pid: await databaseServerIn(dataDir) };
 }
 
 /** Migrated, with so many funded wallets on a ledger that verifies. */
 export async function createLedger(cluster: Cluster, name: string, wallets = HOT_WALLET): Promise<Ledger> {
-  const url = await createDatabase(cluster, name);
-  await migrateDatabase(url);
+  const { url, serviceUrl } = await createDatabase(cluster, name);
+  await migrateDatabase(url, serviceUrl);
   await withEngine(url, async (engine, dataSource) => {
     await dataSource.query(
       `INSERT INTO accounts (id, name, created_at)
@@ -62,12 +69,24 @@ export async function createLedger(cluster: Cluster, name: string, wallets = HOT
     }
   });
   await vacuum(url);
-  return { url, pid: cluster.pid };
+  return { url, serviceUrl, pid: cluster.pid };
+}
+
+/** For plain SQL on the same tables: it is no engine whose version the database would check, and does not pay for that. */
+export async function createPlainLedger(cluster: Cluster): Promise<Ledger> {
+  const ledger = await createLedger(cluster, 'bench_plain');
+  await withClient(ledger.url, (client) =>
+    client.query(`
+      DROP TRIGGER wallets_engine_version ON wallets;
+      DROP TRIGGER holds_engine_version ON holds;
+      DROP TRIGGER transfers_engine_version ON transfers`),
+  );
+  return ledger;
 }
 
 /** What a user would write instead: `sql/lean-ledger.sql`, with as many funded accounts. */
 export async function createLeanLedger(cluster: Cluster): Promise<Ledger> {
-  const url = await createDatabase(cluster, 'bench_lean');
+  const { url, serviceUrl } = await createDatabase(cluster, 'bench_lean');
   await withClient(url, async (client) => {
     await client.query(await readFile(here('sql/lean-ledger.sql'), 'utf8'));
     await client.query(
@@ -86,7 +105,7 @@ export async function createLeanLedger(cluster: Cluster): Promise<Ledger> {
     );
   });
   await vacuum(url);
-  return { url, pid: cluster.pid };
+  return { url, serviceUrl, pid: cluster.pid };
 }
 
 /** Goodwill: paid credit without a payment, which the doctor would look for. */
@@ -152,11 +171,12 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   }
 }
 
-async function createDatabase(cluster: Cluster, name: string): Promise<string> {
-  await withClient(cluster.url, (client) => client.query(`CREATE DATABASE ${name}`));
-  const url = new URL(cluster.url);
-  url.pathname = `/${name}`;
-  return url.href;
+async function createDatabase(
+  { url, serviceUrl }: Cluster,
+  name: string,
+): Promise<Pick<Ledger, 'url' | 'serviceUrl'>> {
+  await withClient(url, (client) => client.query(`CREATE DATABASE ${name}`));
+  return { url: new URL(name, url).href, serviceUrl: new URL(name, serviceUrl).href };
 }
 
 /** So that no autovacuum of what was prepared runs while something is measured. */

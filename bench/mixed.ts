@@ -32,14 +32,15 @@ export type MixedLoad = {
  */
 export async function measureMixedCalls({ requests, dir, cleanUp, say }: MixedLoad): Promise<MixedReport> {
   const cluster = await startCluster(dir, 'mixed', cleanUp);
-  const { url: databaseUrl } = await createLedger(cluster, 'bench_mixed', 1);
+  const ledger = await createLedger(cluster, 'bench_mixed', 1);
+  const { url: databaseUrl } = ledger;
   const upstream = await startSandbox(cleanUp);
   // Both keep their images in one place, so that either repeats what the other answered.
   const dataDir = await mkdtemp(join(dir, 'mixed-media-'));
   const masterKeys = `mixed:${randomBytes(32).toString('base64')}`;
   const ports = [await freePort(), await freePort()] as const;
   const start = async (port: number): Promise<string> => {
-    const service = await startService(databaseUrl, cleanUp, {
+    const service = await startService(ledger, cleanUp, {
       PORT: `${port}`,
       PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
       COFFER_DATA_DIR: dataDir,

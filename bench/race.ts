@@ -28,7 +28,8 @@ export type RaceResult = Outcome & Books & { readonly calls: number; readonly se
  */
 export async function raceForCredit({ calls, images, dir, cleanUp }: Race): Promise<RaceResult> {
   const cluster = await startCluster(dir, 'race', cleanUp);
-  const { url } = await createLedger(cluster, 'bench_race', 1);
+  const ledger = await createLedger(cluster, 'bench_race', 1);
+  const { url } = ledger;
   const upstream = await startSandbox(cleanUp);
   const env = {
     BFL_API_KEY: UPSTREAM_KEY,
@@ -37,7 +38,7 @@ export async function raceForCredit({ calls, images, dir, cleanUp }: Race): Prom
   };
   const services: Server[] = [];
   for (let index = 0; index < 2; index += 1) {
-    services.push(await startService(url, cleanUp, env));
+    services.push(await startService(ledger, cleanUp, env));
   }
   const account = await makeAccount(url, BigInt(images) * IMAGE_MICROS);
   const key = await makeAccountKey(services[0] as Server, account);

@@ -45,9 +45,10 @@ export async function measureRefusals(options: {
 }): Promise<readonly Refusal[]> {
   const { dir, cleanUp, say } = options;
   const cluster = await startCluster(dir, 'refusals', cleanUp);
-  const { url } = await createLedger(cluster, 'bench_refusals', 1);
+  const ledger = await createLedger(cluster, 'bench_refusals', 1);
+  const { url } = ledger;
   // Each refused webhook is a warning.
-  const service = await startService(url, cleanUp, { LOG_LEVEL: 'error' });
+  const service = await startService(ledger, cleanUp, { LOG_LEVEL: 'error' });
   const account = await makeAccountKey(service, await makeAccount(url), ACCOUNT_SCOPES);
   const keys = { operator: OPERATOR_KEY, account };
   const pool = new Pool(service.url, { connections: 1 });

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { makeApiKey } from '../src/auth/api-key-format.js';
 import type { AccountScope } from '../src/auth/principal.js';
 import type { CleanUp } from './clean-up.js';
+import type { Ledger } from './ledgers.js';
 import { here } from './tools.js';
 
 /** A process that answers HTTP on this machine. */
@@ -60,7 +61,7 @@ export async function firstLine(child: ChildProcess, name: string): Promise<stri
 
 /** The built service as its own process: `dist/main.js`, limits off, quiet, on the measured database. */
 export async function startService(
-  databaseUrl: string,
+  { serviceUrl }: Pick<Ledger, 'serviceUrl'>,
   cleanUp: CleanUp,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Server> {
@@ -71,7 +72,7 @@ export async function startService(
   const child = spawn(process.execPath, [...NODE_ARGS, ...further, here('../dist/main.js')], {
     env: {
       ...process.env,
-      DATABASE_URL: databaseUrl,
+      DATABASE_URL: serviceUrl,
       PORT: `${port}`,
       COFFER_DATA_DIR: dataDir,
       COFFER_OPERATOR_KEY: OPERATOR_KEY,

@@ -37,8 +37,9 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
  */
 export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promise<Record<string, Stalled>> {
   const cluster = await startCluster(dir, 'stalls', cleanUp);
-  const { url } = await createLedger(cluster, 'bench_stalls', OTHERS + 1);
-  const [service, other] = await Promise.all([startService(url, cleanUp), startService(url, cleanUp)]);
+  const ledger = await createLedger(cluster, 'bench_stalls', OTHERS + 1);
+  const { url } = ledger;
+  const [service, other] = await Promise.all([startService(ledger, cleanUp), startService(ledger, cleanUp)]);
   const measured: Record<string, Stalled> = {};
   const measure = async (name: string, stall: (settle: () => Promise<Stalled>) => Promise<Stalled>) => {
     measured[name] = await stall(() => chargeOthers(service));

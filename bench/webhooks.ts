@@ -10,7 +10,7 @@ import pg from 'pg';
 import { Stripe } from 'stripe';
 import { Pool } from 'undici';
 import type { CleanUp } from './clean-up.js';
-import { createLedger, examine, startCluster } from './ledgers.js';
+import { createLedger, examine, startCluster, type Ledger } from './ledgers.js';
 import { table } from './report.js';
 import { startSandbox } from './sandbox.js';
 import { OPERATOR_KEY, startService } from './servers.js';
@@ -57,9 +57,9 @@ export async function measureWebhooks({
   readonly say: (text: string) => void;
 }): Promise<WebhookResult> {
   const cluster = await startCluster(dir, 'webhooks', cleanUp);
-  const { url } = await createLedger(cluster, 'bench_webhooks');
+  const ledger = await createLedger(cluster, 'bench_webhooks');
   const sandbox = await startSandbox(cleanUp);
-  const stage = await WebhookStage.open(url, sandbox.stripe, cleanUp);
+  const stage = await WebhookStage.open(ledger, sandbox.stripe, cleanUp);
   cleanUp.add(() => stage.close());
   await stage.play({ ...load, seconds: WARM_UP_SECONDS });
   const rounds: WebhookRound[] = [];
@@ -69,7 +69,7 @@ export async function measureWebhooks({
     const { p50Ms, p99Ms, calls } = measured.spent;
     say(`round ${round}: ${calls} payments, spendable after ${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)} ms`);
   }
-  await examine(url);
+  await examine(ledger.url);
   return { load, rounds };
 }
 
@@ -108,8 +108,8 @@ class WebhookStage {
     });
   }
 
-  static async open(databaseUrl: string, stripe: string, cleanUp: CleanUp): Promise<WebhookStage> {
-    const listener = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: WAIT_MS_MAX });
+  static async open(ledger: Ledger, stripe: string, cleanUp: CleanUp): Promise<WebhookStage> {
+    const listener = new pg.Client({ connectionString: ledger.url, connectionTimeoutMillis: WAIT_MS_MAX });
     // The measured server may be stopped before this connection, by a failure that says more than its end does.
     listener.on('error', () => undefined);
     await listener.connect();
@@ -127,7 +127,7 @@ class WebhookStage {
       TOP_UPS_PER_ADDRESS_PER_DAY: '1000000',
       FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '1000000',
     };
-    const service = await startService(databaseUrl, cleanUp, env);
+    const service = await startService(ledger, cleanUp, env);
     const limits = { connections: 64, headersTimeout: WAIT_MS_MAX, bodyTimeout: WAIT_MS_MAX };
     return new WebhookStage(new Pool(service.url, limits), listener);
   }
