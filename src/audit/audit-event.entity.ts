@@ -19,7 +19,7 @@ export class AuditEventEntity {
   @Column({
     type: 'timestamptz',
     precision: 3,
-    default: () => `date_trunc('milliseconds'::text, clock_timestamp())`,
+    default: () => `date_trunc('milliseconds', clock_timestamp())`,
   })
   at!: Date;
   @Column({ type: 'text', collation: 'C' }) actor!: string;

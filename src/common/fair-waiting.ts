@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { FairQueue } from './fair-queue.js';
 
 export type Wait = {
@@ -38,6 +39,8 @@ export class FairWaiting<T> {
   /** Resolves when it is admitted. Rejects with `WaitedTooLongError`, or with the reason of the signal. */
   wait(owner: string, wish: T, { maxMs, signal }: Wait): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    // The images of one call wait at the same time, each for itself: Node would warn of a leak.
+    if (signal !== undefined) setMaxListeners(0, signal);
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined;
       const end = (): void => {

@@ -1,7 +1,12 @@
 import { hash } from 'node:crypto';
 import sharp from 'sharp';
 import type { SentReference } from '../image-request.js';
-import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
+import {
+  CONVERSION_SECONDS_MAX,
+  conversions,
+  largeConversions,
+  type ConversionContext,
+} from '../media/conversions.js';
 import { formatOf, verifyImage } from '../media/verify-image.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 import { EditsBusyError, InvalidImageError } from './edit.errors.js';
@@ -10,6 +15,8 @@ import { EditsBusyError, InvalidImageError } from './edit.errors.js';
 const PIXELS_MAX = 25_000_000;
 /** Four channels of one byte for each of them. An image with 16 bits a channel takes twice the memory and time for its pixels. */
 const DECODED_BYTES_MAX = 4 * PIXELS_MAX;
+/** Half of a large photo: what takes more is decoded one by one. */
+const LARGE_DECODED_BYTES = 40_000_000;
 /** The model refuses less, and flatter ones: `cap_min_pixels` of github.com/black-forest-labs/flux2, src/flux2/sampling.py. */
 const SIDE_MIN = 64;
 const ASPECT_MAX = 8;
@@ -52,7 +59,7 @@ export async function readReference(
   count: number,
   context: ConversionContext,
 ): Promise<Reference> {
-  const { format, width, height, orientation } = await inspect(sent, param);
+  const { format, width, height, orientation, decodedBytes } = await inspect(sent, param);
   const isTurned = orientation > 4;
   const displayed = isTurned ? { width: height, height: width } : { width, height };
   const seenPixels = count === 1 ? SEEN_PIXELS_OF_ONE : SEEN_PIXELS_OF_SEVERAL;
@@ -74,12 +81,16 @@ export async function readReference(
       .catch(() => {
         throw damaged(param);
       });
-  if (conversions.waitingOf(context.slotRequest.owner) >= CONVERSIONS_WAITING_MAX) throw new EditsBusyError();
-  const { data, info } = await conversions
-    .run(context, convert, CONVERSION_WAIT_MAX_MS)
-    .catch((error: unknown) => {
-      throw error instanceof InvalidImageError ? error : new EditsBusyError();
-    });
+  const { owner } = context.slotRequest;
+  const waiting = conversions.waitingOf(owner) + largeConversions.waitingOf(owner);
+  if (waiting >= CONVERSIONS_WAITING_MAX) throw new EditsBusyError();
+  const convertInSlot = () => conversions.run(context, convert, CONVERSION_WAIT_MAX_MS);
+  const isLarge = decodedBytes > LARGE_DECODED_BYTES;
+  const { data, info } = await (
+    isLarge ? largeConversions.run(context, convertInSlot, CONVERSION_WAIT_MAX_MS) : convertInSlot()
+  ).catch((error: unknown) => {
+    throw error instanceof InvalidImageError ? error : new EditsBusyError();
+  });
   const contentType = 'image/jpeg' as const;
   return { ...reference, bytes: data, contentType, width: info.width, height: info.height };
 }
@@ -115,7 +126,7 @@ async function inspect(sent: Buffer, param: string) {
     throw new InvalidImageError(param, `is more than ${ASPECT_MAX} times as long as it is wide`);
   }
   if (isCutOrMoving(sent, format)) throw damaged(param);
-  return { format, width, height, orientation };
+  return { format, width, height, orientation, decodedBytes };
 }
 
 /** What no decoder minds: a PNG without its end was cut short all the same, and of an animation it shows the first frame. */
