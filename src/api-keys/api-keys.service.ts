@@ -204,6 +204,8 @@ export class ApiKeysService {
     // Before the tx: it may read a long history, and asks the pool for another connection.
     const counted = await this.budgets.count(accountId, id);
     return this.transactions.run(async (tx) => {
+      // It waits for the engine, which may take longer than other transactions may idle; its locks must last as long.
+      await tx.query(`SET LOCAL idle_in_transaction_session_timeout = '30s'`);
       const facts = await this.lineage.lockForLimits(tx, id, asker);
       const before = await this.budgets.findLimits(tx, accountId, id);
       const nowMs = this.clock.nowMs();
@@ -217,8 +219,16 @@ export class ApiKeysService {
   private async changeDuplicateWindow(id: string, seconds: number, asker: Principal): Promise<void> {
     const { secretHash } = await this.transactions.run(async (tx) => {
       assertMayUpdate(await this.lineage.lockAsker(tx, asker), this.clock.nowMs());
+      const key = await tx.findOneByOrFail(ApiKeyEntity, { id });
       await tx.update(ApiKeyEntity, { id }, { duplicateWindowSeconds: seconds });
-      return tx.findOneByOrFail(ApiKeyEntity, { id });
+      await this.audit.record(tx, asker, {
+        act: 'api_key.duplicate_window_changed',
+        object: id,
+        account: key.accountId,
+        before: { duplicate_window_seconds: key.duplicateWindowSeconds },
+        after: { duplicate_window_seconds: seconds },
+      });
+      return key;
     });
     this.cache.forget(secretHash.toString('hex'));
   }

@@ -9,6 +9,7 @@ export const AUDIT_ACTS = [
   'account.read',
   'alerts.changed',
   'api_key.created',
+  'api_key.duplicate_window_changed',
   'api_key.limits_changed',
   'api_key.revoked',
   'auto_top_up.changed',

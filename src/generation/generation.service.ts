@@ -195,13 +195,13 @@ export class ImageGeneration {
    * which of the two attempts gets the credit.
    */
   private async authorizeAttempt(call: Call): Promise<void> {
-    const { generation, payment, client, otherCallsHoldIds, repeatsSilently } = call;
-    const { createdAtMs: beganAtMs } = generation;
+    const { generation, payment, client, otherCallsHoldIds, repeatsSilently, startedAtMs } = call;
+    const attempt = { beganAtMs: generation.createdAtMs, beganAtMonotonicMs: startedAtMs, otherCallsHoldIds };
     if (client === null) {
-      return payment.authorize(repeatsSilently ? { number: null, beganAtMs, otherCallsHoldIds } : null);
+      return payment.authorize(repeatsSilently ? { number: null, ...attempt } : null);
     }
     if (client.isGone()) throw new ClientGoneError();
-    await payment.authorize({ number: client.retryCount, beganAtMs, otherCallsHoldIds });
+    await payment.authorize({ number: client.retryCount, ...attempt });
     if (!client.isGone()) return;
     await settle(payment, 0);
     throw new ClientGoneError();

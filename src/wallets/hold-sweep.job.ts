@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { DatabaseClock } from '../database/database-clock.js';
 import { JobRegistry } from '../jobs/job-registry.js';
 import type { Job } from '../jobs/job.js';
+import { executeAll, throwFirst } from './execute-all.js';
 import { WalletEngine } from './wallet-engine.js';
 
 /** One engine batch or two; the next page is read after these are released. */
@@ -39,16 +40,11 @@ export class HoldSweepJob implements Job {
     for (let page = 0; page < PAGES_MAX; page += 1) {
       const now = new Date(await this.clock.nowMs()).toISOString();
       const due = await this.dataSource.query<{ account_id: string; id: string }[]>(FIND_DUE, [now]);
-      await Promise.all(
-        due.map((hold) =>
-          this.engine.execute({
-            type: 'expireHold',
-            accountId: hold.account_id,
-            actor: 'system',
-            holdId: hold.id,
-          }),
-        ),
+      const commands = due.map(
+        ({ account_id: accountId, id: holdId }) =>
+          ({ type: 'expireHold', accountId, actor: 'system', holdId }) as const,
       );
+      throwFirst(await executeAll(this.engine, commands));
       if (due.length < PAGE) return;
     }
   }

@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { DatabaseClock } from '../database/database-clock.js';
 import { JobRegistry } from '../jobs/job-registry.js';
 import type { Job } from '../jobs/job.js';
+import { executeAll, throwFirst } from './execute-all.js';
 import { WalletEngine } from './wallet-engine.js';
 
 const PAGE = 500;
@@ -34,16 +35,17 @@ export class LotExpiryJob implements Job {
 
   async run(): Promise<void> {
     let after = '';
+    const failures: Error[] = [];
     for (let page = 0; page < PAGES_MAX; page += 1) {
       const now = new Date(await this.clock.nowMs()).toISOString();
       const due = await this.dataSource.query<{ account_id: string }[]>(FIND_DUE, [now, after]);
-      await Promise.all(
-        due.map((row) =>
-          this.engine.execute({ type: 'expireLots', accountId: row.account_id, actor: 'system' }),
-        ),
+      const commands = due.map(
+        (row) => ({ type: 'expireLots', accountId: row.account_id, actor: 'system' }) as const,
       );
+      failures.push(...(await executeAll(this.engine, commands)));
       after = due.at(-1)?.account_id ?? after;
-      if (due.length < PAGE) return;
+      if (due.length < PAGE) break;
     }
+    throwFirst(failures);
   }
 }

@@ -212,7 +212,11 @@ export class WalletEngine implements OnApplicationShutdown {
       const unavailable = isUnavailable(error) || error instanceof TableLockedError;
       if (batch.length > 1 && (isLockTimeout(error) || !unavailable)) return this.commitHalves(batch);
       if (isLockTimeout(error)) return batch;
-      this.refuse(batch, unavailable ? this.toUnavailable(error) : toError(error));
+      const problem = unavailable ? this.toUnavailable(error) : toError(error);
+      // Of a commit that is in doubt nobody can say that nothing was charged.
+      const [inDoubt, known] = partition(batch, (entry) => this.unsure.has(entry));
+      this.refuse(known, problem);
+      this.refuse(inDoubt, unavailable ? new DatabaseUnavailableError(error) : problem);
       return [];
     }
   }

@@ -70,6 +70,15 @@ describe('an event of the audit log', () => {
     });
   });
 
+  it('says for how long an API key repeats answers, before and after it was changed', async () => {
+    const { client, accountId } = await app.createCustomer();
+    const key = (await client.post('/v1/api_keys', { name: 'k', scopes: ['generate'] })).expect(201);
+    const body = { duplicate_window_seconds: 30 };
+    (await client.send('PATCH', `/v1/api_keys/${key.body.id}`, { body })).expect(200);
+    const [event] = await list(`&account=${accountId}&act=api_key.duplicate_window_changed`);
+    expect(event).toMatchObject({ before: { duplicate_window_seconds: 0 }, after: body });
+  });
+
   it('is found by account, actor, act and time, page by page', async () => {
     const other = await app.createCustomer();
     const [created] = await list(`&account=${other.accountId}&act=account.created`);

@@ -122,6 +122,17 @@ describe('the same request of an API key with a window', () => {
     expect(await images()).toBe(1n);
   });
 
+  it('gets the answer of an edit that took the last credit', async () => {
+    const poor = await aCustomer().withCredit('0.04').create();
+    const client = app.client(await newKey(poor, { duplicate_window_seconds: WINDOW_SECONDS }));
+    const picture = await drawSample({ width: 64, height: 64 }).png().toBuffer();
+    const image = `data:image/png;base64,${picture.toString('base64')}`;
+    const body = { model: MODEL, prompt: 'a red fox', size: '64x64', images: [{ image_url: image }] };
+    (await client.post('/v1/images/edits', body)).expect(200);
+    const repeated = (await client.post('/v1/images/edits', body)).expect(200);
+    expect(repeated.headers.get('idempotent-replayed')).toBe('true');
+  });
+
   it.each<[string, Sent]>([
     ['another body', { prompt: 'a cat' }],
     ['a call with an idempotency key', { key: 'a-key' }],

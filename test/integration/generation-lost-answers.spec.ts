@@ -121,6 +121,18 @@ describe('a retry that finds the identical call answered in the last seconds', (
     expect(await images()).toBe(4n);
   });
 
+  it('gets another one than an identical call whose connection broke, and whose retry came first', async () => {
+    const behindProxy = await send(0);
+    await calls.whileProviderWorks();
+    calls.letProviderFinish();
+    await calls.allOver();
+    const [first, second] = [await send(1), await send(1)];
+    expect([first.replayed, second.replayed]).toEqual(['true', 'true']);
+    expect(second.text).toBe(behindProxy.text);
+    expect(first.text).not.toBe(behindProxy.text);
+    expect(await images()).toBe(2n);
+  });
+
   it('gets it again as its second retry, when the answer of the first one was lost as well', async () => {
     const { text } = await send(0);
     for (const [count, at] of [

@@ -197,6 +197,14 @@ describe('the login of the service', () => {
       (await readPrivileges(owner, APPLICATION_ROLE)).find(({ table }) => table === 'holds')?.granted,
     ).toContain('INSERT');
   });
+
+  it('keeps what a newer version has given it when this one runs its migrations after that', async () => {
+    await owner.query(`INSERT INTO migrations (timestamp, name) VALUES (9999999999999, 'OfANewerVersion9999999999999');
+                       CREATE TABLE of_a_newer_version (id int);
+                       GRANT SELECT ON of_a_newer_version TO ${APPLICATION_ROLE}`);
+    await migrate(database.url, database.serviceUrl);
+    expect(await tried('SELECT FROM of_a_newer_version')).toBe('done');
+  });
 });
 
 describe('a migration', () => {

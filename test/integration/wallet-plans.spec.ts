@@ -92,7 +92,12 @@ describe('the plans of the wallet store', () => {
     const [kept, voided, ofKey] = [newId('hold'), newId('hold'), newId('hold')];
     const limiting = { ...addressed, type: 'setKeyBudget', keyId, counted: null } as const;
     const expiresAtMs = Date.now() + 60_000;
-    const attempt = { number: null, beganAtMs: Date.now(), otherCallsHoldIds: [ofKey] };
+    const attempt = {
+      number: null,
+      beganAtMs: Date.now(),
+      beganAtMonotonicMs: performance.now(),
+      otherCallsHoldIds: [ofKey],
+    };
     const ofWallet = { type: 'authorize', unlessOwnKeyAt: ['black_forest_labs'] } as const;
     return [
       [

@@ -8,6 +8,7 @@ import type { Caller } from '../generation.service.js';
 import { ImageModels, type ImageModel } from '../model-catalog.js';
 import { PassThroughCalls } from '../pass-through-calls.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
+import { isSilentlyRepeated } from '../retries/retrying-client.js';
 import { topUpUrlFrom } from '../top-up-url.js';
 import type { EditDraft } from './edit-request.js';
 
@@ -77,8 +78,9 @@ export class EditCredit {
   }
 
   /** The credit of a repeated call is spent, or set aside, by the call that it repeats. */
-  private async mayBeRepeated({ principal, idempotencyKey, client }: Caller): Promise<boolean> {
-    if (idempotencyKey === null) return (client?.retryCount ?? 0) > 0;
+  private async mayBeRepeated(caller: Caller): Promise<boolean> {
+    const { principal, idempotencyKey, client } = caller;
+    if (idempotencyKey === null) return isSilentlyRepeated(caller) || (client?.retryCount ?? 0) > 0;
     return (await this.reader.findByIdempotencyKey(principal.accountId, idempotencyKey)) !== null;
   }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { countExact, times, ZERO, type MicroUsd } from '../../common/money.js';
 import type { KeyedProvider } from '../../key-vault/keyed-provider.js';
+import { DatabaseUnavailableError, ProcessOutdatedError } from '../../problems/common.errors.js';
 import { formatChargeMemo } from '../../pricing/charge-memo.js';
 import type { Outcome } from '../../wallets/rules/outcome.js';
 import type { WalletEngine } from '../../wallets/wallet-engine.js';
@@ -14,6 +15,9 @@ import type { Attempt, Payment, Settlement } from './payment.js';
 
 /** The queue is about a second long. */
 const SATURATION_DELAYS_MS = [100, 300, 1_000, 3_000] as const;
+
+/** Longer than the engine waits for the lock of a wallet whose commit is in doubt; a database that is away takes longer to refuse. */
+const SLOW_COMMIT_MS_MAX = 10_000;
 
 /** What the payment has to know of a generation. */
 export type Payable = Pick<
@@ -79,13 +83,18 @@ export class WalletPayment implements Payment {
     }
   }
 
-  /** New calls are turned away while the engine's queue is full or the wallet is locked; one whose images are made waits. */
+  /**
+   * New calls are turned away while the engine's queue is full, the wallet is locked or commits are slow; one whose images are
+   * made waits. A hold is resolved once, so a command whose commit was in doubt may be sent again.
+   */
   private async persist(command: WalletCommand): Promise<Outcome> {
+    const doubtUntilMs = performance.now() + SLOW_COMMIT_MS_MAX;
     for (const delayMs of SATURATION_DELAYS_MS) {
       try {
         return await this.engine.execute(command);
       } catch (error) {
-        if (!(error instanceof EngineSaturatedError || error instanceof WalletLockedError)) throw error;
+        const waits = error instanceof EngineSaturatedError || error instanceof WalletLockedError;
+        if (!waits && !(isInDoubt(error) && performance.now() < doubtUntilMs)) throw error;
         await sleep(delayMs);
       }
     }
@@ -117,4 +126,9 @@ export class WalletPayment implements Payment {
     const { model, priceId } = this.generation;
     return formatChargeMemo({ model, images, priceId });
   }
+}
+
+/** Not of a process that is too old: its next attempt is refused as well. */
+function isInDoubt(error: unknown): boolean {
+  return error instanceof DatabaseUnavailableError && !(error instanceof ProcessOutdatedError);
 }

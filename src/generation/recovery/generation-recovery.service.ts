@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { OPEN_STATUSES } from '../generation.machine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import {
@@ -54,13 +55,15 @@ export class GenerationRecovery {
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(CLOCK) private readonly clock: Clock,
+    private readonly databaseClock: DatabaseClock,
   ) {}
 
   /** Looks once at every generation that is due. Answers how many it ended. Throws when the database is away. */
   async recoverDue(): Promise<number> {
     let ended = 0;
     for (;;) {
-      const due = await this.records.claimDue(this.clock.nowMs(), CLAIM_MS, BATCH_MAX);
+      // A process whose own clock is ahead must not take calls over that run elsewhere.
+      const due = await this.records.claimDue(await this.databaseClock.nowMs(), CLAIM_MS, BATCH_MAX);
       const outcomes = await Promise.all(due.map((key) => this.recover(key)));
       ended += outcomes.filter(Boolean).length;
       if (due.length < BATCH_MAX) return ended;

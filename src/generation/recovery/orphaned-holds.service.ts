@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import { DatabaseClock } from '../../database/database-clock.js';
+import { executeAll, throwFirst } from '../../wallets/execute-all.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 
@@ -30,19 +31,19 @@ export class OrphanedHolds {
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
   ) {}
 
   /** Voids them; a call that is alive after all then delivers nothing and charges nothing. Answers how many. */
   async release(): Promise<number> {
-    const before = new Date(this.clock.nowMs() - this.limits.orphanedAfterMs).toISOString();
+    const before = new Date((await this.clock.nowMs()) - this.limits.orphanedAfterMs).toISOString();
     const orphans = await this.dataSource.query<Orphan[]>(FIND_ORPHANS, [before, BATCH_MAX]);
-    await Promise.all(
-      orphans.map((orphan) => this.engine.execute({ ...orphan, type: 'void', actor: 'system' })),
-    );
     if (orphans.length > 0) {
-      this.logger.warn({ holds: orphans.map(({ holdId }) => holdId) }, 'Released holds of calls that died');
+      this.logger.warn({ holds: orphans.map(({ holdId }) => holdId) }, 'Releasing holds of calls that died');
     }
+    const voids = orphans.map((orphan) => ({ ...orphan, type: 'void', actor: 'system' }) as const);
+    const failures = await executeAll(this.engine, voids);
+    throwFirst(failures);
     return orphans.length;
   }
 }

@@ -201,9 +201,9 @@ export class RetriedCalls {
   }
 
   /** What is not written here is over when the claim is. */
-  private async end({ retry, id }: Joined, answered: boolean): Promise<void> {
+  private async end({ retry, id, client }: Joined, answered: boolean): Promise<void> {
     try {
-      await this.claims.end(retry, id, answered);
+      await this.claims.end(retry, id, client.retryCount, answered);
     } catch (error) {
       this.logger.warn({ generation: id, err: error }, 'The end of a retry was not recorded');
     }

@@ -144,8 +144,8 @@ export class RetryClaims {
   }
 
   /** The retry is over: with the attempt's answer, or without, and then the next one may take it. */
-  async end({ accountId, claim }: Retry, id: string, answered: boolean): Promise<void> {
-    await this.run(END_CLAIM, [accountId, id, claim, stateAfter(answered)]);
+  async end({ accountId, claim }: Retry, id: string, retryCount: number, answered: boolean): Promise<void> {
+    await this.run(END_CLAIM, [accountId, id, claim, stateAfter(answered), retryCount]);
   }
 
   /** An answer that was still under way when its outcome was written down has ended. */

@@ -74,11 +74,12 @@ export const RENEW_CLAIM: Statement = {
    WHERE account_id = $1 AND id = $2 AND retry_state = 'claimed' AND retry_claim = $3`,
 };
 
-/** $4: what the attempt is for the next retry; null when this one has its answer. */
+/** $4: what the attempt is for the next retry; null when this one, whose number is $5, has its answer. */
 export const END_CLAIM: Statement = {
   name: 'retry_end_claim',
   text: `
-  UPDATE generations SET retry_state = $4
+  UPDATE generations SET retry_state = $4,
+         last_attempt = CASE WHEN $4::text IS NULL THEN greatest(last_attempt, $5::smallint) ELSE last_attempt END
    WHERE account_id = $1 AND id = $2 AND retry_state = 'claimed' AND retry_claim = $3`,
 };
 

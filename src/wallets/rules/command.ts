@@ -70,6 +70,8 @@ export type Attempt = {
   /** 0: the first. Null: the client does not say, and whoever has the same credit is another attempt. */
   readonly number: number | null;
   readonly beganAtMs: number;
+  /** The same moment by `performance.now()`: the store dates it by the ledger's clock, which dates holds. */
+  readonly beganAtMonotonicMs: number;
   /** Open holds for the same request which this attempt knows to be of other calls. */
   readonly otherCallsHoldIds: readonly string[];
 };

@@ -126,7 +126,8 @@ export class WalletStore {
       missing.length === 0 ? commands : commands.filter(({ accountId }) => accounts.has(accountId));
     // Without a wallet there is nothing to decide.
     const nowMs = now === undefined ? 0 : this.clock.read(now);
-    const { results, writes } = applyBatch(accounts, decided, nowMs);
+    const dated = decided.map((command) => datedByLedger(command, nowMs));
+    const { results, writes } = applyBatch(accounts, dated, nowMs);
     const finding = missing.length === 0 ? [] : [{ statement: FIND_WALLETS, values: [missing] }];
     // COMMIT travels right behind the writes; had they failed, it would not be run.
     const answers = await send([
@@ -156,6 +157,14 @@ export class WalletStore {
       throw error;
     }
   }
+}
+
+/** An attempt is compared with holds, which the ledger's clock dates; this process's may be another. */
+function datedByLedger(command: WalletCommand, nowMs: number): WalletCommand {
+  if (command.type !== 'authorize' || command.attempt == null) return command;
+  const { attempt } = command;
+  const beganAtMs = nowMs - (performance.now() - attempt.beganAtMonotonicMs);
+  return { ...command, attempt: { ...attempt, beganAtMs } };
 }
 
 type Send = (calls: readonly StatementCall[]) => ReturnType<typeof runTogether>;

@@ -84,6 +84,7 @@ const REFUSALS: readonly string[] = [
   'hold_already_resolved',
   'idempotency_in_progress',
   'database_unavailable',
+  'wallet_locked',
   'engine_saturated',
   'payments_unavailable',
   ...UPSTREAM_FAILURES,

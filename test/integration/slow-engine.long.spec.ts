@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { newId } from '../../src/common/ids.js';
+import { micros } from '../../src/common/money.js';
+import { holdIdOf } from '../../src/generation/payment/hold-names.js';
+import { WalletPayment } from '../../src/generation/payment/wallet-payment.js';
+import { aCustomer } from '../fixtures/customers.js';
+import { sharedApp } from '../fixtures/shared-app.js';
+import { addCredit, createAccount, startEngine } from '../support/database/engine.js';
+import { createTestDatabase } from '../support/database/test-database.js';
+import { holdUpMoney } from '../support/images/hold-up.js';
+
+jest.setTimeout(60_000);
+
+/** A COMMIT that adds a transfer takes this long. */
+const SLOW_COMMITS = `
+  CREATE FUNCTION sleep_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(5); RETURN NULL; END $$;
+  CREATE CONSTRAINT TRIGGER sleep_at_commit AFTER INSERT ON transfers DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION sleep_at_commit()`;
+
+describe('an image that is made while commits take five seconds', () => {
+  let close: () => Promise<void>;
+  let owner: DataSource;
+  let process: Awaited<ReturnType<typeof startEngine>>;
+
+  beforeAll(async () => {
+    const database = await createTestDatabase();
+    process = await startEngine(database.url);
+    owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
+    close = async () => {
+      await process.dataSource.destroy();
+      await owner.destroy();
+      await database.drop();
+    };
+  });
+  afterAll(() => close());
+
+  it('is charged once, and delivered', async () => {
+    const accountId = await createAccount(owner);
+    await addCredit(process.engine, accountId, 400_000);
+    const id = newId('generation');
+    const generation = {
+      ...{ accountId, id, apiKeyId: newId('apiKey'), model: 'm/m', priceId: 'price_x' },
+      ...{ priceMicros: micros(40_000n), imagesRequested: 1, fingerprint: 'f', createdAtMs: Date.now() },
+      ...{ holdId: holdIdOf(id), providerKeyId: null },
+    };
+    const payment = new WalletPayment(process.engine, generation, 'test', []);
+    await payment.authorize(null);
+    await owner.query(SLOW_COMMITS);
+    expect(await payment.settle(1)).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
+    const captures = `SELECT amount_micros FROM transfers WHERE account_id = $1 AND reference LIKE 'capture:%'`;
+    expect(await owner.query(captures, [accountId])).toEqual([{ amount_micros: '40000' }]);
+  });
+});
+
+describe('an API key whose limit takes six seconds to be committed', () => {
+  it('makes no key without that limit in the meantime', async () => {
+    const app = await sharedApp();
+    const customer = await aCustomer().withCredit('1.00').create();
+    const made = await customer.client.post('/v1/api_keys', {
+      name: 'k',
+      scopes: ['generate', 'keys:write'],
+    });
+    const key = made.expect(201).body as { id: string; secret: string };
+    const stalled = holdUpMoney(app);
+    const limiting = app.operator.send('PATCH', `/v1/accounts/${customer.accountId}/api_keys/${key.id}`, {
+      body: { spend_limits: { total_micros: '40000' } },
+    });
+    await stalled.reached;
+    // Longer than transactions of the service may idle.
+    await app.dataSource.query('SELECT pg_sleep(5.5)');
+    const child = app.client(key.secret).post('/v1/api_keys', { name: 'child', scopes: ['generate'] });
+    stalled.letGo();
+    (await limiting).expect(200);
+    (await child).expect(403);
+  });
+});
