@@ -4,7 +4,7 @@ import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { sharedApp, sharedTwin, type SharedApp } from '../fixtures/shared-app.js';
 import { CutOffCalls, type Sent } from '../support/images/cut-off-calls.js';
-import { holdUpMoney } from '../support/images/hold-up.js';
+import { holdUpMaking, holdUpMoney } from '../support/images/hold-up.js';
 import { drawSample } from '../support/images/sample-images.js';
 import { eventually } from '../support/processes.js';
 import type { TestApp, TestCustomer } from '../support/app/test-app.js';
@@ -94,6 +94,30 @@ describe('the same request of an API key with a window', () => {
     calls.letProviderFinish();
     expect((await again).replayed).toBe('true');
     expect(await images()).toBe(1n);
+  });
+
+  it('is looked for no more once its client has left', async () => {
+    const working = holdUpMaking(app);
+    const first = calls.send({ retryCount: null });
+    await working.reached;
+    const client = new AbortController();
+    const lookedAt = async (): Promise<unknown> => {
+      const text = `SELECT max(query_start) AS at FROM pg_stat_activity WHERE query LIKE '%"isRepeatable"%' AND pid <> pg_backend_pid()`;
+      const [row] = await twin.dataSource.query<{ at: Date | null }[]>(text);
+      return row?.at ?? null;
+    };
+    const before = await lookedAt();
+    const copy = calls.send({ retryCount: null, ...elsewhere() }, client.signal).catch(() => 'left');
+    await eventually('it is looked for', async () => String(await lookedAt()) !== String(before));
+    client.abort();
+    expect(await copy).toBe('left');
+    // Longer than the longest pause between two looks.
+    await twin.dataSource.query('SELECT pg_sleep(1.1)');
+    const last = await lookedAt();
+    await twin.dataSource.query('SELECT pg_sleep(1.1)');
+    expect(await lookedAt()).toEqual(last);
+    working.letGo();
+    expect((await first).status).toBe(200);
   });
 
   it('is charged once when another process asked for its credit before, and made and charged it meanwhile', async () => {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CLOCK, type Clock } from '../../common/clock.js';
@@ -7,7 +6,7 @@ import { runStatement, type Statement } from '../../database/pipeline.js';
 import { LOOKED_BEFORE_MS } from '../../wallets/rules/holds.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
-import { EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
+import { ClientGoneError, EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
 import type { GenerationStatus } from '../generation.machine.js';
 import type { Caller } from '../generation.service.js';
 import { Idempotency } from '../idempotency.service.js';
@@ -16,12 +15,10 @@ import type { OutputFormat } from '../providers/image-provider.js';
 import { generationIdAt } from '../records/generation-filter.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
+import { backOff, firstOf } from './back-off.js';
 import type { Found } from './found.js';
 import { CALL_MS_MAX, RetryClaims, type Retry } from './retry-claims.service.js';
 import { UNWRITTEN_MS } from './retry-step.js';
-
-/** Between two looks at a call of another process, or at one that is not written down yet. */
-const LOOK_MS = 100;
 
 /**
  * $1 account, $2 an id that is older than any call that may count, $3 API key, $4 fingerprint, $5 since when a call counts that
@@ -65,7 +62,10 @@ export class DuplicateCalls {
   ) {}
 
   /** As `RetriedCalls.join`. */
-  async join(request: ImageRequest, { principal }: Pick<Caller, 'principal'>): Promise<Found> {
+  async join(
+    request: ImageRequest,
+    { principal, limits }: Pick<Caller, 'principal' | 'limits'>,
+  ): Promise<Found> {
     const { accountId, keyId: apiKeyId, duplicateWindowSeconds } = principal;
     const { outputFormat } = request;
     const call = {
@@ -76,7 +76,11 @@ export class DuplicateCalls {
       claim: randomUUID(),
     };
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
+    let isGone = false;
+    const left = new Promise<void>((resolve) => limits.onAnswerEnd(resolve)).then(() => (isGone = true));
+    const pause = backOff();
     for (;;) {
+      if (isGone) throw new ClientGoneError();
       const nowMs = this.clock.nowMs();
       const same = await this.find(call, nowMs, duplicateWindowSeconds);
       const isEarlier = (one: SameCall): boolean =>
@@ -91,14 +95,14 @@ export class DuplicateCalls {
       if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
       const id = earlier?.id ?? this.running.unkeyedIdsOf(call)[0];
       if (id !== undefined) {
-        await Promise.race([this.running.ended(id) ?? sleep(LOOK_MS), sleep(LOOK_MS)]);
+        await firstOf(this.running.ended(id), left, pause());
         continue;
       }
       const { unwritten } = await this.claims.outlook(call, [], nowMs);
       if (unwritten === null || (await this.isDead(call, unwritten, nowMs))) {
         return { answer: null, otherCallsHoldIds: same.flatMap(({ holdId }) => holdId ?? []) };
       }
-      await sleep(LOOK_MS);
+      await firstOf(null, left, pause());
     }
   }
 

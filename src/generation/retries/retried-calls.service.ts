@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CLOCK, type Clock } from '../../common/clock.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
@@ -18,6 +17,7 @@ import { Idempotency } from '../idempotency.service.js';
 import { fingerprintOf, type ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
+import { backOff, firstOf } from './back-off.js';
 import { AnswerEndings } from './answer-endings.service.js';
 import { DuplicateCalls } from './duplicate-calls.service.js';
 import { NOTHING_FOUND, type Found } from './found.js';
@@ -25,10 +25,6 @@ import { RefusedAttempts } from './refused-attempts.service.js';
 import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
 import { nextRetryStep } from './retry-step.js';
 import { isSilentlyRepeated, type RetryingClient } from './retrying-client.js';
-
-/** Between two checks of an attempt of another process: soon at first, since most attempts have ended or end at once. */
-const CHECK_MIN_MS = 100;
-const CHECK_MAX_MS = 1_000;
 
 /**
  * Retries that wait for the same call in this process, beside one for each attempt at it that is under way here: an SDK has
@@ -71,7 +67,7 @@ export class RetriedCalls {
    */
   async join(
     request: ImageRequest,
-    caller: Pick<Caller, 'client' | 'idempotencyKey' | 'principal'>,
+    caller: Pick<Caller, 'client' | 'idempotencyKey' | 'principal' | 'limits'>,
   ): Promise<Found> {
     const { client, idempotencyKey, principal } = caller;
     if (isSilentlyRepeated(caller)) {
@@ -213,26 +209,4 @@ export class RetriedCalls {
 function nothingChargedFor(error: unknown, generationId: string | null): PaidCallError {
   if (error instanceof PaidCallError) return error;
   return withoutCharge(toProblem(error), { generationId });
-}
-
-/** The pauses between checks, each twice as long as the one before, up to the longest. */
-function backOff(): () => number {
-  let nextMs = CHECK_MIN_MS;
-  return () => {
-    const pauseMs = nextMs;
-    nextMs = Math.min(2 * nextMs, CHECK_MAX_MS);
-    return pauseMs;
-  };
-}
-
-/** Resolves with the first of these to happen, or when the time is over; leaves no timer behind. */
-async function firstOf(
-  ended: Promise<unknown> | null,
-  answered: Promise<unknown>,
-  waitMs: number,
-): Promise<void> {
-  const waiting = new AbortController();
-  const late = sleep(waitMs, null, { signal: waiting.signal }).catch(() => null);
-  await Promise.race([...(ended === null ? [] : [ended]), answered, late]);
-  waiting.abort();
 }
