@@ -55,7 +55,8 @@ export function rememberSecretsIn(body: unknown): void {
 
 function rememberPrompt(prompt: string): void {
   if (prompt.length >= PROMPT_CHARS_MIN) rememberSecret(prompt);
-  else if (prompt.includes(' ')) remember(`"${prompt}"`);
+  // Of blanks alone it says nothing, and stands between any two quotes.
+  else if (/\S \S/.test(prompt)) remember(`"${prompt}"`);
 }
 
 /** Those among the settings of a process. Named values like these are not to be printed by anyone. */
