@@ -32,8 +32,18 @@ import { isSilentlyRepeated, type RetryingClient } from './retrying-client.js';
  */
 const WAITING_PER_CALL_MAX = 3;
 
+/** A retry that looks for an attempt. */
+type Seeker = { readonly retry: Retry; readonly client: RetryingClient; readonly place: WaitingPlace };
+
 /** A retry that found an attempt, from then until its own client has the answer. */
-type Joined = { readonly retry: Retry; readonly id: string; readonly client: RetryingClient };
+type Joined = Seeker & { readonly id: string };
+
+/** One of the few places to wait in. A retry takes it once it has to wait, and keeps it. */
+type WaitingPlace = {
+  /** Throws `EarlierAttemptRunningError` when all are taken. */
+  readonly take: () => void;
+  readonly leave: () => void;
+};
 
 /**
  * Calls that an SDK sends again by itself, without an idempotency key: each takes one earlier attempt at the same call
@@ -80,22 +90,36 @@ export class RetriedCalls {
     const { outputFormat } = request;
     const fingerprint = fingerprintOf(request);
     const retry = { accountId, apiKeyId, fingerprint, outputFormat, claim: randomUUID() };
-    const call = `${apiKeyId}:${fingerprint}`;
-    const waiting = this.waiting.get(call) ?? 0;
+    const place = this.placeFor(retry);
     try {
-      if (waiting >= WAITING_PER_CALL_MAX + this.running.idsOf(retry).length)
-        throw new EarlierAttemptRunningError();
-      this.waiting.set(call, waiting + 1);
-      return await this.find(retry, client).finally(() => this.leave(call));
+      return await this.find({ retry, client, place });
     } catch (error) {
       throw nothingChargedFor(error, null);
+    } finally {
+      place.leave();
     }
   }
 
-  private leave(call: string): void {
-    const left = (this.waiting.get(call) ?? 0) - 1;
-    if (left > 0) this.waiting.set(call, left);
-    else this.waiting.delete(call);
+  private placeFor(retry: Retry): WaitingPlace {
+    const call = `${retry.apiKeyId}:${retry.fingerprint}`;
+    let isTaken = false;
+    const change = (by: 1 | -1): void => {
+      const waiting = (this.waiting.get(call) ?? 0) + by;
+      if (waiting > 0) this.waiting.set(call, waiting);
+      else this.waiting.delete(call);
+      isTaken = by === 1;
+    };
+    return {
+      take: () => {
+        if (isTaken) return;
+        const places = WAITING_PER_CALL_MAX + this.running.idsOf(retry).length;
+        if ((this.waiting.get(call) ?? 0) >= places) throw new EarlierAttemptRunningError();
+        change(1);
+      },
+      leave: () => {
+        if (isTaken) change(-1);
+      },
+    };
   }
 
   /** What a call of such a client has ended with: its retry is a new call where the attempt was refused for nothing. */
@@ -109,7 +133,8 @@ export class RetriedCalls {
     this.refused.note({ accountId, apiKeyId, fingerprint: fingerprintOf(request) }, client, error);
   }
 
-  private async find(retry: Retry, client: RetryingClient): Promise<Found> {
+  private async find(seeker: Seeker): Promise<Found> {
+    const { retry, client, place } = seeker;
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let othersUntilMs: number | null = null;
     const pause = backOff();
@@ -119,7 +144,7 @@ export class RetriedCalls {
       if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
       const id = await this.claims.claim(retry, nowMs);
       if (id !== null) {
-        const answer = await this.follow({ retry, id, client }, deadlineMs);
+        const answer = await this.follow({ ...seeker, id }, deadlineMs);
         if (answer !== null) return { answer, otherCallsHoldIds: [] };
         continue;
       }
@@ -130,23 +155,22 @@ export class RetriedCalls {
       const step = nextRetryStep({ outlook, retryCount, underWay: underWay.length, othersUntilMs, nowMs });
       if (step.type === 'void' && (await this.void(retry, step.holdId))) return NOTHING_FOUND;
       if (step.type === 'run') {
-        const answer = await this.findAnswered(retry, client, deadlineMs);
+        const answer = await this.findAnswered(seeker, deadlineMs);
         return { answer, otherCallsHoldIds: outlook.heldIds };
       }
+      if (step.type !== 'wait') continue;
+      place.take();
       // An attempt of this process ends what is waited for by itself; the pause is for those of other processes.
-      if (step.type === 'wait') await firstOf(this.running.ended(...underWay), client.answered, pause());
+      await firstOf(this.running.ended(...underWay), client.answered, pause());
     }
   }
 
   /** What was answered in the last seconds: the answer may have been lost behind the connection that took it. */
-  private async findAnswered(
-    retry: Retry,
-    client: RetryingClient,
-    deadlineMs: number,
-  ): Promise<GenerationAnswer | null> {
+  private async findAnswered(seeker: Seeker, deadlineMs: number): Promise<GenerationAnswer | null> {
+    const { retry, client } = seeker;
     if (this.refused.explains(retry, client)) return null;
     const id = await this.claims.claimAnswered(retry, client.retryCount, this.clock.nowMs());
-    return id === null ? null : this.follow({ retry, id, client }, deadlineMs);
+    return id === null ? null : this.follow({ ...seeker, id }, deadlineMs);
   }
 
   /** False: the call was alive, and has been paid by now; so it is written down. */
@@ -169,7 +193,7 @@ export class RetriedCalls {
   }
 
   private async answerOf(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
-    const { retry, id, client } = joined;
+    const { retry, id, client, place } = joined;
     let renewAtMs = this.clock.nowMs() + CLAIM_MS / 3;
     const pause = backOff();
     for (;;) {
@@ -180,6 +204,7 @@ export class RetriedCalls {
       const nowMs = this.clock.nowMs();
       if (client.isGone()) throw new ClientGoneError();
       if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
+      place.take();
       if (nowMs >= renewAtMs) {
         await this.claims.renew(retry, id, nowMs);
         renewAtMs = nowMs + CLAIM_MS / 3;

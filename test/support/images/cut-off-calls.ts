@@ -82,9 +82,16 @@ export class CutOffCalls {
     return (await this.rowsOf('generations', `retry_state = 'abandoned'`)) > 0;
   }
 
-  /** A retry has taken an attempt, and waits for it. */
-  untilClaimed(): Promise<void> {
-    return eventually('a retry has taken its attempt', async () => {
+  /**
+   * A retry has taken an attempt, and waits for it.
+   *
+   * @param retry must not be answered before; otherwise that answer is what the test fails with.
+   */
+  async untilClaimed(retry?: Promise<Response>): Promise<void> {
+    let early: Response | null = null;
+    void retry?.then((answer) => (early = answer));
+    await eventually('a retry has taken its attempt', async () => {
+      expect(early).toBeNull();
       return (await this.rowsOf('generations', `retry_state = 'claimed'`)) > 0;
     });
   }
