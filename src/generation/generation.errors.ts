@@ -1,5 +1,6 @@
 import { formatMicros, formatUsd, ZERO } from '../common/money.js';
 import { formatUtcDate } from '../common/utc-time.js';
+import type { Settings } from '../config/settings.js';
 import { isUnavailable } from '../database/constraints.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import type { ProblemCode } from '../problems/problem-catalog.js';
@@ -250,6 +251,11 @@ export class PaidCallError extends Problem {
     });
     this.code = problem.code;
   }
+}
+
+/** Where a customer without enough credit buys some. */
+export function topUpUrlFrom({ publicUrl, port }: Pick<Settings, 'publicUrl' | 'port'>): string {
+  return new URL('/v1/top_ups', publicUrl ?? `http://127.0.0.1:${port}`).href;
 }
 
 /** Says of what ended a call before anything could be charged that it cost nothing. */

@@ -24,6 +24,7 @@ import {
   ClientGoneError,
   OutcomeUnknownError,
   PaidCallError,
+  topUpUrlFrom,
   toProblem,
   UpstreamFailedError,
 } from './generation.errors.js';
@@ -38,7 +39,6 @@ import { billingModeOf, sharedFormat, type Generation, type GenerationFacts } fr
 import { RunningGenerations } from './running-generations.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
 import { isSilentlyRepeated, type RetryingClient } from './retries/retrying-client.js';
-import { topUpUrlFrom } from './top-up-url.js';
 import { gravestOf, problemOf } from './undelivered.js';
 
 /** Who calls, as the guard found it. */

@@ -3,13 +3,12 @@ import { micros, times, type MicroUsd } from '../../common/money.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
 import { PriceBook } from '../../pricing/price-book.service.js';
 import { SpendingCheck } from '../../wallets/spending-check.service.js';
-import { toProblem, withoutCharge } from '../generation.errors.js';
+import { topUpUrlFrom, toProblem, withoutCharge } from '../generation.errors.js';
 import type { Caller } from '../generation.service.js';
 import { ImageModels, type ImageModel } from '../model-catalog.js';
 import { PassThroughCalls } from '../pass-through-calls.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { isSilentlyRepeated } from '../retries/retrying-client.js';
-import { topUpUrlFrom } from '../top-up-url.js';
 import type { EditDraft } from './edit-request.js';
 
 /**

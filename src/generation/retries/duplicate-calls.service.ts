@@ -10,15 +10,24 @@ import { ClientGoneError, EarlierAttemptRunningError, OutcomeUnknownError } from
 import type { GenerationStatus } from '../generation.machine.js';
 import type { Caller } from '../generation.service.js';
 import { Idempotency } from '../idempotency.service.js';
+import type { GenerationAnswer } from '../generation-answer.js';
 import { acceptsFormat, fingerprintOf, type ImageRequest } from '../image-request.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 import { generationIdAt } from '../records/generation-filter.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
 import { backOff, firstOf } from './back-off.js';
-import type { Found } from './found.js';
 import { CALL_MS_MAX, RetryClaims, type Retry } from './retry-claims.service.js';
 import { UNWRITTEN_MS } from './retry-step.js';
+
+/** What a call found that may have been sent before: the answer of the earlier one, or none; then it has to run. */
+export type Found = {
+  readonly answer: GenerationAnswer | null;
+  /** Open holds for the same request that are of other calls: each has its own client, or another retry. */
+  readonly otherCallsHoldIds: readonly string[];
+};
+
+export const NOTHING_FOUND: Found = { answer: null, otherCallsHoldIds: [] };
 
 /**
  * $1 account, $2 an id that is older than any call that may count, $3 API key, $4 fingerprint, $5 since when a call counts that
