@@ -21,6 +21,9 @@ const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upst
 /** Each turn finds a hold, or a provider key, that was not there before; a call has few attempts and an account few keys. */
 const TURNS_MAX = 10;
 
+/** What the limits have to know of a call. */
+export type Wish = Pick<ImageRequest, 'images' | 'responseFormat'>;
+
 /**
  * The door of the images API: over the customer's own provider key when there is one, from the wallet otherwise. The
  * two never mix. A call whose key was refused is over; where the account asked for it, an ordinary one begins.
@@ -35,14 +38,26 @@ export class ImageCalls {
     private readonly memory: AnswerMemory,
   ) {}
 
-  /** Rejects with a `Problem` that says what was charged. */
-  async generate(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
+  /**
+   * Rejects with a `Problem` that says what was charged.
+   *
+   * @param complete makes the request whole, such as by fetching its images. It runs when the limits have let the call in.
+   */
+  async generate(
+    wish: Wish,
+    caller: Caller,
+    complete: () => ImageRequest | Promise<ImageRequest>,
+  ): Promise<GenerationAnswer> {
+    let request: ImageRequest | null = null;
     try {
-      const answerMemory = request.responseFormat === 'b64_json' ? this.reserveMemory(caller) : null;
+      const answerMemory = wish.responseFormat === 'b64_json' ? this.reserveMemory(caller) : null;
       const call = { ...caller, answerMemory };
-      return await this.limits.within(request, caller, (mayMake) => this.findOrMake(request, call, mayMake));
+      return await this.limits.within(wish, caller, async (mayMake) => {
+        request = await complete();
+        return this.findOrMake(request, call, mayMake);
+      });
     } catch (error) {
-      this.retried.noteFailure(request, caller, error);
+      if (request !== null) this.retried.noteFailure(request, caller, error);
       throw error;
     }
   }

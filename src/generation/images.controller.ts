@@ -108,7 +108,8 @@ export class ImagesController {
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
-    const answer = await this.calls.generate(parseImageRequest(body, this.models), caller);
+    const wanted = parseImageRequest(body, this.models);
+    const answer = await this.calls.generate(wanted, caller, () => wanted);
     return toPaidAnswer(reply, answer);
   }
 

@@ -9,10 +9,10 @@ import { ImageCalls } from '../image-calls.service.js';
 import type { ImageRequest } from '../image-request.js';
 import type { ConversionContext } from '../media/conversions.js';
 import { ImageModels } from '../model-catalog.js';
-import { EDIT_BODY_BYTES_MAX, type EditBody } from './edit-body.js';
+import { EDIT_BODY_BYTES_MAX, type EditBody, type SentImage } from './edit-body.js';
 import { EditCredit } from './edit-credit.service.js';
 import { EditMemory, type Reservation } from './edit-memory.js';
-import { completeEdit, parseEdit } from './edit-request.js';
+import { completeEdit, parseEdit, type EditDraft } from './edit-request.js';
 import { readJsonBody } from './json-body.js';
 import { readMultipartBody } from './multipart-body.js';
 import { readReference, type Reference } from './reference.js';
@@ -24,16 +24,13 @@ const COPIES = 4;
 /** The least that has to come within `editPaceMs`. */
 const PACE_BYTES = 1_048_576;
 
-/** One edit that is being prepared. */
-type Preparation = {
-  readonly caller: Caller;
-  readonly memory: Reservation;
-  readonly context: ConversionContext;
-};
+/** What an edit holds until it is over: its memory, and its place among those that decode. */
+type Preparation = { readonly memory: Reservation; readonly context: ConversionContext };
 
 /**
  * Edits, from the first byte of their body. Nothing of it is read before the caller is known, has credit, and the memory for it
- * is free; that is kept until the call is over. What is done for an edit until it is paid stops when its client is gone.
+ * is free; that is kept until the call is over. No image is fetched or decoded before its credit and the limits were asked.
+ * What is done for an edit until it is paid stops when its client is gone.
  */
 @Injectable()
 export class ImageEdits {
@@ -58,28 +55,50 @@ export class ImageEdits {
     const announcedBytes = Math.min(body.declaredBytes ?? EDIT_BODY_BYTES_MAX, EDIT_BODY_BYTES_MAX);
     const memory = await this.memory.enter(owner, announcedBytes, gone).catch(orGone(gone));
     try {
+      const { draft, images } = await this.read(body, caller, memory).catch(orGone(gone));
       const context = { slotRequest: { owner, call: caller.requestId }, signal: gone };
-      const prepared = await this.prepare(body, { caller, memory, context }).catch(orGone(gone));
-      return await this.calls.generate(prepared, caller);
+      return await this.calls.generate(draft, caller, () =>
+        this.complete(draft, images, { memory, context }).catch(orGone(gone)),
+      );
     } finally {
       memory.release();
     }
   }
 
-  /** Throws a `Problem` that names the parameter, or the image, at fault. */
-  private async prepare(unread: UnreadBody, { caller, memory, context }: Preparation): Promise<ImageRequest> {
+  /** Throws a `Problem` that names the parameter at fault, or what the hold would throw (402). */
+  private async read(
+    unread: UnreadBody,
+    caller: Caller,
+    memory: Reservation,
+  ): Promise<{ readonly draft: EditDraft; readonly images: SentImage[] }> {
     const onBytes = (bytes: number): void => memory.grow(bytes);
     const pace = { bytes: PACE_BYTES, ms: this.limits.editPaceMs };
     const body = await readBody({ ...unread, onBytes, pace });
     const draft = parseEdit(body, this.models);
     await this.credit.require(draft, caller);
+    return { draft, images: [...body.images] };
+  }
+
+  /**
+   * Fetches and decodes the images. Throws a `Problem` that names the image at fault.
+   *
+   * @param images emptied: what was sent must not weigh on the process for as long as the call runs.
+   */
+  private async complete(
+    draft: EditDraft,
+    images: SentImage[],
+    { memory, context }: Preparation,
+  ): Promise<ImageRequest> {
+    const onBytes = (bytes: number): void => memory.grow(bytes);
+    const count = images.length;
     const references: Reference[] = [];
     let keptBytes = 0;
     // One after the other: decoded they are large.
-    for (const { source, param } of body.images) {
+    for (let sent = images.shift(); sent !== undefined; sent = images.shift()) {
+      const { source, param } = sent;
       context.signal.throwIfAborted();
       const bytes = 'url' in source ? await this.fetcher.fetch(source.url, param, onBytes) : source.bytes;
-      const reference = await readReference(bytes, param, body.images.length, context);
+      const reference = await readReference(bytes, param, count, context);
       const kept = COPIES * reference.bytes.length;
       if ('url' in source) onBytes(Math.max(kept - bytes.length, 0));
       keptBytes += kept;

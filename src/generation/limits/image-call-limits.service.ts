@@ -23,7 +23,8 @@ const BEYOND_PER_ACCOUNT_MAX = 10;
 
 /**
  * How many images a minute, and how many calls at the same time: for every call, whoever pays. Both are counted when
- * the request is understood and before anything is set aside; so a refusal has touched no wallet.
+ * the request is understood, before anything is fetched or decoded for it, and before anything is set aside; so a refusal has
+ * touched no wallet.
  *
  * Images count that a provider was asked for. Those of a call that was refused before (402, 409, 422, a provider that is
  * full) and those of a replay are given back: nobody loses a minute over images that nobody made.
@@ -46,7 +47,7 @@ export class ImageCallLimits {
    * answered, or null.
    */
   async within(
-    { images }: ImageRequest,
+    { images }: Pick<ImageRequest, 'images'>,
     caller: Caller,
     call: (mayMake: boolean) => Promise<GenerationAnswer | null>,
   ): Promise<GenerationAnswer> {
