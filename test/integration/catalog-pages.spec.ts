@@ -5,7 +5,7 @@ import { PROBLEM_CATALOG } from '../../src/problems/problem-catalog.js';
 import { quoteTopUp } from '../../src/top-ups/quote.js';
 import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../fixtures/images.js';
-import { attribute, HtmlPage, textOf } from '../support/html.js';
+import { attribute, hasName, HtmlPage, textOf } from '../support/html.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import type { TestAnswer } from '../support/app/test-client.js';
 
@@ -89,6 +89,8 @@ describe.each(PAGES)('%s', (path) => {
     expect(page.all('caption')).toHaveLength(page.all('table').length);
     expect(page.all('th').every((cell) => attribute(cell, 'scope') !== undefined)).toBe(true);
     expect(page.all('nav').every((nav) => attribute(nav, 'aria-label') !== undefined)).toBe(true);
+    const nameless = page.elements.filter((element) => !hasName(element)).map(({ tagName }) => tagName);
+    expect(nameless).toEqual([]);
   });
 
   it('leads only to addresses and anchors that exist', async () => {

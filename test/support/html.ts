@@ -45,6 +45,17 @@ export function textOf(node: Node): string {
   return 'childNodes' in node ? node.childNodes.map(textOf).join('') : '';
 }
 
+/** What a screen reader says of a link, a control or a picture; any other element needs nothing. */
+export function hasName(element: Element): boolean {
+  const { tagName, parentNode } = element;
+  if (!['a', 'button', 'input', 'select', 'textarea', 'img', 'summary'].includes(tagName)) return true;
+  if (attribute(element, 'type') === 'hidden') return true;
+  const isLabelled =
+    parentNode !== null && parentNode.nodeName === 'label' && textOf(parentNode).trim() !== '';
+  const own = attribute(element, 'aria-label') ?? attribute(element, 'alt') ?? textOf(element);
+  return isLabelled || own.trim() !== '';
+}
+
 function elementsBelow(node: Node): Element[] {
   const below = 'childNodes' in node ? node.childNodes.flatMap(elementsBelow) : [];
   return 'tagName' in node ? [node, ...below] : below;
