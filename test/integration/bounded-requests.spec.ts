@@ -2,7 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { QUERY_PARAMETERS_MAX } from '../../src/http/request-rules.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';
-import { COMPLEX_BODIES, documentedRoutes, queryOf, type Route } from '../support/hostile-requests.js';
+import {
+  COMPLEX_BODIES,
+  documentedRoutes,
+  hostileHeads,
+  PAGES,
+  queryOf,
+  type Route,
+} from '../support/hostile-requests.js';
 
 /* No request, up to every limit of its size, costs more than a few passes over it before it is refused. */
 
@@ -77,3 +84,22 @@ describe('a query', () => {
     expect(answer.expect(400).body.error).toMatchObject({ code: 'invalid_request', param: 'p0' });
   });
 });
+
+describe('a parameter or header as long as a request may have', () => {
+  it('is no fault of ours on any route or page, with the key of the route', async () => {
+    const faults: string[] = [];
+    for (const route of [...ROUTES, ...PAGES]) {
+      for (const { name, path, headers } of hostileHeads(route)) {
+        const { status } = await clientOf(route).send(route.method, path, { headers });
+        if (status >= 500 && !isExpected(route, status))
+          faults.push(`${route.method} ${route.template}: ${name} ${status}`);
+      }
+    }
+    expect(faults).toEqual([]);
+  });
+});
+
+/** What this service has not: a provider, Stripe. */
+function isExpected({ responses }: Route, status: number): boolean {
+  return status === 503 && '503' in responses;
+}

@@ -6,6 +6,7 @@ import { JSON_MEMBERS_MAX } from '../../src/http/json-bounds.js';
 type Operation = {
   readonly security?: readonly Record<string, readonly string[]>[];
   readonly responses: Route['responses'];
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[];
   readonly requestBody?: {
     readonly content: Readonly<Record<string, { readonly schema: { readonly $ref?: string } }>>;
   };
@@ -21,6 +22,10 @@ export type Route = {
   readonly method: string;
   /** Every parameter is `none`. */
   readonly path: string;
+  /** With the names of its parameters. */
+  readonly template: string;
+  readonly queryNames: readonly string[];
+  readonly headerNames: readonly string[];
   /** Whose key it wants; null: none. */
   readonly key: 'operator' | 'account' | null;
   /** The scope that it requires; empty: none. */
@@ -35,10 +40,15 @@ export function documentedRoutes(): readonly Route[] {
   const file = new URL('../../openapi.json', import.meta.url);
   const { paths, components } = JSON.parse(readFileSync(file, 'utf8')) as Document;
   return Object.entries(paths).flatMap(([path, operations]) =>
-    Object.entries(operations).map(([method, { security = [], requestBody, responses }]) => {
+    Object.entries(operations).map(([method, { security = [], requestBody, responses, parameters = [] }]) => {
       const isOperator = security.some((scheme) => 'operator_key' in scheme);
       const schema = requestBody?.content['application/json']?.schema.$ref?.split('/').at(-1) ?? '';
+      const namesIn = (place: string): string[] =>
+        parameters.flatMap((parameter) => (parameter.in === place ? [parameter.name] : []));
       return {
+        template: path,
+        queryNames: namesIn('query'),
+        headerNames: namesIn('header'),
         method: method.toUpperCase(),
         path: path.replace(/\{\w+\}/g, 'none'),
         key: isOperator ? 'operator' : security.length > 0 ? 'account' : null,
@@ -103,3 +113,88 @@ export const WIDE_QUERIES: Readonly<Record<string, string>> = {
   escapes: `limit=${'%31'.repeat(5_000)}`,
   'a long name': 'x'.repeat(15_000),
 };
+
+/** Pages for people, which `openapi.json` does not have. */
+export const PAGES: readonly Route[] = [
+  '/',
+  '/docs',
+  '/docs.md',
+  '/docs/none',
+  '/docs/console',
+  '/openapi.json',
+  '/models',
+  '/models.md',
+  '/models/none/none',
+  '/collections/none',
+  '/compare',
+  '/rankings',
+  '/llms.txt',
+  '/sitemap.xml',
+  '/nowhere',
+].map((path) => ({
+  method: 'GET',
+  path,
+  template: path,
+  queryNames: ['models', 'limit'],
+  headerNames: ['accept', 'accept-encoding', 'if-none-match', 'cookie'],
+  key: null,
+  scope: '',
+  responses: {},
+  members: null,
+}));
+
+/** A little less than the 16 KiB that Node takes for a request line and its headers together. */
+const HEAD_BYTES = 15_000;
+
+/** As long as a value in the head of a request may be. */
+const LONG_VALUES: Readonly<Record<string, string>> = {
+  letters: 'x'.repeat(HEAD_BYTES),
+  digits: '1'.repeat(HEAD_BYTES),
+  commas: ','.repeat(HEAD_BYTES),
+  'a list of words': 'a,'.repeat(HEAD_BYTES / 2),
+  'a list of pairs': 'v1=0,'.repeat(HEAD_BYTES / 5),
+  escapes: '%C3%BC'.repeat(HEAD_BYTES / 6),
+  'broken escapes': '%'.repeat(HEAD_BYTES),
+};
+
+export type HostileHead = {
+  readonly name: string;
+  /** With its query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+};
+
+/** Everything in the head of a request that a route reads, as long as it may be: its parameters, its headers, its key. */
+export function hostileHeads(route: Route): readonly HostileHead[] {
+  const { path, template, queryNames, headerNames, key } = route;
+  const wide = Object.entries(WIDE_QUERIES).map(([name, query]) => ({
+    name,
+    path: `${path}?${query}`,
+    headers: {},
+  }));
+  const values = Object.entries(LONG_VALUES).flatMap(([kind, value]): HostileHead[] => [
+    ...queryNames.map((name) => ({
+      name: `${kind} (query ${name})`,
+      path: `${path}?${name}=${value.slice(0, HEAD_BYTES - path.length - name.length)}`,
+      headers: {},
+    })),
+    ...parameterNames(template).map((name) => ({
+      name: `${kind} (path ${name})`,
+      path: template.replace(`{${name}}`, value.slice(0, 14_000)).replace(/\{\w+\}/g, 'none'),
+      headers: {},
+    })),
+    ...[...headerNames, ...(key === null ? [] : ['authorization'])].map((name) => ({
+      name: `${kind} (header ${name})`,
+      path,
+      headers: {
+        [name.toLowerCase()]: name === 'authorization' ? `Bearer ${value.slice(0, 14_000)}` : value,
+      },
+    })),
+  ]);
+  const many = Object.fromEntries(Array.from({ length: 1_000 }, (_each, index) => [`x-${index}`, '0']));
+  return [...wide, ...values, { name: 'a thousand headers', path, headers: many }];
+}
+
+function parameterNames(template: string): string[] {
+  return [...template.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '');
+}

@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
-import { describe, expect, it } from '@jest/globals';
+import { Busboy } from '@fastify/busboy';
+import { describe, expect, it, jest } from '@jest/globals';
 import {
   EDIT_BODY_BYTES_MAX,
   REFERENCE_BYTES_MAX,
@@ -31,6 +32,18 @@ const bytesOf = ({ images }: EditBody) =>
   images.map(({ source }) => ('bytes' in source ? source.bytes : source.url));
 
 describe('a form', () => {
+  it.each([
+    ['fields', Array.from({ length: 20_000 }, (_, index) => ({ name: `${index}`, content: '' }))],
+    ['files', Array.from({ length: 20_000 }, () => image(ONE))],
+  ])('of too many %s is parsed up to the first one too many, and no further', async (_kind, parts) => {
+    const write = jest.spyOn(Busboy.prototype, 'write');
+    const body = unread(form(parts), FORM_TYPE, 1_024);
+    await expect(readMultipartBody(body)).rejects.toMatchObject({ code: 'invalid_request' });
+    // A part of such a form has some eighty bytes.
+    expect(write.mock.calls.length).toBeLessThan(6);
+    write.mockRestore();
+  });
+
   it.each([
     ['before the files', [...FIELDS, image(ONE), image(TWO)]],
     ['after the files', [image(ONE), image(TWO), ...FIELDS]],
