@@ -33,6 +33,11 @@ const GATHERING_TURNS_MAX = 10;
 const TRANSIENT_ATTEMPTS_MAX = 5;
 /** What the database could not decide within this is refused with a 503, and what has waited this long is not tried. */
 const WAIT_MAX_MS = 10_000;
+/**
+ * For how long a batch is halved whose parts meet locks that are no wallet's: as long as finding one row in a full batch takes, twice.
+ * What is not decided by then met a table's, and is refused with a 503.
+ */
+const HALVING_MAX_MS = 4_000;
 /** A restarting server is back within this; then callers are refused with a 503. */
 const RECONNECT_DELAYS_MS = [50, 200, 500, 1_000, 2_000] as const;
 
@@ -196,8 +201,13 @@ export class WalletEngine implements OnApplicationShutdown {
    * those of each wallet are in order.
    *
    * @param waitFor the one wallet whose lock is waited for.
+   * @param giveUpAtMs when a batch that meets a lock is no longer halved.
    */
-  private async commit(batch: readonly Queued[], waitFor: string | null): Promise<readonly Queued[]> {
+  private async commit(
+    batch: readonly Queued[],
+    waitFor: string | null,
+    giveUpAtMs = performance.now() + HALVING_MAX_MS,
+  ): Promise<readonly Queued[]> {
     if (batch.length === 0) return batch;
     const startedAtMs = performance.now();
     try {
@@ -210,8 +220,12 @@ export class WalletEngine implements OnApplicationShutdown {
       return undecided;
     } catch (error) {
       const unavailable = isUnavailable(error) || error instanceof TableLockedError;
-      if (batch.length > 1 && (isLockTimeout(error) || !unavailable)) return this.commitHalves(batch);
-      if (isLockTimeout(error)) return batch;
+      const isLocked = isLockTimeout(error);
+      const isInTime = !isLocked || performance.now() < giveUpAtMs;
+      if (isInTime && batch.length > 1 && (isLocked || !unavailable)) {
+        return this.commitHalves(batch, giveUpAtMs);
+      }
+      if (isInTime && isLocked) return batch;
       const problem = unavailable ? this.toUnavailable(error) : toError(error);
       // Of a commit that is in doubt nobody can say that nothing was charged.
       const [inDoubt, known] = partition(batch, (entry) => this.unsure.has(entry));
@@ -222,15 +236,15 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 
   /** One command made the database refuse the whole batch: this finds it, and lets its neighbours through. */
-  private async commitHalves(batch: readonly Queued[]): Promise<readonly Queued[]> {
+  private async commitHalves(batch: readonly Queued[], giveUpAtMs: number): Promise<readonly Queued[]> {
     const middle = batch.length >> 1;
-    const undecided = await this.commit(batch.slice(0, middle), null);
+    const undecided = await this.commit(batch.slice(0, middle), null, giveUpAtMs);
     const accountIds = new Set(undecided.map(({ command }) => command.accountId));
     // Nothing overtakes an earlier command of its wallet.
     const [waiting, free] = partition(batch.slice(middle), ({ command }) =>
       accountIds.has(command.accountId),
     );
-    return [...undecided, ...waiting, ...(await this.commit(free, null))];
+    return [...undecided, ...waiting, ...(await this.commit(free, null, giveUpAtMs))];
   }
 
   private toUnavailable(error: unknown): DatabaseUnavailableError {

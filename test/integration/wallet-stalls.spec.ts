@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
 import { micros } from '../../src/common/money.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -145,6 +146,30 @@ describe('a wallet whose lock somebody else holds', () => {
       Array.from({ length: 400 }, (_, index) => charge(hot, `${index}`, index % 2 === 0 ? engine : second)),
     );
     expect(new Set(answers)).toEqual(new Set(['ok']));
+  });
+});
+
+describe('a table of the ledger that is locked against writing', () => {
+  it('refuses with 503 whatever waits for it, charges nothing, and leaves nothing stuck', async () => {
+    const session = await new DataSource({ type: 'postgres', url: database.url }).initialize();
+    const runner = session.createQueryRunner();
+    await runner.startTransaction();
+    await runner.query('LOCK TABLE transfers IN SHARE ROW EXCLUSIVE MODE');
+    const references = Array.from({ length: 40 }, (_, index) => `${index}`);
+    const chargeAll = (): Promise<string[]> =>
+      Promise.all(
+        wallets.flatMap((accountId) => references.map((reference) => charge(accountId, reference))),
+      );
+    try {
+      for (const answer of await chargeAll())
+        expect(['database_unavailable', 'wallet_locked']).toContain(answer);
+    } finally {
+      await runner.rollbackTransaction();
+      await session.destroy();
+    }
+    const [wallet = ''] = wallets;
+    expect(await referencesOf(wallet)).toEqual([]);
+    expect(await charge(wallet, '0')).toBe('ok');
   });
 });
 
