@@ -34,8 +34,9 @@ export class CredentialCache {
     credentials: Credentials,
     private readonly clock: MonotonicClock,
     lookupTimeoutMs?: number,
+    secondQuestionAfterMs?: number,
   ) {
-    this.lookups = new CredentialLookups(credentials, clock, lookupTimeoutMs);
+    this.lookups = new CredentialLookups(credentials, clock, lookupTimeoutMs, secondQuestionAfterMs);
   }
 
   /** Null: known not to be a key. Undefined: not known, or too long ago; `find` asks. */

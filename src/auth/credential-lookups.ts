@@ -4,6 +4,11 @@ import type { Credential, Credentials } from './credentials.js';
 
 /** As long as a request may wait for a database connection; then it is refused rather than left hanging. */
 const LOOKUP_TIMEOUT_MS = 5_000;
+/**
+ * Many times what a look-up takes. Its connection may be silent, so the same is asked over another one; with it, a request waits for
+ * less than a second.
+ */
+const SECOND_QUESTION_AFTER_MS = 300;
 /** One index probe each: this many take the database a few milliseconds. */
 const BATCH_MAX = 500;
 /** Twice the largest burst that the service is built for (10,000 calls at once, each with a key of its own). */
@@ -36,7 +41,7 @@ export class Lookup {
 
 /**
  * Asks for credentials in batches: while one query runs, the next one gathers. However many keys, good or
- * bad, arrive at once, authentication holds one database connection of this process and no more.
+ * bad, arrive at once, authentication holds one database connection of this process, and a second one while the first is silent.
  */
 export class CredentialLookups {
   private readonly waiting: Readonly<Record<LookupLane, Lookup[]>> = { ordinary: [], suspect: [] };
@@ -46,6 +51,7 @@ export class CredentialLookups {
     private readonly credentials: Credentials,
     private readonly clock: MonotonicClock,
     private readonly timeoutMs = LOOKUP_TIMEOUT_MS,
+    private readonly secondQuestionAfterMs = SECOND_QUESTION_AFTER_MS,
   ) {}
 
   /** The answer rejects with `DatabaseUnavailableError` when there is none in time. */
@@ -78,16 +84,34 @@ export class CredentialLookups {
     const startedAtMs = this.clock.monotonicMs();
     for (const lookup of batch) lookup.startedAtMs = startedAtMs;
     try {
-      const found = await withTimeout(
-        this.credentials.findByHashes(batch.map((lookup) => lookup.hash)),
-        this.timeoutMs,
-      );
+      const hashes = batch.map((lookup) => lookup.hash);
+      const found = await withTimeout(this.askTwice(hashes), this.timeoutMs);
       for (const lookup of batch) lookup.resolve(found.get(lookup.hash) ?? null);
     } catch (error) {
       // Whatever the reason, nobody can say who this is: refuse, and let the caller retry.
       for (const lookup of batch) lookup.reject(new DatabaseUnavailableError(error));
     }
   }
+
+  /** The first answer counts: both show every revocation that was committed before the first question. */
+  private async askTwice(hashes: readonly string[]): ReturnType<Credentials['findByHashes']> {
+    const first = this.credentials.findByHashes(hashes);
+    if (await isSettledWithin(first, this.secondQuestionAfterMs)) return first;
+    return Promise.any([first, this.credentials.findByHashes(hashes)]);
+  }
+}
+
+/** Whether it resolves or rejects within the time. */
+async function isSettledWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const settled = work.then(
+    () => true,
+    () => true,
+  );
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms).unref();
+  });
+  return Promise.race([settled, late]).finally(() => clearTimeout(timer));
 }
 
 async function withTimeout<T>(work: Promise<T>, timeoutMs: number): Promise<T> {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CredentialCache } from '../../src/auth/credential-cache.js';
 import type { Credential, Credentials } from '../../src/auth/credentials.js';
+import { eventually } from '../support/processes.js';
 import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
 
 const GOOD_FOR_MS = 900;
@@ -41,6 +42,9 @@ class StoredCredentials implements Credentials {
   }
 }
 
+/** Longer than any test runs: these tests count what is asked. */
+const ONE_QUESTION = 10 * 60_000;
+
 let nowMs: number;
 let stored: StoredCredentials;
 let cache: CredentialCache;
@@ -49,7 +53,7 @@ beforeEach(() => {
   nowMs = 1_000_000;
   stored = new StoredCredentials();
   stored.rows.set('good', credential('key_good'));
-  cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 50);
+  cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 50, ONE_QUESTION);
 });
 
 afterEach(() => {
@@ -179,7 +183,7 @@ describe('a flood of bad keys', () => {
 describe('keys from an address that sends many bad ones', () => {
   beforeEach(() => {
     // So many keys take a slow machine longer than the other tests let a database take.
-    cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 60_000);
+    cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 60_000, ONE_QUESTION);
   });
 
   it('never hold up keys from elsewhere, and a good one among them is still found', async () => {
@@ -230,6 +234,34 @@ describe('many good keys', () => {
     expect(cache.peek('key_0')).toBeDefined();
     expect(cache.peek('key_20000')).toBeDefined();
     expect(cache.peek('key_1')).toBeUndefined();
+  });
+});
+
+describe('over a connection that is open and silent', () => {
+  it.each(['a good key', 'a revoked key'])(
+    '%s is looked up over another one, whatever becomes of the first',
+    async (what) => {
+      cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 60_000, 10);
+      const revoked = what === 'a revoked key';
+      stored.rows.set('asked', { ...credential('key_asked'), revoked });
+      stored.held = true;
+      const found = cache.find('asked');
+      await eventually('the same is asked once more', () => Promise.resolve(stored.asked === 2));
+      expect(stored.questions.map(({ hashes }) => hashes)).toEqual([['asked'], ['asked']]);
+      stored.questions[0]?.fail(new Error('Query read timeout'));
+      stored.questions[1]?.answer();
+      expect((await found)?.revoked).toBe(revoked);
+      stored.held = false;
+      expect(await cache.find('other')).toBeNull();
+    },
+  );
+
+  it('and over a second one as well: nobody is let in, and the next question is asked', async () => {
+    cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 50, 10);
+    stored.held = true;
+    await expect(cache.find('good')).rejects.toBeInstanceOf(DatabaseUnavailableError);
+    stored.held = false;
+    expect((await cache.find('good'))?.principal.keyId).toBe('key_good');
   });
 });
 
