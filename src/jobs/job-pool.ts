@@ -1,4 +1,5 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import { BoundedClient } from '../database/bounded-client.js';
 
 type Release = (release?: boolean | Error) => void;
 type Callback = (error: Error | undefined, client: PoolClient | undefined, release: Release) => void;
@@ -10,7 +11,7 @@ type Callback = (error: Error | undefined, client: PoolClient | undefined, relea
  */
 export class JobPool extends Pool {
   constructor(config: PoolConfig, onConnectionError: (error: Error) => void) {
-    super(config);
+    super({ ...config, Client: BoundedClient });
     this.on('error', onConnectionError);
     this.on('connect', (client) => client.on('error', onConnectionError));
   }

@@ -171,7 +171,10 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
 /** The same server and role as the service's own pool. */
 function connectionOf(options: DataSourceOptions): ClientConfig {
   if (options.type !== 'postgres' || options.url === undefined) throw new Error('jobs need a PostgreSQL URL');
-  const extra = (options.extra ?? {}) as { options?: string; connectionTimeoutMillis?: number };
+  const extra = (options.extra ?? {}) as Pick<
+    ClientConfig,
+    'options' | 'connectionTimeoutMillis' | 'query_timeout'
+  >;
   return {
     connectionString: options.url,
     application_name: 'coffer-jobs',
@@ -180,5 +183,6 @@ function connectionOf(options: DataSourceOptions): ClientConfig {
     ...(extra.connectionTimeoutMillis === undefined
       ? {}
       : { connectionTimeoutMillis: extra.connectionTimeoutMillis }),
+    ...(extra.query_timeout === undefined ? {} : { query_timeout: extra.query_timeout }),
   };
 }

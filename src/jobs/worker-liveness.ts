@@ -1,5 +1,6 @@
-import { Client, type ClientConfig } from 'pg';
+import type { Client, ClientConfig } from 'pg';
 import type { DataSource } from 'typeorm';
+import { BoundedClient } from '../database/bounded-client.js';
 
 /**
  * A job that a killed process was running stays locked; the library gives it back after four hours, and a
@@ -25,7 +26,7 @@ export class WorkerLiveness {
 
   /** `onLost` is called when the connection breaks, and with it the proof of life. */
   static async open(config: ClientConfig, onLost: (error: Error) => void): Promise<WorkerLiveness> {
-    const client = new Client(config);
+    const client = new BoundedClient(config);
     const lost = (error?: Error): void => onLost(error ?? new Error('the liveness connection ended'));
     client.on('error', lost);
     await client.connect();
