@@ -138,12 +138,16 @@ const claimOf = (rows: string): string => `${insertOf(rows)}
 
 /**
  * A generation's state and its tasks in one statement: one commit, and no reader sees the one without the other.
- * `retry_state`: null ends it, and an open attempt whose client is gone becomes abandoned; a retry keeps what it claimed.
+ * `lease_expires_at`: a server process that stood still may commit late what was repeated long ago, and must not make a call that is
+ * under way look dead. `retry_state`: null ends it, and an open attempt whose client is gone becomes abandoned; a retry keeps what it claimed.
  */
 const saveOf = (rows: string): string => `
   WITH saved AS (${insertOf(rows)}
     ON CONFLICT ON CONSTRAINT generations_pkey DO UPDATE
-       SET lease_expires_at = excluded.lease_expires_at, status = excluded.status,
+       SET lease_expires_at = CASE
+             WHEN excluded.status = 'running' THEN greatest(g.lease_expires_at, excluded.lease_expires_at)
+             ELSE excluded.lease_expires_at END,
+           status = excluded.status,
            images_delivered = excluded.images_delivered, charged_micros = excluded.charged_micros,
            error_code = excluded.error_code, authorized_at = coalesce(excluded.authorized_at, g.authorized_at),
            delivered_at = excluded.delivered_at, finished_at = excluded.finished_at,
@@ -171,6 +175,14 @@ const CLAIM_MANY: Statement = { name: 'generation_claims', text: claimOf(MANY) }
 const SAVE_ONE: Statement = { name: 'generation_save', text: saveOf(ONE) };
 const SAVE_MANY: Statement = { name: 'generation_saves', text: saveOf(MANY) };
 
+/** A statement of its own: its snapshot has what was committed while the claim before it waited. */
+const OWN_CLAIMS: Statement = {
+  name: 'generation_own_claims',
+  text: `
+  SELECT g.account_id, g.id FROM unnest($1::text[], $2::text[]) AS v (account_id, id)
+    JOIN generations g ON g.account_id = v.account_id AND g.id = v.id AND g.status = 'running'`,
+};
+
 type Filled = Required<StatementCall>;
 
 /**
@@ -179,14 +191,30 @@ type Filled = Required<StatementCall>;
  * No generation may occur twice in `writes`.
  *
  * @param lockTimeoutMs how long each lock is waited for.
+ * @param isRepeat an earlier packet with the same writes may have been committed. A save finds its own row and changes nothing, or the
+ *   same again; a claim would take its own row for a copy's, so it also counts when that row is there.
  */
-export function statementsFor(writes: readonly RecordWrite[], lockTimeoutMs: number): StatementCall[] {
+export function statementsFor(
+  writes: readonly RecordWrite[],
+  lockTimeoutMs: number,
+  isRepeat = false,
+): StatementCall[] {
   const claims = sorted(writes, 'claim', ({ generation }) => generation.idempotencyKey ?? '');
   const saves = sorted(writes, 'save', ({ generation }) => generation.id);
-  return [...claimsOf(claims), ...savesOf(saves)].map(({ statement, values }) => ({
+  const limited = ({ statement, values }: Filled): Filled => ({
     statement,
     values: [`${lockTimeoutMs}ms`, ...values],
-  }));
+  });
+  const own = isRepeat ? ownClaimsOf(claims) : [];
+  return [...claimsOf(claims).map(limited), ...own, ...savesOf(saves).map(limited)];
+}
+
+function ownClaimsOf(claims: readonly RecordWrite[]): Filled[] {
+  if (claims.length === 0) return [];
+  const columns = (['accountId', 'id'] as const).map((name) =>
+    claims.map(({ generation }) => generation[name]),
+  );
+  return [{ statement: OWN_CLAIMS, values: columns }];
 }
 
 function claimsOf(claims: readonly RecordWrite[]): Filled[] {

@@ -16,7 +16,7 @@ import {
 import { applyBatch, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
 import { lockAndLoad, type Loaded } from './load.js';
-import { PacketDeadline } from './packet-deadline.js';
+import { PacketDeadline } from '../../database/packet-deadline.js';
 import { jobsFor } from './signal-jobs.js';
 import { writesOf } from './write.js';
 

@@ -12,6 +12,8 @@ export class MutableProxy {
   private readonly open = new Set<Pair>();
   private readonly muted = new Set<Pair>();
   private readonly answersMuted = new Set<Pair>();
+  /** What was sent on connections that carry nothing. */
+  private readonly kept: { readonly to: Socket; readonly chunk: Buffer }[] = [];
 
   private constructor(readonly url: string) {}
 
@@ -44,11 +46,17 @@ export class MutableProxy {
     for (const pair of this.open) this.answersMuted.add(pair);
   }
 
+  /** What was sent since `mute` arrives now, as at a server process that goes on. Its answers reach nobody. */
+  deliverLate(): void {
+    for (const { to, chunk } of this.kept.splice(0)) to.write(chunk);
+  }
+
   private accept(client: Socket, { hostname, port }: URL): void {
     const pair = { client, server: connect(Number(port), hostname) };
     this.open.add(pair);
-    client.on('data', (chunk) => {
-      if (!this.muted.has(pair)) pair.server.write(chunk);
+    client.on('data', (chunk: Buffer) => {
+      if (this.muted.has(pair)) this.kept.push({ to: pair.server, chunk });
+      else pair.server.write(chunk);
     });
     pair.server.on('data', (chunk) => {
       if (!this.muted.has(pair) && !this.answersMuted.has(pair)) client.write(chunk);
