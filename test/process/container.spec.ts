@@ -51,16 +51,6 @@ describe('the container image', () => {
     expect(wanted.filter((file) => !given.includes(file.replace(/^\.\//, '')))).toEqual([]);
   });
 
-  /** What is said of memory and speed was measured with these. */
-  it('starts the service with the arguments of npm start', async () => {
-    const dockerfile = await readFile(path.join(PROJECT, 'Dockerfile'), 'utf8');
-    const command = JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
-    const packageFile = await readFile(path.join(PROJECT, 'package.json'), 'utf8');
-    const { scripts } = JSON.parse(packageFile) as { scripts: Record<string, string> };
-    expect(scripts['start']?.endsWith(`exec ${command.join(' ')}`)).toBe(true);
-    expect(command).toContain('--heap-growing-percent=30');
-  });
-
   it('has all that the service reads', async () => {
     const image = copies.at(-1) ?? [];
     for (const { fromBuild, sources, target } of image) {
