@@ -33,7 +33,9 @@ const MEASURED = accountId(2);
 
 /** The aims: a 95th percentile of at most so many times that of the customer alone, no refusal, and so much memory. */
 const P95_RATIO_MAX = 3;
-const RSS_MIB_MAX = 600;
+const RSS_MB_MAX = 600;
+/** What a process holds is counted in MiB. */
+const RSS_MIB_MAX = (RSS_MB_MAX * 1e6) / 1_048_576;
 
 type Calls = { readonly timesMs: readonly number[]; readonly refusals: Readonly<Record<string, number>> };
 
@@ -154,7 +156,7 @@ export function fairnessTable(result: FairnessResult): string {
         ],
         ['no refusal', `${refused}`, verdict(refused === 0)],
         [
-          `memory under ${RSS_MIB_MAX} MiB`,
+          `memory under ${RSS_MB_MAX} MB (${RSS_MIB_MAX.toFixed(0)} MiB)`,
           `${rssMiB.max.toFixed(0)} MiB`,
           verdict(rssMiB.max < RSS_MIB_MAX),
         ],
