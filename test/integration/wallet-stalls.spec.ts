@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { micros } from '../../src/common/money.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
+import { WalletStore } from '../../src/wallets/store/wallet-store.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { CleanUp } from '../support/clean-up.js';
 import {
@@ -160,10 +161,14 @@ describe('a table of the ledger that is locked against writing', () => {
       Promise.all(
         wallets.flatMap((accountId) => references.map((reference) => charge(accountId, reference))),
       );
+    const batches = jest.spyOn(WalletStore.prototype, 'run');
     try {
       for (const answer of await chargeAll())
         expect(['database_unavailable', 'wallet_locked']).toContain(answer);
+      // Each waits for the lock: they are given up long before every command has been tried by itself.
+      expect(batches.mock.calls.length).toBeLessThan(80);
     } finally {
+      batches.mockRestore();
       await runner.rollbackTransaction();
       await session.destroy();
     }
