@@ -21,7 +21,7 @@ export type ImageOptions = {
 };
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
-const UPSTREAM_KEY = 'oai_benchmark_upstream_key';
+export const UPSTREAM_KEY = 'oai_benchmark_upstream_key';
 /** As many customers as connections. */
 const CUSTOMERS = 16;
 const SATURATING_CONNECTIONS = 16;
@@ -171,7 +171,7 @@ function loadEnv(
 }
 
 /** The upstream answers in the format that the prompt ends with, as the client asks for it. */
-const bodyOf = (format: Format, answer: ResponseFormat): string =>
+export const bodyOf = (format: Format, answer: ResponseFormat): string =>
   JSON.stringify({
     model: MODEL,
     prompt: `A red fox in the snow, golden hour, ${format}`,
@@ -216,7 +216,7 @@ function makeKeys(service: Server): Promise<string[]> {
 }
 
 /** The model's only route leads to a server that speaks OpenAI's images API. */
-async function publishRoute(url: string): Promise<void> {
+export async function publishRoute(url: string): Promise<void> {
   const shipped = JSON.parse(await readFile(CATALOG_FILE, 'utf8')) as { models: Record<string, unknown>[] };
   const routes = [{ provider: 'openai_compatible', upstream_model: 'klein-9b' }];
   const models = shipped.models.map((model) => (model['id'] === MODEL ? { ...model, routes } : model));

@@ -1,6 +1,7 @@
 import type { CleanUp } from './clean-up.js';
+import { bodyOf, publishRoute, UPSTREAM_KEY } from './images.js';
 import { createLedger, startCluster, withClient } from './ledgers.js';
-import { OPERATOR_KEY, startService, type Server } from './servers.js';
+import { makeAccountKey, operate, startService, startSide, type Server } from './servers.js';
 import { accountId } from './wallets.js';
 
 export type StallOptions = {
@@ -9,15 +10,18 @@ export type StallOptions = {
   readonly say: (text: string) => void;
 };
 
-/** Of the wallets that nothing has happened to. */
-export type Stalled = {
+type Answers = {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
   readonly statuses: Readonly<Record<string, number>>;
 };
+/** Of the wallets that nothing has happened to. */
+export type Stalled = { readonly debits: Answers; readonly images: Answers };
 
 const OTHERS = 20;
+/** Of the others, those that make images, one after the other. */
+const IMAGE_MAKERS = 4;
 const HELD = accountId(OTHERS + 1);
 const SECONDS = 8;
 /** A batch is inside its tx for a part of a millisecond: the process is stopped until it is caught there. */
@@ -25,27 +29,53 @@ const CATCHES_MAX = 2_000;
 const ANSWER_MS_MAX = 120_000;
 
 const inTransaction = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`;
-/** The engine's connection that was used last. */
-const busiest = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT'
-                  ORDER BY state_change DESC LIMIT 1`;
+/** The server process of each use that this one makes of its connections: the one that ran such a statement last. */
+const SERVER_PROCESSES = {
+  'of the engine': `query = 'COMMIT'`,
+  'that writes the records of calls': `query LIKE '%INSERT INTO generations AS%'`,
+  'that looks keys up': `query LIKE '%FROM api_keys WHERE secret_hash%'`,
+};
+const lastThat = (condition: string): string => `
+  SELECT pid FROM pg_stat_activity
+   WHERE datname = current_database() AND pid <> pg_backend_pid() AND ${condition} ORDER BY state_change DESC LIMIT 1`;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
- * What the debits of twenty wallets take in one process while something stands still that has to do with another wallet: a
- * session that holds its row, another process inside a batch, a server process of this one.
+ * What the debits and image calls of twenty wallets take in one process while something stands still that has to do with another
+ * wallet: a session that holds its row, another process inside a batch, a server process of this one.
  */
 export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promise<Record<string, Stalled>> {
   const cluster = await startCluster(dir, 'stalls', cleanUp);
   const ledger = await createLedger(cluster, 'bench_stalls', OTHERS + 1);
   const { url } = ledger;
-  const [service, other] = await Promise.all([startService(ledger, cleanUp), startService(ledger, cleanUp)]);
+  await publishRoute(url);
+  const upstream = await startSide('sides/instant-upstream.ts', cleanUp);
+  const env = {
+    OPENAI_COMPATIBLE_API_KEY: UPSTREAM_KEY,
+    OPENAI_COMPATIBLE_API_BASE: `${upstream.url}/v1`,
+  };
+  const [service, other] = await Promise.all([
+    startService(ledger, cleanUp, env),
+    startService(ledger, cleanUp, env),
+  ]);
+  const accounts = Array.from({ length: OTHERS + 1 }, (_, index) => accountId(index + 1));
+  // A gateway's key and not that of the environment, which is never looked up.
+  const { secret: gatewayKey } = (await operate(service, '/v1/operator_keys', {
+    name: 'gateway',
+    scopes: ['debits'],
+  })) as { secret: string };
+  const keys = await Promise.all(
+    accounts.slice(0, IMAGE_MAKERS).map((account) => makeAccountKey(service, account, ['generate'])),
+  );
+  const debtors = accounts.slice(IMAGE_MAKERS, OTHERS);
+  const load = { gatewayKey, debtors, keys };
   const measured: Record<string, Stalled> = {};
   const measure = async (name: string, stall: (settle: () => Promise<Stalled>) => Promise<Stalled>) => {
-    measured[name] = await stall(() => chargeOthers(service));
+    measured[name] = await stall(() => callOthers(service, load));
     say(`stalls: ${name}: ${JSON.stringify(measured[name])}`);
   };
-  await chargeOthers(service, 2);
+  await callOthers(service, load, 2);
   await measure('nothing', (settle) => settle());
   await measure('a session holds a wallet', (settle) =>
     withClient(url, async (client) => {
@@ -55,25 +85,42 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
     }),
   );
   await measure('another process stands still inside a batch', async (settle) => {
-    await stopInsideBatch(url, other);
+    await stopInsideBatch(url, other, gatewayKey);
     return settle().finally(() => process.kill(other.pid, 'SIGCONT'));
   });
-  await measure('a server process stands still', async (settle) => {
-    const running = settle();
-    await pause(1_000);
-    const pid = await withClient(url, async (client) => {
-      const { rows } = await client.query<{ pid: number }>(busiest);
-      return rows[0]?.pid ?? Number.NaN;
+  for (const [what, condition] of Object.entries(SERVER_PROCESSES)) {
+    await measure(`a server process stands still ${what}`, async (settle) => {
+      const running = settle();
+      // It is awaited below, and until then its failure is nobody's.
+      running.catch(() => undefined);
+      await pause(1_000);
+      const pid = await findServerProcess(url, condition);
+      process.kill(pid, 'SIGSTOP');
+      return running.finally(() => process.kill(pid, 'SIGCONT'));
     });
-    process.kill(pid, 'SIGSTOP');
-    return running.finally(() => process.kill(pid, 'SIGCONT'));
-  });
+  }
   return measured;
 }
 
-async function stopInsideBatch(url: string, { url: serviceUrl, pid }: Server): Promise<void> {
+/** Connections are shared by several uses: it is asked for until it has just run such a statement. */
+function findServerProcess(url: string, condition: string): Promise<number> {
+  return withClient(url, async (client) => {
+    for (let attempt = 0; attempt < CATCHES_MAX; attempt += 1) {
+      const { rows } = await client.query<{ pid: number }>(lastThat(condition));
+      if (rows[0] !== undefined) return rows[0].pid;
+      await pause(1);
+    }
+    throw new Error(`no server process has just run what fits ${condition}`);
+  });
+}
+
+async function stopInsideBatch(
+  url: string,
+  { url: serviceUrl, pid }: Server,
+  gatewayKey: string,
+): Promise<void> {
   const stop = new AbortController();
-  const load = chargeUntil(serviceUrl, HELD, () => !stop.signal.aborted, []);
+  const load = callUntil(debitOf(serviceUrl, gatewayKey, HELD), () => !stop.signal.aborted, []);
   load.catch(() => undefined);
   await withClient(url, async (client) => {
     for (let attempt = 0; attempt < CATCHES_MAX; attempt += 1) {
@@ -88,15 +135,31 @@ async function stopInsideBatch(url: string, { url: serviceUrl, pid }: Server): P
   });
 }
 
-async function chargeOthers({ url }: Server, seconds = SECONDS): Promise<Stalled> {
+type Load = {
+  readonly gatewayKey: string;
+  readonly debtors: readonly string[];
+  /** Of the wallets that make images. */
+  readonly keys: readonly string[];
+};
+
+async function callOthers(
+  { url }: Server,
+  { gatewayKey, debtors, keys }: Load,
+  seconds = SECONDS,
+): Promise<Stalled> {
   const endsAtMs = performance.now() + seconds * 1_000;
-  const answers: Answer[] = [];
   const goesOn = (): boolean => performance.now() < endsAtMs;
-  const held = chargeUntil(url, HELD, goesOn, []);
-  await Promise.all(
-    Array.from({ length: OTHERS }, (_, index) => chargeUntil(url, accountId(index + 1), goesOn, answers)),
-  );
-  await held;
+  const debits: Answer[] = [];
+  const images: Answer[] = [];
+  await Promise.all([
+    callUntil(debitOf(url, gatewayKey, HELD), goesOn, []),
+    ...debtors.map((account) => callUntil(debitOf(url, gatewayKey, account), goesOn, debits)),
+    ...keys.map((key) => callUntil(imageOf(url, key), goesOn, images)),
+  ]);
+  return { debits: summaryOf(debits), images: summaryOf(images) };
+}
+
+function summaryOf(answers: readonly Answer[]): Answers {
   const tookMs = answers.map((answer) => answer.tookMs).sort((a, b) => a - b);
   const at = (part: number): number =>
     Math.round(tookMs[Math.floor((tookMs.length - 1) * part)] ?? Number.NaN);
@@ -106,36 +169,53 @@ async function chargeOthers({ url }: Server, seconds = SECONDS): Promise<Stalled
 }
 
 type Answer = { readonly status: number; readonly tookMs: number };
+type Call = () => Promise<Response>;
 let sent = 0;
 
-/** One debit after the other. */
-async function chargeUntil(
-  url: string,
-  account: string,
-  goesOn: () => boolean,
-  answers: Answer[],
-): Promise<void> {
+const post = (url: string, key: string, body: string): Promise<Response> =>
+  fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body,
+    signal: AbortSignal.timeout(ANSWER_MS_MAX),
+  });
+
+const debitOf =
+  (url: string, key: string, account: string): Call =>
+  () =>
+    post(
+      `${url}/v1/debits`,
+      key,
+      JSON.stringify({ account, reference: `stalls-${(sent += 1)}`, amount_micros: '1' }),
+    );
+
+const imageOf =
+  (url: string, key: string): Call =>
+  () =>
+    post(`${url}/v1/images/generations`, key, bodyOf('jpeg', 'url'));
+
+/** One call after the other. */
+async function callUntil(call: Call, goesOn: () => boolean, answers: Answer[]): Promise<void> {
   while (goesOn()) {
     const startedAtMs = performance.now();
-    const { status } = await fetch(`${url}/v1/debits`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${OPERATOR_KEY}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ account, reference: `stalls-${(sent += 1)}`, amount_micros: '1' }),
-      signal: AbortSignal.timeout(ANSWER_MS_MAX),
-    });
-    if (status < 500 && status !== 201) throw new Error(`a debit was answered with ${status}`);
-    answers.push({ status, tookMs: performance.now() - startedAtMs });
+    const answer = await call();
+    const text = await answer.text();
+    if (!answer.ok && answer.status < 500)
+      throw new Error(`a call was answered with ${answer.status}: ${text}`);
+    answers.push({ status: answer.status, tookMs: performance.now() - startedAtMs });
   }
 }
 
 export function stallTable(measured: Readonly<Record<string, Stalled>>): string {
-  const rows = Object.entries(measured).map(([name, { p50Ms, p99Ms, maxMs, statuses }]) => {
-    const answers = Object.entries(statuses).map(([status, count]) => `${count} × ${status}`);
-    return `| ${name} | ${p50Ms} | ${p99Ms} | ${maxMs} | ${answers.join(', ')} |`;
-  });
+  const rows = Object.entries(measured).flatMap(([name, kinds]) =>
+    Object.entries(kinds).map(([kind, { p50Ms, p99Ms, maxMs, statuses }]) => {
+      const answers = Object.entries(statuses).map(([status, count]) => `${count} × ${status}`);
+      return `| ${name} | ${kind} | ${p50Ms} | ${p99Ms} | ${maxMs} | ${answers.join(', ')} |`;
+    }),
+  );
   return [
-    '| what happens | p50 ms | p99 ms | max ms | answers |',
-    '| --- | --- | --- | --- | --- |',
+    '| what happens | calls | p50 ms | p99 ms | max ms | answers |',
+    '| --- | --- | --- | --- | --- | --- |',
     ...rows,
   ].join('\n');
 }
