@@ -94,23 +94,37 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
       // It is awaited below, and until then its failure is nobody's.
       running.catch(() => undefined);
       await pause(1_000);
-      const pid = await findServerProcess(url, condition);
-      process.kill(pid, 'SIGSTOP');
+      const pid = await stopServerProcess(url, condition);
       return running.finally(() => process.kill(pid, 'SIGCONT'));
     });
   }
   return measured;
 }
 
-/** Connections are shared by several uses: it is asked for until it has just run such a statement. */
-function findServerProcess(url: string, condition: string): Promise<number> {
+/**
+ * Connections are shared by several uses: it is stopped until it is caught when it has just run such a statement. One that is caught
+ * inside a tx goes on: it would keep the rows of its batch, and perhaps what all others need to commit, and what is measured
+ * here are wallets that have nothing to do with it.
+ */
+function stopServerProcess(url: string, condition: string): Promise<number> {
   return withClient(url, async (client) => {
     for (let attempt = 0; attempt < CATCHES_MAX; attempt += 1) {
       const { rows } = await client.query<{ pid: number }>(lastThat(condition));
-      if (rows[0] !== undefined) return rows[0].pid;
-      await pause(1);
+      const pid = rows[0]?.pid;
+      if (pid === undefined) {
+        await pause(1);
+        continue;
+      }
+      process.kill(pid, 'SIGSTOP');
+      const idle = `SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'idle'`;
+      // Where it holds what every query needs, this one waits for it as well.
+      const asked = client.query(idle, [pid]).then(({ rowCount }) => rowCount === 1);
+      if (await Promise.race([asked, pause(200).then(() => false)])) return pid;
+      process.kill(pid, 'SIGCONT');
+      await asked;
+      await pause(1 + (attempt % 7));
     }
-    throw new Error(`no server process has just run what fits ${condition}`);
+    throw new Error(`no server process was caught that has just run what fits ${condition}`);
   });
 }
 
