@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { Busboy } from '@fastify/busboy';
 import { describe, expect, it, jest } from '@jest/globals';
 import {
@@ -13,8 +13,10 @@ import { readMultipartBody } from '../../src/generation/edits/multipart-body.js'
 import { form, FORM_TYPE, image, unread, type Part } from '../support/images/edit-bodies.js';
 import { readForm, refusal } from '../support/images/edit-readers.js';
 
-const ONE = Buffer.from('first image');
-const TWO = Buffer.from('\r\n --a-boundary\r\n is in here,\r\n too');
+/** By their first bytes the one is a PNG, the other one a JPEG. */
+const ONE = Buffer.from('\x89PNG\r\n\x1a\nfirst image', 'latin1');
+const TWO = Buffer.from('\xff\xd8\xff\r\n --a-boundary\r\n is in here,\r\n too', 'latin1');
+const ofBytes = (bytes: number): Buffer => Buffer.concat([ONE, Buffer.alloc(bytes - ONE.length)]);
 const FIELDS: readonly Part[] = [
   { name: 'prompt', content: 'ein Füchslein ü' },
   { name: 'n', content: '2' },
@@ -42,6 +44,26 @@ describe('a form', () => {
     // A part of such a form has some eighty bytes.
     expect(write.mock.calls.length).toBeLessThan(6);
     write.mockRestore();
+  });
+
+  it.each([
+    ['image', [image(Buffer.alloc(1_000_000))], 'image'],
+    ['image[]', [image(ONE, 'image[]'), image(Buffer.alloc(1_000_000), 'image[]')], 'image[1]'],
+  ])('with a file under %s that is no image is refused at its first bytes', async (_name, parts, param) => {
+    let sent = 0;
+    async function* cutByTheNetwork(bytes: Buffer) {
+      for (; sent < bytes.length; sent += 1_024) {
+        await new Promise((resolve) => process.nextTick(resolve));
+        yield bytes.subarray(sent, sent + 1_024);
+      }
+    }
+    const payload = Readable.from(cutByTheNetwork(form(parts)));
+    const body = { ...unread(Buffer.alloc(0), FORM_TYPE), payload };
+    let read = 0;
+    const onBytes = (bytes: number): void => void (read += bytes);
+    const refused = readMultipartBody({ ...body, onBytes });
+    await expect(refused).rejects.toMatchObject({ code: 'invalid_image', param });
+    expect(read).toBeLessThan(10_000);
   });
 
   it.each([
@@ -123,9 +145,9 @@ describe('a form', () => {
   });
 
   it('with one file or all of them above the bound is refused as too large', async () => {
-    const large = form([image(Buffer.alloc(REFERENCE_BYTES_MAX + 1))]);
+    const large = form([image(ofBytes(REFERENCE_BYTES_MAX + 1))]);
     expect(await refusal(readForm(large))).toMatchObject({ code: 'payload_too_large' });
-    const half = image(Buffer.alloc(EDIT_BODY_BYTES_MAX / 2));
+    const half = image(ofBytes(EDIT_BODY_BYTES_MAX / 2));
     expect(await refusal(readForm(form([half, half])))).toMatchObject({ code: 'payload_too_large' });
     const declared = { ...unread(form([image(ONE)]), FORM_TYPE), declaredBytes: EDIT_BODY_BYTES_MAX + 1 };
     expect(await refusal(readMultipartBody(declared))).toMatchObject({ code: 'payload_too_large' });
@@ -134,6 +156,51 @@ describe('a form', () => {
 
 describe('a JSON body', () => {
   const data = (bytes: Buffer, type = 'image/png') => `data:${type};base64,${bytes.toString('base64')}`;
+
+  it.each([
+    ['no image', data(Buffer.alloc(500_000)), 'invalid_image'],
+    ['no base64', `data:image/png;base64,${'ü'.repeat(500_000)}`, 'invalid_image'],
+    ['an address that no server takes', `https://${'x'.repeat(1_000_000)}`, 'invalid_request'],
+  ])('with %s is refused before it becomes bytes or is asked for', async (_what, url, code) => {
+    const from = jest.spyOn(Buffer, 'from');
+    const refused = await refusal(readJson({ images: [{ image_url: url }] }));
+    const calls: readonly (readonly unknown[])[] = from.mock.calls;
+    from.mockRestore();
+    expect(refused).toMatchObject({ code, param: 'images[0].image_url' });
+    const decoded = calls.filter(([, encoding]) => encoding === 'base64').map(([text]) => text as string);
+    expect(decoded.every(({ length }) => length < 200)).toBe(true);
+  });
+
+  it.each([
+    ['lists in lists', '['.repeat(10_000_000)],
+    ['a long prompt', JSON.stringify({ prompt: 'x'.repeat(10_000_000) })],
+    ['quotes in a long prompt', JSON.stringify({ prompt: '"'.repeat(5_000_000) })],
+    ['quotes in an image', `["${data(ONE)}${'A'.repeat(200)}${'\\"'.repeat(5_000_000)}"]`],
+    ['a data URL of no image', JSON.stringify([data(Buffer.alloc(7_500_000))])],
+    ['many texts', JSON.stringify(Array.from({ length: 100_000 }, () => 'x'.repeat(100)))],
+  ])('of %s is read up to a megabyte, and not joined', async (_what, text) => {
+    const concat = jest.spyOn(Buffer, 'concat');
+    let bytes = 0;
+    const body = unread(Buffer.from(text), 'application/json', 10_000);
+    const refused = await refusal(readJsonBody({ ...body, onBytes: (more) => void (bytes += more) }));
+    const joined = concat.mock.calls.length;
+    concat.mockRestore();
+    expect({ refused, joined }).toMatchObject({ refused: { code: 'invalid_request' }, joined: 0 });
+    expect(bytes).toBeLessThan(2_200_000);
+  });
+
+  it.each([1, 2, 7, 1_000, 65_536])('means the same however the network cuts it (%i bytes)', async (cut) => {
+    const photo = Buffer.concat([ONE, Buffer.alloc(cut < 1_000 ? 2_000 : 2_000_000, 'photo')]);
+    const value = {
+      prompt: 'a "quoted" \\ prompt',
+      images: [{ image_url: data(photo) }, { image_url: data(TWO) }],
+    };
+    // PHP escapes slashes.
+    const text = JSON.stringify(value).replaceAll('/', '\\/');
+    const read = await readJsonBody(unread(Buffer.from(text), 'application/json', cut));
+    expect(read.members).toEqual({ prompt: value.prompt });
+    expect(bytesOf(read)).toEqual([photo, TWO]);
+  });
 
   it('brings its images as data URLs, in order', async () => {
     const images = [{ image_url: data(ONE) }, { image_url: data(TWO, 'image/jpeg'), file_id: null }];
@@ -171,17 +238,18 @@ describe('a JSON body', () => {
   it('that is cut short, or too large, is refused', async () => {
     const whole = JSON.stringify({ prompt: 'a', images: [{ image_url: data(ONE) }] });
     expect(await refusal(readJson(whole.slice(0, -3)))).toMatchObject({ code: 'malformed_body' });
-    const large = { prompt: 'a', images: [{ image_url: 'a'.repeat(EDIT_BODY_BYTES_MAX) }] };
+    const large = { prompt: 'a', images: [{ image_url: data(ofBytes(EDIT_BODY_BYTES_MAX)) }] };
     expect(await refusal(readJson(large))).toMatchObject({ code: 'payload_too_large' });
-    const long = { prompt: 'a', images: [{ image_url: 'a'.repeat(REFERENCE_BYTES_MAX + 1) }] };
+    const long = { prompt: 'a', images: [{ image_url: data(ofBytes(REFERENCE_BYTES_MAX)) }] };
     expect(await refusal(readJson(long))).toMatchObject({ param: 'images[0].image_url' });
   });
 
   it('of millions of brackets is refused before they become millions of lists', async () => {
     const before = process.memoryUsage().heapUsed;
     expect(await refusal(readJson(`[${'[],'.repeat(9_000_000)}[]]`))).toMatchObject({
-      code: 'malformed_body',
+      code: 'invalid_request',
     });
+    expect(await refusal(readJson(`[${'[],'.repeat(300_000)}[]]`))).toMatchObject({ code: 'malformed_body' });
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(200 * 1_048_576);
     expect(await refusal(readJson(`{"a":"\\u0041","b":${'['.repeat(90_000)}`))).toMatchObject({
       code: 'malformed_body',

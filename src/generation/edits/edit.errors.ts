@@ -20,6 +20,19 @@ export class InvalidImageError extends InvalidRequestError {
   }
 }
 
+export class TooMuchBesideImagesError extends InvalidRequestError {
+  constructor(bytesMax: number) {
+    super(
+      `More than ${bytesMax} bytes of the body are no image. An image is the address of one, or a data URL of a PNG, JPEG or ` +
+        'WebP in base64. Nothing was charged.',
+    );
+  }
+}
+
+export function notAnImage(param: string): InvalidImageError {
+  return new InvalidImageError(param, 'is no PNG, JPEG or WebP');
+}
+
 /** @param name `image` or `images`, by the kind of body. */
 export function tooManyReferences(name: string, count: number, max: number): InvalidRequestError {
   return new InvalidRequestError(

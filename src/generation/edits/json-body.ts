@@ -9,16 +9,26 @@ import {
   type EditBody,
   type SentImage,
 } from './edit-body.js';
-import { InvalidImageError, tooManyReferences } from './edit.errors.js';
+import { formatOf } from '../media/verify-image.js';
+import { InvalidImageError, notAnImage, tooManyReferences } from './edit.errors.js';
+import { JsonImageTexts } from './json-image-texts.js';
 
+/** Longer than servers take. */
+const ADDRESS_CHARS_MAX = 8_192;
 /** `data:image/png;base64,` and what else may stand before the comma. */
 const DATA_URL_HEAD_MAX = 100;
+/** So much of the base64 tells the format, line ends or not. */
+const DATA_URL_BEGINNING = 64;
 const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64$/i;
 
 /** Reads `application/json`. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`. */
 export async function readJsonBody(body: UnreadBody): Promise<EditBody> {
   const chunks: Buffer[] = [];
-  await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => chunks.push(chunk));
+  const texts = new JsonImageTexts();
+  await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => {
+    texts.take(chunk);
+    chunks.push(chunk);
+  });
   const value = readJson(Buffer.concat(chunks));
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
@@ -55,7 +65,10 @@ function readImage(image: unknown, param: string): SentImage {
   if (typeof url !== 'string') throw invalid(name, 'is required and must be a string');
   if (url.length > REFERENCE_BYTES_MAX)
     throw invalid(name, `must be at most ${REFERENCE_BYTES_MAX} characters long`);
-  return { param: name, source: /^data:/i.test(url) ? { bytes: decode(url, name) } : { url } };
+  if (/^data:/i.test(url)) return { param: name, source: { bytes: decode(url, name) } };
+  if (url.length > ADDRESS_CHARS_MAX)
+    throw invalid(name, `must be at most ${ADDRESS_CHARS_MAX} characters long`);
+  return { param: name, source: { url } };
 }
 
 function decode(url: string, param: string): Buffer {
@@ -63,5 +76,8 @@ function decode(url: string, param: string): Buffer {
   if (!DATA_URL_HEAD.test(url.slice(0, Math.max(comma, 0)))) {
     throw new InvalidImageError(param, 'must be a data URL of an image in base64');
   }
+  const isWhole = url.length <= comma + 1 + DATA_URL_BEGINNING;
+  const beginning = Buffer.from(url.slice(comma + 1, comma + 1 + DATA_URL_BEGINNING), 'base64');
+  if (!isWhole && formatOf(beginning) === null) throw notAnImage(param);
   return Buffer.from(url.slice(comma + 1), 'base64');
 }

@@ -8,7 +8,8 @@ import { readChunks, type UnreadBody } from '../../http/unread-body.js';
 import { PROMPT_CHARS_MAX } from '../image-request.js';
 import { invalid } from '../openai-parameters.js';
 import { EDIT_BODY_BYTES_MAX, REFERENCE_BYTES_MAX, SENT_IMAGES_MAX, type EditBody } from './edit-body.js';
-import { tooManyReferences } from './edit.errors.js';
+import { formatOf, FORMAT_BYTES } from '../media/verify-image.js';
+import { notAnImage, tooManyReferences } from './edit.errors.js';
 
 /** One file is called `image`, several `image[]` by OpenAI's SDKs; other clients repeat `image`. */
 const IMAGE_NAMES: readonly string[] = ['image', 'image[]'];
@@ -104,9 +105,16 @@ class Form {
 
   private file(name: string, file: BusboyFileStream): void {
     const isImage = IMAGE_NAMES.includes(name);
+    const index = this.images.length;
     const chunks: Buffer[] = [];
+    let bytes = 0;
     file.on('data', (chunk: Buffer) => {
-      if (isImage) chunks.push(chunk);
+      if (!isImage) return;
+      chunks.push(chunk);
+      bytes += chunk.length;
+      const isTold = bytes >= FORMAT_BYTES && bytes - chunk.length < FORMAT_BYTES;
+      // What is no image is not read to its end.
+      if (isTold && formatOf(Buffer.concat(chunks)) === null) this.fail(notAnImage(nameOf(name, index)));
     });
     file.on('limit', () => this.fail(new PayloadTooLargeError()));
     file.on('error', () => this.fail(new MalformedBodyError(FORM)));
@@ -139,6 +147,11 @@ class Form {
   private fail(error: Error): void {
     this.fault ??= error;
   }
+}
+
+/** As long as further images may come. */
+function nameOf(name: string, index: number): string {
+  return name === 'image' && index === 0 ? 'image' : `image[${index}]`;
 }
 
 /** A form has text only. What is no number, or no truth value, stays text and is refused as in JSON. */

@@ -9,7 +9,7 @@ import {
 } from '../media/conversions.js';
 import { formatOf, verifyImage } from '../media/verify-image.js';
 import type { OutputFormat } from '../providers/image-provider.js';
-import { EditsBusyError, InvalidImageError } from './edit.errors.js';
+import { EditsBusyError, InvalidImageError, notAnImage } from './edit.errors.js';
 
 /** A photo of 24 megapixels, as telephones take them; decoded it is 75 MB, and for as long as it is looked at. */
 const PIXELS_MAX = 25_000_000;
@@ -36,6 +36,12 @@ const CONVERSIONS_WAITING_MAX = 16;
 /** Of the depths that PNG, JPEG and WebP have, as libvips calls them. */
 const BYTES_OF_DEPTH: Readonly<Record<string, number>> = { uchar: 1, ushort: 2 };
 const DEEPEST_BYTES = 8;
+
+/** The marker that the picture itself begins with. */
+const JPEG_SCAN = 0xda;
+const JPEG_SEARCHED_BYTES = 1_048_576;
+/** A colour profile may take 255, a thumbnail or a description a few dozen. */
+const JPEG_SEGMENTS_MAX = 1_000;
 
 const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');
 
@@ -64,10 +70,16 @@ export async function readReference(
   const displayed = isTurned ? { width: height, height: width } : { width, height };
   const seenPixels = count === 1 ? SEEN_PIXELS_OF_ONE : SEEN_PIXELS_OF_SEVERAL;
   const scale = Math.min(1, Math.sqrt(seenPixels / (width * height)));
-  const reference = { sentSha256: hash('sha256', sent, 'hex'), displayed };
   const isReady = scale === 1 && orientation <= 1 && sent.length <= SENT_BYTES_MAX;
   if (isReady && verifyImage(sent, { format, width, height }).fault === null) {
-    return { ...reference, bytes: sent, contentType: `image/${format}` as const, width, height };
+    return {
+      ...sentAs(sent),
+      displayed,
+      bytes: sent,
+      contentType: `image/${format}` as const,
+      width,
+      height,
+    };
   }
   const convert = () =>
     // Every pixel goes into the result.
@@ -92,21 +104,26 @@ export async function readReference(
     throw error instanceof InvalidImageError ? error : new EditsBusyError();
   });
   const contentType = 'image/jpeg' as const;
-  return { ...reference, bytes: data, contentType, width: info.width, height: info.height };
+  return { ...sentAs(sent), displayed, bytes: data, contentType, width: info.width, height: info.height };
+}
+
+/** Only of what is whole: it takes time. */
+function sentAs(sent: Buffer): { readonly sentSha256: string } {
+  return { sentSha256: hash('sha256', sent, 'hex') };
 }
 
 /** All that can be known without decoding, which is what a large lie would be made for. */
 async function inspect(sent: Buffer, param: string) {
   if (sent.length === 0) throw new InvalidImageError(param, 'is empty');
   const format = formatOf(sent);
-  if (format === null) throw new InvalidImageError(param, 'is no PNG, JPEG or WebP');
+  if (format === null) throw notAnImage(param);
   const {
     width,
     height,
     orientation = 1,
     channels,
     depth,
-  } = await sharp(sent, { limitInputPixels: false })
+  } = await sharp(format === 'jpeg' ? headOfJpeg(sent) : sent, { limitInputPixels: false })
     .metadata()
     .catch(() => {
       throw new InvalidImageError(param, 'cannot be decoded');
@@ -127,6 +144,19 @@ async function inspect(sent: Buffer, param: string) {
   }
   if (isCutOrMoving(sent, format)) throw damaged(param);
   return { format, width, height, orientation, decodedBytes };
+}
+
+/**
+ * Up to where its segments follow each other, which is all before the picture itself, and a megabyte more: the decoder looks
+ * for what it misses to the end of what it is given.
+ */
+function headOfJpeg(jpeg: Buffer): Buffer {
+  let at = 2;
+  for (let segments = 0; segments < JPEG_SEGMENTS_MAX && at + 4 <= jpeg.length; segments += 1) {
+    if (jpeg[at] !== 0xff || jpeg[at + 1] === JPEG_SCAN) break;
+    at += 2 + jpeg.readUInt16BE(at + 2);
+  }
+  return jpeg.subarray(0, at + JPEG_SEARCHED_BYTES);
 }
 
 /** What no decoder minds: a PNG without its end was cut short all the same, and of an animation it shows the first frame. */

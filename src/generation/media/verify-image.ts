@@ -45,6 +45,9 @@ export function verifyImage(image: Buffer, { format: asked, width, height }: Exp
     : { fault: `it is ${structure.width}x${structure.height}, not ${width}x${height}` };
 }
 
+/** So many bytes tell the format. */
+export const FORMAT_BYTES = 12;
+
 /** By its first bytes; null for anything but the three formats. */
 export function formatOf(image: Buffer): OutputFormat | null {
   if (image.subarray(0, 8).equals(PNG_SIGNATURE)) return 'png';
