@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import type { Tx } from './transaction-runner.js';
 
 /** The database's time in whole Unix milliseconds, as the column `now_ms`; read by `DatabaseClock`. */
 export const NOW_MS = `floor(date_part('epoch', clock_timestamp()) * 1000)::bigint AS now_ms`;
@@ -19,8 +20,9 @@ export class DatabaseClock {
     return Number(now_ms);
   }
 
-  async nowMs(): Promise<number> {
-    const [row] = await this.dataSource.query<[NowRow]>(`SELECT ${NOW_MS}`);
+  /** @param source the transaction that asks, if one does: it must not wait for a second connection. */
+  async nowMs(source: Pick<Tx, 'query'> = this.dataSource): Promise<number> {
+    const [row] = await source.query<[NowRow]>(`SELECT ${NOW_MS}`);
     return this.read(row);
   }
 }

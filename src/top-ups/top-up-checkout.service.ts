@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AccountsService } from '../accounts/accounts.service.js';
-import { CLOCK, type Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { cents, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { DatabaseClock } from '../database/database-clock.js';
 import { isUniqueViolation } from '../database/constraints.js';
 import {
   PAYMENT_GATEWAY,
@@ -55,7 +55,7 @@ export class TopUpCheckout {
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly accounts: AccountsService,
     private readonly customers: StripeCustomers,
@@ -69,7 +69,7 @@ export class TopUpCheckout {
    * `PaymentsUnavailableError` (then the same key goes on where this attempt ended).
    */
   async start(request: NewTopUp): Promise<StartedTopUp> {
-    const fresh = this.newTopUp(request);
+    const fresh = this.newTopUp(request, new Date(await this.clock.nowMs()));
     const known = await this.findKnown(fresh);
     if (known !== null) return { topUp: await this.open(known), replayed: true };
     if (await this.insert(fresh)) return { topUp: await this.open(fresh), replayed: false };
@@ -90,11 +90,10 @@ export class TopUpCheckout {
     }
   }
 
-  private newTopUp(request: NewTopUp): TopUp {
+  private newTopUp(request: NewTopUp, now: Date): TopUp {
     const quote = quoteTopUp(cents(BigInt(request.amountCents)), this.settings.topUp);
     if (quote === null) throw new AmountOutOfRangeError(this.settings.topUp);
     const id = newId('topUp');
-    const now = new Date(this.clock.nowMs());
     return {
       id,
       accountId: request.accountId,

@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
 import { centsToMicros, ZERO } from '../common/money.js';
+import { DatabaseClock } from '../database/database-clock.js';
 import {
   METADATA_TOP_UP,
   PAYMENT_GATEWAY,
@@ -28,7 +28,7 @@ export class TopUpSettlement {
 
   constructor(
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
     private readonly reviews: PaymentReviewRepository,
@@ -92,7 +92,7 @@ export class TopUpSettlement {
       taxMicros,
       expiresAtMs: null,
     });
-    const paidAt = new Date(this.clock.nowMs());
+    const paidAt = new Date(await this.clock.nowMs());
     await this.topUps.move(topUp, 'paid', { ...payment, failureCode: null, declineCode: null, paidAt });
     this.logger.log(`${topUp.id} is paid.`);
   }

@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { isUniqueViolation } from '../../database/constraints.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import {
@@ -35,7 +35,7 @@ export class AutoTopUpCharges {
   constructor(
     @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
@@ -79,7 +79,7 @@ export class AutoTopUpCharges {
     const known = await this.find(topUp, topUp.dispatchedAt);
     if (known !== null) return this.settlement.settle(topUp, known);
     const current = await this.repository.find(topUp.accountId, topUp.livemode);
-    const nowMs = this.clock.nowMs();
+    const nowMs = await this.clock.nowMs();
     const isStillWanted = current?.status === 'on' && topUp.fingerprint === fingerprintOf(current);
     // The same request under the same key: should it have arrived after all, this is the same charge.
     if (isStillWanted && nowMs < topUp.expiresAt.getTime()) return this.charge(topUp);
@@ -104,7 +104,7 @@ export class AutoTopUpCharges {
         await this.topUps.move(topUp, 'failed', { failureCode: 'withdrawn' }, tx);
         return null;
       }
-      const dispatchedAt = new Date(this.clock.nowMs());
+      const dispatchedAt = new Date(await this.clock.nowMs(tx));
       return (await this.repository.markDispatched(tx, topUp, dispatchedAt)) ? dispatchedAt : null;
     });
   }

@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../../payments/off-session-payments.js';
 import {
@@ -35,7 +35,7 @@ export class AutoTopUpRecovery {
 
   constructor(
     @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
@@ -54,7 +54,7 @@ export class AutoTopUpRecovery {
     const page = await this.topUps.find(accountId, actionTopUpId);
     if (page?.status === 'paid') return this.comeBack(page);
     if (page !== null && page.status !== 'expired' && page.status !== 'failed') {
-      const endMs = Math.max(page.expiresAt.getTime(), this.clock.nowMs()) + LOOK_AFTER_EXPIRY_MS;
+      const endMs = Math.max(page.expiresAt.getTime(), await this.clock.nowMs()) + LOOK_AFTER_EXPIRY_MS;
       return this.switches.lookAgain(null, accountId, new Date(endMs));
     }
     await this.transactions.run(async (tx) => {

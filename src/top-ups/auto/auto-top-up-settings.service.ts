@@ -3,9 +3,9 @@ import { AccountsService } from '../../accounts/accounts.service.js';
 import { actorName, type AuditActor, type AuditDetails } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
 import { InsufficientScopeError } from '../../auth/auth.errors.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
 import { formatMicros } from '../../common/money.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
@@ -65,7 +65,7 @@ export type AutoTopUpState = {
 export class AutoTopUpSettings {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly accounts: AccountsService,
     private readonly transactions: TransactionRunner,
@@ -93,7 +93,7 @@ export class AutoTopUpSettings {
       heldBackBy: current?.status === 'on' ? holdBackOf(await this.states.read(accountId)) : null,
       card: await this.cardOf(accountId, current),
       consent: await this.repository.lastConsent(accountId, livemode),
-      usage: current === null ? null : await this.repository.usage(null, current, this.clock.nowMs()),
+      usage: current === null ? null : await this.repository.usage(null, current, await this.clock.nowMs()),
       chargeCents: current === null ? null : (this.quote(current)?.chargeCents ?? null),
       inFlight: await this.repository.openCharge(accountId, livemode),
       actionPage: page === null ? null : await this.topUps.find(accountId, page),
@@ -128,7 +128,7 @@ export class AutoTopUpSettings {
     if (card === null) throw new SavedCardMissingError();
     await this.transactions.run(async (tx) => {
       const current = await this.lockedOrNew(tx, accountId, terms, card.id);
-      const now = new Date(this.clock.nowMs());
+      const now = new Date(await this.clock.nowMs(tx));
       const revision = current.revision + 1;
       await this.repository.update(tx, current, {
         ...terms,
@@ -200,7 +200,7 @@ export class AutoTopUpSettings {
     const { livemode } = this.gateway;
     const known = await this.repository.lock(tx, accountId, livemode);
     if (known !== null) return known;
-    const now = new Date(this.clock.nowMs());
+    const now = new Date(await this.clock.nowMs(tx));
     await this.repository.insert(tx, {
       ...terms,
       accountId,

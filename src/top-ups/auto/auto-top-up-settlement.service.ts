@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import type { CardDecline, PaymentIntent } from '../../payments/off-session-payments.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
 import { TopUpRepository, type TopUpFacts } from '../top-up.repository.js';
 import type { ReviewedPayment } from '../review/payment-review.repository.js';
 import { TopUpSettlement } from '../top-up-settlement.service.js';
@@ -20,7 +20,7 @@ const SECOND_MS = 1_000;
 export class AutoTopUpSettlement {
   constructor(
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     private readonly transactions: TransactionRunner,
     private readonly topUps: TopUpRepository,
     private readonly settlement: TopUpSettlement,
@@ -78,7 +78,7 @@ export class AutoTopUpSettlement {
       if (current.status !== 'on' || topUp.fingerprint !== fingerprintOf(current)) {
         return this.switches.tellFailure(tx, current, news);
       }
-      const reaction = await react(current, this.clock.nowMs(), tx);
+      const reaction = await react(current, await this.clock.nowMs(tx), tx);
       switch (reaction.kind) {
         case 'action_required':
           // She is told when there is a page to send her to.

@@ -1,8 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { ZERO } from '../../common/money.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
 import {
@@ -44,7 +44,7 @@ export class AutoTopUpStarts {
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
@@ -61,7 +61,8 @@ export class AutoTopUpStarts {
     const card = await this.repository.card(seen.accountId, seen.cardId);
     const quote = quoteTopUp(seen.amountCents, this.settings.topUp);
     if (card === null) throw new Error(`${seen.accountId} has no card ${seen.cardId}`);
-    const topUp = quote === null ? null : this.newTopUp(seen, card, quote);
+    const topUp =
+      quote === null ? null : this.newTopUp(seen, card, quote, new Date(await this.clock.nowMs()));
     const write = async (tx: Tx): Promise<void> => {
       const current = await this.repository.lock(tx, seen.accountId, seen.livemode);
       // Said anew in this moment: what was said queued a look of its own.
@@ -89,7 +90,7 @@ export class AutoTopUpStarts {
     quote: TopUpQuote | null,
     state: AccountState,
   ): Promise<Decision> {
-    const nowMs = this.clock.nowMs();
+    const nowMs = await this.clock.nowMs(tx);
     return decide(current.status, current, {
       nowMs,
       ...state,
@@ -104,7 +105,7 @@ export class AutoTopUpStarts {
   private async heed(seen: AutoTopUp, error: unknown): Promise<void> {
     const { accountId } = seen;
     if (!(error instanceof NotNow)) {
-      const retryAt = limitEnd(error, this.clock.nowMs());
+      const retryAt = limitEnd(error, await this.clock.nowMs());
       if (retryAt === null) throw error;
       this.logger.warn(`No auto top-up for ${accountId}: ${(error as Error).message}`);
       return this.switches.lookAgain(null, accountId, retryAt);
@@ -121,8 +122,7 @@ export class AutoTopUpStarts {
     });
   }
 
-  private newTopUp(current: AutoTopUp, card: SavedCard, quote: TopUpQuote): TopUp {
-    const now = new Date(this.clock.nowMs());
+  private newTopUp(current: AutoTopUp, card: SavedCard, quote: TopUpQuote, now: Date): TopUp {
     return {
       id: newId('topUp'),
       accountId: current.accountId,

@@ -1,9 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
 import { add, centsToMicros, micros } from '../../common/money.js';
 import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import type { TopUp } from '../top-up.js';
 import {
@@ -60,7 +60,7 @@ const FIRST_TOP_UPS = `
 export class TopUpLimits {
   constructor(
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'topUpLimits'>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     private readonly transactions: TransactionRunner,
     private readonly dataSource: DataSource,
   ) {}
@@ -92,18 +92,22 @@ export class TopUpLimits {
     const { topUpLimits: max } = this.settings;
     const counts = await this.count(tx, topUp);
     const failures =
-      this.full('account', max.failuresPerAccount, counts.failures_account) ??
-      this.full('address', max.failuresPerAddress, counts.failures_address);
+      this.full('account', max.failuresPerAccount, counts.failures_account, counts.nowMs) ??
+      this.full('address', max.failuresPerAddress, counts.failures_address, counts.nowMs);
     if (failures !== null) throw new TooManyFailedPaymentsError(failures);
     const pages =
-      this.full('account', max.perAccount, counts.pages_account) ??
-      this.full('address', max.perAddress, counts.pages_address);
+      this.full('account', max.perAccount, counts.pages_account, counts.nowMs) ??
+      this.full('address', max.perAddress, counts.pages_address, counts.nowMs);
     if (pages !== null) throw new TooManyTopUpsError(pages);
   }
 
-  private async count(tx: Tx | DataSource, { accountId, clientAddress }: TopUp): Promise<Counts> {
+  private async count(
+    tx: Tx | DataSource,
+    { accountId, clientAddress }: TopUp,
+  ): Promise<Counts & { readonly nowMs: number }> {
     const { topUpLimits: max } = this.settings;
-    const since = new Date(this.clock.nowMs() - DAY_MS).toISOString();
+    const nowMs = await this.clock.nowMs(tx);
+    const since = new Date(nowMs - DAY_MS).toISOString();
     const [counts] = await tx.query<Counts[]>(COUNTS, [
       accountId,
       clientAddress,
@@ -114,17 +118,17 @@ export class TopUpLimits {
       max.failuresPerAddress,
     ]);
     if (counts === undefined) throw new Error('the limits were not counted');
-    return counts;
+    return { ...counts, nowMs };
   }
 
-  private full(scope: LimitScope, max: number, at: Date | null): FullCount | null {
+  private full(scope: LimitScope, max: number, at: Date | null, nowMs: number): FullCount | null {
     if (at === null) return null;
-    return { scope, max, retryAt: new Date(at.getTime() + DAY_MS), now: new Date(this.clock.nowMs()) };
+    return { scope, max, retryAt: new Date(at.getTime() + DAY_MS), now: new Date(nowMs) };
   }
 
   private async assertFirstTopUps(tx: Tx, topUp: TopUp): Promise<void> {
     const { firstMaxCents, firstMaxCount } = this.settings.topUpLimits;
-    const dayAgo = new Date(this.clock.nowMs() - DAY_MS).toISOString();
+    const dayAgo = new Date((await this.clock.nowMs(tx)) - DAY_MS).toISOString();
     const [row] = await tx.query<{ established: boolean }[]>(IS_ESTABLISHED, [
       topUp.accountId,
       topUp.livemode,

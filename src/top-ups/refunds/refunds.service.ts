@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { actorName, type AuditActor } from '../../audit/audit-event.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
 import { cents, divFloor, MICROS_PER_CENT, type MicroUsd, type UsdCents } from '../../common/money.js';
 import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { DatabaseClock } from '../../database/database-clock.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../payments/payments.errors.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
@@ -44,7 +44,7 @@ export type NewRefundRequest = {
 export class Refunds {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: DatabaseClock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly topUps: TopUpsService,
     private readonly wallets: WalletReader,
@@ -68,9 +68,10 @@ export class Refunds {
     if (known !== null) return { refund: known, replayed: true };
     const topUp = await this.requireRefundable(request);
     const { parts, refundableCents } = await this.previewOf(topUp, request);
+    const now = new Date(await this.clock.nowMs());
     const make = (returned: Parts): Refund | null => {
       const exact = partsFor(parts.creditCents, paidFor(topUp), returned);
-      return exact === null ? null : this.toRefund(request, topUp, exact);
+      return exact === null ? null : this.toRefund(request, topUp, exact, now);
     };
     const made = await this.refunds.insert(topUp, make, request.by);
     if (made === null) throw new RefundExceedsCreditError(refundableCents);
@@ -144,7 +145,7 @@ export class Refunds {
       throw new TopUpNotRefundableError(topUpId, 'it is disputed');
     }
     const { refundWindowDays } = this.settings;
-    const isOver = this.clock.nowMs() - topUp.paidAt.getTime() > refundWindowDays * DAY_MS;
+    const isOver = (await this.clock.nowMs()) - topUp.paidAt.getTime() > refundWindowDays * DAY_MS;
     if (asked === 'by_customer' && isOver) throw new RefundWindowOverError(topUpId, refundWindowDays);
     return topUp;
   }
@@ -166,7 +167,7 @@ export class Refunds {
     return known;
   }
 
-  private toRefund(request: NewRefundRequest, topUp: TopUp, parts: Parts): Refund {
+  private toRefund(request: NewRefundRequest, topUp: TopUp, parts: Parts, now: Date): Refund {
     if (topUp.paymentIntentId === null) throw new Error(`${topUp.id} names no payment`);
     const origin = {
       paymentIntentId: topUp.paymentIntentId,
@@ -176,7 +177,7 @@ export class Refunds {
       fingerprint: fingerprintOf(request),
       createdBy: actorName(request.by),
     };
-    return newRefund(topUp, parts, origin, new Date(this.clock.nowMs()));
+    return newRefund(topUp, parts, origin, now);
   }
 }
 
