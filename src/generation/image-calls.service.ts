@@ -21,8 +21,10 @@ const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upst
 /** Each turn finds a hold, or a provider key, that was not there before; a call has few attempts and an account few keys. */
 const TURNS_MAX = 10;
 
-/** What the limits have to know of a call. */
-export type Wish = Pick<ImageRequest, 'images' | 'responseFormat'>;
+/** A call that its limits and memory are asked for before it is whole: before its images are fetched, for one. */
+export type Unfinished = Pick<ImageRequest, 'images' | 'responseFormat'> & {
+  readonly complete: () => Promise<ImageRequest>;
+};
 
 /**
  * The door of the images API: over the customer's own provider key when there is one, from the wallet otherwise. The
@@ -41,19 +43,15 @@ export class ImageCalls {
   /**
    * Rejects with a `Problem` that says what was charged.
    *
-   * @param complete makes the request whole, such as by fetching its images. It runs when the limits have let the call in.
+   * @param asked `complete` of an unfinished one runs when the limits have let the call in.
    */
-  async generate(
-    wish: Wish,
-    caller: Caller,
-    complete: () => ImageRequest | Promise<ImageRequest>,
-  ): Promise<GenerationAnswer> {
-    let request: ImageRequest | null = null;
+  async generate(asked: ImageRequest | Unfinished, caller: Caller): Promise<GenerationAnswer> {
+    let request = 'complete' in asked ? null : asked;
     try {
-      const answerMemory = wish.responseFormat === 'b64_json' ? this.reserveMemory(caller) : null;
+      const answerMemory = asked.responseFormat === 'b64_json' ? this.reserveMemory(caller) : null;
       const call = { ...caller, answerMemory };
-      return await this.limits.within(wish, caller, async (mayMake) => {
-        request = await complete();
+      return await this.limits.within(asked, caller, async (mayMake) => {
+        request = 'complete' in asked ? await asked.complete() : asked;
         return this.findOrMake(request, call, mayMake);
       });
     } catch (error) {

@@ -109,7 +109,7 @@ export class ImagesController {
   ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
     const wanted = parseImageRequest(body, this.models);
-    const answer = await this.calls.generate(wanted, caller, () => wanted);
+    const answer = await this.calls.generate(wanted, caller);
     return toPaidAnswer(reply, answer);
   }
 

@@ -57,9 +57,9 @@ export class ImageEdits {
     try {
       const { draft, images } = await this.read(body, caller, memory).catch(orGone(gone));
       const context = { slotRequest: { owner, call: caller.requestId }, signal: gone };
-      return await this.calls.generate(draft, caller, () =>
-        this.complete(draft, images, { memory, context }).catch(orGone(gone)),
-      );
+      const complete = (): Promise<ImageRequest> =>
+        this.complete(draft, images, { memory, context }).catch(orGone(gone));
+      return await this.calls.generate({ ...draft, complete }, caller);
     } finally {
       memory.release();
     }
