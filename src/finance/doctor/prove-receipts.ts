@@ -140,16 +140,11 @@ const UNDECIDED_PAYMENTS = `
    WHERE u.status = 'needs_review'
      AND NOT EXISTS (SELECT FROM payment_reviews r WHERE r.account_id = u.account_id AND r.top_up_id = u.id)`;
 
-/**
- * What Stripe said of money is acted on within seconds. An event whose attempt failed is named from that attempt on, with its
- * error, and until one succeeds; one that no attempt has failed may be under way, and is named after an hour.
- */
+/** What Stripe said of money is acted on within minutes, over and over while it fails. */
 const UNHANDLED_EVENTS = `
-  SELECT 'stripe_events', 'id=' || id, 'processed_at',
-         'handled; it is tried again until it is, so remove the cause that its error names',
-         concat_ws(' ', type, object_id, 'waits since', received_at, 'attempts', attempts, last_error)
-    FROM stripe_events
-   WHERE processed_at IS NULL AND (last_error IS NOT NULL OR received_at < now() - ${MENDED_WITHIN})`;
+  SELECT 'stripe_events', 'id=' || id, 'processed_at', 'handled within an hour',
+         concat_ws(' ', type, 'waits since', received_at, last_error)
+    FROM stripe_events WHERE processed_at IS NULL AND received_at < now() - ${MENDED_WITHIN}`;
 
 /** Captured is what was delivered: no image unpaid, nothing paid that was not delivered. */
 const GENERATIONS = `
