@@ -302,10 +302,9 @@ describe('an answer that is lost', () => {
     control.clearFaults();
     const look = app.app.get(AutoTopUpCharges).look(customer.accountId);
     await expect(look).rejects.toThrow('may still arrive');
-    const now = Date.now();
-    jest.spyOn(Date, 'now').mockImplementation(() => now + 16 * 60_000);
+    app.clock.letPass(16 * 60_000);
     await app.app.get(AutoTopUpCharges).look(customer.accountId);
-    jest.restoreAllMocks();
+    app.clock.reset();
     const charges = await chargesOf(app, customer.accountId);
     expect(charges).toMatchObject([{ status: 'failed', failure_code: 'not_charged' }]);
     expect(await intentsAtStripe(app, customer, [charges[0]?.id ?? ''])).toEqual([null]);
