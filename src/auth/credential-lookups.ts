@@ -1,4 +1,5 @@
 import type { MonotonicClock } from '../common/clock.js';
+import { isSettledWithin, withTimeout } from '../common/time-limits.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { Credential, Credentials } from './credentials.js';
 
@@ -98,30 +99,5 @@ export class CredentialLookups {
     const first = this.credentials.findByHashes(hashes);
     if (await isSettledWithin(first, this.secondQuestionAfterMs)) return first;
     return Promise.any([first, this.credentials.findByHashes(hashes)]);
-  }
-}
-
-/** Whether it resolves or rejects within the time. */
-async function isSettledWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
-  const settled = work.then(
-    () => true,
-    () => true,
-  );
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms).unref();
-  });
-  return Promise.race([settled, late]).finally(() => clearTimeout(timer));
-}
-
-async function withTimeout<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }

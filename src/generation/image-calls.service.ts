@@ -13,7 +13,7 @@ import { ImageCallLimits } from './limits/image-call-limits.service.js';
 import { OrdinaryCalls } from './ordinary-calls.service.js';
 import { PassThroughCalls, type PassThrough } from './pass-through-calls.service.js';
 import { RetriedCalls } from './retries/retried-calls.service.js';
-import { isSilentlyRepeated } from './retries/retrying-client.js';
+import { isPerhapsRepeated } from './retries/retrying-client.js';
 
 /** What an account may choose to have paid from the wallet instead; nothing else ever is. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
@@ -74,8 +74,8 @@ export class ImageCalls {
         return await this.make(request, { ...caller, otherCallsHoldIds });
       } catch (error) {
         // The attempt that this retry looked for in vain has set its credit aside meanwhile: it is there to be found now.
-        const mayJoin = isSilentlyRepeated(caller) || (caller.client?.retryCount ?? 0) > 0;
-        if (!mayJoin || turn === TURNS_MAX || !isBecauseOf(error, OtherAttemptError)) throw error;
+        if (!isPerhapsRepeated(caller) || turn === TURNS_MAX || !isBecauseOf(error, OtherAttemptError))
+          throw error;
       }
     }
   }

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CachedReading } from '../common/cached-reading.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
+import { answerWithin } from '../common/time-limits.js';
 import { Lifecycle } from '../common/lifecycle.js';
 import { DatabaseClock, NOW_MS, type NowRow } from '../database/database-clock.js';
 import { ENGINE_VERSION } from '../database/engine-version.js';
@@ -61,13 +62,8 @@ export class HealthService {
   }
 
   /** Null when the database does not answer in time. */
-  private async askDatabase(): Promise<DatabaseReading | null> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<null>((resolve) => {
-      timer = setTimeout(resolve, DATABASE_TIMEOUT_MS, null);
-    });
-    const answer = this.compare().catch(() => null);
-    return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+  private askDatabase(): Promise<DatabaseReading | null> {
+    return answerWithin(this.compare(), DATABASE_TIMEOUT_MS);
   }
 
   private async compare(): Promise<DatabaseReading> {

@@ -1,4 +1,5 @@
 import type { MonotonicClock } from '../common/clock.js';
+import { withTimeout } from '../common/time-limits.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { SealedProviderKey } from './provider-key.js';
 
@@ -114,24 +115,12 @@ export class ProviderKeyCache {
     const startedAtMs = this.clock.monotonicMs();
     for (const lookup of batch) lookup.startedAtMs = startedAtMs;
     try {
-      const found = await this.withTimeout(this.load(batch.map(({ accountId }) => accountId)));
+      const found = await withTimeout(this.load(batch.map(({ accountId }) => accountId)), this.timeoutMs);
       for (const { accountId, resolve } of batch) {
         resolve(found.filter((key) => key.accountId === accountId));
       }
     } catch (error) {
       for (const { reject } of batch) reject(new DatabaseUnavailableError(error));
-    }
-  }
-
-  private async withTimeout<T>(work: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${this.timeoutMs} ms`)), this.timeoutMs);
-    });
-    try {
-      return await Promise.race([work, timeout]);
-    } finally {
-      clearTimeout(timer);
     }
   }
 

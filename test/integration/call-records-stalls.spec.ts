@@ -9,6 +9,7 @@ import {
   fail,
   finish,
   freeGeneration,
+  rowsOf,
   startRecords,
   type Process,
 } from '../fixtures/call-records.js';
@@ -17,8 +18,6 @@ import { createAccount } from '../support/database/engine.js';
 import { MutableProxy } from '../support/database/mutable-proxy.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 import { eventually } from '../support/processes.js';
-
-type Row = { readonly id: string; readonly status: string; readonly xmin: string };
 
 describe('the records of calls', () => {
   let database: TestDatabase;
@@ -44,17 +43,8 @@ describe('the records of calls', () => {
   const newGeneration = (facts: Partial<Generation> = {}): Generation => freeGeneration(accountId, facts);
   const many = (count: number): Generation[] => Array.from({ length: count }, () => newGeneration());
 
-  /** In the order of `generations`. `xmin` names the tx that wrote the row last. */
-  async function rowsOf(generations: readonly Generation[]): Promise<Row[]> {
-    const rows = await second.dataSource.query<Row[]>(
-      'SELECT id, status, xmin::text FROM generations WHERE id = ANY($1)',
-      [generations.map(({ id }) => id)],
-    );
-    return generations.flatMap(({ id }) => rows.find((row) => row.id === id) ?? []);
-  }
-
   const statusesOf = async (...generations: Generation[]): Promise<string[]> =>
-    (await rowsOf(generations)).map(({ status }) => status);
+    (await rowsOf(second, generations)).map(({ status }) => status);
 
   it('are written over another connection when theirs is ended in the middle', async () => {
     const generations = many(5);
@@ -135,7 +125,7 @@ describe('the records of calls', () => {
         expect(await behind.records.claim(copy)).toBe(false);
         expect(await Promise.all(writes)).toEqual([undefined, false, true, undefined]);
         expect(await statusesOf(begun, other, keyed)).toEqual(['succeeded', 'succeeded', 'running']);
-        expect(await rowsOf([copy])).toEqual([]);
+        expect(await rowsOf(second, [copy])).toEqual([]);
         await fail(behind, keyed);
       },
     );
@@ -152,11 +142,11 @@ describe('the records of calls', () => {
       await Promise.all([finish(behind, ended), finish(behind, keyed)]);
       const renewedAtMs = Date.now() + 60_000;
       await second.records.renewLeases([alive], renewedAtMs);
-      const [row] = await rowsOf([alive]);
+      const [row] = await rowsOf(second, [alive]);
       proxy.deliverLate();
       await eventually(
         'the late batch is committed',
-        async () => (await rowsOf([alive]))[0]?.xmin !== row?.xmin,
+        async () => (await rowsOf(second, [alive]))[0]?.xmin !== row?.xmin,
       );
       expect(await statusesOf(alive, ended, keyed, before)).toEqual([
         ...['running', 'succeeded', 'succeeded', 'succeeded'],

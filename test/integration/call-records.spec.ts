@@ -15,6 +15,7 @@ import {
   finish,
   freeGeneration,
   lose,
+  rowsOf,
   startRecords,
   task,
   type Process,
@@ -22,8 +23,6 @@ import {
 import { createAccount } from '../support/database/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 import { eventually } from '../support/processes.js';
-
-type Row = { readonly id: string; readonly status: string; readonly xmin: string };
 
 describe('the records of calls that are written at the same time', () => {
   let database: TestDatabase;
@@ -51,20 +50,11 @@ describe('the records of calls that are written at the same time', () => {
   const newGeneration = (facts: Partial<Generation> = {}): Generation => freeGeneration(accountId, facts);
   const many = (count: number): Generation[] => Array.from({ length: count }, () => newGeneration());
 
-  /** In the order of `generations`. `xmin` names the tx that wrote the row last. */
-  async function rowsOf(generations: readonly Generation[]): Promise<Row[]> {
-    const rows = await second.dataSource.query<Row[]>(
-      'SELECT id, status, xmin::text FROM generations WHERE id = ANY($1)',
-      [generations.map(({ id }) => id)],
-    );
-    return generations.flatMap(({ id }) => rows.find((row) => row.id === id) ?? []);
-  }
-
   const statusesOf = async (...generations: Generation[]): Promise<string[]> =>
-    (await rowsOf(generations)).map(({ status }) => status);
+    (await rowsOf(second, generations)).map(({ status }) => status);
 
   const transactionsOf = async (generations: readonly Generation[]): Promise<number> =>
-    new Set((await rowsOf(generations)).map(({ xmin }) => xmin)).size;
+    new Set((await rowsOf(second, generations)).map(({ xmin }) => xmin)).size;
 
   const outcomeOf = async (write: Promise<unknown>): Promise<unknown> =>
     write.catch((error: unknown) => error);
@@ -186,7 +176,12 @@ describe('the records of calls that are written at the same time', () => {
     ]);
     const winners = answers.filter(({ won }) => won).map(({ copy }) => copy);
     expect(winners.map(({ idempotencyKey }) => idempotencyKey).sort()).toEqual([...keys].sort());
-    expect(await rowsOf(answers.map(({ copy }) => copy))).toHaveLength(keys.length);
+    expect(
+      await rowsOf(
+        second,
+        answers.map(({ copy }) => copy),
+      ),
+    ).toHaveLength(keys.length);
     await Promise.all(winners.map((winner) => fail(first, winner)));
   });
 
@@ -211,7 +206,7 @@ describe('the records of calls that are written at the same time', () => {
     expect(answers[7]).toBeInstanceOf(Error);
     expect(isUnavailable(answers[7])).toBe(false);
     expect(answers.filter((answer) => answer === true)).toHaveLength(20);
-    expect(await rowsOf(all)).toHaveLength(20);
+    expect(await rowsOf(second, all)).toHaveLength(20);
     await Promise.all(neighbours.map((generation) => fail(first, generation)));
   });
 

@@ -22,5 +22,7 @@ export type EditBody = {
 export const EDIT_BODY_BYTES_MAX = 32 * 1_048_576;
 /** OpenAI's bound for one `image_url`, and a photo of any camera. */
 export const REFERENCE_BYTES_MAX = 20_971_520;
+/** What stands before the base64 of an image. */
+export const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64,/i;
 /** OpenAI's; the model's own, smaller bound is told by name. */
 export const SENT_IMAGES_MAX = 16;

@@ -8,7 +8,7 @@ import type { Caller } from '../generation.service.js';
 import { ImageModels, type ImageModel } from '../model-catalog.js';
 import { PassThroughCalls } from '../pass-through-calls.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
-import { isSilentlyRepeated } from '../retries/retrying-client.js';
+import { isPerhapsRepeated } from '../retries/retrying-client.js';
 import type { EditDraft } from './edit-request.js';
 
 /**
@@ -78,8 +78,8 @@ export class EditCredit {
 
   /** The credit of a repeated call is spent, or set aside, by the call that it repeats. */
   private async mayBeRepeated(caller: Caller): Promise<boolean> {
-    const { principal, idempotencyKey, client } = caller;
-    if (idempotencyKey === null) return isSilentlyRepeated(caller) || (client?.retryCount ?? 0) > 0;
+    const { principal, idempotencyKey } = caller;
+    if (idempotencyKey === null) return isPerhapsRepeated(caller);
     return (await this.reader.findByIdempotencyKey(principal.accountId, idempotencyKey)) !== null;
   }
 

@@ -3,6 +3,7 @@ import { readChunks, type UnreadBody } from '../../http/unread-body.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
 import { invalid } from '../openai-parameters.js';
 import {
+  DATA_URL_HEAD,
   EDIT_BODY_BYTES_MAX,
   REFERENCE_BYTES_MAX,
   SENT_IMAGES_MAX,
@@ -15,11 +16,8 @@ import { JsonImageTexts } from './json-image-texts.js';
 
 /** Longer than servers take. */
 const ADDRESS_CHARS_MAX = 8_192;
-/** `data:image/png;base64,` and what else may stand before the comma. */
-const DATA_URL_HEAD_MAX = 100;
 /** So much of the base64 tells the format, line ends or not. */
 const DATA_URL_BEGINNING = 64;
-const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64$/i;
 
 /** Reads `application/json`. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`. */
 export async function readJsonBody(body: UnreadBody): Promise<EditBody> {
@@ -72,12 +70,10 @@ function readImage(image: unknown, param: string): SentImage {
 }
 
 function decode(url: string, param: string): Buffer {
-  const comma = url.slice(0, DATA_URL_HEAD_MAX).indexOf(',');
-  if (!DATA_URL_HEAD.test(url.slice(0, Math.max(comma, 0)))) {
-    throw new InvalidImageError(param, 'must be a data URL of an image in base64');
-  }
-  const isWhole = url.length <= comma + 1 + DATA_URL_BEGINNING;
-  const beginning = Buffer.from(url.slice(comma + 1, comma + 1 + DATA_URL_BEGINNING), 'base64');
-  if (!isWhole && formatOf(beginning) === null) throw notAnImage(param);
-  return Buffer.from(url.slice(comma + 1), 'base64');
+  const [head] = DATA_URL_HEAD.exec(url) ?? [];
+  if (head === undefined) throw new InvalidImageError(param, 'must be a data URL of an image in base64');
+  const text = url.slice(head.length);
+  const beginning = Buffer.from(text.slice(0, DATA_URL_BEGINNING), 'base64');
+  if (text.length > DATA_URL_BEGINNING && formatOf(beginning) === null) throw notAnImage(param);
+  return Buffer.from(text, 'base64');
 }

@@ -1,5 +1,6 @@
 import { BODY_LIMIT_BYTES } from '../../http/json-body.js';
 import { formatOf } from '../media/verify-image.js';
+import { DATA_URL_HEAD } from './edit-body.js';
 import { TooMuchBesideImagesError } from './edit.errors.js';
 
 const QUOTE = 0x22;
@@ -9,7 +10,6 @@ const BACKSLASH = 0x5c;
 const BEGINNING_BYTES = 160;
 /** What an escape inside an image counts: it costs more than a plain byte. A third of a million of them, in 20 MiB of base64, pass. */
 const BYTES_OF_ESCAPE = 2;
-const DATA_URL = /^data:image\/[a-z+.-]{1,20};base64,/i;
 
 /**
  * Bounds a JSON body while it comes: beside texts that begin like an image in base64, it may have as many bytes as the body of
@@ -86,7 +86,7 @@ type Ends = { readonly quotes: Occurrences; readonly backslashes: Occurrences };
 
 function isImageInBase64(beginning: Buffer): boolean {
   const text = beginning.toString('latin1');
-  const [head] = DATA_URL.exec(text) ?? [];
+  const [head] = DATA_URL_HEAD.exec(text) ?? [];
   return head !== undefined && formatOf(Buffer.from(text.slice(head.length), 'base64')) !== null;
 }
 

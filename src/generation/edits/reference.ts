@@ -70,16 +70,13 @@ export async function readReference(
   const displayed = isTurned ? { width: height, height: width } : { width, height };
   const seenPixels = count === 1 ? SEEN_PIXELS_OF_ONE : SEEN_PIXELS_OF_SEVERAL;
   const scale = Math.min(1, Math.sqrt(seenPixels / (width * height)));
+  // Only of what is whole: hashing megabytes takes time.
+  const whole = (image: Pick<Reference, 'bytes' | 'contentType' | 'width' | 'height'>): Reference => {
+    return { ...image, displayed, sentSha256: hash('sha256', sent, 'hex') };
+  };
   const isReady = scale === 1 && orientation <= 1 && sent.length <= SENT_BYTES_MAX;
   if (isReady && verifyImage(sent, { format, width, height }).fault === null) {
-    return {
-      ...sentAs(sent),
-      displayed,
-      bytes: sent,
-      contentType: `image/${format}` as const,
-      width,
-      height,
-    };
+    return whole({ bytes: sent, contentType: `image/${format}`, width, height });
   }
   const convert = () =>
     // Every pixel goes into the result.
@@ -103,13 +100,7 @@ export async function readReference(
   ).catch((error: unknown) => {
     throw error instanceof InvalidImageError ? error : new EditsBusyError();
   });
-  const contentType = 'image/jpeg' as const;
-  return { ...sentAs(sent), displayed, bytes: data, contentType, width: info.width, height: info.height };
-}
-
-/** Only of what is whole: it takes time. */
-function sentAs(sent: Buffer): { readonly sentSha256: string } {
-  return { sentSha256: hash('sha256', sent, 'hex') };
+  return whole({ bytes: data, contentType: 'image/jpeg', width: info.width, height: info.height });
 }
 
 /** All that can be known without decoding, which is what a large lie would be made for. */

@@ -12,7 +12,7 @@ import type { GenerationAnswer } from '../generation-answer.js';
 import { PaidCallError, withoutCharge } from '../generation.errors.js';
 import type { Caller } from '../generation.service.js';
 import type { ImageRequest } from '../image-request.js';
-import { isSilentlyRepeated } from '../retries/retrying-client.js';
+import { isPerhapsRepeated } from '../retries/retrying-client.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 
 /** The provider did not take the call, so it made nothing. */
@@ -110,8 +110,8 @@ export class ImageCallLimits {
 
   /** Whether an earlier call may have answered this one: its key has succeeded, or its client sends calls again. */
   private async mayHaveAnswer(caller: Caller): Promise<boolean> {
-    const { principal, idempotencyKey, client } = caller;
-    if (idempotencyKey === null) return isSilentlyRepeated(caller) || (client?.retryCount ?? 0) > 0;
+    const { principal, idempotencyKey } = caller;
+    if (idempotencyKey === null) return isPerhapsRepeated(caller);
     const earlier = await this.reader.findByIdempotencyKey(principal.accountId, idempotencyKey);
     return earlier?.status === 'succeeded';
   }

@@ -88,6 +88,11 @@ export function isSilentlyRepeated(caller: {
   return client === null && idempotencyKey === null && principal.duplicateWindowSeconds > 0;
 }
 
+/** A call that may have been sent before under no idempotency key: its client says so, or its API key does. */
+export function isPerhapsRepeated(caller: Parameters<typeof isSilentlyRepeated>[0]): boolean {
+  return isSilentlyRepeated(caller) || (caller.client?.retryCount ?? 0) > 0;
+}
+
 /** `@CallingClient() client: RetryingClient | null` on a controller method. */
 export const CallingClient = createParamDecorator((_data: unknown, context: ExecutionContext) => {
   const http = context.switchToHttp();

@@ -1,4 +1,5 @@
 import type { MonotonicClock } from '../../common/clock.js';
+import { answerWithin } from '../../common/time-limits.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 
 /** An account that calls is asked for again from here on, in the background. */
@@ -88,7 +89,7 @@ export class AccountLimitsCache implements AccountLimits {
   /** Never rejects. */
   private async ask(batch: readonly Lookup[]): Promise<void> {
     const askedAtMs = this.clock.monotonicMs();
-    const found = await withinTime(this.load(batch.map(({ accountId }) => accountId)));
+    const found = await answerWithin(this.load(batch.map(({ accountId }) => accountId)), LOAD_TIMEOUT_MS);
     for (const lookup of batch) {
       const { accountId } = lookup;
       const limits = found === null ? this.known.get(accountId)?.limits : found.get(accountId);
@@ -106,18 +107,5 @@ export class AccountLimitsCache implements AccountLimits {
     // A map keeps the order in which entries were set: the first one was asked for longest ago.
     const [oldest] = this.known.size > ACCOUNTS_MAX ? this.known.keys() : [];
     if (oldest !== undefined) this.known.delete(oldest);
-  }
-}
-
-/** Null: no answer, or none in time. */
-async function withinTime<T>(work: Promise<T>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), LOAD_TIMEOUT_MS);
-  });
-  try {
-    return await Promise.race([work.catch(() => null), timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }

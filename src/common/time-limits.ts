@@ -1,0 +1,34 @@
+/** Rejects when there is no answer within the time. The work itself goes on. */
+export async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
+  const late = afterMs(ms);
+  const refused = late.over.then((): never => {
+    throw new Error(`no answer within ${ms} ms`);
+  });
+  return Promise.race([work, refused]).finally(late.forget);
+}
+
+/** Null: the work failed, or gave no answer within the time. */
+export async function answerWithin<T>(work: Promise<T>, ms: number): Promise<T | null> {
+  const late = afterMs(ms);
+  return Promise.race([work, late.over.then(() => null)])
+    .catch(() => null)
+    .finally(late.forget);
+}
+
+/** Whether it resolves or rejects within the time. */
+export async function isSettledWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const settled = work.then(
+    () => true,
+    () => true,
+  );
+  return (await answerWithin(settled, ms)) ?? false;
+}
+
+/** Leaves no timer behind once it is forgotten. */
+function afterMs(ms: number): { readonly over: Promise<void>; readonly forget: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  return { over, forget: () => clearTimeout(timer) };
+}
