@@ -61,7 +61,13 @@ export type ProviderRefund = {
   /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe adds values. */
   readonly status: string | null;
   readonly currency: string;
+  /** In the smallest unit of that currency. */
   readonly amountCents: UsdCents | null;
+  /**
+   * What leaves our balance for it, in US cents: its own amount when that is in US dollars, otherwise what its balance
+   * transaction says. Null when neither is in US dollars, or Stripe has no balance transaction of it yet.
+   */
+  readonly takenCents: UsdCents | null;
   readonly paymentIntentId: string | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly failureReason: string | null;
@@ -76,7 +82,8 @@ export type ProviderDispute = {
   readonly status: string;
   readonly reason: string;
   readonly currency: string;
-  readonly amountCents: UsdCents | null;
+  /** What it takes out of our balance, in US cents, as for a refund. */
+  readonly takenCents: UsdCents | null;
   readonly paymentIntentId: string | null;
   /** Whether Stripe has taken the money, and whether it has given it back, by its balance transactions. */
   readonly withdrawn: boolean;

@@ -71,7 +71,9 @@ export class StripeGateway implements PaymentGateway {
   async retrieveRefund(id: string): Promise<ProviderRefund | null> {
     return this.orNull(async () =>
       toRefund(
-        await this.call('refund', (stripe) => stripe.refunds.retrieve(id, { expand: ['payment_intent'] })),
+        await this.call('refund', (stripe) =>
+          stripe.refunds.retrieve(id, { expand: ['payment_intent', 'balance_transaction'] }),
+        ),
       ),
     );
   }
@@ -198,11 +200,13 @@ function toCheckoutSession(session: Stripe.Checkout.Session): CheckoutSession {
 }
 
 function toRefund(refund: Stripe.Refund): ProviderRefund {
+  const { balance_transaction: moved } = refund;
   return {
     id: refund.id,
     status: refund.status,
     currency: refund.currency,
     amountCents: toCents(refund.amount),
+    takenCents: toTakenCents(refund, typeof moved === 'string' ? null : moved),
     paymentIntentId: idOf(refund.payment_intent),
     topUpId: topUpOf(refund.payment_intent),
     metadata: refund.metadata ?? {},
@@ -217,12 +221,27 @@ function toDispute(dispute: Stripe.Dispute): ProviderDispute {
     status: dispute.status,
     reason: dispute.reason,
     currency: dispute.currency,
-    amountCents: toCents(dispute.amount),
+    takenCents: toTakenCents(
+      dispute,
+      dispute.balance_transactions.find(({ amount }) => amount < 0),
+    ),
     paymentIntentId: idOf(dispute.payment_intent),
     topUpId: topUpOf(dispute.payment_intent),
     withdrawn: amounts.some((amount) => amount < 0),
     reinstated: amounts.some((amount) => amount > 0),
   };
+}
+
+/**
+ * Banks and networks state refunds and disputes in currencies of their own. What left our balance is what its balance
+ * transaction says, and the ledger counts only US dollars.
+ */
+function toTakenCents(
+  { currency, amount }: Pick<Stripe.Refund, 'currency' | 'amount'>,
+  moved: Pick<Stripe.BalanceTransaction, 'currency' | 'amount'> | null | undefined,
+): UsdCents | null {
+  if (currency === 'usd') return toCents(amount);
+  return moved?.currency === 'usd' ? toCents(0 - moved.amount) : null;
 }
 
 function receiptOf(intent: string | Stripe.PaymentIntent | null): string | null {

@@ -116,6 +116,19 @@ export class SandboxStripeControl {
     return changed;
   }
 
+  /** Stripe says something else of a refund, a dispute or a balance transaction from now on. */
+  async overrideMoney(
+    table: 'balanceTransactions' | 'disputes' | 'refunds',
+    id: string,
+    changes: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { store } = this.parts.context;
+    const found = store[table].get(id);
+    if (found === undefined) throw new UnknownObjectError(id);
+    (store[table] as { put(value: typeof found): void }).put({ ...found, ...changes });
+    await this.commit();
+  }
+
   /** A cardholder's bank disputes a charge. Rejects with what cannot be (`ControlRefusedError`). */
   async createDispute(request: DisputeRequest): Promise<Dispute> {
     return this.committed(this.money.dispute(request));

@@ -205,12 +205,13 @@ function withdraw(context: SandboxContext, dispute: Dispute): Dispute {
   return { ...dispute, balance_transactions: [...dispute.balance_transactions, withdrawal] };
 }
 
-/** The amount comes back; the fee does not. */
+/** What was taken comes back, in whatever currency the dispute is stated; the fee does not. */
 function reinstate(context: SandboxContext, dispute: Dispute): Dispute {
+  const taken = dispute.balance_transactions.find(({ amount }) => amount < 0);
   const reversal = newBalanceTransaction(context, {
     type: 'adjustment',
     reportingCategory: 'dispute_reversal',
-    amountCents: dispute.amount,
+    amountCents: taken === undefined ? dispute.amount : -taken.amount,
     source: dispute.id,
     description: `Chargeback reversal for ${dispute.charge}`,
   });

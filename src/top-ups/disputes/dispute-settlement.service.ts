@@ -43,16 +43,28 @@ export class DisputeSettlement {
       return;
     }
     const topUp = await this.topUps.findByPayment(told);
-    if (topUp === null) return;
-    if (told.currency !== 'usd' || told.amountCents === null) {
-      this.logger.error(`${told.id} disputes ${topUp.id} in another currency. A person has to look.`);
-      return this.freeze(topUp.accountId, disputeFreeze(told.id));
+    if (topUp === null) {
+      // Without a top-up's id it is another system's payment. With one, the payment brought no credit that could be taken.
+      if (told.topUpId !== null)
+        this.logger.error(`${told.id} disputes a payment of ${told.topUpId} that was not credited.`);
+      return;
     }
-    const dispute = await this.disputes.ensure(topUp, told, told.amountCents);
+    if (told.takenCents === null) return this.settleUnknownAmount(topUp, told);
+    const dispute = await this.disputes.ensure(topUp, told, told.takenCents);
     await this.freezeFor(dispute, told);
     if (told.withdrawn) await this.takeCredit(topUp, dispute);
     if (told.reinstated) await this.giveBack(dispute.accountId, dispute.id);
     await this.follow(dispute, told);
+  }
+
+  /**
+   * In another currency, and Stripe has not said what it takes in US dollars. It does when the money leaves a balance in US
+   * dollars; the next event then books it. What leaves a balance in another currency is named by the doctor.
+   */
+  private async settleUnknownAmount({ accountId, id }: TopUp, told: ProviderDispute): Promise<void> {
+    this.logger.error(`${told.id} disputes ${id} in ${told.currency}; what it takes in usd is not known.`);
+    if (isDecidedForUs(told.status)) return this.thaw({ accountId, id: told.id });
+    if (isThreat(told)) await this.freeze(accountId, disputeFreeze(told.id));
   }
 
   /** An issuer suspects fraud; a dispute usually follows. Nothing more is spent until a person has looked. */
@@ -93,8 +105,7 @@ export class DisputeSettlement {
 
   /** Once for each dispute: what an operator thaws stays thawed. */
   private async freezeFor(dispute: Dispute, told: ProviderDispute): Promise<void> {
-    const isThreat = isOpen(told.status) && !isHarmless(told.status);
-    if (dispute.frozenAt !== null || !(isThreat || (told.withdrawn && !told.reinstated))) return;
+    if (dispute.frozenAt !== null || !isThreat(told)) return;
     await this.freeze(dispute.accountId, disputeFreeze(dispute.id));
     await this.disputes.note(dispute, { frozenAt: this.now() });
   }
@@ -165,7 +176,7 @@ export class DisputeSettlement {
   }
 
   /** Lifts its own reason and no other. While the wallet owes, the last one stays: a person decides. */
-  private async thaw({ accountId, id }: Dispute): Promise<void> {
+  private async thaw({ accountId, id }: Pick<Dispute, 'accountId' | 'id'>): Promise<void> {
     try {
       const lifts = { source: 'dispute', sourceId: id } as const;
       const reason = `dispute ${id} was decided for us`;
@@ -180,6 +191,10 @@ export class DisputeSettlement {
   private now(): Date {
     return new Date(this.clock.nowMs());
   }
+}
+
+function isThreat({ status, withdrawn, reinstated }: ProviderDispute): boolean {
+  return (isOpen(status) && !isHarmless(status)) || (withdrawn && !reinstated);
 }
 
 function disputeFreeze(id: string): NewFreeze {

@@ -54,7 +54,7 @@ export class RefundEvents {
   }
 
   private async follow(refund: Refund, made: ProviderRefund): Promise<void> {
-    if (made.currency !== 'usd' || made.amountCents !== refund.amountCents) {
+    if (made.takenCents !== refund.amountCents) {
       // Ours is fixed and asked for by its own key, so this is never ours; nothing may be guessed.
       this.logger.error(`${made.id} contradicts ${refund.id}: ${made.amountCents} ${made.currency}.`);
       return;
@@ -71,13 +71,18 @@ export class RefundEvents {
     if (made.status === 'failed' || made.status === 'canceled') return null;
     const topUp = await this.topUps.findByPayment(made);
     if (topUp === null) return null;
-    const { amountCents } = made;
-    const adopted = await this.refunds.insert(topUp, (returned) => {
-      const isOurs = amountCents !== null && made.currency === 'usd';
-      return isOurs ? this.toRefund(topUp, made, partsOfTaken(amountCents, paidFor(topUp), returned)) : null;
-    });
+    const { takenCents } = made;
+    const adopted = await this.refunds.insert(topUp, (returned) =>
+      takenCents === null
+        ? null
+        : this.toRefund(topUp, made, partsOfTaken(takenCents, paidFor(topUp), returned)),
+    );
     if (adopted === 'taken') return this.refunds.findByStripeId(made.id);
-    if (adopted === null) this.logger.error(`${made.id} refunds ${topUp.id} in another currency.`);
+    // The doctor names what leaves our balance for it, unless a later event says how much that is in US dollars.
+    if (adopted === null)
+      this.logger.error(
+        `${made.id} refunds ${topUp.id} in ${made.currency}; what it takes in usd is not known.`,
+      );
     else if (adopted.excessMicros > 0n) {
       this.logger.error(
         `${made.id} refunds ${adopted.excessMicros} micros beyond what was left of ${topUp.id}.`,
