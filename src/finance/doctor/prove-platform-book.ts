@@ -62,10 +62,10 @@ const UNTOLD_CUSTOMER_PARTS = `
    WHERE NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.account_id = c.account_id AND n.reference = c.reference)`;
 
 /**
- * What Stripe took or gave back for a payment of a top-up, and no row explains: a dispute of a payment that was not
- * credited, or money of another currency. No account of a customer has it, so nothing above compares it. Its event was
+ * What Stripe took or gave back for a payment of a top-up, and no row explains: a refund or a dispute of a payment
+ * that was neither credited nor reviewed, or money of another currency. No account of a customer has it, so nothing above compares it. Its event was
  * handled, so no row will come; without an event it is named after an hour. A refund that failed is explained by its
- * sum of 0, and one of a payment under review by the review, unless that names another refund.
+ * sum of 0, and what a review names, or still waits for, by the review.
  */
 const UNEXPLAINED_PARTS = `
   WITH payments AS MATERIALIZED (
@@ -84,8 +84,9 @@ const UNEXPLAINED_PARTS = `
     LEFT JOIN payment_reviews r ON r.payment_intent_id = b.payment_intent_id
    WHERE b.type NOT IN ('charge', 'payment')
      AND NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.id = b.id AND n.reference IS NOT NULL)
-     AND NOT (b.type <> 'adjustment' AND (r.status IN ('open', 'returning', 'failed', 'dismissed')
-                                          OR (r.status = 'returned' AND r.stripe_refund_id = b.source_id)))
+     AND CASE WHEN b.type = 'adjustment' THEN r.dispute_id IS DISTINCT FROM b.source_id
+              WHEN r.status = 'returned' THEN r.stripe_refund_id IS DISTINCT FROM b.source_id
+              ELSE r.status IS NULL OR r.status = 'credited' END
    GROUP BY p.account_id, b.payment_intent_id, b.source_id, b.currency
   HAVING sum(b.amount_cents) <> 0
      AND (max(b.stored_at) < now() - ${BOOKED_WITHIN}

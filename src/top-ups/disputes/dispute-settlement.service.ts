@@ -11,6 +11,7 @@ import {
 import type { NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
+import { PaymentReviewRepository } from '../review/payment-review.repository.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import type { Dispute } from './dispute.entity.js';
@@ -33,6 +34,7 @@ export class DisputeSettlement {
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
     private readonly disputes: DisputeRepository,
+    private readonly reviews: PaymentReviewRepository,
   ) {}
 
   /** Throws `PaymentsUnavailableError`, or what the engine and the database throw; then it has to run again. */
@@ -42,19 +44,27 @@ export class DisputeSettlement {
       this.logger.warn(`Stripe knows no dispute ${disputeId}.`);
       return;
     }
+    if (await this.followUncredited(told)) return;
     const topUp = await this.topUps.findByPayment(told);
-    if (topUp === null) {
-      // Without a top-up's id it is another system's payment. With one, the payment brought no credit that could be taken.
-      if (told.topUpId !== null)
-        this.logger.error(`${told.id} disputes a payment of ${told.topUpId} that was not credited.`);
-      return;
-    }
+    // What is not a top-up's is another system's on the same Stripe account.
+    if (topUp === null) return;
     if (told.takenCents === null) return this.settleUnknownAmount(topUp, told);
     const dispute = await this.disputes.ensure(topUp, told, told.takenCents);
     await this.freezeFor(dispute, told);
     if (told.withdrawn) await this.takeCredit(topUp, dispute);
     if (told.reinstated) await this.giveBack(dispute.accountId, dispute.id);
     await this.follow(dispute, told);
+  }
+
+  /** Answers whether the payment is, or was, under review: then it brought no credit that could be taken. */
+  private async followUncredited(told: ProviderDispute): Promise<boolean> {
+    const { id, paymentIntentId, withdrawn, reinstated } = told;
+    const review = paymentIntentId === null ? null : await this.reviews.findByPaymentIntent(paymentIntentId);
+    if (review === null || review.status === 'credited') return false;
+    const isTaken = withdrawn && !reinstated;
+    if ((isTaken || reinstated) && (await this.reviews.noteDispute(review, id, isTaken)))
+      this.logger.error(`${id} ${isTaken ? 'took' : 'gave back'} the payment of ${review.id}.`);
+    return true;
   }
 
   /**

@@ -91,6 +91,14 @@ export class PaymentReviewView {
   })
   declare readonly failure_code: string | null;
   @ApiProperty({
+    description:
+      'The dispute by which a bank has taken the payment; null when none has, or it gave it back. Stripe sends back no payment that a bank took: dismiss it.',
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly dispute: string | null;
+  @ApiProperty({
     description: 'Who decided what, when and why; oldest first.',
     type: () => [PaymentDecisionView],
   })
@@ -120,6 +128,7 @@ export function toPaymentReviewView({ review, decisions }: DecidedReview): Payme
     contradictions: review.contradictions,
     stripe_refund: review.stripeRefundId,
     failure_code: review.failureCode,
+    dispute: review.disputeId,
     decisions: decisions.map(({ decision, actor, reason, decidedAt }) => ({
       decision,
       actor,

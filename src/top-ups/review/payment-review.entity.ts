@@ -22,6 +22,8 @@ export type PaymentReview = {
   readonly returns: number;
   readonly stripeRefundId: string | null;
   readonly failureCode: string | null;
+  /** Of the bank that has taken the payment; null when none has, or it gave it back. */
+  readonly disputeId: string | null;
   readonly createdAt: Date;
   readonly checkedAt: Date;
 };
@@ -40,10 +42,7 @@ const nullableCents = {
   `status IN ('open', 'returning', 'returned', 'failed', 'dismissed', 'credited')`,
 )
 @Check('payment_reviews_returned_at_stripe', `status <> 'returned' OR stripe_refund_id IS NOT NULL`)
-@Check(
-  'payment_reviews_returns_counted',
-  `returns >= 0 AND (returns > 0 OR status NOT IN ('returning', 'failed'))`,
-)
+@Check('payment_reviews_returns_counted', `returns >= 0 AND (returns > 0 OR status <> 'returning')`)
 @ForeignKey('TopUpEntity', ['accountId', 'topUpId'], ['accountId', 'id'], {
   name: 'payment_reviews_top_up_fkey',
 })
@@ -94,6 +93,9 @@ export class PaymentReviewEntity implements PaymentReview {
 
   @Column({ type: 'text', name: 'stripe_refund_id', nullable: true, collation: 'C' })
   stripeRefundId!: string | null;
+
+  @Column({ type: 'text', name: 'dispute_id', nullable: true, collation: 'C' })
+  disputeId!: string | null;
 
   @Column({ type: 'text', name: 'failure_code', nullable: true, collation: 'C' })
   failureCode!: string | null;

@@ -4,8 +4,9 @@
  * - `open`: Stripe's word contradicts the quote, or the top-up was paid before. Nothing is credited.
  * - `returning`: an operator sends it back in full; Stripe may have been asked.
  * - `returned`: the customer has it back.
- * - `failed`: Stripe would not, or the bank sent it back, which it may do days later. A person has to look again.
- * - `dismissed`: an operator settled it elsewhere. Only money that comes after that opens it again.
+ * - `failed`: Stripe would not, or the bank sent it back, which it may do days later; or a bank took the payment, or gave it
+ *   back, after it was decided. A person has to decide again.
+ * - `dismissed`: an operator settled it elsewhere. Only money that moves after that makes it wait again.
  * - `credited`: Stripe's later word agrees with the quote; it is a payment like any other.
  */
 export const PAYMENT_REVIEW_TRANSITIONS = {
@@ -13,7 +14,7 @@ export const PAYMENT_REVIEW_TRANSITIONS = {
   returning: ['returned', 'failed'],
   returned: ['failed'],
   failed: ['returning', 'returned', 'dismissed'],
-  dismissed: ['open'],
+  dismissed: ['open', 'failed'],
   credited: [],
 } as const satisfies Record<string, readonly string[]>;
 

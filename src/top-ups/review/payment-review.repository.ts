@@ -163,6 +163,26 @@ export class PaymentReviewRepository {
     return affected === 1;
   }
 
+  /**
+   * A bank took the payment by a dispute, or gave it back. What a person had decided is decided again, because they did not know
+   * of it; once for each. False when it is known.
+   */
+  async noteDispute({ accountId, id }: PaymentReview, disputeId: string, isTaken: boolean): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      const lock = { mode: 'for_no_key_update' } as const;
+      const current = await tx.findOneOrFail(PaymentReviewEntity, { where: { accountId, id }, lock });
+      if ((current.disputeId === disputeId) === isTaken) return false;
+      const isDecided = current.status === 'returned' || current.status === 'dismissed';
+      const failed = { status: 'failed', failureCode: isTaken ? 'disputed' : 'dispute_reinstated' } as const;
+      await tx.update(
+        PaymentReviewEntity,
+        { accountId, id },
+        { ...(isDecided ? failed : {}), disputeId: isTaken ? disputeId : null, checkedAt: this.now() },
+      );
+      return true;
+    });
+  }
+
   /** Notes that the review was looked at, and what was learned without its moving. */
   async note({ accountId, id, status }: PaymentReview, facts: ReviewFacts = {}): Promise<void> {
     await this.rows.update({ accountId, id, status }, { ...facts, checkedAt: this.now() });
