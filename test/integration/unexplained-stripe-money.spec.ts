@@ -169,16 +169,34 @@ describe('a payment that was never credited', () => {
     await control.overrideCheckoutSession(second.sessionId, same);
     await control.pay(second.sessionId);
     await settled(app);
+    return newestReview();
+  }
+
+  /** A payment that contradicts its quote; once it is decided, its top-up is rejected. */
+  async function paidInEuros(): Promise<Review> {
+    const topUp = await startTopUp(app);
+    await control.overrideCheckoutSession(topUp.sessionId, { currency: 'eur' });
+    await control.pay(topUp.sessionId);
+    await settled(app);
+    return newestReview();
+  }
+
+  async function newestReview(): Promise<Review> {
     const list = (await app.operator.get('/v1/payment_reviews')).expect(200).body.data as Review[];
     const [review] = list;
     if (review === undefined) throw new Error('no payment waits');
     return review;
   }
 
-  it.each(['return', 'dismiss'])(
-    'waits for an operator again when a bank takes it after they chose to %s it, and when it comes back',
-    async (decision) => {
-      const review = await paidTwice();
+  it.each([
+    ['return', 'a second payment', paidTwice],
+    ['dismiss', 'a second payment', paidTwice],
+    ['return', 'one that contradicts its quote', paidInEuros],
+    ['dismiss', 'one that contradicts its quote', paidInEuros],
+  ])(
+    'waits for an operator again when a bank takes it after they chose to %s it, and when it comes back: %s',
+    async (decision, _what, pay) => {
+      const review = await pay();
       await decide(review, decision);
       expect(await named()).toEqual([]);
       const { id } = await control.createDispute({ charge: review.payment_intent, amountCents: 1_050 });
