@@ -1,8 +1,10 @@
 import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { applicationDataSourceOptions, ENGINE_DATA_SOURCE, engineDataSourceOptions } from './data-source.js';
 import { DatabaseClock } from './database-clock.js';
+import { LEDGER_CLOCK, LedgerClock } from './ledger-clock.js';
 import { TransactionRunner } from './transaction-runner.js';
 
 /**
@@ -34,8 +36,16 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
         connectionsOf(settings, engineDataSourceOptions, engineConnections(settings)),
     }),
   ],
-  providers: [DatabaseClock, TransactionRunner],
-  exports: [DatabaseClock, TransactionRunner],
+  providers: [
+    DatabaseClock,
+    {
+      provide: LEDGER_CLOCK,
+      inject: [DatabaseClock, CLOCK],
+      useFactory: (database: DatabaseClock, clock: MonotonicClock) => LedgerClock.start(database, clock),
+    },
+    TransactionRunner,
+  ],
+  exports: [DatabaseClock, LEDGER_CLOCK, TransactionRunner],
 })
 export class DatabaseModule {}
 

@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { encodeTime } from 'ulid';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { DAY_MS } from '../common/utc-time.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { KeyedProvider } from '../key-vault/keyed-provider.js';
 import { RateLimitExceededError } from '../rate-limits/rate-limit.errors.js';
 import { RateLimiter } from '../rate-limits/rate-limiter.service.js';
@@ -13,13 +14,16 @@ import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 
-/** Ids are in the order of time, so the key alone finds the day. What was not delivered is not counted. */
+/**
+ * The key finds the calls: an id tells about when its process says that it was made. Which day counts is decided by the row's own
+ * time, the database's. What was not delivered is not counted.
+ */
 const USED_SINCE = `
   SELECT coalesce(sum(CASE WHEN status = 'succeeded' THEN images_delivered ELSE images_requested END), 0)::int AS used,
          EXISTS (SELECT FROM provider_keys
                   WHERE account_id = $1 AND provider = ANY($3::text[]) AND removed_at IS NULL) AS "hasOwnKey"
     FROM generations
-   WHERE account_id = $1 AND id >= $2 AND price_micros = 0 AND provider_key_id IS NULL AND status <> 'failed'`;
+   WHERE account_id = $1 AND id >= $2 AND created_at >= $4 AND price_micros = 0 AND provider_key_id IS NULL AND status <> 'failed'`;
 
 /**
  * A free model has no wallet that would stop anybody, and we pay its provider. So its calls are counted more closely
@@ -33,7 +37,7 @@ export class FreeCalls {
     private readonly reader: GenerationReader,
     private readonly dataSource: DataSource,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit' | 'freeImagesPerDay'>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**
@@ -57,11 +61,12 @@ export class FreeCalls {
     }
     const nowMs = this.clock.nowMs();
     const dayMs = nowMs - (nowMs % DAY_MS);
-    const firstOfDay = `gen_${encodeTime(dayMs)}`;
+    const firstId = `gen_${encodeTime(dayMs - DAY_MS)}`;
     const [row] = await this.dataSource.query<{ used: number; hasOwnKey: boolean }[]>(USED_SINCE, [
       accountId,
-      firstOfDay,
+      firstId,
       unlessOwnKeyAt,
+      new Date(dayMs).toISOString(),
     ]);
     if (row?.hasOwnKey === true) throw new ProviderKeyAttachedError();
     const max = this.settings.freeImagesPerDay;

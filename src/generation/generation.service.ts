@@ -1,9 +1,10 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import type { AccountPrincipal } from '../auth/principal.js';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import { formatMicros, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Price } from '../pricing/price.js';
 import { InternalError } from '../problems/common.errors.js';
 import { Problem } from '../problems/problem.js';
@@ -104,7 +105,7 @@ export class ImageGeneration {
     @Optional()
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly records: GenerationRecords,
     private readonly reader: GenerationReader,
     private readonly idempotency: Idempotency,

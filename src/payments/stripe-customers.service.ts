@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { PAYMENT_GATEWAY, type Payer, type PaymentGateway } from './payment-gateway.js';
 import { StripeCustomerEntity } from './stripe-customer.entity.js';
 
@@ -11,7 +12,7 @@ export class StripeCustomers {
   constructor(
     @InjectRepository(StripeCustomerEntity) private readonly customers: Repository<StripeCustomerEntity>,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** The account's customer id, made when there is none. Throws what the gateway throws. */

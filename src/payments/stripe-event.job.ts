@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { payloadText, type Job, type JobPayload } from '../jobs/job.js';
 import { JobRegistry } from '../jobs/job-registry.js';
 import { StripeEventEntity } from './stripe-event.entity.js';
@@ -21,7 +22,7 @@ export class StripeEventJob implements Job {
     registry: JobRegistry,
     @InjectRepository(StripeEventEntity) private readonly events: Repository<StripeEventEntity>,
     private readonly handlers: StripeEventHandlers,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

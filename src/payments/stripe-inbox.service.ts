@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner } from '../database/transaction-runner.js';
 import { JobQueue } from '../jobs/job-queue.js';
 import { STRIPE_EVENT_JOB } from './stripe-event.job.js';
@@ -24,7 +25,7 @@ export class StripeInbox {
     private readonly transactions: TransactionRunner,
     private readonly jobs: JobQueue,
     private readonly handlers: StripeEventHandlers,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from './payment-gateway.js';
 import { InvalidEventError, InvalidSignatureError, PaymentsUnavailableError } from './payments.errors.js';
 import { readStripeEvent, type StripeEvent } from './stripe-event.js';
@@ -15,7 +16,7 @@ export class StripeWebhook {
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly inbox: StripeInbox,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Resolves when the event is durable. Throws `InvalidSignatureError` or `InvalidEventError`; then nothing is stored. */

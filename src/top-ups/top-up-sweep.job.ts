@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Job } from '../jobs/job.js';
 import { JobQueue } from '../jobs/job-queue.js';
 import { JobRegistry } from '../jobs/job-registry.js';
@@ -22,7 +23,7 @@ export class TopUpSweepJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly topUps: TopUpRepository,
     private readonly settlement: TopUpSettlement,
     private readonly jobs: JobQueue,

@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, LessThan, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { isId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { WebhookEvents } from '../notifications/webhooks/webhook-events.service.js';
 import { toTopUpView } from './top-up.dto.js';
@@ -43,7 +44,7 @@ const TOLD = new Map<TopUpStatus, 'top_up.succeeded' | 'top_up.failed'>([
 export class TopUpRepository {
   constructor(
     @InjectRepository(TopUpEntity) private readonly rows: Repository<TopUpEntity>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly transactions: TransactionRunner,
     private readonly events: WebhookEvents,
   ) {}

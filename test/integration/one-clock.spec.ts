@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { SETTINGS, type Settings } from '../../src/config/settings.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { LotExpiryJob } from '../../src/wallets/lot-expiry.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -8,6 +9,7 @@ import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import type { TestApp } from '../support/app/test-app.js';
 
 const HOUR_MS = 60 * 60_000;
+const FREE_MODEL = 'black-forest-labs/flux-2-klein-4b';
 
 let service: TestApp;
 /** Another process of it, whose machine's clock is more than a day ahead. */
@@ -71,5 +73,21 @@ describe('a process whose clock is wrong', () => {
     const file = (await wrong.operator.get('/v1/exports/ledger?format=jsonl')).expect(200).body as string;
     const { exported_at } = JSON.parse(file.trim().split('\n').at(-1) ?? '') as { exported_at: string };
     expect(Date.parse(exported_at)).toBeLessThanOrEqual(Date.now() + HOUR_MS);
+  });
+
+  it('makes no second day of free images', async () => {
+    const settings = [service, wrong].map(({ app }) => app.get<Settings>(SETTINGS));
+    const max = settings[0]?.freeImagesPerDay;
+    for (const each of settings) Object.assign(each, { freeImagesPerDay: 1 });
+    try {
+      const customer = await aCustomer().create();
+      const makeOne = (app: TestApp) =>
+        generate({ client: app.client(customer.apiKey) }, { model: FREE_MODEL });
+      (await makeOne(service)).expect(200);
+      const refused = (await makeOne(wrong)).expect(429).body;
+      expect(refused.error.code).toBe('free_images_used_up');
+    } finally {
+      for (const each of settings) Object.assign(each, { freeImagesPerDay: max });
+    }
   });
 });

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Job } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import { StripeGapFill } from './stripe-gap-fill.service.js';
@@ -17,7 +18,7 @@ export class StripeGapFillJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly gapFill: StripeGapFill,
   ) {
     registry.register(this);

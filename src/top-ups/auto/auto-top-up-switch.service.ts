@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, toUnixSeconds, type Clock } from '../../common/clock.js';
+import { toUnixSeconds, type Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Tx } from '../../database/transaction-runner.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { WebhookEvents, type WebhookData } from '../../notifications/webhooks/webhook-events.service.js';
@@ -45,7 +46,7 @@ export type Raise = {
 @Injectable()
 export class AutoTopUpSwitch {
   constructor(
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly repository: AutoTopUpRepository,
     private readonly jobs: JobQueue,
     private readonly events: WebhookEvents,

@@ -3,9 +3,10 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import type { AuditActor } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isStripeId } from '../../common/ids.js';
 import { PAGE_LIMIT_MAX, type Page } from '../../common/pagination.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import {
   OFF_SESSION_PAYMENTS,
@@ -30,7 +31,7 @@ export class SavedCards {
     @InjectRepository(SavedCardEntity) private readonly rows: Repository<SavedCardEntity>,
     @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
     private readonly repository: AutoTopUpRepository,

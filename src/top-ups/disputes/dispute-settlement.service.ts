@@ -1,8 +1,9 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { actorName, newAuditEvent, type AuditActor } from '../../audit/audit-event.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { ZERO, type MicroUsd } from '../../common/money.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import {
   PAYMENT_GATEWAY,
   type PaymentGateway,
@@ -30,7 +31,7 @@ export class DisputeSettlement {
 
   constructor(
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
     private readonly disputes: DisputeRepository,

@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId, isStripeId, newId } from '../../common/ids.js';
 import { centsToMicros, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import type { WebhookEventType } from '../../notifications/webhooks/webhook-event-types.js';
@@ -41,7 +42,7 @@ export class DisputeRepository {
   constructor(
     @InjectRepository(DisputeEntity) private readonly rows: Repository<DisputeEntity>,
     private readonly transactions: TransactionRunner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly events: WebhookEvents,
   ) {}
 

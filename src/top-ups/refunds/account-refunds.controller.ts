@@ -4,7 +4,8 @@ import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
 import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
 import type { Reply } from '../../http/reply.js';
 import { ApiProblems } from '../../problems/api-problems.js';
@@ -19,7 +20,7 @@ import { Refunds } from './refunds.service.js';
 export class AccountRefundsController {
   constructor(
     private readonly refunds: Refunds,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   @Post('refund')

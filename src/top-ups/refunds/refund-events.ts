@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -26,7 +27,7 @@ export class RefundEvents {
   constructor(
     handlers: StripeEventHandlers,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly topUps: TopUpRepository,
     private readonly refunds: RefundRepository,
     private readonly settlement: RefundSettlement,

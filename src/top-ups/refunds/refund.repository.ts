@@ -3,10 +3,11 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { In, LessThan, Repository } from 'typeorm';
 import type { AuditActor } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import { formatMicros } from '../../common/money.js';
 import { isUniqueViolation } from '../../database/constraints.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import type { TopUp } from '../top-up.js';
@@ -28,7 +29,7 @@ export class RefundRepository {
   constructor(
     @InjectRepository(RefundEntity) private readonly rows: Repository<RefundEntity>,
     private readonly transactions: TransactionRunner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly events: WebhookEvents,
     private readonly audit: AuditLog,
   ) {}

@@ -3,7 +3,8 @@ import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
 import type { Reply } from '../../http/reply.js';
 import { RateLimited } from '../../rate-limits/rate-limited.decorator.js';
@@ -17,7 +18,7 @@ import { Refunds } from './refunds.service.js';
 export class RefundsController {
   constructor(
     private readonly refunds: Refunds,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   @Post('refund')

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Job } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
@@ -20,7 +21,7 @@ export class PaymentReviewSweepJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly reviews: PaymentReviewRepository,
     private readonly returns: PaymentReturns,
   ) {

@@ -3,11 +3,12 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { In, LessThan, Repository, type FindOptionsWhere } from 'typeorm';
 import { actorName, type AuditActor } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId, newId } from '../../common/ids.js';
 import type { UsdCents } from '../../common/money.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
 import { findPage } from '../../database/find-page.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { TopUpEntity } from '../top-up.entity.js';
 import type { TopUp } from '../top-up.js';
@@ -56,7 +57,7 @@ export class PaymentReviewRepository {
     private readonly topUps: TopUpRepository,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Keeps the payment for a person to look at, and its top-up with it. False when she has decided already. */

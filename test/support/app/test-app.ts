@@ -13,6 +13,7 @@ import type { SandboxBlackForestLabs } from '../../../src/sandbox/black-forest-l
 import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../../src/common/clock.js';
 import { DatabaseClock } from '../../../src/database/database-clock.js';
+import { LEDGER_CLOCK } from '../../../src/database/ledger-clock.js';
 import { drainHttp } from '../../../src/startup/drain-http.js';
 import { TestClock } from './test-clock.js';
 import { asService, createTestDatabase } from '../database/test-database.js';
@@ -114,7 +115,11 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   rememberSettings(settings);
   const log = options.log ?? testLogger();
   const app = await createApp({ settings, log });
-  const clock = TestClock.takeOver(app.get<Clock & MonotonicClock>(CLOCK), app.get(DatabaseClock));
+  const clock = TestClock.takeOver(
+    app.get<Clock & MonotonicClock>(CLOCK),
+    app.get(DatabaseClock),
+    app.get<Clock>(LEDGER_CLOCK),
+  );
   await app.listen(port, '127.0.0.1');
   const url = `http://127.0.0.1:${port}`;
   const close = async (): Promise<void> => {

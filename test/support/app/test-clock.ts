@@ -16,14 +16,21 @@ export class TestClock implements Clock, MonotonicClock {
   /**
    * @param clock what the application reads, `app.get(CLOCK)`.
    * @param databaseClock of the application, where it has one: time passes at the database as well.
+   * @param ledgerClock of the application, `app.get(LEDGER_CLOCK)`: right, however wrong the process's own clock is.
    */
-  static takeOver(clock: Clock & MonotonicClock, databaseClock?: DatabaseClock): TestClock {
+  static takeOver(
+    clock: Clock & MonotonicClock,
+    databaseClock?: DatabaseClock,
+    ledgerClock?: Clock,
+  ): TestClock {
     const own = new TestClock();
     Object.assign(clock, {
       nowMs: () => own.nowMs() + own.wrongByMs,
       monotonicMs: () => own.monotonicMs(),
     });
     if (databaseClock !== undefined) databaseClock.read = ({ now_ms }) => own.at(Number(now_ms));
+    // To the millisecond, so that a test that stopped the clock finds the time at which it did.
+    if (ledgerClock !== undefined) ledgerClock.nowMs = () => own.nowMs();
     return own;
   }
 

@@ -1,0 +1,63 @@
+import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
+import type { Clock, MonotonicClock } from '../common/clock.js';
+import type { DatabaseClock } from './database-clock.js';
+
+/** Two monotonic clocks drift apart by less than a millisecond in this time. */
+const READ_AGAIN_AFTER_MS = 5_000;
+/** The database read its clock at some moment between question and answer; a slower answer says too little about which. */
+const ROUND_TRIP_MS_MAX = 500;
+
+/** A `Clock` that gives the database's time. */
+export const LEDGER_CLOCK = Symbol('LEDGER_CLOCK');
+
+/**
+ * The database's time without a query: its last reading, and what the monotonic clock of this process counted since. So the wall
+ * clock of this process decides nothing, and no call waits for a round trip. It is exact to half a round trip. While the
+ * database does not answer, the time runs on from the last reading.
+ */
+@Injectable()
+export class LedgerClock implements Clock, OnModuleDestroy {
+  private readonly logger = new Logger(LedgerClock.name);
+  private readonly timer: NodeJS.Timeout;
+
+  private constructor(
+    private readonly database: DatabaseClock,
+    private readonly clock: MonotonicClock,
+    /** The database's time at the zero of the monotonic clock. */
+    private originMs: number,
+  ) {
+    this.timer = setInterval(() => void this.readAgain(), READ_AGAIN_AFTER_MS).unref();
+  }
+
+  /** Reads the database's clock for the first time. Rejects with what the database throws. */
+  static async start(database: DatabaseClock, clock: MonotonicClock): Promise<LedgerClock> {
+    return new LedgerClock(database, clock, (await readOrigin(database, clock)).originMs);
+  }
+
+  nowMs(): number {
+    return Math.floor(this.originMs + this.clock.monotonicMs());
+  }
+
+  onModuleDestroy(): void {
+    clearInterval(this.timer);
+  }
+
+  private async readAgain(): Promise<void> {
+    try {
+      const { originMs, roundTripMs } = await readOrigin(this.database, this.clock);
+      if (roundTripMs <= ROUND_TRIP_MS_MAX) this.originMs = originMs;
+    } catch (error) {
+      this.logger.debug(`the database's clock was not read: ${String(error)}`);
+    }
+  }
+}
+
+async function readOrigin(
+  database: DatabaseClock,
+  clock: MonotonicClock,
+): Promise<{ originMs: number; roundTripMs: number }> {
+  const askedAtMs = clock.monotonicMs();
+  const databaseMs = await database.nowMs();
+  const roundTripMs = clock.monotonicMs() - askedAtMs;
+  return { originMs: databaseMs - askedAtMs - roundTripMs / 2, roundTripMs };
+}
