@@ -1,12 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Not, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { isId, newId, PLATFORM_ACCOUNT_ID } from '../common/ids.js';
 import type { AuditActor } from '../audit/audit-event.js';
 import { AuditLog } from '../audit/audit-log.service.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner } from '../database/transaction-runner.js';
 import { ResourceMissingError } from '../problems/common.errors.js';
 import { AccountEntity } from './account.entity.js';
@@ -24,7 +25,7 @@ export class AccountsService {
     @InjectRepository(AccountEntity) private readonly accounts: Repository<AccountEntity>,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   async create(name: string, by: AuditActor): Promise<Account> {

@@ -6,11 +6,12 @@ import { AuditLog } from '../audit/audit-log.service.js';
 import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
 import { CredentialCache } from '../auth/credential-cache.js';
 import { actorOf, type OperatorScope, type Principal } from '../auth/principal.js';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { DAY_MS } from '../common/utc-time.js';
 import { findPage } from '../database/find-page.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
 import { KeyBudgets } from '../wallets/key-budgets.service.js';
@@ -56,7 +57,7 @@ export class ApiKeysService {
     private readonly budgets: KeyBudgets,
     private readonly lineage: KeyLineageRepository,
     private readonly audit: AuditLog,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { AuthGuard } from './auth.guard.js';
 import { Authenticator } from './authenticator.js';
 import { CredentialCache } from './credential-cache.js';
@@ -26,7 +27,7 @@ import { KeyUses } from './key-uses.js';
       inject: [SETTINGS],
       useFactory: (settings: Settings) => new EnvironmentOperatorKey(settings),
     },
-    { provide: KeyUses, inject: [CLOCK], useFactory: (clock: Clock) => new KeyUses(clock) },
+    { provide: KeyUses, inject: [LEDGER_CLOCK], useFactory: (clock: Clock) => new KeyUses(clock) },
     Authenticator,
     AuthGuard,
     { provide: APP_GUARD, useExisting: AuthGuard },

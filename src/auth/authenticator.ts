@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Problem } from '../problems/problem.js';
 import { hashApiKey, parseApiKey } from './api-key-format.js';
 import { ExpiredApiKeyError, InvalidApiKeyError, RevokedApiKeyError } from './auth.errors.js';
@@ -24,7 +25,7 @@ export class Authenticator {
     private readonly environmentKey: EnvironmentOperatorKey,
     private readonly uses: KeyUses,
     @Inject(FAILED_AUTHENTICATIONS) private readonly failures: FailedAuthentications,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

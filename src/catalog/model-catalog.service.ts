@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner } from '../database/transaction-runner.js';
 import type { Catalog } from './catalog.js';
 import { readCatalogFile } from './versions/catalog-file.js';
@@ -22,7 +23,7 @@ export class ModelCatalog implements OnModuleInit {
 
   constructor(
     private readonly transactions: TransactionRunner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** A new database gets the models of this release; afterwards only `coffer catalog apply` changes them. */

@@ -11,9 +11,9 @@ export interface MonotonicClock {
 }
 
 /**
- * Provides both clocks of this process. Its wall clock decides nothing that is stored or that a customer is promised: for that,
- * and for whatever is compared with a stored time, there is `LEDGER_CLOCK` (src/database/ledger-clock.ts). Each application has an object of its own, so a test that
- * moves one moves no other.
+ * Provides both clocks of this process. Its wall clock decides nothing: what is stored, promised to a customer or compared with
+ * a stored time is read from `LEDGER_CLOCK` (src/database/ledger-clock.ts). Each application has an object of its own, so a
+ * test that moves one moves no other.
  */
 export const CLOCK = Symbol('CLOCK');
 

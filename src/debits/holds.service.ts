@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { isId, newId } from '../common/ids.js';
 import { micros, type MicroUsd } from '../common/money.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { runStatement, type Statement } from '../database/pipeline.js';
 import { parseChargeMemo } from '../pricing/charge-memo.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
@@ -39,7 +40,7 @@ export class HoldsService {
     private readonly engine: WalletEngine,
     private readonly pricing: DebitPricing,
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   async authorize(request: HoldRequest, actor: string): Promise<HoldView> {

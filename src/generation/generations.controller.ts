@@ -3,7 +3,8 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
 import {
@@ -25,7 +26,7 @@ export class GenerationsController {
     private readonly receipts: GenerationReceipts,
     private readonly running: RunningGenerations,
     private readonly signer: MediaSigner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   @Get()

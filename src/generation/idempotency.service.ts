@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { AnswerBodies } from './answer-bodies.service.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import {
@@ -8,7 +9,7 @@ import {
   ImagesDeletedError,
 } from './generation.errors.js';
 import { acceptsFormat } from './image-request.js';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { mediaNameOf } from './media/media-name.js';
 import { retentionMs } from './media/media-retention.js';
@@ -39,7 +40,7 @@ export class Idempotency {
     private readonly bodies: AnswerBodies,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { base64Length } from './base64.js';
 import { AttemptDeadline } from './attempt-deadline.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
@@ -75,7 +76,7 @@ export class ImageMaker {
     @Optional()
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
   ) {}
 

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { acceptsFormat } from './image-request.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import type { Generation } from './records/generation.js';
@@ -22,7 +23,7 @@ export class RunningGenerations implements BeforeApplicationShutdown {
   constructor(
     private readonly records: GenerationRecords,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   get size(): number {

@@ -4,11 +4,12 @@ import { IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { actorName, type AuditActor } from '../audit/audit-event.js';
 import { AuditLog } from '../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { newId } from '../common/ids.js';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { DAY_MS } from '../common/utc-time.js';
 import { findPage } from '../database/find-page.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../problems/common.errors.js';
 import { Envelope } from './encryption/envelope.service.js';
@@ -35,7 +36,7 @@ export class ProviderKeysService {
     private readonly vault: ProviderKeyVault,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

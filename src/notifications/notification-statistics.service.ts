@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 
 export type Backlog = {
   /** What waits for an attempt, due or not. */
@@ -20,7 +21,7 @@ const backlogOf = (table: 'webhook_deliveries' | 'alert_emails') => `
 export class NotificationStatistics {
   constructor(
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   webhooks(): Promise<Backlog> {

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { isUnavailable } from '../database/constraints.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import { PriceEntity } from './price.entity.js';
 import { compareNewestFirst, priceInForce, type Price } from './price.js';
@@ -36,7 +37,7 @@ export class PriceBook {
 
   constructor(
     @InjectRepository(PriceEntity) private readonly rows: Repository<PriceEntity>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     @Optional() @Inject(PRICES_READ_FOR_MS) private readonly readForMs = READ_FOR_MS,
   ) {}
 

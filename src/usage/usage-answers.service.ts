@@ -1,5 +1,6 @@
 import { Inject, Injectable, StreamableFile } from '@nestjs/common';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { toUsageCsv } from './usage-csv.js';
 import { toUsageQuery, type UsageQuery } from './usage-query.js';
 import { UsageReader } from './usage-reader.service.js';
@@ -10,7 +11,7 @@ import { toUsageList, type UsageListQuery, type UsageListView } from './usage.dt
 export class UsageAnswers {
   constructor(
     private readonly usage: UsageReader,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Throws `InvalidRequestError`, and what the database throws. */

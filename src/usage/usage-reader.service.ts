@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { micros } from '../common/money.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Tx } from '../database/transaction-runner.js';
 import { DAY_MS, formatUtcDate } from '../common/utc-time.js';
 import { RunningGenerations } from '../generation/running-generations.service.js';
@@ -112,7 +113,7 @@ export class UsageReader {
     private readonly dataSource: DataSource,
     private readonly wallets: WalletReader,
     private readonly running: RunningGenerations,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   async read(accountId: string, query: UsageQuery): Promise<Usage> {

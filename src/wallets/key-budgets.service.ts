@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { actorName, newAuditEvent, type AuditActor, type AuditDetails } from '../audit/audit-event.js';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { formatMicros, type MicroUsd } from '../common/money.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Tx } from '../database/transaction-runner.js';
 import type { CountedUse } from './rules/command.js';
 import { atTime, isLimited, NO_LIMITS, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
@@ -17,7 +18,7 @@ export class KeyBudgets {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** By the key's id, as of now; a key without limits is not among them. */

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { micros, ZERO, type MicroUsd } from '../common/money.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Problem } from '../problems/problem.js';
 import { atTime, reachedLimit } from './rules/key-budget.js';
 import type { Balances, WalletStatus } from './rules/wallet.js';
@@ -26,7 +27,7 @@ const NOTHING: Balances = { postedMicros: ZERO, heldMicros: ZERO, availableMicro
 export class SpendingCheck {
   constructor(
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Why not, as the hold would say it, in the order of `refuseSpending`; null when it could. Throws what the database throws. */

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../common/clock.js';
+import type { Clock } from '../common/clock.js';
 import { toPage, type Page, type PageRequest } from '../common/pagination.js';
+import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { transferSeq } from '../ledger/transfer.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import type { Freeze, LotKind, WalletStatus } from './rules/wallet.js';
@@ -81,7 +82,7 @@ export class WalletReader {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** The three numbers and the live lots, from one snapshot, with nothing in it that has lapsed. */

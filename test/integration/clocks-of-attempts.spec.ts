@@ -30,6 +30,7 @@ describe('an attempt that is held up, and its retry in another process', () => {
           body: JSON.stringify({ model: MODEL, prompt: 'a fox', size: SMALL }),
         });
       app.clock.wrongByMs = wrongByMs;
+      app.clock.estimateWrongByMs = wrongByMs;
       const stalled = holdUpMoney(app);
       const working = holdUpMaking(twin);
       const first = send(app, 0);

@@ -1,11 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { newId } from '../../src/common/ids.js';
 import { SETTINGS, type Settings } from '../../src/config/settings.js';
+import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
 import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
 import { LotExpiryJob } from '../../src/wallets/lot-expiry.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, generate, PRICE_MICROS } from '../fixtures/images.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
+import { holdUpMoney } from '../support/images/hold-up.js';
 import type { TestApp } from '../support/app/test-app.js';
 
 const HOUR_MS = 60 * 60_000;
@@ -20,7 +23,9 @@ beforeAll(async () => {
 beforeEach(() => {
   wrong.clock.wrongByMs = 25 * HOUR_MS;
 });
-afterEach(() => wrong.clock.reset());
+afterEach(() => {
+  for (const { clock } of [service, wrong]) clock.reset();
+});
 afterAll(() => expectBooksToBalance(service.dataSource));
 
 describe('a process whose clock is wrong', () => {
@@ -89,5 +94,75 @@ describe('a process whose clock is wrong', () => {
     } finally {
       for (const each of settings) Object.assign(each, { freeImagesPerDay: max });
     }
+  });
+
+  it('ends no API key early, and makes none that lasts longer than it says', async () => {
+    const customer = await aCustomer().create();
+    const issue = async (hours: number): Promise<string> => {
+      const expires_at = Math.floor(Date.now() / 1_000) + hours * 3_600;
+      const body = { name: `for ${hours} hours`, scopes: ['wallet:read'], expires_at };
+      return (await customer.client.post('/v1/api_keys', body)).expect(201).body.secret as string;
+    };
+    const day = await issue(12);
+    (await wrong.client(day).get('/v1/wallet')).expect(200);
+    wrong.clock.wrongByMs = -25 * HOUR_MS;
+    const hour = await issue(1);
+    service.clock.letPass(2 * HOUR_MS);
+    wrong.clock.letPass(2 * HOUR_MS);
+    (await wrong.client(hour).get('/v1/wallet')).expect(401);
+  });
+
+  it('charges no price before it is in force', async () => {
+    const customer = await aCustomer().withCredit('1.00').create();
+    const model = 'test/one-clock';
+    const publish = `INSERT INTO prices (id, model, version, unit, amount_micros, effective_from, created_at)
+      VALUES ($1, $2, $3, 'image', $4, now() + make_interval(hours => $5), now())`;
+    const prices = [
+      [1, 40_000, -1],
+      [2, 90_000, 12],
+    ] as const;
+    for (const [version, amount, hours] of prices) {
+      await service.dataSource.query(publish, [newId('price'), model, version, amount, hours]);
+    }
+    // The copy of the price list in its memory is too old to be used.
+    wrong.clock.letPass(6_000);
+    const body = { account: customer.accountId, reference: 'priced', model, images: 1 };
+    (await wrong.operator.post('/v1/debits', body)).expect(201);
+    expect(await balancesOf(customer)).toMatchObject({ posted: 960_000n });
+  });
+
+  it('keeps a hold for as long as it says', async () => {
+    const customer = await aCustomer().withCredit('1.00').create();
+    const body = {
+      account: customer.accountId,
+      reference: 'an-hour',
+      amount_micros: '40000',
+      expires_in_seconds: 3_600,
+    };
+    const { expires_at, created } = (await wrong.operator.post('/v1/holds', body)).expect(201).body as {
+      expires_at: number;
+      created: number;
+    };
+    expect(Math.abs(expires_at - created - 3_600)).toBeLessThanOrEqual(1);
+  });
+
+  it('takes no call for abandoned that another process has just begun', async () => {
+    const customer = await aCustomer().withCredit('1.00').create();
+    const holdUp = holdUpMoney(service);
+    const call = generate({ client: customer.client }, {}, { 'idempotency-key': 'slow' });
+    await holdUp.reached;
+    // Its process is late to renew its lease, so that the other one looks at the call.
+    await service.dataSource.query(
+      `UPDATE generations SET lease_expires_at = now() - interval '1 second' WHERE account_id = $1`,
+      [customer.accountId],
+    );
+    await wrong.app.get(GenerationRecovery).recoverDue();
+    const [row] = await service.dataSource.query<{ status: string }[]>(
+      'SELECT status FROM generations WHERE account_id = $1',
+      [customer.accountId],
+    );
+    expect(['failed', 'succeeded']).not.toContain(row?.status);
+    holdUp.letGo();
+    (await call).expect(200);
   });
 });

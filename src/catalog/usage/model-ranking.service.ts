@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 
 export const RANKING_WINDOWS = { day: 24, week: 7 * 24, month: 30 * 24 } as const;
 export type RankingWindow = keyof typeof RANKING_WINDOWS;
@@ -35,7 +36,7 @@ export class ModelRanking {
 
   constructor(
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Up to a minute old. When the database is away the last copy is answered, if there is one. */

@@ -1,7 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { BalanceTransaction } from '../../payments/balance/balance-transaction.js';
 import { StripeBalanceList } from '../../payments/balance/stripe-balance-list.js';
 import {
@@ -35,7 +36,7 @@ export class BalanceReader {
     @InjectRepository(StripeBalanceTransactionEntity)
     private readonly rows: Repository<StripeBalanceTransactionEntity>,
     private readonly list: StripeBalanceList,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, IsNull, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { PLATFORM_ACCOUNT_ID } from '../../common/ids.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { legsOf } from './bookings.js';
 import { StripeBalanceTransactionEntity } from './stripe-balance-transaction.entity.js';
@@ -19,7 +20,7 @@ export class PlatformBook {
     @InjectRepository(StripeBalanceTransactionEntity)
     private readonly rows: Repository<StripeBalanceTransactionEntity>,
     private readonly engine: WalletEngine,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Job } from '../../jobs/job.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
@@ -44,7 +45,7 @@ export class StripeBalanceJob implements Job {
     private readonly jobs: JobQueue,
     private readonly reader: BalanceReader,
     private readonly book: PlatformBook,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
     handlers.follow(HINTS, () => this.plan());

@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { PLATFORM_ACCOUNT_ID } from '../../common/ids.js';
 import { micros, type MicroUsd } from '../../common/money.js';
 import { DAY_MS, formatUtcDate } from '../../common/utc-time.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 
 const HOUR_MS = 3_600_000;
@@ -44,7 +45,7 @@ export class UpstreamAccruals {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -3,8 +3,9 @@ import { DataSource } from 'typeorm';
 import { AccountsService } from '../../accounts/accounts.service.js';
 import type { AuditActor } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
@@ -48,7 +49,7 @@ export class MediaDeletion {
     private readonly reader: GenerationReader,
     private readonly running: RunningGenerations,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import { InvalidMediaUrlError } from '../generation.errors.js';
 import { CONTENT_TYPES, fileNameOf, parseMediaName, type MediaName } from './media-name.js';
@@ -31,7 +32,7 @@ export class MediaDownloads {
   constructor(
     private readonly signer: MediaSigner,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

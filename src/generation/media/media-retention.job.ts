@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import type { Job } from '../../jobs/job.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
@@ -17,7 +18,7 @@ export class MediaRetentionJob implements Job {
     registry: JobRegistry,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

@@ -3,7 +3,8 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger'
 import { CurrentAccount } from '../../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { KEYED_PROVIDERS, requireProvider } from '../../key-vault/keyed-provider.js';
 import { ProviderKeyVault } from '../../key-vault/provider-key-vault.service.js';
 import { ApiProblems } from '../../problems/api-problems.js';
@@ -21,7 +22,7 @@ export class ProviderKeyTestsController {
   constructor(
     private readonly vault: ProviderKeyVault,
     private readonly upstreams: Upstreams,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   @Post(':provider/test')

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import type { Job } from '../../jobs/job.js';
@@ -23,7 +24,7 @@ export class GenerationRecoveryJob implements Job {
     private readonly queue: JobQueue,
     private readonly recovery: GenerationRecovery,
     private readonly orphans: OrphanedHolds,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { DatabaseClock } from '../../database/database-clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { OPEN_STATUSES } from '../generation.machine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import {
@@ -54,7 +55,7 @@ export class GenerationRecovery {
     @Optional()
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly databaseClock: DatabaseClock,
   ) {}
 

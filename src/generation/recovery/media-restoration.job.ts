@@ -1,7 +1,8 @@
 import { uptime } from 'node:os';
 import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import type { Job } from '../../jobs/job.js';
@@ -36,7 +37,7 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     private readonly upstreams: Upstreams,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs' | 's3'>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { runStatement, type Statement } from '../../database/pipeline.js';
 import { LOOKED_BEFORE_MS } from '../../wallets/rules/holds.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
@@ -67,7 +68,7 @@ export class DuplicateCalls {
     private readonly running: RunningGenerations,
     private readonly engine: WalletEngine,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** As `RetriedCalls.join`. */

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { Problem } from '../../problems/problem.js';
 import type { Retry } from './retry-claims.service.js';
 import type { RetryingClient } from './retrying-client.js';
@@ -26,7 +27,7 @@ export class RefusedAttempts {
   private readonly judged = new WeakMap<RetryingClient, boolean>();
   private count = 0;
 
-  constructor(@Inject(CLOCK) private readonly clock: Clock) {}
+  constructor(@Inject(LEDGER_CLOCK) private readonly clock: Clock) {}
 
   note(call: Call, { retryCount }: RetryingClient, error: unknown): void {
     if (!isSentAgain(error)) return;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import type { GenerationAnswer } from '../generation-answer.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
@@ -65,7 +66,7 @@ export class RetriedCalls {
     private readonly running: RunningGenerations,
     private readonly engine: WalletEngine,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 import type { Job } from '../../jobs/job.js';
 import { RetryClaims } from './retry-claims.service.js';
@@ -16,7 +17,7 @@ export class RetryRetentionJob implements Job {
   constructor(
     registry: JobRegistry,
     private readonly claims: RetryClaims,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

@@ -1,7 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, IsNull, LessThan, Not, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { ProviderKeyEntity } from '../provider-key.entity.js';
 
 /**
@@ -19,7 +20,7 @@ export class ProviderKeyErasure {
 
   constructor(
     @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Answers how many. Throws what the database throws. */

@@ -2,10 +2,11 @@ import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { MoreThan, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import { DAY_MS } from '../../common/utc-time.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { LinkTokens } from './link-tokens.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
 
@@ -18,7 +19,7 @@ export class AlertLinks {
   constructor(
     @InjectRepository(WalletAlertsEntity) private readonly rows: Repository<WalletAlertsEntity>,
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly tokens: LinkTokens,
   ) {}
 

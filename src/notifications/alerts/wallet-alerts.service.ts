@@ -3,8 +3,9 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { actorName, type AuditActor } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { formatMicros, micros, type MicroUsd } from '../../common/money.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
 import { WalletMarks } from '../../wallets/wallet-marks.service.js';
@@ -48,7 +49,7 @@ export class WalletAlerts {
     private readonly emails: AlertEmails,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   async read(accountId: string): Promise<Alerts> {

@@ -2,9 +2,10 @@ import { hash } from 'node:crypto';
 import { Inject, Injectable, Logger, Optional, type OnApplicationBootstrap } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import type { Mailbox } from '../../common/email-address.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import { payloadText, type Job, type JobPayload } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
@@ -50,7 +51,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     @InjectRepository(AlertEmailEntity) private readonly rows: Repository<AlertEmailEntity>,
     @Inject(MAIL_TRANSPORT) private readonly transport: MailTransport,
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly emails: AlertEmails,
     private readonly links: AlertLinks,
     private readonly transactions: TransactionRunner,

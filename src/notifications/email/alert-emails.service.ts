@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { MoreThan } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { DAY_MS } from '../../common/utc-time.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Tx } from '../../database/transaction-runner.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
@@ -26,7 +27,7 @@ export class AlertEmails {
   constructor(
     @Inject(MAIL_TRANSPORT) private readonly transport: MailTransport,
     private readonly jobs: JobQueue,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** False: this service sends no mail at all. */

@@ -1,7 +1,8 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import {
   NOTIFICATIONS_OBSERVER,
@@ -33,7 +34,7 @@ export class WebhookAttempts {
     private readonly secrets: WebhookSecrets,
     private readonly sender: WebhookSender,
     private readonly transactions: TransactionRunner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     @Optional() @Inject(NOTIFICATIONS_OBSERVER) observer: NotificationsObserver | null,
   ) {
     this.observer = observer ?? silentNotificationsObserver;

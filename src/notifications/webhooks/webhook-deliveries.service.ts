@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
 import { findPage } from '../../database/find-page.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
@@ -23,7 +24,7 @@ export class WebhookDeliveriesService {
     private readonly events: WebhookEvents,
     private readonly queue: WebhookDeliveryQueue,
     private readonly transactions: TransactionRunner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Newest first. */

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Tx } from '../../database/transaction-runner.js';
 import { JobQueue } from '../../jobs/job-queue.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
@@ -21,7 +22,7 @@ const LINES = 2;
 export class WebhookDeliveryQueue {
   constructor(
     private readonly jobs: JobQueue,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** The first attempt is due at once. */

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import { payloadText, type Job, type JobPayload } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
@@ -41,7 +42,7 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     private readonly attempts: WebhookAttempts,
     private readonly queue: WebhookDeliveryQueue,
     private readonly transactions: TransactionRunner,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

@@ -1,11 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type FindOptionsWhere, IsNull, MoreThan, Raw, Repository } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { isId } from '../../common/ids.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
 import { DAY_MS } from '../../common/utc-time.js';
 import { findPage } from '../../database/find-page.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Tx } from '../../database/transaction-runner.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
@@ -23,7 +24,7 @@ type EndpointName = Pick<WebhookEndpointEntity, 'accountId' | 'id'>;
 export class WebhookEndpointRepository {
   constructor(
     @InjectRepository(WebhookEndpointEntity) private readonly rows: Repository<WebhookEndpointEntity>,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   page(accountId: string, page: PageRequest): Promise<Page<WebhookEndpointEntity>> {

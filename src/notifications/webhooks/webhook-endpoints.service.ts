@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { AuditActor, AuditDetails, AuditEntry } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import type { Page, PageRequest } from '../../common/pagination.js';
 import { SETTINGS, type Settings } from '../../config/settings.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { InvalidRequestError } from '../../problems/common.errors.js';
 import { WalletAlerts } from '../alerts/wallet-alerts.service.js';
@@ -36,7 +37,7 @@ export class WebhookEndpointsService {
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Throws `InvalidRequestError`: a URL that events may not go to, too many endpoints. */

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { AlertEmails } from '../email/alert-emails.service.js';
 import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
@@ -42,7 +43,7 @@ export class WebhookEvents {
     private readonly endpoints: WebhookEndpointRepository,
     private readonly deliveries: WebhookDeliveryQueue,
     private readonly emails: AlertEmails,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   /**

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { DAY_MS } from '../../common/utc-time.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import type { Job } from '../../jobs/job.js';
 import { JobRegistry } from '../../jobs/job-registry.js';
 
@@ -37,7 +38,7 @@ export class WebhookRetentionJob implements Job {
   constructor(
     registry: JobRegistry,
     private readonly dataSource: DataSource,
-    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
   }

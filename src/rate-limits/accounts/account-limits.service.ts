@@ -7,6 +7,7 @@ import { AuditLog } from '../../audit/audit-log.service.js';
 import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../common/clock.js';
 import { isUniqueViolation } from '../../database/constraints.js';
+import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 import { AccountLimitsCache } from './account-limits-cache.js';
@@ -49,9 +50,10 @@ export class AccountLimitsService implements AccountLimits {
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
-    @Inject(CLOCK) private readonly clock: Clock & MonotonicClock,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+    @Inject(CLOCK) monotonicClock: MonotonicClock,
   ) {
-    this.cache = new AccountLimitsCache((accountIds) => this.load(accountIds), clock);
+    this.cache = new AccountLimitsCache((accountIds) => this.load(accountIds), monotonicClock);
   }
 
   find(accountId: string): OwnLimits | Promise<OwnLimits> {

@@ -13,6 +13,9 @@ export class TestClock implements Clock, MonotonicClock {
   /** How far the process's own clock is wrong: the database's is not. */
   wrongByMs = 0;
 
+  /** How far what the process takes for the database's time is wrong: it knows that only to half a round trip. */
+  estimateWrongByMs = 0;
+
   /**
    * @param clock what the application reads, `app.get(CLOCK)`.
    * @param databaseClock of the application, where it has one: time passes at the database as well.
@@ -30,7 +33,7 @@ export class TestClock implements Clock, MonotonicClock {
     });
     if (databaseClock !== undefined) databaseClock.read = ({ now_ms }) => own.at(Number(now_ms));
     // To the millisecond, so that a test that stopped the clock finds the time at which it did.
-    if (ledgerClock !== undefined) ledgerClock.nowMs = () => own.nowMs();
+    if (ledgerClock !== undefined) ledgerClock.nowMs = () => own.nowMs() + own.estimateWrongByMs;
     return own;
   }
 
@@ -60,5 +63,6 @@ export class TestClock implements Clock, MonotonicClock {
     this.stopped = null;
     this.aheadMs = 0;
     this.wrongByMs = 0;
+    this.estimateWrongByMs = 0;
   }
 }
