@@ -7,6 +7,12 @@ const READ_AGAIN_AFTER_MS = 5_000;
 /** The database read its clock at some moment between question and answer; a slower answer says too little about which. */
 const ROUND_TRIP_MS_MAX = 500;
 
+/**
+ * A process whose wall clock differs by more is not ready and runs no jobs. Nothing is decided by that clock, but there is
+ * something wrong with the machine, and certificates and logs have other times than they should.
+ */
+export const CLOCK_DIFFERENCE_MS_MAX = 2_000;
+
 /** A `Clock` that gives the database's time. */
 export const LEDGER_CLOCK = Symbol('LEDGER_CLOCK');
 

@@ -6,6 +6,7 @@ import { answerWithin } from '../common/time-limits.js';
 import { Lifecycle } from '../common/lifecycle.js';
 import { DatabaseClock, NOW_MS, type NowRow } from '../database/database-clock.js';
 import { ENGINE_VERSION } from '../database/engine-version.js';
+import { CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
 
 /** A database that needs longer than this for one small question cannot carry a request either. */
@@ -14,11 +15,6 @@ const DATABASE_TIMEOUT_MS = 2_000;
 const DATABASE_ASKED_EVERY_MS = 1_000;
 /** Money commands are decided within milliseconds, and within a second when a connection has fallen silent. */
 const COMMAND_WAIT_MS_MAX = 3_000;
-/**
- * The ledger's time is the database's. A process whose clock differs gives holds, keys and signatures other ends than it says,
- * and there is something wrong with its machine.
- */
-const CLOCK_DIFFERENCE_MS_MAX = 2_000;
 /** Not current once a newer version has migrated the database and refuses this one's money (ADR 35). */
 const QUESTION = `SELECT required_engine_version() <= $1 AS current, ${NOW_MS}`;
 

@@ -12,6 +12,7 @@ import type { ClientConfig } from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { CLOCK_DIFFERENCE_MS_MAX, LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Job, JobPayload } from './job.js';
 import { JobClock } from './job-clock.js';
 import { JOB_OBSERVER, silentJobObserver, type JobObserver } from './job-observer.js';
@@ -24,6 +25,8 @@ const RESTART_DELAY_FIRST_MS = 100;
 const RESTART_DELAY_MAX_MS = 5_000;
 /** A run that lasted this long was healthy: the next fault is a new one. */
 const HEALTHY_AFTER_MS = 10_000;
+/** How soon a process notices that its clock has become wrong, or right again. */
+const CLOCK_CHECK_MS = 1_000;
 /** How long the jobs of a process that was killed wait for another one. */
 const DEAD_WORKER_CHECK_MS = 10_000;
 /** Running jobs finish within this, or run again elsewhere; orchestrators kill after 30 s. */
@@ -33,6 +36,9 @@ const KEEPALIVE_OPTIONS = '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=
 
 /** Another interval than `POLL_INTERVAL_MS`: a test without polls shows what is announced. */
 export const JOB_POLL_INTERVAL_MS = Symbol('JOB_POLL_INTERVAL_MS');
+
+/** Breaks a run: the clock of this process has become wrong. */
+class WrongClockError extends Error {}
 
 /**
  * Runs jobs in this process when the settings say so; any number of processes share the queue. It recovers
@@ -57,6 +63,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     private readonly dataSource: DataSource,
     private readonly registry: JobRegistry,
     @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LEDGER_CLOCK) private readonly ledgerClock: Clock,
     @Optional() @Inject(JOB_OBSERVER) observer: JobObserver | null,
     @Optional() @Inject(JOB_POLL_INTERVAL_MS) private readonly pollIntervalMs = POLL_INTERVAL_MS,
   ) {
@@ -67,7 +74,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   onApplicationBootstrap(): void {
     if (!this.settings.runJobs || this.registry.all().length === 0) return;
     this.supervision = this.supervise();
-    this.jobClock = new JobClock(this.registry.all(), this.dataSource, this.clock, (message) => {
+    this.jobClock = new JobClock(this.registry.all(), this.dataSource, this.ledgerClock, (message) => {
       this.logger.warn(message);
     });
     this.jobClock.start();
@@ -89,15 +96,41 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   private async supervise(): Promise<void> {
     const { signal } = this.stopRequested;
     for (let failures = 0; !signal.aborted;) {
+      await this.untilClockIsRight();
+      if (signal.aborted) return;
       const startedAtMs = performance.now();
       const fault = await this.runUntilBroken();
       if (fault === null) return;
+      if (fault instanceof WrongClockError) continue;
       failures = performance.now() - startedAtMs > HEALTHY_AFTER_MS ? 1 : failures + 1;
       const delayMs = Math.min(RESTART_DELAY_FIRST_MS * 2 ** (failures - 1), RESTART_DELAY_MAX_MS);
       this.logger.warn(`The job runner starts again in ${delayMs} ms: ${fault.message}`);
       this.observer.restarted();
       await sleep(delayMs, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** Until then another process, whose clock is right, runs the jobs. Returns also when the process is stopping. */
+  private async untilClockIsRight(): Promise<void> {
+    const { signal } = this.stopRequested;
+    if (this.isClockRight()) return;
+    this.logger.warn(
+      { event: 'jobs.paused', clockDifferenceMs: this.clockDifferenceMs() },
+      'The clock of this process differs from that of the database. No jobs run here until it is right.',
+    );
+    while (!this.isClockRight() && !signal.aborted) {
+      await sleep(CLOCK_CHECK_MS, undefined, { signal }).catch(() => undefined);
+    }
+    if (!signal.aborted)
+      this.logger.log({ event: 'jobs.resumed' }, 'The clock is right. Jobs run here again.');
+  }
+
+  private isClockRight(): boolean {
+    return Math.abs(this.clockDifferenceMs()) <= CLOCK_DIFFERENCE_MS_MAX;
+  }
+
+  private clockDifferenceMs(): number {
+    return this.clock.nowMs() - this.ledgerClock.nowMs();
   }
 
   /** Answers what broke the run, or null when the process is stopping. */
@@ -107,7 +140,10 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
       let onBroken: (fault: Error) => void = () => undefined;
       const broken = new Promise<Error>((resolve) => (onBroken = resolve));
       const run = await this.startRun(onBroken);
-      const fault = await Promise.race([broken, this.stopped]);
+      const clockCheck = setInterval(() => {
+        if (!this.isClockRight()) onBroken(new WrongClockError('the clock of this process is wrong'));
+      }, CLOCK_CHECK_MS).unref();
+      const fault = await Promise.race([broken, this.stopped]).finally(() => clearInterval(clockCheck));
       if (fault !== null) void this.retire(run);
       return fault;
     } catch (error) {
