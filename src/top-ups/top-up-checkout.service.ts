@@ -6,7 +6,6 @@ import { cents, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { DatabaseClock } from '../database/database-clock.js';
 import { isUniqueViolation } from '../database/constraints.js';
-import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import {
   PAYMENT_GATEWAY,
   type CheckoutSession,

@@ -1,7 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DatabaseClock } from '../../database/database-clock.js';
 import { isUniqueViolation } from '../../database/constraints.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner } from '../../database/transaction-runner.js';
 import {
   OFF_SESSION_PAYMENTS,
