@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { newId } from '../../src/common/ids.js';
 import { SETTINGS, type Settings } from '../../src/config/settings.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/payment-gateway.js';
 import { PaymentsUnavailableError } from '../../src/payments/payments.errors.js';
@@ -295,6 +296,15 @@ describe('a refund', () => {
     expect(await statuses(topUp)).toEqual(['succeeded']);
   });
 
+  it('that names a refund whose row is gone, as after a restore, takes its credit as well, once', async () => {
+    const topUp = await paid();
+    control.setWebhookFaults({ copies: 3 });
+    await refundElsewhere(topUp, 525, { 'metadata[refund_id]': newId('refund') });
+    await settled(app);
+    expect(await legs(topUp)).toEqual({ ...TOP_UP, refund: '5000000', refund_fee: '250000' });
+    expect(await statuses(topUp)).toEqual(['succeeded']);
+  });
+
   it('is refused for what was not paid, for another account, and to a customer after the window', async () => {
     const open = await startTopUp(app);
     expect((await refund(open)).expect(409).body.error.code).toBe('top_up_not_refundable');
@@ -344,7 +354,11 @@ describe('a refund', () => {
   }
 
   /** Without our metadata, as the dashboard does it. */
-  async function refundElsewhere(topUp: OpenTopUp, amountCents: number): Promise<void> {
+  async function refundElsewhere(
+    topUp: OpenTopUp,
+    amountCents: number,
+    metadata: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const [row] = await app.dataSource.query<{ payment_intent_id: string }[]>(
       'SELECT payment_intent_id FROM top_ups WHERE id = $1',
       [topUp.id],
@@ -356,6 +370,7 @@ describe('a refund', () => {
       body: new URLSearchParams({
         payment_intent: row?.payment_intent_id ?? '',
         amount: `${amountCents}`,
+        ...metadata,
       }),
     });
     expect(answer.status).toBe(200);

@@ -45,13 +45,16 @@ export class RefundEvents {
     }
     // What was never credited has no credit to take back.
     if (await this.returns.follow(made)) return;
-    const named = made.metadata[METADATA_REFUND];
-    const refund =
-      named === undefined
-        ? ((await this.refunds.findByStripeId(made.id)) ?? (await this.adopt(made)))
-        : await this.refunds.findAnywhere(named);
-    if (refund !== null) return this.follow(refund, made);
-    if (named !== undefined) this.logger.error(`${made.id} is the refund ${named}, which is unknown here.`);
+    const refund = (await this.findRow(made)) ?? (await this.adopt(made));
+    if (refund !== null) await this.follow(refund, made);
+  }
+
+  private async findRow({ id, metadata }: ProviderRefund): Promise<Refund | null> {
+    const named = metadata[METADATA_REFUND];
+    const ours = named === undefined ? null : await this.refunds.findAnywhere(named);
+    if (named !== undefined && ours === null)
+      this.logger.error(`${id} was made for the refund ${named}, which is unknown here.`);
+    return ours ?? (await this.refunds.findByStripeId(id));
   }
 
   private async follow(refund: Refund, made: ProviderRefund): Promise<void> {
@@ -67,7 +70,10 @@ export class RefundEvents {
     await this.settlement.follow(refund, made);
   }
 
-  /** The row of a refund that was not asked for here; null when it is none of ours. */
+  /**
+   * The row of a refund that was not asked for here, or whose row is lost, as after the database was restored from a backup;
+   * null when it is none of ours.
+   */
   private async adopt(made: ProviderRefund): Promise<Refund | null> {
     if (made.status === 'failed' || made.status === 'canceled') return null;
     const topUp = await this.topUps.findByPayment(made);
