@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
-import type { Clock } from '../common/clock.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
 import { isUnavailable } from '../database/constraints.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
@@ -38,6 +38,7 @@ export class PriceBook {
   constructor(
     @InjectRepository(PriceEntity) private readonly rows: Repository<PriceEntity>,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+    @Inject(CLOCK) private readonly monotonic: MonotonicClock,
     @Optional() @Inject(PRICES_READ_FOR_MS) private readonly readForMs = READ_FOR_MS,
   ) {}
 
@@ -77,7 +78,7 @@ export class PriceBook {
   }
 
   private ageOf({ readAtMs }: Copy): number {
-    return this.clock.nowMs() - readAtMs;
+    return this.monotonic.monotonicMs() - readAtMs;
   }
 
   /** One reading at a time; everybody who asks meanwhile shares it. */
@@ -101,7 +102,7 @@ export class PriceBook {
   }
 
   private async load(): Promise<Copy> {
-    const readAtMs = this.clock.nowMs();
+    const readAtMs = this.monotonic.monotonicMs();
     const byModel = new Map<string, Price[]>();
     try {
       for (const row of await this.rows.find()) {

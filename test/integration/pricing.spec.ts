@@ -17,9 +17,11 @@ beforeAll(async () => {
   customer = await service.createCustomer();
 });
 
-/** A book of its own, on a clock that the test moves. */
+/** Both clocks of a book, moved by the test. */
+const CLOCKS = [{ nowMs: () => nowMs }, { monotonicMs: () => nowMs }] as const;
+
 function openBook(): PriceBook {
-  return new PriceBook(service.dataSource.getRepository(PriceEntity), { nowMs: () => nowMs });
+  return new PriceBook(service.dataSource.getRepository(PriceEntity), ...CLOCKS);
 }
 
 async function publish(
@@ -61,7 +63,7 @@ describe('the price book', () => {
       queries += 1;
       return rows.find();
     };
-    const book = new PriceBook(counted, { nowMs: () => nowMs });
+    const book = new PriceBook(counted, ...CLOCKS);
     const asked = Array.from({ length: 50 }, (_, index) =>
       book.priceOf(`unknown-${index}`).catch((error: unknown) => error),
     );
@@ -105,7 +107,7 @@ describe('the price book', () => {
   it('does not keep everybody waiting for a reading that hangs', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const hanging = Object.create(rows) as typeof rows;
-    const book = new PriceBook(hanging, { nowMs: () => nowMs }, 20);
+    const book = new PriceBook(hanging, ...CLOCKS, 20);
     await book.priceOf(MODEL);
     hanging.find = () => new Promise(() => undefined);
     nowMs += 10_000;
@@ -117,7 +119,7 @@ describe('the price book', () => {
   it('stops believing its memory when the database stays away, instead of selling at old prices', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const away = Object.create(rows) as typeof rows;
-    const book = new PriceBook(away, { nowMs: () => nowMs });
+    const book = new PriceBook(away, ...CLOCKS);
     await book.priceOf(MODEL);
     away.find = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
     nowMs += 10_000;

@@ -11,6 +11,7 @@ import { CLOCK, type Clock, type MonotonicClock } from '../../src/common/clock.j
 import { CommonModule } from '../../src/common/common.module.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { readSettings, type Settings } from '../../src/config/settings.js';
+import { LEDGER_CLOCK } from '../../src/database/ledger-clock.js';
 import { ProblemFilter } from '../../src/problems/problem.filter.js';
 import { addressGroup } from '../../src/rate-limits/address-group.js';
 import { RateLimited } from '../../src/rate-limits/rate-limited.decorator.js';
@@ -51,7 +52,13 @@ function createKey(accountId: string | null): string {
 const credentials: Credentials = { findByHashes: () => Promise.resolve(stored) };
 
 @Global()
-@Module({ providers: [{ provide: CREDENTIALS, useValue: credentials }], exports: [CREDENTIALS] })
+@Module({
+  providers: [
+    { provide: CREDENTIALS, useValue: credentials },
+    { provide: LEDGER_CLOCK, useExisting: CLOCK },
+  ],
+  exports: [CREDENTIALS, LEDGER_CLOCK],
+})
 class StoredKeysModule {}
 
 @Controller()

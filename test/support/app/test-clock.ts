@@ -6,8 +6,8 @@ import type { DatabaseClock } from '../../../src/database/database-clock.js';
  * lets time pass, so no test waits and none depends on how fast the machine is.
  */
 export class TestClock implements Clock, MonotonicClock {
-  /** How far time has passed beyond the machine's, or has to. */
-  aheadMs = 0;
+  private wallAheadMs = 0;
+  private monotonicAheadMs = 0;
   private stopped: { readonly nowMs: number; readonly monotonicMs: number } | null = null;
 
   /** How far the process's own clock is wrong: the database's is not. */
@@ -37,8 +37,18 @@ export class TestClock implements Clock, MonotonicClock {
     return own;
   }
 
+  /** How far time has passed beyond the machine's. A test may set it back; the monotonic clock goes on from where it is. */
+  get aheadMs(): number {
+    return this.wallAheadMs;
+  }
+
+  set aheadMs(ms: number) {
+    this.monotonicAheadMs += Math.max(0, ms - this.wallAheadMs);
+    this.wallAheadMs = ms;
+  }
+
   private at(nowMs: number): number {
-    return (this.stopped?.nowMs ?? nowMs) + this.aheadMs;
+    return (this.stopped?.nowMs ?? nowMs) + this.wallAheadMs;
   }
 
   nowMs(): number {
@@ -46,7 +56,7 @@ export class TestClock implements Clock, MonotonicClock {
   }
 
   monotonicMs(): number {
-    return (this.stopped?.monotonicMs ?? performance.now()) + this.aheadMs;
+    return (this.stopped?.monotonicMs ?? performance.now()) + this.monotonicAheadMs;
   }
 
   /** From here on no time passes but by `letPass`. */
@@ -58,7 +68,7 @@ export class TestClock implements Clock, MonotonicClock {
     this.aheadMs += ms;
   }
 
-  /** Runs as the machine's again. Nothing of what passed in between is kept: it may go back. */
+  /** Runs as the machine's again. Nothing of what passed in between is kept: the wall clock may go back. */
   reset(): void {
     this.stopped = null;
     this.aheadMs = 0;
