@@ -11,7 +11,8 @@ const ATTEMPTS_MAX = 3;
 
 /**
  * The first process to note the minute queues its jobs; the others find it noted. Of a job that is slow, or
- * that no runner takes, one waits and one runs: the key keeps one waiting, the queue lets one run.
+ * that no runner takes, one waits and one runs: the key keeps one waiting, the queue lets one run. A minute that is still to
+ * come was noted by a clock that was wrong; believing it would stop the job until then.
  */
 const QUEUE_DUE = `
   WITH due AS (
@@ -19,6 +20,7 @@ const QUEUE_DUE = `
     SELECT name, $2::timestamptz, $2::timestamptz FROM unnest($1::text[]) AS name
     ON CONFLICT (identifier) DO UPDATE SET last_execution = excluded.last_execution
       WHERE known.last_execution IS NULL OR known.last_execution < excluded.last_execution
+         OR known.last_execution > clock_timestamp() + interval '1 minute'
     RETURNING identifier
   )
   SELECT graphile_worker.add_job(

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { CLOCK, type Clock } from '../../src/common/clock.js';
+import type { Clock } from '../../src/common/clock.js';
+import { LEDGER_CLOCK } from '../../src/database/ledger-clock.js';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { UpstreamAccruals } from '../../src/finance/upstream-costs/upstream-accruals.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
@@ -26,7 +27,7 @@ const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 beforeEach(async () => {
   service = await startTestApp({ blackForestLabs: true });
   nowMs = noon(5);
-  jest.spyOn(service.app.get<Clock>(CLOCK), 'nowMs').mockImplementation(() => nowMs);
+  jest.spyOn(service.app.get<Clock>(LEDGER_CLOCK), 'nowMs').mockImplementation(() => nowMs);
 });
 afterEach(async () => {
   await expectBooksToBalance(service.dataSource);
@@ -39,7 +40,7 @@ const book = (of: TestApp = service): Promise<void> => of.app.get(UpstreamAccrua
 
 async function startOther(): Promise<TestApp> {
   other = await startTestApp({ databaseUrl: service.databaseUrl });
-  jest.spyOn(other.app.get<Clock>(CLOCK), 'nowMs').mockImplementation(() => nowMs);
+  jest.spyOn(other.app.get<Clock>(LEDGER_CLOCK), 'nowMs').mockImplementation(() => nowMs);
   return other;
 }
 

@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 import type { Job } from '../../src/jobs/job.js';
 import { CONCURRENCY, JobRun } from '../../src/jobs/job-run.js';
 import type { Clock } from '../../src/common/clock.js';
+import { LedgerClock } from '../../src/database/ledger-clock.js';
 import { JobClock, RETRY_MS } from '../../src/jobs/job-clock.js';
 import { JobServices } from '../support/job-services.js';
 import { eventually, momentLater } from '../support/processes.js';
@@ -199,6 +200,23 @@ describe('the clock of recurring jobs', () => {
     query.mockRestore();
     expect(warnings).toEqual([expect.stringContaining('the database is away')]);
   });
+
+  it('queues what is due although a process whose clock was wrong noted a later time', async () => {
+    const service = await services.start({ runJobs: true });
+    const dataSource = service.app.get(DataSource);
+    await dataSource.query(
+      `INSERT INTO graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
+       VALUES ('probe', now(), now() + interval '25 hours')
+       ON CONFLICT (identifier) DO UPDATE SET last_execution = excluded.last_execution`,
+    );
+    const time = passTimers([BEFORE_THE_MINUTE_MS]);
+    const jobs = [{ name: 'probe', crontab: '* * * * *', run: () => Promise.resolve() }];
+    const clock = new JobClock(jobs, dataSource, time, () => undefined);
+    clock.start();
+    await eventually('the job runs', () => service.probe.runs.length === 1);
+    await clock.stop();
+    time.restore();
+  });
 });
 
 const BEFORE_THE_MINUTE_MS = 43_210;
@@ -239,6 +257,8 @@ function stopClockBeforeTheMinute(): { begin(): void; restore(): void } {
     if (ms === BEFORE_THE_MINUTE_MS) waiting.push(run);
     return start(run, ms);
   });
+  // The database's as well, as far as the process carries it.
+  const ledgerClock = jest.spyOn(LedgerClock.prototype, 'nowMs').mockImplementation(() => nowMs);
   return {
     begin: () => {
       nowMs = minuteMs;
@@ -246,6 +266,7 @@ function stopClockBeforeTheMinute(): { begin(): void; restore(): void } {
     },
     restore: () => {
       timers.mockRestore();
+      ledgerClock.mockRestore();
       globalThis.Date = RealDate;
     },
   };
