@@ -212,3 +212,31 @@ describe('a connection that is open and silent', () => {
       expect(await referencesOf(accountId)).toEqual(['debit:before', 'debit:after']);
   });
 });
+
+describe('a batch that is written long after it began, as by a server process that stood still', () => {
+  const longestBatch = (): Promise<{ seconds: number }[]> =>
+    engine.dataSource.query('SELECT extract(epoch FROM longest_batch())::float AS seconds');
+
+  async function allowBatches(owner: DataSource, seconds: number): Promise<void> {
+    await owner.query(
+      `CREATE OR REPLACE FUNCTION longest_batch() RETURNS interval LANGUAGE sql IMMUTABLE AS $$ SELECT interval '${seconds} seconds' $$`,
+    );
+  }
+
+  it('is refused, so that a range of an export that is a minute old never changes', async () => {
+    const [row] = await longestBatch();
+    expect(row?.seconds).toBeLessThan(60);
+    const [wallet = ''] = wallets;
+    const owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
+    try {
+      await allowBatches(owner, 0);
+      expect(await charge(wallet, 'late')).toBe('database_unavailable');
+      expect(await referencesOf(wallet)).toEqual([]);
+      await allowBatches(owner, row?.seconds ?? 0);
+      expect(await charge(wallet, 'late')).toBe('ok');
+    } finally {
+      await allowBatches(owner, row?.seconds ?? 0);
+      await owner.destroy();
+    }
+  });
+});
