@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { kindOfScope } from '../auth/principal.js';
 import { accessOfRoute } from '../auth/route-access.js';
 import { onAnswerEnd } from '../http/answer-end.js';
 import { BODY_LIMIT_BYTES } from '../http/json-body.js';
@@ -20,6 +21,8 @@ export function limitBodies(fastify: FastifyInstance, unreadUrl: string): void {
   fastify.addHook('onRoute', (route) => {
     const access = accessOfRoute(route.config);
     if (access === undefined || access.public || route.url === unreadUrl) return;
+    // An operator's keys are ours, and the gateway's debits are the calls for which a hook would cost most.
+    if (kindOfScope(access.scope) !== 'account_key') return;
     route.onRequest = [
       ...[route.onRequest ?? []].flat(),
       (request, { raw }, done) => {
