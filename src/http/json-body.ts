@@ -60,7 +60,7 @@ export function readJson(body: Buffer): unknown {
     throw new MalformedBodyError();
   }
   // A `__proto__` member would become an ordinary property here and somebody's prototype after a copy.
-  if (MAY_NAME_PROTO.some((hint) => body.includes(hint)) && hasProtoMember(value))
+  if (MAY_NAME_PROTO.some((hint) => text.includes(hint)) && hasProtoMember(value))
     throw new MalformedBodyError();
   return value;
 }
