@@ -34,9 +34,9 @@ export class CredentialCache {
     credentials: Credentials,
     private readonly clock: MonotonicClock,
     lookupTimeoutMs?: number,
-    secondQuestionAfterMs?: number,
+    hedgeAfterMs?: number,
   ) {
-    this.lookups = new CredentialLookups(credentials, clock, lookupTimeoutMs, secondQuestionAfterMs);
+    this.lookups = new CredentialLookups(credentials, clock, lookupTimeoutMs, hedgeAfterMs);
   }
 
   /** Null: known not to be a key. Undefined: not known, or too long ago; `find` asks. */

@@ -1,15 +1,11 @@
 import type { MonotonicClock } from '../common/clock.js';
-import { isSettledWithin, withTimeout } from '../common/time-limits.js';
+import { hedgedRead } from '../common/hedged-read.js';
+import { withTimeout } from '../common/time-limits.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { Credential, Credentials } from './credentials.js';
 
 /** As long as a request may wait for a database connection; then it is refused rather than left hanging. */
 const LOOKUP_TIMEOUT_MS = 5_000;
-/**
- * Many times what a look-up takes. Its connection may be silent, so the same is asked over another one; with it, a request waits for
- * less than a second.
- */
-const SECOND_QUESTION_AFTER_MS = 300;
 /** One index probe each: this many take the database a few milliseconds. */
 const BATCH_MAX = 500;
 /** Twice the largest burst that the service is built for (10,000 calls at once, each with a key of its own). */
@@ -52,7 +48,7 @@ export class CredentialLookups {
     private readonly credentials: Credentials,
     private readonly clock: MonotonicClock,
     private readonly timeoutMs = LOOKUP_TIMEOUT_MS,
-    private readonly secondQuestionAfterMs = SECOND_QUESTION_AFTER_MS,
+    private readonly hedgeAfterMs?: number,
   ) {}
 
   /** The answer rejects with `DatabaseUnavailableError` when there is none in time. */
@@ -86,18 +82,12 @@ export class CredentialLookups {
     for (const lookup of batch) lookup.startedAtMs = startedAtMs;
     try {
       const hashes = batch.map((lookup) => lookup.hash);
-      const found = await withTimeout(this.askTwice(hashes), this.timeoutMs);
+      const ask = () => this.credentials.findByHashes(hashes);
+      const found = await withTimeout(hedgedRead(ask, this.hedgeAfterMs), this.timeoutMs);
       for (const lookup of batch) lookup.resolve(found.get(lookup.hash) ?? null);
     } catch (error) {
       // Whatever the reason, nobody can say who this is: refuse, and let the caller retry.
       for (const lookup of batch) lookup.reject(new DatabaseUnavailableError(error));
     }
-  }
-
-  /** The first answer counts: both show every revocation that was committed before the first question. */
-  private async askTwice(hashes: readonly string[]): ReturnType<Credentials['findByHashes']> {
-    const first = this.credentials.findByHashes(hashes);
-    if (await isSettledWithin(first, this.secondQuestionAfterMs)) return first;
-    return Promise.any([first, this.credentials.findByHashes(hashes)]);
   }
 }

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import type { Clock } from '../common/clock.js';
+import { hedgedRead } from '../common/hedged-read.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { TransactionRunner } from '../database/transaction-runner.js';
 import type { Catalog } from './catalog.js';
@@ -56,7 +57,7 @@ export class ModelCatalog implements OnModuleInit {
   private async load(): Promise<void> {
     // Whether it succeeds or not: a database that is away must not be asked by every request.
     this.readAtMs = this.clock.nowMs();
-    this.copy = (await this.transactions.run((tx) => readNewestCatalog(tx))) ?? this.copy;
+    this.copy = (await hedgedRead(() => this.transactions.run((tx) => readNewestCatalog(tx)))) ?? this.copy;
   }
 
   private async publishFirst(): Promise<void> {

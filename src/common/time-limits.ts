@@ -1,8 +1,15 @@
-/** Rejects when there is no answer within the time. The work itself goes on. */
+/** Work that was not done in time; it may still go on. */
+export class NoAnswerInTimeError extends Error {
+  constructor(ms: number) {
+    super(`no answer within ${ms} ms`);
+  }
+}
+
+/** Rejects with `NoAnswerInTimeError` when there is no answer within the time. The work itself goes on. */
 export async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
   const late = afterMs(ms);
   const refused = late.over.then((): never => {
-    throw new Error(`no answer within ${ms} ms`);
+    throw new NoAnswerInTimeError(ms);
   });
   return Promise.race([work, refused]).finally(late.forget);
 }

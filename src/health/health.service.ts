@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CachedReading } from '../common/cached-reading.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
+import { hedgedRead } from '../common/hedged-read.js';
 import { answerWithin } from '../common/time-limits.js';
 import { Lifecycle } from '../common/lifecycle.js';
 import { DatabaseClock, NOW_MS, type NowRow } from '../database/database-clock.js';
@@ -57,9 +58,12 @@ export class HealthService {
     return { ready: Object.values(parts).every((part) => part === 'ok'), parts };
   }
 
-  /** Null when the database does not answer in time. */
+  /** Null when the database does not answer in time. One silent connection is no reason to send requests elsewhere. */
   private askDatabase(): Promise<DatabaseReading | null> {
-    return answerWithin(this.compare(), DATABASE_TIMEOUT_MS);
+    return answerWithin(
+      hedgedRead(() => this.compare()),
+      DATABASE_TIMEOUT_MS,
+    );
   }
 
   private async compare(): Promise<DatabaseReading> {

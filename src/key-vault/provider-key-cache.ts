@@ -1,4 +1,5 @@
 import type { MonotonicClock } from '../common/clock.js';
+import { hedgedRead } from '../common/hedged-read.js';
 import { withTimeout } from '../common/time-limits.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
 import type { SealedProviderKey } from './provider-key.js';
@@ -41,7 +42,7 @@ class Lookup {
  * What this process knows of the provider keys of the accounts that call. It spares most calls a query and decides none:
  * that an account has no key is checked again by the commit that would charge for the call, and a key is used only if it
  * was read after the call began. While one query runs, the accounts of the next one gather: however many call at once,
- * it holds one database connection.
+ * it holds one database connection, and a second one while the first is silent.
  */
 export class ProviderKeyCache {
   /** The accounts that had no key, and when the database was asked. */
@@ -115,7 +116,11 @@ export class ProviderKeyCache {
     const startedAtMs = this.clock.monotonicMs();
     for (const lookup of batch) lookup.startedAtMs = startedAtMs;
     try {
-      const found = await withTimeout(this.load(batch.map(({ accountId }) => accountId)), this.timeoutMs);
+      const accountIds = batch.map(({ accountId }) => accountId);
+      const found = await withTimeout(
+        hedgedRead(() => this.load(accountIds)),
+        this.timeoutMs,
+      );
       for (const { accountId, resolve } of batch) {
         resolve(found.filter((key) => key.accountId === accountId));
       }

@@ -1,8 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
 import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
+import { hedgedRead } from '../common/hedged-read.js';
+import { NoAnswerInTimeError, withTimeout } from '../common/time-limits.js';
 import { isUnavailable } from '../database/constraints.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import { DatabaseUnavailableError } from '../problems/common.errors.js';
@@ -83,38 +84,34 @@ export class PriceBook {
 
   /** One reading at a time; everybody who asks meanwhile shares it. */
   private read(): Promise<Copy> {
-    this.reading ??= this.loadInTime().finally(() => {
+    this.reading ??= this.renew().finally(() => {
       this.reading = null;
     });
     return this.reading;
   }
 
-  private async loadInTime(): Promise<Copy> {
-    const patience = new AbortController();
-    const late = sleep(this.readForMs, null, { signal: patience.signal, ref: false }).then(() => {
-      throw new DatabaseUnavailableError(new Error('the price book was not read in time'));
-    });
+  private async renew(): Promise<Copy> {
     try {
-      return await Promise.race([this.load(), late]);
-    } finally {
-      patience.abort();
+      this.copy = await withTimeout(
+        hedgedRead(() => this.load()),
+        this.readForMs,
+      );
+      return this.copy;
+    } catch (error) {
+      const isAway = error instanceof NoAnswerInTimeError || isUnavailable(error);
+      throw isAway ? new DatabaseUnavailableError(error) : error;
     }
   }
 
   private async load(): Promise<Copy> {
     const readAtMs = this.monotonic.monotonicMs();
     const byModel = new Map<string, Price[]>();
-    try {
-      for (const row of await this.rows.find()) {
-        const price = toPrice(row);
-        byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
-      }
-    } catch (error) {
-      throw isUnavailable(error) ? new DatabaseUnavailableError(error) : error;
+    for (const row of await this.rows.find()) {
+      const price = toPrice(row);
+      byModel.set(price.model, [...(byModel.get(price.model) ?? []), price]);
     }
     for (const prices of byModel.values()) prices.sort(compareNewestFirst);
-    this.copy = { byModel, readAtMs };
-    return this.copy;
+    return { byModel, readAtMs };
   }
 }
 

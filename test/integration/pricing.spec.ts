@@ -116,6 +116,25 @@ describe('the price book', () => {
     await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable' });
   });
 
+  it('never goes back to an older copy whose reading was answered late', async () => {
+    const model = 'test/late';
+    await publish(model, 1, 10_000, nowMs - HOUR_MS);
+    const rows = service.dataSource.getRepository(PriceEntity);
+    const silent = Object.create(rows) as typeof rows;
+    const answers: ((found: PriceEntity[]) => void)[] = [];
+    const earlier = await rows.find();
+    silent.find = () => new Promise((resolve) => answers.push(resolve));
+    const book = new PriceBook(silent, { nowMs: () => nowMs });
+    const price = book.priceOf(model);
+    await eventually('the book is read again', () => answers.length === 2);
+    await publish(model, 2, 30_000, nowMs);
+    answers[1]?.(await rows.find());
+    expect((await price).amountMicros).toBe(30_000n);
+    answers[0]?.(earlier);
+    await Promise.resolve();
+    expect(book.current(model)?.amountMicros).toBe(30_000n);
+  });
+
   it('stops believing its memory when the database stays away, instead of selling at old prices', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const away = Object.create(rows) as typeof rows;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { ProviderKeyCache, type LoadLiveKeys } from '../../src/key-vault/provider-key-cache.js';
 import type { SealedProviderKey } from '../../src/key-vault/provider-key.js';
+import { eventually } from '../support/processes.js';
 
 const keyOf = (accountId: string, id: string): SealedProviderKey => ({
   accountId,
@@ -11,7 +12,7 @@ const keyOf = (accountId: string, id: string): SealedProviderKey => ({
 });
 
 /** A database whose answers the test gives, and a clock that it moves. */
-function stage() {
+function stage(timeoutMs = 50) {
   let nowMs = 0;
   let stored: SealedProviderKey[] = [];
   let gate: Promise<void> | null = null;
@@ -22,7 +23,7 @@ function stage() {
     await gate;
     return read;
   };
-  const cache = new ProviderKeyCache(load, { monotonicMs: () => nowMs }, 50);
+  const cache = new ProviderKeyCache(load, { monotonicMs: () => nowMs }, timeoutMs);
   return {
     cache,
     asked,
@@ -108,5 +109,15 @@ describe('what a process knows of provider keys', () => {
     const open = hold();
     await expect(ids()).rejects.toMatchObject({ code: 'database_unavailable' });
     open();
+  });
+
+  it('is asked for over another connection where the first one is silent, once more and no more', async () => {
+    const { asked, hold, ids } = stage(60_000);
+    const open = hold();
+    const found = ids();
+    await eventually('the same is asked once more', () => asked.length === 2);
+    expect(asked).toEqual([['a'], ['a']]);
+    open();
+    expect(await found).toEqual([]);
   });
 });

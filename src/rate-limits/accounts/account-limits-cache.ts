@@ -1,4 +1,5 @@
 import type { MonotonicClock } from '../../common/clock.js';
+import { hedgedRead } from '../../common/hedged-read.js';
 import { answerWithin } from '../../common/time-limits.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 
@@ -89,7 +90,11 @@ export class AccountLimitsCache implements AccountLimits {
   /** Never rejects. */
   private async ask(batch: readonly Lookup[]): Promise<void> {
     const askedAtMs = this.clock.monotonicMs();
-    const found = await answerWithin(this.load(batch.map(({ accountId }) => accountId)), LOAD_TIMEOUT_MS);
+    const accountIds = batch.map(({ accountId }) => accountId);
+    const found = await answerWithin(
+      hedgedRead(() => this.load(accountIds)),
+      LOAD_TIMEOUT_MS,
+    );
     for (const lookup of batch) {
       const { accountId } = lookup;
       const limits = found === null ? this.known.get(accountId)?.limits : found.get(accountId);

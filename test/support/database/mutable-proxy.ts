@@ -12,6 +12,7 @@ export class MutableProxy {
   private readonly open = new Set<Pair>();
   private readonly muted = new Set<Pair>();
   private readonly answersMuted = new Set<Pair>();
+  private lastUsed: Pair | null = null;
   /** What was sent on connections that carry nothing. */
   private readonly kept: { readonly to: Socket; readonly chunk: Buffer }[] = [];
 
@@ -41,6 +42,11 @@ export class MutableProxy {
     for (const pair of this.open) this.muted.add(pair);
   }
 
+  /** Only the connection that carried something last: a pool hands out next the one that was given back last. */
+  muteLastUsed(): void {
+    if (this.lastUsed !== null) this.muted.add(this.lastUsed);
+  }
+
   /** What is sent on the connections that are open now arrives, and its answers do not, as at a process that stands still. */
   muteAnswers(): void {
     for (const pair of this.open) this.answersMuted.add(pair);
@@ -59,6 +65,7 @@ export class MutableProxy {
       else pair.server.write(chunk);
     });
     pair.server.on('data', (chunk) => {
+      this.lastUsed = pair;
       if (!this.muted.has(pair) && !this.answersMuted.has(pair)) client.write(chunk);
     });
     const isSilent = (): boolean => this.muted.has(pair) || this.answersMuted.has(pair);
