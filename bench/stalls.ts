@@ -1,3 +1,4 @@
+import type pg from 'pg';
 import type { CleanUp } from './clean-up.js';
 import { bodyOf, publishRoute, UPSTREAM_KEY } from './images.js';
 import { createLedger, startCluster, withClient } from './ledgers.js';
@@ -16,8 +17,8 @@ type Answers = {
   readonly maxMs: number;
   readonly statuses: Readonly<Record<string, number>>;
 };
-/** Of the wallets that nothing has happened to. */
-export type Stalled = { readonly debits: Answers; readonly images: Answers };
+/** By the kind of call; those of wallets that something has happened to apart from all others. */
+export type Stalled = Readonly<Record<string, Answers>>;
 
 const OTHERS = 20;
 /** Of the others, those that make images, one after the other. */
@@ -28,16 +29,42 @@ const SECONDS = 8;
 const CATCHES_MAX = 2_000;
 const ANSWER_MS_MAX = 120_000;
 
-const inTransaction = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`;
+const IN_TRANSACTION = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`;
 /** The server process of each use that this one makes of its connections: the one that ran such a statement last. */
-const SERVER_PROCESSES = {
-  'of the engine': `query = 'COMMIT'`,
-  'that writes the records of calls': `query LIKE '%INSERT INTO generations AS%'`,
-  'that looks keys up': `query LIKE '%FROM api_keys WHERE secret_hash%'`,
+const SERVER_PROCESSES: Readonly<Record<string, Caught>> = {
+  'of the engine stands still between two batches': { state: 'idle', condition: `query = 'COMMIT'` },
+  'of the engine stands still inside a batch': {
+    state: 'idle in transaction',
+    condition: `pid IN (SELECT pid FROM pg_locks WHERE relation = 'wallets'::regclass AND mode = 'RowShareLock')`,
+    // So that the table shows what becomes of its images as well.
+    holdsOneOf: Array.from({ length: IMAGE_MAKERS }, (_, index) => accountId(index + 1)),
+  },
+  'that writes the records of calls stands still': {
+    state: 'idle',
+    condition: `query LIKE '%INSERT INTO generations AS%'`,
+  },
+  'that looks keys up stands still': {
+    state: 'idle',
+    condition: `query LIKE '%FROM api_keys WHERE secret_hash%'`,
+  },
 };
-const lastThat = (condition: string): string => `
+/** What a server process has just done, and in which state it is stopped. */
+type Caught = {
+  readonly state: 'idle' | 'idle in transaction';
+  readonly condition: string;
+  /** Accounts: it has locked the wallet of one of them at least. */
+  readonly holdsOneOf?: readonly string[];
+};
+
+const lastThat = ({ state, condition }: Caught): string => `
   SELECT pid FROM pg_stat_activity
-   WHERE datname = current_database() AND pid <> pg_backend_pid() AND ${condition} ORDER BY state_change DESC LIMIT 1`;
+   WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = '${state}' AND ${condition}
+   ORDER BY state_change DESC LIMIT 1`;
+/** A wallet that a batch has locked is free again within milliseconds. */
+const LOCKED = `
+  SELECT account_id FROM wallets
+   WHERE account_id NOT IN (SELECT account_id FROM (SELECT account_id FROM wallets FOR UPDATE SKIP LOCKED) AS free)`;
+const LOCK_SAMPLES = 4;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -65,14 +92,16 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
     name: 'gateway',
     scopes: ['debits'],
   })) as { secret: string };
-  const keys = await Promise.all(
-    accounts.slice(0, IMAGE_MAKERS).map((account) => makeAccountKey(service, account, ['generate'])),
+  const imageMakers = await Promise.all(
+    accounts.slice(0, IMAGE_MAKERS).map(async (account) => {
+      return { account, key: await makeAccountKey(service, account, ['generate']) };
+    }),
   );
   const debtors = accounts.slice(IMAGE_MAKERS, OTHERS);
-  const load = { gatewayKey, debtors, keys };
+  const load = { gatewayKey, debtors, imageMakers };
   const measured: Record<string, Stalled> = {};
-  const measure = async (name: string, stall: (settle: () => Promise<Stalled>) => Promise<Stalled>) => {
-    measured[name] = await stall(() => callOthers(service, load));
+  const measure = async (name: string, stall: (settle: () => Promise<Answered>) => Promise<Answered>) => {
+    measured[name] = summaryOf(await stall(() => callOthers(service, load)));
     say(`stalls: ${name}: ${JSON.stringify(measured[name])}`);
   };
   await callOthers(service, load, 2);
@@ -88,44 +117,68 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
     await stopInsideBatch(url, other, gatewayKey);
     return settle().finally(() => process.kill(other.pid, 'SIGCONT'));
   });
-  for (const [what, condition] of Object.entries(SERVER_PROCESSES)) {
-    await measure(`a server process stands still ${what}`, async (settle) => {
+  for (const [what, caught] of Object.entries(SERVER_PROCESSES)) {
+    await measure(`the server process ${what}`, async (settle) => {
       const running = settle();
       // It is awaited below, and until then its failure is nobody's.
       running.catch(() => undefined);
       await pause(1_000);
-      const pid = await stopServerProcess(url, condition);
-      return running.finally(() => process.kill(pid, 'SIGCONT'));
+      const pid = await stopServerProcess(url, caught);
+      try {
+        const own = await withClient(url, findLocked);
+        return { ...(await running), own };
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
     });
   }
   return measured;
 }
 
 /**
- * Connections are shared by several uses: it is stopped until it is caught when it has just run such a statement. One that is caught
- * inside a tx goes on: it would keep the rows of its batch, and perhaps what all others need to commit, and what is measured
- * here are wallets that have nothing to do with it.
+ * Connections are shared by several uses: it is stopped until it is caught when it has just run such a statement, and waits for
+ * the next one. One that is caught while it runs a statement goes on: it may hold what every other one needs to commit, and then the
+ * server stands still and not a connection.
  */
-function stopServerProcess(url: string, condition: string): Promise<number> {
+function stopServerProcess(url: string, caught: Caught): Promise<number> {
   return withClient(url, async (client) => {
     for (let attempt = 0; attempt < CATCHES_MAX; attempt += 1) {
-      const { rows } = await client.query<{ pid: number }>(lastThat(condition));
+      const { rows } = await client.query<{ pid: number }>(lastThat(caught));
       const pid = rows[0]?.pid;
       if (pid === undefined) {
         await pause(1);
         continue;
       }
       process.kill(pid, 'SIGSTOP');
-      const idle = `SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'idle'`;
+      const still = 'SELECT FROM pg_stat_activity WHERE pid = $1 AND state = $2';
       // Where it holds what every query needs, this one waits for it as well.
-      const asked = client.query(idle, [pid]).then(({ rowCount }) => rowCount === 1);
-      if (await Promise.race([asked, pause(200).then(() => false)])) return pid;
+      const asked = client.query(still, [pid, caught.state]).then(({ rowCount }) => rowCount === 1);
+      const isCaught = await Promise.race([asked, pause(200).then(() => false)]);
+      const { holdsOneOf } = caught;
+      const isWanted = async (): Promise<boolean> => {
+        if (holdsOneOf === undefined) return true;
+        const locked = await findLocked(client);
+        return holdsOneOf.some((account) => locked.has(account));
+      };
+      if (isCaught && (await isWanted())) return pid;
       process.kill(pid, 'SIGCONT');
       await asked;
       await pause(1 + (attempt % 7));
     }
-    throw new Error(`no server process was caught that has just run what fits ${condition}`);
+    throw new Error(`no server process was caught that has just run what fits ${caught.condition}`);
   });
+}
+
+/** The wallets that the stopped server process has locked: they are in all samples. */
+async function findLocked(client: pg.Client): Promise<ReadonlySet<string>> {
+  const samples: ReadonlySet<string>[] = [];
+  while (samples.length < LOCK_SAMPLES) {
+    const { rows } = await client.query<{ account_id: string }>(LOCKED);
+    samples.push(new Set(rows.map((row) => row.account_id)));
+    await pause(10);
+  }
+  const [first = new Set<string>(), ...rest] = samples;
+  return new Set([...first].filter((id) => rest.every((sample) => sample.has(id))));
 }
 
 async function stopInsideBatch(
@@ -134,14 +187,14 @@ async function stopInsideBatch(
   gatewayKey: string,
 ): Promise<void> {
   const stop = new AbortController();
-  const load = callUntil(debitOf(serviceUrl, gatewayKey, HELD), () => !stop.signal.aborted, []);
+  const load = callUntil(HELD, debitOf(serviceUrl, gatewayKey, HELD), () => !stop.signal.aborted, []);
   load.catch(() => undefined);
   await withClient(url, async (client) => {
     for (let attempt = 0; attempt < CATCHES_MAX; attempt += 1) {
       process.kill(pid, 'SIGSTOP');
       // What it has sent already is run.
       await pause(5);
-      if ((await client.query(inTransaction)).rowCount === 1) return stop.abort();
+      if ((await client.query(IN_TRANSACTION)).rowCount === 1) return stop.abort();
       process.kill(pid, 'SIGCONT');
       await pause(1 + (attempt % 7));
     }
@@ -153,27 +206,47 @@ type Load = {
   readonly gatewayKey: string;
   readonly debtors: readonly string[];
   /** Of the wallets that make images. */
-  readonly keys: readonly string[];
+  readonly imageMakers: readonly ImageMaker[];
 };
+type ImageMaker = { readonly account: string; readonly key: string };
 
 async function callOthers(
   { url }: Server,
-  { gatewayKey, debtors, keys }: Load,
+  { gatewayKey, debtors, imageMakers }: Load,
   seconds = SECONDS,
-): Promise<Stalled> {
+): Promise<Answered> {
   const endsAtMs = performance.now() + seconds * 1_000;
   const goesOn = (): boolean => performance.now() < endsAtMs;
   const debits: Answer[] = [];
   const images: Answer[] = [];
+  const notKept: Answer[] = [];
   await Promise.all([
-    callUntil(debitOf(url, gatewayKey, HELD), goesOn, []),
-    ...debtors.map((account) => callUntil(debitOf(url, gatewayKey, account), goesOn, debits)),
-    ...keys.map((key) => callUntil(imageOf(url, key), goesOn, images)),
+    callUntil(HELD, debitOf(url, gatewayKey, HELD), goesOn, notKept),
+    ...debtors.map((account) => callUntil(account, debitOf(url, gatewayKey, account), goesOn, debits)),
+    ...imageMakers.map(({ account, key }) => callUntil(account, imageOf(url, key), goesOn, images)),
   ]);
-  return { debits: summaryOf(debits), images: summaryOf(images) };
+  return { answers: { debits, images }, own: new Set() };
 }
 
-function summaryOf(answers: readonly Answer[]): Answers {
+type Answered = {
+  readonly answers: Readonly<Record<string, readonly Answer[]>>;
+  /** The wallets that something has happened to. */
+  readonly own: ReadonlySet<string>;
+};
+
+function summaryOf({ answers, own }: Answered): Stalled {
+  const summaries = Object.entries(answers).flatMap(([kind, all]) => {
+    const others = all.filter(({ account }) => !own.has(account));
+    const rest = all.filter(({ account }) => own.has(account));
+    const ofOthers = [kind, answersOf(others)] as const;
+    return rest.length === 0
+      ? [ofOthers]
+      : [ofOthers, [`${kind} of its own wallets`, answersOf(rest)] as const];
+  });
+  return Object.fromEntries(summaries);
+}
+
+function answersOf(answers: readonly Answer[]): Answers {
   const tookMs = answers.map((answer) => answer.tookMs).sort((a, b) => a - b);
   const at = (part: number): number =>
     Math.round(tookMs[Math.floor((tookMs.length - 1) * part)] ?? Number.NaN);
@@ -182,7 +255,7 @@ function summaryOf(answers: readonly Answer[]): Answers {
   return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1), statuses };
 }
 
-type Answer = { readonly status: number; readonly tookMs: number };
+type Answer = { readonly account: string; readonly status: number; readonly tookMs: number };
 type Call = () => Promise<Response>;
 let sent = 0;
 
@@ -209,14 +282,19 @@ const imageOf =
     post(`${url}/v1/images/generations`, key, bodyOf('jpeg', 'url'));
 
 /** One call after the other. */
-async function callUntil(call: Call, goesOn: () => boolean, answers: Answer[]): Promise<void> {
+async function callUntil(
+  account: string,
+  call: Call,
+  goesOn: () => boolean,
+  answers: Answer[],
+): Promise<void> {
   while (goesOn()) {
     const startedAtMs = performance.now();
     const answer = await call();
     const text = await answer.text();
     if (!answer.ok && answer.status < 500)
       throw new Error(`a call was answered with ${answer.status}: ${text}`);
-    answers.push({ status: answer.status, tookMs: performance.now() - startedAtMs });
+    answers.push({ account, status: answer.status, tookMs: performance.now() - startedAtMs });
   }
 }
 
