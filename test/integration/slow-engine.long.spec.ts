@@ -6,7 +6,9 @@ import { holdIdOf } from '../../src/generation/payment/hold-names.js';
 import { WalletPayment } from '../../src/generation/payment/wallet-payment.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
+import { CleanUp } from '../support/clean-up.js';
 import { addCredit, createAccount, startEngine } from '../support/database/engine.js';
+import { StoppedBatches } from '../support/database/stopped-batch.js';
 import { createTestDatabase } from '../support/database/test-database.js';
 import { holdUpMoney } from '../support/images/hold-up.js';
 
@@ -18,24 +20,24 @@ const SLOW_COMMITS = `
   CREATE CONSTRAINT TRIGGER sleep_at_commit AFTER INSERT ON transfers DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION sleep_at_commit()`;
 
-describe('an image that is made while commits take five seconds', () => {
-  let close: () => Promise<void>;
+describe('an image that is made', () => {
+  const cleanUp = new CleanUp();
+  let batches: StoppedBatches;
   let owner: DataSource;
   let process: Awaited<ReturnType<typeof startEngine>>;
 
   beforeAll(async () => {
     const database = await createTestDatabase();
+    cleanUp.add(() => database.drop());
+    batches = await StoppedBatches.install(database.url, cleanUp);
     process = await startEngine(database.url);
+    cleanUp.add(() => process.dataSource.destroy());
     owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
-    close = async () => {
-      await process.dataSource.destroy();
-      await owner.destroy();
-      await database.drop();
-    };
+    cleanUp.add(() => owner.destroy());
   });
-  afterAll(() => close());
+  afterAll(() => cleanUp.run());
 
-  it('is charged once, and delivered', async () => {
+  async function authorized(): Promise<{ readonly accountId: string; readonly payment: WalletPayment }> {
     const accountId = await createAccount(owner);
     await addCredit(process.engine, accountId, 400_000);
     const id = newId('generation');
@@ -46,10 +48,32 @@ describe('an image that is made while commits take five seconds', () => {
     };
     const payment = new WalletPayment(process.engine, generation, 'test', []);
     await payment.authorize(null);
-    await owner.query(SLOW_COMMITS);
-    expect(await payment.settle(1)).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
+    return { accountId, payment };
+  }
+
+  async function expectOneCapture(accountId: string): Promise<void> {
     const captures = `SELECT amount_micros FROM transfers WHERE account_id = $1 AND reference LIKE 'capture:%'`;
     expect(await owner.query(captures, [accountId])).toEqual([{ amount_micros: '40000' }]);
+  }
+
+  it('waits about ten seconds for the server process that stands still with its charge, and is charged once', async () => {
+    const { accountId, payment } = await authorized();
+    await batches.stop(accountId);
+    const attempts = jest.spyOn(process.engine, 'execute');
+    await expect(payment.settle(1)).rejects.toMatchObject({ code: 'wallet_locked' });
+    // Each waits for the wallet for two seconds. A fifth would be another five.
+    expect(attempts.mock.calls.length).toBeLessThan(5);
+    attempts.mockRestore();
+    await batches.goOn(accountId);
+    expect(await payment.settle(1)).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
+    await expectOneCapture(accountId);
+  });
+
+  it('is charged once, and delivered, while commits take five seconds', async () => {
+    const { accountId, payment } = await authorized();
+    await owner.query(SLOW_COMMITS);
+    expect(await payment.settle(1)).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
+    await expectOneCapture(accountId);
   });
 });
 

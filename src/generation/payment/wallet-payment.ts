@@ -14,10 +14,13 @@ import type { OrdinaryGeneration } from '../records/generation.js';
 import type { Attempt, Payment, Settlement } from './payment.js';
 
 /** The queue is about a second long. */
-const SATURATION_DELAYS_MS = [100, 300, 1_000, 3_000] as const;
+const DELAYS_MS = [100, 300, 1_000, 3_000] as const;
 
-/** Longer than the engine waits for the lock of a wallet whose commit is in doubt; a database that is away takes longer to refuse. */
-const SLOW_COMMIT_MS_MAX = 10_000;
+/**
+ * As long as the engine waits for a database that is away. By then a commit that is merely slow is over, and so is the lock of a
+ * process that stood still; who else holds the wallet may do so for hours.
+ */
+const PERSIST_MS_MAX = 10_000;
 
 /** What the payment has to know of a generation. */
 export type Payable = Pick<
@@ -85,16 +88,16 @@ export class WalletPayment implements Payment {
 
   /**
    * New calls are turned away while the engine's queue is full, the wallet is locked or commits are slow; one whose images are
-   * made waits. A hold is resolved once, so a command whose commit was in doubt may be sent again.
+   * made waits, for about as long as any caller waits for the database. A hold is resolved once, so a command whose commit was in
+   * doubt may be sent again.
    */
   private async persist(command: WalletCommand): Promise<Outcome> {
-    const doubtUntilMs = performance.now() + SLOW_COMMIT_MS_MAX;
-    for (const delayMs of SATURATION_DELAYS_MS) {
+    const giveUpAtMs = performance.now() + PERSIST_MS_MAX;
+    for (const delayMs of DELAYS_MS) {
       try {
         return await this.engine.execute(command);
       } catch (error) {
-        const waits = error instanceof EngineSaturatedError || error instanceof WalletLockedError;
-        if (!waits && !(isInDoubt(error) && performance.now() < doubtUntilMs)) throw error;
+        if (!mayPass(error) || performance.now() + delayMs >= giveUpAtMs) throw error;
         await sleep(delayMs);
       }
     }
@@ -128,7 +131,8 @@ export class WalletPayment implements Payment {
   }
 }
 
-/** Not of a process that is too old: its next attempt is refused as well. */
-function isInDoubt(error: unknown): boolean {
+/** Not what refuses a process that is too old: its next attempt is refused as well. */
+function mayPass(error: unknown): boolean {
+  if (error instanceof EngineSaturatedError || error instanceof WalletLockedError) return true;
   return error instanceof DatabaseUnavailableError && !(error instanceof ProcessOutdatedError);
 }
