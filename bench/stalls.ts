@@ -64,7 +64,7 @@ const lastThat = ({ state, condition }: Caught): string => `
 const LOCKED = `
   SELECT account_id FROM wallets
    WHERE account_id NOT IN (SELECT account_id FROM (SELECT account_id FROM wallets FOR UPDATE SKIP LOCKED) AS free)`;
-const LOCK_SAMPLES = 4;
+const LOCK_SAMPLES = 10;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -100,8 +100,8 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
   const debtors = accounts.slice(IMAGE_MAKERS, OTHERS);
   const load = { gatewayKey, debtors, imageMakers };
   const measured: Record<string, Stalled> = {};
-  const measure = async (name: string, stall: (settle: () => Promise<Answered>) => Promise<Answered>) => {
-    measured[name] = summaryOf(await stall(() => callOthers(service, load)));
+  const measure = async (name: string, stall: (settle: Settle) => Promise<Answered>) => {
+    measured[name] = summaryOf(await stall((joined) => callOthers(service, { ...load, joined })));
     say(`stalls: ${name}: ${JSON.stringify(measured[name])}`);
   };
   await callOthers(service, load, 2);
@@ -119,13 +119,18 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
   });
   for (const [what, caught] of Object.entries(SERVER_PROCESSES)) {
     await measure(`the server process ${what}`, async (settle) => {
-      const running = settle();
+      let join: () => void = () => undefined;
+      const joined = new Promise<void>((resolve) => (join = resolve));
+      // One batch has all wallets where their calls keep step. What stands still inside it must have some.
+      if (caught.holdsOneOf === undefined) join();
+      const running = settle(joined);
       // It is awaited below, and until then its failure is nobody's.
       running.catch(() => undefined);
       await pause(1_000);
       const pid = await stopServerProcess(url, caught);
       try {
-        const own = await withClient(url, findLocked);
+        const own = caught.holdsOneOf === undefined ? new Set<string>() : await withClient(url, findLocked);
+        join();
         return { ...(await running), own };
       } finally {
         process.kill(pid, 'SIGCONT');
@@ -207,12 +212,15 @@ type Load = {
   readonly debtors: readonly string[];
   /** Of the wallets that make images. */
   readonly imageMakers: readonly ImageMaker[];
+  /** Every second wallet makes no call before. */
+  readonly joined?: Promise<void> | undefined;
 };
+type Settle = (joined?: Promise<void>) => Promise<Answered>;
 type ImageMaker = { readonly account: string; readonly key: string };
 
 async function callOthers(
   { url }: Server,
-  { gatewayKey, debtors, imageMakers }: Load,
+  { gatewayKey, debtors, imageMakers, joined }: Load,
   seconds = SECONDS,
 ): Promise<Answered> {
   const endsAtMs = performance.now() + seconds * 1_000;
@@ -220,10 +228,19 @@ async function callOthers(
   const debits: Answer[] = [];
   const images: Answer[] = [];
   const notKept: Answer[] = [];
+  const begin = async (index: number): Promise<void> => {
+    if (index % 2 === 1) await joined;
+  };
   await Promise.all([
     callUntil(HELD, debitOf(url, gatewayKey, HELD), goesOn, notKept),
-    ...debtors.map((account) => callUntil(account, debitOf(url, gatewayKey, account), goesOn, debits)),
-    ...imageMakers.map(({ account, key }) => callUntil(account, imageOf(url, key), goesOn, images)),
+    ...debtors.map(async (account, index) => {
+      await begin(index);
+      await callUntil(account, debitOf(url, gatewayKey, account), goesOn, debits);
+    }),
+    ...imageMakers.map(async ({ account, key }, index) => {
+      await begin(index);
+      await callUntil(account, imageOf(url, key), goesOn, images);
+    }),
   ]);
   return { answers: { debits, images }, own: new Set() };
 }
