@@ -124,7 +124,7 @@ describe('the price book', () => {
     const answers: ((found: PriceEntity[]) => void)[] = [];
     const earlier = await rows.find();
     silent.find = () => new Promise((resolve) => answers.push(resolve));
-    const book = new PriceBook(silent, { nowMs: () => nowMs });
+    const book = new PriceBook(silent, ...CLOCKS);
     const price = book.priceOf(model);
     await eventually('the book is read again', () => answers.length === 2);
     await publish(model, 2, 30_000, nowMs);
