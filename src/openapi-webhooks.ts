@@ -54,7 +54,7 @@ export const WEBHOOK_DATA: Readonly<Record<WebhookEventType, EventData>> = {
     view: RefundView,
     example: { status: 'needs_review', failure_code: 'insufficient_credits' },
   },
-  'dispute.created': { view: DisputeView, example: { credit_micros: null, fee_micros: null } },
+  'dispute.created': { view: DisputeView, example: { credit_micros: null, fee_micros: null, movements: [] } },
   'dispute.funds_withdrawn': { view: DisputeView, example: { frozen_at: paidAt, withdrawn_at: paidAt } },
   'dispute.funds_reinstated': {
     view: DisputeView,

@@ -31,6 +31,7 @@ export const PRIVILEGES: Readonly<Record<string, string>> = {
   top_ups: 'SELECT, INSERT, UPDATE',
   refunds: 'SELECT, INSERT, UPDATE',
   disputes: 'SELECT, INSERT, UPDATE',
+  dispute_movements: 'SELECT, INSERT, UPDATE (balance_transaction_id, booked_at)',
   payment_failures: 'SELECT, INSERT',
   payment_reviews: 'SELECT, INSERT, UPDATE',
   payment_review_decisions: 'SELECT, INSERT',

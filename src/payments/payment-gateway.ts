@@ -75,6 +75,15 @@ export type ProviderRefund = {
   readonly topUpId: string | null;
 };
 
+/** What one balance transaction of a dispute did to our balance. */
+export type ProviderDisputeMovement = {
+  /** Of the balance transaction. */
+  readonly id: string;
+  readonly direction: 'taken' | 'given_back';
+  /** In US cents, as for a refund. Null when it moved a balance in another currency. */
+  readonly amountCents: UsdCents | null;
+};
+
 /** A dispute as Stripe tells it now. */
 export type ProviderDispute = {
   readonly id: string;
@@ -85,9 +94,8 @@ export type ProviderDispute = {
   /** What it takes out of our balance, in US cents, as for a refund. */
   readonly takenCents: UsdCents | null;
   readonly paymentIntentId: string | null;
-  /** Whether Stripe has taken the money, and whether it has given it back, by its balance transactions. */
-  readonly withdrawn: boolean;
-  readonly reinstated: boolean;
+  /** How often Stripe took its money and gave it back, by its balance transactions, oldest first. */
+  readonly movements: readonly ProviderDisputeMovement[];
   /** Whose payment it is, by the metadata of its PaymentIntent; known before our own row names the payment. */
   readonly topUpId: string | null;
 };

@@ -13,6 +13,7 @@ import {
   type Payer,
   type PaymentGateway,
   type ProviderDispute,
+  type ProviderDisputeMovement,
   type ProviderRefund,
 } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
@@ -215,7 +216,7 @@ function toRefund(refund: Stripe.Refund): ProviderRefund {
 }
 
 function toDispute(dispute: Stripe.Dispute): ProviderDispute {
-  const amounts = dispute.balance_transactions.map(({ amount }) => amount);
+  const moved = dispute.balance_transactions.filter(({ amount }) => amount !== 0);
   return {
     id: dispute.id,
     status: dispute.status,
@@ -227,8 +228,20 @@ function toDispute(dispute: Stripe.Dispute): ProviderDispute {
     ),
     paymentIntentId: idOf(dispute.payment_intent),
     topUpId: topUpOf(dispute.payment_intent),
-    withdrawn: amounts.some((amount) => amount < 0),
-    reinstated: amounts.some((amount) => amount > 0),
+    // The sort is stable: those of one second stay in Stripe's order.
+    movements: moved.sort((a, b) => a.created - b.created).map((each) => toMovement(dispute, each)),
+  };
+}
+
+function toMovement(
+  dispute: Pick<Stripe.Dispute, 'currency' | 'amount'>,
+  { id, amount, currency }: Stripe.BalanceTransaction,
+): ProviderDisputeMovement {
+  const inUsd = currency === 'usd' ? amount : dispute.currency === 'usd' ? dispute.amount : null;
+  return {
+    id,
+    direction: amount < 0 ? 'taken' : 'given_back',
+    amountCents: toCents(inUsd === null ? null : Math.abs(inUsd)),
   };
 }
 

@@ -22,6 +22,9 @@ import { SavedCardEntity } from './auto/saved-card.entity.js';
 import { SavedCardsController } from './auto/saved-cards.controller.js';
 import { SavedCards } from './auto/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
+import { DisputeBooking } from './disputes/dispute-booking.service.js';
+import { DisputeMovementEntity } from './disputes/dispute-movement.entity.js';
+import { DisputeMovementRepository } from './disputes/dispute-movement.repository.js';
 import { DisputeEvents } from './disputes/dispute-events.js';
 import { DisputeRepository } from './disputes/dispute.repository.js';
 import { DisputeSettlement } from './disputes/dispute-settlement.service.js';
@@ -73,6 +76,7 @@ import { TopUpsService } from './top-ups.service.js';
       PaymentFailureEntity,
       RefundEntity,
       DisputeEntity,
+      DisputeMovementEntity,
       PaymentReviewEntity,
       PaymentReviewDecisionEntity,
     ]),
@@ -116,6 +120,8 @@ import { TopUpsService } from './top-ups.service.js';
     RefundEvents,
     RefundSweepJob,
     DisputeRepository,
+    DisputeMovementRepository,
+    DisputeBooking,
     Disputes,
     DisputeSettlement,
     DisputeEvents,

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
 import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
-import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
 import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { eventually } from '../support/processes.js';
 import { settled } from '../fixtures/top-up-books.js';
+import { clearing } from '../support/payments/clearing.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
 
 let app: SharedShop;
@@ -21,23 +21,6 @@ afterEach(() => {
 afterAll(() => expectBooksToBalance(app.dataSource));
 
 const begin = (): Promise<ReturnHistory> => beginHistory(app, app.control);
-
-/** What the customer's book moved in our account at Stripe, beside what Stripe says of the same payment. In cents. */
-async function clearing({ accountId }: ReturnHistory): Promise<Record<string, unknown>> {
-  await app.app.get(StripeBalanceJob).run();
-  const [row] = await app.dataSource.query<Record<string, unknown>[]>(
-    `SELECT (SELECT coalesce(sum(CASE 'stripe_clearing' WHEN debit_account THEN amount_micros
-                                   WHEN credit_account THEN -amount_micros ELSE 0 END), 0) / 10000
-               FROM transfers WHERE account_id = $1)::int AS booked,
-            (SELECT coalesce(sum(b.amount_cents), 0) FROM stripe_balance_transactions b
-              WHERE b.source_id IN (SELECT id FROM disputes WHERE account_id = $1
-                                    UNION SELECT stripe_refund_id FROM refunds WHERE account_id = $1)
-                 OR b.payment_intent_id IN (SELECT payment_intent_id FROM top_ups WHERE account_id = $1)
-                AND b.type IN ('charge', 'payment'))::int AS told`,
-    [accountId],
-  );
-  return row ?? {};
-}
 
 async function disputeOf({ accountId }: ReturnHistory): Promise<Record<string, unknown>> {
   const answer = await app.operator.get(`/v1/accounts/${accountId}/disputes`);
@@ -61,7 +44,7 @@ describe('a dispute of more than is left of its payment', () => {
       excess_micros: '10500000',
       withdrawn_at: expect.any(Number),
     });
-    expect(await clearing(history)).toEqual({ booked: -1_050, told: -1_050 });
+    expect(await clearing(app, history)).toEqual({ booked: -1_050, told: -1_050 });
   });
 
   it('takes what is left as credit, and is reversed in both parts when it is won', async () => {
@@ -78,7 +61,7 @@ describe('a dispute of more than is left of its payment', () => {
       available: 500,
       status: 'active',
     });
-    expect(await clearing(history)).toEqual({ booked: 525, told: 525 });
+    expect(await clearing(app, history)).toEqual({ booked: 525, told: 525 });
   });
 });
 
@@ -102,7 +85,7 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
       debt: 400,
       status: 'frozen',
     });
-    expect(await clearing(history)).toEqual({ booked: 525, told: 525 });
+    expect(await clearing(app, history)).toEqual({ booked: 525, told: 525 });
     const account = `/v1/accounts/${history.accountId}`;
     const freezes = (await app.operator.get(`${account}/freezes`)).expect(200).body.data;
     expect(freezes).toMatchObject([{ source: 'refund', lifted_at: null }]);
@@ -160,7 +143,7 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
         amount_cents: 525,
       },
     ]);
-    expect(await clearing(history)).toEqual({ booked: -525, told: -525 });
+    expect(await clearing(app, history)).toEqual({ booked: -525, told: -525 });
   });
 
   it('that an earlier release left waiting is named by the doctor at once, and the job goes on with it', async () => {

@@ -2,11 +2,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { RETURN_HISTORIES, type Left, type Step } from '../support/payments/return-histories.js';
+import { MOVED_DISPUTE_HISTORIES } from '../support/payments/moved-dispute-histories.js';
 import { beginHistory } from '../support/payments/return-history.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { settled, startTopUp } from '../fixtures/top-up-books.js';
 
 const PLAYERS = 6;
+const HISTORIES = [...RETURN_HISTORIES, ...MOVED_DISPUTE_HISTORIES];
 
 describe('what goes back', () => {
   let app: TestApp;
@@ -44,7 +46,7 @@ describe('what goes back', () => {
     // Beside each other: each is a customer of its own, and most of the time is spent waiting for events.
     beforeAll(async () => {
       control.setWebhookFaults(faults);
-      const waiting = [...RETURN_HISTORIES];
+      const waiting = [...HISTORIES];
       const player = async (): Promise<void> => {
         for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
           const [name, steps] = next;
@@ -54,7 +56,7 @@ describe('what goes back', () => {
       await Promise.all(Array.from({ length: PLAYERS }, player));
     });
 
-    it.each(RETURN_HISTORIES)('leaves exactly its transfers: %s', (name, _steps, expected) => {
+    it.each(HISTORIES)('leaves exactly its transfers: %s', (name, _steps, expected) => {
       expect(left.get(name)).toEqual({ debt: 0, status: 'active', ...expected });
     });
   });

@@ -227,12 +227,15 @@ describe('the database', () => {
     ).rejects.toMatchObject({ constraint: 'top_ups_settled_once' });
     await expect(
       owner.query(
-        `INSERT INTO disputes (account_id, id, top_up_id, status, reason, amount_cents, credit_micros, fee_micros, tax_micros,
-                               reinstatement_lot_id, created_at, checked_at)
-         SELECT account_id, 'du_wrong', id, 'lost', 'x', 100, 10000, 0, 10000, 'lot_x', now(), now() FROM top_ups WHERE id = $1`,
+        `WITH dispute AS (
+           INSERT INTO disputes (account_id, id, top_up_id, status, reason, amount_cents, reinstatement_lot_id, created_at, checked_at)
+           SELECT account_id, 'du_wrong', id, 'lost', 'x', 100, 'lot_x', now(), now() FROM top_ups WHERE id = $1 RETURNING account_id)
+         INSERT INTO dispute_movements (account_id, dispute_id, number, amount_cents, credit_micros, fee_micros, tax_micros,
+                                        excess_micros, reference, created_at, booked_at)
+         SELECT account_id, 'du_wrong', 1, -100, -10000, 0, -10000, 0, 'dispute:du_wrong:withdrawn', now(), now() FROM dispute`,
         [topUp.id],
       ),
-    ).rejects.toMatchObject({ constraint: 'disputes_amounts' });
+    ).rejects.toMatchObject({ constraint: 'dispute_movements_amounts' });
   });
 
   it('that holds another tax than the ledger is named by the doctor', async () => {

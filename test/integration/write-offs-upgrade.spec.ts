@@ -37,8 +37,10 @@ describe('a database of the time when a write-off was written down before the le
       accountId,
       actor: 'test',
       reference: `dispute:${disputeId}:written_off`,
-      takenReference: `dispute:${disputeId}:withdrawn`,
-      returnedReference: `dispute:${disputeId}:reinstated`,
+      earlier: [
+        { effect: 'taken', reference: `dispute:${disputeId}:withdrawn` },
+        { effect: 'returned', reference: `dispute:${disputeId}:reinstated` },
+      ],
       memo: null,
     });
 

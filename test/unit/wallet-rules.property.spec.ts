@@ -83,9 +83,24 @@ class MemoryStore {
       const command = commands[index];
       if (result.accepted && result.outcome.type === 'posted' && command && 'reference' in command) {
         this.recorded.set(command.reference, result.outcome.movement);
+        if (command.type === 'reinstate') this.recordBeside(command.owedAgainReference);
       }
     });
     return results;
+  }
+
+  private recordBeside(reference: string): void {
+    const row = this.transfers.find((each) => each.reference === reference);
+    if (row === undefined) return;
+    const { linkId, id: transferId, amountMicros, memo, createdAtMs } = row;
+    this.recorded.set(reference, {
+      linkId,
+      transferId,
+      amountMicros,
+      lotMicros: micros(0n),
+      memo,
+      createdAtMs,
+    });
   }
 
   /** The stored ones; for a key that is about to get its first limit, what it has used by holds and transfers. */

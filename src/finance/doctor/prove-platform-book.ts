@@ -54,9 +54,9 @@ const UNTOLD_CUSTOMER_PARTS = `
           SELECT r.account_id, 'refund:' || r.id, u.livemode FROM refunds r
             JOIN top_ups u ON u.account_id = r.account_id AND u.id = r.top_up_id WHERE r.status = 'succeeded'
           UNION ALL
-          SELECT d.account_id, 'dispute:' || d.id || step, u.livemode FROM disputes d
-            JOIN top_ups u ON u.account_id = d.account_id AND u.id = d.top_up_id,
-                 unnest(ARRAY[':withdrawn', ':reinstated']) AS step) o
+          SELECT m.account_id, m.reference, u.livemode FROM dispute_movements m
+            JOIN disputes d ON d.account_id = m.account_id AND d.id = m.dispute_id
+            JOIN top_ups u ON u.account_id = d.account_id AND u.id = d.top_up_id WHERE m.amount_cents <> 0) o
       ON o.account_id = c.account_id AND o.reference = c.reference
     JOIN stripe_balance_cursors p ON p.livemode = o.livemode AND c.moved_at < p.complete_until - ${BOOKED_WITHIN}
    WHERE NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.account_id = c.account_id AND n.reference = c.reference)`;

@@ -1,6 +1,7 @@
 import type { Snapshot } from '../../ledger/snapshot.js';
 import type { Report } from '../../wallets/proof/discrepancy.js';
 import { reportAll } from '../../wallets/proof/prove-rows.js';
+import { DISPUTES, UNASKED_DISPUTES } from './dispute-checks.js';
 
 /**
  * A top-up and a generation are settled in the wallet first and written down second; a crash in between is
@@ -86,45 +87,6 @@ const UNASKED_REFUNDS = `
   SELECT 'refunds', 'account_id=' || t.account_id || ' id=' || t.id, 'id', 'a refund that took ' || t.taken, 'none'
     FROM (${REFUNDED}) t
    WHERE NOT EXISTS (SELECT FROM refunds r WHERE r.account_id = t.account_id AND r.id = t.id)`;
-
-/** What each dispute took out of the ledger, gave back, and left to be written off. */
-const DISPUTED = `
-  SELECT account_id, split_part(reference, ':', 2) AS id,
-         concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute'), 0),
-                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_fee'), 0),
-                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_tax'), 0),
-                   'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'dispute_excess'), 0)) AS taken,
-         concat_ws(' ', 'credit', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement'), 0),
-                   'fee', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_fee'), 0),
-                   'tax', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_tax'), 0),
-                   'excess', coalesce(sum(amount_micros) FILTER (WHERE kind = 'reinstatement_excess'), 0)) AS given_back,
-         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off,
-         coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off_reversal'), 0) AS owed_again, max(created_at) AS moved_at
-    FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2`;
-
-/**
- * What Stripe withdrew stands in the ledger to the micro-dollar, and so does what it gave back, and what was given up: no
- * more than was taken, and owed again once the credit is back.
- */
-const DISPUTES = `
-  SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'status',
-         coalesce('taken ' || t.taken || ', given back ' || t.given_back || ', written off ' || t.written_off, 'nothing moved'),
-         concat_ws(' ', d.status, 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0), 'written off', d.written_off_micros)
-    FROM disputes d LEFT JOIN (${DISPUTED}) t ON t.account_id = d.account_id AND t.id = d.id
-   CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', d.credit_micros, 'fee', d.fee_micros, 'tax', coalesce(d.tax_micros, 0), 'excess', d.excess_micros) AS whole) w
-   WHERE CASE WHEN t.id IS NULL THEN d.withdrawn_at IS NOT NULL
-              ELSE t.taken <> w.whole OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
-                OR (d.reinstated_at IS NOT NULL AND t.given_back <> w.whole)
-                OR t.written_off <> coalesce(d.written_off_micros, t.written_off)
-                OR t.written_off > coalesce(d.credit_micros, t.written_off)
-                OR t.owed_again <> CASE WHEN t.given_back = w.whole THEN t.written_off ELSE 0 END
-                OR ((d.withdrawn_at IS NULL OR (t.written_off > 0 AND d.written_off_micros IS NULL) OR (t.given_back = w.whole) <> (d.reinstated_at IS NOT NULL))
-                    AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
-
-const UNASKED_DISPUTES = `
-  SELECT 'disputes', 'account_id=' || t.account_id || ' id=' || t.id, 'id', 'a dispute that took ' || t.taken, 'none'
-    FROM (${DISPUTED}) t
-   WHERE NOT EXISTS (SELECT FROM disputes d WHERE d.account_id = t.account_id AND d.id = t.id)`;
 
 /**
  * A payment that contradicts its quote stays at Stripe, and in no book, until an operator decides. So it is named from the

@@ -15,9 +15,11 @@ export const CLEARING = `
  */
 export const NAMED = `
   SELECT b.*, coalesce(u.account_id, r.account_id, d.account_id) AS account_id,
-         CASE WHEN u.id IS NOT NULL THEN 'top_up:' || u.id
+         CASE WHEN m.reference IS NOT NULL THEN m.reference
+              WHEN o.reference IS NOT NULL THEN o.reference
+              WHEN u.id IS NOT NULL THEN 'top_up:' || u.id
               WHEN r.id IS NOT NULL THEN 'refund:' || r.id || CASE WHEN b.amount_cents > 0 THEN ':failed' ELSE '' END
-              WHEN d.id IS NOT NULL THEN 'dispute:' || d.id || CASE WHEN b.amount_cents > 0 THEN ':reinstated' ELSE ':withdrawn' END
+              WHEN d.id IS NOT NULL THEN 'dispute:' || d.id || CASE WHEN b.amount_cents > 0 THEN ':reinstated:' ELSE ':withdrawn:' END || b.id
           END AS reference
     FROM stripe_balance_transactions b
     LEFT JOIN top_ups u ON b.type IN ('charge', 'payment') AND u.id = b.top_up_id
@@ -26,4 +28,8 @@ export const NAMED = `
     LEFT JOIN refunds r ON b.type IN ('refund', 'payment_refund', 'refund_failure', 'payment_failure_refund')
                        AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failed', 'needs_review')
     LEFT JOIN disputes d ON b.type = 'adjustment' AND d.id = b.source_id
+    LEFT JOIN dispute_movements m ON m.balance_transaction_id = b.id
+    -- Of a movement that an earlier release decided, it is known whose it is and not which.
+    LEFT JOIN dispute_movements o ON m.reference IS NULL AND o.account_id = d.account_id AND o.dispute_id = d.id
+                                 AND o.balance_transaction_id IS NULL AND sign(o.amount_cents) = sign(b.amount_cents)
    WHERE b.currency = 'usd'`;

@@ -138,6 +138,10 @@ export class SandboxStripeControl {
     return this.committed(this.money.moveDispute(id, status));
   }
 
+  async moveDisputeMoney(id: string, amountCents: number): Promise<Dispute> {
+    return this.committed(this.money.moveDisputeMoney(id, amountCents));
+  }
+
   async warnOfFraud(charge: string, fraudType?: string): Promise<EarlyFraudWarning> {
     return this.committed(this.money.warnOfFraud(charge, fraudType));
   }

@@ -182,6 +182,28 @@ export function announce(
   return dispute;
 }
 
+/** Stripe takes more of a dispute's money, or again, or gives some back: any amount at any time, whatever its status. */
+export function moveDisputeMoney(
+  context: SandboxContext,
+  dispute: Dispute,
+  amountCents: number,
+  cause: Cause,
+): Dispute {
+  const isTaken = amountCents < 0;
+  const movement = newBalanceTransaction(context, {
+    type: 'adjustment',
+    reportingCategory: isTaken ? 'dispute' : 'dispute_reversal',
+    amountCents,
+    source: dispute.id,
+    description: `Chargeback ${isTaken ? 'withdrawal' : 'reversal'} for ${dispute.charge}`,
+  });
+  const moved = putDispute(context, dispute, {
+    balance_transactions: [...dispute.balance_transactions, movement],
+  });
+  emitEvent(context, `charge.dispute.funds_${isTaken ? 'withdrawn' : 'reinstated'}`, moved, cause);
+  return moved;
+}
+
 function close(context: SandboxContext, dispute: Dispute, previousStatus: string, cause: Cause): Dispute {
   emitEvent(context, 'charge.dispute.closed', dispute, cause, { status: previousStatus });
   emitChargeUpdated(context, dispute, cause);

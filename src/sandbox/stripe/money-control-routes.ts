@@ -28,6 +28,17 @@ export function registerMoneyControlRoutes(app: FastifyInstance, control: Sandbo
     return control.moveDispute(request.params.id, required(status, 'status'));
   });
 
+  for (const [step, sign] of [
+    ['withdraw', -1],
+    ['reinstate', 1],
+  ] as const) {
+    app.post<IdParams>(`/_sandbox/disputes/:id/${step}`, (request) => {
+      const { amount } = readControlBody(request.body, { amount: 'integer' });
+      if (amount === undefined) throw new ControlBodyError('amount is required');
+      return control.moveDisputeMoney(request.params.id, sign * amount);
+    });
+  }
+
   app.post('/_sandbox/early_fraud_warnings', (request) => {
     const body = readControlBody(request.body, { charge: 'string', fraud_type: 'string' });
     return control.warnOfFraud(required(body.charge, 'charge'), body.fraud_type);

@@ -1,7 +1,13 @@
 import { cents, centsToMicros, formatUsd } from '../../common/money.js';
 import { CAUSED_BY_NOBODY, type SandboxContext } from './context.js';
 import { ControlRefusedError, UnknownObjectError } from './control-errors.js';
-import { DISPUTE_REASONS, ImpossibleStepError, moveDispute, openDispute } from './dispute-lifecycle.js';
+import {
+  DISPUTE_REASONS,
+  ImpossibleStepError,
+  moveDispute,
+  moveDisputeMoney,
+  openDispute,
+} from './dispute-lifecycle.js';
 import { FRAUD_TYPES, warnOfFraud } from './early-fraud-warnings.js';
 import { DISPUTE_STATUSES, type Dispute, type EarlyFraudWarning } from './money-out-objects.js';
 import type { DisputeStatus, Payout, Refund } from './money-out-objects.js';
@@ -63,6 +69,14 @@ export class MoneyControl {
       if (error instanceof ImpossibleStepError) throw new ControlRefusedError(error.message);
       throw error;
     }
+  }
+
+  /** Stripe moves money of a dispute without its status: below zero out of the balance. */
+  moveDisputeMoney(id: string, amountCents: number): Dispute {
+    const dispute = this.context.store.disputes.get(id);
+    if (dispute === undefined) throw new UnknownObjectError(id);
+    if (amountCents === 0) throw new ControlRefusedError('the amount must not be 0');
+    return moveDisputeMoney(this.context, dispute, amountCents, CAUSED_BY_NOBODY);
   }
 
   warnOfFraud(chargeId: string, fraudType = 'made_with_stolen_card'): EarlyFraudWarning {

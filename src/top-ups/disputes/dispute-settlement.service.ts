@@ -17,6 +17,15 @@ import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import type { Dispute } from './dispute.entity.js';
 import { isDecidedForUs, isHarmless, isLater, isOpen } from './dispute.machine.js';
+import { DisputeBooking, disputeFreeze } from './dispute-booking.service.js';
+import {
+  inLedger,
+  isTakenAgain,
+  isTaking,
+  isWithBank,
+  writtenOffReference,
+} from './dispute-movement.rules.js';
+import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 
 /**
@@ -35,6 +44,8 @@ export class DisputeSettlement {
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
     private readonly disputes: DisputeRepository,
+    private readonly movements: DisputeMovementRepository,
+    private readonly booking: DisputeBooking,
     private readonly reviews: PaymentReviewRepository,
   ) {}
 
@@ -52,18 +63,19 @@ export class DisputeSettlement {
     if (told.takenCents === null) return this.settleUnknownAmount(topUp, told);
     const dispute = await this.disputes.ensure(topUp, told, told.takenCents);
     await this.freezeFor(dispute, told);
-    if (told.withdrawn) await this.takeCredit(topUp, dispute);
-    if (told.reinstated) await this.giveBack(dispute.accountId, dispute.id);
+    const isDecided = await this.movements.record(topUp, dispute, told.movements);
+    await this.booking.bookAll(topUp);
+    if (!isDecided) throw new Error(`${dispute.id} waits for a refund of ${topUp.id} that may fail`);
     await this.follow(dispute, told);
   }
 
   /** Answers whether the payment is, or was, under review: then it brought no credit that could be taken. */
   private async followUncredited(told: ProviderDispute): Promise<boolean> {
-    const { id, paymentIntentId, withdrawn, reinstated } = told;
+    const { id, paymentIntentId, movements } = told;
     const review = paymentIntentId === null ? null : await this.reviews.findByPaymentIntent(paymentIntentId);
     if (review === null || review.status === 'credited') return false;
-    const isTaken = withdrawn && !reinstated;
-    if ((isTaken || reinstated) && (await this.reviews.noteDispute(review, id, isTaken)))
+    const isTaken = isWithBank(told);
+    if (movements.length > 0 && (await this.reviews.noteDispute(review, id, isTaken)))
       this.logger.error(`${id} ${isTaken ? 'took' : 'gave back'} the payment of ${review.id}.`);
     return true;
   }
@@ -92,26 +104,27 @@ export class DisputeSettlement {
   }
 
   /**
-   * Gives up what the dispute left as debt, once: how much is decided under the wallet's lock. Answers how much it is or,
-   * when it was done before, was; zero when nothing is owed.
+   * Gives up what the dispute left as debt, once each time that Stripe took its money: how much is decided under the wallet's
+   * lock. Answers how much it is or, when it was done before, was; zero when nothing is owed.
    */
   async writeOff(dispute: Dispute, by: AuditActor): Promise<MicroUsd> {
     const { accountId, id } = dispute;
+    const movements = await this.movements.of(dispute);
+    const lastTaken = movements.findLast(isTaking);
+    if (lastTaken === undefined) return ZERO;
     const outcome = await this.engine.execute({
       type: 'writeOff',
       accountId,
       actor: actorName(by),
       audit: newAuditEvent(by, { act: 'dispute.written_off', object: id, account: accountId }),
-      reference: `dispute:${id}:written_off`,
-      takenReference: `dispute:${id}:withdrawn`,
-      returnedReference: `dispute:${id}:reinstated`,
+      reference: writtenOffReference(lastTaken),
+      earlier: inLedger(movements),
       memo: `Debt of ${id} written off`,
     });
     if (outcome.type !== 'posted') return ZERO;
     // The row is a copy, written after the ledger: cut off in between, the next attempt copies what is recorded there.
-    const { amountMicros } = outcome.movement;
-    await this.disputes.noteWrittenOff(dispute, amountMicros);
-    return amountMicros;
+    await this.disputes.noteWrittenOff(dispute, movements.filter(isTaking).map(writtenOffReference));
+    return outcome.movement.amountMicros;
   }
 
   /** Once for each dispute: what an operator thaws stays thawed. */
@@ -125,64 +138,11 @@ export class DisputeSettlement {
     await this.engine.execute({ type: 'freeze', accountId, actor: 'stripe', freeze });
   }
 
-  private async takeCredit(topUp: TopUp, dispute: Dispute): Promise<void> {
-    if (dispute.withdrawnAt !== null) return;
-    const parts = await this.disputes.fixParts(topUp, dispute);
-    if (parts === null) throw new Error(`${dispute.id} waits for a refund of ${topUp.id} that may fail`);
-    await this.engine.execute({
-      type: 'clawBack',
-      cause: 'dispute',
-      accountId: dispute.accountId,
-      actor: 'stripe',
-      reference: `dispute:${dispute.id}:withdrawn`,
-      fingerprint: fingerprintOf(parts),
-      memo: `Dispute ${dispute.id}, ${dispute.reason}`,
-      lotId: topUp.lotId,
-      amountMicros: parts.creditMicros,
-      feeMicros: parts.feeMicros,
-      taxMicros: parts.taxMicros,
-      excessMicros: parts.excessMicros,
-      freeze: disputeFreeze(dispute.id),
-    });
-    // The claw-back froze the wallet, whether or not anything else had.
-    await this.disputes.noteMoney(dispute, 'withdrawnAt', { frozenAt: dispute.frozenAt ?? this.now() });
-    this.logger.warn(`${dispute.id} took its credit of ${topUp.id}.`);
-    if (parts.excessMicros > 0n) {
-      this.logger.error(
-        `${dispute.id} took ${parts.excessMicros} micros beyond what was left of ${topUp.id}.`,
-      );
-    }
-  }
-
-  private async giveBack(accountId: string, id: string): Promise<void> {
-    const dispute = await this.disputes.find(accountId, id);
-    if (dispute === null || dispute.creditMicros === null || dispute.feeMicros === null) return;
-    if (dispute.reinstatedAt !== null) return;
-    const { creditMicros, feeMicros, excessMicros } = dispute;
-    const parts = { creditMicros, feeMicros, taxMicros: dispute.taxMicros ?? ZERO, excessMicros };
-    await this.engine.execute({
-      type: 'reinstate',
-      takenReference: `dispute:${id}:withdrawn`,
-      writtenOffReference: `dispute:${id}:written_off`,
-      accountId,
-      actor: 'stripe',
-      reference: `dispute:${id}:reinstated`,
-      fingerprint: fingerprintOf(parts),
-      memo: `Dispute ${id} won`,
-      lotId: dispute.reinstatementLotId,
-      spentLotId: newId('creditLot'),
-      amountMicros: parts.creditMicros,
-      feeMicros: parts.feeMicros,
-      taxMicros: parts.taxMicros,
-      excessMicros: parts.excessMicros,
-    });
-    await this.disputes.noteMoney(dispute, 'reinstatedAt');
-  }
-
   private async follow(dispute: Dispute, told: ProviderDispute): Promise<void> {
     const isNews = isLater(dispute.status, told.status);
-    // The status is written last: cut off before, the next look thaws.
-    if (isDecidedForUs(told.status) && isNews) await this.thaw(dispute);
+    const isBack = !isWithBank(told) && told.movements.length > 2;
+    // The status is written last: cut off before, the next look thaws. What was taken again after that stays frozen.
+    if (isDecidedForUs(told.status) && (isNews || isBack) && !isTakenAgain(told)) await this.thaw(dispute);
     await this.disputes.noteStatus(dispute, told.status);
   }
 
@@ -204,26 +164,10 @@ export class DisputeSettlement {
   }
 }
 
-function isThreat({ status, withdrawn, reinstated }: ProviderDispute): boolean {
-  return (isOpen(status) && !isHarmless(status)) || (withdrawn && !reinstated);
-}
-
-function disputeFreeze(id: string): NewFreeze {
-  return newFreeze({ source: 'dispute', sourceId: id }, `dispute ${id}`);
+function isThreat(told: ProviderDispute): boolean {
+  return (isOpen(told.status) && !isHarmless(told.status)) || isWithBank(told);
 }
 
 function newFreeze(source: Pick<NewFreeze, 'source' | 'sourceId'>, reason: string): NewFreeze {
   return { ...source, id: newId('freeze'), statusChangeId: newId('statusChange'), reason };
-}
-
-/** As it was before there was tax or excess, where there is none: what an older version began is the same request. */
-function fingerprintOf(parts: {
-  readonly creditMicros: MicroUsd;
-  readonly feeMicros: MicroUsd;
-  readonly taxMicros: MicroUsd;
-  readonly excessMicros: MicroUsd;
-}): string {
-  const { creditMicros, feeMicros, taxMicros, excessMicros } = parts;
-  const excess = excessMicros === 0n ? '' : `:beyond:${excessMicros}`;
-  return `${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}${excess}`;
 }

@@ -4,6 +4,7 @@ import { MicroUsdView, ObjectTypeView, TimeView } from '../../common/fields.js';
 import { ListView } from '../../common/list.view.js';
 import { formatMicros, type MicroUsd } from '../../common/money.js';
 import type { Dispute } from './dispute.entity.js';
+import type { DisputeMovement } from './dispute-movement.entity.js';
 
 const nullableMicros = (description: string) =>
   ApiProperty({ description, type: 'string', nullable: true, example: '10000000' });
@@ -14,6 +15,39 @@ const nullableTime = (description: string) =>
     nullable: true,
     example: null,
   });
+
+export class DisputeMovementView {
+  @ApiProperty({
+    description:
+      'What Stripe took (below zero) or gave back, in cents; 0 where money moved at no bank, see `excess_micros`.',
+    type: 'integer',
+    example: -1_050,
+  })
+  declare readonly amount_cents: number;
+  @MicroUsdView('Of it, the credit that left the wallet (below zero) or came back.', '-10000000')
+  declare readonly credit_micros: string;
+  @MicroUsdView('Of it, the platform fee.', '-500000')
+  declare readonly fee_micros: string;
+  @MicroUsdView('Of it, the sales tax.', '0')
+  declare readonly tax_micros: string;
+  @MicroUsdView(
+    'Of it, what went beyond what was left of the payment (below zero), or came back of that: our loss, not the wallet’s. With an ' +
+      'amount of 0: other money of the payment came back, so this went as credit, fee and tax after all.',
+    '0',
+  )
+  declare readonly excess_micros: string;
+  @nullableTime('When the wallet had it; null for the moment until it has')
+  declare readonly booked_at: number | null;
+}
+
+const MOVEMENT_EXAMPLE: DisputeMovementView = {
+  amount_cents: -1_050,
+  credit_micros: '-10000000',
+  fee_micros: '-500000',
+  tax_micros: '0',
+  excess_micros: '0',
+  booked_at: 1_795_329_600,
+};
 
 export class DisputeView {
   @ObjectTypeView('dispute')
@@ -28,7 +62,9 @@ export class DisputeView {
   declare readonly reason: string;
   @ApiProperty({ description: 'What is disputed, in cents.', type: 'integer', example: 1_050 })
   declare readonly amount_cents: number;
-  @nullableMicros('The credit that left the wallet; null while no money was taken. Micro-USD.')
+  @nullableMicros(
+    'The credit that left the wallet when the money was first taken; null while it was not. Micro-USD. `movements` has all.',
+  )
   declare readonly credit_micros: string | null;
   @nullableMicros('The platform fee that went with it. Micro-USD.')
   declare readonly fee_micros: string | null;
@@ -40,10 +76,16 @@ export class DisputeView {
   declare readonly written_off_micros: string | null;
   @nullableTime('When the wallet was frozen for it')
   declare readonly frozen_at: number | null;
-  @nullableTime('When its credit left the wallet')
+  @nullableTime('When its credit first left the wallet')
   declare readonly withdrawn_at: number | null;
-  @nullableTime('When its credit came back')
+  @nullableTime('When credit of it first came back')
   declare readonly reinstated_at: number | null;
+  @ApiProperty({
+    description: 'How often the bank took the money and gave it back, in order.',
+    type: () => [DisputeMovementView],
+    example: [MOVEMENT_EXAMPLE],
+  })
+  declare readonly movements: readonly DisputeMovementView[];
   @TimeView('When it was first heard of, Unix seconds.')
   declare readonly created: number;
 }
@@ -62,7 +104,10 @@ export class WriteOffView {
   declare readonly amount_micros: string;
 }
 
-export function toDisputeView(dispute: Dispute): DisputeView {
+/** A dispute, and how its money moved so far. */
+export type MovedDispute = { readonly dispute: Dispute; readonly movements: readonly DisputeMovement[] };
+
+export function toDisputeView(dispute: Dispute, movements: readonly DisputeMovement[]): DisputeView {
   return {
     object: 'dispute',
     id: dispute.id,
@@ -79,12 +124,24 @@ export function toDisputeView(dispute: Dispute): DisputeView {
     frozen_at: secondsOrNull(dispute.frozenAt),
     withdrawn_at: secondsOrNull(dispute.withdrawnAt),
     reinstated_at: secondsOrNull(dispute.reinstatedAt),
+    movements: movements.map(toMovementView),
     created: toUnixSeconds(dispute.createdAt),
   };
 }
 
-export function toDisputeList(accountId: string, disputes: readonly Dispute[]): DisputeListView {
-  const data = disputes.map(toDisputeView);
+function toMovementView(movement: DisputeMovement): DisputeMovementView {
+  return {
+    amount_cents: Number(movement.amountCents),
+    credit_micros: formatMicros(movement.creditMicros),
+    fee_micros: formatMicros(movement.feeMicros),
+    tax_micros: formatMicros(movement.taxMicros),
+    excess_micros: formatMicros(movement.excessMicros),
+    booked_at: secondsOrNull(movement.bookedAt),
+  };
+}
+
+export function toDisputeList(accountId: string, disputes: readonly MovedDispute[]): DisputeListView {
+  const data = disputes.map(({ dispute, movements }) => toDisputeView(dispute, movements));
   return { object: 'list', url: `/v1/accounts/${accountId}/disputes`, has_more: false, data };
 }
 

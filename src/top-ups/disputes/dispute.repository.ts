@@ -3,27 +3,18 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import type { Clock } from '../../common/clock.js';
 import { isId, isStripeId, newId } from '../../common/ids.js';
-import { centsToMicros, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
+import type { UsdCents } from '../../common/money.js';
 import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import type { WebhookEventType } from '../../notifications/webhooks/webhook-event-types.js';
 import type { ProviderDispute } from '../../payments/payment-gateway.js';
-import { partsOfTaken } from '../refunds/refund-parts.js';
-import { countReturned, hasUndecidedRefund, lockTopUp } from '../refunds/counted-returns.js';
-import { paidFor } from '../refunds/returned-parts.js';
 import type { TopUp } from '../top-up.js';
 import { toDisputeView } from './dispute.dto.js';
 import { isLater, isOpen, UNSEEN } from './dispute.machine.js';
 import { DisputeEntity, type Dispute } from './dispute.entity.js';
-
-/** What of a payment a dispute takes. */
-type DisputedParts = {
-  readonly creditMicros: MicroUsd;
-  readonly feeMicros: MicroUsd;
-  readonly taxMicros: MicroUsd;
-  readonly excessMicros: MicroUsd;
-};
+import { DisputeMovementEntity, type DisputeMovement } from './dispute-movement.entity.js';
+import { isFirstOfItsKind } from './dispute-movement.rules.js';
 
 export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt'>>;
 
@@ -33,8 +24,11 @@ const MONEY_NEWS = {
   reinstatedAt: 'dispute.funds_reinstated',
 } as const satisfies Record<string, WebhookEventType>;
 
-/** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
-const REFUND_WAIT_MS = 3_600_000;
+const COPY_WRITTEN_OFF = `
+  UPDATE disputes d SET checked_at = $4, written_off_micros = t.micros
+    FROM (SELECT sum(amount_micros) AS micros FROM transfers
+           WHERE account_id = $1 AND reference = ANY($3::text[]) AND kind = 'write_off') t
+   WHERE d.account_id = $1 AND d.id = $2 AND t.micros > coalesce(d.written_off_micros, 0)`;
 
 /** The rows of `disputes`. What the account is told of one is published in the tx that writes it. */
 @Injectable()
@@ -81,63 +75,36 @@ export class DisputeRepository {
     return this.rows.find({ where: { accountId }, order: { createdAt: 'DESC', id: 'DESC' } });
   }
 
-  /**
-   * Fixes what of the payment the dispute takes, next to everything else that went back; what it takes beyond is excess.
-   * Null while something of it may still come back, a refund that fails for the dispute's sake: for an hour, because what
-   * Stripe has taken must not stay out of the books.
-   */
-  async fixParts(topUp: TopUp, dispute: Dispute): Promise<DisputedParts | null> {
-    const { accountId, id } = dispute;
-    return this.transactions.run(async (tx) => {
-      await lockTopUp(tx, topUp);
-      // Another event of the same dispute may have come first, a moment ago.
-      const { creditMicros, feeMicros, taxMicros, excessMicros } = await tx.findOneByOrFail(DisputeEntity, {
-        accountId,
-        id,
-      });
-      if (creditMicros !== null && feeMicros !== null)
-        return { creditMicros, feeMicros, taxMicros: taxMicros ?? ZERO, excessMicros };
-      const parts = partsOfTaken(dispute.amountCents, paidFor(topUp), await countReturned(tx, topUp));
-      const mayWait = this.clock.nowMs() - dispute.createdAt.getTime() < REFUND_WAIT_MS;
-      if (parts.excessCents > 0n && mayWait && (await hasUndecidedRefund(tx, topUp))) return null;
-      const fixed = {
-        creditMicros: centsToMicros(parts.creditCents),
-        feeMicros: centsToMicros(parts.feeCents),
-        taxMicros: centsToMicros(parts.taxCents),
-        excessMicros: centsToMicros(parts.excessCents),
-      };
-      await tx.update(DisputeEntity, { accountId, id }, fixed);
-      return fixed;
-    });
-  }
-
   /** What was learned. */
   async note({ accountId, id }: Dispute, facts: DisputeFacts = {}): Promise<void> {
     await this.rows.update({ accountId, id }, { ...facts, checkedAt: this.now() });
   }
 
-  /** What the ledger has by now; it never changes again. */
-  async noteWrittenOff({ accountId, id }: Dispute, writtenOffMicros: MicroUsd): Promise<void> {
-    const unknown = { accountId, id, writtenOffMicros: IsNull() };
-    await this.rows.update(unknown, { writtenOffMicros, checkedAt: this.now() });
+  /** All that the ledger has by now; it only grows. */
+  async noteWrittenOff({ accountId, id }: Dispute, references: readonly string[]): Promise<void> {
+    await this.rows.query(COPY_WRITTEN_OFF, [accountId, id, references, this.now()]);
   }
 
-  /** Its money left the wallet, or came back. Told once. */
-  noteMoney(
-    { accountId, id }: Dispute,
-    what: keyof typeof MONEY_NEWS,
-    facts: DisputeFacts = {},
-  ): Promise<void> {
+  /** The ledger has the movement: the money left the wallet, or came back. Told once. */
+  noteBooked({ accountId, id, frozenAt }: Dispute, movement: DisputeMovement): Promise<void> {
     return this.transactions.run(async (tx) => {
       const now = this.now();
+      const { number, amountCents, balanceTransactionId } = movement;
       const { affected } = await tx.update(
-        DisputeEntity,
-        { accountId, id, [what]: IsNull() },
-        { ...facts, [what]: now, checkedAt: now },
+        DisputeMovementEntity,
+        { accountId, disputeId: id, number, bookedAt: IsNull() },
+        { bookedAt: now },
       );
-      if (affected !== 1) return;
+      // No money moved at Stripe: the account sees it in its transactions.
+      if (affected !== 1 || amountCents === 0n) return;
+      const what = amountCents < 0n ? 'withdrawnAt' : 'reinstatedAt';
+      await tx.update(DisputeEntity, { accountId, id, [what]: IsNull() }, { [what]: now });
+      // A claw-back freezes the wallet, whether or not anything else had.
+      const facts = { checkedAt: now, ...(amountCents < 0n && frozenAt === null ? { frozenAt: now } : {}) };
+      await tx.update(DisputeEntity, { accountId, id }, facts);
       const dispute = await tx.findOneByOrFail(DisputeEntity, { accountId, id });
-      await this.tell(tx, MONEY_NEWS[what], dispute, id);
+      const naturalKey = isFirstOfItsKind(movement) ? id : `${id}:${balanceTransactionId}`;
+      await this.tell(tx, MONEY_NEWS[what], dispute, naturalKey);
     });
   }
 
@@ -158,9 +125,13 @@ export class DisputeRepository {
     });
   }
 
-  private tell(tx: Tx, type: WebhookEventType, dispute: Dispute, naturalKey: string): Promise<void> {
-    const data = { ...toDisputeView(dispute) };
-    return this.events.publish(tx, { accountId: dispute.accountId, type, data, naturalKey });
+  private async tell(tx: Tx, type: WebhookEventType, dispute: Dispute, naturalKey: string): Promise<void> {
+    const { accountId, id: disputeId } = dispute;
+    const order = { number: 'ASC' } as const;
+    const movements = await tx.find(DisputeMovementEntity, { where: { accountId, disputeId }, order });
+    const view = toDisputeView(dispute, movements);
+    const data = { ...view, movements: view.movements.map((each) => ({ ...each })) };
+    await this.events.publish(tx, { accountId, type, data, naturalKey });
   }
 
   private now(): Date {

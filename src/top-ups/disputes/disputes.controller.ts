@@ -30,8 +30,8 @@ export class DisputesController {
     operationId: 'writeOffDispute',
     summary: 'Give up the debt that a dispute left',
     description:
-      'At most what the dispute took, at most what the wallet owes, and once: sent again, it answers what was given up ' +
-      'the first time. Then it can be unfrozen.',
+      'At most what the dispute has taken, at most what the wallet owes, and once each time that the bank took its money: sent ' +
+      'again, it answers what was given up the first time. Then it can be unfrozen.',
   })
   @ApiOkResponse({ type: WriteOffView })
   @ApiProblems('resource_missing', 'database_unavailable')

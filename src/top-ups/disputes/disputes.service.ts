@@ -3,7 +3,8 @@ import { AccountsService } from '../../accounts/accounts.service.js';
 import type { AuditActor } from '../../audit/audit-event.js';
 import { type MicroUsd } from '../../common/money.js';
 import { ResourceMissingError } from '../../problems/common.errors.js';
-import type { Dispute } from './dispute.entity.js';
+import type { MovedDispute } from './dispute.dto.js';
+import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 import { DisputeSettlement } from './dispute-settlement.service.js';
 
@@ -12,14 +13,20 @@ import { DisputeSettlement } from './dispute-settlement.service.js';
 export class Disputes {
   constructor(
     private readonly disputes: DisputeRepository,
+    private readonly movements: DisputeMovementRepository,
     private readonly settlement: DisputeSettlement,
     private readonly accounts: AccountsService,
   ) {}
 
-  /** Newest first. Throws `ResourceMissingError` for an unknown account. */
-  async list(accountId: string): Promise<readonly Dispute[]> {
+  /** Newest first, with how each one's money moved. Throws `ResourceMissingError` for an unknown account. */
+  async list(accountId: string): Promise<readonly MovedDispute[]> {
     await this.accounts.require(accountId);
-    return this.disputes.ofAccount(accountId);
+    const disputes = await this.disputes.ofAccount(accountId);
+    const movements = await this.movements.ofAccount(accountId);
+    return disputes.map((dispute) => ({
+      dispute,
+      movements: movements.filter(({ disputeId }) => disputeId === dispute.id),
+    }));
   }
 
   /** Answers what is given up, now or before; zero when there is nothing to. Throws `ResourceMissingError`. */

@@ -1,21 +1,23 @@
-import { In, IsNull, Not, type EntityManager } from 'typeorm';
+import { In, type EntityManager } from 'typeorm';
 import { DisputeEntity } from '../disputes/dispute.entity.js';
+import { DisputeMovementEntity } from '../disputes/dispute-movement.entity.js';
+import { heldBy } from '../disputes/dispute-movement.rules.js';
 import type { TopUp } from '../top-up.js';
 import { RefundEntity } from './refund.entity.js';
 import { COUNTED_STATUSES } from './refund.machine.js';
-import type { Parts } from './refund-parts.js';
+import { addParts, type Parts } from './refund-parts.js';
 import { returnedBy } from './returned-parts.js';
 
-/** What of a payment went back, is on its way back, or was taken by a dispute that is not won. */
+/** What of a payment went back, is on its way back, or was taken by disputes and did not come back. */
 export async function countReturned(manager: EntityManager, { accountId, id }: TopUp): Promise<Parts> {
-  const counted = { accountId, topUpId: id };
-  const refunds = await manager.findBy(RefundEntity, { ...counted, status: In([...COUNTED_STATUSES]) });
-  const disputes = await manager.findBy(DisputeEntity, {
-    ...counted,
-    creditMicros: Not(IsNull()),
-    reinstatedAt: IsNull(),
-  });
-  return returnedBy([...refunds, ...disputes]);
+  const counted = { accountId, topUpId: id, status: In([...COUNTED_STATUSES]) };
+  const refunds = await manager.findBy(RefundEntity, counted);
+  const movements = await manager
+    .createQueryBuilder(DisputeMovementEntity, 'm')
+    .innerJoin(DisputeEntity, 'd', 'd.account_id = m.account_id AND d.id = m.dispute_id')
+    .where('d.account_id = :accountId AND d.top_up_id = :id', { accountId, id })
+    .getMany();
+  return addParts(returnedBy(refunds), heldBy(movements));
 }
 
 /** Whether a refund of the payment may still fail: Stripe has not said its last word of it. */

@@ -65,6 +65,28 @@ export function partsOfTaken(amountCents: UsdCents, paid: Parts, returned: Parts
   return { ...parts, excessCents: cents(amountCents - chargeOf(parts)) };
 }
 
+/**
+ * What comes back with `amountCents` of what was taken: of each part its share, rounded so that nothing is lost and the last cent
+ * brings exactly what is left. At most all that was taken.
+ */
+export function partsOfGivenBack(amountCents: UsdCents, taken: Parts): Parts {
+  const total = chargeOf(taken);
+  const left = total - amountCents;
+  if (total === 0n || left < 0n) return NOTHING;
+  const shareOf = (part: UsdCents): bigint => divHalfUp(part * left, total);
+  const fee = shareOf(taken.feeCents);
+  const tax = between(
+    shareOf(taken.taxCents),
+    larger(0n, left - fee - taken.creditCents),
+    smaller(left - fee, taken.taxCents),
+  );
+  return {
+    creditCents: cents(taken.creditCents - (left - fee - tax)),
+    feeCents: cents(taken.feeCents - fee),
+    taxCents: cents(taken.taxCents - tax),
+  };
+}
+
 const NOTHING: Parts = { creditCents: cents(0n), feeCents: cents(0n), taxCents: cents(0n) };
 
 const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);
@@ -79,4 +101,27 @@ export function chargeOf({ creditCents, feeCents, taxCents }: Parts): UsdCents {
 /** Refunds that failed leave the sum a cent off what a fresh start would give; the next one makes it good. */
 function noLessThanZero(amount: bigint): UsdCents {
   return cents(amount < 0n ? 0n : amount);
+}
+
+export function addParts(a: Parts, b: Parts): Parts {
+  return {
+    creditCents: cents(a.creditCents + b.creditCents),
+    feeCents: cents(a.feeCents + b.feeCents),
+    taxCents: cents(a.taxCents + b.taxCents),
+  };
+}
+
+/** The same the other way. */
+export function negateParts({
+  creditCents,
+  feeCents,
+  taxCents,
+  excessCents,
+}: PartsAndExcess): PartsAndExcess {
+  return {
+    creditCents: cents(0n - creditCents),
+    feeCents: cents(0n - feeCents),
+    taxCents: cents(0n - taxCents),
+    excessCents: cents(0n - excessCents),
+  };
 }

@@ -9,9 +9,11 @@ import {
   type ProviderRefund,
 } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
-import type { NewFreeze } from '../../wallets/rules/command.js';
+import type { EarlierMovement, NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
+import { DisputeBooking } from '../disputes/dispute-booking.service.js';
+import { TopUpRepository } from '../top-up.repository.js';
 import { sourcesOf } from './refund.machine.js';
 import { isMadeAtStripe, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
@@ -36,6 +38,8 @@ export class RefundSettlement {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly engine: WalletEngine,
     private readonly refunds: RefundRepository,
+    private readonly topUps: TopUpRepository,
+    private readonly disputes: DisputeBooking,
   ) {}
 
   /**
@@ -88,7 +92,7 @@ export class RefundSettlement {
     const facts = { stripeRefundId: made.id };
     const ending = ENDINGS.get(made.status ?? '');
     // What never left the wallet does not come back.
-    if (ending === 'failed' && !sourcesOf('failed').includes(refund.status)) return this.refunds.note(refund);
+    if (ending === 'failed' && !sourcesOf('failed').includes(refund.status)) return this.noteFailed(refund);
     if (ending === 'failed') return this.giveBack(refund, made.failureReason ?? made.status, made.id);
     if (await this.refunds.move(refund, ending ?? 'pending', facts)) {
       this.logger.log(`${refund.id} is ${ending ?? 'pending'} (${made.id}).`);
@@ -101,8 +105,8 @@ export class RefundSettlement {
   private async giveBack(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
     await this.engine.execute({
       type: 'reinstate',
-      takenReference: `refund:${refund.id}`,
-      writtenOffReference: `refund:${refund.id}:written_off`,
+      earlier: earlierOf(refund),
+      owedAgainReference: `refund:${refund.id}:written_off:reversed`,
       accountId: refund.accountId,
       actor: 'stripe',
       reference: `refund:${refund.id}:failed`,
@@ -118,7 +122,20 @@ export class RefundSettlement {
     if (isMadeAtStripe(refund)) await this.unfreeze(refund);
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
     await this.refunds.move(refund, 'failed', facts);
+    await this.coverDisputes(refund);
     this.logger.warn(`${refund.id} failed (${failureCode}); its credit is in the wallet again.`);
+  }
+
+  /** It may have been cut off before what disputes had taken of it was booked. */
+  private async noteFailed(refund: Refund): Promise<void> {
+    await this.coverDisputes(refund);
+    await this.refunds.note(refund);
+  }
+
+  /** What a dispute took beyond the payment while this refund counted is not beyond it any more. */
+  private async coverDisputes({ accountId, topUpId }: Refund): Promise<void> {
+    const topUp = await this.topUps.find(accountId, topUpId);
+    if (topUp !== null) await this.disputes.bookAll(topUp);
   }
 
   /** Lifts its own reason; the last one stays while the wallet owes. */
@@ -134,15 +151,15 @@ export class RefundSettlement {
   }
 
   /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. */
-  async writeOff({ accountId, id }: Refund, by: AuditActor): Promise<MicroUsd> {
+  async writeOff(refund: Refund, by: AuditActor): Promise<MicroUsd> {
+    const { accountId, id } = refund;
     const outcome = await this.engine.execute({
       type: 'writeOff',
       accountId,
       actor: actorName(by),
       audit: newAuditEvent(by, { act: 'refund.written_off', object: id, account: accountId }),
       reference: `refund:${id}:written_off`,
-      takenReference: `refund:${id}`,
-      returnedReference: `refund:${id}:failed`,
+      earlier: earlierOf(refund),
       memo: `Debt of ${id} written off`,
     });
     return outcome.type === 'posted' ? outcome.movement.amountMicros : ZERO;
@@ -152,6 +169,16 @@ export class RefundSettlement {
     const made = await this.gateway.listRefunds(paymentIntentId);
     return made.find(({ metadata }) => metadata[METADATA_REFUND] === id) ?? null;
   }
+}
+
+function earlierOf({ id }: Refund): readonly EarlierMovement[] {
+  const reference = `refund:${id}`;
+  return [
+    { effect: 'taken', reference },
+    { effect: 'written_off', reference: `${reference}:written_off` },
+    { effect: 'returned', reference: `${reference}:failed` },
+    { effect: 'owed_again', reference: `${reference}:written_off:reversed` },
+  ];
 }
 
 function freezeFor({ id, topUpId }: Refund): NewFreeze {

@@ -17,7 +17,7 @@ export function paidFor({ creditMicros, feeMicros, taxMicros }: TopUp): Parts {
   };
 }
 
-/** The sum of refunds and disputes that count against a payment. */
+/** The sum of refunds that count against a payment. */
 export function returnedBy(returned: readonly Returned[]): Parts {
   const sum = (amountOf: (each: Returned) => MicroUsd | null): UsdCents =>
     cents(returned.reduce((total, each) => total + centsOf(amountOf(each)), 0n));

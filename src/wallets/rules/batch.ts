@@ -87,6 +87,9 @@ class WorkingAccount implements Aggregate {
     if (applied.outcome.type === 'posted' && 'reference' in command) {
       this.recorded = withEntry(this.recorded, command.reference, applied.outcome.movement);
     }
+    for (const [reference, movement] of applied.recordedBeside) {
+      this.recorded = withEntry(this.recorded, reference, movement);
+    }
   }
 
   /** The least amount counts: what could not even pay for that is depleted. */

@@ -32,22 +32,32 @@ export type CreditCommand = Referenced & {
 };
 
 /**
- * Credit that was taken for a refund or a dispute comes back, because its money did. What the claw-back found in lots is bought
- * credit again; what it found spent is not, or goodwill that paid the debt meanwhile would come out as money.
+ * What may have moved before for the same refund or dispute. The ledger says whether it did and how much: a reference that it
+ * does not have counts as nothing.
+ */
+export type EarlierMovement = {
+  readonly effect: 'taken' | 'returned' | 'written_off' | 'owed_again';
+  readonly reference: string;
+};
+
+/**
+ * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. What was spent when it
+ * was taken comes back first and is no bought credit, or goodwill that paid the debt meanwhile would come out as money; what was
+ * found in lots is bought again.
  */
 export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
-  /** Of the claw-back. */
-  readonly takenReference: string;
-  /** Of the write-off of the debt that it left; it is reversed first. */
-  readonly writtenOffReference: string;
+  /** Oldest first. What was written off of it is owed again before it comes back. */
+  readonly earlier: readonly EarlierMovement[];
+  /** Under which what was written off is owed again. */
+  readonly owedAgainReference: string;
   readonly lotId: string;
   /** The lot of what had been spent. */
   readonly spentLotId: string;
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
-  /** What the claw-back took beyond the payment. */
+  /** Of what was taken beyond the payment, and what comes back beyond all that was taken. */
   readonly excessMicros: MicroUsd;
 };
 
@@ -120,24 +130,25 @@ export type ClawBackCommand = Referenced & {
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
-  /** What went back beyond what was left of the payment: our loss, no credit's. Without it, some credit goes. */
+  /**
+   * What went back beyond what was left of the payment: our loss, no credit's. Below zero: so much of it is not beyond the payment
+   * any more, because other money of it came back, and goes as the parts above instead.
+   */
   readonly excessMicros: MicroUsd;
   /** Why the wallet freezes; null for a refund that is asked for, whose money is still ours. */
   readonly freeze: NewFreeze | null;
 };
 
 /**
- * Gives up debt that money which went back has left: at most what was taken for it, at most what the wallet owes under its
- * lock, once. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
+ * Gives up debt that money which went back has left: at most what is taken for it and neither back nor given up, at most what the
+ * wallet owes under its lock, once for a reference. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
  */
 export type WriteOffCommand = Addressed & {
   readonly type: 'writeOff';
   readonly reference: string;
   readonly memo: string | null;
-  /** Under which the credit was taken; without it there is nothing to give up. */
-  readonly takenReference: string;
-  /** Under which what was taken comes back; once it did, there is nothing to give up any more. */
-  readonly returnedReference: string;
+  /** Oldest first. */
+  readonly earlier: readonly EarlierMovement[];
 };
 
 /** Posts the expiry of every lot that is due. */

@@ -26,6 +26,8 @@ export function linkIdFor(reference: string, fingerprint: string): string {
   return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
 }
 
+const NOTHING_RECORDED: ReadonlyMap<string, RecordedMovement> = new Map();
+
 export type Movement = {
   readonly kind: TransferKind;
   readonly reference: string;
@@ -49,6 +51,7 @@ export class Draft {
   private budget: KeyBudget | null = null;
   private freezes: readonly Freeze[] = [];
   private statusChange: StatusChange | null = null;
+  private recordedBeside: ReadonlyMap<string, RecordedMovement> = NOTHING_RECORDED;
   private readonly transfers: Transfer[] = [];
 
   constructor(
@@ -180,9 +183,15 @@ export class Draft {
     };
   }
 
+  /** Lets the commands of the same batch that come after this one know of a movement beside the command's own. */
+  recordBeside(movement: Movement): void {
+    this.recordedBeside = new Map([...this.recordedBeside, [movement.reference, this.recorded(movement)]]);
+  }
+
   done(outcome: Outcome, hold: Hold | null = null): Applied {
-    const { wallet, transfers, budget, freezes, statusChange } = this;
-    return { accepted: true, wallet, transfers, hold, budget, freezes, statusChange, outcome };
+    const { wallet, transfers, budget, freezes, statusChange, recordedBeside } = this;
+    const changes = { hold, budget, freezes, statusChange, recordedBeside };
+    return { accepted: true, wallet, transfers, ...changes, outcome };
   }
 
   private reduceLot(lotId: string, amountMicros: MicroUsd): void {

@@ -1,4 +1,13 @@
-import { MAX_AMOUNT_MICROS, negate, smaller, subtract, ZERO, type MicroUsd } from '../../common/money.js';
+import {
+  add,
+  larger,
+  MAX_AMOUNT_MICROS,
+  negate,
+  smaller,
+  subtract,
+  ZERO,
+  type MicroUsd,
+} from '../../common/money.js';
 import { POSTING_RULES } from '../../ledger/chart-of-accounts.js';
 import type {
   AdjustCommand,
@@ -16,6 +25,7 @@ import { addFreeze } from './freezes.js';
 import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
+import { spentOf, takenBefore } from './taken-before.js';
 import {
   balancesOf,
   spendable,
@@ -80,11 +90,11 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const again = replay(aggregate, command, draft);
   if (again) return again;
   const { amountMicros, excessMicros } = command;
-  if (!areReturned(command)) return reject({ code: 'invalid_amount' });
+  if (!areReturned(command) || excessMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'reinstatement');
-  reverseWriteOff(draft, aggregate, command.writtenOffReference);
-  const taken = aggregate.recorded.get(command.takenReference);
-  const boughtMicros = smaller(amountMicros, taken?.lotMicros ?? ZERO);
+  const taken = takenBefore(aggregate, command.earlier);
+  reverseWriteOff(draft, command, smaller(amountMicros, taken.writtenOffMicros));
+  const boughtMicros = subtract(amountMicros, spentOf(amountMicros, taken));
   const lot = { kind: 'paid', source: 'reinstatement', priority: 0, expiresAtMs: null } as const;
   const parts = [
     // What had been spent repays the debt first, so that what was bought stays to be refunded.
@@ -104,12 +114,13 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
  * What was written off is owed again before the money that it waited for comes back, or the customer would have both: the
  * debt forgiven, and the credit.
  */
-function reverseWriteOff(draft: Draft, { recorded }: Aggregate, writtenOffReference: string): void {
-  const writeOff = recorded.get(writtenOffReference);
-  if (writeOff === undefined) return;
-  const reference = `${writtenOffReference}:reversed`;
-  const movement = { reference, linkId: linkIdFor(reference, ''), memo: writeOff.memo };
-  draft.owe(writeOff.amountMicros, 'dispute_losses', { ...movement, kind: 'write_off_reversal' });
+function reverseWriteOff(draft: Draft, command: ReinstateCommand, amountMicros: MicroUsd): void {
+  if (amountMicros === 0n) return;
+  const { owedAgainReference: reference, memo } = command;
+  const linkId = linkIdFor(reference, '');
+  const movement = { kind: 'write_off_reversal', reference, linkId, memo } as const;
+  draft.owe(amountMicros, 'dispute_losses', movement);
+  draft.recordBeside(movement);
 }
 
 /** The fee and the tax that came in beside credit. */
@@ -208,10 +219,11 @@ export function refuseSpending(
   return null;
 }
 
-/** Whether these may be the parts of money that went back or came back: something of it is credit, or beyond the payment. */
+/** Whether these may be the parts of money that went back or came back: something of it moved. */
 function areReturned({ amountMicros, feeMicros, taxMicros, excessMicros }: ReturnedParts): boolean {
-  const isCredit = isAmount(amountMicros) || (amountMicros === 0n && excessMicros > 0n);
-  return isCredit && feeMicros >= 0n && taxMicros >= 0n && excessMicros >= 0n;
+  const isPossible = amountMicros === 0n || isAmount(amountMicros);
+  const hasMoved = amountMicros > 0n || feeMicros > 0n || taxMicros > 0n || excessMicros !== 0n;
+  return isPossible && hasMoved && feeMicros >= 0n && taxMicros >= 0n;
 }
 
 type ReturnedParts = Pick<ClawBackCommand, 'amountMicros' | 'feeMicros' | 'taxMicros' | 'excessMicros'>;
@@ -229,7 +241,9 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
     const balances = balancesOf(draft.wallet);
     return reject({ code: 'insufficient_credits', requiredMicros: amountMicros, balances });
   }
-  if (command.freeze !== null && (cause === 'dispute' || !isCovered))
+  // What only ceases to be beyond the payment was taken long ago, and a person may have unfrozen the wallet since.
+  const isNewDispute = cause === 'dispute' && excessMicros >= 0n;
+  if (command.freeze !== null && (isNewDispute || !isCovered))
     addFreeze(draft, aggregate, command.freeze, command.actor);
   const movement = movementOf(command, cause);
   draft.burn(taken.portions, 'stripe_clearing', movement);
@@ -242,7 +256,10 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
   );
   draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'tax_payable', 'stripe_clearing', taxMicros);
   const excess = { ...movement, kind: `${cause}_excess` } as const;
-  draft.postBeside(excess, 'dispute_losses', 'stripe_clearing', excessMicros);
+  if (excessMicros > 0n) draft.postBeside(excess, 'dispute_losses', 'stripe_clearing', excessMicros);
+  // The money itself stays where it is, at the bank: what goes as parts of the payment is no loss any more.
+  const covered = { ...movement, kind: 'reinstatement_excess' } as const;
+  if (excessMicros < 0n) draft.postBeside(covered, 'stripe_clearing', 'dispute_losses', negate(excessMicros));
   return finish(draft, movement);
 }
 
@@ -259,8 +276,9 @@ export function writeOff(aggregate: Aggregate, command: WriteOffCommand, nowMs: 
   const draft = new Draft(wallet, command, nowMs);
   const known = recorded.get(reference);
   if (known !== undefined) return draft.done(posted(draft, true, known));
-  const taken = recorded.has(command.returnedReference) ? undefined : recorded.get(command.takenReference);
-  const amountMicros = taken === undefined ? ZERO : smaller(taken.amountMicros, wallet.debtMicros);
+  const { spentMicros, boughtMicros, writtenOffMicros } = takenBefore(aggregate, command.earlier);
+  const leftMicros = subtract(add(spentMicros, boughtMicros), writtenOffMicros);
+  const amountMicros = larger(ZERO, smaller(leftMicros, wallet.debtMicros));
   if (amountMicros === 0n) return draft.done({ type: 'nothing_owed', balances: balancesOf(wallet) });
   const movement: Movement = { kind: 'write_off', reference, linkId: linkIdFor(reference, ''), memo };
   draft.forgive(amountMicros, 'dispute_losses', movement);

@@ -70,6 +70,8 @@ export type Applied = {
   /** The reasons to freeze that the command brought or lifted. */
   readonly freezes: readonly Freeze[];
   readonly statusChange: StatusChange | null;
+  /** What was posted under references other than the command's, for the commands that come after it. */
+  readonly recordedBeside: ReadonlyMap<string, RecordedMovement>;
   readonly outcome: Outcome;
 };
 

@@ -227,7 +227,7 @@ function callsFor(
       LOAD_RECORDED,
       commands,
       (command) => ('reference' in command && command.type !== 'authorize' ? command.reference : null),
-      ...RELATED_MOVEMENTS,
+      (command) => ('earlier' in command ? command.earlier.map(({ reference }) => reference) : null),
     ),
   ];
 }
@@ -245,14 +245,7 @@ function freezesOf(commands: readonly WalletCommand[]): StatementCall[] {
   return [{ statement: LOAD_FREEZES, values: [accountIds] }];
 }
 
-type NameOf = (command: WalletCommand) => string | null;
-
-/** The other movements that a command depends on. */
-const RELATED_MOVEMENTS: readonly NameOf[] = [
-  (command) => ('takenReference' in command ? command.takenReference : null),
-  (command) => (command.type === 'writeOff' ? command.returnedReference : null),
-  (command) => (command.type === 'reinstate' ? command.writtenOffReference : null),
-];
+type NameOf = (command: WalletCommand) => string | readonly string[] | null;
 
 /** The call that loads what the commands name, once each; none when they name nothing. */
 function namedBy(
@@ -265,13 +258,15 @@ function namedBy(
   const seen = new Set<string>();
   for (const command of commands) {
     for (const nameOf of namesOf) {
-      const name = nameOf(command);
-      // Account ids hold no newline, so the joined key is unambiguous.
-      const key = `${command.accountId}\n${name}`;
-      if (name === null || seen.has(key)) continue;
-      seen.add(key);
-      accountIds.push(command.accountId);
-      names.push(name);
+      const named = nameOf(command);
+      for (const name of typeof named === 'string' ? [named] : (named ?? [])) {
+        // Account ids hold no newline, so the joined key is unambiguous.
+        const key = `${command.accountId}\n${name}`;
+        if (seen.has(key)) continue;
+        seen.add(key);
+        accountIds.push(command.accountId);
+        names.push(name);
+      }
     }
   }
   return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];

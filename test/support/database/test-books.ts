@@ -192,13 +192,14 @@ export class TestBooks {
     await this.execute(this.adjustment(accountId, -50_000n));
     this.pass(1);
     const disputeId = newId('request');
-    const takenReference = `dispute:${disputeId}`;
+    const reference = `dispute:${disputeId}`;
+    const earlier = [{ effect: 'taken', reference: `${reference}:withdrawn` }] as const;
     await this.execute(await this.dispute(accountId, disputeId, lotId, 9_400_000n));
     await this.execute({
       type: 'reinstate',
       ...this.referenced(accountId, `reinstated:${lotId}`),
-      takenReference,
-      writtenOffReference: `${takenReference}:written_off`,
+      earlier,
+      owedAgainReference: `${reference}:written_off:reversed`,
       lotId: newId('creditLot'),
       spentLotId: newId('creditLot'),
       amountMicros: micros(200_000n),
@@ -209,9 +210,8 @@ export class TestBooks {
     const writtenOff = await this.execute({
       type: 'writeOff',
       ...addressed,
-      reference: `${takenReference}:written_off`,
-      takenReference,
-      returnedReference: `${takenReference}:reinstated`,
+      reference: `${reference}:written_off`,
+      earlier,
       memo: null,
     });
     if (writtenOff.type !== 'posted') throw new Error('nothing was owed');
@@ -274,7 +274,7 @@ export class TestBooks {
         new Date(this.nowMs),
       ],
     );
-    return this.clawBack(accountId, 'dispute', `dispute:${id}`, lotId, amount);
+    return this.clawBack(accountId, 'dispute', `dispute:${id}:withdrawn`, lotId, amount);
   }
 
   private clawBack(

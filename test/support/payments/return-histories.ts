@@ -14,6 +14,8 @@ export type Step =
   | ['dispute', string, number?]
   /** The open dispute goes on to this status. */
   | ['becomes', string]
+  /** Stripe takes more of the dispute's money, or again (below zero), or gives some back. */
+  | ['dispute_moves', number]
   | ['write_off']
   | ['unfreeze', string?]
   | ['warning'];

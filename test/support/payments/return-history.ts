@@ -108,6 +108,9 @@ export class ReturnHistory {
       case 'becomes':
         await this.control.moveDispute(this.disputeId, step[1]);
         return;
+      case 'dispute_moves':
+        await this.control.moveDisputeMoney(this.disputeId, step[1]);
+        return;
       case 'write_off':
         (await operator.post(`/v1/accounts/${accountId}/disputes/${this.disputeId}/write_off`, {})).expect(
           200,

@@ -1,4 +1,4 @@
-import type { WalletCommand } from '../../../src/wallets/rules/command.js';
+import type { EarlierMovement, WalletCommand } from '../../../src/wallets/rules/command.js';
 
 /**
  * The wallet's rules written a second time, as plainly as possible: JavaScript numbers, one mutable object,
@@ -35,10 +35,8 @@ export class ReferenceWallet {
   lots: ReferenceLot[] = [];
   holds = new Map<string, ReferenceHold>();
   references = new Map<string, string>();
-  /** What a claw-back took, and what of it was still there, by its reference. */
-  taken = new Map<string, { all: number; found: number }>();
-  /** What was written off and is not owed again. */
-  writtenOff = new Map<string, number>();
+  /** What moved for refunds and disputes, and what of it was in lots, by its reference. */
+  moved = new Map<string, { all: number; found: number }>();
   limits = new Map<string, ReferenceLimits>();
   private spends: ReferenceSpend[] = [];
   /** What the ledger must have come to: what was charged, what lies at Stripe, and what disputes and refunds lost us. */
@@ -120,13 +118,16 @@ export class ReferenceWallet {
         return 'ok';
       case 'reinstate': {
         const amount = Number(command.amountMicros);
-        // Without credit there must be something beyond the payment, which is no matter of the wallet.
-        if (amount < 0 || amount + Number(command.excessMicros) === 0) return 'invalid_amount';
-        const owedAgain = this.writtenOff.get(command.writtenOffReference) ?? 0;
+        if (amount < 0 || movedAtStripe(command) === 0) return 'invalid_amount';
+        const { spent, bought, givenUp } = this.takenBefore(command.earlier);
+        const owedAgain = Math.min(amount, givenUp);
+        if (owedAgain > 0) this.moved.set(command.owedAgainReference, { all: owedAgain, found: 0 });
+        this.moved.set(command.reference, { all: amount, found: amount });
         this.debt += owedAgain;
         this.losses -= owedAgain + Number(command.excessMicros);
         this.atStripe += movedAtStripe(command);
-        const found = Math.min(amount, this.taken.get(command.takenReference)?.found ?? 0);
+        // What had been spent comes back first.
+        const found = amount - Math.max(Math.min(amount, spent), amount - bought);
         if (amount > found) this.addLot(command.spentLotId, true, amount - found, 0, null, now);
         if (found > 0) this.addLot(command.lotId, true, found, 0, null, now, true);
         return 'ok';
@@ -187,12 +188,12 @@ export class ReferenceWallet {
       case 'clawBack':
         return this.clawBack(command, now);
       case 'writeOff': {
-        const isBack = this.references.has(command.returnedReference);
-        const given = isBack ? 0 : Math.min(this.taken.get(command.takenReference)?.all ?? 0, this.debt);
+        const { spent, bought, givenUp } = this.takenBefore(command.earlier);
+        const given = Math.max(0, Math.min(spent + bought - givenUp, this.debt));
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
         this.losses += given;
-        this.writtenOff.set(command.reference, given);
+        this.moved.set(command.reference, { all: given, found: 0 });
         return 'ok';
       }
       case 'adjust':
@@ -267,7 +268,9 @@ export class ReferenceWallet {
 
   private clawBack(command: Extract<WalletCommand, { type: 'clawBack' }>, now: number): string {
     const amount = Number(command.amountMicros);
-    if (amount < 0 || amount + Number(command.excessMicros) === 0) return 'invalid_amount';
+    const { feeMicros, taxMicros, excessMicros } = command;
+    if (amount < 0 || [amount, feeMicros, taxMicros, excessMicros].every((part) => Number(part) === 0))
+      return 'invalid_amount';
     this.lapse(now);
     const paid = this.inOrder().filter((lot) => lot.refundable);
     const sorted = [
@@ -277,13 +280,33 @@ export class ReferenceWallet {
     const total = paid.reduce((sum, lot) => sum + lot.left, 0);
     const lacks = total < amount || this.available < amount;
     if (lacks && command.freeze === null) return 'insufficient_credits';
-    if (command.freeze && (lacks || command.cause === 'dispute')) this.freeze(command.freeze);
+    const isNewDispute = command.cause === 'dispute' && excessMicros >= 0n;
+    if (command.freeze && (lacks || isNewDispute)) this.freeze(command.freeze);
     const missing = this.burn(sorted, amount);
     this.debt += missing;
     this.losses += Number(command.excessMicros);
     this.atStripe -= movedAtStripe(command);
-    this.taken.set(command.reference, { all: amount, found: amount - missing });
+    this.moved.set(command.reference, { all: amount, found: amount - missing });
     return 'ok';
+  }
+
+  /** Of what was taken and did not come back: what had been spent, what was there, and what was given up of it. */
+  private takenBefore(earlier: readonly EarlierMovement[]): {
+    spent: number;
+    bought: number;
+    givenUp: number;
+  } {
+    let [spent, bought, givenUp] = [0, 0, 0];
+    for (const { effect, reference } of earlier) {
+      const { all, found } = this.moved.get(reference) ?? { all: 0, found: 0 };
+      const spentBack = Math.max(Math.min(all, spent), all - bought);
+      if (effect === 'taken') [spent, bought] = [spent + all - found, bought + found];
+      if (effect === 'returned')
+        [spent, bought] = [Math.max(0, spent - spentBack), bought - (all - spentBack)];
+      if (effect === 'written_off') givenUp += all;
+      if (effect === 'owed_again') givenUp = Math.max(0, givenUp - all);
+    }
+    return { spent, bought, givenUp };
   }
 
   private freeze({ source, sourceId }: { source: string; sourceId: string }): void {

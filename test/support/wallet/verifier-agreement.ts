@@ -55,16 +55,16 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
     const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: id };
     const freeze = { ...change, source: cause, sourceId: id };
     await books.execute({ type: 'clawBack', cause, ...named(id), ...parts, lotId, freeze });
-    const references = { takenReference: id, returnedReference: `${id}:back` };
-    const writtenOffReference = `${id}:written_off`;
-    await books.execute({ type: 'writeOff', ...named(writtenOffReference), ...references });
+    const taken = { effect: 'taken', reference: id } as const;
+    const writtenOff = { effect: 'written_off', reference: `${id}:written_off` } as const;
+    await books.execute({ type: 'writeOff', ...named(writtenOff.reference), earlier: [taken] });
     books.pass(0.1);
     await books.execute({
       type: 'reinstate',
-      ...named(references.returnedReference),
+      ...named(`${id}:back`),
       ...parts,
-      takenReference: id,
-      writtenOffReference,
+      earlier: [taken, writtenOff],
+      owedAgainReference: `${writtenOff.reference}:reversed`,
       lotId: newId('creditLot'),
       spentLotId: newId('creditLot'),
     });
