@@ -99,6 +99,18 @@ export class WalletReader {
     return this.dataSource.query<Freeze[]>(READ_FREEZES, [accountId]);
   }
 
+  /** Whether this reason ever froze the wallet, lifted since or not. */
+  async wasFrozenBy(
+    accountId: string,
+    { source, sourceId }: Pick<Freeze, 'source' | 'sourceId'>,
+  ): Promise<boolean> {
+    const rows = await this.dataSource.query<unknown[]>(
+      'SELECT FROM wallet_freezes WHERE account_id = $1 AND source = $2 AND source_id = $3 LIMIT 1',
+      [accountId, source, sourceId],
+    );
+    return rows.length > 0;
+  }
+
   /** The account's book, newest first. Throws `InvalidRequestError` for a cursor of another account. */
   async transfers(accountId: string, page: PageRequest): Promise<Page<TransferRow>> {
     const after = this.seqOf(accountId, page.startingAfter, 'starting_after');

@@ -11,6 +11,7 @@ import {
 } from '../../payments/payment-gateway.js';
 import type { NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
+import { WalletReader } from '../../wallets/wallet-reader.service.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import { PaymentReviewRepository } from '../review/payment-review.repository.js';
 import type { TopUp } from '../top-up.js';
@@ -42,6 +43,7 @@ export class DisputeSettlement {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly engine: WalletEngine,
+    private readonly wallets: WalletReader,
     private readonly topUps: TopUpRepository,
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,
@@ -87,7 +89,7 @@ export class DisputeSettlement {
   private async settleUnknownAmount({ accountId, id }: TopUp, told: ProviderDispute): Promise<void> {
     this.logger.error(`${told.id} disputes ${id} in ${told.currency}; what it takes in usd is not known.`);
     if (isDecidedForUs(told.status)) return this.thaw({ accountId, id: told.id });
-    if (isThreat(told)) await this.freeze(accountId, disputeFreeze(told.id));
+    if (isThreat(told)) await this.freezeOnce(accountId, disputeFreeze(told.id));
   }
 
   /** An issuer suspects fraud; a dispute usually follows. Nothing more is spent until a person has looked. */
@@ -100,7 +102,7 @@ export class DisputeSettlement {
     );
     if (!warning.actionable) return;
     const source = { source: 'early_fraud_warning', sourceId: warning.id } as const;
-    await this.freeze(topUp.accountId, newFreeze(source, `early fraud warning ${warning.id}`));
+    await this.freezeOnce(topUp.accountId, newFreeze(source, `early fraud warning ${warning.id}`));
   }
 
   /**
@@ -130,11 +132,13 @@ export class DisputeSettlement {
   /** Once for each dispute: what an operator thaws stays thawed. */
   private async freezeFor(dispute: Dispute, told: ProviderDispute): Promise<void> {
     if (dispute.frozenAt !== null || !isThreat(told)) return;
-    await this.freeze(dispute.accountId, disputeFreeze(dispute.id));
+    await this.freezeOnce(dispute.accountId, disputeFreeze(dispute.id));
     await this.disputes.note(dispute, { frozenAt: this.now() });
   }
 
-  private async freeze(accountId: string, freeze: NewFreeze): Promise<void> {
+  /** What a person has lifted stays lifted, whatever else is told of the same dispute or warning. */
+  private async freezeOnce(accountId: string, freeze: NewFreeze): Promise<void> {
+    if (await this.wallets.wasFrozenBy(accountId, freeze)) return;
     await this.engine.execute({ type: 'freeze', accountId, actor: 'stripe', freeze });
   }
 
