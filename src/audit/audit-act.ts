@@ -30,6 +30,7 @@ export const AUDIT_ACTS = [
   'refund.written_off',
   'report.read',
   'saved_card.removed',
+  'stripe_balance_transaction.settled',
   'wallet.frozen',
   'wallet.unfrozen',
   'webhook_endpoint.changed',

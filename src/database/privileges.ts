@@ -42,6 +42,7 @@ export const PRIVILEGES: Readonly<Record<string, string>> = {
   stripe_events: 'SELECT, INSERT, UPDATE',
   stripe_event_cursors: 'SELECT, INSERT, UPDATE',
   stripe_balance_transactions: 'SELECT, INSERT, UPDATE (booked_at)',
+  stripe_balance_settlements: 'SELECT, INSERT',
   stripe_balance_cursors: 'SELECT, INSERT, UPDATE',
 
   // Images.

@@ -11,6 +11,9 @@ import { StripeBalanceCursorEntity } from './platform-book/stripe-balance-cursor
 import { StripeBalanceJob } from './platform-book/stripe-balance.job.js';
 import { StripeReconciliationController } from './platform-book/stripe-reconciliation.controller.js';
 import { StripeReconciliations } from './platform-book/stripe-reconciliation.service.js';
+import { StripeBalanceSettlementController } from './platform-book/stripe-balance-settlement.controller.js';
+import { StripeBalanceSettlementEntity } from './platform-book/stripe-balance-settlement.entity.js';
+import { StripeBalanceSettlements } from './platform-book/stripe-balance-settlement.service.js';
 import { StripeBalanceTransactionEntity } from './platform-book/stripe-balance-transaction.entity.js';
 import { UpstreamAccrualJob } from './upstream-costs/upstream-accrual.job.js';
 import { UpstreamAccruals } from './upstream-costs/upstream-accruals.service.js';
@@ -20,15 +23,20 @@ import { UpstreamAccruals } from './upstream-costs/upstream-accruals.service.js'
     JobsModule,
     PaymentsModule,
     WalletsModule,
-    TypeOrmModule.forFeature([StripeBalanceTransactionEntity, StripeBalanceCursorEntity]),
+    TypeOrmModule.forFeature([
+      StripeBalanceTransactionEntity,
+      StripeBalanceCursorEntity,
+      StripeBalanceSettlementEntity,
+    ]),
   ],
-  controllers: [ExportsController, StripeReconciliationController],
+  controllers: [ExportsController, StripeReconciliationController, StripeBalanceSettlementController],
   providers: [
     LedgerExportService,
     BalanceReader,
     PlatformBook,
     StripeBalanceJob,
     StripeReconciliations,
+    StripeBalanceSettlements,
     UpstreamAccrualJob,
     UpstreamAccruals,
   ],

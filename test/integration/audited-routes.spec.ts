@@ -9,6 +9,7 @@ import { startTestApp, type TestApp, type TestCustomer } from '../support/app/te
 import type { TestAnswer } from '../support/app/test-client.js';
 import { PROVIDER } from '../support/images/provider-keys.js';
 import { customerWithCard, OPT_IN } from '../support/payments/auto-top-up.js';
+import { disputeInEuros } from '../support/payments/euro-dispute.js';
 import { beginHistory } from '../support/payments/return-history.js';
 
 type Operation = { readonly operationId: string; readonly security?: readonly Record<string, unknown>[] };
@@ -173,6 +174,14 @@ const RECORDED: Readonly<Record<string, readonly [AuditAct, () => Promise<TestAn
   returnReviewedPayment: [
     'payment_review.returned',
     async () => app.operator.post(`${await review()}/return`, { reason: 'not what was quoted' }),
+  ],
+  settleBalanceTransaction: [
+    'stripe_balance_transaction.settled',
+    async () =>
+      app.operator.post(
+        `/v1/stripe_balance_transactions/${(await disputeInEuros(app, control)).balanceTransactionId}/settle`,
+        { reason: 'the bank keeps it' },
+      ),
   ],
   createApiKey: [
     'api_key.created',

@@ -77,13 +77,15 @@ const UNEXPLAINED_PARTS = `
      WHERE payment_intent_id IS NOT NULL GROUP BY payment_intent_id)
   SELECT 'stripe_balance_transactions', 'id=' || string_agg(b.id, ',' ORDER BY b.id), 'source_id',
          'a refund or a dispute in the book of ' || p.account_id || '; check ' || b.source_id
-           || ' in Stripe, and correct the credit of the account by a debit or a grant where it has to change',
+           || ' in Stripe, and correct the credit of the account by a debit or a grant where it has to change, then settle it (POST /v1/stripe_balance_transactions/{id}/settle)',
          sum(b.amount_cents) || ' ' || b.currency || ' cents moved by ' || b.source_id || ' for ' || b.payment_intent_id
     FROM stripe_balance_transactions b
     JOIN payments p USING (payment_intent_id)
     LEFT JOIN payment_reviews r ON r.payment_intent_id = b.payment_intent_id
    WHERE b.type NOT IN ('charge', 'payment')
      AND NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.id = b.id AND n.reference IS NOT NULL)
+     -- A person has decided what becomes of it.
+     AND NOT EXISTS (SELECT FROM stripe_balance_settlements s WHERE s.balance_transaction_id = b.id)
      AND CASE WHEN b.type = 'adjustment' THEN r.dispute_id IS DISTINCT FROM b.source_id
               WHEN r.status = 'returned' THEN r.stripe_refund_id IS DISTINCT FROM b.source_id
               ELSE r.status IS NULL OR r.status = 'credited' END
