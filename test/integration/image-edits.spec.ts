@@ -264,7 +264,7 @@ describe('a JSON edit', () => {
     ['no images', {}, 'invalid_request', 'images'],
     [
       'five images',
-      { images: Array(5).fill({ image_url: 'data:image/png;base64,' }) },
+      { images: Array(5).fill({ image_url: dataUrl(picture(0)) }) },
       'invalid_request',
       'images',
     ],

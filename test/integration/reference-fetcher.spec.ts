@@ -1,7 +1,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { REFERENCE_BYTES_MAX } from '../../src/generation/edits/edit-body.js';
+import { REFERENCE_BYTES_MAX } from '../../src/generation/edits/arriving-image.js';
 import { InvalidImageError } from '../../src/generation/edits/edit.errors.js';
 import { ReferenceFetcher } from '../../src/generation/edits/reference-fetcher.service.js';
 import type { HostResolver } from '../../src/outgoing/outside-hosts.js';

@@ -7,7 +7,10 @@ import {
   type Reservation,
 } from '../../src/generation/edits/edit-memory.js';
 import { Problem } from '../../src/problems/problem.js';
+import { readJsonBody } from '../../src/generation/edits/json-body.js';
+import { unread } from '../support/images/edit-bodies.js';
 import { readForm, refusal } from '../support/images/edit-readers.js';
+import { drawSample } from '../support/images/sample-images.js';
 import { checkProperty } from '../support/property.js';
 
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -21,6 +24,39 @@ describe('a form', () => {
         const body = inside ? Buffer.concat([Buffer.from('\r\n --a-boundary\r\n'), text]) : text;
         expect((await refusal(readForm(body))).code).toMatch(/^(malformed_body|invalid_request)$/);
       }),
+      { runs: 100 },
+    );
+  });
+});
+
+describe('a JSON body', () => {
+  it('brings an image to the byte, however its base64 is escaped, broken into lines or cut by the network', async () => {
+    const png = await drawSample({ width: 64, height: 64 }).png({ compressionLevel: 0 }).toBuffer();
+    await checkProperty(
+      'images in base64',
+      fc.asyncProperty(
+        fc.constantFrom(1, 5, 1_000, 65_536),
+        fc.constantFrom('', '\n', '\r\n', ' ', 'é'),
+        fc.integer({ min: 1, max: 5_000 }),
+        fc.constantFrom('/', '\\/', '\\u002f', '\\u002F'),
+        fc.constantFrom('+', '\\u002b', '-'),
+        fc.tuple(fc.uint8Array({ maxLength: 5 }), fc.boolean()),
+        async (cut, lineEnd, lineLength, slash, plus, [tail, isPadded]) => {
+          const sent = Buffer.concat([png, tail]);
+          const base64 = sent.toString('base64').replace(isPadded ? '' : /=+$/, '');
+          const lines = base64.match(new RegExp(`.{1,${lineLength}}`, 'g')) ?? [];
+          const text = JSON.stringify(`data:image/png;base64,${lines.join(lineEnd)}`)
+            .replaceAll('/', () => slash)
+            .replaceAll('+', () => plus);
+          // Of the head, only slashes are ever escaped so.
+          const head = `"data:image${slash.startsWith('\\u') ? '/' : slash}png`;
+          const body = `{"images":[{ "image_url" : ${text.replace(/^"data:image[^p]+png/, () => head)}}],"prompt":"a"}`;
+          const read = await readJsonBody(unread(Buffer.from(body), 'application/json', cut));
+          const [image] = read.images.map(({ source }) => ('image' in source ? source.image.join() : null));
+          expect(image?.equals(sent)).toBe(true);
+          expect(read.members).toEqual({ prompt: 'a' });
+        },
+      ),
       { runs: 100 },
     );
   });

@@ -1,21 +1,29 @@
 import { PassThrough, Readable } from 'node:stream';
 import { Busboy } from '@fastify/busboy';
 import { describe, expect, it, jest } from '@jest/globals';
-import {
-  EDIT_BODY_BYTES_MAX,
-  REFERENCE_BYTES_MAX,
-  type EditBody,
-} from '../../src/generation/edits/edit-body.js';
+import { EDIT_BODY_BYTES_MAX, type EditBody } from '../../src/generation/edits/edit-body.js';
+import { REFERENCE_BYTES_MAX } from '../../src/generation/edits/arriving-image.js';
 import { EditsBusyError } from '../../src/generation/edits/edit.errors.js';
 import { EditMemory, EDITS_WAITING_PER_ACCOUNT_MAX } from '../../src/generation/edits/edit-memory.js';
 import { readJsonBody } from '../../src/generation/edits/json-body.js';
 import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
-import { form, FORM_TYPE, image, unread, type Part } from '../support/images/edit-bodies.js';
+import {
+  form,
+  FORM_TYPE,
+  GREEN,
+  image,
+  plain,
+  RED,
+  unread,
+  type Part,
+} from '../support/images/edit-bodies.js';
 import { readForm, refusal } from '../support/images/edit-readers.js';
 
-/** By their first bytes the one is a PNG, the other one a JPEG. */
-const ONE = Buffer.from('\x89PNG\r\n\x1a\nfirst image', 'latin1');
-const TWO = Buffer.from('\xff\xd8\xff\r\n --a-boundary\r\n is in here,\r\n too', 'latin1');
+const ONE = await plain(RED).png().toBuffer();
+/** What it has in a comment is no end of a part. */
+const COMMENT = Buffer.from('\xff\xfe\x00\x2a\r\n --a-boundary\r\n is in here,\r\n too.....', 'latin1');
+const TWO = insertAt(2, await plain(GREEN).jpeg().toBuffer(), COMMENT);
+/** Decoders pass over what follows the end. */
 const ofBytes = (bytes: number): Buffer => Buffer.concat([ONE, Buffer.alloc(bytes - ONE.length)]);
 const FIELDS: readonly Part[] = [
   { name: 'prompt', content: 'ein Füchslein ü' },
@@ -25,13 +33,17 @@ const FIELDS: readonly Part[] = [
 ];
 const MEMBERS = { prompt: 'ein Füchslein ü', n: 2, stream: false, user: '12' };
 
+function insertAt(at: number, bytes: Buffer, more: Buffer): Buffer {
+  return Buffer.concat([bytes.subarray(0, at), more, bytes.subarray(at)]);
+}
+
 function readJson(body: unknown): Promise<EditBody> {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   return readJsonBody(unread(Buffer.from(text), 'application/json'));
 }
 
 const bytesOf = ({ images }: EditBody) =>
-  images.map(({ source }) => ('bytes' in source ? source.bytes : source.url));
+  images.map(({ source }) => ('image' in source ? source.image.join() : source.url));
 
 describe('a form', () => {
   it.each([
@@ -41,8 +53,8 @@ describe('a form', () => {
     const write = jest.spyOn(Busboy.prototype, 'write');
     const body = unread(form(parts), FORM_TYPE, 1_024);
     await expect(readMultipartBody(body)).rejects.toMatchObject({ code: 'invalid_request' });
-    // A part of such a form has some eighty bytes.
-    expect(write.mock.calls.length).toBeLessThan(6);
+    // A part of such a form has at most three hundred bytes.
+    expect(write.mock.calls.length).toBeLessThan(8);
     write.mockRestore();
   });
 
@@ -64,6 +76,19 @@ describe('a form', () => {
     const refused = readMultipartBody({ ...body, onBytes });
     await expect(refused).rejects.toMatchObject({ code: 'invalid_image', param });
     expect(read).toBeLessThan(10_000);
+  });
+
+  it.each([
+    ['headers', form([{ name: 'prompt', content: 'a' }]).subarray(0, 20), 'a: b\r\n'],
+    ['what comes before its parts', Buffer.alloc(0), 'nothing\r\n'],
+    ['a field', form([{ name: 'prompt', content: 'a' }]).subarray(0, -20), 'a long prompt '],
+    ['a file that is no parameter', form([image(ONE, 'mask')]).subarray(0, -20), 'a long mask '],
+  ])('is read up to a megabyte of %s', async (_what, begin, filling) => {
+    const body = unread(Buffer.concat([begin, Buffer.alloc(8_000_000, filling)]), FORM_TYPE);
+    let bytes = 0;
+    const refused = await refusal(readMultipartBody({ ...body, onBytes: (more) => void (bytes += more) }));
+    expect(refused.code).toMatch(/invalid_request|malformed_body/);
+    expect(bytes).toBeLessThan(1_200_000);
   });
 
   it.each([
@@ -175,8 +200,8 @@ describe('a JSON body', () => {
     ['lists in lists', '['.repeat(10_000_000)],
     ['a long prompt', JSON.stringify({ prompt: 'x'.repeat(10_000_000) })],
     ['quotes in a long prompt', JSON.stringify({ prompt: '"'.repeat(5_000_000) })],
-    ['quotes in an image', `["${data(ONE)}${'A'.repeat(200)}${'\\"'.repeat(5_000_000)}"]`],
-    ['a data URL of no image', JSON.stringify([data(Buffer.alloc(7_500_000))])],
+    ['quotes in an image', `{"image_url":"${data(ONE)}${'\\"'.repeat(5_000_000)}"}`],
+    ['a data URL of no image', JSON.stringify({ image_url: data(Buffer.alloc(7_500_000)) })],
     ['many texts', JSON.stringify(Array.from({ length: 100_000 }, () => 'x'.repeat(100)))],
   ])('of %s is read up to a megabyte, and not joined', async (_what, text) => {
     const concat = jest.spyOn(Buffer, 'concat');
@@ -238,7 +263,8 @@ describe('a JSON body', () => {
   it('that is cut short, or too large, is refused', async () => {
     const whole = JSON.stringify({ prompt: 'a', images: [{ image_url: data(ONE) }] });
     expect(await refusal(readJson(whole.slice(0, -3)))).toMatchObject({ code: 'malformed_body' });
-    const large = { prompt: 'a', images: [{ image_url: data(ofBytes(EDIT_BODY_BYTES_MAX)) }] };
+    const half = { image_url: data(ofBytes(15_000_000)) };
+    const large = { prompt: 'a', images: [half, half] };
     expect(await refusal(readJson(large))).toMatchObject({ code: 'payload_too_large' });
     const long = { prompt: 'a', images: [{ image_url: data(ofBytes(REFERENCE_BYTES_MAX)) }] };
     expect(await refusal(readJson(long))).toMatchObject({ param: 'images[0].image_url' });

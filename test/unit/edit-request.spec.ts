@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
 import { completeEdit, parseEdit } from '../../src/generation/edits/edit-request.js';
+import { ImageCheck } from '../../src/generation/edits/arriving-image.js';
 import { readReference } from '../../src/generation/edits/reference.js';
 import { fingerprintOf, parseImageRequest } from '../../src/generation/image-request.js';
 import { toImageModel, type ImageModel } from '../../src/generation/model-catalog.js';
@@ -146,7 +147,12 @@ describe('the fingerprint', () => {
 });
 
 describe('a reference image', () => {
-  const read = (bytes: Buffer, count = 1) => readReference(bytes, 'image[2]', count, CONTEXT);
+  const read = (bytes: Buffer, count = 1) => {
+    const check = new ImageCheck('image[2]');
+    if (bytes.length > 0) check.take(bytes);
+    check.end();
+    return readReference(bytes, 'image[2]', count, CONTEXT);
+  };
 
   it.each(['png', 'jpeg', 'webp'] as const)('goes on as it is, to the byte, as %s', async (format) => {
     const sent = await plain(RED, 200, 100).toFormat(format).toBuffer();
@@ -204,13 +210,17 @@ describe('a reference image', () => {
       () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>'),
       'no PNG',
     ],
-    ['half a PNG', () => red.subarray(0, red.length / 2), 'cannot be decoded|damaged'],
+    ['half a PNG', () => red.subarray(0, red.length / 2), 'damaged'],
     ['a PNG without its end', () => red.subarray(0, red.length - 12), 'damaged'],
-    ['the first bytes of a JPEG', () => Buffer.from('ffd8ffe000104a46494600', 'hex'), 'cannot be decoded'],
+    ['the first bytes of a JPEG', () => Buffer.from('ffd8ffe000104a4649460001', 'hex'), 'damaged'],
     ['an animation', () => animation(), 'animation'],
-    ['a small claim of 60,000 x 60,000 pixels', () => claiming(60_000, 60_000), 'more than 25000000 pixels'],
-    ['16 bits a channel and 16 megapixels', () => claiming(4_000, 4_000, 16), '128000000 bytes'],
     ['a claim that its bytes do not keep', () => claiming(4_000, 4_000), 'damaged'],
+    ['26 megapixels', () => plain(RED, 5_200, 5_000).png().toBuffer(), 'more than 25000000 pixels'],
+    [
+      '16 bits a channel and 17 megapixels',
+      () => plain(RED, 4_200, 4_000).toColourspace('rgb16').png().toBuffer(),
+      '100800000 bytes',
+    ],
     ['too small a side', () => plain(RED, 200, 63).png().toBuffer(), 'side of less'],
     ['too long a side', () => plain(RED, 1_000, 64).png().toBuffer(), '8 times'],
   ])('of %s is refused, and told which one it is', async (_what, make, reason) => {

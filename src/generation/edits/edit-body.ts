@@ -1,8 +1,10 @@
-/** A reference image as it was sent, still unproven. */
+import type { ArrivingImage } from './arriving-image.js';
+
+/** A reference image as it was sent: what has come is whole by its structure, and not decoded yet. */
 export type SentImage = {
   /** How the client would find it again: `image[1]`, `images[0].image_url`. */
   readonly param: string;
-  readonly source: { readonly bytes: Buffer } | { readonly url: string };
+  readonly source: { readonly image: ArrivingImage } | { readonly url: string };
 };
 
 /** What an edit's body says, the same for both kinds of body. */
@@ -20,8 +22,6 @@ export type EditBody = {
  * call; models here take four, and see no more than four megapixels of them.
  */
 export const EDIT_BODY_BYTES_MAX = 32 * 1_048_576;
-/** OpenAI's bound for one `image_url`, and a photo of any camera. */
-export const REFERENCE_BYTES_MAX = 20_971_520;
 /** What stands before the base64 of an image. */
 export const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64,/i;
 /** OpenAI's; the model's own, smaller bound is told by name. */

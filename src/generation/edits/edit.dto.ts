@@ -1,6 +1,6 @@
 import { ApiProperty, getSchemaPath, OmitType } from '@nestjs/swagger';
 import { CreateImageRequest } from '../image.dto.js';
-import { REFERENCE_BYTES_MAX } from './edit-body.js';
+import { REFERENCE_BYTES_MAX } from './arriving-image.js';
 
 /** Every model here takes as many; `references_max` of the catalogue is what counts. */
 const REFERENCES_MAX = 4;

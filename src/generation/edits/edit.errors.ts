@@ -21,16 +21,19 @@ export class InvalidImageError extends InvalidRequestError {
 }
 
 export class TooMuchBesideImagesError extends InvalidRequestError {
-  constructor(bytesMax: number) {
-    super(
-      `More than ${bytesMax} bytes of the body are no image. An image is the address of one, or a data URL of a PNG, JPEG or ` +
-        'WebP in base64. Nothing was charged.',
-    );
+  /** @param image what is an image in this kind of body. */
+  constructor(bytesMax: number, image: string) {
+    super(`More than ${bytesMax} bytes of the body are no image. An image is ${image}. Nothing was charged.`);
   }
 }
 
 export function notAnImage(param: string): InvalidImageError {
   return new InvalidImageError(param, 'is no PNG, JPEG or WebP');
+}
+
+/** What the decoder says is for libraries, and may repeat what stands in the file. */
+export function damaged(param: string): InvalidImageError {
+  return new InvalidImageError(param, 'is damaged, or an animation');
 }
 
 /** @param name `image` or `images`, by the kind of body. */

@@ -9,6 +9,7 @@ import { ImageCalls } from '../image-calls.service.js';
 import type { ImageRequest } from '../image-request.js';
 import type { ConversionContext } from '../media/conversions.js';
 import { ImageModels } from '../model-catalog.js';
+import { ArrivingImages, ImageCheck } from './arriving-image.js';
 import { EDIT_BODY_BYTES_MAX, type EditBody, type SentImage } from './edit-body.js';
 import { EditCredit } from './edit-credit.service.js';
 import { EditMemory, type Reservation } from './edit-memory.js';
@@ -54,13 +55,15 @@ export class ImageEdits {
     const owner = await this.credit.ownerOf(caller);
     const announcedBytes = Math.min(body.declaredBytes ?? EDIT_BODY_BYTES_MAX, EDIT_BODY_BYTES_MAX);
     const memory = await this.memory.enter(owner, announcedBytes, gone).catch(orGone(gone));
+    const arriving = new ArrivingImages();
     try {
-      const { draft, images } = await this.read(body, caller, memory).catch(orGone(gone));
+      const { draft, images } = await this.read(body, caller, { memory, arriving }).catch(orGone(gone));
       const context = { slotRequest: { owner, call: caller.requestId }, signal: gone };
       const complete = (): Promise<ImageRequest> =>
         this.complete(draft, images, { memory, context }).catch(orGone(gone));
       return await this.calls.generate({ ...draft, complete }, caller);
     } finally {
+      arriving.release();
       memory.release();
     }
   }
@@ -69,11 +72,11 @@ export class ImageEdits {
   private async read(
     unread: UnreadBody,
     caller: Caller,
-    memory: Reservation,
+    { memory, arriving }: { readonly memory: Reservation; readonly arriving: ArrivingImages },
   ): Promise<{ readonly draft: EditDraft; readonly images: SentImage[] }> {
     const onBytes = (bytes: number): void => memory.grow(bytes);
     const pace = { bytes: PACE_BYTES, ms: this.limits.editPaceMs };
-    const body = await readBody({ ...unread, onBytes, pace });
+    const body = await readBody({ ...unread, onBytes, pace }, arriving);
     const draft = parseEdit(body, this.models);
     await this.credit.require(draft, caller);
     return { draft, images: [...body.images] };
@@ -97,7 +100,7 @@ export class ImageEdits {
     for (let sent = images.shift(); sent !== undefined; sent = images.shift()) {
       const { source, param } = sent;
       context.signal.throwIfAborted();
-      const bytes = 'url' in source ? await this.fetcher.fetch(source.url, param, onBytes) : source.bytes;
+      const bytes = 'url' in source ? await this.fetch(source.url, param, onBytes) : source.image.join();
       const reference = await readReference(bytes, param, count, context);
       const kept = COPIES * reference.bytes.length;
       if ('url' in source) onBytes(Math.max(kept - bytes.length, 0));
@@ -106,6 +109,14 @@ export class ImageEdits {
     }
     memory.shrinkTo(keptBytes);
     return completeEdit(draft, references);
+  }
+
+  private async fetch(url: string, param: string, onBytes: (bytes: number) => void): Promise<Buffer> {
+    const bytes = await this.fetcher.fetch(url, param, onBytes);
+    const check = new ImageCheck(param);
+    check.take(bytes);
+    check.end();
+    return bytes;
   }
 }
 
@@ -116,13 +127,13 @@ function orGone(gone: AbortSignal): (error: unknown) => never {
   };
 }
 
-function readBody(body: UnreadBody): Promise<EditBody> {
+function readBody(body: UnreadBody, arriving: ArrivingImages): Promise<EditBody> {
   const mediaType = body.contentType.split(';', 1)[0]?.trim().toLowerCase();
   switch (mediaType) {
     case 'multipart/form-data':
-      return readMultipartBody(body);
+      return readMultipartBody(body, arriving);
     case 'application/json':
-      return readJsonBody(body);
+      return readJsonBody(body, arriving);
     default:
       throw new UnsupportedMediaTypeError('multipart/form-data or application/json');
   }

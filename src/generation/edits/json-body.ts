@@ -5,12 +5,12 @@ import { invalid } from '../openai-parameters.js';
 import {
   DATA_URL_HEAD,
   EDIT_BODY_BYTES_MAX,
-  REFERENCE_BYTES_MAX,
   SENT_IMAGES_MAX,
   type EditBody,
   type SentImage,
 } from './edit-body.js';
 import { formatOf } from '../media/verify-image.js';
+import { ArrivingImages, type ArrivingImage } from './arriving-image.js';
 import { InvalidImageError, notAnImage, tooManyReferences } from './edit.errors.js';
 import { JsonImageTexts } from './json-image-texts.js';
 
@@ -20,29 +20,27 @@ const ADDRESS_CHARS_MAX = 8_192;
 const DATA_URL_BEGINNING = 64;
 
 /** Reads `application/json`. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`. */
-export async function readJsonBody(body: UnreadBody): Promise<EditBody> {
-  const chunks: Buffer[] = [];
-  const texts = new JsonImageTexts();
-  await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => {
-    texts.take(chunk);
-    chunks.push(chunk);
-  });
-  const value = readJson(Buffer.concat(chunks));
+export async function readJsonBody(body: UnreadBody, arriving = new ArrivingImages()): Promise<EditBody> {
+  const texts = new JsonImageTexts(arriving);
+  await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => texts.take(chunk));
+  const value = readJson(texts.json());
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new InvalidRequestError('The body must be a JSON object. Nothing was charged.');
   }
   const { images = null, ...members } = value as Readonly<Record<string, unknown>>;
-  return { members, imagesName: 'images', images: readImages(images) };
+  return { members, imagesName: 'images', images: readImages(images, { texts, arriving }) };
 }
 
-function readImages(images: unknown): readonly SentImage[] {
+type Arrived = { readonly texts: JsonImageTexts; readonly arriving: ArrivingImages };
+
+function readImages(images: unknown, arrived: Arrived): readonly SentImage[] {
   if (images === null) return [];
   if (!Array.isArray(images)) throw invalid('images', 'must be a list');
   if (images.length > SENT_IMAGES_MAX) throw tooManyReferences('images', images.length, SENT_IMAGES_MAX);
-  return images.map((image: unknown, index) => readImage(image, `images[${index}]`));
+  return images.map((image: unknown, index) => readImage(image, `images[${index}]`, arrived));
 }
 
-function readImage(image: unknown, param: string): SentImage {
+function readImage(image: unknown, param: string, { texts, arriving }: Arrived): SentImage {
   if (typeof image !== 'object' || image === null || Array.isArray(image))
     throw invalid(param, 'must be an object');
   const {
@@ -61,19 +59,22 @@ function readImage(image: unknown, param: string): SentImage {
   }
   const name = `${param}.image_url`;
   if (typeof url !== 'string') throw invalid(name, 'is required and must be a string');
-  if (url.length > REFERENCE_BYTES_MAX)
-    throw invalid(name, `must be at most ${REFERENCE_BYTES_MAX} characters long`);
-  if (/^data:/i.test(url)) return { param: name, source: { bytes: decode(url, name) } };
+  if (/^data:/i.test(url)) {
+    return { param: name, source: { image: texts.imageIn(url) ?? decode(url, arriving.begin(name), name) } };
+  }
   if (url.length > ADDRESS_CHARS_MAX)
     throw invalid(name, `must be at most ${ADDRESS_CHARS_MAX} characters long`);
   return { param: name, source: { url } };
 }
 
-function decode(url: string, param: string): Buffer {
+/** A text that was too short to be taken out of the body, or is no image. */
+function decode(url: string, image: ArrivingImage, param: string): ArrivingImage {
   const [head] = DATA_URL_HEAD.exec(url) ?? [];
   if (head === undefined) throw new InvalidImageError(param, 'must be a data URL of an image in base64');
   const text = url.slice(head.length);
   const beginning = Buffer.from(text.slice(0, DATA_URL_BEGINNING), 'base64');
   if (text.length > DATA_URL_BEGINNING && formatOf(beginning) === null) throw notAnImage(param);
-  return Buffer.from(text, 'base64');
+  image.take(Buffer.from(text, 'base64'));
+  image.end();
+  return image;
 }

@@ -1,94 +1,172 @@
 import { BODY_LIMIT_BYTES } from '../../http/json-body.js';
 import { formatOf } from '../media/verify-image.js';
-import { DATA_URL_HEAD } from './edit-body.js';
-import { TooMuchBesideImagesError } from './edit.errors.js';
+import { invalid } from '../openai-parameters.js';
+import { REFERENCE_BYTES_MAX, type ArrivingImage, type ArrivingImages } from './arriving-image.js';
+import { Base64Text } from './base64-text.js';
+import { SENT_IMAGES_MAX } from './edit-body.js';
+import { TooMuchBesideImagesError, tooManyReferences } from './edit.errors.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+/** Space, tab, line feed, carriage return. */
+const BLANKS: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
 
+const AN_IMAGE = 'the address of one, or a data URL of a PNG, JPEG or WebP in base64, under image_url';
+/** Only the texts of this member are images. */
+const IMAGE_MEMBER = 'image_url';
 /** An image in base64 is told by so much of its text: the type, and the first bytes of the image. */
 const BEGINNING_BYTES = 160;
+/** The longest: a character by its number. */
+const ESCAPE_BYTES = 6;
+const HALF_AN_ESCAPE = /\\u.{0,3}$/;
+/** PHP escapes slashes. */
+const ESCAPED_DATA_URL_HEAD = /^data:image\\?\/[a-z+.-]{1,20};base64,/i;
 /** What an escape inside an image counts: it costs more than a plain byte. A third of a million of them, in 20 MiB of base64, pass. */
 const BYTES_OF_ESCAPE = 2;
+/** Of an image that was taken out, the text ends with its number. No letter of base64 comes before it. */
+const NUMBER = /#(\d{1,2})$/;
+
+type TextImage = { readonly image: ArrivingImage; readonly text: Base64Text; readonly param: string };
 
 /**
- * Bounds a JSON body while it comes: beside texts that begin like an image in base64, it may have as many bytes as the body of
- * any other route. So nothing is waited for, joined, decoded and parsed in vain that is large and no image. It checks no syntax;
- * of what is no JSON, the parser tells.
+ * Takes the images out of a JSON body while it comes, as bytes: a text of megabytes is never joined nor parsed, and an image that
+ * is damaged ends the body. What is left may have as many bytes as the body of any other route. It checks no syntax; of
+ * what is no JSON, the parser tells.
  */
 export class JsonImageTexts {
+  private readonly images: ArrivingImage[] = [];
+  private readonly rest: Buffer[] = [];
+  private restBytes = 0;
   private isText = false;
-  /** Of the text that is being read. */
-  private readonly beginning = Buffer.alloc(BEGINNING_BYTES);
+  /** Of the text that is being read, or was read last, as it was sent. */
+  private readonly beginning = Buffer.alloc(BEGINNING_BYTES + ESCAPE_BYTES);
   private beginningBytes = 0;
-  private isImage = false;
   /** The last byte was a backslash inside a text. */
   private isEscaping = false;
-  private otherBytes = 0;
+  /** What was read last, where it leads to a text that may be an image. */
+  private last: 'name' | 'colon' | null = null;
+  private isImageMember = false;
+  private imageMembers = 0;
+  private open: TextImage | null = null;
 
-  /** Throws `TooMuchBesideImagesError`. */
+  constructor(private readonly arriving: ArrivingImages) {}
+
+  /** Throws `TooMuchBesideImagesError`, and `InvalidImageError` for an image that is damaged. */
   take(chunk: Buffer): void {
     const ends = { quotes: new Occurrences(chunk, QUOTE), backslashes: new Occurrences(chunk, BACKSLASH) };
+    let restFrom = 0;
     for (let at = 0; at < chunk.length;) {
-      if (this.isImage) {
-        at = this.skipImage(chunk, at, ends);
-      } else {
-        this.count(1);
-        this.read(chunk[at] ?? 0);
-        at += 1;
+      if (this.open !== null) {
+        at = this.takeImage(this.open, chunk, at, ends);
+        restFrom = at;
+        continue;
+      }
+      this.count(1);
+      this.read(chunk[at] ?? 0);
+      at += 1;
+      if (this.open !== null) {
+        // A copy, which keeps no chunk of images in memory.
+        this.rest.push(Buffer.from(chunk.subarray(restFrom, at)), Buffer.from(`#${this.images.length}`));
       }
     }
+    if (this.open === null) this.rest.push(Buffer.from(chunk.subarray(restFrom)));
+  }
+
+  /** The body without its images. */
+  json(): Buffer {
+    return Buffer.concat(this.rest);
+  }
+
+  /** The image that was taken out of a text of the body; null when none was. */
+  imageIn(text: string): ArrivingImage | null {
+    const [, number] = NUMBER.exec(text) ?? [];
+    return (number === undefined ? undefined : this.images[Number(number)]) ?? null;
   }
 
   private read(byte: number): void {
-    if (!this.isText) {
-      this.isText = byte === QUOTE;
-      this.beginningBytes = 0;
-    } else if (byte === QUOTE && !this.isEscaping) {
+    if (!this.isText) this.readBetween(byte);
+    else if (byte === QUOTE && !this.isEscaping) {
       this.isText = false;
+      const isName = this.beginning.toString('latin1', 0, this.beginningBytes) === IMAGE_MEMBER;
+      this.last = isName ? 'name' : null;
     } else {
       this.isEscaping = byte === BACKSLASH && !this.isEscaping;
-      if (!this.isEscaping) this.addToBeginning(byte);
+      this.addToBeginning(byte);
     }
   }
 
+  private readBetween(byte: number): void {
+    if (byte === QUOTE) {
+      this.isText = true;
+      this.beginningBytes = 0;
+      this.isImageMember = this.last === 'colon';
+      if (this.isImageMember) this.imageMembers += 1;
+    } else if (byte === COLON && this.last === 'name') this.last = 'colon';
+    else if (!BLANKS.includes(byte)) this.last = null;
+  }
+
+  /** As it was sent: escapes and all. */
   private addToBeginning(byte: number): void {
-    if (this.beginningBytes === BEGINNING_BYTES) return;
+    if (this.beginningBytes === this.beginning.length) return;
     this.beginning[this.beginningBytes] = byte;
     this.beginningBytes += 1;
-    this.isImage = this.beginningBytes === BEGINNING_BYTES && isImageInBase64(this.beginning);
+    if (!this.isImageMember || this.beginningBytes < BEGINNING_BYTES || this.isEscaping) return;
+    const sent = this.beginning.toString('latin1', 0, this.beginningBytes);
+    // What is left of the text must be JSON.
+    if (!HALF_AN_ESCAPE.test(sent)) this.openImage(sent);
   }
 
-  /** To the end of an image's text, or of the chunk, or behind the next backslash. In base64 only slashes are ever escaped. */
-  private skipImage(chunk: Buffer, at: number, { quotes, backslashes }: Ends): number {
-    if (this.isEscaping) {
-      this.isEscaping = false;
-      return at + 1;
+  private openImage(sent: string): void {
+    const [head] = ESCAPED_DATA_URL_HEAD.exec(sent) ?? [];
+    if (head === undefined) return;
+    const text = new Base64Text();
+    text.chars = head.length;
+    const { bytes } = text.takeEscaped(Buffer.from(sent, 'latin1'), head.length);
+    if (formatOf(bytes) === null) return;
+    if (this.images.length === SENT_IMAGES_MAX) {
+      throw tooManyReferences('images', SENT_IMAGES_MAX + 1, SENT_IMAGES_MAX);
     }
-    const end = Math.min(quotes.from(at), backslashes.from(at));
-    if (chunk[end] === QUOTE) {
-      this.isText = false;
-      this.isImage = false;
-    } else if (end < chunk.length) {
-      this.isEscaping = true;
-      this.count(BYTES_OF_ESCAPE);
+    const param = `images[${this.imageMembers - 1}].image_url`;
+    const image = this.arriving.begin(param);
+    image.take(bytes);
+    this.open = { image, text, param };
+  }
+
+  /** To the end of an image's text, or of the chunk. In base64 only slashes and plus signs are ever escaped. */
+  private takeImage(
+    { image, text, param }: TextImage,
+    chunk: Buffer,
+    at: number,
+    { quotes, backslashes }: Ends,
+  ): number {
+    const quote = quotes.from(at);
+    const escapes = text.escapes;
+    let end = quote;
+    if (text.isInsideEscape || backslashes.from(at) < quote) {
+      const taken = text.takeEscaped(chunk, at);
+      end = taken.end;
+      image.take(taken.bytes);
+      this.count(BYTES_OF_ESCAPE * (text.escapes - escapes));
+    } else if (at < quote) image.take(text.takePlain(chunk.subarray(at, quote)));
+    if (text.chars > REFERENCE_BYTES_MAX)
+      throw invalid(param, `must be at most ${REFERENCE_BYTES_MAX} characters long`);
+    if (end < chunk.length) {
+      image.take(text.end());
+      image.end();
+      this.images.push(image);
+      this.open = null;
     }
-    return end + 1;
+    return end;
   }
 
   private count(bytes: number): void {
-    this.otherBytes += bytes;
-    if (this.otherBytes > BODY_LIMIT_BYTES) throw new TooMuchBesideImagesError(BODY_LIMIT_BYTES);
+    this.restBytes += bytes;
+    if (this.restBytes > BODY_LIMIT_BYTES) throw new TooMuchBesideImagesError(BODY_LIMIT_BYTES, AN_IMAGE);
   }
 }
 
 type Ends = { readonly quotes: Occurrences; readonly backslashes: Occurrences };
-
-function isImageInBase64(beginning: Buffer): boolean {
-  const text = beginning.toString('latin1');
-  const [head] = DATA_URL_HEAD.exec(text) ?? [];
-  return head !== undefined && formatOf(Buffer.from(text.slice(head.length), 'base64')) !== null;
-}
 
 /** Where a byte occurs, asked for from the front to the back: each byte of the chunk is looked at once. */
 class Occurrences {

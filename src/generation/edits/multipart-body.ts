@@ -4,12 +4,13 @@ import {
   MalformedBodyError,
   PayloadTooLargeError,
 } from '../../problems/common.errors.js';
+import { BODY_LIMIT_BYTES } from '../../http/json-body.js';
 import { readChunks, type UnreadBody } from '../../http/unread-body.js';
 import { PROMPT_CHARS_MAX } from '../image-request.js';
 import { invalid } from '../openai-parameters.js';
-import { EDIT_BODY_BYTES_MAX, REFERENCE_BYTES_MAX, SENT_IMAGES_MAX, type EditBody } from './edit-body.js';
-import { formatOf, FORMAT_BYTES } from '../media/verify-image.js';
-import { notAnImage, tooManyReferences } from './edit.errors.js';
+import { EDIT_BODY_BYTES_MAX, SENT_IMAGES_MAX, type EditBody } from './edit-body.js';
+import { ArrivingImages, REFERENCE_BYTES_MAX, type ArrivingImage } from './arriving-image.js';
+import { TooMuchBesideImagesError, tooManyReferences } from './edit.errors.js';
 
 /** One file is called `image`, several `image[]` by OpenAI's SDKs; other clients repeat `image`. */
 const IMAGE_NAMES: readonly string[] = ['image', 'image[]'];
@@ -28,11 +29,14 @@ const INTEGERS: readonly string[] = ['n', 'partial_images', 'output_compression'
 const BOOLEANS: readonly string[] = ['stream'];
 
 /**
- * Reads `multipart/form-data`. Parts come in any order: what a file means is decided when all of them are there. Throws
- * `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`.
+ * Reads `multipart/form-data`. Parts come in any order: what a file means is decided when all of them are there. Beside its images it
+ * may have as many bytes as the body of any other route. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`.
  */
-export async function readMultipartBody(body: UnreadBody): Promise<EditBody> {
-  const form = new Form(openParser(body.contentType));
+export async function readMultipartBody(
+  body: UnreadBody,
+  arriving = new ArrivingImages(),
+): Promise<EditBody> {
+  const form = new Form(openParser(body.contentType), arriving);
   await readChunks(body, EDIT_BODY_BYTES_MAX, (chunk) => form.write(chunk));
   return form.end();
 }
@@ -60,11 +64,19 @@ function openParser(contentType: string): BusboyInstance {
 
 class Form {
   private readonly members = new Map<string, unknown>();
-  private readonly images: Buffer[][] = [];
+  private readonly images: ArrivingImage[] = [];
   private readonly finished: Promise<void>;
   private fault: Error | null = null;
+  /** The whole body has come. */
+  private isOver = false;
+  private bytes = 0;
+  /** Of these, in files that are images. */
+  private imageBytes = 0;
 
-  constructor(private readonly parser: BusboyInstance) {
+  constructor(
+    private readonly parser: BusboyInstance,
+    private readonly arriving: ArrivingImages,
+  ) {
     parser.on('file', (name, file) => this.guard(() => this.file(name, file)));
     parser.on('field', (name, value, _nameIsCut, valueIsCut) =>
       this.guard(() => this.field(name, value, valueIsCut)),
@@ -87,40 +99,50 @@ class Form {
 
   /** Throws for the first fault found so far. */
   write(chunk: Buffer): void {
+    this.bytes += chunk.length;
     this.parser.write(chunk);
     if (this.fault !== null) throw this.fault;
+    if (this.bytes - this.imageBytes > BODY_LIMIT_BYTES) {
+      throw new TooMuchBesideImagesError(BODY_LIMIT_BYTES, 'a file called image or image[]');
+    }
   }
 
   async end(): Promise<EditBody> {
+    this.isOver = true;
     this.parser.end();
     // A body that ends inside a part.
     await this.finished.catch(() => this.fail(new MalformedBodyError(FORM)));
     if (this.fault !== null) throw this.fault;
-    const images = this.images.map((chunks, index, { length }) => ({
-      param: length === 1 ? 'image' : `image[${index}]`,
-      source: { bytes: Buffer.concat(chunks) },
-    }));
+    const images = this.images.map((image, index, { length }) => {
+      const param = length === 1 ? 'image' : `image[${index}]`;
+      image.end(param);
+      return { param, source: { image } };
+    });
     return { members: Object.fromEntries(this.members), imagesName: 'image', images };
   }
 
   private file(name: string, file: BusboyFileStream): void {
-    const isImage = IMAGE_NAMES.includes(name);
-    const index = this.images.length;
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const image = IMAGE_NAMES.includes(name) ? this.beginImage(name) : null;
+    // What is no image, or damaged, is not read to its end, nor is what follows it.
     file.on('data', (chunk: Buffer) => {
-      if (!isImage) return;
-      chunks.push(chunk);
-      bytes += chunk.length;
-      const isTold = bytes >= FORMAT_BYTES && bytes - chunk.length < FORMAT_BYTES;
-      // What is no image is not read to its end.
-      if (isTold && formatOf(Buffer.concat(chunks)) === null) this.fail(notAnImage(nameOf(name, index)));
+      if (image === null) return;
+      this.imageBytes += chunk.length;
+      this.guard(() => image.take(chunk));
+    });
+    file.once('end', () => {
+      // The end of the body ends a file, too: then what was cut short is the form.
+      if (!this.isOver) this.guard(() => image?.end());
     });
     file.on('limit', () => this.fail(new PayloadTooLargeError()));
     file.on('error', () => this.fail(new MalformedBodyError(FORM)));
-    if (isImage) this.images.push(chunks);
     // Its name tells whether it is a parameter of OpenAI's that no model has, or none at all.
-    else this.set(name, { file: true });
+    if (image === null) this.set(name, { file: true });
+  }
+
+  private beginImage(name: string): ArrivingImage {
+    const image = this.arriving.begin(nameOf(name, this.images.length));
+    this.images.push(image);
+    return image;
   }
 
   private field(name: string, value: string, valueIsCut: boolean): void {

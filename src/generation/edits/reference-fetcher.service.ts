@@ -10,7 +10,7 @@ import {
   type OutsidePlace,
 } from '../../outgoing/outside-hosts.js';
 import { Problem } from '../../problems/problem.js';
-import { REFERENCE_BYTES_MAX } from './edit-body.js';
+import { REFERENCE_BYTES_MAX } from './arriving-image.js';
 import { InvalidImageError } from './edit.errors.js';
 
 /** Of one image, redirects and all. The caller waits for it, and a place of the memory for edits is taken meanwhile. */

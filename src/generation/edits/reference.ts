@@ -8,8 +8,7 @@ import {
   type ConversionContext,
 } from '../media/conversions.js';
 import { formatOf, verifyImage } from '../media/verify-image.js';
-import type { OutputFormat } from '../providers/image-provider.js';
-import { EditsBusyError, InvalidImageError, notAnImage } from './edit.errors.js';
+import { damaged, EditsBusyError, InvalidImageError, notAnImage } from './edit.errors.js';
 
 /** A photo of 24 megapixels, as telephones take them; decoded it is 75 MB, and for as long as it is looked at. */
 const PIXELS_MAX = 25_000_000;
@@ -43,8 +42,6 @@ const JPEG_SEARCHED_BYTES = 1_048_576;
 /** A colour profile may take 255, a thumbnail or a description a few dozen. */
 const JPEG_SEGMENTS_MAX = 1_000;
 
-const PNG_END_CHUNK = Buffer.from('0000000049454e44ae426082', 'hex');
-
 /** What a reference looks like, upright, before it is scaled. */
 export type Reference = SentReference & {
   readonly displayed: { readonly width: number; readonly height: number };
@@ -55,6 +52,7 @@ export type Reference = SentReference & {
  * us for every megapixel sent, at a price that is the same for all sizes. An image that is so already, and whose structure
  * is whole, goes on as it is, to the byte; any other one is decoded, which proves it as well.
  *
+ * @param sent all of an `ArrivingImage`: what it would refuse may cost a decoder a second.
  * @param count how many references the call has.
  * @param context whose share of the conversions it takes; its signal ends the wait for one.
  * @throws InvalidImageError, and EditsBusyError (429) when too many wait to be converted.
@@ -105,7 +103,6 @@ export async function readReference(
 
 /** All that can be known without decoding, which is what a large lie would be made for. */
 async function inspect(sent: Buffer, param: string) {
-  if (sent.length === 0) throw new InvalidImageError(param, 'is empty');
   const format = formatOf(sent);
   if (format === null) throw notAnImage(param);
   const {
@@ -133,7 +130,6 @@ async function inspect(sent: Buffer, param: string) {
   if (Math.max(width, height) > ASPECT_MAX * Math.min(width, height)) {
     throw new InvalidImageError(param, `is more than ${ASPECT_MAX} times as long as it is wide`);
   }
-  if (isCutOrMoving(sent, format)) throw damaged(param);
   return { format, width, height, orientation, decodedBytes };
 }
 
@@ -148,16 +144,4 @@ function headOfJpeg(jpeg: Buffer): Buffer {
     at += 2 + jpeg.readUInt16BE(at + 2);
   }
   return jpeg.subarray(0, at + JPEG_SEARCHED_BYTES);
-}
-
-/** What no decoder minds: a PNG without its end was cut short all the same, and of an animation it shows the first frame. */
-function isCutOrMoving(image: Buffer, format: OutputFormat): boolean {
-  if (format === 'png') return image.lastIndexOf(PNG_END_CHUNK) === -1;
-  const isExtended = format === 'webp' && image.toString('latin1', 12, 16) === 'VP8X';
-  return isExtended && ((image[20] ?? 0) & 0x02) !== 0;
-}
-
-/** What the decoder says is for libraries, and may repeat what stands in the file. */
-function damaged(param: string): InvalidImageError {
-  return new InvalidImageError(param, 'is damaged, or an animation');
 }

@@ -91,7 +91,7 @@ export function readPng(png: Buffer): ImageStructure {
   }
 }
 
-function readHeader(data: Buffer): Header | null {
+export function readHeader(data: Buffer): Header | null {
   if (data.length !== HEADER_BYTES) return null;
   const width = data.readUInt32BE(0);
   const height = data.readUInt32BE(4);
@@ -112,7 +112,7 @@ function isPalette(data: Buffer, { colourType, depth }: Header): boolean {
 }
 
 /** The `IDAT` chunks, which follow one another. */
-class CompressedPixels {
+export class CompressedPixels {
   isOver = false;
   private bytes = 0;
   private readonly zlibHeader: number[] = [];

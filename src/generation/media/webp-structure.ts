@@ -5,14 +5,14 @@ const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
 
 const EXTENDED_BYTES = 10;
-const FLAGS = { icc: 0x20, alpha: 0x10, exif: 0x08, xmp: 0x04, animation: 0x02 } as const;
+export const FLAGS = { icc: 0x20, alpha: 0x10, exif: 0x08, xmp: 0x04, animation: 0x02 } as const;
 
 const LOSSLESS_HEADER_BYTES = 5;
-const LOSSLESS_SIGNATURE = 0x2f;
+export const LOSSLESS_SIGNATURE = 0x2f;
 
 /** Three bytes of tag, the start code and the size. */
 const LOSSY_HEADER_BYTES = 10;
-const LOSSY_START_CODE = 0x2a019d;
+export const LOSSY_START_CODE = 0x2a019d;
 const LOSSY_VERSION_MAX = 3;
 const SIDE_MASK = 0x3fff;
 /** Of every part of the coefficients but the last, which has what is left. */

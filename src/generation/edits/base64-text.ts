@@ -1,0 +1,102 @@
+import { MalformedBodyError } from '../../problems/common.errors.js';
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const SLASH = 0x2f;
+const FIRST_PRINTED = 0x20;
+/** After a backslash: those that stand for no letter of base64. A slash and `u` are looked at by themselves. */
+const OTHER_ESCAPES: ReadonlySet<number> = new Set(Buffer.from('"\\bfnrt'));
+const UNICODE = 0x75;
+const UNICODE_DIGITS = 4;
+
+/** Letters of base64, of the one for addresses too, as Node reads it. */
+const LETTERS = /^[A-Za-z0-9+/_-]*$/;
+const IS_LETTER = new Uint8Array(256);
+for (let byte = 0; byte < 128; byte += 1) IS_LETTER[byte] = LETTERS.test(String.fromCharCode(byte)) ? 1 : 0;
+
+/**
+ * Decodes base64 inside a text of JSON that comes in pieces. What is no letter of base64 is passed over, as Node does. Almost all
+ * pieces are letters only: those are decoded at once, the others byte by byte.
+ */
+export class Base64Text {
+  /** Fewer than four letters, which make bytes with those that follow. */
+  private pending = '';
+  private isEscaping = false;
+  private digits = '';
+  private digitsLeft = 0;
+
+  /** Characters and escapes so far, as the text would have them once it is parsed. */
+  chars = 0;
+  escapes = 0;
+
+  get isInsideEscape(): boolean {
+    return this.isEscaping || this.digitsLeft > 0;
+  }
+
+  /** @param text without a quote or a backslash. */
+  takePlain(text: Buffer): Buffer {
+    const letters = this.pending + text.toString('latin1');
+    const length = letters.length - (letters.length % 4);
+    const bytes = Buffer.from(letters.slice(0, length), 'base64');
+    const rest = letters.slice(length);
+    // As many bytes as so many letters make: nothing was passed over.
+    if (4 * bytes.length !== 3 * length || !LETTERS.test(rest)) return this.takeEscaped(text, 0).bytes;
+    this.chars += text.length;
+    this.pending = rest;
+    return bytes;
+  }
+
+  /**
+   * From `at` to the quote that ends the text, or to the end of the piece.
+   *
+   * @throws MalformedBodyError for what is no text of JSON.
+   */
+  takeEscaped(piece: Buffer, at: number): { readonly bytes: Buffer; readonly end: number } {
+    const letters = Buffer.allocUnsafe(piece.length - at);
+    let count = 0;
+    let end = at;
+    for (; end < piece.length; end += 1) {
+      const byte = piece[end] ?? 0;
+      if (this.isInsideEscape) {
+        const letter = this.unescape(byte);
+        if (IS_LETTER[letter] === 1) letters[count++] = letter;
+      } else if (IS_LETTER[byte] === 1) {
+        letters[count++] = byte;
+        this.chars += 1;
+      } else if (byte === QUOTE) break;
+      else if (byte === BACKSLASH) {
+        this.isEscaping = true;
+        this.escapes += 1;
+        this.chars += 1;
+      } else if (byte < FIRST_PRINTED) throw new MalformedBodyError();
+      else this.chars += 1;
+    }
+    const text = this.pending + letters.toString('latin1', 0, count);
+    const length = text.length - (text.length % 4);
+    this.pending = text.slice(length);
+    return { bytes: Buffer.from(text.slice(0, length), 'base64'), end };
+  }
+
+  /** What the last letters make. */
+  end(): Buffer {
+    return Buffer.from(this.pending, 'base64');
+  }
+
+  /** What an escape stands for at its last byte; 0 before, and where that is no letter of base64. */
+  private unescape(byte: number): number {
+    if (this.isEscaping) {
+      this.isEscaping = false;
+      if (byte === UNICODE) {
+        this.digitsLeft = UNICODE_DIGITS;
+        this.digits = '';
+      } else if (byte !== SLASH && !OTHER_ESCAPES.has(byte)) throw new MalformedBodyError();
+      return byte === SLASH ? SLASH : 0;
+    }
+    this.digits += String.fromCharCode(byte);
+    this.digitsLeft -= 1;
+    if (this.digitsLeft > 0) return 0;
+    if (!/^[0-9a-f]{4}$/i.test(this.digits)) throw new MalformedBodyError();
+    const code = Number.parseInt(this.digits, 16);
+    return code < IS_LETTER.length ? code : 0;
+  }
+}

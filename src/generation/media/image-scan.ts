@@ -1,0 +1,79 @@
+import type { OutputFormat } from '../providers/image-provider.js';
+import { CUT_SHORT } from './image-structure.js';
+import { scanJpeg } from './jpeg-scan.js';
+import { scanPng } from './png-scan.js';
+import type { Scan, Wish } from './scan-steps.js';
+import { scanWebp } from './webp-scan.js';
+
+const SCANS: Readonly<Record<OutputFormat, (bytesMax: number) => Scan>> = {
+  png: scanPng,
+  jpeg: scanJpeg,
+  webp: scanWebp,
+};
+
+/**
+ * Looks at an image while it comes, in pieces of any length, for what no decoder makes a whole picture of: a part that is missing, a
+ * chunk that fails its checksum, a length beyond all bounds. It asks for less than `verifyImage` does, which is for images
+ * that we deliver: what cameras and editors write that is odd but decodes has to pass, bytes behind the end for example.
+ */
+export class ImageScan {
+  private readonly scan: Scan;
+  /** What the scan waits for; null when it is over. */
+  private wish: Wish | null;
+  private readonly collected: Buffer[] = [];
+  private missing = 0;
+  private fault: string | null = null;
+
+  /** @param bytesMax the longest image that is taken. */
+  constructor(format: OutputFormat, bytesMax: number) {
+    this.scan = SCANS[format](bytesMax);
+    this.wish = this.next(NOTHING);
+  }
+
+  /** What is wrong, as far as it has come; in our words, for the log. */
+  take(bytes: Buffer): string | null {
+    let rest = bytes;
+    while (this.wish !== null && rest.length > 0) {
+      const piece = rest.subarray(0, this.missing);
+      rest = rest.subarray(piece.length);
+      this.missing -= piece.length;
+      this.wish = this.hand(this.wish, piece);
+    }
+    return this.fault;
+  }
+
+  /** What is wrong when nothing follows. */
+  end(): string | null {
+    return this.wish === null ? this.fault : CUT_SHORT.fault;
+  }
+
+  private hand({ kind }: Wish, piece: Buffer): Wish | null {
+    switch (kind) {
+      case 'some':
+        return this.next(piece);
+      case 'skipped':
+        return this.missing > 0 ? this.wish : this.next(piece);
+      case 'exactly':
+        if (this.missing > 0 || this.collected.length > 0) this.collected.push(piece);
+        return this.missing > 0 ? this.wish : this.next(this.takeCollected(piece));
+    }
+  }
+
+  private takeCollected(piece: Buffer): Buffer {
+    return this.collected.length === 0 ? piece : Buffer.concat(this.collected.splice(0));
+  }
+
+  private next(piece: Buffer): Wish | null {
+    for (let step = this.scan.next(piece); ; step = this.scan.next(NOTHING)) {
+      if (step.done === true) {
+        this.fault = step.value;
+        return null;
+      }
+      if (step.value.bytes === 0) continue;
+      this.missing = step.value.bytes;
+      return step.value;
+    }
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
