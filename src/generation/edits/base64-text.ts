@@ -14,6 +14,12 @@ const LETTERS = /^[A-Za-z0-9+/_-]*$/;
 const IS_LETTER = new Uint8Array(256);
 for (let byte = 0; byte < 128; byte += 1) IS_LETTER[byte] = LETTERS.test(String.fromCharCode(byte)) ? 1 : 0;
 
+/** What a byte is worth as a hexadecimal digit. */
+const NO_DIGIT = 0xff;
+const DIGITS = new Uint8Array(256).fill(NO_DIGIT);
+for (const [digit, byte] of Buffer.from('0123456789abcdef').entries()) DIGITS[byte] = digit;
+for (const [digit, byte] of Buffer.from('ABCDEF').entries()) DIGITS[byte] = 10 + digit;
+
 /**
  * Decodes base64 inside a text of JSON that comes in pieces. What is no letter of base64 is passed over, as Node does. Almost all
  * pieces are letters only: those are decoded at once, the others byte by byte.
@@ -22,7 +28,7 @@ export class Base64Text {
   /** Fewer than four letters, which make bytes with those that follow. */
   private pending = '';
   private isEscaping = false;
-  private digits = '';
+  private code = 0;
   private digitsLeft = 0;
 
   /** Characters and escapes so far, as the text would have them once it is parsed. */
@@ -54,23 +60,26 @@ export class Base64Text {
   takeEscaped(piece: Buffer, at: number): { readonly bytes: Buffer; readonly end: number } {
     const letters = Buffer.allocUnsafe(piece.length - at);
     let count = 0;
+    let others = 0;
     let end = at;
+    let isInside = this.isInsideEscape;
     for (; end < piece.length; end += 1) {
       const byte = piece[end] ?? 0;
-      if (this.isInsideEscape) {
+      if (isInside) {
         const letter = this.unescape(byte);
+        isInside = this.isInsideEscape;
         if (IS_LETTER[letter] === 1) letters[count++] = letter;
-      } else if (IS_LETTER[byte] === 1) {
-        letters[count++] = byte;
-        this.chars += 1;
-      } else if (byte === QUOTE) break;
+        else if (!isInside) others += 1;
+      } else if (IS_LETTER[byte] === 1) letters[count++] = byte;
+      else if (byte === QUOTE) break;
       else if (byte === BACKSLASH) {
+        isInside = true;
         this.isEscaping = true;
         this.escapes += 1;
-        this.chars += 1;
       } else if (byte < FIRST_PRINTED) throw new MalformedBodyError();
-      else this.chars += 1;
+      else others += 1;
     }
+    this.chars += count + others;
     const text = this.pending + letters.toString('latin1', 0, count);
     const length = text.length - (text.length % 4);
     this.pending = text.slice(length);
@@ -88,15 +97,14 @@ export class Base64Text {
       this.isEscaping = false;
       if (byte === UNICODE) {
         this.digitsLeft = UNICODE_DIGITS;
-        this.digits = '';
+        this.code = 0;
       } else if (byte !== SLASH && !OTHER_ESCAPES.has(byte)) throw new MalformedBodyError();
       return byte === SLASH ? SLASH : 0;
     }
-    this.digits += String.fromCharCode(byte);
+    const digit = DIGITS[byte] ?? NO_DIGIT;
+    if (digit === NO_DIGIT) throw new MalformedBodyError();
+    this.code = 16 * this.code + digit;
     this.digitsLeft -= 1;
-    if (this.digitsLeft > 0) return 0;
-    if (!/^[0-9a-f]{4}$/i.test(this.digits)) throw new MalformedBodyError();
-    const code = Number.parseInt(this.digits, 16);
-    return code < IS_LETTER.length ? code : 0;
+    return this.digitsLeft === 0 && this.code < IS_LETTER.length ? this.code : 0;
   }
 }
