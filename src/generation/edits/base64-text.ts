@@ -63,15 +63,22 @@ export class Base64Text {
     let others = 0;
     let end = at;
     let isInside = this.isInsideEscape;
-    for (; end < piece.length; end += 1) {
-      const byte = piece[end] ?? 0;
+    for (const { length } = piece; end < length; end += 1) {
+      let byte = piece[end] as number;
+      // A loop of its own: almost all bytes are letters.
+      while (!isInside && IS_LETTER[byte] === 1) {
+        letters[count++] = byte;
+        end += 1;
+        if (end === length) break;
+        byte = piece[end] as number;
+      }
+      if (end === length) break;
       if (isInside) {
         const letter = this.unescape(byte);
         isInside = this.isInsideEscape;
         if (IS_LETTER[letter] === 1) letters[count++] = letter;
         else if (!isInside) others += 1;
-      } else if (IS_LETTER[byte] === 1) letters[count++] = byte;
-      else if (byte === QUOTE) break;
+      } else if (byte === QUOTE) break;
       else if (byte === BACKSLASH) {
         isInside = true;
         this.isEscaping = true;
