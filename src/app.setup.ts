@@ -12,7 +12,7 @@ import { addCatalogPages } from './catalog/pages/add-catalog-pages.js';
 import { CLOCK, type Clock, type MonotonicClock } from './common/clock.js';
 import { NestLogger } from './common/logger.js';
 import type { Settings } from './config/settings.js';
-import { isUnavailable } from './database/constraints.js';
+import { isAuditHeadLocked, isUnavailable } from './database/constraints.js';
 import { AllowedMethods } from './http/allowed-methods.js';
 import { AnswerHeaders } from './http/answer-headers.js';
 import { createHttpAdapter } from './http/http-adapter.js';
@@ -27,7 +27,7 @@ import { leaveBodiesUnread } from './http/unread-body.js';
 import { RequestValidationPipe } from './http/validation.pipe.js';
 import { RequestMetrics } from './metrics/request-metrics.js';
 import { buildOpenApiDocument } from './openapi.js';
-import { DatabaseUnavailableError } from './problems/common.errors.js';
+import { AuditLogLockedError, DatabaseUnavailableError } from './problems/common.errors.js';
 import { ProblemFilter } from './problems/problem.filter.js';
 import type { ErrorTranslator } from './problems/to-problem.js';
 import { limitAddresses } from './rate-limits/address-limits.js';
@@ -121,5 +121,7 @@ function pathOf(url: string): string {
 }
 
 /** Other parts wrap the connection failures of their own outside party; what is left is the database's. */
-const databaseAway: ErrorTranslator = (error) =>
-  isUnavailable(error) ? new DatabaseUnavailableError(error) : null;
+const databaseAway: ErrorTranslator = (error) => {
+  if (isAuditHeadLocked(error)) return new AuditLogLockedError(error);
+  return isUnavailable(error) ? new DatabaseUnavailableError(error) : null;
+};

@@ -102,9 +102,12 @@ export class AuditEventView {
   declare readonly request_id: string | null;
   @nullableText('Where it came from.', '198.51.100.7')
   declare readonly client_address: string | null;
-  @nullableText('The place in the chain; null for the first minute.', '4711')
+  @nullableText(
+    'The place in the chain. Null only if somebody has removed it from the database, which `coffer doctor` reports.',
+    '4711',
+  )
   declare readonly seq: string | null;
-  @nullableText('SHA-256 of the event and the hash before it.', 'ab'.repeat(32))
+  @nullableText('SHA-256 of the event and the hash before it; null together with `seq`.', 'ab'.repeat(32))
   declare readonly hash: string | null;
 }
 

@@ -1,6 +1,10 @@
 import { Check, Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { AuditDetails } from './audit-event.js';
 
+/** Finds a number that is not whole or not exact in a double, and a member's name that is not ASCII. */
+const ODD_SPELLING = `$.** ? (@.type() == "number" && (@ % 1 != 0 || @ > 9007199254740991 || @ < -9007199254740991)
+           || @.type() == "object" && exists (@.keyvalue() ? (!(@.key like_regex "^[ -~]*$"))))`;
+
 /** Rows are written by `audit-statements.ts` only, and never changed. */
 @Entity('audit_events')
 @Unique('audit_events_id_key', ['id'])
@@ -8,6 +12,10 @@ import type { AuditDetails } from './audit-event.js';
 @Index('audit_events_actor_idx', ['actor', 'id'])
 @Index('audit_events_act_idx', ['act', 'id'])
 @Check('audit_events_act_form', `act ~ '^[a-z_]+\\.[a-z_]+$'`)
+@Check(
+  'audit_events_one_spelling',
+  `NOT jsonb_path_exists(before, '${ODD_SPELLING}') AND NOT jsonb_path_exists(after, '${ODD_SPELLING}')`,
+)
 @Check(
   'audit_events_objects',
   `(before IS NULL OR jsonb_typeof(before) = 'object') AND (after IS NULL OR jsonb_typeof(after) = 'object')`,

@@ -16,8 +16,8 @@ export class AuditLogController {
     operationId: 'listAuditEvents',
     summary: 'List what operators, and keys that manage accounts, have done, newest first',
     description:
-      'Each event was written in the commit of its act. Within a minute it gets its place in a hash chain, which anybody ' +
-      'can compute again from what is listed here; `coffer doctor` does.',
+      'Each event was written in the commit of its act, together with its place in a hash chain, which anybody can compute ' +
+      'again from what is listed here; `coffer doctor` does.',
   })
   @ApiOkResponse({ type: AuditEventListView })
   @ApiProblems('invalid_request', 'database_unavailable')

@@ -18,7 +18,7 @@ export type AuditFilter = {
   readonly to?: Date | undefined;
 };
 
-/** An event, with its place in the chain once it has one: within a minute or two. */
+/** An event, with its place in the chain. Its own commit seals it; only who owns the tables can take the seal away. */
 export type AuditEvent = AuditEventEntity & { readonly seal: Seal | null };
 export type Seal = { readonly seq: string; readonly hash: string };
 
@@ -33,7 +33,7 @@ export class AuditLog {
     private readonly dataSource: DataSource,
   ) {}
 
-  /** Takes no lock that another act waits for. */
+  /** The database seals the event as the tx commits, and for that alone waits for the commits of other acts. */
   async record(tx: Tx, by: AuditActor, entry: AuditEntry): Promise<void> {
     await insertAuditEvent(tx, newAuditEvent(by, entry));
   }

@@ -5,6 +5,8 @@ export type PostgresError = Error & {
   readonly code: string;
   readonly constraint?: string | undefined;
   readonly detail?: string | undefined;
+  /** The functions that were running, innermost first. */
+  readonly where?: string | undefined;
 };
 
 export function asPostgresError(error: unknown): PostgresError | null {
@@ -37,6 +39,14 @@ const LOCK_NOT_AVAILABLE = '55P03';
 /** Somebody else kept a row or a table locked for longer than `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
   return asPostgresError(error)?.code === LOCK_NOT_AVAILABLE;
+}
+
+/**
+ * Another tx kept the end of the audit log's chain for longer than `lock_timeout`. It is waited for inside COMMIT, so nothing of the
+ * tx was kept.
+ */
+export function isAuditHeadLocked(error: unknown): boolean {
+  return isLockTimeout(error) && asPostgresError(error)?.where?.includes('seal_audit_event') === true;
 }
 
 /** A statement or a lock took longer than it may: nothing of the tx was kept, and trying at once would wait again. */

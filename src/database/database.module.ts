@@ -9,9 +9,9 @@ import { TransactionRunner } from './transaction-runner.js';
 
 /**
  * For each lane of the engine, that of the platform's own book included, one for each of its batches (`engine-lane.ts`), and one
- * for the wallets that somebody else holds (`contended-wallets.ts`).
+ * for the wallets that somebody else holds (`contended-wallets.ts`). Acts have a lane with one batch, and a line of their own.
  */
-const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1) + 1;
+const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1) + 1 + 2;
 
 /**
  * The connections of the service: a pool for all modules, and the wallet engine's own few, which it sets up for its batches and

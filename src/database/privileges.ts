@@ -22,10 +22,11 @@ export const PRIVILEGES: Readonly<Record<string, string>> = {
   api_keys: 'SELECT, INSERT, UPDATE (revoked_at, last_used_at, duplicate_window_seconds)',
   provider_keys: 'SELECT, INSERT, UPDATE',
 
-  // What was done. Neither the number nor the time of an act is the service's own to choose.
+  // What was done. Neither the number nor the time of an act is the service's own to choose, and a trigger of the owner's seals it.
   audit_events:
     'SELECT, INSERT (id, actor, act, object_type, object_id, account_id, before, after, reason, request_id, client_address)',
-  audit_seals: 'SELECT, INSERT',
+  audit_seals: 'SELECT',
+  audit_head: 'SELECT',
 
   // Payments.
   top_ups: 'SELECT, INSERT, UPDATE',

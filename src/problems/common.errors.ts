@@ -104,6 +104,16 @@ export class DatabaseUnavailableError extends Problem {
   }
 }
 
+/** 503: another commit keeps the end of the audit log's chain. No act is committed without its record, so this one was not. */
+export class AuditLogLockedError extends DatabaseUnavailableError {
+  constructor(cause: unknown) {
+    super(
+      cause,
+      'Another operation keeps the audit log locked, so this one could not be recorded. Nothing was changed or charged. Retry shortly.',
+    );
+  }
+}
+
 /** A newer version has migrated the database, and this process must not move money any more. */
 export class ProcessOutdatedError extends DatabaseUnavailableError {
   constructor(cause: unknown) {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import {
+  isAuditHeadLocked,
   isConnectionFailure,
   isLockTimeout,
   isOutdated,
@@ -8,7 +9,11 @@ import {
   isUnavailable,
 } from '../database/constraints.js';
 import { isPlatformBook } from '../ledger/transfer.js';
-import { DatabaseUnavailableError, ProcessOutdatedError } from '../problems/common.errors.js';
+import {
+  AuditLogLockedError,
+  DatabaseUnavailableError,
+  ProcessOutdatedError,
+} from '../problems/common.errors.js';
 import { EngineSaturatedError, problemOf, WalletLockedError } from './wallet.errors.js';
 import { ContendedWallets } from './contended-wallets.js';
 import { BATCH_MAX, Lane, type Queued } from './engine-lane.js';
@@ -54,11 +59,17 @@ export class WalletEngine implements OnApplicationShutdown {
   private readonly lanes: readonly Lane[];
   /** Its own: what holds the lock of our own book must never hold a customer's call up. */
   private readonly platformLane: Lane;
+  /**
+   * Of commands with an audit event. Their commits wait for those of all other acts (ADR 48), and no customer's spending shares
+   * that wait. One batch at a time: a second would wait for the first.
+   */
+  private readonly actLane = new Lane(Infinity);
   /** The lanes whose next batch gathers. */
   private readonly gathering = new Set<Lane>();
   private readonly running = new Set<Promise<void>>();
   private readonly logger = new Logger(WalletEngine.name);
   private readonly contended = new ContendedWallets();
+  private readonly contendedActs = new ContendedWallets();
   /** What was sent on a connection that was lost: it may be committed already. */
   private readonly unsure = new WeakSet<Queued>();
   private queued = 0;
@@ -91,8 +102,8 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 
   /**
-   * For how long the oldest command has waited that is not answered yet. Those whose wallet somebody else holds do not count:
-   * another process could not answer them either.
+   * For how long the oldest command has waited that is not answered yet. Those whose wallet somebody else holds do not count, nor
+   * those with an audit event: another process could not answer them either.
    */
   oldestWaitMs(): number {
     const oldestAtMs = Math.min(...[...this.lanes, this.platformLane].map((lane) => lane.oldestAtMs));
@@ -105,14 +116,21 @@ export class WalletEngine implements OnApplicationShutdown {
     while (this.running.size > 0) await Promise.all(this.running);
   }
 
-  private laneFor(accountId: string): Lane {
+  private laneFor({ accountId, audit }: WalletCommand): Lane {
+    if (audit !== undefined) return this.actLane;
     if (isPlatformBook(accountId)) return this.platformLane;
     return this.lanes[laneOf(accountId, this.lanes.length)] as Lane;
   }
 
+  /** Where the lane's commands wait for a wallet that somebody else holds. */
+  private lineOf(lane: Lane): ContendedWallets {
+    return lane === this.actLane ? this.contendedActs : this.contended;
+  }
+
   private enqueue(entry: Queued): void {
-    if (this.contended.has(entry.command.accountId)) return this.contend([entry]);
-    const lane = this.laneFor(entry.command.accountId);
+    const lane = this.laneFor(entry.command);
+    const line = this.lineOf(lane);
+    if (line.has(entry.command.accountId)) return this.contend(line, [entry]);
     lane.add(entry);
     this.countQueued(1);
     this.advance(lane);
@@ -141,7 +159,7 @@ export class WalletEngine implements OnApplicationShutdown {
     const accountIds = new Set(undecided.map(({ command }) => command.accountId));
     const heldBack = [...accountIds].flatMap((accountId) => lane.takeHeldBack(accountId));
     this.countQueued(-heldBack.length);
-    this.contend([...undecided, ...heldBack]);
+    this.contend(this.lineOf(lane), [...undecided, ...heldBack]);
     lane.end(batch);
     this.advance(lane);
   }
@@ -162,11 +180,11 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 
   /** Puts commands in line for the lock of their wallet. */
-  private contend(entries: readonly Queued[]): void {
+  private contend(line: ContendedWallets, entries: readonly Queued[]): void {
     if (entries.length === 0) return;
-    const isIdle = this.contended.isEmpty;
+    const isIdle = line.isEmpty;
     for (const entry of entries) {
-      if (this.contended.add(entry)) {
+      if (line.add(entry)) {
         this.countQueued(1);
         continue;
       }
@@ -174,18 +192,18 @@ export class WalletEngine implements OnApplicationShutdown {
       entry.reject(new EngineSaturatedError());
     }
     if (!isIdle) return;
-    const run = this.runContended().finally(() => this.running.delete(run));
+    const run = this.runContended(line).finally(() => this.running.delete(run));
     this.running.add(run);
   }
 
-  private async runContended(): Promise<void> {
-    while (!this.contended.isEmpty) {
-      const { waitFor, batch } = this.contended.next();
+  private async runContended(line: ContendedWallets): Promise<void> {
+    while (!line.isEmpty) {
+      const { waitFor, batch } = line.next();
       const undecided = new Set(await this.commit(batch, waitFor));
-      this.contended.putBehind(waitFor);
+      line.putBehind(waitFor);
       const decided = batch.filter((entry) => !undecided.has(entry));
-      this.contended.remove(decided);
-      const late = this.contended.takeLate();
+      line.remove(decided);
+      const late = line.takeLate();
       this.countQueued(-decided.length - late.length);
       for (const entry of late) {
         this.refuse(
@@ -220,7 +238,8 @@ export class WalletEngine implements OnApplicationShutdown {
       return undecided;
     } catch (error) {
       const unavailable = isUnavailable(error) || error instanceof TableLockedError;
-      const isLocked = isLockTimeout(error);
+      // Halves would wait for the head of the audit log as well.
+      const isLocked = isLockTimeout(error) && !isAuditHeadLocked(error);
       const isInTime = !isLocked || performance.now() < giveUpAtMs;
       if (isInTime && batch.length > 1 && (isLocked || !unavailable)) {
         return this.commitHalves(batch, giveUpAtMs);
@@ -248,6 +267,7 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 
   private toUnavailable(error: unknown): DatabaseUnavailableError {
+    if (isAuditHeadLocked(error)) return new AuditLogLockedError(error);
     if (!isOutdated(error)) return new DatabaseUnavailableError(error);
     if (!this.outdatedLogged) this.logger.error(`Stop this process, it is too old: ${String(error)}`);
     this.outdatedLogged = true;
@@ -279,7 +299,8 @@ export class WalletEngine implements OnApplicationShutdown {
       } catch (error) {
         this.observer.retried(error);
         if (isTransient(error) && attempt < TRANSIENT_ATTEMPTS_MAX) continue;
-        if (error instanceof TableLockedError && performance.now() < giveUpAtMs) continue;
+        const isLocked = error instanceof TableLockedError || isAuditHeadLocked(error);
+        if (isLocked && performance.now() < giveUpAtMs) continue;
         if (!isConnectionFailure(error)) throw error;
         for (const entry of batch) this.unsure.add(entry);
         const delayMs = RECONNECT_DELAYS_MS[reconnects];

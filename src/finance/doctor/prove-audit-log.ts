@@ -1,23 +1,27 @@
 import { AUDIT_GENESIS_HASH, auditHash, type SealedFields } from '../../audit/audit-chain.js';
 import type { AuditValue } from '../../audit/audit-event.js';
-import { SEALED_COLUMNS } from '../../audit/audit-seal.service.js';
 import type { Snapshot } from '../../ledger/snapshot.js';
 import type { Report } from '../../wallets/proof/discrepancy.js';
 import { reportAll } from '../../wallets/proof/prove-rows.js';
+
+/** The columns of an event as they are hashed. */
+const SEALED_COLUMNS = `
+  e.id, to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, e.actor, e.act,
+  e.object_type, e.object_id, e.account_id, e.before, e.after, e.reason, e.request_id, e.client_address`;
 
 const CHAIN = `
   SELECT s.seq, encode(s.hash, 'hex'), s.event_number, ${SEALED_COLUMNS}
     FROM audit_seals s LEFT JOIN audit_events e ON e.number = s.event_number ORDER BY s.seq`;
 
-/** The job seals every minute, the oldest first: what much younger events have overtaken was left behind. */
-const LEFT_BEHIND = `
+/** An event is sealed in its own commit. */
+const UNSEALED = `
   SELECT 'audit_events', 'id=' || e.id, 'seq', 'a place in the chain', 'none'
     FROM audit_events e
-   WHERE NOT EXISTS (SELECT FROM audit_seals s WHERE s.event_number = e.number)
-     AND e.at < (SELECT max(sealed.at) FROM audit_seals s JOIN audit_events sealed ON sealed.number = s.event_number)
-                - interval '1 hour'`;
+   WHERE NOT EXISTS (SELECT FROM audit_seals s WHERE s.event_number = e.number)`;
 
-/** Every event that is sealed is the one that was sealed, in its place, and none is missing between two of them. */
+const HEAD = `SELECT seq, encode(hash, 'hex') FROM audit_head`;
+
+/** Every event is sealed and is the one that was sealed, in its place; none is missing between two of them, nor at the end. */
 export async function proveAuditLog(snapshot: Snapshot, report: Report): Promise<void> {
   let previous = { seq: 0, hash: AUDIT_GENESIS_HASH };
   for await (const batch of snapshot.stream(CHAIN)) {
@@ -36,7 +40,11 @@ export async function proveAuditLog(snapshot: Snapshot, report: Report): Promise
       previous = { seq: Number(seq), hash: String(hash) };
     }
   }
-  await reportAll(snapshot, LEFT_BEHIND, report);
+  await reportAll(snapshot, UNSEALED, report);
+  const [[seq, hash] = []] = await snapshot.rows(HEAD);
+  const expected = `${previous.seq}: ${previous.hash}`;
+  const found = `${seq}: ${hash}`;
+  if (found !== expected) report({ table: 'audit_head', key: 'id=1', column: 'hash', expected, found });
 }
 
 /** In the order of `SEALED_COLUMNS`. */
