@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
  * larger the machine is: a flood of requests then leaves two or three times as much garbage as there is in use, and buffers
  * that only this garbage refers to.
  */
-const HEAP_GROWTH_PERCENT = 50;
+const HEAP_GROWTH_PERCENT = 100;
 
 /** Set from inside, so that it holds however the process was started. A heap that is in use may be of any size, as before. */
 export function limitHeapGrowth(): void {
