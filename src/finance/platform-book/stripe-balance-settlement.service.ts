@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { actorName, type AuditActor } from '../../audit/audit-event.js';
 import { AuditLog } from '../../audit/audit-log.service.js';
 import type { Clock } from '../../common/clock.js';
+import { isStripeId } from '../../common/ids.js';
 import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../../problems/common.errors.js';
@@ -21,7 +22,9 @@ export type Settling = {
 const FIND = `
   SELECT n.reference,
          (SELECT account_id FROM top_ups u WHERE u.payment_intent_id = n.payment_intent_id
-          UNION ALL SELECT account_id FROM payment_reviews r WHERE r.payment_intent_id = n.payment_intent_id LIMIT 1) AS "accountId"
+          UNION ALL SELECT account_id FROM payment_reviews r WHERE r.payment_intent_id = n.payment_intent_id
+          UNION ALL SELECT u.account_id FROM stripe_balance_transactions c JOIN top_ups u ON u.id = c.top_up_id
+                     WHERE c.payment_intent_id = n.payment_intent_id LIMIT 1) AS "accountId"
     FROM (SELECT b.id, b.payment_intent_id, named.reference
             FROM stripe_balance_transactions b LEFT JOIN (${NAMED}) named ON named.id = b.id
            WHERE b.id = $1) n`;
@@ -41,6 +44,7 @@ export class StripeBalanceSettlements {
    * and for a correction that the account's book does not have.
    */
   async settle(id: string, { settledBy, by, reason }: Settling): Promise<StripeBalanceSettlement> {
+    if (!isStripeId(id)) throw new ResourceMissingError('balance transaction of a payment', id);
     return this.transactions.run(async (tx) => {
       await tx.query('SELECT FROM stripe_balance_transactions WHERE id = $1 FOR NO KEY UPDATE', [id]);
       const accountId = await this.requireUnbooked(tx, id);
