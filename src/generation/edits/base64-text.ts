@@ -7,6 +7,14 @@ const FIRST_PRINTED = 0x20;
 /** After a backslash: those that stand for no letter of base64. A slash and `u` are looked at by themselves. */
 const OTHER_ESCAPES: ReadonlySet<number> = new Set(Buffer.from('"\\bfnrt'));
 const UNICODE = 0x75;
+/** As serializers write them: .NET escapes the plus and PHP the slash, and others break base64 into lines. */
+const USUAL_ESCAPES = [
+  ['\\u002b', '+'],
+  ['\\u002B', '+'],
+  ['\\/', '/'],
+  ['\\r', ''],
+  ['\\n', ''],
+] as const;
 const UNICODE_DIGITS = 4;
 
 /** Letters of base64, of the one for addresses too, as Node reads it. */
@@ -41,13 +49,20 @@ export class Base64Text {
 
   /** @param text without a quote or a backslash. */
   takePlain(text: Buffer): Buffer {
-    const letters = this.pending + text.toString('latin1');
+    const bytes = this.decode(text.toString('latin1'));
+    if (bytes === null) return this.takeByteByByte(text, 0).bytes;
+    this.chars += text.length;
+    return bytes;
+  }
+
+  /** Null, and nothing is taken, where there is something else than letters. */
+  private decode(text: string): Buffer | null {
+    const letters = this.pending + text;
     const length = letters.length - (letters.length % 4);
     const bytes = Buffer.from(letters.slice(0, length), 'base64');
     const rest = letters.slice(length);
     // As many bytes as so many letters make: nothing was passed over.
-    if (4 * bytes.length !== 3 * length || !LETTERS.test(rest)) return this.takeEscaped(text, 0).bytes;
-    this.chars += text.length;
+    if (4 * bytes.length !== 3 * length || !LETTERS.test(rest)) return null;
     this.pending = rest;
     return bytes;
   }
@@ -58,6 +73,34 @@ export class Base64Text {
    * @throws MalformedBodyError for what is no text of JSON.
    */
   takeEscaped(piece: Buffer, at: number): { readonly bytes: Buffer; readonly end: number } {
+    return (this.isInsideEscape ? null : this.takeUsual(piece, at)) ?? this.takeByteByByte(piece, at);
+  }
+
+  /**
+   * Half the work of going byte by byte. Null, and nothing is taken, where there are other escapes or characters: their backslashes are
+   * no letters, nor is that of an escape which the piece does not end.
+   */
+  private takeUsual(piece: Buffer, at: number): { readonly bytes: Buffer; readonly end: number } | null {
+    const quote = piece.indexOf(QUOTE, at);
+    const end = quote === -1 ? piece.length : quote;
+    let text = piece.toString('latin1', at, end);
+    let escapes = 0;
+    let chars = 0;
+    for (const [written, letter] of USUAL_ESCAPES) {
+      const read = text.replaceAll(written, letter);
+      const count = (text.length - read.length) / (written.length - letter.length);
+      escapes += count;
+      chars += letter === '' ? count : 0;
+      text = read;
+    }
+    const bytes = this.decode(text);
+    if (bytes === null) return null;
+    this.escapes += escapes;
+    this.chars += chars + text.length;
+    return { bytes, end };
+  }
+
+  private takeByteByByte(piece: Buffer, at: number): { readonly bytes: Buffer; readonly end: number } {
     const letters = Buffer.allocUnsafe(piece.length - at);
     let count = 0;
     let others = 0;
