@@ -108,7 +108,8 @@ async function run(options: Options): Promise<void> {
   }
   if (parts.has('stalls')) {
     const result = await onItsOwn((part) => measureStalls({ dir, cleanUp: part, say }));
-    await keep('stalls', result, stallTable(result));
+    tables.set('stalls', [`${machine}.`, stallTable(result)].join('\n\n'));
+    await keep('stalls', result, tables.get('stalls') ?? '');
   }
   if (options.docs) await writeDocs(tables);
 }
