@@ -59,10 +59,13 @@ async function run(options: Options): Promise<void> {
     if (options.json !== null) await writeFile(options.json, JSON.stringify(measured, null, 2));
   };
   const turns = `Medians of ${rounds} rounds in turns of ${seconds} s: ${machine}.`;
+  const publish = async (name: string, result: unknown, about: string, text: string): Promise<void> => {
+    tables.set(name, [about, text].join('\n\n'));
+    await keep(name, result, tables.get(name) ?? '');
+  };
   const keepTables = async (name: string, results: Results, bars: readonly Bar[], text: string) => {
-    tables.set(name, [turns, text, barTable(bars)].join('\n\n'));
     const verdicts = bars.map((bar) => ({ ...bar, verdict: verdictOf(bar) }));
-    await keep(name, { results, bars: verdicts }, tables.get(name) ?? '');
+    await publish(name, { results, bars: verdicts }, turns, [text, barTable(bars)].join('\n\n'));
   };
   const common = { seconds, rounds, dir, say };
 
@@ -78,8 +81,7 @@ async function run(options: Options): Promise<void> {
   if (parts.has('webhooks')) {
     const load = { topUpsPerSecond: options['top-ups'], debitsPerSecond: options.debits, seconds, rounds };
     const result = await onItsOwn((part) => measureWebhooks({ load, dir, cleanUp: part, say }));
-    tables.set('webhooks', [turns, webhookTable(result)].join('\n\n'));
-    await keep('webhooks', result, tables.get('webhooks') ?? '');
+    await publish('webhooks', result, turns, webhookTable(result));
   }
   if (parts.has('race')) {
     const { calls, images } = options;
@@ -94,8 +96,7 @@ async function run(options: Options): Promise<void> {
   }
   if (parts.has('refusals')) {
     const result = await onItsOwn((part) => measureRefusals({ dir, cleanUp: part, say }));
-    tables.set('refusals', [`${machine}.`, refusalTable(result)].join('\n\n'));
-    await keep('refusals', result, tables.get('refusals') ?? '');
+    await publish('refusals', result, `${machine}.`, refusalTable(result));
     if (!areCheap(result)) process.exitCode = 1;
   }
   if (parts.has('fairness')) {
@@ -103,13 +104,11 @@ async function run(options: Options): Promise<void> {
     const result = await onItsOwn((part) =>
       measureFairness({ flood, seconds: floodSeconds, dir, cleanUp: part, say }),
     );
-    tables.set('fairness', [`${machine}.`, fairnessTable(result)].join('\n\n'));
-    await keep('fairness', result, tables.get('fairness') ?? '');
+    await publish('fairness', result, `${machine}.`, fairnessTable(result));
   }
   if (parts.has('stalls')) {
     const result = await onItsOwn((part) => measureStalls({ dir, cleanUp: part, say }));
-    tables.set('stalls', [`${machine}.`, stallTable(result)].join('\n\n'));
-    await keep('stalls', result, tables.get('stalls') ?? '');
+    await publish('stalls', result, `${machine}.`, stallTable(result));
   }
   if (options.docs) await writeDocs(tables);
 }
