@@ -30,7 +30,7 @@ export class GenerationJournal {
     }, rowAfterMs);
   }
 
-  /** A task that could not be written is not lost to this process, only to the one that would recover it. */
+  /** A task that could not be written is not lost: it is written with the next one, or before the call is charged. */
   add(known: KnownTask): void {
     if (this.closed) return;
     this.waiting.push(known);
@@ -38,14 +38,14 @@ export class GenerationJournal {
   }
 
   /**
-   * Nothing is added afterwards. With `rowNeeded` the row is there for certain when it resolves; it throws what
-   * the database throws. Answers whether the generation is still this process' to finish: false means that
-   * recovery took this process for dead and has ended the generation.
+   * Nothing is added afterwards. With `rowNeeded` the row and all tasks are there for certain when it resolves: whoever recovers the call
+   * finds all that is charged for next. It throws what the database throws. Answers whether the generation is still this process' to
+   * finish: false means that recovery took this process for dead and has ended the generation.
    */
   async close(rowNeeded: boolean): Promise<boolean> {
     this.abandon();
     await this.writing;
-    if (rowNeeded && !this.written) await this.write();
+    if (rowNeeded && (!this.written || this.waiting.length > 0)) await this.write();
     return !this.ended;
   }
 
@@ -67,9 +67,14 @@ export class GenerationJournal {
         const tasks = this.waiting;
         this.waiting = [];
         const nowMs = this.clock.nowMs();
-        this.ended = !(await this.records.begin(this.generation, this.authorizedAtMs, tasks, nowMs));
+        try {
+          this.ended = !(await this.records.begin(this.generation, this.authorizedAtMs, tasks, nowMs));
+        } catch (error) {
+          this.waiting = [...tasks, ...this.waiting];
+          throw error;
+        }
         this.written = true;
-        // What is known by now is about to be written with its outcome.
+        // What is known once it is closed waits for nothing but `close`.
       } while (this.waiting.length > 0 && !this.closed);
     } finally {
       this.writing = null;
