@@ -7,7 +7,10 @@ import { WebhookReceipt } from './stripe-webhook.dto.js';
 
 @ApiTags('Webhooks')
 @Controller('webhooks/stripe')
-@Public({ uncounted: 'Events of all customers come from few addresses, and a forged one costs a hash.' })
+@Public({
+  uncounted:
+    'Events of all customers come from few addresses, and a forged one costs a hash. Large bodies are counted.',
+})
 export class StripeWebhookController {
   constructor(private readonly webhook: StripeWebhook) {}
 
@@ -33,6 +36,7 @@ export class StripeWebhookController {
     'malformed_body',
     'payload_too_large',
     'unsupported_media_type',
+    'concurrency_limit_exceeded',
     'payments_unavailable',
     'database_unavailable',
   )

@@ -65,8 +65,8 @@ export class BodiesBusyError extends Problem {
   readonly code = 'concurrency_limit_exceeded';
   constructor() {
     super(
-      'Too many large requests of this account are being sent at the same time. Nothing was charged; retry when one of ' +
-        'them is answered.',
+      'Too many large requests of this account, or from this address, are being sent at the same time. Nothing was charged; ' +
+        'retry when one of them is answered.',
       { retryAfterSeconds: RETRY_AFTER_MIN_SECONDS },
     );
   }

@@ -143,6 +143,34 @@ describe('large bodies of one account that come slowly', () => {
   });
 });
 
+describe('large bodies of strangers that come slowly', () => {
+  it('are four of an address at the same time, and keep no small event and no customer out', async () => {
+    const service = await sharedApp();
+    const { port, hostname } = new URL(service.url);
+    const sockets = Array.from({ length: 5 }, () => {
+      const socket = connect(Number(port), hostname).resume();
+      socket.write(`POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\n${BODY_TO_COME}`);
+      return socket;
+    });
+    closing.push(() => sockets.forEach((socket) => socket.destroy()));
+    const stranger = service.client(null);
+    const large = { id: 'x'.repeat(100_000) };
+    await eventually('one too many is answered', () => sockets.some(({ bytesRead }) => bytesRead > 0));
+    expect(sockets.filter(({ bytesRead }) => bytesRead > 0)).toHaveLength(1);
+    expect((await stranger.post('/webhooks/stripe', large)).body.error.code).toBe(
+      'concurrency_limit_exceeded',
+    );
+    expect((await stranger.post('/webhooks/stripe', { id: 'evt_small' })).status).not.toBe(429);
+    const customer = await aCustomer().create();
+    expect((await customer.client.post('/v1/quotes', { model: 'x'.repeat(100_000) })).status).not.toBe(429);
+    sockets.forEach((socket) => socket.destroy());
+    await eventually(
+      'they are taken again',
+      async () => (await stranger.post('/webhooks/stripe', large)).status !== 429,
+    );
+  });
+});
+
 describe('requests without a key', () => {
   it('are limited by network address, but for health and signed URLs; keys from there go on', async () => {
     const service = await startTestApp();
