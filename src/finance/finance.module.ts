@@ -15,6 +15,7 @@ import { StripeBalanceSettlementController } from './platform-book/stripe-balanc
 import { StripeBalanceSettlementEntity } from './platform-book/stripe-balance-settlement.entity.js';
 import { StripeBalanceSettlements } from './platform-book/stripe-balance-settlement.service.js';
 import { StripeBalanceTransactionEntity } from './platform-book/stripe-balance-transaction.entity.js';
+import { UnappliedPayments } from './platform-book/unapplied-payments.service.js';
 import { UpstreamAccrualJob } from './upstream-costs/upstream-accrual.job.js';
 import { UpstreamAccruals } from './upstream-costs/upstream-accruals.service.js';
 
@@ -34,6 +35,7 @@ import { UpstreamAccruals } from './upstream-costs/upstream-accruals.service.js'
     LedgerExportService,
     BalanceReader,
     PlatformBook,
+    UnappliedPayments,
     StripeBalanceJob,
     StripeReconciliations,
     StripeBalanceSettlements,

@@ -9,6 +9,7 @@ export const LEDGER_ACCOUNTS = {
   customer_promo: 'liability',
   tax_payable: 'liability',
   upstream_payable: 'liability',
+  unapplied_payments: 'liability',
   usage_revenue: 'income',
   platform_fee_revenue: 'income',
   breakage_revenue: 'income',
@@ -67,6 +68,8 @@ export const POSTING_RULES = {
   payout: [['bank', 'stripe_clearing']],
   payout_return: [['stripe_clearing', 'bank']],
   upstream_cost: [['upstream_cost', 'upstream_payable']],
+  unapplied_payment: [['stripe_clearing', 'unapplied_payments']],
+  unapplied_payment_release: [['unapplied_payments', 'stripe_clearing']],
 } as const satisfies Record<string, readonly Posting[]>;
 
 export type TransferKind = keyof typeof POSTING_RULES;
@@ -78,6 +81,8 @@ const PLATFORM_ONLY = [
   'payout',
   'payout_return',
   'upstream_cost',
+  'unapplied_payment',
+  'unapplied_payment_release',
 ] as const satisfies readonly TransferKind[];
 
 export type PlatformKind = (typeof PLATFORM_ONLY)[number];

@@ -58,8 +58,18 @@ POSTING_RULES = {
     "payout": {("bank", "stripe_clearing")},
     "payout_return": {("stripe_clearing", "bank")},
     "upstream_cost": {("upstream_cost", "upstream_payable")},
+    "unapplied_payment": {("stripe_clearing", "unapplied_payments")},
+    "unapplied_payment_release": {("unapplied_payments", "stripe_clearing")},
 }
-PLATFORM_KINDS = {"processor_fee", "processor_fee_return", "payout", "payout_return", "upstream_cost"}
+PLATFORM_KINDS = {
+    "processor_fee",
+    "processor_fee_return",
+    "payout",
+    "payout_return",
+    "upstream_cost",
+    "unapplied_payment",
+    "unapplied_payment_release",
+}
 
 
 class Refused(Exception):

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { cents } from '../../src/common/money.js';
-import { isKnownType, legsOf } from '../../src/finance/platform-book/bookings.js';
+import { isKnownType, legsOf, unappliedLegsOf } from '../../src/finance/platform-book/bookings.js';
 import { POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
 import type { BalanceTransaction } from '../../src/payments/balance/balance-transaction.js';
 
@@ -89,5 +89,16 @@ describe('our own part of a balance transaction', () => {
       true,
       false,
     ]);
+  });
+});
+
+describe('a payment that nobody was credited with', () => {
+  it.each([
+    ['is owed as soon as it came', 1_050n, false, 'unapplied_payment'],
+    ['is owed no more as far as it went back', -1_050n, false, 'unapplied_payment_release'],
+    ['is not owed by the platform once it is credited', 1_050n, true, 'unapplied_payment_release'],
+    ['and is credited, owes nothing for what had gone back of it', -1_050n, true, 'unapplied_payment'],
+  ])('%s', (_what, amountCents, isCredited, kind) => {
+    expect(unappliedLegsOf(amountCents, isCredited)).toEqual([{ kind, amountMicros: 10_500_000n }]);
   });
 });

@@ -1,7 +1,7 @@
 import type { Snapshot } from '../../ledger/snapshot.js';
 import { reportAll } from '../../wallets/proof/prove-rows.js';
 import type { Report } from '../../wallets/proof/discrepancy.js';
-import { CLEARING, NAMED } from '../platform-book/reconciliation.js';
+import { CLEARING, NAMED, REVIEWED, TOLD_ID } from '../platform-book/reconciliation.js';
 
 /** Money is booked in the ledger within minutes of its being heard of; what is older than this was not. */
 const BOOKED_WITHIN = `interval '1 hour'`;
@@ -24,11 +24,27 @@ const OWN_PARTS = `
 
 /** Nothing stands in our own account at Stripe that Stripe did not tell of. */
 const UNTOLD_PARTS = `
-  SELECT 'stripe_balance_transactions', 'id=' || substr(c.reference, length('balance_transaction:') + 1), 'id',
+  SELECT 'stripe_balance_transactions', 'id=' || ${TOLD_ID}, 'id',
          'a balance transaction for ' || c.moved_micros, 'none'
     FROM (${CLEARING}) c
    WHERE c.account_id = 'acct_platform'
-     AND NOT EXISTS (SELECT FROM stripe_balance_transactions b WHERE c.reference = 'balance_transaction:' || b.id)`;
+     AND NOT EXISTS (SELECT FROM stripe_balance_transactions b WHERE b.id = ${TOLD_ID})`;
+
+/**
+ * What Stripe has of payments that nobody was credited with is owed, each balance transaction to the micro-dollar, and nothing else
+ * is: not a payment that was credited after all, and not one that went back.
+ */
+const UNAPPLIED_PARTS = `
+  SELECT 'transfers', 'account_id=acct_platform reference=unapplied:' || id, 'amount_micros',
+         coalesce(n.owed, 0) || ' in unapplied_payments', coalesce(t.owed::text, 'none')
+    FROM (SELECT id, since, amount_cents * 10000 AS whole,
+                 CASE WHEN credited_at IS NULL THEN amount_cents ELSE 0 END * 10000 AS owed FROM (${REVIEWED}) reviewed) n
+    FULL JOIN (SELECT ${TOLD_ID} AS id, sum(CASE credit_account WHEN 'unapplied_payments' THEN amount_micros ELSE -amount_micros END) AS owed
+                 FROM transfers
+                WHERE account_id = 'acct_platform' AND 'unapplied_payments' IN (debit_account, credit_account) GROUP BY 1) t
+           USING (id)
+   WHERE coalesce(n.owed, 0) <> coalesce(t.owed, 0)
+     AND (n.id IS NULL OR coalesce(t.owed, 0) NOT IN (0, n.whole) OR n.since < now() - ${BOOKED_WITHIN})`;
 
 /** What customers' payments, refunds and disputes moved at Stripe stands in their books, to the micro-dollar. */
 const CUSTOMER_PARTS = `
@@ -96,7 +112,15 @@ const UNEXPLAINED_PARTS = `
 
 /** The ledger's account at Stripe, held row by row against what Stripe told of it. */
 export async function provePlatformBook(snapshot: Snapshot, report: Report): Promise<void> {
-  for (const sql of [OWN_PARTS, UNTOLD_PARTS, CUSTOMER_PARTS, UNTOLD_CUSTOMER_PARTS, UNEXPLAINED_PARTS]) {
+  const checks = [
+    OWN_PARTS,
+    UNTOLD_PARTS,
+    UNAPPLIED_PARTS,
+    CUSTOMER_PARTS,
+    UNTOLD_CUSTOMER_PARTS,
+    UNEXPLAINED_PARTS,
+  ];
+  for (const sql of checks) {
     await reportAll(snapshot, sql, report);
   }
 }

@@ -89,7 +89,7 @@ const UNASKED_REFUNDS = `
    WHERE NOT EXISTS (SELECT FROM refunds r WHERE r.account_id = t.account_id AND r.id = t.id)`;
 
 /**
- * A payment that contradicts its quote stays at Stripe, and in no book, until an operator decides. So it is named from the
+ * A payment that contradicts its quote stays at Stripe, and in no customer's book, until an operator decides. So it is named from the
  * first minute, and a top-up that waits without a review, which nobody could decide, as well.
  */
 const UNDECIDED_PAYMENTS = `

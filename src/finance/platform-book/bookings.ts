@@ -15,7 +15,7 @@ const TO_THE_BANK: ReadonlySet<string> = new Set([
   'topup_reversal',
 ]);
 /** Customers' money: its amount stands in the customer's own book, only its fee is ours. */
-const OF_CUSTOMERS: ReadonlySet<string> = new Set([
+export const OF_CUSTOMERS: ReadonlySet<string> = new Set([
   'charge',
   'payment',
   'refund',
@@ -40,6 +40,15 @@ export function legsOf({ type, currency, amountCents, feeCents }: BalanceTransac
     ...leg(keptCents, 'processor_fee', 'processor_fee_return'),
     ...leg(paidOutCents, 'payout', 'payout_return'),
   ];
+}
+
+/**
+ * What a balance transaction of a payment that no customer was credited with means to our own book: money that is owed, and not to
+ * anybody's wallet. Once the payment is credited after all, it stands in the customer's own book, and the same leaves ours.
+ */
+export function unappliedLegsOf(amountCents: bigint, isCredited: boolean): readonly Leg[] {
+  const keptCents = isCredited ? -amountCents : amountCents;
+  return leg(keptCents, 'unapplied_payment', 'unapplied_payment_release');
 }
 
 /** False for what this service does not know how to book; its amount shows in the reconciliation until somebody looks. */

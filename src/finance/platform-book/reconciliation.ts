@@ -3,15 +3,35 @@
  * Amounts are micro-USD. Tables of other modules are read by SQL alone.
  */
 
+import { OF_CUSTOMERS } from './bookings.js';
+
 /** What each event of each book moved in our account at Stripe; positive into it. */
 export const CLEARING = `
   SELECT account_id, reference, max(created_at) AS moved_at,
          sum(CASE WHEN debit_account = 'stripe_clearing' THEN amount_micros ELSE -amount_micros END) AS moved_micros
     FROM transfers WHERE 'stripe_clearing' IN (debit_account, credit_account) GROUP BY account_id, reference`;
 
+/** The balance transaction that a row of the platform's book is about; its references are `balance_transaction:…` and `unapplied:…`. */
+export const TOLD_ID = `split_part(reference, ':', 2)`;
+
+/**
+ * Each balance transaction of a payment that was reviewed, with when it was credited after all. Until then, and for good when it never
+ * is, its amount stands in `unapplied_payments`. What Stripe moved and which top-up is paid by it decide that, not what a person
+ * decided: a decision moves no money. `since`: the last moment at which something of it changed.
+ */
+export const REVIEWED = `
+  SELECT b.id, b.type, b.source_id, b.amount_cents, b.created_at, credited.at AS credited_at,
+         greatest(b.stored_at, reviewed.at, credited.at) AS since
+    FROM (SELECT payment_intent_id, min(created_at) AS at FROM payment_reviews
+           WHERE payment_intent_id IS NOT NULL GROUP BY payment_intent_id) reviewed
+    JOIN stripe_balance_transactions b USING (payment_intent_id)
+   CROSS JOIN LATERAL (SELECT max(u.paid_at) AS at FROM top_ups u
+                        WHERE u.payment_intent_id = b.payment_intent_id AND u.status = 'paid') credited
+   WHERE b.currency = 'usd' AND b.amount_cents <> 0 AND b.type IN ('${[...OF_CUSTOMERS].join(`', '`)}')`;
+
 /**
  * Each balance transaction with the event in a customer's book that its amount must stand under. None for our own
- * money, for another system's on the same Stripe account, and for a payment that waits for a person's decision.
+ * money, for another system's on the same Stripe account, and for a payment that nobody was credited with.
  */
 export const NAMED = `
   SELECT b.*, coalesce(u.account_id, r.account_id, d.account_id) AS account_id,
@@ -25,6 +45,9 @@ export const NAMED = `
     LEFT JOIN top_ups u ON b.type IN ('charge', 'payment') AND u.id = b.top_up_id
                        AND coalesce(u.payment_intent_id, b.payment_intent_id) = b.payment_intent_id
                        AND u.status IN ('created', 'pending', 'processing', 'paid', 'expired', 'failed')
+                       -- What is reviewed pays for a top-up only once that says so.
+                       AND (u.payment_intent_id IS NOT NULL
+                            OR NOT EXISTS (SELECT FROM payment_reviews v WHERE v.payment_intent_id = b.payment_intent_id))
     LEFT JOIN refunds r ON b.type IN ('refund', 'payment_refund', 'refund_failure', 'payment_failure_refund')
                        AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failed', 'needs_review')
     LEFT JOIN disputes d ON b.type = 'adjustment' AND d.id = b.source_id

@@ -8,6 +8,9 @@ import type { BalanceTransaction } from '../../payments/balance/balance-transact
 @Check('stripe_balance_transactions_net', 'net_cents = amount_cents - fee_cents')
 @Index('stripe_balance_transactions_unbooked_idx', ['createdAt', 'id'], { where: 'booked_at IS NULL' })
 @Index('stripe_balance_transactions_created_at_idx', ['createdAt'])
+@Index('stripe_balance_transactions_payment_intent_idx', ['paymentIntentId'], {
+  where: 'payment_intent_id IS NOT NULL',
+})
 export class StripeBalanceTransactionEntity implements BalanceTransaction {
   @PrimaryColumn({
     type: 'text',

@@ -7,6 +7,7 @@ import { JobRegistry } from '../../jobs/job-registry.js';
 import { StripeEventHandlers } from '../../payments/stripe-event-handlers.js';
 import { BalanceReader } from './balance-reader.service.js';
 import { PlatformBook } from './platform-book.service.js';
+import { UnappliedPayments } from './unapplied-payments.service.js';
 
 const STRIPE_BALANCE_JOB = 'stripe_balance';
 
@@ -45,6 +46,7 @@ export class StripeBalanceJob implements Job {
     private readonly jobs: JobQueue,
     private readonly reader: BalanceReader,
     private readonly book: PlatformBook,
+    private readonly unapplied: UnappliedPayments,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
@@ -54,6 +56,7 @@ export class StripeBalanceJob implements Job {
   async run(): Promise<void> {
     const stored = await this.reader.read();
     await this.book.bookAll();
+    await this.unapplied.bookAll();
     if (stored > 0) this.logger.log(`${stored} balance transactions of Stripe are read and booked.`);
   }
 

@@ -24,8 +24,9 @@ export class StripeReconciliationController {
     summary: "Lay the ledger's account at Stripe beside Stripe's own",
     description:
       'As of one moment, for the balance transactions that Stripe made in the range: what moved, what Stripe kept, what ' +
-      'the ledger booked for it, and every balance transaction where the two differ. A payment that waits for review, ' +
-      'and money of another system on the same Stripe account, is such a difference; `coffer doctor` finds the others too.',
+      'the ledger booked for it, and every balance transaction where the two differ. Money of another system on the same ' +
+      'Stripe account is such a difference; `coffer doctor` finds the others too. A payment that nobody was credited with ' +
+      'is none: it is owed, and stands in `unapplied_payments` until it goes back or is credited.',
   })
   @ApiOkResponse({ type: StripeReconciliationView })
   @ApiProblems('invalid_request', 'database_unavailable')

@@ -56,7 +56,8 @@ export class ReconciliationDifferenceView {
   })
   declare readonly source: string | null;
   @ApiProperty({
-    description: 'Whose book it belongs in; null when it is nobody’s here, or waits for review.',
+    description:
+      'Whose book it belongs in; null when it is no customer’s, or no customer was credited with it.',
     type: 'string',
     nullable: true,
     example: null,
@@ -101,9 +102,14 @@ export class StripeReconciliationView {
   declare readonly has_more_differences: boolean;
   @MicroUsdView("The ledger's `stripe_clearing` now, whatever the range.", '118800000')
   declare readonly ledger_micros: string;
+  @MicroUsdView(
+    'Payments that nobody was credited with and that did not go back: the ledger’s `unapplied_payments` now, whatever the range.',
+    '0',
+  )
+  declare readonly unapplied_micros: string;
   @MicroUsdView('What Stripe told, all together, whatever the range.', '118800000')
   declare readonly stripe_micros: string;
-  @MicroUsdView('Stripe less ledger: what is under way, waits for review, or is wrong.', '0')
+  @MicroUsdView('Stripe less ledger: what is under way, or is wrong.', '0')
   declare readonly difference_micros: string;
   @ApiProperty({
     description: 'Balance transactions in other currencies, which the ledger does not count.',
@@ -121,6 +127,7 @@ export function toStripeReconciliationView(report: StripeReconciliation): Stripe
     differences: report.differences.map(toDifferenceView),
     has_more_differences: report.hasMoreDifferences,
     ledger_micros: formatMicros(report.ledgerMicros),
+    unapplied_micros: formatMicros(report.unappliedMicros),
     stripe_micros: formatMicros(report.stripeMicros),
     difference_micros: formatMicros(subtract(report.stripeMicros, report.ledgerMicros)),
     other_currencies: report.otherCurrencies,

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { micros, type MicroUsd } from '../../common/money.js';
 import { Snapshot } from '../../ledger/snapshot.js';
-import { CLEARING, NAMED } from './reconciliation.js';
+import { CLEARING, NAMED, TOLD_ID } from './reconciliation.js';
 
 /** A report is over a month or a year, never over more than the doctor could read. */
 const SNAPSHOT = { statementSecondsMax: 60, idleSecondsMax: 30 } as const;
@@ -15,6 +15,9 @@ const DIFFERENCES_MAX = 100;
  */
 const BESIDE = `
   WITH clearing AS MATERIALIZED (${CLEARING}),
+  -- What Stripe kept, what went to the bank, and what nobody was credited with.
+  own AS MATERIALIZED (
+    SELECT ${TOLD_ID} AS id, sum(moved_micros) AS moved_micros FROM clearing WHERE account_id = 'acct_platform' GROUP BY 1),
   told AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.account_id, n.reference ORDER BY n.created_at, n.id) AS place
       FROM (${NAMED}) n),
@@ -23,7 +26,7 @@ const BESIDE = `
            t.amount_cents * 10000 AS amount_micros, t.fee_cents * 10000 AS fee_micros, t.net_cents * 10000 AS net_micros,
            coalesce(own.moved_micros, 0) + CASE WHEN t.place = 1 THEN coalesce(theirs.moved_micros, 0) ELSE 0 END AS booked_micros
       FROM told t
-      LEFT JOIN clearing own ON own.account_id = 'acct_platform' AND own.reference = 'balance_transaction:' || t.id
+      LEFT JOIN own ON own.id = t.id
       LEFT JOIN clearing theirs ON theirs.account_id = t.account_id AND theirs.reference = t.reference
      WHERE t.created_at >= coalesce($1::timestamptz, '-infinity') AND t.created_at < coalesce($2::timestamptz, 'infinity'))`;
 
@@ -37,6 +40,8 @@ const DIFFERENCES = `${BESIDE}
 
 const STANDING = `
   SELECT (SELECT coalesce(sum(moved_micros), 0) FROM (${CLEARING}) c),
+         (SELECT coalesce(sum(CASE credit_account WHEN 'unapplied_payments' THEN amount_micros ELSE -amount_micros END), 0)
+            FROM transfers WHERE account_id = 'acct_platform' AND 'unapplied_payments' IN (debit_account, credit_account)),
          (SELECT coalesce(sum(net_cents), 0) * 10000 FROM stripe_balance_transactions WHERE currency = 'usd'),
          (SELECT count(*) FROM stripe_balance_transactions WHERE currency <> 'usd'),
          (SELECT extract(epoch FROM max(complete_until))::bigint FROM stripe_balance_cursors)`;
@@ -67,6 +72,8 @@ export type StripeReconciliation = {
   readonly hasMoreDifferences: boolean;
   /** All of the ledger, and all that Stripe ever told, whatever the range. */
   readonly ledgerMicros: MicroUsd;
+  /** Payments that nobody was credited with and that did not go back. */
+  readonly unappliedMicros: MicroUsd;
   readonly stripeMicros: MicroUsd;
   readonly otherCurrencies: number;
   /** Null while Stripe's list was never read. */
@@ -85,7 +92,7 @@ export class StripeReconciliations {
       const categories = await snapshot.rows(CATEGORIES, [from, to]);
       const differences = await snapshot.rows(DIFFERENCES, [from, to]);
       const [standing = []] = await snapshot.rows(STANDING);
-      const [ledger, stripe, otherCurrencies, completeUntil] = standing;
+      const [ledger, unapplied, stripe, otherCurrencies, completeUntil] = standing;
       return {
         categories: categories.map(([category, count, amount, fee, net, booked]) => ({
           reportingCategory: category ?? '',
@@ -98,6 +105,7 @@ export class StripeReconciliations {
         differences: differences.slice(0, DIFFERENCES_MAX).map(toDifference),
         hasMoreDifferences: differences.length > DIFFERENCES_MAX,
         ledgerMicros: toMicros(ledger),
+        unappliedMicros: toMicros(unapplied),
         stripeMicros: toMicros(stripe),
         otherCurrencies: Number(otherCurrencies),
         completeUntilSeconds: completeUntil == null ? null : Number(completeUntil),

@@ -77,7 +77,9 @@ export class PaymentReviewsController {
   @ApiOperation({
     operationId: 'dismissReviewedPayment',
     summary: 'Close the review without sending anything back',
-    description: 'For what was settled elsewhere. Nothing is credited, then or later.',
+    description:
+      'For what was settled elsewhere. Nothing is credited, then or later, and no money moves: what Stripe has of it stays ' +
+      'owed in `unapplied_payments`.',
   })
   @ApiOkResponse({ type: PaymentReviewView })
   @ApiProblems(

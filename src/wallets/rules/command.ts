@@ -192,7 +192,7 @@ export type SetKeyBudgetCommand = Addressed & {
   readonly counted: CountedUse | null;
 };
 
-/** Our own money moved: what Stripe kept, what went to the bank. For the platform's book only, which has no credit. */
+/** What Stripe kept, what went to the bank, what nobody was credited with. For the platform's book only, which has no credit. */
 export type BookCommand = Referenced & {
   readonly type: 'book';
   readonly legs: readonly { readonly kind: PlatformKind; readonly amountMicros: MicroUsd }[];

@@ -30,6 +30,7 @@ export async function playGenuineBooks(random: SeededRandom): Promise<TestBooks>
   await playReturns(books, random);
   await bookPayout(books);
   await bookUpstreamCost(books, accountId);
+  await bookUnapplied(books, accountId);
   return books;
 }
 
@@ -115,6 +116,44 @@ async function bookUpstreamCost(books: TestBooks, accountId: string): Promise<vo
   );
   const reference = `upstream_cost:${now.toISOString().slice(0, 10)}:black_forest_labs`;
   await bookPlatform(books, reference, [{ kind: 'upstream_cost', amountMicros: micros(14_000n) }]);
+}
+
+/** $5.00 that an operator sent back without crediting them: Stripe's rows, the review's, and the platform's. */
+async function bookUnapplied(books: TestBooks, accountId: string): Promise<void> {
+  const topUpId = newId('topUp');
+  await books.owner.query(
+    `INSERT INTO top_ups (account_id, id, status, credit_micros, fee_micros, charge_cents, fee_mode, fee_bps, livemode, lot_id,
+                          save_card, success_url, cancel_url, expires_at, checkout_session_id, fingerprint, created_by,
+                          created_at, checked_at, automatic_tax)
+     VALUES ($1, $2::text, 'rejected', 5000000, 0, 500, 'on_top', 0, false, $3, false, '', '', now(), 'cs_' || $2::text, '',
+             'test', now(), now(), false)`,
+    [accountId, topUpId, newId('creditLot')],
+  );
+  await books.owner.query(
+    `INSERT INTO payment_reviews (account_id, id, top_up_id, status, payment, payment_intent_id, paid, contradictions, returns,
+                                  stripe_refund_id, created_at, checked_at)
+     VALUES ($1, $2, $3, 'returned', 'cs_unapplied', 'pi_unapplied', true, 'amount', 1, 're_unapplied', now(), now())`,
+    [accountId, newId('paymentReview'), topUpId],
+  );
+  const told = [
+    { id: 'txn_unapplied', type: 'charge', source: 'ch_unapplied', cents: 500, kind: 'unapplied_payment' },
+    {
+      id: 'txn_sent_back',
+      type: 'refund',
+      source: 're_unapplied',
+      cents: -500,
+      kind: 'unapplied_payment_release',
+    },
+  ] as const;
+  for (const { id, type, source, cents, kind } of told) {
+    await books.owner.query(
+      `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
+                                                net_cents, source_id, payment_intent_id, created_at, stored_at, booked_at)
+       VALUES ($1, false, $2, $2, 'usd', $3, 0, $3, $4, 'pi_unapplied', $5, $5, $5)`,
+      [id, type, cents, source, new Date(books.nowMs)],
+    );
+    await bookPlatform(books, `unapplied:${id}`, [{ kind, amountMicros: micros(5_000_000n) }]);
+  }
 }
 
 async function bookPlatform(

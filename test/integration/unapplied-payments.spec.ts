@@ -1,0 +1,256 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import pg from 'pg';
+import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import { BalanceReader } from '../../src/finance/platform-book/balance-reader.service.js';
+import { PlatformBook } from '../../src/finance/platform-book/platform-book.service.js';
+import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
+import { UnappliedPayments } from '../../src/finance/platform-book/unapplied-payments.service.js';
+import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
+import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { expectBooksToBalance } from '../fixtures/books.js';
+import { expectCreditedOnce, settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
+import { startTestApp, type TestApp } from '../support/app/test-app.js';
+
+/** What a customer pays for $10.00 of credit, in cents. */
+const PAID = 1_050;
+
+let app: TestApp;
+let other: TestApp;
+let control: SandboxStripeControl;
+let owner: pg.Client;
+
+beforeAll(async () => {
+  app = await startTestApp({ stripe: true });
+  if (app.stripe === null) throw new Error('this test needs the sandbox');
+  control = app.stripe.control;
+  other = await startTestApp({ databaseUrl: app.databaseUrl, settings: { stripe: app.settings.stripe } });
+  owner = new pg.Client({ connectionString: app.databaseUrl });
+  await owner.connect();
+  // Only the test reads and books, so that what is not booked yet stays so.
+  for (const { app: process } of [app, other]) {
+    jest.spyOn(process.get(StripeBalanceJob), 'run').mockResolvedValue(undefined);
+  }
+});
+afterEach(() => control.clearFaults());
+afterAll(async () => {
+  await settled(app);
+  await book();
+  await expectBooksToBalance(app.dataSource);
+  await owner.end();
+  await other.close();
+  await app.close();
+});
+
+/** What the job does. */
+async function book(process: TestApp = app): Promise<void> {
+  await process.app.get(BalanceReader).read();
+  await process.app.get(PlatformBook).bookAll();
+  await process.app.get(UnappliedPayments).bookAll();
+}
+
+type Body = Readonly<Record<string, unknown>>;
+type Reviewed = { readonly topUp: OpenTopUp; readonly id: string; readonly intent: string };
+
+async function reviewOf(payment: string): Promise<Body> {
+  const { data } = (await app.operator.get('/v1/payment_reviews?limit=100')).expect(200).body as {
+    data: Body[];
+  };
+  const found = data.find((review) => review['payment'] === payment);
+  if (found === undefined) throw new Error(`${payment} is not under review`);
+  return found;
+}
+
+/** Pays a page of which Stripe tells something else than was quoted. */
+async function payAnother(topUp: OpenTopUp, changes: Body): Promise<Reviewed> {
+  await control.overrideCheckoutSession(topUp.sessionId, changes);
+  await control.pay(topUp.sessionId);
+  await settled(app);
+  const review = await reviewOf(topUp.sessionId);
+  return { topUp, id: String(review['id']), intent: String(review['payment_intent']) };
+}
+
+const contradicting = async (): Promise<Reviewed> =>
+  payAnother(await startTopUp(app), { client_reference_id: 'tu_01KB2H7Q0000000000000000AA' });
+
+/** Credited for a payment of its own, and then paid by another one. */
+async function paidTwice(): Promise<Reviewed> {
+  const first = await startTopUp(app);
+  await control.pay(first.sessionId);
+  const second = await startTopUp(app);
+  const same = { client_reference_id: first.id, metadata: { top_up_id: first.id } };
+  return { ...(await payAnother(second, same)), topUp: first };
+}
+
+/** Stripe's later word agrees with the quote. */
+async function agree({ topUp }: Reviewed): Promise<void> {
+  await control.overrideCheckoutSession(topUp.sessionId, { client_reference_id: topUp.id });
+  await app.app.get(TopUpSettlement).settle(topUp.sessionId);
+  await settled(app);
+}
+
+async function decide({ id }: Reviewed, decision: 'return' | 'dismiss'): Promise<Body> {
+  const answer = await app.operator.post(`/v1/payment_reviews/${id}/${decision}`, { reason: 'checked' });
+  await settled(app);
+  return answer.expect(200).body as Body;
+}
+
+async function refundInDashboard({ intent }: Reviewed, amount: number): Promise<void> {
+  const { secretKey } = app.settings.stripe ?? { secretKey: '' };
+  const answer = await fetch(`${app.stripe?.baseUrl}/v1/refunds`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${secretKey}` },
+    body: new URLSearchParams({ payment_intent: intent, amount: `${amount}` }),
+  });
+  expect(answer.status).toBe(200);
+  await settled(app);
+}
+
+/** The rows of the platform's book about what Stripe moved for the payment, in cents, in their order. */
+async function rowsOf({ intent }: Reviewed): Promise<[string, number][]> {
+  const rows = await app.dataSource.query<{ kind: string; cents: number }[]>(
+    `SELECT t.kind, (t.amount_micros / 10000)::int AS cents
+       FROM transfers t JOIN stripe_balance_transactions b ON b.id = split_part(t.reference, ':', 2)
+      WHERE t.account_id = 'acct_platform' AND t.kind LIKE 'unapplied%' AND b.payment_intent_id = $1 ORDER BY t.seq`,
+    [intent],
+  );
+  return rows.map(({ kind, cents }) => [kind, cents]);
+}
+
+/** What of the payment is owed, in cents, once everything is booked; stripe_clearing says what Stripe says, row by row. */
+async function owed(review: Reviewed): Promise<number> {
+  await book();
+  const report = (await app.operator.get('/v1/reports/stripe_reconciliation')).expect(200).body as Body;
+  expect(report).toMatchObject({ differences: [], difference_micros: '0' });
+  await expectBooksToBalance(app.dataSource);
+  const rows = await rowsOf(review);
+  return rows.reduce((sum, [kind, cents]) => sum + (kind === 'unapplied_payment' ? cents : -cents), 0);
+}
+
+describe('a payment that nobody was credited with is owed, and stripe_clearing says what Stripe says,', () => {
+  it('while it waits, and when its money is paid out', async () => {
+    const review = await contradicting();
+    expect(await owed(review)).toBe(PAID);
+    await control.payOut();
+    expect(await owed(review)).toBe(PAID);
+    const { ledger_micros: clearing } = (await app.operator.get('/v1/reports/stripe_reconciliation')).body;
+    expect(clearing).toBe('0');
+  });
+
+  it('until it is credited after all: then the customer has it, once', async () => {
+    const review = await contradicting();
+    expect(await owed(review)).toBe(PAID);
+    await agree(review);
+    expect(await owed(review)).toBe(0);
+    expect(await rowsOf(review)).toEqual([
+      ['unapplied_payment', PAID],
+      ['unapplied_payment_release', PAID],
+    ]);
+    await expectCreditedOnce(app, review.topUp);
+  });
+
+  it('until it is sent back, and again when the bank returns the refund', async () => {
+    const review = await contradicting();
+    const { stripe_refund: refund } = await decide(review, 'return');
+    expect(await owed(review)).toBe(0);
+    await control.failRefund(String(refund));
+    await settled(app);
+    expect(await owed(review)).toBe(PAID);
+    await decide(review, 'return');
+    expect(await owed(review)).toBe(0);
+  });
+
+  it('also after it was dismissed, until a bank takes it, and again when the dispute is won', async () => {
+    const review = await contradicting();
+    await decide(review, 'dismiss');
+    expect(await owed(review)).toBe(PAID);
+    const { id } = await control.createDispute({ charge: review.intent, amountCents: PAID });
+    await settled(app);
+    expect(await owed(review)).toBe(0);
+    await control.moveDispute(id, 'won');
+    await settled(app);
+    expect(await owed(review)).toBe(PAID);
+  });
+
+  it('when it is a second one of a paid top-up, and the first stays credited', async () => {
+    const review = await paidTwice();
+    expect(await owed(review)).toBe(PAID);
+    await decide(review, 'return');
+    expect(await owed(review)).toBe(0);
+    await expectCreditedOnce(app, review.topUp);
+  });
+
+  it('as far as it was not sent back in Stripe’s dashboard', async () => {
+    const review = await contradicting();
+    await refundInDashboard(review, 400);
+    expect(await owed(review)).toBe(PAID - 400);
+  });
+});
+
+describe('the booking of payments that nobody was credited with', () => {
+  it('books what a release before it left out, once, however many processes do it at once', async () => {
+    const review = await contradicting();
+    await app.app.get(BalanceReader).read();
+    await app.app.get(PlatformBook).bookAll();
+    expect(await rowsOf(review)).toEqual([]);
+    await Promise.all([app, other, app, other].map((process) => book(process)));
+    expect(await rowsOf(review)).toEqual([['unapplied_payment', PAID]]);
+    await agree(review);
+    await Promise.all([app, other, app, other].map((process) => book(process)));
+    expect(await owed(review)).toBe(0);
+    expect(await rowsOf(review)).toHaveLength(2);
+  });
+
+  it('ends right when a process that had read it as not credited books it after it was', async () => {
+    const review = await contradicting();
+    await app.app.get(BalanceReader).read();
+    const engine = app.app.get(WalletEngine);
+    const execute = engine.execute.bind(engine);
+    const spy = jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
+      if (command.type === 'book' && command.reference.startsWith('unapplied:')) {
+        spy.mockRestore();
+        await agree(review);
+        await book(other);
+      }
+      return execute(command);
+    });
+    await app.app.get(UnappliedPayments).bookAll();
+    spy.mockRestore();
+    expect(await owed(review)).toBe(0);
+    await expectCreditedOnce(app, review.topUp);
+  });
+
+  it('is named by the doctor when it did not happen within an hour, both ways', async () => {
+    const review = await contradicting();
+    await app.app.get(BalanceReader).read();
+    await app.app.get(PlatformBook).bookAll();
+    const earlier = `now() - interval '2 hours'`;
+    const age = async (): Promise<void> => {
+      const { intent } = review;
+      const tables = { stripe_balance_transactions: 'stored_at', payment_reviews: 'created_at' };
+      for (const [table, column] of Object.entries(tables)) {
+        const sql = `UPDATE ${table} SET ${column} = ${earlier} WHERE payment_intent_id = $1`;
+        await owner.query(sql, [intent]);
+      }
+      // What is paid keeps its time, whoever writes.
+      await owner.query('ALTER TABLE top_ups DISABLE TRIGGER USER');
+      const sql = `UPDATE top_ups SET paid_at = ${earlier} WHERE payment_intent_id = $1 AND status = 'paid'`;
+      await owner.query(sql, [intent]);
+      await owner.query('ALTER TABLE top_ups ENABLE TRIGGER USER');
+    };
+    const named = () => findDiscrepancies(app.dataSource, ['undecided payments']);
+    expect(await named()).toEqual([]);
+    await age();
+    const key = expect.stringMatching(/^account_id=acct_platform reference=unapplied:txn_/);
+    expect(await named()).toEqual([
+      expect.objectContaining({ key, expected: '10500000 in unapplied_payments', found: 'none' }),
+    ]);
+    expect(await owed(review)).toBe(PAID);
+    await agree(review);
+    await age();
+    expect(await named()).toEqual([
+      expect.objectContaining({ key, expected: '0 in unapplied_payments', found: '10500000' }),
+    ]);
+    expect(await owed(review)).toBe(0);
+  });
+});
