@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { centsToMicros, ZERO } from '../common/money.js';
+import { cents, centsToMicros, microsToCentsExact, type MicroUsd, ZERO } from '../common/money.js';
 import { DatabaseClock } from '../database/database-clock.js';
 import {
   METADATA_TOP_UP,
@@ -74,10 +74,14 @@ export class TopUpSettlement {
    * moves nothing again, and marks the row.
    */
   async credit(topUp: TopUp, payment: PaymentFacts): Promise<void> {
-    // Once a person has decided, Stripe's later word changes nothing.
-    const wasReviewed = topUp.status === 'needs_review' || topUp.status === 'rejected';
-    if (wasReviewed && !(await this.reviews.release(topUp))) return this.topUps.note(topUp);
     const taxMicros = payment.taxMicros ?? ZERO;
+    const wasReviewed = topUp.status === 'needs_review' || topUp.status === 'rejected';
+    if (wasReviewed) {
+      const reviewed = toReviewed(topUp, payment, taxMicros);
+      // Once a person has decided, Stripe's later word changes nothing; a payment that they did not know of waits for them.
+      if (!(await this.reviews.release(topUp, reviewed.payment)))
+        return this.review(topUp, reviewed, ['another payment of it was decided about']);
+    }
     await this.engine.execute({
       type: 'credit',
       cause: 'top_up',
@@ -139,6 +143,15 @@ function reviewedOf(session: CheckoutSession): ReviewedPayment {
   const { id, paymentIntentId, paymentStatus, amountTotalCents, currency } = session;
   const paid = paymentStatus === 'paid';
   return { payment: id, paymentIntentId, paid, amountCents: amountTotalCents, currency };
+}
+
+/** Of a payment that agrees with its quote. */
+function toReviewed(topUp: TopUp, payment: PaymentFacts, taxMicros: MicroUsd): ReviewedPayment {
+  const { checkoutSessionId, paymentIntentId } = payment;
+  const id = checkoutSessionId ?? paymentIntentId;
+  if (id === null) throw new Error(`${topUp.id} is paid by nothing known`);
+  const amountCents = cents(topUp.chargeCents + microsToCentsExact(taxMicros));
+  return { payment: id, paymentIntentId, paid: true, amountCents, currency: 'usd' };
 }
 
 function paymentOf({ checkoutSessionId, paymentIntentId }: TopUp): string {

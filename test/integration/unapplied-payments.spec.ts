@@ -5,15 +5,24 @@ import { BalanceReader } from '../../src/finance/platform-book/balance-reader.se
 import { PlatformBook } from '../../src/finance/platform-book/platform-book.service.js';
 import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
 import { UnappliedPayments } from '../../src/finance/platform-book/unapplied-payments.service.js';
+import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { expectCreditedOnce, settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
+import {
+  expectCreditedOnce,
+  expectNothingCredited,
+  settled,
+  startTopUp,
+  type OpenTopUp,
+} from '../fixtures/top-up-books.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 /** What a customer pays for $10.00 of credit, in cents. */
 const PAID = 1_050;
+/** The doctor gives the job an hour. */
+const EARLIER = `now() - interval '2 hours'`;
 
 let app: TestApp;
 let other: TestApp;
@@ -49,6 +58,8 @@ async function book(process: TestApp = app): Promise<void> {
   await process.app.get(UnappliedPayments).bookAll();
 }
 
+const named = () => findDiscrepancies(app.dataSource, ['undecided payments']);
+
 type Body = Readonly<Record<string, unknown>>;
 type Reviewed = { readonly topUp: OpenTopUp; readonly id: string; readonly intent: string };
 
@@ -60,6 +71,9 @@ async function reviewOf(payment: string): Promise<Body> {
   if (found === undefined) throw new Error(`${payment} is not under review`);
   return found;
 }
+
+const read = async ({ id }: Reviewed): Promise<Body> =>
+  (await app.operator.get(`/v1/payment_reviews/${id}`)).expect(200).body as Body;
 
 /** Pays a page of which Stripe tells something else than was quoted. */
 async function payAnother(topUp: OpenTopUp, changes: Body): Promise<Reviewed> {
@@ -224,21 +238,19 @@ describe('the booking of payments that nobody was credited with', () => {
     const review = await contradicting();
     await app.app.get(BalanceReader).read();
     await app.app.get(PlatformBook).bookAll();
-    const earlier = `now() - interval '2 hours'`;
     const age = async (): Promise<void> => {
       const { intent } = review;
       const tables = { stripe_balance_transactions: 'stored_at', payment_reviews: 'created_at' };
       for (const [table, column] of Object.entries(tables)) {
-        const sql = `UPDATE ${table} SET ${column} = ${earlier} WHERE payment_intent_id = $1`;
+        const sql = `UPDATE ${table} SET ${column} = ${EARLIER} WHERE payment_intent_id = $1`;
         await owner.query(sql, [intent]);
       }
       // What is paid keeps its time, whoever writes.
       await owner.query('ALTER TABLE top_ups DISABLE TRIGGER USER');
-      const sql = `UPDATE top_ups SET paid_at = ${earlier} WHERE payment_intent_id = $1 AND status = 'paid'`;
+      const sql = `UPDATE top_ups SET paid_at = ${EARLIER} WHERE payment_intent_id = $1 AND status = 'paid'`;
       await owner.query(sql, [intent]);
       await owner.query('ALTER TABLE top_ups ENABLE TRIGGER USER');
     };
-    const named = () => findDiscrepancies(app.dataSource, ['undecided payments']);
     expect(await named()).toEqual([]);
     await age();
     const key = expect.stringMatching(/^account_id=acct_platform reference=unapplied:txn_/);
@@ -252,5 +264,78 @@ describe('the booking of payments that nobody was credited with', () => {
       expect.objectContaining({ key, expected: '0 in unapplied_payments', found: '10500000' }),
     ]);
     expect(await owed(review)).toBe(0);
+  });
+});
+
+describe('a payment of a top-up for which another one came first', () => {
+  /** The page of one customer, and a payment by another page that claims to be for the same top-up and waits for review. */
+  async function claimed(): Promise<{ topUp: OpenTopUp; foreign: Reviewed }> {
+    const topUp = await startTopUp(app);
+    const same = { client_reference_id: topUp.id, metadata: { top_up_id: topUp.id } };
+    return { topUp, foreign: { ...(await payAnother(await startTopUp(app), same)), topUp } };
+  }
+
+  it('is credited, and the other one goes on waiting for an operator', async () => {
+    const { topUp, foreign } = await claimed();
+    await control.pay(topUp.sessionId);
+    await settled(app);
+    expect(await owed(foreign)).toBe(PAID);
+    await expectCreditedOnce(app, topUp);
+    expect(await read(foreign)).toMatchObject({ status: 'open' });
+    await decide(foreign, 'return');
+    expect(await owed(foreign)).toBe(0);
+    await expectCreditedOnce(app, topUp);
+  });
+
+  it('waits for an operator when they have decided about the other one, so that it is not lost', async () => {
+    const { topUp, foreign } = await claimed();
+    await decide(foreign, 'return');
+    await control.pay(topUp.sessionId);
+    await settled(app);
+    const { id, payment_intent: intent, status, amount } = await reviewOf(topUp.sessionId);
+    expect({ status, amount }).toEqual({ status: 'open', amount: PAID });
+    const own = { topUp, id: String(id), intent: String(intent) };
+    expect(await owed(own)).toBe(PAID);
+    await decide(own, 'return');
+    expect(await owed(own)).toBe(0);
+    await expectNothingCredited(app, topUp);
+  });
+
+  it('is named by the doctor while no review has it, and waits for an operator once its event is heard of', async () => {
+    const { topUp, foreign } = await claimed();
+    await decide(foreign, 'return');
+    control.setWebhookFaults({ loseEvents: true });
+    await control.pay(topUp.sessionId);
+    control.clearFaults();
+    await book();
+    await owner.query(`UPDATE stripe_balance_transactions SET stored_at = ${EARLIER} WHERE top_up_id = $1`, [
+      topUp.id,
+    ]);
+    expect(await named()).toEqual([
+      expect.objectContaining({
+        expected: 'a payment that is credited or reviewed',
+        found: expect.stringContaining(topUp.id),
+      }),
+    ]);
+    await app.app.get(StripeGapFill).fill(Date.now());
+    await settled(app);
+    const { id, payment_intent: intent } = await reviewOf(topUp.sessionId);
+    expect(await owed({ topUp, id: String(id), intent: String(intent) })).toBe(PAID);
+  });
+
+  it('is named by the doctor when a release before closed its review as credited, until an operator settles it', async () => {
+    const review = await paidTwice();
+    await book();
+    await owner.query(
+      `UPDATE payment_reviews SET status = 'credited', checked_at = ${EARLIER} WHERE id = $1`,
+      [review.id],
+    );
+    const sql = `UPDATE stripe_balance_transactions SET stored_at = ${EARLIER} WHERE payment_intent_id = $1 RETURNING id`;
+    const { rows } = await owner.query<{ id: string }>(sql, [review.intent]);
+    const id = rows[0]?.id ?? '';
+    expect(await named()).toEqual([expect.objectContaining({ key: `id=${id}` })]);
+    const route = `/v1/stripe_balance_transactions/${id}/settle`;
+    (await app.operator.post(route, { reason: 'sent back by bank transfer' })).expect(200);
+    expect(await owed(review)).toBe(PAID);
   });
 });

@@ -46,6 +46,20 @@ const UNAPPLIED_PARTS = `
    WHERE coalesce(n.owed, 0) <> coalesce(t.owed, 0)
      AND (n.id IS NULL OR coalesce(t.owed, 0) NOT IN (0, n.whole) OR n.since < now() - ${BOOKED_WITHIN})`;
 
+/**
+ * A payment of a top-up is credited, or waits for a person, or one has decided about it. An earlier release closed the reviews of all
+ * payments of a top-up as credited when one of them was.
+ */
+const UNREVIEWED_PARTS = `
+  SELECT 'stripe_balance_transactions', 'id=' || n.id, 'payment_intent_id', 'a payment that is credited or reviewed',
+         n.amount_cents || ' usd cents moved by ' || n.source_id || ' for ' || n.top_up_id
+    FROM (${NAMED}) n
+    JOIN top_ups u ON u.id = n.top_up_id
+   WHERE n.type IN ('charge', 'payment') AND n.reference IS NULL AND n.stored_at < now() - ${BOOKED_WITHIN}
+     AND NOT EXISTS (SELECT FROM payment_reviews r WHERE r.payment_intent_id = n.payment_intent_id
+                        AND (r.status <> 'credited' OR r.checked_at > now() - ${BOOKED_WITHIN}))
+     AND NOT EXISTS (SELECT FROM stripe_balance_settlements s WHERE s.balance_transaction_id = n.id)`;
+
 /** What customers' payments, refunds and disputes moved at Stripe stands in their books, to the micro-dollar. */
 const CUSTOMER_PARTS = `
   SELECT 'transfers', 'account_id=' || n.account_id || ' reference=' || n.reference, 'amount_micros',
@@ -116,6 +130,7 @@ export async function provePlatformBook(snapshot: Snapshot, report: Report): Pro
     OWN_PARTS,
     UNTOLD_PARTS,
     UNAPPLIED_PARTS,
+    UNREVIEWED_PARTS,
     CUSTOMER_PARTS,
     UNTOLD_CUSTOMER_PARTS,
     UNEXPLAINED_PARTS,

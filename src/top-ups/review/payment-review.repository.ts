@@ -83,15 +83,19 @@ export class PaymentReviewRepository {
   }
 
   /**
-   * Before a top-up that was under review is credited after all: from then on no operator can send it back. False when
-   * one has decided; then it must not be credited.
+   * Before a top-up that was under review is credited after all, by this payment: from then on no operator can send it back. Another
+   * payment of the same top-up goes on waiting. False when one has decided, about whichever; then nothing must be credited.
    */
-  async release({ accountId, id: topUpId }: TopUp): Promise<boolean> {
+  async release({ accountId, id: topUpId }: TopUp, payment: string): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       const lock = { mode: 'for_no_key_update' } as const;
       const reviews = await tx.find(PaymentReviewEntity, { where: { accountId, topUpId }, lock });
       if (reviews.some(({ status }) => status !== 'open' && status !== 'credited')) return false;
-      await tx.update(PaymentReviewEntity, { accountId, topUpId, status: 'open' }, { status: 'credited' });
+      await tx.update(
+        PaymentReviewEntity,
+        { accountId, topUpId, payment, status: 'open' },
+        { status: 'credited', checkedAt: this.now() },
+      );
       return true;
     });
   }
