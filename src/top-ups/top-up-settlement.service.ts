@@ -78,9 +78,9 @@ export class TopUpSettlement {
     const wasReviewed = topUp.status === 'needs_review' || topUp.status === 'rejected';
     if (wasReviewed) {
       const reviewed = toReviewed(topUp, payment, taxMicros);
+      const released = await this.reviews.release(topUp, reviewed.payment);
       // Once a person has decided, Stripe's later word changes nothing; a payment that they did not know of waits for them.
-      if (!(await this.reviews.release(topUp, reviewed.payment)))
-        return this.review(topUp, reviewed, ['another payment of it was decided about']);
+      if (released !== 'released') return this.review(topUp, reviewed, [released.refused]);
     }
     await this.engine.execute({
       type: 'credit',

@@ -201,6 +201,45 @@ describe('a payment that nobody was credited with is owed, and stripe_clearing s
   });
 });
 
+describe('a payment under review', () => {
+  it('that a bank has taken is not credited when Stripe’s word agrees, and is once the bank gave it back', async () => {
+    const review = await contradicting();
+    const { id } = await control.createDispute({ charge: review.intent, amountCents: PAID });
+    await settled(app);
+    await agree(review);
+    expect(await read(review)).toMatchObject({
+      status: 'open',
+      contradictions: `a bank has taken it (${id})`,
+    });
+    await expectNothingCredited(app, review.topUp);
+    expect(await owed(review)).toBe(0);
+    await control.moveDispute(id, 'won');
+    await settled(app);
+    expect(await owed(review)).toBe(PAID);
+    await agree(review);
+    expect(await owed(review)).toBe(0);
+    await expectCreditedOnce(app, review.topUp);
+  });
+
+  it('that is credited after a part of it went back leaves stripe_clearing right, and the doctor names the part', async () => {
+    const review = await contradicting();
+    await refundInDashboard(review, 400);
+    await agree(review);
+    await expectCreditedOnce(app, review.topUp);
+    await book();
+    const [told] = (
+      await owner.query<{ id: string }>(
+        `SELECT id FROM stripe_balance_transactions WHERE payment_intent_id = $1 AND type = 'refund'`,
+        [review.intent],
+      )
+    ).rows;
+    expect(await named()).toEqual([expect.objectContaining({ key: `id=${told?.id}` })]);
+    const route = `/v1/stripe_balance_transactions/${told?.id}/settle`;
+    (await app.operator.post(route, { reason: 'the customer keeps it' })).expect(200);
+    expect(await owed(review)).toBe(-400);
+  });
+});
+
 describe('the booking of payments that nobody was credited with', () => {
   it('books what a release before it left out, once, however many processes do it at once', async () => {
     const review = await contradicting();

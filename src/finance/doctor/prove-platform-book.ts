@@ -32,13 +32,13 @@ const UNTOLD_PARTS = `
 
 /**
  * What Stripe has of payments that nobody was credited with is owed, each balance transaction to the micro-dollar, and nothing else
- * is: not a payment that was credited after all, and not one that went back.
+ * is: not what a customer's own book has after all, and not what went back.
  */
 const UNAPPLIED_PARTS = `
   SELECT 'transfers', 'account_id=acct_platform reference=unapplied:' || id, 'amount_micros',
          coalesce(n.owed, 0) || ' in unapplied_payments', coalesce(t.owed::text, 'none')
     FROM (SELECT id, since, amount_cents * 10000 AS whole,
-                 CASE WHEN credited_at IS NULL THEN amount_cents ELSE 0 END * 10000 AS owed FROM (${REVIEWED}) reviewed) n
+                 CASE WHEN is_applied THEN 0 ELSE amount_cents END * 10000 AS owed FROM (${REVIEWED}) reviewed) n
     FULL JOIN (SELECT ${TOLD_ID} AS id, sum(CASE credit_account WHEN 'unapplied_payments' THEN amount_micros ELSE -amount_micros END) AS owed
                  FROM transfers
                 WHERE account_id = 'acct_platform' AND 'unapplied_payments' IN (debit_account, credit_account) GROUP BY 1) t
@@ -116,9 +116,9 @@ const UNEXPLAINED_PARTS = `
      AND NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.id = b.id AND n.reference IS NOT NULL)
      -- A person has decided what becomes of it.
      AND NOT EXISTS (SELECT FROM stripe_balance_settlements s WHERE s.balance_transaction_id = b.id)
-     AND CASE WHEN b.type = 'adjustment' THEN r.dispute_id IS DISTINCT FROM b.source_id
-              WHEN r.status = 'returned' THEN r.stripe_refund_id IS DISTINCT FROM b.source_id
-              ELSE r.status IS NULL OR r.status = 'credited' END
+     AND CASE WHEN r.status IS NULL OR r.status = 'credited' THEN true
+              WHEN b.type = 'adjustment' THEN r.dispute_id IS DISTINCT FROM b.source_id
+              ELSE r.status = 'returned' AND r.stripe_refund_id IS DISTINCT FROM b.source_id END
    GROUP BY p.account_id, b.payment_intent_id, b.source_id, b.currency
   HAVING sum(b.amount_cents) <> 0
      AND (max(b.stored_at) < now() - ${BOOKED_WITHIN}

@@ -44,10 +44,10 @@ export function legsOf({ type, currency, amountCents, feeCents }: BalanceTransac
 
 /**
  * What a balance transaction of a payment that no customer was credited with means to our own book: money that is owed, and not to
- * anybody's wallet. Once the payment is credited after all, it stands in the customer's own book, and the same leaves ours.
+ * anybody's wallet. Once the customer's own book has it after all, the same leaves ours.
  */
-export function unappliedLegsOf(amountCents: bigint, isCredited: boolean): readonly Leg[] {
-  const keptCents = isCredited ? -amountCents : amountCents;
+export function unappliedLegsOf(amountCents: bigint, isApplied: boolean): readonly Leg[] {
+  const keptCents = isApplied ? -amountCents : amountCents;
   return leg(keptCents, 'unapplied_payment', 'unapplied_payment_release');
 }
 

@@ -15,21 +15,6 @@ export const CLEARING = `
 export const TOLD_ID = `split_part(reference, ':', 2)`;
 
 /**
- * Each balance transaction of a payment that was reviewed, with when it was credited after all. Until then, and for good when it never
- * is, its amount stands in `unapplied_payments`. What Stripe moved and which top-up is paid by it decide that, not what a person
- * decided: a decision moves no money. `since`: the last moment at which something of it changed.
- */
-export const REVIEWED = `
-  SELECT b.id, b.type, b.source_id, b.amount_cents, b.created_at, credited.at AS credited_at,
-         greatest(b.stored_at, reviewed.at, credited.at) AS since
-    FROM (SELECT payment_intent_id, min(created_at) AS at FROM payment_reviews
-           WHERE payment_intent_id IS NOT NULL GROUP BY payment_intent_id) reviewed
-    JOIN stripe_balance_transactions b USING (payment_intent_id)
-   CROSS JOIN LATERAL (SELECT max(u.paid_at) AS at FROM top_ups u
-                        WHERE u.payment_intent_id = b.payment_intent_id AND u.status = 'paid') credited
-   WHERE b.currency = 'usd' AND b.amount_cents <> 0 AND b.type IN ('${[...OF_CUSTOMERS].join(`', '`)}')`;
-
-/**
  * Each balance transaction with the event in a customer's book that its amount must stand under. None for our own
  * money, for another system's on the same Stripe account, and for a payment that nobody was credited with.
  */
@@ -56,3 +41,19 @@ export const NAMED = `
     LEFT JOIN dispute_movements o ON m.reference IS NULL AND o.account_id = d.account_id AND o.dispute_id = d.id
                                  AND o.balance_transaction_id IS NULL AND sign(o.amount_cents) = sign(b.amount_cents)
    WHERE b.currency = 'usd'`;
+
+/**
+ * Each balance transaction of a payment that was reviewed. Its amount stands in `unapplied_payments`, for good when nobody is ever
+ * credited, and until a customer's own book has it: `is_applied`. What Stripe moved and what was credited decide that, not what a person
+ * decided: a decision moves no money. `since`: the last moment at which something of it changed.
+ */
+export const REVIEWED = `
+  SELECT b.id, b.type, b.source_id, b.amount_cents, b.created_at, greatest(b.stored_at, reviewed.at, credited.at) AS since,
+         EXISTS (SELECT FROM (${NAMED}) n WHERE n.id = b.id AND n.reference IS NOT NULL
+                    AND (credited.at IS NOT NULL OR n.type NOT IN ('charge', 'payment'))) AS is_applied
+    FROM (SELECT payment_intent_id, min(created_at) AS at FROM payment_reviews
+           WHERE payment_intent_id IS NOT NULL GROUP BY payment_intent_id) reviewed
+    JOIN stripe_balance_transactions b USING (payment_intent_id)
+   CROSS JOIN LATERAL (SELECT max(u.paid_at) AS at FROM top_ups u
+                        WHERE u.payment_intent_id = b.payment_intent_id AND u.status = 'paid') credited
+   WHERE b.currency = 'usd' AND b.amount_cents <> 0 AND b.type IN ('${[...OF_CUSTOMERS].join(`', '`)}')`;

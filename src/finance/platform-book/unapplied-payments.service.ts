@@ -14,12 +14,12 @@ const BATCHES_PER_RUN = 50;
 const bookedAs = (reference: string): string =>
   `EXISTS (SELECT FROM transfers t WHERE t.account_id = '${PLATFORM_ACCOUNT_ID}' AND t.reference = ${reference} AND t.leg = 0)`;
 const TAKEN = bookedAs(`'unapplied:' || r.id`);
-const RELEASED = bookedAs(`'unapplied:' || r.id || ':credited'`);
+const RELEASED = bookedAs(`'unapplied:' || r.id || ':applied'`);
 
 const DUE = `
-  SELECT r.id, r.type, r.source_id AS "sourceId", r.amount_cents AS "amountCents", r.credited_at IS NOT NULL AS "isCredited"
+  SELECT r.id, r.type, r.source_id AS "sourceId", r.amount_cents AS "amountCents", r.is_applied AS "isApplied"
     FROM (${REVIEWED}) r
-   WHERE CASE WHEN r.credited_at IS NULL THEN NOT ${TAKEN} ELSE ${TAKEN} AND NOT ${RELEASED} END
+   WHERE CASE WHEN r.is_applied THEN ${TAKEN} AND NOT ${RELEASED} ELSE NOT ${TAKEN} END
    ORDER BY r.created_at, r.id LIMIT ${BATCH_SIZE}`;
 
 type Due = {
@@ -27,12 +27,12 @@ type Due = {
   readonly type: string;
   readonly sourceId: string | null;
   readonly amountCents: string;
-  readonly isCredited: boolean;
+  readonly isApplied: boolean;
 };
 
 /**
  * Books what Stripe has of payments that nobody was credited with as owed, whatever becomes of their review: each balance
- * transaction once, and once more, the other way, when its payment is credited after all.
+ * transaction once, and once more, the other way, when a customer's own book has it after all.
  */
 @Injectable()
 export class UnappliedPayments {
@@ -42,8 +42,8 @@ export class UnappliedPayments {
   ) {}
 
   /**
-   * Books all that is due, also of releases that booked none. Safe to repeat and to run twice at the same time: a payment is
-   * credited once and for good, so a run that reads it too early is corrected by the next one. Throws what the engine and the
+   * Books all that is due, also of releases that booked none. Safe to repeat and to run twice at the same time: what a
+   * customer's book has it keeps, so a run that reads too early is corrected by the next one. Throws what the engine and the
    * database throw; what was booked until then stays booked.
    */
   async bookAll(): Promise<void> {
@@ -56,15 +56,15 @@ export class UnappliedPayments {
     }
   }
 
-  private async book({ id, type, sourceId, amountCents, isCredited }: Due): Promise<void> {
+  private async book({ id, type, sourceId, amountCents, isApplied }: Due): Promise<void> {
     await this.engine.execute({
       type: 'book',
       accountId: PLATFORM_ACCOUNT_ID,
       actor: 'stripe',
-      reference: isCredited ? `unapplied:${id}:credited` : `unapplied:${id}`,
+      reference: isApplied ? `unapplied:${id}:applied` : `unapplied:${id}`,
       fingerprint: amountCents,
-      memo: `Stripe ${type} ${sourceId ?? id}${isCredited ? ', credited' : ''}`,
-      legs: unappliedLegsOf(BigInt(amountCents), isCredited),
+      memo: `Stripe ${type} ${sourceId ?? id}${isApplied ? ', applied' : ''}`,
+      legs: unappliedLegsOf(BigInt(amountCents), isApplied),
     });
   }
 }

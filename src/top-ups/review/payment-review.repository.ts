@@ -84,19 +84,26 @@ export class PaymentReviewRepository {
 
   /**
    * Before a top-up that was under review is credited after all, by this payment: from then on no operator can send it back. Another
-   * payment of the same top-up goes on waiting. False when one has decided, about whichever; then nothing must be credited.
+   * payment of the same top-up goes on waiting. Otherwise nothing must be credited, and the answer says why.
    */
-  async release({ accountId, id: topUpId }: TopUp, payment: string): Promise<boolean> {
+  async release(
+    { accountId, id: topUpId }: TopUp,
+    payment: string,
+  ): Promise<'released' | { refused: string }> {
     return this.transactions.run(async (tx) => {
       const lock = { mode: 'for_no_key_update' } as const;
       const reviews = await tx.find(PaymentReviewEntity, { where: { accountId, topUpId }, lock });
-      if (reviews.some(({ status }) => status !== 'open' && status !== 'credited')) return false;
+      if (reviews.some(({ status }) => status !== 'open' && status !== 'credited'))
+        return { refused: 'another payment of it was decided about' };
+      const own = reviews.find((review) => review.payment === payment);
+      if (own !== undefined && own.status === 'open' && own.disputeId !== null)
+        return { refused: `a bank has taken it (${own.disputeId})` };
       await tx.update(
         PaymentReviewEntity,
         { accountId, topUpId, payment, status: 'open' },
         { status: 'credited', checkedAt: this.now() },
       );
-      return true;
+      return 'released';
     });
   }
 
