@@ -7,7 +7,7 @@ import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance
 import { UnappliedPayments } from '../../src/finance/platform-book/unapplied-payments.service.js';
 import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
+import { PaymentReviewRepository } from '../../src/top-ups/review/payment-review.repository.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
@@ -18,6 +18,7 @@ import {
   type OpenTopUp,
 } from '../fixtures/top-up-books.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { ReviewedPayments, type Reviewed } from '../support/payments/reviewed-payments.js';
 
 /** What a customer pays for $10.00 of credit, in cents. */
 const PAID = 1_050;
@@ -28,12 +29,14 @@ let app: TestApp;
 let other: TestApp;
 let control: SandboxStripeControl;
 let owner: pg.Client;
+let payments: ReviewedPayments;
 
 beforeAll(async () => {
   app = await startTestApp({ stripe: true });
   if (app.stripe === null) throw new Error('this test needs the sandbox');
   control = app.stripe.control;
   other = await startTestApp({ databaseUrl: app.databaseUrl, settings: { stripe: app.settings.stripe } });
+  payments = new ReviewedPayments(app, control);
   owner = new pg.Client({ connectionString: app.databaseUrl });
   await owner.connect();
   // Only the test reads and books, so that what is not booked yet stays so.
@@ -60,66 +63,6 @@ async function book(process: TestApp = app): Promise<void> {
 
 const named = () => findDiscrepancies(app.dataSource, ['undecided payments']);
 
-type Body = Readonly<Record<string, unknown>>;
-type Reviewed = { readonly topUp: OpenTopUp; readonly id: string; readonly intent: string };
-
-async function reviewOf(payment: string): Promise<Body> {
-  const { data } = (await app.operator.get('/v1/payment_reviews?limit=100')).expect(200).body as {
-    data: Body[];
-  };
-  const found = data.find((review) => review['payment'] === payment);
-  if (found === undefined) throw new Error(`${payment} is not under review`);
-  return found;
-}
-
-const read = async ({ id }: Reviewed): Promise<Body> =>
-  (await app.operator.get(`/v1/payment_reviews/${id}`)).expect(200).body as Body;
-
-/** Pays a page of which Stripe tells something else than was quoted. */
-async function payAnother(topUp: OpenTopUp, changes: Body): Promise<Reviewed> {
-  await control.overrideCheckoutSession(topUp.sessionId, changes);
-  await control.pay(topUp.sessionId);
-  await settled(app);
-  const review = await reviewOf(topUp.sessionId);
-  return { topUp, id: String(review['id']), intent: String(review['payment_intent']) };
-}
-
-const contradicting = async (): Promise<Reviewed> =>
-  payAnother(await startTopUp(app), { client_reference_id: 'tu_01KB2H7Q0000000000000000AA' });
-
-/** Credited for a payment of its own, and then paid by another one. */
-async function paidTwice(): Promise<Reviewed> {
-  const first = await startTopUp(app);
-  await control.pay(first.sessionId);
-  const second = await startTopUp(app);
-  const same = { client_reference_id: first.id, metadata: { top_up_id: first.id } };
-  return { ...(await payAnother(second, same)), topUp: first };
-}
-
-/** Stripe's later word agrees with the quote. */
-async function agree({ topUp }: Reviewed): Promise<void> {
-  await control.overrideCheckoutSession(topUp.sessionId, { client_reference_id: topUp.id });
-  await app.app.get(TopUpSettlement).settle(topUp.sessionId);
-  await settled(app);
-}
-
-async function decide({ id }: Reviewed, decision: 'return' | 'dismiss'): Promise<Body> {
-  const answer = await app.operator.post(`/v1/payment_reviews/${id}/${decision}`, { reason: 'checked' });
-  await settled(app);
-  return answer.expect(200).body as Body;
-}
-
-async function refundInDashboard({ intent }: Reviewed, amount: number): Promise<void> {
-  const { secretKey } = app.settings.stripe ?? { secretKey: '' };
-  const answer = await fetch(`${app.stripe?.baseUrl}/v1/refunds`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${secretKey}` },
-    body: new URLSearchParams({ payment_intent: intent, amount: `${amount}` }),
-  });
-  expect(answer.status).toBe(200);
-  await settled(app);
-}
-
 /** The rows of the platform's book about what Stripe moved for the payment, in cents, in their order. */
 async function rowsOf({ intent }: Reviewed): Promise<[string, number][]> {
   const rows = await app.dataSource.query<{ kind: string; cents: number }[]>(
@@ -134,7 +77,7 @@ async function rowsOf({ intent }: Reviewed): Promise<[string, number][]> {
 /** What of the payment is owed, in cents, once everything is booked; stripe_clearing says what Stripe says, row by row. */
 async function owed(review: Reviewed): Promise<number> {
   await book();
-  const report = (await app.operator.get('/v1/reports/stripe_reconciliation')).expect(200).body as Body;
+  const report = (await app.operator.get('/v1/reports/stripe_reconciliation')).expect(200).body;
   expect(report).toMatchObject({ differences: [], difference_micros: '0' });
   await expectBooksToBalance(app.dataSource);
   const rows = await rowsOf(review);
@@ -143,7 +86,7 @@ async function owed(review: Reviewed): Promise<number> {
 
 describe('a payment that nobody was credited with is owed, and stripe_clearing says what Stripe says,', () => {
   it('while it waits, and when its money is paid out', async () => {
-    const review = await contradicting();
+    const review = await payments.contradicting();
     expect(await owed(review)).toBe(PAID);
     await control.payOut();
     expect(await owed(review)).toBe(PAID);
@@ -152,9 +95,9 @@ describe('a payment that nobody was credited with is owed, and stripe_clearing s
   });
 
   it('until it is credited after all: then the customer has it, once', async () => {
-    const review = await contradicting();
+    const review = await payments.contradicting();
     expect(await owed(review)).toBe(PAID);
-    await agree(review);
+    await payments.agree(review);
     expect(await owed(review)).toBe(0);
     expect(await rowsOf(review)).toEqual([
       ['unapplied_payment', PAID],
@@ -164,19 +107,19 @@ describe('a payment that nobody was credited with is owed, and stripe_clearing s
   });
 
   it('until it is sent back, and again when the bank returns the refund', async () => {
-    const review = await contradicting();
-    const { stripe_refund: refund } = await decide(review, 'return');
+    const review = await payments.contradicting();
+    const { stripe_refund: refund } = await payments.decide(review, 'return');
     expect(await owed(review)).toBe(0);
     await control.failRefund(String(refund));
     await settled(app);
     expect(await owed(review)).toBe(PAID);
-    await decide(review, 'return');
+    await payments.decide(review, 'return');
     expect(await owed(review)).toBe(0);
   });
 
   it('also after it was dismissed, until a bank takes it, and again when the dispute is won', async () => {
-    const review = await contradicting();
-    await decide(review, 'dismiss');
+    const review = await payments.contradicting();
+    await payments.decide(review, 'dismiss');
     expect(await owed(review)).toBe(PAID);
     const { id } = await control.createDispute({ charge: review.intent, amountCents: PAID });
     await settled(app);
@@ -187,27 +130,27 @@ describe('a payment that nobody was credited with is owed, and stripe_clearing s
   });
 
   it('when it is a second one of a paid top-up, and the first stays credited', async () => {
-    const review = await paidTwice();
+    const review = await payments.paidTwice();
     expect(await owed(review)).toBe(PAID);
-    await decide(review, 'return');
+    await payments.decide(review, 'return');
     expect(await owed(review)).toBe(0);
     await expectCreditedOnce(app, review.topUp);
   });
 
   it('as far as it was not sent back in Stripe’s dashboard', async () => {
-    const review = await contradicting();
-    await refundInDashboard(review, 400);
+    const review = await payments.contradicting();
+    await payments.refundInDashboard(review, 400);
     expect(await owed(review)).toBe(PAID - 400);
   });
 });
 
 describe('a payment under review', () => {
   it('that a bank has taken is not credited when Stripe’s word agrees, and is once the bank gave it back', async () => {
-    const review = await contradicting();
+    const review = await payments.contradicting();
     const { id } = await control.createDispute({ charge: review.intent, amountCents: PAID });
     await settled(app);
-    await agree(review);
-    expect(await read(review)).toMatchObject({
+    await payments.agree(review);
+    expect(await payments.read(review)).toMatchObject({
       status: 'open',
       contradictions: `a bank has taken it (${id})`,
     });
@@ -216,15 +159,44 @@ describe('a payment under review', () => {
     await control.moveDispute(id, 'won');
     await settled(app);
     expect(await owed(review)).toBe(PAID);
-    await agree(review);
+    await payments.agree(review);
     expect(await owed(review)).toBe(0);
     await expectCreditedOnce(app, review.topUp);
   });
 
+  it.each([
+    ['noteDispute', 'disputed', 'dispute'],
+    ['adoptReturn', 'sent back in Stripe’s dashboard', 'refund'],
+  ] as const)(
+    'that is credited in the moment in which it is found to be taken loses its credit again (%s): %s',
+    async (step, _what, kind) => {
+      const review = await payments.contradicting();
+      const reviews = app.app.get(PaymentReviewRepository);
+      const original = reviews[step].bind(reviews) as (...args: unknown[]) => Promise<boolean>;
+      let credited: Promise<void> | null = null;
+      const spy = jest.spyOn(reviews, step).mockImplementation(async (...args: unknown[]) => {
+        credited ??= payments.credit(review);
+        await credited;
+        return original(...args);
+      });
+      if (kind === 'refund') await payments.refundInDashboard(review, PAID);
+      else await control.createDispute({ charge: review.intent, amountCents: PAID });
+      await settled(app);
+      spy.mockRestore();
+      expect(await payments.read(review)).toMatchObject({ status: 'credited' });
+      expect(await owed(review)).toBe(0);
+      const kinds = await owner.query<{ kind: string }>(
+        'SELECT kind FROM transfers WHERE account_id = $1 ORDER BY seq',
+        [review.topUp.customer.accountId],
+      );
+      expect(kinds.rows.map((row) => row.kind)).toEqual(['top_up', 'top_up_fee', kind, `${kind}_fee`]);
+    },
+  );
+
   it('that is credited after a part of it went back leaves stripe_clearing right, and the doctor names the part', async () => {
-    const review = await contradicting();
-    await refundInDashboard(review, 400);
-    await agree(review);
+    const review = await payments.contradicting();
+    await payments.refundInDashboard(review, 400);
+    await payments.agree(review);
     await expectCreditedOnce(app, review.topUp);
     await book();
     const [told] = (
@@ -242,27 +214,27 @@ describe('a payment under review', () => {
 
 describe('the booking of payments that nobody was credited with', () => {
   it('books what a release before it left out, once, however many processes do it at once', async () => {
-    const review = await contradicting();
+    const review = await payments.contradicting();
     await app.app.get(BalanceReader).read();
     await app.app.get(PlatformBook).bookAll();
     expect(await rowsOf(review)).toEqual([]);
     await Promise.all([app, other, app, other].map((process) => book(process)));
     expect(await rowsOf(review)).toEqual([['unapplied_payment', PAID]]);
-    await agree(review);
+    await payments.agree(review);
     await Promise.all([app, other, app, other].map((process) => book(process)));
     expect(await owed(review)).toBe(0);
     expect(await rowsOf(review)).toHaveLength(2);
   });
 
   it('ends right when a process that had read it as not credited books it after it was', async () => {
-    const review = await contradicting();
+    const review = await payments.contradicting();
     await app.app.get(BalanceReader).read();
     const engine = app.app.get(WalletEngine);
     const execute = engine.execute.bind(engine);
     const spy = jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
       if (command.type === 'book' && command.reference.startsWith('unapplied:')) {
         spy.mockRestore();
-        await agree(review);
+        await payments.agree(review);
         await book(other);
       }
       return execute(command);
@@ -274,7 +246,7 @@ describe('the booking of payments that nobody was credited with', () => {
   });
 
   it('is named by the doctor when it did not happen within an hour, both ways', async () => {
-    const review = await contradicting();
+    const review = await payments.contradicting();
     await app.app.get(BalanceReader).read();
     await app.app.get(PlatformBook).bookAll();
     const age = async (): Promise<void> => {
@@ -297,7 +269,7 @@ describe('the booking of payments that nobody was credited with', () => {
       expect.objectContaining({ key, expected: '10500000 in unapplied_payments', found: 'none' }),
     ]);
     expect(await owed(review)).toBe(PAID);
-    await agree(review);
+    await payments.agree(review);
     await age();
     expect(await named()).toEqual([
       expect.objectContaining({ key, expected: '0 in unapplied_payments', found: '10500000' }),
@@ -311,7 +283,7 @@ describe('a payment of a top-up for which another one came first', () => {
   async function claimed(): Promise<{ topUp: OpenTopUp; foreign: Reviewed }> {
     const topUp = await startTopUp(app);
     const same = { client_reference_id: topUp.id, metadata: { top_up_id: topUp.id } };
-    return { topUp, foreign: { ...(await payAnother(await startTopUp(app), same)), topUp } };
+    return { topUp, foreign: { ...(await payments.payAnother(await startTopUp(app), same)), topUp } };
   }
 
   it('is credited, and the other one goes on waiting for an operator', async () => {
@@ -320,29 +292,29 @@ describe('a payment of a top-up for which another one came first', () => {
     await settled(app);
     expect(await owed(foreign)).toBe(PAID);
     await expectCreditedOnce(app, topUp);
-    expect(await read(foreign)).toMatchObject({ status: 'open' });
-    await decide(foreign, 'return');
+    expect(await payments.read(foreign)).toMatchObject({ status: 'open' });
+    await payments.decide(foreign, 'return');
     expect(await owed(foreign)).toBe(0);
     await expectCreditedOnce(app, topUp);
   });
 
   it('waits for an operator when they have decided about the other one, so that it is not lost', async () => {
     const { topUp, foreign } = await claimed();
-    await decide(foreign, 'return');
+    await payments.decide(foreign, 'return');
     await control.pay(topUp.sessionId);
     await settled(app);
-    const { id, payment_intent: intent, status, amount } = await reviewOf(topUp.sessionId);
+    const { id, payment_intent: intent, status, amount } = await payments.reviewOf(topUp.sessionId);
     expect({ status, amount }).toEqual({ status: 'open', amount: PAID });
     const own = { topUp, id: String(id), intent: String(intent) };
     expect(await owed(own)).toBe(PAID);
-    await decide(own, 'return');
+    await payments.decide(own, 'return');
     expect(await owed(own)).toBe(0);
     await expectNothingCredited(app, topUp);
   });
 
   it('is named by the doctor while no review has it, and waits for an operator once its event is heard of', async () => {
     const { topUp, foreign } = await claimed();
-    await decide(foreign, 'return');
+    await payments.decide(foreign, 'return');
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);
     control.clearFaults();
@@ -358,12 +330,12 @@ describe('a payment of a top-up for which another one came first', () => {
     ]);
     await app.app.get(StripeGapFill).fill(Date.now());
     await settled(app);
-    const { id, payment_intent: intent } = await reviewOf(topUp.sessionId);
+    const { id, payment_intent: intent } = await payments.reviewOf(topUp.sessionId);
     expect(await owed({ topUp, id: String(id), intent: String(intent) })).toBe(PAID);
   });
 
   it('is named by the doctor when a release before closed its review as credited, until an operator settles it', async () => {
-    const review = await paidTwice();
+    const review = await payments.paidTwice();
     await book();
     await owner.query(
       `UPDATE payment_reviews SET status = 'credited', checked_at = ${EARLIER} WHERE id = $1`,

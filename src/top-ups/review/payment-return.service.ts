@@ -97,6 +97,9 @@ export class PaymentReturns {
       this.logger.warn(`${review.id} was sent back in Stripe's dashboard (${made.id}).`);
       return;
     }
+    // It is a refund of credit then, and whoever reads it again finds that.
+    if ((await this.reviews.find(review.id))?.status === 'credited')
+      throw new Error(`${review.id} was credited while ${made.id} was read`);
     this.logger.error(`${made.id} sends back a part of ${review.id}, which is ${review.status}.`);
   }
 

@@ -177,12 +177,14 @@ export class PaymentReviewRepository {
 
   /**
    * A bank took the payment by a dispute, or gave it back. What a person had decided is decided again, because they did not know
-   * of it; once for each. False when it is known.
+   * of it; once for each. False when it is known. Throws when the payment was credited in the meantime: its dispute is one of credit
+   * then, and whoever reads it again finds that.
    */
   async noteDispute({ accountId, id }: PaymentReview, disputeId: string, isTaken: boolean): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       const lock = { mode: 'for_no_key_update' } as const;
       const current = await tx.findOneOrFail(PaymentReviewEntity, { where: { accountId, id }, lock });
+      if (current.status === 'credited') throw new Error(`${id} was credited while ${disputeId} was read`);
       if ((current.disputeId === disputeId) === isTaken) return false;
       const isDecided = current.status === 'returned' || current.status === 'dismissed';
       const failed = { status: 'failed', failureCode: isTaken ? 'disputed' : 'dispute_reinstated' } as const;
