@@ -155,14 +155,54 @@ describe('the doctor', () => {
     );
     const given = writeOff(`dispute:${id}:written_off`, '10000000');
     await rewriteBook(books, accountId, append(given, ...returned(`dispute:${id}:reinstated`)));
-    expect(await named()).toEqual([own('disputes', id)]);
+    expect(await named()).toEqual([transfers()]);
   });
 
   it('names a refund whose debt was written off and whose money came back, when the customer keeps both', async () => {
     const id = await refunded('failed');
     const given = writeOff(`refund:${id}:written_off`, '10000000');
     await rewriteBook(books, accountId, append(given, ...returned(`refund:${id}:failed`)));
-    expect(await named()).toEqual([own('refunds', id)]);
+    expect(await named()).toEqual([transfers()]);
+  });
+
+  it('names money of one dispute that came back, when the debt of another which it had caused stays written off', async () => {
+    const id = await disputed();
+    const bought = movement('top_up', ['stripe_clearing', CREDITED], '10000000', {
+      reference: 'top_up:tu_other',
+      lot_id: 'lot_other',
+    });
+    const taken = movement('dispute', [CREDITED, 'stripe_clearing'], '10000000', {
+      reference: 'dispute:du_other:withdrawn',
+    });
+    const given = writeOff('dispute:du_other:written_off', '10000000');
+    const back = returned(`dispute:${id}:reinstated`);
+    await rewriteBook(books, accountId, append(bought, taken, given, ...back));
+    const found = await findDiscrepancies(books.dataSource);
+    expect(found.filter(({ table }) => table === 'transfers')).toMatchObject([
+      { expected: '10000000 owed again of what was written off while this was away', found: '0' },
+    ]);
+  });
+
+  it('names money of one dispute that came back to be refunded, when goodwill paid the debt which it had caused', async () => {
+    const id = await disputed();
+    const given = movement('adjustment', ['goodwill', CREDITED], '10000000', {
+      reference: 'adjustment:goodwill',
+      lot_id: 'lot_given',
+    });
+    await rewriteBook(books, accountId, append(given, ...returned(`dispute:${id}:reinstated`)));
+    const found = await findDiscrepancies(books.dataSource);
+    expect(found.filter(({ table }) => table === 'transfers')).toMatchObject([
+      { expected: '10000000 of it as given credit, which paid debt while this was away', found: '0' },
+    ]);
+  });
+
+  it('names a write-off that nobody could undo, because it is not written down', async () => {
+    const id = await disputed();
+    await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');
+    await rewriteBook(books, accountId, append(writeOff(`dispute:${id}:written_off`, '10000000')));
+    expect(await named()).toEqual([]);
+    await books.owner.query('DELETE FROM debt_reliefs');
+    expect(await named()).toEqual([expect.stringMatching(`^debt_reliefs account_id=${accountId} seq=\\d+$`)]);
   });
 
   it('names a refund that waits for a person, from the first minute', async () => {

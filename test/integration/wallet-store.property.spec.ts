@@ -167,13 +167,13 @@ function remember(used: Set<string>, command: Command): void {
   if (command.type === 'authorize') used.add(command.holdId).add(command.reference);
 }
 
-type OwnNames = { lotId?: string; spentLotId?: string; holdId?: string };
+type OwnNames = { lotId?: string; givenLotId?: string; holdId?: string };
 
 function ownNames(command: Command, lane: number): OwnNames {
   if (command.type === 'clawBack') return {};
   if ('lotId' in command) {
     const lotId = `${command.lotId}_${lane}_${Math.random()}`;
-    return { lotId, ...('spentLotId' in command ? { spentLotId: `${lotId}_spent` } : {}) };
+    return { lotId, ...('givenLotId' in command ? { givenLotId: `${lotId}_given` } : {}) };
   }
   // Two in a pair share their holds, so the same hold is captured, voided and expired at the same time.
   return 'holdId' in command ? { holdId: `${command.holdId}_${lane >> 1}` } : {};

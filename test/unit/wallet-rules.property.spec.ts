@@ -1,6 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { micros, type MicroUsd } from '../../src/common/money.js';
 import {
   isCustomerLedgerAccount,
   POSTING_RULES,
@@ -13,13 +12,10 @@ import {
   transferId,
   type Transfer,
 } from '../../src/ledger/transfer.js';
-import { applyBatch, type LoadedAccount } from '../../src/wallets/rules/batch.js';
-import { budgetOfUse, utcDay, type KeyBudget } from '../../src/wallets/rules/key-budget.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import type { Outcome, Rejection } from '../../src/wallets/rules/outcome.js';
-import type { Watch } from '../../src/wallets/rules/signals.js';
-import type { Freeze, Hold, RecordedMovement, Wallet } from '../../src/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
+import { MemoryStore } from '../support/wallet/memory-store.js';
 import { ReferenceWallet } from '../support/wallet/reference-wallet.js';
 import {
   keyScripts,
@@ -30,101 +26,6 @@ import {
 } from '../support/wallet/wallet-script.js';
 
 const ACCOUNT = 'acct_01ARZ3NDEKTSV4RRFFQ69G5FAV';
-
-function emptyWallet(): Wallet {
-  const zero = micros(0n);
-  return {
-    accountId: ACCOUNT,
-    status: 'active',
-    postedMicros: zero,
-    heldMicros: zero,
-    debtMicros: zero,
-    floorMicros: zero,
-    seq: 0,
-    headHash: GENESIS_HASH,
-    headAtMs: 0,
-    lots: [],
-  };
-}
-
-/** Keeps between steps what the store would keep between batches. */
-class MemoryStore {
-  wallet = emptyWallet();
-  watch: Watch = { topUpMarkMicros: null, lowMarkMicros: null, level: 'ample' };
-  holds = new Map<string, Hold>();
-  budgets = new Map<string, KeyBudget>();
-  recorded = new Map<string, RecordedMovement>();
-  freezes = new Map<string, Freeze>();
-  transfers: Transfer[] = [];
-
-  run(commands: readonly WalletCommand[], nowMs: number) {
-    const loaded: LoadedAccount = {
-      wallet: this.wallet,
-      watch: this.watch,
-      holds: [...this.holds.values()],
-      budgets: this.budgetsFor(commands),
-      recorded: this.recorded,
-      freezes: [...this.freezes.values()].filter(({ liftedAtMs }) => liftedAtMs === null),
-      ownKeyProviders: new Set(),
-    };
-    const { results, writes } = applyBatch(new Map([[ACCOUNT, loaded]]), commands, nowMs);
-    for (const { level, ...wallet } of writes.wallets) {
-      this.wallet = wallet;
-      this.watch = { ...this.watch, level };
-    }
-    for (const hold of [...writes.newHolds, ...writes.resolvedHolds]) this.holds.set(hold.id, hold);
-    for (const freeze of [...writes.newFreezes, ...writes.liftedFreezes]) this.freezes.set(freeze.id, freeze);
-    this.transfers.push(...writes.transfers);
-    for (const { keyId, limits, day, used } of writes.changedBudgets) {
-      this.budgets.set(keyId, { keyId, limits, day, used });
-    }
-    for (const { keyId } of writes.endedBudgets) this.budgets.delete(keyId);
-    results.forEach((result, index) => {
-      const command = commands[index];
-      if (result.accepted && result.outcome.type === 'posted' && command && 'reference' in command) {
-        this.recorded.set(command.reference, result.outcome.movement);
-        if (command.type === 'reinstate') this.recordBeside(command.owedAgainReference);
-      }
-    });
-    return results;
-  }
-
-  private recordBeside(reference: string): void {
-    const row = this.transfers.find((each) => each.reference === reference);
-    if (row === undefined) return;
-    const { linkId, id: transferId, amountMicros, memo, createdAtMs } = row;
-    this.recorded.set(reference, {
-      linkId,
-      transferId,
-      amountMicros,
-      lotMicros: micros(0n),
-      memo,
-      createdAtMs,
-    });
-  }
-
-  /** The stored ones; for a key that is about to get its first limit, what it has used by holds and transfers. */
-  private budgetsFor(commands: readonly WalletCommand[]): KeyBudget[] {
-    const limited = commands.flatMap((command) => (command.type === 'setKeyBudget' ? [command.keyId] : []));
-    const counted = [...new Set(limited)]
-      .filter((keyId) => !this.budgets.has(keyId))
-      .map((keyId) => budgetOfUse(keyId, this.usesOf(keyId)));
-    return [...this.budgets.values(), ...counted];
-  }
-
-  private usesOf(keyId: string): { day: string; usedMicros: MicroUsd }[] {
-    const held = [...this.holds.values()]
-      .filter((hold) => hold.keyId === keyId)
-      .map(({ status, amountMicros, capturedMicros, createdAtMs }) => ({
-        day: utcDay(createdAtMs),
-        usedMicros: status === 'authorized' ? amountMicros : capturedMicros,
-      }));
-    const debited = this.transfers
-      .filter(({ kind, actor }) => kind === 'debit' && actor === `account_key:${keyId}`)
-      .map(({ createdAtMs, amountMicros }) => ({ day: utcDay(createdAtMs), usedMicros: amountMicros }));
-    return [...held, ...debited];
-  }
-}
 
 /** What is stored of the keys' limits and use, beside what the reference model says of the same day. */
 function expectBudgets(store: MemoryStore, reference: ReferenceWallet): void {
@@ -215,7 +116,7 @@ function expectInvariants(store: MemoryStore): void {
 }
 
 function play(steps: readonly Step[]): void {
-  const store = new MemoryStore();
+  const store = new MemoryStore(ACCOUNT);
   const reference = new ReferenceWallet();
   let nowMs = SCRIPT_START_MS;
   for (const { afterMs, command } of steps) {
@@ -281,8 +182,8 @@ describe('the wallet rules, over random histories', () => {
     await checkProperty(
       'batching changes nothing',
       fc.property(sameTime, (steps) => {
-        const single = new MemoryStore();
-        const batched = new MemoryStore();
+        const single = new MemoryStore(ACCOUNT);
+        const batched = new MemoryStore(ACCOUNT);
         const commands: WalletCommand[] = [];
         const oneByOne: string[] = [];
         for (const { command } of steps) {
@@ -296,6 +197,7 @@ describe('the wallet rules, over random histories', () => {
         expect(batched.wallet.headHash).toBe(single.wallet.headHash);
         expect(batched.holds).toEqual(single.holds);
         expect(batched.freezes).toEqual(single.freezes);
+        expect(batched.reliefs).toEqual(single.reliefs);
         expect(batched.budgets).toEqual(single.budgets);
       }),
       { runs: 200 },

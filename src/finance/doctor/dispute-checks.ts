@@ -31,13 +31,12 @@ const MOVEMENTS = `
               ELSE t.moved <> w.whole OR (m.booked_at IS NULL AND t.moved_at < now() - ${REPAIRED_WITHIN}) END`;
 
 /**
- * No more is given up of a dispute's debt than it has taken and not given back, and what was is owed again as far as its credit
- * came back. The dispute's row copies what was given up.
+ * No more is given up for a dispute than it has taken, and no more owed again than was given up. The dispute's row copies what was
+ * given up. What must be owed again when money comes back follows from the whole wallet: the replay of its chain knows.
  */
 const WRITE_OFFS = `
   SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'written_off_micros',
-         'written off ' || w.written_off || ', owed again ' || w.owed_again || ', credit taken ' || m.taken
-           || ', given back ' || m.given_back,
+         'written off ' || w.written_off || ', owed again ' || w.owed_again || ', credit taken ' || m.taken,
          concat_ws(' ', d.status, 'written off', d.written_off_micros)
     FROM disputes d
     JOIN (SELECT account_id, split_part(reference, ':', 2) AS id, max(created_at) AS moved_at,
@@ -46,11 +45,10 @@ const WRITE_OFFS = `
             FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2) w
       ON w.account_id = d.account_id AND w.id = d.id
    CROSS JOIN LATERAL (
-     SELECT coalesce(-sum(credit_micros) FILTER (WHERE credit_micros < 0), 0) AS taken,
-            coalesce(sum(credit_micros) FILTER (WHERE credit_micros > 0), 0) AS given_back
+     SELECT coalesce(-sum(credit_micros) FILTER (WHERE credit_micros < 0), 0) AS taken
        FROM dispute_movements m WHERE m.account_id = d.account_id AND m.dispute_id = d.id) m
-   WHERE w.written_off - w.owed_again > greatest(m.taken - m.given_back, 0)
-      OR w.owed_again > least(w.written_off, m.given_back)
+   WHERE w.written_off > m.taken
+      OR w.owed_again > w.written_off
       OR d.written_off_micros > w.written_off
       OR (coalesce(d.written_off_micros, 0) < w.written_off AND w.moved_at < now() - ${REPAIRED_WITHIN})`;
 

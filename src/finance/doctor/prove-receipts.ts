@@ -64,7 +64,7 @@ const REFUNDED = `
 
 /**
  * A refund that is under way or done stands in the ledger to the micro-dollar; one that failed stands there twice. No more
- * was written off than it took, and what was is owed again once its credit is back.
+ * was written off than it took, and no more is owed again than was written off.
  */
 const REFUNDS = `
   SELECT 'refunds', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
@@ -80,7 +80,7 @@ const REFUNDS = `
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
                 OR t.written_off > r.credit_micros
-                OR t.owed_again <> CASE WHEN t.given_back = w.whole THEN t.written_off ELSE 0 END
+                OR t.owed_again > t.written_off
                 OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 
 const UNASKED_REFUNDS = `

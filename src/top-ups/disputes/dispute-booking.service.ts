@@ -6,7 +6,7 @@ import { WalletEngine } from '../../wallets/wallet-engine.js';
 import type { TopUp } from '../top-up.js';
 import type { Dispute } from './dispute.entity.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
-import { inLedger, isFirstOfItsKind, isTaking, owedAgainReference } from './dispute-movement.rules.js';
+import { inLedger, isFirstOfItsKind, isTaking } from './dispute-movement.rules.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 
@@ -76,14 +76,13 @@ export class DisputeBooking {
     await this.engine.execute({
       type: 'reinstate',
       earlier: inLedger(earlier),
-      owedAgainReference: owedAgainReference(movement),
       accountId,
       actor: 'stripe',
       reference,
       fingerprint: fingerprintOf(movement),
       memo: isFirstOfItsKind(movement) ? `Dispute ${id} won` : `Money of dispute ${id} came back`,
       lotId: movement.lotId ?? newId('creditLot'),
-      spentLotId: newId('creditLot'),
+      givenLotId: newId('creditLot'),
       amountMicros: creditMicros,
       feeMicros,
       taxMicros,

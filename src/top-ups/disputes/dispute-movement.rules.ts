@@ -109,12 +109,6 @@ export function writtenOffReference({ disputeId, number, ...movement }: DisputeM
   return movement.reference.endsWith(TAKEN) ? first : `${first}:${number}`;
 }
 
-/** Under which what was written off is owed again when this movement gives money back. */
-export function owedAgainReference({ disputeId, number, ...movement }: DisputeMovement): string {
-  const first = `dispute:${disputeId}:written_off:reversed`;
-  return movement.reference.endsWith(GIVEN_BACK) ? first : `${first}:${number}`;
-}
-
 /** What the ledger may have of these. */
 export function inLedger(movements: readonly DisputeMovement[]): readonly EarlierMovement[] {
   return movements.flatMap((movement): EarlierMovement[] => {
@@ -124,10 +118,7 @@ export function inLedger(movements: readonly DisputeMovement[]): readonly Earlie
           { effect: 'taken', reference },
           { effect: 'written_off', reference: writtenOffReference(movement) },
         ]
-      : [
-          { effect: 'returned', reference },
-          { effect: 'owed_again', reference: owedAgainReference(movement) },
-        ];
+      : [{ effect: 'returned', reference }];
   });
 }
 

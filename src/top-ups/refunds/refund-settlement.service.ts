@@ -106,14 +106,13 @@ export class RefundSettlement {
     await this.engine.execute({
       type: 'reinstate',
       earlier: earlierOf(refund),
-      owedAgainReference: `refund:${refund.id}:written_off:reversed`,
       accountId: refund.accountId,
       actor: 'stripe',
       reference: `refund:${refund.id}:failed`,
       fingerprint: fingerprintOf(refund),
       memo: `Refund ${refund.id} failed`,
       lotId: refund.returnLotId,
-      spentLotId: newId('creditLot'),
+      givenLotId: newId('creditLot'),
       amountMicros: refund.creditMicros,
       feeMicros: refund.feeMicros,
       taxMicros: refund.taxMicros,
@@ -177,7 +176,6 @@ function earlierOf({ id }: Refund): readonly EarlierMovement[] {
     { effect: 'taken', reference },
     { effect: 'written_off', reference: `${reference}:written_off` },
     { effect: 'returned', reference: `${reference}:failed` },
-    { effect: 'owed_again', reference: `${reference}:written_off:reversed` },
   ];
 }
 

@@ -1,3 +1,4 @@
+import { compareBytes } from '../../ledger/byte-order.js';
 import type { TextRow } from '../../ledger/snapshot.js';
 
 /**
@@ -20,6 +21,15 @@ export class AccountGroups {
       this.at = 0;
     }
     return this.batch[this.at]?.[0] ?? null;
+  }
+
+  /** The rows of `accountId`; those of accounts before it are left out. */
+  async takeUpTo(accountId: string): Promise<TextRow[]> {
+    for (;;) {
+      const next = await this.peek();
+      if (next === null || compareBytes(next, accountId) >= 0) return this.take(accountId);
+      await this.take(next);
+    }
   }
 
   /** The next rows as long as they are of `accountId`. */

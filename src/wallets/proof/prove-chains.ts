@@ -6,6 +6,7 @@ import { toExportedTransfer, TRANSFER_COLUMNS } from '../../ledger/stored-transf
 import { GENESIS_HASH, type ExportedTransfer } from '../../ledger/transfer.js';
 import { AccountGroups } from './account-groups.js';
 import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
+import { ReliefReplay, type ReliefFault } from './relief-replay.js';
 
 const TRANSFERS = `SELECT ${TRANSFER_COLUMNS} FROM transfers t ORDER BY t.account_id, t.seq`;
 
@@ -19,28 +20,47 @@ const WALLET_COLUMNS = ['posted_micros', 'debt_micros', 'seq', 'head_hash', 'hea
 const LIVE_LOTS = `
   SELECT account_id, id, remaining_micros FROM credit_lots WHERE remaining_micros <> 0 ORDER BY account_id, id`;
 
+/** Paid credit that nobody bought, which may have paid debt. */
+const GIVEN_LOTS = `
+  SELECT account_id, id FROM credit_lots WHERE kind = 'paid' AND NOT refundable ORDER BY account_id, id`;
+
 /** One account's chain while its rows go by. */
 class AccountReplay {
   readonly lots = new LotReplay();
   private readonly walk: ChainWalk;
+  private readonly reliefs: ReliefReplay;
   private last: ExportedTransfer | null = null;
 
   constructor(
     readonly accountId: string,
+    givenLots: readonly TextRow[],
     private readonly report: Report,
   ) {
     this.walk = new ChainWalk(accountId, 'first_row');
+    this.reliefs = new ReliefReplay(new Set(givenLots.map(([, id]) => String(id))));
   }
 
   next(row: ExportedTransfer): void {
     const fault = this.walk.next(row);
+    const debtBefore = this.lots.debt;
     const lotFault = this.lots.next(row);
     const found = fault ?? lotFault;
     if (found !== null) {
       const key = keyOf({ account_id: this.accountId, seq: row.seq });
       this.report({ table: 'transfers', key, ...found });
     }
+    this.reportRelief(this.reliefs.next(row, debtBefore, this.lots.debt));
     this.last = row;
+  }
+
+  end(): void {
+    this.reportRelief(this.reliefs.end());
+  }
+
+  private reportRelief(fault: ReliefFault | null): void {
+    if (fault === null) return;
+    const { seq, ...found } = fault;
+    this.report({ table: 'transfers', key: keyOf({ account_id: this.accountId, seq }), ...found });
   }
 
   /** What the wallet row must say. */
@@ -62,18 +82,22 @@ class AccountReplay {
 export async function proveChains(snapshot: Snapshot, report: Report, counts: ProofCounts): Promise<void> {
   const wallets = new AccountGroups(snapshot.stream(WALLETS));
   const liveLots = new AccountGroups(snapshot.stream(LIVE_LOTS));
+  const givenLots = new AccountGroups(snapshot.stream(GIVEN_LOTS));
+  const begin = async (id: string): Promise<AccountReplay> =>
+    new AccountReplay(id, await givenLots.takeUpTo(id), report);
   const finish = async (replay: AccountReplay | null): Promise<void> => {
     await proveUntouched(wallets, liveLots, replay?.accountId ?? null, report, counts);
+    replay?.end();
     if (replay !== null) await proveAccount(wallets, liveLots, replay, report, counts);
   };
   let replay: AccountReplay | null = null;
   for await (const batch of snapshot.stream(TRANSFERS)) {
     for (const stored of batch) {
       const row = toExportedTransfer(stored);
-      if (replay === null) replay = new AccountReplay(row.account_id, report);
+      replay ??= await begin(row.account_id);
       if (replay.accountId !== row.account_id) {
         await finish(replay);
-        replay = new AccountReplay(row.account_id, report);
+        replay = await begin(row.account_id);
       }
       replay.next(row);
     }
@@ -95,7 +119,7 @@ async function proveUntouched(
     const waiting = [await wallets.peek(), await liveLots.peek()].filter((id) => id !== null);
     const [accountId] = waiting.sort(compareBytes);
     if (accountId === undefined || (until !== null && compareBytes(accountId, until) >= 0)) return;
-    await proveAccount(wallets, liveLots, new AccountReplay(accountId, report), report, counts);
+    await proveAccount(wallets, liveLots, new AccountReplay(accountId, [], report), report, counts);
   }
 }
 

@@ -73,6 +73,37 @@ const REFUNDABLE: Check = {
      WHERE (refundable AND source NOT IN ('top_up', 'reinstatement')) OR (NOT refundable AND source = 'top_up')`,
 };
 
+/**
+ * Debt that was paid with what nobody bought is written down, so that it can be undone: each write-off, and what a lot of given
+ * credit never had because it paid debt. What was undone of the write-offs is owed again.
+ */
+const RELIEFS: Check = {
+  name: 'reliefs',
+  sql: `
+    WITH posted AS (
+      SELECT account_id, seq, 'write_off' AS kind, amount_micros FROM transfers WHERE kind = 'write_off'
+      UNION ALL
+      SELECT l.account_id, min(t.seq), 'given_credit',
+             l.granted_micros - l.remaining_micros
+               - coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account = 'customer_credit'), 0)
+        FROM credit_lots l JOIN transfers t ON t.account_id = l.account_id AND t.lot_id = l.id
+       WHERE l.kind = 'paid' AND NOT l.refundable AND l.source <> 'write_off'
+       GROUP BY l.account_id, l.id, l.granted_micros, l.remaining_micros
+      HAVING l.granted_micros - l.remaining_micros
+               > coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account = 'customer_credit'), 0)
+    )
+    SELECT 'debt_reliefs', 'account_id=' || account_id || ' seq=' || seq, 'amount_micros',
+           coalesce(concat_ws(' ', p.kind, p.amount_micros), ${NONE}), coalesce(concat_ws(' ', r.kind, r.amount_micros), ${NONE})
+      FROM posted p FULL JOIN debt_reliefs r USING (account_id, seq)
+     WHERE (p.kind, p.amount_micros) IS DISTINCT FROM (r.kind, r.amount_micros)
+    UNION ALL
+    SELECT 'debt_reliefs', 'account_id=' || account_id, 'undone_micros', coalesce(t.owed_again, 0)::text, coalesce(r.undone, 0)::text
+      FROM (SELECT account_id, sum(amount_micros) AS owed_again FROM transfers WHERE kind = 'write_off_reversal' GROUP BY account_id) t
+      FULL JOIN (SELECT account_id, sum(undone_micros) AS undone FROM debt_reliefs WHERE kind = 'write_off' GROUP BY account_id) r
+           USING (account_id)
+     WHERE coalesce(t.owed_again, 0) <> coalesce(r.undone, 0)`,
+};
+
 /** Credit only lapses when its time is over. */
 const EXPIRIES: Check = {
   name: 'expiries',
@@ -156,6 +187,7 @@ const CHECKS = [
   HOLD_TIMES,
   LOT_ORIGINS,
   REFUNDABLE,
+  RELIEFS,
   EXPIRIES,
   FREEZES,
   STATUSES,

@@ -6,7 +6,7 @@ import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
 import { isLimited, type KeyBudget } from './key-budget.js';
 import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
-import type { Aggregate, Freeze, Hold, Lot, RecordedMovement, Wallet } from './wallet.js';
+import type { Aggregate, Freeze, Hold, Lot, RecordedMovement, Relief, Wallet } from './wallet.js';
 
 /** What the store loaded for one account, before the batch. */
 export type LoadedAccount = {
@@ -18,6 +18,8 @@ export type LoadedAccount = {
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
   /** Those in force, oldest first; none are loaded for commands that do not depend on them. */
   readonly freezes: readonly Freeze[];
+  /** Those that are not undone; none are loaded for commands that do not depend on them. */
+  readonly reliefs: readonly Relief[];
   /** Providers at which the account has a live key of its own; none are loaded for commands that do not depend on them. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };
@@ -31,6 +33,7 @@ export type LevelledWallet = Wallet & { readonly level: WalletLevel };
 export type OwnedLot = Lot & { readonly accountId: string };
 export type OwnedHold = Hold & { readonly accountId: string };
 export type OwnedFreeze = Freeze & { readonly accountId: string };
+export type OwnedRelief = Relief & { readonly accountId: string };
 export type OwnedBudget = KeyBudget & { readonly accountId: string };
 
 /** Everything that the store has to write, each row once, in its final state. */
@@ -46,16 +49,18 @@ export type BatchWrites = {
   readonly endedBudgets: readonly OwnedBudget[];
   readonly newFreezes: readonly OwnedFreeze[];
   readonly liftedFreezes: readonly OwnedFreeze[];
+  readonly newReliefs: readonly OwnedRelief[];
+  readonly undoneReliefs: readonly OwnedRelief[];
   readonly statusChanges: readonly StatusChange[];
   readonly auditEvents: readonly NewAuditEvent[];
   readonly signals: readonly WalletSignal[];
 };
 
 /** What most accounts of a batch of debits have of holds, budgets and recorded movements; it stays empty. */
-const NONE: ReadonlyMap<string, never> = new Map<string, never>();
+const NONE: ReadonlyMap<never, never> = new Map<never, never>();
 
-function withEntry<T>(map: ReadonlyMap<string, T>, key: string, value: T): Map<string, T> {
-  return (map.size === 0 ? new Map<string, T>() : (map as Map<string, T>)).set(key, value);
+function withEntry<K, T>(map: ReadonlyMap<K, T>, key: K, value: T): Map<K, T> {
+  return (map.size === 0 ? new Map<K, T>() : (map as Map<K, T>)).set(key, value);
 }
 
 /** One account while its commands are applied in order. */
@@ -67,6 +72,7 @@ class WorkingAccount implements Aggregate {
   budgets: ReadonlyMap<string, KeyBudget> = NONE;
   recorded: ReadonlyMap<string, RecordedMovement> = NONE;
   freezes: ReadonlyMap<string, Freeze> = NONE;
+  reliefs: ReadonlyMap<number, Relief> = NONE;
 
   readonly ownKeyProviders: ReadonlySet<string>;
 
@@ -76,6 +82,7 @@ class WorkingAccount implements Aggregate {
     if (loaded.recorded.size > 0) this.recorded = new Map(loaded.recorded);
     for (const budget of loaded.budgets) this.budgets = withEntry(this.budgets, budget.keyId, budget);
     for (const freeze of loaded.freezes) this.freezes = withEntry(this.freezes, freeze.id, freeze);
+    for (const relief of loaded.reliefs) this.reliefs = withEntry(this.reliefs, relief.seq, relief);
     for (const hold of loaded.holds) this.remember(hold);
   }
 
@@ -87,9 +94,7 @@ class WorkingAccount implements Aggregate {
     if (applied.outcome.type === 'posted' && 'reference' in command) {
       this.recorded = withEntry(this.recorded, command.reference, applied.outcome.movement);
     }
-    for (const [reference, movement] of applied.recordedBeside) {
-      this.recorded = withEntry(this.recorded, reference, movement);
-    }
+    for (const relief of applied.reliefs) this.reliefs = withEntry(this.reliefs, relief.seq, relief);
   }
 
   /** The least amount counts: what could not even pay for that is depleted. */
@@ -164,8 +169,10 @@ function changesOf(
   const endedBudgets: OwnedBudget[] = [];
   const newFreezes: OwnedFreeze[] = [];
   const liftedFreezes: OwnedFreeze[] = [];
+  const newReliefs: OwnedRelief[] = [];
+  const undoneReliefs: OwnedRelief[] = [];
   const signals: WalletSignal[] = [];
-  for (const { wallet, holdsById, budgets, freezes, loaded, refusedMicros } of accounts) {
+  for (const { wallet, holdsById, budgets, freezes, reliefs, loaded, refusedMicros } of accounts) {
     const { accountId } = wallet;
     if (wallet === loaded.wallet && refusedMicros === null) continue;
     const told = signalsOf(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
@@ -180,21 +187,11 @@ function changesOf(
         else if (remainingBefore !== lot.remainingMicros) changedLots.push({ ...lot, accountId });
       }
     }
-    if (holdsById.size > 0) {
-      const holdsBefore = byId(loaded.holds);
-      for (const hold of holdsById.values()) {
-        const before = holdsBefore.get(hold.id);
-        if (before === undefined) newHolds.push({ ...hold, accountId });
-        else if (before !== hold) resolvedHolds.push({ ...hold, accountId });
-      }
-    }
-    if (freezes.size > 0) {
-      const freezesBefore = byId(loaded.freezes);
-      for (const freeze of freezes.values()) {
-        const before = freezesBefore.get(freeze.id);
-        if (before === undefined) newFreezes.push({ ...freeze, accountId });
-        else if (before !== freeze) liftedFreezes.push({ ...freeze, accountId });
-      }
+    if (holdsById.size > 0) collect(holdsById, byId(loaded.holds), accountId, newHolds, resolvedHolds);
+    if (freezes.size > 0) collect(freezes, byId(loaded.freezes), accountId, newFreezes, liftedFreezes);
+    if (reliefs.size > 0) {
+      const reliefsBefore = new Map(loaded.reliefs.map((relief) => [relief.seq, relief]));
+      collect(reliefs, reliefsBefore, accountId, newReliefs, undoneReliefs);
     }
     if (budgets.size > 0) {
       const budgetsBefore = new Map(loaded.budgets.map((budget) => [budget.keyId, budget]));
@@ -207,7 +204,32 @@ function changesOf(
     }
   }
   const changedHolds = { newHolds, resolvedHolds, changedBudgets, endedBudgets };
-  return { wallets, newLots, changedLots, ...changedHolds, newFreezes, liftedFreezes, signals };
+  const changedFreezes = { newFreezes, liftedFreezes };
+  return {
+    wallets,
+    newLots,
+    changedLots,
+    ...changedHolds,
+    ...changedFreezes,
+    newReliefs,
+    undoneReliefs,
+    signals,
+  };
+}
+
+/** Adds to `added` what was not there before the batch, and to `changed` what is another one now. */
+function collect<K, T>(
+  after: ReadonlyMap<K, T>,
+  before: ReadonlyMap<K, T>,
+  accountId: string,
+  added: (T & { readonly accountId: string })[],
+  changed: (T & { readonly accountId: string })[],
+): void {
+  for (const [key, row] of after) {
+    const known = before.get(key);
+    if (known === undefined) added.push({ ...row, accountId });
+    else if (known !== row) changed.push({ ...row, accountId });
+  }
 }
 
 function byId<T extends { readonly id: string }>(rows: readonly T[]): ReadonlyMap<string, T> {

@@ -36,24 +36,22 @@ export type CreditCommand = Referenced & {
  * does not have counts as nothing.
  */
 export type EarlierMovement = {
-  readonly effect: 'taken' | 'returned' | 'written_off' | 'owed_again';
+  readonly effect: 'taken' | 'returned' | 'written_off';
   readonly reference: string;
 };
 
 /**
- * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. What was spent when it
- * was taken comes back first and is no bought credit, or goodwill that paid the debt meanwhile would come out as money; what was
- * found in lots is bought again.
+ * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. The wallet is then as if
+ * it had never been taken: debt that was written off, or paid with given credit, while it was away is not paid twice.
  */
 export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
-  /** Oldest first. What was written off of it is owed again before it comes back. */
+  /** Oldest first. */
   readonly earlier: readonly EarlierMovement[];
-  /** Under which what was written off is owed again. */
-  readonly owedAgainReference: string;
+  /** The lot of what was bought, which may go back to a card. */
   readonly lotId: string;
-  /** The lot of what had been spent. */
-  readonly spentLotId: string;
+  /** The lot of what comes back for given credit that paid debt while the money was away. */
+  readonly givenLotId: string;
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;

@@ -15,6 +15,7 @@ import {
   type Hold,
   type Lot,
   type RecordedMovement,
+  type Relief,
   type Wallet,
   type WalletStatus,
 } from './wallet.js';
@@ -26,7 +27,7 @@ export function linkIdFor(reference: string, fingerprint: string): string {
   return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
 }
 
-const NOTHING_RECORDED: ReadonlyMap<string, RecordedMovement> = new Map();
+const NO_RELIEFS: readonly Relief[] = [];
 
 export type Movement = {
   readonly kind: TransferKind;
@@ -51,7 +52,7 @@ export class Draft {
   private budget: KeyBudget | null = null;
   private freezes: readonly Freeze[] = [];
   private statusChange: StatusChange | null = null;
-  private recordedBeside: ReadonlyMap<string, RecordedMovement> = NOTHING_RECORDED;
+  private reliefs: readonly Relief[] = NO_RELIEFS;
   private readonly transfers: Transfer[] = [];
 
   constructor(
@@ -128,6 +129,17 @@ export class Draft {
     if (amountMicros > this.debt) throw new Error(`${amountMicros} is more than the debt of ${this.debt}`);
     this.debt = micros(this.debt - amountMicros);
     this.post(movement, from, 'customer_credit', amountMicros, null);
+    this.relieve('write_off', movement, amountMicros);
+  }
+
+  /** Takes a relief as it is after a part of it was undone; what of it was written off is owed again. */
+  undoRelief(relief: Relief, amountMicros: MicroUsd, memo: string | null): void {
+    this.reliefs = [...this.reliefs, relief];
+    if (relief.kind !== 'write_off') return;
+    // What other money brings back undoes another part of it, so the place in the chain keeps it unique.
+    const reference = `${relief.reference}:owed_again:${this.seq + 1}`;
+    const linkId = linkIdFor(reference, '');
+    this.owe(amountMicros, 'dispute_losses', { kind: 'write_off_reversal', reference, linkId, memo });
   }
 
   /** Adds a lot. Paid credit repays debt first, so the lot may start smaller than what was granted. */
@@ -142,6 +154,7 @@ export class Draft {
     };
     this.currentLots = [...this.currentLots, whole].sort(compareBurnOrder);
     this.post(movement, from, ledgerAccountOf(whole), lot.grantedMicros, lot.id);
+    if (repaid > 0n && !lot.refundable) this.relieve('given_credit', movement, repaid);
   }
 
   /** A leg that touches no lot, such as a fee. Nothing is posted for zero. */
@@ -176,22 +189,24 @@ export class Draft {
     return {
       linkId: movement.linkId,
       transferId: first.id,
+      seq: first.seq,
       amountMicros: sumCustomerSide(rows),
-      lotMicros: sumCustomerSide(rows.filter(({ lotId }) => lotId !== null)),
       memo: first.memo,
       createdAtMs: first.createdAtMs,
     };
   }
 
-  /** Lets the commands of the same batch that come after this one know of a movement beside the command's own. */
-  recordBeside(movement: Movement): void {
-    this.recordedBeside = new Map([...this.recordedBeside, [movement.reference, this.recorded(movement)]]);
+  done(outcome: Outcome, hold: Hold | null = null): Applied {
+    const { wallet, transfers, budget, freezes, statusChange, reliefs } = this;
+    const changes = { hold, budget, freezes, statusChange, reliefs };
+    return { accepted: true, wallet, transfers, ...changes, outcome };
   }
 
-  done(outcome: Outcome, hold: Hold | null = null): Applied {
-    const { wallet, transfers, budget, freezes, statusChange, recordedBeside } = this;
-    const changes = { hold, budget, freezes, statusChange, recordedBeside };
-    return { accepted: true, wallet, transfers, ...changes, outcome };
+  /** The row posted last paid debt with what nobody bought. */
+  private relieve(kind: Relief['kind'], { reference }: Movement, amountMicros: MicroUsd): void {
+    const { seq, debt: owedBesideMicros } = this;
+    const relief = { seq, reference, kind, amountMicros, owedBesideMicros, undoneMicros: ZERO };
+    this.reliefs = [...this.reliefs, relief];
   }
 
   private reduceLot(lotId: string, amountMicros: MicroUsd): void {

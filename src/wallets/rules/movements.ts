@@ -25,7 +25,8 @@ import { addFreeze } from './freezes.js';
 import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
-import { spentOf, takenBefore } from './taken-before.js';
+import { leftOf, undo } from './reliefs.js';
+import { split, sumOf, takenBefore } from './taken-before.js';
 import {
   balancesOf,
   spendable,
@@ -92,14 +93,17 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const { amountMicros, excessMicros } = command;
   if (!areReturned(command) || excessMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'reinstatement');
-  const taken = takenBefore(aggregate, command.earlier);
-  reverseWriteOff(draft, command, smaller(amountMicros, taken.writtenOffMicros));
-  const boughtMicros = subtract(amountMicros, spentOf(amountMicros, taken));
+  const { back } = split(takenBefore(aggregate, command.earlier), amountMicros);
+  const undone = undo(aggregate.reliefs.values(), back, writtenOffOf(command));
+  for (const part of undone) draft.undoRelief(part.relief, part.amountMicros, command.memo);
+  const given = undone.filter(({ relief }) => relief.kind === 'given_credit');
+  // What was never taken nobody bought.
+  const givenMicros = add(sumOf(given), subtract(amountMicros, sumOf(back)));
   const lot = { kind: 'paid', source: 'reinstatement', priority: 0, expiresAtMs: null } as const;
   const parts = [
-    // What had been spent repays the debt first, so that what was bought stays to be refunded.
-    { id: command.spentLotId, refundable: false, grantedMicros: subtract(amountMicros, boughtMicros) },
-    { id: command.lotId, refundable: true, grantedMicros: boughtMicros },
+    // What was bought repays the debt first, so that given credit stays what it was: credit that goes to no card.
+    { id: command.lotId, refundable: true, grantedMicros: subtract(amountMicros, givenMicros) },
+    { id: command.givenLotId, refundable: false, grantedMicros: givenMicros },
   ];
   for (const part of parts) {
     if (part.grantedMicros > 0n) draft.addLot({ ...lot, ...part }, 'stripe_clearing', movement);
@@ -110,17 +114,9 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   return finish(draft, movement);
 }
 
-/**
- * What was written off is owed again before the money that it waited for comes back, or the customer would have both: the
- * debt forgiven, and the credit.
- */
-function reverseWriteOff(draft: Draft, command: ReinstateCommand, amountMicros: MicroUsd): void {
-  if (amountMicros === 0n) return;
-  const { owedAgainReference: reference, memo } = command;
-  const linkId = linkIdFor(reference, '');
-  const movement = { kind: 'write_off_reversal', reference, linkId, memo } as const;
-  draft.owe(amountMicros, 'dispute_losses', movement);
-  draft.recordBeside(movement);
+/** The write-offs that may have been made for the same dispute or refund. */
+function writtenOffOf({ earlier }: Pick<ReinstateCommand, 'earlier'>): ReadonlySet<string> {
+  return new Set(earlier.filter(({ effect }) => effect === 'written_off').map(({ reference }) => reference));
 }
 
 /** The fee and the tax that came in beside credit. */
@@ -276,8 +272,10 @@ export function writeOff(aggregate: Aggregate, command: WriteOffCommand, nowMs: 
   const draft = new Draft(wallet, command, nowMs);
   const known = recorded.get(reference);
   if (known !== undefined) return draft.done(posted(draft, true, known));
-  const { spentMicros, boughtMicros, writtenOffMicros } = takenBefore(aggregate, command.earlier);
-  const leftMicros = subtract(add(spentMicros, boughtMicros), writtenOffMicros);
+  const own = writtenOffOf(command);
+  const standing = [...aggregate.reliefs.values()].filter((relief) => own.has(relief.reference));
+  const writtenOffMicros = standing.reduce((sum, relief) => add(sum, leftOf(relief)), ZERO);
+  const leftMicros = subtract(sumOf(takenBefore(aggregate, command.earlier)), writtenOffMicros);
   const amountMicros = larger(ZERO, smaller(leftMicros, wallet.debtMicros));
   if (amountMicros === 0n) return draft.done({ type: 'nothing_owed', balances: balancesOf(wallet) });
   const movement: Movement = { kind: 'write_off', reference, linkId: linkIdFor(reference, ''), memo };

@@ -1,7 +1,7 @@
 import type { MicroUsd } from '../../common/money.js';
 import type { KeyBudget, ReachedLimit } from './key-budget.js';
 import type { Transfer } from '../../ledger/transfer.js';
-import type { Balances, Freeze, Hold, RecordedMovement, Wallet, WalletStatus } from './wallet.js';
+import type { Balances, Freeze, Hold, RecordedMovement, Relief, Wallet, WalletStatus } from './wallet.js';
 
 /** What a command came to. `replayed` means the ledger had it already and nothing moved again. */
 export type Outcome =
@@ -70,8 +70,8 @@ export type Applied = {
   /** The reasons to freeze that the command brought or lifted. */
   readonly freezes: readonly Freeze[];
   readonly statusChange: StatusChange | null;
-  /** What was posted under references other than the command's, for the commands that come after it. */
-  readonly recordedBeside: ReadonlyMap<string, RecordedMovement>;
+  /** The reliefs that the command made or undid. */
+  readonly reliefs: readonly Relief[];
   readonly outcome: Outcome;
 };
 

@@ -97,13 +97,28 @@ export function spendable(wallet: Wallet): MicroUsd {
   return micros(wallet.postedMicros - wallet.heldMicros - wallet.floorMicros);
 }
 
+/**
+ * Debt that was paid with what nobody bought. When money that was away at the time comes back, it is undone as far as it would
+ * not have been needed (`reliefs.ts`).
+ */
+export type Relief = {
+  /** The place of its row in the account's chain. */
+  readonly seq: number;
+  readonly reference: string;
+  readonly kind: 'write_off' | 'given_credit';
+  readonly amountMicros: MicroUsd;
+  /** What was owed beside it and is not covered by what came back since: that counts for this part of the debt first. */
+  readonly owedBesideMicros: MicroUsd;
+  readonly undoneMicros: MicroUsd;
+};
+
 /** A movement that the ledger already has under some reference. */
 export type RecordedMovement = {
   readonly linkId: string;
   readonly transferId: string;
+  /** Its first row's place in the account's chain. */
+  readonly seq: number;
   readonly amountMicros: MicroUsd;
-  /** Of it, what moved out of lots or into them; the rest is debt. */
-  readonly lotMicros: MicroUsd;
   readonly memo: string | null;
   readonly createdAtMs: number;
 };
@@ -122,6 +137,8 @@ export type Aggregate = {
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
   /** By id, those in force: for commands that freeze or unfreeze only. Others need nothing but the wallet's status. */
   readonly freezes: ReadonlyMap<string, Freeze>;
+  /** By their place, those that are not undone: for commands whose money may undo them, and for write-offs. */
+  readonly reliefs: ReadonlyMap<number, Relief>;
   /** At which the account has a live key of its own; loaded for commands that depend on it only. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };

@@ -36,6 +36,7 @@ import {
   type HoldRow,
 } from './load-holds.js';
 import { LOAD_PROVIDER_KEYS, providerKeysOf, type ProviderKeyRow } from './load-provider-keys.js';
+import { LOAD_RELIEFS, reliefsOf, toRelief, type ReliefRow } from './load-reliefs.js';
 import { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 import { msOf } from './unix-ms.js';
@@ -117,10 +118,10 @@ type RecordedRow = {
   reference: string;
   link_id: string;
   id: string;
+  seq: string;
   debit_account: string;
   credit_account: string;
   amount_micros: string;
-  lot_id: string | null;
   memo: string | null;
   created_at_ms: string;
 };
@@ -129,7 +130,7 @@ const LOAD_RECORDED: Statement = {
   name: 'load_recorded',
   text: `
   SELECT t.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
-    SELECT t.account_id, t.reference, t.link_id, t.id, t.debit_account, t.credit_account, t.amount_micros, t.lot_id, t.memo,
+    SELECT t.account_id, t.reference, t.link_id, t.id, t.seq, t.debit_account, t.credit_account, t.amount_micros, t.memo,
            ${msOf('t.created_at')} AS created_at_ms
       FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference ${ROW_BY_ROW}) AS t`,
 };
@@ -178,6 +179,7 @@ export async function lockAndLoad(
   );
   const uses = rowsOf<UseRow>(LOAD_USE);
   const freezes = groupByAccount(rowsOf<FreezeRow>(LOAD_FREEZES));
+  const reliefs = groupByAccount(rowsOf<ReliefRow>(LOAD_RELIEFS));
   const providerKeys = groupByAccount(rowsOf<ProviderKeyRow>(LOAD_PROVIDER_KEYS));
   const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
   const accounts = new Map(
@@ -193,6 +195,7 @@ export async function lockAndLoad(
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
         budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
         freezes: toFreezes(freezes.get(row.account_id) ?? []),
+        reliefs: (reliefs.get(row.account_id) ?? []).map(toRelief),
         ownKeyProviders: new Set((providerKeys.get(row.account_id) ?? []).map(({ provider }) => provider)),
         recorded: toRecorded(recorded.get(row.account_id) ?? []),
       },
@@ -222,6 +225,7 @@ function callsFor(
     ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
     ...useOf(limiting),
     ...freezesOf(commands),
+    ...reliefsOf(commands),
     ...providerKeysOf(commands),
     ...namedBy(
       LOAD_RECORDED,
@@ -351,8 +355,8 @@ function toRecorded(legs: readonly RecordedRow[]): ReadonlyMap<string, RecordedM
     movements.set(leg.reference, {
       linkId: first?.linkId ?? leg.link_id,
       transferId: first?.transferId ?? leg.id,
+      seq: first?.seq ?? Number(leg.seq),
       amountMicros: micros((first?.amountMicros ?? 0n) + legMicros),
-      lotMicros: micros((first?.lotMicros ?? 0n) + (leg.lot_id === null ? 0n : legMicros)),
       memo: first === undefined ? leg.memo : first.memo,
       createdAtMs: first?.createdAtMs ?? Number(leg.created_at_ms),
     });

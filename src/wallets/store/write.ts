@@ -11,7 +11,8 @@ import type {
 } from '../rules/batch.js';
 import type { StatusChange } from '../rules/outcome.js';
 import type { Places } from './places.js';
-import { ROW_BY_ROW } from './row-by-row.js';
+import { rowOf, type Column, type TableWrite, type Value } from './table-write.js';
+import { INSERT_RELIEFS, newReliefColumns, UNDO_RELIEFS, undoneReliefColumns } from './write-reliefs.js';
 
 /**
  * Writes a batch in one statement, whatever its size: each table's rows travel as one array a column, and the
@@ -31,6 +32,8 @@ export function writesOf(writes: BatchWrites, places: Places): StatementCall[] {
     part(DELETE_BUDGETS, writes.endedBudgets, budgetColumns.slice(0, 2)),
     part(INSERT_FREEZES, writes.newFreezes, newFreezeColumns),
     part(LIFT_FREEZES, writes.liftedFreezes, liftedFreezeColumns),
+    part(INSERT_RELIEFS, writes.newReliefs, newReliefColumns),
+    part(UNDO_RELIEFS, writes.undoneReliefs, undoneReliefColumns),
     part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns),
   ].flatMap((filled) => filled ?? []);
   if (parts.length === 0) return [];
@@ -71,30 +74,10 @@ function statementOf(tables: readonly TableWrite[], source: RowSource): Statemen
   return statement;
 }
 
-type TableWrite = {
-  /** Short: the names of prepared statements are made of these, and Postgres cuts them at 63 bytes. */
-  readonly code: string;
-  /** The types of the columns, in order. */
-  readonly types: readonly string[];
-  /** The statement, given what yields its rows. */
-  readonly text: (rows: string) => string;
-};
-type Value = string | number | null;
-type Column<Row> = (row: Row) => Value;
 type Part = { readonly table: TableWrite; readonly values: readonly (readonly Value[])[] };
 
 function part<Row>(table: TableWrite, rows: readonly Row[], columns: readonly Column<Row>[]): Part | null {
   return rows.length === 0 ? null : { table, values: columns.map((column) => rows.map(column)) };
-}
-
-/**
- * The rest of an update of the rows that `v` names by their key. The row's place, which the wallet's lock keeps
- * it at, stands between the two: see `ROW_BY_ROW`.
- */
-function rowOf(table: string, ...key: readonly string[]): string {
-  const named = key.map((column) => `k.${column} = v.${column}`).join(' AND ');
-  return `LATERAL (SELECT k.ctid FROM ${table} k WHERE ${named} ${ROW_BY_ROW}) AS found
-   WHERE ${table}.ctid = found.ctid`;
 }
 
 /**

@@ -1,12 +1,16 @@
 import { expect } from '@jest/globals';
 import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
 import type { Left, Step } from './return-histories.js';
-import type { TestApp } from '../app/test-app.js';
-import { settled, startTopUp, type OpenTopUp } from '../../fixtures/top-up-books.js';
+import type { TestApp, TestCustomer } from '../app/test-app.js';
+import { openPage, settled, type OpenTopUp } from '../../fixtures/top-up-books.js';
 
-/** A customer who has just paid $10.50 for $10.00 of credit. */
-export async function beginHistory(app: TestApp, control: SandboxStripeControl): Promise<ReturnHistory> {
-  const topUp = await startTopUp(app);
+/** A customer, a new one if none is given, who has just paid $10.50 for $10.00 of credit. */
+export async function beginHistory(
+  app: TestApp,
+  control: SandboxStripeControl,
+  customer?: TestCustomer,
+): Promise<ReturnHistory> {
+  const topUp = await openPage(customer ?? (await app.createCustomer()), { credit_cents: 1_000 });
   await control.pay(topUp.sessionId);
   await settled(app);
   return new ReturnHistory(app, control, topUp);
@@ -22,6 +26,14 @@ export class ReturnHistory {
     private readonly control: SandboxStripeControl,
     private readonly topUp: OpenTopUp,
   ) {}
+
+  get customer(): TestCustomer {
+    return this.topUp.customer;
+  }
+
+  get topUpId(): string {
+    return this.topUp.id;
+  }
 
   get accountId(): string {
     return this.topUp.customer.accountId;
@@ -68,7 +80,7 @@ export class ReturnHistory {
       case 'hold': {
         const body = {
           account: accountId,
-          reference: `step-${this.count}`,
+          reference: `step-${this.topUp.id}-${this.count}`,
           amount_micros: `${step[1] * 10_000}`,
         };
         (await operator.post(step[0] === 'spend' ? '/v1/debits' : '/v1/holds', body)).expect(201);

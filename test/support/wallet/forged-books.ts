@@ -20,8 +20,13 @@ const INSERT_ROW = `
 /** Opens what a new row says that it opened. */
 const INSERT_LOT = `
   INSERT INTO credit_lots (account_id, id, kind, source, refundable, granted_micros, remaining_micros, created_at)
-  VALUES ($1, $2, CASE $3 WHEN 'customer_credit' THEN 'paid' ELSE 'promotional' END, $4, $4 = 'top_up', $5, 0, $6)
+  VALUES ($1, $2, CASE $3 WHEN 'customer_credit' THEN 'paid' ELSE 'promotional' END, $4, $4 IN ('top_up', 'reinstatement'), $5, 0, $6)
   ON CONFLICT (account_id, id) DO UPDATE SET granted_micros = excluded.granted_micros`;
+
+/** What a write-off gave up, as the engine writes it down. */
+const INSERT_RELIEF = `
+  INSERT INTO debt_reliefs (account_id, seq, reference, kind, amount_micros, owed_beside_micros, undone_micros)
+  VALUES ($1, $2, $3, 'write_off', $4, $5, 0)`;
 
 /**
  * Writes one book anew, as somebody would who owns the database and knows how it is made: other rows, all numbers, balances
@@ -47,6 +52,8 @@ export async function rewriteBook(
       ...[account_id, seq, id, kind, debit_account, credit_account, amount_micros, lot_id],
       ...[posted_after_micros, reference, leg, link_id, actor, memo, created_at, hash],
     ]);
+    if (kind === 'write_off')
+      await owner.query(INSERT_RELIEF, [accountId, seq, reference, amount_micros, `${replay.debt}`]);
     if (lot_id === null || customerEffect(row) <= 0n) continue;
     await owner.query(INSERT_LOT, [accountId, lot_id, credit_account, kind, amount_micros, created_at]);
   }

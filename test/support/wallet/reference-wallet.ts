@@ -1,4 +1,5 @@
-import type { EarlierMovement, WalletCommand } from '../../../src/wallets/rules/command.js';
+import type { WalletCommand } from '../../../src/wallets/rules/command.js';
+import { ReferenceReliefs } from './reference-reliefs.js';
 
 /**
  * The wallet's rules written a second time, as plainly as possible: JavaScript numbers, one mutable object,
@@ -35,8 +36,7 @@ export class ReferenceWallet {
   lots: ReferenceLot[] = [];
   holds = new Map<string, ReferenceHold>();
   references = new Map<string, string>();
-  /** What moved for refunds and disputes, and what of it was in lots, by its reference. */
-  moved = new Map<string, { all: number; found: number }>();
+  private readonly reliefs = new ReferenceReliefs();
   limits = new Map<string, ReferenceLimits>();
   private spends: ReferenceSpend[] = [];
   /** What the ledger must have come to: what was charged, what lies at Stripe, and what disputes and refunds lost us. */
@@ -119,17 +119,13 @@ export class ReferenceWallet {
       case 'reinstate': {
         const amount = Number(command.amountMicros);
         if (amount < 0 || movedAtStripe(command) === 0) return 'invalid_amount';
-        const { spent, bought, givenUp } = this.takenBefore(command.earlier);
-        const owedAgain = Math.min(amount, givenUp);
-        if (owedAgain > 0) this.moved.set(command.owedAgainReference, { all: owedAgain, found: 0 });
-        this.moved.set(command.reference, { all: amount, found: amount });
+        const { owedAgain, given } = this.reliefs.comesBack(command.earlier, amount);
+        this.reliefs.moves(command.reference, amount);
         this.debt += owedAgain;
         this.losses -= owedAgain + Number(command.excessMicros);
         this.atStripe += movedAtStripe(command);
-        // What had been spent comes back first.
-        const found = amount - Math.max(Math.min(amount, spent), amount - bought);
-        if (amount > found) this.addLot(command.spentLotId, true, amount - found, 0, null, now);
-        if (found > 0) this.addLot(command.lotId, true, found, 0, null, now, true);
+        if (amount > given) this.addLot(command.lotId, true, amount - given, 0, null, now, true);
+        if (given > 0) this.repayGiven(command.reference, command.givenLotId, given, now);
         return 'ok';
       }
       case 'grant':
@@ -188,16 +184,15 @@ export class ReferenceWallet {
       case 'clawBack':
         return this.clawBack(command, now);
       case 'writeOff': {
-        const { spent, bought, givenUp } = this.takenBefore(command.earlier);
-        const given = Math.max(0, Math.min(spent + bought - givenUp, this.debt));
+        const given = Math.max(0, Math.min(this.reliefs.notGivenUp(command.earlier), this.debt));
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
         this.losses += given;
-        this.moved.set(command.reference, { all: given, found: 0 });
+        this.reliefs.add(command.reference, true, given, this.debt);
         return 'ok';
       }
       case 'adjust':
-        return this.adjust(command.lotId, Number(command.amountMicros), now);
+        return this.adjust(command.reference, command.lotId, Number(command.amountMicros), now);
       case 'book':
         // Of the platform's own book only.
         return 'account_not_found';
@@ -286,27 +281,15 @@ export class ReferenceWallet {
     this.debt += missing;
     this.losses += Number(command.excessMicros);
     this.atStripe -= movedAtStripe(command);
-    this.moved.set(command.reference, { all: amount, found: amount - missing });
+    this.reliefs.moves(command.reference, amount);
     return 'ok';
   }
 
-  /** Of what was taken and did not come back: what had been spent, what was there, and what was given up of it. */
-  private takenBefore(earlier: readonly EarlierMovement[]): {
-    spent: number;
-    bought: number;
-    givenUp: number;
-  } {
-    let [spent, bought, givenUp] = [0, 0, 0];
-    for (const { effect, reference } of earlier) {
-      const { all, found } = this.moved.get(reference) ?? { all: 0, found: 0 };
-      const spentBack = Math.max(Math.min(all, spent), all - bought);
-      if (effect === 'taken') [spent, bought] = [spent + all - found, bought + found];
-      if (effect === 'returned')
-        [spent, bought] = [Math.max(0, spent - spentBack), bought - (all - spentBack)];
-      if (effect === 'written_off') givenUp += all;
-      if (effect === 'owed_again') givenUp = Math.max(0, givenUp - all);
-    }
-    return { spent, bought, givenUp };
+  /** Credit that goes to no card. What it pays of the debt is noted. */
+  private repayGiven(reference: string, lotId: string, amount: number, now: number): void {
+    const owed = this.debt;
+    this.addLot(lotId, true, amount, 0, null, now);
+    this.reliefs.add(reference, false, owed - this.debt, this.debt);
   }
 
   private freeze({ source, sourceId }: { source: string; sourceId: string }): void {
@@ -314,10 +297,10 @@ export class ReferenceWallet {
     if (!this.reasons.includes(reason)) this.reasons.push(reason);
   }
 
-  private adjust(lotId: string, amount: number, now: number): string {
+  private adjust(reference: string, lotId: string, amount: number, now: number): string {
     if (amount === 0) return 'invalid_amount';
     if (amount > 0) {
-      this.addLot(lotId, true, amount, 0, null, now);
+      this.repayGiven(reference, lotId, amount, now);
       return 'ok';
     }
     this.lapse(now);

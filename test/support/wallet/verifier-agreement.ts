@@ -65,9 +65,8 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
       ...named(`${id}:back`),
       ...parts,
       earlier: [taken, writtenOff],
-      owedAgainReference: `${writtenOff.reference}:reversed`,
       lotId: newId('creditLot'),
-      spentLotId: newId('creditLot'),
+      givenLotId: newId('creditLot'),
     });
     const statusChangeId = newId('statusChange');
     await books.execute({ type: 'unfreeze', ...named(''), lifts: {}, statusChangeId, reason: 'over' });

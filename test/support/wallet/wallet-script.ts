@@ -172,9 +172,8 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         ...named('reinstate'),
         type: 'reinstate',
         earlier: earlierOf(drawn),
-        owedAgainReference: `owedAgain:${drawn.slot}`,
         lotId,
-        spentLotId: `${lotId}_spent`,
+        givenLotId: `${lotId}_given`,
         amountMicros,
         feeMicros: beside,
         taxMicros: micros(0n),
@@ -210,13 +209,12 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
   }
 }
 
-/** Money that was taken twice and came back in part, and its debt given up and owed again: what of it is there is up to chance. */
+/** Money that was taken twice and came back in part, and its debt given up: what of it is there is up to chance. */
 function earlierOf({ slot, other }: Draw): readonly EarlierMovement[] {
   return [
     { effect: 'taken', reference: `clawBack:${other}` },
     { effect: 'written_off', reference: `writeOff:${slot}` },
     { effect: 'returned', reference: `reinstate:${other}` },
-    { effect: 'owed_again', reference: `owedAgain:${other}` },
     { effect: 'taken', reference: `clawBack:${slot}` },
   ];
 }

@@ -1,0 +1,191 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { micros, type MicroUsd } from '../../src/common/money.js';
+import type { EarlierMovement, WalletCommand } from '../../src/wallets/rules/command.js';
+import { checkProperty } from '../support/property.js';
+import { MemoryStore } from '../support/wallet/memory-store.js';
+
+const ACCOUNT = 'acct_01ARZ3NDEKTSV4RRFFQ69G5FAV';
+const ZERO = micros(0n);
+
+/** Of dispute 0 nothing is left in the end; of the others some may come back, and some stay lost. */
+type Step =
+  | { readonly kind: 'buy' | 'spend' | 'give'; readonly amount: number }
+  | { readonly kind: 'take' | 'give_back' | 'write_off'; readonly dispute: number; readonly amount: number };
+
+const amount = fc.integer({ min: 1, max: 20 });
+const dispute = fc.integer({ min: 0, max: 2 });
+const stepOf = (...kinds: readonly ('buy' | 'spend' | 'give')[]): fc.Arbitrary<Step> =>
+  fc.oneof(
+    fc.record({ kind: fc.constantFrom(...kinds), amount }),
+    fc.record({ kind: fc.constantFrom('take', 'give_back', 'write_off'), dispute, amount }),
+  );
+
+/** One history, command by command, with what was taken for each dispute and is not back. */
+class History {
+  readonly store = new MemoryStore(ACCOUNT);
+  private readonly away = [0, 0, 0];
+  private readonly movements: EarlierMovement[][] = [[], [], []];
+  private count = 0;
+
+  /** Answers whether it was possible. No more comes back than was taken. */
+  take(step: Step): boolean {
+    this.count += 1;
+    const named = { accountId: ACCOUNT, actor: 'system', fingerprint: '', memo: null };
+    const reference = `${step.kind}:${this.count}`;
+    const amountMicros = micros(BigInt(step.amount));
+    const lotId = `lot_${this.count}`;
+    const beside = { feeMicros: ZERO, taxMicros: ZERO, excessMicros: ZERO };
+    switch (step.kind) {
+      case 'buy': {
+        const { feeMicros, taxMicros } = beside;
+        const bought = { lotId, amountMicros, feeMicros, taxMicros, expiresAtMs: null };
+        return this.run({ type: 'credit', cause: 'top_up', ...named, reference, ...bought });
+      }
+      case 'spend':
+        return this.run({ type: 'debit', ...named, reference, keyId: null, amountMicros });
+      case 'give':
+        return this.run({ type: 'adjust', ...named, reference, lotId, amountMicros });
+      case 'take': {
+        this.away[step.dispute] = (this.away[step.dispute] ?? 0) + step.amount;
+        const ids = { id: reference, statusChangeId: reference, sourceId: reference };
+        const freeze = { ...ids, source: 'dispute', reason: 'dispute' } as const;
+        const taken = { lotId: `lot_${1 + step.dispute}`, amountMicros, ...beside, freeze };
+        const done = this.run({ type: 'clawBack', cause: 'dispute', ...named, reference, ...taken });
+        this.note(step.dispute, { effect: 'taken', reference });
+        return done;
+      }
+      case 'give_back': {
+        const part = Math.min(step.amount, this.away[step.dispute] ?? 0);
+        if (part === 0) return false;
+        this.away[step.dispute] = (this.away[step.dispute] ?? 0) - part;
+        const lots = { lotId, givenLotId: `${lotId}_given`, amountMicros: micros(BigInt(part)) };
+        const earlier = [...(this.movements[step.dispute] ?? [])];
+        const back = { ...lots, ...beside, earlier };
+        const done = this.run({ type: 'reinstate', ...named, reference, ...back });
+        this.note(step.dispute, { effect: 'returned', reference });
+        return done;
+      }
+      case 'write_off': {
+        const earlier = [...(this.movements[step.dispute] ?? [])];
+        const done = this.run({ type: 'writeOff', ...named, reference, earlier });
+        this.note(step.dispute, { effect: 'written_off', reference });
+        return done;
+      }
+    }
+  }
+
+  private note(of: number, movement: EarlierMovement): void {
+    this.movements[of]?.push(movement);
+  }
+
+  private run(command: WalletCommand): boolean {
+    const [result] = this.store.run([command], 0);
+    // A person looks, and lets the customer go on as soon as nothing is owed.
+    const lift = { lifts: {}, reason: 'looked at', statusChangeId: `wsc_${this.count}` };
+    this.store.run([{ type: 'unfreeze', accountId: ACCOUNT, actor: 'system', ...lift }], 0);
+    return result?.accepted === true;
+  }
+
+  giveAllBack(of: number): void {
+    this.take({ kind: 'give_back', dispute: of, amount: this.away[of] ?? 0 });
+  }
+
+  get refundable(): MicroUsd {
+    const lots = this.store.wallet.lots.filter((lot) => lot.refundable);
+    return micros(lots.reduce((sum, lot) => sum + lot.remainingMicros, 0n));
+  }
+
+  givenUpOf(of: number): bigint {
+    const own = (this.movements[of] ?? []).map(({ reference }) => reference);
+    const reliefs = [...this.store.reliefs.values()].filter(({ reference }) => own.includes(reference));
+    return reliefs.reduce((sum, { amountMicros, undoneMicros }) => sum + amountMicros - undoneMicros, 0n);
+  }
+
+  /** What was given up and is not owed again. */
+  get givenUp(): bigint {
+    return this.store.transfers.reduce((sum, { kind, amountMicros }) => {
+      if (kind === 'write_off') return sum + amountMicros;
+      return kind === 'write_off_reversal' ? sum - amountMicros : sum;
+    }, 0n);
+  }
+}
+
+/** The history, and its steps that were possible. */
+function playOn(
+  after: History,
+  steps: readonly Step[],
+): { readonly after: History; readonly done: readonly Step[] } {
+  return { after, done: steps.filter((step) => after.take(step)) };
+}
+
+/** The history, and the same one without dispute 0: what could be spent with it can be spent without it. */
+function play(steps: readonly Step[]): { readonly after: History; readonly without: History } {
+  const { after, done } = playOn(new History(), steps);
+  after.giveAllBack(0);
+  const isOther = (step: Step): boolean => !('dispute' in step && step.dispute === 0);
+  return { after, without: playOn(new History(), done.filter(isOther)).after };
+}
+
+describe('money that a dispute took and gave back', () => {
+  it('leaves the wallet as if it had never been taken, whatever else was disputed, bought, spent and written off meanwhile', async () => {
+    await checkProperty(
+      'a dispute that is won leaves no trace',
+      fc.property(fc.array(stepOf('buy', 'spend'), { maxLength: 14 }), (steps) => {
+        const { after, without } = play(steps);
+        // Debt of others that an operator gave up for this dispute is given up, if they would still do it without.
+        const kept = after.givenUpOf(0);
+        const left = ({ refundable, givenUp, store }: History, more: bigint) => ({
+          posted: store.wallet.postedMicros + more,
+          debt: store.wallet.debtMicros - more,
+          givenUp: givenUp + more,
+          refundable,
+        });
+        expect(left(after, 0n)).toEqual(left(without, kept));
+      }),
+      { runs: 2_000 },
+    );
+  });
+
+  it('never makes credit that was given refundable, and costs nobody anything, whatever was given meanwhile', async () => {
+    await checkProperty(
+      'given credit stays given credit when a dispute is won',
+      fc.property(
+        fc.array(stepOf('buy', 'spend'), { maxLength: 6 }),
+        fc.array(stepOf('buy', 'give'), { maxLength: 10 }),
+        (before, later) => {
+          // Nothing before the end: given credit that pays a later debt frees what is bought after that.
+          const { after, without } = play([...before, ...later].filter(({ kind }) => kind !== 'give_back'));
+          const net = ({ store, givenUp }: History): bigint => store.wallet.postedMicros - givenUp;
+          expect(net(after)).toBe(net(without));
+          expect(after.refundable <= without.refundable + after.givenUpOf(0)).toBe(true);
+        },
+      ),
+      { runs: 2_000 },
+    );
+  });
+
+  it('leaves nothing written off once all of it is back', async () => {
+    await checkProperty(
+      'disputes that are all won leave no trace',
+      fc.property(
+        fc.array(stepOf('buy', 'spend'), { maxLength: 14 }),
+        fc.shuffledSubarray([0, 1, 2], { minLength: 3 }),
+        (steps, order) => {
+          const { after, done } = playOn(new History(), steps);
+          for (const each of order) after.giveAllBack(each);
+          const { after: without } = playOn(
+            new History(),
+            done.filter((step) => !('dispute' in step)),
+          );
+          expect(after.givenUp).toBe(0n);
+          expect([after.store.wallet.postedMicros, after.refundable]).toEqual([
+            without.store.wallet.postedMicros,
+            without.refundable,
+          ]);
+        },
+      ),
+      { runs: 1_000 },
+    );
+  });
+});
