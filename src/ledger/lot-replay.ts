@@ -25,6 +25,8 @@ export class LotReplay {
   readonly live = new Map<string, LiveLot>();
   posted = 0n;
   debt = 0n;
+  /** Written off and not owed again. */
+  private writtenOff = 0n;
 
   constructor(private readonly start: WalkStart = 'first_row') {}
 
@@ -36,6 +38,7 @@ export class LotReplay {
     }
     if (isCustomerLedgerAccount(row.debit_account)) {
       this.posted -= amount;
+      if (row.kind === 'write_off_reversal') return this.oweAgain(row, amount);
       return row.lot_id === null ? this.owe(row, amount) : this.take(row, row.lot_id, amount);
     }
     return row.lot_id === null ? null : { column: 'lot_id', expected: 'none', found: row.lot_id };
@@ -71,6 +74,7 @@ export class LotReplay {
 
   private forgive(amount: bigint): LotFault | null {
     const owed = this.debt;
+    this.writtenOff += amount;
     this.debt = amount < owed ? owed - amount : 0n;
     // What was owed before the first row of a part nobody can say.
     if (amount <= owed || this.start === 'any_row') return null;
@@ -95,6 +99,20 @@ export class LotReplay {
     return {
       column: 'amount_micros',
       expected: `at most ${had}, what lot ${lotId} held`,
+      found: `${amount}`,
+    };
+  }
+
+  private oweAgain(row: ExportedTransfer, amount: bigint): LotFault | null {
+    if (row.lot_id !== null) return { column: 'lot_id', expected: 'none', found: row.lot_id };
+    const writtenOff = this.writtenOff;
+    this.writtenOff = amount < writtenOff ? writtenOff - amount : 0n;
+    const fault = this.owe(row, amount);
+    // What was written off before the first row of a part nobody can say.
+    if (fault !== null || amount <= writtenOff || this.start === 'any_row') return fault;
+    return {
+      column: 'amount_micros',
+      expected: `at most ${writtenOff}, what was written off`,
       found: `${amount}`,
     };
   }

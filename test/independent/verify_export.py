@@ -280,6 +280,7 @@ class Lots:
         self.from_beginning = from_beginning
         self.lots = {}  # lot_id -> [side, left]; left is None for a lot of before
         self.debt = 0
+        self.written_off = 0  # and not owed again
 
     def play(self, row):
         amount = int(row["amount_micros"])
@@ -288,6 +289,8 @@ class Lots:
             if row["kind"] == "write_off":
                 return self.forgive(lot_id, amount)
             return self.open(row["credit_account"], lot_id, amount)
+        if row["kind"] == "write_off_reversal":
+            return self.owe_again(lot_id, amount)
         if row["debit_account"] in CUSTOMER:
             return self.take(row["debit_account"], lot_id, amount)
         return None if lot_id is None else "a lot where none belongs"
@@ -313,6 +316,16 @@ class Lots:
         if amount > self.debt and self.from_beginning:
             return f"{self.debt} was owed"
         self.debt = max(self.debt - amount, 0)
+        self.written_off += amount
+        return None
+
+    def owe_again(self, lot_id, amount):
+        if lot_id is not None:
+            return "a lot where none belongs"
+        if amount > self.written_off and self.from_beginning:
+            return f"{self.written_off} was written off"
+        self.written_off = max(self.written_off - amount, 0)
+        self.debt += amount
         return None
 
     def take(self, side, lot_id, amount):

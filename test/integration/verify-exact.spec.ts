@@ -221,6 +221,35 @@ describe('lots, played again from an export whose hashes were all computed anew'
     });
   });
 
+  it('name a debt that is owed again beyond what was written off, and one that names a lot', async () => {
+    const writeOff = file.rows[rowOf('write_off')] as ExportRow;
+    const { account_id: accountId, seq, amount_micros: all, posted_after_micros: before } = writeOff;
+    const rows = file.rows.filter((row) => row.account_id === accountId && Number(row.seq) <= Number(seq));
+    const owedAgain = (amount: bigint, lotId: string | null): string => {
+      const again: ExportRow = {
+        ...writeOff,
+        seq: `${Number(seq) + 1}`,
+        id: transferId(accountId, Number(seq) + 1),
+        kind: 'write_off_reversal',
+        debit_account: 'customer_credit',
+        credit_account: 'dispute_losses',
+        amount_micros: `${amount}`,
+        posted_after_micros: `${BigInt(before) - amount}`,
+        reference: `${writeOff.reference}:owed_again`,
+        lot_id: lotId,
+      };
+      return putTogether(forgeHashes({ rows: [...rows, again], end: file.end }), 'jsonl');
+    };
+    expect(await verdictOf(owedAgain(BigInt(all), null))).toMatchObject({ ok: true });
+    const line = rows.length + 1;
+    expect(await faultOf(owedAgain(BigInt(all) + 1n, null))).toMatchObject({
+      line,
+      column: 'amount_micros',
+      expected: `at most ${all}, what was written off`,
+    });
+    expect(await faultOf(owedAgain(1n, 'lot_x'))).toMatchObject({ line, column: 'lot_id', expected: 'none' });
+  });
+
   it('take what lots held before a part as given, and hold a lot that the part opens to its amount', async () => {
     const from = file.rows.find((row) => row.kind === 'expiry')?.created_at as string;
     const part = takeApart(await exportText(books, 'jsonl', { ...EVERYTHING, from }));

@@ -44,18 +44,20 @@ function booksOf(isRule: boolean): [book: string, isRule: boolean][] {
 }
 
 /**
- * An export that is right in everything but, perhaps, this posting. A grant comes first, for what takes from one, and a
- * debt, for what is written off.
+ * An export that is right in everything but, perhaps, this posting. A grant comes first, for what takes from one, a
+ * debt, for what is written off, and a part of it that is, for what is owed again.
  */
 export function postingFile({ book, kind, debit, credit }: Posting): Buffer {
   const grant = toRow(book, 1, ['grant', 'promotional_credit', 'customer_promo'], 'lot_grant', 0n);
   // Debt of paid credit needs no lot.
-  const owed = toRow(book, 2, ['debit', 'customer_credit', 'usage_revenue'], null, 100n);
+  const spend = ['debit', 'customer_credit', 'usage_revenue'] as const;
+  const owed = [toRow(book, 2, spend, null, 100n), toRow(book, 3, spend, null, 0n)];
+  const forgiven = toRow(book, 4, ['write_off', 'dispute_losses', 'customer_credit'], null, -100n);
   const spends = debit === 'customer_promo' ? 'lot_grant' : null;
   const opens = kind === 'write_off' ? null : 'lot_new';
   const lotId = isCustomerLedgerAccount(credit) ? opens : spends;
-  const row = toRow(book, 3, [kind, debit, credit], lotId, 0n);
-  return Buffer.from(putTogether(forgeHashes({ rows: [grant, owed, row], end: END }), 'jsonl'));
+  const row = toRow(book, 5, [kind, debit, credit], lotId, 0n);
+  return Buffer.from(putTogether(forgeHashes({ rows: [grant, ...owed, forgiven, row], end: END }), 'jsonl'));
 }
 
 function toRow(
