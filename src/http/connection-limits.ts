@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { answerExpectation } from './client-error.js';
+import { StalledPeers } from './stalled-peers.js';
 
 /**
  * A client that has not sent its whole request by then is holding a socket, not using it. An edit of 32 MiB needs 5 Mbit/s;
@@ -17,8 +17,6 @@ export const HEADERS_TIMEOUT_MS = 15_000;
 export const TIMEOUT_CHECK_INTERVAL_MS = 5_000;
 /** Longer than the idle time of the usual load balancers (60 s), so that they close first and never race us. */
 export const KEEP_ALIVE_TIMEOUT_MS = 72_000;
-/** A peer that takes nothing of its answer for that long is not slow, but gone or hostile: what it holds is given back. */
-export const UNREAD_TIMEOUT_MS = 30_000;
 /** So seldom is it logged that connections were refused: a flood of them must not become one of log lines. */
 const DROPS_LOGGED_EVERY_MS = 10_000;
 
@@ -40,22 +38,8 @@ export function limitConnections(server: Server, connectionsMax: number, log: Lo
       'Too many connections are open; new ones are refused.',
     );
   });
-  dropPeersThatDoNotRead(server);
+  new StalledPeers(server);
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) =>
     answerExpectation(response),
   );
-}
-
-/**
- * Node's own timer of a connection begins again with whatever is sent or received, and with every part of a large answer that
- * the peer takes. What it would end as well is a call that works for longer than that: nothing waits to be taken then.
- */
-function dropPeersThatDoNotRead(server: Server): void {
-  server.timeout = UNREAD_TIMEOUT_MS;
-  server.on('timeout', (socket: Socket) => {
-    // Between two requests the time is another one (`keepAliveTimeout`), and its end is that of the connection.
-    const isAnswering = socket.timeout === server.timeout;
-    if (isAnswering && socket.writableLength === 0) socket.setTimeout(server.timeout);
-    else socket.destroy();
-  });
 }

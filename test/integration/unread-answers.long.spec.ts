@@ -1,8 +1,8 @@
-import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { AnswerMemory } from '../../src/generation/answer-memory.js';
-import { UNREAD_TIMEOUT_MS } from '../../src/http/connection-limits.js';
+import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/http/stalled-peers.js';
 import { generate } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { bodyOf, enlargeImages, neverRead } from '../support/images/unread-answers.js';
@@ -11,30 +11,23 @@ import { eventually } from '../support/processes.js';
 const IMAGES = 2;
 /** Far more than the kernel takes for a peer that does not read. */
 const LARGE_BYTES = 12_000_000;
-const SHORT_MS = 1_000;
 
 let service: TestApp;
-let server: Server;
+let peers: StalledPeers;
 let memory: AnswerMemory;
 let customer: TestCustomer;
 const open: Socket[] = [];
 beforeAll(async () => {
+  const check = jest.spyOn(StalledPeers.prototype, 'check');
   service = await startTestApp({ blackForestLabs: true });
-  server = service.app.getHttpServer();
   memory = service.app.get(AnswerMemory);
   customer = await service.createCustomer({ grantMicros: 1_000_000n });
+  await eventually('the service checks its peers by itself', () => check.mock.contexts.length > 0);
+  peers = check.mock.contexts[0] as StalledPeers;
+  check.mockRestore();
 });
-afterEach(() => {
-  server.timeout = UNREAD_TIMEOUT_MS;
-  open.splice(0).forEach((socket) => socket.destroy());
-});
+afterEach(() => open.splice(0).forEach((socket) => socket.destroy()));
 afterAll(() => service.close());
-
-/** Sockets that connect from here on have this time. */
-function shorten(): void {
-  expect(server.timeout).toBe(UNREAD_TIMEOUT_MS);
-  server.timeout = SHORT_MS;
-}
 
 describe('a peer that takes nothing of its answer', () => {
   it('loses its connection, and what its answer held is given back', async () => {
@@ -43,11 +36,13 @@ describe('a peer that takes nothing of its answer', () => {
     const made = (await customer.client.post(path, JSON.parse(bodyOf(IMAGES)), headers)).expect(200);
     const id = String(made.headers.get('x-generation-id'));
     await enlargeImages(service.settings.dataDir, id, IMAGES, LARGE_BYTES);
-    shorten();
     const { apiKey } = customer;
     open.push(neverRead(service.url, { apiKey, idempotencyKey: 'large', images: IMAGES }));
     await eventually('its answer is under way', () => memory.bytes > 0);
-    await eventually('its answer has ended', () => memory.bytes === 0);
+    await eventually('its answer has ended', () => {
+      peers.check();
+      return memory.bytes === 0;
+    });
     // One that reads has all of it, however long that takes as a whole.
     const { data } = (await customer.client.post(path, JSON.parse(bodyOf(IMAGES)), headers)).expect(200)
       .body as { data: { b64_json: string }[] };
@@ -58,16 +53,17 @@ describe('a peer that takes nothing of its answer', () => {
   });
 
   it('is told from one whose call takes long: that one keeps its connection', async () => {
-    shorten();
     service.upstreamClock.stop();
     service.blackForestLabs?.control.setLatencyMs(1);
-    const begunAtMs = performance.now();
     const answer = generate(customer);
     await eventually(
       'the provider works',
       () => (service.blackForestLabs?.control.counts().submits ?? 0) > 1,
     );
-    await eventually('it takes long', () => performance.now() > begunAtMs + 3 * SHORT_MS);
+    for (let check = 0; check < 10 * CHECKS_WITHOUT_PROGRESS_MAX; check += 1) {
+      peers.check();
+      await nextTurn();
+    }
     service.blackForestLabs?.control.setLatencyMs(0);
     service.upstreamClock.reset();
     (await answer).expect(200);

@@ -1,0 +1,154 @@
+import { once } from 'node:events';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/http/stalled-peers.js';
+import { eventually } from '../support/processes.js';
+
+/** Far more than the kernel takes for a peer that does not read. */
+const LARGE_BYTES = 20_000_000;
+const MANY_CHECKS = 10 * CHECKS_WITHOUT_PROGRESS_MAX;
+
+let server: Server;
+let peers: StalledPeers;
+let answer: (response: ServerResponse) => void;
+/** Both ends of the one connection. */
+let peer: Socket;
+let connection: Socket;
+let taken: () => number;
+
+beforeEach(async () => {
+  server = createServer((_request, response) => answer(response));
+  peers = new StalledPeers(server);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  peer = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  peer.on('error', () => undefined);
+  [connection] = (await once(server, 'connection')) as [Socket];
+  const stream = (connection as unknown as { _handle: { bytesWritten: number; writeQueueSize: number } })
+    ._handle;
+  taken = () => stream.bytesWritten - stream.writeQueueSize;
+});
+afterEach(async () => {
+  peer.destroy();
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+});
+
+function ask(): void {
+  peer.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+}
+
+async function askForLargeAnswer(): Promise<void> {
+  answer = (response) => response.end(Buffer.alloc(LARGE_BYTES));
+  ask();
+  await eventually('the answer is under way', () => taken() > 0);
+}
+
+/** How many checks after the first one that saw its last byte taken, the connection was dropped. */
+async function checksUntilDropped(betweenChecks: () => void = () => undefined): Promise<number> {
+  let checks = 0;
+  for (let seen = -1, all = 0; !connection.destroyed; all += 1) {
+    expect(all).toBeLessThan(10 * MANY_CHECKS);
+    // What the kernel takes, it takes between two turns of the event loop.
+    checks = taken() === seen ? checks + 1 : 0;
+    seen = connection.writableLength === 0 ? -1 : taken();
+    peers.check();
+    betweenChecks();
+    await nextTurn();
+  }
+  return checks;
+}
+
+async function expectNeverDropped(): Promise<void> {
+  for (let check = 0; check < MANY_CHECKS; check += 1) {
+    peers.check();
+    await nextTurn();
+  }
+  expect(connection.destroyed).toBe(false);
+}
+
+describe('a peer that takes nothing of its answer', () => {
+  it('is dropped after exactly so many checks without progress, and not after twice as many', async () => {
+    await askForLargeAnswer();
+    expect(await checksUntilDropped()).toBe(CHECKS_WITHOUT_PROGRESS_MAX);
+  });
+
+  it('is dropped as soon although it goes on sending requests', async () => {
+    await askForLargeAnswer();
+    expect(await checksUntilDropped(ask)).toBe(CHECKS_WITHOUT_PROGRESS_MAX);
+  });
+
+  it('is dropped as soon when small answers to pipelined requests are more than the kernel takes', async () => {
+    answer = (response) => response.end('x'.repeat(10_000));
+    await eventually('an answer waits', () => {
+      for (let request = 0; request < 100; request += 1) ask();
+      return connection.writableLength > 0;
+    });
+    expect(await checksUntilDropped(ask)).toBe(CHECKS_WITHOUT_PROGRESS_MAX);
+  });
+});
+
+describe('never dropped is a peer', () => {
+  it('that reads, however slowly, also when its answer is one large write', async () => {
+    await askForLargeAnswer();
+    let received = 0;
+    let allowed = 0;
+    peer.on('data', (bytes: Buffer) => {
+      received += bytes.length;
+      if (received >= allowed) peer.pause();
+    });
+    while (received < LARGE_BYTES) {
+      for (let check = 1; check < CHECKS_WITHOUT_PROGRESS_MAX; check += 1) peers.check();
+      const before = taken();
+      await eventually('the kernel takes more, or all is received', () => {
+        allowed = received + 100_000;
+        peer.resume();
+        return taken() > before || received >= LARGE_BYTES;
+      });
+    }
+    expect(connection.destroyed).toBe(false);
+  });
+
+  it('whose answers the kernel has taken as a whole; unread, its connection ends when its keep-alive does', async () => {
+    answer = (response) => response.end('small');
+    const requests = 3;
+    for (let request = 0; request < requests; request += 1) ask();
+    await eventually('they are answered', () => taken() > requests * 'small'.length);
+    await expectNeverDropped();
+    server.keepAliveTimeout = 1;
+    ask();
+    await eventually('it is closed', () => connection.destroyed);
+  });
+
+  it('whose call takes long: nothing of its answer waits to be taken', async () => {
+    let called: ServerResponse | undefined;
+    answer = (response) => (called = response);
+    ask();
+    await eventually('the call works', () => called !== undefined);
+    await expectNeverDropped();
+    peer.on('data', () => undefined);
+    called?.end('done');
+    await eventually('it is answered', () => peer.bytesRead > 0);
+  });
+
+  it('that has begun to read again: its checks are counted from there', async () => {
+    await askForLargeAnswer();
+    let checks = 0;
+    for (let seen = -1; checks < CHECKS_WITHOUT_PROGRESS_MAX - 1; await nextTurn()) {
+      checks = taken() === seen ? checks + 1 : 0;
+      seen = taken();
+      peers.check();
+    }
+    expect(connection.destroyed).toBe(false);
+    const before = taken();
+    await eventually('it takes something', () => {
+      peer.resume();
+      return taken() > before;
+    });
+    peer.pause();
+    expect(await checksUntilDropped()).toBe(CHECKS_WITHOUT_PROGRESS_MAX);
+  });
+});
