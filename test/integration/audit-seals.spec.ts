@@ -13,6 +13,7 @@ import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { CleanUp } from '../support/clean-up.js';
 import { answerOf } from '../support/database/engine.js';
+import { whileHeadIsHeld } from '../support/database/held-audit-head.js';
 import { eventually } from '../support/processes.js';
 
 const IMAGE = 40_000n;
@@ -68,18 +69,6 @@ async function expectWholeChain(): Promise<void> {
   expect(rest).toEqual({ seals: events, last: events, head: events });
   const found = await findDiscrepancies(app.dataSource);
   expect(found.filter(({ table }) => table.startsWith('audit_'))).toEqual([]);
-}
-
-/** As `psql` does that begins a tx and takes the end of the chain. */
-async function whileHeadIsHeld(work: (release: () => Promise<void>) => Promise<void>): Promise<void> {
-  const session = new Client({ connectionString: app.databaseUrl });
-  await session.connect();
-  try {
-    await session.query('BEGIN; SELECT FROM audit_head FOR UPDATE');
-    await work(async () => void (await session.query('ROLLBACK')));
-  } finally {
-    await session.end();
-  }
 }
 
 /** The server processes that wait for another one's lock: here, for the end of the chain, as their tx commits. */
@@ -205,7 +194,7 @@ describe('an act', () => {
 
   it('is done once with one event when its server process ends inside COMMIT, and sent again', async () => {
     const [accountId = ''] = accountIds;
-    await whileHeadIsHeld(async (release) => {
+    await whileHeadIsHeld(app.databaseUrl, async (release) => {
       const noted = app.app.get(AuditLog).note('system', entry('killed: noted'));
       const lost = expect(noted).rejects.toThrow();
       const key = { 'idempotency-key': 'killed' };
@@ -233,7 +222,7 @@ describe('while a session holds the end of the chain', () => {
     const [waiting = '', ...others] = accountIds;
     const batches = jest.spyOn(WalletStore.prototype, 'run');
     try {
-      await whileHeadIsHeld(async (release) => {
+      await whileHeadIsHeld(app.databaseUrl, async (release) => {
         const acts = [app, twin].map((process, index) => send(grant(waiting, `held ${index}`), process));
         for (const round of [1, 2, 3]) {
           const debits = others.map((accountId) => send(debit(accountId, `held ${round}`)));
@@ -256,7 +245,7 @@ describe('while a session holds the end of the chain', () => {
     const [accountId = ''] = accountIds;
     const path = `/v1/accounts/${accountId}/api_keys`;
     const before = (await app.operator.get(path)).expect(200).body.data;
-    await whileHeadIsHeld(async () => {
+    await whileHeadIsHeld(app.databaseUrl, async () => {
       const refused = await app.operator.post(path, { name: 'unrecorded', scopes: ['generate'] });
       expect(refused.expect(503).body.error).toMatchObject({
         code: 'database_unavailable',
