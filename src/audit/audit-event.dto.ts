@@ -103,7 +103,7 @@ export class AuditEventView {
   @nullableText('Where it came from.', '198.51.100.7')
   declare readonly client_address: string | null;
   @nullableText(
-    'The place in the chain. Null only if somebody has removed it from the database, which `coffer doctor` reports.',
+    'The place in the chain, in the order of commits; the list itself is in that of `id`. Null only if somebody has removed it from the database, which `coffer doctor` reports.',
     '4711',
   )
   declare readonly seq: string | null;

@@ -17,7 +17,11 @@ export class AuditLogController {
     summary: 'List what operators, and keys that manage accounts, have done, newest first',
     description:
       'Each event was written in the commit of its act, together with its place in a hash chain, which anybody can compute ' +
-      'again from what is listed here; `coffer doctor` does.',
+      'again from what is listed here; `coffer doctor` does.\n\n' +
+      'The list is in the order of `id`, which is when the act began. The chain is in the order of `seq`, which is when it was ' +
+      'committed: sort by `seq`, as a number, to verify it. An act that began early and was committed late is listed below events ' +
+      'that were there before it. Without a filter every `seq` from 1 on is listed, so one that is missing so far is found ' +
+      'further down.',
   })
   @ApiOkResponse({ type: AuditEventListView })
   @ApiProblems('invalid_request', 'database_unavailable')

@@ -170,6 +170,22 @@ describe('an act', () => {
     await expectWholeChain();
   });
 
+  it('is listed in the order of beginnings, where one that is committed late comes below others; by `seq` it is in its place', async () => {
+    const late = app.dataSource.createQueryRunner();
+    await late.connect();
+    await late.startTransaction();
+    await app.app.get(AuditLog).record(late.manager, 'system', entry('listed: late'));
+    await app.app.get(AuditLog).note('system', entry('listed: early'));
+    await late.commitTransaction();
+    await late.release();
+    const { body } = (await app.operator.get('/v1/audit_log?actor=system&limit=2')).expect(200);
+    const listed = body.data as { object_id: string; seq: string }[];
+    expect(listed.map(({ object_id: object }) => object)).toEqual(['listed: early', 'listed: late']);
+    const inChain = listed.sort((a, b) => Number(a.seq) - Number(b.seq));
+    expect(inChain.map(({ object_id: object }) => object)).toEqual(await sealedObjects('listed: '));
+    expect(inChain[1]?.object_id).toBe('listed: late');
+  });
+
   it('is in one chain without a gap with all others, however many commit at once in two processes', async () => {
     const all = [app, twin].flatMap((process, turn) =>
       Array.from({ length: 60 }, async (_, index) => {
