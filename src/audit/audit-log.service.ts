@@ -3,6 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { And, DataSource, LessThan, MoreThanOrEqual, Repository, type FindOperator } from 'typeorm';
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
+import { readRows } from '../database/read-repeating-data-source.js';
 import type { Tx } from '../database/transaction-runner.js';
 import type { AuditAct } from './audit-act.js';
 import { newAuditEvent, type AuditActor, type AuditEntry } from './audit-event.js';
@@ -60,7 +61,7 @@ export class AuditLog {
 
   private async sealsOf(events: readonly AuditEventEntity[]): Promise<ReadonlyMap<string, Seal>> {
     const numbers = events.map(({ number }) => number);
-    const rows = await this.dataSource.query<(Seal & { number: string })[]>(SEALS_OF, [numbers]);
+    const rows = await readRows<Seal & { number: string }>(this.dataSource, SEALS_OF, [numbers]);
     return new Map(rows.map(({ number, seq, hash }) => [number, { seq, hash }]));
   }
 }

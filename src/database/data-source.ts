@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
  */
 const IDLE_TIMEOUT_MS = 5 * 60_000;
 /** A statement that runs longer than this holds locks that everyone else waits for. */
-const STATEMENT_TIMEOUT_MS = 30_000;
+export const STATEMENT_TIMEOUT_MS = 30_000;
 /**
  * The server ends what takes longer than it may. A server process that stands still ends nothing, and a network that drops what
  * is sent says nothing: then the connection is closed from here.

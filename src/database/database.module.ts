@@ -1,10 +1,12 @@
 import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import type { DataSourceOptions } from 'typeorm';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { applicationDataSourceOptions, ENGINE_DATA_SOURCE, engineDataSourceOptions } from './data-source.js';
 import { DatabaseClock } from './database-clock.js';
 import { LEDGER_CLOCK, LedgerClock } from './ledger-clock.js';
+import { ReadRepeatingDataSource } from './read-repeating-data-source.js';
 import { TransactionRunner } from './transaction-runner.js';
 
 /**
@@ -28,6 +30,8 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
         ...connectionsOf(settings, applicationDataSourceOptions, settings.databasePoolSize),
         autoLoadEntities: true,
       }),
+      dataSourceFactory: (options) =>
+        Promise.resolve(new ReadRepeatingDataSource(options as DataSourceOptions)),
     }),
     TypeOrmModule.forRootAsync({
       name: ENGINE_DATA_SOURCE,

@@ -5,6 +5,7 @@ import type { Clock } from '../common/clock.js';
 import { DAY_MS } from '../common/utc-time.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
+import { readRows } from '../database/read-repeating-data-source.js';
 import type { KeyedProvider } from '../key-vault/keyed-provider.js';
 import { RateLimitExceededError } from '../rate-limits/rate-limit.errors.js';
 import { RateLimiter } from '../rate-limits/rate-limiter.service.js';
@@ -62,7 +63,7 @@ export class FreeCalls {
     const nowMs = this.clock.nowMs();
     const dayMs = nowMs - (nowMs % DAY_MS);
     const firstId = `gen_${encodeTime(dayMs - DAY_MS)}`;
-    const [row] = await this.dataSource.query<{ used: number; hasOwnKey: boolean }[]>(USED_SINCE, [
+    const [row] = await readRows<{ used: number; hasOwnKey: boolean }>(this.dataSource, USED_SINCE, [
       accountId,
       firstId,
       unlessOwnKeyAt,

@@ -4,6 +4,7 @@ import { actorName, newAuditEvent, type AuditActor, type AuditDetails } from '..
 import type { Clock } from '../common/clock.js';
 import { formatMicros, type MicroUsd } from '../common/money.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
+import { readRows } from '../database/read-repeating-data-source.js';
 import type { Tx } from '../database/transaction-runner.js';
 import type { CountedUse } from './rules/command.js';
 import { atTime, isLimited, NO_LIMITS, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
@@ -24,7 +25,7 @@ export class KeyBudgets {
   /** By the key's id, as of now; a key without limits is not among them. */
   async find(accountId: string, keyIds: readonly string[]): Promise<ReadonlyMap<string, KeyBudget>> {
     if (keyIds.length === 0) return new Map();
-    const rows = await this.dataSource.query<BudgetRow[]>(FIND, [accountId, keyIds]);
+    const rows = await readRows<BudgetRow>(this.dataSource, FIND, [accountId, keyIds]);
     const nowMs = this.clock.nowMs();
     return new Map(rows.map((row) => [row.budget_key_id, atTime(toBudget(row), nowMs)]));
   }

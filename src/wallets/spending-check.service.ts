@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../common/clock.js';
 import { micros, ZERO, type MicroUsd } from '../common/money.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
+import { readRows } from '../database/read-repeating-data-source.js';
 import type { Problem } from '../problems/problem.js';
 import { atTime, reachedLimit } from './rules/key-budget.js';
 import type { Balances, WalletStatus } from './rules/wallet.js';
@@ -32,7 +33,7 @@ export class SpendingCheck {
 
   /** Why not, as the hold would say it, in the order of `refuseSpending`; null when it could. Throws what the database throws. */
   async findObstacle(accountId: string, keyId: string, amountMicros: MicroUsd): Promise<Problem | null> {
-    const [row] = await this.dataSource.query<Row[]>(READ, [accountId, keyId]);
+    const [row] = await readRows<Row>(this.dataSource, READ, [accountId, keyId]);
     if (row === undefined)
       return amountMicros > 0n ? new InsufficientCreditsError(amountMicros, NOTHING) : null;
     const balances = toBalances(row);

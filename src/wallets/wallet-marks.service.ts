@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { micros, type MicroUsd } from '../common/money.js';
+import { readRows } from '../database/read-repeating-data-source.js';
 import type { Tx } from '../database/transaction-runner.js';
 
 type Mark = 'top_up_mark_micros' | 'low_mark_micros';
@@ -24,7 +25,8 @@ export class WalletMarks {
 
   /** Null: none is set. */
   async lowMarkOf(accountId: string): Promise<MicroUsd | null> {
-    const [row] = await this.dataSource.query<{ mark: string | null }[]>(
+    const [row] = await readRows<{ mark: string | null }>(
+      this.dataSource,
       'SELECT low_mark_micros AS mark FROM wallets WHERE account_id = $1',
       [accountId],
     );

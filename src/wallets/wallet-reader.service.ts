@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../common/clock.js';
 import { toPage, type Page, type PageRequest } from '../common/pagination.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
+import { readRows } from '../database/read-repeating-data-source.js';
 import { transferSeq } from '../ledger/transfer.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import type { Freeze, LotKind, WalletStatus } from './rules/wallet.js';
@@ -96,7 +97,7 @@ export class WalletReader {
 
   /** Why the wallet is or was frozen, newest first. */
   freezes(accountId: string): Promise<readonly Freeze[]> {
-    return this.dataSource.query<Freeze[]>(READ_FREEZES, [accountId]);
+    return readRows<Freeze>(this.dataSource, READ_FREEZES, [accountId]);
   }
 
   /** Whether this reason ever froze the wallet, lifted since or not. */
@@ -104,7 +105,8 @@ export class WalletReader {
     accountId: string,
     { source, sourceId }: Pick<Freeze, 'source' | 'sourceId'>,
   ): Promise<boolean> {
-    const rows = await this.dataSource.query<unknown[]>(
+    const rows = await readRows<unknown>(
+      this.dataSource,
       'SELECT FROM wallet_freezes WHERE account_id = $1 AND source = $2 AND source_id = $3 LIMIT 1',
       [accountId, source, sourceId],
     );
@@ -115,7 +117,8 @@ export class WalletReader {
   async transfers(accountId: string, page: PageRequest): Promise<Page<TransferRow>> {
     const after = this.seqOf(accountId, page.startingAfter, 'starting_after');
     const before = this.seqOf(accountId, page.endingBefore, 'ending_before');
-    const rows = await this.dataSource.query<TransferRow[]>(
+    const rows = await readRows<TransferRow>(
+      this.dataSource,
       before === null
         ? `SELECT ${TRANSFER_COLUMNS} FROM transfers WHERE account_id = $1 AND ($2::bigint IS NULL OR seq < $2)
             ORDER BY seq DESC LIMIT $3`
@@ -127,7 +130,7 @@ export class WalletReader {
 
   private async query(accountId: string): Promise<(WalletSnapshot & { readonly due: boolean }) | undefined> {
     const now = new Date(this.clock.nowMs()).toISOString();
-    const rows = await this.dataSource.query<(WalletSnapshot & { readonly due: boolean })[]>(READ_WALLET, [
+    const rows = await readRows<WalletSnapshot & { readonly due: boolean }>(this.dataSource, READ_WALLET, [
       accountId,
       now,
     ]);

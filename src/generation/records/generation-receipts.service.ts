@@ -3,6 +3,7 @@ import { DataSource, In, type EntityManager } from 'typeorm';
 import { isId } from '../../common/ids.js';
 import { micros, type MicroUsd } from '../../common/money.js';
 import { toPage, type Page, type PageRequest } from '../../common/pagination.js';
+import { readRows } from '../../database/read-repeating-data-source.js';
 import { InvalidRequestError, ResourceMissingError } from '../../problems/common.errors.js';
 import type { ProviderName } from '../providers/image-provider.js';
 import { idBounds, type GenerationFilter } from './generation-filter.js';
@@ -66,7 +67,7 @@ export class GenerationReceipts {
   async require(accountId: string, id: string): Promise<Receipt> {
     const { manager } = this.dataSource;
     const row = isId('generation', id) ? await manager.findOneBy(GenerationEntity, { accountId, id }) : null;
-    const [receipt] = row === null ? [] : await complete(manager, accountId, [row]);
+    const [receipt] = row === null ? [] : await complete(this.dataSource, accountId, [row]);
     if (receipt === undefined) throw new ResourceMissingError('generation', id);
     return receipt;
   }
@@ -75,7 +76,7 @@ export class GenerationReceipts {
   async list(accountId: string, filter: GenerationFilter, page: PageRequest): Promise<Page<Receipt>> {
     const rows = await this.search(accountId, filter, page);
     const shown = toPage(rows, page);
-    return { ...shown, data: await complete(this.dataSource.manager, accountId, shown.data) };
+    return { ...shown, data: await complete(this.dataSource, accountId, shown.data) };
   }
 
   private async search(
@@ -128,18 +129,18 @@ function findRows(
 }
 
 async function complete(
-  manager: EntityManager,
+  dataSource: DataSource,
   accountId: string,
   rows: readonly GenerationEntity[],
 ): Promise<Receipt[]> {
   if (rows.length === 0) return [];
-  const tasks = await manager.find(GenerationTaskEntity, {
+  const tasks = await dataSource.manager.find(GenerationTaskEntity, {
     where: { accountId, generationId: In(rows.map((row) => row.id)) },
     order: { position: 'ASC', attempt: 'ASC' },
   });
   const references = rows.flatMap((row) => captureOf(row) ?? []);
   const transfers =
-    references.length === 0 ? [] : await manager.query<TransferRow[]>(CHARGES, [accountId, references]);
+    references.length === 0 ? [] : await readRows<TransferRow>(dataSource, CHARGES, [accountId, references]);
   return rows.map((row) => {
     const own = tasks.filter((task) => task.generationId === row.id);
     const capture = captureOf(row);
