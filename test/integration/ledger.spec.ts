@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe('a row of the ledger', () => {
-  it.each(['UPDATE transfers SET memo = memo', 'DELETE FROM transfers', 'TRUNCATE transfers'])(
+  it.each(['UPDATE transfers SET memo = memo', 'DELETE FROM transfers', 'TRUNCATE transfers CASCADE'])(
     'is not changed even by the owner of the table: %s',
     async (sql) => {
       await expect(books.owner.query(sql)).rejects.toMatchObject({
@@ -48,6 +48,8 @@ describe('a row of the ledger', () => {
     'DELETE FROM wallets',
     'DELETE FROM credit_lots',
     'DELETE FROM holds',
+    'DELETE FROM debt_reliefs',
+    'UPDATE debt_reliefs SET amount_micros = 1',
     'CREATE TABLE elsewhere (id int)',
   ])('is beyond the rights of the role that the service runs as: %s', async (sql) => {
     await expect(books.dataSource.query(sql)).rejects.toMatchObject({ driverError: { code: '42501' } });
