@@ -25,23 +25,25 @@ export class ProviderKeyMissingError extends Error {
 /**
  * Where the settings and the catalogue do not fit together, in sentences for whoever starts the service. Pure.
  *
+ * @param given the settings without what stand-ins add to them: nobody has to route calls to what nobody has set.
  * @throws ProviderKeyMissingError in production, where nothing stands in for Black Forest Labs.
  */
-export function describeProviderGaps({ models }: Catalog, settings: Providers): string[] {
-  const configured: Readonly<Record<ProviderName, boolean>> = {
-    black_forest_labs: settings.blackForestLabs !== null,
-    cloudflare_workers_ai: settings.cloudflare !== null,
-    openai_compatible: settings.openAiCompatible !== null,
-  };
+export function describeProviderGaps(
+  { models }: Catalog,
+  settings: Providers,
+  given: Providers = settings,
+): string[] {
+  const configured = providersOf(settings);
+  const set = providersOf(given);
   const over = (name: ProviderName): CatalogModel[] =>
     models.filter(({ routes }) => routes.some(({ provider }) => provider === name));
   if (settings.environment === 'production' && !configured.black_forest_labs) {
     const needing = over('black_forest_labs');
     if (needing.length > 0) throw new ProviderKeyMissingError(needing);
   }
-  const names = Object.keys(configured) as ProviderName[];
+  const names = Object.keys(set) as ProviderName[];
   const unused = names
-    .filter((name) => configured[name] && over(name).length === 0)
+    .filter((name) => set[name] && over(name).length === 0)
     .map(
       (name) =>
         `${SETTING[name]} is set, and no route of the catalogue names ${name}: it gets no calls. ` +
@@ -55,6 +57,14 @@ export function describeProviderGaps({ models }: Catalog, settings: Providers): 
     ...unused,
     `No provider of ${namesOf(closed)} is configured: calls for ${closed.length === 1 ? 'it' : 'them'} answer 503 and charge nothing.`,
   ];
+}
+
+function providersOf(settings: Providers): Readonly<Record<ProviderName, boolean>> {
+  return {
+    black_forest_labs: settings.blackForestLabs !== null,
+    cloudflare_workers_ai: settings.cloudflare !== null,
+    openai_compatible: settings.openAiCompatible !== null,
+  };
 }
 
 function namesOf(models: readonly CatalogModel[]): string {

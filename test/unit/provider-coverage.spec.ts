@@ -29,6 +29,17 @@ describe('the providers that the settings name', () => {
     ]);
   });
 
+  it('are not named when nobody set them: calls over another provider leave a stand-in of Black Forest Labs without any', async () => {
+    const over = await catalogOver('openai_compatible');
+    const given = { environment: 'development', ...ONLY_COMPATIBLE } as const;
+    const running = { ...given, blackForestLabs: BLACK_FOREST_LABS };
+    expect(describeProviderGaps(over, running, given)).toEqual([]);
+    // What a stand-in plays is there all the same.
+    expect(describeProviderGaps(await shipped(), running, given)).toEqual([
+      expect.stringMatching(/^OPENAI_COMPATIBLE_API_BASE is set/),
+    ]);
+  });
+
   it('need no words when they are those of the catalogue, and a fallback may be missing', async () => {
     expect(
       describeProviderGaps(await shipped(), { environment: 'production', ...ONLY_BLACK_FOREST_LABS }),
