@@ -13,9 +13,13 @@ export type LockedPackage = {
   readonly license?: string;
   readonly link?: boolean;
   readonly hasInstallScript?: boolean;
+  readonly engines?: { readonly node?: string };
 };
 export type Lock = { readonly packages: Readonly<Record<string, LockedPackage>> };
-export type Manifest = { readonly allowScripts?: Readonly<Record<string, boolean>> };
+export type Manifest = {
+  readonly allowScripts?: Readonly<Record<string, boolean>>;
+  readonly engines?: { readonly node?: string };
+};
 
 /** Those that ask for no more than that they are named. An expression needs each of its words here. */
 const PERMISSIVE: ReadonlySet<string> = new Set([
@@ -40,7 +44,8 @@ const FURTHER: readonly (readonly [name: RegExp, license: string])[] = [
 ];
 
 /** What is wrong with a lock file; empty when nothing is. */
-export function faultsOf({ packages }: Lock, { allowScripts = {} }: Manifest): string[] {
+export function faultsOf({ packages }: Lock, { allowScripts = {}, engines }: Manifest): string[] {
+  const oldestNode = versionIn(engines?.node ?? '');
   return Object.entries(packages).flatMap(([path, entry]) => {
     const at = path.lastIndexOf('node_modules/');
     // Our own: the project, and the folders that it links to.
@@ -54,8 +59,47 @@ export function faultsOf({ packages }: Lock, { allowScripts = {} }: Manifest): s
     if (entry.hasInstallScript === true && !(name in allowScripts)) {
       faults.push('runs a script when it is installed; say in allowScripts of package.json whether it may');
     }
+    const nodes = entry.engines?.node;
+    if (nodes !== undefined && oldestNode !== null && !accepts(nodes, oldestNode)) {
+      faults.push(
+        `wants Node ${nodes}, and ours may be ${oldestNode.join('.')}: npm warns of that; hold it in overrides`,
+      );
+    }
     return faults.map((fault) => `${name}@${entry.version ?? '?'} ${fault}`);
   });
+}
+
+type Version = readonly [major: number, minor: number, patch: number];
+const VERSION = /(\d+)(?:\.(\d+|[x*]))?(?:\.(\d+|[x*]))?/;
+
+/** The first version that a text names. */
+function versionIn(text: string): Version | null {
+  const found = VERSION.exec(text);
+  return found === null ? null : [Number(found[1]), Number(found[2]) || 0, Number(found[3]) || 0];
+}
+
+/** Whether a range of package.json holds a version. What it does not understand it does not accept. */
+function accepts(range: string, version: Version): boolean {
+  return range.split('||').some((all) => {
+    const words = all
+      .replace(/([<>=^~]) +/g, '$1')
+      .trim()
+      .split(/\s+/);
+    return words.every((word) => isWithin(word, version));
+  });
+}
+
+function isWithin(word: string, version: Version): boolean {
+  const [, sign, bound] = /^(>=|<|\^|)v?([\d.x*]+)$/.exec(word) ?? [];
+  const than = versionIn(bound ?? '');
+  if (bound === undefined || than === null) return false;
+  const place = version.findIndex((part, index) => part !== than[index]);
+  const difference = place === -1 ? 0 : (version[place] ?? 0) - (than[place] ?? 0);
+  if (sign === '>=') return difference >= 0;
+  if (sign === '<') return difference < 0;
+  if (sign === '^') return difference >= 0 && place !== 0;
+  const named = bound.split('.').filter((part) => /\d/.test(part)).length;
+  return place === -1 || place >= named;
 }
 
 function isAllowed(name: string, license: string | undefined): boolean {

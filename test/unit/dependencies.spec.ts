@@ -52,6 +52,37 @@ describe('what gets installed', () => {
   });
 });
 
+describe('the oldest Node that we name', () => {
+  const faultsWith = (node: string) => faults({ engines: { node } }, { engines: { node: '>=20.19' } });
+
+  it('is enough for all that gets installed: npm warns of nothing', () => {
+    const lock = read('package-lock.json') as Lock;
+    expect(lock.packages['']?.engines?.node).toBe((read('package.json') as Manifest).engines?.node);
+    expect(faultsOf(lock, read('package.json') as Manifest)).toEqual([]);
+  });
+
+  it.each([
+    '>=18',
+    '>= 20.19.0',
+    '^20.19.0 || ^22.12.0 || >=24.0.0',
+    '>=22.12.0 || >=20.19.0 <21.0.0',
+    '18 || 20 || >=22',
+    '6.* || 20.x',
+    '20.19',
+  ])('is accepted by %s', (node) => {
+    expect(faultsWith(node)).toEqual([]);
+  });
+
+  it.each(['>=22', '^20.19.1 || >=22', '>=20.0.0 <20.19.0', '20.9', '^18.20 || 22', '~20.19.0'])(
+    'is refused by %s',
+    (node) => {
+      expect(faultsWith(node)).toEqual([
+        expect.stringContaining(`one@1.0.0 wants Node ${node}, and ours may be`),
+      ]);
+    },
+  );
+});
+
 describe('an audit', () => {
   it.each([
     ['clean', '{"metadata":{"vulnerabilities":{"info":0,"low":2,"moderate":0,"high":0,"critical":0}}}'],
