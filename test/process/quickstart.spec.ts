@@ -34,10 +34,11 @@ describe('the quickstart, copied from the page as it is printed', () => {
       string
     >;
     apiKey = demo['api_key'] ?? '';
-    const grant = { amount_micros: '160000', reason: 'four images' };
+    const grant = { amount_micros: '280000', reason: 'seven images' };
     (await service.client().post(`/v1/accounts/${demo['account_id']}/grants`, grant)).expect(201);
     project = await mkdtemp(path.join(tmpdir(), 'coffer-quickstart-'));
     await symlink(MODULES, path.join(project, 'node_modules'));
+    await symlink(dataDir, path.join(project, '.coffer'));
   });
   afterAll(async () => {
     await service.stop();
@@ -70,14 +71,38 @@ describe('the quickstart, copied from the page as it is printed', () => {
     return body.available_micros;
   }
 
-  it('runs every line that the README has for an operator, an outside gateway and finance', async () => {
+  /** What the README has between two of its headings. */
+  async function readmeFrom(from: string, to: string): Promise<string> {
     const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-    const part = readme.slice(readme.indexOf('### For an operator'), readme.indexOf('## The paid call'));
-    const blocks = [...part.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text = '']) => text);
+    return readme.slice(readme.indexOf(from), readme.indexOf(to));
+  }
+
+  const blocksOf = (part: string, language: string): string[] =>
+    part
+      .split('```')
+      .filter((block) => block.startsWith(`${language}\n`))
+      .map((block) => block.slice(language.length));
+
+  it('runs every line of the first steps of the README, its program included, under the name that it gives', async () => {
+    const part = await readmeFrom('## First steps', '### For an operator');
+    const shell = blocksOf(part, 'sh');
+    expect(shell).toHaveLength(2);
+    const script = shell.join('').replace(/^API=.*$/m, `API=${service.url}`);
+    const { stdout } = await run('sh', ['-eu', '-c', script], { env: env(), cwd: project });
+    expect(stdout).not.toContain('"error"');
+    expect(stdout.match(/^x-charged-micros: 40000\r$/gm)).toHaveLength(2);
+    const [, name = ''] = /save this as `([^`]+)`/.exec(part) ?? [];
+    const [program = ''] = blocksOf(part, 'js');
+    await writeFile(path.join(project, name), program);
+    await expectImage((await run(process.execPath, [name], { env: env(), cwd: project })).stdout.trim());
+  });
+
+  it('runs every line that the README has for an operator, an outside gateway and finance', async () => {
+    const blocks = blocksOf(await readmeFrom('### For an operator', '## The paid call'), 'sh');
     expect(blocks).toHaveLength(3);
     // The command line has specs of its own, and works on the data directory of the clone.
     const lines = blocks.join('').replace(/^npm run .*$/gm, '');
-    const script = `API=${service.url}\n${lines.replaceAll('./.coffer/', `${dataDir}/`)}`;
+    const script = `API=${service.url}\n${lines}`;
     const { stdout } = await run('sh', ['-eu', '-c', script], { env: env(), cwd: project });
     expect(stdout).not.toContain('"error"');
     for (const words of [
