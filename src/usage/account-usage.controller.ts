@@ -3,6 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { RecordsRead } from '../audit/records-read.decorator.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ClientGone } from '../http/client-gone.decorator.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { UsageAnswers } from './usage-answers.service.js';
 import { DocumentUsage } from './usage.documentation.js';
@@ -25,8 +26,9 @@ export class AccountUsageController {
     @Param('id') id: string,
     @Query() query: UsageListQuery,
     @Headers('accept') accept: string | undefined,
+    @ClientGone() gone: AbortSignal,
   ): Promise<UsageListView | StreamableFile> {
     await this.accounts.require(id);
-    return this.usage.answer(`/v1/accounts/${id}/usage`, id, query, accept);
+    return this.usage.answer(`/v1/accounts/${id}/usage`, id, query, accept, gone);
   }
 }

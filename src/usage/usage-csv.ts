@@ -1,8 +1,8 @@
 import { stringify } from 'csv-stringify/sync';
 import { encodeCell } from '../ledger/export/csv-cell.js';
-import type { UsageRow } from './usage-reader.service.js';
+import type { TextRow } from '../ledger/snapshot.js';
 
-const COLUMNS = [
+const USAGE_CSV_COLUMNS = [
   'day',
   'source',
   'model',
@@ -16,12 +16,11 @@ const COLUMNS = [
   'charged_micros',
 ] as const;
 
-/** With a header, money in whole micro-dollars, and no cell that a spreadsheet would run as a formula. */
-export function toUsageCsv(rows: readonly UsageRow[]): string {
-  const cells = rows.map(({ apiKeyId, ...row }) => {
-    const named = { ...row, api_key: apiKeyId };
-    // Nothing here is empty text: an empty cell means "none".
-    return COLUMNS.map((column) => encodeCell(named[column] === '' ? null : named[column]));
-  });
-  return stringify([[...COLUMNS], ...cells], { quoted_match: /\r/ });
+/** Behind each other these are the file: money in whole micro-dollars, and no cell that a spreadsheet would run as a formula. */
+export const usageCsvHeader = (): string => stringify([[...USAGE_CSV_COLUMNS]]);
+
+export function toUsageCsv(rows: readonly TextRow[]): string {
+  // Nothing here is empty text: an empty cell means "none".
+  const cells = rows.map((row) => row.map((text) => encodeCell(text === '' ? null : text)));
+  return stringify(cells, { quoted_match: /\r/ });
 }

@@ -5,6 +5,7 @@ import { micros } from '../common/money.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
 import type { Tx } from '../database/transaction-runner.js';
 import { DAY_MS, formatUtcDate } from '../common/utc-time.js';
+import { Snapshot, type TextRow } from '../ledger/snapshot.js';
 import { RunningGenerations } from '../generation/running-generations.service.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
 import { WalletReader } from '../wallets/wallet-reader.service.js';
@@ -64,9 +65,10 @@ const COUNTS = `
   coalesce(sum(images) FILTER (WHERE billing_mode = 'free'), 0)::text AS free_images,
   coalesce(sum(charged_micros), 0)::text AS charged_micros`;
 
-/** `$5` to `$8`: whether day, model, API key and tag tell rows apart; `$9` to `$11`: only these; `$12` on: behind this row. */
-const READ = `
-  WITH ${PARTS},
+const ORDER = 'day DESC, source DESC, model DESC, api_key_id DESC, tag DESC';
+
+/** `$5` to `$8`: whether day, model, API key and tag tell rows apart; `$9` to `$11`: only these. */
+const KEYED = `${PARTS},
   wanted AS MATERIALIZED (
     SELECT * FROM parts
      WHERE ($9::text IS NULL OR model = $9) AND ($10::text IS NULL OR api_key_id = $10) AND ($11::text IS NULL OR tag = $11)),
@@ -76,17 +78,27 @@ const READ = `
            CASE WHEN $7 THEN api_key_id ELSE '' END COLLATE "C" AS api_key_id,
            CASE WHEN $8 THEN tag ELSE '' END COLLATE "C" AS tag,
            billing_mode, error_code, calls, images, charged_micros
-      FROM wanted),
+      FROM wanted)`;
+
+/** `$12` on: behind this row. */
+const READ = `
+  WITH ${KEYED},
   page AS (
     SELECT day, source, model, api_key_id AS "apiKeyId", tag, ${COUNTS} FROM keyed
      WHERE $12::text IS NULL OR (day, source, model, api_key_id, tag) < ($12, $13, $14, $15, $16)
      GROUP BY day, source, model, api_key_id, tag
-     ORDER BY day DESC, source DESC, model DESC, api_key_id DESC, tag DESC LIMIT $17)
+     ORDER BY ${ORDER} LIMIT $17)
   SELECT (SELECT coalesce(json_agg(p ORDER BY day DESC, source DESC, model DESC, "apiKeyId" DESC, tag DESC), '[]')
             FROM page p) AS rows,
          (SELECT row_to_json(t) FROM (SELECT ${COUNTS} FROM wanted) t) AS totals,
          (SELECT coalesce(json_object_agg(error_code, calls::text), '{}')
             FROM (SELECT error_code, sum(calls) AS calls FROM wanted WHERE error_code <> '' GROUP BY error_code) f) AS failures`;
+
+/** Every row, and one more than a file may have. */
+const READ_ALL = `
+  WITH ${KEYED}
+  SELECT day, source, model, api_key_id, tag, ${COUNTS} FROM keyed
+   GROUP BY day, source, model, api_key_id, tag ORDER BY ${ORDER} LIMIT ${CSV_ROWS_MAX + 1}`;
 
 /** Charges alone: no other table is needed to add up money. */
 const SPENT = `
@@ -100,11 +112,27 @@ const SPENT = `
   SELECT coalesce(sum(charged_micros), 0)::text AS charged,
          extract(epoch FROM min(day))::bigint::text AS first FROM charged`;
 
+/** As long as any other query of the service may take. */
+const FILE_LIMITS = { statementSecondsMax: 30, idleSecondsMax: 30 };
+
 type Found = {
   readonly rows: readonly UsageRow[];
   readonly totals: UsageCounts;
   readonly failures: Readonly<Record<string, string>>;
 };
+
+/** What `$1` to `$11` stand for. */
+function valuesOf(
+  accountId: string,
+  { from, to, groups, filter }: UsageQuery,
+  seq: string,
+): (string | boolean | null)[] {
+  return [
+    ...[accountId, from, to, seq],
+    ...[groups.has('day'), groups.has('model'), groups.has('api_key'), groups.has('tag')],
+    ...[filter.model, filter.apiKeyId, filter.tag],
+  ];
+}
 
 /** What an account used, exact as of now. Reads only; takes no lock that a charge could wait for. */
 @Injectable()
@@ -118,12 +146,10 @@ export class UsageReader {
 
   async read(accountId: string, query: UsageQuery): Promise<Usage> {
     await this.running.recorded(accountId);
-    const { from, to, groups, filter, after, limit } = query;
+    const { after, limit } = query;
     const [found] = await this.behindMark(accountId, (tx, seq) =>
       tx.query<Found[]>(READ, [
-        ...[accountId, from, to, seq],
-        ...[groups.has('day'), groups.has('model'), groups.has('api_key'), groups.has('tag')],
-        ...[filter.model, filter.apiKeyId, filter.tag],
+        ...valuesOf(accountId, query, seq),
         ...[after?.day ?? null, after?.source, after?.model, after?.apiKeyId, after?.tag].map(
           (part) => part ?? null,
         ),
@@ -135,14 +161,30 @@ export class UsageReader {
     return { rows: rows.slice(0, limit), hasMore: rows.length > limit, totals: { ...totals, failures } };
   }
 
-  /** Every row, for a file. Throws `InvalidRequestError` when they are too many. */
-  async readAll(accountId: string, query: UsageQuery): Promise<readonly UsageRow[]> {
-    const { rows, hasMore } = await this.read(accountId, { ...query, after: null, limit: CSV_ROWS_MAX });
-    if (!hasMore) return rows;
-    throw new InvalidRequestError(
-      `A CSV has at most ${CSV_ROWS_MAX} rows; ask for fewer days or groups.`,
-      'from',
-    );
+  /**
+   * Every row, for a file, a batch at a time: of so many rows nothing may be made in one piece, which would stop the process for
+   * everybody. The cells of a row are in the order of `USAGE_CSV_COLUMNS`. Throws `InvalidRequestError` when they are too many.
+   */
+  async *readAll(accountId: string, query: UsageQuery): AsyncGenerator<readonly TextRow[]> {
+    await this.running.recorded(accountId);
+    const snapshot = await Snapshot.ofPool(this.dataSource, FILE_LIMITS);
+    try {
+      const [mark] = await snapshot.rows(MARK, [accountId]);
+      const values = valuesOf(accountId, query, mark?.[0] ?? '0').map((value) => value?.toString() ?? null);
+      let count = 0;
+      for await (const rows of snapshot.stream(READ_ALL, values)) {
+        count += rows.length;
+        if (count > CSV_ROWS_MAX) {
+          throw new InvalidRequestError(
+            `A CSV has at most ${CSV_ROWS_MAX} rows; ask for fewer days or groups.`,
+            'from',
+          );
+        }
+        yield rows;
+      }
+    } finally {
+      await snapshot.close();
+    }
   }
 
   async runway(accountId: string): Promise<Runway> {

@@ -3,6 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
+import { ClientGone } from '../http/client-gone.decorator.js';
 import { ApiProblems } from '../problems/api-problems.js';
 import { RateLimited } from '../rate-limits/rate-limited.decorator.js';
 import { UsageAnswers } from './usage-answers.service.js';
@@ -23,7 +24,8 @@ export class UsageController {
     @CurrentAccount() { accountId }: AccountPrincipal,
     @Query() query: UsageListQuery,
     @Headers('accept') accept: string | undefined,
+    @ClientGone() gone: AbortSignal,
   ): Promise<UsageListView | StreamableFile> {
-    return this.usage.answer('/v1/usage', accountId, query, accept);
+    return this.usage.answer('/v1/usage', accountId, query, accept, gone);
   }
 }

@@ -90,6 +90,7 @@ const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
   usage: [
     'common',
     'problems',
+    'http',
     'database',
     'jobs',
     'auth',
