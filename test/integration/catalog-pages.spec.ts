@@ -322,6 +322,9 @@ describe('a table of a page', () => {
       const isOfList = attribute(cell, 'role') === 'cell';
       if (isOfList) expect(attribute(cell, 'data-column')?.length).toBeGreaterThan(1);
     }
+    const isOfErrors = (cell: ReturnType<typeof page.all>[number]) =>
+      attribute(cell, 'data-column') === 'Meaning';
+    expect(page.all('td').some(isOfErrors)).toBe(path.startsWith('/models/'));
     const captions = page.all('caption').map(textOf);
     expect(new Set(captions).size).toBe(captions.length);
     expect(page.all('th').map(textOf)).not.toContain('');

@@ -69,3 +69,11 @@ describe('the focus', () => {
     expect(STYLE.match(/outline: (?:none|0)\b/g)?.length ?? 0).toBe(without.length);
   });
 });
+
+describe('a table on a narrow screen', () => {
+  it('has its rows stacked, each cell behind the name of its column: nothing of it is beside the screen', () => {
+    const narrow = STYLE.slice(STYLE.lastIndexOf('@media (max-width'));
+    expect(narrow).toMatch(/^ *table\[role="table"\], [^{]*\btd\b[^{]*\{ display: block;/m);
+    expect(narrow).toMatch(/^ *table\[role="table"\] td::before \{ content: attr\(data-column\)/m);
+  });
+});
