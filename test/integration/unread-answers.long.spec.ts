@@ -1,12 +1,11 @@
 import type { Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { AnswerMemory } from '../../src/generation/answer-memory.js';
 import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/http/stalled-peers.js';
 import { generate } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { bodyOf, enlargeImages, neverRead } from '../support/images/unread-answers.js';
-import { eventually } from '../support/processes.js';
+import { eventually, nextTurn } from '../support/processes.js';
 
 const IMAGES = 2;
 /** Far more than the kernel takes for a peer that does not read. */

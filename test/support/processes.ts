@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 /** How long anything that must happen may take on a slow machine before a test fails. */
 const PATIENCE_SECONDS = 40;
@@ -29,6 +30,9 @@ export async function eventually(
     await sleep(10);
   }
 }
+
+/** Lets everything run that is ready to. */
+export const nextTurn = promisify(setImmediate);
 
 /**
  * Some moment of what is going on meanwhile: for whoever kills or cuts in the middle of it. Where that falls cannot be known,

@@ -1,12 +1,11 @@
-import { promisify } from 'node:util';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { Result } from '../../src/wallets/rules/batch.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
 import { silentObserver } from '../../src/wallets/engine-observer.js';
 import type { WalletStore } from '../../src/wallets/store/wallet-store.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { nextTurn } from '../support/processes.js';
 
-const nextTurn = promisify(setImmediate);
 /** Longer than a batch gathers at most. */
 const TURNS = 30;
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { GenerationJournal } from '../../src/generation/generation-journal.js';
 import type { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
 import type { Generation, KnownTask } from '../../src/generation/records/generation.js';
+import { nextTurn } from '../support/processes.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -31,8 +32,6 @@ function openJournal() {
   );
   return { journal, writes };
 }
-
-const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe('what is known of a call that is about to be charged', () => {
   it('is written first: also tasks that became known while an earlier write was under way', async () => {
