@@ -9,7 +9,7 @@ import { WalletStore } from '../../src/wallets/store/wallet-store.js';
 import { createAccount, createKey } from '../support/database/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
-type Prepared = { readonly name: string; readonly statement: string };
+type Prepared = { readonly name: string; readonly statement: string; readonly parameters: number };
 
 /** Reads all of a table or of an index: a scan that no condition of the statement narrows down. */
 function fullScansOf(plan: readonly string[]): string[] {
@@ -78,7 +78,7 @@ describe('the plans of the wallet store', () => {
       for (const result of retried) expect(result?.accepted).toBe(true);
     }
     return dataSource.query<Prepared[]>(
-      `SELECT name, statement FROM pg_prepared_statements
+      `SELECT name, statement, cardinality(parameter_types) AS parameters FROM pg_prepared_statements
         WHERE name NOT IN ('begin', 'commit', 'engine_settings', 'create_wallets', 'rollback')`,
     );
   }
@@ -128,10 +128,14 @@ describe('the plans of the wallet store', () => {
   async function plansWithFullScans(planner: DataSource, prepared: readonly Prepared[]): Promise<string[]> {
     const runner = planner.createQueryRunner();
     try {
-      await runner.query('SET enable_seqscan = off');
+      await runner.query('SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan');
       const found: string[] = [];
-      for (const { name, statement } of prepared) {
-        const rows = (await runner.query(`EXPLAIN (GENERIC_PLAN) ${statement}`)) as Record<string, string>[];
+      for (const { name, statement, parameters } of prepared) {
+        // A generic plan knows no values, so any will do. `EXPLAIN (GENERIC_PLAN)` came with PostgreSQL 16.
+        const values = parameters === 0 ? '' : `(${Array(parameters).fill('NULL').join(', ')})`;
+        await runner.query(`PREPARE explained AS ${statement}`);
+        const rows = (await runner.query(`EXPLAIN EXECUTE explained${values}`)) as Record<string, string>[];
+        await runner.query('DEALLOCATE explained');
         found.push(
           ...fullScansOf(rows.map((row) => row['QUERY PLAN'] ?? '')).map((line) => `${name}: ${line.trim()}`),
         );

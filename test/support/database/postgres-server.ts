@@ -13,6 +13,7 @@ import { migrateDatabase } from '../../../src/startup/migrate-database.js';
 import {
   databaseAt,
   DIRECTORY_PREFIX,
+  dropDatabase,
   SERVER_URL_VARIABLE,
   SERVICE_URL_VARIABLE,
   TEMPLATE_VARIABLE,
@@ -55,6 +56,7 @@ export async function startTestServer(): Promise<TestServer> {
   try {
     await query(ownerUrl, `CREATE DATABASE ${template}`);
     await migrateDatabase(databaseAt(ownerUrl, template), databaseAt(server.url, template));
+    if (external !== undefined) await letOwnerEndSessions(ownerUrl, server.url);
     // Nobody may be connected to a database while it is cloned.
     await query(ownerUrl, `ALTER DATABASE ${template} ALLOW_CONNECTIONS false`);
   } catch (error) {
@@ -88,6 +90,14 @@ function withNewLogin(ownerUrl: string): string {
   url.username = `coffer_test_${process.pid}_${randomBytes(3).toString('hex')}`;
   url.password = randomBytes(12).toString('hex');
   return url.href;
+}
+
+/** Specs read and end the service's sessions as the owner, which on a server of its own is no superuser: a member may as well. */
+async function letOwnerEndSessions(ownerUrl: string, serviceUrl: string): Promise<void> {
+  await query(
+    ownerUrl,
+    `GRANT ${pg.escapeIdentifier(new URL(serviceUrl).username)} TO ${pg.escapeIdentifier(new URL(ownerUrl).username)}`,
+  );
 }
 
 async function startOwnServer(): Promise<ClusterLogins & { stop(): Promise<void> }> {
@@ -139,7 +149,7 @@ function isAlive(pid: number): boolean {
 async function dropDatabases(url: string, prefix: string): Promise<void> {
   const sql = `SELECT datname FROM pg_database WHERE starts_with(datname, $1)`;
   for (const { datname } of await query<{ datname: string }>(url, sql, [prefix])) {
-    await query(url, `DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
+    await dropDatabase(url, datname);
   }
 }
 

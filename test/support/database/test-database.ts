@@ -36,7 +36,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return {
     url: databaseAt(serverUrl, name),
     serviceUrl: databaseAt(required(SERVICE_URL_VARIABLE), name),
-    drop: () => run(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    drop: () => dropDatabase(serverUrl, name),
   };
 }
 
@@ -53,6 +53,25 @@ export function databaseAt(serverUrl: string, name: string): string {
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   return url.href;
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/**
+ * With whatever is connected to it. Where autovacuum works in it, only a superuser may end all of that by FORCE; the server ends
+ * its own work by itself when nothing else is connected.
+ */
+export async function dropDatabase(serverUrl: string, name: string): Promise<void> {
+  try {
+    await run(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError) || error.code !== INSUFFICIENT_PRIVILEGE) throw error;
+    await run(
+      serverUrl,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND usename IS NOT NULL`,
+    );
+    await run(serverUrl, `DROP DATABASE IF EXISTS ${name}`);
+  }
 }
 
 async function run(url: string, sql: string): Promise<void> {
