@@ -13,6 +13,14 @@ const FILE_PATTERN = /^(\d{13})-([a-z0-9-]+)\.sql$/;
  */
 const PERHAPS_ABOUT_ROLES = /^(?:DO \$\$[^]*?END \$\$|(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES)\b[^;]*);/gm;
 
+/**
+ * Whoever waits for the lock of a table makes everybody wait who comes later and wants the table, charges too. So no statement
+ * of a migration waits for longer than this: it gives up, and all of its migration is tried again (`migrate.ts`). The files say
+ * five seconds, in which a backup would stop all spending.
+ */
+export const LOCK_WAIT_MS = 400;
+const OWN_LOCK_TIMEOUT = /^SET LOCAL lock_timeout = '[^']+';/gm;
+
 type MigrationClass = new () => MigrationInterface;
 
 /**
@@ -36,9 +44,9 @@ function toMigration(directory: string, file: string): MigrationClass {
   if (match === null) throw new Error(`${file}: a migration is named <13-digit time>-<words>.sql`);
   const [, timestamp = '', words = ''] = match;
   const name = `${words.replace(/(^|-)([a-z0-9])/g, (_all, _dash, letter: string) => letter.toUpperCase())}${timestamp}`;
-  const sql = readFileSync(`${directory}/${file}`, 'utf8').replace(PERHAPS_ABOUT_ROLES, (statement) =>
-    statement.includes(APPLICATION_ROLE) ? '' : statement,
-  );
+  const sql = readFileSync(`${directory}/${file}`, 'utf8')
+    .replace(PERHAPS_ABOUT_ROLES, (statement) => (statement.includes(APPLICATION_ROLE) ? '' : statement))
+    .replace(OWN_LOCK_TIMEOUT, `SET LOCAL lock_timeout = '${LOCK_WAIT_MS}ms';`);
   return class implements MigrationInterface {
     readonly name = name;
     async up(runner: QueryRunner): Promise<void> {
