@@ -50,7 +50,7 @@ export class Snapshot {
       await client.query(
         `SET LOCAL statement_timeout = '${options.statementSecondsMax}s';
          SET LOCAL idle_in_transaction_session_timeout = '${options.idleSecondsMax}s';
-         SET LOCAL work_mem = '64MB'; SET LOCAL timezone = 'UTC'`,
+         SET LOCAL work_mem = '64MB'; SET LOCAL timezone = 'UTC'; SET LOCAL jit = off`,
       );
       return snapshot;
     } catch (error) {
