@@ -21,8 +21,17 @@ export type WalkStart = 'first_row' | 'any_row';
 /**
  * After a faulty row there are two stories of what it should have been: what it says and what the rows
  * before it say. The next row may continue either, so one changed row is one fault and not a cascade.
+ * Newest first; the last one is what the rows before all faults say.
  */
 type Continuations<T> = readonly T[];
+
+/** Each faulty row adds a story to those of the faulty rows right before it. A chain that is wrong in every row would add them all. */
+const STORIES_MAX = 16;
+
+function withStory<T>(newest: T, earlier: Continuations<T>): Continuations<T> {
+  if (earlier.length < STORIES_MAX) return [newest, ...earlier];
+  return [newest, ...earlier.slice(0, STORIES_MAX - 2), ...earlier.slice(-1)];
+}
 
 /**
  * Walks the rows of one account in order and names every row that its predecessors contradict. It knows
@@ -146,8 +155,14 @@ export class ChainWalk {
     const stated = BigInt(row.posted_after_micros);
     if (faulty) {
       const effect = customerEffect(row);
-      this.balances = [stated, ...this.balances.map((before) => before + effect)];
-      this.seqs = [seq + 1, ...this.seqs.map((expected) => expected + 1)];
+      this.balances = withStory(
+        stated,
+        this.balances.map((before) => before + effect),
+      );
+      this.seqs = withStory(
+        seq + 1,
+        this.seqs.map((expected) => expected + 1),
+      );
       this.hashes = computedHash === null ? [row.hash] : [row.hash, computedHash];
       // The time of a row that is wrong in any way says nothing about the rows after it.
     } else {

@@ -60,13 +60,12 @@ const LOSSES = `
   SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'movements',
          'no loss while ' || (u.credit_micros - r.credit_micros) || ' of the credit of ' || u.id || ' is not gone',
          m.excess || ' beyond the payment'
-    FROM disputes d
+    FROM (SELECT account_id, dispute_id, -sum(excess_micros) AS excess, max(created_at) AS decided_at
+            FROM dispute_movements GROUP BY account_id, dispute_id HAVING sum(excess_micros) < 0) m
+    JOIN disputes d ON d.account_id = m.account_id AND d.id = m.dispute_id
     JOIN top_ups u ON u.account_id = d.account_id AND u.id = d.top_up_id
-   CROSS JOIN LATERAL (
-     SELECT -sum(excess_micros) AS excess, max(created_at) AS decided_at
-       FROM dispute_movements m WHERE m.account_id = d.account_id AND m.dispute_id = d.id) m
    CROSS JOIN LATERAL returned_of_top_up(u.account_id, u.id) r
-   WHERE m.excess > 0 AND r.credit_micros < u.credit_micros
+   WHERE r.credit_micros < u.credit_micros
      AND greatest(m.decided_at, (SELECT max(checked_at) FROM refunds f WHERE f.account_id = u.account_id AND f.top_up_id = u.id))
          < now() - ${REPAIRED_WITHIN}`;
 

@@ -33,12 +33,18 @@ const UNASKED_CREDITS = `
     FROM (${CREDITED}) t
    WHERE NOT EXISTS (SELECT FROM top_ups u WHERE u.account_id = t.account_id AND u.id = t.id)`;
 
+/** Stripe's names of the payment of a row: its session and its PaymentIntent, so that a join compares one column. */
+const paymentsOf = (table: string, session: string): string => `
+  SELECT account_id, id, ${session} AS payment FROM ${table} UNION SELECT account_id, id, payment_intent_id FROM ${table}`;
+
 /** A payment that an operator sent back or dismissed is no payment of a top-up that was credited. */
 const REVIEWED_PAYMENTS = `
-  SELECT 'payment_reviews', 'account_id=' || r.account_id || ' id=' || r.id, 'status', 'credited as ' || u.id, r.status
+  SELECT DISTINCT 'payment_reviews', 'account_id=' || r.account_id || ' id=' || r.id, 'status', 'credited as ' || u.id, r.status
     FROM payment_reviews r
-    JOIN top_ups u ON u.account_id = r.account_id
-     AND (u.checkout_session_id = r.payment OR u.payment_intent_id = r.payment_intent_id)
+    JOIN (${paymentsOf('payment_reviews', 'payment')}) reviewed USING (account_id, id)
+    JOIN (${paymentsOf('top_ups', 'checkout_session_id')}) paid
+      ON paid.account_id = reviewed.account_id AND paid.payment = reviewed.payment
+    JOIN top_ups u ON u.account_id = paid.account_id AND u.id = paid.id
    WHERE r.status IN ('returning', 'returned', 'failed', 'dismissed') AND u.paid_at IS NOT NULL
   UNION ALL
   SELECT 'payment_reviews', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
@@ -121,12 +127,14 @@ const GENERATIONS = `
    WHERE CASE WHEN g.finished_at IS NULL THEN h.captured_micros > 0 AND h.resolved_at < now() - ${MENDED_WITHIN}
               ELSE g.charged_micros <> coalesce(h.captured_micros, 0) OR g.images_delivered <> coalesce(d.images, 0) END`;
 
+/** By the generation's id, which is looked up, so that an account's calls are not read again for each of its holds. */
 const PAID_WITHOUT_GENERATION = `
   SELECT 'generations', 'account_id=' || h.account_id || ' id=' || substr(h.reference, length('generation:') + 1), 'id',
          'a generation for ' || h.captured_micros || ' captured from ' || h.id, 'none'
     FROM holds h
    WHERE h.status = 'captured' AND starts_with(h.reference, 'generation:')
-     AND NOT EXISTS (SELECT FROM generations g WHERE g.account_id = h.account_id AND g.hold_id = h.id)`;
+     AND NOT EXISTS (SELECT FROM generations g WHERE g.account_id = h.account_id AND g.hold_id = h.id
+                        AND g.id = substr(h.reference, length('generation:') + 1))`;
 
 /** By name, so that a test that writes credits straight into the engine can leave one out. */
 const RECEIPT_CHECKS = {

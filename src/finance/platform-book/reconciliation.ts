@@ -53,7 +53,8 @@ export const REVIEWED = `
                     AND (credited.at IS NOT NULL OR n.type NOT IN ('charge', 'payment'))) AS is_applied
     FROM (SELECT payment_intent_id, min(created_at) AS at FROM payment_reviews
            WHERE payment_intent_id IS NOT NULL GROUP BY payment_intent_id) reviewed
-    JOIN stripe_balance_transactions b USING (payment_intent_id)
+   CROSS JOIN LATERAL (SELECT * FROM stripe_balance_transactions t
+                        WHERE t.payment_intent_id = reviewed.payment_intent_id OFFSET 0) b
    CROSS JOIN LATERAL (SELECT max(u.paid_at) AS at FROM top_ups u
                         WHERE u.payment_intent_id = b.payment_intent_id AND u.status = 'paid') credited
    WHERE b.currency = 'usd' AND b.amount_cents <> 0 AND b.type IN ('${[...OF_CUSTOMERS].join(`', '`)}')`;
