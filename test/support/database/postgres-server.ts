@@ -94,10 +94,7 @@ function withNewLogin(ownerUrl: string): string {
 
 /** Specs read and end the service's sessions as the owner, which on a server of its own is no superuser: a member may as well. */
 async function letOwnerEndSessions(ownerUrl: string, serviceUrl: string): Promise<void> {
-  await query(
-    ownerUrl,
-    `GRANT ${pg.escapeIdentifier(new URL(serviceUrl).username)} TO ${pg.escapeIdentifier(new URL(ownerUrl).username)}`,
-  );
+  await query(ownerUrl, `GRANT ${pg.escapeIdentifier(new URL(serviceUrl).username)} TO CURRENT_USER`);
 }
 
 async function startOwnServer(): Promise<ClusterLogins & { stop(): Promise<void> }> {
