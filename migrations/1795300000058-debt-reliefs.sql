@@ -53,15 +53,14 @@ SELECT w.account_id, w.seq, w.reference, 'write_off', w.amount_micros, 0,
   FROM written_off w LEFT JOIN owed_again r ON r.account_id = w.account_id AND r.source = w.source;
 
 -- Given credit that paid debt: what its lot never had. Money that comes back for it goes to no card.
-WITH given AS (
-  SELECT l.account_id, l.id, l.granted_micros - l.remaining_micros AS gone_micros
-    FROM credit_lots l
-   WHERE l.kind = 'paid' AND NOT l.refundable AND l.source IN ('adjustment', 'reinstatement')
-     AND l.granted_micros > l.remaining_micros
+WITH moved AS (
+  SELECT account_id, lot_id, min(seq) AS seq, min(reference) FILTER (WHERE credit_account = 'customer_credit') AS reference,
+         coalesce(sum(amount_micros) FILTER (WHERE debit_account = 'customer_credit'), 0) AS taken
+    FROM transfers WHERE lot_id IS NOT NULL AND 'customer_credit' IN (debit_account, credit_account)
+   GROUP BY account_id, lot_id
 )
 INSERT INTO debt_reliefs (account_id, seq, reference, kind, amount_micros, owed_beside_micros, undone_micros)
-SELECT g.account_id, min(t.seq), min(t.reference) FILTER (WHERE t.credit_account = 'customer_credit'), 'given_credit',
-       g.gone_micros - coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account = 'customer_credit'), 0), 0, 0
-  FROM given g JOIN transfers t ON t.account_id = g.account_id AND t.lot_id = g.id
- GROUP BY g.account_id, g.id, g.gone_micros
-HAVING g.gone_micros > coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account = 'customer_credit'), 0);
+SELECT l.account_id, m.seq, m.reference, 'given_credit', l.granted_micros - l.remaining_micros - m.taken, 0, 0
+  FROM credit_lots l JOIN moved m ON m.account_id = l.account_id AND m.lot_id = l.id
+ WHERE l.kind = 'paid' AND NOT l.refundable AND l.source IN ('adjustment', 'reinstatement')
+   AND l.granted_micros - l.remaining_micros > m.taken;

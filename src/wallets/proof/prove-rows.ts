@@ -80,17 +80,16 @@ const REFUNDABLE: Check = {
 const RELIEFS: Check = {
   name: 'reliefs',
   sql: `
-    WITH posted AS (
+    WITH moved AS (
+      SELECT account_id, lot_id, min(seq) AS seq, coalesce(sum(amount_micros) FILTER (WHERE debit_account = 'customer_credit'), 0) AS taken
+        FROM transfers WHERE lot_id IS NOT NULL AND 'customer_credit' IN (debit_account, credit_account)
+       GROUP BY account_id, lot_id
+    ), posted AS (
       SELECT account_id, seq, 'write_off' AS kind, amount_micros FROM transfers WHERE kind = 'write_off'
       UNION ALL
-      SELECT l.account_id, min(t.seq), 'given_credit',
-             l.granted_micros - l.remaining_micros
-               - coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account = 'customer_credit'), 0)
-        FROM credit_lots l JOIN transfers t ON t.account_id = l.account_id AND t.lot_id = l.id
-       WHERE l.kind = 'paid' AND NOT l.refundable AND l.source <> 'write_off'
-       GROUP BY l.account_id, l.id, l.granted_micros, l.remaining_micros
-      HAVING l.granted_micros - l.remaining_micros
-               > coalesce(sum(t.amount_micros) FILTER (WHERE t.debit_account = 'customer_credit'), 0)
+      SELECT l.account_id, m.seq, 'given_credit', l.granted_micros - l.remaining_micros - m.taken
+        FROM credit_lots l JOIN moved m ON m.account_id = l.account_id AND m.lot_id = l.id
+       WHERE l.kind = 'paid' AND NOT l.refundable AND l.source <> 'write_off' AND l.granted_micros - l.remaining_micros > m.taken
     )
     SELECT 'debt_reliefs', 'account_id=' || account_id || ' seq=' || seq, 'amount_micros',
            coalesce(concat_ws(' ', p.kind, p.amount_micros), ${NONE}), coalesce(concat_ws(' ', r.kind, r.amount_micros), ${NONE})
