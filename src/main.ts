@@ -1,6 +1,7 @@
 import { createLogger } from './common/logger.js';
 import { loadSettings } from './config/load-settings.js';
 import { limitHeapGrowth } from './startup/heap-growth.js';
+import { disablePretenuring } from './startup/pretenuring.js';
 import { describeStart } from './startup/start-message.js';
 import { explainStartFailure } from './startup/start-failure.js';
 import { startService } from './startup/start-service.js';
@@ -9,6 +10,7 @@ import { superviseProcess } from './startup/supervise-process.js';
 /** The service: HTTP, and its jobs unless `COFFER_JOBS=off`. */
 async function main(): Promise<void> {
   limitHeapGrowth();
+  disablePretenuring();
   const settings = loadSettings();
   const log = createLogger(settings.logLevel, { traceFile: settings.logTraceFile });
   const process = superviseProcess(log);

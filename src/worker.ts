@@ -1,6 +1,7 @@
 import { createLogger } from './common/logger.js';
 import { loadSettings } from './config/load-settings.js';
 import { limitHeapGrowth } from './startup/heap-growth.js';
+import { disablePretenuring } from './startup/pretenuring.js';
 import { explainStartFailure } from './startup/start-failure.js';
 import { startWorker } from './startup/start-worker.js';
 import { superviseProcess } from './startup/supervise-process.js';
@@ -8,6 +9,7 @@ import { superviseProcess } from './startup/supervise-process.js';
 /** Jobs only, for as many processes beside the service as they need. Takes a `DATABASE_URL` to share. */
 async function main(): Promise<void> {
   limitHeapGrowth();
+  disablePretenuring();
   const settings = loadSettings();
   const log = createLogger(settings.logLevel, { traceFile: settings.logTraceFile });
   const process = superviseProcess(log);
