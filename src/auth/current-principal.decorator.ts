@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import type { AccountPrincipal, OperatorPrincipal, Origin, Principal } from './principal.js';
+import { withMembers } from '../common/with-members.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -35,8 +36,7 @@ class RequestOrigin implements Origin {
 
 /** The key with the request that it sent: one key sends many. */
 export function withOrigin<P extends Principal>(principal: P, request: FastifyRequest): P {
-  // In the V8 of Node 20 a spread with a further member after it takes up to a microsecond, and each request pays it. This takes a tenth.
-  return Object.assign({}, principal, { origin: new RequestOrigin(request) });
+  return withMembers(principal, { origin: new RequestOrigin(request) });
 }
 
 /** Throws when the route's scope and its parameter disagree: a fault of ours, found by its first call. */

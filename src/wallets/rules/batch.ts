@@ -1,5 +1,6 @@
 import type { NewAuditEvent } from '../../audit/audit-event.js';
 import type { MicroUsd } from '../../common/money.js';
+import { withMembers } from '../../common/with-members.js';
 import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
 import { apply } from './apply.js';
 import type { WalletCommand } from './command.js';
@@ -178,13 +179,13 @@ function changesOf(
     const told = signalsOf(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
     signals.push(...told.signals);
     if (told.level !== loaded.watch.level || isChanged(wallet, loaded.wallet))
-      wallets.push({ ...wallet, level: told.level });
+      wallets.push(withMembers(wallet, { level: told.level }));
     if (wallet.lots !== loaded.wallet.lots) {
       const before = byId(loaded.wallet.lots);
       for (const lot of wallet.lots) {
         const remainingBefore = before.get(lot.id)?.remainingMicros;
-        if (remainingBefore === undefined) newLots.push({ ...lot, accountId });
-        else if (remainingBefore !== lot.remainingMicros) changedLots.push({ ...lot, accountId });
+        if (remainingBefore === undefined) newLots.push(withMembers(lot, { accountId }));
+        else if (remainingBefore !== lot.remainingMicros) changedLots.push(withMembers(lot, { accountId }));
       }
     }
     if (holdsById.size > 0) collect(holdsById, byId(loaded.holds), accountId, newHolds, resolvedHolds);
@@ -218,7 +219,7 @@ function changesOf(
 }
 
 /** Adds to `added` what was not there before the batch, and to `changed` what is another one now. */
-function collect<K, T>(
+function collect<K, T extends object>(
   after: ReadonlyMap<K, T>,
   before: ReadonlyMap<K, T>,
   accountId: string,
@@ -227,8 +228,8 @@ function collect<K, T>(
 ): void {
   for (const [key, row] of after) {
     const known = before.get(key);
-    if (known === undefined) added.push({ ...row, accountId });
-    else if (known !== row) changed.push({ ...row, accountId });
+    if (known === undefined) added.push(withMembers(row, { accountId }));
+    else if (known !== row) changed.push(withMembers(row, { accountId }));
   }
 }
 

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { micros, ZERO, type MicroUsd } from '../../common/money.js';
+import { withMembers } from '../../common/with-members.js';
 import {
   isCustomerLedgerAccount,
   type LedgerAccount,
@@ -198,8 +199,7 @@ export class Draft {
 
   done(outcome: Outcome, hold: Hold | null = null): Applied {
     const { wallet, transfers, budget, freezes, statusChange, reliefs } = this;
-    const changes = { hold, budget, freezes, statusChange, reliefs };
-    return { accepted: true, wallet, transfers, ...changes, outcome };
+    return { accepted: true, wallet, transfers, hold, budget, freezes, statusChange, reliefs, outcome };
   }
 
   /** The row posted last paid debt with what nobody bought. */
@@ -211,7 +211,9 @@ export class Draft {
 
   private reduceLot(lotId: string, amountMicros: MicroUsd): void {
     this.currentLots = this.currentLots.map((lot) =>
-      lot.id === lotId ? { ...lot, remainingMicros: micros(lot.remainingMicros - amountMicros) } : lot,
+      lot.id === lotId
+        ? withMembers(lot, { remainingMicros: micros(lot.remainingMicros - amountMicros) })
+        : lot,
     );
   }
 
@@ -247,7 +249,7 @@ export class Draft {
       createdAtMs: this.headAtMs,
     };
     this.headHash = chainHash(this.headHash, toCanonicalFields(row));
-    this.transfers.push({ ...row, hash: this.headHash });
+    this.transfers.push(withMembers(row, { hash: this.headHash }));
   }
 }
 

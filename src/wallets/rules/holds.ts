@@ -1,4 +1,5 @@
 import { subtract, ZERO, type MicroUsd } from '../../common/money.js';
+import { withMembers } from '../../common/with-members.js';
 import type { AuthorizeCommand, CaptureCommand, ExpireHoldCommand, VoidCommand } from './command.js';
 import { Draft, linkIdFor } from './draft.js';
 import { canTransition, HOLD_TRANSITIONS, type HoldTransition } from './hold.machine.js';
@@ -105,12 +106,8 @@ function resolve(
   const unusedMicros = subtract(hold.amountMicros, capturedMicros);
   if (budget && unusedMicros > 0n) draft.setBudget(giveBack(budget, unusedMicros, hold.createdAtMs));
   beforeDone();
-  const resolved: Hold = {
-    ...hold,
-    status,
-    capturedMicros,
-    resolvedAtMs: Math.max(draft.nowMs, hold.createdAtMs),
-  };
+  const resolvedAtMs = Math.max(draft.nowMs, hold.createdAtMs);
+  const resolved: Hold = withMembers(hold, { status, capturedMicros, resolvedAtMs });
   return draft.done(holdOutcome(draft, resolved, false), resolved);
 }
 

@@ -29,7 +29,13 @@ export function reliefsOf(commands: readonly WalletCommand[]): StatementCall[] {
   return accountIds.size === 0 ? [] : [{ statement: LOAD_RELIEFS, values: [[...accountIds]] }];
 }
 
-export function toRelief(row: ReliefRow): Relief {
+const NO_RELIEFS: readonly Relief[] = [];
+
+export function toReliefs(rows: readonly ReliefRow[] | undefined): readonly Relief[] {
+  return rows === undefined ? NO_RELIEFS : rows.map(toRelief);
+}
+
+function toRelief(row: ReliefRow): Relief {
   return {
     seq: Number(row.seq),
     reference: row.reference,

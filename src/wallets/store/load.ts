@@ -36,7 +36,7 @@ import {
   type HoldRow,
 } from './load-holds.js';
 import { LOAD_PROVIDER_KEYS, providerKeysOf, type ProviderKeyRow } from './load-provider-keys.js';
-import { LOAD_RELIEFS, reliefsOf, toRelief, type ReliefRow } from './load-reliefs.js';
+import { LOAD_RELIEFS, reliefsOf, toReliefs, type ReliefRow } from './load-reliefs.js';
 import { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 import { msOf } from './unix-ms.js';
@@ -195,13 +195,19 @@ export async function lockAndLoad(
         holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
         budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
         freezes: toFreezes(freezes.get(row.account_id) ?? []),
-        reliefs: (reliefs.get(row.account_id) ?? []).map(toRelief),
-        ownKeyProviders: new Set((providerKeys.get(row.account_id) ?? []).map(({ provider }) => provider)),
+        reliefs: toReliefs(reliefs.get(row.account_id)),
+        ownKeyProviders: toProviders(providerKeys.get(row.account_id)),
         recorded: toRecorded(recorded.get(row.account_id) ?? []),
       },
     ]),
   );
   return { accounts, places: placesOf(wallets, lotRows), now: wallets[0] };
+}
+
+const NO_PROVIDERS: ReadonlySet<string> = new Set();
+
+function toProviders(rows: readonly ProviderKeyRow[] | undefined): ReadonlySet<string> {
+  return rows === undefined ? NO_PROVIDERS : new Set(rows.map(({ provider }) => provider));
 }
 
 /** The wallets before what they protect. */
