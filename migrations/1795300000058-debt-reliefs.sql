@@ -52,7 +52,9 @@ SELECT w.account_id, w.seq, w.reference, 'write_off', w.amount_micros, 0,
        greatest(0, least(w.amount_micros, coalesce(r.amount_micros, 0) - w.before))
   FROM written_off w LEFT JOIN owed_again r ON r.account_id = w.account_id AND r.source = w.source;
 
--- Given credit that paid debt: what its lot never had. Money that comes back for it goes to no card.
+-- Given credit that paid debt: what its lot never had. Money that comes back for it goes to no card. Of money that had come back
+-- before, what had been spent when it was taken is in lots that go to no card either: that may be the customer's own, and stands for
+-- given credit only where some was given.
 WITH moved AS (
   SELECT account_id, lot_id, min(seq) AS seq, min(reference) FILTER (WHERE credit_account = 'customer_credit') AS reference,
          coalesce(sum(amount_micros) FILTER (WHERE debit_account = 'customer_credit'), 0) AS taken
@@ -62,5 +64,7 @@ WITH moved AS (
 INSERT INTO debt_reliefs (account_id, seq, reference, kind, amount_micros, owed_beside_micros, undone_micros)
 SELECT l.account_id, m.seq, m.reference, 'given_credit', l.granted_micros - l.remaining_micros - m.taken, 0, 0
   FROM credit_lots l JOIN moved m ON m.account_id = l.account_id AND m.lot_id = l.id
- WHERE l.kind = 'paid' AND NOT l.refundable AND l.source IN ('adjustment', 'reinstatement')
-   AND l.granted_micros - l.remaining_micros > m.taken;
+ WHERE l.kind = 'paid' AND NOT l.refundable AND l.granted_micros - l.remaining_micros > m.taken
+   AND (l.source = 'adjustment' OR l.source = 'reinstatement' AND EXISTS (
+          SELECT FROM credit_lots g JOIN moved gm ON gm.account_id = g.account_id AND gm.lot_id = g.id
+           WHERE g.account_id = l.account_id AND g.source = 'adjustment' AND g.granted_micros - g.remaining_micros > gm.taken));

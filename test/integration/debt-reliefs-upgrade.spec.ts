@@ -60,6 +60,7 @@ describe('a database of the time when a debt that was written off, or paid with 
       earlier: earlierOf(dispute),
       lotId: newId('creditLot'),
       givenLotId: newId('creditLot'),
+      takenAgain: [],
       amountMicros,
       feeMicros: ZERO,
       taxMicros: ZERO,
@@ -122,6 +123,31 @@ describe('a database of the time when a debt that was written off, or paid with 
       { debt: '0', refundable: '0' },
       { debt: '0', refundable: '0' },
     ]);
+    await expectBooksToBalance(test.dataSource);
+  });
+
+  it('takes no money for given credit that a customer had back from an earlier release, where nothing was given', async () => {
+    const accountId = await createAccount(test.dataSource);
+    await addCredit(test.engine, accountId, 10_000_000);
+    await take(accountId, 'du_6', TEN);
+    await take(accountId, 'du_7', TEN);
+    await giveBack(accountId, 'du_7', TEN);
+    // That release gave back what had been spent as credit that goes to no card.
+    await test.owner.query('ALTER TABLE credit_lots DISABLE TRIGGER USER');
+    await test.owner.query(
+      `UPDATE credit_lots SET refundable = false WHERE account_id = $1 AND source = 'reinstatement'`,
+      [accountId],
+    );
+    await test.owner.query('ALTER TABLE credit_lots ENABLE TRIGGER USER');
+    await test.owner.query(UNDO);
+    await test.upgrade();
+    expect(await reliefsOf(accountId)).toEqual([]);
+    await giveBack(accountId, 'du_6', TEN);
+    const [left] = await test.dataSource.query<unknown[]>(
+      'SELECT sum(remaining_micros) AS refundable FROM credit_lots WHERE account_id = $1 AND refundable',
+      [accountId],
+    );
+    expect(left).toEqual({ refundable: '10000000' });
     await expectBooksToBalance(test.dataSource);
   });
 

@@ -51,6 +51,7 @@ describe('a database of the time when a dispute was taken once and given back on
       earlier: [{ effect: 'taken', reference: `dispute:${id}:withdrawn` }],
       lotId: newId('creditLot'),
       givenLotId: newId('creditLot'),
+      takenAgain: [],
       amountMicros: micros(10_000_000n),
       feeMicros: micros(500_000n),
       taxMicros: micros(0n),

@@ -1,5 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { expectBooksToBalance } from '../fixtures/books.js';
+import { settled } from '../fixtures/top-up-books.js';
+import { eventually } from '../support/processes.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
 import type { Step } from '../support/payments/return-histories.js';
@@ -34,6 +36,18 @@ const APPEALED: readonly Step[] = [
 async function give({ accountId }: ReturnHistory, cents: number): Promise<void> {
   const body = { amount_micros: `${cents * 10_000}`, reason: 'Goodwill for the outage of 3 May' };
   (await app.operator.post(`/v1/accounts/${accountId}/adjustments`, body)).expect(201);
+}
+
+/** Stripe tells of something while somebody else has the wallet's row: it is decided, and not booked. */
+async function whileLocked({ accountId }: ReturnHistory, tell: () => Promise<void>): Promise<void> {
+  await app.dataSource.transaction(async (tx) => {
+    await tx.query('SELECT FROM wallets WHERE account_id = $1 FOR UPDATE', [accountId]);
+    await tell();
+    await eventually('the event has failed', async () => {
+      const waiting = `SELECT FROM stripe_events WHERE processed_at IS NULL AND last_error IS NOT NULL`;
+      return (await app.dataSource.query<unknown[]>(waiting)).length > 0;
+    });
+  });
 }
 
 /** What was written off and is not owed again, in cents. */
@@ -107,7 +121,93 @@ describe('the debt of one dispute that was written off', () => {
   });
 });
 
+describe('money that comes back, and that a dispute of the same payment had taken beyond it', () => {
+  it('undoes nothing that was written off since then, as if the refund had never been made', async () => {
+    const { spent, unspent } = await twoPayments();
+    await takeAll(unspent, ['refund', 'all'], ['dispute', 'lost']);
+    await takeAll(spent, ['dispute', 'lost'], ['write_off'], ['unfreeze']);
+    await takeAll(unspent, ['refund_fails']);
+    expect(await spent.left()).toMatchObject({ available: 0, debt: 0 });
+    expect(await givenUp(spent)).toBe(1_000);
+  });
+
+  it('leaves goodwill what it was, as if the refund had never been made', async () => {
+    const { spent, unspent } = await twoPayments();
+    await takeAll(unspent, ['refund', 'all'], ['dispute', 'lost']);
+    await takeAll(spent, ['dispute', 'lost']);
+    await give(spent, 1_000);
+    await takeAll(spent, ['unfreeze']);
+    await takeAll(unspent, ['refund_fails']);
+    expect(await spent.left()).toMatchObject({ available: 0, debt: 0 });
+  });
+
+  it('undoes nothing that was written off since then, as if there had been one dispute only', async () => {
+    const { spent, unspent } = await twoPayments();
+    await takeAll(unspent, ['dispute', 'lost']);
+    const first = unspent.disputeId;
+    await takeAll(unspent, ['dispute', 'lost']);
+    const second = unspent.disputeId;
+    await takeAll(spent, ['dispute', 'lost'], ['write_off'], ['unfreeze']);
+    unspent.disputeId = first;
+    await takeAll(unspent, ...APPEALED);
+    expect(await spent.left()).toMatchObject({ available: 0, debt: 0 });
+    expect(await givenUp(spent)).toBe(1_000);
+    // The other dispute had the money all the time: when it is won as well, nobody has the debt forgiven and the money.
+    unspent.disputeId = second;
+    await takeAll(unspent, ...APPEALED);
+    expect(await spent.left()).toMatchObject({ available: 0, debt: 0 });
+    expect(await givenUp(spent)).toBe(0);
+  });
+});
+
+describe('a write-off', () => {
+  it('for a dispute may follow another that was undone, as often as the money is taken', async () => {
+    const { spent, unspent } = await twoPayments();
+    await takeAll(spent, ['dispute', 'lost']);
+    await takeAll(unspent, ['dispute', 'lost'], ['write_off']);
+    await takeAll(spent, ...APPEALED, ['dispute_moves', -1_050]);
+    await takeAll(unspent, ['dispute_moves', 105], ['dispute_moves', -105], ['write_off']);
+    expect(await spent.left()).toMatchObject({ debt: 0 });
+  });
+
+  it('for a refund that left no debt gives up nothing of what a dispute left', async () => {
+    const { spent, unspent } = await twoPayments();
+    await takeAll(unspent, ['refund', 500]);
+    await takeAll(spent, ['dispute', 'lost']);
+    const { body } = (await unspent.customer.client.get(`/v1/top_ups/${unspent.topUpId}/refunds`)).expect(
+      200,
+    );
+    const path = `/v1/accounts/${spent.accountId}/refunds/${body.data[0].id}/write_off`;
+    expect((await app.operator.post(path, {})).expect(200).body.amount_micros).toBe('0');
+    expect(await spent.left()).toMatchObject({ debt: 500 });
+  });
+
+  it('gives up the debt of what is booked, and another one that of what is booked later', async () => {
+    const history = await beginHistory(app, app.control);
+    await takeAll(history, ['spend', 1_000], ['dispute', 'lost', 525]);
+    const writeOff = async (): Promise<unknown> => {
+      const path = `/v1/accounts/${history.accountId}/disputes/${history.disputeId}/write_off`;
+      return (await app.operator.post(path, {})).expect(200).body.amount_micros;
+    };
+    await whileLocked(history, () => history.begin(['dispute_moves', -525]));
+    expect(await writeOff()).toBe('5000000');
+    await settled(app);
+    expect(await writeOff()).toBe('5000000');
+    expect(await history.left()).toMatchObject({ available: 0, debt: 0 });
+  });
+});
+
 describe('goodwill that paid the debt of one dispute', () => {
+  it('pays a later debt when it comes back as goodwill, and the doctor knows', async () => {
+    const { spent, unspent } = await twoPayments();
+    await takeAll(unspent, ['spend', 1_000]);
+    await takeAll(spent, ['dispute', 'lost']);
+    await give(spent, 400);
+    await takeAll(unspent, ['dispute', 'lost', 210]);
+    await takeAll(spent, ...APPEALED);
+    expect(await spent.left()).toMatchObject({ available: 200, debt: 0 });
+  });
+
   it('is goodwill again, and goes to no card, when another one gives back what it took of the same credit', async () => {
     const { spent, unspent } = await twoPayments();
     await takeAll(unspent, ['dispute', 'lost']);

@@ -196,6 +196,19 @@ describe('the doctor', () => {
     ]);
   });
 
+  it('names a debt that is owed again while no money comes back', async () => {
+    const id = await disputed();
+    await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');
+    const reference = `dispute:${id}:written_off`;
+    const again = movement('write_off_reversal', [CREDITED, LOST], '10000000', {
+      reference: `${reference}:owed_again:6`,
+    });
+    await rewriteBook(books, accountId, append(writeOff(reference, '10000000'), again));
+    await books.owner.query('ALTER TABLE debt_reliefs DISABLE TRIGGER USER');
+    await books.owner.query('UPDATE debt_reliefs SET undone_micros = amount_micros');
+    expect(await named()).toEqual([transfers()]);
+  });
+
   it('names a write-off that nobody could undo, because it is not written down', async () => {
     const id = await disputed();
     await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');

@@ -31,7 +31,7 @@ const MOVEMENTS = `
               ELSE t.moved <> w.whole OR (m.booked_at IS NULL AND t.moved_at < now() - ${REPAIRED_WITHIN}) END`;
 
 /**
- * No more is given up for a dispute than it has taken, and no more owed again than was given up. The dispute's row copies what was
+ * No more is given up for a dispute, and not owed again, than it has taken, and no more owed again than was given up. The dispute's row copies what was
  * given up. What must be owed again when money comes back follows from the whole wallet: the replay of its chain knows.
  */
 const WRITE_OFFS = `
@@ -47,7 +47,7 @@ const WRITE_OFFS = `
    CROSS JOIN LATERAL (
      SELECT coalesce(-sum(credit_micros) FILTER (WHERE credit_micros < 0), 0) AS taken
        FROM dispute_movements m WHERE m.account_id = d.account_id AND m.dispute_id = d.id) m
-   WHERE w.written_off > m.taken
+   WHERE w.written_off - w.owed_again > m.taken
       OR w.owed_again > w.written_off
       OR d.written_off_micros > w.written_off
       OR (coalesce(d.written_off_micros, 0) < w.written_off AND w.moved_at < now() - ${REPAIRED_WITHIN})`;

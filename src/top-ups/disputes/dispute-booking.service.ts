@@ -1,8 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { newId } from '../../common/ids.js';
 import { negate } from '../../common/money.js';
-import type { NewFreeze } from '../../wallets/rules/command.js';
+import type { NewFreeze, TakenAgain } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
+import type { Parts } from '../refunds/refund-parts.js';
 import type { TopUp } from '../top-up.js';
 import type { Dispute } from './dispute.entity.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
@@ -31,13 +32,18 @@ export class DisputeBooking {
     await this.bookDecided(topUp);
   }
 
+  /** What disputes will take as credit of the payment when `back`, which counts as gone, has come back. */
+  willTake(topUp: TopUp, back: Parts): Promise<readonly TakenAgain[]> {
+    return this.movements.willTake(topUp, back);
+  }
+
   private async bookDecided(topUp: TopUp): Promise<void> {
     for (const dispute of await this.movements.unbookedOf(topUp)) {
       const movements = await this.movements.of(dispute);
       for (const [index, movement] of movements.entries()) {
         if (movement.bookedAt !== null) continue;
         if (isTaking(movement)) await this.take(topUp, dispute, movement);
-        else await this.giveBack(dispute, movement, movements.slice(0, index));
+        else await this.giveBack(topUp, dispute, movement, movements.slice(0, index));
         await this.disputes.noteBooked(dispute, movement);
       }
     }
@@ -68,6 +74,7 @@ export class DisputeBooking {
   }
 
   private async giveBack(
+    topUp: TopUp,
     { accountId, id }: Dispute,
     movement: DisputeMovement,
     earlier: readonly DisputeMovement[],
@@ -76,6 +83,7 @@ export class DisputeBooking {
     await this.engine.execute({
       type: 'reinstate',
       earlier: inLedger(earlier),
+      takenAgain: await this.movements.willTake(topUp),
       accountId,
       actor: 'stripe',
       reference,

@@ -8,13 +8,15 @@ import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import type { ProviderDisputeMovement } from '../../payments/payment-gateway.js';
 import { countReturned, hasUndecidedRefund, lockTopUp } from '../refunds/counted-returns.js';
-import { chargeOf, type PartsAndExcess } from '../refunds/refund-parts.js';
+import { chargeOf, type Parts, type PartsAndExcess } from '../refunds/refund-parts.js';
 import { paidFor } from '../refunds/returned-parts.js';
+import type { TakenAgain } from '../../wallets/rules/command.js';
 import type { TopUp } from '../top-up.js';
 import { DisputeEntity, type Dispute } from './dispute.entity.js';
 import { DisputeMovementEntity, type DisputeMovement } from './dispute-movement.entity.js';
 import {
   coveredReference,
+  excessReference,
   goneAfter,
   heldBy,
   isTaking,
@@ -25,6 +27,13 @@ import {
 
 /** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
 const REFUND_WAIT_MS = 3_600_000;
+
+/** What a dispute took beyond its payment and takes as parts of it now. */
+type Covered = {
+  readonly dispute: Dispute;
+  readonly known: readonly DisputeMovement[];
+  readonly parts: PartsAndExcess;
+};
 
 /** The rows of `dispute_movements`. What each takes or gives back is decided once, under the lock of the top-up's row. */
 @Injectable()
@@ -86,24 +95,53 @@ export class DisputeMovementRepository {
    * it is the payment's again, and no loss.
    */
   async cover(topUp: TopUp): Promise<void> {
-    const { accountId, id: topUpId } = topUp;
     await this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
-      const disputes = await tx.find(DisputeEntity, {
-        where: { accountId, topUpId },
-        order: { createdAt: 'ASC', id: 'ASC' },
-      });
-      let returned = await countReturned(tx, topUp);
-      for (const dispute of disputes) {
-        const known = await this.of(dispute, tx);
-        const parts = partsOfCovered(heldBy(known), paidFor(topUp), returned);
-        if (parts === null) continue;
+      for (const { dispute, known, parts } of await this.coveredOf(
+        tx,
+        topUp,
+        await countReturned(tx, topUp),
+      )) {
         const reference = coveredReference(dispute.id, known.length + 1);
         const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
         await this.insert(tx, dispute, known, parts, movement);
-        returned = goneAfter(returned, parts);
       }
     });
+  }
+
+  /** What `cover` will decide of credit, once `back` of the payment, which still counts as gone, has come back as well. */
+  async willTake(topUp: TopUp, back?: Parts): Promise<readonly TakenAgain[]> {
+    return this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      const gone = await countReturned(tx, topUp);
+      const returned = back === undefined ? gone : goneAfter(gone, back);
+      const decided = (await this.disputesOf(tx, topUp)).map((dispute) => this.of(dispute, tx));
+      const unbooked = (await Promise.all(decided)).flatMap((known) =>
+        known.filter(isUnbookedCover).map(({ creditMicros }) => takenAgain(known, creditMicros)),
+      );
+      const covered = await this.coveredOf(tx, topUp, returned);
+      return [
+        ...unbooked,
+        ...covered.map(({ known, parts }) => takenAgain(known, toMicros(parts).creditMicros)),
+      ];
+    });
+  }
+
+  private async coveredOf(tx: Tx, topUp: TopUp, gone: Parts): Promise<readonly Covered[]> {
+    const covered: Covered[] = [];
+    let returned = gone;
+    for (const dispute of await this.disputesOf(tx, topUp)) {
+      const known = await this.of(dispute, tx);
+      const parts = partsOfCovered(heldBy(known), paidFor(topUp), returned);
+      if (parts === null) continue;
+      covered.push({ dispute, known, parts });
+      returned = goneAfter(returned, parts);
+    }
+    return covered;
+  }
+
+  private disputesOf(tx: Tx, { accountId, id: topUpId }: TopUp): Promise<readonly Dispute[]> {
+    return tx.find(DisputeEntity, { where: { accountId, topUpId }, order: { createdAt: 'ASC', id: 'ASC' } });
   }
 
   /** What of the payment's disputes the ledger does not have yet, by dispute. */
@@ -171,6 +209,17 @@ export class DisputeMovementRepository {
       },
     );
   }
+}
+
+function isUnbookedCover({ amountCents, bookedAt }: DisputeMovement): boolean {
+  return amountCents === 0n && bookedAt === null;
+}
+
+/** `creditMicros`: below zero, as of all that is taken. */
+function takenAgain(known: readonly DisputeMovement[], creditMicros: MicroUsd): TakenAgain {
+  const since = excessReference(known);
+  if (since === undefined) throw new Error('nothing was taken beyond the payment');
+  return { since, amountMicros: negate(creditMicros) };
 }
 
 function toMicros({ creditCents, feeCents, taxCents, excessCents }: PartsAndExcess) {

@@ -109,13 +109,19 @@ export function writtenOffReference({ disputeId, number, ...movement }: DisputeM
   return movement.reference.endsWith(TAKEN) ? first : `${first}:${number}`;
 }
 
+/** The movement by which the dispute first took something beyond the payment: what it takes as credit for that was away since then. */
+export function excessReference(movements: readonly DisputeMovement[]): string | undefined {
+  return movements.find(({ amountCents, excessMicros }) => amountCents < 0n && excessMicros < 0n)?.reference;
+}
+
 /** What the ledger may have of these. */
 export function inLedger(movements: readonly DisputeMovement[]): readonly EarlierMovement[] {
   return movements.flatMap((movement): EarlierMovement[] => {
     const { reference } = movement;
+    const takenSince = movement.amountCents === 0n ? excessReference(movements) : undefined;
     return isTaking(movement)
       ? [
-          { effect: 'taken', reference },
+          { effect: 'taken', reference, takenSince },
           { effect: 'written_off', reference: writtenOffReference(movement) },
         ]
       : [{ effect: 'returned', reference }];

@@ -112,7 +112,8 @@ export class DisputeSettlement {
   async writeOff(dispute: Dispute, by: AuditActor): Promise<MicroUsd> {
     const { accountId, id } = dispute;
     const movements = await this.movements.of(dispute);
-    const lastTaken = movements.findLast(isTaking);
+    // What is decided and not booked left no debt yet: a write-off under it would be the only one that it can have.
+    const lastTaken = movements.findLast((movement) => isTaking(movement) && movement.bookedAt !== null);
     if (lastTaken === undefined) return ZERO;
     const outcome = await this.engine.execute({
       type: 'writeOff',

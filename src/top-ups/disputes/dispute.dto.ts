@@ -72,7 +72,9 @@ export class DisputeView {
   declare readonly tax_micros: string | null;
   @MicroUsdView('What Stripe took beyond what was left of the payment: our loss, not the wallet’s.', '0')
   declare readonly excess_micros: string;
-  @nullableMicros('What of the debt was written off. Micro-USD.')
+  @nullableMicros(
+    'What was ever written off for it; what of that is owed again, because money came back, is in the ledger (`write_off_reversal`). Micro-USD.',
+  )
   declare readonly written_off_micros: string | null;
   @nullableTime('When the wallet was frozen for it')
   declare readonly frozen_at: number | null;
@@ -100,7 +102,7 @@ export class WriteOffView {
   declare readonly object: 'write_off';
   @ApiProperty({ description: 'Of which dispute.', example: 'du_1P0000000000000000000000' })
   declare readonly dispute: string;
-  @MicroUsdView('What was given up, now or before; 0 when nothing is owed.', '10000000')
+  @MicroUsdView('What was given up, now or the first time; 0 when there was nothing to give up.', '10000000')
   declare readonly amount_micros: string;
 }
 

@@ -31,7 +31,8 @@ export class DisputesController {
     summary: 'Give up the debt that a dispute left',
     description:
       'At most what the dispute has taken, at most what the wallet owes, and once each time that the bank took its money: sent ' +
-      'again, it answers what was given up the first time. Then it can be unfrozen.',
+      'again, it answers what was given up the first time, although that may be owed again since (`write_off_reversal` in the ' +
+      'ledger), because money came back. A wallet that owes nothing can be unfrozen.',
   })
   @ApiOkResponse({ type: WriteOffView })
   @ApiProblems('resource_missing', 'database_unavailable')

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { actorName, newAuditEvent, type AuditActor } from '../../audit/audit-event.js';
 import { newId } from '../../common/ids.js';
-import { ZERO, type MicroUsd } from '../../common/money.js';
+import { microsToCentsExact, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -14,6 +14,7 @@ import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import { DisputeBooking } from '../disputes/dispute-booking.service.js';
 import { TopUpRepository } from '../top-up.repository.js';
+import type { Parts } from './refund-parts.js';
 import { sourcesOf } from './refund.machine.js';
 import { isMadeAtStripe, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
@@ -103,9 +104,11 @@ export class RefundSettlement {
 
   /** First the wallet, then the row: cut off between the two, the next look finds the reference in the ledger. */
   private async giveBack(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
+    const topUp = await this.topUps.find(refund.accountId, refund.topUpId);
     await this.engine.execute({
       type: 'reinstate',
       earlier: earlierOf(refund),
+      takenAgain: topUp === null ? [] : await this.disputes.willTake(topUp, partsOf(refund)),
       accountId: refund.accountId,
       actor: 'stripe',
       reference: `refund:${refund.id}:failed`,
@@ -149,8 +152,9 @@ export class RefundSettlement {
     }
   }
 
-  /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. */
+  /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. Only one made at Stripe leaves any. */
   async writeOff(refund: Refund, by: AuditActor): Promise<MicroUsd> {
+    if (!isMadeAtStripe(refund)) return ZERO;
     const { accountId, id } = refund;
     const outcome = await this.engine.execute({
       type: 'writeOff',
@@ -168,6 +172,11 @@ export class RefundSettlement {
     const made = await this.gateway.listRefunds(paymentIntentId);
     return made.find(({ metadata }) => metadata[METADATA_REFUND] === id) ?? null;
   }
+}
+
+function partsOf({ creditMicros, feeMicros, taxMicros }: Refund): Parts {
+  const of = (amount: MicroUsd): UsdCents => microsToCentsExact(amount);
+  return { creditCents: of(creditMicros), feeCents: of(feeMicros), taxCents: of(taxMicros) };
 }
 
 function earlierOf({ id }: Refund): readonly EarlierMovement[] {

@@ -21,7 +21,8 @@ export class RefundWriteOffsController {
     summary: "Give up the debt that a refund made in Stripe's dashboard left",
     description:
       'At most what the refund took, at most what the wallet owes, and once: sent again, it answers what was given up ' +
-      'the first time. Then it can be unfrozen.',
+      'the first time, although that may be owed again since. A refund that was made here leaves no debt. A wallet that owes ' +
+      'nothing can be unfrozen.',
   })
   @ApiOkResponse({ type: RefundWriteOffView })
   @ApiProblems('resource_missing', 'database_unavailable')

@@ -92,7 +92,7 @@ export class RefundWriteOffView {
   declare readonly object: 'write_off';
   @ApiProperty({ description: 'Of which refund.', example: 're_01KB2H7Q0000000000000000AA' })
   declare readonly refund: string;
-  @MicroUsdView('What was given up, now or before; 0 when nothing is owed.', '9000000')
+  @MicroUsdView('What was given up, now or the first time; 0 when there was nothing to give up.', '9000000')
   declare readonly amount_micros: string;
 }
 

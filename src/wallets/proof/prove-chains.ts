@@ -20,9 +20,18 @@ const WALLET_COLUMNS = ['posted_micros', 'debt_micros', 'seq', 'head_hash', 'hea
 const LIVE_LOTS = `
   SELECT account_id, id, remaining_micros FROM credit_lots WHERE remaining_micros <> 0 ORDER BY account_id, id`;
 
-/** Paid credit that nobody bought, which may have paid debt. */
-const GIVEN_LOTS = `
-  SELECT account_id, id FROM credit_lots WHERE kind = 'paid' AND NOT refundable ORDER BY account_id, id`;
+/**
+ * Paid credit that goes to no card: the lots, and the rows with which such credit paid debt. And what disputes took when other money
+ * of their payment came back, by row.
+ */
+const GIVEN = `
+  SELECT account_id, 'lot', id, NULL, NULL, 0 FROM credit_lots WHERE kind = 'paid' AND NOT refundable
+   UNION ALL
+  SELECT account_id, 'row', seq::text, NULL, NULL, 0 FROM debt_reliefs WHERE kind = 'given_credit'
+   UNION ALL
+  SELECT account_id, 'cover', seq::text, amount_micros::text, 'dispute:' || split_part(reference, ':', 2), seq FROM transfers
+   WHERE kind = 'dispute' AND starts_with(reference, 'dispute:') AND strpos(reference, ':covered:') > 0
+   ORDER BY 1, 6`;
 
 /** One account's chain while its rows go by. */
 class AccountReplay {
@@ -33,11 +42,20 @@ class AccountReplay {
 
   constructor(
     readonly accountId: string,
-    givenLots: readonly TextRow[],
+    given: readonly TextRow[],
     private readonly report: Report,
   ) {
     this.walk = new ChainWalk(accountId, 'first_row');
-    this.reliefs = new ReliefReplay(new Set(givenLots.map(([, id]) => String(id))));
+    const named = (kind: string): ReadonlySet<string> =>
+      new Set(given.filter((row) => row[1] === kind).map((row) => String(row[2])));
+    const covers = given
+      .filter((row) => row[1] === 'cover')
+      .map(([, , seq, amount, source]) => ({
+        seq: Number(seq),
+        left: BigInt(amount ?? 0),
+        source: String(source),
+      }));
+    this.reliefs = new ReliefReplay(named('lot'), named('row'), covers);
   }
 
   next(row: ExportedTransfer): void {
@@ -82,9 +100,9 @@ class AccountReplay {
 export async function proveChains(snapshot: Snapshot, report: Report, counts: ProofCounts): Promise<void> {
   const wallets = new AccountGroups(snapshot.stream(WALLETS));
   const liveLots = new AccountGroups(snapshot.stream(LIVE_LOTS));
-  const givenLots = new AccountGroups(snapshot.stream(GIVEN_LOTS));
+  const given = new AccountGroups(snapshot.stream(GIVEN));
   const begin = async (id: string): Promise<AccountReplay> =>
-    new AccountReplay(id, await givenLots.takeUpTo(id), report);
+    new AccountReplay(id, await given.takeUpTo(id), report);
   const finish = async (replay: AccountReplay | null): Promise<void> => {
     await proveUntouched(wallets, liveLots, replay?.accountId ?? null, report, counts);
     replay?.end();

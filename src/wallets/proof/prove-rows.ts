@@ -75,7 +75,8 @@ const REFUNDABLE: Check = {
 
 /**
  * Debt that was paid with what nobody bought is written down, so that it can be undone: each write-off, and what a lot of given
- * credit never had because it paid debt. What was undone of the write-offs is owed again.
+ * credit never had because it paid debt; but for what an earlier release gave back of a customer's own money. What was undone of
+ * the write-offs is owed again.
  */
 const RELIEFS: Check = {
   name: 'reliefs',
@@ -85,16 +86,16 @@ const RELIEFS: Check = {
         FROM transfers WHERE lot_id IS NOT NULL AND 'customer_credit' IN (debit_account, credit_account)
        GROUP BY account_id, lot_id
     ), posted AS (
-      SELECT account_id, seq, 'write_off' AS kind, amount_micros FROM transfers WHERE kind = 'write_off'
+      SELECT account_id, seq, 'write_off' AS kind, amount_micros, false AS may_be_own FROM transfers WHERE kind = 'write_off'
       UNION ALL
-      SELECT l.account_id, m.seq, 'given_credit', l.granted_micros - l.remaining_micros - m.taken
+      SELECT l.account_id, m.seq, 'given_credit', l.granted_micros - l.remaining_micros - m.taken, l.source = 'reinstatement'
         FROM credit_lots l JOIN moved m ON m.account_id = l.account_id AND m.lot_id = l.id
        WHERE l.kind = 'paid' AND NOT l.refundable AND l.source <> 'write_off' AND l.granted_micros - l.remaining_micros > m.taken
     )
     SELECT 'debt_reliefs', 'account_id=' || account_id || ' seq=' || seq, 'amount_micros',
            coalesce(concat_ws(' ', p.kind, p.amount_micros), ${NONE}), coalesce(concat_ws(' ', r.kind, r.amount_micros), ${NONE})
       FROM posted p FULL JOIN debt_reliefs r USING (account_id, seq)
-     WHERE (p.kind, p.amount_micros) IS DISTINCT FROM (r.kind, r.amount_micros)
+     WHERE (p.kind, p.amount_micros) IS DISTINCT FROM (r.kind, r.amount_micros) AND NOT (r.seq IS NULL AND p.may_be_own)
     UNION ALL
     SELECT 'debt_reliefs', 'account_id=' || account_id, 'undone_micros', coalesce(t.owed_again, 0)::text, coalesce(r.undone, 0)::text
       FROM (SELECT account_id, sum(amount_micros) AS owed_again FROM transfers WHERE kind = 'write_off_reversal' GROUP BY account_id) t

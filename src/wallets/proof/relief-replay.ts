@@ -3,12 +3,15 @@ import type { ExportedTransfer } from '../../ledger/transfer.js';
 /** Debt that was paid with what nobody bought, as far as the ledger alone tells it. */
 type Relief = {
   seq: number;
+  reference: string;
   source: string;
   kind: 'write_off' | 'given_credit';
   left: bigint;
   beside: bigint;
 };
 type Taken = { seq: number; left: bigint };
+/** Credit that a dispute takes when other money of its payment comes back, for what it had taken beyond the payment. */
+export type Cover = { readonly seq: number; readonly source: string; left: bigint };
 /** Money that came back: one movement, whose legs follow each other. */
 type Return = { row: ExportedTransfer; source: string; amount: bigint; given: bigint };
 
@@ -27,16 +30,29 @@ export type ReliefFault = {
 export class ReliefReplay {
   private readonly taken = new Map<string, Taken[]>();
   private readonly reliefs: Relief[] = [];
+  /** Where each dispute first took something beyond its payment. */
+  private readonly excess = new Map<string, number>();
   private owedAgain = 0n;
+  private owedAgainBy: ExportedTransfer | null = null;
   private back: Return | null = null;
 
-  /** @param given lots of paid credit that nobody bought. */
-  constructor(private readonly given: ReadonlySet<string>) {}
+  /**
+   * @param given lots of paid credit that goes to no card.
+   * @param relieving rows, beside goodwill, that are written down to have paid debt with given credit: what an earlier release gave
+   *   back of a customer's own money is in lots that go to no card as well.
+   * @param covers all of the chain, in its order: money that comes back is taken again by those that follow it.
+   */
+  constructor(
+    private readonly given: ReadonlySet<string>,
+    private readonly relieving: ReadonlySet<string>,
+    private readonly covers: readonly Cover[],
+  ) {}
 
   /** The debts are those before and after the row. */
   next(row: ExportedTransfer, debtBefore: bigint, debtAfter: bigint): ReliefFault | null {
-    const fault =
-      this.back !== null && this.back.row.reference !== row.reference ? this.settle(this.back) : null;
+    const { back } = this;
+    const isNext = back !== null && back.row.reference !== row.reference;
+    const fault = back === null ? this.alone(row) : isNext ? this.settle(back) : null;
     const amount = BigInt(row.amount_micros);
     const isGiven = row.lot_id !== null && this.given.has(row.lot_id);
     switch (row.kind) {
@@ -44,11 +60,15 @@ export class ReliefReplay {
       case 'dispute':
         this.take(row, amount);
         break;
+      case 'dispute_excess':
+        if (!this.excess.has(sourceOf(row))) this.excess.set(sourceOf(row), Number(row.seq));
+        break;
       case 'write_off':
         this.relieve(row, 'write_off', amount, debtAfter);
         break;
       case 'write_off_reversal':
         this.owedAgain += amount;
+        this.owedAgainBy = row;
         break;
       case 'reinstatement':
         this.back ??= { row, source: sourceOf(row), amount: 0n, given: 0n };
@@ -57,25 +77,37 @@ export class ReliefReplay {
         break;
     }
     const repaid = debtBefore - debtAfter;
-    if (isGiven && row.credit_account === 'customer_credit' && row.kind !== 'write_off' && repaid > 0n)
+    if (repaid > 0n && (row.kind === 'adjustment' || this.relieving.has(row.seq)))
       this.relieve(row, 'given_credit', repaid, debtAfter);
     return fault;
   }
 
   /** After the last row. */
   end(): ReliefFault | null {
-    return this.back === null ? null : this.settle(this.back);
+    return this.back === null ? this.alone(null) : this.settle(this.back);
+  }
+
+  /** What is owed again is so because money comes back, in the same event. */
+  private alone(next: ExportedTransfer | null): ReliefFault | null {
+    const by = this.owedAgainBy;
+    if (by === null || next?.kind === 'write_off_reversal' || next?.kind === 'reinstatement') return null;
+    this.owedAgain = 0n;
+    this.owedAgainBy = null;
+    return { seq: by.seq, column: 'kind', expected: 'money that comes back behind it', found: by.kind };
   }
 
   private take(row: ExportedTransfer, amount: bigint): void {
     const source = sourceOf(row);
     const taken = this.taken.get(source) ?? [];
-    taken.push({ seq: Number(row.seq), left: amount });
+    const isCover = this.covers.some(({ seq }) => seq === Number(row.seq));
+    const since = isCover ? this.excess.get(source) : undefined;
+    taken.push({ seq: since ?? Number(row.seq), left: amount });
     this.taken.set(source, taken);
   }
 
   private relieve(row: ExportedTransfer, kind: Relief['kind'], left: bigint, beside: bigint): void {
-    this.reliefs.push({ seq: Number(row.seq), source: sourceOf(row), kind, left, beside });
+    const { reference } = row;
+    this.reliefs.push({ seq: Number(row.seq), reference, source: sourceOf(row), kind, left, beside });
   }
 
   private settle({ row, source, amount, given }: Return): ReliefFault | null {
@@ -85,13 +117,23 @@ export class ReliefReplay {
       const part = smaller(taken.left, missing);
       taken.left -= part;
       missing -= part;
-      this.undo(taken.seq, part, source, undone);
+      let whole = part;
+      for (const cover of this.covers) {
+        const again = cover.seq > Number(row.seq) ? smaller(cover.left, whole) : 0n;
+        if (again === 0n) continue;
+        cover.left -= again;
+        whole -= again;
+        this.undo([taken.seq, this.excess.get(cover.source) ?? Infinity], again, row, undone);
+      }
+      this.undo([taken.seq, Infinity], whole, row, undone);
     }
     const found = { write_off: this.owedAgain, given_credit: given };
     this.owedAgain = 0n;
+    this.owedAgainBy = null;
     this.back = null;
     const tooLittle = (['write_off', 'given_credit'] as const).filter((kind) => found[kind] < undone[kind]);
-    for (const kind of ['write_off', 'given_credit'] as const) this.follow(kind, found[kind] - undone[kind]);
+    for (const kind of ['write_off', 'given_credit'] as const)
+      this.follow(kind, found[kind] - undone[kind], row);
     if (tooLittle.length === 0) return null;
     const [kind] = tooLittle;
     return {
@@ -104,12 +146,18 @@ export class ReliefReplay {
     };
   }
 
-  /** What would not have been needed if `amount` had never been taken at `seq`. */
-  private undo(seq: number, amount: bigint, source: string, undone: Record<Relief['kind'], bigint>): void {
+  /** What would not have been needed if `amount` had not been away between the two places. */
+  private undo(
+    [since, until]: readonly [number, number],
+    amount: bigint,
+    by: ExportedTransfer,
+    undone: Record<Relief['kind'], bigint>,
+  ): void {
     let unused = amount;
     for (const relief of this.reliefs) {
-      if (relief.seq < seq) continue;
-      const isOwn = relief.kind === 'write_off' && relief.source === source;
+      // What comes back may pay a debt itself: that is nothing that it undoes.
+      if (relief.seq < since || relief.seq > until || relief.reference === by.reference) continue;
+      const isOwn = relief.kind === 'write_off' && relief.source === sourceOf(by);
       const covered = isOwn ? 0n : smaller(unused, relief.beside);
       relief.beside -= covered;
       const part = smaller(unused - covered, relief.left);
@@ -120,9 +168,9 @@ export class ReliefReplay {
   }
 
   /** Takes what was undone beyond what had to be as undone, the oldest first. */
-  private follow(kind: Relief['kind'], more: bigint): void {
+  private follow(kind: Relief['kind'], more: bigint, by: ExportedTransfer): void {
     for (const relief of this.reliefs) {
-      if (relief.kind !== kind || more <= 0n) continue;
+      if (relief.kind !== kind || relief.reference === by.reference || more <= 0n) continue;
       const part = smaller(relief.left, more);
       relief.left -= part;
       more -= part;

@@ -38,6 +38,15 @@ export type CreditCommand = Referenced & {
 export type EarlierMovement = {
   readonly effect: 'taken' | 'returned' | 'written_off';
   readonly reference: string;
+  /** Of what is taken: the movement at whose place in the chain it counts as taken, where that is an earlier one. */
+  readonly takenSince?: string | undefined;
+};
+
+/** Of what comes back, what a dispute of the same payment had taken beyond it, and takes as credit now. */
+export type TakenAgain = {
+  /** The movement by which it was taken beyond the payment: only until then had the money been away for what comes back. */
+  readonly since: string;
+  readonly amountMicros: MicroUsd;
 };
 
 /**
@@ -48,6 +57,7 @@ export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
   /** Oldest first. */
   readonly earlier: readonly EarlierMovement[];
+  readonly takenAgain: readonly TakenAgain[];
   /** The lot of what was bought, which may go back to a card. */
   readonly lotId: string;
   /** The lot of what comes back for given credit that paid debt while the money was away. */

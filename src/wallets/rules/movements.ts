@@ -26,7 +26,7 @@ import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from '.
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
 import { leftOf, undo } from './reliefs.js';
-import { split, sumOf, takenBefore } from './taken-before.js';
+import { split, sumOf, takenBefore, untilTakenAgain } from './taken-before.js';
 import {
   balancesOf,
   spendable,
@@ -94,7 +94,8 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   if (!areReturned(command) || excessMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'reinstatement');
   const { back } = split(takenBefore(aggregate, command.earlier), amountMicros);
-  const undone = undo(aggregate.reliefs.values(), back, writtenOffOf(command));
+  const away = untilTakenAgain(aggregate, back, command.takenAgain);
+  const undone = undo(aggregate.reliefs.values(), away, writtenOffOf(command));
   for (const part of undone) draft.undoRelief(part.relief, part.amountMicros, command.memo);
   const given = undone.filter(({ relief }) => relief.kind === 'given_credit');
   // What was never taken nobody bought.

@@ -19,10 +19,10 @@ export function undo(
   own: ReadonlySet<string>,
 ): readonly Undone[] {
   const states = [...reliefs].sort((a, b) => a.seq - b.seq).map((relief) => ({ before: relief, relief }));
-  for (const { seq, amountMicros } of back) {
+  for (const { seq, untilSeq = Infinity, amountMicros } of back) {
     let unused = amountMicros;
     for (const state of states) {
-      if (state.before.seq < seq) continue;
+      if (state.before.seq < seq || state.before.seq > untilSeq) continue;
       const after = without(state.relief, unused, own.has(state.before.reference));
       unused = subtract(unused, subtract(after.undoneMicros, state.relief.undoneMicros));
       state.relief = after;

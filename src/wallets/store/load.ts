@@ -238,6 +238,9 @@ function callsFor(
       commands,
       (command) => ('reference' in command && command.type !== 'authorize' ? command.reference : null),
       (command) => ('earlier' in command ? command.earlier.map(({ reference }) => reference) : null),
+      (command) =>
+        'earlier' in command ? command.earlier.flatMap(({ takenSince }) => takenSince ?? []) : null,
+      (command) => (command.type === 'reinstate' ? command.takenAgain.map(({ since }) => since) : null),
     ),
   ];
 }

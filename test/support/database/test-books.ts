@@ -201,6 +201,7 @@ export class TestBooks {
       earlier,
       lotId: newId('creditLot'),
       givenLotId: newId('creditLot'),
+      takenAgain: [],
       amountMicros: micros(200_000n),
       feeMicros: micros(10_000n),
       taxMicros: micros(0n),

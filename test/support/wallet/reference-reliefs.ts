@@ -26,10 +26,17 @@ export class ReferenceReliefs {
   }
 
   /** What is owed again, and what comes back as credit that nobody bought. */
-  comesBack(earlier: readonly EarlierMovement[], amount: number): { owedAgain: number; given: number } {
+  comesBack(
+    earlier: readonly EarlierMovement[],
+    takenAgain: readonly { since: string; amount: number }[],
+    amount: number,
+  ): { owedAgain: number; given: number } {
     const back = this.awayBefore(earlier).slice(0, amount);
+    const until = takenAgain.flatMap(({ since, amount: part }) =>
+      Array.from({ length: part }, () => this.moved.get(since)?.place ?? Infinity),
+    );
     const own = earlier.map(({ reference }) => reference);
-    const undone = back.map((place) => this.undoOne(place, own));
+    const undone = back.map((place, index) => this.undoOne(place, until[index] ?? Infinity, own));
     const owedAgain = undone.filter((relief) => relief?.writtenOff === true).length;
     const given = undone.filter((relief) => relief?.writtenOff === false).length;
     // What was never taken nobody bought.
@@ -47,9 +54,10 @@ export class ReferenceReliefs {
   /** When each micro-dollar was taken that is not back, the first first. */
   private awayBefore(earlier: readonly EarlierMovement[]): number[] {
     let away: number[] = [];
-    for (const { effect, reference } of earlier) {
+    for (const { effect, reference, takenSince = reference } of earlier) {
       const { place, amount } = this.moved.get(reference) ?? { place: 0, amount: 0 };
-      if (effect === 'taken') away = [...away, ...Array.from({ length: amount }, () => place)];
+      if (effect === 'taken')
+        away = [...away, ...Array.from({ length: amount }, () => this.moved.get(takenSince)?.place ?? place)];
       if (effect === 'returned') away = away.slice(amount);
     }
     return away;
@@ -59,9 +67,9 @@ export class ReferenceReliefs {
    * What one micro-dollar would have changed if it had not been taken: of each relief that came after, it would have paid what was
    * owed beside it, and once that is paid, the relief would have been smaller by it.
    */
-  private undoOne(place: number, own: readonly string[]): ReferenceRelief | undefined {
+  private undoOne(place: number, until: number, own: readonly string[]): ReferenceRelief | undefined {
     for (const relief of this.reliefs) {
-      if (relief.place < place) continue;
+      if (relief.place < place || relief.place > until) continue;
       if (relief.beside > 0 && !(relief.writtenOff && own.includes(relief.reference))) {
         relief.beside -= 1;
       } else if (relief.left > 0) {

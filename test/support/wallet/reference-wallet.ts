@@ -119,7 +119,11 @@ export class ReferenceWallet {
       case 'reinstate': {
         const amount = Number(command.amountMicros);
         if (amount < 0 || movedAtStripe(command) === 0) return 'invalid_amount';
-        const { owedAgain, given } = this.reliefs.comesBack(command.earlier, amount);
+        const again = command.takenAgain.map((part) => ({
+          since: part.since,
+          amount: Number(part.amountMicros),
+        }));
+        const { owedAgain, given } = this.reliefs.comesBack(command.earlier, again, amount);
         this.reliefs.moves(command.reference, amount);
         this.debt += owedAgain;
         this.losses -= owedAgain + Number(command.excessMicros);

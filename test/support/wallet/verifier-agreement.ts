@@ -67,6 +67,7 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
       earlier: [taken, writtenOff],
       lotId: newId('creditLot'),
       givenLotId: newId('creditLot'),
+      takenAgain: [],
     });
     const statusChangeId = newId('statusChange');
     await books.execute({ type: 'unfreeze', ...named(''), lifts: {}, statusChangeId, reason: 'over' });

@@ -174,6 +174,9 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         earlier: earlierOf(drawn),
         lotId,
         givenLotId: `${lotId}_given`,
+        takenAgain: drawn.variant
+          ? []
+          : [{ since: `clawBack:${drawn.other}`, amountMicros: micros(BigInt(drawn.beside * 4)) }],
         amountMicros,
         feeMicros: beside,
         taxMicros: micros(0n),
@@ -210,12 +213,12 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
 }
 
 /** Money that was taken twice and came back in part, and its debt given up: what of it is there is up to chance. */
-function earlierOf({ slot, other }: Draw): readonly EarlierMovement[] {
+function earlierOf({ slot, other, variant }: Draw): readonly EarlierMovement[] {
   return [
     { effect: 'taken', reference: `clawBack:${other}` },
     { effect: 'written_off', reference: `writeOff:${slot}` },
     { effect: 'returned', reference: `reinstate:${other}` },
-    { effect: 'taken', reference: `clawBack:${slot}` },
+    { effect: 'taken', reference: `clawBack:${slot}`, takenSince: variant ? undefined : `clawBack:${other}` },
   ];
 }
 
