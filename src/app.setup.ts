@@ -59,7 +59,8 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonBodies(app);
-  limitConnections(fastify.server, settings.httpConnectionsMax, log);
+  const { httpConnectionsMax: connectionsMax, trustedProxies } = settings;
+  limitConnections(fastify.server, { connectionsMax, trustedProxies }, log);
   authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
   limitBodies(fastify, EDITS_PATH);
   leaveBodiesUnread(fastify, EDITS_PATH);

@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
+import { boundConnections, type ConnectionBounds } from './bounded-connections.js';
 import { answerExpectation } from './client-error.js';
 import { StalledPeers } from './stalled-peers.js';
 
@@ -17,26 +18,34 @@ export const HEADERS_TIMEOUT_MS = 15_000;
 export const TIMEOUT_CHECK_INTERVAL_MS = 5_000;
 /** Longer than the idle time of the usual load balancers (60 s), so that they close first and never race us. */
 export const KEEP_ALIVE_TIMEOUT_MS = 72_000;
-/** So seldom is it logged that connections were refused: a flood of them must not become one of log lines. */
-const DROPS_LOGGED_EVERY_MS = 10_000;
+/** At most so often it is logged that connections are displaced or refused: a flood of them must not become one of log lines. */
+const FULL_LOGGED_EVERY_MS = 10_000;
+const FULL_MESSAGES = {
+  displaced: 'Idle connections are closed to make room for new ones.',
+  refused: 'New connections are refused: too many are open, or too many of this address.',
+} as const;
 
 /**
  * Bounds how many connections are open, and answers what Node would answer without a body.
  *
- * @param connectionsMax beyond it a new connection is closed at once: its client sees a reset and may try another process.
+ * @param bounds a connection that is refused is closed at once: its client sees a reset and may try another process.
  */
-export function limitConnections(server: Server, connectionsMax: number, log: Logger): void {
-  server.maxConnections = connectionsMax;
+export function limitConnections(
+  server: Server,
+  { connectionsMax, trustedProxies }: Pick<ConnectionBounds, 'connectionsMax' | 'trustedProxies'>,
+  log: Logger,
+): void {
   server.headersTimeout = HEADERS_TIMEOUT_MS;
-  let loggedAtMs = -Infinity;
-  server.on('drop', () => {
-    const nowMs = performance.now();
-    if (nowMs - loggedAtMs < DROPS_LOGGED_EVERY_MS) return;
-    loggedAtMs = nowMs;
-    log.warn(
-      { event: 'http.connections_refused', connectionsMax },
-      'Too many connections are open; new ones are refused.',
-    );
+  const loggedAtMs = { displaced: -Infinity, refused: -Infinity };
+  boundConnections(server, {
+    connectionsMax,
+    trustedProxies,
+    onFull: (what, address) => {
+      const nowMs = performance.now();
+      if (nowMs - loggedAtMs[what] < FULL_LOGGED_EVERY_MS) return;
+      loggedAtMs[what] = nowMs;
+      log.warn({ event: `http.connections_${what}`, connectionsMax, address }, FULL_MESSAGES[what]);
+    },
   });
   new StalledPeers(server);
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) =>

@@ -1,5 +1,5 @@
 import type { MonotonicClock } from '../common/clock.js';
-import { addressGroup } from './address-group.js';
+import { addressGroup } from '../common/address-group.js';
 import { WINDOW_SECONDS } from './rate-limit-policies.js';
 
 const WINDOW_MS = WINDOW_SECONDS * 1_000;

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { kindOfScope } from '../auth/principal.js';
 import { accessOfRoute } from '../auth/route-access.js';
+import { addressGroup } from '../common/address-group.js';
 import { onAnswerEnd } from '../http/answer-end.js';
 import { BODY_LIMIT_BYTES } from '../http/json-body.js';
-import { addressGroup } from './address-group.js';
 import { BodiesBusyError } from './rate-limit.errors.js';
 
 /** A body of this size weighs no more than the connection that it comes on, and those are bounded in number. */

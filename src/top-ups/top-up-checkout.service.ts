@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { addressGroup } from '../common/address-group.js';
 import { newId } from '../common/ids.js';
 import { cents, ZERO } from '../common/money.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
@@ -19,7 +20,6 @@ import {
 } from '../payments/payments.errors.js';
 import { StripeCustomers } from '../payments/stripe-customers.service.js';
 import { InvalidRequestError } from '../problems/common.errors.js';
-import { addressGroup } from '../rate-limits/address-group.js';
 import { checkoutPageOf } from './checkout-page.js';
 import { TopUpLimits } from './limits/top-up-limits.service.js';
 import { quoteTopUp } from './quote.js';

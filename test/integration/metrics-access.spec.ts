@@ -1,15 +1,19 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { afterAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { Settings } from '../../src/config/settings.js';
 import { MetricsServer } from '../../src/metrics/metrics-server.js';
 import { CleanUp } from '../support/clean-up.js';
+import { Peer } from '../support/app/peer.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { rememberSecret } from '../support/app/run-log.js';
+import { eventually } from '../support/processes.js';
 
 const TOKEN = 'a-token-that-no-other-test-uses';
 const ENVIRONMENTS = ['production', 'test'] as const;
 const cleanUp = new CleanUp();
+const open: Peer[] = [];
+afterEach(() => open.splice(0).forEach(({ socket }) => socket.destroy()));
 afterAll(() => cleanUp.run());
 
 async function start(
@@ -68,6 +72,19 @@ describe('the metrics', () => {
     await expect(start('test', { port })).rejects.toThrow(
       `METRICS_PORT cannot be listened on (127.0.0.1:${port}`,
     );
+  });
+});
+
+describe('the port of the metrics', () => {
+  it('has room for others, however many connections one address holds open', async () => {
+    const app = await start('test', { port: 0 });
+    const url = `http://127.0.0.1:${app.app.get(MetricsServer).port}`;
+    const greedy = Array.from({ length: 40 }, () => new Peer(url, '', '127.0.0.2'));
+    open.push(...greedy);
+    await eventually('some are closed', () => greedy.filter(({ closed }) => closed).length >= 20);
+    const scraper = new Peer(url, 'GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n', '127.0.0.3');
+    open.push(scraper);
+    await eventually('it is answered', () => scraper.received.startsWith('HTTP/1.1 200 '));
   });
 });
 

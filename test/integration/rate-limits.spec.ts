@@ -13,7 +13,7 @@ import { ConfigModule } from '../../src/config/config.module.js';
 import { readSettings, type Settings } from '../../src/config/settings.js';
 import { LEDGER_CLOCK } from '../../src/database/ledger-clock.js';
 import { ProblemFilter } from '../../src/problems/problem.filter.js';
-import { addressGroup } from '../../src/rate-limits/address-group.js';
+import { addressGroup } from '../../src/common/address-group.js';
 import { RateLimited } from '../../src/rate-limits/rate-limited.decorator.js';
 import {
   FAILED_AUTHENTICATIONS_MAX,
