@@ -48,6 +48,6 @@ export const conversions = new ConversionSlots(AT_ONCE_MAX);
 
 /**
  * Before a slot of those, one at a time: decoding a picture of 25 megapixels takes 80 to 100 MB of memory, and a second one at the same
- * time up to 60 MB more (measured with PNG, JPEG and WebP).
+ * time up to 60 MB more (measured with PNG, JPEG and WebP). A progressive JPEG of as many takes up to 165 MB.
  */
 export const largeConversions = new ConversionSlots(1);
