@@ -25,6 +25,8 @@ RUN npm run build \
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 COFFER_DATA_DIR=/data
+# glibc gives memory back that decoding pictures leaves behind: docs/adr/0054-the-allocator-gives-memory-back.md.
+ENV MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
 WORKDIR /app
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist

@@ -26,6 +26,8 @@ const READY_ANSWER_MS_MAX = 5_000;
 
 /** As `npm start` and the container image have them, and for every side alike. */
 const NODE_ARGS = ['--enable-source-maps', '--max-semi-space-size=32'];
+/** The same, of the service: see docs/adr/0054-the-allocator-gives-memory-back.md. */
+const ALLOCATOR = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072' };
 
 /** A file of this folder as a process: it prints `{"url": …}` as its first line once it listens. */
 export async function startSide(
@@ -71,6 +73,7 @@ export async function startService(
   const further = process.env['BENCH_NODE_ARGS']?.split(' ') ?? [];
   const child = spawn(process.execPath, [...NODE_ARGS, ...further, here('../dist/main.js')], {
     env: {
+      ...ALLOCATOR,
       ...process.env,
       DATABASE_URL: serviceUrl,
       PORT: `${port}`,
