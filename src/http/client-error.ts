@@ -12,6 +12,13 @@ const HEADERS_TOO_LARGE: Answer = {
   message: 'The request headers are too large.',
 };
 const TOO_SLOW: Answer = { status: '408 Request Timeout', message: 'The request was not sent in time.' };
+/** The code of what `small-chunks.ts` refuses. */
+export const SMALL_CHUNKS = 'COFFER_SMALL_CHUNKS';
+const IN_SMALL_CHUNKS: Answer = {
+  status: '400 Bad Request',
+  message:
+    'The body comes in too many small chunks. Nothing was done. Send it in larger ones, or with a Content-Length.',
+};
 const MALFORMED: Answer = { status: '400 Bad Request', message: 'The request is not well-formed HTTP.' };
 
 /** So long a client may take to read why its connection is closed. */
@@ -58,5 +65,6 @@ function render(message: string): {
 function answerTo(code: string | undefined): Answer {
   if (code === 'HPE_HEADER_OVERFLOW') return HEADERS_TOO_LARGE;
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return TOO_SLOW;
+  if (code === SMALL_CHUNKS) return IN_SMALL_CHUNKS;
   return MALFORMED;
 }
