@@ -77,7 +77,7 @@ export class Base64Text {
   }
 
   /**
-   * Half the work of going byte by byte. Null, and nothing is taken, where there are other escapes or characters: their backslashes are
+   * A third of the work of going byte by byte: a serializer writes one or two kinds of escapes, each of which is read at once. Null, and nothing is taken, where there are other escapes or characters: their backslashes are
    * no letters, nor is that of an escape which the piece does not end.
    */
   private takeUsual(piece: Buffer, at: number): { readonly bytes: Buffer; readonly end: number } | null {
@@ -86,7 +86,13 @@ export class Base64Text {
     let text = piece.toString('latin1', at, end);
     let escapes = 0;
     let chars = 0;
-    for (const [written, letter] of USUAL_ESCAPES) {
+    const left = new Set(USUAL_ESCAPES);
+    for (let first = text.indexOf('\\'); first !== -1; first = text.indexOf('\\')) {
+      const usual = [...left].find(([written]) => text.startsWith(written, first));
+      // One that is there again was made by what came before it, such as the second half of two backslashes.
+      if (usual === undefined) return null;
+      left.delete(usual);
+      const [written, letter] = usual;
       const read = text.replaceAll(written, letter);
       const count = (text.length - read.length) / (written.length - letter.length);
       escapes += count;
