@@ -42,6 +42,16 @@ const EVERY_METHOD_WITH_BODY: readonly ProblemCode[] = [
   'payload_too_large',
   'unsupported_media_type',
 ];
+/** What is refused before there is a request, whatever it asks for, with the code `malformed_http` (`http/client-error.ts`). */
+const BEFORE_ANY_ROUTE: readonly (readonly [status: string, name: string, summary: string])[] = [
+  [
+    '408',
+    'RequestTooSlow',
+    'The request was not sent in time. Nothing was done, and the connection is closed.',
+  ],
+  ['417', 'ExpectationFailed', 'The only expectation that is met is 100-continue. Nothing was done.'],
+  ['431', 'HeadersTooLarge', 'The request line and headers are larger than 16 KiB. Nothing was done.'],
+];
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
 /**
@@ -49,6 +59,8 @@ const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
  * several decorators said of one status becomes one description.
  */
 export function documentProblems(document: OpenAPIObject): void {
+  const refusals = BEFORE_ANY_ROUTE.map(([, name, summary]) => [name, describeRefusal(summary)] as const);
+  document.components = { ...document.components, responses: Object.fromEntries(refusals) };
   for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {
       const operation = item[method];
@@ -80,7 +92,22 @@ function completed(operation: Operation, path: string, mayHaveBody: boolean): Re
       },
     };
   }
+  for (const [status, name] of BEFORE_ANY_ROUTE) {
+    responses[status] ??= { $ref: `#/components/responses/${name}` };
+  }
   return responses;
+}
+
+function describeRefusal(summary: string): NonNullable<Responses[string]> {
+  const code = 'malformed_http' satisfies ProblemCode;
+  const { value } = exampleOf(code);
+  const example = { summary, value: { error: { ...value.error, message: summary } } };
+  return {
+    description: `\`${code}\`: ${summary}`,
+    content: {
+      'application/json': { schema: { $ref: '#/components/schemas/Error' }, examples: { [code]: example } },
+    },
+  };
 }
 
 /** The codes of an error response that `@ApiProblems` wrote; null for any other response. */

@@ -210,7 +210,10 @@ function faultsIn(answer: TestAnswer, { method, operation }: Case, what: string)
   if (documented === undefined) return [`${told} is not documented`];
   if (answer.status < 400) return [];
   if (answer.status >= 500 || code === 'internal_error') return [told];
-  const codes = Object.keys(documented.content?.['application/json']?.examples ?? {});
+  const codes =
+    '$ref' in documented
+      ? ['malformed_http']
+      : Object.keys(documented.content?.['application/json']?.examples ?? {});
   // A page has no code.
   if ('text/html' in (documented.content ?? {})) return [];
   return codes.includes(code) ? [] : [`${told} is not documented`];

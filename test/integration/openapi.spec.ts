@@ -140,6 +140,8 @@ describe('openapi.json', () => {
     for (const { operation, name } of operations()) {
       for (const [status, response] of Object.entries(operation.responses)) {
         if (!/^[45]/.test(status) || (name === 'GET /health/ready' && status === '503')) continue;
+        // What no route refuses: below.
+        if ('$ref' in response) continue;
         // A page says it in words.
         if (Object.keys(response.content ?? {}).join() === 'text/html') continue;
         const codes = Object.keys(response.content?.['application/json']?.examples ?? {});
@@ -155,6 +157,24 @@ describe('openapi.json', () => {
           expect({ name, code, status: actual }).toEqual({ name, code, status });
         }
       }
+    }
+  });
+
+  it('says of every operation what is refused before there is a request', () => {
+    const refusals = Object.entries<any>(document.components.responses);
+    for (const [name, { content }] of refusals) {
+      const codes = Object.keys(content['application/json'].examples);
+      expect([name, ...codes]).toEqual([name, 'malformed_http']);
+    }
+    const references = refusals.map(([name]) => `#/components/responses/${name}`).sort();
+    for (const { operation, name } of operations()) {
+      // Edits that come too slowly have an error of their own.
+      expect([name, Object.keys(operation.responses)]).toEqual([
+        name,
+        expect.arrayContaining(['408', '417', '431']),
+      ]);
+      const referred = ['417', '431'].map((status) => Object.values(operation.responses[status] ?? {})[0]);
+      expect(references).toEqual(expect.arrayContaining(referred));
     }
   });
 
