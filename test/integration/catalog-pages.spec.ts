@@ -165,6 +165,8 @@ describe('the page of a model', () => {
     const { responses } = document.paths['/v1/images/generations'].post;
     const codes = Object.entries<any>(responses)
       .filter(([status]) => status >= '400')
+      // What no route refuses has one description for all of them.
+      .filter(([, response]) => !('$ref' in response))
       .flatMap(([, response]) => Object.keys(response.content['application/json'].examples));
     expect(codes.length).toBeGreaterThan(20);
     for (const code of codes) {

@@ -3,7 +3,10 @@ export type ApiDocument = {
   readonly info: { readonly title: string; readonly description?: string };
   readonly tags?: readonly { readonly name: string; readonly description?: string }[];
   readonly paths: Readonly<Record<string, Readonly<Partial<Record<Method, ApiOperation>>>>>;
-  readonly components?: { readonly schemas?: Readonly<Record<string, ApiSchema>> };
+  readonly components?: {
+    readonly schemas?: Readonly<Record<string, ApiSchema>>;
+    readonly responses?: Readonly<Record<string, ApiResponse>>;
+  };
 };
 
 export const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
@@ -28,9 +31,13 @@ export type ApiParameter = {
   readonly schema?: ApiSchema;
 };
 
-export type ApiMedia = { readonly schema?: ApiSchema; readonly examples?: Readonly<Record<string, unknown>> };
+export type ApiMedia = {
+  readonly schema?: ApiSchema;
+  readonly examples?: Readonly<Record<string, { readonly summary?: string }>>;
+};
 
 export type ApiResponse = {
+  readonly $ref?: string;
   readonly description?: string;
   readonly content?: Readonly<Record<string, ApiMedia>>;
 };
@@ -61,11 +68,17 @@ export type PlacedOperation = {
   readonly operation: ApiOperation;
 };
 
-export function operationsOf({ paths }: ApiDocument): PlacedOperation[] {
+/** Every operation, its responses written out. */
+export function operationsOf({ paths, components = {} }: ApiDocument): PlacedOperation[] {
+  const written = (response: ApiResponse): ApiResponse =>
+    components.responses?.[response.$ref?.split('/').at(-1) ?? ''] ?? response;
   return Object.entries(paths).flatMap(([path, item]) =>
     METHODS.flatMap((method) => {
       const operation = item[method];
-      return operation === undefined ? [] : [{ method, path, operation }];
+      if (operation === undefined) return [];
+      const responses: Record<string, ApiResponse> = {};
+      for (const [status, each] of Object.entries(operation.responses)) responses[status] = written(each);
+      return [{ method, path, operation: { ...operation, responses } }];
     }),
   );
 }

@@ -1,4 +1,3 @@
-import { PROBLEM_CATALOG, type ProblemCode } from '../../../problems/problem-catalog.js';
 import { code, link, paragraph, withCode, type Block, type PageDocument, type Section } from '../document.js';
 import {
   operationsOf,
@@ -207,13 +206,9 @@ function errorTable(summary: string, responses: ApiOperation['responses']): Bloc
   const rows = Object.entries(responses)
     .filter(([status]) => /^[45]/.test(status))
     .flatMap(([status, { content = {}, description = '' }]) => {
-      const codes = Object.keys(content['application/json']?.examples ?? {});
+      const codes = Object.entries(content['application/json']?.examples ?? {});
       if (codes.length === 0) return [['–', status, withCode(description)]];
-      return codes.map((name) => [
-        [code(name)],
-        status,
-        withCode(name in PROBLEM_CATALOG ? PROBLEM_CATALOG[name as ProblemCode].summary : ''),
-      ]);
+      return codes.map(([name, example]) => [[code(name)], status, withCode(example.summary ?? '')]);
     });
   if (rows.length === 0) return [];
   // Most routes have most of them in common: folded, so that what differs can be seen.
