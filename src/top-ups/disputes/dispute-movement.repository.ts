@@ -28,12 +28,9 @@ import {
 /** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
 const REFUND_WAIT_MS = 3_600_000;
 
+type DisputeHistory = { readonly dispute: Dispute; readonly known: readonly DisputeMovement[] };
 /** What a dispute took beyond its payment and takes as parts of it now. */
-type Covered = {
-  readonly dispute: Dispute;
-  readonly known: readonly DisputeMovement[];
-  readonly parts: PartsAndExcess;
-};
+type Covered = DisputeHistory & { readonly parts: PartsAndExcess };
 
 /** The rows of `dispute_movements`. What each takes or gives back is decided once, under the lock of the top-up's row. */
 @Injectable()
@@ -97,11 +94,8 @@ export class DisputeMovementRepository {
   async cover(topUp: TopUp): Promise<void> {
     await this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
-      for (const { dispute, known, parts } of await this.coveredOf(
-        tx,
-        topUp,
-        await countReturned(tx, topUp),
-      )) {
+      const histories = await this.historiesOf(tx, topUp);
+      for (const { dispute, known, parts } of coveredOf(topUp, histories, await countReturned(tx, topUp))) {
         const reference = coveredReference(dispute.id, known.length + 1);
         const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
         await this.insert(tx, dispute, known, parts, movement);
@@ -115,33 +109,25 @@ export class DisputeMovementRepository {
       await lockTopUp(tx, topUp);
       const gone = await countReturned(tx, topUp);
       const returned = back === undefined ? gone : goneAfter(gone, back);
-      const decided = (await this.disputesOf(tx, topUp)).map((dispute) => this.of(dispute, tx));
-      const unbooked = (await Promise.all(decided)).flatMap((known) =>
+      const histories = await this.historiesOf(tx, topUp);
+      const unbooked = histories.flatMap(({ known }) =>
         known.filter(isUnbookedCover).map(({ creditMicros }) => takenAgain(known, creditMicros)),
       );
-      const covered = await this.coveredOf(tx, topUp, returned);
-      return [
-        ...unbooked,
-        ...covered.map(({ known, parts }) => takenAgain(known, toMicros(parts).creditMicros)),
-      ];
+      const covered = coveredOf(topUp, histories, returned).map(({ known, parts }) =>
+        takenAgain(known, toMicros(parts).creditMicros),
+      );
+      return [...unbooked, ...covered];
     });
   }
 
-  private async coveredOf(tx: Tx, topUp: TopUp, gone: Parts): Promise<readonly Covered[]> {
-    const covered: Covered[] = [];
-    let returned = gone;
-    for (const dispute of await this.disputesOf(tx, topUp)) {
-      const known = await this.of(dispute, tx);
-      const parts = partsOfCovered(heldBy(known), paidFor(topUp), returned);
-      if (parts === null) continue;
-      covered.push({ dispute, known, parts });
-      returned = goneAfter(returned, parts);
+  /** The payment's disputes, the oldest first. */
+  private async historiesOf(tx: Tx, { accountId, id: topUpId }: TopUp): Promise<readonly DisputeHistory[]> {
+    const order = { createdAt: 'ASC', id: 'ASC' } as const;
+    const histories: DisputeHistory[] = [];
+    for (const dispute of await tx.find(DisputeEntity, { where: { accountId, topUpId }, order })) {
+      histories.push({ dispute, known: await this.of(dispute, tx) });
     }
-    return covered;
-  }
-
-  private disputesOf(tx: Tx, { accountId, id: topUpId }: TopUp): Promise<readonly Dispute[]> {
-    return tx.find(DisputeEntity, { where: { accountId, topUpId }, order: { createdAt: 'ASC', id: 'ASC' } });
+    return histories;
   }
 
   /** What of the payment's disputes the ledger does not have yet, by dispute. */
@@ -209,6 +195,18 @@ export class DisputeMovementRepository {
       },
     );
   }
+}
+
+function coveredOf(topUp: TopUp, histories: readonly DisputeHistory[], gone: Parts): readonly Covered[] {
+  const covered: Covered[] = [];
+  let returned = gone;
+  for (const history of histories) {
+    const parts = partsOfCovered(heldBy(history.known), paidFor(topUp), returned);
+    if (parts === null) continue;
+    covered.push({ ...history, parts });
+    returned = goneAfter(returned, parts);
+  }
+  return covered;
 }
 
 function isUnbookedCover({ amountCents, bookedAt }: DisputeMovement): boolean {
