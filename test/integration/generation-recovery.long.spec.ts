@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { IMAGE_PROVIDERS } from '../../src/generation/providers/image-provider.js';
 import { MEDIA_STORE } from '../../src/generation/media/media-store.js';
 import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
@@ -6,7 +6,7 @@ import { GenerationRecovery } from '../../src/generation/recovery/generation-rec
 import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
 import { WalletEngine } from '../../src/wallets/wallet-engine.js';
 import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { dieAt, endDeaths, type Death } from '../support/process/deaths.js';
+import { dieAt, type Death } from '../support/process/deaths.js';
 import {
   balancesOf,
   capturedMicros,
@@ -38,8 +38,6 @@ afterAll(async () => {
   await living.close();
   await dying.close();
 });
-
-afterEach(endDeaths);
 
 const commandIs = (type: WalletCommand['type']) =>
   ((command: WalletCommand) => command.type === type) as (...args: never[]) => boolean;

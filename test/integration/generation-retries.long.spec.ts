@@ -20,7 +20,7 @@ import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
 import { CutOffCalls, type Sent } from '../support/images/cut-off-calls.js';
 import { withClockAhead } from '../support/images/recovery.js';
-import { dieAt, endDeaths } from '../support/process/deaths.js';
+import { dieAt } from '../support/process/deaths.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const CREDIT_MICROS = 1_000_000n;
@@ -44,7 +44,6 @@ beforeEach(async () => {
   calls = new CutOffCalls(service, second, customer);
 });
 afterEach(async () => {
-  endDeaths();
   calls.letProviderFinish();
   await calls.allOver();
   await expectReceiptsToAgree(service, customer.accountId, second);

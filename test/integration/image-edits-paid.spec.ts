@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { BlackForestLabsProvider } from '../../src/generation/providers/black-forest-labs.provider.js';
-import { dieAt, endDeaths } from '../support/process/deaths.js';
+import { dieAt } from '../support/process/deaths.js';
 import { form, GREEN, image } from '../support/images/edit-bodies.js';
 import {
   dataUrl,
@@ -28,10 +28,7 @@ beforeAll(async () => {
   customer = await service.createCustomer({ grantMicros: 4_000_000n });
   edits = new EditSender(service.url, customer.apiKey);
 });
-afterEach(() => {
-  endDeaths();
-  service.upstreamClock.reset();
-});
+afterEach(() => service.upstreamClock.reset());
 afterAll(async () => {
   await expectReceiptsToAgree(service, customer.accountId);
   await expectBooksToBalance(service.dataSource);

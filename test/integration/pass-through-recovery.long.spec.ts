@@ -10,7 +10,7 @@ import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
 } from '../../src/key-vault/upkeep/provider-key-erasure.service.js';
-import { dieAt, endDeaths, type Death } from '../support/process/deaths.js';
+import { dieAt, type Death } from '../support/process/deaths.js';
 import { generate, setLimits } from '../fixtures/images.js';
 import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';
 import { withClockAhead } from '../support/images/recovery.js';
@@ -30,10 +30,7 @@ beforeAll(async () => {
     settings: { masterKeys, dataDir, blackForestLabs, publicUrl: new URL(dying.url) },
   });
 });
-afterEach(() => {
-  endDeaths();
-  dying.upstreamClock.reset();
-});
+afterEach(() => dying.upstreamClock.reset());
 afterAll(async () => {
   await living.close();
   await dying.close();

@@ -9,6 +9,8 @@ const CIRCUS_STATE = 'JEST_STATE_SYMBOL';
 
 /** Set by `test/fixtures/shared-app.ts`. A worker that jest ends takes its applications along. */
 const CLOSE_SHARED_APPS = Symbol.for('coffer.close-shared-apps');
+/** Set by `test/support/clean-up.ts`. */
+const END_TEST = Symbol.for('coffer.end-test');
 const IS_JEST_ITSELF = process.send === undefined;
 
 module.exports = class NativeEnvironment {
@@ -26,6 +28,11 @@ module.exports = class NativeEnvironment {
   async setup() {
     // jest has just installed a formatter that knows only what it compiled itself; Node's own knows all sources.
     Error.prepareStackTrace = undefined;
+  }
+
+  /** Before the hooks that follow the test, also when it took too long. */
+  handleTestEvent({ name }) {
+    if (name === 'test_fn_success' || name === 'test_fn_failure') globalThis[END_TEST]?.();
   }
 
   async teardown() {

@@ -13,3 +13,22 @@ export class CleanUp {
     for (let step = this.steps.pop(); step !== undefined; step = this.steps.pop()) await step();
   }
 }
+
+let steps: (() => void)[] = [];
+
+/**
+ * Undoes what holds up a process when the test that runs is over, also when it failed or took too long. Otherwise every
+ * later call in the applications that the specs of a worker share would wait with it.
+ */
+export function undoAfterTest(step: () => void): void {
+  steps.push(step);
+}
+
+/** Called by the test environment before the hooks that follow a test. */
+function endTest(): void {
+  const ended = steps.reverse();
+  steps = [];
+  for (const step of ended) step();
+}
+
+Reflect.set(globalThis, Symbol.for('coffer.end-test'), endTest);

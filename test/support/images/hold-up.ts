@@ -1,9 +1,11 @@
-import { jest } from '@jest/globals';
 import { ImageMaker } from '../../../src/generation/image-maker.service.js';
 import { WalletEngine } from '../../../src/wallets/wallet-engine.js';
 import type { TestApp } from '../app/test-app.js';
+import { undoAfterTest } from '../clean-up.js';
 
-/** What waits in a process until it is let go. */
+type AnyMethod = (...args: never[]) => Promise<unknown>;
+
+/** What waits in a process until it is let go, or until the test that holds it up is over. */
 export type HeldUp = {
   /** Resolves when the first one has come. */
   readonly reached: Promise<void>;
@@ -12,42 +14,34 @@ export type HeldUp = {
 
 /** No image is made in this process until it is let go: a provider that works, and has named no task yet. */
 export function holdUpMaking(at: TestApp): HeldUp {
-  const maker = at.app.get<ImageMaker>(ImageMaker);
-  const make = maker.make.bind(maker);
-  const { pass, ...heldUp } = gate(() => spy.mockRestore());
-  const spy = jest.spyOn(maker, 'make').mockImplementation(async (...args) => {
-    await pass();
-    return make(...args);
-  });
-  return heldUp;
+  return holdUp(at.app.get(ImageMaker), 'make');
 }
 
 /** No money moves in this process until it is let go. */
 export function holdUpMoney(at: TestApp): HeldUp {
-  const engine = at.app.get<WalletEngine>(WalletEngine);
-  const execute = engine.execute.bind(engine);
-  const { pass, ...heldUp } = gate(() => spy.mockRestore());
-  const spy = jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
-    await pass();
-    return execute(command);
-  });
-  return heldUp;
+  return holdUp(at.app.get(WalletEngine), 'execute');
 }
 
-function gate(ended: () => void): HeldUp & { readonly pass: () => Promise<void> } {
-  let open = (): void => undefined;
-  const opened = new Promise<void>((resolve) => (open = resolve));
+/** No call of this method begins until it is let go. */
+export function holdUp(target: object, method: string): HeldUp {
+  const methods = target as Record<string, AnyMethod>;
+  const original = methods[method] as AnyMethod;
   let reach = (): void => undefined;
+  let open = (): void => undefined;
   const reached = new Promise<void>((resolve) => (reach = resolve));
-  return {
-    pass: () => {
-      reach();
-      return opened;
-    },
-    reached,
-    letGo: () => {
-      ended();
-      open();
-    },
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  methods[method] = async (...args) => {
+    reach();
+    await opened;
+    return original.apply(target, args);
   };
+  let isHeldUp = true;
+  const letGo = (): void => {
+    if (!isHeldUp) return;
+    isHeldUp = false;
+    methods[method] = original;
+    open();
+  };
+  undoAfterTest(letGo);
+  return { reached, letGo };
 }

@@ -1,3 +1,5 @@
+import { undoAfterTest } from '../clean-up.js';
+
 type AnyMethod = (...args: never[]) => Promise<unknown>;
 
 /** A place in a call at which its process stops, as after kill -9; `wake` lets it go on, as after a long pause. */
@@ -9,7 +11,7 @@ export type Death = {
 };
 let deaths: { restore: () => void; wake: () => void }[] = [];
 
-/** After each test: methods are as they were, and who was stopped goes on. */
+/** Methods are as they were, and who was stopped goes on: after each test, and before where it says so. */
 export function endDeaths(): void {
   for (const { restore, wake } of deaths) {
     restore();
@@ -50,5 +52,6 @@ export function dieAt(
     methods[method] = original;
   };
   deaths.push({ restore, wake });
+  undoAfterTest(endDeaths);
   return { reached, stops: () => stops, wake };
 }
