@@ -14,6 +14,15 @@ const noProcessEnv = {
   selector: "MemberExpression[object.name='process'][property.name='env']",
   message: 'Only src/config reads the environment; inject SETTINGS instead.',
 };
+/** Workers share one server, and the databases that were cloned for them the ids of their tables. */
+const noSessionsOfOthers = {
+  selector: [
+    'Literal[value=/pg_stat_activity|pg_locks/]:not([value=/current_database/])',
+    'TemplateElement[value.raw=/pg_stat_activity|pg_locks/]:not([value.raw=/current_database/])',
+  ].join(),
+  message:
+    'Sessions and locks are those of all tests that run: name the database, `datname = current_database()`.',
+};
 
 export default tseslint.config(
   { ignores: ['dist/**', 'node_modules/**', '.coffer*/**', 'coverage/**'] },
@@ -42,6 +51,10 @@ export default tseslint.config(
   {
     files: ['src/config/**', 'test/**', 'bench/**', 'scripts/**'],
     rules: { 'no-restricted-syntax': ['error', noMoneyDivision, noMoneyFloat] },
+  },
+  {
+    files: ['test/integration/**'],
+    rules: { 'no-restricted-syntax': ['error', noMoneyDivision, noMoneyFloat, noSessionsOfOthers] },
   },
   {
     files: ['src/cli.ts', 'src/cli/**', 'scripts/**', 'bench/**'],

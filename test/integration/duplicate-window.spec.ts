@@ -1,4 +1,7 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { ClientGoneError } from '../../src/generation/generation.errors.js';
+import { ImageCalls } from '../../src/generation/image-calls.service.js';
+import { DuplicateCalls } from '../../src/generation/retries/duplicate-calls.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
@@ -100,37 +103,27 @@ describe('the same request of an API key with a window', () => {
     const working = holdUpMaking(app);
     const first = calls.send({ retryCount: null });
     await working.reached;
+    const copies = jest.spyOn(twin.app.get(ImageCalls), 'generate');
+    const looks = jest.spyOn(twin.app.get<{ find(): Promise<unknown> }>(DuplicateCalls), 'find');
     const client = new AbortController();
-    const lookedAt = async (): Promise<unknown> => {
-      const text = `SELECT max(query_start) AS at FROM pg_stat_activity WHERE query LIKE '%"isRepeatable"%' AND pid <> pg_backend_pid()`;
-      const [row] = await twin.dataSource.query<{ at: Date | null }[]>(text);
-      return row?.at ?? null;
-    };
-    const before = await lookedAt();
     const copy = calls.send({ retryCount: null, ...elsewhere() }, client.signal).catch(() => 'left');
-    await eventually('it is looked for', async () => String(await lookedAt()) !== String(before));
+    await eventually('it is looked for again', () => looks.mock.calls.length > 1);
     client.abort();
     expect(await copy).toBe('left');
-    // Longer than the longest pause between two looks.
-    await twin.dataSource.query('SELECT pg_sleep(1.1)');
-    const last = await lookedAt();
-    await twin.dataSource.query('SELECT pg_sleep(1.1)');
-    expect(await lookedAt()).toEqual(last);
+    // The first one still runs: nothing else ends its copy.
+    const cause = expect.any(ClientGoneError);
+    await expect(copies.mock.results[0]?.value).rejects.toMatchObject({ cause });
     working.letGo();
     expect((await first).status).toBe(200);
   });
 
   it('is charged once when another process asked for its credit before, and made and charged it meanwhile', async () => {
     const stalled = holdUpMoney(twin);
-    try {
-      const late = send(elsewhere());
-      await stalled.reached;
-      const first = await send();
-      stalled.letGo();
-      expect(await late).toEqual({ ...first, replayed: 'true' });
-    } finally {
-      stalled.letGo();
-    }
+    const late = send(elsewhere());
+    await stalled.reached;
+    const first = await send();
+    stalled.letGo();
+    expect(await late).toEqual({ ...first, replayed: 'true' });
     expect(await images()).toBe(1n);
   });
 

@@ -49,7 +49,8 @@ async function whileLocked<T>(
         const waiting = await service.dataSource.query<unknown[]>(
           `WITH RECURSIVE queue (pid) AS (
              VALUES ($1::int)
-             UNION SELECT a.pid FROM pg_stat_activity a JOIN queue q ON q.pid = ANY(pg_blocking_pids(a.pid)))
+             UNION SELECT a.pid FROM pg_stat_activity a JOIN queue q ON q.pid = ANY(pg_blocking_pids(a.pid))
+              WHERE a.datname = current_database())
            SELECT pid FROM queue`,
           [pid],
         );

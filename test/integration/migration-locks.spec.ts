@@ -28,7 +28,8 @@ const isMigrated = async (): Promise<boolean> =>
   (await owner.query<unknown[]>('SELECT FROM migrations WHERE name = $1', [LAST_MIGRATION])).length > 0;
 
 const isWaiting = async (): Promise<boolean> => {
-  const waiting = `SELECT FROM pg_locks WHERE relation = 'transfers'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted`;
+  const waiting = `SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE datname = current_database() AND relation = 'transfers'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted`;
   return (await owner.query<unknown[]>(waiting)).length > 0;
 };
 

@@ -88,7 +88,8 @@ async function whileUsageIsLocked<T>(work: (waiting: () => Promise<number>) => P
   try {
     await locker.query('BEGIN; LOCK TABLE usage_days IN ACCESS EXCLUSIVE MODE');
     return await work(async () => {
-      const sql = `SELECT FROM pg_locks WHERE relation = 'usage_days'::regclass AND NOT granted AND mode = 'AccessShareLock'`;
+      const sql = `SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE datname = current_database() AND relation = 'usage_days'::regclass AND NOT granted AND mode = 'AccessShareLock'`;
       return (await owner.query(sql)).rows.length;
     });
   } finally {
