@@ -65,10 +65,24 @@ export class CutOffCalls {
     this.service.upstreamClock.reset();
   }
 
-  /** No call is under way, and the outcome of each is written down. */
-  allOver(): Promise<void> {
-    return eventually('no call is under way', () =>
-      [this.service, this.second].every(({ app }) => app.get(RunningGenerations).size === 0),
+  /** No call is under way, and the outcome of each is written down. Fails with what is known of those that are. */
+  async allOver(): Promise<void> {
+    const areOver = () =>
+      [this.service, this.second].every(({ app }) => app.get(RunningGenerations).size === 0);
+    await eventually('no call is under way', areOver).catch(async (error: unknown) => {
+      throw new Error(`calls are under way: ${JSON.stringify(await this.underWay())}`, { cause: error });
+    });
+  }
+
+  /** A call without a task has not been named one by its provider. */
+  private underWay(): Promise<unknown> {
+    return this.service.dataSource.query(
+      `SELECT g.id, g.status, h.status AS hold,
+              array(SELECT concat_ws(' ', provider, task_id, t.status)
+                      FROM generation_tasks t WHERE t.account_id = g.account_id AND t.generation_id = g.id) AS tasks
+         FROM generations g LEFT JOIN holds h ON h.account_id = g.account_id AND h.id = g.hold_id
+        WHERE g.account_id = $1 AND g.finished_at IS NULL`,
+      [this.customer.accountId],
     );
   }
 
