@@ -237,7 +237,7 @@ async function openUsage(url: string, cleanUp: CleanUp): Promise<UsageRollUp> {
   const dataSource = new DataSource({ ...applicationDataSourceOptions(url, 1), entities: [] });
   await dataSource.initialize();
   cleanUp.add(() => dataSource.destroy());
-  return new UsageRollUp(dataSource, new TransactionRunner(dataSource), new ModelUsage(), usageLimits);
+  return new UsageRollUp(dataSource, new TransactionRunner(dataSource, 1), new ModelUsage(), usageLimits);
 }
 
 let loads = 0;

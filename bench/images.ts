@@ -225,7 +225,7 @@ export async function publishRoute(url: string): Promise<void> {
   await dataSource.initialize();
   try {
     const publication = { document, catalog: parseCatalog(document), after: null };
-    await new TransactionRunner(dataSource).run((tx) =>
+    await new TransactionRunner(dataSource, 1).run((tx) =>
       publishCatalog(tx, { ...publication, publishedBy: 'benchmark', nowMs: Date.now() }),
     );
   } finally {

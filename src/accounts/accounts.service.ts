@@ -38,7 +38,7 @@ export class AccountsService {
         account: account.id,
         after: { name },
       });
-    });
+    }, by);
     return account;
   }
 

@@ -27,7 +27,6 @@ import {
 import { ApiKeyEntity } from './api-key.entity.js';
 import { KeyLineageRepository } from './key-lineage.repository.js';
 import { assertMayCreate, assertMayLimit, assertMayUpdate, revokesDescendants } from './key-policy.js';
-import { OneAtATime } from './one-at-a-time.js';
 
 /** Null: the platform itself; its keys are the operator keys. */
 export type KeyOwner = string | null;
@@ -43,12 +42,6 @@ const KEYS_MAX = 1_000;
 
 @Injectable()
 export class ApiKeysService {
-  /**
-   * A change of limits keeps a connection of the pool while the engine works. One an account: however many somebody sends,
-   * other accounts find connections.
-   */
-  private readonly limitChanges = new OneAtATime();
-
   constructor(
     @InjectRepository(ApiKeyEntity) private readonly keys: Repository<ApiKeyEntity>,
     private readonly accounts: AccountsService,
@@ -86,9 +79,7 @@ export class ApiKeysService {
     const key = await this.require(accountId, id);
     // The limits first: they may be refused, and then nothing is changed.
     const isLimited = Object.keys(spendLimits).length > 0;
-    const budget = isLimited
-      ? await this.limitChanges.run(accountId, () => this.changeLimits(accountId, id, spendLimits, asker))
-      : key.budget;
+    const budget = isLimited ? await this.changeLimits(accountId, id, spendLimits, asker) : key.budget;
     if (duplicateWindowSeconds === undefined) return { ...key, budget };
     await this.changeDuplicateWindow(id, duplicateWindowSeconds, asker);
     return { ...key, budget, duplicateWindowSeconds };
@@ -149,7 +140,7 @@ export class ApiKeysService {
         });
       }
       return hashes;
-    });
+    }, asker);
     for (const hash of [secretHash.toString('hex'), ...revoked]) this.cache.forget(hash);
     return this.require(owner, id);
   }
@@ -188,7 +179,7 @@ export class ApiKeysService {
         account: owner,
         after: { name: row.name, scopes: row.scopes, expires_at: row.expiresAt?.toISOString() ?? null },
       });
-    });
+    }, maker ?? 'system');
     return { ...this.toApiKey(row), secret };
   }
 
@@ -213,7 +204,7 @@ export class ApiKeysService {
       const spendingDescendants = await this.lineage.spendingDescendants(tx, accountId, id, nowMs);
       assertMayLimit({ before, after: { ...before, ...changes }, spendingDescendants }, facts, nowMs);
       return this.budgets.set(accountId, id, changes, asker, counted, before);
-    });
+    }, asker);
   }
 
   /** In force at once in this process, within a second in every other one. */
@@ -230,7 +221,7 @@ export class ApiKeysService {
         after: { duplicate_window_seconds: seconds },
       });
       return key;
-    });
+    }, asker);
     this.cache.forget(secretHash.toString('hex'));
   }
 

@@ -4,7 +4,7 @@ import { And, DataSource, LessThan, MoreThanOrEqual, Repository, type FindOperat
 import type { Page, PageRequest } from '../common/pagination.js';
 import { findPage } from '../database/find-page.js';
 import { readRows } from '../database/read-repeating-data-source.js';
-import type { Tx } from '../database/transaction-runner.js';
+import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import type { AuditAct } from './audit-act.js';
 import { newAuditEvent, type AuditActor, type AuditEntry } from './audit-event.js';
 import { AuditEventEntity } from './audit-event.entity.js';
@@ -32,6 +32,7 @@ export class AuditLog {
   constructor(
     @InjectRepository(AuditEventEntity) private readonly events: Repository<AuditEventEntity>,
     private readonly dataSource: DataSource,
+    private readonly transactions: TransactionRunner,
   ) {}
 
   /** The database seals the event as the tx commits, and for that alone waits for the commits of other acts. */
@@ -41,7 +42,7 @@ export class AuditLog {
 
   /** For what changes nothing here, such as a read: a commit of its own. */
   async note(by: AuditActor, entry: AuditEntry): Promise<void> {
-    await this.record(this.dataSource.manager, by, entry);
+    await this.transactions.run((tx) => this.record(tx, by, entry), by);
   }
 
   /** Newest first. Throws `InvalidRequestError` for a cursor that is no event's id. */

@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { DataSource } from 'typeorm';
 import type { Clock } from '../common/clock.js';
 import { hedgedRead } from '../common/hedged-read.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
@@ -23,6 +24,7 @@ export class ModelCatalog implements OnModuleInit {
   private reading: Promise<void> | null = null;
 
   constructor(
+    private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
@@ -57,7 +59,7 @@ export class ModelCatalog implements OnModuleInit {
   private async load(): Promise<void> {
     // Whether it succeeds or not: a database that is away must not be asked by every request.
     this.readAtMs = this.clock.nowMs();
-    this.copy = (await hedgedRead(() => this.transactions.run((tx) => readNewestCatalog(tx)))) ?? this.copy;
+    this.copy = (await hedgedRead(() => readNewestCatalog(this.dataSource.manager))) ?? this.copy;
   }
 
   private async publishFirst(): Promise<void> {

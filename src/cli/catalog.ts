@@ -22,6 +22,8 @@ import { print, UsageError, type Command } from './command.js';
 import { findDatabase } from './find-database.js';
 
 const DIFFERS = 1;
+/** One command after the other. */
+const POOL_SIZE = 1;
 
 /** `coffer catalog diff|apply [FILE]` */
 export const catalog: Command = async (args) => {
@@ -74,12 +76,12 @@ async function onDatabase<T>(
 ): Promise<T> {
   const database = await findDatabase(given);
   const dataSource = new DataSource({
-    ...applicationDataSourceOptions(database.url, 1),
+    ...applicationDataSourceOptions(database.url, POOL_SIZE),
     entities: CATALOG_ENTITIES,
   });
   try {
     await dataSource.initialize();
-    return await work(new TransactionRunner(dataSource));
+    return await work(new TransactionRunner(dataSource, POOL_SIZE));
   } catch (error) {
     throw explain(error);
   } finally {

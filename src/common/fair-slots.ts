@@ -1,7 +1,9 @@
-import { FairWaiting, WaitedTooLongError, type Wait } from './fair-waiting.js';
+import { FairWaiting, WaitedTooLongError, type Next, type Wait } from './fair-waiting.js';
 
 export type FairSlotLimits = {
   readonly slots: number;
+  /** As many as one owner may have, even while others are free; all of them when absent. */
+  readonly slotsPerOwnerMax?: number;
   /** Of all owners; the next one is refused at once. */
   readonly waitersMax: number;
   /** Of one owner, so that it cannot fill the queue alone. */
@@ -28,19 +30,21 @@ export class NoSlotError extends Error {
 }
 
 /**
- * Slots that owners share. An owner that is alone may use all of them. While others wait, a slot that becomes free goes to the next
+ * Slots that owners share. An owner that is alone may use all of them, or as many as `slotsPerOwnerMax` says. While others wait, a slot that becomes free goes to the next
  * owner that has less than an even share of them, and to the next owner of any when none has: no slot is free while
- * something waits. So an owner that fills every slot with slow work gives them up one by one to those who come.
+ * something waits that may have it. So an owner that fills every slot with slow work gives them up one by one to those who come.
  */
 export class FairSlots {
   private readonly running = new Map<string, number>();
   private readonly waiters = new FairWaiting<null>();
+  private readonly perOwnerMax: number;
   private free: number;
   /** The call that was queued last, which may queue the rest of its work beyond the limits. */
   private lastQueuedCall: string | null = null;
 
   constructor(private readonly limits: FairSlotLimits) {
     this.free = limits.slots;
+    this.perOwnerMax = limits.slotsPerOwnerMax ?? limits.slots;
   }
 
   get waiting(): number {
@@ -55,7 +59,7 @@ export class FairSlots {
   async run<T>(request: SlotRequest, work: () => Promise<T>, wait: Wait = {}): Promise<T> {
     wait.signal?.throwIfAborted();
     const { owner } = request;
-    if (this.free > 0) this.start(owner);
+    if (this.free > 0 && this.runningOf(owner) < this.perOwnerMax) this.start(owner);
     else await this.waitForSlot(request, wait);
     try {
       return await work();
@@ -92,11 +96,16 @@ export class FairSlots {
     if (left > 0) this.running.set(owner, left);
     else this.running.delete(owner);
     const owners = new Set([...this.running.keys(), ...this.waiters.owners()]);
-    const share = Math.ceil(this.limits.slots / owners.size);
-    const next = this.waiters.next((waiting) => this.runningOf(waiting) < share) ?? this.waiters.next();
+    const share = Math.min(Math.ceil(this.limits.slots / owners.size), this.perOwnerMax);
+    const next = this.nextBelow(share) ?? this.nextBelow(this.perOwnerMax);
     if (next === null) return;
     this.start(next.owner);
     next.admit();
+  }
+
+  /** Of the owners that have fewer slots than that, what the next one waits for. */
+  private nextBelow(count: number): Next<null> | null {
+    return this.waiters.next((owner) => this.runningOf(owner) < count);
   }
 
   private runningOf(owner: string): number {

@@ -8,7 +8,7 @@ import { loadSqlMigrations } from './sql-migrations.js';
 export const ENGINE_DATA_SOURCE = 'engine';
 
 /** How long a request may wait for a connection before it is refused with a 503. */
-const CONNECT_TIMEOUT_MS = 5_000;
+export const CONNECT_TIMEOUT_MS = 5_000;
 /**
  * A new connection knows no plan and has an empty cache: its first batches take ten times as long. `pg` closes idle ones
  * after ten seconds, so every pause in the traffic would be followed by slow calls.

@@ -1,6 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import type { DataSourceOptions } from 'typeorm';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { applicationDataSourceOptions, ENGINE_DATA_SOURCE, engineDataSourceOptions } from './data-source.js';
@@ -47,7 +47,12 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
       inject: [DatabaseClock, CLOCK],
       useFactory: (database: DatabaseClock, clock: MonotonicClock) => LedgerClock.start(database, clock),
     },
-    TransactionRunner,
+    {
+      provide: TransactionRunner,
+      inject: [DataSource, SETTINGS],
+      useFactory: (dataSource: DataSource, { databasePoolSize }: Settings) =>
+        new TransactionRunner(dataSource, databasePoolSize),
+    },
   ],
   exports: [DatabaseClock, LEDGER_CLOCK, TransactionRunner],
 })

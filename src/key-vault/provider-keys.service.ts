@@ -77,7 +77,7 @@ export class ProviderKeysService {
         account: accountId,
         after: { provider: name, fall_back_to_wallet: fallBackToWallet, replaced },
       });
-    });
+    }, by);
     this.vault.forget(attached);
     return toProviderKey(attached);
   }
@@ -122,7 +122,7 @@ export class ProviderKeysService {
       } as const;
       if (ended) await this.audit.record(tx, by, entry);
       return ended;
-    });
+    }, by);
     if (!isOurs) throw new ResourceMissingError('provider key', provider, 'provider');
     const row = await this.rows.findOneByOrFail({ accountId, id });
     return toProviderKey(row);

@@ -104,6 +104,16 @@ export class DatabaseUnavailableError extends Problem {
   }
 }
 
+/** 503: other transactions wait, for a lock or for the ledger, and keep the connections that transactions may have. */
+export class DatabaseBusyError extends DatabaseUnavailableError {
+  constructor(cause: unknown) {
+    super(
+      cause,
+      'Other requests keep the database busy, so this one was not finished. Nothing was charged. Send it again shortly.',
+    );
+  }
+}
+
 /** 503: another commit keeps the end of the audit log's chain. No act is committed without its record, so this one was not. */
 export class AuditLogLockedError extends DatabaseUnavailableError {
   constructor(cause: unknown) {

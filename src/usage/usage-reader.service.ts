@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../common/clock.js';
 import { micros } from '../common/money.js';
 import { LEDGER_CLOCK } from '../database/ledger-clock.js';
-import type { Tx } from '../database/transaction-runner.js';
+import { TransactionRunner, type Tx } from '../database/transaction-runner.js';
 import { DAY_MS, formatUtcDate } from '../common/utc-time.js';
 import { Snapshot, type TextRow } from '../ledger/snapshot.js';
 import { RunningGenerations } from '../generation/running-generations.service.js';
@@ -139,6 +139,7 @@ function valuesOf(
 export class UsageReader {
   constructor(
     private readonly dataSource: DataSource,
+    private readonly transactions: TransactionRunner,
     private readonly wallets: WalletReader,
     private readonly running: RunningGenerations,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
@@ -195,11 +196,15 @@ export class UsageReader {
 
   /** One snapshot for the mark and what is read with it: what is added up concurrently is so for all of it or for none. */
   private behindMark<T>(accountId: string, work: (tx: Tx, seq: string) => Promise<T>): Promise<T> {
-    return this.dataSource.transaction('REPEATABLE READ', async (tx) => {
-      const [mark] = await tx.query<{ seq: string }[]>(MARK, [accountId]);
-      if (mark === undefined) throw new Error('a query of values without a row');
-      return work(tx, mark.seq);
-    });
+    return this.transactions.run(
+      async (tx) => {
+        await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+        const [mark] = await tx.query<{ seq: string }[]>(MARK, [accountId]);
+        if (mark === undefined) throw new Error('a query of values without a row');
+        return work(tx, mark.seq);
+      },
+      { kind: 'account_key', accountId },
+    );
   }
 
   private async spending(accountId: string): Promise<Spending> {

@@ -38,7 +38,7 @@ describe('a tx whose connection breaks between two of its statements', () => {
     ['by its query runner', async (tx: Tx) => tx.queryRunner?.query('SELECT 1')],
     ['when it commits', () => Promise.resolve()],
   ])('is told that the database is unavailable: %s', async (_when, next) => {
-    const failed = new TransactionRunner(dataSource).run(async (tx) => {
+    const failed = new TransactionRunner(dataSource, 2).run(async (tx) => {
       await breakConnection(tx);
       await next(tx);
     });
@@ -48,7 +48,7 @@ describe('a tx whose connection breaks between two of its statements', () => {
     );
     expect([error, isUnavailable(error)]).toEqual([expect.any(Error), true]);
     // The next tx has another connection.
-    expect(await new TransactionRunner(dataSource).run((tx) => tx.query('SELECT 1 AS one'))).toEqual([
+    expect(await new TransactionRunner(dataSource, 2).run((tx) => tx.query('SELECT 1 AS one'))).toEqual([
       { one: 1 },
     ]);
   });

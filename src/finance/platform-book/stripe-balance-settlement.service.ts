@@ -66,7 +66,7 @@ export class StripeBalanceSettlements {
       const act = 'stripe_balance_transaction.settled';
       await this.audit.record(tx, by, { act, object: id, account: accountId, before, after, reason });
       return settlement;
-    });
+    }, by);
   }
 
   private async requireUnbooked(tx: Tx, id: string): Promise<string> {

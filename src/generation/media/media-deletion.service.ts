@@ -83,7 +83,7 @@ export class MediaDeletion {
           after,
         });
       }
-    });
+    }, by ?? 'system');
     await this.removeFiles(generation);
     return generation.images.length;
   }
@@ -100,7 +100,7 @@ export class MediaDeletion {
         object: accountId,
         account: accountId,
       });
-    });
+    }, by);
   }
 
   async removeAgain(key: GenerationKey): Promise<void> {

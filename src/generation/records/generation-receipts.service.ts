@@ -4,6 +4,7 @@ import { isId } from '../../common/ids.js';
 import { micros, type MicroUsd } from '../../common/money.js';
 import { toPage, type Page, type PageRequest } from '../../common/pagination.js';
 import { readRows } from '../../database/read-repeating-data-source.js';
+import { TransactionRunner } from '../../database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../../problems/common.errors.js';
 import type { ProviderName } from '../providers/image-provider.js';
 import { idBounds, type GenerationFilter } from './generation-filter.js';
@@ -61,7 +62,10 @@ const QUERY_CANCELED = '57014';
 /** Generations as their account sees them. One query a page for each of three tables, whatever the page's size. */
 @Injectable()
 export class GenerationReceipts {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly transactions: TransactionRunner,
+  ) {}
 
   /** Throws `ResourceMissingError` (404), also for another account's generation. */
   async require(accountId: string, id: string): Promise<Receipt> {
@@ -85,10 +89,13 @@ export class GenerationReceipts {
     page: PageRequest,
   ): Promise<GenerationEntity[]> {
     try {
-      return await this.dataSource.transaction(async (tx) => {
-        await tx.query(`SET LOCAL statement_timeout = '${SEARCH_SECONDS_MAX}s'`);
-        return findRows(tx, accountId, filter, page);
-      });
+      return await this.transactions.run(
+        async (tx) => {
+          await tx.query(`SET LOCAL statement_timeout = '${SEARCH_SECONDS_MAX}s'`);
+          return findRows(tx, accountId, filter, page);
+        },
+        { kind: 'account_key', accountId },
+      );
     } catch (error) {
       if ((error as { code?: unknown }).code !== QUERY_CANCELED) throw error;
       throw new InvalidRequestError(

@@ -91,7 +91,7 @@ export class WalletAlerts {
       // The wallet's row last, as everywhere.
       if (lowMarkMicros !== undefined) await this.choose(tx, accountId, lowMarkMicros);
       else if (typeof email === 'string') await this.defaultMark(tx, row);
-    });
+    }, by);
     return this.read(accountId);
   }
 

@@ -35,10 +35,13 @@ export class WebhookDeliveriesService {
 
   /** Sends a `webhook.test` event, as any other is sent. Throws `WebhookEndpointDisabledError`. */
   async test(accountId: string, endpointId: string): Promise<WebhookDelivery> {
-    return this.transactions.run(async (tx) => {
-      await this.requireEnabled(tx, accountId, endpointId);
-      return this.events.publishTest(tx, accountId, endpointId);
-    });
+    return this.transactions.run(
+      async (tx) => {
+        await this.requireEnabled(tx, accountId, endpointId);
+        return this.events.publishTest(tx, accountId, endpointId);
+      },
+      { kind: 'account_key', accountId },
+    );
   }
 
   /**
@@ -46,20 +49,23 @@ export class WebhookDeliveriesService {
    * took it before knows it. Throws `WebhookEndpointDisabledError`.
    */
   async redeliver(accountId: string, endpointId: string, id: string): Promise<WebhookDelivery> {
-    return this.transactions.run(async (tx) => {
-      await this.requireEnabled(tx, accountId, endpointId);
-      const delivery = await this.requireLocked(tx, accountId, endpointId, id);
-      const now = new Date(this.clock.nowMs());
-      const again = {
-        status: 'pending',
-        attemptsBefore: delivery.attempts,
-        nextAttemptAt: now,
-        finishedAt: null,
-      } as const;
-      await tx.update(WebhookDeliveryEntity, { accountId, id }, again);
-      await this.queue.schedule(tx, delivery, now);
-      return { ...delivery, ...again };
-    });
+    return this.transactions.run(
+      async (tx) => {
+        await this.requireEnabled(tx, accountId, endpointId);
+        const delivery = await this.requireLocked(tx, accountId, endpointId, id);
+        const now = new Date(this.clock.nowMs());
+        const again = {
+          status: 'pending',
+          attemptsBefore: delivery.attempts,
+          nextAttemptAt: now,
+          finishedAt: null,
+        } as const;
+        await tx.update(WebhookDeliveryEntity, { accountId, id }, again);
+        await this.queue.schedule(tx, delivery, now);
+        return { ...delivery, ...again };
+      },
+      { kind: 'account_key', accountId },
+    );
   }
 
   private async requireEnabled(tx: Tx, accountId: string, endpointId: string): Promise<void> {

@@ -71,7 +71,7 @@ export class WebhookEndpointsService {
       await tx.insert(WebhookEndpointEntity, row);
       await this.ensureMark(tx, accountId, row.events);
       await this.record(tx, by, 'webhook_endpoint.created', row, { after: toDetails(row) });
-    });
+    }, by);
     return { ...this.toEndpoint(row), secret };
   }
 
@@ -121,7 +121,7 @@ export class WebhookEndpointsService {
             changes.enabled === undefined ? row.disabledReason : changes.enabled ? null : 'requested',
         }),
       });
-    });
+    }, by);
     return this.require(accountId, id);
   }
 
@@ -130,7 +130,7 @@ export class WebhookEndpointsService {
       const row = await this.endpoints.requireLocked(tx, accountId, id);
       await this.endpoints.delete(tx, { accountId, id });
       await this.record(tx, by, 'webhook_endpoint.deleted', row, { before: toDetails(row) });
-    });
+    }, by);
   }
 
   /** The old secret goes on signing beside the new one for a day. At most two sign: the one before it ends at once. */
@@ -150,7 +150,7 @@ export class WebhookEndpointsService {
         },
       );
       await this.record(tx, by, 'webhook_endpoint.secret_rotated', row, {});
-    });
+    }, by);
     return { ...(await this.require(accountId, id)), secret };
   }
 

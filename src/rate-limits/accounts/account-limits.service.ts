@@ -95,7 +95,7 @@ export class AccountLimitsService implements AccountLimits {
             after: toDetails(change),
             reason,
           });
-        });
+        }, operator);
         this.cache.forget(accountId);
         return change;
       } catch (error) {

@@ -173,7 +173,7 @@ export class AutoTopUpSettings {
         after: toDetails({ ...terms, status: 'on', cardId: card.id }),
       });
       await this.marks.setTopUpMark(tx, accountId, terms.thresholdMicros);
-    });
+    }, speaker.by);
   }
 
   /** Off means off: charges that have not gone out are withdrawn in the same tx. */
@@ -187,7 +187,7 @@ export class AutoTopUpSettings {
         await this.audit.record(tx, by, entry);
       }
       await this.switches.turnOff(tx, current, 'switched_off');
-    });
+    }, by);
   }
 
   /** The row, locked; of an account that never had one, a row that is off. */

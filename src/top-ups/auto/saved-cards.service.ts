@@ -119,7 +119,7 @@ export class SavedCards {
         await this.audit.record(tx, by, { act: 'saved_card.removed', object: id, account: accountId });
       }
       if (current?.cardId === id) await this.switches.turnOff(tx, current, 'card_removed');
-    });
+    }, by ?? 'system');
   }
 
   /** False when the card was saved before; then its details are brought up to date. */

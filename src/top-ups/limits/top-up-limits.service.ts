@@ -71,14 +71,17 @@ export class TopUpLimits {
    * nothing is stored.
    */
   async admit(topUp: TopUp, write: (tx: Tx) => Promise<void>): Promise<void> {
-    await this.transactions.run(async (tx) => {
-      await tx.query(LOCK, [ACCOUNT_LOCK, topUp.accountId]);
-      if (topUp.clientAddress !== null) await tx.query(LOCK, [ADDRESS_LOCK, topUp.clientAddress]);
-      // First, because a repeated idempotency key has to be found before a full count refuses it.
-      await write(tx);
-      await this.assertCounts(tx, topUp);
-      await this.assertFirstTopUps(tx, topUp);
-    });
+    await this.transactions.run(
+      async (tx) => {
+        await tx.query(LOCK, [ACCOUNT_LOCK, topUp.accountId]);
+        if (topUp.clientAddress !== null) await tx.query(LOCK, [ADDRESS_LOCK, topUp.clientAddress]);
+        // First, because a repeated idempotency key has to be found before a full count refuses it.
+        await write(tx);
+        await this.assertCounts(tx, topUp);
+        await this.assertFirstTopUps(tx, topUp);
+      },
+      { kind: 'account_key', accountId: topUp.accountId },
+    );
   }
 
   /** Whose refused payments are as many as a day allows; null for nobody's. */

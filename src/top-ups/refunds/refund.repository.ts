@@ -55,7 +55,7 @@ export class RefundRepository {
         await this.tell(tx, refund);
         if (by !== null) await this.recordRequest(tx, by, refund);
         return refund;
-      });
+      }, by ?? 'system');
     } catch (error) {
       if (isUniqueViolation(error, 'refunds_idempotency_key_key')) return 'taken';
       if (isUniqueViolation(error, 'refunds_stripe_refund_id_idx')) return 'taken';

@@ -145,7 +145,7 @@ export class PaymentReviewRepository {
         reason,
       });
       return { ...current, ...facts };
-    });
+    }, by);
   }
 
   /** Somebody sent it back in Stripe's dashboard. False when it has gone too far for that. */
