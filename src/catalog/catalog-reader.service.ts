@@ -37,7 +37,7 @@ export class CatalogReader {
   }
 
   private async readNow(): Promise<CatalogData> {
-    const { version, models } = this.catalog.current();
+    const { version, models } = await this.catalog.current();
     const [ranking, ...priced] = await Promise.all([
       this.ranking.current(),
       ...models.map((model) => this.withPrice(model)),

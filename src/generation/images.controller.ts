@@ -108,7 +108,7 @@ export class ImagesController {
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
-    const wanted = parseImageRequest(body, this.models);
+    const wanted = parseImageRequest(body, await this.models.current());
     const answer = await this.calls.generate(wanted, caller);
     return toPaidAnswer(reply, answer);
   }

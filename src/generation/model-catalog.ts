@@ -28,20 +28,20 @@ export type ImageModel = {
 /** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
 const MODEL_ID_SHOWN_MAX = 200;
 
-/** Every model that can be called, as the catalogue in force has it. What it costs stands in the price book. */
-@Injectable()
-export class ImageModels {
-  /** One translation for each published version. */
-  private readonly translated = new WeakMap<Catalog, ReadonlyMap<string, ImageModel>>();
+/** Every model that can be called, as one published version of the catalogue has it. What it costs stands in the price book. */
+export class ImageModelList {
+  private readonly byId: ReadonlyMap<string, ImageModel>;
 
-  constructor(private readonly catalog: ModelCatalog) {}
+  constructor({ models }: Pick<Catalog, 'models'>) {
+    this.byId = new Map(models.flatMap(toImageModel).map((model) => [model.id, model]));
+  }
 
   list(): readonly ImageModel[] {
-    return [...this.byId().values()];
+    return [...this.byId.values()];
   }
 
   find(id: string): ImageModel | null {
-    return this.byId().get(id) ?? null;
+    return this.byId.get(id) ?? null;
   }
 
   /** Throws `ModelNotFoundError` (404). */
@@ -50,12 +50,22 @@ export class ImageModels {
     if (model === null) throw new ModelNotFoundError(id.slice(0, MODEL_ID_SHOWN_MAX));
     return model;
   }
+}
 
-  private byId(): ReadonlyMap<string, ImageModel> {
-    const catalog = this.catalog.current();
+/** The models in force. */
+@Injectable()
+export class ImageModels {
+  /** One translation for each published version. */
+  private readonly translated = new WeakMap<Catalog, ImageModelList>();
+
+  constructor(private readonly catalog: ModelCatalog) {}
+
+  /** Whoever looks twice in one call asks once, so that both see one version. */
+  async current(): Promise<ImageModelList> {
+    const catalog = await this.catalog.current();
     const known = this.translated.get(catalog);
     if (known !== undefined) return known;
-    const models = new Map(catalog.models.flatMap(toImageModel).map((model) => [model.id, model]));
+    const models = new ImageModelList(catalog);
     this.translated.set(catalog, models);
     return models;
   }

@@ -16,8 +16,9 @@ export class ModelsController {
   @RateLimited('reads')
   @ApiOperation({ operationId: 'listModels', summary: 'List the models' })
   @ApiOkResponse({ type: ModelListView })
-  list(): ModelListView {
-    return { object: 'list', data: this.models.list().map(toModelView) };
+  async list(): Promise<ModelListView> {
+    const models = await this.models.current();
+    return { object: 'list', data: models.list().map(toModelView) };
   }
 
   /** A wildcard: ids hold a slash, which the OpenAI SDKs send as `%2F` and people send as it is. */
@@ -32,7 +33,8 @@ export class ModelsController {
   })
   @ApiOkResponse({ type: ModelView })
   @ApiProblems('model_not_found')
-  retrieve(@Param('*') id: string): ModelView {
-    return toModelView(this.models.require(id));
+  async retrieve(@Param('*') id: string): Promise<ModelView> {
+    const models = await this.models.current();
+    return toModelView(models.require(id));
   }
 }

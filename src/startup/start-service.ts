@@ -64,7 +64,7 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   const app = await createApp({ settings: standIns.settings, log, simulated: standIns.simulated });
   started.push('the application', () => app.close());
   const { ModelCatalog } = await import('../catalog/model-catalog.service.js');
-  const notices = describeProviderGaps(app.get(ModelCatalog).current(), standIns.settings, settings);
+  const notices = describeProviderGaps(await app.get(ModelCatalog).current(), standIns.settings, settings);
   started.push('the HTTP server', () => drainHttp(app, settings.shutdownDelaySeconds, log));
   await listen(app, settings);
   const url = localUrl(settings);

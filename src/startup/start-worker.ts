@@ -39,7 +39,7 @@ export async function startWorker(options: StartOptions): Promise<{ readonly sto
     started.push('the jobs', () => app.close());
     const { ModelCatalog } = await import('../catalog/model-catalog.service.js');
     // The service says the rest; here it matters that calls which a killed process left can be finished.
-    describeProviderGaps(app.get(ModelCatalog).current(), standIns.settings);
+    describeProviderGaps(await app.get(ModelCatalog).current(), standIns.settings);
     return { stop: () => started.unwind() };
   } catch (error) {
     await started.unwind();

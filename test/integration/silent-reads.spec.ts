@@ -71,7 +71,7 @@ describe('over a connection that is open and silent, what calls wait for togethe
 
   it('the catalogue, as it is now', async () => {
     const catalog = service.app.get(ModelCatalog);
-    const version = catalog.current().version + 1;
+    const version = (await catalog.current()).version + 1;
     const owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
     await owner.query(
       `INSERT INTO catalog_versions (version, document, published_at, published_by)
@@ -82,7 +82,11 @@ describe('over a connection that is open and silent, what calls wait for togethe
     await owner.destroy();
     fallSilent();
     // The silent question itself is given up after 35 seconds, and the next one would notice it.
-    await eventually('the new version is noticed', () => catalog.current().version === version, 20);
+    await eventually(
+      'the new version is noticed',
+      async () => (await catalog.current()).version === version,
+      20,
+    );
   });
 
   it('whether this process is ready', async () => {

@@ -49,7 +49,8 @@ export class EditCredit {
     return this.explaining(async () => {
       const obstacle = await this.spending.findObstacle(accountId, keyId, ANY_CREDIT);
       if (obstacle === null) return accountId;
-      const models = this.models.list().filter(({ referencesMax }) => referencesMax > 0);
+      const inForce = await this.models.current();
+      const models = inForce.list().filter(({ referencesMax }) => referencesMax > 0);
       const ownKeys = await Promise.all(models.map((model) => this.passThrough.find({ model }, caller)));
       if (ownKeys.some((ownKey) => ownKey !== null)) return accountId;
       const pricesMicros = await Promise.all(models.map((model) => this.priceOf(model)));

@@ -1,7 +1,7 @@
 import { InvalidRequestError } from '../../problems/common.errors.js';
 import { parseCommon, type CommonParameters, type ImageRequest } from '../image-request.js';
 import { parseSize, sizeLike, type ImageSize } from '../image-size.js';
-import type { ImageModels } from '../model-catalog.js';
+import type { ImageModelList } from '../model-catalog.js';
 import { textOrNull } from '../openai-parameters.js';
 import type { EditBody } from './edit-body.js';
 import { tooManyReferences } from './edit.errors.js';
@@ -14,7 +14,7 @@ export type EditDraft = CommonParameters & {
 };
 
 /** Pure. Throws `InvalidRequestError` naming the first wrong parameter, and `ModelNotFoundError` (404). */
-export function parseEdit(body: EditBody, models: Pick<ImageModels, 'list' | 'require'>): EditDraft {
+export function parseEdit(body: EditBody, models: Pick<ImageModelList, 'list' | 'require'>): EditDraft {
   const { members, images, imagesName } = body;
   const common = parseCommon(members, 'edit', models);
   const { model } = common;

@@ -77,7 +77,7 @@ export class ImageEdits {
     const onBytes = (bytes: number): void => memory.grow(bytes);
     const pace = { bytes: PACE_BYTES, ms: this.limits.editPaceMs };
     const body = await readBody({ ...unread, onBytes, pace }, arriving);
-    const draft = parseEdit(body, this.models);
+    const draft = parseEdit(body, await this.models.current());
     await this.credit.require(draft, caller);
     return { draft, images: [...body.images] };
   }

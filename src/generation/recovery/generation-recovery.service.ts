@@ -10,7 +10,7 @@ import {
   type GenerationObserver,
 } from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
-import { ImageModels } from '../model-catalog.js';
+import { ImageModels, type ImageModel } from '../model-catalog.js';
 import { freePayment } from '../payment/free-payment.js';
 import type { Payment, Settlement } from '../payment/payment.js';
 import { Payments } from '../payment/payments.service.js';
@@ -142,19 +142,14 @@ export class GenerationRecovery {
   /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
   private async resume(generation: StoredGeneration, tasks: readonly TaskRecord[]): Promise<ImageResult[]> {
     const source = await this.upstreams.ofBegun(generation);
+    const model = (await this.models.current()).find(generation.model);
     const signal = AbortSignal.timeout(this.limits.recoveryLookMs);
     return Promise.all(
       Array.from({ length: generation.imagesRequested }, (_, position) => {
         const last = tasks.filter((task) => task.position === position).at(-1);
-        return this.maker.resume(generation, last ?? this.unnamedTask(generation, position), source, signal);
+        return this.maker.resume(generation, last ?? unnamedTask(model, position), source, signal);
       }),
     );
-  }
-
-  /** Stands for an attempt of which no row was written before its process died. */
-  private unnamedTask({ model }: StoredGeneration, position: number): TaskRecord {
-    const provider = this.models.find(model)?.routes[0].provider ?? 'black_forest_labs';
-    return { position, attempt: 1, provider, task: null, status: 'pending' };
   }
 
   private report(generation: StoredGeneration, imagesDelivered: number): void {
@@ -169,6 +164,12 @@ export class GenerationRecovery {
       recovered: true,
     });
   }
+}
+
+/** Stands for an attempt of which no row was written before its process died. */
+function unnamedTask(model: ImageModel | null, position: number): TaskRecord {
+  const provider = model?.routes[0].provider ?? 'black_forest_labs';
+  return { position, attempt: 1, provider, task: null, status: 'pending' };
 }
 
 /**
