@@ -5,7 +5,7 @@ import { capturedMicros, expectReceiptsToAgree, MODEL, PRICE_MICROS, SMALL } fro
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import type { TestApp, TestCustomer } from '../support/app/test-app.js';
-import { holdUpMaking, holdUpMoney } from '../support/images/hold-up.js';
+import { holdUpMaking, holdUpMoney, type HeldUp } from '../support/images/hold-up.js';
 import { eventually } from '../support/processes.js';
 
 let service: TestApp;
@@ -34,45 +34,30 @@ function send(at: TestApp, retryCount: number, signal: AbortSignal | null = null
   });
 }
 
-/** Somebody holds the wallet's lock while `work` runs; `waiting` resolves when so many sessions wait for it. */
-async function whileLocked<T>(
-  work: (waiting: (sessions: number) => Promise<void>) => Promise<T>,
-): Promise<T> {
-  const blocker = service.dataSource.createQueryRunner();
-  await blocker.startTransaction();
+/**
+ * Both processes are about to set credit aside when `work` has them go on. A lock of the wallet would hold them up as well, but its
+ * commands give up after two seconds, which is not long on every machine.
+ */
+async function whileHeldUp<T>(work: (first: HeldUp, second: HeldUp) => Promise<T>): Promise<T> {
+  const [first, second] = [holdUpMoney(service), holdUpMoney(other)];
   try {
-    await blocker.query('SELECT FROM wallets WHERE account_id = $1 FOR UPDATE', [customer.accountId]);
-    const [{ pid }] = (await blocker.query('SELECT pg_backend_pid() AS pid')) as [{ pid: number }];
-    return await work((sessions) =>
-      eventually(`${sessions} sessions wait for the wallet`, async () => {
-        // The second one in the queue waits for the first.
-        const waiting = await service.dataSource.query<unknown[]>(
-          `WITH RECURSIVE queue (pid) AS (
-             VALUES ($1::int)
-             UNION SELECT a.pid FROM pg_stat_activity a JOIN queue q ON q.pid = ANY(pg_blocking_pids(a.pid))
-              WHERE a.datname = current_database())
-           SELECT pid FROM queue`,
-          [pid],
-        );
-        return waiting.length > sessions;
-      }),
-    );
+    return await work(first, second);
   } finally {
-    await blocker.rollbackTransaction();
-    await blocker.release();
+    first.letGo();
+    second.letGo();
   }
 }
 
 describe('a call that an SDK sends again to another process while its credit is being set aside is charged once', () => {
   it('when its first connection has ended meanwhile', async () => {
-    const retry = await whileLocked(async (waiting) => {
+    const retry = await whileHeldUp(async (firstHeld, retryHeld) => {
       const client = new AbortController();
       const first = send(service, 0, client.signal).catch((error: unknown) => error);
-      await waiting(1);
+      await firstHeld.reached;
       client.abort();
       expect(await first).toBeInstanceOf(DOMException);
       const sent = send(other, 1);
-      await waiting(2);
+      await retryHeld.reached;
       return { sent };
     });
     expect((await retry.sent).status).toBe(200);
@@ -84,14 +69,15 @@ describe('a call that an SDK sends again to another process while its credit is 
     const working = holdUpMaking(service);
     const join = jest.spyOn(other.app.get(RetriedCalls), 'join');
     try {
-      const sent = await whileLocked(async (waiting) => {
+      const sent = await whileHeldUp(async (firstHeld, retryHeld) => {
         const first = send(service, 0, client.signal).catch((error: unknown) => error);
-        await waiting(1);
+        await firstHeld.reached;
         const retry = send(other, 1);
-        await waiting(2);
+        await retryHeld.reached;
+        firstHeld.letGo();
+        await working.reached;
         return { first, retry };
       });
-      await working.reached;
       await eventually('the retry looks for its attempt once more', () => join.mock.calls.length === 2);
       expect(await openHolds()).toBe(1);
       // In the end the proxy gives the first connection up as well.
@@ -133,9 +119,9 @@ describe('a call that an SDK sends again to another process while its credit is 
   });
 
   it('and two calls that merely look alike are two, however close they come', async () => {
-    const sent = await whileLocked(async (waiting) => {
+    const sent = await whileHeldUp(async (...held) => {
       const calls = [send(service, 0), send(other, 0)];
-      await waiting(2);
+      await Promise.all(held.map(({ reached }) => reached));
       return { calls };
     });
     const answers = await Promise.all(sent.calls);
