@@ -208,8 +208,8 @@ export class SandboxStripeControl {
     return this.parts.context.store.webhookDeliveries.newestFirst();
   }
 
-  /** Resolves when no event waits for delivery any more; rejects after `timeoutMs`. */
-  async whenDelivered(timeoutMs = 10_000): Promise<void> {
+  /** Resolves when no event waits for delivery any more; rejects after `timeoutMs`, by default what a slow machine may take. */
+  async whenDelivered(timeoutMs = 40_000): Promise<void> {
     const deadlineMs = Date.now() + timeoutMs;
     while (!this.parts.sender.isSettled()) {
       if (Date.now() > deadlineMs) throw new Error(`events still wait for delivery after ${timeoutMs} ms`);
