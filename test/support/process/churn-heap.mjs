@@ -1,11 +1,11 @@
 /**
  * Lets a test see how far the heap of a process grows over what it uses. Loaded into the process before the program. For each line on
- * standard input it replaces objects that live long enough to leave the young generation, many times over, and prints one line:
- * `churned {"usedBytes": …, "highestBytes": …}`, what the old generation held in use and what it held at most, garbage included.
+ * standard input it replaces objects that live long enough to leave the young generation, many times over, and answers
+ * `{"usedBytes": …, "highestBytes": …}`: what the old generation held in use and what it held at most, garbage included.
  */
-import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 import { getHeapSpaceStatistics } from 'node:v8';
+import { answerLine } from './answer-line.mjs';
 
 const OBJECTS = 20_000;
 const NUMBERS = 400;
@@ -30,6 +30,4 @@ async function churn() {
   return { usedBytes, highestBytes };
 }
 
-createInterface({ input: process.stdin }).on('line', () => {
-  void churn().then((sizes) => process.stdout.write(`churned ${JSON.stringify(sizes)}\n`));
-});
+answerLine(churn);

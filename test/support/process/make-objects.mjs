@@ -1,12 +1,12 @@
 /**
  * Lets a test see where V8 makes new objects. Loaded into the process before the program. For each line on standard input one line of code
- * first makes objects that live long, over and over, and then as many that do not. It prints `made {"objects": …, "bornOld": …}`: how many
+ * first makes objects that live long, over and over, and then as many that do not. It answers `{"objects": …, "bornOld": …}`: how many
  * of the latter were looked at, and how many of them were in the old generation from the start.
  */
-import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { answerLine } from './answer-line.mjs';
 
 const LONG_LIVED = 800_000;
 const ROUNDS = 5;
@@ -36,6 +36,4 @@ async function makeObjects() {
   return { objects, bornOld, kept: kept.length };
 }
 
-createInterface({ input: process.stdin }).on('line', () => {
-  void makeObjects().then((made) => process.stdout.write(`made ${JSON.stringify(made)}\n`));
-});
+answerLine(makeObjects);
