@@ -74,11 +74,11 @@ describe('npm, told to stop', () => {
   });
 
   it.each(['worker', 'sandbox', 'repl'])('is passed on to the %s, too', async (name) => {
-    expect(await scriptOf(name)).toMatch(/^exec node /);
+    expect(await scriptOf(name)).toMatch(/^exec (env (\w+=\S+ )+)?node /);
   });
 
   it.each(['start:dev', 'start:debug'])('is passed on to %s, which builds by itself', async (name) => {
-    expect((await scripts())[name]).toMatch(/^exec node scripts\/start-dev\.mjs/);
+    expect((await scripts())[name]).toMatch(/^exec (env (\w+=\S+ )+)?node scripts\/start-dev\.mjs/);
   });
 });
 
