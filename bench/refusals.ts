@@ -2,6 +2,7 @@ import { Pool } from 'undici';
 import { ACCOUNT_SCOPES } from '../src/auth/principal.js';
 import { newId } from '../src/common/ids.js';
 import { micros } from '../src/common/money.js';
+import { EDIT_BODY_BYTES_MAX } from '../src/generation/edits/edit-body.js';
 import { BODY_LIMIT_BYTES } from '../src/http/json-body.js';
 import {
   COMPLEX_BODIES,
@@ -21,6 +22,7 @@ import {
   noise,
   type Part,
 } from '../test/support/images/edit-bodies.js';
+import { escapedEdits } from '../test/support/images/escaped-edits.js';
 import type { CleanUp } from './clean-up.js';
 import { cpuMsOf } from './cpu.js';
 import { createLedger, creditOf, startCluster, withEngine } from './ledgers.js';
@@ -61,6 +63,9 @@ type Sent = {
   /** Only a decoder can refuse it. */
   readonly isUndecodable?: true;
 };
+
+/** What else stands in the JSON of an edit, and more. */
+const BYTES_BESIDE_IMAGES = 1_000;
 
 /** Of one request. */
 const CPU_MS_MAX = 50;
@@ -192,7 +197,6 @@ async function hostileEdits(): Promise<Sent[]> {
   const bytes = Buffer.alloc(20_000_000, 'x');
   const inside = (head: Buffer): Buffer => Buffer.concat([head, Buffer.alloc(20_000_000 - head.length)]);
   const large = await noise(2_400, 2_000).png().toBuffer();
-  const damaged = Buffer.from(large).fill(0, large.length - 200, large.length - 100);
   const forms: [string, Buffer][] = [
     [
       'a hundred thousand parts',
@@ -229,10 +233,7 @@ async function hostileEdits(): Promise<Sent[]> {
     ['a long address', json([{ image_url: `https://${'x'.repeat(20_000_000)}` }])],
     ['a long prompt', JSON.stringify({ prompt: 'x'.repeat(32_000_000) })],
     ['32 MB of lists', '['.repeat(32_000_000)],
-    [
-      'a damaged PNG in base64 with the escapes of .NET',
-      json([{ image_url: inBase64(damaged) }]).replaceAll('+', '\\u002b'),
-    ],
+    ...(await escaped()),
   ];
   const sent =
     (type: string) =>
@@ -255,6 +256,16 @@ async function hostileEdits(): Promise<Sent[]> {
     ...asSent(pictures),
     ...asSent(undecodable).map((request): Sent => ({ ...request, isUndecodable: true })),
   ];
+}
+
+/** Two pictures in the largest JSON, whose base64 is not simply letters. Those that are whole ask for a size that no model has. */
+async function escaped(): Promise<[string, string][]> {
+  const beside = JSON.stringify({ model: MODEL, prompt: 'a fox', size: '100x100' }).slice(0, -1);
+  const edits = await escapedEdits(EDIT_BODY_BYTES_MAX - BYTES_BESIDE_IMAGES);
+  return [...edits].map(([kind, texts]) => {
+    const images = texts.map((text) => `{"image_url":"data:image/png;base64,${text}"}`);
+    return [`two PNGs in base64 with ${kind}`, `${beside},"images":[${images.join(',')}]}`];
+  });
 }
 
 type Pictures = readonly [string, readonly Buffer[], Part?];

@@ -22,8 +22,13 @@ const ESCAPE_BYTES = 6;
 const HALF_AN_ESCAPE = /\\u.{0,3}$/;
 /** PHP escapes slashes. */
 const ESCAPED_DATA_URL_HEAD = /^data:image\\?\/[a-z+.-]{1,20};base64,/i;
-/** What an escape inside an image counts: it costs more than a plain byte. A third of a million of them, in 20 MiB of base64, pass. */
-const BYTES_OF_ESCAPE = 2;
+/**
+ * What an escape inside an image counts, or a character that is no letter of base64: it costs as much as many letters. A third of a
+ * million pass, one kind of escape in 20 MiB of base64.
+ */
+const BYTES_OF_EXCEPTION = 3;
+const FEWER_ESCAPES =
+  'must have fewer escapes and characters that are no base64: write slashes and plus signs as they are, or send a form';
 /** Of an image that was taken out, the text ends with its number. No letter of base64 comes before it. */
 const NUMBER = /#(\d{1,2})$/;
 
@@ -122,7 +127,7 @@ export class JsonImageTexts {
     if (head === undefined) return;
     const text = new Base64Text();
     text.chars = head.length;
-    const { bytes } = text.takeEscaped(Buffer.from(sent, 'latin1'), head.length);
+    const { bytes } = text.take(Buffer.from(sent, 'latin1'), head.length, head.length);
     if (formatOf(bytes) === null) return;
     if (this.images.length === SENT_IMAGES_MAX) {
       throw tooManyReferences('images', SENT_IMAGES_MAX + 1, SENT_IMAGES_MAX);
@@ -133,22 +138,14 @@ export class JsonImageTexts {
     this.open = { image, text, param };
   }
 
-  /** To the end of an image's text, or of the chunk. In base64 only slashes and plus signs are ever escaped. */
-  private takeImage(
-    { image, text, param }: TextImage,
-    chunk: Buffer,
-    at: number,
-    { quotes, backslashes }: Ends,
-  ): number {
-    const quote = quotes.from(at);
-    const escapes = text.escapes;
-    let end = quote;
-    if (text.isInsideEscape || backslashes.from(at) < quote) {
-      const taken = text.takeEscaped(chunk, at);
-      end = taken.end;
-      image.take(taken.bytes);
-      this.count(BYTES_OF_ESCAPE * (text.escapes - escapes));
-    } else if (at < quote) image.take(text.takePlain(chunk.subarray(at, quote)));
+  /** To the end of an image's text, or of the chunk. */
+  private takeImage({ image, text, param }: TextImage, chunk: Buffer, at: number, ends: Ends): number {
+    const { exceptions } = text;
+    const plainEnd = Math.min(ends.quotes.from(at), ends.backslashes.from(at));
+    const { bytes, end } = text.take(chunk, at, plainEnd);
+    image.take(bytes);
+    this.restBytes += BYTES_OF_EXCEPTION * (text.exceptions - exceptions);
+    if (this.restBytes > BODY_LIMIT_BYTES) throw invalid(param, FEWER_ESCAPES);
     if (text.chars > REFERENCE_BYTES_MAX)
       throw invalid(param, `must be at most ${REFERENCE_BYTES_MAX} characters long`);
     if (end < chunk.length) {
