@@ -9,7 +9,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fastify from 'fastify';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { Pool } from 'undici';
 import { isFloodKind, type FloodKind } from '../flood-kinds.js';
 import { listen } from './listen.js';
@@ -32,7 +32,7 @@ const UNREAD_MS = 30_000;
 const ANSWER_MS_MAX = 180_000;
 const IMAGES_OF_A_CALL = 5;
 const IMAGES_OF_AN_UNREAD_CALL = 10;
-/** Of one colour: 25 megapixels in a few kilobytes, the most that a reference may have. */
+/** 25 megapixels, the most that a reference may have. */
 const SIDE_OF_A_BIG_REFERENCE = 5_000;
 const REFERENCES = 4;
 
@@ -91,24 +91,58 @@ async function flood(atOnce: number, pauseMs: number, request: () => Promise<voi
 }
 
 const GENERATIONS = '/v1/images/generations';
+const EDITS = '/v1/images/edits';
 const PROMPT = 'A red fox in the snow';
 
-async function bigEdit(): Promise<Sent> {
+/**
+ * Of one colour: a few kilobytes each, so that no bound on bytes is met. With some a decoder holds a few rows at a time, with
+ * others, such as progressive ones, all of the picture.
+ */
+function bigPictures(): Promise<Buffer[]> {
   const size = { width: SIDE_OF_A_BIG_REFERENCE, height: SIDE_OF_A_BIG_REFERENCE };
-  const picture = sharp({ create: { ...size, channels: 3, background: '#7a5' } });
-  const bytes = await picture.png().toBuffer();
-  const form = new FormData();
-  form.set('model', MODEL);
-  form.set('prompt', 'The same in winter');
-  for (let index = 0; index < REFERENCES; index += 1)
-    form.append('image[]', new Blob([new Uint8Array(bytes)]), 'a.png');
-  const encoded = new Response(form);
-  const type = encoded.headers.get('content-type') ?? '';
-  return {
-    path: '/v1/images/edits',
-    body: Buffer.from(await encoded.arrayBuffer()),
-    headers: { 'content-type': type },
-  };
+  const picture = (): Sharp => sharp({ create: { ...size, channels: 3, background: '#7a5' } });
+  const fine = { chromaSubsampling: '4:4:4' };
+  return Promise.all(
+    [
+      picture().png(),
+      picture().withMetadata({ orientation: 6 }).png(),
+      picture().ensureAlpha(0.5).png(),
+      picture().ensureAlpha(0.5).png({ progressive: true }),
+      picture().jpeg(),
+      picture().jpeg({ progressive: true, ...fine }),
+      picture()
+        .withMetadata({ orientation: 6 })
+        .jpeg({ progressive: true, ...fine }),
+      picture().webp({ effort: 0 }),
+      picture().webp({ effort: 0, lossless: true }),
+    ].map((encoding) => encoding.toBuffer()),
+  );
+}
+
+/** Each picture in an edit of its own, as a form and as a data URL. */
+async function bigEdits(): Promise<Sent[]> {
+  const pictures = await bigPictures();
+  const forms = pictures.map(async (bytes): Promise<Sent> => {
+    const form = new FormData();
+    form.set('model', MODEL);
+    form.set('prompt', 'The same in winter');
+    for (let index = 0; index < REFERENCES; index += 1)
+      form.append('image[]', new Blob([new Uint8Array(bytes)]), 'a.png');
+    const encoded = new Response(form);
+    const type = encoded.headers.get('content-type') ?? '';
+    return {
+      path: EDITS,
+      body: Buffer.from(await encoded.arrayBuffer()),
+      headers: { 'content-type': type },
+    };
+  });
+  const jsons = pictures.map((bytes): Sent => {
+    const images = Array(REFERENCES).fill({
+      image_url: `data:image/png;base64,${bytes.toString('base64')}`,
+    });
+    return { path: EDITS, body: JSON.stringify({ model: MODEL, prompt: 'The same in summer', images }) };
+  });
+  return [...(await Promise.all(forms)), ...jsons];
 }
 
 /** The simulated provider's pictures are flat, and weigh a hundredth of what photographs of their size do. */
@@ -130,8 +164,12 @@ const FLOODS: Readonly<Record<FloodKind, () => Promise<void>>> = {
     );
   },
   async edits() {
-    const edit = await bigEdit();
-    await flood(EDITS_AT_ONCE, EDIT_PAUSE_MS, () => send('edits', edit));
+    const edits = await bigEdits();
+    let next = 0;
+    await flood(EDITS_AT_ONCE, EDIT_PAUSE_MS, () => {
+      next += 1;
+      return send('edits', edits[next % edits.length] as Sent);
+    });
   },
   async reads() {
     const paths = ['/v1/wallet', '/v1/wallet/transactions?limit=100', '/v1/generations?limit=100'];

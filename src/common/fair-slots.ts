@@ -16,6 +16,8 @@ export type SlotRequest = {
   readonly owner: string;
   /** What the owner asks for with one call is queued as a whole or not at all, when it is asked for at the same moment. */
   readonly call: string;
+  /** How many slots it takes, at most all that its owner may have; one when absent. */
+  readonly slots?: number;
 };
 
 /** No slot for now. */
@@ -30,13 +32,14 @@ export class NoSlotError extends Error {
 }
 
 /**
- * Slots that owners share. An owner that is alone may use all of them, or as many as `slotsPerOwnerMax` says. While others wait, a slot that becomes free goes to the next
- * owner that has less than an even share of them, and to the next owner of any when none has: no slot is free while
- * something waits that may have it. So an owner that fills every slot with slow work gives them up one by one to those who come.
+ * Slots that owners share. An owner that is alone may use all of them, or as many as `slotsPerOwnerMax` says. While others wait, a slot
+ * that becomes free goes to the next owner that has less than an even share of them, and to the next owner of any when none has: no slot
+ * is free while something waits that may have it, unless what is next takes several and there are fewer; nothing overtakes it then. So an
+ * owner that fills every slot with slow work gives them up one by one to those who come.
  */
 export class FairSlots {
   private readonly running = new Map<string, number>();
-  private readonly waiters = new FairWaiting<null>();
+  private readonly waiters = new FairWaiting<SlotRequest>();
   private readonly perOwnerMax: number;
   private free: number;
   /** The call that was queued last, which may queue the rest of its work beyond the limits. */
@@ -58,22 +61,24 @@ export class FairSlots {
   /** Runs `work` in a slot. Throws `NoSlotError`, or the reason of the signal when it aborts before there is a slot. */
   async run<T>(request: SlotRequest, work: () => Promise<T>, wait: Wait = {}): Promise<T> {
     wait.signal?.throwIfAborted();
-    const { owner } = request;
-    if (this.free > 0 && this.runningOf(owner) < this.perOwnerMax) this.start(owner);
+    if (this.mayStart(request)) this.start(request);
     else await this.waitForSlot(request, wait);
     try {
       return await work();
     } finally {
-      this.end(owner);
+      this.end(request);
     }
   }
 
-  private async waitForSlot({ owner, call }: SlotRequest, wait: Wait): Promise<void> {
+  private async waitForSlot(request: SlotRequest, wait: Wait): Promise<void> {
+    const { owner, call } = request;
     if (this.lastQueuedCall !== call) this.refuseBeyondLimits(owner);
     this.lastQueuedCall = call;
     try {
-      await this.waiters.wait(owner, null, wait);
+      await this.waiters.wait(owner, request, wait);
     } catch (error) {
+      // It may have been next, and what comes after it takes fewer slots.
+      this.admitWaiting();
       if (!(error instanceof WaitedTooLongError)) throw error;
       throw new NoSlotError('waited_too_long', { cause: error });
     }
@@ -85,27 +90,53 @@ export class FairSlots {
     if (this.waiting >= waitersMax) throw new NoSlotError('queue_full');
   }
 
-  private start(owner: string): void {
-    this.free -= 1;
-    this.running.set(owner, this.runningOf(owner) + 1);
+  private start(request: SlotRequest): void {
+    const slots = this.slotsOf(request);
+    this.free -= slots;
+    this.running.set(request.owner, this.runningOf(request.owner) + slots);
   }
 
-  private end(owner: string): void {
-    this.free += 1;
-    const left = this.runningOf(owner) - 1;
-    if (left > 0) this.running.set(owner, left);
-    else this.running.delete(owner);
-    const owners = new Set([...this.running.keys(), ...this.waiters.owners()]);
-    const share = Math.min(Math.ceil(this.limits.slots / owners.size), this.perOwnerMax);
-    const next = this.nextBelow(share) ?? this.nextBelow(this.perOwnerMax);
-    if (next === null) return;
-    this.start(next.owner);
-    next.admit();
+  private end(request: SlotRequest): void {
+    const slots = this.slotsOf(request);
+    this.free += slots;
+    const left = this.runningOf(request.owner) - slots;
+    if (left > 0) this.running.set(request.owner, left);
+    else this.running.delete(request.owner);
+    this.admitWaiting();
   }
 
-  /** Of the owners that have fewer slots than that, what the next one waits for. */
-  private nextBelow(count: number): Next<null> | null {
-    return this.waiters.next((owner) => this.runningOf(owner) < count);
+  /** Nothing overtakes what waits for slots; what waits for others of its owner holds up nobody else. */
+  private mayStart(request: SlotRequest): boolean {
+    const { owner } = request;
+    if (this.slotsOf(request) > this.free || !this.fits(owner, request, this.perOwnerMax)) return false;
+    return this.next(this.perOwnerMax) === null;
+  }
+
+  private admitWaiting(): void {
+    for (;;) {
+      const owners = new Set([...this.running.keys(), ...this.waiters.owners()]);
+      const share = Math.min(Math.ceil(this.limits.slots / owners.size), this.perOwnerMax);
+      const next =
+        this.waiters.next(
+          (owner, wish) => this.runningOf(owner) < share && this.fits(owner, wish, this.perOwnerMax),
+        ) ?? this.next(this.perOwnerMax);
+      if (next === null || this.slotsOf(next.wish) > this.free) return;
+      this.start(next.wish);
+      next.admit();
+    }
+  }
+
+  /** What the next one waits for, of the owners that would then have at most so many slots. */
+  private next(slotsMax: number): Next<SlotRequest> | null {
+    return this.waiters.next((owner, wish) => this.fits(owner, wish, slotsMax));
+  }
+
+  private fits(owner: string, wish: SlotRequest, slotsMax: number): boolean {
+    return this.runningOf(owner) + this.slotsOf(wish) <= slotsMax;
+  }
+
+  private slotsOf({ slots = 1 }: SlotRequest): number {
+    return Math.min(slots, this.perOwnerMax);
   }
 
   private runningOf(owner: string): number {

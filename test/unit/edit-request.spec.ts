@@ -1,12 +1,12 @@
 import { hash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
 import { completeEdit, parseEdit } from '../../src/generation/edits/edit-request.js';
 import { ImageCheck } from '../../src/generation/edits/arriving-image.js';
 import { readReference } from '../../src/generation/edits/reference.js';
 import { fingerprintOf, parseImageRequest } from '../../src/generation/image-request.js';
-import { largeConversions } from '../../src/generation/media/conversions.js';
+import { conversions } from '../../src/generation/media/conversions.js';
 import { toImageModel, type ImageModel } from '../../src/generation/model-catalog.js';
 import { toSubmitBody } from '../../src/generation/providers/black-forest-labs.wire.js';
 import { Problem } from '../../src/problems/problem.js';
@@ -171,15 +171,19 @@ describe('a reference image', () => {
     expect(bytes.includes(STANDARD_LUMINANCE_TABLE)).toBe(true);
   });
 
-  it('that is a progressive JPEG waits for other large ones: its decoder holds twice its pixels', async () => {
+  it.each([
+    ['progressive JPEG', (picture: Sharp) => picture.jpeg({ progressive: true })],
+    ['interlaced PNG', (picture: Sharp) => picture.ensureAlpha().png({ progressive: true })],
+    ['WebP', (picture: Sharp) => picture.ensureAlpha(0.5).webp({ effort: 0, lossless: true })],
+  ])('of which a decoder holds all, a large %s, is decoded alone', async (_kind, encode) => {
     let end = (): void => undefined;
     const other = { ...CONTEXT, slotRequest: { owner: 'acct_other', call: 'gen_other' } };
-    const running = largeConversions.run(other, () => new Promise<void>((resolve) => (end = resolve)));
-    const picture = () => plain(RED, 3_000, 3_000);
-    const reading = read(await picture().jpeg({ progressive: true }).toBuffer());
-    await eventually('it waits', () => largeConversions.waitingOf(CONTEXT.slotRequest.owner) === 1);
-    // Of as many pixels, and its decoder holds fewer bytes.
+    const running = conversions.run(other, () => new Promise<void>((resolve) => (end = resolve)));
+    const picture = () => plain(RED, 3_400, 3_400);
+    // Of as many pixels, of which a decoder holds few rows at a time.
     await read(await picture().jpeg().toBuffer());
+    const reading = read(await encode(picture()).toBuffer());
+    await eventually('it waits', () => conversions.waitingOf(CONTEXT.slotRequest.owner) === 1);
     end();
     await running;
     expect((await reading).contentType).toBe('image/jpeg');

@@ -8,12 +8,20 @@ function open(limits: Partial<FairSlotLimits> = {}) {
   const slots = new FairSlots({ ...LIMITS, ...limits });
   const begun: string[] = [];
   const ends: (() => void)[] = [];
-  const ask = (owner: string, call = `${owner}${begun.length}${slots.waiting}`): Promise<unknown> =>
+  const ask = (
+    owner: string,
+    call = `${owner}${begun.length}${slots.waiting}`,
+    { count = 1, signal = new AbortController().signal } = {},
+  ): Promise<unknown> =>
     slots
-      .run({ owner, call }, () => {
-        begun.push(owner);
-        return new Promise<string>((resolve) => ends.push(() => resolve('done')));
-      })
+      .run(
+        { owner, call, slots: count },
+        () => {
+          begun.push(owner);
+          return new Promise<string>((resolve) => ends.push(() => resolve('done')));
+        },
+        { signal },
+      )
       .catch((error: unknown) => error);
   const endOldest = async (): Promise<void> => {
     ends.shift()?.();
@@ -71,5 +79,31 @@ describe('slots that accounts share', () => {
     void times(4, () => ask('a'));
     void times(3, () => ask('b'));
     expect(await ask('c')).toMatchObject({ reason: 'queue_full' });
+  });
+
+  it('are all taken by work that needs them all, which nothing overtakes', async () => {
+    const { ask, begun, endOldest } = open({ slots: 2 });
+    void times(2, () => ask('a'));
+    void ask('b', 'large', { count: 2 });
+    void ask('c');
+    await endOldest();
+    void ask('d');
+    expect(begun).toEqual(['a', 'a']);
+    await endOldest();
+    expect(begun).toEqual(['a', 'a', 'b']);
+    await endOldest();
+    expect(begun).toEqual(['a', 'a', 'b', 'c', 'd']);
+  });
+
+  it('go on to the others when work that needs them all is given up', async () => {
+    const { ask, begun, endOldest } = open({ slots: 2 });
+    const client = new AbortController();
+    void times(2, () => ask('a'));
+    const large = ask('b', 'large', { count: 2, signal: client.signal });
+    void ask('c');
+    await endOldest();
+    client.abort(new Error('client left'));
+    expect(await large).toMatchObject({ message: 'client left' });
+    expect(begun).toEqual(['a', 'a', 'c']);
   });
 });

@@ -46,8 +46,7 @@ export class ConversionSlots {
 /** Those of this process. */
 export const conversions = new ConversionSlots(AT_ONCE_MAX);
 
-/**
- * Before a slot of those, one at a time: decoding a picture of 25 megapixels takes 80 to 100 MB of memory, and a second one at the same
- * time up to 60 MB more (measured with PNG, JPEG and WebP). A progressive JPEG of as many takes up to 165 MB.
- */
-export const largeConversions = new ConversionSlots(1);
+/** Takes all slots, so that nothing else is decoded at the same time. */
+export function alone({ slotRequest, signal }: ConversionContext): ConversionContext {
+  return { slotRequest: { ...slotRequest, slots: AT_ONCE_MAX }, signal };
+}
