@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { Catalog } from '../../src/catalog/catalog.js';
+import type { DataSource, EntityManager } from 'typeorm';
 import { ModelCatalog } from '../../src/catalog/model-catalog.service.js';
 import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { publishCatalog, readNewestCatalog } from '../../src/catalog/versions/catalog-versions.js';
+import { CatalogVersionEntity } from '../../src/catalog/versions/catalog-version.entity.js';
+import { publishCatalog } from '../../src/catalog/versions/catalog-versions.js';
 import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
 import { TransactionRunner } from '../../src/database/transaction-runner.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
@@ -30,15 +31,16 @@ async function publishNext(after: number): Promise<void> {
 
 /** A copy as a process of the service keeps it, and the database that it is read from, which answers as a test says. */
 async function aCopy() {
-  const newest = await transactions.run((tx) => readNewestCatalog(tx));
-  const database = { asked: 0, answer: (): Promise<Catalog | null> => Promise.resolve(newest) };
-  const answering = Object.assign(Object.create(transactions) as TransactionRunner, {
-    run: () => {
+  const rows = await service.dataSource.manager.find(CatalogVersionEntity, { order: { version: 'DESC' } });
+  const database = { asked: 0, answer: (): Promise<CatalogVersionEntity[]> => Promise.resolve(rows) };
+  const manager = Object.assign(Object.create(service.dataSource.manager) as EntityManager, {
+    find: () => {
       database.asked += 1;
       return database.answer();
     },
   });
-  const catalog = new ModelCatalog(answering, service.clock, service.clock);
+  const answering = Object.assign(Object.create(service.dataSource) as DataSource, { manager });
+  const catalog = new ModelCatalog(answering, transactions, service.clock, service.clock);
   await catalog.onModuleInit();
   database.asked = 0;
   return { current: () => catalog.current(), database };
