@@ -41,7 +41,6 @@ describe('a database of the time when a debt that was written off, or paid with 
 
   const earlierOf = (dispute: string) => [
     { effect: 'taken', reference: `dispute:${dispute}:withdrawn` } as const,
-    { effect: 'written_off', reference: `dispute:${dispute}:written_off` } as const,
   ];
 
   async function writeOff(accountId: string, dispute: string): Promise<void> {

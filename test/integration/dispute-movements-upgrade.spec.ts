@@ -9,6 +9,7 @@ import { insertPaidTopUp, insertWithdrawnDispute } from '../support/payments/pay
 
 /** The schema of the version before. */
 const UNDO = `
+  ALTER TABLE disputes ADD COLUMN written_off_micros bigint;
   DROP FUNCTION follow_dispute_row() CASCADE;
   DROP FUNCTION refuse_movement_beyond_payment() CASCADE;
   DROP TABLE dispute_movements;

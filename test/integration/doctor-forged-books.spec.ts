@@ -125,7 +125,6 @@ describe('the doctor', () => {
     'names a write-off of more than is owed, %s, and so does a verifier of the export',
     async (_what, lotId) => {
       const id = await disputed();
-      await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');
       const reference = `dispute:${id}:written_off`;
       await rewriteBook(
         books,
@@ -150,9 +149,7 @@ describe('the doctor', () => {
 
   it('names a dispute whose debt was written off and whose money came back, when the customer keeps both', async () => {
     const id = await disputed();
-    await books.owner.query(
-      'UPDATE disputes SET (written_off_micros, reinstated_at) = (10000000, withdrawn_at)',
-    );
+    await books.owner.query('UPDATE disputes SET reinstated_at = withdrawn_at');
     const given = writeOff(`dispute:${id}:written_off`, '10000000');
     await rewriteBook(books, accountId, append(given, ...returned(`dispute:${id}:reinstated`)));
     expect(await named()).toEqual([transfers()]);
@@ -198,7 +195,6 @@ describe('the doctor', () => {
 
   it('names a debt that is owed again while no money comes back', async () => {
     const id = await disputed();
-    await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');
     const reference = `dispute:${id}:written_off`;
     const again = movement('write_off_reversal', [CREDITED, LOST], '10000000', {
       reference: `${reference}:owed_again:6`,
@@ -211,7 +207,6 @@ describe('the doctor', () => {
 
   it('names a write-off that nobody could undo, because it is not written down', async () => {
     const id = await disputed();
-    await books.owner.query('UPDATE disputes SET written_off_micros = 10000000');
     await rewriteBook(books, accountId, append(writeOff(`dispute:${id}:written_off`, '10000000')));
     expect(await named()).toEqual([]);
     await books.owner.query('DELETE FROM debt_reliefs');

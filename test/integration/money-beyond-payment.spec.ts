@@ -92,7 +92,8 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
     const [{ source_id: id = '' } = {}] = freezes as { source_id?: string }[];
     await history.take(['unfreeze', 'wallet_in_debt']);
     for (let time = 1; time <= 2; time += 1) {
-      const answer = await app.operator.post(`${account}/refunds/${id}/write_off`, {});
+      const headers = { 'idempotency-key': 'decision-1' };
+      const answer = await app.operator.post(`${account}/refunds/${id}/write_off`, {}, headers);
       expect(answer.expect(200).body).toEqual({ object: 'write_off', refund: id, amount_micros: '4000000' });
     }
     await history.take(['unfreeze']);

@@ -5,11 +5,15 @@ import { createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';
 import { insertPaidTopUp, insertWithdrawnDispute } from '../support/payments/payment-rows.js';
 
+/** The column of that time, which no release has any more. */
+const UNDO = 'ALTER TABLE disputes ADD COLUMN written_off_micros bigint';
+
 describe('a database of the time when a write-off was written down before the ledger had it', () => {
   let test: UpgradeTest;
 
   beforeAll(async () => {
     test = await UpgradeTest.open('1795300000031-write-offs');
+    await test.owner.query(UNDO);
   });
   afterAll(() => test.close());
 
@@ -60,11 +64,6 @@ describe('a database of the time when a write-off was written down before the le
       { account_id: abandoned.accountId, written_off_micros: null },
     ]);
     await expectBooksToBalance(dataSource);
-    // What the ledger has is fixed again.
-    const forge = owner.query(
-      'UPDATE disputes SET written_off_micros = 1 WHERE written_off_micros IS NOT NULL',
-    );
-    await expect(forge).rejects.toMatchObject({ driverError: { constraint: 'disputes_fixed' } });
     expect(await writeOff(abandoned)).toMatchObject({
       replayed: false,
       movement: { amountMicros: 10_000_000n },

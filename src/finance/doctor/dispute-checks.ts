@@ -31,15 +31,15 @@ const MOVEMENTS = `
               ELSE t.moved <> w.whole OR (m.booked_at IS NULL AND t.moved_at < now() - ${REPAIRED_WITHIN}) END`;
 
 /**
- * No more is given up for a dispute, and not owed again, than it has taken, and no more owed again than was given up. The dispute's row copies what was
- * given up. What must be owed again when money comes back follows from the whole wallet: the replay of its chain knows.
+ * No more is given up for a dispute, and not owed again, than it has taken, and no more owed again than was given up. What must be
+ * owed again when money comes back follows from the whole wallet: the replay of its chain knows.
  */
 const WRITE_OFFS = `
-  SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'written_off_micros',
-         'written off ' || w.written_off || ', owed again ' || w.owed_again || ', credit taken ' || m.taken,
-         concat_ws(' ', d.status, 'written off', d.written_off_micros)
+  SELECT 'disputes', 'account_id=' || d.account_id || ' id=' || d.id, 'movements',
+         'at most ' || m.taken || ' written off, which is the credit taken',
+         'written off ' || w.written_off || ', owed again ' || w.owed_again
     FROM disputes d
-    JOIN (SELECT account_id, split_part(reference, ':', 2) AS id, max(created_at) AS moved_at,
+    JOIN (SELECT account_id, split_part(reference, ':', 2) AS id,
                  coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off'), 0) AS written_off,
                  coalesce(sum(amount_micros) FILTER (WHERE kind = 'write_off_reversal'), 0) AS owed_again
             FROM transfers WHERE starts_with(reference, 'dispute:') GROUP BY 1, 2) w
@@ -47,10 +47,7 @@ const WRITE_OFFS = `
    CROSS JOIN LATERAL (
      SELECT coalesce(-sum(credit_micros) FILTER (WHERE credit_micros < 0), 0) AS taken
        FROM dispute_movements m WHERE m.account_id = d.account_id AND m.dispute_id = d.id) m
-   WHERE w.written_off - w.owed_again > m.taken
-      OR w.owed_again > w.written_off
-      OR d.written_off_micros > w.written_off
-      OR (coalesce(d.written_off_micros, 0) < w.written_off AND w.moved_at < now() - ${REPAIRED_WITHIN})`;
+   WHERE w.written_off - w.owed_again > m.taken OR w.owed_again > w.written_off`;
 
 /**
  * What a dispute took beyond its payment is a loss only as long as the rest of the payment is gone. When other money of it came

@@ -70,7 +70,7 @@ const REFUNDED = `
 
 /**
  * A refund that is under way or done stands in the ledger to the micro-dollar; one that failed stands there twice. No more
- * was written off than it took, and no more is owed again than was written off.
+ * is written off, and not owed again, than it took, and no more is owed again than was written off.
  */
 const REFUNDS = `
   SELECT 'refunds', 'account_id=' || r.account_id || ' id=' || r.id, 'status',
@@ -85,7 +85,7 @@ const REFUNDS = `
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
-                OR t.written_off > r.credit_micros
+                OR t.written_off - t.owed_again > r.credit_micros
                 OR t.owed_again > t.written_off
                 OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
 

@@ -103,12 +103,6 @@ export function isTaking({ amountCents }: DisputeMovement): boolean {
   return amountCents <= 0n;
 }
 
-/** Of the write-off of the debt that stands after this taking; each taking may be followed by one. */
-export function writtenOffReference({ disputeId, number, ...movement }: DisputeMovement): string {
-  const first = `dispute:${disputeId}:written_off`;
-  return movement.reference.endsWith(TAKEN) ? first : `${first}:${number}`;
-}
-
 /** The movement by which the dispute first took something beyond the payment: what it takes as credit for that was away since then. */
 export function excessReference(movements: readonly DisputeMovement[]): string | undefined {
   return movements.find(({ amountCents, excessMicros }) => amountCents < 0n && excessMicros < 0n)?.reference;
@@ -116,15 +110,11 @@ export function excessReference(movements: readonly DisputeMovement[]): string |
 
 /** What the ledger may have of these. */
 export function inLedger(movements: readonly DisputeMovement[]): readonly EarlierMovement[] {
-  return movements.flatMap((movement): EarlierMovement[] => {
+  return movements.map((movement): EarlierMovement => {
     const { reference } = movement;
+    if (!isTaking(movement)) return { effect: 'returned', reference };
     const takenSince = movement.amountCents === 0n ? excessReference(movements) : undefined;
-    return isTaking(movement)
-      ? [
-          { effect: 'taken', reference, takenSince },
-          { effect: 'written_off', reference: writtenOffReference(movement) },
-        ]
-      : [{ effect: 'returned', reference }];
+    return { effect: 'taken', reference, takenSince };
   });
 }
 

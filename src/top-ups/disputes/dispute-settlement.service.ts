@@ -16,16 +16,11 @@ import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import { PaymentReviewRepository } from '../review/payment-review.repository.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
+import { writeOffReference } from '../write-off-reference.js';
 import type { Dispute } from './dispute.entity.js';
 import { isDecidedForUs, isHarmless, isLater, isOpen } from './dispute.machine.js';
 import { DisputeBooking, disputeFreeze } from './dispute-booking.service.js';
-import {
-  inLedger,
-  isTakenAgain,
-  isTaking,
-  isWithBank,
-  writtenOffReference,
-} from './dispute-movement.rules.js';
+import { inLedger, isTakenAgain, isWithBank } from './dispute-movement.rules.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 
@@ -106,28 +101,21 @@ export class DisputeSettlement {
   }
 
   /**
-   * Gives up what the dispute left as debt, once each time that Stripe took its money: how much is decided under the wallet's
-   * lock. Answers how much it is or, when it was done before, was; zero when nothing is owed.
+   * Gives up what the dispute has left as debt by now; how much is decided under the wallet's lock. Answers how much it is or,
+   * when it was done before with the same idempotency key, was; zero when nothing is owed.
    */
-  async writeOff(dispute: Dispute, by: AuditActor): Promise<MicroUsd> {
+  async writeOff(dispute: Dispute, by: AuditActor, idempotencyKey: string | null): Promise<MicroUsd> {
     const { accountId, id } = dispute;
-    const movements = await this.movements.of(dispute);
-    // What is decided and not booked left no debt yet: a write-off under it would be the only one that it can have.
-    const lastTaken = movements.findLast((movement) => isTaking(movement) && movement.bookedAt !== null);
-    if (lastTaken === undefined) return ZERO;
     const outcome = await this.engine.execute({
       type: 'writeOff',
       accountId,
       actor: actorName(by),
       audit: newAuditEvent(by, { act: 'dispute.written_off', object: id, account: accountId }),
-      reference: writtenOffReference(lastTaken),
-      earlier: inLedger(movements),
+      reference: writeOffReference(`dispute:${id}`, idempotencyKey),
+      earlier: inLedger(await this.movements.of(dispute)),
       memo: `Debt of ${id} written off`,
     });
-    if (outcome.type !== 'posted') return ZERO;
-    // The row is a copy, written after the ledger: cut off in between, the next attempt copies what is recorded there.
-    await this.disputes.noteWrittenOff(dispute, movements.filter(isTaking).map(writtenOffReference));
-    return outcome.movement.amountMicros;
+    return outcome.type === 'posted' ? outcome.movement.amountMicros : ZERO;
   }
 
   /** Once for each dispute: what an operator thaws stays thawed. */

@@ -97,19 +97,35 @@ export class DisputeListView extends ListView {
   declare readonly data: readonly DisputeView[];
 }
 
+/** The header of both routes that write off. */
+export const WRITE_OFF_KEY = {
+  name: 'Idempotency-Key',
+  required: false,
+  description:
+    'Sent again with the same key, no more is given up and the first amount is returned. A request that gave up nothing has not ' +
+    'used its key.',
+};
+
 export class WriteOffView {
   @ObjectTypeView('write_off')
   declare readonly object: 'write_off';
   @ApiProperty({ description: 'Of which dispute.', example: 'du_1P0000000000000000000000' })
   declare readonly dispute: string;
-  @MicroUsdView('What was given up, now or the first time; 0 when there was nothing to give up.', '10000000')
+  @MicroUsdView(
+    'What was given up, now or the first time with the same key; 0 when there was nothing to give up.',
+    '10000000',
+  )
   declare readonly amount_micros: string;
 }
 
-/** A dispute, and how its money moved so far. */
-export type MovedDispute = { readonly dispute: Dispute; readonly movements: readonly DisputeMovement[] };
+/** A dispute, how its money moved so far, and what was ever written off for it. */
+export type MovedDispute = {
+  readonly dispute: Dispute;
+  readonly movements: readonly DisputeMovement[];
+  readonly writtenOffMicros: MicroUsd | null;
+};
 
-export function toDisputeView(dispute: Dispute, movements: readonly DisputeMovement[]): DisputeView {
+export function toDisputeView({ dispute, movements, writtenOffMicros }: MovedDispute): DisputeView {
   return {
     object: 'dispute',
     id: dispute.id,
@@ -122,7 +138,7 @@ export function toDisputeView(dispute: Dispute, movements: readonly DisputeMovem
     fee_micros: microsOrNull(dispute.feeMicros),
     tax_micros: microsOrNull(dispute.taxMicros),
     excess_micros: formatMicros(dispute.excessMicros),
-    written_off_micros: microsOrNull(dispute.writtenOffMicros),
+    written_off_micros: microsOrNull(writtenOffMicros),
     frozen_at: secondsOrNull(dispute.frozenAt),
     withdrawn_at: secondsOrNull(dispute.withdrawnAt),
     reinstated_at: secondsOrNull(dispute.reinstatedAt),
@@ -143,7 +159,7 @@ function toMovementView(movement: DisputeMovement): DisputeMovementView {
 }
 
 export function toDisputeList(accountId: string, disputes: readonly MovedDispute[]): DisputeListView {
-  const data = disputes.map(({ dispute, movements }) => toDisputeView(dispute, movements));
+  const data = disputes.map(toDisputeView);
   return { object: 'list', url: `/v1/accounts/${accountId}/disputes`, has_more: false, data };
 }
 

@@ -16,7 +16,6 @@ import { usdCentsColumn } from '../../database/usd-cents-column.js';
   '(credit_micros IS NULL) = (fee_micros IS NULL) AND (withdrawn_at IS NULL OR credit_micros IS NOT NULL)',
 )
 @Check('disputes_reinstated_after_withdrawal', 'reinstated_at IS NULL OR withdrawn_at IS NOT NULL')
-@Check('disputes_written_off_positive', 'written_off_micros > 0')
 @ForeignKey('TopUpEntity', ['accountId', 'topUpId'], ['accountId', 'id'], { name: 'disputes_top_up_fkey' })
 @Index('disputes_id_idx', ['id'])
 @Index('disputes_top_up_idx', ['accountId', 'topUpId'])
@@ -68,9 +67,6 @@ export class DisputeEntity {
 
   @Column({ type: 'timestamptz', name: 'reinstated_at', precision: 3, nullable: true })
   reinstatedAt!: Date | null;
-
-  @Column({ type: 'bigint', name: 'written_off_micros', nullable: true, transformer: microUsdColumn })
-  writtenOffMicros!: MicroUsd | null;
 
   @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
   createdAt!: Date;

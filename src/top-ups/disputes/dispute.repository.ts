@@ -3,7 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import type { Clock } from '../../common/clock.js';
 import { isId, isStripeId, newId } from '../../common/ids.js';
-import type { UsdCents } from '../../common/money.js';
+import { micros, type MicroUsd, type UsdCents } from '../../common/money.js';
 import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
@@ -16,6 +16,8 @@ import { DisputeEntity, type Dispute } from './dispute.entity.js';
 import { DisputeMovementEntity, type DisputeMovement } from './dispute-movement.entity.js';
 import { isFirstOfItsKind } from './dispute-movement.rules.js';
 
+type WrittenOffRow = { readonly id: string; readonly micros: string };
+
 export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt'>>;
 
 /** Its money moved: when, and what is told. */
@@ -24,11 +26,11 @@ const MONEY_NEWS = {
   reinstatedAt: 'dispute.funds_reinstated',
 } as const satisfies Record<string, WebhookEventType>;
 
-const COPY_WRITTEN_OFF = `
-  UPDATE disputes d SET checked_at = $4, written_off_micros = t.micros
-    FROM (SELECT sum(amount_micros) AS micros FROM transfers
-           WHERE account_id = $1 AND reference = ANY($3::text[]) AND kind = 'write_off') t
-   WHERE d.account_id = $1 AND d.id = $2 AND t.micros > coalesce(d.written_off_micros, 0)`;
+/** All references that begin with `$2:`; a semicolon comes next after a colon. */
+const WRITTEN_OFF = `
+  SELECT split_part(reference, ':', 2) AS id, sum(amount_micros) AS micros FROM transfers
+   WHERE account_id = $1 AND reference >= $2 || ':' AND reference < $2 || ';' AND kind = 'write_off'
+   GROUP BY 1`;
 
 /** The rows of `disputes`. What the account is told of one is published in the tx that writes it. */
 @Injectable()
@@ -80,9 +82,15 @@ export class DisputeRepository {
     await this.rows.update({ accountId, id }, { ...facts, checkedAt: this.now() });
   }
 
-  /** All that the ledger has by now; it only grows. */
-  async noteWrittenOff({ accountId, id }: Dispute, references: readonly string[]): Promise<void> {
-    await this.rows.query(COPY_WRITTEN_OFF, [accountId, id, references, this.now()]);
+  /** What was ever written off for disputes of the account, or for one of them, by dispute. The ledger alone says it. */
+  async writtenOffIn(
+    accountId: string,
+    id?: string,
+    manager = this.rows.manager,
+  ): Promise<ReadonlyMap<string, MicroUsd>> {
+    const beginning = id === undefined ? 'dispute' : `dispute:${id}`;
+    const rows = await manager.query<WrittenOffRow[]>(WRITTEN_OFF, [accountId, beginning]);
+    return new Map(rows.map((row) => [row.id, micros(BigInt(row.micros))]));
   }
 
   /** The ledger has the movement: the money left the wallet, or came back. Told once. */
@@ -129,7 +137,12 @@ export class DisputeRepository {
     const { accountId, id: disputeId } = dispute;
     const order = { number: 'ASC' } as const;
     const movements = await tx.find(DisputeMovementEntity, { where: { accountId, disputeId }, order });
-    const view = toDisputeView(dispute, movements);
+    const writtenOff = await this.writtenOffIn(accountId, disputeId, tx);
+    const view = toDisputeView({
+      dispute,
+      movements,
+      writtenOffMicros: writtenOff.get(disputeId) ?? null,
+    });
     const data = { ...view, movements: view.movements.map((each) => ({ ...each })) };
     await this.events.publish(tx, { accountId, type, data, naturalKey });
   }

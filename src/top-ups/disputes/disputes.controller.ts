@@ -1,12 +1,13 @@
 import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { RecordsRead } from '../../audit/records-read.decorator.js';
 import { CurrentOperator } from '../../auth/current-principal.decorator.js';
 import type { OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { formatMicros } from '../../common/money.js';
+import { IdempotencyKey } from '../../http/idempotency-key.decorator.js';
 import { ApiProblems } from '../../problems/api-problems.js';
-import { DisputeListView, toDisputeList, WriteOffView } from './dispute.dto.js';
+import { DisputeListView, toDisputeList, WRITE_OFF_KEY, WriteOffView } from './dispute.dto.js';
 import { Disputes } from './disputes.service.js';
 
 @ApiTags('Accounts')
@@ -26,22 +27,24 @@ export class DisputesController {
 
   @Post(':dispute/write_off')
   @HttpCode(200)
+  @ApiHeader(WRITE_OFF_KEY)
   @ApiOperation({
     operationId: 'writeOffDispute',
     summary: 'Give up the debt that a dispute left',
     description:
-      'At most what the dispute has taken, at most what the wallet owes, and once each time that the bank took its money: sent ' +
-      'again, it answers what was given up the first time, although that may be owed again since (`write_off_reversal` in the ' +
-      'ledger), because money came back. A wallet that owes nothing can be unfrozen.',
+      'At most what the wallet owes, and at most what the dispute has taken and is neither back nor given up. It may be asked ' +
+      'for as often as there is such debt: a hold that is captured later can leave more. What is given up is owed again ' +
+      '(`write_off_reversal` in the ledger) when the money comes back. A wallet that owes nothing can be unfrozen.',
   })
   @ApiOkResponse({ type: WriteOffView })
-  @ApiProblems('resource_missing', 'database_unavailable')
+  @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')
   async writeOff(
     @Param('id') accountId: string,
     @Param('dispute') id: string,
     @CurrentOperator() operator: OperatorPrincipal,
+    @IdempotencyKey() key: string | null,
   ): Promise<WriteOffView> {
-    const amount = await this.disputes.writeOff(accountId, id, operator);
+    const amount = await this.disputes.writeOff(accountId, id, operator, key);
     return { object: 'write_off', dispute: id, amount_micros: formatMicros(amount) };
   }
 }

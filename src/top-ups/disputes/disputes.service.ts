@@ -23,16 +23,26 @@ export class Disputes {
     await this.accounts.require(accountId);
     const disputes = await this.disputes.ofAccount(accountId);
     const movements = await this.movements.ofAccount(accountId);
+    const writtenOff = await this.disputes.writtenOffIn(accountId);
     return disputes.map((dispute) => ({
       dispute,
       movements: movements.filter(({ disputeId }) => disputeId === dispute.id),
+      writtenOffMicros: writtenOff.get(dispute.id) ?? null,
     }));
   }
 
-  /** Answers what is given up, now or before; zero when there is nothing to. Throws `ResourceMissingError`. */
-  async writeOff(accountId: string, id: string, by: AuditActor): Promise<MicroUsd> {
+  /**
+   * Answers what is given up now or, with the same idempotency key, was before; zero when there is nothing to. Throws
+   * `ResourceMissingError`.
+   */
+  async writeOff(
+    accountId: string,
+    id: string,
+    by: AuditActor,
+    idempotencyKey: string | null,
+  ): Promise<MicroUsd> {
     const dispute = await this.disputes.find(accountId, id);
     if (dispute === null) throw new ResourceMissingError('dispute', id);
-    return this.settlement.writeOff(dispute, by);
+    return this.settlement.writeOff(dispute, by, idempotencyKey);
   }
 }

@@ -14,6 +14,7 @@ import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import { DisputeBooking } from '../disputes/dispute-booking.service.js';
 import { TopUpRepository } from '../top-up.repository.js';
+import { writeOffReference } from '../write-off-reference.js';
 import type { Parts } from './refund-parts.js';
 import { sourcesOf } from './refund.machine.js';
 import { isMadeAtStripe, type Refund } from './refund.js';
@@ -153,7 +154,7 @@ export class RefundSettlement {
   }
 
   /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. Only one made at Stripe leaves any. */
-  async writeOff(refund: Refund, by: AuditActor): Promise<MicroUsd> {
+  async writeOff(refund: Refund, by: AuditActor, idempotencyKey: string | null): Promise<MicroUsd> {
     if (!isMadeAtStripe(refund)) return ZERO;
     const { accountId, id } = refund;
     const outcome = await this.engine.execute({
@@ -161,7 +162,7 @@ export class RefundSettlement {
       accountId,
       actor: actorName(by),
       audit: newAuditEvent(by, { act: 'refund.written_off', object: id, account: accountId }),
-      reference: `refund:${id}:written_off`,
+      reference: writeOffReference(`refund:${id}`, idempotencyKey),
       earlier: earlierOf(refund),
       memo: `Debt of ${id} written off`,
     });
@@ -183,7 +184,6 @@ function earlierOf({ id }: Refund): readonly EarlierMovement[] {
   const reference = `refund:${id}`;
   return [
     { effect: 'taken', reference },
-    { effect: 'written_off', reference: `${reference}:written_off` },
     { effect: 'returned', reference: `${reference}:failed` },
   ];
 }

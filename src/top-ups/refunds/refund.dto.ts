@@ -92,7 +92,10 @@ export class RefundWriteOffView {
   declare readonly object: 'write_off';
   @ApiProperty({ description: 'Of which refund.', example: 're_01KB2H7Q0000000000000000AA' })
   declare readonly refund: string;
-  @MicroUsdView('What was given up, now or the first time; 0 when there was nothing to give up.', '9000000')
+  @MicroUsdView(
+    'What was given up, now or the first time with the same key; 0 when there was nothing to give up.',
+    '9000000',
+  )
   declare readonly amount_micros: string;
 }
 

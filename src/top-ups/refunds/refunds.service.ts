@@ -96,9 +96,17 @@ export class Refunds {
     return refund;
   }
 
-  /** Answers what is given up of the debt that a refund made at Stripe left, now or before; zero when there is nothing to. */
-  async writeOff(accountId: string, id: string, by: AuditActor): Promise<MicroUsd> {
-    return this.settlement.writeOff(await this.require(accountId, id), by);
+  /**
+   * Answers what is given up of the debt that a refund made at Stripe left, now or, with the same idempotency key, before; zero
+   * when there is nothing to.
+   */
+  async writeOff(
+    accountId: string,
+    id: string,
+    by: AuditActor,
+    idempotencyKey: string | null,
+  ): Promise<MicroUsd> {
+    return this.settlement.writeOff(await this.require(accountId, id), by, idempotencyKey);
   }
 
   private async previewOf(topUp: TopUp, { creditCents: wished }: NewRefundRequest): Promise<RefundPreview> {

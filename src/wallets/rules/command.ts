@@ -36,7 +36,7 @@ export type CreditCommand = Referenced & {
  * does not have counts as nothing.
  */
 export type EarlierMovement = {
-  readonly effect: 'taken' | 'returned' | 'written_off';
+  readonly effect: 'taken' | 'returned';
   readonly reference: string;
   /** Of what is taken: the movement at whose place in the chain it counts as taken, where that is an earlier one. */
   readonly takenSince?: string | undefined;
@@ -51,7 +51,8 @@ export type TakenAgain = {
 
 /**
  * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. The wallet is then as if
- * it had never been taken: debt that was written off, or paid with given credit, while it was away is not paid twice.
+ * it had never been taken: debt that was written off, or paid with given credit, while it was away is not paid twice. The
+ * reference begins with `dispute:<id>:` or `refund:<id>:`, as those of its write-offs do.
  */
 export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
@@ -149,7 +150,8 @@ export type ClawBackCommand = Referenced & {
 
 /**
  * Gives up debt that money which went back has left: at most what is taken for it and neither back nor given up, at most what the
- * wallet owes under its lock, once for a reference. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
+ * wallet owes under its lock. It may be made as often as there is such debt, once for a reference, which begins with
+ * `dispute:<id>:` or `refund:<id>:`. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
  */
 export type WriteOffCommand = Addressed & {
   readonly type: 'writeOff';

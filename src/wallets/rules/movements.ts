@@ -25,7 +25,7 @@ import { addFreeze } from './freezes.js';
 import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
-import { leftOf, undo } from './reliefs.js';
+import { isWrittenOffFor, leftOf, undo } from './reliefs.js';
 import { split, sumOf, takenBefore, untilTakenAgain } from './taken-before.js';
 import {
   balancesOf,
@@ -95,7 +95,7 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const movement = movementOf(command, 'reinstatement');
   const { back } = split(takenBefore(aggregate, command.earlier), amountMicros);
   const away = untilTakenAgain(aggregate, back, command.takenAgain);
-  const undone = undo(aggregate.reliefs.values(), away, writtenOffOf(command));
+  const undone = undo(aggregate.reliefs.values(), away, command.reference);
   for (const part of undone) draft.undoRelief(part.relief, part.amountMicros, command.memo);
   const given = undone.filter(({ relief }) => relief.kind === 'given_credit');
   // What was never taken nobody bought.
@@ -113,11 +113,6 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const excess = { ...movement, kind: 'reinstatement_excess' } as const;
   draft.postBeside(excess, 'stripe_clearing', 'dispute_losses', excessMicros);
   return finish(draft, movement);
-}
-
-/** The write-offs that may have been made for the same dispute or refund. */
-function writtenOffOf({ earlier }: Pick<ReinstateCommand, 'earlier'>): ReadonlySet<string> {
-  return new Set(earlier.filter(({ effect }) => effect === 'written_off').map(({ reference }) => reference));
 }
 
 /** The fee and the tax that came in beside credit. */
@@ -266,15 +261,14 @@ function boughtLotsFirst(draft: Draft, ownLotId: string): Lot[] {
   return [...bought.filter((lot) => lot.id === ownLotId), ...bought.filter((lot) => lot.id !== ownLotId)];
 }
 
-/** Whatever it asks, a write-off that the ledger has answers again: it is done once for what was taken. */
+/** A write-off that the ledger has answers again, and one that found nothing owed may find something later. */
 export function writeOff(aggregate: Aggregate, command: WriteOffCommand, nowMs: number): Result {
   const { wallet, recorded } = aggregate;
   const { reference, memo } = command;
   const draft = new Draft(wallet, command, nowMs);
   const known = recorded.get(reference);
   if (known !== undefined) return draft.done(posted(draft, true, known));
-  const own = writtenOffOf(command);
-  const standing = [...aggregate.reliefs.values()].filter((relief) => own.has(relief.reference));
+  const standing = [...aggregate.reliefs.values()].filter((relief) => isWrittenOffFor(relief, reference));
   const writtenOffMicros = standing.reduce((sum, relief) => add(sum, leftOf(relief)), ZERO);
   const leftMicros = subtract(sumOf(takenBefore(aggregate, command.earlier)), writtenOffMicros);
   const amountMicros = larger(ZERO, smaller(leftMicros, wallet.debtMicros));

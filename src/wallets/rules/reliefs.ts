@@ -11,19 +11,19 @@ export type Undone = { readonly relief: Relief; readonly amountMicros: MicroUsd 
  * of the relief only the rest been used. One that was posted before it was taken stays as it is.
  *
  * @param reliefs all that are not undone.
- * @param own references of the write-offs for the very dispute or refund whose money this is: without it there would have been none.
+ * @param reference of the movement that brings it back. A write-off for the same dispute or refund would never have been made without it.
  */
 export function undo(
   reliefs: Iterable<Relief>,
   back: readonly Taken[],
-  own: ReadonlySet<string>,
+  reference: string,
 ): readonly Undone[] {
   const states = [...reliefs].sort((a, b) => a.seq - b.seq).map((relief) => ({ before: relief, relief }));
   for (const { seq, untilSeq = Infinity, amountMicros } of back) {
     let unused = amountMicros;
     for (const state of states) {
       if (state.before.seq < seq || state.before.seq > untilSeq) continue;
-      const after = without(state.relief, unused, own.has(state.before.reference));
+      const after = without(state.relief, unused, isWrittenOffFor(state.before, reference));
       unused = subtract(unused, subtract(after.undoneMicros, state.relief.undoneMicros));
       state.relief = after;
     }
@@ -47,6 +47,16 @@ function without(relief: Relief, lessMicros: MicroUsd, isOwn: boolean): Relief {
     owedBesideMicros: subtract(owedBesideMicros, covered),
     undoneMicros: add(undoneMicros, undone),
   };
+}
+
+/** Whether it is a write-off for the dispute or refund that the movement under `reference` is of. */
+export function isWrittenOffFor({ kind, reference: own }: Relief, reference: string): boolean {
+  return kind === 'write_off' && sourceOf(own) === sourceOf(reference);
+}
+
+/** `dispute:<id>` or `refund:<id>`: what the references of all its movements begin with. */
+function sourceOf(reference: string): string {
+  return reference.split(':', 2).join(':');
 }
 
 /** What still stands of it. */

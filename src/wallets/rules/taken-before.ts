@@ -9,7 +9,7 @@ export type Taken = { readonly seq: number; readonly untilSeq?: number; readonly
 export function takenBefore({ recorded }: Aggregate, earlier: readonly EarlierMovement[]): readonly Taken[] {
   return earlier.reduce<readonly Taken[]>((taken, { effect, reference, takenSince }) => {
     const movement = recorded.get(reference);
-    if (movement === undefined || effect === 'written_off') return taken;
+    if (movement === undefined) return taken;
     const { amountMicros } = movement;
     const { seq } = recorded.get(takenSince ?? reference) ?? movement;
     return effect === 'taken' ? [...taken, { seq, amountMicros }] : split(taken, amountMicros).left;

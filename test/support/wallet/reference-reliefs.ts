@@ -27,6 +27,7 @@ export class ReferenceReliefs {
 
   /** What is owed again, and what comes back as credit that nobody bought. */
   comesBack(
+    reference: string,
     earlier: readonly EarlierMovement[],
     takenAgain: readonly { since: string; amount: number }[],
     amount: number,
@@ -35,8 +36,7 @@ export class ReferenceReliefs {
     const until = takenAgain.flatMap(({ since, amount: part }) =>
       Array.from({ length: part }, () => this.moved.get(since)?.place ?? Infinity),
     );
-    const own = earlier.map(({ reference }) => reference);
-    const undone = back.map((place, index) => this.undoOne(place, until[index] ?? Infinity, own));
+    const undone = back.map((place, index) => this.undoOne(place, until[index] ?? Infinity, reference));
     const owedAgain = undone.filter((relief) => relief?.writtenOff === true).length;
     const given = undone.filter((relief) => relief?.writtenOff === false).length;
     // What was never taken nobody bought.
@@ -44,10 +44,9 @@ export class ReferenceReliefs {
   }
 
   /** Of what is away, what is not given up. */
-  notGivenUp(earlier: readonly EarlierMovement[]): number {
-    const own = earlier.map(({ reference }) => reference);
+  notGivenUp(reference: string, earlier: readonly EarlierMovement[]): number {
     return this.reliefs
-      .filter(({ reference, writtenOff }) => writtenOff && own.includes(reference))
+      .filter((relief) => isForTheSame(relief, reference))
       .reduce((left, relief) => left - relief.left, this.awayBefore(earlier).length);
   }
 
@@ -67,10 +66,10 @@ export class ReferenceReliefs {
    * What one micro-dollar would have changed if it had not been taken: of each relief that came after, it would have paid what was
    * owed beside it, and once that is paid, the relief would have been smaller by it.
    */
-  private undoOne(place: number, until: number, own: readonly string[]): ReferenceRelief | undefined {
+  private undoOne(place: number, until: number, reference: string): ReferenceRelief | undefined {
     for (const relief of this.reliefs) {
       if (relief.place < place || relief.place > until) continue;
-      if (relief.beside > 0 && !(relief.writtenOff && own.includes(relief.reference))) {
+      if (relief.beside > 0 && !isForTheSame(relief, reference)) {
         relief.beside -= 1;
       } else if (relief.left > 0) {
         relief.left -= 1;
@@ -79,4 +78,10 @@ export class ReferenceReliefs {
     }
     return undefined;
   }
+}
+
+/** Whether it was written off for the dispute whose movement this is. */
+function isForTheSame({ reference: own, writtenOff }: ReferenceRelief, reference: string): boolean {
+  const [kind, id] = reference.split(':');
+  return writtenOff && own.startsWith(`${kind}:${id}:`);
 }

@@ -123,7 +123,12 @@ export class ReferenceWallet {
           since: part.since,
           amount: Number(part.amountMicros),
         }));
-        const { owedAgain, given } = this.reliefs.comesBack(command.earlier, again, amount);
+        const { owedAgain, given } = this.reliefs.comesBack(
+          command.reference,
+          command.earlier,
+          again,
+          amount,
+        );
         this.reliefs.moves(command.reference, amount);
         this.debt += owedAgain;
         this.losses -= owedAgain + Number(command.excessMicros);
@@ -188,7 +193,10 @@ export class ReferenceWallet {
       case 'clawBack':
         return this.clawBack(command, now);
       case 'writeOff': {
-        const given = Math.max(0, Math.min(this.reliefs.notGivenUp(command.earlier), this.debt));
+        const given = Math.max(
+          0,
+          Math.min(this.reliefs.notGivenUp(command.reference, command.earlier), this.debt),
+        );
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
         this.losses += given;

@@ -57,14 +57,13 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
     const freeze = { ...change, source: cause, sourceId: id };
     await books.execute({ type: 'clawBack', cause, ...named(id), ...parts, lotId, freeze });
     const taken = { effect: 'taken', reference: id } as const;
-    const writtenOff = { effect: 'written_off', reference: `${id}:written_off` } as const;
-    await books.execute({ type: 'writeOff', ...named(writtenOff.reference), earlier: [taken] });
+    await books.execute({ type: 'writeOff', ...named(`${id}:written_off:1`), earlier: [taken] });
     books.pass(0.1);
     await books.execute({
       type: 'reinstate',
       ...named(`${id}:back`),
       ...parts,
-      earlier: [taken, writtenOff],
+      earlier: [taken],
       lotId: newId('creditLot'),
       givenLotId: newId('creditLot'),
       takenAgain: [],

@@ -170,6 +170,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
     case 'reinstate':
       return {
         ...named('reinstate'),
+        reference: ofDispute('reinstate', drawn.slot),
         type: 'reinstate',
         earlier: earlierOf(drawn),
         lotId,
@@ -186,7 +187,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
       return {
         ...addressed,
         type: 'writeOff',
-        reference: `writeOff:${drawn.slot}`,
+        reference: ofDispute('writeOff', drawn.slot),
         earlier: earlierOf(drawn),
         memo: null,
       };
@@ -212,12 +213,16 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
   }
 }
 
-/** Money that was taken twice and came back in part, and its debt given up: what of it is there is up to chance. */
+/** Of one of two disputes, so that several write-offs are of the same one. */
+function ofDispute(kind: 'reinstate' | 'writeOff', slot: number): string {
+  return `dispute:${slot % 2}:${kind}:${slot}`;
+}
+
+/** Money that was taken twice and came back in part: what of it is there is up to chance. */
 function earlierOf({ slot, other, variant }: Draw): readonly EarlierMovement[] {
   return [
     { effect: 'taken', reference: `clawBack:${other}` },
-    { effect: 'written_off', reference: `writeOff:${slot}` },
-    { effect: 'returned', reference: `reinstate:${other}` },
+    { effect: 'returned', reference: ofDispute('reinstate', other) },
     { effect: 'taken', reference: `clawBack:${slot}`, takenSince: variant ? undefined : `clawBack:${other}` },
   ];
 }
