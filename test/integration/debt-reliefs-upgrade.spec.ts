@@ -6,7 +6,7 @@ import { addCredit, createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';
 
 const UNDO = `
-  DROP TABLE debt_reliefs;
+  DROP TABLE debt_reliefs, reliefs_carried_over;
   DROP FUNCTION refuse_relief_change();
   CREATE OR REPLACE FUNCTION required_engine_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1';`;
 
@@ -17,7 +17,7 @@ describe('a database of the time when a debt that was written off, or paid with 
   let test: UpgradeTest;
 
   beforeAll(async () => {
-    test = await UpgradeTest.open('1795300000058-debt-reliefs');
+    test = await UpgradeTest.open('1795300000058-debt-reliefs', '1795300000060-reliefs-carried-over');
   });
   afterAll(() => test.close());
 

@@ -71,6 +71,39 @@ async function clawBack(cause: 'dispute' | 'refund', reference: string, sourceId
   });
 }
 
+/** Goodwill, by the engine. */
+async function give(amount: bigint): Promise<void> {
+  const named = {
+    accountId,
+    actor: 'operator:key_1',
+    reference: 'adjustment:1',
+    fingerprint: '',
+    memo: null,
+  };
+  await books.execute({ type: 'adjust', ...named, lotId: newId('creditLot'), amountMicros: micros(amount) });
+}
+
+/** All of the dispute's money, by the engine. */
+async function comesBack(id: string): Promise<void> {
+  await books.owner.query('UPDATE disputes SET reinstated_at = withdrawn_at WHERE id = $1', [id]);
+  await books.execute({
+    type: 'reinstate',
+    accountId,
+    actor: 'stripe',
+    reference: `dispute:${id}:reinstated`,
+    fingerprint: '',
+    memo: null,
+    earlier: [{ effect: 'taken', reference: `dispute:${id}:withdrawn` }],
+    takenAgain: [],
+    lotId: newId('creditLot'),
+    givenLotId: newId('creditLot'),
+    amountMicros: micros(10_000_000n),
+    feeMicros: micros(500_000n),
+    taxMicros: micros(0n),
+    excessMicros: micros(0n),
+  });
+}
+
 const writeOff = (reference: string, amount_micros: string, lot_id: string | null = null): ForgedRow => ({
   kind: 'write_off',
   debit_account: LOST,
@@ -211,6 +244,64 @@ describe('the doctor', () => {
     expect(await named()).toEqual([]);
     await books.owner.query('DELETE FROM debt_reliefs');
     expect(await named()).toEqual([expect.stringMatching(`^debt_reliefs account_id=${accountId} seq=\\d+$`)]);
+  });
+
+  it.each([
+    [
+      'what was owed beside it',
+      'owed_beside_micros = 0',
+      '4000000 still owed beside it, of what was owed then and no money that came back since covers',
+    ],
+    ['what was undone of it', 'undone_micros = 1000000', '0 undone of it by money that came back'],
+  ])('names a relief of which %s was changed', async (_what, change, expected) => {
+    const id = await disputed();
+    await give(6_000_000n);
+    await books.execute({
+      type: 'writeOff',
+      accountId,
+      actor: 'operator:key_1',
+      reference: `dispute:${id}:written_off:1`,
+      earlier: [{ effect: 'taken', reference: `dispute:${id}:withdrawn` }],
+      memo: null,
+    });
+    expect(await named()).toEqual([]);
+    await books.owner.query('ALTER TABLE debt_reliefs DISABLE TRIGGER USER');
+    await books.owner.query(`UPDATE debt_reliefs SET ${change} WHERE kind = 'given_credit'`);
+    const found = await findDiscrepancies(books.dataSource);
+    expect(found).toMatchObject([{ table: 'debt_reliefs', expected }]);
+  });
+
+  it('names bought credit that came back and was made such that goes to no card', async () => {
+    const id = await disputed();
+    await comesBack(id);
+    expect(await named()).toEqual([]);
+    await books.owner.query('ALTER TABLE credit_lots DISABLE TRIGGER USER');
+    await books.owner.query(`UPDATE credit_lots SET refundable = false WHERE source = 'reinstatement'`);
+    expect(await findDiscrepancies(books.dataSource)).toContainEqual(
+      expect.objectContaining({
+        table: 'transfers',
+        expected:
+          'at most 0 of it as given credit, which paid debt while this was away; the rest was bought, and may go to a card',
+        found: '10000000',
+      }),
+    );
+  });
+
+  it.each([
+    ['given', 'adjustment'],
+    ['given, and came back after it had paid a debt,', 'reinstatement'],
+  ])('names credit that was %s and was made such that goes to a card', async (_what, source) => {
+    const id = await disputed();
+    await give(10_000_000n);
+    await comesBack(id);
+    expect(await named()).toEqual([]);
+    await books.owner.query('ALTER TABLE credit_lots DISABLE TRIGGER USER');
+    await books.owner.query('UPDATE credit_lots SET refundable = true WHERE source = $1', [source]);
+    expect(await named()).toContainEqual(
+      source === 'adjustment'
+        ? expect.stringMatching(`^credit_lots account_id=${accountId} id=`)
+        : transfers(),
+    );
   });
 
   it('names a refund that waits for a person, from the first minute', async () => {

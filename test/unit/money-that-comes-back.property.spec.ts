@@ -2,6 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { micros, type MicroUsd } from '../../src/common/money.js';
 import type { EarlierMovement, WalletCommand } from '../../src/wallets/rules/command.js';
+import { LotReplay } from '../../src/ledger/lot-replay.js';
+import { toCanonicalFields } from '../../src/ledger/transfer.js';
+import { ReliefReplay } from '../../src/wallets/proof/relief-replay.js';
 import { checkProperty } from '../support/property.js';
 import { MemoryStore } from '../support/wallet/memory-store.js';
 
@@ -151,6 +154,40 @@ function play(steps: readonly Step[]): { readonly after: History; readonly witho
   const isOther = (step: Step): boolean => !('dispute' in step && step.dispute === 0);
   return { after, without: playOn(new History(), done.filter(isOther)).after };
 }
+
+/** What the doctor, which plays the ledger again by rules of its own, finds wrong with a history. */
+function faultsOf({ store }: History): readonly unknown[] {
+  const lots = new LotReplay();
+  const replay = new ReliefReplay(store.givenLotIds, new Set(), true, []);
+  const faults = store.transfers.map((transfer) => {
+    const before = lots.debt;
+    const row = { ...toCanonicalFields(transfer), hash: transfer.hash };
+    lots.next(row);
+    return replay.next(row, before, lots.debt);
+  });
+  const stored = [...store.reliefs].map(
+    ([seq, { owedBesideMicros: beside, undoneMicros: undone }]) => [`${seq}`, { beside, undone }] as const,
+  );
+  return [...faults, replay.end(), ...replay.differences(new Map(stored))].filter((fault) => fault !== null);
+}
+
+describe('the doctor', () => {
+  it('comes by itself to what the engine wrote down of each relief, whatever was held, charged, given and written off', async () => {
+    await checkProperty(
+      'reliefs follow from the ledger',
+      fc.property(
+        fc.array(stepOf('buy', 'spend', 'hold', 'capture', 'give'), { maxLength: 20 }),
+        fc.array(fc.nat({ max: 2 }), { maxLength: 3 }),
+        (steps, won) => {
+          const { after } = playOn(new History(), steps);
+          for (const each of won) after.giveAllBack(each);
+          expect(faultsOf(after)).toEqual([]);
+        },
+      ),
+      { runs: 2_000 },
+    );
+  });
+});
 
 describe('money that a dispute took and gave back', () => {
   it('leaves the wallet as if it had never been taken, whatever else was disputed, bought, spent and written off meanwhile', async () => {

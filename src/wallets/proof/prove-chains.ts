@@ -6,7 +6,7 @@ import { toExportedTransfer, TRANSFER_COLUMNS } from '../../ledger/stored-transf
 import { GENESIS_HASH, type ExportedTransfer } from '../../ledger/transfer.js';
 import { AccountGroups } from './account-groups.js';
 import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
-import { ReliefReplay, type ReliefFault } from './relief-replay.js';
+import { ReliefReplay, type ReliefFault, type StoredReliefs } from './relief-replay.js';
 
 const TRANSFERS = `SELECT ${TRANSFER_COLUMNS} FROM transfers t ORDER BY t.account_id, t.seq`;
 
@@ -21,13 +21,15 @@ const LIVE_LOTS = `
   SELECT account_id, id, remaining_micros FROM credit_lots WHERE remaining_micros <> 0 ORDER BY account_id, id`;
 
 /**
- * Paid credit that goes to no card: the lots, and the rows with which such credit paid debt. And what disputes took when other money
- * of their payment came back, by row.
+ * Paid credit that goes to no card: the lots, and what paid debt with such credit or was written off, by row. What disputes took when
+ * other money of their payment came back, by row. And whether an earlier release gave something up, by other rules.
  */
 const GIVEN = `
   SELECT account_id, 'lot', id, NULL, NULL, 0 FROM credit_lots WHERE kind = 'paid' AND NOT refundable
    UNION ALL
-  SELECT account_id, 'row', seq::text, NULL, NULL, 0 FROM debt_reliefs WHERE kind = 'given_credit'
+  SELECT account_id, kind, seq::text, owed_beside_micros::text, undone_micros::text, 0 FROM debt_reliefs
+   UNION ALL
+  SELECT account_id, 'carried_over', NULL, NULL, NULL, 0 FROM reliefs_carried_over
    UNION ALL
   SELECT account_id, 'cover', seq::text, amount_micros::text, 'dispute:' || split_part(reference, ':', 2), seq FROM transfers
    WHERE kind = 'dispute' AND starts_with(reference, 'dispute:') AND strpos(reference, ':covered:') > 0
@@ -38,6 +40,7 @@ class AccountReplay {
   readonly lots = new LotReplay();
   private readonly walk: ChainWalk;
   private readonly reliefs: ReliefReplay;
+  private readonly storedReliefs: StoredReliefs;
   private last: ExportedTransfer | null = null;
 
   constructor(
@@ -48,6 +51,14 @@ class AccountReplay {
     this.walk = new ChainWalk(accountId, 'first_row');
     const named = (kind: string): ReadonlySet<string> =>
       new Set(given.filter((row) => row[1] === kind).map((row) => String(row[2])));
+    this.storedReliefs = new Map(
+      given
+        .filter((row) => row[1] === 'write_off' || row[1] === 'given_credit')
+        .map(([, , seq, beside, undone]) => [
+          String(seq),
+          { beside: BigInt(beside ?? 0), undone: BigInt(undone ?? 0) },
+        ]),
+    );
     const covers = given
       .filter((row) => row[1] === 'cover')
       .map(([, , seq, amount, source]) => ({
@@ -55,7 +66,8 @@ class AccountReplay {
         left: BigInt(amount ?? 0),
         source: String(source),
       }));
-    this.reliefs = new ReliefReplay(named('lot'), named('row'), covers);
+    const isExact = covers.length === 0 && !given.some((row) => row[1] === 'carried_over');
+    this.reliefs = new ReliefReplay(named('lot'), named('given_credit'), isExact, covers);
   }
 
   next(row: ExportedTransfer): void {
@@ -73,6 +85,9 @@ class AccountReplay {
 
   end(): void {
     this.reportRelief(this.reliefs.end());
+    for (const { seq, ...found } of this.reliefs.differences(this.storedReliefs)) {
+      this.report({ table: 'debt_reliefs', key: keyOf({ account_id: this.accountId, seq }), ...found });
+    }
   }
 
   private reportRelief(fault: ReliefFault | null): void {

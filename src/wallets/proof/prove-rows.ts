@@ -88,7 +88,8 @@ const RELIEFS: Check = {
     ), posted AS (
       SELECT account_id, seq, 'write_off' AS kind, amount_micros, false AS may_be_own FROM transfers WHERE kind = 'write_off'
       UNION ALL
-      SELECT l.account_id, m.seq, 'given_credit', l.granted_micros - l.remaining_micros - m.taken, l.source = 'reinstatement'
+      SELECT l.account_id, m.seq, 'given_credit', l.granted_micros - l.remaining_micros - m.taken,
+             l.source = 'reinstatement' AND EXISTS (SELECT FROM reliefs_carried_over c WHERE c.account_id = l.account_id)
         FROM credit_lots l JOIN moved m ON m.account_id = l.account_id AND m.lot_id = l.id
        WHERE l.kind = 'paid' AND NOT l.refundable AND l.source <> 'write_off' AND l.granted_micros - l.remaining_micros > m.taken
     )

@@ -7,13 +7,23 @@ type Relief = {
   source: string;
   kind: 'write_off' | 'given_credit';
   left: bigint;
+  undone: bigint;
   beside: bigint;
 };
+/** What the engine wrote down of a relief, by the place of its row. */
+export type StoredReliefs = ReadonlyMap<string, { readonly beside: bigint; readonly undone: bigint }>;
 type Taken = { seq: number; left: bigint };
 /** Credit that a dispute takes when other money of its payment comes back, for what it had taken beyond the payment. */
 export type Cover = { readonly seq: number; readonly source: string; left: bigint };
 /** Money that came back: one movement, whose legs follow each other. */
 type Return = { row: ExportedTransfer; source: string; amount: bigint; given: bigint };
+
+export type StoredReliefFault = {
+  readonly seq: string;
+  readonly column: 'owed_beside_micros' | 'undone_micros';
+  readonly expected: string;
+  readonly found: string;
+};
 
 export type ReliefFault = {
   readonly seq: string;
@@ -25,7 +35,7 @@ export type ReliefFault = {
 /**
  * Plays an account's refunds, disputes and write-offs again, apart from the rules that made the rows: when money comes back,
  * what was written off or paid with given credit while it was away is undone as far as it would not have been needed. Otherwise
- * the customer has both, the debt forgiven and the money. More may be undone: earlier releases began with what was theirs.
+ * the customer has both, the debt forgiven and the money. Nor is more undone, because then the customer pays twice.
  */
 export class ReliefReplay {
   private readonly taken = new Map<string, Taken[]>();
@@ -35,16 +45,20 @@ export class ReliefReplay {
   private owedAgain = 0n;
   private owedAgainBy: ExportedTransfer | null = null;
   private back: Return | null = null;
+  private hasFault = false;
 
   /**
    * @param given lots of paid credit that goes to no card.
    * @param relieving rows, beside goodwill, that are written down to have paid debt with given credit: what an earlier release gave
    *   back of a customer's own money is in lots that go to no card as well.
+   * @param isExact whether all of it follows from these rules. Earlier releases began with what was theirs, so more may be undone
+   *   where they gave something up, and where a later dispute takes what comes back the ledger alone does not say which of it.
    * @param covers all of the chain, in its order: money that comes back is taken again by those that follow it.
    */
   constructor(
     private readonly given: ReadonlySet<string>,
     private readonly relieving: ReadonlySet<string>,
+    private readonly isExact: boolean,
     private readonly covers: readonly Cover[],
   ) {}
 
@@ -52,7 +66,7 @@ export class ReliefReplay {
   next(row: ExportedTransfer, debtBefore: bigint, debtAfter: bigint): ReliefFault | null {
     const { back } = this;
     const isNext = back !== null && back.row.reference !== row.reference;
-    const fault = back === null ? this.alone(row) : isNext ? this.settle(back) : null;
+    const fault = this.noted(back === null ? this.alone(row) : isNext ? this.settle(back) : null);
     const amount = BigInt(row.amount_micros);
     const isGiven = row.lot_id !== null && this.given.has(row.lot_id);
     switch (row.kind) {
@@ -77,14 +91,40 @@ export class ReliefReplay {
         break;
     }
     const repaid = debtBefore - debtAfter;
-    if (repaid > 0n && (row.kind === 'adjustment' || this.relieving.has(row.seq)))
+    if (repaid > 0n && (row.kind === 'adjustment' || (this.isExact ? isGiven : this.relieving.has(row.seq))))
       this.relieve(row, 'given_credit', repaid, debtAfter);
     return fault;
   }
 
   /** After the last row. */
   end(): ReliefFault | null {
-    return this.back === null ? this.alone(null) : this.settle(this.back);
+    return this.noted(this.back === null ? this.alone(null) : this.settle(this.back));
+  }
+
+  /** After the end: how the engine's own account of each relief differs. Nothing can be said of it once a row was wrong. */
+  differences(stored: StoredReliefs): readonly StoredReliefFault[] {
+    if (!this.isExact || this.hasFault) return [];
+    return this.reliefs.flatMap(({ seq, beside, undone }): StoredReliefFault[] => {
+      const found = stored.get(`${seq}`);
+      // What is not written down at all is named by the comparison of the tables.
+      if (found === undefined) return [];
+      const place = { seq: `${seq}` };
+      const owed = `${beside} still owed beside it, of what was owed then and no money that came back since covers`;
+      const again = `${undone} undone of it by money that came back`;
+      return [
+        ...(found.beside === beside
+          ? []
+          : [{ ...place, column: 'owed_beside_micros' as const, expected: owed, found: `${found.beside}` }]),
+        ...(found.undone === undone
+          ? []
+          : [{ ...place, column: 'undone_micros' as const, expected: again, found: `${found.undone}` }]),
+      ];
+    });
+  }
+
+  private noted(fault: ReliefFault | null): ReliefFault | null {
+    this.hasFault ||= fault !== null;
+    return fault;
   }
 
   /** What is owed again is so because money comes back, in the same event. */
@@ -107,7 +147,8 @@ export class ReliefReplay {
 
   private relieve(row: ExportedTransfer, kind: Relief['kind'], left: bigint, beside: bigint): void {
     const { reference } = row;
-    this.reliefs.push({ seq: Number(row.seq), reference, source: sourceOf(row), kind, left, beside });
+    const seq = Number(row.seq);
+    this.reliefs.push({ seq, reference, source: sourceOf(row), kind, left, beside, undone: 0n });
   }
 
   private settle({ row, source, amount, given }: Return): ReliefFault | null {
@@ -127,6 +168,8 @@ export class ReliefReplay {
       }
       this.undo([taken.seq, Infinity], whole, row, undone);
     }
+    // What was never taken nobody bought.
+    if (this.isExact) undone.given_credit += missing;
     const found = { write_off: this.owedAgain, given_credit: given };
     this.owedAgain = 0n;
     this.owedAgainBy = null;
@@ -134,15 +177,21 @@ export class ReliefReplay {
     const tooLittle = (['write_off', 'given_credit'] as const).filter((kind) => found[kind] < undone[kind]);
     for (const kind of ['write_off', 'given_credit'] as const)
       this.follow(kind, found[kind] - undone[kind], row);
-    if (tooLittle.length === 0) return null;
-    const [kind] = tooLittle;
+    const tooMuch = (['write_off', 'given_credit'] as const).filter((kind) => found[kind] > undone[kind]);
+    const [kind] = this.isExact ? [...tooLittle, ...tooMuch] : tooLittle;
+    if (kind === undefined) return null;
+    const atMost = found[kind] > undone[kind] ? 'at most ' : '';
+    const expected = {
+      write_off: `${atMost}${undone.write_off} owed again of what was written off while this was away`,
+      given_credit: `${atMost}${undone.given_credit} of it as given credit, which paid debt while this was away`,
+    };
+    const rest =
+      atMost !== '' && kind === 'given_credit' ? '; the rest was bought, and may go to a card' : '';
     return {
       seq: row.seq,
       column: 'amount_micros',
-      ...(kind === 'write_off'
-        ? { expected: `${undone.write_off} owed again of what was written off while this was away` }
-        : { expected: `${undone.given_credit} of it as given credit, which paid debt while this was away` }),
-      found: `${found[kind as 'write_off']}`,
+      expected: `${expected[kind]}${rest}`,
+      found: `${found[kind]}`,
     };
   }
 
@@ -162,6 +211,7 @@ export class ReliefReplay {
       relief.beside -= covered;
       const part = smaller(unused - covered, relief.left);
       relief.left -= part;
+      relief.undone += part;
       unused -= part;
       undone[relief.kind] += part;
     }

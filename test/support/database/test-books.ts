@@ -195,11 +195,18 @@ export class TestBooks {
     const reference = `dispute:${disputeId}`;
     const earlier = [{ effect: 'taken', reference: `${reference}:withdrawn` }] as const;
     await this.execute(await this.dispute(accountId, disputeId, lotId, 9_400_000n));
+    const back = newId('creditLot');
+    await this.owner.query(
+      `INSERT INTO dispute_movements (account_id, dispute_id, number, amount_cents, credit_micros, fee_micros, tax_micros,
+                                      excess_micros, reference, lot_id, created_at, booked_at)
+       VALUES ($1, $2, 2, 21, 200000, 10000, 0, 0, $3, $4, $5, $5)`,
+      [accountId, disputeId, `${reference}:reinstated`, back, new Date(this.nowMs)],
+    );
     await this.execute({
       type: 'reinstate',
-      ...this.referenced(accountId, `reinstated:${lotId}`),
+      ...this.referenced(accountId, `${reference}:reinstated`),
       earlier,
-      lotId: newId('creditLot'),
+      lotId: back,
       givenLotId: newId('creditLot'),
       takenAgain: [],
       amountMicros: micros(200_000n),

@@ -7,19 +7,19 @@ import { createTestDatabase, type TestDatabase } from './test-database.js';
 /** A database that goes back to the schema before one migration, is filled as that release filled it, and is upgraded. */
 export class UpgradeTest {
   private constructor(
-    private readonly migration: URL,
+    private readonly migrations: readonly URL[],
     private readonly database: TestDatabase,
     /** As the role that owns the tables. */
     readonly owner: DataSource,
     private readonly process: EngineProcess,
   ) {}
 
-  /** `file`: the migration's name, without `.sql`. */
-  static async open(file: string): Promise<UpgradeTest> {
-    const migration = new URL(`../../../migrations/${file}.sql`, import.meta.url);
+  /** `files`: the migrations' names in their order, without `.sql`. */
+  static async open(...files: readonly string[]): Promise<UpgradeTest> {
+    const migrations = files.map((file) => new URL(`../../../migrations/${file}.sql`, import.meta.url));
     const database = await createTestDatabase();
     const owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
-    return new UpgradeTest(migration, database, owner, await startEngine(database.url));
+    return new UpgradeTest(migrations, database, owner, await startEngine(database.url));
   }
 
   get engine(): EngineProcess['engine'] {
@@ -32,7 +32,8 @@ export class UpgradeTest {
   }
 
   async upgrade(): Promise<void> {
-    await this.owner.transaction((tx) => tx.query(readFileSync(this.migration, 'utf8')));
+    for (const migration of this.migrations)
+      await this.owner.transaction((tx) => tx.query(readFileSync(migration, 'utf8')));
     // Gives the service its rights on what is new.
     await migrate(this.database.url, this.database.serviceUrl);
   }

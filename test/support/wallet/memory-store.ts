@@ -32,6 +32,8 @@ export class MemoryStore {
   freezes = new Map<string, Freeze>();
   reliefs = new Map<number, Relief>();
   transfers: Transfer[] = [];
+  /** Ids of paid credit that goes to no card. */
+  givenLotIds = new Set<string>();
 
   constructor(private readonly accountId: string) {
     this.wallet = emptyWallet(accountId);
@@ -58,6 +60,9 @@ export class MemoryStore {
     for (const relief of [...writes.newReliefs, ...writes.undoneReliefs])
       this.reliefs.set(relief.seq, relief);
     this.transfers.push(...writes.transfers);
+    for (const { id, kind, refundable } of writes.newLots) {
+      if (kind === 'paid' && !refundable) this.givenLotIds.add(id);
+    }
     for (const { keyId, limits, day, used } of writes.changedBudgets) {
       this.budgets.set(keyId, { keyId, limits, day, used });
     }
