@@ -2,6 +2,7 @@ import { formatMicros, formatUsd, ZERO } from '../common/money.js';
 import { formatUtcDate } from '../common/utc-time.js';
 import type { Settings } from '../config/settings.js';
 import { isUnavailable } from '../database/constraints.js';
+import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
 import { DatabaseUnavailableError, InternalError } from '../problems/common.errors.js';
 import type { ProblemCode } from '../problems/problem-catalog.js';
 import { Problem } from '../problems/problem.js';
@@ -270,6 +271,15 @@ export function withoutCharge(
     providerKeyId,
     fellBackFrom: null,
   });
+}
+
+/** Says on what was refused before the call began that it cost nothing, as every other refusal of a call does. */
+export function nothingCharged(providerKeyId: string | null): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
+      throw error;
+    throw withoutCharge(error, { providerKeyId });
+  };
 }
 
 /** What went wrong without being said: the database is away, or it is a fault of ours. */

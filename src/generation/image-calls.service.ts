@@ -1,12 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { ProblemCode } from '../problems/problem-catalog.js';
 import type { Problem } from '../problems/problem.js';
-import { DatabaseUnavailableError } from '../problems/common.errors.js';
-import { ProviderKeyUnreadableError } from '../key-vault/provider-key.errors.js';
 import { OtherAttemptError, ProviderKeyAttachedError } from '../wallets/wallet.errors.js';
 import { AnswerMemory, AnswersBusyError, type AnswerReservation } from './answer-memory.js';
 import type { GenerationAnswer } from './generation-answer.js';
-import { PaidCallError, withoutCharge } from './generation.errors.js';
+import { nothingCharged, PaidCallError, withoutCharge } from './generation.errors.js';
 import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
 import { ImageCallLimits } from './limits/image-call-limits.service.js';
@@ -129,13 +127,4 @@ function refusedCall(error: unknown): string | null {
   if (!(error instanceof PaidCallError) || !FALL_BACK_CODES.includes(error.code)) return null;
   const id = error.details['generation_id'];
   return typeof id === 'string' ? id : null;
-}
-
-/** Says on what was refused before the call began that it cost nothing, as every other refusal of a call does. */
-function nothingCharged(providerKeyId: string | null): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
-      throw error;
-    throw withoutCharge(error, { providerKeyId });
-  };
 }

@@ -4,6 +4,7 @@ import { isKeyedProvider, type KeyedProvider } from '../key-vault/keyed-provider
 import { PriceBook } from '../pricing/price-book.service.js';
 import { FreeCalls } from './free-calls.service.js';
 import type { GenerationAnswer } from './generation-answer.js';
+import { nothingCharged } from './generation.errors.js';
 import { ImageGeneration, type Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
 import { holdIdOf } from './payment/hold-names.js';
@@ -33,7 +34,7 @@ export class OrdinaryCalls {
     fellBackFrom: string | null = null,
   ): Promise<GenerationAnswer> {
     const { id } = request.model;
-    const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
+    const price = this.prices.current(id) ?? (await this.prices.priceOf(id).catch(nothingCharged(null)));
     const isFree = price.amountMicros === 0n;
     // A key that was refused, and may be replaced by the wallet, is still there.
     const unlessOwnKeyAt = fellBackFrom === null ? keyedProvidersOf(request) : [];

@@ -1,9 +1,10 @@
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { newId } from '../../src/common/ids.js';
+import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
 import { PriceBook } from '../../src/pricing/price-book.service.js';
 import { PriceEntity } from '../../src/pricing/price.entity.js';
 import { sharedApp } from '../fixtures/shared-app.js';
-import { MODEL } from '../fixtures/images.js';
+import { generate, MODEL } from '../fixtures/images.js';
 import { eventually } from '../support/processes.js';
 import type { TestApp, TestCustomer } from '../support/app/test-app.js';
 
@@ -146,6 +147,18 @@ describe('the price book', () => {
     nowMs += 30_000;
     expect(book.current(MODEL)).toBeNull();
     await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
+  });
+
+  it('says that nothing was charged where an image call finds no price that it may believe', async () => {
+    const book = service.app.get(PriceBook);
+    jest.spyOn(book, 'current').mockReturnValue(null);
+    jest.spyOn(book, 'priceOf').mockRejectedValue(new DatabaseUnavailableError(new Error('gone')));
+    try {
+      const refused = (await generate(customer, { size: '64x64' })).expect(503);
+      expect(refused.body.error).toMatchObject({ code: 'database_unavailable', charged_micros: '0' });
+    } finally {
+      jest.restoreAllMocks();
+    }
   });
 
   it.each(['UPDATE prices SET amount_micros = 1', 'DELETE FROM prices', 'TRUNCATE prices'])(
