@@ -1,48 +1,46 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { newId } from '../common/ids.js';
+import { closeConnection, isClosing } from './last-answers.js';
 
 /** Node's parser gave up on the bytes of a connection; there is no request yet, only a socket to answer on. */
 type ClientError = Error & { readonly code?: string };
 
-type Answer = { readonly status: string; readonly message: string };
+export type Answer = { readonly status: string; readonly message: string };
 
 const HEADERS_TOO_LARGE: Answer = {
   status: '431 Request Header Fields Too Large',
   message: 'The request headers are too large.',
 };
 const TOO_SLOW: Answer = { status: '408 Request Timeout', message: 'The request was not sent in time.' };
-/** The code of what `small-chunks.ts` refuses. */
-export const SMALL_CHUNKS = 'COFFER_SMALL_CHUNKS';
-const IN_SMALL_CHUNKS: Answer = {
-  status: '400 Bad Request',
-  message:
-    'The body comes in too many small chunks. Nothing was done. Send it in larger ones, or with a Content-Length.',
-};
 const MALFORMED: Answer = { status: '400 Bad Request', message: 'The request is not well-formed HTTP.' };
 
-/** So long a client may take to read why its connection is closed. */
-const LINGER_MS = 1_000;
-
+/**
+ * Answers bytes that are no request, or a request that does not arrive. Every request gets one answer: nothing is written after the
+ * answer to a request whose body breaks off, and what comes after a whole request neither replaces its answer, which may
+ * say what was charged, nor is answered in the middle of it.
+ */
 export function answerClientError(error: ClientError, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  if (error.code === 'ECONNRESET' || socket.destroyed || isClosing(socket)) return;
   // Whoever never sent a byte asked for nothing, and would read an answer as the one to a later request.
   if (!socket.writable || socket.bytesRead === 0) {
     socket.destroy();
     return;
   }
-  const { status, message } = answerTo(error.code);
-  const { headers, body } = render(message);
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(`HTTP/1.1 ${status}\r\n${head.join('')}\r\n${body}`);
-  // Ended by us alone it would stay open until the client ends it as well, which nobody can make it do.
-  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  refuse(socket, answerTo(error.code));
 }
 
 /** `Expect` knows one value, `100-continue` (RFC 9110, 10.1.1); by itself Node would refuse another one without a word. */
 export function answerExpectation(response: ServerResponse): void {
   const { headers, body } = render('The only expectation that is met is 100-continue.');
   response.writeHead(417, headers).end(body);
+}
+
+/** Answers the request that is arriving, in its turn and if it has no answer yet, and closes the connection. */
+export function refuse(socket: Socket, { status, message }: Answer): void {
+  const { headers, body } = render(message);
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  closeConnection(socket, `HTTP/1.1 ${status}\r\n${head.join('')}\r\n${body}`);
 }
 
 function render(message: string): {
@@ -65,6 +63,5 @@ function render(message: string): {
 function answerTo(code: string | undefined): Answer {
   if (code === 'HPE_HEADER_OVERFLOW') return HEADERS_TOO_LARGE;
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return TOO_SLOW;
-  if (code === SMALL_CHUNKS) return IN_SMALL_CHUNKS;
   return MALFORMED;
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { boundConnections, type ConnectionBounds } from './bounded-connections.js';
 import { answerExpectation } from './client-error.js';
+import { trackAnswers } from './last-answers.js';
 import { refuseSmallChunks } from './small-chunks.js';
 import { StalledPeers } from './stalled-peers.js';
 
@@ -50,6 +51,7 @@ export function limitConnections(
   });
   new StalledPeers(server);
   refuseSmallChunks(server);
+  trackAnswers(server);
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) =>
     answerExpectation(response),
   );

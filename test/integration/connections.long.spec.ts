@@ -1,15 +1,17 @@
+import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { AuthGuard, DECISION_GOOD_FOR_MS } from '../../src/auth/auth.guard.js';
 import { HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/http/connection-limits.js';
 import { countConnections, Peer } from '../support/app/peer.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
+import { bodyOf } from '../support/images/unread-answers.js';
 import { eventually } from '../support/processes.js';
 
 let service: TestApp;
 let server: Server;
 beforeAll(async () => {
-  service = await startTestApp();
+  service = await startTestApp({ blackForestLabs: true });
   server = service.app.getHttpServer();
 });
 afterAll(() => service.close());
@@ -18,7 +20,11 @@ const open: Peer[] = [];
 beforeEach(() =>
   eventually('all connections are closed', async () => (await countConnections(server)) === 0),
 );
-afterEach(() => open.splice(0).forEach(({ socket }) => socket.destroy()));
+afterEach(() => {
+  open.splice(0).forEach(({ socket }) => socket.destroy());
+  // Of the clients that make customers and keys.
+  server.closeIdleConnections();
+});
 
 function openPeer(bytes: string): Peer {
   const peer = new Peer(service.url, bytes);
@@ -49,6 +55,27 @@ describe('the connections of a process', () => {
     expect(refused.received).toMatch(/^HTTP\/1\.1 401 /);
     server.headersTimeout = HEADERS_TIMEOUT_MS;
     server.requestTimeout = REQUEST_TIMEOUT_MS;
+  }, 40_000);
+
+  it('stay open for the answer to a paid call, when the headers of the next request do not come', async () => {
+    const { apiKey } = await service.createCustomer({ grantMicros: 1_000_000n });
+    server.headersTimeout = 500;
+    service.upstreamClock.stop();
+    service.blackForestLabs?.control.setLatencyMs(1);
+    const body = bodyOf(1);
+    const refused = once(server, 'clientError');
+    const peer = openPeer(
+      `POST /v1/images/generations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${apiKey}\r\n` +
+        `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}` +
+        'GET /v1/wallet HTTP/1.1\r\nhost: x\r\nx-',
+    );
+    expect(await refused).toMatchObject([{ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, {}]);
+    service.blackForestLabs?.control.setLatencyMs(0);
+    service.upstreamClock.reset();
+    server.headersTimeout = HEADERS_TIMEOUT_MS;
+    await eventually('the connection is closed', () => peer.closed);
+    expect(peer.received.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200']);
+    expect(peer.received).toContain('x-charged-micros: 40000\r\n');
   }, 40_000);
 
   it('with a body on its way, of a key that is revoked before it has come, are answered that it is revoked', async () => {
