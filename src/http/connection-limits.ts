@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { boundConnections, type ConnectionBounds } from './bounded-connections.js';
 import { answerExpectation } from './client-error.js';
 import { trackAnswers } from './last-answers.js';
-import { refuseSmallChunks } from './small-chunks.js';
+import { boundBodies } from './bounded-bodies.js';
 import { StalledPeers } from './stalled-peers.js';
 
 /**
@@ -50,7 +50,7 @@ export function limitConnections(
     },
   });
   new StalledPeers(server);
-  refuseSmallChunks(server);
+  boundBodies(server);
   trackAnswers(server);
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) =>
     answerExpectation(response),
