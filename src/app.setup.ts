@@ -60,12 +60,13 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonBodies(app);
   const { httpConnectionsMax: connectionsMax, trustedProxies } = settings;
-  limitConnections(fastify.server, { connectionsMax, trustedProxies }, log);
+  const clock = app.get<Clock & MonotonicClock>(CLOCK);
+  limitConnections(fastify.server, { connectionsMax, trustedProxies, clock }, log);
   authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
   limitBodies(fastify, EDITS_PATH);
   leaveBodiesUnread(fastify, EDITS_PATH);
   headers.addTo(fastify);
-  if (settings.rateLimit) limitAddresses(fastify, app.get<Clock & MonotonicClock>(CLOCK));
+  if (settings.rateLimit) limitAddresses(fastify, clock);
   refuseEarly(fastify);
   logRequests(fastify, log);
   measureRequests(fastify, app.get(RequestMetrics));

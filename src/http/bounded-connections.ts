@@ -1,12 +1,14 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { BlockList, isIP, isIPv6, type Socket } from 'node:net';
 import { addressGroup } from '../common/address-group.js';
+import type { MonotonicClock } from '../common/clock.js';
 import { ConnectionShares, type Owner, type SharedConnection } from './connection-shares.js';
 
 export type ConnectionBounds = {
   readonly connectionsMax: number;
   /** Addresses and CIDR blocks of proxies, each of which may use all connections. */
   readonly trustedProxies: readonly string[];
+  readonly clock: MonotonicClock;
   /** What happened to make room, or for want of it, and the address (IPv6: its /64) of the new connection. */
   readonly onFull?: (what: 'displaced' | 'refused', address: string) => void;
 };
@@ -21,7 +23,7 @@ export function boundConnections(server: Server, bounds: ConnectionBounds): void
   const trusted = toBlockList(bounds.trustedProxies);
   server.on('connection', (socket: Socket) => {
     const owner = toOwner(socket.remoteAddress ?? '', trusted);
-    const { connection, displaced } = shares.admit(socket, owner);
+    const { connection, displaced } = shares.admit(socket, owner, bounds.clock.monotonicMs());
     for (const idle of displaced) idle.destroy();
     if (displaced.length > 0) bounds.onFull?.('displaced', owner.name);
     if (connection === null) {

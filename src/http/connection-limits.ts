@@ -34,7 +34,7 @@ const FULL_MESSAGES = {
  */
 export function limitConnections(
   server: Server,
-  { connectionsMax, trustedProxies }: Pick<ConnectionBounds, 'connectionsMax' | 'trustedProxies'>,
+  { connectionsMax, trustedProxies, clock }: Omit<ConnectionBounds, 'onFull'>,
   log: Logger,
 ): void {
   server.headersTimeout = HEADERS_TIMEOUT_MS;
@@ -42,6 +42,7 @@ export function limitConnections(
   boundConnections(server, {
     connectionsMax,
     trustedProxies,
+    clock,
     onFull: (what, address) => {
       const nowMs = performance.now();
       if (nowMs - loggedAtMs[what] < FULL_LOGGED_EVERY_MS) return;

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { InvalidSettingsError } from '../config/environment-reader.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
+import { systemClock } from '../common/clock.js';
 import { boundConnections } from '../http/bounded-connections.js';
 import { StalledPeers } from '../http/stalled-peers.js';
 import { mayReadMetrics } from './metrics-access.js';
@@ -37,7 +38,11 @@ export class MetricsServer implements OnApplicationBootstrap, OnApplicationShutd
         response.writeHead(status, { 'content-type': this.registry.contentType }).end(body),
       );
     });
-    boundConnections(this.server, { connectionsMax: CONNECTIONS_MAX, trustedProxies: [] });
+    boundConnections(this.server, {
+      connectionsMax: CONNECTIONS_MAX,
+      trustedProxies: [],
+      clock: systemClock,
+    });
     new StalledPeers(this.server);
     this.server.listen(port, host);
     await once(this.server, 'listening').catch((error: unknown) => {

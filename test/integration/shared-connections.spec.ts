@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { UNUSED_MS } from '../../src/http/connection-shares.js';
 import { countConnections, Peer } from '../support/app/peer.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { bodyOf } from '../support/images/unread-answers.js';
@@ -162,6 +163,17 @@ describe('to make room', () => {
     await openAnswered('127.0.0.4');
     await eventually('the next one is closed', () => third?.closed === true);
     expect([few, first].map((peer) => peer?.closed)).toEqual([false, false]);
+  });
+
+  it('connections that have never brought a request are closed first, also of addresses with one each', async () => {
+    const addresses = Array.from({ length: CONNECTIONS_MAX - 1 }, (_, index) => `127.0.1.${index + 1}`);
+    const [used, ...silent] = addresses.map((from, index) => openPeer(from, index === 0 ? HEALTH : 'GET'));
+    await eventually('all are open', async () => (await countConnections(server)) === addresses.length);
+    await eventually('one is answered', () => used?.received.startsWith(ANSWERED) === true);
+    service.clock.letPass(UNUSED_MS);
+    await openAllAnswered(OTHER, HALF / 2);
+    expect(silent.some(({ closed }) => closed)).toBe(true);
+    expect(used?.closed).toBe(false);
   });
 
   it('nothing of an address with few connections is closed for one with many', async () => {
