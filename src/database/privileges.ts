@@ -14,7 +14,7 @@ export const PRIVILEGES: Readonly<Record<string, string>> = {
   credit_lots: 'SELECT, INSERT, UPDATE (remaining_micros)',
   holds: 'SELECT, INSERT, UPDATE (status, captured_micros, resolved_at)',
   wallet_freezes: 'SELECT, INSERT, UPDATE (lifted_at, lifted_by, lifted_reason)',
-  debt_reliefs: 'SELECT, INSERT, UPDATE (owed_beside_micros, undone_micros)',
+  debt_reliefs: 'SELECT, INSERT, UPDATE (undone_micros)',
   reliefs_carried_over: 'SELECT',
   key_budgets: 'SELECT, INSERT, UPDATE, DELETE',
 

@@ -41,10 +41,6 @@ describe('a database of the time when a write-off was written down before the le
       accountId,
       actor: 'test',
       reference: `dispute:${disputeId}:written_off`,
-      earlier: [
-        { effect: 'taken', reference: `dispute:${disputeId}:withdrawn` },
-        { effect: 'returned', reference: `dispute:${disputeId}:reinstated` },
-      ],
       memo: null,
     });
 

@@ -12,7 +12,7 @@ import {
   partsOfAmount,
   type Parts,
   type PartsAndExcess,
-} from '../../src/top-ups/refunds/refund-parts.js';
+} from '../../src/wallets/rules/payment-parts.js';
 import { checkProperty } from '../support/property.js';
 
 const amount = (min: number, max: number) => fc.bigInt({ min: BigInt(min), max: BigInt(max) }).map(cents);

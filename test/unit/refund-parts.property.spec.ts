@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { cents, divHalfUp } from '../../src/common/money.js';
 import { quoteTopUp } from '../../src/top-ups/quote.js';
-import { chargeOf, partsFor, partsOfAmount, type Parts } from '../../src/top-ups/refunds/refund-parts.js';
+import { chargeOf, partsFor, partsOfAmount, type Parts } from '../../src/wallets/rules/payment-parts.js';
 import { checkProperty, amountStep } from '../support/property.js';
 
 const NOTHING: Parts = { creditCents: cents(0n), feeCents: cents(0n), taxCents: cents(0n) };

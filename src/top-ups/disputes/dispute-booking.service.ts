@@ -1,17 +1,16 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { newId } from '../../common/ids.js';
 import { negate } from '../../common/money.js';
-import type { NewFreeze, TakenAgain } from '../../wallets/rules/command.js';
+import type { NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
-import type { Parts } from '../refunds/refund-parts.js';
 import type { TopUp } from '../top-up.js';
 import type { Dispute } from './dispute.entity.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
-import { inLedger, isFirstOfItsKind, isTaking } from './dispute-movement.rules.js';
+import { isFirstOfItsKind, isTaking } from './dispute-movement.rules.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 
-/** Books the movements of disputes in the wallet, each once under its own reference, in their order. */
+/** Books the movements of disputes in the wallet, each once under its own reference, in the order in which they were decided. */
 @Injectable()
 export class DisputeBooking {
   private readonly logger = new Logger(DisputeBooking.name);
@@ -32,20 +31,11 @@ export class DisputeBooking {
     await this.bookDecided(topUp);
   }
 
-  /** What disputes will take as credit of the payment when `back`, which counts as gone, has come back. */
-  willTake(topUp: TopUp, back: Parts): Promise<readonly TakenAgain[]> {
-    return this.movements.willTake(topUp, back);
-  }
-
   private async bookDecided(topUp: TopUp): Promise<void> {
-    for (const dispute of await this.movements.unbookedOf(topUp)) {
-      const movements = await this.movements.of(dispute);
-      for (const [index, movement] of movements.entries()) {
-        if (movement.bookedAt !== null) continue;
-        if (isTaking(movement)) await this.take(topUp, dispute, movement);
-        else await this.giveBack(topUp, dispute, movement, movements.slice(0, index));
-        await this.disputes.noteBooked(dispute, movement);
-      }
+    for (const { dispute, movement } of await this.movements.unbookedOf(topUp)) {
+      if (isTaking(movement)) await this.take(topUp, dispute, movement);
+      else await this.giveBack(dispute, movement);
+      await this.disputes.noteBooked(dispute, movement);
     }
   }
 
@@ -73,17 +63,10 @@ export class DisputeBooking {
       this.logger.error(`${id} took ${negate(excessMicros)} micros beyond what was left of ${topUp.id}.`);
   }
 
-  private async giveBack(
-    topUp: TopUp,
-    { accountId, id }: Dispute,
-    movement: DisputeMovement,
-    earlier: readonly DisputeMovement[],
-  ): Promise<void> {
+  private async giveBack({ accountId, id }: Dispute, movement: DisputeMovement): Promise<void> {
     const { creditMicros, feeMicros, taxMicros, excessMicros, reference } = movement;
     await this.engine.execute({
       type: 'reinstate',
-      earlier: inLedger(earlier),
-      takenAgain: await this.movements.willTake(topUp),
       accountId,
       actor: 'stripe',
       reference,

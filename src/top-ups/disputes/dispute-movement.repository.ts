@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
+import { In, IsNull, Repository } from 'typeorm';
 import type { Clock } from '../../common/clock.js';
 import { newId } from '../../common/ids.js';
 import { cents, centsToMicros, negate, type MicroUsd, type UsdCents } from '../../common/money.js';
@@ -8,19 +8,16 @@ import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
 import type { ProviderDisputeMovement } from '../../payments/payment-gateway.js';
 import { countReturned, hasUndecidedRefund, lockTopUp } from '../refunds/counted-returns.js';
-import { chargeOf, type Parts, type PartsAndExcess } from '../refunds/refund-parts.js';
+import { chargeOf, type PartsAndExcess } from '../../wallets/rules/payment-parts.js';
 import { paidFor } from '../refunds/returned-parts.js';
-import type { TakenAgain } from '../../wallets/rules/command.js';
 import type { TopUp } from '../top-up.js';
 import { DisputeEntity, type Dispute } from './dispute.entity.js';
 import { DisputeMovementEntity, type DisputeMovement } from './dispute-movement.entity.js';
 import {
   coveredReference,
-  excessReference,
-  goneAfter,
   heldBy,
   isTaking,
-  partsOfCovered,
+  partsOfAllCovered,
   partsOfMoved,
   referenceFor,
 } from './dispute-movement.rules.js';
@@ -28,9 +25,12 @@ import {
 /** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
 const REFUND_WAIT_MS = 3_600_000;
 
+type UnbookedMovement = {
+  readonly dispute: Dispute;
+  readonly movement: DisputeMovement;
+  readonly decidedMs: number;
+};
 type DisputeHistory = { readonly dispute: Dispute; readonly known: readonly DisputeMovement[] };
-/** What a dispute took beyond its payment and takes as parts of it now. */
-type Covered = DisputeHistory & { readonly parts: PartsAndExcess };
 
 /** The rows of `dispute_movements`. What each takes or gives back is decided once, under the lock of the top-up's row. */
 @Injectable()
@@ -95,28 +95,16 @@ export class DisputeMovementRepository {
     await this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
       const histories = await this.historiesOf(tx, topUp);
-      for (const { dispute, known, parts } of coveredOf(topUp, histories, await countReturned(tx, topUp))) {
+      const held = histories.map(({ known }) => heldBy(known));
+      const covered = partsOfAllCovered(held, paidFor(topUp), await countReturned(tx, topUp));
+      for (const [index, parts] of covered.entries()) {
+        const history = histories[index];
+        if (history === undefined || parts === null) continue;
+        const { dispute, known } = history;
         const reference = coveredReference(dispute.id, known.length + 1);
         const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
         await this.insert(tx, dispute, known, parts, movement);
       }
-    });
-  }
-
-  /** What `cover` will decide of credit, once `back` of the payment, which still counts as gone, has come back as well. */
-  async willTake(topUp: TopUp, back?: Parts): Promise<readonly TakenAgain[]> {
-    return this.transactions.run(async (tx) => {
-      await lockTopUp(tx, topUp);
-      const gone = await countReturned(tx, topUp);
-      const returned = back === undefined ? gone : goneAfter(gone, back);
-      const histories = await this.historiesOf(tx, topUp);
-      const unbooked = histories.flatMap(({ known }) =>
-        known.filter(isUnbookedCover).map(({ creditMicros }) => takenAgain(known, creditMicros)),
-      );
-      const covered = coveredOf(topUp, histories, returned).map(({ known, parts }) =>
-        takenAgain(known, toMicros(parts).creditMicros),
-      );
-      return [...unbooked, ...covered];
     });
   }
 
@@ -130,17 +118,17 @@ export class DisputeMovementRepository {
     return histories;
   }
 
-  /** What of the payment's disputes the ledger does not have yet, by dispute. */
-  async unbookedOf({ accountId, id: topUpId }: TopUp): Promise<readonly Dispute[]> {
-    return this.rows.manager
-      .createQueryBuilder(DisputeEntity, 'd')
-      .where('d.account_id = :accountId AND d.top_up_id = :topUpId', { accountId, topUpId })
-      .andWhere(
-        `EXISTS (SELECT FROM dispute_movements m
-                  WHERE m.account_id = d.account_id AND m.dispute_id = d.id AND m.booked_at IS NULL)`,
-      )
-      .orderBy({ 'd.created_at': 'ASC', 'd.id': 'ASC' })
-      .getMany();
+  /** What of the payment's disputes the ledger does not have yet, in the order in which it was decided. */
+  async unbookedOf({ accountId, id: topUpId }: TopUp): Promise<readonly UnbookedMovement[]> {
+    const { manager } = this.rows;
+    const disputes = await manager.find(DisputeEntity, { where: { accountId, topUpId } });
+    const movements = await manager.find(DisputeMovementEntity, {
+      where: { accountId, disputeId: In(disputes.map(({ id }) => id)), bookedAt: IsNull() },
+      order: { disputeId: 'ASC', number: 'ASC' },
+    });
+    return disputes
+      .flatMap((dispute) => inOrder(dispute, movements))
+      .sort((a, b) => a.decidedMs - b.decidedMs);
   }
 
   /** A row that an earlier release decided learns which of Stripe's balance transactions it is. */
@@ -197,27 +185,15 @@ export class DisputeMovementRepository {
   }
 }
 
-function coveredOf(topUp: TopUp, histories: readonly DisputeHistory[], gone: Parts): readonly Covered[] {
-  const covered: Covered[] = [];
-  let returned = gone;
-  for (const history of histories) {
-    const parts = partsOfCovered(heldBy(history.known), paidFor(topUp), returned);
-    if (parts === null) continue;
-    covered.push({ ...history, parts });
-    returned = goneAfter(returned, parts);
-  }
-  return covered;
-}
-
-function isUnbookedCover({ amountCents, bookedAt }: DisputeMovement): boolean {
-  return amountCents === 0n && bookedAt === null;
-}
-
-/** `creditMicros`: below zero, as of all that is taken. */
-function takenAgain(known: readonly DisputeMovement[], creditMicros: MicroUsd): TakenAgain {
-  const since = excessReference(known);
-  if (since === undefined) throw new Error('nothing was taken beyond the payment');
-  return { since, amountMicros: negate(creditMicros) };
+/** The dispute's own, which keep their order whatever the clocks of the processes that decided them say. */
+function inOrder(dispute: Dispute, movements: readonly DisputeMovement[]): readonly UnbookedMovement[] {
+  let decidedMs = 0;
+  return movements
+    .filter(({ disputeId }) => disputeId === dispute.id)
+    .map((movement) => {
+      decidedMs = Math.max(decidedMs, movement.createdAt.getTime());
+      return { dispute, movement, decidedMs };
+    });
 }
 
 function toMicros({ creditCents, feeCents, taxCents, excessCents }: PartsAndExcess) {

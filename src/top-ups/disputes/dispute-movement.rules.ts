@@ -1,6 +1,5 @@
 import { cents, microsToCentsExact, type UsdCents } from '../../common/money.js';
 import type { ProviderDispute, ProviderDisputeMovement } from '../../payments/payment-gateway.js';
-import type { EarlierMovement } from '../../wallets/rules/command.js';
 import {
   addParts,
   chargeOf,
@@ -9,7 +8,7 @@ import {
   partsOfTaken,
   type Parts,
   type PartsAndExcess,
-} from '../refunds/refund-parts.js';
+} from '../../wallets/rules/payment-parts.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
 
 /** What a dispute has of its payment, and what beyond it. Below zero, the excess is what Stripe gave back and never took. */
@@ -63,6 +62,20 @@ export function partsOfCovered(held: PartsAndExcess, paid: Parts, returned: Part
     : { ...negateParts({ ...parts, excessCents: cents(0n) }), excessCents: covered };
 }
 
+/** The same of all disputes of a payment, one after the other. */
+export function partsOfAllCovered(
+  held: readonly PartsAndExcess[],
+  paid: Parts,
+  returned: Parts,
+): readonly (PartsAndExcess | null)[] {
+  let gone = returned;
+  return held.map((each) => {
+    const parts = partsOfCovered(each, paid, gone);
+    if (parts !== null) gone = goneAfter(gone, parts);
+    return parts;
+  });
+}
+
 /** The payment's parts that are gone once this movement has moved some of them. */
 export function goneAfter(returned: Parts, moved: Parts): Parts {
   return addParts(returned, negateParts({ ...moved, excessCents: cents(0n) }));
@@ -101,21 +114,6 @@ export function isFirstOfItsKind({ reference }: DisputeMovement): boolean {
 
 export function isTaking({ amountCents }: DisputeMovement): boolean {
   return amountCents <= 0n;
-}
-
-/** The movement by which the dispute first took something beyond the payment: what it takes as credit for that was away since then. */
-export function excessReference(movements: readonly DisputeMovement[]): string | undefined {
-  return movements.find(({ amountCents, excessMicros }) => amountCents < 0n && excessMicros < 0n)?.reference;
-}
-
-/** What the ledger may have of these. */
-export function inLedger(movements: readonly DisputeMovement[]): readonly EarlierMovement[] {
-  return movements.map((movement): EarlierMovement => {
-    const { reference } = movement;
-    if (!isTaking(movement)) return { effect: 'returned', reference };
-    const takenSince = movement.amountCents === 0n ? excessReference(movements) : undefined;
-    return { effect: 'taken', reference, takenSince };
-  });
 }
 
 const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);

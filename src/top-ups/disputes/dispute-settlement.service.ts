@@ -20,7 +20,7 @@ import { writeOffReference } from '../write-off-reference.js';
 import type { Dispute } from './dispute.entity.js';
 import { isDecidedForUs, isHarmless, isLater, isOpen } from './dispute.machine.js';
 import { DisputeBooking, disputeFreeze } from './dispute-booking.service.js';
-import { inLedger, isTakenAgain, isWithBank } from './dispute-movement.rules.js';
+import { isTakenAgain, isWithBank } from './dispute-movement.rules.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 
@@ -112,7 +112,6 @@ export class DisputeSettlement {
       actor: actorName(by),
       audit: newAuditEvent(by, { act: 'dispute.written_off', object: id, account: accountId }),
       reference: writeOffReference(`dispute:${id}`, idempotencyKey),
-      earlier: inLedger(await this.movements.of(dispute)),
       memo: `Debt of ${id} written off`,
     });
     return outcome.type === 'posted' ? outcome.movement.amountMicros : ZERO;

@@ -5,7 +5,7 @@ import { heldBy } from '../disputes/dispute-movement.rules.js';
 import type { TopUp } from '../top-up.js';
 import { RefundEntity } from './refund.entity.js';
 import { COUNTED_STATUSES } from './refund.machine.js';
-import { addParts, type Parts } from './refund-parts.js';
+import { addParts, type Parts } from '../../wallets/rules/payment-parts.js';
 import { returnedBy } from './returned-parts.js';
 
 /** What of a payment went back, is on its way back, or was taken by disputes and did not come back. */

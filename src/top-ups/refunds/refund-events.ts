@@ -11,7 +11,7 @@ import { StripeEventHandlers } from '../../payments/stripe-event-handlers.js';
 import { PaymentReturns } from '../review/payment-return.service.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpRepository } from '../top-up.repository.js';
-import { partsOfTaken, type PartsAndExcess } from './refund-parts.js';
+import { partsOfTaken, type PartsAndExcess } from '../../wallets/rules/payment-parts.js';
 import { RefundSettlement } from './refund-settlement.service.js';
 import { newRefund, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';

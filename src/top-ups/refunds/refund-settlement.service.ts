@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { actorName, newAuditEvent, type AuditActor } from '../../audit/audit-event.js';
 import { newId } from '../../common/ids.js';
-import { microsToCentsExact, ZERO, type MicroUsd, type UsdCents } from '../../common/money.js';
+import { ZERO, type MicroUsd } from '../../common/money.js';
 import {
   METADATA_REFUND,
   PAYMENT_GATEWAY,
@@ -9,13 +9,12 @@ import {
   type ProviderRefund,
 } from '../../payments/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../payments/payments.errors.js';
-import type { EarlierMovement, NewFreeze } from '../../wallets/rules/command.js';
+import type { NewFreeze } from '../../wallets/rules/command.js';
 import { WalletEngine } from '../../wallets/wallet-engine.js';
 import { WalletInDebtError } from '../../wallets/wallet.errors.js';
 import { DisputeBooking } from '../disputes/dispute-booking.service.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import { writeOffReference } from '../write-off-reference.js';
-import type { Parts } from './refund-parts.js';
 import { sourcesOf } from './refund.machine.js';
 import { isMadeAtStripe, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
@@ -105,11 +104,8 @@ export class RefundSettlement {
 
   /** First the wallet, then the row: cut off between the two, the next look finds the reference in the ledger. */
   private async giveBack(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
-    const topUp = await this.topUps.find(refund.accountId, refund.topUpId);
     await this.engine.execute({
       type: 'reinstate',
-      earlier: earlierOf(refund),
-      takenAgain: topUp === null ? [] : await this.disputes.willTake(topUp, partsOf(refund)),
       accountId: refund.accountId,
       actor: 'stripe',
       reference: `refund:${refund.id}:failed`,
@@ -163,7 +159,6 @@ export class RefundSettlement {
       actor: actorName(by),
       audit: newAuditEvent(by, { act: 'refund.written_off', object: id, account: accountId }),
       reference: writeOffReference(`refund:${id}`, idempotencyKey),
-      earlier: earlierOf(refund),
       memo: `Debt of ${id} written off`,
     });
     return outcome.type === 'posted' ? outcome.movement.amountMicros : ZERO;
@@ -173,19 +168,6 @@ export class RefundSettlement {
     const made = await this.gateway.listRefunds(paymentIntentId);
     return made.find(({ metadata }) => metadata[METADATA_REFUND] === id) ?? null;
   }
-}
-
-function partsOf({ creditMicros, feeMicros, taxMicros }: Refund): Parts {
-  const of = (amount: MicroUsd): UsdCents => microsToCentsExact(amount);
-  return { creditCents: of(creditMicros), feeCents: of(feeMicros), taxCents: of(taxMicros) };
-}
-
-function earlierOf({ id }: Refund): readonly EarlierMovement[] {
-  const reference = `refund:${id}`;
-  return [
-    { effect: 'taken', reference },
-    { effect: 'returned', reference: `${reference}:failed` },
-  ];
 }
 
 function freezeFor({ id, topUpId }: Refund): NewFreeze {

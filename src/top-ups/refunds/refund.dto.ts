@@ -11,7 +11,7 @@ import {
 import { ListView } from '../../common/list.view.js';
 import { centsToMicros, formatMicros } from '../../common/money.js';
 import { CHARGE_MAX_CENTS } from '../quote.js';
-import { chargeOf } from './refund-parts.js';
+import { chargeOf } from '../../wallets/rules/payment-parts.js';
 import { REFUND_STATUSES, type RefundStatus } from './refund.machine.js';
 import type { Refund, RefundPreview } from './refund.js';
 

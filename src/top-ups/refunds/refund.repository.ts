@@ -14,7 +14,7 @@ import type { TopUp } from '../top-up.js';
 import { countReturned, lockTopUp } from './counted-returns.js';
 import { toRefundView } from './refund.dto.js';
 import { RefundEntity } from './refund.entity.js';
-import type { Parts } from './refund-parts.js';
+import type { Parts } from '../../wallets/rules/payment-parts.js';
 import { sourcesOf, type RefundStatus } from './refund.machine.js';
 import type { Refund } from './refund.js';
 

@@ -2,7 +2,7 @@ import { newId } from '../../common/ids.js';
 import { cents, centsToMicros, type MicroUsd, type UsdCents } from '../../common/money.js';
 import type { TopUp } from '../top-up.js';
 import type { RefundStatus } from './refund.machine.js';
-import { chargeOf, type Parts } from './refund-parts.js';
+import { chargeOf, type Parts } from '../../wallets/rules/payment-parts.js';
 
 /** Paid credit that goes back to where the money came from, with its share of the fee. */
 export type Refund = {

@@ -15,7 +15,7 @@ import { DisputeRepository } from '../disputes/dispute.repository.js';
 import { IdempotencyKeyReusedError } from '../top-up.errors.js';
 import type { TopUp } from '../top-up.js';
 import { TopUpsService } from '../top-ups.service.js';
-import { partsFor, type Parts } from './refund-parts.js';
+import { partsFor, type Parts } from '../../wallets/rules/payment-parts.js';
 import { RefundSettlement } from './refund-settlement.service.js';
 import {
   RefundExceedsCreditError,

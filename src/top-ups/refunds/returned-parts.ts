@@ -1,6 +1,6 @@
 import { cents, microsToCentsExact, type MicroUsd, type UsdCents } from '../../common/money.js';
 import type { TopUp } from '../top-up.js';
-import type { Parts } from './refund-parts.js';
+import type { Parts } from '../../wallets/rules/payment-parts.js';
 
 type Returned = {
   readonly creditMicros: MicroUsd | null;

@@ -1,9 +1,11 @@
+import { cents, MICROS_PER_CENT } from '../../common/money.js';
 import { compareBytes } from '../../ledger/byte-order.js';
 import { ChainWalk } from '../../ledger/chain-walk.js';
 import { LotReplay } from '../../ledger/lot-replay.js';
 import type { Snapshot, TextRow } from '../../ledger/snapshot.js';
 import { toExportedTransfer, TRANSFER_COLUMNS } from '../../ledger/stored-transfers.js';
 import { GENESIS_HASH, type ExportedTransfer } from '../../ledger/transfer.js';
+import type { Parts } from '../rules/payment-parts.js';
 import { AccountGroups } from './account-groups.js';
 import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
 import { ReliefReplay, type ReliefFault, type StoredReliefs } from './relief-replay.js';
@@ -21,19 +23,21 @@ const LIVE_LOTS = `
   SELECT account_id, id, remaining_micros FROM credit_lots WHERE remaining_micros <> 0 ORDER BY account_id, id`;
 
 /**
- * Paid credit that goes to no card: the lots, and what paid debt with such credit or was written off, by row. What disputes took when
- * other money of their payment came back, by row. And whether an earlier release gave something up, by other rules.
+ * Paid credit that goes to no card: the lots, and what paid debt with such credit or was written off, by row. Whether an earlier
+ * release gave something up, by other rules. And the payment of each refund and dispute, which the ledger does not say.
  */
 const GIVEN = `
-  SELECT account_id, 'lot', id, NULL, NULL, 0 FROM credit_lots WHERE kind = 'paid' AND NOT refundable
+  SELECT account_id, 'lot', id, NULL, NULL FROM credit_lots WHERE kind = 'paid' AND NOT refundable
    UNION ALL
-  SELECT account_id, kind, seq::text, owed_beside_micros::text, undone_micros::text, 0 FROM debt_reliefs
+  SELECT account_id, kind, seq::text, owed_beside_micros::text, undone_micros::text FROM debt_reliefs
    UNION ALL
-  SELECT account_id, 'carried_over', NULL, NULL, NULL, 0 FROM reliefs_carried_over
+  SELECT account_id, 'carried_over', NULL, NULL, NULL FROM reliefs_carried_over
    UNION ALL
-  SELECT account_id, 'cover', seq::text, amount_micros::text, 'dispute:' || split_part(reference, ':', 2), seq FROM transfers
-   WHERE kind = 'dispute' AND starts_with(reference, 'dispute:') AND strpos(reference, ':covered:') > 0
-   ORDER BY 1, 6`;
+  SELECT s.account_id, 'payment', s.source, u.id, concat_ws(' ', u.credit_micros, u.fee_micros, coalesce(u.tax_micros, 0))
+    FROM (SELECT account_id, 'dispute:' || id AS source, top_up_id FROM disputes
+          UNION ALL SELECT account_id, 'refund:' || id, top_up_id FROM refunds) s
+    JOIN top_ups u ON u.account_id = s.account_id AND u.id = s.top_up_id
+   ORDER BY 1`;
 
 /** One account's chain while its rows go by. */
 class AccountReplay {
@@ -59,15 +63,16 @@ class AccountReplay {
           { beside: BigInt(beside ?? 0), undone: BigInt(undone ?? 0) },
         ]),
     );
-    const covers = given
-      .filter((row) => row[1] === 'cover')
-      .map(([, , seq, amount, source]) => ({
-        seq: Number(seq),
-        left: BigInt(amount ?? 0),
-        source: String(source),
-      }));
-    const isExact = covers.length === 0 && !given.some((row) => row[1] === 'carried_over');
-    this.reliefs = new ReliefReplay(named('lot'), named('given_credit'), isExact, covers);
+    const links = new Map(
+      given
+        .filter((row) => row[1] === 'payment')
+        .map(([, , source, payment, paid]) => [
+          String(source),
+          { payment: String(payment), paid: toParts(String(paid)) },
+        ]),
+    );
+    const isExact = !given.some((row) => row[1] === 'carried_over');
+    this.reliefs = new ReliefReplay(named('lot'), named('given_credit'), isExact, links);
   }
 
   next(row: ExportedTransfer): void {
@@ -106,6 +111,16 @@ class AccountReplay {
       head_at: this.last?.created_at ?? '1970-01-01T00:00:00.000Z',
     };
   }
+}
+
+/** Credit, fee and tax of a payment, which are whole cents. */
+function toParts(paid: string): Parts {
+  const [creditCents, feeCents, taxCents] = paid
+    .split(' ')
+    .map((part) => cents(BigInt(part) / MICROS_PER_CENT));
+  if (creditCents === undefined || feeCents === undefined || taxCents === undefined)
+    throw new Error(`${paid} are not the parts of a payment`);
+  return { creditCents, feeCents, taxCents };
 }
 
 /**

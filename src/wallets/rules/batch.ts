@@ -6,8 +6,18 @@ import { apply } from './apply.js';
 import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
 import { isLimited, type KeyBudget } from './key-budget.js';
+import { withRows } from './returned-money.js';
 import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
-import type { Aggregate, Freeze, Hold, Lot, RecordedMovement, Relief, Wallet } from './wallet.js';
+import type {
+  Aggregate,
+  Freeze,
+  Hold,
+  Lot,
+  RecordedMovement,
+  Relief,
+  ReturnedMoney,
+  Wallet,
+} from './wallet.js';
 
 /** What the store loaded for one account, before the batch. */
 export type LoadedAccount = {
@@ -19,8 +29,10 @@ export type LoadedAccount = {
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
   /** Those in force, oldest first; none are loaded for commands that do not depend on them. */
   readonly freezes: readonly Freeze[];
-  /** Those that are not undone; none are loaded for commands that do not depend on them. */
+  /** All of them; none are loaded for commands that do not depend on them. */
   readonly reliefs: readonly Relief[];
+  /** Of all refunds and disputes; null where no command depends on them. */
+  readonly returned: ReturnedMoney | null;
   /** Providers at which the account has a live key of its own; none are loaded for commands that do not depend on them. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };
@@ -59,6 +71,7 @@ export type BatchWrites = {
 
 /** What most accounts of a batch of debits have of holds, budgets and recorded movements; it stays empty. */
 const NONE: ReadonlyMap<never, never> = new Map<never, never>();
+const NOTHING_RETURNED: ReturnedMoney = { rows: [], payments: NONE };
 
 function withEntry<K, T>(map: ReadonlyMap<K, T>, key: K, value: T): Map<K, T> {
   return (map.size === 0 ? new Map<K, T>() : (map as Map<K, T>)).set(key, value);
@@ -74,12 +87,14 @@ class WorkingAccount implements Aggregate {
   recorded: ReadonlyMap<string, RecordedMovement> = NONE;
   freezes: ReadonlyMap<string, Freeze> = NONE;
   reliefs: ReadonlyMap<number, Relief> = NONE;
+  returned: ReturnedMoney;
 
   readonly ownKeyProviders: ReadonlySet<string>;
 
   constructor(readonly loaded: LoadedAccount) {
     this.wallet = loaded.wallet;
     this.ownKeyProviders = loaded.ownKeyProviders;
+    this.returned = loaded.returned ?? NOTHING_RETURNED;
     if (loaded.recorded.size > 0) this.recorded = new Map(loaded.recorded);
     for (const budget of loaded.budgets) this.budgets = withEntry(this.budgets, budget.keyId, budget);
     for (const freeze of loaded.freezes) this.freezes = withEntry(this.freezes, freeze.id, freeze);
@@ -96,6 +111,8 @@ class WorkingAccount implements Aggregate {
       this.recorded = withEntry(this.recorded, command.reference, applied.outcome.movement);
     }
     for (const relief of applied.reliefs) this.reliefs = withEntry(this.reliefs, relief.seq, relief);
+    if (this.loaded.returned !== null)
+      this.returned = withRows(this.returned, applied.transfers, applied.wallet.lots);
   }
 
   /** The least amount counts: what could not even pay for that is depleted. */

@@ -32,33 +32,12 @@ export type CreditCommand = Referenced & {
 };
 
 /**
- * What may have moved before for the same refund or dispute. The ledger says whether it did and how much: a reference that it
- * does not have counts as nothing.
- */
-export type EarlierMovement = {
-  readonly effect: 'taken' | 'returned';
-  readonly reference: string;
-  /** Of what is taken: the movement at whose place in the chain it counts as taken, where that is an earlier one. */
-  readonly takenSince?: string | undefined;
-};
-
-/** Of what comes back, what a dispute of the same payment had taken beyond it, and takes as credit now. */
-export type TakenAgain = {
-  /** The movement by which it was taken beyond the payment: only until then had the money been away for what comes back. */
-  readonly since: string;
-  readonly amountMicros: MicroUsd;
-};
-
-/**
  * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. The wallet is then as if
  * it had never been taken: debt that was written off, or paid with given credit, while it was away is not paid twice. The
  * reference begins with `dispute:<id>:` or `refund:<id>:`, as those of its write-offs do.
  */
 export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
-  /** Oldest first. */
-  readonly earlier: readonly EarlierMovement[];
-  readonly takenAgain: readonly TakenAgain[];
   /** The lot of what was bought, which may go back to a card. */
   readonly lotId: string;
   /** The lot of what comes back for given credit that paid debt while the money was away. */
@@ -157,8 +136,6 @@ export type WriteOffCommand = Addressed & {
   readonly type: 'writeOff';
   readonly reference: string;
   readonly memo: string | null;
-  /** Oldest first. */
-  readonly earlier: readonly EarlierMovement[];
 };
 
 /** Posts the expiry of every lot that is due. */

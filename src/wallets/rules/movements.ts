@@ -25,8 +25,8 @@ import { addFreeze } from './freezes.js';
 import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
-import { isWrittenOffFor, leftOf, undo } from './reliefs.js';
-import { split, sumOf, takenBefore, untilTakenAgain } from './taken-before.js';
+import { standingFor, sumOf, undo } from './reliefs.js';
+import { AwayHistory, sourceOf } from './returned-money.js';
 import {
   balancesOf,
   spendable,
@@ -93,13 +93,14 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   const { amountMicros, excessMicros } = command;
   if (!areReturned(command) || excessMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = movementOf(command, 'reinstatement');
-  const { back } = split(takenBefore(aggregate, command.earlier), amountMicros);
-  const away = untilTakenAgain(aggregate, back, command.takenAgain);
-  const undone = undo(aggregate.reliefs.values(), away, command.reference);
+  const { reliefs, returned } = aggregate;
+  const taken = larger(ZERO, new AwayHistory(returned).creditOf(sourceOf(command.reference)));
+  const backMicros = smaller(amountMicros, taken);
+  const undone = undo(reliefs.values(), new AwayHistory(returned, command), backMicros);
   for (const part of undone) draft.undoRelief(part.relief, part.amountMicros, command.memo);
   const given = undone.filter(({ relief }) => relief.kind === 'given_credit');
   // What was never taken nobody bought.
-  const givenMicros = add(sumOf(given), subtract(amountMicros, sumOf(back)));
+  const givenMicros = add(sumOf(given), subtract(amountMicros, backMicros));
   const lot = { kind: 'paid', source: 'reinstatement', priority: 0, expiresAtMs: null } as const;
   const parts = [
     // What was bought repays the debt first, so that given credit stays what it was: credit that goes to no card.
@@ -263,14 +264,14 @@ function boughtLotsFirst(draft: Draft, ownLotId: string): Lot[] {
 
 /** A write-off that the ledger has answers again, and one that found nothing owed may find something later. */
 export function writeOff(aggregate: Aggregate, command: WriteOffCommand, nowMs: number): Result {
-  const { wallet, recorded } = aggregate;
+  const { wallet, recorded, reliefs, returned } = aggregate;
   const { reference, memo } = command;
   const draft = new Draft(wallet, command, nowMs);
   const known = recorded.get(reference);
   if (known !== undefined) return draft.done(posted(draft, true, known));
-  const standing = [...aggregate.reliefs.values()].filter((relief) => isWrittenOffFor(relief, reference));
-  const writtenOffMicros = standing.reduce((sum, relief) => add(sum, leftOf(relief)), ZERO);
-  const leftMicros = subtract(sumOf(takenBefore(aggregate, command.earlier)), writtenOffMicros);
+  const source = sourceOf(reference);
+  const takenMicros = new AwayHistory(returned).creditOf(source);
+  const leftMicros = subtract(takenMicros, standingFor(reliefs.values(), source));
   const amountMicros = larger(ZERO, smaller(leftMicros, wallet.debtMicros));
   if (amountMicros === 0n) return draft.done({ type: 'nothing_owed', balances: balancesOf(wallet) });
   const movement: Movement = { kind: 'write_off', reference, linkId: linkIdFor(reference, ''), memo };

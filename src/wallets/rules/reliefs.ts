@@ -1,65 +1,91 @@
-import { smaller, subtract, add, ZERO, type MicroUsd } from '../../common/money.js';
-import type { Taken } from './taken-before.js';
+import { micros, subtract, type MicroUsd } from '../../common/money.js';
+import { sourceOf, type AwayHistory } from './returned-money.js';
 import type { Relief } from './wallet.js';
 
 /** What a part of a relief that is undone means: written off, it is owed again; given, it is given credit again. */
 export type Undone = { readonly relief: Relief; readonly amountMicros: MicroUsd };
 
 /**
- * Undoes what would not have been needed if `back` had never been taken. Without it so much less would have been owed, so a relief
- * that was posted while it was away would have found a smaller debt: what was owed beside the relief would have been paid first, and
- * of the relief only the rest been used. One that was posted before it was taken stays as it is.
+ * Undoes what would not have been needed without the money that came back, as far as it is not undone yet: the oldest first, at most as
+ * much as comes back, so that nobody owes more after it than before. What was undone of one relief may, once more money has come
+ * back, be unneeded of an earlier one instead: for the wallet that is the same, so each kind is counted in all.
  *
- * @param reliefs all that are not undone.
- * @param reference of the movement that brings it back. A write-off for the same dispute or refund would never have been made without it.
+ * @param reliefs all of the wallet.
+ * @param backMicros the credit that comes back.
  */
 export function undo(
   reliefs: Iterable<Relief>,
-  back: readonly Taken[],
-  reference: string,
+  history: AwayHistory,
+  backMicros: MicroUsd,
 ): readonly Undone[] {
-  const states = [...reliefs].sort((a, b) => a.seq - b.seq).map((relief) => ({ before: relief, relief }));
-  for (const { seq, untilSeq = Infinity, amountMicros } of back) {
-    let unused = amountMicros;
-    for (const state of states) {
-      if (state.before.seq < seq || state.before.seq > untilSeq) continue;
-      const after = without(state.relief, unused, isWrittenOffFor(state.before, reference));
-      unused = subtract(unused, subtract(after.undoneMicros, state.relief.undoneMicros));
-      state.relief = after;
-    }
-  }
-  return states
-    .filter(({ before, relief }) => relief !== before)
-    .map(({ before, relief }) => ({
-      relief,
-      amountMicros: subtract(relief.undoneMicros, before.undoneMicros),
-    }));
+  const unneeded = unneededOf([...reliefs], history);
+  const missing = { write_off: 0n, given_credit: 0n };
+  for (const { relief, amountMicros } of unneeded) missing[relief.kind] += amountMicros - relief.undoneMicros;
+  let left: bigint = backMicros;
+  return unneeded.flatMap(({ relief, amountMicros }) => {
+    const most = between(0n, missing[relief.kind], left);
+    const part = between(0n, amountMicros - relief.undoneMicros, most);
+    if (part === 0n) return [];
+    left -= part;
+    missing[relief.kind] -= part;
+    const undoneMicros = micros(relief.undoneMicros + part);
+    return [{ relief: { ...relief, undoneMicros }, amountMicros: micros(part) }];
+  });
 }
 
-/** The relief as it would have been with so much less of debt. */
-function without(relief: Relief, lessMicros: MicroUsd, isOwn: boolean): Relief {
-  const { owedBesideMicros, undoneMicros } = relief;
-  const covered = isOwn ? ZERO : smaller(lessMicros, owedBesideMicros);
-  const undone = smaller(subtract(lessMicros, covered), leftOf(relief));
-  if (covered === 0n && undone === 0n) return relief;
-  return {
-    ...relief,
-    owedBesideMicros: subtract(owedBesideMicros, covered),
-    undoneMicros: add(undoneMicros, undone),
-  };
+/**
+ * What each relief would not have paid. It found the debt of its place, without what was away then and would not have been, and with
+ * what earlier reliefs would not have paid and had not been undone by then. No write-off gives up more than its own refund
+ * or dispute has for good: without it, there would have been none.
+ */
+function unneededOf(
+  reliefs: readonly Relief[],
+  history: AwayHistory,
+): readonly { readonly relief: Relief; readonly amountMicros: bigint }[] {
+  let earlier = 0n;
+  let givenMicros = 0n;
+  const neededOf = new Map<string, bigint>();
+  return [...reliefs]
+    .sort((a, b) => a.seq - b.seq)
+    .map((relief) => {
+      const { seq, kind, reference, amountMicros, owedBesideMicros } = relief;
+      // An earlier release gave back credit that goes to no card where nothing had been given.
+      const undoneMicros =
+        history.undoneAt('write_off', seq) + between(0n, history.undoneAt('given_credit', seq), givenMicros);
+      const owed = amountMicros + owedBesideMicros - history.surplusAt(seq) + earlier - undoneMicros;
+      let needed = between(0n, owed, amountMicros);
+      if (kind === 'write_off') {
+        const source = sourceOf(reference);
+        const before = neededOf.get(source) ?? 0n;
+        const most = history.lastingAt(source, seq);
+        if (most !== null) needed = between(0n, most - before, needed);
+        neededOf.set(source, before + needed);
+      }
+      if (kind === 'given_credit') givenMicros += amountMicros;
+      earlier += amountMicros - needed;
+      return { relief, amountMicros: amountMicros - needed };
+    });
 }
 
-/** Whether it is a write-off for the dispute or refund that the movement under `reference` is of. */
-export function isWrittenOffFor({ kind, reference: own }: Relief, reference: string): boolean {
-  return kind === 'write_off' && sourceOf(own) === sourceOf(reference);
+/** `value`, at least `least` and at most `most`; where these contradict each other, `most`. */
+function between(least: bigint, value: bigint, most: bigint): bigint {
+  const larger = value < least ? least : value;
+  return larger > most ? most : larger;
 }
 
-/** `dispute:<id>` or `refund:<id>`: what the references of all its movements begin with. */
-function sourceOf(reference: string): string {
-  return reference.split(':', 2).join(':');
+/** What of the write-offs for a refund or dispute still stands. */
+export function standingFor(reliefs: Iterable<Relief>, source: string): MicroUsd {
+  const own = [...reliefs].filter(
+    ({ kind, reference }) => kind === 'write_off' && sourceOf(reference) === source,
+  );
+  return micros(own.reduce((sum, relief) => sum + leftOf(relief), 0n));
 }
 
 /** What still stands of it. */
-export function leftOf({ amountMicros, undoneMicros }: Relief): MicroUsd {
+function leftOf({ amountMicros, undoneMicros }: Relief): MicroUsd {
   return subtract(amountMicros, undoneMicros);
+}
+
+export function sumOf(parts: readonly { readonly amountMicros: MicroUsd }[]): MicroUsd {
+  return micros(parts.reduce((sum, { amountMicros }) => sum + amountMicros, 0n as bigint));
 }

@@ -1,5 +1,7 @@
 import { micros, type MicroUsd } from '../../common/money.js';
+import type { TransferKind } from '../../ledger/chart-of-accounts.js';
 import type { KeyBudget } from './key-budget.js';
+import type { Parts } from './payment-parts.js';
 
 export type WalletStatus = 'active' | 'frozen';
 export type FreezeSource = 'operator' | 'dispute' | 'early_fraud_warning' | 'refund';
@@ -107,9 +109,30 @@ export type Relief = {
   readonly reference: string;
   readonly kind: 'write_off' | 'given_credit';
   readonly amountMicros: MicroUsd;
-  /** What was owed beside it and is not covered by what came back since: that counts for this part of the debt first. */
+  /** What was still owed when it was posted. */
   readonly owedBesideMicros: MicroUsd;
   readonly undoneMicros: MicroUsd;
+};
+
+/** A row of the ledger of a refund or a dispute: money that went back, that came back, or debt of it that was given up. */
+export type ReturnedRow = {
+  readonly seq: number;
+  readonly reference: string;
+  readonly kind: TransferKind;
+  readonly amountMicros: MicroUsd;
+  /** Of credit that came back: whether it goes to no card. */
+  readonly isGiven: boolean;
+};
+
+/** What a refund or a dispute is of. */
+export type ReturnedPayment = { readonly id: string; readonly paid: Parts };
+
+/** All that the ledger has of an account's refunds and disputes. */
+export type ReturnedMoney = {
+  /** In the order of the chain. */
+  readonly rows: readonly ReturnedRow[];
+  /** By refund and dispute, by what the references of its movements begin with. What is of no payment is bounded by none. */
+  readonly payments: ReadonlyMap<string, ReturnedPayment>;
 };
 
 /** A movement that the ledger already has under some reference. */
@@ -137,8 +160,10 @@ export type Aggregate = {
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
   /** By id, those in force: for commands that freeze or unfreeze only. Others need nothing but the wallet's status. */
   readonly freezes: ReadonlyMap<string, Freeze>;
-  /** By their place, those that are not undone: for commands whose money may undo them, and for write-offs. */
+  /** By their place, all of them: for commands whose money may undo them, and for write-offs. */
   readonly reliefs: ReadonlyMap<number, Relief>;
+  /** All refunds and disputes of the account, for the same commands. */
+  readonly returned: ReturnedMoney;
   /** At which the account has a live key of its own; loaded for commands that depend on it only. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };

@@ -36,7 +36,18 @@ import {
   type HoldRow,
 } from './load-holds.js';
 import { LOAD_PROVIDER_KEYS, providerKeysOf, type ProviderKeyRow } from './load-provider-keys.js';
-import { LOAD_RELIEFS, reliefsOf, toReliefs, type ReliefRow } from './load-reliefs.js';
+import {
+  dependingOnReliefs,
+  LOAD_PAYMENTS,
+  LOAD_RELIEFS,
+  LOAD_RETURNED,
+  reliefsOf,
+  toReliefs,
+  toReturnedMoney,
+  type PaymentRow,
+  type ReliefRow,
+  type ReturnedLedgerRow,
+} from './load-reliefs.js';
 import { Places } from './places.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 import { msOf } from './unix-ms.js';
@@ -179,7 +190,10 @@ export async function lockAndLoad(
   );
   const uses = rowsOf<UseRow>(LOAD_USE);
   const freezes = groupByAccount(rowsOf<FreezeRow>(LOAD_FREEZES));
+  const depending = dependingOnReliefs(commands);
   const reliefs = groupByAccount(rowsOf<ReliefRow>(LOAD_RELIEFS));
+  const returned = groupByAccount(rowsOf<ReturnedLedgerRow>(LOAD_RETURNED));
+  const payments = groupByAccount(rowsOf<PaymentRow>(LOAD_PAYMENTS));
   const providerKeys = groupByAccount(rowsOf<ProviderKeyRow>(LOAD_PROVIDER_KEYS));
   const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
   const accounts = new Map(
@@ -196,6 +210,9 @@ export async function lockAndLoad(
         budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
         freezes: toFreezes(freezes.get(row.account_id) ?? []),
         reliefs: toReliefs(reliefs.get(row.account_id)),
+        returned: depending.has(row.account_id)
+          ? toReturnedMoney(returned.get(row.account_id), payments.get(row.account_id))
+          : null,
         ownKeyProviders: toProviders(providerKeys.get(row.account_id)),
         recorded: toRecorded(recorded.get(row.account_id) ?? []),
       },
@@ -233,14 +250,8 @@ function callsFor(
     ...freezesOf(commands),
     ...reliefsOf(commands),
     ...providerKeysOf(commands),
-    ...namedBy(
-      LOAD_RECORDED,
-      commands,
-      (command) => ('reference' in command && command.type !== 'authorize' ? command.reference : null),
-      (command) => ('earlier' in command ? command.earlier.map(({ reference }) => reference) : null),
-      (command) =>
-        'earlier' in command ? command.earlier.flatMap(({ takenSince }) => takenSince ?? []) : null,
-      (command) => (command.type === 'reinstate' ? command.takenAgain.map(({ since }) => since) : null),
+    ...namedBy(LOAD_RECORDED, commands, (command) =>
+      'reference' in command && command.type !== 'authorize' ? command.reference : null,
     ),
   ];
 }

@@ -21,15 +21,14 @@ export const newReliefColumns: readonly Column<OwnedRelief>[] = [
 
 export const UNDO_RELIEFS: TableWrite = {
   code: 'r',
-  types: ['text', 'bigint', 'bigint', 'bigint'],
+  types: ['text', 'bigint', 'bigint'],
   text: (rows) => `
-  UPDATE debt_reliefs SET owed_beside_micros = v.owed_beside, undone_micros = v.undone
-    FROM ${rows} AS v (account_id, seq, owed_beside, undone), ${rowOf('debt_reliefs', 'account_id', 'seq')}`,
+  UPDATE debt_reliefs SET undone_micros = v.undone
+    FROM ${rows} AS v (account_id, seq, undone), ${rowOf('debt_reliefs', 'account_id', 'seq')}`,
 };
 
 export const undoneReliefColumns: readonly Column<OwnedRelief>[] = [
   (row) => row.accountId,
   (row) => row.seq,
-  (row) => row.owedBesideMicros.toString(),
   (row) => row.undoneMicros.toString(),
 ];

@@ -193,7 +193,6 @@ export class TestBooks {
     this.pass(1);
     const disputeId = newId('request');
     const reference = `dispute:${disputeId}`;
-    const earlier = [{ effect: 'taken', reference: `${reference}:withdrawn` }] as const;
     await this.execute(await this.dispute(accountId, disputeId, lotId, 9_400_000n));
     const back = newId('creditLot');
     await this.owner.query(
@@ -205,10 +204,8 @@ export class TestBooks {
     await this.execute({
       type: 'reinstate',
       ...this.referenced(accountId, `${reference}:reinstated`),
-      earlier,
       lotId: back,
       givenLotId: newId('creditLot'),
-      takenAgain: [],
       amountMicros: micros(200_000n),
       feeMicros: micros(10_000n),
       taxMicros: micros(0n),
@@ -218,7 +215,6 @@ export class TestBooks {
       type: 'writeOff',
       ...addressed,
       reference: `${reference}:written_off`,
-      earlier,
       memo: null,
     });
     if (writtenOff.type !== 'posted') throw new Error('nothing was owed');

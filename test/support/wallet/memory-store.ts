@@ -4,7 +4,15 @@ import { applyBatch, type LoadedAccount } from '../../../src/wallets/rules/batch
 import { budgetOfUse, utcDay, type KeyBudget } from '../../../src/wallets/rules/key-budget.js';
 import type { WalletCommand } from '../../../src/wallets/rules/command.js';
 import type { Watch } from '../../../src/wallets/rules/signals.js';
-import type { Freeze, Hold, RecordedMovement, Relief, Wallet } from '../../../src/wallets/rules/wallet.js';
+import type {
+  Freeze,
+  Hold,
+  RecordedMovement,
+  Relief,
+  ReturnedMoney,
+  ReturnedPayment,
+  Wallet,
+} from '../../../src/wallets/rules/wallet.js';
 
 function emptyWallet(accountId: string): Wallet {
   const zero = micros(0n);
@@ -31,6 +39,8 @@ export class MemoryStore {
   recorded = new Map<string, RecordedMovement>();
   freezes = new Map<string, Freeze>();
   reliefs = new Map<number, Relief>();
+  /** What each refund and dispute is of. */
+  payments = new Map<string, ReturnedPayment>();
   transfers: Transfer[] = [];
   /** Ids of paid credit that goes to no card. */
   givenLotIds = new Set<string>();
@@ -48,6 +58,7 @@ export class MemoryStore {
       recorded: this.recorded,
       freezes: [...this.freezes.values()].filter(({ liftedAtMs }) => liftedAtMs === null),
       reliefs: [...this.reliefs.values()],
+      returned: this.returned,
       ownKeyProviders: new Set(),
     };
     const { results, writes } = applyBatch(new Map([[this.accountId, loaded]]), commands, nowMs);
@@ -74,6 +85,16 @@ export class MemoryStore {
       }
     });
     return results;
+  }
+
+  get returned(): ReturnedMoney {
+    const rows = this.transfers
+      .filter(({ reference }) => /^(dispute|refund):/.test(reference))
+      .map(({ seq, reference, kind, amountMicros, lotId }) => ({
+        ...{ seq, reference, kind, amountMicros },
+        isGiven: kind === 'reinstatement' && this.givenLotIds.has(lotId ?? ''),
+      }));
+    return { rows, payments: this.payments };
   }
 
   /** The stored ones; for a key that is about to get its first limit, what it has used by holds and transfers. */

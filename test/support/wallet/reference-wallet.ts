@@ -119,17 +119,7 @@ export class ReferenceWallet {
       case 'reinstate': {
         const amount = Number(command.amountMicros);
         if (amount < 0 || movedAtStripe(command) === 0) return 'invalid_amount';
-        const again = command.takenAgain.map((part) => ({
-          since: part.since,
-          amount: Number(part.amountMicros),
-        }));
-        const { owedAgain, given } = this.reliefs.comesBack(
-          command.reference,
-          command.earlier,
-          again,
-          amount,
-        );
-        this.reliefs.moves(command.reference, amount);
+        const { owedAgain, given } = this.reliefs.comesBack(command.reference, amount);
         this.debt += owedAgain;
         this.losses -= owedAgain + Number(command.excessMicros);
         this.atStripe += movedAtStripe(command);
@@ -193,10 +183,7 @@ export class ReferenceWallet {
       case 'clawBack':
         return this.clawBack(command, now);
       case 'writeOff': {
-        const given = Math.max(
-          0,
-          Math.min(this.reliefs.notGivenUp(command.reference, command.earlier), this.debt),
-        );
+        const given = Math.max(0, Math.min(this.reliefs.notGivenUp(command.reference), this.debt));
         if (given === 0) return 'nothing_owed';
         this.debt -= given;
         this.losses += given;

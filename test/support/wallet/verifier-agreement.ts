@@ -56,17 +56,14 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
     const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: id };
     const freeze = { ...change, source: cause, sourceId: id };
     await books.execute({ type: 'clawBack', cause, ...named(id), ...parts, lotId, freeze });
-    const taken = { effect: 'taken', reference: id } as const;
-    await books.execute({ type: 'writeOff', ...named(`${id}:written_off:1`), earlier: [taken] });
+    await books.execute({ type: 'writeOff', ...named(`${id}:written_off:1`) });
     books.pass(0.1);
     await books.execute({
       type: 'reinstate',
       ...named(`${id}:back`),
       ...parts,
-      earlier: [taken],
       lotId: newId('creditLot'),
       givenLotId: newId('creditLot'),
-      takenAgain: [],
     });
     const statusChangeId = newId('statusChange');
     await books.execute({ type: 'unfreeze', ...named(''), lifts: {}, statusChangeId, reason: 'over' });

@@ -1,11 +1,6 @@
 import fc from 'fast-check';
 import { micros } from '../../../src/common/money.js';
-import type {
-  EarlierMovement,
-  NewFreeze,
-  SetKeyBudgetCommand,
-  WalletCommand,
-} from '../../../src/wallets/rules/command.js';
+import type { NewFreeze, SetKeyBudgetCommand, WalletCommand } from '../../../src/wallets/rules/command.js';
 
 /** One step of a random history: time passes, then a command arrives. */
 export type Step = { readonly afterMs: number; readonly command: WalletCommand };
@@ -150,6 +145,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
     case 'clawBack':
       return {
         ...named('clawBack'),
+        reference: ofDispute('clawBack', drawn.slot),
         type: 'clawBack',
         cause: drawn.other < 5 ? 'refund' : 'dispute',
         freeze:
@@ -172,12 +168,8 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         ...named('reinstate'),
         reference: ofDispute('reinstate', drawn.slot),
         type: 'reinstate',
-        earlier: earlierOf(drawn),
         lotId,
         givenLotId: `${lotId}_given`,
-        takenAgain: drawn.variant
-          ? []
-          : [{ since: `clawBack:${drawn.other}`, amountMicros: micros(BigInt(drawn.beside * 4)) }],
         amountMicros,
         feeMicros: beside,
         taxMicros: micros(0n),
@@ -188,7 +180,6 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         ...addressed,
         type: 'writeOff',
         reference: ofDispute('writeOff', drawn.slot),
-        earlier: earlierOf(drawn),
         memo: null,
       };
     case 'setKeyBudget':
@@ -213,18 +204,9 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
   }
 }
 
-/** Of one of two disputes, so that several write-offs are of the same one. */
-function ofDispute(kind: 'reinstate' | 'writeOff', slot: number): string {
+/** Of one of two disputes, so that several movements and write-offs are of the same one. */
+function ofDispute(kind: 'clawBack' | 'reinstate' | 'writeOff', slot: number): string {
   return `dispute:${slot % 2}:${kind}:${slot}`;
-}
-
-/** Money that was taken twice and came back in part: what of it is there is up to chance. */
-function earlierOf({ slot, other, variant }: Draw): readonly EarlierMovement[] {
-  return [
-    { effect: 'taken', reference: `clawBack:${other}` },
-    { effect: 'returned', reference: ofDispute('reinstate', other) },
-    { effect: 'taken', reference: `clawBack:${slot}`, takenSince: variant ? undefined : `clawBack:${other}` },
-  ];
 }
 
 /** One of a few reasons, so that they meet again and are lifted one by one. */
