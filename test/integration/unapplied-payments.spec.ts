@@ -129,6 +129,30 @@ describe('a payment that nobody was credited with is owed, and stripe_clearing s
     expect(await owed(review)).toBe(PAID);
   });
 
+  it('until two banks have taken it in halves, and nobody is told to correct the credit of the account', async () => {
+    const review = await payments.contradicting();
+    for (const amountCents of [PAID / 2, PAID / 2]) {
+      await control.createDispute({ charge: review.intent, amountCents, status: 'lost' });
+      await settled(app);
+    }
+    expect(await owed(review)).toBe(0);
+  });
+
+  it('not below zero without a name: what banks took twice is named, until an operator settles it', async () => {
+    const review = await payments.contradicting();
+    for (const amountCents of [PAID, PAID]) {
+      await control.createDispute({ charge: review.intent, amountCents, status: 'lost' });
+      await settled(app);
+    }
+    await book();
+    const [found, ...more] = await named();
+    expect([found?.column, more]).toEqual(['source_id', []]);
+    expect(found?.expected).toContain('change no credit of the account, which never had this payment');
+    const path = `/v1/stripe_balance_transactions/${found?.key.replace('id=', '')}/settle`;
+    (await app.operator.post(path, { reason: 'lost to both banks' })).expect(200);
+    expect(await named()).toEqual([]);
+  });
+
   it('when it is a second one of a paid top-up, and the first stays credited', async () => {
     const review = await payments.paidTwice();
     expect(await owed(review)).toBe(PAID);

@@ -91,11 +91,17 @@ const UNTOLD_CUSTOMER_PARTS = `
     JOIN stripe_balance_cursors p ON p.livemode = o.livemode AND c.moved_at < p.complete_until - ${BOOKED_WITHIN}
    WHERE NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.account_id = c.account_id AND n.reference = c.reference)`;
 
+/** Whether a balance transaction `b` stands in `unapplied_payments`, and whether more of its payment is gone than was paid. */
+const IS_OWED = `EXISTS (SELECT FROM transfers t WHERE t.account_id = 'acct_platform' AND t.reference = 'unapplied:' || b.id)`;
+const IS_OVERDRAWN = `(SELECT sum(o.amount_cents) FROM stripe_balance_transactions o
+                         WHERE o.payment_intent_id = b.payment_intent_id AND o.currency = 'usd') < 0`;
+
 /**
  * What Stripe took or gave back for a payment of a top-up, and no row explains: a refund or a dispute of a payment
  * that was neither credited nor reviewed, or money of another currency. No account of a customer has it, so nothing above compares it. Its event was
  * handled, so no row will come; without an event it is named after an hour. A refund that failed is explained by its
- * sum of 0, and what a review names, or still waits for, by the review.
+ * sum of 0, and what a review names, or still waits for, by the review. All disputes of a reviewed payment are explained by
+ * `unapplied_payments`, as long as no more is gone than was paid.
  */
 const UNEXPLAINED_PARTS = `
   WITH payments AS MATERIALIZED (
@@ -106,8 +112,10 @@ const UNEXPLAINED_PARTS = `
                         FROM stripe_balance_transactions c JOIN top_ups u ON u.id = c.top_up_id) known
      WHERE payment_intent_id IS NOT NULL GROUP BY payment_intent_id)
   SELECT 'stripe_balance_transactions', 'id=' || string_agg(b.id, ',' ORDER BY b.id), 'source_id',
-         'a refund or a dispute in the book of ' || p.account_id || '; check ' || b.source_id
-           || ' in Stripe, and correct the credit of the account by a debit or a grant where it has to change, then settle it (POST /v1/stripe_balance_transactions/{id}/settle)',
+         'a refund or a dispute in the book of ' || p.account_id || '; check ' || b.source_id || ' in Stripe, and '
+           || CASE WHEN bool_or(r.status <> 'credited') THEN 'change no credit of the account, which never had this payment'
+                   ELSE 'correct the credit of the account by a debit or a grant where it has to change' END
+           || ', then settle it (POST /v1/stripe_balance_transactions/{id}/settle)',
          sum(b.amount_cents) || ' ' || b.currency || ' cents moved by ' || b.source_id || ' for ' || b.payment_intent_id
     FROM stripe_balance_transactions b
     JOIN payments p USING (payment_intent_id)
@@ -117,7 +125,7 @@ const UNEXPLAINED_PARTS = `
      -- A person has decided what becomes of it.
      AND NOT EXISTS (SELECT FROM stripe_balance_settlements s WHERE s.balance_transaction_id = b.id)
      AND CASE WHEN r.status IS NULL OR r.status = 'credited' THEN true
-              WHEN b.type = 'adjustment' THEN r.dispute_id IS DISTINCT FROM b.source_id
+              WHEN b.type = 'adjustment' THEN r.dispute_id IS DISTINCT FROM b.source_id AND (${IS_OVERDRAWN} OR NOT ${IS_OWED})
               ELSE r.status = 'returned' AND r.stripe_refund_id IS DISTINCT FROM b.source_id END
    GROUP BY p.account_id, b.payment_intent_id, b.source_id, b.currency
   HAVING sum(b.amount_cents) <> 0
