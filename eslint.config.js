@@ -12,7 +12,7 @@ const noMoneyFloat = {
 };
 const noProcessEnv = {
   selector: "MemberExpression[object.name='process'][property.name='env']",
-  message: 'Only src/config reads the environment; inject SETTINGS instead.',
+  message: 'Only src/platform/config reads the environment; inject SETTINGS instead.',
 };
 /** Workers share one server, and the databases that were cloned for them the ids of their tables. */
 const noSessionsOfOthers = {
@@ -49,7 +49,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/config/**', 'test/**', 'bench/**', 'scripts/**'],
+    files: ['src/platform/config/**', 'test/**', 'bench/**', 'scripts/**'],
     rules: { 'no-restricted-syntax': ['error', noMoneyDivision, noMoneyFloat] },
   },
   {

@@ -1,9 +1,9 @@
 import { DataSource } from 'typeorm';
-import { ModelUsage } from '../src/catalog/usage/model-usage.service.js';
-import { applicationDataSourceOptions } from '../src/database/data-source.js';
-import { TransactionRunner } from '../src/database/transaction-runner.js';
-import { usageLimits } from '../src/usage/usage-limits.js';
-import { UsageRollUp } from '../src/usage/usage-roll-up.service.js';
+import { ModelUsage } from '../src/gateway/usage/ranking/model-usage.service.js';
+import { applicationDataSourceOptions } from '../src/platform/database/data-source.js';
+import { TransactionRunner } from '../src/platform/database/transaction-runner.js';
+import { usageLimits } from '../src/gateway/usage/usage-limits.js';
+import { UsageRollUp } from '../src/gateway/usage/usage-roll-up.service.js';
 import type { CleanUp } from './clean-up.js';
 import {
   audit,

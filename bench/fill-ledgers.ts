@@ -1,4 +1,4 @@
-import { micros } from '../src/common/money.js';
+import { micros } from '../src/platform/common/money.js';
 import { vacuum, withClient, withEngine } from './ledgers.js';
 import { accountId, HOT_WALLET, SPREAD_WALLETS } from './wallets.js';
 

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { DataSource } from 'typeorm';
-import { parseCatalog } from '../src/catalog/versions/parse-catalog.js';
-import { CATALOG_FILE } from '../src/catalog/versions/catalog-file.js';
-import { CATALOG_ENTITIES, publishCatalog } from '../src/catalog/versions/catalog-versions.js';
-import { applicationDataSourceOptions } from '../src/database/data-source.js';
-import { TransactionRunner } from '../src/database/transaction-runner.js';
+import { parseCatalog } from '../src/gateway/catalog/versions/parse-catalog.js';
+import { CATALOG_FILE } from '../src/gateway/catalog/versions/catalog-file.js';
+import { CATALOG_ENTITIES, publishCatalog } from '../src/gateway/catalog/versions/catalog-versions.js';
+import { applicationDataSourceOptions } from '../src/platform/database/data-source.js';
+import { TransactionRunner } from '../src/platform/database/transaction-runner.js';
 import type { CleanUp } from './clean-up.js';
 import { createLedger, examine, startCluster, withClient } from './ledgers.js';
 import { measureTurn, record, type Measured, type Parts, type Results } from './measure.js';

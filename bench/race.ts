@@ -1,6 +1,6 @@
 import { Pool } from 'undici';
-import { newId } from '../src/common/ids.js';
-import { micros } from '../src/common/money.js';
+import { newId } from '../src/platform/common/ids.js';
+import { micros } from '../src/platform/common/money.js';
 import type { CleanUp } from './clean-up.js';
 import { createLedger, creditOf, examine, startCluster, withClient, withEngine } from './ledgers.js';
 import { startSandbox } from './sandbox.js';

@@ -1,9 +1,9 @@
 import { Pool } from 'undici';
-import { ACCOUNT_SCOPES } from '../src/auth/principal.js';
-import { newId } from '../src/common/ids.js';
-import { micros } from '../src/common/money.js';
-import { EDIT_BODY_BYTES_MAX } from '../src/generation/edits/edit-body.js';
-import { BODY_LIMIT_BYTES } from '../src/http/json-body.js';
+import { ACCOUNT_SCOPES } from '../src/identity/auth/principal.js';
+import { newId } from '../src/platform/common/ids.js';
+import { micros } from '../src/platform/common/money.js';
+import { EDIT_BODY_BYTES_MAX } from '../src/gateway/images/edits/edit-body.js';
+import { BODY_LIMIT_BYTES } from '../src/platform/http/json-body.js';
 import {
   COMPLEX_BODIES,
   documentedRoutes,

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { fileURLToPath, URL } from 'node:url';
 
 const MIGRATIONS = fileURLToPath(new URL('../migrations', import.meta.url));
-/** As `src/database/sql-migrations.ts` reads file names; it makes the migration's class name of the words. */
+/** As `src/platform/database/sql-migrations.ts` reads file names; it makes the migration's class name of the words. */
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
 const NAME_LENGTH_MAX = 60;
 
 const TEMPLATE = `-- What changes, and why. Forward-only, and never edited after it has landed: a mistake is repaired by the next file.
--- A new table is closed to the service until src/database/privileges.ts lists it. Where an older process would decide wrongly from
+-- A new table is closed to the service until src/platform/database/privileges.ts lists it. Where an older process would decide wrongly from
 -- now on, raise the engine's version (1795300000041-engine-version.sql).
 -- A new constraint on a filled table is NOT VALID here, and validated in a migration of its own, without the lock.
 SET LOCAL lock_timeout = '5s';

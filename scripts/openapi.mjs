@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath, URL } from 'node:url';
-import { renderOpenApiFile } from '../dist/openapi-file.js';
+import { renderOpenApiFile } from '../dist/bootstrap/openapi/openapi-file.js';
 
 const path = fileURLToPath(new URL('../openapi.json', import.meta.url));
 const wanted = await renderOpenApiFile();

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MICROS_PER_CENT } from '../src/common/money.js';
+import { MICROS_PER_CENT } from '../src/platform/common/money.js';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const READY_WITHIN_MS = 60_000;

@@ -1,13 +1,13 @@
-import { createLogger } from './common/logger.js';
-import { readUnsetAllocatorSettings } from './config/allocator-settings.js';
-import { loadSettings } from './config/load-settings.js';
-import { limitHeapGrowth } from './startup/heap-growth.js';
-import { disablePretenuring } from './startup/pretenuring.js';
-import { describeStart } from './startup/start-message.js';
-import { explainStartFailure } from './startup/start-failure.js';
-import { startService } from './startup/start-service.js';
-import { superviseProcess } from './startup/supervise-process.js';
-import { warnOfAllocator } from './startup/warn-of-allocator.js';
+import { createLogger } from './platform/logging/logger.js';
+import { readUnsetAllocatorSettings } from './platform/config/allocator-settings.js';
+import { loadSettings } from './platform/config/load-settings.js';
+import { limitHeapGrowth } from './bootstrap/heap-growth.js';
+import { disablePretenuring } from './bootstrap/pretenuring.js';
+import { describeStart } from './bootstrap/start-message.js';
+import { explainStartFailure } from './bootstrap/start-failure.js';
+import { startService } from './bootstrap/start-service.js';
+import { superviseProcess } from './bootstrap/supervise-process.js';
+import { warnOfAllocator } from './bootstrap/warn-of-allocator.js';
 
 /** The service: HTTP, and its jobs unless `COFFER_JOBS=off`. */
 async function main(): Promise<void> {

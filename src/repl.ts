@@ -1,10 +1,10 @@
 import { repl } from '@nestjs/core';
 import { AppModule } from './app.module.js';
 import { findDatabase } from './cli/find-database.js';
-import { createLogger } from './common/logger.js';
-import { loadSettings } from './config/load-settings.js';
-import { noStandIns } from './startup/stand-ins.js';
-import { explainStartFailure } from './startup/start-failure.js';
+import { createLogger } from './platform/logging/logger.js';
+import { loadSettings } from './platform/config/load-settings.js';
+import { noStandIns } from './bootstrap/stand-ins.js';
+import { explainStartFailure } from './bootstrap/start-failure.js';
 
 /**
  * `npm run repl`: the objects of the service at a prompt: `await get(WalletReader).read('acct_…')`. It joins the database
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   const standIns =
     settings.environment === 'production'
       ? noStandIns(wanted)
-      : await (await import('./first-run/first-run.js')).startFirstRun(wanted, log, 'join');
+      : await (await import('./bootstrap/first-run/first-run.js')).startFirstRun(wanted, log, 'join');
   await repl(AppModule.with(standIns.settings));
   // The prompt closes the application when it ends. Only then is nothing left to do, and the database is needed no longer.
   process.once('beforeExit', () => void database.stop());

@@ -1,12 +1,12 @@
-import { createLogger } from './common/logger.js';
-import { readUnsetAllocatorSettings } from './config/allocator-settings.js';
-import { loadSettings } from './config/load-settings.js';
-import { limitHeapGrowth } from './startup/heap-growth.js';
-import { disablePretenuring } from './startup/pretenuring.js';
-import { explainStartFailure } from './startup/start-failure.js';
-import { startWorker } from './startup/start-worker.js';
-import { superviseProcess } from './startup/supervise-process.js';
-import { warnOfAllocator } from './startup/warn-of-allocator.js';
+import { createLogger } from './platform/logging/logger.js';
+import { readUnsetAllocatorSettings } from './platform/config/allocator-settings.js';
+import { loadSettings } from './platform/config/load-settings.js';
+import { limitHeapGrowth } from './bootstrap/heap-growth.js';
+import { disablePretenuring } from './bootstrap/pretenuring.js';
+import { explainStartFailure } from './bootstrap/start-failure.js';
+import { startWorker } from './bootstrap/start-worker.js';
+import { superviseProcess } from './bootstrap/supervise-process.js';
+import { warnOfAllocator } from './bootstrap/warn-of-allocator.js';
 
 /** Jobs only, for as many processes beside the service as they need. Takes a `DATABASE_URL` to share. */
 async function main(): Promise<void> {

@@ -4,20 +4,20 @@ import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 import { DataSource } from 'typeorm';
-import { newAuditEvent } from '../audit/audit-event.js';
-import { insertAuditEvent } from '../audit/audit-statements.js';
-import { systemClock } from '../common/clock.js';
-import { asPostgresError } from '../database/constraints.js';
-import { applicationDataSourceOptions } from '../database/data-source.js';
-import { TransactionRunner } from '../database/transaction-runner.js';
-import { diffCatalogs, type CatalogChange } from '../catalog/versions/catalog-diff.js';
-import { readCatalogFile } from '../catalog/versions/catalog-file.js';
+import { newAuditEvent } from '../identity/audit-log/audit-event.js';
+import { insertAuditEvent } from '../identity/audit-log/audit-statements.js';
+import { systemClock } from '../platform/common/clock.js';
+import { asPostgresError } from '../platform/database/constraints.js';
+import { applicationDataSourceOptions } from '../platform/database/data-source.js';
+import { TransactionRunner } from '../platform/database/transaction-runner.js';
+import { diffCatalogs, type CatalogChange } from '../gateway/catalog/versions/catalog-diff.js';
+import { readCatalogFile } from '../gateway/catalog/versions/catalog-file.js';
 import {
   CATALOG_ENTITIES,
   publishCatalog,
   readNewestCatalog,
   refuseDowngrade,
-} from '../catalog/versions/catalog-versions.js';
+} from '../gateway/catalog/versions/catalog-versions.js';
 import { print, UsageError, type Command } from './command.js';
 import { findDatabase } from './find-database.js';
 

@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { asPostgresError } from '../database/constraints.js';
-import { DOCTOR_SNAPSHOT, examineBooks } from '../finance/doctor/examine-books.js';
-import { Snapshot } from '../ledger/snapshot.js';
-import type { Discrepancy, ProofCounts } from '../wallets/proof/discrepancy.js';
+import { asPostgresError } from '../platform/database/constraints.js';
+import { DOCTOR_SNAPSHOT, examineBooks } from '../finance/audit/examine-books.js';
+import { Snapshot } from '../platform/database/snapshot.js';
+import type { Discrepancy, ProofCounts } from '../finance/audit/proof/discrepancy.js';
 import { grouped, pairs, print, type Command } from './command.js';
 import { findDatabase } from './find-database.js';
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadDatabaseLocation } from '../config/load-database-location.js';
-import { asPostgresError } from '../database/constraints.js';
-import { examineLogin } from '../database/service-login.js';
+import { loadDatabaseLocation } from '../platform/config/load-database-location.js';
+import { asPostgresError } from '../platform/database/constraints.js';
+import { examineLogin } from '../platform/database/service-login.js';
 
 export type CliDatabase = { readonly url: string; stop(): Promise<void> };
 
@@ -14,7 +14,7 @@ export async function findDatabase(given: string | null): Promise<CliDatabase> {
     throw new Error('the address of the database must be a URL such as postgres://db.internal:5432/coffer');
   }
   if (url !== null) return { url, stop: () => Promise.resolve() };
-  const embedded = await import('../database/embedded/embedded-postgres.js');
+  const embedded = await import('../bootstrap/embedded-postgres/embedded-postgres.js');
   const running = await embedded.findEmbeddedPostgres(dataDir);
   if (running !== undefined) return knownToServer({ ...running, stop: () => Promise.resolve() });
   // Starting it would make a new, empty database, and an empty database says nothing.

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
-import { loadDatabaseLocation } from '../config/load-database-location.js';
-import { examineLogin } from '../database/service-login.js';
-import { APPLICATION_ROLE } from '../database/service-role.js';
-import { migrateDatabase } from '../startup/migrate-database.js';
+import { loadDatabaseLocation } from '../platform/config/load-database-location.js';
+import { examineLogin } from '../platform/database/service-login.js';
+import { APPLICATION_ROLE } from '../platform/database/service-role.js';
+import { migrateDatabase } from '../bootstrap/migrate-database.js';
 import { print, UsageError, type Command } from './command.js';
 
 /** `coffer migrate`: as the owner, what the service's login may not do. */

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { formatUsd, micros } from '../common/money.js';
-import { LEDGER_ACCOUNTS, type LedgerAccount } from '../ledger/chart-of-accounts.js';
-import type { ExportFault, ExportSummary, LedgerTotals } from '../ledger/export/verify-export.js';
-import { verifyStream } from '../ledger/export/verify-stream.js';
+import { formatUsd, micros } from '../platform/common/money.js';
+import { LEDGER_ACCOUNTS, type LedgerAccount } from '../money/ledger/chart-of-accounts.js';
+import type { ExportFault, ExportSummary, LedgerTotals } from '../money/ledger/export/verify-export.js';
+import { verifyStream } from '../money/ledger/export/verify-stream.js';
 import { grouped, pairs, print, UsageError, type Command } from './command.js';
 
 const CHUNK_BYTES = 1_048_576;

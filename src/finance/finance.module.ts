@@ -1,23 +1,23 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { JobsModule } from '../jobs/jobs.module.js';
-import { PaymentsModule } from '../payments/payments.module.js';
-import { WalletsModule } from '../wallets/wallets.module.js';
-import { ExportsController } from './exports.controller.js';
-import { LedgerExportService } from './ledger-export.service.js';
-import { BalanceReader } from './platform-book/balance-reader.service.js';
-import { PlatformBook } from './platform-book/platform-book.service.js';
-import { StripeBalanceCursorEntity } from './platform-book/stripe-balance-cursor.entity.js';
-import { StripeBalanceJob } from './platform-book/stripe-balance.job.js';
-import { StripeReconciliationController } from './platform-book/stripe-reconciliation.controller.js';
-import { StripeReconciliations } from './platform-book/stripe-reconciliation.service.js';
-import { StripeBalanceSettlementController } from './platform-book/stripe-balance-settlement.controller.js';
-import { StripeBalanceSettlementEntity } from './platform-book/stripe-balance-settlement.entity.js';
-import { StripeBalanceSettlements } from './platform-book/stripe-balance-settlement.service.js';
-import { StripeBalanceTransactionEntity } from './platform-book/stripe-balance-transaction.entity.js';
-import { UnappliedPayments } from './platform-book/unapplied-payments.service.js';
-import { UpstreamAccrualJob } from './upstream-costs/upstream-accrual.job.js';
-import { UpstreamAccruals } from './upstream-costs/upstream-accruals.service.js';
+import { JobsModule } from '../platform/jobs/jobs.module.js';
+import { PaymentsModule } from '../payments/stripe/payments.module.js';
+import { WalletsModule } from '../money/wallets/wallets.module.js';
+import { ExportsController } from './exports/exports.controller.js';
+import { LedgerExportService } from './exports/ledger-export.service.js';
+import { BalanceReader } from './reconciliation/balance-reader.service.js';
+import { PlatformBook } from './reconciliation/platform-book.service.js';
+import { StripeBalanceCursorEntity } from './reconciliation/stripe-balance-cursor.entity.js';
+import { StripeBalanceJob } from './reconciliation/stripe-balance.job.js';
+import { StripeReconciliationController } from './reconciliation/stripe-reconciliation.controller.js';
+import { StripeReconciliations } from './reconciliation/stripe-reconciliation.service.js';
+import { StripeBalanceSettlementController } from './reconciliation/stripe-balance-settlement.controller.js';
+import { StripeBalanceSettlementEntity } from './reconciliation/stripe-balance-settlement.entity.js';
+import { StripeBalanceSettlements } from './reconciliation/stripe-balance-settlement.service.js';
+import { StripeBalanceTransactionEntity } from './reconciliation/stripe-balance-transaction.entity.js';
+import { UnappliedPayments } from './reconciliation/unapplied-payments.service.js';
+import { UpstreamAccrualJob } from './provider-costs/upstream-accrual.job.js';
+import { UpstreamAccruals } from './provider-costs/upstream-accruals.service.js';
 
 @Module({
   imports: [

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { Clock } from '../common/clock.js';
-import { LEDGER_CLOCK } from '../database/ledger-clock.js';
+import type { Clock } from '../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../platform/database/ledger-clock.js';
 
 export type Backlog = {
   /** What waits for an attempt, due or not. */

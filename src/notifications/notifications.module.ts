@@ -1,9 +1,9 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { SETTINGS } from '../config/settings.js';
-import { JobsModule } from '../jobs/jobs.module.js';
-import { RateLimitsModule } from '../rate-limits/rate-limits.module.js';
-import { WalletsModule } from '../wallets/wallets.module.js';
+import { SETTINGS } from '../platform/config/settings.js';
+import { JobsModule } from '../platform/jobs/jobs.module.js';
+import { RateLimitsModule } from '../identity/rate-limits/rate-limits.module.js';
+import { WalletsModule } from '../money/wallets/wallets.module.js';
 import { AlertLinksController } from './alerts/alert-links.controller.js';
 import { AlertLinks } from './alerts/alert-links.service.js';
 import { LinkTokens } from './alerts/link-tokens.js';
@@ -32,7 +32,7 @@ import { WebhookEvents } from './webhooks/webhook-events.service.js';
 import { WebhookResealJob } from './webhooks/webhook-reseal.job.js';
 import { WebhookRetentionJob } from './webhooks/webhook-retention.job.js';
 import { WebhookSecrets } from './webhooks/webhook-secrets.service.js';
-import { dnsResolver, HOST_RESOLVER } from '../outgoing/outside-hosts.js';
+import { dnsResolver, HOST_RESOLVER } from '../platform/egress/outside-hosts.js';
 import { WebhookSender } from './webhooks/webhook-sender.js';
 
 const WEBHOOKS = [

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verifies exports of the ledger. Written from src/ledger/README.md alone; needs Python 3.8 and nothing else.
+"""Verifies exports of the ledger. Written from src/money/ledger/README.md alone; needs Python 3.8 and nothing else.
 
     python3 test/independent/verify_export.py FILE...
 

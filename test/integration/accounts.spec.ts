@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { AccountsService } from '../../src/accounts/accounts.service.js';
-import { ResourceMissingError } from '../../src/problems/common.errors.js';
+import { AccountsService } from '../../src/identity/accounts/accounts.service.js';
+import { ResourceMissingError } from '../../src/platform/errors/common.errors.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 let service: TestApp;

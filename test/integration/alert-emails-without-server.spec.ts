@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Writable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
-import type { Settings } from '../../src/config/settings.js';
+import type { Settings } from '../../src/platform/config/settings.js';
 import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
 import { linkIn } from '../support/servers/mail-server.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

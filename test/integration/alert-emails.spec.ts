@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { TransactionRunner } from '../../src/database/transaction-runner.js';
+import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
 import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
 import { EMAIL_RETRY_DELAYS_MS } from '../../src/notifications/email/email-rules.js';
 import {

@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { AuditHeadJob } from '../../src/audit/audit-head.job.js';
-import { JobRegistry } from '../../src/jobs/job-registry.js';
-import { WalletStore } from '../../src/wallets/store/wallet-store.js';
+import { AuditHeadJob } from '../../src/identity/audit-log/audit-head.job.js';
+import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { testLogger } from '../support/app/run-log.js';

@@ -2,11 +2,11 @@ import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { auditHash } from '../../src/audit/audit-chain.js';
-import { DOCTOR_SNAPSHOT, findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { proveAuditLog } from '../../src/finance/doctor/prove-audit-log.js';
-import { Snapshot, type SnapshotClient } from '../../src/ledger/snapshot.js';
-import type { Discrepancy } from '../../src/wallets/proof/discrepancy.js';
+import { auditHash } from '../../src/identity/audit-log/audit-chain.js';
+import { DOCTOR_SNAPSHOT, findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { proveAuditLog } from '../../src/finance/audit/prove-audit-log.js';
+import { Snapshot, type SnapshotClient } from '../../src/platform/database/snapshot.js';
+import type { Discrepancy } from '../../src/finance/audit/proof/discrepancy.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 type View = {
@@ -278,7 +278,7 @@ describe('the chain of the audit log', () => {
   });
 
   it('is the one that the README of the module describes', () => {
-    const readme = readFileSync(new URL('../../src/audit/README.md', import.meta.url), 'utf8');
+    const readme = readFileSync(new URL('../../src/identity/audit-log/README.md', import.meta.url), 'utf8');
     const [, previous = '', text = '', expected = ''] =
       /```text\n([0-9a-f]{64})\n(\[.*\])\n```\n[^`]*`([0-9a-f]{64})`/.exec(readme) ?? [];
     expect(hash('sha256', `${previous}\n${text}`, 'hex')).toBe(expected);

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { AUDIT_GENESIS_HASH, auditHash, type SealedFields } from '../../src/audit/audit-chain.js';
-import { newAuditEvent } from '../../src/audit/audit-event.js';
-import { insertAuditEvent } from '../../src/audit/audit-statements.js';
-import { APPLICATION_ROLE } from '../../src/database/service-role.js';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import {
+  AUDIT_GENESIS_HASH,
+  auditHash,
+  type SealedFields,
+} from '../../src/identity/audit-log/audit-chain.js';
+import { newAuditEvent } from '../../src/identity/audit-log/audit-event.js';
+import { insertAuditEvent } from '../../src/identity/audit-log/audit-statements.js';
+import { APPLICATION_ROLE } from '../../src/platform/database/service-role.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { UpgradeTest } from '../support/database/upgrade.js';
 
 /** The schema and the rights of the version before. */

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { Client } from 'pg';
-import { auditHash } from '../../src/audit/audit-chain.js';
-import type { AuditValue } from '../../src/audit/audit-event.js';
+import { auditHash } from '../../src/identity/audit-log/audit-chain.js';
+import type { AuditValue } from '../../src/identity/audit-log/audit-event.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 import { checkProperty } from '../support/property.js';
 

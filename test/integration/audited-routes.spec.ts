@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AuditAct } from '../../src/audit/audit-act.js';
+import type { AuditAct } from '../../src/identity/audit-log/audit-act.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

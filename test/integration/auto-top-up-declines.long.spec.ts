@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { AutoTopUpCharges } from '../../src/top-ups/auto/auto-top-up-charges.service.js';
+import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
 import {
   allLooked,
   availableOf,

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { OFF_SESSION_PAYMENTS } from '../../src/payments/off-session-payments.js';
-import { AutoTopUpCharges } from '../../src/top-ups/auto/auto-top-up-charges.service.js';
-import { AutoTopUpRepository } from '../../src/top-ups/auto/auto-top-up.repository.js';
-import { AutoTopUpSwitch } from '../../src/top-ups/auto/auto-top-up-switch.service.js';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
-import { WalletReader } from '../../src/wallets/wallet-reader.service.js';
+import { OFF_SESSION_PAYMENTS } from '../../src/payments/stripe/off-session-payments.js';
+import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
+import { AutoTopUpRepository } from '../../src/payments/auto-top-ups/auto-top-up.repository.js';
+import { AutoTopUpSwitch } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
+import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
 import {
   allLooked,
   availableOf,

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { LEASE_MS } from '../../src/generation/records/generation-records.service.js';
-import type { Generation } from '../../src/generation/records/generation.js';
+import { LEASE_MS } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import type { Generation } from '../../src/gateway/images/calls/records/generation.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
   ADD_FREE_PRICE,

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource, type QueryRunner } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { isUnavailable } from '../../src/database/constraints.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
-import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
-import type { Generation } from '../../src/generation/records/generation.js';
-import { RecordQueue } from '../../src/generation/records/record-queue.service.js';
-import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { isUnavailable } from '../../src/platform/database/constraints.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
+import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import type { Generation } from '../../src/gateway/images/calls/records/generation.js';
+import { RecordQueue } from '../../src/gateway/images/calls/records/record-queue.service.js';
+import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
   ADD_FREE_PRICE,

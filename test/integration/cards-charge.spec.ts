@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { DEFAULT_ACCOUNT_SCOPES } from '../../src/auth/principal.js';
+import { DEFAULT_ACCOUNT_SCOPES } from '../../src/identity/auth/principal.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { customerWithCard, OPT_IN, readAutoTopUp, switchOn } from '../support/payments/auto-top-up.js';

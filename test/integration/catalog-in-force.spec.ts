@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource, EntityManager } from 'typeorm';
-import { ModelCatalog } from '../../src/catalog/model-catalog.service.js';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { CatalogVersionEntity } from '../../src/catalog/versions/catalog-version.entity.js';
-import { publishCatalog } from '../../src/catalog/versions/catalog-versions.js';
-import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
-import { TransactionRunner } from '../../src/database/transaction-runner.js';
+import { ModelCatalog } from '../../src/gateway/catalog/model-catalog.service.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { CatalogVersionEntity } from '../../src/gateway/catalog/versions/catalog-version.entity.js';
+import { publishCatalog } from '../../src/gateway/catalog/versions/catalog-versions.js';
+import { parseCatalog } from '../../src/gateway/catalog/versions/parse-catalog.js';
+import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const LEFT_OUT = 'black-forest-labs/flux-2-klein-4b';

@@ -1,9 +1,9 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- documents are inspected as plain JSON */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { cents, centsToMicros, formatUsd } from '../../src/common/money.js';
-import { PROBLEM_CATALOG } from '../../src/problems/problem-catalog.js';
-import { quoteTopUp } from '../../src/top-ups/quote.js';
-import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
+import { cents, centsToMicros, formatUsd } from '../../src/platform/common/money.js';
+import { PROBLEM_CATALOG } from '../../src/platform/errors/problem-catalog.js';
+import { quoteTopUp } from '../../src/payments/top-ups/quote.js';
+import { UsageRollUp } from '../../src/gateway/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../fixtures/images.js';
 import { attribute, hasName, HtmlPage, textOf } from '../support/html.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
@@ -357,7 +357,7 @@ describe('the style sheet', () => {
   });
 
   it('has enough contrast for text in both schemes: 4.5 to 1', async () => {
-    const { STYLE } = await import('../../src/http/pages/style.js');
+    const { STYLE } = await import('../../src/platform/http/pages/style.js');
     const [light = '', dark = ''] = STYLE.split('prefers-color-scheme: dark');
     for (const scheme of [light, dark]) {
       const colour = (name: string): string =>

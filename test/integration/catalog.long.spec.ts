@@ -1,15 +1,15 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { TransactionRunner } from '../../src/database/transaction-runner.js';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
+import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
 import {
   CatalogRefusedError,
   publishCatalog,
   readCatalogVersion,
   readNewestCatalog,
-} from '../../src/catalog/versions/catalog-versions.js';
-import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
+} from '../../src/gateway/catalog/versions/catalog-versions.js';
+import { parseCatalog } from '../../src/gateway/catalog/versions/parse-catalog.js';
 import { eventually } from '../support/processes.js';
 import { runCli } from '../support/process/run-cli.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

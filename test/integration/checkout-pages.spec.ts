@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { openPage, payPage, settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { AutoTopUpCharges } from '../../src/top-ups/auto/auto-top-up-charges.service.js';
+import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { settled, startTopUp } from '../fixtures/top-up-books.js';

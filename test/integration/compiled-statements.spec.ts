@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { applicationDataSourceOptions, engineDataSourceOptions } from '../../src/database/data-source.js';
-import { DOCTOR_SNAPSHOT } from '../../src/finance/doctor/examine-books.js';
-import { Snapshot } from '../../src/ledger/snapshot.js';
+import {
+  applicationDataSourceOptions,
+  engineDataSourceOptions,
+} from '../../src/platform/database/data-source.js';
+import { DOCTOR_SNAPSHOT } from '../../src/finance/audit/examine-books.js';
+import { Snapshot } from '../../src/platform/database/snapshot.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 /** As PostgreSQL comes; our own server has it off for every connection. */

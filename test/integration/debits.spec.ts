@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { holdReferenceOf } from '../../src/generation/payment/hold-names.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { holdReferenceOf } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestApp } from '../support/app/test-app.js';

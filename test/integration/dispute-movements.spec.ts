@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { clearing } from '../support/payments/clearing.js';

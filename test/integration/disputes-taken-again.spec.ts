@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { DisputeMovementRepository } from '../../src/top-ups/disputes/dispute-movement.repository.js';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { DisputeMovementRepository } from '../../src/payments/disputes/dispute-movement.repository.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { settled } from '../fixtures/top-up-books.js';

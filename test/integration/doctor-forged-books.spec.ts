@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import type { ExportRow } from '../../src/ledger/export/export-format.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import type { ExportRow } from '../../src/money/ledger/export/export-format.js';
 import { TestBooks } from '../support/database/test-books.js';
 import { EVERYTHING, exportText, verdictOf } from '../support/wallet/export-files.js';
 import { rewriteBook, type ForgedRow } from '../support/wallet/forged-books.js';

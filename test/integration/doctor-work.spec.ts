@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { DOCTOR_SNAPSHOT, examineBooks } from '../../src/finance/doctor/examine-books.js';
-import { Snapshot } from '../../src/ledger/snapshot.js';
+import { DOCTOR_SNAPSHOT, examineBooks } from '../../src/finance/audit/examine-books.js';
+import { Snapshot } from '../../src/platform/database/snapshot.js';
 import { createAccount } from '../support/database/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import type { Discrepancy } from '../../src/wallets/proof/discrepancy.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import type { Discrepancy } from '../../src/finance/audit/proof/discrepancy.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { TestBooks } from '../support/database/test-books.js';
 

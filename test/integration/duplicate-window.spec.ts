@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { ClientGoneError } from '../../src/generation/generation.errors.js';
-import { ImageCalls } from '../../src/generation/image-calls.service.js';
-import { DuplicateCalls } from '../../src/generation/retries/duplicate-calls.service.js';
+import { ClientGoneError } from '../../src/gateway/images/calls/generation.errors.js';
+import { ImageCalls } from '../../src/gateway/images/calls/image-calls.service.js';
+import { DuplicateCalls } from '../../src/gateway/images/calls/retries/duplicate-calls.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';

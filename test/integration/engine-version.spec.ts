@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
-import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../src/database/engine-version.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
+import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../src/platform/database/engine-version.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { generate } from '../fixtures/images.js';
 import { asService } from '../support/database/test-database.js';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { disputeInEuros } from '../support/payments/euro-dispute.js';

@@ -1,7 +1,7 @@
 import { get, type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
-import { BATCH_ROWS, Snapshot } from '../../src/ledger/snapshot.js';
+import { BATCH_ROWS, Snapshot } from '../../src/platform/database/snapshot.js';
 import { takeApart, verdictOf } from '../support/wallet/export-files.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { BFL_ACTIVE_TASKS_DEFAULT } from '../../src/config/settings.js';
+import { BFL_ACTIVE_TASKS_DEFAULT } from '../../src/platform/config/settings.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { balancesOf, expectReceiptsToAgree, generate } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

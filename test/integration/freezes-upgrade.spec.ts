@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
+import { newId } from '../../src/platform/common/ids.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';

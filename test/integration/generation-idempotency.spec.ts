@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { MediaRetentionJob } from '../../src/generation/media/media-retention.job.js';
+import { MediaRetentionJob } from '../../src/gateway/images/media/media-retention.job.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

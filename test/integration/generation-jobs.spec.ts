@@ -1,9 +1,9 @@
 import { truncate, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { RunningGenerations } from '../../src/generation/running-generations.service.js';
-import { MediaRestorationJob } from '../../src/generation/recovery/media-restoration.job.js';
-import { JobQueue } from '../../src/jobs/job-queue.js';
+import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
+import { MediaRestorationJob } from '../../src/gateway/images/calls/recovery/media-restoration.job.js';
+import { JobQueue } from '../../src/platform/jobs/job-queue.js';
 import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';

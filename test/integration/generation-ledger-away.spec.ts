@@ -1,10 +1,10 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
-import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
-import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
-import { ANSWERED_WINDOW_MS } from '../../src/generation/retries/retry-claims.service.js';
+import { ANSWERED_WINDOW_MS } from '../../src/gateway/images/calls/retries/retry-claims.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../fixtures/images.js';

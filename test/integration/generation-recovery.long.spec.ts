@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { IMAGE_PROVIDERS } from '../../src/generation/providers/image-provider.js';
-import { MEDIA_STORE } from '../../src/generation/media/media-store.js';
-import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
-import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
+import { IMAGE_PROVIDERS } from '../../src/gateway/images/providers/image-provider.js';
+import { MEDIA_STORE } from '../../src/gateway/images/media/media-store.js';
+import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
 import { dieAt, type Death } from '../support/process/deaths.js';
 import {
   balancesOf,

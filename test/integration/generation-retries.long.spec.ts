@@ -1,21 +1,21 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import OpenAI from 'openai';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { holdIdOf, holdReferenceOf } from '../../src/generation/payment/hold-names.js';
-import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
-import { UNWRITTEN_MS } from '../../src/generation/retries/retry-step.js';
-import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { holdIdOf, holdReferenceOf } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { UNWRITTEN_MS } from '../../src/gateway/images/calls/retries/retry-step.js';
+import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import {
   ANSWERED_WINDOW_MS,
   CLAIM_MS,
   RetryClaims,
   RETRY_WINDOW_MS,
-} from '../../src/generation/retries/retry-claims.service.js';
+} from '../../src/gateway/images/calls/retries/retry-claims.service.js';
 import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS, setLimits } from '../fixtures/images.js';
-import { generationLimits } from '../../src/generation/generation-limits.js';
+import { generationLimits } from '../../src/gateway/images/calls/generation-limits.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';
 import { CutOffCalls, type Sent } from '../support/images/cut-off-calls.js';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { generationLimits } from '../../src/generation/generation-limits.js';
-import { OrphanedHolds } from '../../src/generation/recovery/orphaned-holds.service.js';
-import { UNWRITTEN_MS } from '../../src/generation/retries/retry-step.js';
+import { generationLimits } from '../../src/gateway/images/calls/generation-limits.js';
+import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { UNWRITTEN_MS } from '../../src/gateway/images/calls/retries/retry-step.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
   capturedMicros,

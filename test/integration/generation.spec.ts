@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { RunningGenerations } from '../../src/generation/running-generations.service.js';
+import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId, type IdKind } from '../../src/common/ids.js';
+import { newId, type IdKind } from '../../src/platform/common/ids.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';

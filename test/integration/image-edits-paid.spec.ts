@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { BlackForestLabsProvider } from '../../src/generation/providers/black-forest-labs.provider.js';
+import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { dieAt } from '../support/process/deaths.js';
 import { form, GREEN, image } from '../support/images/edit-bodies.js';
 import {

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
 import sharp from 'sharp';
-import { EDIT_BODY_BYTES_MAX } from '../../src/generation/edits/edit-body.js';
+import { EDIT_BODY_BYTES_MAX } from '../../src/gateway/images/edits/edit-body.js';
 import {
   BLUE,
   claiming,

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { ImageMaker } from '../../src/generation/image-maker.service.js';
-import { GenerationReader } from '../../src/generation/records/generation-reader.service.js';
-import { RunningGenerations } from '../../src/generation/running-generations.service.js';
+import { ImageMaker } from '../../src/gateway/images/calls/image-maker.service.js';
+import { GenerationReader } from '../../src/gateway/images/calls/records/generation-reader.service.js';
+import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
 import { balancesOf, expectReceiptsToAgree, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startProviderStage, type ProviderStage } from '../support/images/provider-stage.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import OpenAI, { RateLimitError } from 'openai';
-import { RedisConnection } from '../../src/rate-limits/redis-connection.js';
+import { RedisConnection } from '../../src/identity/rate-limits/redis-connection.js';
 import {
   balancesOf,
   expectReceiptsToAgree,

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
-import { EXPORT_FORMATS } from '../../src/ledger/export/export-format.js';
+import { POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
+import { EXPORT_FORMATS } from '../../src/money/ledger/export/export-format.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestBooks } from '../support/database/test-books.js';
 import { seededRandom } from '../support/seeded-random.js';
@@ -70,7 +70,7 @@ describe('a verifier that was written from the README of the ledger alone', () =
   });
 
   it('accepts the example of the README', async () => {
-    const readme = readFileSync(new URL('../../src/ledger/README.md', import.meta.url), 'utf8');
+    const readme = readFileSync(new URL('../../src/money/ledger/README.md', import.meta.url), 'utf8');
     const example = /```csv\n([^]*?)```/.exec(readme)?.[1] ?? '';
     expect(await independentVerdicts([Buffer.from(example)])).toMatchObject([{ line: null }]);
   });

@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { CLOCK, type Clock } from '../../src/common/clock.js';
+import { CLOCK, type Clock } from '../../src/platform/common/clock.js';
 import { JobServices, type JobService } from '../support/job-services.js';
 import { eventually } from '../support/processes.js';
 

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { JobRegistry } from '../../src/jobs/job-registry.js';
-import { JobStatistics } from '../../src/jobs/job-statistics.service.js';
-import { APPLICATION_ROLE } from '../../src/database/service-role.js';
-import { migrateJobs } from '../../src/jobs/migrate-jobs.js';
+import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { JobStatistics } from '../../src/platform/jobs/job-statistics.service.js';
+import { APPLICATION_ROLE } from '../../src/platform/database/service-role.js';
+import { migrateJobs } from '../../src/platform/jobs/migrate-jobs.js';
 import { JobServices, ProbeJob } from '../support/job-services.js';
 import { eventually } from '../support/processes.js';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { micros } from '../../src/common/money.js';
-import { KeyBudgets } from '../../src/wallets/key-budgets.service.js';
+import { micros } from '../../src/platform/common/money.js';
+import { KeyBudgets } from '../../src/money/wallets/key-budgets.service.js';
 import { addCredit, createAccount, createKey } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';
 

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import type { Outcome } from '../../src/wallets/rules/outcome.js';
-import { KeyBudgets } from '../../src/wallets/key-budgets.service.js';
-import type { KeyLimitReachedError } from '../../src/wallets/wallet.errors.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import type { Outcome } from '../../src/money/wallets/rules/outcome.js';
+import { KeyBudgets } from '../../src/money/wallets/key-budgets.service.js';
+import type { KeyLimitReachedError } from '../../src/money/wallets/wallet.errors.js';
 import {
   addCredit,
   answerOf,

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { KeyUseRecord } from '../../src/api-keys/key-use-record.service.js';
-import { TransactionRunner } from '../../src/database/transaction-runner.js';
+import { KeyUseRecord } from '../../src/identity/api-keys/key-use-record.service.js';
+import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
 import { sharedApp, sharedTwin, type SharedApp } from '../fixtures/shared-app.js';
 import { startTestApp } from '../support/app/test-app.js';
 import type { TestClient } from '../support/app/test-client.js';

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { ApiKeysService } from '../../src/api-keys/api-keys.service.js';
-import { newId } from '../../src/common/ids.js';
+import { ApiKeysService } from '../../src/identity/api-keys/api-keys.service.js';
+import { newId } from '../../src/platform/common/ids.js';
 import { sharedApp, sharedTwin, type SharedApp } from '../fixtures/shared-app.js';
 import type { TestClient } from '../support/app/test-client.js';
 

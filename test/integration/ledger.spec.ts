@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
+import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
 import {
   type CanonicalFields,
   canonicalRow,
   chainHash,
   GENESIS_HASH,
   transferId,
-} from '../../src/ledger/transfer.js';
-import { EXPORT_COLUMNS } from '../../src/ledger/export/export-format.js';
+} from '../../src/money/ledger/transfer.js';
+import { EXPORT_COLUMNS } from '../../src/money/ledger/export/export-format.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { TestBooks } from '../support/database/test-books.js';
 import { startTestApp } from '../support/app/test-app.js';
@@ -107,7 +107,7 @@ describe('the posting rules', () => {
 });
 
 describe('the hash recipe of the README', () => {
-  const readme = readFileSync(new URL('../../src/ledger/README.md', import.meta.url), 'utf8');
+  const readme = readFileSync(new URL('../../src/money/ledger/README.md', import.meta.url), 'utf8');
   const example = (/```text\n([^`]*)```/.exec(readme)?.[1] ?? '').trimEnd().split('\n');
 
   it('gives the hashes of its worked example, character for character', () => {

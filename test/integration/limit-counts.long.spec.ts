@@ -1,13 +1,17 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import type { Principal } from '../../src/auth/principal.js';
-import { CallSlots, LEASE_MS } from '../../src/rate-limits/call-slots.service.js';
-import { systemClock } from '../../src/common/clock.js';
-import type { OwnNumbers } from '../../src/rate-limits/account-limits.js';
-import { type Admission, type Pass, RateLimiter } from '../../src/rate-limits/rate-limiter.service.js';
-import { RedisConnection, SUSPENDED_MS } from '../../src/rate-limits/redis-connection.js';
-import { type Usage, usageHeaders } from '../../src/rate-limits/usage.js';
-import { WindowCounter } from '../../src/rate-limits/window-counter.service.js';
+import type { Principal } from '../../src/identity/auth/principal.js';
+import { CallSlots, LEASE_MS } from '../../src/identity/rate-limits/call-slots.service.js';
+import { systemClock } from '../../src/platform/common/clock.js';
+import type { OwnNumbers } from '../../src/identity/rate-limits/account-limits.js';
+import {
+  type Admission,
+  type Pass,
+  RateLimiter,
+} from '../../src/identity/rate-limits/rate-limiter.service.js';
+import { RedisConnection, SUSPENDED_MS } from '../../src/identity/rate-limits/redis-connection.js';
+import { type Usage, usageHeaders } from '../../src/identity/rate-limits/usage.js';
+import { WindowCounter } from '../../src/identity/rate-limits/window-counter.service.js';
 import { TestClock } from '../support/app/test-clock.js';
 import { eventually } from '../support/processes.js';
 import { RedisStandIn, waitForRedis } from '../support/servers/redis-stand-in.js';

@@ -1,9 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { AccountMediaDeletionJob, MediaDeletionJob } from '../../src/generation/media/media-deletion.job.js';
-import { MediaRetentionJob } from '../../src/generation/media/media-retention.job.js';
-import { mediaNameOf } from '../../src/generation/media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../../src/generation/media/media-store.js';
-import { newId } from '../../src/common/ids.js';
+import {
+  AccountMediaDeletionJob,
+  MediaDeletionJob,
+} from '../../src/gateway/images/media/media-deletion.job.js';
+import { MediaRetentionJob } from '../../src/gateway/images/media/media-retention.job.js';
+import { mediaNameOf } from '../../src/gateway/images/media/media-name.js';
+import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
+import { newId } from '../../src/platform/common/ids.js';
 import { balancesOf, capturedMicros, expectReceiptsToAgree, generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { S3StandIn } from '../support/servers/s3-stand-in.js';

@@ -5,11 +5,11 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { LocalMediaStore } from '../../src/generation/media/local-media-store.js';
-import type { MediaName } from '../../src/generation/media/media-name.js';
-import type { MediaStore, StoredImage } from '../../src/generation/media/media-store.js';
-import { s3Limits, S3MediaStore } from '../../src/generation/media/s3-media-store.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { LocalMediaStore } from '../../src/gateway/images/media/local-media-store.js';
+import type { MediaName } from '../../src/gateway/images/media/media-name.js';
+import type { MediaStore, StoredImage } from '../../src/gateway/images/media/media-store.js';
+import { s3Limits, S3MediaStore } from '../../src/gateway/images/media/s3-media-store.js';
 import { S3StandIn } from '../support/servers/s3-stand-in.js';
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -114,9 +114,11 @@ describe('the SDK of S3', () => {
       );
       return sources.filter((_, index) => found[index]);
     };
-    expect(await loads(/from '@aws-sdk/)).toEqual(['generation/media/s3-media-store.ts']);
+    expect(await loads(/from '@aws-sdk/)).toEqual(['gateway/images/media/s3-media-store.ts']);
     expect(await loads(/from '.*s3-media-store\.js'/)).toEqual([]);
-    expect(await loads(/import\('.*s3-media-store\.js'\)/)).toEqual(['generation/media/open-media-store.ts']);
+    expect(await loads(/import\('.*s3-media-store\.js'\)/)).toEqual([
+      'gateway/images/media/open-media-store.ts',
+    ]);
   });
 });
 

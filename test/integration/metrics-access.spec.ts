@@ -1,8 +1,8 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
-import type { Settings } from '../../src/config/settings.js';
-import { MetricsServer } from '../../src/metrics/metrics-server.js';
+import type { Settings } from '../../src/platform/config/settings.js';
+import { MetricsServer } from '../../src/platform/metrics/metrics-server.js';
 import { CleanUp } from '../support/clean-up.js';
 import { Peer } from '../support/app/peer.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { migrate } from '../../src/database/migrate.js';
+import { migrate } from '../../src/platform/database/migrate.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { addCredit, createAccount, startEngine, type EngineProcess } from '../support/database/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, it } from '@jest/globals';
-import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { openTopUp } from '../fixtures/payments.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
-import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { eventually } from '../support/processes.js';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import type { ClawBackCommand } from '../../src/wallets/rules/command.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import type { ClawBackCommand } from '../../src/money/wallets/rules/command.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';

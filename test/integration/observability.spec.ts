@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createLogger } from '../../src/common/logger.js';
+import { createLogger } from '../../src/platform/logging/logger.js';
 import { eventually } from '../support/processes.js';
 import { testLogger } from '../support/app/run-log.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

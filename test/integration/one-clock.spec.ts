@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { SETTINGS, type Settings } from '../../src/config/settings.js';
-import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
-import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
-import { LotExpiryJob } from '../../src/wallets/lot-expiry.job.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { SETTINGS, type Settings } from '../../src/platform/config/settings.js';
+import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { HoldSweepJob } from '../../src/money/wallets/hold-sweep.job.js';
+import { LotExpiryJob } from '../../src/money/wallets/lot-expiry.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, generate, PRICE_MICROS } from '../fixtures/images.js';

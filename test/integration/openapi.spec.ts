@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import type { FastifyInstance } from 'fastify';
-import { renderOpenApiFile } from '../../src/openapi-file.js';
-import { PROBLEM_CATALOG, type ProblemCode } from '../../src/problems/problem-catalog.js';
-import { PROBLEM_KINDS } from '../../src/problems/problem-kinds.js';
+import { renderOpenApiFile } from '../../src/bootstrap/openapi/openapi-file.js';
+import { PROBLEM_CATALOG, type ProblemCode } from '../../src/platform/errors/problem-catalog.js';
+import { PROBLEM_KINDS } from '../../src/platform/errors/problem-kinds.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import type { TestApp } from '../support/app/test-app.js';
 

@@ -1,15 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { mediaNameOf } from '../../src/generation/media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../../src/generation/media/media-store.js';
-import { BlackForestLabsProvider } from '../../src/generation/providers/black-forest-labs.provider.js';
-import { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
-import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
-import { MediaRestorationJob } from '../../src/generation/recovery/media-restoration.job.js';
-import { RunningGenerations } from '../../src/generation/running-generations.service.js';
+import { mediaNameOf } from '../../src/gateway/images/media/media-name.js';
+import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
+import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
+import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { MediaRestorationJob } from '../../src/gateway/images/calls/recovery/media-restoration.job.js';
+import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
 import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
-} from '../../src/key-vault/upkeep/provider-key-erasure.service.js';
+} from '../../src/gateway/provider-keys/upkeep/provider-key-erasure.service.js';
 import { dieAt, type Death } from '../support/process/deaths.js';
 import { generate, setLimits } from '../fixtures/images.js';
 import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
-import { RunningGenerations } from '../../src/generation/running-generations.service.js';
+import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
 import { balancesOf, capturedMicros, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {

@@ -3,17 +3,17 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { PassThroughCalls } from '../../src/generation/pass-through-calls.service.js';
-import { OrdinaryCalls } from '../../src/generation/ordinary-calls.service.js';
-import type { Payments } from '../../src/generation/payment/payments.service.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { PassThroughCalls } from '../../src/gateway/images/calls/pass-through-calls.service.js';
+import { OrdinaryCalls } from '../../src/gateway/images/calls/ordinary-calls.service.js';
+import type { Payments } from '../../src/gateway/images/calls/payment/payments.service.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import type { TestApp } from '../support/app/test-app.js';
 
 const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
 /** Where a call over a customer's own key begins, and everything that keeps such keys. */
 const STARTS = [
-  'generation/pass-through-calls.service.ts',
+  'gateway/images/calls/pass-through-calls.service.ts',
   ...readdirSync(path.join(ROOT, 'key-vault'), { recursive: true, encoding: 'utf8' })
     .map((file) => `key-vault/${file.split(path.sep).join('/')}`)
     .filter((file) => file.endsWith('.ts')),
@@ -53,9 +53,9 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
   });
 
   it('and this search finds the way that a paid call has', () => {
-    const reached = [...reachedFrom(['generation/ordinary-calls.service.ts']).keys()];
-    expect(reached).toContain('wallets/wallet-engine.ts');
-    expect(reached).toContain('generation/payment/wallet-payment.ts');
+    const reached = [...reachedFrom(['gateway/images/calls/ordinary-calls.service.ts']).keys()];
+    expect(reached).toContain('money/wallets/wallet-engine.ts');
+    expect(reached).toContain('gateway/images/calls/payment/wallet-payment.ts');
   });
 
   it('in one place only is a payment from a wallet made, and it takes no call over a customer’s own key', () => {
@@ -63,7 +63,7 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
       .filter((file) => file.endsWith('.ts'))
       .filter((file) => readFileSync(path.join(ROOT, file), 'utf8').includes('new WalletPayment('));
     expect(makers.map((file) => file.split(path.sep).join('/'))).toEqual([
-      'generation/payment/payments.service.ts',
+      'gateway/images/calls/payment/payments.service.ts',
     ]);
     // @ts-expect-error -- the line below would not compile: `npm run typecheck` fails if it ever does
     const wouldNotCompile = (payments: Payments) => payments.of({ providerKeyId: 'pk_x', holdId: null }, 'x');

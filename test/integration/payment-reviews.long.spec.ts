@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/payment-gateway.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/stripe/payment-gateway.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
-import { PaymentReviewRepository } from '../../src/top-ups/review/payment-review.repository.js';
-import { PaymentReviewSweepJob } from '../../src/top-ups/review/payment-review-sweep.job.js';
-import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
+import { PaymentReviewRepository } from '../../src/payments/payment-reviews/payment-review.repository.js';
+import { PaymentReviewSweepJob } from '../../src/payments/payment-reviews/payment-review-sweep.job.js';
+import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import type { TestAnswer } from '../support/app/test-client.js';

@@ -2,15 +2,15 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { cents } from '../../src/common/money.js';
-import { readSettings } from '../../src/config/settings.js';
-import type { NewCheckoutSession } from '../../src/payments/payment-gateway.js';
+import { cents } from '../../src/platform/common/money.js';
+import { readSettings } from '../../src/platform/config/settings.js';
+import type { NewCheckoutSession } from '../../src/payments/stripe/payment-gateway.js';
 import {
   CustomerMissingError,
   PaymentRequestRefusedError,
   PaymentsUnavailableError,
-} from '../../src/payments/payments.errors.js';
-import { StripeGateway } from '../../src/payments/stripe.gateway.js';
+} from '../../src/payments/stripe/payments.errors.js';
+import { StripeGateway } from '../../src/payments/stripe/stripe.gateway.js';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import '../support/app/stripe-pauses.js';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { JobQueue } from '../../src/jobs/job-queue.js';
+import { JobQueue } from '../../src/platform/jobs/job-queue.js';
 import { anEvent, deliver, sign } from '../support/payments/stripe-deliveries.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
-import { isConnectionFailure } from '../../src/database/constraints.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
-import { PacketTimeoutError, runTogether, type StatementCall } from '../../src/database/pipeline.js';
+import { isConnectionFailure } from '../../src/platform/database/constraints.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
+import { PacketTimeoutError, runTogether, type StatementCall } from '../../src/platform/database/pipeline.js';
 import { CleanUp } from '../support/clean-up.js';
 import { MutableProxy } from '../support/database/mutable-proxy.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Readable } from 'node:stream';
 import pg from 'pg';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
-import { verifyStream } from '../../src/ledger/export/verify-stream.js';
-import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
+import { verifyStream } from '../../src/money/ledger/export/verify-stream.js';
+import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
-import { PriceBook } from '../../src/pricing/price-book.service.js';
-import { PriceEntity } from '../../src/pricing/price.entity.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
+import { PriceBook } from '../../src/money/pricing/price-book.service.js';
+import { PriceEntity } from '../../src/money/pricing/price.entity.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { generate, MODEL } from '../fixtures/images.js';
 import { eventually } from '../support/processes.js';

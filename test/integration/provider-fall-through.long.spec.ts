@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { generationLimits } from '../../src/generation/generation-limits.js';
-import type { ProviderName } from '../../src/generation/providers/image-provider.js';
-import { GenerationRecovery } from '../../src/generation/recovery/generation-recovery.service.js';
+import { generationLimits } from '../../src/gateway/images/calls/generation-limits.js';
+import type { ProviderName } from '../../src/gateway/images/providers/image-provider.js';
+import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
 import { balancesOf, expectReceiptsToAgree, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   ERASED_AFTER_MS,
   ProviderKeyErasure,
-} from '../../src/key-vault/upkeep/provider-key-erasure.service.js';
+} from '../../src/gateway/provider-keys/upkeep/provider-key-erasure.service.js';
 import { attach, makeProviderKey, placesOf, PROVIDER } from '../support/images/provider-keys.js';
 import { withClockAhead } from '../support/images/recovery.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ProviderName } from '../../src/generation/providers/image-provider.js';
-import type { FailureKind } from '../../src/generation/providers/provider-failure.js';
+import type { ProviderName } from '../../src/gateway/images/providers/image-provider.js';
+import type { FailureKind } from '../../src/gateway/images/providers/provider-failure.js';
 import { balancesOf, expectReceiptsToAgree, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { KEYS, startProviderStage, type ProviderStage } from '../support/images/provider-stage.js';

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { BlackForestLabsProvider } from '../../src/generation/providers/black-forest-labs.provider.js';
-import type { ProviderRequest, ProviderTask } from '../../src/generation/providers/image-provider.js';
+import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
+import type { ProviderRequest, ProviderTask } from '../../src/gateway/images/providers/image-provider.js';
 import {
   startSandboxBlackForestLabs,
   type SandboxBlackForestLabs,

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { BlackForestLabsProvider } from '../../src/generation/providers/black-forest-labs.provider.js';
-import { CustomerSlots } from '../../src/generation/providers/customer-slots.js';
-import type { ProviderRequest } from '../../src/generation/providers/image-provider.js';
+import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
+import { CustomerSlots } from '../../src/gateway/images/providers/customer-slots.js';
+import type { ProviderRequest } from '../../src/gateway/images/providers/image-provider.js';
 
 const KEY = 'bfl_a_key_of_a_customer_0123456789';
 const SLOT_REQUEST = { owner: 'acct_a', call: 'gen_a' };

@@ -3,23 +3,23 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Global, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { hashApiKey, makeApiKey } from '../../src/auth/api-key-format.js';
-import { AuthModule } from '../../src/auth/auth.module.js';
-import { type Credential, CREDENTIALS, type Credentials } from '../../src/auth/credentials.js';
-import { RequireScope } from '../../src/auth/require-scope.decorator.js';
-import { CLOCK, type Clock, type MonotonicClock } from '../../src/common/clock.js';
-import { CommonModule } from '../../src/common/common.module.js';
-import { ConfigModule } from '../../src/config/config.module.js';
-import { readSettings, type Settings } from '../../src/config/settings.js';
-import { LEDGER_CLOCK } from '../../src/database/ledger-clock.js';
-import { ProblemFilter } from '../../src/problems/problem.filter.js';
-import { addressGroup } from '../../src/common/address-group.js';
-import { RateLimited } from '../../src/rate-limits/rate-limited.decorator.js';
+import { hashApiKey, makeApiKey } from '../../src/identity/api-keys/api-key-format.js';
+import { AuthModule } from '../../src/identity/auth/auth.module.js';
+import { type Credential, CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
+import { RequireScope } from '../../src/identity/auth/require-scope.decorator.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../../src/platform/common/clock.js';
+import { CommonModule } from '../../src/platform/common/common.module.js';
+import { ConfigModule } from '../../src/platform/config/config.module.js';
+import { readSettings, type Settings } from '../../src/platform/config/settings.js';
+import { LEDGER_CLOCK } from '../../src/platform/database/ledger-clock.js';
+import { ProblemFilter } from '../../src/platform/errors/problem.filter.js';
+import { addressGroup } from '../../src/platform/common/address-group.js';
+import { RateLimited } from '../../src/identity/rate-limits/rate-limited.decorator.js';
 import {
   FAILED_AUTHENTICATIONS_MAX,
   RATE_LIMIT_POLICIES,
-} from '../../src/rate-limits/rate-limit-policies.js';
-import { RateLimitsModule } from '../../src/rate-limits/rate-limits.module.js';
+} from '../../src/identity/rate-limits/rate-limit-policies.js';
+import { RateLimitsModule } from '../../src/identity/rate-limits/rate-limits.module.js';
 import { TestClock } from '../support/app/test-clock.js';
 
 /** Of all limits the one that is reached soonest. */

@@ -1,10 +1,10 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { REFERENCE_BYTES_MAX } from '../../src/generation/edits/arriving-image.js';
-import { InvalidImageError } from '../../src/generation/edits/edit.errors.js';
-import { ReferenceFetcher } from '../../src/generation/edits/reference-fetcher.service.js';
-import type { HostResolver } from '../../src/outgoing/outside-hosts.js';
+import { REFERENCE_BYTES_MAX } from '../../src/gateway/images/edits/arriving-image.js';
+import { InvalidImageError } from '../../src/gateway/images/edits/edit.errors.js';
+import { ReferenceFetcher } from '../../src/gateway/images/edits/reference-fetcher.service.js';
+import type { HostResolver } from '../../src/platform/egress/outside-hosts.js';
 
 const IMAGE = Buffer.from('an image');
 const QUICK_MS = 400;

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { operationsOf, type ApiDocument } from '../../src/http/pages/reference/api-document.js';
+import { operationsOf, type ApiDocument } from '../../src/website/reference/api-document.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
 import type { TestApp } from '../support/app/test-app.js';

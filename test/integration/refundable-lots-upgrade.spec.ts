@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 import Stripe from 'stripe';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { OPT_IN } from '../support/payments/auto-top-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
-import { migrate } from '../../src/database/migrate.js';
-import { PRIVILEGES, readPrivileges, wantedPrivileges } from '../../src/database/privileges.js';
-import { examineLogin } from '../../src/database/service-login.js';
-import { APPLICATION_ROLE } from '../../src/database/service-role.js';
-import { loadSqlMigrations } from '../../src/database/sql-migrations.js';
+import { migrate } from '../../src/platform/database/migrate.js';
+import { PRIVILEGES, readPrivileges, wantedPrivileges } from '../../src/platform/database/privileges.js';
+import { examineLogin } from '../../src/platform/database/service-login.js';
+import { APPLICATION_ROLE } from '../../src/platform/database/service-role.js';
+import { loadSqlMigrations } from '../../src/platform/database/sql-migrations.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 const INSUFFICIENT_PRIVILEGE = '42501';

@@ -1,15 +1,15 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { AuditLog } from '../../src/audit/audit-log.service.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
+import { AuditLog } from '../../src/identity/audit-log/audit-log.service.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
 import {
   READ_AGAIN_AFTER_MS,
   readRows,
   ReadRepeatingDataSource,
-} from '../../src/database/read-repeating-data-source.js';
-import { SpendingCheck } from '../../src/wallets/spending-check.service.js';
-import { WalletReader } from '../../src/wallets/wallet-reader.service.js';
-import { micros } from '../../src/common/money.js';
+} from '../../src/platform/database/read-repeating-data-source.js';
+import { SpendingCheck } from '../../src/money/wallets/spending-check.service.js';
+import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
+import { micros } from '../../src/platform/common/money.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { CleanUp } from '../support/clean-up.js';
 import { MutableProxy } from '../support/database/mutable-proxy.js';

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { ModelCatalog } from '../../src/catalog/model-catalog.service.js';
-import { newId } from '../../src/common/ids.js';
-import { HealthService } from '../../src/health/health.service.js';
-import { ProviderKeyVault } from '../../src/key-vault/provider-key-vault.service.js';
-import { PriceBook } from '../../src/pricing/price-book.service.js';
-import { AccountLimitsService } from '../../src/rate-limits/accounts/account-limits.service.js';
+import { ModelCatalog } from '../../src/gateway/catalog/model-catalog.service.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { HealthService } from '../../src/platform/health/health.service.js';
+import { ProviderKeyVault } from '../../src/gateway/provider-keys/provider-key-vault.service.js';
+import { PriceBook } from '../../src/money/pricing/price-book.service.js';
+import { AccountLimitsService } from '../../src/identity/rate-limits/accounts/account-limits.service.js';
 import { MODEL } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { CleanUp } from '../support/clean-up.js';

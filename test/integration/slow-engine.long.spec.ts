@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { holdIdOf } from '../../src/generation/payment/hold-names.js';
-import { WalletPayment } from '../../src/generation/payment/wallet-payment.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { holdIdOf } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { WalletPayment } from '../../src/gateway/images/calls/payment/wallet-payment.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { CleanUp } from '../support/clean-up.js';

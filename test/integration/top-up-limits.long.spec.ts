@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import type { TopUpLimitSettings } from '../../src/config/settings.js';
-import { cents } from '../../src/common/money.js';
+import type { TopUpLimitSettings } from '../../src/platform/config/settings.js';
+import { cents } from '../../src/platform/common/money.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { PaymentFailures } from '../../src/top-ups/limits/payment-failures.service.js';
+import { PaymentFailures } from '../../src/payments/top-ups/limits/payment-failures.service.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

@@ -1,12 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { TransactionRunner } from '../../src/database/transaction-runner.js';
-import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
-import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../../src/payments/off-session-payments.js';
-import { StripeEventHandlers } from '../../src/payments/stripe-event-handlers.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
+import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import {
+  OFF_SESSION_PAYMENTS,
+  type OffSessionPayments,
+} from '../../src/payments/stripe/off-session-payments.js';
+import { StripeEventHandlers } from '../../src/payments/stripe/stripe-event-handlers.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { customerWithCard, switchOn, type CardCustomer } from '../support/payments/auto-top-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { deliver } from '../support/payments/stripe-deliveries.js';

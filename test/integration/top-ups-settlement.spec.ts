@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
-import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
-import { TopUpSweepJob } from '../../src/top-ups/top-up-sweep.job.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
+import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
+import { TopUpSweepJob } from '../../src/payments/top-ups/top-up-sweep.job.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { deliver } from '../support/payments/stripe-deliveries.js';
 import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { TopUpRepository } from '../../src/top-ups/top-up.repository.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import type { TestCustomer } from '../support/app/test-app.js';

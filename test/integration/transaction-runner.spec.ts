@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
-import { isUnavailable } from '../../src/database/constraints.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
-import { TransactionRunner, type Tx } from '../../src/database/transaction-runner.js';
+import { isUnavailable } from '../../src/platform/database/constraints.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
+import { TransactionRunner, type Tx } from '../../src/platform/database/transaction-runner.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 
 describe('a tx whose connection breaks between two of its statements', () => {

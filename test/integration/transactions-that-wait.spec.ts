@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { generate } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

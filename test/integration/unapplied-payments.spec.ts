@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { BalanceReader } from '../../src/finance/platform-book/balance-reader.service.js';
-import { PlatformBook } from '../../src/finance/platform-book/platform-book.service.js';
-import { StripeBalanceJob } from '../../src/finance/platform-book/stripe-balance.job.js';
-import { UnappliedPayments } from '../../src/finance/platform-book/unapplied-payments.service.js';
-import { StripeGapFill } from '../../src/payments/gap-fill/stripe-gap-fill.service.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { BalanceReader } from '../../src/finance/reconciliation/balance-reader.service.js';
+import { PlatformBook } from '../../src/finance/reconciliation/platform-book.service.js';
+import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
+import { UnappliedPayments } from '../../src/finance/reconciliation/unapplied-payments.service.js';
+import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { PaymentReviewRepository } from '../../src/top-ups/review/payment-review.repository.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { PaymentReviewRepository } from '../../src/payments/payment-reviews/payment-review.repository.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
   expectCreditedOnce,

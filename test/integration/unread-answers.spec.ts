@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { AnswerMemory, STREAM_BYTES } from '../../src/generation/answer-memory.js';
-import { MEDIA_STORE, type MediaStore } from '../../src/generation/media/media-store.js';
+import { AnswerMemory, STREAM_BYTES } from '../../src/gateway/images/calls/answer-memory.js';
+import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import type { TestApp, TestCustomer } from '../support/app/test-app.js';

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import type { Clock } from '../../src/common/clock.js';
-import { LEDGER_CLOCK } from '../../src/database/ledger-clock.js';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
-import { UpstreamAccruals } from '../../src/finance/upstream-costs/upstream-accruals.service.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import type { Clock } from '../../src/platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../src/platform/database/ledger-clock.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
+import { UpstreamAccruals } from '../../src/finance/provider-costs/upstream-accruals.service.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { attach, makeProviderKey } from '../support/images/provider-keys.js';

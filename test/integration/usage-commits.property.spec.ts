@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import pg from 'pg';
-import { newId } from '../../src/common/ids.js';
+import { newId } from '../../src/platform/common/ids.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestCustomer } from '../support/app/test-app.js';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'csv-parse/sync';
 import pg from 'pg';
-import { BATCH_ROWS } from '../../src/ledger/snapshot.js';
-import { toUsageQuery } from '../../src/usage/usage-query.js';
-import { UsageReader } from '../../src/usage/usage-reader.service.js';
+import { BATCH_ROWS } from '../../src/platform/database/snapshot.js';
+import { toUsageQuery } from '../../src/gateway/usage/usage-query.js';
+import { UsageReader } from '../../src/gateway/usage/usage-reader.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { generate, MODEL } from '../fixtures/images.js';
 import { sharedApp, type SharedApp } from '../fixtures/shared-app.js';

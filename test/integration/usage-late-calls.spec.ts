@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { migrate } from '../../src/database/migrate.js';
-import { newId } from '../../src/common/ids.js';
-import { UsageRollUp } from '../../src/usage/usage-roll-up.service.js';
+import { migrate } from '../../src/platform/database/migrate.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { UsageRollUp } from '../../src/gateway/usage/usage-roll-up.service.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'csv-parse/sync';
-import { ModelUsage } from '../../src/catalog/usage/model-usage.service.js';
-import { newId } from '../../src/common/ids.js';
-import { findDiscrepancies } from '../../src/finance/doctor/examine-books.js';
+import { ModelUsage } from '../../src/gateway/usage/ranking/model-usage.service.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestApp } from '../support/app/test-app.js';

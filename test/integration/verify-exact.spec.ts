@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ExportRow } from '../../src/ledger/export/export-format.js';
-import type { ExportFault } from '../../src/ledger/export/verify-export.js';
-import { transferId } from '../../src/ledger/transfer.js';
+import type { ExportRow } from '../../src/money/ledger/export/export-format.js';
+import type { ExportFault } from '../../src/money/ledger/export/verify-export.js';
+import { transferId } from '../../src/money/ledger/transfer.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { TestBooks } from '../support/database/test-books.js';
 import {

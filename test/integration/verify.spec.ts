@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { EXPORT_COLUMNS, type ExportRow } from '../../src/ledger/export/export-format.js';
-import { NotAnExportError } from '../../src/ledger/export/read-export.js';
-import type { ExportFault } from '../../src/ledger/export/verify-export.js';
+import { EXPORT_COLUMNS, type ExportRow } from '../../src/money/ledger/export/export-format.js';
+import { NotAnExportError } from '../../src/money/ledger/export/read-export.js';
+import type { ExportFault } from '../../src/money/ledger/export/verify-export.js';
 import {
   changeCell,
   exportText,

@@ -1,17 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { silentObserver } from '../../src/wallets/engine-observer.js';
-import { WalletStore } from '../../src/wallets/store/wallet-store.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
+import { silentObserver } from '../../src/money/wallets/engine-observer.js';
+import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import {
   EngineSaturatedError,
   InsufficientCreditsError,
   ReferenceConflictError,
-} from '../../src/wallets/wallet.errors.js';
+} from '../../src/money/wallets/wallet.errors.js';
 import {
   addCredit,
   answerOf,

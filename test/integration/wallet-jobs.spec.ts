@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { JobRegistry } from '../../src/jobs/job-registry.js';
-import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
-import { LotExpiryJob } from '../../src/wallets/lot-expiry.job.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { HoldSweepJob } from '../../src/money/wallets/hold-sweep.job.js';
+import { LotExpiryJob } from '../../src/money/wallets/lot-expiry.job.js';
 import {
   addCredit,
   createAccount,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { micros } from '../../src/common/money.js';
+import { micros } from '../../src/platform/common/money.js';
 import {
   addCredit,
   answerOf,

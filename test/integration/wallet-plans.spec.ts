@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import { DatabaseClock } from '../../src/database/database-clock.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { WalletStore } from '../../src/wallets/store/wallet-store.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import { DatabaseClock } from '../../src/platform/database/database-clock.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
+import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
 import { createAccount, createKey } from '../support/database/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database/test-database.js';
 

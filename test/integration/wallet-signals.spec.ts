@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { newId } from '../../src/common/ids.js';
-import { micros } from '../../src/common/money.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { WalletMarks } from '../../src/wallets/wallet-marks.service.js';
+import { newId } from '../../src/platform/common/ids.js';
+import { micros } from '../../src/platform/common/money.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
+import { WalletMarks } from '../../src/money/wallets/wallet-marks.service.js';
 import {
   addCredit,
   answerOf,

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { micros } from '../../src/common/money.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import { WalletStore } from '../../src/wallets/store/wallet-store.js';
+import { micros } from '../../src/platform/common/money.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
+import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { CleanUp } from '../support/clean-up.js';
 import {

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { TransactionRunner } from '../../src/database/transaction-runner.js';
+import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
 import { RETRY_DELAYS_MS } from '../../src/notifications/webhooks/delivery-rules.js';
 import { WebhookRetentionJob } from '../../src/notifications/webhooks/webhook-retention.job.js';
 import { isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';

@@ -1,11 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
-import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/payment-gateway.js';
-import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../../src/payments/payments.errors.js';
+import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/stripe/payment-gateway.js';
+import {
+  PaymentRequestRefusedError,
+  PaymentsUnavailableError,
+} from '../../src/payments/stripe/payments.errors.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import { DisputeSettlement } from '../../src/top-ups/disputes/dispute-settlement.service.js';
-import { RefundSweepJob } from '../../src/top-ups/refunds/refund-sweep.job.js';
-import { TopUpSweepJob } from '../../src/top-ups/top-up-sweep.job.js';
+import { DisputeSettlement } from '../../src/payments/disputes/dispute-settlement.service.js';
+import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
+import { TopUpSweepJob } from '../../src/payments/top-ups/top-up-sweep.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
 import { ReturnHistory } from '../support/payments/return-history.js';

@@ -3,7 +3,7 @@ import { createServer as createTcpServer, type AddressInfo, type Server, type So
 import { createServer as createTlsServer } from 'node:https';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { type WebhookRequest, WebhookSender } from '../../src/notifications/webhooks/webhook-sender.js';
-import type { HostResolver } from '../../src/outgoing/outside-hosts.js';
+import type { HostResolver } from '../../src/platform/egress/outside-hosts.js';
 import { generate as selfSigned } from 'selfsigned';
 import { EventReceiver } from '../support/webhooks/event-receiver.js';
 

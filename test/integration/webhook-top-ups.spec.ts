@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import type { Event } from '../../src/sandbox/stripe/objects.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
-import { TopUpSettlement } from '../../src/top-ups/top-up-settlement.service.js';
+import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
 import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';
 import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

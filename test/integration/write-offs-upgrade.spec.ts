@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { micros } from '../../src/common/money.js';
+import { micros } from '../../src/platform/common/money.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';

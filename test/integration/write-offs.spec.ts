@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
-import { WalletEngine } from '../../src/wallets/wallet-engine.js';
+import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
+import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it, jest } from '@jest/globals';
-import { findUnsetAllocatorSettings } from '../../src/config/allocator-settings.js';
+import { findUnsetAllocatorSettings } from '../../src/platform/config/allocator-settings.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import {
   chooseServicePort,

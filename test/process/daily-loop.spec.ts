@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { loadSqlMigrations } from '../../src/database/sql-migrations.js';
+import { loadSqlMigrations } from '../../src/platform/database/sql-migrations.js';
 import { eventually, isRunning, momentLater } from '../support/processes.js';
 import { COMPILED_SOURCES, programArguments } from '../support/process/program-arguments.js';
 import { runCli } from '../support/process/run-cli.js';

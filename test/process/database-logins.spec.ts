@@ -3,12 +3,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { makeApiKey } from '../../src/auth/api-key-format.js';
-import { clusterPaths } from '../../src/database/embedded/cluster.js';
+import { makeApiKey } from '../../src/identity/api-keys/api-key-format.js';
+import { clusterPaths } from '../../src/bootstrap/embedded-postgres/cluster.js';
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
-} from '../../src/database/embedded/embedded-postgres.js';
+} from '../../src/bootstrap/embedded-postgres/embedded-postgres.js';
 import { CleanUp } from '../support/clean-up.js';
 import {
   chooseServicePort,

@@ -7,10 +7,13 @@ import {
   type EmbeddedPostgres,
   findEmbeddedPostgres,
   startEmbeddedPostgres,
-} from '../../src/database/embedded/embedded-postgres.js';
-import { DataDirInUseError, EmbeddedPostgresStartError } from '../../src/database/embedded/errors.js';
-import { migrate } from '../../src/database/migrate.js';
-import { readPostmasterFile } from '../../src/database/embedded/postmaster.js';
+} from '../../src/bootstrap/embedded-postgres/embedded-postgres.js';
+import {
+  DataDirInUseError,
+  EmbeddedPostgresStartError,
+} from '../../src/bootstrap/embedded-postgres/errors.js';
+import { migrate } from '../../src/platform/database/migrate.js';
+import { readPostmasterFile } from '../../src/bootstrap/embedded-postgres/postmaster.js';
 import { eventually, findProcess, isRunning } from '../support/processes.js';
 import { type StandIn, StandInWorkshop } from '../support/process/service-stand-in.js';
 

@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import type { Job } from '../../src/jobs/job.js';
-import { CONCURRENCY, JobRun } from '../../src/jobs/job-run.js';
-import type { Clock } from '../../src/common/clock.js';
-import { LedgerClock } from '../../src/database/ledger-clock.js';
-import { JobClock, RETRY_MS } from '../../src/jobs/job-clock.js';
+import type { Job } from '../../src/platform/jobs/job.js';
+import { CONCURRENCY, JobRun } from '../../src/platform/jobs/job-run.js';
+import type { Clock } from '../../src/platform/common/clock.js';
+import { LedgerClock } from '../../src/platform/database/ledger-clock.js';
+import { JobClock, RETRY_MS } from '../../src/platform/jobs/job-clock.js';
 import { JobServices } from '../support/job-services.js';
 import { eventually, momentLater } from '../support/processes.js';
 

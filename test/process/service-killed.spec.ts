@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { HoldSweepJob } from '../../src/wallets/hold-sweep.job.js';
+import { HoldSweepJob } from '../../src/money/wallets/hold-sweep.job.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { withClockAhead } from '../support/images/recovery.js';
 import { momentBetweenCommits, seededRandom } from '../support/seeded-random.js';

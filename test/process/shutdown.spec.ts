@@ -6,7 +6,7 @@ import {
 import {
   findEmbeddedPostgres,
   startEmbeddedPostgres,
-} from '../../src/database/embedded/embedded-postgres.js';
+} from '../../src/bootstrap/embedded-postgres/embedded-postgres.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
 import { seededRandom } from '../support/seeded-random.js';

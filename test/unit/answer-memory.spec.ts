@@ -5,7 +5,7 @@ import {
   AnswerMemory,
   AnswersBusyError,
   STREAM_BYTES,
-} from '../../src/generation/answer-memory.js';
+} from '../../src/gateway/images/calls/answer-memory.js';
 
 describe('the memory of answers', () => {
   it('refuses a call before it is made when its account, or all together, hold what they may', () => {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { CredentialCache } from '../../src/auth/credential-cache.js';
-import type { Credential, Credentials } from '../../src/auth/credentials.js';
+import { CredentialCache } from '../../src/identity/auth/credential-cache.js';
+import type { Credential, Credentials } from '../../src/identity/auth/credentials.js';
 import { eventually } from '../support/processes.js';
-import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
+import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
 
 const GOOD_FOR_MS = 900;
 

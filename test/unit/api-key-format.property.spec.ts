@@ -7,8 +7,8 @@ import {
   hashApiKey,
   makeApiKey,
   parseApiKey,
-} from '../../src/auth/api-key-format.js';
-import { ACCOUNT_SCOPES, kindOfScope, OPERATOR_SCOPES } from '../../src/auth/principal.js';
+} from '../../src/identity/api-keys/api-key-format.js';
+import { ACCOUNT_SCOPES, kindOfScope, OPERATOR_SCOPES } from '../../src/identity/auth/principal.js';
 import { checkProperty } from '../support/property.js';
 
 const kinds = fc.constantFrom('account_key' as const, 'operator_key' as const);

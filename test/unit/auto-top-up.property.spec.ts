@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { cents, micros } from '../../src/common/money.js';
-import type { AutoTopUpTerms } from '../../src/top-ups/auto/auto-top-up.js';
-import type { AutoTopUpStatus } from '../../src/top-ups/auto/auto-top-up.machine.js';
+import { cents, micros } from '../../src/platform/common/money.js';
+import type { AutoTopUpTerms } from '../../src/payments/auto-top-ups/auto-top-up.js';
+import type { AutoTopUpStatus } from '../../src/payments/auto-top-ups/auto-top-up.machine.js';
 import {
   dayStartMs,
   decide,
@@ -11,7 +11,7 @@ import {
   type AutoTopUpUsage,
   type Decision,
   type Situation,
-} from '../../src/top-ups/auto/auto-top-up.rules.js';
+} from '../../src/payments/auto-top-ups/auto-top-up.rules.js';
 import { casesFor, checkProperty } from '../support/property.js';
 
 const CHARGE_CENTS = 2_100n;

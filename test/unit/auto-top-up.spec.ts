@@ -1,13 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
-import { cents, micros } from '../../src/common/money.js';
-import type { PaymentIntent } from '../../src/payments/off-session-payments.js';
+import { cents, micros } from '../../src/platform/common/money.js';
+import type { PaymentIntent } from '../../src/payments/stripe/off-session-payments.js';
 import {
   AUTO_TOP_UP_STATUSES,
   canSwitch,
   type AutoTopUpStatus,
-} from '../../src/top-ups/auto/auto-top-up.machine.js';
-import { decide, isExpired, reactTo, type Situation } from '../../src/top-ups/auto/auto-top-up.rules.js';
-import { judgeIntent } from '../../src/top-ups/auto/intent-verdict.js';
+} from '../../src/payments/auto-top-ups/auto-top-up.machine.js';
+import {
+  decide,
+  isExpired,
+  reactTo,
+  type Situation,
+} from '../../src/payments/auto-top-ups/auto-top-up.rules.js';
+import { judgeIntent } from '../../src/payments/auto-top-ups/intent-verdict.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';
 
 const TOP_UP = aTopUp({

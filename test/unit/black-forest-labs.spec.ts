@@ -6,11 +6,11 @@ import {
   readTask,
   readTaskState,
   toSubmitBody,
-} from '../../src/generation/providers/black-forest-labs.wire.js';
-import { creditsToMicros } from '../../src/generation/providers/credits.js';
-import { ProviderFailure } from '../../src/generation/providers/provider-failure.js';
-import { TaskSlots } from '../../src/generation/providers/task-slots.js';
-import { TrustedHosts } from '../../src/generation/providers/trusted-hosts.js';
+} from '../../src/gateway/images/providers/black-forest-labs.wire.js';
+import { creditsToMicros } from '../../src/gateway/images/providers/credits.js';
+import { ProviderFailure } from '../../src/gateway/images/providers/provider-failure.js';
+import { TaskSlots } from '../../src/gateway/images/providers/task-slots.js';
+import { TrustedHosts } from '../../src/gateway/images/providers/trusted-hosts.js';
 
 describe('credits of Black Forest Labs', () => {
   it.each([

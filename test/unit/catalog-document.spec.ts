@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { diffCatalogs } from '../../src/catalog/versions/catalog-diff.js';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
+import { diffCatalogs } from '../../src/gateway/catalog/versions/catalog-diff.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { parseCatalog } from '../../src/gateway/catalog/versions/parse-catalog.js';
 import { faultsOf, freshDocument } from '../support/images/catalog-documents.js';
 
 describe('the catalogue file', () => {

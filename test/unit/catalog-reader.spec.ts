@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { CatalogReader } from '../../src/catalog/catalog-reader.service.js';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { readSettings } from '../../src/config/settings.js';
-import { ModelNotFoundError } from '../../src/pricing/pricing.errors.js';
-import { DatabaseUnavailableError } from '../../src/problems/common.errors.js';
+import { CatalogReader } from '../../src/gateway/catalog/catalog-reader.service.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { readSettings } from '../../src/platform/config/settings.js';
+import { ModelNotFoundError } from '../../src/money/pricing/pricing.errors.js';
+import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
 import { priced } from '../support/images/catalog-samples.js';
 
 const { catalog } = await readCatalogFile();

@@ -1,6 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { ChainWalk } from '../../src/ledger/chain-walk.js';
-import { chainHash, GENESIS_HASH, transferId, type ExportedTransfer } from '../../src/ledger/transfer.js';
+import { ChainWalk } from '../../src/money/ledger/chain-walk.js';
+import {
+  chainHash,
+  GENESIS_HASH,
+  transferId,
+  type ExportedTransfer,
+} from '../../src/money/ledger/transfer.js';
 
 const ACCOUNT_ID = 'acct_1';
 

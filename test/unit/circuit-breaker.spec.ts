@@ -7,8 +7,8 @@ import {
   type Circuit,
   type CircuitNews,
   type CircuitState,
-} from '../../src/generation/providers/circuit-breaker.machine.js';
-import { FALLS_THROUGH } from '../../src/generation/providers/fall-through.js';
+} from '../../src/gateway/images/providers/circuit-breaker.machine.js';
+import { FALLS_THROUGH } from '../../src/gateway/images/providers/fall-through.js';
 
 const LIMITS = { failuresMax: 3, failingForMs: 100, openMs: 1_000, openMaxMs: 3_000, probeMs: 500 };
 const NEWS: readonly CircuitNews[] = ['answered', 'trouble', 'nothing'];

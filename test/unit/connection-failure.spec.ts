@@ -3,8 +3,8 @@ import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { DatabaseError } from 'pg';
 import { DataSource } from 'typeorm';
-import { asPostgresError, isConnectionFailure } from '../../src/database/constraints.js';
-import { applicationDataSourceOptions } from '../../src/database/data-source.js';
+import { asPostgresError, isConnectionFailure } from '../../src/platform/database/constraints.js';
+import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
 
 function systemError(code: string, syscall: string): Error {
   return Object.assign(new Error(`${syscall} ${code}`), { code, syscall });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ConversionSlots } from '../../src/generation/media/conversions.js';
+import { ConversionSlots } from '../../src/gateway/images/media/conversions.js';
 
 const never = new AbortController().signal;
 const by = (owner: string, signal = never) => ({ slotRequest: { owner, call: 'gen_a' }, signal });

@@ -1,18 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { cents } from '../../src/common/money.js';
+import { cents } from '../../src/platform/common/money.js';
 import {
   goneAfter,
   partsOfCovered,
   partsOfMoved,
-} from '../../src/top-ups/disputes/dispute-movement.rules.js';
+} from '../../src/payments/disputes/dispute-movement.rules.js';
 import {
   addParts,
   chargeOf,
   partsOfAmount,
   type Parts,
   type PartsAndExcess,
-} from '../../src/wallets/rules/payment-parts.js';
+} from '../../src/money/wallets/rules/payment-parts.js';
 import { checkProperty } from '../support/property.js';
 
 const amount = (min: number, max: number) => fc.bigInt({ min: BigInt(min), max: BigInt(max) }).map(cents);

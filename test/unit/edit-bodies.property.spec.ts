@@ -5,9 +5,9 @@ import {
   EDIT_BYTES_PER_ACCOUNT_MAX,
   EditMemory,
   type Reservation,
-} from '../../src/generation/edits/edit-memory.js';
-import { Problem } from '../../src/problems/problem.js';
-import { readJsonBody } from '../../src/generation/edits/json-body.js';
+} from '../../src/gateway/images/edits/edit-memory.js';
+import { Problem } from '../../src/platform/errors/problem.js';
+import { readJsonBody } from '../../src/gateway/images/edits/json-body.js';
 import { unread } from '../support/images/edit-bodies.js';
 import { readForm, refusal } from '../support/images/edit-readers.js';
 import { drawSample } from '../support/images/sample-images.js';

@@ -1,12 +1,12 @@
 import { PassThrough, Readable } from 'node:stream';
 import { Busboy } from '@fastify/busboy';
 import { describe, expect, it, jest } from '@jest/globals';
-import { EDIT_BODY_BYTES_MAX, type EditBody } from '../../src/generation/edits/edit-body.js';
-import { REFERENCE_BYTES_MAX } from '../../src/generation/edits/arriving-image.js';
-import { EditsBusyError } from '../../src/generation/edits/edit.errors.js';
-import { EditMemory, EDITS_WAITING_PER_ACCOUNT_MAX } from '../../src/generation/edits/edit-memory.js';
-import { readJsonBody } from '../../src/generation/edits/json-body.js';
-import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
+import { EDIT_BODY_BYTES_MAX, type EditBody } from '../../src/gateway/images/edits/edit-body.js';
+import { REFERENCE_BYTES_MAX } from '../../src/gateway/images/edits/arriving-image.js';
+import { EditsBusyError } from '../../src/gateway/images/edits/edit.errors.js';
+import { EditMemory, EDITS_WAITING_PER_ACCOUNT_MAX } from '../../src/gateway/images/edits/edit-memory.js';
+import { readJsonBody } from '../../src/gateway/images/edits/json-body.js';
+import { readMultipartBody } from '../../src/gateway/images/edits/multipart-body.js';
 import {
   form,
   FORM_TYPE,

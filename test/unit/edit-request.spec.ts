@@ -1,15 +1,15 @@
 import { hash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import sharp, { type Sharp } from 'sharp';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { completeEdit, parseEdit } from '../../src/generation/edits/edit-request.js';
-import { ImageCheck } from '../../src/generation/edits/arriving-image.js';
-import { readReference } from '../../src/generation/edits/reference.js';
-import { fingerprintOf, parseImageRequest } from '../../src/generation/image-request.js';
-import { conversions } from '../../src/generation/media/conversions.js';
-import { toImageModel, type ImageModel } from '../../src/generation/model-catalog.js';
-import { toSubmitBody } from '../../src/generation/providers/black-forest-labs.wire.js';
-import { Problem } from '../../src/problems/problem.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { completeEdit, parseEdit } from '../../src/gateway/images/edits/edit-request.js';
+import { ImageCheck } from '../../src/gateway/images/edits/arriving-image.js';
+import { readReference } from '../../src/gateway/images/edits/reference.js';
+import { fingerprintOf, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
+import { conversions } from '../../src/gateway/images/media/conversions.js';
+import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/model-catalog.js';
+import { toSubmitBody } from '../../src/gateway/images/providers/black-forest-labs.wire.js';
+import { Problem } from '../../src/platform/errors/problem.js';
 import { BLUE, claiming, GREEN, noise, plain, RED } from '../support/images/edit-bodies.js';
 import { eventually } from '../support/processes.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { EMAIL_PATTERN, parseMailbox } from '../../src/common/email-address.js';
-import { InvalidSettingsError } from '../../src/config/environment-reader.js';
-import { readSettings } from '../../src/config/settings.js';
+import { EMAIL_PATTERN, parseMailbox } from '../../src/platform/common/email-address.js';
+import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';
+import { readSettings } from '../../src/platform/config/settings.js';
 
 describe('an address that mail may go to', () => {
   it.each(['a@b.co', 'first.last+tag@mail.example.com', "o'neil@xn--bcher-kva.example", 'x@a-b.c-d.org'])(

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import type { EditBody } from '../../src/generation/edits/edit-body.js';
-import { readJsonBody } from '../../src/generation/edits/json-body.js';
+import type { EditBody } from '../../src/gateway/images/edits/edit-body.js';
+import { readJsonBody } from '../../src/gateway/images/edits/json-body.js';
 import { plain, RED, unread } from '../support/images/edit-bodies.js';
 import { refusal } from '../support/images/edit-readers.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { FairSlots } from '../../src/common/fair-slots.js';
+import { FairSlots } from '../../src/platform/common/fair-slots.js';
 import { checkProperty } from '../support/property.js';
 
 type Work = { readonly owner: string; readonly end: () => void };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { FairSlots, type FairSlotLimits } from '../../src/common/fair-slots.js';
+import { FairSlots, type FairSlotLimits } from '../../src/platform/common/fair-slots.js';
 
 const LIMITS: FairSlotLimits = { slots: 4, waitersMax: 40, waitersPerOwnerMax: 8 };
 

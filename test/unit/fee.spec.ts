@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { cents } from '../../src/common/money.js';
-import { quoteTopUp } from '../../src/top-ups/quote.js';
+import { cents } from '../../src/platform/common/money.js';
+import { quoteTopUp } from '../../src/payments/top-ups/quote.js';
 
 describe('the platform fee', () => {
   it('is 5% of the credit, rounded up to the cent', () => {

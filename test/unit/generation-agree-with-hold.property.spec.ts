@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { agreeWithHold } from '../../src/generation/recovery/agree-with-hold.js';
+import { agreeWithHold } from '../../src/gateway/images/calls/recovery/agree-with-hold.js';
 import { imageResult } from '../support/images/image-results.js';
 import { checkProperty } from '../support/property.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { agreeWithHold } from '../../src/generation/recovery/agree-with-hold.js';
+import { agreeWithHold } from '../../src/gateway/images/calls/recovery/agree-with-hold.js';
 import { imageResult } from '../support/images/image-results.js';
 
 describe('a receipt written by recovery', () => {

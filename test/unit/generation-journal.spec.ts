@@ -1,8 +1,8 @@
 import type { Logger } from '@nestjs/common';
 import { describe, expect, it } from '@jest/globals';
-import { GenerationJournal } from '../../src/generation/generation-journal.js';
-import type { GenerationRecords } from '../../src/generation/records/generation-records.service.js';
-import type { Generation, KnownTask } from '../../src/generation/records/generation.js';
+import { GenerationJournal } from '../../src/gateway/images/calls/generation-journal.js';
+import type { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import type { Generation, KnownTask } from '../../src/gateway/images/calls/records/generation.js';
 import { nextTurn } from '../support/processes.js';
 
 const HOUR_MS = 3_600_000;

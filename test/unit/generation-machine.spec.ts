@@ -4,7 +4,7 @@ import {
   GENERATION_TRANSITIONS,
   type GenerationStatus,
   type GenerationTransition,
-} from '../../src/generation/generation.machine.js';
+} from '../../src/gateway/images/calls/generation.machine.js';
 
 const STATUSES: readonly GenerationStatus[] = ['running', 'unresolved', 'succeeded', 'failed'];
 const ALLOWED = new Set([

@@ -1,6 +1,6 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import { readJsonBody } from '../../src/generation/edits/json-body.js';
-import { readMultipartBody } from '../../src/generation/edits/multipart-body.js';
+import { readJsonBody } from '../../src/gateway/images/edits/json-body.js';
+import { readMultipartBody } from '../../src/gateway/images/edits/multipart-body.js';
 import { form, FORM_TYPE, image, unread, type Part } from '../support/images/edit-bodies.js';
 import { refusal } from '../support/images/edit-readers.js';
 import { hostilePictures } from '../support/images/hostile-pictures.js';

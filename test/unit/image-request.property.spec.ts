@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { parseImageRequest } from '../../src/generation/image-request.js';
-import { toImageModel, type ImageModel } from '../../src/generation/model-catalog.js';
-import { Problem } from '../../src/problems/problem.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
+import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/model-catalog.js';
+import { Problem } from '../../src/platform/errors/problem.js';
 import { checkProperty } from '../support/property.js';
 
 const models = (await readCatalogFile()).catalog.models.flatMap(toImageModel);

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { fingerprintOf, parseImageRequest } from '../../src/generation/image-request.js';
-import { toImageModel } from '../../src/generation/model-catalog.js';
-import { ModelNotFoundError } from '../../src/pricing/pricing.errors.js';
-import { Problem } from '../../src/problems/problem.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { fingerprintOf, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
+import { toImageModel } from '../../src/gateway/images/calls/model-catalog.js';
+import { ModelNotFoundError } from '../../src/money/pricing/pricing.errors.js';
+import { Problem } from '../../src/platform/errors/problem.js';
 
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const MINIMAL = { model: MODEL, prompt: 'a fox' };

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { ArrivingImage } from '../../src/generation/edits/arriving-image.js';
-import { InvalidImageError } from '../../src/generation/edits/edit.errors.js';
-import { SLAB_BYTES } from '../../src/generation/edits/slabs.js';
+import { ArrivingImage } from '../../src/gateway/images/edits/arriving-image.js';
+import { InvalidImageError } from '../../src/gateway/images/edits/edit.errors.js';
+import { SLAB_BYTES } from '../../src/gateway/images/edits/slabs.js';
 import { plain, RED } from '../support/images/edit-bodies.js';
 import { hostilePictures } from '../support/images/hostile-pictures.js';
 import {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { verifyImage, type ExpectedImage } from '../../src/generation/media/verify-image.js';
+import { verifyImage, type ExpectedImage } from '../../src/gateway/images/media/verify-image.js';
 import { checkProperty } from '../support/property.js';
 import {
   drawSample,

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { crc32 } from 'node:zlib';
 import sharp from 'sharp';
 import { drawSample } from '../support/images/sample-images.js';
-import { verifyImage, type ExpectedImage } from '../../src/generation/media/verify-image.js';
+import { verifyImage, type ExpectedImage } from '../../src/gateway/images/media/verify-image.js';
 
 const findFault = (image: Buffer, expected: ExpectedImage) => verifyImage(image, expected).fault;
 

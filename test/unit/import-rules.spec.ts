@@ -225,7 +225,7 @@ describe('the parts of src/', () => {
     expect(faults).toEqual([]);
   });
 
-  it('read the environment in src/config only', () => {
+  it('read the environment in src/platform/config only', () => {
     const faults = sources.filter(
       ({ module, code }) => module !== 'config' && /process\.env\b|process\['env'\]/.test(code),
     );
@@ -251,7 +251,7 @@ describe('the parts of src/', () => {
     expect(long.map(({ file }) => file)).toEqual([]);
   });
 
-  it('write wallets, lots, holds and transfers in src/wallets only', () => {
+  it('write wallets, lots, holds and transfers in src/money/wallets only', () => {
     const write = new RegExp(
       `\\b(insert\\s+into|update|delete\\s+from|merge\\s+into|truncate(\\s+table)?|copy)\\s+(only\\s+)?("?public"?\\.)?"?(${MONEY_TABLES.join('|')})\\b`,
       'i',

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { JSON_DEPTH_MAX, JSON_MEMBERS_MAX, refuseComplexJson } from '../../src/http/json-bounds.js';
-import { readJson } from '../../src/http/json-body.js';
-import { MalformedBodyError } from '../../src/problems/common.errors.js';
+import { JSON_DEPTH_MAX, JSON_MEMBERS_MAX, refuseComplexJson } from '../../src/platform/http/json-bounds.js';
+import { readJson } from '../../src/platform/http/json-body.js';
+import { MalformedBodyError } from '../../src/platform/errors/common.errors.js';
 import { checkProperty } from '../support/property.js';
 
 /** Lists and objects, and what follows the first member or item of each. */

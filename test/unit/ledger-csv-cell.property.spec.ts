@@ -1,6 +1,6 @@
 import { describe, it } from '@jest/globals';
 import fc from 'fast-check';
-import { decodeCell, encodeCell } from '../../src/ledger/export/csv-cell.js';
+import { decodeCell, encodeCell } from '../../src/platform/common/csv-cell.js';
 import { checkProperty } from '../support/property.js';
 
 /** What a spreadsheet would run, whatever it takes for the separator between cells: comma, semicolon or tab. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { decodeCell, encodeCell } from '../../src/ledger/export/csv-cell.js';
+import { decodeCell, encodeCell } from '../../src/platform/common/csv-cell.js';
 import { AWKWARD_MEMOS } from '../support/database/test-books.js';
 
 describe('a text cell of a CSV export', () => {

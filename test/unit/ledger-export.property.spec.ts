@@ -5,8 +5,8 @@ import {
   EXPORT_COLUMNS,
   EXPORT_FORMATS,
   type ExportRow,
-} from '../../src/ledger/export/export-format.js';
-import { readExport, type ExportRecord } from '../../src/ledger/export/read-export.js';
+} from '../../src/money/ledger/export/export-format.js';
+import { readExport, type ExportRecord } from '../../src/money/ledger/export/read-export.js';
 import { anyText } from '../support/any-text.js';
 import { checkProperty } from '../support/property.js';
 import { inPieces, putTogether, verdictOf } from '../support/wallet/export-files.js';

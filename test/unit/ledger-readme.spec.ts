@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
-import { decodeCell, encodeCell } from '../../src/ledger/export/csv-cell.js';
-import { EXPORT_ENCODERS, toJsonLine, type ExportRow } from '../../src/ledger/export/export-format.js';
-import { readExport } from '../../src/ledger/export/read-export.js';
+import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
+import { decodeCell, encodeCell } from '../../src/platform/common/csv-cell.js';
+import { EXPORT_ENCODERS, toJsonLine, type ExportRow } from '../../src/money/ledger/export/export-format.js';
+import { readExport } from '../../src/money/ledger/export/read-export.js';
 import { inPieces, verdictOf } from '../support/wallet/export-files.js';
 
-const readme = readFileSync(new URL('../../src/ledger/README.md', import.meta.url), 'utf8');
+const readme = readFileSync(new URL('../../src/money/ledger/README.md', import.meta.url), 'utf8');
 
 /** The cells of the rows of a table whose head begins with these words. */
 function tableOf(head: string): string[][] {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ReferenceSet } from '../../src/ledger/reference-set.js';
+import { ReferenceSet } from '../../src/money/ledger/reference-set.js';
 
 describe('the set of references', () => {
   it('knows every reference again after any number of others', () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { LotReplay } from '../../src/ledger/lot-replay.js';
-import { toCanonicalFields } from '../../src/ledger/transfer.js';
-import { ReliefReplay } from '../../src/wallets/proof/relief-replay.js';
-import { AwayHistory } from '../../src/wallets/rules/returned-money.js';
-import { undo } from '../../src/wallets/rules/reliefs.js';
-import { micros } from '../../src/common/money.js';
+import { LotReplay } from '../../src/money/ledger/lot-replay.js';
+import { toCanonicalFields } from '../../src/money/ledger/transfer.js';
+import { ReliefReplay } from '../../src/finance/audit/proof/relief-replay.js';
+import { AwayHistory } from '../../src/money/wallets/rules/returned-money.js';
+import { undo } from '../../src/money/wallets/rules/reliefs.js';
+import { micros } from '../../src/platform/common/money.js';
 import { checkProperty } from '../support/property.js';
 import { ReturnedPayments, type ReturnStep, type Source } from '../support/wallet/returned-payments.js';
 

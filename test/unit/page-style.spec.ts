@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { STYLE } from '../../src/http/pages/style.js';
+import { STYLE } from '../../src/platform/http/pages/style.js';
 
 /* What WCAG 2.2 AA asks of colours and of the focus, read from the style sheet itself. */
 

@@ -4,7 +4,7 @@ import {
   PAYMENT_REVIEW_STATUSES,
   PAYMENT_REVIEW_TRANSITIONS,
   reviewSourcesOf,
-} from '../../src/top-ups/review/payment-review.machine.js';
+} from '../../src/payments/payment-reviews/payment-review.machine.js';
 
 const MIGRATION = new URL('../../migrations/1795300000050-disputed-reviews.sql', import.meta.url);
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { cents } from '../../src/common/money.js';
-import { isKnownType, legsOf, unappliedLegsOf } from '../../src/finance/platform-book/bookings.js';
-import { POSTING_RULES } from '../../src/ledger/chart-of-accounts.js';
-import type { BalanceTransaction } from '../../src/payments/balance/balance-transaction.js';
+import { cents } from '../../src/platform/common/money.js';
+import { isKnownType, legsOf, unappliedLegsOf } from '../../src/finance/reconciliation/bookings.js';
+import { POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
+import type { BalanceTransaction } from '../../src/payments/stripe/balance/balance-transaction.js';
 
 function told(type: string, amount: bigint, fee: bigint, currency = 'usd'): BalanceTransaction {
   return {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { micros } from '../../src/common/money.js';
-import { costOf, type Price } from '../../src/pricing/price.js';
+import { micros } from '../../src/platform/common/money.js';
+import { costOf, type Price } from '../../src/money/pricing/price.js';
 import { checkProperty } from '../support/property.js';
 
 describe('prices', () => {

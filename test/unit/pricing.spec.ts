@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { micros } from '../../src/common/money.js';
-import { compareNewestFirst, costOf, priceInForce, type Price } from '../../src/pricing/price.js';
+import { micros } from '../../src/platform/common/money.js';
+import { compareNewestFirst, costOf, priceInForce, type Price } from '../../src/money/pricing/price.js';
 
 function price(version: number, effectiveFromMs: number, amountMicros = 40_000n): Price {
   const id = `price_${version}`;

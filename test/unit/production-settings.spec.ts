@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
-import { createLogger } from '../../src/common/logger.js';
-import { InvalidSettingsError } from '../../src/config/environment-reader.js';
-import { PRODUCTION_RULES } from '../../src/config/production-rules.js';
-import { readSettings } from '../../src/config/settings.js';
-import { warnOfOverrides } from '../../src/startup/warn-of-overrides.js';
+import { createLogger } from '../../src/platform/logging/logger.js';
+import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';
+import { PRODUCTION_RULES } from '../../src/platform/config/production-rules.js';
+import { readSettings } from '../../src/platform/config/settings.js';
+import { warnOfOverrides } from '../../src/bootstrap/warn-of-overrides.js';
 
 const masterKey = (bytes: Buffer) => `k1:${bytes.toString('base64')}`;
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { readCatalogFile } from '../../src/catalog/versions/catalog-file.js';
-import { parseCatalog } from '../../src/catalog/versions/parse-catalog.js';
-import type { Catalog } from '../../src/catalog/catalog.js';
-import { describeProviderGaps, ProviderKeyMissingError } from '../../src/startup/provider-coverage.js';
+import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
+import { parseCatalog } from '../../src/gateway/catalog/versions/parse-catalog.js';
+import type { Catalog } from '../../src/gateway/catalog/catalog.js';
+import { describeProviderGaps, ProviderKeyMissingError } from '../../src/bootstrap/provider-coverage.js';
 
 const BLACK_FOREST_LABS = { apiKey: 'k', apiBase: new URL('https://api.bfl.ai'), activeTasksMax: 24 };
 const COMPATIBLE = { apiKey: 'k', apiBase: new URL('https://x.example'), headers: {}, resultHosts: [] };

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { CloudflareWorkersAiDialect } from '../../src/generation/providers/cloudflare-workers-ai.dialect.js';
-import type { ProviderRequest, ReferenceImage } from '../../src/generation/providers/image-provider.js';
-import { OpenAiCompatibleDialect } from '../../src/generation/providers/openai-compatible.dialect.js';
-import type { DialectRequest } from '../../src/generation/providers/synchronous.provider.js';
+import { CloudflareWorkersAiDialect } from '../../src/gateway/images/providers/cloudflare-workers-ai.dialect.js';
+import type { ProviderRequest, ReferenceImage } from '../../src/gateway/images/providers/image-provider.js';
+import { OpenAiCompatibleDialect } from '../../src/gateway/images/providers/openai-compatible.dialect.js';
+import type { DialectRequest } from '../../src/gateway/images/providers/synchronous.provider.js';
 
 const cloudflare = new CloudflareWorkersAiDialect({
   accountId: 'acct0',

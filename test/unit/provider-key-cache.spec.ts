@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { ProviderKeyCache, type LoadLiveKeys } from '../../src/key-vault/provider-key-cache.js';
-import type { SealedProviderKey } from '../../src/key-vault/provider-key.js';
+import { ProviderKeyCache, type LoadLiveKeys } from '../../src/gateway/provider-keys/provider-key-cache.js';
+import type { SealedProviderKey } from '../../src/gateway/provider-keys/provider-key.js';
 import { eventually } from '../support/processes.js';
 
 const keyOf = (accountId: string, id: string): SealedProviderKey => ({

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { MasterKeyMissingError, SealBrokenError } from '../../src/common/sealed-box.js';
-import { Envelope, type SealedSecret } from '../../src/key-vault/encryption/envelope.service.js';
-import { LocalKeyEncryption } from '../../src/key-vault/encryption/local-key-encryption.js';
-import { rowOf } from '../../src/key-vault/provider-key.js';
+import { MasterKeyMissingError, SealBrokenError } from '../../src/platform/common/sealed-box.js';
+import { Envelope, type SealedSecret } from '../../src/gateway/provider-keys/encryption/envelope.service.js';
+import { LocalKeyEncryption } from '../../src/gateway/provider-keys/encryption/local-key-encryption.js';
+import { rowOf } from '../../src/gateway/provider-keys/provider-key.js';
 
 const SECRET = Buffer.from('bfl_0123456789abcdef0123456789abcdef');
 const NAME = { accountId: 'acct_a', provider: 'black_forest_labs', id: 'pk_1' } as const;

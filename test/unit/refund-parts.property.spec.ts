@@ -1,8 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { cents, divHalfUp } from '../../src/common/money.js';
-import { quoteTopUp } from '../../src/top-ups/quote.js';
-import { chargeOf, partsFor, partsOfAmount, type Parts } from '../../src/wallets/rules/payment-parts.js';
+import { cents, divHalfUp } from '../../src/platform/common/money.js';
+import { quoteTopUp } from '../../src/payments/top-ups/quote.js';
+import {
+  chargeOf,
+  partsFor,
+  partsOfAmount,
+  type Parts,
+} from '../../src/money/wallets/rules/payment-parts.js';
 import { checkProperty, amountStep } from '../support/property.js';
 
 const NOTHING: Parts = { creditCents: cents(0n), feeCents: cents(0n), taxCents: cents(0n) };

@@ -3,10 +3,10 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validateSync } from 'class-validator';
 import fc from 'fast-check';
-import { CompiledRules } from '../../src/http/compiled-rules.js';
-import { RequestShape } from '../../src/http/request-shape.js';
-import { readDto } from '../../src/http/validation.pipe.js';
-import { InvalidRequestError } from '../../src/problems/common.errors.js';
+import { CompiledRules } from '../../src/platform/http/compiled-rules.js';
+import { RequestShape } from '../../src/platform/http/request-shape.js';
+import { readDto } from '../../src/platform/http/validation.pipe.js';
+import { InvalidRequestError } from '../../src/platform/errors/common.errors.js';
 import { casesFor, checkProperty } from '../support/property.js';
 
 type Dto = new () => object;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { SealBrokenError, SealedBox } from '../../src/common/sealed-box.js';
+import { SealBrokenError, SealedBox } from '../../src/platform/common/sealed-box.js';
 
 const SECRET = Buffer.from('whsec_the secret of this test');
 const ROW = 'webhook_endpoints/acct_a/we_1';

@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { InvalidSettingsError } from '../../src/config/environment-reader.js';
-import { PRODUCTION_RULES } from '../../src/config/production-rules.js';
-import { readSettings } from '../../src/config/settings.js';
+import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';
+import { PRODUCTION_RULES } from '../../src/platform/config/production-rules.js';
+import { readSettings } from '../../src/platform/config/settings.js';
 
 const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
 
 /** The names that the code asks the environment for. */
 const known = new Set([
   ...[
-    ...read('src/config/settings.ts').matchAll(/\b(?:read\.[a-zA-Z]+|amount)\(\s*'([A-Z][A-Z0-9_]+)'/g),
+    ...read('src/platform/config/settings.ts').matchAll(
+      /\b(?:read\.[a-zA-Z]+|amount)\(\s*'([A-Z][A-Z0-9_]+)'/g,
+    ),
   ].map(([, name]) => name),
   ...PRODUCTION_RULES.map(({ override }) => override),
 ]);

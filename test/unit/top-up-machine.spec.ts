@@ -1,5 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
-import { canMove, sourcesOf, TOP_UP_STATUSES, type TopUpStatus } from '../../src/top-ups/top-up.machine.js';
+import {
+  canMove,
+  sourcesOf,
+  TOP_UP_STATUSES,
+  type TopUpStatus,
+} from '../../src/payments/top-ups/top-up.machine.js';
 
 /** Row: from, column: to. Written out, so that a change of the machine is a change here. */
 const ALLOWED = `

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { cents } from '../../src/common/money.js';
-import type { TopUpSettings } from '../../src/config/settings.js';
-import { checkoutPageOf } from '../../src/top-ups/checkout-page.js';
-import { CHARGE_MAX_CENTS, formatBps, quoteTopUp } from '../../src/top-ups/quote.js';
+import { cents } from '../../src/platform/common/money.js';
+import type { TopUpSettings } from '../../src/platform/config/settings.js';
+import { checkoutPageOf } from '../../src/payments/top-ups/checkout-page.js';
+import { CHARGE_MAX_CENTS, formatBps, quoteTopUp } from '../../src/payments/top-ups/quote.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';
 
 const DEFAULTS: TopUpSettings = {

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { DataSource } from 'typeorm';
-import { TransactionRunner, type TxActor } from '../../src/database/transaction-runner.js';
+import { TransactionRunner, type TxActor } from '../../src/platform/database/transaction-runner.js';
 
 const turn = () => new Promise<void>((resolve) => process.nextTick(resolve));
 const account = (accountId: string): TxActor => ({ kind: 'account_key', accountId });
@@ -85,6 +85,6 @@ describe('the transactions of a process', () => {
     for (const name of await readdir('src', { recursive: true })) {
       if (name.endsWith('.ts') && opening.test(await readFile(`src/${name}`, 'utf8'))) found.push(name);
     }
-    expect(found).toEqual(['database/transaction-runner.ts']);
+    expect(found).toEqual(['platform/database/transaction-runner.ts']);
   });
 });

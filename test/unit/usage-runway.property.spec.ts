@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { micros } from '../../src/common/money.js';
-import { runwayOf } from '../../src/usage/runway.js';
+import { micros } from '../../src/platform/common/money.js';
+import { runwayOf } from '../../src/gateway/usage/runway.js';
 import { checkProperty } from '../support/property.js';
 
 const DAY_MS = 86_400_000;

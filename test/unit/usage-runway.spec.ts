@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { micros } from '../../src/common/money.js';
-import { RUNWAY_DAYS, runwayOf } from '../../src/usage/runway.js';
+import { micros } from '../../src/platform/common/money.js';
+import { RUNWAY_DAYS, runwayOf } from '../../src/gateway/usage/runway.js';
 
 const DAY_MS = 86_400_000;
 const MIDNIGHT = Date.UTC(2026, 10, 22);

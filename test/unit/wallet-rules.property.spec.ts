@@ -4,16 +4,16 @@ import {
   isCustomerLedgerAccount,
   POSTING_RULES,
   type LedgerAccount,
-} from '../../src/ledger/chart-of-accounts.js';
+} from '../../src/money/ledger/chart-of-accounts.js';
 import {
   chainHash,
   GENESIS_HASH,
   toCanonicalFields,
   transferId,
   type Transfer,
-} from '../../src/ledger/transfer.js';
-import type { WalletCommand } from '../../src/wallets/rules/command.js';
-import type { Outcome, Rejection } from '../../src/wallets/rules/outcome.js';
+} from '../../src/money/ledger/transfer.js';
+import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
+import type { Outcome, Rejection } from '../../src/money/wallets/rules/outcome.js';
 import { checkProperty } from '../support/property.js';
 import { MemoryStore } from '../support/wallet/memory-store.js';
 import { ReferenceWallet } from '../support/wallet/reference-wallet.js';

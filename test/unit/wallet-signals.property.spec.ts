@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { micros, type MicroUsd } from '../../src/common/money.js';
-import { GENESIS_HASH } from '../../src/ledger/transfer.js';
-import { signalsOf, type Watch } from '../../src/wallets/rules/signals.js';
-import type { Wallet, WalletStatus } from '../../src/wallets/rules/wallet.js';
+import { micros, type MicroUsd } from '../../src/platform/common/money.js';
+import { GENESIS_HASH } from '../../src/money/ledger/transfer.js';
+import { signalsOf, type Watch } from '../../src/money/wallets/rules/signals.js';
+import type { Wallet, WalletStatus } from '../../src/money/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 
 const UNWATCHED: Watch = { topUpMarkMicros: null, lowMarkMicros: null, level: 'ample' };

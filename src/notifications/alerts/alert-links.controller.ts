@@ -1,10 +1,10 @@
 import { Controller, Get, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
 import { ApiGoneResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../auth/public.decorator.js';
-import { HtmlAnswer } from '../../http/html-answer.decorator.js';
-import { PageShell } from '../../http/pages/page-shell.js';
-import type { Reply } from '../../http/reply.js';
-import { ApiProblems } from '../../problems/api-problems.js';
+import { Public } from '../../identity/auth/public.decorator.js';
+import { HtmlAnswer } from '../../platform/http/html-answer.decorator.js';
+import { PageShell } from '../../platform/http/pages/page-shell.js';
+import type { Reply } from '../../platform/http/reply.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { deadLinkPage, donePage, questionPage } from './alert-pages.js';
 import { AlertLinks } from './alert-links.service.js';
 import { AlertLinkQuery } from './wallet-alerts.dto.js';

@@ -2,11 +2,11 @@ import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { MoreThan, Repository } from 'typeorm';
-import type { Clock } from '../../common/clock.js';
-import { isId } from '../../common/ids.js';
-import { DAY_MS } from '../../common/utc-time.js';
-import { SETTINGS, type Settings } from '../../config/settings.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { isId } from '../../platform/common/ids.js';
+import { DAY_MS } from '../../platform/common/utc-time.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { LinkTokens } from './link-tokens.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
 

@@ -1,4 +1,4 @@
-import { paragraph, type PageDocument } from '../../http/pages/document.js';
+import { paragraph, type PageDocument } from '../../platform/http/pages/document.js';
 
 type Action = 'confirm' | 'unsubscribe';
 

@@ -1,4 +1,4 @@
-import { Problem } from '../../problems/problem.js';
+import { Problem } from '../../platform/errors/problem.js';
 
 /** Of longer waits some SDK versions sleep out every second and others none. */
 const RETRY_AFTER_SECONDS = 60;

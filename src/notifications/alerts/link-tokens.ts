@@ -1,6 +1,6 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { SETTINGS, type Settings } from '../../config/settings.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 
 const KEY_BYTES = 32;
 

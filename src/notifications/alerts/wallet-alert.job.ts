@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { formatMicros, micros, type MicroUsd } from '../../common/money.js';
-import { payloadText, type Job, type JobPayload } from '../../jobs/job.js';
-import { JobRegistry } from '../../jobs/job-registry.js';
-import { WALLET_ALERT_JOB } from '../../wallets/store/signal-jobs.js';
-import { WalletMarks } from '../../wallets/wallet-marks.service.js';
-import { WalletReader, type WalletSnapshot } from '../../wallets/wallet-reader.service.js';
+import { formatMicros, micros, type MicroUsd } from '../../platform/common/money.js';
+import { payloadText, type Job, type JobPayload } from '../../platform/jobs/job.js';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { WALLET_ALERT_JOB } from '../../money/wallets/store/signal-jobs.js';
+import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
+import { WalletReader, type WalletSnapshot } from '../../money/wallets/wallet-reader.service.js';
 import { WebhookEvents } from '../webhooks/webhook-events.service.js';
 import type { WebhookEventType } from '../webhooks/webhook-event-types.js';
 import type { WalletAlertView } from './wallet-alerts.dto.js';

@@ -1,9 +1,9 @@
 import { Body, Controller, Get, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../auth/principal.js';
-import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { ApiProblems } from '../../problems/api-problems.js';
+import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {
   toAlertChanges,
   toWalletAlertsView,

@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { EMAIL_LENGTH_MAX, EMAIL_PATTERN } from '../../common/email-address.js';
-import { MicroUsdField, ObjectTypeView, TextField } from '../../common/fields.js';
-import { formatMicros, micros } from '../../common/money.js';
+import { EMAIL_LENGTH_MAX, EMAIL_PATTERN } from '../../platform/common/email-address.js';
+import { MicroUsdField, ObjectTypeView, TextField } from '../../platform/common/fields.js';
+import { formatMicros, micros } from '../../platform/common/money.js';
 import type { AlertChanges, Alerts } from './wallet-alerts.service.js';
 
 export class WalletAlertsRequest {

@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { MoreThan } from 'typeorm';
-import type { Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
-import { DAY_MS } from '../../common/utc-time.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
-import type { Tx } from '../../database/transaction-runner.js';
-import { JobQueue } from '../../jobs/job-queue.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { newId } from '../../platform/common/ids.js';
+import { DAY_MS } from '../../platform/common/utc-time.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import type { Tx } from '../../platform/database/transaction-runner.js';
+import { JobQueue } from '../../platform/jobs/job-queue.js';
 import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
 import type { StoredEventType } from '../webhooks/webhook-event-types.js';
 import { AlertEmailEntity, type AlertEmail } from './alert-email.entity.js';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Settings } from '../../config/settings.js';
+import type { Settings } from '../../platform/config/settings.js';
 import { FileTransport } from './file-transport.js';
 import type { MailTransport } from './mail-transport.js';
 import { noTransport } from './no-transport.js';

@@ -1,5 +1,5 @@
-import { formatUsd, micros, parseMicros } from '../../common/money.js';
-import { escapeHtml } from '../../http/pages/page.js';
+import { formatUsd, micros, parseMicros } from '../../platform/common/money.js';
+import { escapeHtml } from '../../platform/http/pages/page.js';
 import type { EmailKind } from './alert-email.js';
 
 export type EmailFacts = {

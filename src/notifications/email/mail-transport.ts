@@ -1,4 +1,4 @@
-import type { Mailbox } from '../../common/email-address.js';
+import type { Mailbox } from '../../platform/common/email-address.js';
 
 export type Mail = {
   /** Ours, the same for every attempt. */

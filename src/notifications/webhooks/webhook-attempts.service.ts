@@ -1,9 +1,9 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
-import type { Clock } from '../../common/clock.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
-import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import {
   NOTIFICATIONS_OBSERVER,
   silentNotificationsObserver,

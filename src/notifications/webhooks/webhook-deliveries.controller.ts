@@ -1,11 +1,11 @@
 import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../auth/principal.js';
-import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { ListQuery } from '../../common/list-query.dto.js';
-import { ApiProblems } from '../../problems/api-problems.js';
-import { RateLimited } from '../../rate-limits/rate-limited.decorator.js';
+import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
+import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
 import { WebhookDeliveriesService } from './webhook-deliveries.service.js';
 import {
   toWebhookDeliveryList,

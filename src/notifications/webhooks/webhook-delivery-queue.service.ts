@@ -1,9 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
-import type { Tx } from '../../database/transaction-runner.js';
-import { JobQueue } from '../../jobs/job-queue.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { newId } from '../../platform/common/ids.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import type { Tx } from '../../platform/database/transaction-runner.js';
+import { JobQueue } from '../../platform/jobs/job-queue.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import type { WebhookEventEntity } from './webhook-event.entity.js';

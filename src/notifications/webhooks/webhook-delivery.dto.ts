@@ -1,8 +1,8 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { toUnixSeconds } from '../../common/clock.js';
-import { ObjectTypeView, TimeView } from '../../common/fields.js';
-import { ListView } from '../../common/list.view.js';
-import type { Page } from '../../common/pagination.js';
+import { toUnixSeconds } from '../../platform/common/clock.js';
+import { ObjectTypeView, TimeView } from '../../platform/common/fields.js';
+import { ListView } from '../../platform/common/list.view.js';
+import type { Page } from '../../platform/common/pagination.js';
 import { ATTEMPT_ERRORS, type AttemptError } from './delivery-rules.js';
 import { WEBHOOK_DELIVERY_STATUSES, type WebhookDeliveryStatus } from './webhook-delivery.machine.js';
 import type { WebhookDelivery } from './webhook-delivery.js';

@@ -1,8 +1,14 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { toUnixSeconds } from '../../common/clock.js';
-import { BooleanField, ObjectTypeView, TextField, TimeView, WordSetField } from '../../common/fields.js';
-import { ListView } from '../../common/list.view.js';
-import type { Page } from '../../common/pagination.js';
+import { toUnixSeconds } from '../../platform/common/clock.js';
+import {
+  BooleanField,
+  ObjectTypeView,
+  TextField,
+  TimeView,
+  WordSetField,
+} from '../../platform/common/fields.js';
+import { ListView } from '../../platform/common/list.view.js';
+import type { Page } from '../../platform/common/pagination.js';
 import {
   DISABLED_REASONS,
   type DisabledReason,
@@ -11,7 +17,7 @@ import {
   type WebhookEndpoint,
 } from './webhook-endpoint.js';
 import { WEBHOOK_EVENT_TYPES, WEBHOOK_EVENTS, type WebhookEventType } from './webhook-event-types.js';
-import { OUTSIDE_URL_LENGTH_MAX } from '../../outgoing/outside-url.js';
+import { OUTSIDE_URL_LENGTH_MAX } from '../../platform/egress/outside-url.js';
 
 const URL_FIELD = {
   description:

@@ -1,10 +1,10 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../auth/principal.js';
-import { RequireScope } from '../../auth/require-scope.decorator.js';
-import { ListQuery } from '../../common/list-query.dto.js';
-import { ApiProblems } from '../../problems/api-problems.js';
+import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
+import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {
   CreateWebhookEndpointRequest,
   DeletedWebhookEndpointView,

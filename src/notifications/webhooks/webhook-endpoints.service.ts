@@ -1,20 +1,20 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { AuditActor, AuditDetails, AuditEntry } from '../../audit/audit-event.js';
-import { AuditLog } from '../../audit/audit-log.service.js';
-import type { Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
-import type { Page, PageRequest } from '../../common/pagination.js';
-import { SETTINGS, type Settings } from '../../config/settings.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
-import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
-import { InvalidRequestError } from '../../problems/common.errors.js';
+import type { AuditActor, AuditDetails, AuditEntry } from '../../identity/audit-log/audit-event.js';
+import { AuditLog } from '../../identity/audit-log/audit-log.service.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { newId } from '../../platform/common/ids.js';
+import type { Page, PageRequest } from '../../platform/common/pagination.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
+import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import { WalletAlerts } from '../alerts/wallet-alerts.service.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import type { EndpointChanges, IssuedWebhookEndpoint, WebhookEndpoint } from './webhook-endpoint.js';
 import type { WebhookEventType } from './webhook-event-types.js';
 import { SECRET_OVERLAP_MS, WebhookSecrets } from './webhook-secrets.service.js';
-import { checkOutsideUrl } from '../../outgoing/outside-url.js';
+import { checkOutsideUrl } from '../../platform/egress/outside-url.js';
 
 /** Every event goes to each of them, so this bounds what one event can cost us. */
 export const ENDPOINTS_MAX = 10;

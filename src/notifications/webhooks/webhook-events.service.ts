@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Clock } from '../../common/clock.js';
-import { newId } from '../../common/ids.js';
-import { LEDGER_CLOCK } from '../../database/ledger-clock.js';
-import { TransactionRunner, type Tx } from '../../database/transaction-runner.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { newId } from '../../platform/common/ids.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { AlertEmails } from '../email/alert-emails.service.js';
 import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';

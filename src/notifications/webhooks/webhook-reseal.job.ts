@@ -1,9 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { SealBrokenError } from '../../common/sealed-box.js';
-import { TransactionRunner } from '../../database/transaction-runner.js';
-import type { Job } from '../../jobs/job.js';
-import { JobRegistry } from '../../jobs/job-registry.js';
+import { SealBrokenError } from '../../platform/common/sealed-box.js';
+import { TransactionRunner } from '../../platform/database/transaction-runner.js';
+import type { Job } from '../../platform/jobs/job.js';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookSecrets } from './webhook-secrets.service.js';
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Webhook } from 'standardwebhooks';
-import { SealBrokenError, SealedBox, type Sealed } from '../../common/sealed-box.js';
-import { SETTINGS, type Settings } from '../../config/settings.js';
+import { SealBrokenError, SealedBox, type Sealed } from '../../platform/common/sealed-box.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 
 /** Standard Webhooks asks for 24 to 64. */

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { request } from 'undici';
-import { SETTINGS, type Settings } from '../../config/settings.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import {
   connectionTo,
   HOST_RESOLVER,
@@ -8,7 +8,7 @@ import {
   UnreachableError,
   type HostResolver,
   type OutsidePlace,
-} from '../../outgoing/outside-hosts.js';
+} from '../../platform/egress/outside-hosts.js';
 import type { AttemptError, AttemptOutcome } from './delivery-rules.js';
 
 /** From the look-up of the name to the end of the answer. Standard Webhooks asks for 15 to 30 s. */

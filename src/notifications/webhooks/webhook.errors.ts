@@ -1,4 +1,4 @@
-import { Problem } from '../../problems/problem.js';
+import { Problem } from '../../platform/errors/problem.js';
 import type { DisabledReason } from './webhook-endpoint.js';
 
 export class WebhookEndpointDisabledError extends Problem {

@@ -1,4 +1,4 @@
-import { cents, centsToMicros, formatUsd } from '../../common/money.js';
+import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
 import { CAUSED_BY_NOBODY, type SandboxContext } from './context.js';
 import { ControlRefusedError, UnknownObjectError } from './control-errors.js';
 import {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cents, centsToMicros, formatUsd } from '../../common/money.js';
+import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
 import { html, Html } from './html.js';
 import { PAYMENT_PAGE_STYLE } from './payment-page-style.js';
 import type { LineItem } from './objects.js';

@@ -1,4 +1,4 @@
-import { cents, centsToMicros, formatUsd } from '../../common/money.js';
+import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
 import { AMOUNT_MAX_CENTS } from './checkout-session-parameters.js';
 import type { Cause, SandboxContext } from './context.js';
 import { invalidRequest, resourceMissing } from './errors.js';

@@ -1,4 +1,4 @@
-import { AddressInUseError, chooseListenPort } from '../../../src/startup/listen-address.js';
+import { AddressInUseError, chooseListenPort } from '../../../src/bootstrap/listen-address.js';
 
 /** Below what the system hands out for outgoing connections, which come and go beside the tests. */
 const FIRST_PORT = 11_000;

@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import path from 'node:path';
 import type { DestinationStream, Logger } from 'pino';
-import { createLogger } from '../../../src/common/logger.js';
+import { createLogger } from '../../../src/platform/logging/logger.js';
 
 /** The folder where a test run collects what the service logged and answered. Set by jest's globalSetup. */
 export const RUN_LOG_VARIABLE = 'COFFER_TEST_RUN_LOG';

@@ -5,16 +5,20 @@ import path from 'node:path';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
-import { createApp } from '../../../src/app.setup.js';
-import { makeApiKey } from '../../../src/auth/api-key-format.js';
-import { ACCOUNT_SCOPES, type AccountScope } from '../../../src/auth/principal.js';
-import { BFL_ACTIVE_TASKS_DEFAULT, readSettings, type Settings } from '../../../src/config/settings.js';
+import { createApp } from '../../../src/bootstrap/app.setup.js';
+import { makeApiKey } from '../../../src/identity/api-keys/api-key-format.js';
+import { ACCOUNT_SCOPES, type AccountScope } from '../../../src/identity/auth/principal.js';
+import {
+  BFL_ACTIVE_TASKS_DEFAULT,
+  readSettings,
+  type Settings,
+} from '../../../src/platform/config/settings.js';
 import type { SandboxBlackForestLabs } from '../../../src/sandbox/black-forest-labs/server.js';
 import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
-import { CLOCK, type Clock, type MonotonicClock } from '../../../src/common/clock.js';
-import { DatabaseClock } from '../../../src/database/database-clock.js';
-import { LEDGER_CLOCK } from '../../../src/database/ledger-clock.js';
-import { drainHttp } from '../../../src/startup/drain-http.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../../../src/platform/common/clock.js';
+import { DatabaseClock } from '../../../src/platform/database/database-clock.js';
+import { LEDGER_CLOCK } from '../../../src/platform/database/ledger-clock.js';
+import { drainHttp } from '../../../src/bootstrap/drain-http.js';
 import { TestClock } from './test-clock.js';
 import { asService, createTestDatabase } from '../database/test-database.js';
 import { freePort } from './free-port.js';

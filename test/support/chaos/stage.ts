@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { EmbeddedPostgres } from '../../../src/database/embedded/embedded-postgres.js';
+import type { EmbeddedPostgres } from '../../../src/bootstrap/embedded-postgres/embedded-postgres.js';
 import {
   type SandboxBlackForestLabs,
   startSandboxBlackForestLabs,

@@ -1,14 +1,14 @@
 import { DataSource } from 'typeorm';
-import type { Clock } from '../../../src/common/clock.js';
-import { newId } from '../../../src/common/ids.js';
-import { micros } from '../../../src/common/money.js';
-import { DatabaseClock } from '../../../src/database/database-clock.js';
-import { engineDataSourceOptions } from '../../../src/database/data-source.js';
+import type { Clock } from '../../../src/platform/common/clock.js';
+import { newId } from '../../../src/platform/common/ids.js';
+import { micros } from '../../../src/platform/common/money.js';
+import { DatabaseClock } from '../../../src/platform/database/database-clock.js';
+import { engineDataSourceOptions } from '../../../src/platform/database/data-source.js';
 import { asService } from './test-database.js';
-import { silentObserver } from '../../../src/wallets/engine-observer.js';
-import { WalletStore } from '../../../src/wallets/store/wallet-store.js';
-import { HoldNotFoundError } from '../../../src/wallets/wallet.errors.js';
-import { WalletEngine, type EngineOptions } from '../../../src/wallets/wallet-engine.js';
+import { silentObserver } from '../../../src/money/wallets/engine-observer.js';
+import { WalletStore } from '../../../src/money/wallets/store/wallet-store.js';
+import { HoldNotFoundError } from '../../../src/money/wallets/wallet.errors.js';
+import { WalletEngine, type EngineOptions } from '../../../src/money/wallets/wallet-engine.js';
 
 /** The next batch never waits for the one that commits: what the tests prove of money has to hold with overlap. */
 export const OVERLAPPING: EngineOptions = { lanes: 1, overlapFrom: 1 };

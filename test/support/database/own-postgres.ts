@@ -1,8 +1,8 @@
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
-} from '../../../src/database/embedded/embedded-postgres.js';
-import { migrateDatabase } from '../../../src/startup/migrate-database.js';
+} from '../../../src/bootstrap/embedded-postgres/embedded-postgres.js';
+import { migrateDatabase } from '../../../src/bootstrap/migrate-database.js';
 
 /** A migrated PostgreSQL of one test's own. It stays dead when it is killed: the test decides when it is back. */
 export async function startOwnPostgres(dataDir: string): Promise<EmbeddedPostgres> {

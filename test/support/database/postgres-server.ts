@@ -3,13 +3,13 @@ import { chmod, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import type { ClusterLogins } from '../../../src/database/embedded/cluster.js';
+import type { ClusterLogins } from '../../../src/bootstrap/embedded-postgres/cluster.js';
 import {
   findEmbeddedPostgres,
   startEmbeddedPostgres,
-} from '../../../src/database/embedded/embedded-postgres.js';
-import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../../src/database/engine-version.js';
-import { migrateDatabase } from '../../../src/startup/migrate-database.js';
+} from '../../../src/bootstrap/embedded-postgres/embedded-postgres.js';
+import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../../src/platform/database/engine-version.js';
+import { migrateDatabase } from '../../../src/bootstrap/migrate-database.js';
 import {
   databaseAt,
   DIRECTORY_PREFIX,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { DataSource } from 'typeorm';
-import { migrate } from '../../../src/database/migrate.js';
+import { migrate } from '../../../src/platform/database/migrate.js';
 import { startEngine, type EngineProcess } from './engine.js';
 import { createTestDatabase, type TestDatabase } from './test-database.js';
 

@@ -1,4 +1,4 @@
-import { conversions } from '../../../src/generation/media/conversions.js';
+import { conversions } from '../../../src/gateway/images/media/conversions.js';
 
 export type BusyDecoder = {
   /** Ends one of the conversions that run, so that the next one begins. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { CATALOG_FILE } from '../../../src/catalog/versions/catalog-file.js';
-import { InvalidCatalogError, parseCatalog } from '../../../src/catalog/versions/parse-catalog.js';
+import { CATALOG_FILE } from '../../../src/gateway/catalog/versions/catalog-file.js';
+import { InvalidCatalogError, parseCatalog } from '../../../src/gateway/catalog/versions/parse-catalog.js';
 
 type Json = Record<string, unknown>;
 const source = await readFile(CATALOG_FILE, 'utf8');

@@ -1,9 +1,9 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { readFileSync } from 'node:fs';
-import { readSettings } from '../../../src/config/settings.js';
-import { readApiFacts } from '../../../src/catalog/api-facts.js';
-import type { CatalogModel } from '../../../src/catalog/catalog.js';
-import type { CatalogFacts, PricedModel } from '../../../src/catalog/catalog-facts.js';
+import { readSettings } from '../../../src/platform/config/settings.js';
+import { readApiFacts } from '../../../src/gateway/catalog/api-facts.js';
+import type { CatalogModel } from '../../../src/gateway/catalog/catalog.js';
+import type { CatalogFacts, PricedModel } from '../../../src/gateway/catalog/catalog-facts.js';
 
 const document = JSON.parse(
   readFileSync(new URL('../../../openapi.json', import.meta.url), 'utf8'),

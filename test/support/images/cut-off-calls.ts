@@ -1,8 +1,8 @@
 import { expect, jest } from '@jest/globals';
-import { ImageCalls } from '../../../src/generation/image-calls.service.js';
-import { RunningGenerations } from '../../../src/generation/running-generations.service.js';
-import type { WalletCommand } from '../../../src/wallets/rules/command.js';
-import { WalletEngine } from '../../../src/wallets/wallet-engine.js';
+import { ImageCalls } from '../../../src/gateway/images/calls/image-calls.service.js';
+import { RunningGenerations } from '../../../src/gateway/images/calls/running-generations.service.js';
+import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
+import { WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
 import { MODEL } from '../../fixtures/images.js';
 import type { TestApp, TestCustomer } from '../app/test-app.js';
 import { eventually } from '../processes.js';

@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
-import type { EditBody } from '../../../src/generation/edits/edit-body.js';
-import { readMultipartBody } from '../../../src/generation/edits/multipart-body.js';
-import { Problem } from '../../../src/problems/problem.js';
+import type { EditBody } from '../../../src/gateway/images/edits/edit-body.js';
+import { readMultipartBody } from '../../../src/gateway/images/edits/multipart-body.js';
+import { Problem } from '../../../src/platform/errors/problem.js';
 import { FORM_TYPE, unread } from './edit-bodies.js';
 
 export function readForm(body: Buffer, chunkBytes?: number, type = FORM_TYPE): Promise<EditBody> {

@@ -1,5 +1,5 @@
-import { ImageMaker } from '../../../src/generation/image-maker.service.js';
-import { WalletEngine } from '../../../src/wallets/wallet-engine.js';
+import { ImageMaker } from '../../../src/gateway/images/calls/image-maker.service.js';
+import { WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
 import type { TestApp } from '../app/test-app.js';
 import { undoAfterTest } from '../clean-up.js';
 

@@ -1,4 +1,4 @@
-import type { ImageResult } from '../../../src/generation/image-maker.service.js';
+import type { ImageResult } from '../../../src/gateway/images/calls/image-maker.service.js';
 
 /** What became of one image of a call. */
 export function imageResult(position: number, isDelivered: boolean): ImageResult {

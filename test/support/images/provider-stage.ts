@@ -1,11 +1,11 @@
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
-import { publishCatalog } from '../../../src/catalog/versions/catalog-versions.js';
-import { readCatalogFile } from '../../../src/catalog/versions/catalog-file.js';
-import { parseCatalog } from '../../../src/catalog/versions/parse-catalog.js';
-import type { OpenAiCompatibleSettings } from '../../../src/config/settings.js';
-import { TransactionRunner } from '../../../src/database/transaction-runner.js';
-import type { ProviderName } from '../../../src/generation/providers/image-provider.js';
+import { publishCatalog } from '../../../src/gateway/catalog/versions/catalog-versions.js';
+import { readCatalogFile } from '../../../src/gateway/catalog/versions/catalog-file.js';
+import { parseCatalog } from '../../../src/gateway/catalog/versions/parse-catalog.js';
+import type { OpenAiCompatibleSettings } from '../../../src/platform/config/settings.js';
+import { TransactionRunner } from '../../../src/platform/database/transaction-runner.js';
+import type { ProviderName } from '../../../src/gateway/images/providers/image-provider.js';
 import { generate, setLimits } from '../../fixtures/images.js';
 import { eventually } from '../processes.js';
 import { ScriptedUpstream } from './scripted-upstream.js';

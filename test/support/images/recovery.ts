@@ -1,6 +1,6 @@
-import { BFL_ACTIVE_TASKS_DEFAULT } from '../../../src/config/settings.js';
-import { GenerationRecovery } from '../../../src/generation/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../../src/generation/recovery/orphaned-holds.service.js';
+import { BFL_ACTIVE_TASKS_DEFAULT } from '../../../src/platform/config/settings.js';
+import { GenerationRecovery } from '../../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHolds } from '../../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
 import { startTestApp, type TestApp } from '../app/test-app.js';
 
 /** After this, neither a lease nor a hold of a dead process counts any more: recovery's bound. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
-import type { ProviderName } from '../../../src/generation/providers/image-provider.js';
+import type { ProviderName } from '../../../src/gateway/images/providers/image-provider.js';
 
 /** What an upstream does with every request, until told otherwise. */
 export type Play =

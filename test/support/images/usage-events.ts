@@ -1,8 +1,8 @@
 import { expect, jest } from '@jest/globals';
-import { ModelUsage } from '../../../src/catalog/usage/model-usage.service.js';
-import { newId } from '../../../src/common/ids.js';
-import { USAGE_LIMITS, type UsageLimits } from '../../../src/usage/usage-limits.js';
-import { UsageRollUp } from '../../../src/usage/usage-roll-up.service.js';
+import { ModelUsage } from '../../../src/gateway/usage/ranking/model-usage.service.js';
+import { newId } from '../../../src/platform/common/ids.js';
+import { USAGE_LIMITS, type UsageLimits } from '../../../src/gateway/usage/usage-limits.js';
+import { UsageRollUp } from '../../../src/gateway/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../app/test-app.js';
 import { attach, makeProviderKey } from './provider-keys.js';

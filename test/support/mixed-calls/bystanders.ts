@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
-import { micros } from '../../../src/common/money.js';
-import { PRICE_ENTITIES, putPrice } from '../../../src/pricing/put-price.js';
+import { micros } from '../../../src/platform/common/money.js';
+import { PRICE_ENTITIES, putPrice } from '../../../src/money/pricing/put-price.js';
 import { TestClient } from '../app/test-client.js';
 import { momentLater } from '../processes.js';
 import { PAID_MODEL, type MixedPlan, type PlannedEvent } from './plan.js';

@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
-import { OFF_SESSION_PAYMENTS } from '../../../src/payments/off-session-payments.js';
-import type { OffSessionPayments } from '../../../src/payments/off-session-payments.js';
-import { AUTO_TOP_UP_WORDS } from '../../../src/top-ups/auto/auto-top-up.js';
+import { OFF_SESSION_PAYMENTS } from '../../../src/payments/stripe/off-session-payments.js';
+import type { OffSessionPayments } from '../../../src/payments/stripe/off-session-payments.js';
+import { AUTO_TOP_UP_WORDS } from '../../../src/payments/auto-top-ups/auto-top-up.js';
 import { eventually } from '../processes.js';
 import type { TestApp, TestCustomer } from '../app/test-app.js';
 import { sessionIdOf, settled } from '../../fixtures/top-up-books.js';

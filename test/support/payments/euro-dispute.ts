@@ -1,4 +1,4 @@
-import { StripeBalanceJob } from '../../../src/finance/platform-book/stripe-balance.job.js';
+import { StripeBalanceJob } from '../../../src/finance/reconciliation/stripe-balance.job.js';
 import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
 import { settled } from '../../fixtures/top-up-books.js';
 import type { TestApp } from '../app/test-app.js';

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
-import { newId } from '../../../src/common/ids.js';
-import { micros } from '../../../src/common/money.js';
-import type { WalletEngine } from '../../../src/wallets/wallet-engine.js';
+import { newId } from '../../../src/platform/common/ids.js';
+import { micros } from '../../../src/platform/common/money.js';
+import type { WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
 
 export type PaidTopUp = { readonly id: string; readonly lotId: string };
 

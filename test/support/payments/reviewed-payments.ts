@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
-import { TopUpSettlement } from '../../../src/top-ups/top-up-settlement.service.js';
+import { TopUpSettlement } from '../../../src/payments/top-ups/top-up-settlement.service.js';
 import { settled, startTopUp, type OpenTopUp } from '../../fixtures/top-up-books.js';
 import type { TestApp } from '../app/test-app.js';
 

@@ -1,6 +1,6 @@
-import { cents, micros } from '../../../src/common/money.js';
-import type { CheckoutSession } from '../../../src/payments/payment-gateway.js';
-import type { TopUp } from '../../../src/top-ups/top-up.js';
+import { cents, micros } from '../../../src/platform/common/money.js';
+import type { CheckoutSession } from '../../../src/payments/stripe/payment-gateway.js';
+import type { TopUp } from '../../../src/payments/top-ups/top-up.js';
 
 /** Plain bigints where the product has branded ones, so that a test reads as numbers. */
 type Loose<T> = { [Member in keyof T]?: Loosened<T[Member]> };

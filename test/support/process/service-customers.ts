@@ -1,4 +1,4 @@
-import type { AccountScope } from '../../../src/auth/principal.js';
+import type { AccountScope } from '../../../src/identity/auth/principal.js';
 import type { ServiceProcess } from './service-process.js';
 
 /** More than any test spends. */

@@ -5,12 +5,12 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DataSource } from 'typeorm';
-import { makeApiKey } from '../../../src/auth/api-key-format.js';
-import { applicationDataSourceOptions } from '../../../src/database/data-source.js';
-import { clusterPaths } from '../../../src/database/embedded/cluster.js';
-import { findEmbeddedPostgres } from '../../../src/database/embedded/embedded-postgres.js';
-import { readPostmasterFile } from '../../../src/database/embedded/postmaster.js';
-import { choosePort } from '../../../src/database/embedded/port.js';
+import { makeApiKey } from '../../../src/identity/api-keys/api-key-format.js';
+import { applicationDataSourceOptions } from '../../../src/platform/database/data-source.js';
+import { clusterPaths } from '../../../src/bootstrap/embedded-postgres/cluster.js';
+import { findEmbeddedPostgres } from '../../../src/bootstrap/embedded-postgres/embedded-postgres.js';
+import { readPostmasterFile } from '../../../src/bootstrap/embedded-postgres/postmaster.js';
+import { choosePort } from '../../../src/bootstrap/embedded-postgres/port.js';
 import { END_WITH_PARENT, programArguments } from './program-arguments.js';
 import { rememberSecretsIn, rememberSecretsOf, runLogFile } from '../app/run-log.js';
 import { DIRECTORY_PREFIX } from '../database/test-database.js';
@@ -19,7 +19,7 @@ import { TestClient } from '../app/test-client.js';
 /** Of every service that the tests start as a process. */
 export const OPERATOR_KEY = makeApiKey('operator_key');
 
-/** Outside production: see `src/first-run`. */
+/** Outside production: see `src/bootstrap/first-run`. */
 const SECRET_FILES = ['secrets.json', 'demo.json'];
 /** Enough to see why a process ended. */
 const OUTPUT_CHARS_MAX = 20_000;

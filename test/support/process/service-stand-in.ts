@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { transformFile } from '@swc/core';
 import { DIRECTORY_PREFIX } from '../database/test-database.js';
-import type { PostgresSettings } from '../../../src/database/embedded/settings.js';
+import type { PostgresSettings } from '../../../src/bootstrap/embedded-postgres/settings.js';
 
 /**
  * A process of its own that runs the embedded server as the service does, so that a test can kill it. It runs
@@ -136,7 +136,7 @@ export class StandInWorkshop {
   }
 
   async #compile(place: string): Promise<void> {
-    const source = fileURLToPath(new URL('../../../src/database/embedded/', import.meta.url));
+    const source = fileURLToPath(new URL('../../../src/bootstrap/embedded-postgres/', import.meta.url));
     await mkdir(this.path(place, 'embedded'), { recursive: true });
     for (const name of (await readdir(source)).filter((file) => file.endsWith('.ts'))) {
       const { code } = await transformFile(path.join(source, name), {

@@ -5,12 +5,12 @@
  */
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { CommonModule } from '../../../src/common/common.module.js';
-import { ConfigModule } from '../../../src/config/config.module.js';
-import { readSettings } from '../../../src/config/settings.js';
-import { DatabaseModule } from '../../../src/database/database.module.js';
-import { JobRegistry } from '../../../src/jobs/job-registry.js';
-import { JobsModule } from '../../../src/jobs/jobs.module.js';
+import { CommonModule } from '../../../src/platform/common/common.module.js';
+import { ConfigModule } from '../../../src/platform/config/config.module.js';
+import { readSettings } from '../../../src/platform/config/settings.js';
+import { DatabaseModule } from '../../../src/platform/database/database.module.js';
+import { JobRegistry } from '../../../src/platform/jobs/job-registry.js';
+import { JobsModule } from '../../../src/platform/jobs/jobs.module.js';
 
 const settings = readSettings({ NODE_ENV: 'test', DATABASE_URL: process.argv[2] });
 

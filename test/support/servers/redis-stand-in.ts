@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import type { RedisConnection } from '../../../src/rate-limits/redis-connection.js';
-import { TAKE_SLOTS_SCRIPT } from '../../../src/rate-limits/slot-scripts.js';
+import type { RedisConnection } from '../../../src/identity/rate-limits/redis-connection.js';
+import { TAKE_SLOTS_SCRIPT } from '../../../src/identity/rate-limits/slot-scripts.js';
 
 /**
  * Enough of Redis, on a loopback port, to count: it speaks RESP2 and plays the script of `slot-scripts.ts` and that of

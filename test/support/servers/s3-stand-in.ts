@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
-import type { S3Settings } from '../../../src/config/settings.js';
+import type { S3Settings } from '../../../src/platform/config/settings.js';
 import { signatureFault } from './s3-signature.js';
 
 type StoredObject = { readonly body: Buffer; readonly contentType: string };

@@ -8,11 +8,11 @@ import {
   type ExportFormat,
   type ExportRange,
   type ExportRow,
-} from '../../../src/ledger/export/export-format.js';
-import type { Verdict } from '../../../src/ledger/export/verify-export.js';
-import { verifyStream } from '../../../src/ledger/export/verify-stream.js';
-import { LedgerExportService } from '../../../src/finance/ledger-export.service.js';
-import { chainHash, GENESIS_HASH } from '../../../src/ledger/transfer.js';
+} from '../../../src/money/ledger/export/export-format.js';
+import type { Verdict } from '../../../src/money/ledger/export/verify-export.js';
+import { verifyStream } from '../../../src/money/ledger/export/verify-stream.js';
+import { LedgerExportService } from '../../../src/finance/exports/ledger-export.service.js';
+import { chainHash, GENESIS_HASH } from '../../../src/money/ledger/transfer.js';
 import { databaseClock } from '../database/engine.js';
 import type { TestBooks } from '../database/test-books.js';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { compareBytes } from '../../../src/ledger/byte-order.js';
-import type { ExportEnd, ExportRow } from '../../../src/ledger/export/export-format.js';
-import { transferId } from '../../../src/ledger/transfer.js';
+import { compareBytes } from '../../../src/money/ledger/byte-order.js';
+import type { ExportEnd, ExportRow } from '../../../src/money/ledger/export/export-format.js';
+import { transferId } from '../../../src/money/ledger/transfer.js';
 import { anyText } from '../any-text.js';
 import { forgeHashes, type ExportFile } from './export-files.js';
 

@@ -1,4 +1,8 @@
-import { EXPORT_ENCODERS, toJsonLine, type ExportFormat } from '../../../src/ledger/export/export-format.js';
+import {
+  EXPORT_ENCODERS,
+  toJsonLine,
+  type ExportFormat,
+} from '../../../src/money/ledger/export/export-format.js';
 import type { SeededRandom } from '../seeded-random.js';
 import { putTogether } from './export-files.js';
 import { bytes, told, type Tamper } from './export-tampers.js';

@@ -4,14 +4,14 @@ import {
   type ExportEnd,
   type ExportFormat,
   type ExportRow,
-} from '../../../src/ledger/export/export-format.js';
+} from '../../../src/money/ledger/export/export-format.js';
 import {
   isCustomerLedgerAccount,
   LEDGER_ACCOUNTS,
   POSTING_RULES,
-} from '../../../src/ledger/chart-of-accounts.js';
-import { customerEffect } from '../../../src/ledger/chain-walk.js';
-import { transferId } from '../../../src/ledger/transfer.js';
+} from '../../../src/money/ledger/chart-of-accounts.js';
+import { customerEffect } from '../../../src/money/ledger/chain-walk.js';
+import { transferId } from '../../../src/money/ledger/transfer.js';
 import type { SeededRandom } from '../seeded-random.js';
 import { forgeHashes, putTogether, type ExportFile } from './export-files.js';
 

@@ -1,7 +1,7 @@
-import { LotReplay } from '../../../src/ledger/lot-replay.js';
-import type { ExportRow } from '../../../src/ledger/export/export-format.js';
-import { GENESIS_HASH, transferId } from '../../../src/ledger/transfer.js';
-import { customerEffect } from '../../../src/ledger/chain-walk.js';
+import { LotReplay } from '../../../src/money/ledger/lot-replay.js';
+import type { ExportRow } from '../../../src/money/ledger/export/export-format.js';
+import { GENESIS_HASH, transferId } from '../../../src/money/ledger/transfer.js';
+import { customerEffect } from '../../../src/money/ledger/chain-walk.js';
 import type { TestBooks } from '../database/test-books.js';
 import { EVERYTHING, exportText, forgeHashes, takeApart } from './export-files.js';
 

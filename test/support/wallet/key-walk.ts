@@ -5,8 +5,8 @@ import {
   OPERATOR_SCOPES,
   type AccountScope,
   type OperatorScope,
-} from '../../../src/auth/principal.js';
-import { DAY_MS } from '../../../src/common/utc-time.js';
+} from '../../../src/identity/auth/principal.js';
+import { DAY_MS } from '../../../src/platform/common/utc-time.js';
 import { generate, PRICE_MICROS } from '../../fixtures/images.js';
 import type { TestApp } from '../app/test-app.js';
 import type { TestClient } from '../app/test-client.js';

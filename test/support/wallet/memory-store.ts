@@ -1,9 +1,9 @@
-import { micros, type MicroUsd } from '../../../src/common/money.js';
-import { GENESIS_HASH, type Transfer } from '../../../src/ledger/transfer.js';
-import { applyBatch, type LoadedAccount } from '../../../src/wallets/rules/batch.js';
-import { budgetOfUse, utcDay, type KeyBudget } from '../../../src/wallets/rules/key-budget.js';
-import type { WalletCommand } from '../../../src/wallets/rules/command.js';
-import type { Watch } from '../../../src/wallets/rules/signals.js';
+import { micros, type MicroUsd } from '../../../src/platform/common/money.js';
+import { GENESIS_HASH, type Transfer } from '../../../src/money/ledger/transfer.js';
+import { applyBatch, type LoadedAccount } from '../../../src/money/wallets/rules/batch.js';
+import { budgetOfUse, utcDay, type KeyBudget } from '../../../src/money/wallets/rules/key-budget.js';
+import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
+import type { Watch } from '../../../src/money/wallets/rules/signals.js';
 import type {
   Freeze,
   Hold,
@@ -12,7 +12,7 @@ import type {
   ReturnedMoney,
   ReturnedPayment,
   Wallet,
-} from '../../../src/wallets/rules/wallet.js';
+} from '../../../src/money/wallets/rules/wallet.js';
 
 function emptyWallet(accountId: string): Wallet {
   const zero = micros(0n);

@@ -1,12 +1,12 @@
-import { customerEffect } from '../../../src/ledger/chain-walk.js';
+import { customerEffect } from '../../../src/money/ledger/chain-walk.js';
 import {
   isCustomerLedgerAccount,
   LEDGER_ACCOUNTS,
   PLATFORM_KINDS,
   POSTING_RULES,
-} from '../../../src/ledger/chart-of-accounts.js';
-import type { ExportRow } from '../../../src/ledger/export/export-format.js';
-import { transferId } from '../../../src/ledger/transfer.js';
+} from '../../../src/money/ledger/chart-of-accounts.js';
+import type { ExportRow } from '../../../src/money/ledger/export/export-format.js';
+import { transferId } from '../../../src/money/ledger/transfer.js';
 import { forgeHashes, putTogether } from './export-files.js';
 import { END } from './export-samples.js';
 

@@ -1,4 +1,4 @@
-import type { WalletCommand } from '../../../src/wallets/rules/command.js';
+import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
 import { ReferenceReliefs } from './reference-reliefs.js';
 
 /**

@@ -1,6 +1,6 @@
-import { cents, centsToMicros, type UsdCents } from '../../../src/common/money.js';
-import { partsOfAllCovered, partsOfMoved } from '../../../src/top-ups/disputes/dispute-movement.rules.js';
-import type { WalletCommand } from '../../../src/wallets/rules/command.js';
+import { cents, centsToMicros, type UsdCents } from '../../../src/platform/common/money.js';
+import { partsOfAllCovered, partsOfMoved } from '../../../src/payments/disputes/dispute-movement.rules.js';
+import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
 import {
   addParts,
   chargeOf,
@@ -8,7 +8,7 @@ import {
   partsOfTaken,
   type Parts,
   type PartsAndExcess,
-} from '../../../src/wallets/rules/payment-parts.js';
+} from '../../../src/money/wallets/rules/payment-parts.js';
 import { MemoryStore } from './memory-store.js';
 
 export const ACCOUNT = 'acct_01ARZ3NDEKTSV4RRFFQ69G5FAV';

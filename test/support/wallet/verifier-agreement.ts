@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { newId } from '../../../src/common/ids.js';
-import { micros } from '../../../src/common/money.js';
-import type { WalletCommand } from '../../../src/wallets/rules/command.js';
-import { NotAnExportError } from '../../../src/ledger/export/read-export.js';
-import { EXPORT_FORMATS, type ExportRange } from '../../../src/ledger/export/export-format.js';
+import { newId } from '../../../src/platform/common/ids.js';
+import { micros } from '../../../src/platform/common/money.js';
+import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
+import { NotAnExportError } from '../../../src/money/ledger/export/read-export.js';
+import { EXPORT_FORMATS, type ExportRange } from '../../../src/money/ledger/export/export-format.js';
 import { anyText } from '../any-text.js';
 import { TestBooks } from '../database/test-books.js';
 import type { SeededRandom } from '../seeded-random.js';

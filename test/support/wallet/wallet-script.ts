@@ -1,6 +1,10 @@
 import fc from 'fast-check';
-import { micros } from '../../../src/common/money.js';
-import type { NewFreeze, SetKeyBudgetCommand, WalletCommand } from '../../../src/wallets/rules/command.js';
+import { micros } from '../../../src/platform/common/money.js';
+import type {
+  NewFreeze,
+  SetKeyBudgetCommand,
+  WalletCommand,
+} from '../../../src/money/wallets/rules/command.js';
 
 /** One step of a random history: time passes, then a command arrives. */
 export type Step = { readonly afterMs: number; readonly command: WalletCommand };

@@ -1,0 +1,129 @@
+import { type INestApplicationContext, NotFoundException } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { AppModule } from '../app.module.js';
+import { AuthGuard } from '../identity/auth/auth.guard.js';
+import { authenticateBeforeBodies } from '../identity/auth/early-authentication.js';
+import { readApiFacts } from '../gateway/catalog/api-facts.js';
+import { CatalogReader } from '../gateway/catalog/catalog-reader.service.js';
+import { addCatalogPages } from '../website/catalog/add-catalog-pages.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../platform/common/clock.js';
+import { NestLogger } from '../platform/logging/logger.js';
+import type { Settings } from '../platform/config/settings.js';
+import { isAuditHeadLocked, isUnavailable } from '../platform/database/constraints.js';
+import { AllowedMethods } from '../platform/http/allowed-methods.js';
+import { AnswerHeaders } from '../platform/http/answer-headers.js';
+import { createHttpAdapter } from '../platform/http/http-adapter.js';
+import { EDITS_PATH } from '../gateway/images/calls/images.controller.js';
+import { limitConnections } from '../platform/http/connection-limits.js';
+import { acceptJsonBodies } from '../platform/http/json-body.js';
+import { addPages } from '../website/add-pages.js';
+import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
+import { logRequests } from '../platform/http/request-log.js';
+import { refuseEarly } from '../platform/http/request-rules.js';
+import { leaveBodiesUnread } from '../platform/http/unread-body.js';
+import { RequestValidationPipe } from '../platform/http/validation.pipe.js';
+import { RequestMetrics } from '../platform/metrics/request-metrics.js';
+import { buildOpenApiDocument } from './openapi/openapi.js';
+import { AuditLogLockedError, DatabaseUnavailableError } from '../platform/errors/common.errors.js';
+import { ProblemFilter } from '../platform/errors/problem.filter.js';
+import type { ErrorTranslator } from '../platform/errors/to-problem.js';
+import { limitAddresses } from '../identity/rate-limits/address-limits.js';
+import { limitBodies } from '../identity/rate-limits/body-limits.js';
+import { localUrl } from './local-url.js';
+
+export type AppOptions = {
+  readonly settings: Settings;
+  readonly log: Logger;
+  /** Outside parts that a stand-in plays; named on every answer and page. Empty in production. */
+  readonly simulated?: readonly string[];
+};
+
+/** Says on every answer which outside parts are simulated, so that nobody mistakes play money for money. */
+const SANDBOX_HEADER = 'x-coffer-sandbox';
+
+/** The whole service, ready for `listen`. Its database is up and migrated. */
+export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
+  const { log, simulated = [] } = options;
+  const publicUrl = options.settings.publicUrl ?? new URL(localUrl(options.settings));
+  const settings: Settings = { ...options.settings, publicUrl };
+  const headers = new AnswerHeaders(simulated.length === 0 ? {} : { [SANDBOX_HEADER]: simulated.join(', ') });
+  const adapter = createHttpAdapter(headers, settings.trustedProxies);
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(settings, simulated), adapter, {
+    logger: new NestLogger(log),
+    bodyParser: false,
+    rawBody: true,
+    abortOnError: false,
+  });
+  const fastify = adapter.getInstance<FastifyInstance>();
+  acceptJsonBodies(app);
+  const { httpConnectionsMax: connectionsMax, trustedProxies } = settings;
+  const clock = app.get<Clock & MonotonicClock>(CLOCK);
+  limitConnections(fastify.server, { connectionsMax, trustedProxies, clock }, log);
+  authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
+  limitBodies(fastify, EDITS_PATH);
+  leaveBodiesUnread(fastify, EDITS_PATH);
+  headers.addTo(fastify);
+  if (settings.rateLimit) limitAddresses(fastify, clock);
+  refuseEarly(fastify);
+  logRequests(fastify, log);
+  measureRequests(fastify, app.get(RequestMetrics));
+  app.useGlobalPipes(new RequestValidationPipe());
+  app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
+  const server = publicUrl.href.replace(/\/$/, '');
+  const document = onDemand(() => buildOpenApiDocument(app, server));
+  addPages(fastify, { simulated, publicUrl: server, buildDocument: document });
+  addCatalogPages(fastify, {
+    reader: app.get(CatalogReader),
+    publicUrl: server,
+    sandbox: sandboxSentence(simulated),
+    readApi: () => readApiFacts(document()),
+  });
+  await app.init();
+  return app;
+}
+
+/** Jobs only: the same modules, no HTTP. */
+export function createWorker({ settings, log }: AppOptions): Promise<INestApplicationContext> {
+  return NestFactory.createApplicationContext(AppModule.with({ ...settings, runJobs: true }), {
+    logger: new NestLogger(log),
+    abortOnError: false,
+  });
+}
+
+/** Made by whoever asks first: building the document takes a noticeable part of a start. */
+function onDemand<T>(make: () => T): () => T {
+  let made: { readonly value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
+}
+
+function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): void {
+  fastify.addHook('onResponse', (request, reply, done) => {
+    metrics.answered({
+      method: request.method,
+      route: request.routeOptions.url,
+      status: reply.statusCode,
+      durationMs: reply.elapsedTime,
+      problemCode: request.problem?.code,
+    });
+    done();
+  });
+}
+
+function unmatched(fastify: FastifyInstance): ErrorTranslator {
+  const routes = new AllowedMethods(fastify);
+  return (error, request) =>
+    error instanceof NotFoundException ? routes.problemFor(pathOf(request.url)) : null;
+}
+
+function pathOf(url: string): string {
+  return url.split('?', 1)[0] ?? url;
+}
+
+/** Other parts wrap the connection failures of their own outside party; what is left is the database's. */
+const databaseAway: ErrorTranslator = (error) => {
+  if (isAuditHeadLocked(error)) return new AuditLogLockedError(error);
+  return isUnavailable(error) ? new DatabaseUnavailableError(error) : null;
+};

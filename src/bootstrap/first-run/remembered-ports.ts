@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import { StandInMissingError } from '../stand-ins.js';
+import { readPrivateJson, writePrivateJson } from './private-file.js';
+
+const FILE = 'ports.json';
+const PORT_MAX = 65_535;
+
+/** Which ports the stand-ins had, so that an open payment page is still there after a restart. */
+export class RememberedPorts {
+  private constructor(
+    private readonly path: string,
+    private readonly ports: Record<string, number>,
+  ) {}
+
+  static async load(sandboxDir: string): Promise<RememberedPorts> {
+    const path = join(sandboxDir, FILE);
+    const stored = (await readPrivateJson(path)) ?? {};
+    const valid = Object.entries(stored).filter(([, port]) => isPort(port)) as [string, number][];
+    return new RememberedPorts(path, Object.fromEntries(valid));
+  }
+
+  /** Where a stand-in that another process started answers. Throws `StandInMissingError`. */
+  baseUrlOf(standIn: string): URL {
+    const port = this.ports[standIn];
+    if (port === undefined) throw new StandInMissingError(standIn);
+    return new URL(`http://127.0.0.1:${port}`);
+  }
+
+  /** Starts on the port of last time, or on any other when somebody else has taken it meanwhile. */
+  async start<T extends { readonly baseUrl: string }>(
+    standIn: string,
+    startOn: (port: number) => Promise<T>,
+  ): Promise<T> {
+    const started = await startOn(this.ports[standIn] ?? 0).catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return startOn(0);
+      throw error;
+    });
+    await this.remember(standIn, Number(new URL(started.baseUrl).port));
+    return started;
+  }
+
+  private async remember(standIn: string, port: number): Promise<void> {
+    if (this.ports[standIn] === port) return;
+    this.ports[standIn] = port;
+    await writePrivateJson(this.path, this.ports);
+  }
+}
+
+function isPort(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) > 0 && (value as number) <= PORT_MAX;
+}

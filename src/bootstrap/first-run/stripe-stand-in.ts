@@ -1,0 +1,25 @@
+import { join } from 'node:path';
+import type { StandIn } from './stand-in.js';
+
+export const stripeStandIn: StandIn = {
+  name: 'stripe',
+  isNeeded: (settings) => settings.stripe === null,
+  start: async ({ settings, secrets, directory, log }, port) => {
+    const { startSandboxStripe } = await import('../../sandbox/stripe/server.js');
+    return startSandboxStripe({
+      port,
+      log,
+      stateFile: join(directory, 'stripe.json'),
+      apiKey: secrets.stripeSecretKey,
+      webhookEndpoint: {
+        // Not the public URL: the stand-in delivers on this machine only.
+        url: `http://127.0.0.1:${settings.port}/webhooks/stripe`,
+        secret: secrets.stripeWebhookSecret,
+      },
+    });
+  },
+  configure: (settings, { stripeSecretKey, stripeWebhookSecret }, apiBase) => ({
+    ...settings,
+    stripe: { secretKey: stripeSecretKey, webhookSecret: stripeWebhookSecret, apiBase },
+  }),
+};

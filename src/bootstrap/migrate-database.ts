@@ -1,0 +1,13 @@
+import { migrate } from '../platform/database/migrate.js';
+import { migrateJobs } from '../platform/jobs/migrate-jobs.js';
+
+/**
+ * Brings all of the database up to date: our tables and those of the job queue.
+ *
+ * @param ownerUrl the login that owns the database.
+ * @param serviceUrl the login of the service, made if need be and given its privileges; may be the same.
+ */
+export async function migrateDatabase(ownerUrl: string, serviceUrl?: string): Promise<void> {
+  const role = await migrate(ownerUrl, serviceUrl);
+  await migrateJobs(ownerUrl, role);
+}

@@ -1,0 +1,48 @@
+import type { StartOptions } from './start-service.js';
+import { openDatabase } from './open-database.js';
+import { describeProviderGaps } from './provider-coverage.js';
+import { noStandIns } from './stand-ins.js';
+import { StopStack } from './stop-stack.js';
+import { warnOfOverrides } from './warn-of-overrides.js';
+
+/** The embedded database belongs to the one process that started it. */
+export class WorkerDatabaseMissingError extends Error {
+  constructor() {
+    super(
+      'A worker shares the database of the service: set DATABASE_URL for both, and COFFER_JOBS=off for the service. ' +
+        'With the embedded database the service does the jobs itself, and no worker is needed.',
+    );
+    this.name = 'WorkerDatabaseMissingError';
+  }
+}
+
+/**
+ * Starts the jobs of the service without its HTTP. Outside production it joins the stand-ins of the service
+ * on the same data directory.
+ */
+export async function startWorker(options: StartOptions): Promise<{ readonly stop: () => Promise<boolean> }> {
+  const { settings, log } = options;
+  // Its lock on the data directory would be refused while the service runs, and without the service there is nothing to do.
+  if (settings.databaseUrl === null) throw new WorkerDatabaseMissingError();
+  warnOfOverrides(settings, log);
+  const started = new StopStack(log);
+  try {
+    const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
+    started.push('the database', () => database.stop());
+    const wanted = { ...settings, databaseUrl: database.url };
+    const standIns =
+      settings.environment === 'production'
+        ? noStandIns(wanted)
+        : await (await import('./first-run/first-run.js')).startFirstRun(wanted, log, 'join');
+    const { createWorker } = await import('./app.setup.js');
+    const app = await createWorker({ settings: standIns.settings, log });
+    started.push('the jobs', () => app.close());
+    const { ModelCatalog } = await import('../gateway/catalog/model-catalog.service.js');
+    // The service says the rest; here it matters that calls which a killed process left can be finished.
+    describeProviderGaps(await app.get(ModelCatalog).current(), standIns.settings);
+    return { stop: () => started.unwind() };
+  } catch (error) {
+    await started.unwind();
+    throw error;
+  }
+}

@@ -1,0 +1,22 @@
+import { Injectable } from '@nestjs/common';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import type { Job } from '../../platform/jobs/job.js';
+import { UpstreamAccruals } from './upstream-accruals.service.js';
+
+/** Books what providers charged us: when the day is over, and twice more, should a run have failed. */
+@Injectable()
+export class UpstreamAccrualJob implements Job {
+  readonly name = 'upstream_accrual';
+  readonly crontab = '20 0,4,8 * * *';
+
+  constructor(
+    registry: JobRegistry,
+    private readonly accruals: UpstreamAccruals,
+  ) {
+    registry.register(this);
+  }
+
+  async run(): Promise<void> {
+    await this.accruals.bookDaysThatEnded();
+  }
+}

@@ -1,0 +1,68 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { Clock } from '../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import type { Job } from '../../platform/jobs/job.js';
+import { JobQueue } from '../../platform/jobs/job-queue.js';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { StripeEventHandlers } from '../../payments/stripe/stripe-event-handlers.js';
+import { BalanceReader } from './balance-reader.service.js';
+import { PlatformBook } from './platform-book.service.js';
+import { UnappliedPayments } from './unapplied-payments.service.js';
+
+const STRIPE_BALANCE_JOB = 'stripe_balance';
+
+/** Each says that the balance at Stripe moved, and nothing that is believed. */
+const HINTS = [
+  'charge.succeeded',
+  // Stripe may know the balance transaction only a while after the charge.
+  'charge.updated',
+  'charge.refunded',
+  'refund.failed',
+  'charge.dispute.funds_withdrawn',
+  'charge.dispute.funds_reinstated',
+  'payout.paid',
+  'payout.failed',
+  'payout.canceled',
+  'payout.reconciliation_completed',
+] as const;
+
+/**
+ * Nobody waits for the platform book, so hints are answered in batches: the time is cut into steps of this length, and
+ * all hints of one step are one look, at its end.
+ */
+const STEP_MS = 15_000;
+
+/** Reads what moved at Stripe and books our part of it; by hints, and by the clock for hints that never came. */
+@Injectable()
+export class StripeBalanceJob implements Job {
+  readonly name = STRIPE_BALANCE_JOB;
+  /** Between the runs of the other jobs that ask Stripe. */
+  readonly crontab = '4,9,14,19,24,29,34,39,44,49,54,59 * * * *';
+  private readonly logger = new Logger(StripeBalanceJob.name);
+
+  constructor(
+    registry: JobRegistry,
+    handlers: StripeEventHandlers,
+    private readonly jobs: JobQueue,
+    private readonly reader: BalanceReader,
+    private readonly book: PlatformBook,
+    private readonly unapplied: UnappliedPayments,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+    handlers.follow(HINTS, () => this.plan());
+  }
+
+  async run(): Promise<void> {
+    const stored = await this.reader.read();
+    await this.book.bookAll();
+    await this.unapplied.bookAll();
+    if (stored > 0) this.logger.log(`${stored} balance transactions of Stripe are read and booked.`);
+  }
+
+  private async plan(): Promise<void> {
+    const step = Math.floor(this.clock.nowMs() / STEP_MS) + 1;
+    const runAt = new Date(step * STEP_MS);
+    await this.jobs.add(this.name, {}, { jobKey: `${this.name}:${step}`, queue: this.name, runAt });
+  }
+}

@@ -1,0 +1,66 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
+import { PriceBook } from '../../money/pricing/price-book.service.js';
+import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
+import { RATE_LIMIT_POLICIES } from '../../identity/rate-limits/rate-limit-policies.js';
+import type { CatalogModel } from './catalog.js';
+import type { CatalogData, PricedModel } from './catalog-facts.js';
+import { ModelCatalog } from './model-catalog.service.js';
+import { ModelRanking } from '../usage/ranking/model-ranking.service.js';
+
+/** Puts models, prices and usage together for whoever shows them. */
+@Injectable()
+export class CatalogReader {
+  private readonly logger = new Logger(CatalogReader.name);
+  private last: CatalogData | null = null;
+
+  constructor(
+    private readonly catalog: ModelCatalog,
+    private readonly prices: PriceBook,
+    private readonly ranking: ModelRanking,
+    @Inject(SETTINGS) private readonly settings: Settings,
+  ) {}
+
+  /**
+   * Mostly from memory. Pages are information and move no money, so while the database is away they show what
+   * was true before; without that, rejects with `DatabaseUnavailableError` (503).
+   */
+  async read(): Promise<CatalogData> {
+    try {
+      this.last = await this.readNow();
+      return this.last;
+    } catch (error) {
+      if (this.last === null) throw error;
+      this.logger.warn({ err: error }, 'The catalogue is shown as it was');
+      return this.last;
+    }
+  }
+
+  private async readNow(): Promise<CatalogData> {
+    const { version, models } = await this.catalog.current();
+    const [ranking, ...priced] = await Promise.all([
+      this.ranking.current(),
+      ...models.map((model) => this.withPrice(model)),
+    ]);
+    return {
+      version,
+      models: priced.flat(),
+      ranking,
+      topUp: this.settings.topUp,
+      freeImagesPerDay: this.settings.freeImagesPerDay,
+      freeCallsPerMinute: RATE_LIMIT_POLICIES.free_images.perAccount,
+      callsPerMinute: RATE_LIMIT_POLICIES.image_calls.perKey,
+    };
+  }
+
+  /** Nothing for a model that was published so recently that its price is not in memory yet. */
+  private async withPrice(model: CatalogModel): Promise<PricedModel[]> {
+    try {
+      const price = this.prices.current(model.id) ?? (await this.prices.priceOf(model.id));
+      return [{ ...model, price }];
+    } catch (error) {
+      if (error instanceof ModelNotFoundError) return [];
+      throw error;
+    }
+  }
+}

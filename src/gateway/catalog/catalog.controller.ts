@@ -1,0 +1,127 @@
+import { applyDecorators, Controller, Get, Header, Param, Query } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { Public } from '../../identity/auth/public.decorator.js';
+import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
+import { ResourceMissingError } from '../../platform/errors/common.errors.js';
+import { findPriced, type CatalogData, type PricedModel } from './catalog-facts.js';
+import { CatalogReader } from './catalog-reader.service.js';
+import {
+  CatalogCollectionQuery,
+  CatalogComparisonQuery,
+  CatalogModelListView,
+  CatalogModelsQuery,
+  CatalogModelView,
+  PricingView,
+  RankingView,
+  toCatalogModelView,
+  toModelListView,
+  toPricingView,
+  toRankingView,
+} from './catalog.dto.js';
+import { readComparison } from '../../website/catalog/compare-page.js';
+import {
+  COLLECTIONS,
+  collectionModels,
+  filterModels,
+  type CollectionName,
+} from '../../website/catalog/list-pages.js';
+import { exampleQuotes } from '../../website/catalog/pricing-page.js';
+
+/** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
+const ID_SHOWN_MAX = 200;
+
+/** Anybody may read these, from any page, and keep them for a minute. */
+const SHARED = applyDecorators(
+  Header('cache-control', 'public, max-age=60'),
+  Header('access-control-allow-origin', '*'),
+);
+
+/** The public pages as JSON. */
+@ApiTags('Models')
+@Controller('v1/catalog')
+@Public()
+@ApiProblems('database_unavailable')
+export class CatalogController {
+  constructor(private readonly reader: CatalogReader) {}
+
+  @Get('models')
+  @SHARED
+  @ApiOperation({ operationId: 'listCatalogModels', summary: 'Models with prices and limits; needs no key' })
+  @ApiOkResponse({ type: CatalogModelListView })
+  @ApiProblems('invalid_request')
+  async list(@Query() query: CatalogModelsQuery): Promise<CatalogModelListView> {
+    const data = await this.reader.read();
+    const filter = {
+      maker: query.maker ?? null,
+      modality: query.modality ?? null,
+      free: query.price === 'free',
+    };
+    return toModelListView(data, filterModels(data.models, filter));
+  }
+
+  /** A wildcard: ids hold a slash. */
+  @Get('models/*')
+  @SHARED
+  @ApiOperation({ operationId: 'retrieveCatalogModel', summary: 'A model with its price and limits' })
+  @ApiParam({ name: 'path', description: 'Id of the model.', example: 'black-forest-labs/flux-2-klein-9b' })
+  @ApiOkResponse({ type: CatalogModelView })
+  @ApiProblems('model_not_found')
+  async retrieve(@Param('*') id: string): Promise<CatalogModelView> {
+    return toCatalogModelView(requireModel(await this.reader.read(), id));
+  }
+
+  @Get('compare')
+  @SHARED
+  @ApiOperation({ operationId: 'compareCatalogModels', summary: 'Some models, to be put side by side' })
+  @ApiOkResponse({ type: CatalogModelListView })
+  @ApiProblems('invalid_request')
+  async compare(@Query() { models }: CatalogComparisonQuery): Promise<CatalogModelListView> {
+    const data = await this.reader.read();
+    return toModelListView(data, readComparison(data, new URLSearchParams({ models })).models);
+  }
+
+  @Get('collections/:name')
+  @SHARED
+  @ApiOperation({ operationId: 'retrieveCatalogCollection', summary: 'Models that belong together' })
+  @ApiParam({ name: 'name', enum: Object.keys(COLLECTIONS), description: 'Which collection.' })
+  @ApiOkResponse({ type: CatalogModelListView })
+  @ApiProblems('invalid_request', 'resource_missing')
+  async collection(
+    @Param('name') name: string,
+    @Query() { maker }: CatalogCollectionQuery,
+  ): Promise<CatalogModelListView> {
+    const known = requireCollection(name);
+    const data = await this.reader.read();
+    return toModelListView(data, collectionModels(data, known, maker ?? null));
+  }
+
+  @Get('rankings')
+  @SHARED
+  @ApiOperation({ operationId: 'retrieveCatalogRanking', summary: 'Which models are used most; counts only' })
+  @ApiOkResponse({ type: RankingView })
+  async rankings(): Promise<RankingView> {
+    return toRankingView((await this.reader.read()).ranking);
+  }
+
+  @Get('pricing')
+  @SHARED
+  @ApiOperation({ operationId: 'retrievePricing', summary: 'Prices per image and what top-ups cost' })
+  @ApiOkResponse({ type: PricingView })
+  async pricing(): Promise<PricingView> {
+    const data = await this.reader.read();
+    return toPricingView(data, exampleQuotes(data));
+  }
+}
+
+function requireModel(data: CatalogData, id: string): PricedModel {
+  const model = findPriced(data, id);
+  if (model === null) throw new ModelNotFoundError(id.slice(0, ID_SHOWN_MAX));
+  return model;
+}
+
+function requireCollection(name: string): CollectionName {
+  const known = Object.keys(COLLECTIONS).find((one) => one === name);
+  if (known === undefined) throw new ResourceMissingError('collection', name.slice(0, ID_SHOWN_MAX), 'name');
+  return known as CollectionName;
+}

@@ -1,0 +1,40 @@
+import { Controller, Get, Param } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
+import { ApiProblems } from '../../../platform/errors/api-problems.js';
+import { RateLimited } from '../../../identity/rate-limits/rate-limited.decorator.js';
+import { ImageModels } from '../calls/model-catalog.js';
+import { ModelListView, toModelView, ModelView } from './model.dto.js';
+
+@ApiTags('Models')
+@Controller('v1/models')
+export class ModelsController {
+  constructor(private readonly models: ImageModels) {}
+
+  @Get()
+  @RequireScope('generate')
+  @RateLimited('reads')
+  @ApiOperation({ operationId: 'listModels', summary: 'List the models' })
+  @ApiOkResponse({ type: ModelListView })
+  async list(): Promise<ModelListView> {
+    const models = await this.models.current();
+    return { object: 'list', data: models.list().map(toModelView) };
+  }
+
+  /** A wildcard: ids hold a slash, which the OpenAI SDKs send as `%2F` and people send as it is. */
+  @Get('*')
+  @RequireScope('generate')
+  @RateLimited('reads')
+  @ApiOperation({ operationId: 'retrieveModel', summary: 'Read a model' })
+  @ApiParam({
+    name: 'path',
+    description: 'Id of the model, its slash as it is or as `%2F`.',
+    example: 'black-forest-labs/flux-2-klein-9b',
+  })
+  @ApiOkResponse({ type: ModelView })
+  @ApiProblems('model_not_found')
+  async retrieve(@Param('*') id: string): Promise<ModelView> {
+    const models = await this.models.current();
+    return toModelView(models.require(id));
+  }
+}

@@ -1,0 +1,289 @@
+import { formatMicros, formatUsd, ZERO } from '../../../platform/common/money.js';
+import { formatUtcDate } from '../../../platform/common/utc-time.js';
+import type { Settings } from '../../../platform/config/settings.js';
+import { isUnavailable } from '../../../platform/database/constraints.js';
+import { ProviderKeyUnreadableError } from '../../provider-keys/provider-key.errors.js';
+import { DatabaseUnavailableError, InternalError } from '../../../platform/errors/common.errors.js';
+import type { ProblemCode } from '../../../platform/errors/problem-catalog.js';
+import { Problem } from '../../../platform/errors/problem.js';
+import type { StoredGeneration } from './records/generation.js';
+
+export class UpstreamFailedError extends Problem {
+  readonly code = 'upstream_failed';
+  constructor() {
+    super('The provider failed to make the image. Nothing was charged. Try again.');
+  }
+}
+
+/** Saturated, down, or refusing us: whatever it is, the customer can only wait. */
+export class UpstreamUnavailableError extends Problem {
+  readonly code = 'upstream_unavailable';
+  constructor() {
+    super('The provider cannot take the request right now. Nothing was charged. Try again shortly.', {
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class UpstreamSaturatedError extends Problem {
+  readonly code = 'concurrency_limit_exceeded';
+  /** @param isOwnQueueFull whether it is the account's own images that wait. */
+  constructor(retryAfterSeconds: number, isOwnQueueFull = false) {
+    super(
+      isOwnQueueFull
+        ? 'Your account has as many images waiting as one account may have. Nothing was charged. Retry after the time ' +
+            'in Retry-After, or ask for fewer images at the same time.'
+        : 'Too many images are being made at the moment. Nothing was charged. Try again shortly.',
+      { retryAfterSeconds },
+    );
+  }
+}
+
+/** 429, but no wait of a client helps: it is over with the UTC day. */
+export class FreeImagesUsedUpError extends Problem {
+  readonly code = 'free_images_used_up';
+  constructor({ max, used, resetsAtMs }: { max: number; used: number; resetsAtMs: number }) {
+    super(
+      `An account may have ${max} images a day made by free models, and ${used} are used; the day ends at midnight UTC. ` +
+        'Nothing was charged. Ask for fewer, or use a paid model.',
+      { shouldRetry: false, details: { max, used, resets_at: Math.floor(resetsAtMs / 1_000) } },
+    );
+  }
+}
+
+/** Sent again it would be made, and perhaps charged, a second time; so the SDKs are told not to. */
+export class OutcomeUnknownError extends Problem {
+  readonly code = 'upstream_timeout';
+  constructor() {
+    super(
+      'The provider did not finish in time. Nothing is charged so far: within minutes the images are either ' +
+        'delivered and charged, or given up for nothing. GET /v1/generations/{generation_id} tells.',
+      { shouldRetry: false, details: { outcome: 'pending' } },
+    );
+  }
+}
+
+/** Images were made, but nobody knows yet whether the ledger took the charge. */
+export class ChargeUnknownError extends Problem {
+  readonly code = 'database_unavailable';
+  constructor(cause: unknown) {
+    super(
+      'The ledger went away before the charge was certain. Within minutes the images are either charged once, ' +
+        'and yours, or given up for nothing. GET /v1/generations/{generation_id} tells.',
+      { shouldRetry: false, details: { outcome: 'pending' }, cause },
+    );
+  }
+}
+
+export class ContentPolicyViolationError extends Problem {
+  readonly code = 'content_policy_violation';
+  constructor() {
+    super('The provider moderated the prompt or its result. Nothing was charged. Change the prompt.', {
+      param: 'prompt',
+      shouldRetry: false,
+    });
+  }
+}
+
+/** The customer's own key at the provider; never confused with the API key that called, which was good. */
+export class ProviderKeyRejectedError extends Problem {
+  readonly code = 'byok_key_rejected';
+  constructor() {
+    super(
+      'The provider refused your own provider key (your Coffer API key is fine). Nothing was charged, and the wallet ' +
+        'was not used. Attach a working key with PUT /v1/provider_keys/{provider}, or delete it there to pay by wallet.',
+      { shouldRetry: false },
+    );
+  }
+}
+
+/** The customer's own account at the provider is empty; their wallet has nothing to do with it. */
+export class ProviderKeyUnfundedError extends Problem {
+  readonly code = 'byok_upstream_insufficient_credits';
+  constructor() {
+    super(
+      'Your own account at the provider is out of credit. Nothing was charged, and the wallet was not used. Add ' +
+        'credit at the provider, or delete the key with DELETE /v1/provider_keys/{provider} to pay by wallet.',
+      { shouldRetry: false },
+    );
+  }
+}
+
+/** @param complaint what the provider says about the customer's own parameters. */
+export class UpstreamRejectedError extends Problem {
+  readonly code = 'invalid_request';
+  constructor(complaint: string) {
+    super(`The provider refused the request: ${complaint}. Nothing was charged.`);
+  }
+}
+
+export class IdempotencyInProgressError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super('A request with this Idempotency-Key is still running. Send it again for its answer.', {
+      param: 'Idempotency-Key',
+      retryAfterSeconds: 1,
+    });
+  }
+}
+
+/** Nobody hears it. Its SDK has sent the call again, or its customer has given up: either way nothing may be begun for it. */
+export class ClientGoneError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super('The connection ended before the call began. Nothing was charged.');
+  }
+}
+
+/** A retry without a key has found its earlier attempt, but cannot wait for it any longer. */
+export class EarlierAttemptRunningError extends Problem {
+  readonly code = 'idempotency_in_progress';
+  constructor() {
+    super('An earlier attempt at this call is still running. Send it again for its answer.', {
+      retryAfterSeconds: 1,
+    });
+  }
+}
+
+export class IdempotencyKeyReusedError extends Problem {
+  readonly code = 'idempotency_key_reused';
+  constructor() {
+    super(
+      'This Idempotency-Key was used before with another body. Nothing was charged. Choose a new key for a new request.',
+      { param: 'Idempotency-Key', shouldRetry: false },
+    );
+  }
+}
+
+/** Of a replay: the first call was answered and paid, and its answer is not kept any more. A key never charges twice. */
+export class IdempotencyKeyUsedError extends Problem {
+  readonly code = 'idempotency_key_used';
+  constructor({ id, createdAtMs, chargedMicros }: StoredGeneration) {
+    const day = formatUtcDate(new Date(createdAtMs));
+    super(
+      `This Idempotency-Key was used on ${day} by a call that was answered and charged ${formatUsd(chargedMicros)}; its answer ` +
+        `is not kept any more. Nothing was charged now. GET /v1/generations/${id} shows that call; for new images, send a new ` +
+        'Idempotency-Key.',
+      {
+        param: 'Idempotency-Key',
+        shouldRetry: false,
+        details: { first_generation_id: id, first_charged_micros: formatMicros(chargedMicros) },
+      },
+    );
+  }
+}
+
+export class InvalidMediaUrlError extends Problem {
+  readonly code = 'invalid_media_url';
+  constructor() {
+    super(
+      'This image URL is not valid or has expired. GET /v1/generations/{id} answers a fresh one while the image is kept.',
+    );
+  }
+}
+
+/** Of a replay: the first call was answered and paid, and its images were deleted since. */
+export class ImagesDeletedError extends Problem {
+  readonly code = 'images_deleted';
+  constructor(generationId: string) {
+    super(
+      `The images of this call were deleted, so its answer cannot be repeated: '${generationId}'. Nothing was charged ` +
+        'now. Use another Idempotency-Key to make new ones.',
+      { shouldRetry: false },
+    );
+  }
+}
+
+export class GenerationRunningError extends Problem {
+  readonly code = 'generation_running';
+  constructor(generationId: string) {
+    super(`The call is still running, so it has no images to delete yet: '${generationId}'.`, {
+      retryAfterSeconds: 1,
+    });
+  }
+}
+
+/** @param cause without anything that was sent or signed: it is logged. */
+export class MediaUnavailableError extends Problem {
+  readonly code = 'media_unavailable';
+  constructor(cause: unknown) {
+    super('The store of images cannot be reached. Nothing was charged. Try again shortly.', {
+      cause,
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+type PaidCallFacts = {
+  readonly generationId: string | null;
+  /** Decimal micro-USD; null when it is not known yet. */
+  readonly chargedMicros: string | null;
+  /** Null: topping up would not help. */
+  readonly topUpUrl: string | null;
+  /** Of the customer's own key that the call went over; null for an ordinary call. */
+  readonly providerKeyId: string | null;
+  /** The refused call over the customer's own key that this one was made instead of; null for any other. */
+  readonly fellBackFrom: string | null;
+};
+
+/**
+ * Another problem, met on the paid path: it keeps its code, message and headers, and says besides what was
+ * charged, for which generation, and (for want of credit) where to top up.
+ */
+export class PaidCallError extends Problem {
+  readonly code: ProblemCode;
+  constructor(
+    problem: Problem,
+    { generationId, chargedMicros, topUpUrl, providerKeyId, fellBackFrom }: PaidCallFacts,
+  ) {
+    super(problem.message, {
+      param: problem.param,
+      retryAfterSeconds: problem.retryAfterSeconds,
+      shouldRetry: problem.shouldRetry,
+      cause: problem,
+      details: {
+        ...problem.details,
+        ...(chargedMicros === null ? {} : { charged_micros: chargedMicros }),
+        ...(generationId === null ? {} : { generation_id: generationId }),
+        ...(providerKeyId === null ? {} : { billing_mode: 'byok', provider_key: providerKeyId }),
+        ...(fellBackFrom === null ? {} : { fell_back_from: fellBackFrom }),
+        ...(problem.kind === 'insufficient_credits' && topUpUrl !== null ? { top_up_url: topUpUrl } : {}),
+      },
+    });
+    this.code = problem.code;
+  }
+}
+
+/** Where a customer without enough credit buys some. */
+export function topUpUrlFrom({ publicUrl, port }: Pick<Settings, 'publicUrl' | 'port'>): string {
+  return new URL('/v1/top_ups', publicUrl ?? `http://127.0.0.1:${port}`).href;
+}
+
+/** Says of what ended a call before anything could be charged that it cost nothing. */
+export function withoutCharge(
+  problem: Problem,
+  { generationId = null, providerKeyId = null, topUpUrl = null }: Partial<PaidCallFacts> = {},
+): PaidCallError {
+  return new PaidCallError(problem, {
+    generationId,
+    chargedMicros: formatMicros(ZERO),
+    topUpUrl,
+    providerKeyId,
+    fellBackFrom: null,
+  });
+}
+
+/** Says on what was refused before the call began that it cost nothing, as every other refusal of a call does. */
+export function nothingCharged(providerKeyId: string | null): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
+      throw error;
+    throw withoutCharge(error, { providerKeyId });
+  };
+}
+
+/** What went wrong without being said: the database is away, or it is a fault of ours. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  return isUnavailable(error) ? new DatabaseUnavailableError(error) : new InternalError(error);
+}

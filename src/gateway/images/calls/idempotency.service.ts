@@ -1,0 +1,110 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
+import { AnswerBodies } from './answer-bodies.service.js';
+import type { GenerationAnswer } from './generation-answer.js';
+import {
+  IdempotencyInProgressError,
+  IdempotencyKeyReusedError,
+  IdempotencyKeyUsedError,
+  ImagesDeletedError,
+} from './generation.errors.js';
+import { acceptsFormat } from './image-request.js';
+import type { Clock } from '../../../platform/common/clock.js';
+import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
+import { mediaNameOf } from '../media/media-name.js';
+import { retentionMs } from '../media/media-retention.js';
+import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
+import { GenerationReader } from './records/generation-reader.service.js';
+import { GenerationRecords } from './records/generation-records.service.js';
+import {
+  billingModeOf,
+  sharedFormat,
+  type DeliveredImage,
+  type Generation,
+  type StoredGeneration,
+} from './records/generation.js';
+
+/** A failed call frees its key between our two looks; it happens once, not again and again. */
+const ATTEMPTS_MAX = 3;
+
+/**
+ * `Idempotency-Key`: the first call runs, its copies get its answer. A unique index decides who is first, so
+ * it holds for any number of copies and processes.
+ */
+@Injectable()
+export class Idempotency {
+  constructor(
+    private readonly records: GenerationRecords,
+    private readonly reader: GenerationReader,
+    private readonly bodies: AnswerBodies,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Null: the key is ours, the generation is recorded and may run. Otherwise the answer of the earlier call.
+   * Throws `IdempotencyKeyReusedError` (422) for another body, `IdempotencyInProgressError` (409) while the
+   * earlier call runs or its outcome is unknown, `IdempotencyKeyUsedError` or `ImagesDeletedError` (410) when its answer is
+   * gone. Calls that failed without a charge leave no trace here.
+   */
+  async claim(
+    generation: Generation & { readonly idempotencyKey: string },
+  ): Promise<GenerationAnswer | null> {
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+      if (await this.records.claim(generation)) return null;
+      const { accountId, idempotencyKey } = generation;
+      const earlier = await this.reader.findByIdempotencyKey(accountId, idempotencyKey);
+      if (earlier === null) continue;
+      const isSame =
+        earlier.fingerprint === generation.fingerprint &&
+        acceptsFormat(generation.outputFormat, earlier.outputFormat);
+      if (!isSame) throw new IdempotencyKeyReusedError();
+      if (earlier.status !== 'succeeded') break;
+      if (this.isPastKeeping(earlier)) throw new IdempotencyKeyUsedError(earlier);
+      return this.replay(earlier);
+    }
+    throw new IdempotencyInProgressError();
+  }
+
+  /** The answer of a call that succeeded, to the byte. Throws `ImagesDeletedError` (410) when its images were deleted. */
+  async replay(generation: StoredGeneration): Promise<GenerationAnswer> {
+    if (generation.imagesDeletedAtMs !== null) throw new ImagesDeletedError(generation.id);
+    const { images } = generation;
+    const format = generation.namesFormat ? sharedFormat(images) : null;
+    const found = generation.responseFormat === 'url' ? images : await this.measure(generation);
+    const body = this.bodies.make(
+      generation,
+      found.map((image) => ({ ...image, image: null })),
+      format,
+    );
+    const { id, fellBackFrom, chargedMicros } = generation;
+    const billingMode = billingModeOf(generation);
+    return {
+      body,
+      generationId: id,
+      billingMode,
+      fellBackFrom,
+      chargedMicros,
+      availableMicros: null,
+      replayed: true,
+    };
+  }
+
+  /** By its age, not by what is left of it: an answer that is half gone must never be repeated. */
+  private isPastKeeping({ createdAtMs, imagesDeletedAtMs }: StoredGeneration): boolean {
+    return imagesDeletedAtMs === null && createdAtMs < this.clock.nowMs() - retentionMs(this.settings);
+  }
+
+  /** Its images with the lengths that they have in the store: the answer announces its own before it reads them. */
+  private measure(generation: StoredGeneration): Promise<DeliveredImage[]> {
+    return Promise.all(
+      generation.images.map(async (delivered) => {
+        const bytes = await this.media.sizeOf(mediaNameOf(generation, delivered));
+        if (bytes === null) throw new ResourceMissingError('image of generation', generation.id);
+        return { ...delivered, bytes };
+      }),
+    );
+  }
+}

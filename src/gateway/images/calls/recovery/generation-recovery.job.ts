@@ -1,0 +1,45 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Clock } from '../../../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
+import { JobQueue } from '../../../../platform/jobs/job-queue.js';
+import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
+import type { Job } from '../../../../platform/jobs/job.js';
+import { GenerationRecovery } from './generation-recovery.service.js';
+import { OrphanedHolds } from './orphaned-holds.service.js';
+
+/** Between two looks. The clock of recurring jobs ticks once a minute, which is long for held credit. */
+const NEXT_RUN_MS = 10_000;
+
+/**
+ * Recovers what dead processes left. Each run queues the next, so one chain serves all processes; the
+ * crontab starts it, and starts it again should it ever break.
+ */
+@Injectable()
+export class GenerationRecoveryJob implements Job {
+  readonly name = 'generation_recovery';
+  readonly crontab = '* * * * *';
+
+  constructor(
+    registry: JobRegistry,
+    private readonly queue: JobQueue,
+    private readonly recovery: GenerationRecovery,
+    private readonly orphans: OrphanedHolds,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  async run(): Promise<void> {
+    await this.recovery.recoverDue();
+    await this.orphans.release();
+    await this.queue.add(
+      this.name,
+      {},
+      {
+        runAt: new Date(this.clock.nowMs() + NEXT_RUN_MS),
+        jobKey: `${this.name}:next`,
+        attemptsMax: 1,
+      },
+    );
+  }
+}

@@ -1,0 +1,82 @@
+import { uptime } from 'node:os';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import type { Clock } from '../../../../platform/common/clock.js';
+import { SETTINGS, type Settings } from '../../../../platform/config/settings.js';
+import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
+import { JobQueue } from '../../../../platform/jobs/job-queue.js';
+import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
+import type { Job } from '../../../../platform/jobs/job.js';
+import { ImageMaker } from '../image-maker.service.js';
+import { mediaNameOf } from '../../media/media-name.js';
+import { MEDIA_STORE, type MediaStore } from '../../media/media-store.js';
+import { Upstreams } from '../upstreams.service.js';
+import { GenerationReader } from '../records/generation-reader.service.js';
+import type { DeliveredTask } from '../records/generation.js';
+
+/** How long the provider keeps a result; also how far back there is anything to restore. */
+const PROVIDER_KEEPS_MS = 10 * 60_000;
+/** Images looked at beside each other. */
+const BATCH_MAX = 50;
+const FETCH_TIMEOUT_MS = 30_000;
+
+/**
+ * After a reboot, fetches again the delivered images whose files a power failure took (see `MediaStore`):
+ * their charges are durable, so the images have to be as well. What even the provider has no more is
+ * logged as an error, for an operator to make good.
+ */
+@Injectable()
+export class MediaRestorationJob implements Job, OnApplicationBootstrap {
+  readonly name = 'media_restoration';
+  private readonly logger = new Logger(MediaRestorationJob.name);
+
+  constructor(
+    registry: JobRegistry,
+    private readonly queue: JobQueue,
+    private readonly reader: GenerationReader,
+    private readonly maker: ImageMaker,
+    private readonly upstreams: Upstreams,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs' | 's3'>,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  /** Only a machine that has just started can have lost files, and only its own: what is in S3 survives any machine. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (this.settings.s3 !== null || !this.settings.runJobs || uptime() * 1_000 > PROVIDER_KEEPS_MS) return;
+    await this.queue.add(this.name, {}, { jobKey: this.name }).catch((error: unknown) => {
+      this.logger.warn({ err: error }, 'The images of the last minutes are not checked');
+    });
+  }
+
+  async run(): Promise<void> {
+    const sinceMs = this.clock.nowMs() - PROVIDER_KEEPS_MS;
+    let last: DeliveredTask | null = null;
+    for (;;) {
+      const batch: DeliveredTask[] = await this.reader.deliveredSince(sinceMs, last, BATCH_MAX);
+      await Promise.all(batch.map((task) => this.restore(task)));
+      last = batch.at(-1) ?? null;
+      if (batch.length < BATCH_MAX) return;
+    }
+  }
+
+  private async restore(task: DeliveredTask): Promise<void> {
+    const generation = await this.reader.find(task);
+    if (generation === null || generation.imagesDeletedAtMs !== null) return;
+    const format = task.format ?? generation.outputFormat;
+    // Null: it was lost before it was delivered, and is looked for under the name that its provider's copy gives it.
+    const name = format === null ? null : mediaNameOf(generation, { position: task.position, format });
+    if (name !== null && (await this.media.sizeOf(name)) === task.bytes) return;
+    const source = await this.upstreams.ofBegun(generation);
+    const { failure } = await this.maker.resume(
+      generation,
+      task,
+      source,
+      AbortSignal.timeout(FETCH_TIMEOUT_MS),
+    );
+    const fields = { generation: generation.id, position: task.position, hold: generation.holdId };
+    if (failure !== null) this.logger.error(fields, 'A charged image is lost');
+    else this.logger.warn(fields, 'A charged image was fetched again');
+  }
+}

@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import type { Clock } from '../../../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
+import { runStatement, type Statement } from '../../../../platform/database/pipeline.js';
+import { LOOKED_BEFORE_MS } from '../../../../money/wallets/rules/holds.js';
+import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
+import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
+import { ClientGoneError, EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
+import type { GenerationStatus } from '../generation.machine.js';
+import type { Caller } from '../generation.service.js';
+import { Idempotency } from '../idempotency.service.js';
+import type { GenerationAnswer } from '../generation-answer.js';
+import { acceptsFormat, fingerprintOf, type ImageRequest } from '../image-request.js';
+import type { OutputFormat } from '../../providers/image-provider.js';
+import { generationIdAt } from '../records/generation-filter.js';
+import { GenerationReader } from '../records/generation-reader.service.js';
+import { RunningGenerations } from '../running-generations.service.js';
+import { backOff, firstOf } from './back-off.js';
+import { CALL_MS_MAX, RetryClaims, type Retry } from './retry-claims.service.js';
+import { UNWRITTEN_MS } from './retry-step.js';
+
+/** What a call found that may have been sent before: the answer of the earlier one, or none; then it has to run. */
+export type Found = {
+  readonly answer: GenerationAnswer | null;
+  /** Open holds for the same request that are of other calls: each has its own client, or another retry. */
+  readonly otherCallsHoldIds: readonly string[];
+};
+
+export const NOTHING_FOUND: Found = { answer: null, otherCallsHoldIds: [] };
+
+/**
+ * $1 account, $2 an id that is older than any call that may count, $3 API key, $4 fingerprint, $5 since when a call counts that
+ * is over, $6 since when its answer is repeated. Ids are in the order of time, so the key of the table finds the last minutes.
+ */
+const SAME_CALLS: Statement = {
+  name: 'retry_same_calls',
+  text: `
+  SELECT id, status, output_format AS "outputFormat", hold_id AS "holdId",
+         idempotency_key IS NULL AND images_deleted_at IS NULL AND coalesce(finished_at >= $6, true) AS "isRepeatable"
+    FROM generations
+   WHERE account_id = $1 AND id >= $2 AND api_key_id = $3 AND fingerprint = $4 AND status <> 'failed'
+     AND (finished_at IS NULL OR finished_at >= $5)
+   ORDER BY id`,
+};
+
+type SameCall = {
+  readonly id: string;
+  readonly status: GenerationStatus;
+  readonly outputFormat: OutputFormat | null;
+  readonly holdId: string | null;
+  readonly isRepeatable: boolean;
+};
+
+/**
+ * Calls of clients that send them again and say nothing of it, with API keys whose owner has asked for it
+ * (`duplicate_window_seconds`): the same request is the same call while it runs and for some seconds after its answer.
+ * Where two of them begin at once, the rule of the hold lets one have credit (`authorize`), and the other one looks again.
+ */
+@Injectable()
+export class DuplicateCalls {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly claims: RetryClaims,
+    private readonly reader: GenerationReader,
+    private readonly idempotency: Idempotency,
+    private readonly running: RunningGenerations,
+    private readonly engine: WalletEngine,
+    @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** As `RetriedCalls.join`. */
+  async join(
+    request: ImageRequest,
+    { principal, limits }: Pick<Caller, 'principal' | 'limits'>,
+  ): Promise<Found> {
+    const { accountId, keyId: apiKeyId, duplicateWindowSeconds } = principal;
+    const { outputFormat } = request;
+    const call = {
+      accountId,
+      apiKeyId,
+      fingerprint: fingerprintOf(request),
+      outputFormat,
+      claim: randomUUID(),
+    };
+    const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
+    let isGone = false;
+    const left = new Promise<void>((resolve) => limits.onAnswerEnd(resolve)).then(() => (isGone = true));
+    const pause = backOff();
+    for (;;) {
+      if (isGone) throw new ClientGoneError();
+      const nowMs = this.clock.nowMs();
+      const same = await this.find(call, nowMs, duplicateWindowSeconds);
+      const isEarlier = (one: SameCall): boolean =>
+        one.isRepeatable && acceptsFormat(outputFormat, one.outputFormat);
+      const earlier = same.find(isEarlier);
+      if (earlier?.status === 'succeeded') {
+        const stored = await this.reader.find({ accountId, id: earlier.id });
+        if (stored !== null && stored.imagesDeletedAtMs === null) return this.answerOf(stored);
+        continue;
+      }
+      if (earlier?.status === 'unresolved') throw new OutcomeUnknownError();
+      if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
+      const id = earlier?.id ?? this.running.unkeyedIdsOf(call)[0];
+      if (id !== undefined) {
+        await firstOf(this.running.ended(id), left, pause());
+        continue;
+      }
+      const { unwritten } = await this.claims.outlook(call, [], nowMs);
+      if (unwritten === null || (await this.isDead(call, unwritten, nowMs))) {
+        return { answer: null, otherCallsHoldIds: same.flatMap(({ holdId }) => holdId ?? []) };
+      }
+      await firstOf(null, left, pause());
+    }
+  }
+
+  private find(call: Retry, nowMs: number, windowSeconds: number): Promise<SameCall[]> {
+    const { accountId, apiKeyId, fingerprint } = call;
+    const windowMs = windowSeconds * 1_000;
+    // What the rule of the hold may meet has to be known here, also where the window is shorter.
+    const sinceMs = nowMs - Math.max(windowMs, 2 * LOOKED_BEFORE_MS);
+    const values = [accountId, generationIdAt(sinceMs - CALL_MS_MAX), apiKeyId, fingerprint];
+    return runStatement(this.dataSource, SAME_CALLS, [...values, iso(sinceMs), iso(nowMs - windowMs)]);
+  }
+
+  private async answerOf(earlier: Parameters<Idempotency['replay']>[0]): Promise<Found> {
+    return { answer: await this.idempotency.replay(earlier), otherCallsHoldIds: [] };
+  }
+
+  /** A hold whose row never came. Without it that call charges nothing, dead or not. */
+  private async isDead(
+    { accountId }: Retry,
+    { holdId, heldAtMs }: { readonly holdId: string; readonly heldAtMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
+    if (nowMs - heldAtMs < UNWRITTEN_MS) return false;
+    const outcome = await this.engine.execute({ type: 'void', accountId, holdId, actor: 'system' });
+    return outcome.type === 'hold';
+  }
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}

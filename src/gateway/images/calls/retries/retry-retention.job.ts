@@ -1,0 +1,28 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Clock } from '../../../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
+import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
+import type { Job } from '../../../../platform/jobs/job.js';
+import { RetryClaims } from './retry-claims.service.js';
+
+/** Rows a statement, so that none holds its locks for long. */
+const BATCH_MAX = 1_000;
+
+/** Attempts that no retry came for: out of the index that retries search, which so stays as small as the last minutes. */
+@Injectable()
+export class RetryRetentionJob implements Job {
+  readonly name = 'retry_retention';
+  readonly crontab = '*/10 * * * *';
+
+  constructor(
+    registry: JobRegistry,
+    private readonly claims: RetryClaims,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  async run(): Promise<void> {
+    while ((await this.claims.forget(this.clock.nowMs(), BATCH_MAX)) === BATCH_MAX);
+  }
+}

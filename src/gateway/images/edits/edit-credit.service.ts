@@ -1,0 +1,95 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { micros, times, type MicroUsd } from '../../../platform/common/money.js';
+import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
+import { PriceBook } from '../../../money/pricing/price-book.service.js';
+import { SpendingCheck } from '../../../money/wallets/spending-check.service.js';
+import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
+import type { Caller } from '../calls/generation.service.js';
+import { ImageModels, type ImageModel } from '../calls/model-catalog.js';
+import { PassThroughCalls } from '../calls/pass-through-calls.service.js';
+import { GenerationReader } from '../calls/records/generation-reader.service.js';
+import { isPerhapsRepeated } from '../calls/retries/retrying-client.js';
+import type { EditDraft } from './edit-request.js';
+
+/**
+ * Accounts that can pay for nothing may still edit with a free model, or repeat a call that was paid before. Together they
+ * share what one account has, so that any number of them takes no more than one that pays.
+ */
+const WITHOUT_CREDIT = 'accounts without credit';
+
+/** The least that the ledger can charge. */
+const ANY_CREDIT: MicroUsd = micros(1n);
+
+/**
+ * Asks for credit before an edit costs us memory and time: its body is read, its images are fetched and decoded before anything
+ * is held. The check takes no lock and decides nothing: a call that passes it may still be refused by the hold. It refuses no call that
+ * the hold would let pass at that moment, nor one that costs the wallet nothing: free models, own provider keys, repetitions.
+ */
+@Injectable()
+export class EditCredit {
+  private readonly topUpUrl: string;
+
+  constructor(
+    @Inject(SETTINGS) settings: Settings,
+    private readonly models: ImageModels,
+    private readonly prices: PriceBook,
+    private readonly passThrough: PassThroughCalls,
+    private readonly reader: GenerationReader,
+    private readonly spending: SpendingCheck,
+  ) {
+    this.topUpUrl = topUpUrlFrom(settings);
+  }
+
+  /**
+   * Before a byte of the body is read: on whose share of memory and time the edit is worked on. The model is not known
+   * yet, so only a caller that can pay for none of the models that edit is refused (402), where none of them is free.
+   */
+  async ownerOf(caller: Caller): Promise<string> {
+    const { accountId, keyId } = caller.principal;
+    return this.explaining(async () => {
+      const obstacle = await this.spending.findObstacle(accountId, keyId, ANY_CREDIT);
+      if (obstacle === null) return accountId;
+      const inForce = await this.models.current();
+      const models = inForce.list().filter(({ referencesMax }) => referencesMax > 0);
+      const ownKeys = await Promise.all(models.map((model) => this.passThrough.find({ model }, caller)));
+      if (ownKeys.some((ownKey) => ownKey !== null)) return accountId;
+      const pricesMicros = await Promise.all(models.map((model) => this.priceOf(model)));
+      const isPayable = pricesMicros.some((priceMicros) => priceMicros === 0n);
+      if (!isPayable && !(await this.mayBeRepeated(caller))) throw obstacle;
+      return WITHOUT_CREDIT;
+    });
+  }
+
+  /** When the parameters are known, and before an image is fetched or decoded. Throws what the hold would throw (402). */
+  async require({ model, images }: EditDraft, caller: Caller): Promise<void> {
+    const { accountId, keyId } = caller.principal;
+    await this.explaining(async () => {
+      const priceMicros = await this.priceOf(model);
+      if (priceMicros === 0n) return;
+      const obstacle = await this.spending.findObstacle(accountId, keyId, times(priceMicros, images));
+      if (obstacle === null || (await this.passThrough.find({ model }, caller)) !== null) return;
+      if (!(await this.mayBeRepeated(caller))) throw obstacle;
+    });
+  }
+
+  private async priceOf({ id }: ImageModel): Promise<MicroUsd> {
+    const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
+    return price.amountMicros;
+  }
+
+  /** The credit of a repeated call is spent, or set aside, by the call that it repeats. */
+  private async mayBeRepeated(caller: Caller): Promise<boolean> {
+    const { principal, idempotencyKey } = caller;
+    if (idempotencyKey === null) return isPerhapsRepeated(caller);
+    return (await this.reader.findByIdempotencyKey(principal.accountId, idempotencyKey)) !== null;
+  }
+
+  /** Every refusal says that nothing was charged, and where to top up. */
+  private async explaining<T>(check: () => Promise<T>): Promise<T> {
+    try {
+      return await check();
+    } catch (error) {
+      throw withoutCharge(toProblem(error), { topUpUrl: this.topUpUrl });
+    }
+  }
+}

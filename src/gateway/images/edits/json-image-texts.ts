@@ -1,0 +1,185 @@
+import { BODY_LIMIT_BYTES } from '../../../platform/http/json-body.js';
+import { formatOf } from '../media/verify-image.js';
+import { invalid } from '../calls/openai-parameters.js';
+import { REFERENCE_BYTES_MAX, type ArrivingImage, type ArrivingImages } from './arriving-image.js';
+import { Base64Text } from './base64-text.js';
+import { SENT_IMAGES_MAX } from './edit-body.js';
+import { TooMuchBesideImagesError, tooManyReferences } from './edit.errors.js';
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+/** Space, tab, line feed, carriage return. */
+const BLANKS: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
+
+const AN_IMAGE = 'the address of one, or a data URL of a PNG, JPEG or WebP in base64, under image_url';
+/** Only the texts of this member are images. */
+const IMAGE_MEMBER = 'image_url';
+/** An image in base64 is told by so much of its text: the type, and the first bytes of the image. */
+const BEGINNING_BYTES = 160;
+/** The longest: a character by its number. */
+const ESCAPE_BYTES = 6;
+const HALF_AN_ESCAPE = /\\u.{0,3}$/;
+/** PHP escapes slashes. */
+const ESCAPED_DATA_URL_HEAD = /^data:image\\?\/[a-z+.-]{1,20};base64,/i;
+/**
+ * What an escape inside an image counts, or a character that is no letter of base64: it costs as much as many letters. A third of a
+ * million pass, one kind of escape in 20 MiB of base64.
+ */
+const BYTES_OF_EXCEPTION = 3;
+const FEWER_ESCAPES =
+  'must have fewer escapes and characters that are no base64: write slashes and plus signs as they are, or send a form';
+/** Of an image that was taken out, the text ends with its number. No letter of base64 comes before it. */
+const NUMBER = /#(\d{1,2})$/;
+
+type TextImage = { readonly image: ArrivingImage; readonly text: Base64Text; readonly param: string };
+
+/**
+ * Takes the images out of a JSON body while it comes, as bytes: a text of megabytes is never joined nor parsed, and an image that
+ * is damaged ends the body. What is left may have as many bytes as the body of any other route. It checks no syntax; of
+ * what is no JSON, the parser tells.
+ */
+export class JsonImageTexts {
+  private readonly images: ArrivingImage[] = [];
+  private readonly rest: Buffer[] = [];
+  private restBytes = 0;
+  private isText = false;
+  /** Of the text that is being read, or was read last, as it was sent. */
+  private readonly beginning = Buffer.alloc(BEGINNING_BYTES + ESCAPE_BYTES);
+  private beginningBytes = 0;
+  /** The last byte was a backslash inside a text. */
+  private isEscaping = false;
+  /** What was read last, where it leads to a text that may be an image. */
+  private last: 'name' | 'colon' | null = null;
+  private isImageMember = false;
+  private imageMembers = 0;
+  private open: TextImage | null = null;
+
+  constructor(private readonly arriving: ArrivingImages) {}
+
+  /** Throws `TooMuchBesideImagesError`, and `InvalidImageError` for an image that is damaged. */
+  take(chunk: Buffer): void {
+    const ends = { quotes: new Occurrences(chunk, QUOTE), backslashes: new Occurrences(chunk, BACKSLASH) };
+    let restFrom = 0;
+    for (let at = 0; at < chunk.length;) {
+      if (this.open !== null) {
+        at = this.takeImage(this.open, chunk, at, ends);
+        restFrom = at;
+        continue;
+      }
+      this.count(1);
+      this.read(chunk[at] ?? 0);
+      at += 1;
+      if (this.open !== null) {
+        // A copy, which keeps no chunk of images in memory.
+        this.rest.push(Buffer.from(chunk.subarray(restFrom, at)), Buffer.from(`#${this.images.length}`));
+      }
+    }
+    if (this.open === null) this.rest.push(Buffer.from(chunk.subarray(restFrom)));
+  }
+
+  /** The body without its images. */
+  json(): Buffer {
+    return Buffer.concat(this.rest);
+  }
+
+  /** The image that was taken out of a text of the body; null when none was. */
+  imageIn(text: string): ArrivingImage | null {
+    const [, number] = NUMBER.exec(text) ?? [];
+    return (number === undefined ? undefined : this.images[Number(number)]) ?? null;
+  }
+
+  private read(byte: number): void {
+    if (!this.isText) this.readBetween(byte);
+    else if (byte === QUOTE && !this.isEscaping) {
+      this.isText = false;
+      const isName = this.beginning.toString('latin1', 0, this.beginningBytes) === IMAGE_MEMBER;
+      this.last = isName ? 'name' : null;
+    } else {
+      this.isEscaping = byte === BACKSLASH && !this.isEscaping;
+      this.addToBeginning(byte);
+    }
+  }
+
+  private readBetween(byte: number): void {
+    if (byte === QUOTE) {
+      this.isText = true;
+      this.beginningBytes = 0;
+      this.isImageMember = this.last === 'colon';
+      if (this.isImageMember) this.imageMembers += 1;
+    } else if (byte === COLON && this.last === 'name') this.last = 'colon';
+    else if (!BLANKS.includes(byte)) this.last = null;
+  }
+
+  /** As it was sent: escapes and all. */
+  private addToBeginning(byte: number): void {
+    if (this.beginningBytes === this.beginning.length) return;
+    this.beginning[this.beginningBytes] = byte;
+    this.beginningBytes += 1;
+    if (!this.isImageMember || this.beginningBytes < BEGINNING_BYTES || this.isEscaping) return;
+    const sent = this.beginning.toString('latin1', 0, this.beginningBytes);
+    // What is left of the text must be JSON.
+    if (!HALF_AN_ESCAPE.test(sent)) this.openImage(sent);
+  }
+
+  private openImage(sent: string): void {
+    const [head] = ESCAPED_DATA_URL_HEAD.exec(sent) ?? [];
+    if (head === undefined) return;
+    const text = new Base64Text();
+    text.chars = head.length;
+    const { bytes } = text.take(Buffer.from(sent, 'latin1'), head.length, head.length);
+    if (formatOf(bytes) === null) return;
+    if (this.images.length === SENT_IMAGES_MAX) {
+      throw tooManyReferences('images', SENT_IMAGES_MAX + 1, SENT_IMAGES_MAX);
+    }
+    const param = `images[${this.imageMembers - 1}].image_url`;
+    const image = this.arriving.begin(param);
+    image.take(bytes);
+    this.open = { image, text, param };
+  }
+
+  /** To the end of an image's text, or of the chunk. */
+  private takeImage({ image, text, param }: TextImage, chunk: Buffer, at: number, ends: Ends): number {
+    const { exceptions } = text;
+    const plainEnd = Math.min(ends.quotes.from(at), ends.backslashes.from(at));
+    const { bytes, end } = text.take(chunk, at, plainEnd);
+    image.take(bytes);
+    this.restBytes += BYTES_OF_EXCEPTION * (text.exceptions - exceptions);
+    if (this.restBytes > BODY_LIMIT_BYTES) throw invalid(param, FEWER_ESCAPES);
+    if (text.chars > REFERENCE_BYTES_MAX)
+      throw invalid(param, `must be at most ${REFERENCE_BYTES_MAX} characters long`);
+    if (end < chunk.length) {
+      image.take(text.end());
+      image.end();
+      this.images.push(image);
+      this.open = null;
+    }
+    return end;
+  }
+
+  private count(bytes: number): void {
+    this.restBytes += bytes;
+    if (this.restBytes > BODY_LIMIT_BYTES) throw new TooMuchBesideImagesError(BODY_LIMIT_BYTES, AN_IMAGE);
+  }
+}
+
+type Ends = { readonly quotes: Occurrences; readonly backslashes: Occurrences };
+
+/** Where a byte occurs, asked for from the front to the back: each byte of the chunk is looked at once. */
+class Occurrences {
+  private next = -1;
+
+  constructor(
+    private readonly chunk: Buffer,
+    private readonly byte: number,
+  ) {}
+
+  /** The first at or behind `at`; the length of the chunk when there is none. */
+  from(at: number): number {
+    if (this.next < at) {
+      const found = this.chunk.indexOf(this.byte, at);
+      this.next = found === -1 ? this.chunk.length : found;
+    }
+    return this.next;
+  }
+}

@@ -1,0 +1,124 @@
+import { Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { SETTINGS } from '../../platform/config/settings.js';
+import { AccountsModule } from '../../identity/accounts/accounts.module.js';
+import { CatalogModule } from '../catalog/catalog.module.js';
+import { JobsModule } from '../../platform/jobs/jobs.module.js';
+import { KeyVaultModule } from '../provider-keys/key-vault.module.js';
+import { PricingModule } from '../../money/pricing/pricing.module.js';
+import { WalletsModule } from '../../money/wallets/wallets.module.js';
+import { dnsResolver, HOST_RESOLVER } from '../../platform/egress/outside-hosts.js';
+import { EditCredit } from './edits/edit-credit.service.js';
+import { ImageEdits } from './edits/image-edits.service.js';
+import { ReferenceFetcher } from './edits/reference-fetcher.service.js';
+import { AnswerBodies } from './calls/answer-bodies.service.js';
+import { AnswerMemory } from './calls/answer-memory.js';
+import { FreeCalls } from './calls/free-calls.service.js';
+import { GENERATION_LIMITS, generationLimits } from './calls/generation-limits.js';
+import { ImageGeneration } from './calls/generation.service.js';
+import { GenerationsController } from './calls/generations.controller.js';
+import { ImageCalls } from './calls/image-calls.service.js';
+import { Idempotency } from './calls/idempotency.service.js';
+import { ImageMaker } from './calls/image-maker.service.js';
+import { ImagesController } from './calls/images.controller.js';
+import { MediaDeletionController } from './media/media-deletion.controller.js';
+import { AccountMediaDeletionJob, MediaDeletionJob } from './media/media-deletion.job.js';
+import { MediaDeletion } from './media/media-deletion.service.js';
+import { ImageCallLimits } from './calls/limits/image-call-limits.service.js';
+import { MediaDownloads } from './media/media-downloads.service.js';
+import { MediaRetentionJob } from './media/media-retention.job.js';
+import { MediaSigner } from './media/media-signer.js';
+import { MEDIA_STORE } from './media/media-store.js';
+import { MediaController } from './media/media.controller.js';
+import { openMediaStore } from './media/open-media-store.js';
+import { ImageModels } from './calls/model-catalog.js';
+import { ModelsController } from './api/models.controller.js';
+import { OrdinaryCalls } from './calls/ordinary-calls.service.js';
+import { PassThroughCalls } from './calls/pass-through-calls.service.js';
+import { Payments } from './calls/payment/payments.service.js';
+import { ConfiguredProviders } from './providers/configured-providers.js';
+import { ProviderKeyTestsController } from '../provider-keys/provider-key-tests.controller.js';
+import { IMAGE_PROVIDERS } from './providers/image-provider.js';
+import { GenerationReceipts } from './calls/records/generation-receipts.service.js';
+import { GenerationReader } from './calls/records/generation-reader.service.js';
+import { GenerationRecords } from './calls/records/generation-records.service.js';
+import { RecordQueue } from './calls/records/record-queue.service.js';
+import { GenerationTaskEntity } from './calls/records/generation-task.entity.js';
+import { GenerationEntity } from './calls/records/generation.entity.js';
+import { GenerationRecoveryJob } from './calls/recovery/generation-recovery.job.js';
+import { GenerationRecovery } from './calls/recovery/generation-recovery.service.js';
+import { MediaRestorationJob } from './calls/recovery/media-restoration.job.js';
+import { OrphanedHolds } from './calls/recovery/orphaned-holds.service.js';
+import { AnswerEndings } from './calls/retries/answer-endings.service.js';
+import { RetriedCalls } from './calls/retries/retried-calls.service.js';
+import { DuplicateCalls } from './calls/retries/duplicate-calls.service.js';
+import { RefusedAttempts } from './calls/retries/refused-attempts.service.js';
+import { RetryClaims } from './calls/retries/retry-claims.service.js';
+import { RetryRetentionJob } from './calls/retries/retry-retention.job.js';
+import { RunningGenerations } from './calls/running-generations.service.js';
+import { Upstreams } from './calls/upstreams.service.js';
+
+@Module({
+  imports: [
+    TypeOrmModule.forFeature([GenerationEntity, GenerationTaskEntity]),
+    AccountsModule,
+    CatalogModule,
+    JobsModule,
+    KeyVaultModule,
+    PricingModule,
+    WalletsModule,
+  ],
+  controllers: [
+    ImagesController,
+    ModelsController,
+    GenerationsController,
+    MediaController,
+    MediaDeletionController,
+    ProviderKeyTestsController,
+  ],
+  providers: [
+    { provide: GENERATION_LIMITS, useFactory: () => ({ ...generationLimits }) },
+    { provide: HOST_RESOLVER, useValue: dnsResolver },
+    { provide: IMAGE_PROVIDERS, useClass: ConfiguredProviders },
+    { provide: MEDIA_STORE, useFactory: openMediaStore, inject: [SETTINGS] },
+    AnswerBodies,
+    AnswerEndings,
+    EditCredit,
+    AnswerMemory,
+    FreeCalls,
+    GenerationReader,
+    GenerationReceipts,
+    GenerationRecords,
+    GenerationRecovery,
+    GenerationRecoveryJob,
+    Idempotency,
+    ImageCallLimits,
+    ImageCalls,
+    ImageEdits,
+    ImageGeneration,
+    ImageMaker,
+    ImageModels,
+    AccountMediaDeletionJob,
+    MediaDeletion,
+    MediaDeletionJob,
+    MediaDownloads,
+    MediaRestorationJob,
+    MediaRetentionJob,
+    MediaSigner,
+    OrdinaryCalls,
+    OrphanedHolds,
+    PassThroughCalls,
+    Payments,
+    RecordQueue,
+    RetriedCalls,
+    DuplicateCalls,
+    RefusedAttempts,
+    RetryClaims,
+    RetryRetentionJob,
+    ReferenceFetcher,
+    RunningGenerations,
+    Upstreams,
+  ],
+  exports: [RunningGenerations],
+})
+export class GenerationModule {}

@@ -1,0 +1,40 @@
+import { Injectable } from '@nestjs/common';
+import { JobRegistry } from '../../../platform/jobs/job-registry.js';
+import { payloadText, type Job, type JobContext, type JobPayload } from '../../../platform/jobs/job.js';
+import { ACCOUNT_MEDIA_DELETION_JOB, MEDIA_DELETION_JOB, MediaDeletion } from './media-deletion.service.js';
+
+/** The second look at the images of a call that were deleted. */
+@Injectable()
+export class MediaDeletionJob implements Job {
+  readonly name = MEDIA_DELETION_JOB;
+
+  constructor(
+    registry: JobRegistry,
+    private readonly deletion: MediaDeletion,
+  ) {
+    registry.register(this);
+  }
+
+  async run(payload: JobPayload): Promise<void> {
+    const key = { accountId: payloadText(payload, 'account'), id: payloadText(payload, 'generation') };
+    await this.deletion.removeAgain(key);
+  }
+}
+
+/** All images of an account that were delivered before somebody asked for it. */
+@Injectable()
+export class AccountMediaDeletionJob implements Job {
+  readonly name = ACCOUNT_MEDIA_DELETION_JOB;
+
+  constructor(
+    registry: JobRegistry,
+    private readonly deletion: MediaDeletion,
+  ) {
+    registry.register(this);
+  }
+
+  async run(payload: JobPayload, { signal }: JobContext): Promise<void> {
+    const beforeMs = Number(payload['before_ms']);
+    await this.deletion.removeAllOf(payloadText(payload, 'account'), beforeMs, signal);
+  }
+}

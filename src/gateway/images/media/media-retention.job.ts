@@ -1,0 +1,30 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { Clock } from '../../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
+import { JobRegistry } from '../../../platform/jobs/job-registry.js';
+import type { Job } from '../../../platform/jobs/job.js';
+import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
+import { retentionMs } from './media-retention.js';
+import { MEDIA_STORE, type MediaStore } from './media-store.js';
+
+/** Deletes images past their retention time. The keys of the calls that they answered are refused as used from then on. */
+@Injectable()
+export class MediaRetentionJob implements Job {
+  readonly name = 'media_retention';
+  readonly crontab = '43 * * * *';
+  private readonly logger = new Logger(MediaRetentionJob.name);
+
+  constructor(
+    registry: JobRegistry,
+    @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  async run(): Promise<void> {
+    const days = await this.media.removeBefore(this.clock.nowMs() - retentionMs(this.settings));
+    if (days > 0) this.logger.log({ days }, 'Deleted images past their retention time');
+  }
+}

@@ -1,0 +1,55 @@
+import {
+  FairSlots,
+  NoSlotError,
+  type FairSlotLimits,
+  type SlotRequest,
+} from '../../../platform/common/fair-slots.js';
+import { IMAGES_MAX } from '../calls/image-request.js';
+import { ProviderFailure } from './provider-failure.js';
+
+export type TaskSlotLimits = Omit<FairSlotLimits, 'waitersPerOwnerMax'> & {
+  readonly waitMaxMs: number;
+  /** What a refused caller is told to wait. */
+  readonly retryAfterSeconds: number;
+};
+
+/** Images of one account that may wait, for each slot: about what is made within the longest wait. */
+const WAITERS_PER_SLOT = 2;
+
+/**
+ * The slots of one upstream account, which customers share evenly, image by image: a call for ten counts as ten. Waiting is
+ * short and bounded.
+ */
+export class TaskSlots {
+  private readonly slots: FairSlots;
+
+  constructor(private readonly limits: TaskSlotLimits) {
+    const waitersPerOwnerMax = Math.max(WAITERS_PER_SLOT * limits.slots, IMAGES_MAX);
+    this.slots = new FairSlots({ ...limits, waitersPerOwnerMax });
+  }
+
+  get waiting(): number {
+    return this.slots.waiting;
+  }
+
+  /**
+   * Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when too many images wait already, or no slot came free
+   * within `waitMaxMs`, or the limit of these slots, whichever is shorter.
+   */
+  async run<T>(
+    request: SlotRequest,
+    work: () => Promise<T>,
+    waitMaxMs = Number.POSITIVE_INFINITY,
+  ): Promise<T> {
+    try {
+      return await this.slots.run(request, work, { maxMs: Math.min(waitMaxMs, this.limits.waitMaxMs) });
+    } catch (error) {
+      if (!(error instanceof NoSlotError)) throw error;
+      const { retryAfterSeconds } = this.limits;
+      throw new ProviderFailure('saturated', `the upstream account has ${error.message}`, {
+        retryAfterSeconds,
+        cause: error,
+      });
+    }
+  }
+}

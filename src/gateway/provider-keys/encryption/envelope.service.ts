@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { SealedBox } from '../../../platform/common/sealed-box.js';
+import { KEY_ENCRYPTION, type KeyEncryption } from './key-encryption.js';
+
+export type SealedSecret = {
+  /** The secret under its data key. */
+  readonly ciphertext: Buffer;
+  /** The data key under the master key. */
+  readonly wrappedKey: Buffer;
+  readonly masterKeyId: string;
+};
+
+const DATA_KEY_BYTES = 32;
+/** Stands where a sealed box names its key: there is one data key a secret, so it needs no name of its own. */
+const DATA_KEY_ID = 'data';
+const PURPOSE = 'provider key secret';
+
+/**
+ * Envelope encryption: every secret has a data key of its own (AES-256-GCM), and only that is wrapped by a master
+ * key. Rotating a master key wraps 32 bytes anew and never touches a secret. Both layers are bound to the row.
+ */
+@Injectable()
+export class Envelope {
+  constructor(@Inject(KEY_ENCRYPTION) private readonly masterKeys: KeyEncryption) {}
+
+  get currentKeyId(): string | null {
+    return this.masterKeys.currentKeyId;
+  }
+
+  async seal(secret: Buffer, boundTo: string): Promise<SealedSecret> {
+    const dataKey = randomBytes(DATA_KEY_BYTES);
+    try {
+      const { box: ciphertext } = boxOf(dataKey).seal(secret, boundTo);
+      const { keyId: masterKeyId, bytes: wrappedKey } = await this.masterKeys.wrap(dataKey, boundTo);
+      return { ciphertext, wrappedKey, masterKeyId };
+    } finally {
+      dataKey.fill(0);
+    }
+  }
+
+  /** Throws `MasterKeyMissingError`, `SealBrokenError` when either layer was changed or stands elsewhere. */
+  async open({ ciphertext, wrappedKey, masterKeyId }: SealedSecret, boundTo: string): Promise<Buffer> {
+    const dataKey = await this.masterKeys.unwrap({ keyId: masterKeyId, bytes: wrappedKey }, boundTo);
+    try {
+      return boxOf(dataKey).open({ keyId: DATA_KEY_ID, box: ciphertext }, boundTo);
+    } finally {
+      dataKey.fill(0);
+    }
+  }
+
+  /** The same secret under the current master key. Throws as `open` does. */
+  async rewrap(sealed: SealedSecret, boundTo: string): Promise<SealedSecret> {
+    const { wrappedKey: bytes, masterKeyId: keyId } = sealed;
+    const dataKey = await this.masterKeys.unwrap({ keyId, bytes }, boundTo);
+    try {
+      const wrapped = await this.masterKeys.wrap(dataKey, boundTo);
+      return { ...sealed, wrappedKey: wrapped.bytes, masterKeyId: wrapped.keyId };
+    } finally {
+      dataKey.fill(0);
+    }
+  }
+}
+
+function boxOf(dataKey: Buffer): SealedBox {
+  return new SealedBox([{ id: DATA_KEY_ID, key: dataKey }], PURPOSE);
+}

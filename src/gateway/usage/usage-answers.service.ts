@@ -1,0 +1,65 @@
+import { Inject, Injectable, StreamableFile } from '@nestjs/common';
+import type { Clock } from '../../platform/common/clock.js';
+import { FairSlots } from '../../platform/common/fair-slots.js';
+import { newId } from '../../platform/common/ids.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { ClientGoneError } from '../images/calls/generation.errors.js';
+import { toUsageCsv, usageCsvHeader } from './usage-csv.js';
+import { toUsageQuery, type UsageQuery } from './usage-query.js';
+import { UsageReader } from './usage-reader.service.js';
+import { toUsageList, type UsageListQuery, type UsageListView } from './usage.dto.js';
+
+/** Usage in the form that was asked for. */
+@Injectable()
+export class UsageAnswers {
+  /** A file of 50,000 rows keeps a core busy for a second or two: one is written at a time, for one account after the other. */
+  private readonly slots = new FairSlots({ slots: 1, waitersMax: Infinity, waitersPerOwnerMax: Infinity });
+
+  constructor(
+    private readonly usage: UsageReader,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** Throws `InvalidRequestError`, and what the database throws. */
+  async answer(
+    url: string,
+    accountId: string,
+    asked: UsageListQuery,
+    accept: string | undefined,
+    gone: AbortSignal,
+  ): Promise<UsageListView | StreamableFile> {
+    const query = toUsageQuery(asked, this.clock.nowMs());
+    if (asked.format === 'csv' || (asked.format === undefined && wantsCsv(accept))) {
+      return this.file(accountId, query, gone);
+    }
+    const usage = await this.usage.read(accountId, query);
+    return toUsageList(url, query, usage, await this.usage.runway(accountId));
+  }
+
+  private async file(accountId: string, query: UsageQuery, gone: AbortSignal): Promise<StreamableFile> {
+    const request = { owner: accountId, call: newId('request') };
+    const file = await this.slots
+      .run(request, () => this.write(accountId, query, gone), { signal: gone })
+      .catch((error: unknown) => {
+        throw gone.aborted ? new ClientGoneError() : error;
+      });
+    return new StreamableFile(file, {
+      type: 'text/csv; charset=utf-8; header=present',
+      disposition: `attachment; filename="coffer-usage_${query.from}_${query.to}.csv"`,
+    });
+  }
+
+  private async write(accountId: string, query: UsageQuery, gone: AbortSignal): Promise<Buffer> {
+    const pieces = [Buffer.from(usageCsvHeader())];
+    for await (const rows of this.usage.readAll(accountId, query)) {
+      gone.throwIfAborted();
+      pieces.push(Buffer.from(toUsageCsv(rows)));
+    }
+    return Buffer.concat(pieces);
+  }
+}
+
+/** Only where it is asked for by name: `*` is what every client sends. */
+function wantsCsv(accept: string | undefined): boolean {
+  return /^\s*text\/csv\s*(;|,|$)/i.test(accept ?? '');
+}

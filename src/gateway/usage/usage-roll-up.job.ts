@@ -1,0 +1,22 @@
+import { Injectable } from '@nestjs/common';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import type { Job, JobContext, JobPayload } from '../../platform/jobs/job.js';
+import { UsageRollUp } from './usage-roll-up.service.js';
+
+/** Every minute, so that what has to be read where it stands stays short. */
+@Injectable()
+export class UsageRollUpJob implements Job {
+  readonly name = 'usage_roll_up';
+  readonly crontab = '* * * * *';
+
+  constructor(
+    registry: JobRegistry,
+    private readonly rollUp: UsageRollUp,
+  ) {
+    registry.register(this);
+  }
+
+  async run(_payload: JobPayload, { signal }: JobContext): Promise<void> {
+    await this.rollUp.catchUp(signal);
+  }
+}

@@ -1,0 +1,31 @@
+import { Controller, Get, Headers, Query, type StreamableFile } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
+import { ClientGone } from '../../platform/http/client-gone.decorator.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
+import { UsageAnswers } from './usage-answers.service.js';
+import { DocumentUsage } from './usage.documentation.js';
+import { UsageListQuery, type UsageListView } from './usage.dto.js';
+
+@ApiTags('Wallet')
+@Controller('v1/usage')
+@RequireScope('wallet:read')
+export class UsageController {
+  constructor(private readonly usage: UsageAnswers) {}
+
+  @Get()
+  @RateLimited('reads')
+  @DocumentUsage('retrieveUsage', 'Read what was used and charged, by day, model, API key and tag')
+  @ApiProblems('invalid_request', 'database_unavailable')
+  async retrieve(
+    @CurrentAccount() { accountId }: AccountPrincipal,
+    @Query() query: UsageListQuery,
+    @Headers('accept') accept: string | undefined,
+    @ClientGone() gone: AbortSignal,
+  ): Promise<UsageListView | StreamableFile> {
+    return this.usage.answer('/v1/usage', accountId, query, accept, gone);
+  }
+}

@@ -1,0 +1,71 @@
+import { hash, randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import type { Principal } from '../auth/principal.js';
+
+/**
+ * How an API key is spelled: `sk-cof-` (account) or `op-cof-` (operator), 256 random bits as 43 base62 digits,
+ * and a CRC-32 of all that as 6 base62 digits.
+ *
+ * The prefix and the checksum are for machines that look for leaked secrets: they recognise a key without
+ * asking us, and a mistyped one is refused without asking the database. The checksum protects nothing; anyone
+ * can compute it. Base62 keeps a key in one piece when it is double-clicked, pasted into a shell or a URL.
+ */
+const PREFIXES = { account_key: 'sk-cof-', operator_key: 'op-cof-' } as const satisfies Record<
+  Principal['kind'],
+  string
+>;
+
+const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+const BASE = 62n;
+const SECRET_BYTES = 32;
+/** 62^43 is just above 2^256. */
+const SECRET_DIGITS = 43;
+/** 62^6 is above 2^32. */
+const CHECKSUM_DIGITS = 6;
+const HINT_DIGITS = 4;
+
+export const API_KEY_PATTERN = new RegExp(
+  `^(sk|op)-cof-[0-9A-Za-z]{${SECRET_DIGITS}}[0-9A-Za-z]{${CHECKSUM_DIGITS}}$`,
+);
+
+/**
+ * A new key. Whoever calls this hands it on once and keeps only its hash.
+ *
+ * @param entropy 32 random bytes; only tests give their own.
+ */
+export function makeApiKey(kind: Principal['kind'], entropy: Uint8Array = randomBytes(SECRET_BYTES)): string {
+  if (entropy.length !== SECRET_BYTES) throw new RangeError(`an API key needs ${SECRET_BYTES} random bytes`);
+  const body = PREFIXES[kind] + toBase62(BigInt(`0x${Buffer.from(entropy).toString('hex')}`), SECRET_DIGITS);
+  return body + checksumOf(body);
+}
+
+/** What kind of key this is, or null when nobody ever made it: wrong prefix, length, alphabet or checksum. */
+export function parseApiKey(text: string): Principal['kind'] | null {
+  if (!API_KEY_PATTERN.test(text)) return null;
+  const body = text.slice(0, -CHECKSUM_DIGITS);
+  if (checksumOf(body) !== text.slice(-CHECKSUM_DIGITS)) return null;
+  return text.startsWith(PREFIXES.account_key) ? 'account_key' : 'operator_key';
+}
+
+/**
+ * SHA-256 in hexadecimal: all that is ever stored of a key. A slow hash would protect a guessable password;
+ * 256 random bits need none, and this one is paid on every request.
+ */
+export function hashApiKey(text: string): string {
+  return hash('sha256', text, 'hex');
+}
+
+/** What a person may see of a key again. The last four digits belong to the checksum: they tell nothing. */
+export function apiKeyHint(text: string): string {
+  return `${text.slice(0, PREFIXES.account_key.length)}…${text.slice(-HINT_DIGITS)}`;
+}
+
+function checksumOf(body: string): string {
+  return toBase62(BigInt(crc32(body)), CHECKSUM_DIGITS);
+}
+
+function toBase62(value: bigint, length: number): string {
+  let digits = '';
+  for (let rest = value; rest > 0n; rest /= BASE) digits = DIGITS.charAt(Number(rest % BASE)) + digits;
+  return digits.padStart(length, DIGITS.charAt(0));
+}

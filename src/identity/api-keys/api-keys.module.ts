@@ -1,0 +1,29 @@
+import { Global, Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { AccountsModule } from '../accounts/accounts.module.js';
+import { AuthModule } from '../auth/auth.module.js';
+import { CREDENTIALS } from '../auth/credentials.js';
+import { WalletsModule } from '../../money/wallets/wallets.module.js';
+import { AccountApiKeysController } from './account-api-keys.controller.js';
+import { ApiKeyCredentials } from './api-key-credentials.js';
+import { ApiKeyEntity } from './api-key.entity.js';
+import { ApiKeysController } from './api-keys.controller.js';
+import { ApiKeysService } from './api-keys.service.js';
+import { KeyLineageRepository } from './key-lineage.repository.js';
+import { KeyUseRecord } from './key-use-record.service.js';
+import { OperatorKeysController } from './operator-keys.controller.js';
+
+/** Global, because it is what `auth/`, which stands below it, asks for credentials. */
+@Global()
+@Module({
+  imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule, WalletsModule],
+  controllers: [ApiKeysController, AccountApiKeysController, OperatorKeysController],
+  providers: [
+    ApiKeysService,
+    KeyLineageRepository,
+    KeyUseRecord,
+    { provide: CREDENTIALS, useClass: ApiKeyCredentials },
+  ],
+  exports: [ApiKeysService, CREDENTIALS],
+})
+export class ApiKeysModule {}

@@ -1,0 +1,34 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import type { Job } from '../../platform/jobs/job.js';
+import { AUDIT_GENESIS_HASH } from './audit-chain.js';
+
+const HEAD = `SELECT seq, encode(hash, 'hex') AS hash FROM audit_head`;
+
+/**
+ * Writes the last hash of the audit log's chain to the service's log when it has changed. Logs are kept elsewhere than the
+ * database, so a chain that was rewritten there as a whole differs from what was logged.
+ */
+@Injectable()
+export class AuditHeadJob implements Job {
+  /** Earlier versions sealed events under this name. Their runs may still be in the queue, which counts what nobody takes. */
+  readonly name = 'audit_seal';
+  readonly crontab = '* * * * *';
+  private readonly logger = new Logger(AuditHeadJob.name);
+  private loggedHash = AUDIT_GENESIS_HASH;
+
+  constructor(
+    registry: JobRegistry,
+    private readonly dataSource: DataSource,
+  ) {
+    registry.register(this);
+  }
+
+  async run(): Promise<void> {
+    const [head] = await this.dataSource.query<{ seq: string; hash: string }[]>(HEAD);
+    if (head === undefined || head.hash === this.loggedHash) return;
+    this.logger.log(`The audit log is sealed up to ${head.seq}: ${head.hash}`);
+    this.loggedHash = head.hash;
+  }
+}

@@ -1,0 +1,52 @@
+import { timingSafeEqual } from 'node:crypto';
+import { InvalidSettingsError } from '../../platform/config/environment-reader.js';
+import type { Settings } from '../../platform/config/settings.js';
+import { hashApiKey, parseApiKey } from '../api-keys/api-key-format.js';
+import { OPERATOR_SCOPES, type OperatorPrincipal } from './principal.js';
+
+/** Outside production any text of this length will do, so that scripts and tests may choose a readable one. */
+const LENGTH_MIN = 16;
+/** What fits a header with room to spare; see `TOKEN_LENGTH_MAX`. */
+const LENGTH_MAX = 200;
+const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
+
+const PRINCIPAL: OperatorPrincipal = {
+  kind: 'operator_key',
+  keyId: 'key_env',
+  scopes: new Set(OPERATOR_SCOPES),
+};
+
+/**
+ * The operator key of `COFFER_OPERATOR_KEY`: all operator scopes, not in the database, revoked by restarting
+ * with another value. It is what the first operator makes the other keys with.
+ */
+export class EnvironmentOperatorKey {
+  private readonly hash: Buffer | null;
+
+  /** Throws `InvalidSettingsError` for a value that nobody should have to trust. */
+  constructor({ operatorKey, environment }: Pick<Settings, 'operatorKey' | 'environment'>) {
+    if (operatorKey !== null && environment === 'production' && parseApiKey(operatorKey) !== 'operator_key') {
+      throw new InvalidSettingsError([
+        'COFFER_OPERATOR_KEY must be a whole operator key (op-cof-…) in production; `coffer operator-key` makes one',
+      ]);
+    }
+    if (operatorKey !== null && !isLongEnough(operatorKey)) {
+      throw new InvalidSettingsError([
+        `COFFER_OPERATOR_KEY must have ${LENGTH_MIN} to ${LENGTH_MAX} visible ASCII characters`,
+      ]);
+    }
+    this.hash = operatorKey === null ? null : Buffer.from(hashApiKey(operatorKey), 'hex');
+  }
+
+  /**
+   * The principal, if this is the hash of that key. Compared in constant time: unlike the keys in the
+   * database, this one may be text that a person chose.
+   */
+  match(hash: string): OperatorPrincipal | null {
+    return this.hash !== null && timingSafeEqual(this.hash, Buffer.from(hash, 'hex')) ? PRINCIPAL : null;
+  }
+}
+
+function isLongEnough(value: string): boolean {
+  return value.length >= LENGTH_MIN && value.length <= LENGTH_MAX && VISIBLE_ASCII.test(value);
+}

@@ -1,0 +1,66 @@
+import type { ServerResponse } from 'node:http';
+import { onAnswerEnd } from '../../platform/http/answer-end.js';
+import { AccountBusyError } from './rate-limit.errors.js';
+
+/** A client that sends this many requests at once is no client that waits for answers. */
+export const WAITING_PER_ACCOUNT_MAX = 100;
+
+type Turns = {
+  working: number;
+  /** In the order in which they came. */
+  readonly waiting: Set<() => void>;
+};
+
+/**
+ * How many requests of one account this process works on at the same time: further ones wait behind those of their own account,
+ * so however many an account sends, the connections to the database are there for the others. A turn lasts until the answer
+ * was sent or its connection has ended.
+ */
+export class AccountTurns {
+  private readonly accounts = new Map<string, Turns>();
+
+  constructor(private readonly workingMax: number) {}
+
+  /**
+   * True at once, or as soon as it is this request's turn; never, when its client leaves before. Throws `AccountBusyError`
+   * (429) when too many wait.
+   */
+  enter(accountId: string, response: ServerResponse): true | Promise<true> {
+    const turns = this.turnsOf(accountId);
+    if (turns.working < this.workingMax) {
+      turns.working += 1;
+      onAnswerEnd(response, () => this.leave(accountId, turns));
+      return true;
+    }
+    if (turns.waiting.size >= WAITING_PER_ACCOUNT_MAX) throw new AccountBusyError(WAITING_PER_ACCOUNT_MAX);
+    return new Promise((resolve) => {
+      const begin = (): void => resolve(true);
+      turns.waiting.add(begin);
+      onAnswerEnd(response, () => {
+        if (!turns.waiting.delete(begin)) this.leave(accountId, turns);
+      });
+    });
+  }
+
+  /** Hands the turn on to the first one that waits, after all that a connection had sent have heard that it has ended. */
+  private leave(accountId: string, turns: Turns): void {
+    queueMicrotask(() => {
+      const [next] = turns.waiting;
+      if (next !== undefined) {
+        turns.waiting.delete(next);
+        next();
+        return;
+      }
+      turns.working -= 1;
+      if (turns.working === 0) this.accounts.delete(accountId);
+    });
+  }
+
+  private turnsOf(accountId: string): Turns {
+    const known = this.accounts.get(accountId);
+    if (known !== undefined) return known;
+    const turns = { working: 0, waiting: new Set<() => void>() };
+    this.accounts.set(accountId, turns);
+    return turns;
+  }
+}

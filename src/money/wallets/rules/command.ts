@@ -1,0 +1,204 @@
+import type { NewAuditEvent } from '../../../identity/audit-log/audit-event.js';
+import type { MicroUsd } from '../../../platform/common/money.js';
+import type { PlatformKind } from '../../ledger/chart-of-accounts.js';
+import type { DayUse, SpendLimits } from './key-budget.js';
+import type { FreezeSource } from './wallet.js';
+
+type Addressed = {
+  readonly accountId: string;
+  /** Who wants it: `api_key:key_…`, `operator:key_…`, `stripe`, `system`. Written on every row. */
+  readonly actor: string;
+  /** For the audit log, in the same commit; kept when the command had an effect. */
+  readonly audit?: NewAuditEvent;
+};
+
+type Referenced = Addressed & {
+  /** Unique for ever in the account: the same reference never moves money twice. */
+  readonly reference: string;
+  /** The request in canonical form: the same reference with another fingerprint is a conflict. */
+  readonly fingerprint: string;
+  readonly memo: string | null;
+};
+
+/** Paid credit comes in, with the fee and tax that were paid beside it. Repays debt first. */
+export type CreditCommand = Referenced & {
+  readonly type: 'credit';
+  readonly cause: 'top_up';
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+  readonly expiresAtMs: number | null;
+};
+
+/**
+ * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. The wallet is then as if
+ * it had never been taken: debt that was written off, or paid with given credit, while it was away is not paid twice. The
+ * reference begins with `dispute:<id>:` or `refund:<id>:`, as those of its write-offs do.
+ */
+export type ReinstateCommand = Referenced & {
+  readonly type: 'reinstate';
+  /** The lot of what was bought, which may go back to a card. */
+  readonly lotId: string;
+  /** The lot of what comes back for given credit that paid debt while the money was away. */
+  readonly givenLotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+  /** Of what was taken beyond the payment, and what comes back beyond all that was taken. */
+  readonly excessMicros: MicroUsd;
+};
+
+/** Promotional credit is given. */
+export type GrantCommand = Referenced & {
+  readonly type: 'grant';
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly priority: number;
+  readonly expiresAtMs: number | null;
+};
+
+type Spending = Referenced & {
+  /** The API key whose budget this takes from; null: no key of the account asked for it. */
+  readonly keyId: string | null;
+};
+
+/** Which attempt at one call asks for credit, where a client sends a call again by itself when it gets no answer. */
+export type Attempt = {
+  /** 0: the first. Null: the client does not say, and whoever has the same credit is another attempt. */
+  readonly number: number | null;
+  readonly beganAtMs: number;
+  /** The same moment by `performance.now()`: the store dates it by the ledger's clock, which dates holds. */
+  readonly beganAtMonotonicMs: number;
+  /** Open holds for the same request which this attempt knows to be of other calls. */
+  readonly otherCallsHoldIds: readonly string[];
+};
+
+/** Sets credit aside; nothing is posted. */
+export type AuthorizeCommand = Spending & {
+  readonly type: 'authorize';
+  readonly holdId: string;
+  readonly amountMicros: MicroUsd;
+  readonly expiresAtMs: number;
+  /** With a key and one fingerprint, attempts at one call get its credit once. Left out: every hold stands by itself. */
+  readonly attempt?: Attempt | null;
+  /**
+   * Providers that would serve the call over the account's own key. With a key at one of them no credit is set aside: the
+   * customer has decided that such calls cost the wallet nothing. Left out: the wallet pays, whatever keys there are.
+   */
+  readonly unlessOwnKeyAt?: readonly string[];
+};
+
+/** Posts what was delivered and releases the rest of the hold. */
+export type CaptureCommand = Addressed & {
+  readonly type: 'capture';
+  readonly holdId: string;
+  readonly amountMicros: MicroUsd;
+  readonly memo: string | null;
+};
+
+export type VoidCommand = Addressed & { readonly type: 'void'; readonly holdId: string };
+
+/** Does nothing before the hold's time is over, so a sweep may name any hold. */
+export type ExpireHoldCommand = Addressed & { readonly type: 'expireHold'; readonly holdId: string };
+
+/** With a key, the key is also the actor: the ledger names whose budget a debit took from by nothing else. */
+export type DebitCommand = Spending & { readonly type: 'debit'; readonly amountMicros: MicroUsd };
+
+/**
+ * Bought credit goes back. A refund that is asked for never takes more than is available. Where the money is gone already, all
+ * is taken and what was spent becomes debt: a dispute always freezes the wallet, a refund that somebody made at Stripe does
+ * where the wallet cannot cover it.
+ */
+export type ClawBackCommand = Referenced & {
+  readonly type: 'clawBack';
+  readonly cause: 'refund' | 'dispute';
+  /** The lot that the returned payment bought; taken first. */
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly taxMicros: MicroUsd;
+  /**
+   * What went back beyond what was left of the payment: our loss, no credit's. Below zero: so much of it is not beyond the payment
+   * any more, because other money of it came back, and goes as the parts above instead.
+   */
+  readonly excessMicros: MicroUsd;
+  /** Why the wallet freezes; null for a refund that is asked for, whose money is still ours. */
+  readonly freeze: NewFreeze | null;
+};
+
+/**
+ * Gives up debt that money which went back has left: at most what is taken for it and neither back nor given up, at most what the
+ * wallet owes under its lock. It may be made as often as there is such debt, once for a reference, which begins with
+ * `dispute:<id>:` or `refund:<id>:`. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
+ */
+export type WriteOffCommand = Addressed & {
+  readonly type: 'writeOff';
+  readonly reference: string;
+  readonly memo: string | null;
+};
+
+/** Posts the expiry of every lot that is due. */
+export type ExpireLotsCommand = Addressed & { readonly type: 'expireLots' };
+
+/** An operator's correction; negative takes paid credit away. The memo is the reason. */
+export type AdjustCommand = Referenced & {
+  readonly type: 'adjust';
+  readonly lotId: string;
+  readonly amountMicros: MicroUsd;
+};
+
+/** A reason to freeze, with the ids that it and the change of the wallet's status get if they are new. */
+export type NewFreeze = {
+  readonly id: string;
+  readonly source: FreezeSource;
+  readonly sourceId: string;
+  readonly reason: string;
+  readonly statusChangeId: string;
+};
+
+export type FreezeCommand = Addressed & { readonly type: 'freeze'; readonly freeze: NewFreeze };
+
+/** Lifts the reasons that have all of what `lifts` says: one by its id, one by its source, or with nothing said, all. */
+export type UnfreezeCommand = Addressed & {
+  readonly type: 'unfreeze';
+  readonly lifts: { readonly id?: string; readonly source?: FreezeSource; readonly sourceId?: string };
+  readonly statusChangeId: string;
+  readonly reason: string;
+};
+
+/** What a key used in the rows of its account's chain up to `throughSeq`: they never change, so no lock was needed. */
+export type CountedUse = { readonly throughSeq: number; readonly days: readonly DayUse[] };
+
+/** Sets what an API key may spend; limits that are left out stay. With none left the key has no budget any more. */
+export type SetKeyBudgetCommand = Addressed & {
+  readonly type: 'setKeyBudget';
+  readonly keyId: string;
+  readonly limits: Partial<SpendLimits>;
+  /** Spares counting all of the chain under the wallet's lock; null counts it there. */
+  readonly counted: CountedUse | null;
+};
+
+/** What Stripe kept, what went to the bank, what nobody was credited with. For the platform's book only, which has no credit. */
+export type BookCommand = Referenced & {
+  readonly type: 'book';
+  readonly legs: readonly { readonly kind: PlatformKind; readonly amountMicros: MicroUsd }[];
+};
+
+export type WalletCommand =
+  | CreditCommand
+  | ReinstateCommand
+  | GrantCommand
+  | AuthorizeCommand
+  | CaptureCommand
+  | VoidCommand
+  | ExpireHoldCommand
+  | DebitCommand
+  | ClawBackCommand
+  | WriteOffCommand
+  | ExpireLotsCommand
+  | AdjustCommand
+  | SetKeyBudgetCommand
+  | BookCommand
+  | FreezeCommand
+  | UnfreezeCommand;

@@ -1,0 +1,261 @@
+import { hash } from 'node:crypto';
+import { micros, ZERO, type MicroUsd } from '../../../platform/common/money.js';
+import { withMembers } from '../../../platform/common/with-members.js';
+import {
+  isCustomerLedgerAccount,
+  type LedgerAccount,
+  type TransferKind,
+} from '../../ledger/chart-of-accounts.js';
+import { chainHash, toCanonicalFields, transferId, type Transfer } from '../../ledger/transfer.js';
+import type { WalletCommand } from './command.js';
+import type { KeyBudget } from './key-budget.js';
+import { compareBurnOrder, dueForExpiry, ledgerAccountOf, type Portion } from './lots.js';
+import type { Applied, Outcome, StatusChange } from './outcome.js';
+import {
+  type Freeze,
+  type Hold,
+  type Lot,
+  type RecordedMovement,
+  type Relief,
+  type Wallet,
+  type WalletStatus,
+} from './wallet.js';
+
+const HALF_CHARACTER = /\p{Surrogate}/u;
+
+/** Groups the rows of one event, and tells two requests under one reference apart. */
+export function linkIdFor(reference: string, fingerprint: string): string {
+  return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
+}
+
+const NO_RELIEFS: readonly Relief[] = [];
+
+export type Movement = {
+  readonly kind: TransferKind;
+  readonly reference: string;
+  readonly linkId: string;
+  readonly memo: string | null;
+};
+
+/**
+ * The next state of one wallet while a command is applied. It mutates only itself: the wallet it started
+ * from is untouched, so dropping the draft is all that a rejection needs.
+ */
+export class Draft {
+  private posted: MicroUsd;
+  private held: MicroUsd;
+  private debt: MicroUsd;
+  private status: WalletStatus;
+  private seq: number;
+  private headHash: string;
+  private headAtMs: number;
+  private currentLots: readonly Lot[];
+  private budget: KeyBudget | null = null;
+  private freezes: readonly Freeze[] = [];
+  private statusChange: StatusChange | null = null;
+  private reliefs: readonly Relief[] = NO_RELIEFS;
+  private readonly transfers: Transfer[] = [];
+
+  constructor(
+    private readonly before: Wallet,
+    private readonly command: WalletCommand,
+    readonly nowMs: number,
+  ) {
+    this.posted = before.postedMicros;
+    this.held = before.heldMicros;
+    this.debt = before.debtMicros;
+    this.status = before.status;
+    this.seq = before.seq;
+    this.headHash = before.headHash;
+    // Clocks of several processes differ; a chain's time never runs backwards.
+    this.headAtMs = Math.max(before.headAtMs, nowMs);
+    this.currentLots = before.lots;
+  }
+
+  get lots(): readonly Lot[] {
+    return this.currentLots;
+  }
+
+  get wallet(): Wallet {
+    return {
+      accountId: this.before.accountId,
+      status: this.status,
+      postedMicros: this.posted,
+      heldMicros: this.held,
+      debtMicros: this.debt,
+      floorMicros: this.before.floorMicros,
+      seq: this.seq,
+      headHash: this.headHash,
+      headAtMs: this.seq === this.before.seq ? this.before.headAtMs : this.headAtMs,
+      lots: this.currentLots,
+    };
+  }
+
+  /** Due credit leaves before any command spends, so nothing is ever paid with credit that has lapsed. */
+  expireDueLots(): MicroUsd {
+    const due = dueForExpiry(this.currentLots, this.held, this.nowMs);
+    let total = ZERO;
+    for (const portion of due) {
+      // A reserved part may lapse later than the rest of its lot, so the place in the chain keeps it unique.
+      const reference = `expiry:${portion.lot.id}:${this.seq + 1}`;
+      const income = portion.lot.kind === 'paid' ? 'breakage_revenue' : 'promotional_credit';
+      this.burn([portion], income, {
+        kind: 'expiry',
+        reference,
+        linkId: linkIdFor(reference, ''),
+        memo: null,
+      });
+      total = micros(total + portion.amountMicros);
+    }
+    return total;
+  }
+
+  /** Moves each portion out of its lot into `to`. */
+  burn(portions: readonly Portion[], to: LedgerAccount, movement: Movement): void {
+    for (const { lot, amountMicros } of portions) {
+      this.reduceLot(lot.id, amountMicros);
+      this.post(movement, ledgerAccountOf(lot), to, amountMicros, lot.id);
+    }
+  }
+
+  /** Takes what no lot can cover: from here on the customer owes it. */
+  owe(amountMicros: MicroUsd, to: LedgerAccount, movement: Movement): void {
+    if (amountMicros === 0n) return;
+    this.debt = micros(this.debt + amountMicros);
+    this.post(movement, 'customer_credit', to, amountMicros, null);
+  }
+
+  /** The reverse of `owe`: somebody else bears the debt. It opens no lot, so it can never become credit. */
+  forgive(amountMicros: MicroUsd, from: LedgerAccount, movement: Movement): void {
+    if (amountMicros > this.debt) throw new Error(`${amountMicros} is more than the debt of ${this.debt}`);
+    this.debt = micros(this.debt - amountMicros);
+    this.post(movement, from, 'customer_credit', amountMicros, null);
+    this.relieve('write_off', movement, amountMicros);
+  }
+
+  /** Takes a relief as it is after a part of it was undone; what of it was written off is owed again. */
+  undoRelief(relief: Relief, amountMicros: MicroUsd, memo: string | null): void {
+    this.reliefs = [...this.reliefs, relief];
+    if (relief.kind !== 'write_off') return;
+    // What other money brings back undoes another part of it, so the place in the chain keeps it unique.
+    const reference = `${relief.reference}:owed_again:${this.seq + 1}`;
+    const linkId = linkIdFor(reference, '');
+    this.owe(amountMicros, 'dispute_losses', { kind: 'write_off_reversal', reference, linkId, memo });
+  }
+
+  /** Adds a lot. Paid credit repays debt first, so the lot may start smaller than what was granted. */
+  addLot(lot: Omit<Lot, 'remainingMicros' | 'createdAtMs'>, from: LedgerAccount, movement: Movement): void {
+    const repaid =
+      lot.kind === 'paid' ? (this.debt < lot.grantedMicros ? this.debt : lot.grantedMicros) : ZERO;
+    this.debt = micros(this.debt - repaid);
+    const whole: Lot = {
+      ...lot,
+      remainingMicros: micros(lot.grantedMicros - repaid),
+      createdAtMs: this.headAtMs,
+    };
+    this.currentLots = [...this.currentLots, whole].sort(compareBurnOrder);
+    this.post(movement, from, ledgerAccountOf(whole), lot.grantedMicros, lot.id);
+    if (repaid > 0n && !lot.refundable) this.relieve('given_credit', movement, repaid);
+  }
+
+  /** A leg that touches no lot, such as a fee. Nothing is posted for zero. */
+  postBeside(movement: Movement, debit: LedgerAccount, credit: LedgerAccount, amountMicros: MicroUsd): void {
+    if (amountMicros > 0n) this.post(movement, debit, credit, amountMicros, null);
+  }
+
+  hold(amountMicros: MicroUsd): void {
+    this.held = micros(this.held + amountMicros);
+  }
+
+  release(amountMicros: MicroUsd): void {
+    this.held = micros(this.held - amountMicros);
+  }
+
+  /** `statusChange` is the record of the new status, when it is another one. */
+  changeFreezes(changes: readonly Freeze[], status: WalletStatus, statusChange: StatusChange | null): void {
+    this.freezes = changes;
+    this.status = status;
+    this.statusChange = statusChange;
+  }
+
+  setBudget(budget: KeyBudget): void {
+    this.budget = budget;
+  }
+
+  /** The movement as the ledger will remember it. */
+  recorded(movement: Movement): RecordedMovement {
+    const rows = this.transfers.filter((row) => row.reference === movement.reference);
+    const first = rows[0];
+    if (first === undefined) throw new Error(`nothing was posted under ${movement.reference}`);
+    return {
+      linkId: movement.linkId,
+      transferId: first.id,
+      seq: first.seq,
+      amountMicros: sumCustomerSide(rows),
+      memo: first.memo,
+      createdAtMs: first.createdAtMs,
+    };
+  }
+
+  done(outcome: Outcome, hold: Hold | null = null): Applied {
+    const { wallet, transfers, budget, freezes, statusChange, reliefs } = this;
+    return { accepted: true, wallet, transfers, hold, budget, freezes, statusChange, reliefs, outcome };
+  }
+
+  /** The row posted last paid debt with what nobody bought. */
+  private relieve(kind: Relief['kind'], { reference }: Movement, amountMicros: MicroUsd): void {
+    const { seq, debt: owedBesideMicros } = this;
+    const relief = { seq, reference, kind, amountMicros, owedBesideMicros, undoneMicros: ZERO };
+    this.reliefs = [...this.reliefs, relief];
+  }
+
+  private reduceLot(lotId: string, amountMicros: MicroUsd): void {
+    this.currentLots = this.currentLots.map((lot) =>
+      lot.id === lotId
+        ? withMembers(lot, { remainingMicros: micros(lot.remainingMicros - amountMicros) })
+        : lot,
+    );
+  }
+
+  private post(
+    movement: Movement,
+    debitAccount: LedgerAccount,
+    creditAccount: LedgerAccount,
+    amountMicros: MicroUsd,
+    lotId: string | null,
+  ): void {
+    // Half a character would be hashed as sent and stored as another one: the chain would never verify again.
+    if (HALF_CHARACTER.test(movement.reference) || HALF_CHARACTER.test(movement.memo ?? ''))
+      throw new Error('text is not well-formed');
+    if (isCustomerLedgerAccount(debitAccount)) this.posted = micros(this.posted - amountMicros);
+    if (isCustomerLedgerAccount(creditAccount)) this.posted = micros(this.posted + amountMicros);
+    this.seq += 1;
+    const leg = this.transfers.filter(({ reference }) => reference === movement.reference).length;
+    const row = {
+      accountId: this.before.accountId,
+      seq: this.seq,
+      id: transferId(this.before.accountId, this.seq),
+      kind: movement.kind,
+      debitAccount,
+      creditAccount,
+      amountMicros,
+      lotId,
+      postedAfterMicros: this.posted,
+      reference: movement.reference,
+      leg,
+      linkId: movement.linkId,
+      actor: this.command.actor,
+      memo: movement.memo,
+      createdAtMs: this.headAtMs,
+    };
+    this.headHash = chainHash(this.headHash, toCanonicalFields(row));
+    this.transfers.push(withMembers(row, { hash: this.headHash }));
+  }
+}
+
+/** What an event meant to the customer: its rows on customer ledger accounts. */
+function sumCustomerSide(rows: readonly Transfer[]): MicroUsd {
+  return rows
+    .filter((row) => isCustomerLedgerAccount(row.debitAccount) || isCustomerLedgerAccount(row.creditAccount))
+    .reduce((sum, row) => micros(sum + row.amountMicros), ZERO);
+}

@@ -1,0 +1,120 @@
+import { micros, ZERO, type MicroUsd } from '../../../platform/common/money.js';
+import { formatUtcDate } from '../../../platform/common/utc-time.js';
+
+/** Days and months are those of UTC. */
+export type LimitPeriod = 'day' | 'month' | 'total';
+
+/** What an API key may spend; null is no limit. */
+export type SpendLimits = Readonly<Record<LimitPeriod, MicroUsd | null>>;
+
+export const NO_LIMITS: SpendLimits = { day: null, month: null, total: null };
+
+/**
+ * What an API key may spend, and what it has used: captured, debited, or set aside by open holds. A hold counts in
+ * the day and month in which it was authorized, whenever it is captured.
+ */
+export type KeyBudget = {
+  readonly keyId: string;
+  readonly limits: SpendLimits;
+  /** The UTC day (`2026-11-22`) that `used.day` counts; `used.month` counts the month that it is in. */
+  readonly day: string;
+  readonly used: Readonly<Record<LimitPeriod, MicroUsd>>;
+};
+
+/** What a key used in one UTC day, or a part of it. */
+export type DayUse = { readonly day: string; readonly usedMicros: MicroUsd };
+
+/** A limit that has no room for what is asked. */
+export type ReachedLimit = {
+  readonly keyId: string;
+  readonly period: LimitPeriod;
+  readonly limitMicros: MicroUsd;
+  readonly usedMicros: MicroUsd;
+  /** When use is counted from zero again; null: never. */
+  readonly resetsAtMs: number | null;
+};
+
+/** Before any use. */
+const NEVER = '1970-01-01';
+
+export function utcDay(timeMs: number): string {
+  return formatUtcDate(new Date(timeMs));
+}
+
+/** How the ledger names a key that acts; see `actorOf`. */
+export const keyActor = (keyId: string): string => `account_key:${keyId}`;
+
+const monthOf = (day: string): string => day.slice(0, 7);
+
+/** A budget without limits, with what the key has used so far. Its time is that of the last use. */
+export function budgetOfUse(keyId: string, uses: readonly DayUse[]): KeyBudget {
+  const day = uses.reduce((last, use) => (use.day > last ? use.day : last), NEVER);
+  const sum = (isCounted: (use: DayUse) => boolean): MicroUsd =>
+    uses.filter(isCounted).reduce((total, { usedMicros }) => micros(total + usedMicros), ZERO);
+  const used = {
+    day: sum((use) => use.day === day),
+    month: sum((use) => monthOf(use.day) === monthOf(day)),
+    total: sum(() => true),
+  };
+  return { keyId, limits: NO_LIMITS, day, used };
+}
+
+export function isLimited({ limits }: KeyBudget): boolean {
+  return limits.day !== null || limits.month !== null || limits.total !== null;
+}
+
+/** Before this the budget's day has not begun. Clocks of several processes differ; a budget's time never runs back. */
+export function startOf(budget: KeyBudget): number {
+  return Date.parse(budget.day);
+}
+
+/** The budget at a time: the use of a day or month that is over counts no more. */
+export function atTime(budget: KeyBudget, timeMs: number): KeyBudget {
+  const day = utcDay(timeMs);
+  if (day <= budget.day) return budget;
+  const month = monthOf(day) === monthOf(budget.day) ? budget.used.month : ZERO;
+  return { ...budget, day, used: { ...budget.used, day: ZERO, month } };
+}
+
+/** The limit that `amountMicros` would pass; of several, the one that lasts longest, for no other's end would help. */
+export function reachedLimit(budget: KeyBudget, amountMicros: MicroUsd): ReachedLimit | null {
+  for (const period of ['total', 'month', 'day'] as const) {
+    const limitMicros = budget.limits[period];
+    const usedMicros = budget.used[period];
+    if (limitMicros !== null && usedMicros + amountMicros > limitMicros) {
+      return { keyId: budget.keyId, period, limitMicros, usedMicros, resetsAtMs: endOf(budget, period) };
+    }
+  }
+  return null;
+}
+
+/** The end of the budget's day or month, in Unix milliseconds; null for all time. */
+export function endOf({ day }: Pick<KeyBudget, 'day'>, period: LimitPeriod): number | null {
+  if (period === 'total') return null;
+  const start = new Date(day);
+  return period === 'day'
+    ? Date.UTC(start.getUTCFullYear(), start.getUTCMonth(), start.getUTCDate() + 1)
+    : Date.UTC(start.getUTCFullYear(), start.getUTCMonth() + 1, 1);
+}
+
+export function take(budget: KeyBudget, amountMicros: MicroUsd): KeyBudget {
+  const { day, month, total } = budget.used;
+  const used = {
+    day: micros(day + amountMicros),
+    month: micros(month + amountMicros),
+    total: micros(total + amountMicros),
+  };
+  return { ...budget, used };
+}
+
+/** Gives back what was taken at a time: to the day and the month of that time while they are the budget's. */
+export function giveBack(budget: KeyBudget, amountMicros: MicroUsd, takenAtMs: number): KeyBudget {
+  const takenOn = utcDay(takenAtMs);
+  const { day, month, total } = budget.used;
+  const used = {
+    day: takenOn === budget.day ? micros(day - amountMicros) : day,
+    month: monthOf(takenOn) === monthOf(budget.day) ? micros(month - amountMicros) : month,
+    total: micros(total - amountMicros),
+  };
+  return { ...budget, used };
+}

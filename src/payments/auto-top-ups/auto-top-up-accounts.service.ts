@@ -1,0 +1,25 @@
+import { Injectable } from '@nestjs/common';
+import { micros } from '../../platform/common/money.js';
+import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
+import { isHarmless, isOpen } from '../disputes/dispute.machine.js';
+import { DisputeRepository } from '../disputes/dispute.repository.js';
+import type { AccountState } from './auto-top-up.rules.js';
+
+/** What an account's wallet and payments say about charging its card: for the charge itself, and for what is shown. */
+@Injectable()
+export class AutoTopUpAccounts {
+  constructor(
+    private readonly wallets: WalletReader,
+    private readonly disputes: DisputeRepository,
+  ) {}
+
+  async read(accountId: string): Promise<AccountState> {
+    const { status, available } = await this.wallets.read(accountId);
+    const disputes = await this.disputes.ofAccount(accountId);
+    return {
+      availableMicros: micros(BigInt(available)),
+      frozen: status !== 'active',
+      disputed: disputes.some((dispute) => isOpen(dispute.status) && !isHarmless(dispute.status)),
+    };
+  }
+}

@@ -1,0 +1,56 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../stripe/off-session-payments.js';
+import { StripeEventHandlers } from '../stripe/stripe-event-handlers.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import { TopUpRepository } from '../top-ups/top-up.repository.js';
+import { TopUpSettlement } from '../top-ups/top-up-settlement.service.js';
+import { AutoTopUpSettlement } from './auto-top-up-settlement.service.js';
+import { SavedCards } from './saved-cards.service.js';
+
+const INTENT_EVENTS = [
+  'payment_intent.succeeded',
+  'payment_intent.payment_failed',
+  'payment_intent.requires_action',
+  'payment_intent.processing',
+  'payment_intent.canceled',
+] as const;
+const CARD_EVENTS = [
+  'payment_method.automatically_updated',
+  'payment_method.detached',
+  'payment_method.updated',
+] as const;
+
+/** News of payments without the customer, and of the cards for them. */
+@Injectable()
+export class AutoTopUpEvents {
+  constructor(
+    handlers: StripeEventHandlers,
+    @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
+    private readonly topUps: TopUpRepository,
+    private readonly settlement: AutoTopUpSettlement,
+    private readonly checkouts: TopUpSettlement,
+    private readonly cards: SavedCards,
+  ) {
+    handlers.register(INTENT_EVENTS, ({ objectId }) => this.settle(objectId));
+    handlers.register(CARD_EVENTS, ({ objectId }) => this.cards.refresh(objectId));
+    handlers.register(['customer.deleted'], ({ objectId }) => this.cards.refreshOf(objectId));
+  }
+
+  /** A payment page is settled by the news of its session; here only the card that it saved is of interest. */
+  async settle(paymentIntentId: string): Promise<void> {
+    const intent = await this.payments.retrieve(paymentIntentId);
+    const topUp = intent?.topUpId == null ? null : await this.topUps.findAnywhere(intent.topUpId);
+    if (intent === null || topUp === null) return;
+    if (topUp.kind === 'auto') await this.settlement.settle(topUp, intent);
+    else if (topUp.saveCard && intent.status === 'succeeded') {
+      await this.cards.remember(await this.afterCredit(topUp), intent);
+    }
+  }
+
+  /** A look at the wallet follows a new card. It must see what was just paid, or the card would be charged as well. */
+  private async afterCredit(topUp: TopUp): Promise<TopUp> {
+    if (topUp.status === 'paid' || topUp.checkoutSessionId === null) return topUp;
+    await this.checkouts.settle(topUp.checkoutSessionId);
+    return (await this.topUps.findAnywhere(topUp.id)) ?? topUp;
+  }
+}

@@ -1,0 +1,263 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { AccountsService } from '../../identity/accounts/accounts.service.js';
+import { actorName, type AuditActor, type AuditDetails } from '../../identity/audit-log/audit-event.js';
+import { AuditLog } from '../../identity/audit-log/audit-log.service.js';
+import { InsufficientScopeError } from '../../identity/auth/auth.errors.js';
+import { formatMicros } from '../../platform/common/money.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
+import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
+import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
+import { InvalidRequestError } from '../../platform/errors/common.errors.js';
+import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
+import { quoteTopUp } from '../top-ups/quote.js';
+import { AmountOutOfRangeError } from '../top-ups/top-up.errors.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import { TopUpRepository } from '../top-ups/top-up.repository.js';
+import { AutoTopUpAccounts } from './auto-top-up-accounts.service.js';
+import { AutoTopUpUntaxedError, SavedCardMissingError } from './auto-top-up.errors.js';
+import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
+import {
+  AUTO_TOP_UP_WORDS,
+  type AutoTopUp,
+  type AutoTopUpConsent,
+  type AutoTopUpTerms,
+  type SavedCard,
+} from './auto-top-up.js';
+import { AutoTopUpRepository } from './auto-top-up.repository.js';
+import { allowsMore, holdBackOf, type AutoTopUpUsage, type HoldBack } from './auto-top-up.rules.js';
+
+/** Who says what the account wants; an opt-in is recorded with all of it. */
+export type Speaker = {
+  readonly accountId: string;
+  readonly by: AuditActor;
+  readonly clientAddress: string;
+  /** It has the scope `cards:charge`. */
+  readonly mayChargeCards: boolean;
+};
+
+export type OptIn = AutoTopUpTerms & {
+  /** Which words were agreed to. */
+  readonly wordsVersion: string;
+};
+
+/** Everything that is shown. */
+export type AutoTopUpState = {
+  /** Null when it was never switched on. */
+  readonly current: AutoTopUp | null;
+  /** Why nothing is charged although it is on. */
+  readonly heldBackBy: HoldBack | null;
+  /** The card that is charged; before it is switched on, the one that would be. */
+  readonly card: SavedCard | null;
+  readonly consent: AutoTopUpConsent | null;
+  readonly usage: AutoTopUpUsage | null;
+  /** What one charge takes from the card, as of now; null when the amount is not sold. */
+  readonly chargeCents: bigint | null;
+  readonly inFlight: TopUp | null;
+  /** Where the customer pays what could not be charged. */
+  readonly actionPage: TopUp | null;
+  readonly lastFailure: TopUp | null;
+  readonly livemode: boolean;
+};
+
+/** What an account wants of auto top-up: reads it, and changes it with the account's consent. */
+@Injectable()
+export class AutoTopUpSettings {
+  constructor(
+    @Inject(SETTINGS) private readonly settings: Settings,
+    private readonly clock: DatabaseClock,
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    private readonly accounts: AccountsService,
+    private readonly transactions: TransactionRunner,
+    private readonly audit: AuditLog,
+    private readonly repository: AutoTopUpRepository,
+    private readonly topUps: TopUpRepository,
+    private readonly switches: AutoTopUpSwitch,
+    private readonly marks: WalletMarks,
+    private readonly states: AutoTopUpAccounts,
+  ) {}
+
+  /** Throws `ResourceMissingError` for an unknown account. */
+  async readFor(accountId: string): Promise<AutoTopUpState> {
+    await this.accounts.require(accountId);
+    return this.read(accountId);
+  }
+
+  async read(accountId: string): Promise<AutoTopUpState> {
+    const { livemode } = this.gateway;
+    const current = await this.repository.find(accountId, livemode);
+    const page = current?.actionTopUpId ?? null;
+    return {
+      livemode,
+      current,
+      heldBackBy: current?.status === 'on' ? holdBackOf(await this.states.read(accountId)) : null,
+      card: await this.cardOf(accountId, current),
+      consent: await this.repository.lastConsent(accountId, livemode),
+      usage: current === null ? null : await this.repository.usage(null, current, await this.clock.nowMs()),
+      chargeCents: current === null ? null : (this.quote(current)?.chargeCents ?? null),
+      inFlight: await this.repository.openCharge(accountId, livemode),
+      actionPage: page === null ? null : await this.topUps.find(accountId, page),
+      lastFailure: await this.repository.lastFailure(accountId, livemode),
+    };
+  }
+
+  /**
+   * Switches it on with these terms, or changes them. Charges that have not gone out are withdrawn; a look at the
+   * wallet follows at once, and where more may be charged than before the account is told. Throws
+   * `InsufficientScopeError`, `InvalidRequestError`, `AutoTopUpUntaxedError`, `AmountOutOfRangeError` or
+   * `SavedCardMissingError`.
+   */
+  async switchOn(speaker: Speaker, { wordsVersion, ...terms }: OptIn): Promise<void> {
+    if (!speaker.mayChargeCards) {
+      throw new InsufficientScopeError(
+        'cards:charge',
+        'It lets a saved card be charged. Nothing was changed.',
+      );
+    }
+    if (wordsVersion !== AUTO_TOP_UP_WORDS.version) {
+      throw new InvalidRequestError(
+        `The words to agree to are of version ${AUTO_TOP_UP_WORDS.version}. Nothing was changed.`,
+        'words_version',
+      );
+    }
+    if (this.settings.stripeTax) throw new AutoTopUpUntaxedError();
+    this.assertPossible(terms);
+    const { accountId } = speaker;
+    const { livemode } = this.gateway;
+    const card = await this.repository.newestCard(accountId, livemode);
+    if (card === null) throw new SavedCardMissingError();
+    await this.transactions.run(async (tx) => {
+      const current = await this.lockedOrNew(tx, accountId, terms, card.id);
+      const now = new Date(await this.clock.nowMs(tx));
+      const revision = current.revision + 1;
+      await this.repository.update(tx, current, {
+        ...terms,
+        revision,
+        status: 'on',
+        offReason: null,
+        cardId: card.id,
+        failedTopUpId: null,
+        actionTopUpId: null,
+        switchedOnAt: now,
+        updatedAt: now,
+      });
+      await this.repository.recordConsent(tx, {
+        ...terms,
+        accountId,
+        livemode,
+        revision,
+        version: wordsVersion,
+        agreedBy: actorName(speaker.by),
+        clientAddress: speaker.clientAddress,
+        agreedAt: now,
+        cardId: card.id,
+      });
+      await this.withdraw(tx, accountId);
+      await this.switches.lookAgain(tx, accountId);
+      if (allowsMore(current, { ...terms, cardId: card.id })) {
+        const chargeCents = this.quote(terms)?.chargeCents ?? null;
+        await this.switches.tellRaise(tx, {
+          before: current,
+          terms,
+          revision,
+          card,
+          chargeCents,
+          actor: actorName(speaker.by),
+        });
+      }
+      await this.audit.record(tx, speaker.by, {
+        act: 'auto_top_up.changed',
+        object: accountId,
+        account: accountId,
+        before: current.revision === 0 ? null : toDetails(current),
+        after: toDetails({ ...terms, status: 'on', cardId: card.id }),
+      });
+      await this.marks.setTopUpMark(tx, accountId, terms.thresholdMicros);
+    }, speaker.by);
+  }
+
+  /** Off means off: charges that have not gone out are withdrawn in the same tx. */
+  async switchOff({ accountId, by }: Speaker): Promise<void> {
+    await this.transactions.run(async (tx) => {
+      const current = await this.repository.lock(tx, accountId, this.gateway.livemode);
+      if (current === null) return;
+      await this.withdraw(tx, accountId);
+      if (current.status === 'on') {
+        const entry = { act: 'auto_top_up.switched_off', object: accountId, account: accountId } as const;
+        await this.audit.record(tx, by, entry);
+      }
+      await this.switches.turnOff(tx, current, 'switched_off');
+    }, by);
+  }
+
+  /** The row, locked; of an account that never had one, a row that is off. */
+  private async lockedOrNew(
+    tx: Tx,
+    accountId: string,
+    terms: AutoTopUpTerms,
+    cardId: string,
+  ): Promise<AutoTopUp> {
+    const { livemode } = this.gateway;
+    const known = await this.repository.lock(tx, accountId, livemode);
+    if (known !== null) return known;
+    const now = new Date(await this.clock.nowMs(tx));
+    await this.repository.insert(tx, {
+      ...terms,
+      accountId,
+      livemode,
+      status: 'off',
+      offReason: 'never_enabled',
+      revision: 0,
+      cardId,
+      switchedOnAt: now,
+      updatedAt: now,
+      failedTopUpId: null,
+      actionTopUpId: null,
+    });
+    const made = await this.repository.lock(tx, accountId, livemode);
+    if (made === null) throw new Error(`the settings of ${accountId} were not stored`);
+    return made;
+  }
+
+  private async withdraw(tx: Tx, accountId: string): Promise<void> {
+    for (const topUp of await this.repository.notDispatched(tx, accountId, this.gateway.livemode)) {
+      await this.topUps.move(topUp, 'failed', { failureCode: 'withdrawn' }, tx);
+    }
+  }
+
+  private assertPossible(terms: AutoTopUpTerms): void {
+    const quote = this.quote(terms);
+    if (quote === null) throw new AmountOutOfRangeError(this.settings.topUp);
+    const tooLow = (param: string): Error =>
+      new InvalidRequestError(
+        `One charge takes ${quote.chargeCents} cents from the card, more than ${param} allows. Nothing was changed.`,
+        param,
+      );
+    if (quote.chargeCents > terms.dailyMaxCents) throw tooLow('daily_max_charge_cents');
+    if (quote.chargeCents > terms.monthlyMaxCents) throw tooLow('monthly_max_charge_cents');
+  }
+
+  private quote({ amountCents }: AutoTopUpTerms) {
+    return quoteTopUp(amountCents, this.settings.topUp);
+  }
+
+  private cardOf(accountId: string, current: AutoTopUp | null): Promise<SavedCard | null> {
+    return current === null
+      ? this.repository.newestCard(accountId, this.gateway.livemode)
+      : this.repository.card(accountId, current.cardId);
+  }
+}
+
+function toDetails(settings: AutoTopUpTerms & Pick<AutoTopUp, 'status' | 'cardId'>): AuditDetails {
+  return {
+    status: settings.status,
+    card: settings.cardId,
+    threshold_micros: formatMicros(settings.thresholdMicros),
+    amount_cents: settings.amountCents.toString(),
+    daily_max_count: settings.dailyMaxCount,
+    daily_max_charge_cents: settings.dailyMaxCents.toString(),
+    monthly_max_count: settings.monthlyMaxCount,
+    monthly_max_charge_cents: settings.monthlyMaxCents.toString(),
+    cooldown_seconds: settings.cooldownSeconds,
+  };
+}

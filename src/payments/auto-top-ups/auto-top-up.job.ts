@@ -1,0 +1,22 @@
+import { Injectable } from '@nestjs/common';
+import { payloadText, type Job, type JobPayload } from '../../platform/jobs/job.js';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
+import { AutoTopUpCharges } from './auto-top-up-charges.service.js';
+
+/** Queued by the wallet engine when available credit falls below the account's threshold, and for looks later. */
+@Injectable()
+export class AutoTopUpJob implements Job {
+  readonly name = AUTO_TOP_UP_JOB;
+
+  constructor(
+    registry: JobRegistry,
+    private readonly charges: AutoTopUpCharges,
+  ) {
+    registry.register(this);
+  }
+
+  async run(payload: JobPayload): Promise<void> {
+    await this.charges.look(payloadText(payload, 'account_id'));
+  }
+}

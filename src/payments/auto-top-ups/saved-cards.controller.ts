@@ -1,0 +1,46 @@
+import { Controller, Delete, Get, Param } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
+import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
+import { DeletedSavedCardView, SavedCardListView, toSavedCardList } from './saved-card.dto.js';
+import { SavedCards } from './saved-cards.service.js';
+
+@ApiTags('Top-ups')
+@Controller('v1/saved_cards')
+export class SavedCardsController {
+  constructor(private readonly cards: SavedCards) {}
+
+  @Get()
+  @RequireScope('wallet:read')
+  @ApiOperation({
+    operationId: 'listSavedCards',
+    summary: 'List the cards that can be charged without the customer',
+    description: 'A top-up with `save_card` saves one. The newest is the one that automatic top-up charges.',
+  })
+  @ApiOkResponse({ type: SavedCardListView })
+  @ApiProblems('database_unavailable')
+  async list(@CurrentAccount() { accountId }: AccountPrincipal): Promise<SavedCardListView> {
+    return toSavedCardList(await this.cards.list(accountId));
+  }
+
+  @Delete(':id')
+  @RequireScope('wallet:write')
+  @ApiOperation({
+    operationId: 'deleteSavedCard',
+    summary: 'Have a saved card removed',
+    description:
+      'Stripe keeps it no longer, and nobody can charge it. Automatic top-up that charges this card is off from then ' +
+      'on. Safe to repeat.',
+  })
+  @ApiOkResponse({ type: DeletedSavedCardView })
+  @ApiProblems('resource_missing', 'payments_unavailable', 'database_unavailable')
+  async delete(
+    @CurrentAccount() principal: AccountPrincipal,
+    @Param('id') id: string,
+  ): Promise<DeletedSavedCardView> {
+    await this.cards.remove(principal.accountId, id, principal);
+    return { id, object: 'saved_card', deleted: true };
+  }
+}

@@ -1,0 +1,104 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { newId } from '../../platform/common/ids.js';
+import { negate } from '../../platform/common/money.js';
+import type { NewFreeze } from '../../money/wallets/rules/command.js';
+import { WalletEngine } from '../../money/wallets/wallet-engine.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import type { Dispute } from './dispute.entity.js';
+import type { DisputeMovement } from './dispute-movement.entity.js';
+import { isFirstOfItsKind, isTaking } from './dispute-movement.rules.js';
+import { DisputeMovementRepository } from './dispute-movement.repository.js';
+import { DisputeRepository } from './dispute.repository.js';
+
+/** Books the movements of disputes in the wallet, each once under its own reference, in the order in which they were decided. */
+@Injectable()
+export class DisputeBooking {
+  private readonly logger = new Logger(DisputeBooking.name);
+
+  constructor(
+    private readonly engine: WalletEngine,
+    private readonly disputes: DisputeRepository,
+    private readonly movements: DisputeMovementRepository,
+  ) {}
+
+  /**
+   * Books what is decided of the payment's disputes, and what they took beyond the payment as far as other money of it came back
+   * since. May be repeated by any process at any time: the ledger knows the references.
+   */
+  async bookAll(topUp: TopUp): Promise<void> {
+    await this.bookDecided(topUp);
+    await this.movements.cover(topUp);
+    await this.bookDecided(topUp);
+  }
+
+  private async bookDecided(topUp: TopUp): Promise<void> {
+    for (const { dispute, movement } of await this.movements.unbookedOf(topUp)) {
+      if (isTaking(movement)) await this.take(topUp, dispute, movement);
+      else await this.giveBack(dispute, movement);
+      await this.disputes.noteBooked(dispute, movement);
+    }
+  }
+
+  private async take(topUp: TopUp, dispute: Dispute, movement: DisputeMovement): Promise<void> {
+    const { creditMicros, feeMicros, taxMicros, excessMicros, reference, amountCents } = movement;
+    const { accountId, id, reason } = dispute;
+    const covered = `Money of ${topUp.id} came back, and ${id} had taken it`;
+    await this.engine.execute({
+      type: 'clawBack',
+      cause: 'dispute',
+      accountId,
+      actor: 'stripe',
+      reference,
+      fingerprint: fingerprintOf(movement),
+      memo: amountCents === 0n ? covered : `Dispute ${id}, ${reason}`,
+      lotId: topUp.lotId,
+      amountMicros: negate(creditMicros),
+      feeMicros: negate(feeMicros),
+      taxMicros: negate(taxMicros),
+      excessMicros: negate(excessMicros),
+      freeze: disputeFreeze(id),
+    });
+    this.logger.warn(`${reference} took its credit of ${topUp.id}.`);
+    if (excessMicros < 0n)
+      this.logger.error(`${id} took ${negate(excessMicros)} micros beyond what was left of ${topUp.id}.`);
+  }
+
+  private async giveBack({ accountId, id }: Dispute, movement: DisputeMovement): Promise<void> {
+    const { creditMicros, feeMicros, taxMicros, excessMicros, reference } = movement;
+    await this.engine.execute({
+      type: 'reinstate',
+      accountId,
+      actor: 'stripe',
+      reference,
+      fingerprint: fingerprintOf(movement),
+      memo: isFirstOfItsKind(movement) ? `Dispute ${id} won` : `Money of dispute ${id} came back`,
+      lotId: movement.lotId ?? newId('creditLot'),
+      givenLotId: newId('creditLot'),
+      amountMicros: creditMicros,
+      feeMicros,
+      taxMicros,
+      excessMicros,
+    });
+  }
+}
+
+export function disputeFreeze(id: string): NewFreeze {
+  const reason = `dispute ${id}`;
+  const source = { source: 'dispute', sourceId: id } as const;
+  return { ...source, id: newId('freeze'), statusChangeId: newId('statusChange'), reason };
+}
+
+/** As it was before there was tax or excess, where there is none: what an older version began is the same request. */
+function fingerprintOf({
+  creditMicros,
+  feeMicros,
+  taxMicros,
+  excessMicros,
+  amountCents,
+}: DisputeMovement): string {
+  const [credit, fee, tax, excess] = [creditMicros, feeMicros, taxMicros, excessMicros].map((part) =>
+    amountCents <= 0n ? negate(part) : part,
+  );
+  const beyond = excess === 0n ? '' : `:beyond:${excess}`;
+  return `${credit}:${fee}${tax === 0n ? '' : `:${tax}`}${beyond}`;
+}

@@ -1,0 +1,72 @@
+import { Check, Column, Entity, ForeignKey, PrimaryColumn, Unique } from 'typeorm';
+import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
+import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
+import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
+
+const PKEY = { primaryKeyConstraintName: 'dispute_movements_pkey' } as const;
+
+/**
+ * One time that Stripe took money of a dispute (below zero) or gave it back, in the order in which they are booked. With an amount
+ * of 0, what the dispute took beyond its payment is not beyond it any more: see `partsOfCovered`.
+ */
+@Entity('dispute_movements')
+@Check(
+  'dispute_movements_amounts',
+  `credit_micros + fee_micros + tax_micros + excess_micros = amount_cents * 10000
+    AND credit_micros % 10000 = 0 AND fee_micros % 10000 = 0 AND tax_micros % 10000 = 0
+    AND CASE sign(amount_cents)
+          WHEN -1 THEN greatest(credit_micros, fee_micros, tax_micros, excess_micros) <= 0 AND lot_id IS NULL
+          WHEN 1 THEN least(credit_micros, fee_micros, tax_micros, excess_micros) >= 0 AND lot_id IS NOT NULL
+          ELSE greatest(credit_micros, fee_micros, tax_micros) <= 0 AND excess_micros > 0 AND lot_id IS NULL
+               AND balance_transaction_id IS NULL END`,
+)
+@Unique('dispute_movements_reference_key', ['accountId', 'reference'])
+@Unique('dispute_movements_balance_transaction_key', ['balanceTransactionId'])
+@ForeignKey('DisputeEntity', ['accountId', 'disputeId'], ['accountId', 'id'], {
+  name: 'dispute_movements_dispute_fkey',
+})
+export class DisputeMovementEntity {
+  @PrimaryColumn({ type: 'text', name: 'account_id', collation: 'C', ...PKEY })
+  accountId!: string;
+
+  @PrimaryColumn({ type: 'text', name: 'dispute_id', collation: 'C', ...PKEY })
+  disputeId!: string;
+
+  @PrimaryColumn({ type: 'integer', ...PKEY })
+  number!: number;
+
+  /** Stripe's. Null of a row that an earlier release decided, until Stripe tells of it again. */
+  @Column({ type: 'text', name: 'balance_transaction_id', nullable: true, collation: 'C' })
+  balanceTransactionId!: string | null;
+
+  @Column({ type: 'bigint', name: 'amount_cents', transformer: usdCentsColumn })
+  amountCents!: UsdCents;
+
+  @Column({ type: 'bigint', name: 'credit_micros', transformer: microUsdColumn })
+  creditMicros!: MicroUsd;
+
+  @Column({ type: 'bigint', name: 'fee_micros', transformer: microUsdColumn })
+  feeMicros!: MicroUsd;
+
+  @Column({ type: 'bigint', name: 'tax_micros', transformer: microUsdColumn })
+  taxMicros!: MicroUsd;
+
+  @Column({ type: 'bigint', name: 'excess_micros', transformer: microUsdColumn })
+  excessMicros!: MicroUsd;
+
+  @Column({ type: 'text', collation: 'C' })
+  reference!: string;
+
+  /** The lot that credit which comes back is bought as: however often it is booked, it is this one. */
+  @Column({ type: 'text', name: 'lot_id', nullable: true, collation: 'C' })
+  lotId!: string | null;
+
+  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
+  createdAt!: Date;
+
+  /** When the ledger had it. */
+  @Column({ type: 'timestamptz', name: 'booked_at', precision: 3, nullable: true })
+  bookedAt!: Date | null;
+}
+
+export type DisputeMovement = Readonly<DisputeMovementEntity>;

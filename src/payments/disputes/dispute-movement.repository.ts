@@ -1,0 +1,207 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, IsNull, Repository } from 'typeorm';
+import type { Clock } from '../../platform/common/clock.js';
+import { newId } from '../../platform/common/ids.js';
+import { cents, centsToMicros, negate, type MicroUsd, type UsdCents } from '../../platform/common/money.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
+import type { ProviderDisputeMovement } from '../stripe/payment-gateway.js';
+import { countReturned, hasUndecidedRefund, lockTopUp } from '../refunds/counted-returns.js';
+import { chargeOf, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
+import { paidFor } from '../refunds/returned-parts.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import { DisputeEntity, type Dispute } from './dispute.entity.js';
+import { DisputeMovementEntity, type DisputeMovement } from './dispute-movement.entity.js';
+import {
+  coveredReference,
+  heldBy,
+  isTaking,
+  partsOfAllCovered,
+  partsOfMoved,
+  referenceFor,
+} from './dispute-movement.rules.js';
+
+/** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
+const REFUND_WAIT_MS = 3_600_000;
+
+type UnbookedMovement = {
+  readonly dispute: Dispute;
+  readonly movement: DisputeMovement;
+  readonly decidedMs: number;
+};
+type DisputeHistory = { readonly dispute: Dispute; readonly known: readonly DisputeMovement[] };
+
+/** The rows of `dispute_movements`. What each takes or gives back is decided once, under the lock of the top-up's row. */
+@Injectable()
+export class DisputeMovementRepository {
+  constructor(
+    @InjectRepository(DisputeMovementEntity) private readonly rows: Repository<DisputeMovementEntity>,
+    private readonly transactions: TransactionRunner,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** In the order in which they are booked. */
+  of(
+    { accountId, id }: Pick<Dispute, 'accountId' | 'id'>,
+    manager = this.rows.manager,
+  ): Promise<readonly DisputeMovement[]> {
+    const where = { accountId, disputeId: id };
+    return manager.find(DisputeMovementEntity, { where, order: { number: 'ASC' } });
+  }
+
+  /** Of all disputes of the account, each in its order. */
+  ofAccount(accountId: string): Promise<readonly DisputeMovement[]> {
+    return this.rows.find({ where: { accountId }, order: { number: 'ASC' } });
+  }
+
+  /**
+   * Decides what of the payment each movement that Stripe tells of takes or gives back, next to everything else that is gone of it.
+   * False while something of it may still come back, a refund that fails for the dispute's sake: for an hour, because
+   * what Stripe has taken must not stay out of the books. What is known stays as it was decided.
+   */
+  async record(topUp: TopUp, dispute: Dispute, told: readonly ProviderDisputeMovement[]): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      for (const movement of told) {
+        // Another event of the same dispute may have come first, a moment ago.
+        const known = await this.of(dispute, tx);
+        if (known.some(({ balanceTransactionId }) => balanceTransactionId === movement.id)) continue;
+        const { amountCents } = movement;
+        // What moves a balance in another currency is named by the doctor.
+        if (amountCents === null || (await this.recognize(tx, known, movement))) continue;
+        const gone = { paid: paidFor(topUp), returned: await countReturned(tx, topUp) };
+        const parts = partsOfMoved(movement.direction, amountCents, heldBy(known), gone);
+        if (parts.excessCents < 0n && (await this.mayComeBack(tx, topUp, dispute))) return false;
+        const isTaken = movement.direction === 'taken';
+        const isFirst = !known.some((each) => isTaking(each) === isTaken);
+        await this.insert(tx, dispute, known, parts, {
+          amountCents: cents(isTaken ? 0n - amountCents : amountCents),
+          balanceTransactionId: movement.id,
+          reference: referenceFor(dispute.id, movement, known),
+          lotId: isTaken ? null : isFirst ? dispute.reinstatementLotId : newId('creditLot'),
+        });
+        if (isTaken && isFirst) await this.copyFirst(tx, dispute, parts);
+      }
+      return true;
+    });
+  }
+
+  /**
+   * Decides what disputes of the payment took beyond it and what is not beyond it any more, because something of it came back since:
+   * it is the payment's again, and no loss.
+   */
+  async cover(topUp: TopUp): Promise<void> {
+    await this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      const histories = await this.historiesOf(tx, topUp);
+      const held = histories.map(({ known }) => heldBy(known));
+      const covered = partsOfAllCovered(held, paidFor(topUp), await countReturned(tx, topUp));
+      for (const [index, parts] of covered.entries()) {
+        const history = histories[index];
+        if (history === undefined || parts === null) continue;
+        const { dispute, known } = history;
+        const reference = coveredReference(dispute.id, known.length + 1);
+        const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
+        await this.insert(tx, dispute, known, parts, movement);
+      }
+    });
+  }
+
+  /** The payment's disputes, the oldest first. */
+  private async historiesOf(tx: Tx, { accountId, id: topUpId }: TopUp): Promise<readonly DisputeHistory[]> {
+    const order = { createdAt: 'ASC', id: 'ASC' } as const;
+    const histories: DisputeHistory[] = [];
+    for (const dispute of await tx.find(DisputeEntity, { where: { accountId, topUpId }, order })) {
+      histories.push({ dispute, known: await this.of(dispute, tx) });
+    }
+    return histories;
+  }
+
+  /** What of the payment's disputes the ledger does not have yet, in the order in which it was decided. */
+  async unbookedOf({ accountId, id: topUpId }: TopUp): Promise<readonly UnbookedMovement[]> {
+    const { manager } = this.rows;
+    const disputes = await manager.find(DisputeEntity, { where: { accountId, topUpId } });
+    const movements = await manager.find(DisputeMovementEntity, {
+      where: { accountId, disputeId: In(disputes.map(({ id }) => id)), bookedAt: IsNull() },
+      order: { disputeId: 'ASC', number: 'ASC' },
+    });
+    return disputes
+      .flatMap((dispute) => inOrder(dispute, movements))
+      .sort((a, b) => a.decidedMs - b.decidedMs);
+  }
+
+  /** A row that an earlier release decided learns which of Stripe's balance transactions it is. */
+  private async recognize(
+    tx: Tx,
+    known: readonly DisputeMovement[],
+    { id, direction }: ProviderDisputeMovement,
+  ): Promise<boolean> {
+    const row = known.find(
+      ({ balanceTransactionId, amountCents }) =>
+        balanceTransactionId === null && (direction === 'taken' ? amountCents < 0n : amountCents > 0n),
+    );
+    if (row === undefined) return false;
+    const { accountId, disputeId, number } = row;
+    await tx.update(DisputeMovementEntity, { accountId, disputeId, number }, { balanceTransactionId: id });
+    return true;
+  }
+
+  private async mayComeBack(tx: Tx, topUp: TopUp, dispute: Dispute): Promise<boolean> {
+    const mayWait = this.clock.nowMs() - dispute.createdAt.getTime() < REFUND_WAIT_MS;
+    return mayWait && (await hasUndecidedRefund(tx, topUp));
+  }
+
+  private async insert(
+    tx: Tx,
+    { accountId, id: disputeId }: Dispute,
+    known: readonly DisputeMovement[],
+    parts: PartsAndExcess,
+    movement: Pick<DisputeMovement, 'amountCents' | 'balanceTransactionId' | 'reference' | 'lotId'>,
+  ): Promise<void> {
+    if (chargeOf(parts) + parts.excessCents !== movement.amountCents)
+      throw new Error(`the parts of ${movement.reference} do not add up`);
+    await tx.insert(DisputeMovementEntity, {
+      ...{ ...movement, ...toMicros(parts), accountId, disputeId },
+      number: known.length + 1,
+      createdAt: new Date(this.clock.nowMs()),
+      bookedAt: null,
+    });
+  }
+
+  /** The dispute's own row says what the first withdrawal took. */
+  private async copyFirst(tx: Tx, { accountId, id }: Dispute, parts: PartsAndExcess): Promise<void> {
+    const { creditMicros, feeMicros, taxMicros, excessMicros } = toMicros(parts);
+    await tx.update(
+      DisputeEntity,
+      { accountId, id },
+      {
+        creditMicros: negate(creditMicros),
+        feeMicros: negate(feeMicros),
+        taxMicros: negate(taxMicros),
+        excessMicros: negate(excessMicros),
+      },
+    );
+  }
+}
+
+/** The dispute's own, which keep their order whatever the clocks of the processes that decided them say. */
+function inOrder(dispute: Dispute, movements: readonly DisputeMovement[]): readonly UnbookedMovement[] {
+  let decidedMs = 0;
+  return movements
+    .filter(({ disputeId }) => disputeId === dispute.id)
+    .map((movement) => {
+      decidedMs = Math.max(decidedMs, movement.createdAt.getTime());
+      return { dispute, movement, decidedMs };
+    });
+}
+
+function toMicros({ creditCents, feeCents, taxCents, excessCents }: PartsAndExcess) {
+  const of = (amount: UsdCents): MicroUsd => centsToMicros(amount);
+  return {
+    creditMicros: of(creditCents),
+    feeMicros: of(feeCents),
+    taxMicros: of(taxCents),
+    excessMicros: of(excessCents),
+  };
+}

@@ -1,0 +1,149 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { toUnixSeconds } from '../../platform/common/clock.js';
+import { ObjectTypeView, TextField, TimeView, WordField } from '../../platform/common/fields.js';
+import { ListView } from '../../platform/common/list.view.js';
+import { ListQuery } from '../../platform/common/list-query.dto.js';
+import type { Page } from '../../platform/common/pagination.js';
+import { PAYMENT_DECISIONS, type PaymentDecision } from './payment-review-decision.entity.js';
+import { PAYMENT_REVIEW_STATUSES, type PaymentReviewStatus } from './payment-review.machine.js';
+import type { DecidedReview } from './payment-reviews.service.js';
+
+export class PaymentReviewQuery extends ListQuery {
+  @WordField({
+    description: 'Only these; all when absent.',
+    words: PAYMENT_REVIEW_STATUSES,
+    optional: true,
+    example: 'open',
+  })
+  declare readonly status?: PaymentReviewStatus;
+}
+
+export class PaymentDecisionRequest {
+  @TextField({ description: 'Why, for the books.', max: 500, example: 'paid in euros by mistake' })
+  declare readonly reason: string;
+}
+
+export class PaymentDecisionView {
+  @ApiProperty({ description: 'What was decided.', enum: PAYMENT_DECISIONS, example: 'return' })
+  declare readonly decision: PaymentDecision;
+  @ApiProperty({ description: 'Who decided it.', example: 'operator_key:environment' })
+  declare readonly actor: string;
+  @ApiProperty({ description: 'Why.', example: 'paid in euros by mistake' })
+  declare readonly reason: string;
+  @TimeView('When, Unix seconds.')
+  declare readonly decided_at: number;
+}
+
+export class PaymentReviewView {
+  @ObjectTypeView('payment_review')
+  declare readonly object: 'payment_review';
+  @ApiProperty({ description: 'Id of the review.', example: 'rv_01KB2H7Q0000000000000000AA' })
+  declare readonly id: string;
+  @ApiProperty({ description: 'Whose payment it is.', example: 'acct_01KB2H7Q0000000000000000AA' })
+  declare readonly account: string;
+  @ApiProperty({ description: 'For which top-up it was made.', example: 'tu_01KB2H7Q0000000000000000AA' })
+  declare readonly top_up: string;
+  @ApiProperty({
+    description:
+      '`open` and `failed` (it could not be sent back) wait for a decision; `returning` is on its way back and ' +
+      '`returned` is there; `dismissed` was settled elsewhere; `credited` agreed with its quote after all.',
+    enum: PAYMENT_REVIEW_STATUSES,
+    example: 'open',
+  })
+  declare readonly status: PaymentReviewStatus;
+  @ApiProperty({
+    description: "Stripe's id of the Checkout Session or PaymentIntent.",
+    example: 'cs_live_a1b2',
+  })
+  declare readonly payment: string;
+  @ApiProperty({
+    description: "Stripe's id of the PaymentIntent.",
+    type: 'string',
+    nullable: true,
+    example: 'pi_1P0000000000000000000000',
+  })
+  declare readonly payment_intent: string | null;
+  @ApiProperty({ description: 'Whether Stripe holds money for it.', example: true })
+  declare readonly paid: boolean;
+  @ApiProperty({
+    description: "How much Stripe says it is, in the currency's smallest unit.",
+    type: 'integer',
+    nullable: true,
+    example: 1_050,
+  })
+  declare readonly amount: number | null;
+  @ApiProperty({ description: 'In which currency.', type: 'string', nullable: true, example: 'eur' })
+  declare readonly currency: string | null;
+  @ApiProperty({ description: 'What disagrees with the quote.', example: 'currency is eur' })
+  declare readonly contradictions: string;
+  @ApiProperty({
+    description: "Stripe's id of the refund that sent it back.",
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly stripe_refund: string | null;
+  @ApiProperty({
+    description: 'Why it could not be sent back.',
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly failure_code: string | null;
+  @ApiProperty({
+    description:
+      'The dispute by which a bank has taken the payment; null when none has, or it gave it back. Stripe sends back no payment that a bank took: dismiss it.',
+    type: 'string',
+    nullable: true,
+    example: null,
+  })
+  declare readonly dispute: string | null;
+  @ApiProperty({
+    description: 'Who decided what, when and why; oldest first.',
+    type: () => [PaymentDecisionView],
+  })
+  declare readonly decisions: readonly PaymentDecisionView[];
+  @TimeView('Since when it waits, Unix seconds.')
+  declare readonly created: number;
+}
+
+export class PaymentReviewListView extends ListView {
+  @ApiProperty({ description: 'Newest first.', type: () => [PaymentReviewView] })
+  declare readonly data: readonly PaymentReviewView[];
+}
+
+export function toPaymentReviewView({ review, decisions }: DecidedReview): PaymentReviewView {
+  return {
+    object: 'payment_review',
+    id: review.id,
+    account: review.accountId,
+    top_up: review.topUpId,
+    status: review.status,
+    payment: review.payment,
+    payment_intent: review.paymentIntentId,
+    paid: review.paid,
+    // Stripe's own amounts: far below what a JSON number holds exactly.
+    amount: review.amountCents === null ? null : Number(review.amountCents),
+    currency: review.currency,
+    contradictions: review.contradictions,
+    stripe_refund: review.stripeRefundId,
+    failure_code: review.failureCode,
+    dispute: review.disputeId,
+    decisions: decisions.map(({ decision, actor, reason, decidedAt }) => ({
+      decision,
+      actor,
+      reason,
+      decided_at: toUnixSeconds(decidedAt),
+    })),
+    created: toUnixSeconds(review.createdAt),
+  };
+}
+
+export function toPaymentReviewList({ data, hasMore }: Page<DecidedReview>): PaymentReviewListView {
+  return {
+    object: 'list',
+    url: '/v1/payment_reviews',
+    has_more: hasMore,
+    data: data.map(toPaymentReviewView),
+  };
+}

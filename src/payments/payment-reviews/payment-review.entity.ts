@@ -1,0 +1,108 @@
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
+import type { UsdCents } from '../../platform/common/money.js';
+import type { PaymentReviewStatus } from './payment-review.machine.js';
+
+/** A payment that a person has to look at. */
+export type PaymentReview = {
+  readonly accountId: string;
+  readonly id: string;
+  readonly topUpId: string;
+  readonly status: PaymentReviewStatus;
+  /** Stripe's id of the Checkout Session, or of the PaymentIntent of a saved card. */
+  readonly payment: string;
+  readonly paymentIntentId: string | null;
+  /** Whether Stripe holds money for it. */
+  readonly paid: boolean;
+  /** In the currency's smallest unit, which for the dollar is the cent. */
+  readonly amountCents: UsdCents | null;
+  readonly currency: string | null;
+  /** What disagrees, for people. */
+  readonly contradictions: string;
+  /** How often it was sent back; each time is a request of its own to Stripe. */
+  readonly returns: number;
+  readonly stripeRefundId: string | null;
+  readonly failureCode: string | null;
+  /** Of the bank that has taken the payment; null when none has, or it gave it back. */
+  readonly disputeId: string | null;
+  readonly createdAt: Date;
+  readonly checkedAt: Date;
+};
+
+/** Null passes the driver untouched; `usdCentsColumn` is for columns that never are. */
+const nullableCents = {
+  to: (value: UsdCents | null): string | null => (value === null ? null : value.toString()),
+  from: (value: string | null): UsdCents | null => (value === null ? null : (BigInt(value) as UsdCents)),
+};
+
+@Entity('payment_reviews')
+@Unique('payment_reviews_payment_key', ['accountId', 'payment'])
+@Check('payment_reviews_id_form', `id LIKE 'rv\\_%'`)
+@Check(
+  'payment_reviews_status_known',
+  `status IN ('open', 'returning', 'returned', 'failed', 'dismissed', 'credited')`,
+)
+@Check('payment_reviews_returned_at_stripe', `status <> 'returned' OR stripe_refund_id IS NOT NULL`)
+@Check('payment_reviews_returns_counted', `returns >= 0 AND (returns > 0 OR status <> 'returning')`)
+@ForeignKey('TopUpEntity', ['accountId', 'topUpId'], ['accountId', 'id'], {
+  name: 'payment_reviews_top_up_fkey',
+})
+@Index('payment_reviews_id_idx', ['id'])
+@Index('payment_reviews_payment_intent_id_idx', ['paymentIntentId'], {
+  where: 'payment_intent_id IS NOT NULL',
+})
+@Index('payment_reviews_top_up_idx', ['accountId', 'topUpId'])
+@Index('payment_reviews_waiting_idx', ['checkedAt'], { where: `status IN ('open', 'returning', 'failed')` })
+export class PaymentReviewEntity implements PaymentReview {
+  @PrimaryColumn({
+    type: 'text',
+    name: 'account_id',
+    primaryKeyConstraintName: 'payment_reviews_pkey',
+    collation: 'C',
+  })
+  accountId!: string;
+
+  @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'payment_reviews_pkey', collation: 'C' })
+  id!: string;
+
+  @Column({ type: 'text', name: 'top_up_id', collation: 'C' })
+  topUpId!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  status!: PaymentReviewStatus;
+
+  @Column({ type: 'text', collation: 'C' })
+  payment!: string;
+
+  @Column({ type: 'text', name: 'payment_intent_id', nullable: true, collation: 'C' })
+  paymentIntentId!: string | null;
+
+  @Column('boolean')
+  paid!: boolean;
+
+  @Column({ type: 'bigint', name: 'amount_cents', nullable: true, transformer: nullableCents })
+  amountCents!: UsdCents | null;
+
+  @Column({ type: 'text', nullable: true, collation: 'C' })
+  currency!: string | null;
+
+  @Column('text')
+  contradictions!: string;
+
+  @Column({ type: 'integer', default: 0 })
+  returns!: number;
+
+  @Column({ type: 'text', name: 'stripe_refund_id', nullable: true, collation: 'C' })
+  stripeRefundId!: string | null;
+
+  @Column({ type: 'text', name: 'dispute_id', nullable: true, collation: 'C' })
+  disputeId!: string | null;
+
+  @Column({ type: 'text', name: 'failure_code', nullable: true, collation: 'C' })
+  failureCode!: string | null;
+
+  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', name: 'checked_at', precision: 3 })
+  checkedAt!: Date;
+}

@@ -1,0 +1,43 @@
+import { centsToMicros, formatUsd, type UsdCents } from '../../platform/common/money.js';
+import { Problem } from '../../platform/errors/problem.js';
+
+/** 409: never paid, or paid in a way that nothing can be sent back to. */
+export class TopUpNotRefundableError extends Problem {
+  readonly code = 'top_up_not_refundable';
+  constructor(topUpId: string, why: string) {
+    super(`${topUpId} cannot be refunded: ${why}. Nothing was moved.`, { details: { top_up: topUpId } });
+  }
+}
+
+/** 409: the customer's own time to ask is over; support may still do it. */
+export class RefundWindowOverError extends Problem {
+  readonly code = 'refund_window_over';
+  constructor(topUpId: string, windowDays: number) {
+    super(
+      `${topUpId} was paid more than ${windowDays} days ago. Nothing was moved. Ask support for a refund.`,
+      { details: { top_up: topUpId, window_days: windowDays } },
+    );
+  }
+}
+
+/** 409: more than is left of the payment, or than is unspent in the wallet. */
+export class RefundExceedsCreditError extends Problem {
+  readonly code = 'refund_exceeds_credit';
+  constructor(refundableCents: UsdCents) {
+    super(
+      `At most ${formatUsd(centsToMicros(refundableCents))} of credit can be refunded now. Nothing was moved.`,
+      { param: 'credit_cents', details: { refundable_cents: Number(refundableCents) } },
+    );
+  }
+}
+
+/** 409: Stripe does not send this payment back, for instance because it is disputed. The credit is in the wallet again. */
+export class RefundRefusedError extends Problem {
+  readonly code = 'refund_refused';
+  constructor(refundId: string, providerCode: string, cause: unknown) {
+    super(
+      `The payment provider refused the refund (${providerCode}). The credit is in the wallet again. Ask support.`,
+      { cause, details: { refund: refundId, provider_code: providerCode }, shouldRetry: false },
+    );
+  }
+}

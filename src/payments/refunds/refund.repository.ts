@@ -1,0 +1,147 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, LessThan, Repository } from 'typeorm';
+import type { AuditActor } from '../../identity/audit-log/audit-event.js';
+import { AuditLog } from '../../identity/audit-log/audit-log.service.js';
+import type { Clock } from '../../platform/common/clock.js';
+import { isId } from '../../platform/common/ids.js';
+import { formatMicros } from '../../platform/common/money.js';
+import { isUniqueViolation } from '../../platform/database/constraints.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
+import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import { countReturned, lockTopUp } from './counted-returns.js';
+import { toRefundView } from './refund.dto.js';
+import { RefundEntity } from './refund.entity.js';
+import type { Parts } from '../../money/wallets/rules/payment-parts.js';
+import { sourcesOf, type RefundStatus } from './refund.machine.js';
+import type { Refund } from './refund.js';
+
+export type RefundFacts = Partial<Pick<Refund, 'stripeRefundId' | 'failureCode'>>;
+
+/**
+ * The rows of `refunds`. Every change of status goes by the machine's table, whoever else writes meanwhile, and the
+ * account is told of it in the same tx: each status once.
+ */
+@Injectable()
+export class RefundRepository {
+  constructor(
+    @InjectRepository(RefundEntity) private readonly rows: Repository<RefundEntity>,
+    private readonly transactions: TransactionRunner,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+    private readonly events: WebhookEvents,
+    private readonly audit: AuditLog,
+  ) {}
+
+  /**
+   * Writes the refund that `make` derives from what went back before. The top-up's row is locked meanwhile, so two at once
+   * are one after the other. Null when `make` answers null; `'taken'` when the idempotency key or Stripe's
+   * refund has a row already.
+   *
+   * @param by who asked us for it; null: it was made at Stripe.
+   */
+  async insert(
+    topUp: TopUp,
+    make: (returned: Parts) => Refund | null,
+    by: AuditActor | null = null,
+  ): Promise<Refund | 'taken' | null> {
+    try {
+      return await this.transactions.run(async (tx) => {
+        await lockTopUp(tx, topUp);
+        const refund = make(await countReturned(tx, topUp));
+        if (refund === null) return null;
+        await tx.insert(RefundEntity, { ...refund });
+        await this.tell(tx, refund);
+        if (by !== null) await this.recordRequest(tx, by, refund);
+        return refund;
+      }, by ?? 'system');
+    } catch (error) {
+      if (isUniqueViolation(error, 'refunds_idempotency_key_key')) return 'taken';
+      if (isUniqueViolation(error, 'refunds_stripe_refund_id_idx')) return 'taken';
+      throw error;
+    }
+  }
+
+  /** What of the payment went back so far. */
+  returnedOf(topUp: TopUp): Promise<Parts> {
+    return countReturned(this.rows.manager, topUp);
+  }
+
+  async find(accountId: string, id: string): Promise<Refund | null> {
+    const isPossible = isId('refund', id) && isId('account', accountId);
+    return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
+  }
+
+  /** For news from Stripe, which name no account. */
+  async findAnywhere(id: string): Promise<Refund | null> {
+    return isId('refund', id) ? this.rows.findOneBy({ id }) : null;
+  }
+
+  findByStripeId(stripeRefundId: string): Promise<Refund | null> {
+    return this.rows.findOneBy({ stripeRefundId });
+  }
+
+  findByKey(accountId: string, idempotencyKey: string): Promise<Refund | null> {
+    return this.rows.findOneBy({ accountId, idempotencyKey });
+  }
+
+  /** Oldest first. */
+  ofTopUp({ accountId, id }: TopUp): Promise<readonly Refund[]> {
+    return this.rows.find({ where: { accountId, topUpId: id }, order: { id: 'ASC' } });
+  }
+
+  /** Open ones that nobody looked at since `before`, the longest forgotten first. */
+  findUnchecked(before: Date, limit: number): Promise<readonly Refund[]> {
+    return this.rows.find({
+      where: { status: In(['created', 'pending', 'needs_review']), checkedAt: LessThan(before) },
+      order: { checkedAt: 'ASC' },
+      take: limit,
+    });
+  }
+
+  /** False, and nothing is written, when the refund has gone too far for this step. */
+  move(refund: Refund, to: RefundStatus, facts: RefundFacts = {}): Promise<boolean> {
+    const { accountId, id } = refund;
+    return this.transactions.run(async (tx) => {
+      const { affected } = await tx.update(
+        RefundEntity,
+        { accountId, id, status: In([...sourcesOf(to)]) },
+        { ...facts, status: to, checkedAt: this.now() },
+      );
+      if (affected !== 1) return false;
+      await this.tell(tx, { ...refund, ...facts, status: to });
+      return true;
+    });
+  }
+
+  /** Notes that the refund was looked at. */
+  async note({ accountId, id, status }: Refund): Promise<void> {
+    await this.rows.update({ accountId, id, status }, { checkedAt: this.now() });
+  }
+
+  private recordRequest(tx: Tx, by: AuditActor, refund: Refund): Promise<void> {
+    const { accountId, id, topUpId, creditMicros, feeMicros, reason } = refund;
+    return this.audit.record(tx, by, {
+      act: 'refund.requested',
+      object: id,
+      account: accountId,
+      after: {
+        top_up: topUpId,
+        credit_micros: formatMicros(creditMicros),
+        fee_micros: formatMicros(feeMicros),
+      },
+      reason,
+    });
+  }
+
+  private tell(tx: Tx, refund: Refund): Promise<void> {
+    const { accountId, id, status } = refund;
+    const data = { ...toRefundView(refund) };
+    return this.events.publish(tx, { accountId, type: `refund.${status}`, data, naturalKey: id });
+  }
+
+  private now(): Date {
+    return new Date(this.clock.nowMs());
+  }
+}

@@ -1,0 +1,58 @@
+import { Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { JobsModule } from '../../platform/jobs/jobs.module.js';
+import { StripeBalanceList } from './balance/stripe-balance-list.js';
+import { StripeEventCursorEntity } from './gap-fill/stripe-event-cursor.entity.js';
+import { StripeEventList } from './gap-fill/stripe-event-list.js';
+import { StripeGapFillJob } from './gap-fill/stripe-gap-fill.job.js';
+import { StripeGapFill } from './gap-fill/stripe-gap-fill.service.js';
+import { OFF_SESSION_PAYMENTS } from './off-session-payments.js';
+import { PAYMENT_GATEWAY } from './payment-gateway.js';
+import { StripeApi } from './stripe-api.js';
+import { StripeCharges } from './stripe-charges.js';
+import { StripeCustomerEntity } from './stripe-customer.entity.js';
+import { StripeCustomers } from './stripe-customers.service.js';
+import { StripeEventEntity } from './stripe-event.entity.js';
+import { StripeEventHandlers } from './stripe-event-handlers.js';
+import { StripeEventJob } from './stripe-event.job.js';
+import { StripeGateway } from './stripe.gateway.js';
+import { StripeInbox } from './stripe-inbox.service.js';
+import { StripeOffSessionPayments } from './stripe-off-session-payments.js';
+import { StripePaymentReturns } from './stripe-payment-returns.js';
+import { StripeWebhookController } from './stripe-webhook.controller.js';
+import { StripeWebhook } from './stripe-webhook.service.js';
+
+/** The only importer of `stripe`: its API behind a port, and its events through an inbox. */
+@Module({
+  imports: [
+    JobsModule,
+    TypeOrmModule.forFeature([StripeCustomerEntity, StripeEventEntity, StripeEventCursorEntity]),
+  ],
+  controllers: [StripeWebhookController],
+  providers: [
+    { provide: PAYMENT_GATEWAY, useClass: StripeGateway },
+    { provide: OFF_SESSION_PAYMENTS, useClass: StripeOffSessionPayments },
+    StripeApi,
+    StripeBalanceList,
+    StripeCharges,
+    StripeCustomers,
+    StripeEventHandlers,
+    StripeEventJob,
+    StripeEventList,
+    StripeGapFill,
+    StripeGapFillJob,
+    StripeInbox,
+    StripePaymentReturns,
+    StripeWebhook,
+  ],
+  exports: [
+    PAYMENT_GATEWAY,
+    OFF_SESSION_PAYMENTS,
+    StripeBalanceList,
+    StripeCharges,
+    StripeCustomers,
+    StripeEventHandlers,
+    StripePaymentReturns,
+  ],
+})
+export class PaymentsModule {}

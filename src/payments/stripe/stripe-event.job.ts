@@ -1,0 +1,46 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import type { Clock } from '../../platform/common/clock.js';
+import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
+import { payloadText, type Job, type JobPayload } from '../../platform/jobs/job.js';
+import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { StripeEventEntity } from './stripe-event.entity.js';
+import { StripeEventHandlers } from './stripe-event-handlers.js';
+
+export const STRIPE_EVENT_JOB = 'stripe_event';
+
+/** Enough to see what went wrong; the log has the rest. */
+const ERROR_LENGTH_MAX = 500;
+
+/** Takes one stored event to its handler, again until the handler succeeds. */
+@Injectable()
+export class StripeEventJob implements Job {
+  readonly name = STRIPE_EVENT_JOB;
+
+  constructor(
+    registry: JobRegistry,
+    @InjectRepository(StripeEventEntity) private readonly events: Repository<StripeEventEntity>,
+    private readonly handlers: StripeEventHandlers,
+    @Inject(LEDGER_CLOCK) private readonly clock: Clock,
+  ) {
+    registry.register(this);
+  }
+
+  async run(payload: JobPayload): Promise<void> {
+    const id = payloadText(payload, 'event_id');
+    const event = await this.events.findOneByOrFail({ id });
+    if (event.processedAt !== null) return;
+    const handler = this.handlers.find(event.type);
+    if (handler === null || event.objectId === null) throw new Error(`nothing handles ${event.type}`);
+    try {
+      await handler({ id, type: event.type, objectId: event.objectId });
+    } catch (error) {
+      await this.events.increment({ id }, 'attempts', 1);
+      await this.events.update({ id }, { lastError: String(error).slice(0, ERROR_LENGTH_MAX) });
+      throw error;
+    }
+    const processedAt = new Date(this.clock.nowMs());
+    await this.events.update({ id }, { outcome: 'handled', processedAt, lastError: null });
+  }
+}

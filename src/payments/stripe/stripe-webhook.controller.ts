@@ -1,0 +1,50 @@
+import { Controller, Headers, HttpCode, Post, Req } from '@nestjs/common';
+import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Public } from '../../identity/auth/public.decorator.js';
+import { ApiProblems } from '../../platform/errors/api-problems.js';
+import { StripeWebhook } from './stripe-webhook.service.js';
+import { WebhookReceipt } from './stripe-webhook.dto.js';
+
+@ApiTags('Webhooks')
+@Controller('webhooks/stripe')
+@Public({
+  uncounted:
+    'Events of all customers come from few addresses, and a forged one costs a hash. Large bodies are counted.',
+})
+export class StripeWebhookController {
+  constructor(private readonly webhook: StripeWebhook) {}
+
+  @Post()
+  @HttpCode(200)
+  @ApiOperation({
+    operationId: 'receiveStripeEvent',
+    summary: 'Receive an event from Stripe',
+    description:
+      'For Stripe alone: only events that are signed with the endpoint’s secret within the last five minutes are ' +
+      'stored. Snapshot and thin events are both understood; unknown types are stored and acknowledged.',
+  })
+  @ApiHeader({
+    name: 'Stripe-Signature',
+    required: true,
+    description: '`t=<unix seconds>,v1=<hex HMAC-SHA256>`',
+  })
+  @ApiBody({ schema: { type: 'object', description: 'A Stripe event.' } })
+  @ApiOkResponse({ type: WebhookReceipt })
+  @ApiProblems(
+    'invalid_signature',
+    'invalid_request',
+    'malformed_body',
+    'payload_too_large',
+    'unsupported_media_type',
+    'concurrency_limit_exceeded',
+    'payments_unavailable',
+    'database_unavailable',
+  )
+  async receive(
+    @Req() { rawBody }: { rawBody?: Buffer },
+    @Headers('stripe-signature') signature?: string,
+  ): Promise<WebhookReceipt> {
+    await this.webhook.receive(rawBody, signature);
+    return { received: true };
+  }
+}

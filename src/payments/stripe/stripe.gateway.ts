@@ -1,0 +1,278 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Stripe } from 'stripe';
+import { cents, type UsdCents } from '../../platform/common/money.js';
+import { SETTINGS, type Settings } from '../../platform/config/settings.js';
+import {
+  METADATA_ACCOUNT,
+  METADATA_REFUND,
+  METADATA_TOP_UP,
+  type CheckoutSession,
+  type FraudWarning,
+  type NewCheckoutSession,
+  type NewRefund,
+  type Payer,
+  type PaymentGateway,
+  type ProviderDispute,
+  type ProviderDisputeMovement,
+  type ProviderRefund,
+} from './payment-gateway.js';
+import { StripeApi } from './stripe-api.js';
+import { isResourceMissing } from './stripe-errors.js';
+
+/** Stripe's HTTP API through its SDK. */
+@Injectable()
+export class StripeGateway implements PaymentGateway {
+  readonly livemode: boolean;
+  private readonly api: StripeApi;
+
+  constructor(@Inject(SETTINGS) settings: Settings) {
+    this.api = new StripeApi(settings);
+    this.livemode = this.api.livemode;
+  }
+
+  async createCustomer({ accountId, name }: Payer, idempotencyKey: string): Promise<string> {
+    const params = { name, metadata: { [METADATA_ACCOUNT]: accountId } };
+    const customer = await this.call('customer', (stripe) =>
+      stripe.customers.create(params, { idempotencyKey }),
+    );
+    return customer.id;
+  }
+
+  async createCheckoutSession(session: NewCheckoutSession, idempotencyKey: string): Promise<CheckoutSession> {
+    const params = toCreateParams(session);
+    return this.session((stripe) => stripe.checkout.sessions.create(params, { idempotencyKey }));
+  }
+
+  async retrieveCheckoutSession(id: string): Promise<CheckoutSession | null> {
+    return this.orNull(() =>
+      this.session((stripe) =>
+        stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent.latest_charge', 'invoice'] }),
+      ),
+    );
+  }
+
+  async expireCheckoutSession(id: string): Promise<CheckoutSession> {
+    return this.session((stripe) => stripe.checkout.sessions.expire(id));
+  }
+
+  async createRefund(refund: NewRefund, idempotencyKey: string): Promise<ProviderRefund> {
+    const params: Stripe.RefundCreateParams = {
+      payment_intent: refund.paymentIntentId,
+      // At most eight digits: exact as a JavaScript number.
+      amount: Number(refund.amountCents),
+      metadata: {
+        [METADATA_REFUND]: refund.refundId,
+        [METADATA_TOP_UP]: refund.topUpId,
+        [METADATA_ACCOUNT]: refund.accountId,
+      },
+    };
+    return toRefund(await this.call('refund', (stripe) => stripe.refunds.create(params, { idempotencyKey })));
+  }
+
+  async retrieveRefund(id: string): Promise<ProviderRefund | null> {
+    return this.orNull(async () =>
+      toRefund(
+        await this.call('refund', (stripe) =>
+          stripe.refunds.retrieve(id, { expand: ['payment_intent', 'balance_transaction'] }),
+        ),
+      ),
+    );
+  }
+
+  async retrieveDispute(id: string): Promise<ProviderDispute | null> {
+    return this.orNull(async () =>
+      toDispute(
+        await this.call('dispute', (stripe) => stripe.disputes.retrieve(id, { expand: ['payment_intent'] })),
+      ),
+    );
+  }
+
+  async retrieveFraudWarning(id: string): Promise<FraudWarning | null> {
+    return this.orNull(async () => {
+      const warning = await this.call('radar.early_fraud_warning', (stripe) =>
+        stripe.radar.earlyFraudWarnings.retrieve(id, { expand: ['payment_intent'] }),
+      );
+      const { actionable, fraud_type: fraudType, payment_intent: intent } = warning;
+      return {
+        id: warning.id,
+        actionable,
+        fraudType,
+        paymentIntentId: idOf(intent),
+        topUpId: topUpOf(intent),
+      };
+    });
+  }
+
+  async listRefunds(paymentIntentId: string): Promise<readonly ProviderRefund[]> {
+    // More than a hundred partial refunds of one top-up are not made.
+    const params = { payment_intent: paymentIntentId, limit: 100 };
+    const list = await this.call('list', (stripe) => stripe.refunds.list(params));
+    return list.data.map(toRefund);
+  }
+
+  private async orNull<T>(read: () => Promise<T>): Promise<T | null> {
+    try {
+      return await read();
+    } catch (error) {
+      if (error instanceof Error && isResourceMissing(error.cause)) return null;
+      throw error;
+    }
+  }
+
+  private async session(
+    request: (stripe: Stripe) => Promise<Stripe.Checkout.Session>,
+  ): Promise<CheckoutSession> {
+    return toCheckoutSession(await this.call('checkout.session', request));
+  }
+
+  private call<T extends { readonly object: string }>(
+    object: T['object'],
+    request: (stripe: Stripe) => Promise<T>,
+  ): Promise<T> {
+    return this.api.call(object, request);
+  }
+}
+
+/** Tax follows the address, so it is asked for, and kept for the next time. Without a registration Stripe adds 0. */
+const TAX_PARAMS = {
+  automatic_tax: { enabled: true },
+  billing_address_collection: 'required',
+  customer_update: { address: 'auto', name: 'auto' },
+} as const satisfies Partial<Stripe.Checkout.SessionCreateParams>;
+
+function toCreateParams(session: NewCheckoutSession): Stripe.Checkout.SessionCreateParams {
+  const metadata = { [METADATA_TOP_UP]: session.topUpId, [METADATA_ACCOUNT]: session.accountId };
+  return {
+    mode: 'payment',
+    customer: session.customerId,
+    client_reference_id: session.topUpId,
+    line_items: session.lineItems.map(({ name, amountCents }) => ({
+      quantity: 1,
+      // Whole cents, at most eight digits: exact as a JavaScript number.
+      price_data: {
+        currency: 'usd',
+        unit_amount: Number(amountCents),
+        product_data: { name },
+        // Beside the quoted price, never out of it.
+        ...(session.automaticTax ? { tax_behavior: 'exclusive' as const } : {}),
+      },
+    })),
+    // Metadata of the session is not copied to what it creates, and later events name only those.
+    metadata,
+    payment_intent_data: {
+      metadata,
+      description: session.description,
+      ...(session.saveCard ? { setup_future_usage: 'off_session' as const } : {}),
+    },
+    invoice_creation: { enabled: true, invoice_data: { metadata } },
+    ...(session.automaticTax ? TAX_PARAMS : {}),
+    // The customer pays the dollars that were quoted, not a converted amount.
+    adaptive_pricing: { enabled: false },
+    expires_at: Math.floor(session.expiresAtMs / 1_000),
+    success_url: session.successUrl,
+    cancel_url: session.cancelUrl,
+  };
+}
+
+function toCheckoutSession(session: Stripe.Checkout.Session): CheckoutSession {
+  const { payment_intent: intent } = session;
+  return {
+    id: session.id,
+    livemode: session.livemode,
+    status: session.status,
+    paymentStatus: session.payment_status,
+    currency: session.currency,
+    amountSubtotalCents: toCents(session.amount_subtotal),
+    amountTotalCents: toCents(session.amount_total),
+    amountTaxCents: toCents(session.total_details?.amount_tax ?? 0),
+    automaticTax: session.automatic_tax.enabled,
+    automaticTaxStatus: session.automatic_tax.status,
+    clientReferenceId: session.client_reference_id,
+    metadata: session.metadata ?? {},
+    url: session.url,
+    paymentIntentId: idOf(intent),
+    invoiceUrl:
+      session.invoice === null || typeof session.invoice === 'string'
+        ? null
+        : (session.invoice.hosted_invoice_url ?? null),
+    receiptUrl: receiptOf(intent),
+    paymentIntentStatus: intent === null || typeof intent === 'string' ? null : intent.status,
+  };
+}
+
+function toRefund(refund: Stripe.Refund): ProviderRefund {
+  const { balance_transaction: moved } = refund;
+  return {
+    id: refund.id,
+    status: refund.status,
+    currency: refund.currency,
+    amountCents: toCents(refund.amount),
+    takenCents: toTakenCents(refund, typeof moved === 'string' ? null : moved),
+    paymentIntentId: idOf(refund.payment_intent),
+    topUpId: topUpOf(refund.payment_intent),
+    metadata: refund.metadata ?? {},
+    failureReason: refund.failure_reason ?? null,
+  };
+}
+
+function toDispute(dispute: Stripe.Dispute): ProviderDispute {
+  const moved = dispute.balance_transactions.filter(({ amount }) => amount !== 0);
+  return {
+    id: dispute.id,
+    status: dispute.status,
+    reason: dispute.reason,
+    currency: dispute.currency,
+    takenCents: toTakenCents(
+      dispute,
+      dispute.balance_transactions.find(({ amount }) => amount < 0),
+    ),
+    paymentIntentId: idOf(dispute.payment_intent),
+    topUpId: topUpOf(dispute.payment_intent),
+    // The sort is stable: those of one second stay in Stripe's order.
+    movements: moved.sort((a, b) => a.created - b.created).map((each) => toMovement(dispute, each)),
+  };
+}
+
+function toMovement(
+  dispute: Pick<Stripe.Dispute, 'currency' | 'amount'>,
+  { id, amount, currency }: Stripe.BalanceTransaction,
+): ProviderDisputeMovement {
+  const inUsd = currency === 'usd' ? amount : dispute.currency === 'usd' ? dispute.amount : null;
+  return {
+    id,
+    direction: amount < 0 ? 'taken' : 'given_back',
+    amountCents: toCents(inUsd === null ? null : Math.abs(inUsd)),
+  };
+}
+
+/**
+ * Banks and networks state refunds and disputes in currencies of their own. What left our balance is what its balance
+ * transaction says, and the ledger counts only US dollars.
+ */
+function toTakenCents(
+  { currency, amount }: Pick<Stripe.Refund, 'currency' | 'amount'>,
+  moved: Pick<Stripe.BalanceTransaction, 'currency' | 'amount'> | null | undefined,
+): UsdCents | null {
+  if (currency === 'usd') return toCents(amount);
+  return moved?.currency === 'usd' ? toCents(0 - moved.amount) : null;
+}
+
+function receiptOf(intent: string | Stripe.PaymentIntent | null): string | null {
+  const charge = intent === null || typeof intent === 'string' ? null : intent.latest_charge;
+  return charge === null || typeof charge === 'string' ? null : charge.receipt_url;
+}
+
+/** The top-up that an expanded PaymentIntent was made for. */
+function topUpOf(intent: string | Stripe.PaymentIntent | null | undefined): string | null {
+  return typeof intent === 'string' ? null : (intent?.metadata[METADATA_TOP_UP] ?? null);
+}
+
+/** What Stripe may tell whole or by its id alone. */
+function idOf(object: string | { readonly id: string } | null | undefined): string | null {
+  return typeof object === 'string' ? object : (object?.id ?? null);
+}
+
+/** Anything but whole cents is no amount of ours; comparing it with one must fail, not throw. */
+function toCents(amount: number | null): UsdCents | null {
+  return Number.isSafeInteger(amount) ? cents(BigInt(amount as number)) : null;
+}

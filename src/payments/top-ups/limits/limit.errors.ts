@@ -1,0 +1,107 @@
+import { toUnixSeconds } from '../../../platform/common/clock.js';
+import {
+  centsToMicros,
+  formatMicros,
+  formatUsd,
+  larger,
+  subtract,
+  ZERO,
+  type MicroUsd,
+} from '../../../platform/common/money.js';
+import type { TopUpLimitSettings } from '../../../platform/config/settings.js';
+import { Problem, type ProblemOptions } from '../../../platform/errors/problem.js';
+
+/** Whose count is full. */
+export type LimitScope = 'account' | 'address';
+
+export type FullCount = {
+  readonly scope: LimitScope;
+  readonly max: number;
+  /** When the oldest of those counted is a day old. */
+  readonly retryAt: Date;
+  readonly now: Date;
+};
+
+/** Of longer waits some SDK versions sleep out every second and others none; the true time stands in the body. */
+const RETRY_AFTER_MAX_SECONDS = 60;
+const SECOND_MS = 1_000;
+
+/** 429: the account, or its network address, asked for as many payment pages as a day allows. */
+export class TooManyTopUpsError extends Problem {
+  readonly code = 'too_many_top_ups';
+  constructor(full: FullCount) {
+    super(
+      `This ${nameOf(full.scope)} asked for ${full.max} top-ups within a day, and no more are taken. Nothing was ` +
+        `charged. Pay one that is still open, or ask again after ${full.retryAt.toISOString()}.`,
+      waitFor(full),
+    );
+  }
+}
+
+/** 429: too many refused cards. The payment pages that were open are closed as well. */
+export class TooManyFailedPaymentsError extends Problem {
+  readonly code = 'too_many_failed_payments';
+  constructor(full: FullCount) {
+    super(
+      `${full.max} payments of this ${nameOf(full.scope)} were refused within a day, so no payment page is opened. ` +
+        `Nothing was charged. Ask the bank why, and ask again after ${full.retryAt.toISOString()}.`,
+      waitFor(full),
+    );
+  }
+}
+
+function nameOf(scope: LimitScope): string {
+  return scope === 'account' ? 'account' : 'network address';
+}
+
+function waitFor({ scope, max, retryAt, now }: FullCount): ProblemOptions {
+  const seconds = Math.max(1, Math.ceil((retryAt.getTime() - now.getTime()) / SECOND_MS));
+  return {
+    details: {
+      limit_scope: scope,
+      limit_per_day: max,
+      retry_at: Math.ceil(retryAt.getTime() / SECOND_MS),
+    },
+    retryAfterSeconds: Math.min(seconds, RETRY_AFTER_MAX_SECONDS),
+    shouldRetry: seconds <= RETRY_AFTER_MAX_SECONDS,
+  };
+}
+
+/** What an account bought while it is new, without what it asks for now. */
+export type FirstTopUps = {
+  /** Paid, or still payable. */
+  readonly count: number;
+  readonly creditMicros: MicroUsd;
+  /** When the limits end; null while nothing is paid. */
+  readonly endsAt: Date | null;
+};
+
+/** 403: until its first payment is a day old an account buys little, so that a stolen card buys little. */
+export class FirstTopUpLimitError extends Problem {
+  readonly code = 'first_top_up_limit';
+  constructor(
+    used: FirstTopUps,
+    { firstMaxCents, firstMaxCount }: Pick<TopUpLimitSettings, 'firstMaxCents' | 'firstMaxCount'>,
+  ) {
+    const maxMicros = centsToMicros(firstMaxCents);
+    const leftMicros = larger(subtract(maxMicros, used.creditMicros), ZERO);
+    const countLeft = Math.max(firstMaxCount - used.count, 0);
+    const end = used.endsAt === null ? 'a day after the first payment' : `at ${used.endsAt.toISOString()}`;
+    super(
+      `Until its first payment is a day old an account buys at most ${formatUsd(maxMicros)} of credit, in ` +
+        `${firstMaxCount} top-ups; ${formatUsd(leftMicros)} in ${countLeft} are left. Nothing was charged. Ask for ` +
+        `less, or let open payment pages expire; the limit ends ${end}.`,
+      {
+        param: 'credit_cents',
+        details: {
+          max_micros: formatMicros(maxMicros),
+          remaining_micros: formatMicros(leftMicros),
+          max_count: firstMaxCount,
+          remaining_count: countLeft,
+          ends_at: used.endsAt === null ? null : toUnixSeconds(used.endsAt),
+        },
+        shouldRetry: false,
+      },
+    );
+  }
+}

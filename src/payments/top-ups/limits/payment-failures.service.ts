@@ -1,0 +1,83 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import { PAYMENT_GATEWAY, type PaymentGateway } from '../../stripe/payment-gateway.js';
+import { PaymentRequestRefusedError } from '../../stripe/payments.errors.js';
+import { StripeCharges } from '../../stripe/stripe-charges.js';
+import { StripeEventHandlers } from '../../stripe/stripe-event-handlers.js';
+import { TopUpEntity } from '../top-up.entity.js';
+import { TopUpRepository } from '../top-up.repository.js';
+import type { TopUp } from '../top-up.js';
+import type { LimitScope } from './limit.errors.js';
+import { PaymentFailureEntity } from './payment-failure.entity.js';
+import { TopUpLimits } from './top-up-limits.service.js';
+
+/** More are not open within an hour, by the limits; what is left over is closed after the next refused card. */
+const PAGES_CLOSED_MAX = 100;
+
+/**
+ * Counts refused cards. Whoever tries many (stolen ones, to learn which of them work) is not only refused new
+ * payment pages: those that are open, where one could go on trying, are closed.
+ */
+@Injectable()
+export class PaymentFailures {
+  private readonly logger = new Logger(PaymentFailures.name);
+
+  constructor(
+    handlers: StripeEventHandlers,
+    @InjectRepository(PaymentFailureEntity) private readonly failures: Repository<PaymentFailureEntity>,
+    @InjectRepository(TopUpEntity) private readonly rows: Repository<TopUpEntity>,
+    @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
+    private readonly charges: StripeCharges,
+    private readonly topUps: TopUpRepository,
+    private readonly limits: TopUpLimits,
+  ) {
+    handlers.register(['charge.failed'], ({ objectId }) => this.record(objectId));
+  }
+
+  /**
+   * Reads the charge from Stripe and counts it, once, if it was refused and is one of ours. Throws
+   * `PaymentsUnavailableError`, and what the database throws; then it has to run again.
+   */
+  async record(chargeId: string): Promise<void> {
+    const charge = await this.charges.retrieve(chargeId);
+    if (charge?.status !== 'failed' || charge.topUpId === null) return;
+    const topUp = await this.topUps.findAnywhere(charge.topUpId);
+    if (topUp === null || topUp.livemode !== charge.livemode) return;
+    const { accountId, clientAddress } = topUp;
+    const failure = {
+      accountId,
+      chargeId: charge.id,
+      topUpId: topUp.id,
+      clientAddress,
+      reason: charge.failureReason,
+      failedAt: charge.attemptedAt,
+    };
+    await this.failures.createQueryBuilder().insert().values(failure).orIgnore().execute();
+    const scope = await this.limits.failuresFullFor(topUp);
+    if (scope !== null) await this.closePages(topUp, scope);
+  }
+
+  private async closePages(topUp: TopUp, scope: LimitScope): Promise<void> {
+    const { accountId, clientAddress } = topUp;
+    const owner = scope === 'address' && clientAddress !== null ? { clientAddress } : { accountId };
+    const open = await this.rows.find({
+      where: { ...owner, livemode: topUp.livemode, status: 'pending' },
+      take: PAGES_CLOSED_MAX,
+    });
+    this.logger.warn(`Too many refused cards for ${topUp.id}: ${open.length} payment pages are closed.`);
+    for (const { checkoutSessionId } of open) {
+      if (checkoutSessionId !== null) await this.close(checkoutSessionId);
+    }
+  }
+
+  private async close(checkoutSessionId: string): Promise<void> {
+    try {
+      // Stripe then sends an event, as for every page that expires.
+      await this.gateway.expireCheckoutSession(checkoutSessionId);
+    } catch (error) {
+      // Paid or expired in the meantime.
+      if (!(error instanceof PaymentRequestRefusedError)) throw error;
+    }
+  }
+}

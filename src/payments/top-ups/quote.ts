@@ -1,0 +1,58 @@
+import { cents, centsToMicros, divCeil, type MicroUsd, type UsdCents } from '../../platform/common/money.js';
+import type { TopUpFeeMode, TopUpSettings } from '../../platform/config/settings.js';
+
+/** Credit plus fee is the charge, to the cent, for every amount in either mode. */
+export type TopUpQuote = {
+  readonly creditCents: UsdCents;
+  readonly feeCents: UsdCents;
+  readonly chargeCents: UsdCents;
+  readonly creditMicros: MicroUsd;
+  readonly feeMicros: MicroUsd;
+  readonly feeMode: TopUpFeeMode;
+  readonly feeBps: number;
+};
+
+const BPS_OF_ONE = 10_000n;
+/** $999,999.99: the largest charge that Stripe takes. */
+export const CHARGE_MAX_CENTS = cents(99_999_999n);
+
+/**
+ * What `amountCents` buys. In mode `on_top` it is the credit, and the fee is paid beside it (pay 105, get
+ * 100); in mode `deducted` it is what is paid, and the fee comes out of it (pay 100, get 95).
+ *
+ * Null when it is not sold: outside the limits, nothing left after the fee, or above what Stripe charges.
+ */
+export function quoteTopUp(amountCents: UsdCents, settings: TopUpSettings): TopUpQuote | null {
+  if (amountCents < settings.minCents || amountCents > settings.maxCents) return null;
+  const { feeMode, feeBps } = settings;
+  const feeCents = feeOf(amountCents, settings);
+  const creditCents = feeMode === 'on_top' ? amountCents : cents(amountCents - feeCents);
+  const chargeCents = feeMode === 'on_top' ? cents(amountCents + feeCents) : amountCents;
+  if (creditCents <= 0n || chargeCents > CHARGE_MAX_CENTS) return null;
+  return {
+    creditCents,
+    feeCents,
+    chargeCents,
+    creditMicros: centsToMicros(creditCents),
+    feeMicros: centsToMicros(feeCents),
+    feeMode,
+    feeBps,
+  };
+}
+
+function feeOf(amountCents: UsdCents, { feeBps, feeMinCents }: TopUpSettings): UsdCents {
+  const share = feeShare(amountCents, feeBps);
+  return share > feeMinCents ? share : feeMinCents;
+}
+
+/** Rounded up to the cent: the platform gains less than a cent. */
+export function feeShare(amountCents: UsdCents, feeBps: number): UsdCents {
+  return cents(divCeil(amountCents * BigInt(feeBps), BPS_OF_ONE));
+}
+
+/** For the line on Stripe's page: 500 is `5%`, 525 is `5.25%`. */
+export function formatBps(bps: number): string {
+  const digits = bps.toString().padStart(3, '0');
+  const fraction = digits.slice(-2).replace(/0+$/, '');
+  return `${digits.slice(0, -2)}${fraction === '' ? '' : `.${fraction}`}%`;
+}

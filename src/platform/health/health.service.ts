@@ -1,0 +1,77 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CachedReading } from '../common/cached-reading.js';
+import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
+import { hedgedRead } from '../common/hedged-read.js';
+import { answerWithin } from '../common/time-limits.js';
+import { Lifecycle } from '../common/lifecycle.js';
+import { DatabaseClock, NOW_MS, type NowRow } from '../database/database-clock.js';
+import { ENGINE_VERSION } from '../database/engine-version.js';
+import { CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
+import { WalletEngine } from '../../money/wallets/wallet-engine.js';
+
+/** A database that needs longer than this for one small question cannot carry a request either. */
+const DATABASE_TIMEOUT_MS = 2_000;
+/** Anybody may ask for readiness, as often as they like; the database is asked once a second. */
+const DATABASE_ASKED_EVERY_MS = 1_000;
+/** Money commands are decided within milliseconds, and within a second when a connection has fallen silent. */
+const COMMAND_WAIT_MS_MAX = 3_000;
+/** Not current once a newer version has migrated the database and refuses this one's money (ADR 35). */
+const QUESTION = `SELECT required_engine_version() <= $1 AS current, ${NOW_MS}`;
+
+export type PartStatus = 'ok' | 'unavailable' | 'draining';
+export type Readiness = {
+  readonly ready: boolean;
+  readonly parts: Readonly<Record<'process' | 'database' | 'engine' | 'clock', PartStatus>>;
+};
+
+type DatabaseReading = {
+  readonly current: boolean;
+  /** At least by how much this process's clock and the database's differ. */
+  readonly clockDifferenceMs: number;
+};
+
+@Injectable()
+export class HealthService {
+  private readonly database: CachedReading<DatabaseReading | null>;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly databaseClock: DatabaseClock,
+    private readonly lifecycle: Lifecycle,
+    private readonly engine: WalletEngine,
+    @Inject(CLOCK) private readonly clock: Clock & MonotonicClock,
+  ) {
+    this.database = new CachedReading(clock, DATABASE_ASKED_EVERY_MS, () => this.askDatabase());
+  }
+
+  /** Whether this process should be sent requests now, part by part. Never rejects. */
+  async readiness(): Promise<Readiness> {
+    const database = await this.database.read();
+    const isClockRight = database !== null && database.clockDifferenceMs <= CLOCK_DIFFERENCE_MS_MAX;
+    const parts = {
+      process: this.lifecycle.draining ? 'draining' : 'ok',
+      database: database?.current === true ? 'ok' : 'unavailable',
+      engine: this.engine.oldestWaitMs() > COMMAND_WAIT_MS_MAX ? 'unavailable' : 'ok',
+      clock: isClockRight ? 'ok' : 'unavailable',
+    } as const;
+    return { ready: Object.values(parts).every((part) => part === 'ok'), parts };
+  }
+
+  /** Null when the database does not answer in time. One silent connection is no reason to send requests elsewhere. */
+  private askDatabase(): Promise<DatabaseReading | null> {
+    return answerWithin(
+      hedgedRead(() => this.compare()),
+      DATABASE_TIMEOUT_MS,
+    );
+  }
+
+  private async compare(): Promise<DatabaseReading> {
+    const askedAtMs = this.clock.nowMs();
+    const [row] = await this.dataSource.query<[NowRow & { current: boolean }]>(QUESTION, [ENGINE_VERSION]);
+    const databaseMs = this.databaseClock.read(row);
+    // It was read at some moment between the question and the answer.
+    const clockDifferenceMs = Math.max(0, askedAtMs - databaseMs, databaseMs - this.clock.nowMs());
+    return { current: row.current, clockDifferenceMs };
+  }
+}

@@ -1,0 +1,23 @@
+import { Injectable } from '@nestjs/common';
+import { Counter } from 'prom-client';
+import type { PaymentsObserver } from '../../payments/stripe/payments-observer.js';
+import { MetricsRegistry } from './metrics-registry.js';
+
+/** What the payments tell about themselves. */
+@Injectable()
+export class PaymentMetrics implements PaymentsObserver {
+  private readonly missed: Counter;
+
+  constructor(registry: MetricsRegistry) {
+    this.missed = new Counter({
+      name: 'coffer_stripe_events_missed_total',
+      help: 'Events that Stripe made, that never arrived as webhooks, and that were found in its list.',
+      labelNames: ['type'],
+      registers: [registry],
+    });
+  }
+
+  eventsMissed(type: string, count: number): void {
+    this.missed.inc({ type }, count);
+  }
+}

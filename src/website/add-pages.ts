@@ -1,0 +1,62 @@
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { asStaticPage } from '../platform/http/answer-headers.js';
+import { StoredAnswer } from '../platform/http/stored-answer.js';
+import { addConsolePage } from './console-page.js';
+import { addReferencePages } from './reference/add-reference-pages.js';
+import { ICON, ICON_PATH, ICON_PNG } from '../platform/http/pages/icon.js';
+import { landingPage } from './landing-page.js';
+import { renderHtml } from '../platform/http/pages/render-html.js';
+import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
+import { STYLE, STYLE_PATH } from '../platform/http/pages/style.js';
+
+export type PageOptions = {
+  /** Outside parts that a stand-in plays. */
+  readonly simulated: readonly string[];
+  readonly publicUrl: string;
+  /** Called by the first reader: building the document takes a noticeable part of a start. */
+  readonly buildDocument: () => object;
+};
+
+/** Files whose name holds the hash of their content. */
+const HASHED_CACHING = 'public, max-age=31536000, immutable';
+/** The name stays, and the content changes rarely. */
+const DAY_CACHING = 'public, max-age=86400';
+/** It changes only with the service itself. */
+const DOCUMENT = { type: 'application/json; charset=utf-8', cacheControl: 'public, max-age=300' };
+
+/** What a person or a tool reads about the service; everything else is the API. */
+export function addPages(fastify: FastifyInstance, options: PageOptions): void {
+  const { publicUrl, simulated } = options;
+  const frame = { publicUrl, sandbox: sandboxSentence(simulated) };
+  const landing = renderHtml(landingPage(publicUrl), frame);
+  let document: Promise<StoredAnswer> | null = null;
+  fastify.get('/', (_request, reply) => asStaticPage(reply).type('text/html; charset=utf-8').send(landing));
+  fastify.get('/openapi.json', async (request, reply) => {
+    document ??= StoredAnswer.of(JSON.stringify(options.buildDocument()), DOCUMENT);
+    const stored = await document;
+    return stored.send(request, reply.header('access-control-allow-origin', '*'));
+  });
+  const file = (path: string, type: string, caching: string, content: string | Buffer): void => {
+    fastify.get(path, (_request, reply): FastifyReply =>
+      reply.type(type).header('cache-control', caching).send(content),
+    );
+  };
+  file(STYLE_PATH, 'text/css; charset=utf-8', HASHED_CACHING, STYLE);
+  file(ICON_PATH, 'image/svg+xml', HASHED_CACHING, ICON);
+  file('/favicon.ico', 'image/png', DAY_CACHING, ICON_PNG);
+  file('/robots.txt', 'text/plain; charset=utf-8', DAY_CACHING, robotsText(publicUrl));
+  addReferencePages(fastify, { frame, buildDocument: options.buildDocument });
+  addConsolePage(fastify, simulated);
+}
+
+/** Crawlers read the pages; data, the pages of one visitor and the console hold nothing for them. */
+function robotsText(publicUrl: string): string {
+  const closed = ['/v1/', '/checkout/', '/alerts/', '/docs/console'];
+  return [
+    'User-agent: *',
+    ...closed.map((path) => `Disallow: ${path}`),
+    '',
+    `Sitemap: ${publicUrl}/sitemap.xml`,
+    '',
+  ].join('\n');
+}

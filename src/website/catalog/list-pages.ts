@@ -1,0 +1,212 @@
+import { MODALITIES, type Maker, type Modality } from '../../gateway/catalog/catalog.js';
+import {
+  isFree,
+  modelPath,
+  priceText,
+  type CatalogFacts,
+  type PricedModel,
+} from '../../gateway/catalog/catalog-facts.js';
+import {
+  link,
+  paragraph,
+  type Block,
+  type Card,
+  type Choice,
+  type PageDocument,
+  type Section,
+} from '../../platform/http/pages/document.js';
+import { modalityText } from './model-page.js';
+
+export type ModelFilter = {
+  readonly maker: string | null;
+  readonly modality: Modality | null;
+  readonly free: boolean;
+};
+
+/** Unknown values filter nothing: a link from elsewhere still shows the models. */
+export function readModelFilter(facts: CatalogFacts, query: URLSearchParams): ModelFilter {
+  const maker = query.get('maker');
+  const modality = query.get('modality');
+  return {
+    maker: makersOf(facts.models).some(({ id }) => id === maker) ? maker : null,
+    modality: offeredModalities(facts).find((known) => known === modality) ?? null,
+    free: query.get('price') === 'free',
+  };
+}
+
+export function filterModels(models: readonly PricedModel[], filter: ModelFilter): PricedModel[] {
+  return models.filter(
+    (model) =>
+      (filter.maker === null || model.maker.id === filter.maker) &&
+      (filter.modality === null || model.modalities.includes(filter.modality)) &&
+      (!filter.free || isFree(model)),
+  );
+}
+
+/** `/models` */
+export function modelsPage(facts: CatalogFacts, filter: ModelFilter): PageDocument {
+  const models = filterModels(facts.models, filter);
+  const count = `${models.length} ${models.length === 1 ? 'model' : 'models'}`;
+  return {
+    path: `/models${filterQuery(filter)}`,
+    title: 'Image models',
+    description: 'Every image model of this gateway, with its price, over one OpenAI-compatible API.',
+    eyebrow: [],
+    heading: 'Image models',
+    lead: 'One OpenAI-compatible API. You pay for delivered images only, from prepaid credit.',
+    badges: [],
+    opening: [
+      { kind: 'choices', label: 'Filter the models', choices: choicesOf(facts, filter) },
+      models.length === 0
+        ? paragraph('No model is like that. Choose another filter.')
+        : cardsOf(facts, models),
+      paragraph([
+        `${count}, version ${facts.version} of the catalogue. See `,
+        link('free models', '/collections/free'),
+        ', ',
+        link('models by maker', '/collections/more-from-maker'),
+        ' or ',
+        link('what is used most', '/rankings'),
+        '.',
+      ]),
+    ],
+    sections: [],
+    jsonPath: `/v1/catalog/models${filterQuery(filter)}`,
+    area: 'models',
+  };
+}
+
+function filterQuery({ maker, modality, free }: ModelFilter): string {
+  const query = new URLSearchParams();
+  if (maker !== null) query.set('maker', maker);
+  if (modality !== null) query.set('modality', modality);
+  if (free) query.set('price', 'free');
+  return query.size === 0 ? '' : `?${query.toString()}`;
+}
+
+const ALL: ModelFilter = { maker: null, modality: null, free: false };
+
+/** A link a value; a second click on a value that is on takes it off. */
+function choicesOf(facts: CatalogFacts, filter: ModelFilter): Choice[] {
+  const choice = (
+    name: string,
+    on: boolean,
+    change: Partial<ModelFilter>,
+    off: Partial<ModelFilter>,
+  ): Choice => ({
+    name,
+    href: `/models${filterQuery({ ...filter, ...(on ? off : change) })}`,
+    isCurrent: on,
+  });
+  const isAll = filterQuery(filter) === '';
+  return [
+    { name: 'All', href: `/models${filterQuery(ALL)}`, isCurrent: isAll },
+    choice('Free', filter.free, { free: true }, { free: false }),
+    ...offeredModalities(facts).map((modality) =>
+      choice(MODALITIES[modality], filter.modality === modality, { modality }, { modality: null }),
+    ),
+    ...makersOf(facts.models).map(({ id, name }) =>
+      choice(name, filter.maker === id, { maker: id }, { maker: null }),
+    ),
+  ];
+}
+
+function offeredModalities({ api }: CatalogFacts): Modality[] {
+  return (Object.keys(MODALITIES) as Modality[]).filter(
+    (modality) => modality !== 'image_editing' || api.hasEdits,
+  );
+}
+
+export const COLLECTIONS = {
+  'more-image-models': {
+    heading: 'More image models',
+    lead: 'Everything that makes images here, most used first.',
+  },
+  'more-from-maker': { heading: 'More from this maker', lead: 'Models by who makes them.' },
+  free: {
+    heading: 'Free models',
+    lead: 'No credit needed: an API key is enough. Calls are limited per minute.',
+  },
+} as const;
+
+export type CollectionName = keyof typeof COLLECTIONS;
+
+export function collectionModels(
+  facts: Pick<CatalogFacts, 'models' | 'ranking'>,
+  name: CollectionName,
+  makerId: string | null,
+): PricedModel[] {
+  switch (name) {
+    case 'more-image-models': {
+      const rank = facts.ranking.windows.month.map(({ model }) => model);
+      const place = ({ id }: PricedModel): number => (rank.includes(id) ? rank.indexOf(id) : rank.length);
+      return [...facts.models].sort((a, b) => place(a) - place(b));
+    }
+    case 'more-from-maker':
+      return facts.models.filter(({ maker }) => makerId === null || maker.id === makerId);
+    case 'free':
+      return facts.models.filter(isFree);
+  }
+}
+
+/** `/collections/{name}` */
+export function collectionPage(
+  facts: CatalogFacts,
+  name: CollectionName,
+  makerId: string | null,
+): PageDocument {
+  const maker =
+    name === 'more-from-maker' ? (makersOf(facts.models).find(({ id }) => id === makerId) ?? null) : null;
+  const models = collectionModels(facts, name, maker?.id ?? null);
+  const { heading, lead } = COLLECTIONS[name];
+  const query = maker === null ? '' : `?maker=${encodeURIComponent(maker.id)}`;
+  return {
+    path: `/collections/${name}${query}`,
+    title: maker === null ? heading : `Models by ${maker.name}`,
+    description: lead,
+    eyebrow: ['Collection'],
+    heading: maker === null ? heading : `More from ${maker.name}`,
+    lead: maker === null ? lead : maker.description,
+    badges: [],
+    opening:
+      models.length === 0
+        ? [paragraph('There is none at the moment.')]
+        : name === 'more-from-maker'
+          ? []
+          : [cardsOf(facts, models)],
+    sections: name === 'more-from-maker' ? byMaker(facts, models) : [],
+    jsonPath: `/v1/catalog/collections/${name}${query}`,
+    area: 'models',
+  };
+}
+
+function byMaker(facts: CatalogFacts, models: readonly PricedModel[]): Section[] {
+  return makersOf(models).map(({ id, name }) => ({
+    id: `by-${id}`,
+    heading: name,
+    blocks: [
+      cardsOf(
+        facts,
+        models.filter(({ maker }) => maker.id === id),
+      ),
+    ],
+  }));
+}
+
+function makersOf(models: readonly PricedModel[]): Maker[] {
+  return [...new Map(models.map(({ maker }) => [maker.id, maker])).values()];
+}
+
+function cardsOf({ api }: CatalogFacts, models: readonly PricedModel[]): Block {
+  return {
+    kind: 'cards',
+    cards: models.map((model): Card => ({
+      href: modelPath(model),
+      name: model.name,
+      id: model.id,
+      tagline: model.tagline,
+      price: priceText(model),
+      badges: modalityText(model, api.hasEdits).split(', '),
+    })),
+  };
+}

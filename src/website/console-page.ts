@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { asPage } from '../platform/http/answer-headers.js';
+import { renderPage } from '../platform/http/pages/page.js';
+import { BANNER_STYLE, sandboxBanner } from '../platform/http/pages/sandbox-banner.js';
+
+const ASSETS_PREFIX = '/docs/console/';
+/** Of all that the package brings, what the page loads; its sample page would be a second, open one. */
+const ASSETS = [
+  ['swagger-ui.css', 'text/css; charset=utf-8'],
+  ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+  ['favicon-32x32.png', 'image/png'],
+] as const;
+/** They change only with the service itself. */
+const ASSET_CACHING = 'public, max-age=3600';
+
+/** A file of its own, because the page's policy refuses scripts inside the document. */
+const START_SCRIPT = `
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
+dark.addEventListener('change', follow);
+follow();
+SwaggerUIBundle({
+  url: '/openapi.json', dom_id: '#reference', deepLinking: true, tryItOutEnabled: true, persistAuthorization: false,
+  displayRequestDuration: true, defaultModelsExpandDepth: 0, docExpansion: 'none',
+});
+`;
+
+const HEAD = `
+<link rel="icon" href="${ASSETS_PREFIX}favicon-32x32.png">
+<link rel="stylesheet" href="${ASSETS_PREFIX}swagger-ui.css">
+<script src="${ASSETS_PREFIX}swagger-ui-bundle.js" defer></script>
+<script src="/docs/console/start.js" defer></script>`;
+
+/** Swagger UI brings its own; this is what surrounds it. */
+const STYLE = `
+:root { color-scheme: light dark; }
+body { margin: 0; }
+.sandbox-banner { margin: 1.25rem; }
+.back { margin: 1rem 1.25rem 0; font: 1rem/1.6 system-ui, sans-serif; }
+@media (prefers-color-scheme: dark) { body { background: #1c2022; } .back a { color: #f2bd55; } }
+noscript p { padding: 1.25rem; font: 1rem/1.6 system-ui, sans-serif; }
+`;
+
+const BODY = `<p class="back"><a href="/docs">Back to the reference</a></p>
+<noscript><p>The console needs JavaScript.
+The <a href="/docs">reference</a> does not.</p></noscript>
+<div id="reference"></div>`;
+
+/**
+ * Where calls can be tried from the browser: Swagger UI, with every file served from here. It is 1.9 MB of JavaScript and
+ * takes seconds to start, so what is to be read stands in the reference (`reference/`), and this only where it is asked for.
+ */
+export function addConsolePage(fastify: FastifyInstance, simulated: readonly string[]): void {
+  const body = sandboxBanner(simulated) + BODY;
+  const html = renderPage({ title: 'Coffer API console', body, style: BANNER_STYLE + STYLE, head: HEAD });
+  const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  fastify.get('/docs/console', (_request, reply) =>
+    asPage(reply).type('text/html; charset=utf-8').send(html),
+  );
+  fastify.get('/docs/console/start.js', (_request, reply) =>
+    reply.type('text/javascript; charset=utf-8').send(START_SCRIPT),
+  );
+  for (const [name, type] of ASSETS) {
+    fastify.get(`${ASSETS_PREFIX}${name}`, async (_request, reply) =>
+      reply
+        .type(type)
+        .header('cache-control', ASSET_CACHING)
+        .send(await readFile(join(directory, name))),
+    );
+  }
+}

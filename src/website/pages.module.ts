@@ -1,0 +1,16 @@
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { PageShell } from '../platform/http/pages/page-shell.js';
+import type { PageFrame } from '../platform/http/pages/render-html.js';
+
+/** Hands what surrounds every page to the controllers that answer with one. */
+@Global()
+@Module({})
+export class PagesModule {
+  static with(frame: PageFrame): DynamicModule {
+    return {
+      module: PagesModule,
+      providers: [{ provide: PageShell, useValue: new PageShell(frame) }],
+      exports: [PageShell],
+    };
+  }
+}
