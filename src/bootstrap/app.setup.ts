@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { AppModule } from '../app.module.js';
 import { AuthGuard } from '../identity/auth/auth.guard.js';
 import { authenticateBeforeBodies } from '../identity/auth/early-authentication.js';
-import { readApiFacts } from '../gateway/catalog/api-facts.js';
+import { readApiFacts } from '../website/catalog/api-facts.js';
 import { CatalogReader } from '../gateway/catalog/catalog-reader.service.js';
 import { addCatalogPages } from '../website/catalog/add-catalog-pages.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../platform/common/clock.js';

@@ -4,7 +4,7 @@ import { PriceBook } from '../../money/pricing/price-book.service.js';
 import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
 import { RATE_LIMIT_POLICIES } from '../../identity/rate-limits/rate-limit-policies.js';
 import type { CatalogModel } from './catalog.js';
-import type { CatalogData, PricedModel } from './catalog-facts.js';
+import type { CatalogData, PricedModel } from './catalog-data.js';
 import { ModelCatalog } from './model-catalog.service.js';
 import { ModelRanking } from '../usage/ranking/model-ranking.service.js';
 

@@ -4,7 +4,7 @@ import { Public } from '../../identity/auth/public.decorator.js';
 import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
-import { findPriced, type CatalogData, type PricedModel } from './catalog-facts.js';
+import { findPriced, type CatalogData, type PricedModel } from './catalog-data.js';
 import { CatalogReader } from './catalog-reader.service.js';
 import {
   CatalogCollectionQuery,
@@ -19,14 +19,14 @@ import {
   toPricingView,
   toRankingView,
 } from './catalog.dto.js';
-import { readComparison } from '../../website/catalog/compare-page.js';
 import {
   COLLECTIONS,
   collectionModels,
   filterModels,
   type CollectionName,
-} from '../../website/catalog/list-pages.js';
-import { exampleQuotes } from '../../website/catalog/pricing-page.js';
+  readComparison,
+} from './model-selection.js';
+import { exampleQuotes } from '../../payments/top-ups/quote.js';
 
 /** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
 const ID_SHOWN_MAX = 200;
@@ -110,7 +110,7 @@ export class CatalogController {
   @ApiOkResponse({ type: PricingView })
   async pricing(): Promise<PricingView> {
     const data = await this.reader.read();
-    return toPricingView(data, exampleQuotes(data));
+    return toPricingView(data, exampleQuotes(data.topUp));
   }
 }
 

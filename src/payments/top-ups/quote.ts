@@ -40,6 +40,14 @@ export function quoteTopUp(amountCents: UsdCents, settings: TopUpSettings): TopU
   };
 }
 
+/** Amounts that people usually buy. */
+const EXAMPLE_AMOUNTS: readonly UsdCents[] = [500n, 1_000n, 2_500n, 10_000n, 50_000n].map(cents);
+
+/** What usual amounts cost, as a top-up is charged; those outside the limits are left out. */
+export function exampleQuotes(settings: TopUpSettings): TopUpQuote[] {
+  return EXAMPLE_AMOUNTS.flatMap((amount) => quoteTopUp(amount, settings) ?? []);
+}
+
 function feeOf(amountCents: UsdCents, { feeBps, feeMinCents }: TopUpSettings): UsdCents {
   const share = feeShare(amountCents, feeBps);
   return share > feeMinCents ? share : feeMinCents;

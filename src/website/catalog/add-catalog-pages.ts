@@ -1,19 +1,15 @@
+import { COLLECTIONS, type CollectionName, readComparison } from '../../gateway/catalog/model-selection.js';
+import type { PageFacts } from './page-facts.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asStaticPage } from '../../platform/http/answer-headers.js';
 import { isNamedIn } from '../../platform/http/etag.js';
 import { sendProblem } from '../../platform/errors/problem.filter.js';
 import { toProblem } from '../../platform/errors/to-problem.js';
 import type { CatalogReader } from '../../gateway/catalog/catalog-reader.service.js';
-import { findPriced, type CatalogFacts } from '../../gateway/catalog/catalog-facts.js';
-import { comparePage, readComparison } from './compare-page.js';
+import { findPriced } from '../../gateway/catalog/catalog-data.js';
+import { comparePage } from './compare-page.js';
 import type { PageDocument } from '../../platform/http/pages/document.js';
-import {
-  COLLECTIONS,
-  collectionPage,
-  modelsPage,
-  readModelFilter,
-  type CollectionName,
-} from './list-pages.js';
+import { collectionPage, modelsPage, readModelFilter } from './list-pages.js';
 import { modelPage } from './model-page.js';
 import { missingPage } from './missing-page.js';
 import { PageRenderer, type PageFormat, type RenderedPage, type RendererOptions } from './page-renderer.js';
@@ -26,7 +22,7 @@ export type CatalogPagesOptions = RendererOptions & { readonly reader: CatalogRe
 const PAGE_CACHING = 'public, max-age=60';
 
 /** Makes the page of an address; null when there is none. */
-type PageMaker = (facts: CatalogFacts, request: PageRequest) => PageDocument | null;
+type PageMaker = (facts: PageFacts, request: PageRequest) => PageDocument | null;
 type PageRequest = { readonly query: URLSearchParams; readonly params: Readonly<Record<string, string>> };
 
 const FIXED_PAGES: Readonly<Record<string, PageMaker>> = {

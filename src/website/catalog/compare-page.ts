@@ -1,10 +1,6 @@
-import {
-  modelPath,
-  priceText,
-  findPriced,
-  type CatalogFacts,
-  type PricedModel,
-} from '../../gateway/catalog/catalog-facts.js';
+import { COMPARED_MAX, type Comparison } from '../../gateway/catalog/model-selection.js';
+import type { PageFacts } from './page-facts.js';
+import { modelPath, priceText, type PricedModel } from '../../gateway/catalog/catalog-data.js';
 import {
   link,
   paragraph,
@@ -14,27 +10,10 @@ import {
 } from '../../platform/http/pages/document.js';
 import { comparePath, modalityText } from './model-page.js';
 
-/** More columns fit on no screen. */
-export const COMPARED_MAX = 4;
-
-/** Of the names that no model has only that there are any: what a link says must not stand on our page as our word. */
-export type Comparison = { readonly models: readonly PricedModel[]; readonly hasUnknown: boolean };
-
-/** `models=a,b`, or as a form sends it: `models=a&models=b`. Without any the first two are compared. */
-export function readComparison(facts: Pick<CatalogFacts, 'models'>, query: URLSearchParams): Comparison {
-  const asked = [...new Set(query.getAll('models').flatMap((value) => value.split(',')))].filter(
-    (id) => id !== '',
-  );
-  if (asked.length === 0) return { models: facts.models.slice(0, 2), hasUnknown: false };
-  const models = asked.flatMap((id) => findPriced(facts, id) ?? []).slice(0, COMPARED_MAX);
-  const hasUnknown = asked.some((id) => findPriced(facts, id) === null);
-  return { models, hasUnknown };
-}
-
 const UNKNOWN: Block = { kind: 'notice', text: ['Some of the models that were asked for do not exist.'] };
 
 /** `/compare` */
-export function comparePage(facts: CatalogFacts, { models, hasUnknown }: Comparison): PageDocument {
+export function comparePage(facts: PageFacts, { models, hasUnknown }: Comparison): PageDocument {
   const names = models.map(({ name }) => name).join(' and ');
   const path = comparePath(models.map(({ id }) => id));
   return {
@@ -67,7 +46,7 @@ export function comparePage(facts: CatalogFacts, { models, hasUnknown }: Compari
   };
 }
 
-function comparisonTable({ api }: CatalogFacts, models: readonly PricedModel[]): Block {
+function comparisonTable({ api }: PageFacts, models: readonly PricedModel[]): Block {
   const row = (name: string, value: (model: PricedModel) => Text): readonly Text[] => [
     name,
     ...models.map(value),

@@ -1,11 +1,13 @@
-import { MODALITIES, type Maker, type Modality } from '../../gateway/catalog/catalog.js';
 import {
-  isFree,
-  modelPath,
-  priceText,
-  type CatalogFacts,
-  type PricedModel,
-} from '../../gateway/catalog/catalog-facts.js';
+  COLLECTIONS,
+  collectionModels,
+  filterModels,
+  type CollectionName,
+  type ModelFilter,
+} from '../../gateway/catalog/model-selection.js';
+import type { PageFacts } from './page-facts.js';
+import { MODALITIES, type Maker, type Modality } from '../../gateway/catalog/catalog.js';
+import { modelPath, priceText, type PricedModel } from '../../gateway/catalog/catalog-data.js';
 import {
   link,
   paragraph,
@@ -17,14 +19,8 @@ import {
 } from '../../platform/http/pages/document.js';
 import { modalityText } from './model-page.js';
 
-export type ModelFilter = {
-  readonly maker: string | null;
-  readonly modality: Modality | null;
-  readonly free: boolean;
-};
-
 /** Unknown values filter nothing: a link from elsewhere still shows the models. */
-export function readModelFilter(facts: CatalogFacts, query: URLSearchParams): ModelFilter {
+export function readModelFilter(facts: PageFacts, query: URLSearchParams): ModelFilter {
   const maker = query.get('maker');
   const modality = query.get('modality');
   return {
@@ -34,17 +30,8 @@ export function readModelFilter(facts: CatalogFacts, query: URLSearchParams): Mo
   };
 }
 
-export function filterModels(models: readonly PricedModel[], filter: ModelFilter): PricedModel[] {
-  return models.filter(
-    (model) =>
-      (filter.maker === null || model.maker.id === filter.maker) &&
-      (filter.modality === null || model.modalities.includes(filter.modality)) &&
-      (!filter.free || isFree(model)),
-  );
-}
-
 /** `/models` */
-export function modelsPage(facts: CatalogFacts, filter: ModelFilter): PageDocument {
+export function modelsPage(facts: PageFacts, filter: ModelFilter): PageDocument {
   const models = filterModels(facts.models, filter);
   const count = `${models.length} ${models.length === 1 ? 'model' : 'models'}`;
   return {
@@ -87,7 +74,7 @@ function filterQuery({ maker, modality, free }: ModelFilter): string {
 const ALL: ModelFilter = { maker: null, modality: null, free: false };
 
 /** A link a value; a second click on a value that is on takes it off. */
-function choicesOf(facts: CatalogFacts, filter: ModelFilter): Choice[] {
+function choicesOf(facts: PageFacts, filter: ModelFilter): Choice[] {
   const choice = (
     name: string,
     on: boolean,
@@ -111,50 +98,14 @@ function choicesOf(facts: CatalogFacts, filter: ModelFilter): Choice[] {
   ];
 }
 
-function offeredModalities({ api }: CatalogFacts): Modality[] {
+function offeredModalities({ api }: PageFacts): Modality[] {
   return (Object.keys(MODALITIES) as Modality[]).filter(
     (modality) => modality !== 'image_editing' || api.hasEdits,
   );
 }
 
-export const COLLECTIONS = {
-  'more-image-models': {
-    heading: 'More image models',
-    lead: 'Everything that makes images here, most used first.',
-  },
-  'more-from-maker': { heading: 'More from this maker', lead: 'Models by who makes them.' },
-  free: {
-    heading: 'Free models',
-    lead: 'No credit needed: an API key is enough. Calls are limited per minute.',
-  },
-} as const;
-
-export type CollectionName = keyof typeof COLLECTIONS;
-
-export function collectionModels(
-  facts: Pick<CatalogFacts, 'models' | 'ranking'>,
-  name: CollectionName,
-  makerId: string | null,
-): PricedModel[] {
-  switch (name) {
-    case 'more-image-models': {
-      const rank = facts.ranking.windows.month.map(({ model }) => model);
-      const place = ({ id }: PricedModel): number => (rank.includes(id) ? rank.indexOf(id) : rank.length);
-      return [...facts.models].sort((a, b) => place(a) - place(b));
-    }
-    case 'more-from-maker':
-      return facts.models.filter(({ maker }) => makerId === null || maker.id === makerId);
-    case 'free':
-      return facts.models.filter(isFree);
-  }
-}
-
 /** `/collections/{name}` */
-export function collectionPage(
-  facts: CatalogFacts,
-  name: CollectionName,
-  makerId: string | null,
-): PageDocument {
+export function collectionPage(facts: PageFacts, name: CollectionName, makerId: string | null): PageDocument {
   const maker =
     name === 'more-from-maker' ? (makersOf(facts.models).find(({ id }) => id === makerId) ?? null) : null;
   const models = collectionModels(facts, name, maker?.id ?? null);
@@ -180,7 +131,7 @@ export function collectionPage(
   };
 }
 
-function byMaker(facts: CatalogFacts, models: readonly PricedModel[]): Section[] {
+function byMaker(facts: PageFacts, models: readonly PricedModel[]): Section[] {
   return makersOf(models).map(({ id, name }) => ({
     id: `by-${id}`,
     heading: name,
@@ -197,7 +148,7 @@ function makersOf(models: readonly PricedModel[]): Maker[] {
   return [...new Map(models.map(({ maker }) => [maker.id, maker])).values()];
 }
 
-function cardsOf({ api }: CatalogFacts, models: readonly PricedModel[]): Block {
+function cardsOf({ api }: PageFacts, models: readonly PricedModel[]): Block {
   return {
     kind: 'cards',
     cards: models.map((model): Card => ({

@@ -1,13 +1,8 @@
+import type { PageFacts } from './page-facts.js';
 import { formatUsd } from '../../platform/common/money.js';
 import { MODALITIES } from '../../gateway/catalog/catalog.js';
-import { GENERATIONS_PATH, type ApiField } from '../../gateway/catalog/api-facts.js';
-import {
-  isFree,
-  modelPath,
-  priceText,
-  type CatalogFacts,
-  type PricedModel,
-} from '../../gateway/catalog/catalog-facts.js';
+import { GENERATIONS_PATH, type ApiField } from './api-facts.js';
+import { isFree, modelPath, priceText, type PricedModel } from '../../gateway/catalog/catalog-data.js';
 import {
   code,
   link,
@@ -23,7 +18,7 @@ import { questionsOf } from './model-questions.js';
 import { editSnippetsFor, snippetsFor } from './snippets.js';
 
 /** `/models/{maker}/{model}` */
-export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument {
+export function modelPage(facts: PageFacts, model: PricedModel): PageDocument {
   const { id, maker, name, tagline, family, typicalSeconds } = model;
   return {
     path: modelPath(model),
@@ -61,7 +56,7 @@ export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument
     area: 'models',
     subject: productOf(facts, model),
   };
-  function furtherLinks({ models }: CatalogFacts, { id: own }: PricedModel): Section {
+  function furtherLinks({ models }: PageFacts, { id: own }: PricedModel): Section {
     const other = models.find((one) => one.id !== own);
     const items: Text[] = [
       ...(other === undefined
@@ -77,7 +72,7 @@ export function modelPage(facts: CatalogFacts, model: PricedModel): PageDocument
 }
 
 /** As schema.org has it: search engines show the price with it. */
-function productOf({ publicUrl }: CatalogFacts, model: PricedModel): Readonly<Record<string, unknown>> {
+function productOf({ publicUrl }: PageFacts, model: PricedModel): Readonly<Record<string, unknown>> {
   const url = `${publicUrl}${modelPath(model)}`;
   return {
     '@context': 'https://schema.org',
@@ -104,7 +99,7 @@ export function comparePath(ids: readonly string[]): string {
   return `/compare?models=${ids.map(encodeURIComponent).join(',')}`;
 }
 
-function about({ api }: CatalogFacts, model: PricedModel): Section {
+function about({ api }: PageFacts, model: PricedModel): Section {
   return {
     id: 'about',
     heading: 'About',
@@ -134,7 +129,7 @@ export function modalityText({ modalities }: PricedModel, hasEdits: boolean): st
     .join(', ');
 }
 
-function quickstart({ publicUrl }: CatalogFacts, model: PricedModel): Section {
+function quickstart({ publicUrl }: PageFacts, model: PricedModel): Section {
   const credit = isFree(model)
     ? 'This model needs no credit.'
     : 'The wallet needs credit for at least one image.';
@@ -153,7 +148,7 @@ function quickstart({ publicUrl }: CatalogFacts, model: PricedModel): Section {
 }
 
 /** None where the model, or the service, edits nothing. */
-function editing({ api, publicUrl }: CatalogFacts, model: PricedModel): Section[] {
+function editing({ api, publicUrl }: PageFacts, model: PricedModel): Section[] {
   if (!api.hasEdits || !model.modalities.includes('image_editing')) return [];
   return [
     {
@@ -171,7 +166,7 @@ function editing({ api, publicUrl }: CatalogFacts, model: PricedModel): Section[
   ];
 }
 
-function limits(facts: CatalogFacts, model: PricedModel): Section {
+function limits(facts: PageFacts, model: PricedModel): Section {
   const { size, referencesMax } = model;
   const list: Fact[] = [
     { name: 'Size', value: `${size.widthDefault}x${size.heightDefault} unless you ask for another` },
@@ -217,7 +212,7 @@ function fieldTable(caption: string, fields: readonly ApiField[], isRequest: boo
   };
 }
 
-function response({ api }: CatalogFacts): Section {
+function response({ api }: PageFacts): Section {
   return {
     id: 'response',
     heading: 'Response',
@@ -231,7 +226,7 @@ function response({ api }: CatalogFacts): Section {
 /** What a client may send again without changing anything. */
 const RETRYABLE_STATUSES: readonly number[] = [409, 429, 500, 503];
 
-function errors({ api }: CatalogFacts): Section {
+function errors({ api }: PageFacts): Section {
   return {
     id: 'errors',
     heading: 'Errors',

@@ -1,12 +1,13 @@
+import type { PageFacts } from './page-facts.js';
 import { centsToMicros, cents, divFloor, formatUsd, type MicroUsd } from '../../platform/common/money.js';
 import { formatBps } from '../../payments/top-ups/quote.js';
-import { isFree, type CatalogFacts, type PricedModel } from '../../gateway/catalog/catalog-facts.js';
+import { isFree, type PricedModel } from '../../gateway/catalog/catalog-data.js';
 import { code, link, type Text } from '../../platform/http/pages/document.js';
 
 type Question = { readonly question: string; readonly answer: Text };
 
 /** What people ask before the first call; the answers follow from the same facts as the tables. */
-export function questionsOf(facts: CatalogFacts, model: PricedModel): readonly Question[] {
+export function questionsOf(facts: PageFacts, model: PricedModel): readonly Question[] {
   const { api } = facts;
   return [
     isFree(model) ? whyFree(facts, model) : howMuch(model),
@@ -60,14 +61,14 @@ function howMuch(model: PricedModel): Question {
   };
 }
 
-function whyFree({ freeCallsPerMinute, freeImagesPerDay }: CatalogFacts, model: PricedModel): Question {
+function whyFree({ freeCallsPerMinute, freeImagesPerDay }: PageFacts, model: PricedModel): Question {
   return {
     question: `Is ${model.name} really free?`,
     answer: `Yes: no credit is needed and no wallet is touched. An account may make ${freeCallsPerMinute} calls a minute and have ${freeImagesPerDay} images made a day.`,
   };
 }
 
-function feeAnswer({ topUp }: CatalogFacts): Text {
+function feeAnswer({ topUp }: PageFacts): Text {
   if (topUp.feeBps === 0 && topUp.feeMinCents === 0n) return 'No, and none on top-ups either.';
   return [
     `No. A platform fee of ${formatBps(topUp.feeBps)} is taken once, when credit is bought, and never per call. `,

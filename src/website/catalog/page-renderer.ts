@@ -1,6 +1,7 @@
-import { modelPath, type CatalogData, type CatalogFacts } from '../../gateway/catalog/catalog-facts.js';
+import type { PageFacts } from './page-facts.js';
+import { modelPath, type CatalogData } from '../../gateway/catalog/catalog-data.js';
 import { markup } from '../../platform/http/pages/markup.js';
-import type { ApiFacts } from '../../gateway/catalog/api-facts.js';
+import type { ApiFacts } from './api-facts.js';
 import { etagFor } from '../../platform/http/etag.js';
 import type { PageDocument } from '../../platform/http/pages/document.js';
 import { llmsText } from './llms-text.js';
@@ -30,7 +31,7 @@ export class PageRenderer {
 
   constructor(private readonly options: RendererOptions) {}
 
-  factsOf(data: CatalogData): CatalogFacts {
+  factsOf(data: CatalogData): PageFacts {
     this.api ??= this.options.readApi();
     return { ...data, api: this.api, publicUrl: this.options.publicUrl };
   }

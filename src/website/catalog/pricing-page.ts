@@ -1,6 +1,8 @@
+import { exampleQuotes } from '../../payments/top-ups/quote.js';
+import type { PageFacts } from './page-facts.js';
 import { cents, centsToMicros, formatUsd, type UsdCents } from '../../platform/common/money.js';
 import { formatBps, quoteTopUp, type TopUpQuote } from '../../payments/top-ups/quote.js';
-import { isFree, modelPath, priceText, type CatalogFacts } from '../../gateway/catalog/catalog-facts.js';
+import { isFree, modelPath, priceText } from '../../gateway/catalog/catalog-data.js';
 import {
   link,
   paragraph,
@@ -10,12 +12,10 @@ import {
 } from '../../platform/http/pages/document.js';
 import { imagesFor } from './model-questions.js';
 
-/** What people buy; those outside the limits are left out. In cents. */
-const EXAMPLES: readonly UsdCents[] = [500n, 1_000n, 2_500n, 10_000n, 50_000n].map(cents);
 const MAIN_EXAMPLE = cents(10_000n);
 
 /** `/pricing` */
-export function pricingPage(facts: CatalogFacts): PageDocument {
+export function pricingPage(facts: PageFacts): PageDocument {
   return {
     path: '/pricing',
     title: 'Pricing',
@@ -31,7 +31,7 @@ export function pricingPage(facts: CatalogFacts): PageDocument {
   };
 }
 
-function perImage({ models }: CatalogFacts): Section {
+function perImage({ models }: PageFacts): Section {
   const ten = centsToMicros(cents(1_000n));
   return {
     id: 'per-image',
@@ -51,16 +51,11 @@ function perImage({ models }: CatalogFacts): Section {
   };
 }
 
-/** The very quotes that a top-up is charged by, for amounts that may be bought. */
-export function exampleQuotes({ topUp }: Pick<CatalogFacts, 'topUp'>): TopUpQuote[] {
-  return EXAMPLES.flatMap((amount) => quoteTopUp(amount, topUp) ?? []);
-}
-
 /** `$10,000.00` */
 const dollars = (amount: UsdCents): string =>
   formatUsd(centsToMicros(amount)).replace(/\B(?=(\d{3})+\.)/g, ',');
 
-function topUps(facts: CatalogFacts): Section {
+function topUps(facts: PageFacts): Section {
   const { topUp } = facts;
   const main = quoteTopUp(MAIN_EXAMPLE, topUp) ?? quoteTopUp(topUp.minCents, topUp);
   const floor = topUp.feeMinCents === 0n ? '' : `, at least ${dollars(topUp.feeMinCents)}`;
@@ -77,7 +72,7 @@ function topUps(facts: CatalogFacts): Section {
         kind: 'table',
         caption: 'What top-ups cost',
         head: ['You get', 'Fee', 'You pay'],
-        rows: exampleQuotes(facts).map(({ creditCents, feeCents, chargeCents }) => [
+        rows: exampleQuotes(topUp).map(({ creditCents, feeCents, chargeCents }) => [
           dollars(creditCents),
           dollars(feeCents),
           dollars(chargeCents),
@@ -95,7 +90,7 @@ function workedExample({ creditCents, feeCents, chargeCents, feeBps, feeMode }: 
     : `For example: of ${charge} paid, ${formatBps(feeBps)} (${fee}) is the fee. The wallet then holds ${credit}.`;
 }
 
-function rules({ api }: CatalogFacts): Section {
+function rules({ api }: PageFacts): Section {
   return {
     id: 'rules',
     heading: 'What you are charged for',

@@ -1,5 +1,6 @@
+import type { PageFacts } from './page-facts.js';
 import { divFloor } from '../../platform/common/money.js';
-import { findPriced, modelPath, type CatalogFacts } from '../../gateway/catalog/catalog-facts.js';
+import { findPriced, modelPath } from '../../gateway/catalog/catalog-data.js';
 import type { RankedModel, RankingWindow } from '../../gateway/usage/ranking/model-ranking.service.js';
 import {
   code,
@@ -19,7 +20,7 @@ const WINDOW_NAMES: Readonly<Record<RankingWindow, string>> = {
 const HUNDRED = 100n;
 
 /** `/rankings` */
-export function rankingsPage(facts: CatalogFacts): PageDocument {
+export function rankingsPage(facts: PageFacts): PageDocument {
   const { windows } = facts.ranking;
   return {
     path: '/rankings',
@@ -52,7 +53,7 @@ export function rankingsPage(facts: CatalogFacts): PageDocument {
   };
 }
 
-function blockOf(facts: CatalogFacts, window: RankingWindow, ranked: readonly RankedModel[]): Block {
+function blockOf(facts: PageFacts, window: RankingWindow, ranked: readonly RankedModel[]): Block {
   const most = ranked[0]?.images ?? 0n;
   if (most === 0n) return paragraph('No image was delivered in this time.');
   return {

@@ -1,4 +1,4 @@
-import { EDITS_PATH, GENERATIONS_PATH } from '../../gateway/catalog/api-facts.js';
+import { EDITS_PATH, GENERATIONS_PATH } from './api-facts.js';
 
 /** One way to make, or to edit, a first image; works as printed once `COFFER_API_KEY` is set. */
 export type Snippet = {

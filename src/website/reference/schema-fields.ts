@@ -1,4 +1,4 @@
-import type { ApiDocument, ApiSchema } from './api-document.js';
+import type { ApiSchema } from './api-document.js';
 
 /** One member of a body, as a row of a table: `data[].url`. */
 export type SchemaField = {
@@ -15,7 +15,11 @@ const DEPTH_MAX = 4;
 
 /** Reads schemas of one document. Pure. */
 export class Schemas {
-  constructor(private readonly document: Pick<ApiDocument, 'components'>) {}
+  constructor(
+    private readonly document: {
+      readonly components?: { readonly schemas?: Readonly<Record<string, ApiSchema>> };
+    },
+  ) {}
 
   /** The members of an object, each followed by those below it. */
   fields(schema: ApiSchema | undefined, prefix = '', depth = 0): SchemaField[] {

@@ -1,9 +1,10 @@
+import type { PageFacts } from '../../../src/website/catalog/page-facts.js';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { readFileSync } from 'node:fs';
 import { readSettings } from '../../../src/platform/config/settings.js';
-import { readApiFacts } from '../../../src/gateway/catalog/api-facts.js';
+import { readApiFacts } from '../../../src/website/catalog/api-facts.js';
 import type { CatalogModel } from '../../../src/gateway/catalog/catalog.js';
-import type { CatalogFacts, PricedModel } from '../../../src/gateway/catalog/catalog-facts.js';
+import type { PricedModel } from '../../../src/gateway/catalog/catalog-data.js';
 
 const document = JSON.parse(
   readFileSync(new URL('../../../openapi.json', import.meta.url), 'utf8'),
@@ -16,7 +17,7 @@ export function priced(model: CatalogModel): PricedModel {
 }
 
 /** As the pages see it, with ten images of each model in every window. */
-export function factsOf(models: readonly CatalogModel[]): CatalogFacts {
+export function factsOf(models: readonly CatalogModel[]): PageFacts {
   const ranked = models.map(({ id }) => ({ model: id, images: 10n }));
   return {
     version: 1,

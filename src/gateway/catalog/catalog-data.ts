@@ -2,7 +2,6 @@ import type { TopUpSettings } from '../../platform/config/settings.js';
 import { formatUsd } from '../../platform/common/money.js';
 import type { Price } from '../../money/pricing/price.js';
 import type { CatalogModel } from './catalog.js';
-import type { ApiFacts } from './api-facts.js';
 import type { Ranking } from '../usage/ranking/model-ranking.service.js';
 
 /** A model with the price that a call is charged by now. */
@@ -20,9 +19,6 @@ export type CatalogData = {
   readonly freeImagesPerDay: number;
   readonly callsPerMinute: number;
 };
-
-/** What the pages are made from. */
-export type CatalogFacts = CatalogData & { readonly publicUrl: string; readonly api: ApiFacts };
 
 export function isFree({ price }: PricedModel): boolean {
   return price.amountMicros === 0n;
