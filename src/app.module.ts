@@ -23,6 +23,7 @@ import { PricingModule } from './money/pricing/pricing.module.js';
 import { AccountLimitsModule } from './identity/rate-limits/accounts/account-limits.module.js';
 import { RateLimitsModule } from './identity/rate-limits/rate-limits.module.js';
 import { localUrl } from './bootstrap/local-url.js';
+import { SpendLimitsModule } from './money/spend-limits/spend-limits.module.js';
 import { TopUpsModule } from './payments/top-ups/top-ups.module.js';
 import { UsageModule } from './gateway/usage/usage.module.js';
 import { WalletsModule } from './money/wallets/wallets.module.js';
@@ -36,6 +37,7 @@ const FEATURES = [
   AccountLimitsModule,
   ApiKeysModule,
   WalletsModule,
+  SpendLimitsModule,
   PricingModule,
   DebitsModule,
   NotificationsModule,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { micros } from '../../src/platform/common/money.js';
-import { KeyBudgets } from '../../src/money/wallets/key-budgets.service.js';
+import { KeyBudgetsService } from '../../src/money/spend-limits/key-budgets.service.js';
 import { addCredit, createAccount, createKey } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';
 
@@ -50,7 +50,7 @@ describe('a database of the time before holds named their key', () => {
 
     await owner.query(UNDO);
     await test.upgrade();
-    const budgets = new KeyBudgets(dataSource, engine, { nowMs: () => Date.now() });
+    const budgets = new KeyBudgetsService(dataSource, engine, { nowMs: () => Date.now() });
     const used = async (): Promise<bigint | undefined> =>
       (await budgets.find(accountId, [keyId])).get(keyId)?.used.total;
     await budgets.set(accountId, keyId, { total: micros(500_000n) }, 'test');

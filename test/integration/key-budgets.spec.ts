@@ -4,7 +4,7 @@ import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import type { Outcome } from '../../src/money/wallets/rules/outcome.js';
-import { KeyBudgets } from '../../src/money/wallets/key-budgets.service.js';
+import { KeyBudgetsService } from '../../src/money/spend-limits/key-budgets.service.js';
 import type { KeyLimitReachedError } from '../../src/money/wallets/wallet.errors.js';
 import {
   addCredit,
@@ -23,8 +23,8 @@ const MIDNIGHT_MS = Date.parse('2026-02-01T00:00:00Z');
 
 let database: TestDatabase;
 /** Two processes whose clocks differ. */
-let first: EngineProcess & { budgets: KeyBudgets };
-let second: EngineProcess & { budgets: KeyBudgets };
+let first: EngineProcess & { budgets: KeyBudgetsService };
+let second: EngineProcess & { budgets: KeyBudgetsService };
 let owner: DataSource;
 let firstMs = MIDNIGHT_MS;
 let secondMs = MIDNIGHT_MS;
@@ -36,7 +36,7 @@ beforeAll(async () => {
   owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
   const start = async (clock: { nowMs: () => number }) => {
     const started = await startEngine(database.url, clock);
-    return { ...started, budgets: new KeyBudgets(started.dataSource, started.engine, clock) };
+    return { ...started, budgets: new KeyBudgetsService(started.dataSource, started.engine, clock) };
   };
   first = await start({ nowMs: () => firstMs });
   second = await start({ nowMs: () => secondMs });

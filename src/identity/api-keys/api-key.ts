@@ -1,4 +1,4 @@
-import type { KeyBudget, SpendLimits } from '../../money/wallets/rules/key-budget.js';
+import type { KeyBudget, SpendLimits } from './key-budget.js';
 import type { AccountScope, Scope } from '../auth/principal.js';
 
 export type ApiKeyStatus = 'active' | 'expired' | 'revoked';

@@ -3,7 +3,6 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountsModule } from '../accounts/accounts.module.js';
 import { AuthModule } from '../auth/auth.module.js';
 import { CREDENTIALS } from '../auth/credentials.js';
-import { WalletsModule } from '../../money/wallets/wallets.module.js';
 import { AccountApiKeysController } from './account-api-keys.controller.js';
 import { ApiKeyCredentials } from './api-key-credentials.js';
 import { ApiKeyEntity } from './api-key.entity.js';
@@ -16,7 +15,7 @@ import { OperatorKeysController } from './operator-keys.controller.js';
 /** Global, because it is what `auth/`, which stands below it, asks for credentials. */
 @Global()
 @Module({
-  imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule, WalletsModule],
+  imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule],
   controllers: [ApiKeysController, AccountApiKeysController, OperatorKeysController],
   providers: [
     ApiKeysService,

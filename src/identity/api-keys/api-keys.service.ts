@@ -14,8 +14,7 @@ import { findPage } from '../../platform/database/find-page.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../../platform/errors/common.errors.js';
-import { KeyBudgets } from '../../money/wallets/key-budgets.service.js';
-import { type KeyBudget, type SpendLimits } from '../../money/wallets/rules/key-budget.js';
+import { KEY_BUDGETS, type KeyBudget, type KeyBudgets, type SpendLimits } from './key-budget.js';
 import {
   type ApiKey,
   type IssuedApiKey,
@@ -47,7 +46,7 @@ export class ApiKeysService {
     private readonly accounts: AccountsService,
     private readonly transactions: TransactionRunner,
     private readonly cache: CredentialCache,
-    private readonly budgets: KeyBudgets,
+    @Inject(KEY_BUDGETS) private readonly budgets: KeyBudgets,
     private readonly lineage: KeyLineageRepository,
     private readonly audit: AuditLog,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,

@@ -2,7 +2,7 @@ import { ExpiredApiKeyError, InsufficientScopeError, RevokedApiKeyError } from '
 import type { Scope } from '../auth/principal.js';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import type { LimitPeriod, SpendLimits } from '../../money/wallets/rules/key-budget.js';
+import type { LimitPeriod, SpendLimits } from './key-budget.js';
 import { type ApiKey, type NewApiKey, statusOf } from './api-key.js';
 import { KeyHasDescendantsError, LimitedKeyError } from './api-key.errors.js';
 

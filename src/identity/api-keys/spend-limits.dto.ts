@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { MicroUsdField, MicroUsdView, TimeView } from '../../platform/common/fields.js';
 import { formatMicros, parseMicros, type MicroUsd } from '../../platform/common/money.js';
-import { endOf, NO_LIMITS, type KeyBudget, type SpendLimits } from '../../money/wallets/rules/key-budget.js';
+import { endOf, NO_LIMITS, type KeyBudget, type SpendLimits } from './key-budget.js';
 
 export class SpendLimitsRequest {
   @MicroUsdField({

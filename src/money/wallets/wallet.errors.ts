@@ -1,8 +1,9 @@
+import type { LimitPeriod } from '../../identity/api-keys/key-budget.js';
 import { formatMicros, formatUsd, micros, type MicroUsd } from '../../platform/common/money.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import { Problem } from '../../platform/errors/problem.js';
 import type { WalletCommand } from './rules/command.js';
-import type { LimitPeriod, ReachedLimit } from './rules/key-budget.js';
+import type { ReachedLimit } from './rules/key-budget.js';
 import type { Rejection } from './rules/outcome.js';
 import type { Balances } from './rules/wallet.js';
 

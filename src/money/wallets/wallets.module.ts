@@ -3,7 +3,6 @@ import { AccountsModule } from '../../identity/accounts/accounts.module.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
-import { KeyBudgets } from './key-budgets.service.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
 import { SpendingCheck } from './spending-check.service.js';
 import { WalletStore } from './store/wallet-store.js';
@@ -28,7 +27,6 @@ import { WalletController } from './wallet.controller.js';
     },
     WalletStore,
     WalletEngine,
-    KeyBudgets,
     SpendingCheck,
     WalletMarks,
     WalletReader,
@@ -36,6 +34,6 @@ import { WalletController } from './wallet.controller.js';
     HoldSweepJob,
     LotExpiryJob,
   ],
-  exports: [WalletEngine, KeyBudgets, SpendingCheck, WalletMarks, WalletReader],
+  exports: [WalletEngine, SpendingCheck, WalletMarks, WalletReader],
 })
 export class WalletsModule {}

@@ -1,3 +1,4 @@
+import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
 import type { NewAuditEvent } from '../../../identity/audit-log/audit-event.js';
 import type { MicroUsd } from '../../../platform/common/money.js';
 import { withMembers } from '../../../platform/common/with-members.js';
@@ -5,7 +6,7 @@ import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
 import { apply } from './apply.js';
 import type { WalletCommand } from './command.js';
 import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
-import { isLimited, type KeyBudget } from './key-budget.js';
+import { isLimited } from './key-budget.js';
 import { withRows } from './returned-money.js';
 import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
 import type {

@@ -1,7 +1,7 @@
 import type { NewAuditEvent } from '../../../identity/audit-log/audit-event.js';
 import type { MicroUsd } from '../../../platform/common/money.js';
 import type { PlatformKind } from '../../ledger/chart-of-accounts.js';
-import type { DayUse, SpendLimits } from './key-budget.js';
+import type { CountedUse, SpendLimits } from '../../../identity/api-keys/key-budget.js';
 import type { FreezeSource } from './wallet.js';
 
 type Addressed = {
@@ -166,9 +166,6 @@ export type UnfreezeCommand = Addressed & {
   readonly statusChangeId: string;
   readonly reason: string;
 };
-
-/** What a key used in the rows of its account's chain up to `throughSeq`: they never change, so no lock was needed. */
-export type CountedUse = { readonly throughSeq: number; readonly days: readonly DayUse[] };
 
 /** Sets what an API key may spend; limits that are left out stay. With none left the key has no budget any more. */
 export type SetKeyBudgetCommand = Addressed & {

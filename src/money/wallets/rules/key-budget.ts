@@ -1,28 +1,12 @@
+import {
+  endOf,
+  NO_LIMITS,
+  type DayUse,
+  type KeyBudget,
+  type LimitPeriod,
+} from '../../../identity/api-keys/key-budget.js';
 import { micros, ZERO, type MicroUsd } from '../../../platform/common/money.js';
 import { formatUtcDate } from '../../../platform/common/utc-time.js';
-
-/** Days and months are those of UTC. */
-export type LimitPeriod = 'day' | 'month' | 'total';
-
-/** What an API key may spend; null is no limit. */
-export type SpendLimits = Readonly<Record<LimitPeriod, MicroUsd | null>>;
-
-export const NO_LIMITS: SpendLimits = { day: null, month: null, total: null };
-
-/**
- * What an API key may spend, and what it has used: captured, debited, or set aside by open holds. A hold counts in
- * the day and month in which it was authorized, whenever it is captured.
- */
-export type KeyBudget = {
-  readonly keyId: string;
-  readonly limits: SpendLimits;
-  /** The UTC day (`2026-11-22`) that `used.day` counts; `used.month` counts the month that it is in. */
-  readonly day: string;
-  readonly used: Readonly<Record<LimitPeriod, MicroUsd>>;
-};
-
-/** What a key used in one UTC day, or a part of it. */
-export type DayUse = { readonly day: string; readonly usedMicros: MicroUsd };
 
 /** A limit that has no room for what is asked. */
 export type ReachedLimit = {
@@ -86,15 +70,6 @@ export function reachedLimit(budget: KeyBudget, amountMicros: MicroUsd): Reached
     }
   }
   return null;
-}
-
-/** The end of the budget's day or month, in Unix milliseconds; null for all time. */
-export function endOf({ day }: Pick<KeyBudget, 'day'>, period: LimitPeriod): number | null {
-  if (period === 'total') return null;
-  const start = new Date(day);
-  return period === 'day'
-    ? Date.UTC(start.getUTCFullYear(), start.getUTCMonth(), start.getUTCDate() + 1)
-    : Date.UTC(start.getUTCFullYear(), start.getUTCMonth() + 1, 1);
 }
 
 export function take(budget: KeyBudget, amountMicros: MicroUsd): KeyBudget {

@@ -1,6 +1,6 @@
 import type { SetKeyBudgetCommand } from './command.js';
 import { Draft } from './draft.js';
-import type { SpendLimits } from './key-budget.js';
+import type { SpendLimits } from '../../../identity/api-keys/key-budget.js';
 import { budgetFor, isAmount } from './movements.js';
 import { reject, type Applied, type Rejected } from './outcome.js';
 import { balancesOf, type Aggregate } from './wallet.js';

@@ -1,3 +1,4 @@
+import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
 import {
   add,
   larger,
@@ -22,7 +23,7 @@ import type {
 } from './command.js';
 import { Draft, linkIdFor, type Movement } from './draft.js';
 import { addFreeze } from './freezes.js';
-import { atTime, keyActor, reachedLimit, startOf, take, type KeyBudget } from './key-budget.js';
+import { atTime, keyActor, reachedLimit, startOf, take } from './key-budget.js';
 import { isDue, takeFrom, totalRemaining } from './lots.js';
 import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
 import { standingFor, sumOf, undo } from './reliefs.js';

@@ -1,5 +1,6 @@
+import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
 import type { MicroUsd } from '../../../platform/common/money.js';
-import type { KeyBudget, ReachedLimit } from './key-budget.js';
+import type { ReachedLimit } from './key-budget.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type { Balances, Freeze, Hold, RecordedMovement, Relief, Wallet, WalletStatus } from './wallet.js';
 

@@ -1,6 +1,6 @@
 import { micros, type MicroUsd } from '../../../platform/common/money.js';
+import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
 import type { TransferKind } from '../../ledger/chart-of-accounts.js';
-import type { KeyBudget } from './key-budget.js';
 import type { Parts } from './payment-parts.js';
 
 export type WalletStatus = 'active' | 'frozen';

@@ -1,8 +1,9 @@
+import type { DayUse, KeyBudget, CountedUse } from '../../../identity/api-keys/key-budget.js';
 import type { DataSource } from 'typeorm';
 import { micros, type MicroUsd } from '../../../platform/common/money.js';
 import type { Statement, StatementCall } from '../../../platform/database/pipeline.js';
-import type { CountedUse, SetKeyBudgetCommand, WalletCommand } from '../rules/command.js';
-import { budgetOfUse, type DayUse, type KeyBudget } from '../rules/key-budget.js';
+import type { SetKeyBudgetCommand, WalletCommand } from '../rules/command.js';
+import { budgetOfUse } from '../rules/key-budget.js';
 import { ROW_BY_ROW } from './row-by-row.js';
 
 /** Columns of `key_budgets b`; all of them are null where a key has no budget. */

@@ -11,23 +11,28 @@ import { formatMicros, type MicroUsd } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { readRows } from '../../platform/database/read-repeating-data-source.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
-import type { CountedUse } from './rules/command.js';
-import { atTime, isLimited, NO_LIMITS, type KeyBudget, type SpendLimits } from './rules/key-budget.js';
-import { BUDGET_COLUMNS, countUse, toBudget, type BudgetRow } from './store/load-budgets.js';
-import { WalletEngine } from './wallet-engine.js';
+import {
+  type CountedUse,
+  NO_LIMITS,
+  type KeyBudget,
+  type KeyBudgets,
+  type SpendLimits,
+} from '../../identity/api-keys/key-budget.js';
+import { atTime, isLimited } from '../wallets/rules/key-budget.js';
+import { BUDGET_COLUMNS, countUse, toBudget, type BudgetRow } from '../wallets/store/load-budgets.js';
+import { WalletEngine } from '../wallets/wallet-engine.js';
 
 const FIND = `SELECT ${BUDGET_COLUMNS} FROM key_budgets b WHERE b.account_id = $1 AND b.key_id = ANY($2::text[])`;
 
 /** What the API keys of an account may spend, and what they have used of it. */
 @Injectable()
-export class KeyBudgets {
+export class KeyBudgetsService implements KeyBudgets {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** By the key's id, as of now; a key without limits is not among them. */
   async find(accountId: string, keyIds: readonly string[]): Promise<ReadonlyMap<string, KeyBudget>> {
     if (keyIds.length === 0) return new Map();
     const rows = await readRows<BudgetRow>(this.dataSource, FIND, [accountId, keyIds]);
@@ -35,25 +40,15 @@ export class KeyBudgets {
     return new Map(rows.map((row) => [row.budget_key_id, atTime(toBudget(row), nowMs)]));
   }
 
-  /** The limits alone, as they are now. */
   async findLimits(tx: Tx, accountId: string, keyId: string): Promise<SpendLimits> {
     const [row] = await tx.query<BudgetRow[]>(FIND, [accountId, [keyId]]);
     return row === undefined ? NO_LIMITS : toBudget(row).limits;
   }
 
-  /** What a key has used until now, counted without a lock: for `set`, which then counts only what has come since. */
   count(accountId: string, keyId: string): Promise<CountedUse | null> {
     return countUse(this.dataSource, accountId, keyId);
   }
 
-  /**
-   * Changes limits; those that are left out stay, and null takes one away. What the key has used until then counts
-   * from the first limit on. Whoever spends with the key after this has resolved is held to it, in any process.
-   * The caller has made sure that the key is the account's. Answers null when no limit is left.
-   *
-   * @param counted by `count`; asked for when it is left out.
-   * @param before the limits that are changed, for the audit log.
-   */
   async set(
     accountId: string,
     keyId: string,
