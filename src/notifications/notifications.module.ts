@@ -1,4 +1,6 @@
 import { Module } from '@nestjs/common';
+import { NOTIFICATIONS_OBSERVER } from './notifications-observer.js';
+import { NotificationMetrics } from './notifications.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { SETTINGS } from '../platform/config/settings.js';
 import { JobsModule } from '../platform/jobs/jobs.module.js';
@@ -60,6 +62,12 @@ const ALERTS = [
   WalletAlerts,
 ];
 
+const METRICS = [
+  NotificationStatistics,
+  NotificationMetrics,
+  { provide: NOTIFICATIONS_OBSERVER, useExisting: NotificationMetrics },
+];
+
 /** How customers are told what happens. The rest of the product says it to `WebhookEvents`. */
 @Module({
   imports: [
@@ -80,7 +88,7 @@ const ALERTS = [
     WalletAlertsController,
     AlertLinksController,
   ],
-  providers: [...WEBHOOKS, ...ALERTS, NotificationStatistics],
-  exports: [WebhookEvents, NotificationStatistics],
+  providers: [...WEBHOOKS, ...ALERTS, ...METRICS],
+  exports: [WebhookEvents],
 })
 export class NotificationsModule {}

@@ -1,4 +1,6 @@
 import { Module } from '@nestjs/common';
+import { GENERATION_OBSERVER } from './calls/generation-observer.js';
+import { GenerationMetrics } from './images.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { SETTINGS } from '../../platform/config/settings.js';
 import { AccountsModule } from '../../identity/accounts/accounts.module.js';
@@ -81,6 +83,8 @@ import { Upstreams } from './calls/upstreams.service.js';
     { provide: HOST_RESOLVER, useValue: dnsResolver },
     { provide: IMAGE_PROVIDERS, useClass: ConfiguredProviders },
     { provide: MEDIA_STORE, useFactory: openMediaStore, inject: [SETTINGS] },
+    GenerationMetrics,
+    { provide: GENERATION_OBSERVER, useExisting: GenerationMetrics },
     AnswerBodies,
     AnswerEndings,
     EditCredit,

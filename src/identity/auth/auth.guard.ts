@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { InsufficientScopeError, MissingApiKeyError } from './auth.errors.js';
 import { Authenticator } from './authenticator.js';
 import { hasScope, type Principal, type Scope } from './principal.js';
-import { RouteAccessTable } from './route-access.js';
+import { RouteAccessTable } from '../../platform/http/route-access.js';
 
 /**
  * A revoked key is refused within a second. A body may take longer than that to arrive, so a decision that was made before
@@ -18,7 +18,7 @@ export const DECISION_GOOD_FOR_MS = 100;
  */
 @Injectable()
 export class AuthGuard implements CanActivate {
-  private readonly routes = new RouteAccessTable();
+  private readonly routes = new RouteAccessTable<Scope>();
 
   constructor(private readonly authenticator: Authenticator) {}
 

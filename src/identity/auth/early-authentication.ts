@@ -1,6 +1,7 @@
+import type { Scope } from './principal.js';
 import type { FastifyInstance, onRequestHookHandler } from 'fastify';
 import type { AuthGuard } from './auth.guard.js';
-import { accessOfRoute, type RouteAccess } from './route-access.js';
+import { accessOfRoute, type RouteAccess } from '../../platform/http/route-access.js';
 
 /**
  * Asks the guard as soon as the headers of a request are read. Nest runs guards after Fastify has read and parsed the body:
@@ -11,7 +12,7 @@ import { accessOfRoute, type RouteAccess } from './route-access.js';
  */
 export function authenticateBeforeBodies(fastify: FastifyInstance, guard: AuthGuard): void {
   fastify.addHook('onRoute', (route) => {
-    const access = accessOfRoute(route.config);
+    const access = accessOfRoute<Scope>(route.config);
     if (access === undefined || access.public) return;
     route.onRequest = [...[route.onRequest ?? []].flat(), decideWith(guard, access)];
   });
@@ -19,7 +20,7 @@ export function authenticateBeforeBodies(fastify: FastifyInstance, guard: AuthGu
 
 function decideWith(
   guard: AuthGuard,
-  { scope }: RouteAccess & { readonly public: false },
+  { scope }: RouteAccess<Scope> & { readonly public: false },
 ): onRequestHookHandler {
   return (request, _reply, done) => {
     try {

@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { kindOfScope, type Scope } from './principal.js';
-import { declareAccess, declaredAccess, ownMethods } from './route-access.js';
+import { declareAccess, declaredAccess, ownMethods } from '../../platform/http/route-access.js';
 
 type Decorator = MethodDecorator & ClassDecorator;
 

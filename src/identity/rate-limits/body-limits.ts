@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { kindOfScope } from '../auth/principal.js';
-import { accessOfRoute } from '../auth/route-access.js';
+import { kindOfScope, type Scope } from '../auth/principal.js';
+import { accessOfRoute } from '../../platform/http/route-access.js';
 import { addressGroup } from '../../platform/common/address-group.js';
 import { onAnswerEnd } from '../../platform/http/answer-end.js';
 import { BODY_LIMIT_BYTES } from '../../platform/http/json-body.js';
@@ -26,7 +26,7 @@ type Share = { readonly name: string; readonly bytesMax: number };
 export function limitBodies(fastify: FastifyInstance, unreadUrl: string): void {
   const held = new Map<string, number>();
   fastify.addHook('onRoute', (route) => {
-    const access = accessOfRoute(route.config);
+    const access = accessOfRoute<Scope>(route.config);
     if (access === undefined || route.url === unreadUrl) return;
     // An operator's keys are ours, and the gateway's debits are the calls for which a hook would cost most.
     if (!access.public && kindOfScope(access.scope) !== 'account_key') return;

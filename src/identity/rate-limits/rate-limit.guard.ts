@@ -1,7 +1,7 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../auth/principal.js';
-import { RouteAccessTable } from '../auth/route-access.js';
+import type { Principal, Scope } from '../auth/principal.js';
+import { RouteAccessTable } from '../../platform/http/route-access.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { AccountTurns } from './account-turns.js';
 import { type LimitReport, reportOf } from './limit-report.js';
@@ -21,7 +21,7 @@ const POOL_SHARE = 1 / 3;
  */
 @Injectable()
 export class RateLimitGuard implements CanActivate {
-  private readonly routes = new RouteAccessTable();
+  private readonly routes = new RouteAccessTable<Scope>();
   private readonly turns: AccountTurns;
 
   constructor(

@@ -1,4 +1,4 @@
-import { accessOfRoute, type RouteAccess } from '../auth/route-access.js';
+import { accessOfRoute, type RouteAccess } from '../../platform/http/route-access.js';
 import type { Scope } from '../auth/principal.js';
 import type { RateLimitName } from './rate-limit-policies.js';
 
@@ -30,7 +30,7 @@ export const LIMITS_OF_SCOPES: Readonly<Record<Scope, ScopeLimits | null>> = {
 };
 
 /** What a request to a route of this access is counted against unless its handler says otherwise; null: nothing. */
-export function defaultLimitOf(access: RouteAccess, method: string): RateLimitName | null {
+export function defaultLimitOf(access: RouteAccess<Scope>, method: string): RateLimitName | null {
   if (access.public) return null;
   const limits = LIMITS_OF_SCOPES[access.scope];
   if (limits === null) return null;
@@ -42,7 +42,7 @@ export function defaultLimitOf(access: RouteAccess, method: string): RateLimitNa
  * that bring no key where one is needed. A key that is no good is counted where it is refused.
  */
 export function isCountedByAddress(config: unknown, hasCredentials: boolean): boolean {
-  const access = accessOfRoute(config);
+  const access = accessOfRoute<Scope>(config);
   if (access === undefined) return true;
   return access.public ? access.uncounted === undefined : !hasCredentials;
 }

@@ -2,6 +2,9 @@ import { Module } from '@nestjs/common';
 import { AccountsModule } from '../../identity/accounts/accounts.module.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
+import { ENGINE_OBSERVER } from './engine-observer.js';
+import { HealthChecks } from '../../platform/health/health-checks.service.js';
+import { EngineMetrics } from './wallets.metrics.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
 import { SpendingCheck } from './spending-check.service.js';
@@ -12,6 +15,9 @@ import { WalletOperations } from './wallet-operations.service.js';
 import { WalletReader } from './wallet-reader.service.js';
 import { WalletMarks } from './wallet-marks.service.js';
 import { WalletController } from './wallet.controller.js';
+
+/** Money commands are decided within milliseconds, and within a second when a connection has fallen silent. */
+const COMMAND_WAIT_MS_MAX = 3_000;
 
 @Module({
   imports: [AccountsModule, JobsModule],
@@ -25,6 +31,8 @@ import { WalletController } from './wallet.controller.js';
         overlapFrom: engineOverlapFrom,
       }),
     },
+    EngineMetrics,
+    { provide: ENGINE_OBSERVER, useExisting: EngineMetrics },
     WalletStore,
     WalletEngine,
     SpendingCheck,
@@ -36,4 +44,8 @@ import { WalletController } from './wallet.controller.js';
   ],
   exports: [WalletEngine, SpendingCheck, WalletMarks, WalletReader],
 })
-export class WalletsModule {}
+export class WalletsModule {
+  constructor(checks: HealthChecks, engine: WalletEngine) {
+    checks.add('engine', () => engine.oldestWaitMs() <= COMMAND_WAIT_MS_MAX);
+  }
+}

@@ -1,6 +1,6 @@
 import { Controller, Get, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
 import { ApiGoneResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../identity/auth/public.decorator.js';
+import { Public } from '../../platform/http/public.decorator.js';
 import { HtmlAnswer } from '../../platform/http/html-answer.decorator.js';
 import { PageShell } from '../../platform/http/pages/page-shell.js';
 import type { Reply } from '../../platform/http/reply.js';

@@ -1,4 +1,6 @@
 import { Module } from '@nestjs/common';
+import { PAYMENTS_OBSERVER } from './payments-observer.js';
+import { PaymentMetrics } from './stripe.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
 import { StripeBalanceList } from './balance/stripe-balance-list.js';
@@ -32,6 +34,8 @@ import { StripeWebhook } from './stripe-webhook.service.js';
   providers: [
     { provide: PAYMENT_GATEWAY, useClass: StripeGateway },
     { provide: OFF_SESSION_PAYMENTS, useClass: StripeOffSessionPayments },
+    PaymentMetrics,
+    { provide: PAYMENTS_OBSERVER, useExisting: PaymentMetrics },
     StripeApi,
     StripeBalanceList,
     StripeCharges,

@@ -1,6 +1,6 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../identity/auth/public.decorator.js';
+import { Public } from '../../platform/http/public.decorator.js';
 import { HtmlAnswer } from '../../platform/http/html-answer.decorator.js';
 import { canceledPage, completePage } from './checkout-return.pages.js';
 import { CheckoutReturns } from './checkout-returns.service.js';

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { PaymentReviewMetrics } from '../payment-reviews/payment-reviews.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountsModule } from '../../identity/accounts/accounts.module.js';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
@@ -129,6 +130,7 @@ import { TopUpsService } from './top-ups.service.js';
     PaymentReviews,
     PaymentReturns,
     PaymentReviewSweepJob,
+    PaymentReviewMetrics,
   ],
 })
 export class TopUpsModule {}

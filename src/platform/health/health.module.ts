@@ -1,7 +1,13 @@
-import { Module } from '@nestjs/common';
-import { WalletsModule } from '../../money/wallets/wallets.module.js';
+import { Global, Module } from '@nestjs/common';
+import { HealthChecks } from './health-checks.service.js';
 import { HealthController } from './health.controller.js';
 import { HealthService } from './health.service.js';
 
-@Module({ imports: [WalletsModule], controllers: [HealthController], providers: [HealthService] })
+/** Global: a module that can be unwell adds its check to `HealthChecks`. */
+@Global()
+@Module({
+  controllers: [HealthController],
+  providers: [HealthChecks, HealthService],
+  exports: [HealthChecks],
+})
 export class HealthModule {}

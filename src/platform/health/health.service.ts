@@ -8,14 +8,12 @@ import { Lifecycle } from '../common/lifecycle.js';
 import { DatabaseClock, NOW_MS, type NowRow } from '../database/database-clock.js';
 import { ENGINE_VERSION } from '../database/engine-version.js';
 import { CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
-import { WalletEngine } from '../../money/wallets/wallet-engine.js';
+import { HealthChecks } from './health-checks.service.js';
 
 /** A database that needs longer than this for one small question cannot carry a request either. */
 const DATABASE_TIMEOUT_MS = 2_000;
 /** Anybody may ask for readiness, as often as they like; the database is asked once a second. */
 const DATABASE_ASKED_EVERY_MS = 1_000;
-/** Money commands are decided within milliseconds, and within a second when a connection has fallen silent. */
-const COMMAND_WAIT_MS_MAX = 3_000;
 /** Not current once a newer version has migrated the database and refuses this one's money (ADR 35). */
 const QUESTION = `SELECT required_engine_version() <= $1 AS current, ${NOW_MS}`;
 
@@ -39,7 +37,7 @@ export class HealthService {
     private readonly dataSource: DataSource,
     private readonly databaseClock: DatabaseClock,
     private readonly lifecycle: Lifecycle,
-    private readonly engine: WalletEngine,
+    private readonly checks: HealthChecks,
     @Inject(CLOCK) private readonly clock: Clock & MonotonicClock,
   ) {
     this.database = new CachedReading(clock, DATABASE_ASKED_EVERY_MS, () => this.askDatabase());
@@ -52,7 +50,7 @@ export class HealthService {
     const parts = {
       process: this.lifecycle.draining ? 'draining' : 'ok',
       database: database?.current === true ? 'ok' : 'unavailable',
-      engine: this.engine.oldestWaitMs() > COMMAND_WAIT_MS_MAX ? 'unavailable' : 'ok',
+      engine: this.checks.isHealthy('engine') ? 'ok' : 'unavailable',
       clock: isClockRight ? 'ok' : 'unavailable',
     } as const;
     return { ready: Object.values(parts).every((part) => part === 'ok'), parts };

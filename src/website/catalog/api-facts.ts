@@ -1,6 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
-import type { ApiSchema } from '../../website/reference/api-document.js';
-import { Schemas, type SchemaField } from '../../website/reference/schema-fields.js';
+import type { ApiSchema } from '../reference/api-document.js';
+import { Schemas, type SchemaField } from '../reference/schema-fields.js';
 import { PROBLEM_CATALOG, type ProblemCode } from '../../platform/errors/problem-catalog.js';
 import { PROBLEM_KINDS } from '../../platform/errors/problem-kinds.js';
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import type { GenerationObserver } from '../../gateway/images/calls/generation-observer.js';
-import { MetricsRegistry } from './metrics-registry.js';
+import type { GenerationObserver } from './calls/generation-observer.js';
+import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
 
 /** From an instant sandbox to the longest that a call waits. */
 const DURATION_BUCKETS_SECONDS = [0.05, 0.25, 1, 2, 3, 5, 10, 30, 60, 120];

@@ -1,9 +1,8 @@
 import { SetMetadata } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
-import type { Scope } from './principal.js';
 
-/** Who may call a route: anybody, or a key with this scope. */
-export type RouteAccess =
+/** Who may call a route: anybody, or a key with this scope (`identity/auth/principal.ts` lists them). */
+export type RouteAccess<Scope extends string = string> =
   | {
       readonly public: true;
       /** Why its requests are not limited by network address; absent: they are. */
@@ -40,8 +39,8 @@ export function declareAccess(access: RouteAccess): MethodDecorator & ClassDecor
 export type AccessConfig = { readonly access: RouteAccess };
 
 /** What the controller of a Fastify route declares; undefined for a route without a controller, such as a page. */
-export function accessOfRoute(config: unknown): RouteAccess | undefined {
-  return (config as Partial<AccessConfig> | undefined)?.access;
+export function accessOfRoute<Scope extends string>(config: unknown): RouteAccess<Scope> | undefined {
+  return (config as { readonly access?: RouteAccess<Scope> } | undefined)?.access;
 }
 
 export function ownMethods(prototype: object): [string, PropertyDescriptor][] {
@@ -51,25 +50,25 @@ export function ownMethods(prototype: object): [string, PropertyDescriptor][] {
 }
 
 /** What a method or a class says about itself; undefined when it says nothing. */
-export function declaredAccess(target: object): RouteAccess | undefined {
-  return Reflect.getMetadata(ROUTE_ACCESS, target) as RouteAccess | undefined;
+export function declaredAccess<Scope extends string>(target: object): RouteAccess<Scope> | undefined {
+  return Reflect.getMetadata(ROUTE_ACCESS, target) as RouteAccess<Scope> | undefined;
 }
 
 /** Answers `declaredAccess` for a route, its method before its class, and remembers: metadata is slow to read. */
-export class RouteAccessTable {
-  private readonly known = new WeakMap<Callable, WeakMap<Callable, RouteAccess>>();
+export class RouteAccessTable<Scope extends string> {
+  private readonly known = new WeakMap<Callable, WeakMap<Callable, RouteAccess<Scope>>>();
 
-  of(controller: Callable, handler: Callable): RouteAccess {
+  of(controller: Callable, handler: Callable): RouteAccess<Scope> {
     return this.known.get(handler)?.get(controller) ?? this.read(controller, handler);
   }
 
   /** Throws for a route that declares nothing: forgetting the decorator must never open it. */
-  private read(controller: Callable, handler: Callable): RouteAccess {
-    const access = declaredAccess(handler) ?? declaredAccess(controller);
+  private read(controller: Callable, handler: Callable): RouteAccess<Scope> {
+    const access = declaredAccess<Scope>(handler) ?? declaredAccess<Scope>(controller);
     if (access === undefined) {
       throw new Error(`${controller.name}.${handler.name} declares neither @Public() nor @RequireScope()`);
     }
-    const byController = this.known.get(handler) ?? new WeakMap<Callable, RouteAccess>();
+    const byController = this.known.get(handler) ?? new WeakMap<Callable, RouteAccess<Scope>>();
     this.known.set(handler, byController.set(controller, access));
     return access;
   }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Counter } from 'prom-client';
-import type { PaymentsObserver } from '../../payments/stripe/payments-observer.js';
-import { MetricsRegistry } from './metrics-registry.js';
+import type { PaymentsObserver } from './payments-observer.js';
+import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
 
 /** What the payments tell about themselves. */
 @Injectable()

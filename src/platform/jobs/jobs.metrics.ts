@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Counter, Histogram } from 'prom-client';
-import type { JobObserver } from '../jobs/job-observer.js';
-import { MetricsRegistry } from './metrics-registry.js';
+import type { JobObserver } from './job-observer.js';
+import { MetricsRegistry } from '../metrics/metrics-registry.js';
 
 const DURATION_BUCKETS_SECONDS = [0.005, 0.025, 0.1, 0.5, 2, 10, 60];
 

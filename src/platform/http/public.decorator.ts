@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProblems } from '../../platform/errors/api-problems.js';
+import { ApiProblems } from '../errors/api-problems.js';
 import { declareAccess } from './route-access.js';
 
 /**

@@ -1,9 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
-import { JobStatistics } from '../jobs/job-statistics.service.js';
-import { databaseFigures } from './database-figures.js';
-import { MetricsRegistry } from './metrics-registry.js';
+import { JobStatistics } from './job-statistics.service.js';
+import { databaseFigures } from '../metrics/database-figures.js';
+import { MetricsRegistry } from '../metrics/metrics-registry.js';
 
 const STATES = ['waiting', 'running', 'failed'] as const;
 

@@ -1,10 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import { CLOCK, type MonotonicClock } from '../common/clock.js';
-import type { EmailOutcome, NotificationsObserver } from '../../notifications/notifications-observer.js';
-import { type Backlog, NotificationStatistics } from '../../notifications/notification-statistics.service.js';
-import { databaseFigures } from './database-figures.js';
-import { MetricsRegistry } from './metrics-registry.js';
+import { CLOCK, type MonotonicClock } from '../platform/common/clock.js';
+import type { EmailOutcome, NotificationsObserver } from './notifications-observer.js';
+import { type Backlog, NotificationStatistics } from './notification-statistics.service.js';
+import { databaseFigures } from '../platform/metrics/database-figures.js';
+import { MetricsRegistry } from '../platform/metrics/metrics-registry.js';
 
 /** Receivers have 15 s; those that take longer than a quarter second are waited for beside the jobs. */
 const BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
