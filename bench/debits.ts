@@ -1,5 +1,5 @@
 import { DataSource } from 'typeorm';
-import { ModelUsage } from '../src/gateway/usage/ranking/model-usage.service.js';
+import { ModelUsage } from '../src/gateway/catalog/ranking/model-usage.service.js';
 import { applicationDataSourceOptions } from '../src/platform/database/data-source.js';
 import { TransactionRunner } from '../src/platform/database/transaction-runner.js';
 import { usageLimits } from '../src/gateway/usage/usage-limits.js';

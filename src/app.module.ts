@@ -14,21 +14,22 @@ import { GenerationModule } from './gateway/images/images.module.js';
 import { HealthModule } from './platform/health/health.module.js';
 import { PagesModule } from './website/pages.module.js';
 import { sandboxSentence } from './platform/http/pages/sandbox-banner.js';
+import { JobMetricsModule } from './platform/jobs/job-metrics.module.js';
 import { JobsModule } from './platform/jobs/jobs.module.js';
 import { KeyVaultModule } from './gateway/provider-keys/key-vault.module.js';
 import { MetricsModule } from './platform/metrics/metrics.module.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
-import { PaymentsModule } from './payments/stripe/payments.module.js';
+import { StripeModule } from './payments/stripe/stripe.module.js';
 import { PricingModule } from './money/pricing/pricing.module.js';
 import { AccountLimitsModule } from './identity/rate-limits/accounts/account-limits.module.js';
 import { RateLimitsModule } from './identity/rate-limits/rate-limits.module.js';
-import { localUrl } from './bootstrap/local-url.js';
+import { localUrl } from './platform/config/local-url.js';
 import { SpendLimitsModule } from './money/spend-limits/spend-limits.module.js';
-import { TopUpsModule } from './payments/top-ups/top-ups.module.js';
+import { PaymentsModule } from './payments/payments.module.js';
 import { UsageModule } from './gateway/usage/usage.module.js';
 import { WalletsModule } from './money/wallets/wallets.module.js';
 
-const FOUNDATION = [CommonModule, DatabaseModule, JobsModule, HealthModule];
+const FOUNDATION = [CommonModule, DatabaseModule, JobsModule, JobMetricsModule, HealthModule];
 const FEATURES = [
   AuthModule,
   AuditModule,
@@ -41,8 +42,8 @@ const FEATURES = [
   PricingModule,
   DebitsModule,
   NotificationsModule,
+  StripeModule,
   PaymentsModule,
-  TopUpsModule,
   KeyVaultModule,
   CatalogModule,
   GenerationModule,

@@ -32,7 +32,7 @@ import { ProblemFilter } from '../platform/errors/problem.filter.js';
 import type { ErrorTranslator } from '../platform/errors/to-problem.js';
 import { limitAddresses } from '../identity/rate-limits/address-limits.js';
 import { limitBodies } from '../identity/rate-limits/body-limits.js';
-import { localUrl } from './local-url.js';
+import { localUrl } from '../platform/config/local-url.js';
 
 export type AppOptions = {
   readonly settings: Settings;

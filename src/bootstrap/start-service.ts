@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Settings } from '../platform/config/settings.js';
 import { drainHttp } from './drain-http.js';
 import { chooseListenPort, toListenError } from './listen-address.js';
-import { localUrl } from './local-url.js';
+import { localUrl } from '../platform/config/local-url.js';
 import { openDatabase } from './open-database.js';
 import { describeProviderGaps } from './provider-coverage.js';
 import { noStandIns, type StandIns } from './stand-ins.js';

@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { JobsModule } from '../platform/jobs/jobs.module.js';
-import { PaymentsModule } from '../payments/stripe/payments.module.js';
+import { StripeModule } from '../payments/stripe/stripe.module.js';
 import { WalletsModule } from '../money/wallets/wallets.module.js';
 import { ExportsController } from './exports/exports.controller.js';
 import { LedgerExportService } from './exports/ledger-export.service.js';
@@ -22,7 +22,7 @@ import { UpstreamAccruals } from './provider-costs/upstream-accruals.service.js'
 @Module({
   imports: [
     JobsModule,
-    PaymentsModule,
+    StripeModule,
     WalletsModule,
     TypeOrmModule.forFeature([
       StripeBalanceTransactionEntity,

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Controller, Get } from '@nestjs/common';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
-import { makeApiKey } from '../../src/identity/api-keys/api-key-format.js';
+import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
 import { CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
 import { EnvironmentOperatorKey } from '../../src/identity/auth/environment-operator-key.js';
 import { Public } from '../../src/platform/http/public.decorator.js';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Global, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { hashApiKey, makeApiKey } from '../../src/identity/api-keys/api-key-format.js';
+import { hashApiKey, makeApiKey } from '../../src/identity/auth/api-key-format.js';
 import { AuthModule } from '../../src/identity/auth/auth.module.js';
 import { type Credential, CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
 import { RequireScope } from '../../src/identity/auth/require-scope.decorator.js';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'csv-parse/sync';
-import { ModelUsage } from '../../src/gateway/usage/ranking/model-usage.service.js';
+import { ModelUsage } from '../../src/gateway/catalog/ranking/model-usage.service.js';
 import { newId } from '../../src/platform/common/ids.js';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';

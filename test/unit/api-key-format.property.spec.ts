@@ -7,7 +7,7 @@ import {
   hashApiKey,
   makeApiKey,
   parseApiKey,
-} from '../../src/identity/api-keys/api-key-format.js';
+} from '../../src/identity/auth/api-key-format.js';
 import { ACCOUNT_SCOPES, kindOfScope, OPERATOR_SCOPES } from '../../src/identity/auth/principal.js';
 import { checkProperty } from '../support/property.js';
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AccountsService } from '../../identity/accounts/accounts.service.js';
 import { ApiKeysService } from '../../identity/api-keys/api-keys.service.js';
-import { hashApiKey } from '../../identity/api-keys/api-key-format.js';
+import { hashApiKey } from '../../identity/auth/api-key-format.js';
 import { CREDENTIALS, type Credentials } from '../../identity/auth/credentials.js';
 import { DEFAULT_ACCOUNT_SCOPES } from '../../identity/auth/principal.js';
 import type { Settings } from '../../platform/config/settings.js';

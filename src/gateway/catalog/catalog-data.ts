@@ -2,7 +2,7 @@ import type { TopUpSettings } from '../../platform/config/settings.js';
 import { formatUsd } from '../../platform/common/money.js';
 import type { Price } from '../../money/pricing/price.js';
 import type { CatalogModel } from './catalog.js';
-import type { Ranking } from '../usage/ranking/model-ranking.service.js';
+import type { Ranking } from './ranking/model-ranking.service.js';
 
 /** A model with the price that a call is charged by now. */
 export type PricedModel = CatalogModel & { readonly price: Price };

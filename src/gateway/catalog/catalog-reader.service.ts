@@ -6,7 +6,7 @@ import { RATE_LIMIT_POLICIES } from '../../identity/rate-limits/rate-limit-polic
 import type { CatalogModel } from './catalog.js';
 import type { CatalogData, PricedModel } from './catalog-data.js';
 import { ModelCatalog } from './model-catalog.service.js';
-import { ModelRanking } from '../usage/ranking/model-ranking.service.js';
+import { ModelRanking } from './ranking/model-ranking.service.js';
 
 /** Puts models, prices and usage together for whoever shows them. */
 @Injectable()

@@ -10,7 +10,7 @@ import { toUnixSeconds } from '../../platform/common/clock.js';
 import type { TopUpQuote } from '../../payments/top-ups/quote.js';
 import { MODALITIES, releasedAtSeconds, type Modality } from './catalog.js';
 import { isFree, modelPath, type CatalogData, type PricedModel } from './catalog-data.js';
-import type { Ranking, RankedModel } from '../usage/ranking/model-ranking.service.js';
+import type { Ranking, RankedModel } from './ranking/model-ranking.service.js';
 
 const EXAMPLE_MODEL = 'black-forest-labs/flux-2-klein-9b';
 const ID_LENGTH_MAX = 200;

@@ -4,9 +4,9 @@ import { PricingModule } from '../../money/pricing/pricing.module.js';
 import { CatalogReader } from './catalog-reader.service.js';
 import { CatalogController } from './catalog.controller.js';
 import { ModelCatalog } from './model-catalog.service.js';
-import { ModelRanking } from '../usage/ranking/model-ranking.service.js';
-import { ModelUsageEntity } from '../usage/ranking/model-usage.entity.js';
-import { ModelUsage } from '../usage/ranking/model-usage.service.js';
+import { ModelRanking } from './ranking/model-ranking.service.js';
+import { ModelUsageEntity } from './ranking/model-usage.entity.js';
+import { ModelUsage } from './ranking/model-usage.service.js';
 import { CatalogVersionEntity } from './versions/catalog-version.entity.js';
 
 @Module({

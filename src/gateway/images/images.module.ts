@@ -39,7 +39,7 @@ import { OrdinaryCalls } from './calls/ordinary-calls.service.js';
 import { PassThroughCalls } from './calls/pass-through-calls.service.js';
 import { Payments } from './calls/payment/payments.service.js';
 import { ConfiguredProviders } from './providers/configured-providers.js';
-import { ProviderKeyTestsController } from '../provider-keys/provider-key-tests.controller.js';
+import { ProviderKeyTestsController } from './calls/provider-key-tests.controller.js';
 import { IMAGE_PROVIDERS } from './providers/image-provider.js';
 import { GenerationReceipts } from './calls/records/generation-receipts.service.js';
 import { GenerationReader } from './calls/records/generation-reader.service.js';

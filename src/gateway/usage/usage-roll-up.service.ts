@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { ModelUsage, type HourOfModel } from './ranking/model-usage.service.js';
+import { ModelUsage, type HourOfModel } from '../catalog/ranking/model-usage.service.js';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { USAGE_LIMITS, type UsageLimits } from './usage-limits.js';

@@ -3,7 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { type FindOptionsWhere, IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditLog } from '../audit-log/audit-log.service.js';
-import { apiKeyHint, hashApiKey, makeApiKey } from './api-key-format.js';
+import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
 import { CredentialCache } from '../auth/credential-cache.js';
 import { actorOf, type OperatorScope, type Principal } from '../auth/principal.js';
 import type { Clock } from '../../platform/common/clock.js';

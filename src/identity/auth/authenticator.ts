@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Problem } from '../../platform/errors/problem.js';
-import { hashApiKey, parseApiKey } from '../api-keys/api-key-format.js';
+import { hashApiKey, parseApiKey } from './api-key-format.js';
 import { ExpiredApiKeyError, InvalidApiKeyError, RevokedApiKeyError } from './auth.errors.js';
 import { CredentialCache } from './credential-cache.js';
 import type { Credential } from './credentials.js';

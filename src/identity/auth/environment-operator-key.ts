@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { InvalidSettingsError } from '../../platform/config/environment-reader.js';
 import type { Settings } from '../../platform/config/settings.js';
-import { hashApiKey, parseApiKey } from '../api-keys/api-key-format.js';
+import { hashApiKey, parseApiKey } from './api-key-format.js';
 import { OPERATOR_SCOPES, type OperatorPrincipal } from './principal.js';
 
 /** Outside production any text of this length will do, so that scripts and tests may choose a readable one. */

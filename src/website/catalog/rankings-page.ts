@@ -1,7 +1,7 @@
 import type { PageFacts } from './page-facts.js';
 import { divFloor } from '../../platform/common/money.js';
 import { findPriced, modelPath } from '../../gateway/catalog/catalog-data.js';
-import type { RankedModel, RankingWindow } from '../../gateway/usage/ranking/model-ranking.service.js';
+import type { RankedModel, RankingWindow } from '../../gateway/catalog/ranking/model-ranking.service.js';
 import {
   code,
   link,

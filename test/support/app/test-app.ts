@@ -6,7 +6,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { createApp } from '../../../src/bootstrap/app.setup.js';
-import { makeApiKey } from '../../../src/identity/api-keys/api-key-format.js';
+import { makeApiKey } from '../../../src/identity/auth/api-key-format.js';
 import { ACCOUNT_SCOPES, type AccountScope } from '../../../src/identity/auth/principal.js';
 import {
   BFL_ACTIVE_TASKS_DEFAULT,

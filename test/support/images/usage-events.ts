@@ -1,5 +1,5 @@
 import { expect, jest } from '@jest/globals';
-import { ModelUsage } from '../../../src/gateway/usage/ranking/model-usage.service.js';
+import { ModelUsage } from '../../../src/gateway/catalog/ranking/model-usage.service.js';
 import { newId } from '../../../src/platform/common/ids.js';
 import { USAGE_LIMITS, type UsageLimits } from '../../../src/gateway/usage/usage-limits.js';
 import { UsageRollUp } from '../../../src/gateway/usage/usage-roll-up.service.js';

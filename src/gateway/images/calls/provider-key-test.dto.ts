@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { MicroUsdView, ObjectTypeView, TimeView } from '../../platform/common/fields.js';
-import { KEYED_PROVIDERS, type KeyedProvider } from './keyed-provider.js';
-import type { KeyCheck } from '../images/providers/image-provider.js';
+import { MicroUsdView, ObjectTypeView, TimeView } from '../../../platform/common/fields.js';
+import { KEYED_PROVIDERS, type KeyedProvider } from '../../provider-keys/keyed-provider.js';
+import type { KeyCheck } from '../providers/image-provider.js';
 
 const OUTCOMES = ['accepted', 'no_credit', 'rejected', 'unreachable'] as const;
 

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import type { Principal } from '../auth/principal.js';
+import type { Principal } from './principal.js';
 
 /**
  * How an API key is spelled: `sk-cof-` (account) or `op-cof-` (operator), 256 random bits as 43 base62 digits,

@@ -59,4 +59,4 @@ import { StripeWebhook } from './stripe-webhook.service.js';
     StripePaymentReturns,
   ],
 })
-export class PaymentsModule {}
+export class StripeModule {}

@@ -1,4 +1,4 @@
-import type { Settings } from '../platform/config/settings.js';
+import type { Settings } from './settings.js';
 
 /** How a client on this machine reaches the service, without a slash at its end. */
 export function localUrl({ host, port }: Pick<Settings, 'host' | 'port'>): string {

@@ -1,0 +1,136 @@
+import { Module } from '@nestjs/common';
+import { PaymentReviewMetrics } from './payment-reviews/payment-reviews.metrics.js';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { AccountsModule } from '../identity/accounts/accounts.module.js';
+import { JobsModule } from '../platform/jobs/jobs.module.js';
+import { NotificationsModule } from '../notifications/notifications.module.js';
+import { StripeModule } from './stripe/stripe.module.js';
+import { WalletsModule } from '../money/wallets/wallets.module.js';
+import { AccountAutoTopUpController } from './auto-top-ups/account-auto-top-up.controller.js';
+import { AutoTopUpAccounts } from './auto-top-ups/auto-top-up-accounts.service.js';
+import { AutoTopUpCharges } from './auto-top-ups/auto-top-up-charges.service.js';
+import { AutoTopUpController } from './auto-top-ups/auto-top-up.controller.js';
+import { AutoTopUpConsentEntity, AutoTopUpEntity } from './auto-top-ups/auto-top-up.entity.js';
+import { AutoTopUpEvents } from './auto-top-ups/auto-top-up-events.js';
+import { AutoTopUpJob } from './auto-top-ups/auto-top-up.job.js';
+import { AutoTopUpRecovery } from './auto-top-ups/auto-top-up-recovery.service.js';
+import { AutoTopUpRepository } from './auto-top-ups/auto-top-up.repository.js';
+import { AutoTopUpSettings } from './auto-top-ups/auto-top-up-settings.service.js';
+import { AutoTopUpSettlement } from './auto-top-ups/auto-top-up-settlement.service.js';
+import { AutoTopUpStarts } from './auto-top-ups/auto-top-up-starts.service.js';
+import { AutoTopUpSwitch } from './auto-top-ups/auto-top-up-switch.service.js';
+import { SavedCardEntity } from './auto-top-ups/saved-card.entity.js';
+import { SavedCardsController } from './auto-top-ups/saved-cards.controller.js';
+import { SavedCards } from './auto-top-ups/saved-cards.service.js';
+import { DisputeEntity } from './disputes/dispute.entity.js';
+import { DisputeBooking } from './disputes/dispute-booking.service.js';
+import { DisputeMovementEntity } from './disputes/dispute-movement.entity.js';
+import { DisputeMovementRepository } from './disputes/dispute-movement.repository.js';
+import { DisputeEvents } from './disputes/dispute-events.js';
+import { DisputeRepository } from './disputes/dispute.repository.js';
+import { DisputeSettlement } from './disputes/dispute-settlement.service.js';
+import { DisputesController } from './disputes/disputes.controller.js';
+import { Disputes } from './disputes/disputes.service.js';
+import { AccountRefundsController } from './refunds/account-refunds.controller.js';
+import { RefundEntity } from './refunds/refund.entity.js';
+import { RefundEvents } from './refunds/refund-events.js';
+import { RefundRepository } from './refunds/refund.repository.js';
+import { RefundSettlement } from './refunds/refund-settlement.service.js';
+import { RefundSweepJob } from './refunds/refund-sweep.job.js';
+import { RefundWriteOffsController } from './refunds/refund-write-offs.controller.js';
+import { RefundsController } from './refunds/refunds.controller.js';
+import { Refunds } from './refunds/refunds.service.js';
+import { PaymentReturns } from './payment-reviews/payment-return.service.js';
+import { PaymentReviewDecisionEntity } from './payment-reviews/payment-review-decision.entity.js';
+import { PaymentReviewEntity } from './payment-reviews/payment-review.entity.js';
+import { PaymentReviewRepository } from './payment-reviews/payment-review.repository.js';
+import { PaymentReviewSweepJob } from './payment-reviews/payment-review-sweep.job.js';
+import { PaymentReviewsController } from './payment-reviews/payment-reviews.controller.js';
+import { PaymentReviews } from './payment-reviews/payment-reviews.service.js';
+import { CheckoutReturnController } from './top-ups/checkout-return.controller.js';
+import { PaymentFailureEntity } from './top-ups/limits/payment-failure.entity.js';
+import { PaymentFailures } from './top-ups/limits/payment-failures.service.js';
+import { TopUpLimits } from './top-ups/limits/top-up-limits.service.js';
+import { CheckoutReturns } from './top-ups/checkout-returns.service.js';
+import { TopUpCheckout } from './top-ups/top-up-checkout.service.js';
+import { TopUpEntity } from './top-ups/top-up.entity.js';
+import { TopUpEvents } from './top-ups/top-up-events.js';
+import { TopUpRepository } from './top-ups/top-up.repository.js';
+import { TopUpSettlement } from './top-ups/top-up-settlement.service.js';
+import { TopUpSweepJob } from './top-ups/top-up-sweep.job.js';
+import { TopUpsController } from './top-ups/top-ups.controller.js';
+import { TopUpsService } from './top-ups/top-ups.service.js';
+
+/** Credit that customers buy: the quote, the payment page, and the settlement into the wallet. */
+@Module({
+  imports: [
+    AccountsModule,
+    JobsModule,
+    NotificationsModule,
+    StripeModule,
+    WalletsModule,
+    TypeOrmModule.forFeature([
+      AutoTopUpEntity,
+      AutoTopUpConsentEntity,
+      SavedCardEntity,
+      TopUpEntity,
+      PaymentFailureEntity,
+      RefundEntity,
+      DisputeEntity,
+      DisputeMovementEntity,
+      PaymentReviewEntity,
+      PaymentReviewDecisionEntity,
+    ]),
+  ],
+  controllers: [
+    TopUpsController,
+    CheckoutReturnController,
+    AutoTopUpController,
+    SavedCardsController,
+    AccountAutoTopUpController,
+    RefundsController,
+    RefundWriteOffsController,
+    AccountRefundsController,
+    DisputesController,
+    PaymentReviewsController,
+  ],
+  providers: [
+    TopUpLimits,
+    PaymentFailures,
+    TopUpRepository,
+    TopUpsService,
+    CheckoutReturns,
+    TopUpCheckout,
+    TopUpSettlement,
+    TopUpEvents,
+    TopUpSweepJob,
+    AutoTopUpRepository,
+    AutoTopUpAccounts,
+    AutoTopUpSettings,
+    AutoTopUpSwitch,
+    AutoTopUpStarts,
+    AutoTopUpCharges,
+    AutoTopUpSettlement,
+    AutoTopUpRecovery,
+    AutoTopUpEvents,
+    AutoTopUpJob,
+    SavedCards,
+    RefundRepository,
+    Refunds,
+    RefundSettlement,
+    RefundEvents,
+    RefundSweepJob,
+    DisputeRepository,
+    DisputeMovementRepository,
+    DisputeBooking,
+    Disputes,
+    DisputeSettlement,
+    DisputeEvents,
+    PaymentReviewRepository,
+    PaymentReviews,
+    PaymentReturns,
+    PaymentReviewSweepJob,
+    PaymentReviewMetrics,
+  ],
+})
+export class PaymentsModule {}

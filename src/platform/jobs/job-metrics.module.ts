@@ -1,0 +1,14 @@
+import { Global, Module } from '@nestjs/common';
+import { JOB_OBSERVER } from './job-observer.js';
+import { JobQueueMetrics } from './job-queue.metrics.js';
+import { JobMetrics } from './jobs.metrics.js';
+import { JobsModule } from './jobs.module.js';
+
+/** Apart from `JobsModule`, so that a process without metrics can run jobs. Global, because the runner asks for its observer. */
+@Global()
+@Module({
+  imports: [JobsModule],
+  providers: [JobMetrics, JobQueueMetrics, { provide: JOB_OBSERVER, useExisting: JobMetrics }],
+  exports: [JOB_OBSERVER],
+})
+export class JobMetricsModule {}
