@@ -9,7 +9,9 @@ import { ConfigModule } from './platform/config/config.module.js';
 import type { Settings } from './platform/config/settings.js';
 import { DatabaseModule } from './platform/database/database.module.js';
 import { DebitsModule } from './money/debits/debits.module.js';
-import { FinanceModule } from './finance/finance.module.js';
+import { ExportsModule } from './finance/exports/exports.module.js';
+import { ProviderCostsModule } from './finance/provider-costs/provider-costs.module.js';
+import { ReconciliationModule } from './finance/reconciliation/reconciliation.module.js';
 import { GenerationModule } from './gateway/images/images.module.js';
 import { HealthModule } from './platform/health/health.module.js';
 import { PagesModule } from './website/pages.module.js';
@@ -48,7 +50,9 @@ const FEATURES = [
   CatalogModule,
   GenerationModule,
   UsageModule,
-  FinanceModule,
+  ReconciliationModule,
+  ProviderCostsModule,
+  ExportsModule,
 ];
 
 /** The whole service. Who may import what is a table in test/unit/import-rules.spec.ts. */

