@@ -88,7 +88,6 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   'rate-limiter-flexible': ['identity/rate-limits'],
 };
 
-const LINES_MAX = 400;
 /** Nobody but the wallets writes these. */
 const MONEY_TABLES = ['wallets', 'credit_lots', 'holds', 'transfers', 'key_budgets', 'wallet_status_changes'];
 
@@ -193,11 +192,6 @@ describe('the parts of src/', () => {
     expect(faults).toEqual([]);
     const loadedAtStart = staticClosure(['main.ts', 'worker.ts', 'bootstrap/app.setup.ts']);
     expect([...loadedAtStart].filter((file) => /^(sandbox|bootstrap\/first-run)\//.test(file))).toEqual([]);
-  });
-
-  it('stay short enough to be read', () => {
-    const long = sources.filter(({ text }) => text.trimEnd().split('\n').length > LINES_MAX);
-    expect(long.map(({ file }) => file)).toEqual([]);
   });
 
   it('write wallets, lots, holds and transfers in src/money/wallets only', () => {
