@@ -1,79 +1,20 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-
-/**
- * The map of `src/`, top first: a wing, its rooms, and what each room may import beside itself: rooms that are further down in
- * this list. So a change is felt only above itself. A wing's name stands for all of its rooms.
- */
-const MAP: readonly (readonly [room: string, mayImport: readonly string[]])[] = [
-  // What is started.
-  ['entry', ['cli', 'bootstrap', 'app', 'platform']],
-  ['cli', ['bootstrap', 'finance', 'gateway', 'money', 'identity', 'platform']],
-  [
-    'bootstrap',
-    ['app', 'website', 'gateway', 'money', 'identity', 'notifications', 'payments', 'platform', 'sandbox'],
-  ],
-  ['app', ['website', 'finance', 'gateway', 'payments', 'notifications', 'money', 'identity', 'platform']],
-  ['website', ['gateway/catalog', 'payments', 'platform']],
-  ['finance/audit', ['finance/reconciliation', 'money', 'identity/audit-log', 'platform']],
-  ['finance/reconciliation', ['finance/exports', 'payments/stripe', 'money', 'identity', 'platform']],
-  ['finance/provider-costs', ['money', 'platform']],
-  ['finance/exports', ['money', 'identity', 'platform']],
-  ['gateway/usage', ['gateway/images', 'gateway/catalog', 'money', 'identity', 'platform']],
-  ['gateway/images', ['gateway/provider-keys', 'gateway/catalog', 'money', 'identity', 'platform']],
-  ['gateway/provider-keys', ['identity', 'platform']],
-  ['gateway/catalog', ['payments', 'money/pricing', 'identity', 'platform']],
-  ['payments', ['payments/stripe', 'notifications', 'money', 'identity', 'platform']],
-  ['payments/stripe', ['identity', 'platform']],
-  ['notifications', ['money/wallets', 'identity', 'platform']],
-  ['money/debits', ['money/pricing', 'money/wallets', 'identity', 'platform']],
-  ['money/pricing', ['identity', 'platform']],
-  ['money/spend-limits', ['money/wallets', 'identity', 'platform']],
-  ['money/wallets', ['money/ledger', 'identity', 'platform']],
-  ['money/ledger', ['platform']],
-  ['identity/rate-limits', ['identity/accounts', 'identity/audit-log', 'identity/auth', 'platform']],
-  ['identity/api-keys', ['identity/accounts', 'identity/audit-log', 'identity/auth', 'platform']],
-  ['identity/accounts', ['identity/audit-log', 'identity/auth', 'platform']],
-  ['identity/audit-log', ['identity/auth', 'platform']],
-  ['identity/auth', ['platform']],
-  ['platform/health', ['platform/http', 'platform/database', 'platform/errors', 'platform/common']],
-  [
-    'platform/jobs',
-    ['platform/metrics', 'platform/database', 'platform/errors', 'platform/config', 'platform/common'],
-  ],
-  ['platform/metrics', ['platform/http', 'platform/errors', 'platform/config', 'platform/common']],
-  ['platform/database', ['platform/errors', 'platform/config', 'platform/common']],
-  ['platform/http', ['platform/errors', 'platform/common']],
-  ['platform/errors', ['platform/common']],
-  ['platform/config', ['platform/egress', 'platform/common']],
-  ['platform/logging', []],
-  ['platform/egress', []],
-  ['sandbox', ['platform/common']],
-  ['platform/common', []],
-];
-
-/** The files that stand directly in `src/`. */
-const ROOT_FILES: Readonly<Record<string, string>> = {
-  'main.ts': 'entry',
-  'worker.ts': 'entry',
-  'cli.ts': 'entry',
-  'repl.ts': 'entry',
-  'app.module.ts': 'app',
-};
-
-const ROOMS = MAP.map(([room]) => room);
-const MAY_IMPORT = new Map(MAP);
-
-/** Rooms within rooms belong to the nearest one that the map names. */
-function roomOf(file: string): string {
-  const root = ROOT_FILES[file];
-  if (root !== undefined) return root;
-  const parts = file.split('/').slice(0, -1);
-  const named = parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
-  return named.find((name) => MAY_IMPORT.has(name)) ?? file;
-}
+import { withDrawing } from '../../scripts/architecture.js';
+import {
+  byFile,
+  importsOf,
+  isWithin,
+  MAP,
+  MAY_IMPORT,
+  mayImport,
+  resolved,
+  ROOMS,
+  sources,
+  targetsOf,
+  withoutComments,
+  type Source,
+} from '../../scripts/source-map.js';
 
 /** Only these speak to an outside party through its package. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
@@ -90,22 +31,6 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
 
 /** Nobody but the wallets writes these. */
 const MONEY_TABLES = ['wallets', 'credit_lots', 'holds', 'transfers', 'key_budgets', 'wallet_status_changes'];
-
-type Import = { readonly specifier: string; readonly dynamic: boolean };
-type Source = {
-  /** From `src/`, with forward slashes. */
-  readonly file: string;
-  /** Where it belongs on the map; the file itself where the map has no place for it. */
-  readonly room: string;
-  readonly text: string;
-  /** The text without its comments, which may name what code may not. */
-  readonly code: string;
-  readonly imports: readonly Import[];
-};
-
-const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
-const sources = readSources();
-const byFile = new Map(sources.map((source) => [source.file, source]));
 
 describe('the parts of src/', () => {
   it('are all on the map, and the map has no empty room', () => {
@@ -220,6 +145,11 @@ describe('these rules', () => {
     expect(faults).toEqual([]);
   });
 
+  it('are drawn in docs/ARCHITECTURE.md as they are in the code', () => {
+    const document = readFileSync(new URL('../../docs/ARCHITECTURE.md', import.meta.url), 'utf8');
+    expect(withDrawing(document)).toBe(document);
+  });
+
   it('see the imports that a file really has', () => {
     const text = `
       import a from './a.js';
@@ -241,51 +171,6 @@ describe('these rules', () => {
     ]);
   });
 });
-
-function readSources(): Source[] {
-  return readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
-    .map((file) => file.split(path.sep).join('/'))
-    .filter((file) => file.endsWith('.ts'))
-    .sort()
-    .map((file) => {
-      const text = readFileSync(path.join(ROOT, file), 'utf8');
-      const code = withoutComments(text);
-      return { file, room: roomOf(file), text, code, imports: importsOf(code) };
-    });
-}
-
-/** Good enough for formatted TypeScript: a `//` after a colon belongs to a URL in a string. */
-function withoutComments(text: string): string {
-  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|[^:'"`\\])\/\/.*$/gm, '$1');
-}
-
-function importsOf(code: string): Import[] {
-  const pattern = /\bfrom\s+['"]([^'"]+)['"]|\bimport\s+['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]\s*\)/g;
-  return [...code.matchAll(pattern)].map(([, from, bare, call]) => ({
-    specifier: from ?? bare ?? call ?? '',
-    dynamic: call !== undefined,
-  }));
-}
-
-function resolved(file: string, specifier: string): string {
-  return path.posix.join(path.posix.dirname(file), specifier).replace(/\.js$/, '.ts');
-}
-
-function targetsOf(source: Source, { dynamic = true } = {}): Source[] {
-  return source.imports
-    .filter((entry) => entry.specifier.startsWith('.') && (dynamic || !entry.dynamic))
-    .flatMap((entry) => byFile.get(resolved(source.file, entry.specifier)) ?? []);
-}
-
-function mayImport(from: string, to: string): boolean {
-  const below = ROOMS.indexOf(to) > ROOMS.indexOf(from);
-  return from === to || (below && (MAY_IMPORT.get(from) ?? []).some((name) => isWithin(to, name)));
-}
-
-/** Whether a room is the named one, or one of the named wing. */
-function isWithin(room: string, name: string): boolean {
-  return room === name || room.startsWith(`${name}/`);
-}
 
 function packageOf(specifier: string): string {
   if (specifier.startsWith('.') || specifier.startsWith('node:')) return '';
