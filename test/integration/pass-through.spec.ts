@@ -14,13 +14,13 @@ const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
 /** Where a call over a customer's own key begins, and everything that keeps such keys. */
 const STARTS = [
   'gateway/images/calls/pass-through-calls.service.ts',
-  ...readdirSync(path.join(ROOT, 'key-vault'), { recursive: true, encoding: 'utf8' })
-    .map((file) => `key-vault/${file.split(path.sep).join('/')}`)
+  ...readdirSync(path.join(ROOT, 'gateway/provider-keys'), { recursive: true, encoding: 'utf8' })
+    .map((file) => `gateway/provider-keys/${file.split(path.sep).join('/')}`)
     .filter((file) => file.endsWith('.ts')),
 ];
 /** What moves money, and what brings others there. */
 const MONEY =
-  /^(wallets|ledger|debits|top-ups)\/|^generation\/payment\/(payments\.service|wallet-payment)\.ts$/;
+  /^(money\/(wallets|ledger|debits|spend-limits)|payments)\/|^gateway\/images\/calls\/payment\/(payments\.service|wallet-payment)\.ts$/;
 
 /** Every file that is reached from these by imports of any kind, types included; each with the one that led there. */
 function reachedFrom(files: readonly string[]): Map<string, string> {
@@ -48,7 +48,7 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
       'image-maker.service.ts',
       'records/generation-records.service.ts',
     ]) {
-      expect([...reached.keys()]).toContain(`generation/${file}`);
+      expect([...reached.keys()]).toContain(`gateway/images/calls/${file}`);
     }
   });
 
