@@ -7,10 +7,6 @@ export function holdReferenceOf(generationId: string): string {
   return `${REFERENCE_PREFIX}${generationId}`;
 }
 
-export function generationIdIn(holdReference: string): string {
-  return holdReference.slice(REFERENCE_PREFIX.length);
-}
-
 /** A hold bears its generation's ULID, so that either is found from the other alone. */
 export function holdIdOf(generationId: string): string {
   return `${ID_PREFIXES.hold}${generationId.slice(ID_PREFIXES.generation.length)}`;

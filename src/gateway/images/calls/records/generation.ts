@@ -27,7 +27,6 @@ export function billingModeOf({ providerKeyId, holdId }: Payer): BillingMode {
 
 /** One image request: what is known when it begins, and never changes. */
 export type Generation = GenerationFacts & Payer;
-export type PassThroughGeneration = GenerationFacts & ProviderKeyPayer;
 export type OrdinaryGeneration = GenerationFacts & WalletPayer;
 
 export type GenerationFacts = GenerationKey & {
