@@ -3,7 +3,7 @@ import { AppModule } from './app.module.js';
 import { findDatabase } from './cli/find-database.js';
 import { createLogger } from './platform/logging/logger.js';
 import { loadSettings } from './platform/config/load-settings.js';
-import { noStandIns } from './bootstrap/stand-ins.js';
+import { noSimulators } from './bootstrap/simulators.js';
 import { explainStartFailure } from './bootstrap/start-failure.js';
 
 /**
@@ -16,11 +16,11 @@ async function main(): Promise<void> {
   const database = await findDatabase(null);
   const wanted = { ...settings, databaseUrl: database.url, runJobs: false };
   const log = createLogger('warn');
-  const standIns =
+  const simulators =
     settings.environment === 'production'
-      ? noStandIns(wanted)
+      ? noSimulators(wanted)
       : await (await import('./bootstrap/first-run/first-run.js')).startFirstRun(wanted, log, 'join');
-  await repl(AppModule.with(standIns.settings));
+  await repl(AppModule.with(simulators.settings));
   // The prompt closes the application when it ends. Only then is nothing left to do, and the database is needed no longer.
   process.once('beforeExit', () => void database.stop());
 }

@@ -4,7 +4,7 @@ import { ServiceLoginMissingError } from '../platform/database/service-role.js';
 import { AddressInUseError, AddressUnusableError } from './listen-address.js';
 import { DatabaseNotReadyError, DatabaseUnreachableError } from './open-database.js';
 import { ProviderKeyMissingError } from './provider-coverage.js';
-import { StandInMissingError } from './stand-ins.js';
+import { SimulatorMissingError } from './simulators.js';
 import { WorkerDatabaseMissingError } from './start-worker.js';
 
 /** These say all that their reader needs; a stack trace would only hide it. */
@@ -17,7 +17,7 @@ const SELF_EXPLAINING = [
   ProviderKeyMissingError,
   DatabaseNotReadyError,
   ServiceLoginMissingError,
-  StandInMissingError,
+  SimulatorMissingError,
   WorkerDatabaseMissingError,
 ];
 

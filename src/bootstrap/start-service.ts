@@ -6,7 +6,7 @@ import { chooseListenPort, toListenError } from './listen-address.js';
 import { localUrl } from '../platform/config/local-url.js';
 import { openDatabase } from './open-database.js';
 import { describeProviderGaps } from './provider-coverage.js';
-import { noStandIns, type StandIns } from './stand-ins.js';
+import { noSimulators, type Simulators } from './simulators.js';
 import { StopStack } from './stop-stack.js';
 import { warnOfOverrides } from './warn-of-overrides.js';
 
@@ -58,23 +58,23 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   loading.catch(() => undefined);
   const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
   started.push('the database', () => database.stop());
-  const standIns = await startStandIns({ ...settings, databaseUrl: database.url }, log);
-  started.push('the stand-ins', () => standIns.stop());
+  const simulators = await startSimulators({ ...settings, databaseUrl: database.url }, log);
+  started.push('the stand-ins', () => simulators.stop());
   const { createApp } = await loading;
-  const app = await createApp({ settings: standIns.settings, log, simulated: standIns.simulated });
+  const app = await createApp({ settings: simulators.settings, log, simulated: simulators.simulated });
   started.push('the application', () => app.close());
   const { ModelCatalog } = await import('../gateway/catalog/model-catalog.service.js');
-  const notices = describeProviderGaps(await app.get(ModelCatalog).current(), standIns.settings, settings);
+  const notices = describeProviderGaps(await app.get(ModelCatalog).current(), simulators.settings, settings);
   started.push('the HTTP server', () => drainHttp(app, settings.shutdownDelaySeconds, log));
   await listen(app, settings);
   const url = localUrl(settings);
-  const demoFile = await standIns.welcome(app, url);
-  return { app, settings: standIns.settings, simulated: standIns.simulated, demoFile, notices, url };
+  const demoFile = await simulators.welcome(app, url);
+  return { app, settings: simulators.settings, simulated: simulators.simulated, demoFile, notices, url };
 }
 
 /** Production never even loads the code of the stand-ins. */
-async function startStandIns(settings: Settings, log: Logger): Promise<StandIns> {
-  if (settings.environment === 'production') return noStandIns(settings);
+async function startSimulators(settings: Settings, log: Logger): Promise<Simulators> {
+  if (settings.environment === 'production') return noSimulators(settings);
   const { startFirstRun } = await import('./first-run/first-run.js');
   return startFirstRun(settings, log, 'start');
 }

@@ -1,7 +1,7 @@
 import type { StartOptions } from './start-service.js';
 import { openDatabase } from './open-database.js';
 import { describeProviderGaps } from './provider-coverage.js';
-import { noStandIns } from './stand-ins.js';
+import { noSimulators } from './simulators.js';
 import { StopStack } from './stop-stack.js';
 import { warnOfOverrides } from './warn-of-overrides.js';
 
@@ -30,16 +30,16 @@ export async function startWorker(options: StartOptions): Promise<{ readonly sto
     const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
     started.push('the database', () => database.stop());
     const wanted = { ...settings, databaseUrl: database.url };
-    const standIns =
+    const simulators =
       settings.environment === 'production'
-        ? noStandIns(wanted)
+        ? noSimulators(wanted)
         : await (await import('./first-run/first-run.js')).startFirstRun(wanted, log, 'join');
     const { createWorker } = await import('./app.setup.js');
-    const app = await createWorker({ settings: standIns.settings, log });
+    const app = await createWorker({ settings: simulators.settings, log });
     started.push('the jobs', () => app.close());
     const { ModelCatalog } = await import('../gateway/catalog/model-catalog.service.js');
     // The service says the rest; here it matters that calls which a killed process left can be finished.
-    describeProviderGaps(await app.get(ModelCatalog).current(), standIns.settings);
+    describeProviderGaps(await app.get(ModelCatalog).current(), simulators.settings);
     return { stop: () => started.unwind() };
   } catch (error) {
     await started.unwind();

@@ -55,7 +55,7 @@ async function twoHoursLater(customer: CardCustomer): Promise<void> {
   await allLooked(app);
 }
 
-async function toldOf(customer: CardCustomer, type: string) {
+async function notificationsOf(customer: CardCustomer, type: string) {
   return (await publishedTo(app, customer.accountId)).filter((event) => event.type === type);
 }
 
@@ -86,7 +86,7 @@ describe('a card that is declined', () => {
       });
       const retryAt = await nextLookOf(app, customer.accountId);
       expect(retryAt).toEqual(new Date(Number(first?.created_at) + 3_600_000));
-      expect(await toldOf(customer, 'auto_top_up.failed')).toMatchObject([
+      expect(await notificationsOf(customer, 'auto_top_up.failed')).toMatchObject([
         {
           data: {
             top_up: { id: first?.id, failure_code: 'card_declined', decline_code: declineCode },
@@ -99,8 +99,8 @@ describe('a card that is declined', () => {
       await twoHoursLater(customer);
       expect(await chargesOf(app, customer.accountId)).toHaveLength(2);
       expect(await readAutoTopUp(customer)).toMatchObject({ status: 'off', off_reason: 'payments_failed' });
-      expect(await toldOf(customer, 'auto_top_up.failed')).toHaveLength(2);
-      expect(await toldOf(customer, 'auto_top_up.disabled')).toMatchObject([
+      expect(await notificationsOf(customer, 'auto_top_up.failed')).toHaveLength(2);
+      expect(await notificationsOf(customer, 'auto_top_up.disabled')).toMatchObject([
         { data: { off_reason: 'payments_failed' } },
       ]);
       await twoHoursLater(customer);
@@ -123,7 +123,9 @@ describe('a card that is declined', () => {
       off_reason: reason,
       last_failure: { failure_code: 'card_declined', decline_code: code },
     });
-    expect(await toldOf(customer, 'auto_top_up.disabled')).toMatchObject([{ data: { off_reason: reason } }]);
+    expect(await notificationsOf(customer, 'auto_top_up.disabled')).toMatchObject([
+      { data: { off_reason: reason } },
+    ]);
     await twoHoursLater(customer);
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
   });
@@ -188,7 +190,7 @@ describe('a bank that wants the customer there', () => {
       action_url: expect.stringContaining('/c/pay/cs_test_'),
       last_failure: { failure_code: 'authentication_required' },
     });
-    expect(await toldOf(customer, 'auto_top_up.failed')).toMatchObject([
+    expect(await notificationsOf(customer, 'auto_top_up.failed')).toMatchObject([
       { data: { action_url: shown['action_url'], auto_top_up_status: 'action_required' } },
     ]);
     await twoHoursLater(customer);
@@ -200,7 +202,7 @@ describe('a bank that wants the customer there', () => {
     expect(await availableOf(customer)).toBe(30_000_000n);
     expect(await readAutoTopUp(customer)).toMatchObject({ status: 'on', action_url: null });
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
-    expect(await toldOf(customer, 'auto_top_up.disabled')).toEqual([]);
+    expect(await notificationsOf(customer, 'auto_top_up.disabled')).toEqual([]);
   });
 
   it('does not charge her card on top of what she pays there, when the news of the card come before those of the payment', async () => {
@@ -233,7 +235,7 @@ describe('a bank that wants the customer there', () => {
       off_reason: 'authentication_required',
       action_url: null,
     });
-    expect(await toldOf(customer, 'auto_top_up.disabled')).toHaveLength(1);
+    expect(await notificationsOf(customer, 'auto_top_up.disabled')).toHaveLength(1);
   });
 
   it('opens one page and tells once, although Stripe is away when the page is opened', async () => {
@@ -241,12 +243,12 @@ describe('a bank that wants the customer there', () => {
     control.failRequests({ method: 'POST', pathPrefix: '/v1/checkout/sessions', outcome: 503, times: 3 });
     await switchOn(customer, BELOW);
     await whenLookFailed(app, customer.accountId);
-    expect(await toldOf(customer, 'auto_top_up.failed')).toEqual([]);
+    expect(await notificationsOf(customer, 'auto_top_up.failed')).toEqual([]);
     const looks = [1, 2, 3].map(() => app.app.get(AutoTopUpCharges).look(customer.accountId));
     await Promise.all(looks);
     const shown = await readAutoTopUp(customer);
     expect(shown).toMatchObject({ status: 'action_required', action_url: expect.any(String) });
-    expect(await toldOf(customer, 'auto_top_up.failed')).toHaveLength(1);
+    expect(await notificationsOf(customer, 'auto_top_up.failed')).toHaveLength(1);
     const pages = await app.dataSource.query<unknown[]>(
       `SELECT status FROM top_ups WHERE account_id = $1 AND kind = 'checkout' AND status <> 'paid'`,
       [customer.accountId],

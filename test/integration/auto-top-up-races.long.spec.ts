@@ -153,7 +153,7 @@ const STEPS: readonly Step[] = [
   [AutoTopUpRepository, 'lock'],
   [AutoTopUpRepository, 'usage'],
   [AutoTopUpRepository, 'markDispatched'],
-  [AutoTopUpSwitch, 'lookAgain'],
+  [AutoTopUpSwitch, 'recheck'],
   [TopUpRepository, 'insert'],
   [TopUpRepository, 'move'],
   [WalletReader, 'read'],

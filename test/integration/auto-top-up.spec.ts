@@ -263,7 +263,7 @@ describe('off means off', () => {
     ]);
   });
 
-  it('for a wallet that is frozen; its thaw brings the charge', async () => {
+  it('for a wallet that is frozen; its unfreeze brings the charge', async () => {
     const customer = await customerWithCard(app);
     await switchOn(customer);
     const account = `/v1/accounts/${customer.accountId}`;
@@ -283,8 +283,10 @@ describe('off means off', () => {
     );
     await control.createDispute({ charge: paid?.payment_intent_id ?? '' });
     await settled(app);
-    const thaw = await app.operator.post(`/v1/accounts/${customer.accountId}/unfreeze`, { reason: 'test' });
-    thaw.expect(200);
+    const unfreeze = await app.operator.post(`/v1/accounts/${customer.accountId}/unfreeze`, {
+      reason: 'test',
+    });
+    unfreeze.expect(200);
     const wallet = await customer.client.get('/v1/wallet');
     expect(wallet.body).toMatchObject({ status: 'active', available_micros: '0' });
     await switchOn(customer, { threshold_micros: '1000000' });

@@ -122,14 +122,14 @@ describe('a retry that finds the identical call answered in the last seconds', (
   });
 
   it('gets another one than an identical call whose connection broke, and whose retry came first', async () => {
-    const behindProxy = await send(0);
+    const throughProxy = await send(0);
     await calls.whileProviderWorks();
     calls.letProviderFinish();
     await calls.allOver();
     const [first, second] = [await send(1), await send(1)];
     expect([first.replayed, second.replayed]).toEqual(['true', 'true']);
-    expect(second.text).toBe(behindProxy.text);
-    expect(first.text).not.toBe(behindProxy.text);
+    expect(second.text).toBe(throughProxy.text);
+    expect(first.text).not.toBe(throughProxy.text);
     expect(await images()).toBe(2n);
   });
 

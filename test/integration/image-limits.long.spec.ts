@@ -10,7 +10,7 @@ import {
   SMALL,
 } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { RedisStandIn, waitForRedis } from '../support/servers/redis-stand-in.js';
+import { RedisSimulator, waitForRedis } from '../support/servers/redis-simulator.js';
 import { eventually } from '../support/processes.js';
 import { parseList } from '../support/structured-fields.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -22,13 +22,13 @@ const FREE_MODEL = 'black-forest-labs/flux-2-klein-4b';
 type Numbers = Readonly<Record<string, number | null>>;
 
 /** Two processes on one database and one Redis. */
-let redis: RedisStandIn;
+let redis: RedisSimulator;
 let service: TestApp;
 let second: TestApp;
 let customer: TestCustomer;
 
 beforeAll(async () => {
-  redis = await RedisStandIn.start();
+  redis = await RedisSimulator.start();
   service = await startTestApp({ blackForestLabs: true, settings: { redisUrl: redis.url } });
   const { databaseUrl, blackForestLabs } = service.settings;
   second = await startTestApp({

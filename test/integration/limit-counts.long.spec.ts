@@ -14,7 +14,7 @@ import { type Usage, usageHeaders } from '../../src/identity/rate-limits/usage.j
 import { WindowCounter } from '../../src/identity/rate-limits/window-counter.service.js';
 import { TestClock } from '../support/app/test-clock.js';
 import { eventually } from '../support/processes.js';
-import { RedisStandIn, waitForRedis } from '../support/servers/redis-stand-in.js';
+import { RedisSimulator, waitForRedis } from '../support/servers/redis-simulator.js';
 
 // That Redis is away is what these tests are about; nobody has to read it in their output.
 Logger.overrideLogger(false);
@@ -234,13 +234,13 @@ describe('in memory', () => {
 });
 
 describe('with Redis', () => {
-  async function startRedis(port?: number): Promise<RedisStandIn> {
-    const redis = await RedisStandIn.start(port);
+  async function startRedis(port?: number): Promise<RedisSimulator> {
+    const redis = await RedisSimulator.start(port);
     open.push(redis);
     return redis;
   }
 
-  async function stopRedis(redis: RedisStandIn): Promise<void> {
+  async function stopRedis(redis: RedisSimulator): Promise<void> {
     await redis.stop();
     open.splice(open.indexOf(redis), 1);
   }

@@ -9,14 +9,14 @@ import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/med
 import { newId } from '../../src/platform/common/ids.js';
 import { balancesOf, capturedMicros, expectReceiptsToAgree, generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
-import { S3StandIn } from '../support/servers/s3-stand-in.js';
+import { S3Simulator } from '../support/servers/s3-simulator.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 
 const DAY_MS = 24 * 60 * 60_000;
 
-let s3: S3StandIn;
+let s3: S3Simulator;
 beforeAll(async () => {
-  s3 = await S3StandIn.start();
+  s3 = await S3Simulator.start();
 });
 afterAll(() => s3.close());
 

@@ -10,15 +10,15 @@ import { LocalMediaStore } from '../../src/gateway/images/media/local-media-stor
 import type { MediaName } from '../../src/gateway/images/media/media-name.js';
 import type { MediaStore, StoredImage } from '../../src/gateway/images/media/media-store.js';
 import { s3Limits, S3MediaStore } from '../../src/gateway/images/media/s3-media-store.js';
-import { S3StandIn } from '../support/servers/s3-stand-in.js';
+import { S3Simulator } from '../support/servers/s3-simulator.js';
 
 const DAY_MS = 24 * 60 * 60_000;
 
 let dataDir: string;
-let s3: S3StandIn;
+let s3: S3Simulator;
 beforeAll(async () => {
   dataDir = await mkdtemp(path.join(tmpdir(), 'coffer media '));
-  s3 = await S3StandIn.start();
+  s3 = await S3Simulator.start();
 });
 afterEach(() => s3.mend());
 afterAll(async () => {

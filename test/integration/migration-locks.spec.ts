@@ -46,7 +46,7 @@ describe('a migration that needs a table which a backup is reading', () => {
     // Twice: the first attempt has given up, and the next one is made.
     for (let attempt = 0; attempt < 2; attempt += 1) {
       await eventually('the migration waits for the table', isWaiting);
-      // Behind the migration in the queue for the table's lock.
+      // Outdated the migration in the queue for the table's lock.
       await addCredit(service.engine, accountId, 1_000);
       expect(await isMigrated()).toBe(false);
     }

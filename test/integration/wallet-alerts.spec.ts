@@ -46,7 +46,7 @@ async function told(): Promise<PublishedEvent[]> {
   return publishedTo(app, customer.accountId);
 }
 
-const toldTypes = async () => (await told()).map(({ type }) => type);
+const notifiedTypes = async () => (await told()).map(({ type }) => type);
 
 describe('the alerts of a wallet', () => {
   it('are none until the account asks for them', async () => {
@@ -57,7 +57,7 @@ describe('the alerts of a wallet', () => {
       email_confirmed: false,
     });
     expect(await spend(9_900_000)).toBe(201);
-    expect(await toldTypes()).toEqual([]);
+    expect(await notifiedTypes()).toEqual([]);
   });
 
   it('keep what a request leaves out, and end with null', async () => {
@@ -121,7 +121,7 @@ describe('credit that runs out', () => {
   it('is told when it falls below the mark, once, and again only after it was well above', async () => {
     (await put({ low_balance_micros: '5000000' })).expect(200);
     await spend(4_900_000);
-    expect(await toldTypes()).toEqual([]);
+    expect(await notifiedTypes()).toEqual([]);
     await spend(200_000);
     expect(await told()).toEqual([
       {
@@ -140,23 +140,23 @@ describe('credit that runs out', () => {
     ]);
     await grant(500_000);
     await spend(500_000);
-    expect(await toldTypes()).toEqual(['wallet.low']);
+    expect(await notifiedTypes()).toEqual(['wallet.low']);
     await grant(1_200_000);
     await spend(1_200_000);
-    expect(await toldTypes()).toEqual(['wallet.low', 'wallet.low']);
+    expect(await notifiedTypes()).toEqual(['wallet.low', 'wallet.low']);
   });
 
   it('is told as depleted when nothing is left, and when a call was refused, once until there is more', async () => {
     expect(await spend(11_000_000)).toBe(402);
     expect(await spend(11_000_000)).toBe(402);
-    expect(await toldTypes()).toEqual(['wallet.depleted']);
+    expect(await notifiedTypes()).toEqual(['wallet.depleted']);
     await grant(1_000_000);
     expect(await spend(10_999_999)).toBe(201);
-    expect(await toldTypes()).toEqual(['wallet.depleted']);
+    expect(await notifiedTypes()).toEqual(['wallet.depleted']);
     expect(await spend(1)).toBe(201);
-    expect(await toldTypes()).toEqual(['wallet.depleted', 'wallet.depleted']);
+    expect(await notifiedTypes()).toEqual(['wallet.depleted', 'wallet.depleted']);
     expect(await spend(1)).toBe(402);
-    expect(await toldTypes()).toHaveLength(2);
+    expect(await notifiedTypes()).toHaveLength(2);
   });
 
   it('is not told any more when it came back before anybody could be told', async () => {
@@ -190,7 +190,7 @@ describe('credit that runs out', () => {
       reason: null,
     };
     await Promise.all(Array.from({ length: 10 }, () => job.run(signal)));
-    expect(await toldTypes()).toEqual(['wallet.depleted']);
+    expect(await notifiedTypes()).toEqual(['wallet.depleted']);
   });
 
   it('and a wallet that is frozen are told with the reason', async () => {

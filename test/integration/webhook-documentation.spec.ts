@@ -107,10 +107,10 @@ async function publishEverything(): Promise<void> {
   (await app.operator.post(`/v1/accounts/${accountId}/freeze`, { reason: 'test' })).expect(200);
   const rarer = await paid();
   await play(rarer, [['refund', 100]]);
-  for (const status of ['pending', 'refused', 'needs_review'] as const) await tellRefund(rarer, status);
+  for (const status of ['pending', 'refused', 'needs_review'] as const) await publishRefund(rarer, status);
   const failed = await startTopUp(app);
   await moveTopUp(failed);
-  await tellAutoTopUp(failed);
+  await publishAutoTopUp(failed);
   const raised = await customerWithCard(app);
   await switchOn(raised);
   await switchOn(raised, { daily_max_count: 4 });
@@ -139,7 +139,7 @@ async function collect(accountId: string): Promise<void> {
 }
 
 /** Another refund, which goes another way. */
-async function tellRefund({ id, customer }: OpenTopUp, status: RefundStatus): Promise<void> {
+async function publishRefund({ id, customer }: OpenTopUp, status: RefundStatus): Promise<void> {
   const refunds = app.app.get(RefundRepository);
   const topUp = await app.app.get(TopUpRepository).find(customer.accountId, id);
   const [first] = topUp === null ? [] : await refunds.ofTopUp(topUp);
@@ -164,7 +164,7 @@ async function moveTopUp({ id, customer }: OpenTopUp): Promise<void> {
 }
 
 /** Of an account that never switched it on: only what is told counts here. */
-async function tellAutoTopUp({ id, customer }: OpenTopUp): Promise<void> {
+async function publishAutoTopUp({ id, customer }: OpenTopUp): Promise<void> {
   const topUp = await app.app.get(TopUpRepository).find(customer.accountId, id);
   if (topUp === null) throw new Error('there is no top-up');
   const current = {
@@ -182,7 +182,7 @@ async function tellAutoTopUp({ id, customer }: OpenTopUp): Promise<void> {
     { setTopUpMark: () => Promise.resolve() } as never,
   );
   await app.app.get(TransactionRunner).run(async (tx) => {
-    await auto.tellFailure(tx, current as AutoTopUp, { topUp, actionUrl: null, retryAt: null });
+    await auto.reportFailure(tx, current as AutoTopUp, { topUp, actionUrl: null, retryAt: null });
     await auto.turnOff(tx, current as AutoTopUp, 'payments_failed', topUp);
   });
 }

@@ -47,15 +47,15 @@ async function paid(): Promise<Paid> {
 }
 
 /** What was told after the payment itself, oldest first. */
-async function newsOf({ topUp }: Paid): Promise<PublishedEvent[]> {
+async function eventsOf({ topUp }: Paid): Promise<PublishedEvent[]> {
   const [first, ...rest] = await publishedTo(app, topUp.customer.accountId);
   expect(first?.type).toBe('top_up.succeeded');
   // What the wallet tells of itself has a test of its own, and comes from a job, at any moment.
   return rest.filter(({ type }) => !type.startsWith('wallet.'));
 }
 
-async function toldOf(story: Paid): Promise<string[]> {
-  return (await newsOf(story)).map(({ type }) => type);
+async function notificationsOf(story: Paid): Promise<string[]> {
+  return (await eventsOf(story)).map(({ type }) => type);
 }
 
 async function refunds({ topUp }: Paid): Promise<Record<string, unknown>[]> {
@@ -88,13 +88,13 @@ describe('a refund', () => {
     control.setWebhookFaults({ copies: 4 });
     await story.history.take(['refund', 500]);
     const [shown] = await refunds(story);
-    expect(await toldOf(story)).toEqual(['refund.created', 'refund.succeeded']);
-    const told = await newsOf(story);
+    expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded']);
+    const told = await eventsOf(story);
     expect(told[0]?.data).toMatchObject({ object: 'refund', id: shown?.['id'], status: 'created' });
     expect(told[1]?.data).toEqual(shown);
     await story.history.take(['refund_fails']);
-    expect(await toldOf(story)).toEqual(['refund.created', 'refund.succeeded', 'refund.failed']);
-    expect((await newsOf(story)).at(-1)?.data).toEqual((await refunds(story))[0]);
+    expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded', 'refund.failed']);
+    expect((await eventsOf(story)).at(-1)?.data).toEqual((await refunds(story))[0]);
   });
 
   it('that was made by twenty copies of one request is told once', async () => {
@@ -108,7 +108,7 @@ describe('a refund', () => {
     );
     for (const answer of await Promise.all(copies)) answer.expect(200);
     await settled(app);
-    expect(await toldOf({ topUp, history })).toEqual(['refund.created', 'refund.succeeded']);
+    expect(await notificationsOf({ topUp, history })).toEqual(['refund.created', 'refund.succeeded']);
   });
 
   it('and what is told of it are one commit: cut off between the two, neither happened, and the job does both', async () => {
@@ -123,10 +123,10 @@ describe('a refund', () => {
     (await client.post(`/v1/top_ups/${story.topUp.id}/refund`, { credit_cents: 500 })).expect(500);
     jest.restoreAllMocks();
     expect((await refunds(story))[0]?.['status']).toBe('created');
-    expect(await toldOf(story)).toEqual(['refund.created']);
+    expect(await notificationsOf(story)).toEqual(['refund.created']);
     await sweepRefunds();
     expect((await refunds(story))[0]?.['status']).toBe('succeeded');
-    expect(await toldOf(story)).toEqual(['refund.created', 'refund.succeeded']);
+    expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded']);
   });
 
   it('that Stripe refuses is told as failed, with why', async () => {
@@ -135,8 +135,8 @@ describe('a refund', () => {
     jest.spyOn(gateway, 'createRefund').mockRejectedValue(refusal);
     const { client } = story.topUp.customer;
     (await client.post(`/v1/top_ups/${story.topUp.id}/refund`, {})).expect(409);
-    expect(await toldOf(story)).toEqual(['refund.created', 'refund.failed']);
-    expect((await newsOf(story)).at(-1)?.data).toMatchObject({
+    expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.failed']);
+    expect((await eventsOf(story)).at(-1)?.data).toMatchObject({
       status: 'failed',
       failure_code: 'charge_disputed',
     });
@@ -153,7 +153,7 @@ describe('a refund', () => {
     });
     const { client } = story.topUp.customer;
     (await client.post(`/v1/top_ups/${story.topUp.id}/refund`, { credit_cents: 500 })).expect(409);
-    expect(await toldOf(story)).toEqual(['refund.created', 'refund.refused']);
+    expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.refused']);
   });
 
   it("of Stripe's dashboard that the wallet cannot cover is told as it succeeds, and its credit as taken", async () => {
@@ -162,7 +162,7 @@ describe('a refund', () => {
     control.setWebhookFaults({ copies: 3 });
     await refundElsewhere(story.topUp, 525);
     await settled(app);
-    expect(await toldOf(story)).toEqual(['refund.created', 'refund.succeeded']);
+    expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded']);
   });
 });
 
@@ -171,15 +171,15 @@ describe('a dispute', () => {
     const story = await paid();
     control.setWebhookFaults({ copies: 3 });
     await story.history.take(['dispute', 'needs_response']);
-    expect(await toldOf(story)).toEqual(['dispute.created', 'dispute.funds_withdrawn']);
+    expect(await notificationsOf(story)).toEqual(['dispute.created', 'dispute.funds_withdrawn']);
     await story.history.take(['becomes', 'under_review']);
     await story.history.take(['becomes', 'won']);
-    expect((await toldOf(story)).slice(2).sort()).toEqual([
+    expect((await notificationsOf(story)).slice(2).sort()).toEqual([
       'dispute.closed',
       'dispute.funds_reinstated',
       'dispute.updated',
     ]);
-    const last = (await newsOf(story)).findLast(({ type }) => type.startsWith('dispute.'));
+    const last = (await eventsOf(story)).findLast(({ type }) => type.startsWith('dispute.'));
     const { body } = (
       await app.operator.get(`/v1/accounts/${story.topUp.customer.accountId}/disputes`)
     ).expect(200);
@@ -197,15 +197,19 @@ describe('a dispute', () => {
     );
     const settlement = app.app.get(DisputeSettlement);
     await Promise.all(Array.from({ length: 10 }, () => settlement.settle(row?.id ?? '')));
-    expect(await toldOf(story)).toEqual(['dispute.created', 'dispute.funds_withdrawn', 'dispute.closed']);
+    expect(await notificationsOf(story)).toEqual([
+      'dispute.created',
+      'dispute.funds_withdrawn',
+      'dispute.closed',
+    ]);
   });
 
   it('that only asks is told, and that it is closed', async () => {
     const story = await paid();
     await story.history.take(['dispute', 'warning_needs_response']);
-    expect(await toldOf(story)).toEqual(['dispute.created']);
+    expect(await notificationsOf(story)).toEqual(['dispute.created']);
     await story.history.take(['becomes', 'warning_closed']);
-    expect(await toldOf(story)).toEqual(['dispute.created', 'dispute.closed']);
+    expect(await notificationsOf(story)).toEqual(['dispute.created', 'dispute.closed']);
   });
 
   it('whose news are cut off before each commit is still told whole, and nothing twice', async () => {
@@ -232,7 +236,11 @@ describe('a dispute', () => {
     await story.history.take(['becomes', 'lost']);
     await settle();
     expect([...cut].sort()).toEqual(['dispute.closed', 'dispute.created', 'dispute.funds_withdrawn']);
-    expect(await toldOf(story)).toEqual(['dispute.created', 'dispute.funds_withdrawn', 'dispute.closed']);
+    expect(await notificationsOf(story)).toEqual([
+      'dispute.created',
+      'dispute.funds_withdrawn',
+      'dispute.closed',
+    ]);
   });
 });
 

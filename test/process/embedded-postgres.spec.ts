@@ -15,17 +15,17 @@ import {
 import { migrate } from '../../src/platform/database/migrate.js';
 import { readPostmasterFile } from '../../src/bootstrap/embedded-postgres/postmaster.js';
 import { eventually, findProcess, isRunning } from '../support/processes.js';
-import { type StandIn, StandInWorkshop } from '../support/process/service-stand-in.js';
+import { type Simulator, SimulatorWorkshop } from '../support/process/service-simulator.js';
 
 const IS_ROOT = process.getuid?.() === 0;
-let workshop: StandInWorkshop;
+let workshop: SimulatorWorkshop;
 /** One cluster that most tests start again and again, as a service's life does. */
 let dataDir: string;
 let pgData: string;
 let firstUrl: string;
 
 beforeAll(async () => {
-  workshop = await StandInWorkshop.create();
+  workshop = await SimulatorWorkshop.create();
   dataDir = workshop.path('a path with spaces', '.coffer');
   pgData = path.join(dataDir, 'postgres', 'data');
 });
@@ -43,15 +43,15 @@ async function query<Row extends pg.QueryResultRow>(url: string, sql: string): P
   }
 }
 
-async function readyUrl(standIn: StandIn): Promise<string> {
-  const { event, url, message } = await standIn.heard('ready', 'refused');
+async function readyUrl(simulator: Simulator): Promise<string> {
+  const { event, url, message } = await simulator.heard('ready', 'refused');
   if (event !== 'ready' || url === undefined) throw new Error(`not ready: ${message}`);
   return url;
 }
 
-async function startOn(dir: string): Promise<{ standIn: StandIn; url: string }> {
-  const standIn = workshop.start({ dataDir: dir });
-  return { standIn, url: await readyUrl(standIn) };
+async function startOn(dir: string): Promise<{ simulator: Simulator; url: string }> {
+  const simulator = workshop.start({ dataDir: dir });
+  return { simulator, url: await readyUrl(simulator) };
 }
 
 /** A committed row, told apart from those of the other tests. */
@@ -71,10 +71,10 @@ async function serverPid(): Promise<number> {
 }
 
 /** kill -9 for the service and its lifeline: the server lives on without anybody. */
-async function orphanServer(standIn: StandIn): Promise<number> {
+async function orphanServer(simulator: Simulator): Promise<number> {
   const pid = await serverPid();
   process.kill(await findProcess(`coffer-postgres-lifeline ${pid}`), 'SIGKILL');
-  await standIn.kill();
+  await simulator.kill();
   return pid;
 }
 
@@ -82,11 +82,11 @@ describe('a first start', () => {
   it('works in a path with spaces, without install scripts, and leaves node_modules as it was', async () => {
     const before = await readdir(workshop.platformPackage, { recursive: true });
     expect(before).not.toContain('native/lib/libpq.so.5');
-    const { standIn, url } = await startOn(dataDir);
-    expect((await standIn.heard('ready')).created).toBe(true);
+    const { simulator, url } = await startOn(dataDir);
+    expect((await simulator.heard('ready')).created).toBe(true);
     await commitMark(url, 'first');
     firstUrl = url;
-    await standIn.stop();
+    await simulator.stop();
     expect(await readdir(workshop.platformPackage, { recursive: true })).toEqual(before);
   });
 
@@ -100,10 +100,10 @@ describe('a first start', () => {
     await eventually('initdb is at work', isHalfMade);
     await killed.kill();
     expect(await isHalfMade()).toBe(true);
-    const { standIn, url } = await startOn(dir);
+    const { simulator, url } = await startOn(dir);
     expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
     expect((await readdir(dir)).filter((name) => name.startsWith('postgres.new-'))).toEqual([]);
-    await standIn.stop();
+    await simulator.stop();
   });
 
   it('runs for an ordinary user whose packages belong to somebody else', async () => {
@@ -111,11 +111,11 @@ describe('a first start', () => {
     await mkdir(home, { mode: 0o700 });
     const ids = IS_ROOT ? { uid: idOf('-u'), gid: idOf('-g') } : {};
     if (IS_ROOT) execFileSync('chown', [`${ids.uid}:${ids.gid}`, home]);
-    const standIn = workshop.start({ dataDir: path.join(home, '.coffer') }, ids);
-    const url = await readyUrl(standIn);
+    const simulator = workshop.start({ dataDir: path.join(home, '.coffer') }, ids);
+    const url = await readyUrl(simulator);
     expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
     expect((await stat(path.join(home, '.coffer', 'postgres'))).uid).toBe(ids.uid ?? process.getuid?.());
-    await standIn.stop();
+    await simulator.stop();
 
     function idOf(option: string): number {
       return Number(execFileSync('id', [option, 'nobody']).toString());
@@ -127,22 +127,22 @@ describe('a first start', () => {
     await mkdir(home, { mode: 0o700 });
     await chmod(workshop.path('installed'), 0o700);
     try {
-      const { standIn, url } = await startOn(path.join(home, 'project', '.coffer'));
+      const { simulator, url } = await startOn(path.join(home, 'project', '.coffer'));
       expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
       // A library and a file of the packages, read by a server process at run time.
       expect(await query(url, "DO 'BEGIN NULL; END'")).toEqual([]);
       expect(await query(url, "SELECT now() AT TIME ZONE 'Asia/Tokyo' IS NOT NULL AS known")).toEqual([
         { known: true },
       ]);
-      await standIn.stop();
+      await simulator.stop();
     } finally {
       await chmod(workshop.path('installed'), 0o755);
     }
   });
 
   it('says to set DATABASE_URL when the packages are not installed', async () => {
-    const standIn = workshop.start({ dataDir: workshop.path('bare') }, { installed: false });
-    const { name, message } = await standIn.heard('refused', 'ready');
+    const simulator = workshop.start({ dataDir: workshop.path('bare') }, { installed: false });
+    const { name, message } = await simulator.heard('refused', 'ready');
     expect(name).toBe('EmbeddedPostgresUnavailableError');
     expect(message).toContain('DATABASE_URL');
   });
@@ -267,31 +267,31 @@ describe('the running server', () => {
 
 describe('after the service was killed with -9', () => {
   it('the server shuts down by itself, and the next start has every committed row', async () => {
-    const { standIn, url } = await startOn(dataDir);
+    const { simulator, url } = await startOn(dataDir);
     await commitMark(url, 'service killed');
     const pid = await serverPid();
-    await standIn.kill();
+    await simulator.kill();
     await eventually('the server is gone', async () => !(await isRunning(pid)));
     const next = await startOn(dataDir);
     expect(await marks(next.url)).toContain('service killed');
-    await next.standIn.stop();
+    await next.simulator.stop();
   });
 
   it('a server left running without an owner is replaced, and keeps every committed row', async () => {
-    const { standIn, url } = await startOn(dataDir);
+    const { simulator, url } = await startOn(dataDir);
     await commitMark(url, 'orphaned');
-    const orphan = await orphanServer(standIn);
+    const orphan = await orphanServer(simulator);
     expect(await isRunning(orphan)).toBe(true);
     const next = await startOn(dataDir);
     expect(await isRunning(orphan)).toBe(false);
     expect(await marks(next.url)).toContain('orphaned');
-    await next.standIn.stop();
+    await next.simulator.stop();
   });
 
   it('a postmaster.pid that names a living, unrelated process does not keep the server from starting', async () => {
-    const { standIn, url } = await startOn(dataDir);
+    const { simulator, url } = await startOn(dataDir);
     await commitMark(url, 'stale pid');
-    const pid = await orphanServer(standIn);
+    const pid = await orphanServer(simulator);
     process.kill(pid, 'SIGKILL');
     await eventually('the server is gone', async () => !(await isRunning(pid)));
     // As the server's own user: PostgreSQL itself sees through any other user's process.
@@ -304,12 +304,12 @@ describe('after the service was killed with -9', () => {
     expect(await isRunning(Number(unrelated.pid))).toBe(true);
     expect(await marks(next.url)).toContain('stale pid');
     unrelated.kill();
-    await next.standIn.stop();
+    await next.simulator.stop();
   });
 
   it('of two services started at once on what it left, exactly one gets it', async () => {
-    const { standIn } = await startOn(dataDir);
-    await orphanServer(standIn);
+    const { simulator } = await startOn(dataDir);
+    await orphanServer(simulator);
     const rivals = [workshop.start({ dataDir }), workshop.start({ dataDir })];
     const outcomes = await Promise.all(rivals.map((rival) => rival.heard('ready', 'refused')));
     expect(outcomes.map(({ event }) => event).sort()).toEqual(['ready', 'refused']);
@@ -320,15 +320,15 @@ describe('after the service was killed with -9', () => {
 
 describe('the end of a service', () => {
   it('Ctrl-C, which signals the whole process group, leaves it the server until it has drained', async () => {
-    const { standIn, url } = await startOn(dataDir);
+    const { simulator, url } = await startOn(dataDir);
     const pid = await serverPid();
-    process.kill(-Number(standIn.process.pid), 'SIGINT');
-    await standIn.heard('interrupted');
+    process.kill(-Number(simulator.process.pid), 'SIGINT');
+    await simulator.heard('interrupted');
     // The server handles signals before it takes a new connection: had it got this one, it would take none.
     await commitMark(url, 'after Ctrl-C');
     expect(await serverPid()).toBe(pid);
-    await standIn.stop();
-    expect(standIn.events.at(-1)?.event).toBe('stopped');
+    await simulator.stop();
+    expect(simulator.events.at(-1)?.event).toBe('stopped');
     expect(await isRunning(pid)).toBe(false);
     await expect(lstat(path.join(pgData, 'postmaster.pid'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
@@ -357,17 +357,17 @@ describe('a server that cannot start', () => {
   });
 
   it('is reported once, after a bounded number of attempts, when it died under the service', async () => {
-    const standIn = workshop.start({ dataDir, restartDelaysMillis: [0, 10, 20] });
-    await readyUrl(standIn);
+    const simulator = workshop.start({ dataDir, restartDelaysMillis: [0, 10, 20] });
+    await readyUrl(simulator);
     const pid = await serverPid();
     const control = path.join(pgData, 'global', 'pg_control');
     const content = await readFile(control);
     await writeFile(control, 'garbage');
     process.kill(pid, 'SIGKILL');
-    const { message } = await standIn.heard('failed');
+    const { message } = await simulator.heard('failed');
     expect(message).toContain('could not be started again');
-    await standIn.stop();
-    expect(standIn.events.filter(({ event }) => event === 'failed')).toHaveLength(1);
+    await simulator.stop();
+    expect(simulator.events.filter(({ event }) => event === 'failed')).toHaveLength(1);
     await writeFile(control, content);
     await chmod(control, 0o600);
     const server = await startEmbeddedPostgres({ dataDir, log: () => undefined });

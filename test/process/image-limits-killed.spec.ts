@@ -3,7 +3,7 @@ import { LEASE_MS } from '../../src/identity/rate-limits/call-slots.service.js';
 import { CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
 import { generate } from '../fixtures/images.js';
-import { RedisStandIn } from '../support/servers/redis-stand-in.js';
+import { RedisSimulator } from '../support/servers/redis-simulator.js';
 import type { ServiceProcess } from '../support/process/service-process.js';
 import { TwoGateways } from '../support/process/two-gateways.js';
 
@@ -27,7 +27,7 @@ async function createCustomer(service: ServiceProcess): Promise<{ accountId: str
 }
 
 it('frees the slots of a process that was killed with running calls, after its lease and not before', async () => {
-  const redis = await RedisStandIn.start();
+  const redis = await RedisSimulator.start();
   cleanUp.add(() => redis.stop());
   const gateways = await TwoGateways.start(cleanUp, 50, { RATE_LIMIT: 'on', REDIS_URL: redis.url });
   const [first, second] = gateways.services;

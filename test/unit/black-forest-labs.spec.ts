@@ -36,7 +36,7 @@ describe('credits of Black Forest Labs', () => {
 
 describe('where the provider key may go', () => {
   const real = new TrustedHosts(new URL('https://api.bfl.ai'));
-  const standIn = new TrustedHosts(new URL('http://127.0.0.1:4010'));
+  const simulator = new TrustedHosts(new URL('http://127.0.0.1:4010'));
 
   it.each([
     'https://api.bfl.ai/v1/get_result?id=1',
@@ -66,14 +66,14 @@ describe('where the provider key may go', () => {
   });
 
   it('with another base, to that very origin only', () => {
-    expect(standIn.parse('http://127.0.0.1:4010/x')).not.toBeNull();
+    expect(simulator.parse('http://127.0.0.1:4010/x')).not.toBeNull();
     for (const url of [
       'http://127.0.0.1:4011/x',
       'https://127.0.0.1:4010/x',
       'http://localhost:4010/x',
       'https://api.bfl.ai/x',
     ]) {
-      expect(standIn.parse(url)).toBeNull();
+      expect(simulator.parse(url)).toBeNull();
     }
   });
 });

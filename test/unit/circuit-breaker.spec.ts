@@ -5,13 +5,13 @@ import {
   CLOSED_CIRCUIT,
   settle,
   type Circuit,
-  type CircuitNews,
+  type CircuitEvent,
   type CircuitState,
 } from '../../src/gateway/images/providers/circuit-breaker.machine.js';
 import { FALLS_THROUGH } from '../../src/gateway/images/providers/fall-through.js';
 
 const LIMITS = { failuresMax: 3, failingForMs: 100, openMs: 1_000, openMaxMs: 3_000, probeMs: 500 };
-const NEWS: readonly CircuitNews[] = ['answered', 'trouble', 'nothing'];
+const NEWS: readonly CircuitEvent[] = ['answered', 'trouble', 'nothing'];
 
 const CLOSED: Circuit = { ...CLOSED_CIRCUIT, failures: 2, failingSinceMs: 0, epoch: 7 };
 const OPEN: Circuit = { ...CLOSED_CIRCUIT, state: 'open', openings: 1, untilMs: 1_000, epoch: 7 };
@@ -31,7 +31,7 @@ describe('a circuit breaker', () => {
     expect(admission.retryAfterMs > 0).toBe(!goes);
   });
 
-  it.each<[Circuit, CircuitNews, number, Partial<Circuit>]>([
+  it.each<[Circuit, CircuitEvent, number, Partial<Circuit>]>([
     [CLOSED, 'answered', 200, { state: 'closed', failures: 0 }],
     [CLOSED, 'nothing', 200, { state: 'closed', failures: 2 }],
     [CLOSED, 'trouble', 99, { state: 'closed', failures: 3 }],

@@ -84,7 +84,7 @@ describe('the top-up mark', () => {
     ['credit that leaves it below', wallet(10), wallet(60), 'ample>below_top_up_mark'],
     ['credit that lifts it', wallet(10), wallet(100), 'ample>'],
     ['a frozen wallet', wallet(150), wallet(50, 0, 'frozen'), 'ample>frozen'],
-    ['a thaw below it', wallet(50, 0, 'frozen'), wallet(50), 'ample>below_top_up_mark'],
+    ['a unfreeze below it', wallet(50, 0, 'frozen'), wallet(50), 'ample>below_top_up_mark'],
   ])('%s', (_name, before, after, expected) => {
     expect(told(watch, before, after)).toBe(expected);
   });

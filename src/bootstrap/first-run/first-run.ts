@@ -2,17 +2,17 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Settings } from '../../platform/config/settings.js';
-import type { StandIns } from '../stand-ins.js';
+import type { Simulators } from '../simulators.js';
 import { StopStack } from '../stop-stack.js';
-import { blackForestLabsStandIn } from './black-forest-labs-stand-in.js';
+import { blackForestLabsSimulator } from './black-forest-labs-simulator.js';
 import { welcomeDemoAccount } from './demo-account.js';
 import { loadLocalSecrets, withLocalSecrets } from './local-secrets.js';
 import { RememberedPorts } from './remembered-ports.js';
-import type { StandIn, StandInContext } from './stand-in.js';
-import { stripeStandIn } from './stripe-stand-in.js';
+import type { Simulator, SimulatorContext } from './simulator.js';
+import { stripeSimulator } from './stripe-simulator.js';
 
 const SANDBOX_DIR = 'sandbox';
-const STAND_INS: readonly StandIn[] = [stripeStandIn, blackForestLabsStandIn];
+const SIMULATORS: readonly Simulator[] = [stripeSimulator, blackForestLabsSimulator];
 
 /** The service starts its stand-ins; a worker beside it joins them. */
 export type FirstRunRole = 'start' | 'join';
@@ -22,32 +22,34 @@ export type FirstRunRole = 'start' | 'join';
  * of the others, and answers settings in which nothing is missing. The product knows only these settings; it
  * reaches a stand-in through the very SDK and adapter that reach the real thing.
  */
-export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRunRole): Promise<StandIns> {
+export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRunRole): Promise<Simulators> {
   // Passable but not listable, as the embedded server makes it.
   await mkdir(wanted.dataDir, { recursive: true, mode: 0o711 });
   const secrets = await loadLocalSecrets(wanted.dataDir);
   const directory = join(wanted.dataDir, SANDBOX_DIR);
   const ports = await RememberedPorts.load(directory);
   const started = new StopStack(log);
-  const needed = STAND_INS.filter((standIn) => standIn.isNeeded(wanted));
+  const needed = SIMULATORS.filter((simulator) => simulator.isNeeded(wanted));
   let settings = withLocalSecrets(wanted, secrets);
   try {
-    for (const standIn of needed) {
-      const context: StandInContext = {
+    for (const simulator of needed) {
+      const context: SimulatorContext = {
         settings,
         secrets,
         directory,
-        log: (fields, message) => log.debug({ standIn: standIn.name, ...fields }, message),
+        log: (fields, message) => log.debug({ simulator: simulator.name, ...fields }, message),
       };
       const apiBase =
-        role === 'start' ? await startOne(standIn, context, ports, started) : ports.baseUrlOf(standIn.name);
-      settings = standIn.configure(settings, secrets, apiBase);
+        role === 'start'
+          ? await startOne(simulator, context, ports, started)
+          : ports.baseUrlOf(simulator.name);
+      settings = simulator.configure(settings, secrets, apiBase);
     }
   } catch (error) {
     await started.unwind();
     throw error;
   }
-  const withDemo = role === 'start' && needed.includes(stripeStandIn);
+  const withDemo = role === 'start' && needed.includes(stripeSimulator);
   return {
     settings,
     simulated: needed.map(({ name }) => name),
@@ -57,12 +59,12 @@ export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRu
 }
 
 async function startOne(
-  standIn: StandIn,
-  context: StandInContext,
+  simulator: Simulator,
+  context: SimulatorContext,
   ports: RememberedPorts,
   started: StopStack,
 ): Promise<URL> {
-  const running = await ports.start(standIn.name, (port) => standIn.start(context, port));
-  started.push(`the ${standIn.name} stand-in`, running.close);
+  const running = await ports.start(simulator.name, (port) => simulator.start(context, port));
+  started.push(`the ${simulator.name} stand-in`, running.close);
   return new URL(running.baseUrl);
 }

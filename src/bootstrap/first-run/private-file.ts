@@ -21,7 +21,7 @@ export async function readPrivateJson(path: string): Promise<unknown> {
 }
 
 export async function writePrivateJson(path: string, value: unknown): Promise<void> {
-  const temporary = await writeBeside(path, value);
+  const temporary = await writeNextTo(path, value);
   await rename(temporary, path);
 }
 
@@ -30,7 +30,7 @@ export async function writePrivateJson(path: string, value: unknown): Promise<vo
  * one writes and both go on with the same secrets.
  */
 export async function createPrivateJson(path: string, value: unknown): Promise<unknown> {
-  const temporary = await writeBeside(path, value);
+  const temporary = await writeNextTo(path, value);
   try {
     await link(temporary, path);
     return value;
@@ -42,7 +42,7 @@ export async function createPrivateJson(path: string, value: unknown): Promise<u
   }
 }
 
-async function writeBeside(path: string, value: unknown): Promise<string> {
+async function writeNextTo(path: string, value: unknown): Promise<string> {
   await mkdir(dirname(path), { recursive: true, mode: 0o711 });
   const temporary = `${path}.${randomBytes(6).toString('hex')}`;
   const file = await open(temporary, 'wx', 0o600);

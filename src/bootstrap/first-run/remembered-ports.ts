@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { StandInMissingError } from '../stand-ins.js';
+import { SimulatorMissingError } from '../simulators.js';
 import { readPrivateJson, writePrivateJson } from './private-file.js';
 
 const FILE = 'ports.json';
@@ -19,29 +19,29 @@ export class RememberedPorts {
     return new RememberedPorts(path, Object.fromEntries(valid));
   }
 
-  /** Where a stand-in that another process started answers. Throws `StandInMissingError`. */
-  baseUrlOf(standIn: string): URL {
-    const port = this.ports[standIn];
-    if (port === undefined) throw new StandInMissingError(standIn);
+  /** Where a stand-in that another process started answers. Throws `SimulatorMissingError`. */
+  baseUrlOf(simulator: string): URL {
+    const port = this.ports[simulator];
+    if (port === undefined) throw new SimulatorMissingError(simulator);
     return new URL(`http://127.0.0.1:${port}`);
   }
 
   /** Starts on the port of last time, or on any other when somebody else has taken it meanwhile. */
   async start<T extends { readonly baseUrl: string }>(
-    standIn: string,
+    simulator: string,
     startOn: (port: number) => Promise<T>,
   ): Promise<T> {
-    const started = await startOn(this.ports[standIn] ?? 0).catch((error: unknown) => {
+    const started = await startOn(this.ports[simulator] ?? 0).catch((error: unknown) => {
       if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return startOn(0);
       throw error;
     });
-    await this.remember(standIn, Number(new URL(started.baseUrl).port));
+    await this.remember(simulator, Number(new URL(started.baseUrl).port));
     return started;
   }
 
-  private async remember(standIn: string, port: number): Promise<void> {
-    if (this.ports[standIn] === port) return;
-    this.ports[standIn] = port;
+  private async remember(simulator: string, port: number): Promise<void> {
+    if (this.ports[simulator] === port) return;
+    this.ports[simulator] = port;
     await writePrivateJson(this.path, this.ports);
   }
 }

@@ -1,7 +1,7 @@
 import type { Snapshot } from '../../platform/database/snapshot.js';
 import { reportAll } from './proof/prove-rows.js';
 import type { Report } from './proof/discrepancy.js';
-import { CLEARING, NAMED, REVIEWED, TOLD_ID } from '../reconciliation/reconciliation.js';
+import { CLEARING, NAMED, REVIEWED, REPORTED_ID } from '../reconciliation/reconciliation.js';
 
 /** Money is booked in the ledger within minutes of its being heard of; what is older than this was not. */
 const BOOKED_WITHIN = `interval '1 hour'`;
@@ -24,11 +24,11 @@ const OWN_PARTS = `
 
 /** Nothing stands in our own account at Stripe that Stripe did not tell of. */
 const UNTOLD_PARTS = `
-  SELECT 'stripe_balance_transactions', 'id=' || ${TOLD_ID}, 'id',
+  SELECT 'stripe_balance_transactions', 'id=' || ${REPORTED_ID}, 'id',
          'a balance transaction for ' || c.moved_micros, 'none'
     FROM (${CLEARING}) c
    WHERE c.account_id = 'acct_platform'
-     AND NOT EXISTS (SELECT FROM stripe_balance_transactions b WHERE b.id = ${TOLD_ID})`;
+     AND NOT EXISTS (SELECT FROM stripe_balance_transactions b WHERE b.id = ${REPORTED_ID})`;
 
 /**
  * What Stripe has of payments that nobody was credited with is owed, each balance transaction to the micro-dollar, and nothing else
@@ -39,7 +39,7 @@ const UNAPPLIED_PARTS = `
          coalesce(n.owed, 0) || ' in unapplied_payments', coalesce(t.owed::text, 'none')
     FROM (SELECT id, since, amount_cents * 10000 AS whole,
                  CASE WHEN is_applied THEN 0 ELSE amount_cents END * 10000 AS owed FROM (${REVIEWED}) reviewed) n
-    FULL JOIN (SELECT ${TOLD_ID} AS id, sum(CASE credit_account WHEN 'unapplied_payments' THEN amount_micros ELSE -amount_micros END) AS owed
+    FULL JOIN (SELECT ${REPORTED_ID} AS id, sum(CASE credit_account WHEN 'unapplied_payments' THEN amount_micros ELSE -amount_micros END) AS owed
                  FROM transfers
                 WHERE account_id = 'acct_platform' AND 'unapplied_payments' IN (debit_account, credit_account) GROUP BY 1) t
            USING (id)

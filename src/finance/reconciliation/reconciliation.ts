@@ -12,7 +12,7 @@ export const CLEARING = `
     FROM transfers WHERE 'stripe_clearing' IN (debit_account, credit_account) GROUP BY account_id, reference`;
 
 /** The balance transaction that a row of the platform's book is about; its references are `balance_transaction:…` and `unapplied:…`. */
-export const TOLD_ID = `split_part(reference, ':', 2)`;
+export const REPORTED_ID = `split_part(reference, ':', 2)`;
 
 /**
  * Each balance transaction with the event in a customer's book that its amount must stand under. None for our own

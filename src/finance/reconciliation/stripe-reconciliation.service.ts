@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { micros, type MicroUsd } from '../../platform/common/money.js';
 import { Snapshot } from '../../platform/database/snapshot.js';
-import { CLEARING, NAMED, TOLD_ID } from './reconciliation.js';
+import { CLEARING, NAMED, REPORTED_ID } from './reconciliation.js';
 
 /** A report is over a month or a year, never over more than the doctor could read. */
 const SNAPSHOT = { statementSecondsMax: 60, idleSecondsMax: 30 } as const;
@@ -17,7 +17,7 @@ const BESIDE = `
   WITH clearing AS MATERIALIZED (${CLEARING}),
   -- What Stripe kept, what went to the bank, and what nobody was credited with.
   own AS MATERIALIZED (
-    SELECT ${TOLD_ID} AS id, sum(moved_micros) AS moved_micros FROM clearing WHERE account_id = 'acct_platform' GROUP BY 1),
+    SELECT ${REPORTED_ID} AS id, sum(moved_micros) AS moved_micros FROM clearing WHERE account_id = 'acct_platform' GROUP BY 1),
   told AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.account_id, n.reference ORDER BY n.created_at, n.id) AS place
       FROM (${NAMED}) n),

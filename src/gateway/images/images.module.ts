@@ -35,8 +35,8 @@ import { MediaController } from './media/media.controller.js';
 import { openMediaStore } from './media/open-media-store.js';
 import { ImageModels } from './calls/model-catalog.js';
 import { ModelsController } from './api/models.controller.js';
-import { OrdinaryCalls } from './calls/ordinary-calls.service.js';
-import { PassThroughCalls } from './calls/pass-through-calls.service.js';
+import { WalletFundedCalls } from './calls/wallet-funded-calls.service.js';
+import { ByokCalls } from './calls/byok-calls.service.js';
 import { Payments } from './calls/payment/payments.service.js';
 import { ConfiguredProviders } from './providers/configured-providers.js';
 import { ProviderKeyTestsController } from './calls/provider-key-tests.controller.js';
@@ -109,9 +109,9 @@ import { Upstreams } from './calls/upstreams.service.js';
     MediaRestorationJob,
     MediaRetentionJob,
     MediaSigner,
-    OrdinaryCalls,
+    WalletFundedCalls,
     OrphanedHolds,
-    PassThroughCalls,
+    ByokCalls,
     Payments,
     RecordQueue,
     RetriedCalls,

@@ -16,7 +16,7 @@ const USAGE_CSV_COLUMNS = [
   'charged_micros',
 ] as const;
 
-/** Behind each other these are the file: money in whole micro-dollars, and no cell that a spreadsheet would run as a formula. */
+/** Outdated each other these are the file: money in whole micro-dollars, and no cell that a spreadsheet would run as a formula. */
 export const usageCsvHeader = (): string => stringify([[...USAGE_CSV_COLUMNS]]);
 
 export function toUsageCsv(rows: readonly TextRow[]): string {

@@ -148,7 +148,7 @@ export class UsageReader {
   async read(accountId: string, query: UsageQuery): Promise<Usage> {
     await this.running.recorded(accountId);
     const { after, limit } = query;
-    const [found] = await this.behindMark(accountId, (tx, seq) =>
+    const [found] = await this.afterMark(accountId, (tx, seq) =>
       tx.query<Found[]>(READ, [
         ...valuesOf(accountId, query, seq),
         ...[after?.day ?? null, after?.source, after?.model, after?.apiKeyId, after?.tag].map(
@@ -195,7 +195,7 @@ export class UsageReader {
   }
 
   /** One snapshot for the mark and what is read with it: what is added up concurrently is so for all of it or for none. */
-  private behindMark<T>(accountId: string, work: (tx: Tx, seq: string) => Promise<T>): Promise<T> {
+  private afterMark<T>(accountId: string, work: (tx: Tx, seq: string) => Promise<T>): Promise<T> {
     return this.transactions.run(
       async (tx) => {
         await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
@@ -209,7 +209,7 @@ export class UsageReader {
 
   private async spending(accountId: string): Promise<Spending> {
     const since = formatUtcDate(new Date(this.clock.nowMs() - (RUNWAY_DAYS - 1) * DAY_MS));
-    const [row] = await this.behindMark(accountId, (tx, seq) =>
+    const [row] = await this.afterMark(accountId, (tx, seq) =>
       tx.query<{ charged: string; first: string | null }[]>(SPENT, [accountId, since, seq]),
     );
     const first = row?.first ?? null;

@@ -8,10 +8,10 @@ import { chargesWhere, DIMENSIONS, unpaidOf } from './usage-parts.js';
 
 type Unpaid = { readonly account_id: string; readonly generation_id: string };
 /** `seq`: the length of its ledger; `behind`: how many rows of it are not added up. */
-type Behind = { readonly account_id: string; readonly seq: string; readonly behind: string };
+type Outdated = { readonly account_id: string; readonly seq: string; readonly behind: string };
 
 /** Whose ledger has grown since it was added up; the wallet's row knows its length. In order, so that every turn ends. */
-const FIND_BEHIND = `
+const FIND_OUTDATED = `
   SELECT w.account_id, w.seq, w.seq - coalesce(p.seq, 0) AS behind
     FROM wallets w LEFT JOIN usage_progress p ON p.account_id = w.account_id
    WHERE w.account_id > $1 AND w.account_id <> $2 AND w.seq > coalesce(p.seq, 0)
@@ -94,7 +94,7 @@ export class UsageRollUp {
     let after = '';
     for (let more = false; ;) {
       const of = [after, PLATFORM_ACCOUNT_ID, accountsPerBatch];
-      const found = await this.dataSource.query<Behind[]>(FIND_BEHIND, of);
+      const found = await this.dataSource.query<Outdated[]>(FIND_OUTDATED, of);
       for (const batch of this.inBatches(found)) {
         if (!mayGoOn()) return true;
         await this.addCharges(batch);
@@ -105,9 +105,9 @@ export class UsageRollUp {
     }
   }
 
-  private inBatches(found: readonly Behind[]): Behind[][] {
+  private inBatches(found: readonly Outdated[]): Outdated[][] {
     const { transfersPerAccount, transfersPerBatch } = this.limits;
-    const batches: Behind[][] = [];
+    const batches: Outdated[][] = [];
     let transfers = transfersPerBatch;
     for (const account of found) {
       if (transfers >= transfersPerBatch) {
@@ -120,7 +120,7 @@ export class UsageRollUp {
     return batches;
   }
 
-  private async addCharges(behind: readonly Behind[]): Promise<void> {
+  private async addCharges(behind: readonly Outdated[]): Promise<void> {
     const ids = behind.map(({ account_id: id }) => id);
     await this.transactions.run(async (tx) => {
       await tx.query(MAKE_PROGRESS_ROWS, [ids]);

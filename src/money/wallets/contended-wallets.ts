@@ -68,7 +68,7 @@ export class ContendedWallets {
   }
 
   /** Its turn is over, whether or not its lock could be had. */
-  putBehind(accountId: string): void {
+  putAfter(accountId: string): void {
     const waiting = this.wallets.get(accountId);
     this.wallets.delete(accountId);
     if (waiting !== undefined) this.wallets.set(accountId, waiting);

@@ -200,7 +200,7 @@ export class WalletEngine implements OnApplicationShutdown {
     while (!line.isEmpty) {
       const { waitFor, batch } = line.next();
       const undecided = new Set(await this.commit(batch, waitFor));
-      line.putBehind(waitFor);
+      line.putAfter(waitFor);
       const decided = batch.filter((entry) => !undecided.has(entry));
       line.remove(decided);
       const late = line.takeLate();

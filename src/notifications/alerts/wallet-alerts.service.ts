@@ -120,7 +120,7 @@ export class WalletAlerts {
       const unasked = { emailConfirmedAt: null, confirmHash: null, confirmExpiresAt: null };
       await tx.update(WalletAlertsEntity, { accountId }, { email, ...unasked });
       if (row.email !== null && row.emailConfirmedAt !== null) {
-        await this.emails.tellRemoved(tx, accountId, row.email, { removed_by: actor });
+        await this.emails.reportRemoval(tx, accountId, row.email, { removed_by: actor });
       }
     } else if (row.emailConfirmedAt !== null) return;
     if (email !== null) await this.askOnce(tx, accountId, email);

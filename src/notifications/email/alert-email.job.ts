@@ -33,7 +33,7 @@ import {
 /** How long an attempt is its worker's alone: longer than the transport lets one take. */
 const CLAIM_MS = 2 * SEND_TIMEOUT_MS;
 /** Where files and mails of a service without a mail server say that they come from. */
-const FROM_NOBODY: Mailbox = { name: 'Coffer', address: 'coffer@sandbox.invalid' };
+const NO_SENDER: Mailbox = { name: 'Coffer', address: 'coffer@sandbox.invalid' };
 
 /**
  * Sends one mail. Each attempt is claimed before it is made, so no two workers are at one mail. Killed between
@@ -57,7 +57,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     private readonly transactions: TransactionRunner,
     @Optional() @Inject(NOTIFICATIONS_OBSERVER) observer: NotificationsObserver | null,
   ) {
-    this.from = settings.mail?.from ?? FROM_NOBODY;
+    this.from = settings.mail?.from ?? NO_SENDER;
     this.observer = observer ?? silentNotificationsObserver;
     registry.register(this);
   }

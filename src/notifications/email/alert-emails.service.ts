@@ -49,7 +49,7 @@ export class AlertEmails {
   }
 
   /** Tells an address that had said yes that a key has removed it: otherwise silence would look like good news. */
-  async tellRemoved(tx: Tx, accountId: string, address: string, data: object): Promise<void> {
+  async reportRemoval(tx: Tx, accountId: string, address: string, data: object): Promise<void> {
     if (this.enabled)
       await this.add(tx, accountId, { kind: 'address_removed', eventId: null, address, data });
   }

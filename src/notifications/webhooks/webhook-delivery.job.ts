@@ -20,7 +20,7 @@ import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
  */
 const PATIENCE_MS = 250;
 /** When a job looks whether a process died while it waited: longer than any attempt takes. */
-const LOOK_AGAIN_MS = 30_000;
+const RECHECK_AFTER_MS = 30_000;
 
 /**
  * One attempt of one delivery. Killed between the receiver's answer and the note of it, it runs again: receivers
@@ -76,7 +76,7 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     const inTime = attempt.then(() => true);
     if (this.stopping || (await Promise.race([inTime, sleep(PATIENCE_MS, false)]))) return attempt;
     this.leave(delivery, attempt);
-    await this.comeBack(delivery, this.clock.nowMs() + LOOK_AGAIN_MS);
+    await this.comeBack(delivery, this.clock.nowMs() + RECHECK_AFTER_MS);
   }
 
   private leave({ id }: WebhookDelivery, attempt: Promise<void>): void {

@@ -87,7 +87,7 @@ export class AutoTopUpCharges {
       throw new Error(`${topUp.id} went out, and may still arrive at Stripe`);
     }
     await this.topUps.move(topUp, 'failed', { failureCode: 'not_charged' });
-    await this.switches.lookAgain(null, topUp.accountId);
+    await this.switches.recheck(null, topUp.accountId);
   }
 
   /**

@@ -55,7 +55,7 @@ export class AutoTopUpRecovery {
     if (page?.status === 'paid') return this.comeBack(page);
     if (page !== null && page.status !== 'expired' && page.status !== 'failed') {
       const endMs = Math.max(page.expiresAt.getTime(), await this.clock.nowMs()) + LOOK_AFTER_EXPIRY_MS;
-      return this.switches.lookAgain(null, accountId, new Date(endMs));
+      return this.switches.recheck(null, accountId, new Date(endMs));
     }
     await this.transactions.run(async (tx) => {
       const now = await this.repository.lock(tx, accountId, livemode);
@@ -71,13 +71,17 @@ export class AutoTopUpRecovery {
       const now = await this.repository.lock(tx, accountId, livemode);
       if (now?.failedTopUpId !== failed.id || now.actionTopUpId !== null) return;
       if (page === null) {
-        await this.switches.tellFailure(tx, now, { topUp: failed, actionUrl: null, retryAt: null });
+        await this.switches.reportFailure(tx, now, { topUp: failed, actionUrl: null, retryAt: null });
         return this.switches.turnOff(tx, now, 'authentication_required', failed);
       }
       await this.repository.update(tx, now, { actionTopUpId: page.id });
-      await this.switches.tellFailure(tx, now, { topUp: failed, actionUrl: page.checkoutUrl, retryAt: null });
+      await this.switches.reportFailure(tx, now, {
+        topUp: failed,
+        actionUrl: page.checkoutUrl,
+        retryAt: null,
+      });
       const runAt = new Date(page.expiresAt.getTime() + LOOK_AFTER_EXPIRY_MS);
-      await this.switches.lookAgain(tx, accountId, runAt);
+      await this.switches.recheck(tx, accountId, runAt);
     });
   }
 

@@ -153,10 +153,10 @@ export class AutoTopUpSettings {
         cardId: card.id,
       });
       await this.withdraw(tx, accountId);
-      await this.switches.lookAgain(tx, accountId);
+      await this.switches.recheck(tx, accountId);
       if (allowsMore(current, { ...terms, cardId: card.id })) {
         const chargeCents = this.quote(terms)?.chargeCents ?? null;
-        await this.switches.tellRaise(tx, {
+        await this.switches.reportRaise(tx, {
           before: current,
           terms,
           revision,

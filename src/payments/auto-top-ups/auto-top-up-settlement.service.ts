@@ -76,7 +76,7 @@ export class AutoTopUpSettlement {
       const news = { topUp: failed, actionUrl: null, retryAt: null };
       // Since then the account switched it off, or anew: this charge says nothing about that.
       if (current.status !== 'on' || topUp.fingerprint !== fingerprintOf(current)) {
-        return this.switches.tellFailure(tx, current, news);
+        return this.switches.reportFailure(tx, current, news);
       }
       const reaction = await react(current, await this.clock.nowMs(tx), tx);
       switch (reaction.kind) {
@@ -85,14 +85,14 @@ export class AutoTopUpSettlement {
           return this.switches.needCustomer(tx, current, failed);
         case 'switch_off': {
           const off = { ...current, status: 'off', offReason: reaction.reason } as const;
-          await this.switches.tellFailure(tx, off, news);
+          await this.switches.reportFailure(tx, off, news);
           return this.switches.turnOff(tx, current, reaction.reason, failed);
         }
         case 'retry': {
           const waitMs = Math.max(RETRY_AFTER_DECLINE_MS, current.cooldownSeconds * SECOND_MS);
           const retryAt = new Date(topUp.createdAt.getTime() + waitMs);
-          await this.switches.tellFailure(tx, current, { ...news, retryAt });
-          return this.switches.lookAgain(tx, accountId, retryAt);
+          await this.switches.reportFailure(tx, current, { ...news, retryAt });
+          return this.switches.recheck(tx, accountId, retryAt);
         }
       }
     });

@@ -108,11 +108,11 @@ export class AutoTopUpStarts {
       const retryAt = limitEnd(error, await this.clock.nowMs());
       if (retryAt === null) throw error;
       this.logger.warn(`No auto top-up for ${accountId}: ${(error as Error).message}`);
-      return this.switches.lookAgain(null, accountId, retryAt);
+      return this.switches.recheck(null, accountId, retryAt);
     }
     const { decision } = error;
     if (decision.kind === 'wait') {
-      return this.switches.lookAgain(null, accountId, new Date(decision.untilMs));
+      return this.switches.recheck(null, accountId, new Date(decision.untilMs));
     }
     if (decision.kind !== 'switch_off') return;
     await this.transactions.run(async (tx) => {

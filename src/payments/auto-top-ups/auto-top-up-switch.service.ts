@@ -20,7 +20,7 @@ import {
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 
 /** What the account is told of a charge that failed. */
-export type FailureNews = {
+export type FailureReport = {
   readonly topUp: TopUp;
   /** Where the customer pays instead. */
   readonly actionUrl: string | null;
@@ -81,7 +81,7 @@ export class AutoTopUpSwitch {
   }
 
   /** Once for each time that the account agreed to more. */
-  async tellRaise(tx: Tx, { before, terms, revision, card, chargeCents, actor }: Raise): Promise<void> {
+  async reportRaise(tx: Tx, { before, terms, revision, card, chargeCents, actor }: Raise): Promise<void> {
     const { accountId, livemode, status } = before;
     await this.events.publish(tx, {
       accountId,
@@ -110,7 +110,7 @@ export class AutoTopUpSwitch {
       actionTopUpId: null,
       updatedAt: this.now(),
     });
-    await this.lookAgain(tx, current.accountId);
+    await this.recheck(tx, current.accountId);
   }
 
   /** She was there, or there is another card: goes on as agreed, and looks at the wallet at once. */
@@ -123,11 +123,15 @@ export class AutoTopUpSwitch {
       actionTopUpId: null,
       updatedAt: this.now(),
     });
-    await this.lookAgain(tx, current.accountId);
+    await this.recheck(tx, current.accountId);
   }
 
   /** Once for each charge. */
-  async tellFailure(tx: Tx, current: AutoTopUp, { topUp, actionUrl, retryAt }: FailureNews): Promise<void> {
+  async reportFailure(
+    tx: Tx,
+    current: AutoTopUp,
+    { topUp, actionUrl, retryAt }: FailureReport,
+  ): Promise<void> {
     const data: WebhookData = {
       object: 'auto_top_up_failure',
       top_up: { ...toTopUpView(topUp) },
@@ -141,7 +145,7 @@ export class AutoTopUpSwitch {
   }
 
   /** Queues a look at the wallet; `runAt` replaces the look that was to come later. */
-  async lookAgain(tx: Tx | null, accountId: string, runAt: Date | null = null): Promise<void> {
+  async recheck(tx: Tx | null, accountId: string, runAt: Date | null = null): Promise<void> {
     const options = {
       ...(tx === null ? {} : { tx }),
       ...(runAt === null ? {} : { runAt, jobKey: `auto_top_up_later:${accountId}` }),

@@ -51,7 +51,7 @@ export type Decision =
   /** Not before; to be looked at again then. */
   | { readonly kind: 'wait'; readonly untilMs: number; readonly why: WaitReason }
   | { readonly kind: 'switch_off'; readonly reason: OffReason }
-  /** Whatever ends this makes itself known: a change of settings, a debit, a thaw. */
+  /** Whatever ends this makes itself known: a change of settings, a debit, a unfreeze. */
   | { readonly kind: 'nothing'; readonly why: 'off' | 'action_required' | 'frozen' | 'disputed' | 'enough' };
 
 /** What keeps a card from being charged although auto top-up is on, until it ends by itself. */

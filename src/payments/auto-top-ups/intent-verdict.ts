@@ -12,7 +12,7 @@ export type IntentVerdict =
   /** Stripe's word contradicts ours. Nothing may be credited, and nothing be guessed. */
   | { readonly kind: 'review'; readonly contradictions: readonly string[] };
 
-const NOBODY_THERE: CardDecline = {
+const NO_CUSTOMER_PRESENT: CardDecline = {
   code: 'authentication_required',
   declineCode: 'authentication_required',
   adviceCode: null,
@@ -33,7 +33,7 @@ export function judgeIntent(topUp: TopUp, intent: PaymentIntent, livemode: boole
     case 'canceled':
       return { kind: 'declined', decline: intent.decline };
     case 'requires_action':
-      return { kind: 'declined', decline: intent.decline ?? NOBODY_THERE };
+      return { kind: 'declined', decline: intent.decline ?? NO_CUSTOMER_PRESENT };
     default:
       // `processing`, and whatever Stripe adds: asked again later.
       return { kind: 'wait' };

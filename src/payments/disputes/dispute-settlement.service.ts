@@ -79,7 +79,7 @@ export class DisputeSettlement {
    */
   private async settleUnknownAmount({ accountId, id }: TopUp, told: ProviderDispute): Promise<void> {
     this.logger.error(`${told.id} disputes ${id} in ${told.currency}; what it takes in usd is not known.`);
-    if (isDecidedForUs(told.status)) return this.thaw({ accountId, id: told.id });
+    if (isDecidedForUs(told.status)) return this.unfreeze({ accountId, id: told.id });
     if (isThreat(told)) await this.freezeOnce(accountId, disputeFreeze(told.id));
   }
 
@@ -127,15 +127,16 @@ export class DisputeSettlement {
   }
 
   private async follow(dispute: Dispute, told: ProviderDispute): Promise<void> {
-    const isNews = isLater(dispute.status, told.status);
+    const isNewEvent = isLater(dispute.status, told.status);
     const isBack = !isWithBank(told) && told.movements.length > 2;
     // The status is written last: cut off before, the next look thaws. What was taken again after that stays frozen.
-    if (isDecidedForUs(told.status) && (isNews || isBack) && !isTakenAgain(told)) await this.thaw(dispute);
+    if (isDecidedForUs(told.status) && (isNewEvent || isBack) && !isTakenAgain(told))
+      await this.unfreeze(dispute);
     await this.disputes.noteStatus(dispute, told.status);
   }
 
   /** Lifts its own reason and no other. While the wallet owes, the last one stays: a person decides. */
-  private async thaw({ accountId, id }: Pick<Dispute, 'accountId' | 'id'>): Promise<void> {
+  private async unfreeze({ accountId, id }: Pick<Dispute, 'accountId' | 'id'>): Promise<void> {
     try {
       const lifts = { source: 'dispute', sourceId: id } as const;
       const reason = `dispute ${id} was decided for us`;

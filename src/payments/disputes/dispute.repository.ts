@@ -21,7 +21,7 @@ type WrittenOffRow = { readonly id: string; readonly micros: string };
 export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt'>>;
 
 /** Its money moved: when, and what is told. */
-const MONEY_NEWS = {
+const MONEY_EVENTS = {
   withdrawnAt: 'dispute.funds_withdrawn',
   reinstatedAt: 'dispute.funds_reinstated',
 } as const satisfies Record<string, WebhookEventType>;
@@ -112,7 +112,7 @@ export class DisputeRepository {
       await tx.update(DisputeEntity, { accountId, id }, facts);
       const dispute = await tx.findOneByOrFail(DisputeEntity, { accountId, id });
       const naturalKey = isFirstOfItsKind(movement) ? id : `${id}:${balanceTransactionId}`;
-      await this.tell(tx, MONEY_NEWS[what], dispute, naturalKey);
+      await this.tell(tx, MONEY_EVENTS[what], dispute, naturalKey);
     });
   }
 
@@ -122,10 +122,10 @@ export class DisputeRepository {
       const lock = { mode: 'for_no_key_update' } as const;
       const before = await tx.findOneOrFail(DisputeEntity, { where: { accountId, id }, lock });
       // A lost appeal is lost again, so a status may come after itself; but not without one in between.
-      const isNews = before.status !== status && isLater(before.status, status);
-      const facts = { checkedAt: this.now(), ...(isNews ? { status } : {}) };
+      const isNewEvent = before.status !== status && isLater(before.status, status);
+      const facts = { checkedAt: this.now(), ...(isNewEvent ? { status } : {}) };
       await tx.update(DisputeEntity, { accountId, id }, facts);
-      if (!isNews) return;
+      if (!isNewEvent) return;
       // That it exists is told; a first status that decides nothing adds nothing to it.
       if (before.status === UNSEEN && isOpen(status)) return;
       const type = isOpen(status) ? 'dispute.updated' : 'dispute.closed';

@@ -225,7 +225,7 @@ const REQUIRED_IN_PRODUCTION = [
   'COFFER_OPERATOR_KEY',
 ] as const;
 
-/** Behind a load balancer that is not listed every customer has its address, so production wants a decision. */
+/** Outdated a load balancer that is not listed every customer has its address, so production wants a decision. */
 function readTrustedProxies(read: EnvironmentReader, production: boolean): readonly string[] {
   const value = read.text('TRUSTED_PROXIES');
   if (production && value === null) {

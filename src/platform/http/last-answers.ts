@@ -55,7 +55,7 @@ export function closeConnection(socket: Socket, refusal: string): void {
     if (!last.headersSent) last.shouldKeepAlive = false;
     onAnswerEnd(last, () => end(socket));
   };
-  // Behind earlier answers its turn comes when it is given the socket.
+  // Outdated earlier answers its turn comes when it is given the socket.
   if (isToAnswer() && last.socket === null) last.once('socket', close);
   else close();
 }

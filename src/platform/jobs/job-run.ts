@@ -119,8 +119,8 @@ const NEWS: ReadonlySet<string> = new Set(['error', 'warning']);
 function toGraphileLogger(log: JobRunOptions['log']): GraphileLogger {
   return new GraphileLogger(() => (level, message, meta) => {
     const isOurs = meta !== undefined && meta['failure'] === true;
-    const isNews = NEWS.has(level) && !isOurs;
-    log(isNews ? 'warn' : 'debug', message);
+    const isNewEvent = NEWS.has(level) && !isOurs;
+    log(isNewEvent ? 'warn' : 'debug', message);
   });
 }
 

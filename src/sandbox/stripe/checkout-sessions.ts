@@ -1,5 +1,5 @@
 import { createSessionParameters, listSessionsParameters } from './checkout-session-parameters.js';
-import { CAUSED_BY_NOBODY, nowSeconds, type Cause, type SandboxContext } from './context.js';
+import { CAUSED_BY_NO_REQUEST, nowSeconds, type Cause, type SandboxContext } from './context.js';
 import { emitEvent } from './events.js';
 import { invalidRequest, resourceMissing } from './errors.js';
 import { listParameters, page } from './lists.js';
@@ -46,7 +46,7 @@ export function expireOverdue(context: SandboxContext): number {
   const overdue = context.store.checkoutSessions
     .oldestFirst()
     .filter(({ object }) => object.status === 'open' && object.expires_at <= now);
-  for (const record of overdue) expireSession(context, record, CAUSED_BY_NOBODY);
+  for (const record of overdue) expireSession(context, record, CAUSED_BY_NO_REQUEST);
   return overdue.length;
 }
 

@@ -21,4 +21,4 @@ export function nowSeconds(context: SandboxContext): number {
 /** Which API request caused an event; nulls when the customer did, on the payment page, or time itself. */
 export type Cause = { readonly requestId: string | null; readonly idempotencyKey: string | null };
 
-export const CAUSED_BY_NOBODY: Cause = { requestId: null, idempotencyKey: null };
+export const CAUSED_BY_NO_REQUEST: Cause = { requestId: null, idempotencyKey: null };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SandboxContext } from './context.js';
-import { CAUSED_BY_NOBODY } from './context.js';
+import { CAUSED_BY_NO_REQUEST } from './context.js';
 import { expireSession, putSession } from './checkout-sessions.js';
 import { UnknownObjectError } from './control-errors.js';
 import { emitTamperedEvent, type EventTampering } from './events.js';
@@ -86,7 +86,7 @@ export class SandboxStripeControl {
     const record = this.parts.context.store.checkoutSessions.get(sessionId);
     if (record === undefined) throw new UnknownObjectError(sessionId);
     if (record.object.status !== 'open') return record.object;
-    const { object } = expireSession(this.parts.context, record, CAUSED_BY_NOBODY);
+    const { object } = expireSession(this.parts.context, record, CAUSED_BY_NO_REQUEST);
     await this.commit();
     return object;
   }

@@ -1,4 +1,4 @@
-import { CAUSED_BY_NOBODY, type SandboxContext } from './context.js';
+import { CAUSED_BY_NO_REQUEST, type SandboxContext } from './context.js';
 import { ImpossibleStepError, moveDispute } from './dispute-lifecycle.js';
 import type { DisputeStatus } from './money-out-objects.js';
 import { failRefund, succeedRefund } from './refund-settlement.js';
@@ -27,9 +27,9 @@ function carryOut(context: SandboxContext, { id, outcome }: PlannedOutcome): voi
   const refund = context.store.refunds.get(id);
   if (refund !== undefined) {
     if (outcome === 'failed' && refund.status !== 'failed') {
-      failRefund(context, refund, 'expired_or_canceled_card', CAUSED_BY_NOBODY);
+      failRefund(context, refund, 'expired_or_canceled_card', CAUSED_BY_NO_REQUEST);
     } else if (outcome === 'succeeded' && refund.status === 'pending') {
-      succeedRefund(context, refund, CAUSED_BY_NOBODY);
+      succeedRefund(context, refund, CAUSED_BY_NO_REQUEST);
     }
     return;
   }
@@ -37,7 +37,7 @@ function carryOut(context: SandboxContext, { id, outcome }: PlannedOutcome): voi
   const status = DECISIONS[outcome];
   if (dispute === undefined || status === undefined) return;
   try {
-    moveDispute(context, dispute, status, CAUSED_BY_NOBODY);
+    moveDispute(context, dispute, status, CAUSED_BY_NO_REQUEST);
   } catch (error) {
     if (!(error instanceof ImpossibleStepError)) throw error;
   }

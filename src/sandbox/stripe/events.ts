@@ -5,7 +5,7 @@ import { listParameters, page } from './lists.js';
 import { API_VERSION, type Event, type StripeObject } from './objects.js';
 import { operation, type Operation } from './operation.js';
 import { boolean, list, isWithin, optional, text, timeRange } from './parameter-schema.js';
-import { deliveriesOf, scheduleDeliveries, undeliveredEventIds } from './webhook-deliveries.js';
+import { deliveriesOf, scheduleDeliveries, pendingEventIds } from './webhook-deliveries.js';
 
 /** Stripe's own limit for the `types` filter. */
 const TYPES_MAX = 20;
@@ -81,7 +81,7 @@ export const eventOperations: readonly Operation[] = [
     },
     run: (context, params) => {
       const { created, delivery_success: deliverySuccess, type, types } = params;
-      const undelivered = deliverySuccess === undefined ? null : undeliveredEventIds(context);
+      const undelivered = deliverySuccess === undefined ? null : pendingEventIds(context);
       const wanted = context.store.events.newestFirst().filter((event) => {
         if (!isWithin(created, event.created)) return false;
         if (undelivered !== null && undelivered.has(event.id) === deliverySuccess) return false;

@@ -1,5 +1,5 @@
 import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
-import { CAUSED_BY_NOBODY, type SandboxContext } from './context.js';
+import { CAUSED_BY_NO_REQUEST, type SandboxContext } from './context.js';
 import { ControlRefusedError, UnknownObjectError } from './control-errors.js';
 import {
   DISPUTE_REASONS,
@@ -55,7 +55,7 @@ export class MoneyControl {
         ? {}
         : { caseType: oneOf(['block', 'resolution'] as const, caseType, 'case_type') }),
     };
-    return openDispute(this.context, charge, wanted, CAUSED_BY_NOBODY);
+    return openDispute(this.context, charge, wanted, CAUSED_BY_NO_REQUEST);
   }
 
   /** The bank, or time, takes a dispute one step on. */
@@ -64,7 +64,7 @@ export class MoneyControl {
     if (dispute === undefined) throw new UnknownObjectError(id);
     const wanted: DisputeStatus = oneOf(DISPUTE_STATUSES, status, 'status');
     try {
-      return moveDispute(this.context, dispute, wanted, CAUSED_BY_NOBODY);
+      return moveDispute(this.context, dispute, wanted, CAUSED_BY_NO_REQUEST);
     } catch (error) {
       if (error instanceof ImpossibleStepError) throw new ControlRefusedError(error.message);
       throw error;
@@ -76,12 +76,12 @@ export class MoneyControl {
     const dispute = this.context.store.disputes.get(id);
     if (dispute === undefined) throw new UnknownObjectError(id);
     if (amountCents === 0) throw new ControlRefusedError('the amount must not be 0');
-    return moveDisputeMoney(this.context, dispute, amountCents, CAUSED_BY_NOBODY);
+    return moveDisputeMoney(this.context, dispute, amountCents, CAUSED_BY_NO_REQUEST);
   }
 
   warnOfFraud(chargeId: string, fraudType = 'made_with_stolen_card'): EarlyFraudWarning {
     oneOf(FRAUD_TYPES, fraudType, 'fraud_type');
-    return warnOfFraud(this.context, this.charge(chargeId), fraudType, CAUSED_BY_NOBODY);
+    return warnOfFraud(this.context, this.charge(chargeId), fraudType, CAUSED_BY_NO_REQUEST);
   }
 
   /** A pending refund arrives. */
@@ -89,7 +89,7 @@ export class MoneyControl {
     const refund = this.refund(id);
     if (refund.status !== 'pending') throw new ControlRefusedError(`${id} is ${refund.status}`);
     this.context.store.plannedOutcomes.delete(id);
-    return succeedRefund(this.context, refund, CAUSED_BY_NOBODY);
+    return succeedRefund(this.context, refund, CAUSED_BY_NO_REQUEST);
   }
 
   /** A refund comes back, pending or said to have succeeded. */
@@ -97,7 +97,7 @@ export class MoneyControl {
     const refund = this.refund(id);
     oneOf(REFUND_FAILURE_REASONS, reason, 'reason');
     if (refund.status === 'failed') throw new ControlRefusedError(`${id} has failed already`);
-    return failRefund(this.context, refund, reason, CAUSED_BY_NOBODY);
+    return failRefund(this.context, refund, reason, CAUSED_BY_NO_REQUEST);
   }
 
   payOut(): Payout {

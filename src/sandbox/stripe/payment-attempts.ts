@@ -6,7 +6,7 @@ import { declineBody, type StripeErrorBody } from './errors.js';
 import { emitEvent } from './events.js';
 import type { Charge, PaymentIntent } from './objects.js';
 import { putPaymentIntent } from './payment-intents.js';
-import { attachPaymentMethod, cardBehind, putPaymentMethod, type CardOwner } from './payment-methods.js';
+import { attachPaymentMethod, cardFor, putPaymentMethod, type CardOwner } from './payment-methods.js';
 import type { PaymentMethodRecord } from './store.js';
 import { AUTHENTICATION_FAILED, AUTHENTICATION_REQUIRED, type Decline, type TestCard } from './test-cards.js';
 
@@ -29,7 +29,7 @@ export type Attempt = {
  * the events in Stripe's order: the charge's, then a dispute's, then the intent's.
  */
 export function attemptPayment(context: SandboxContext, attempt: Attempt): AttemptOutcome {
-  const card = cardBehind(attempt.method);
+  const card = cardFor(attempt.method);
   if (attempt.authentication === 'nobody_there') {
     // The issuer is not even asked for the money: there is no charge.
     const isRefused = needsCustomer(card, attempt.method);

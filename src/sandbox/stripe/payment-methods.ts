@@ -68,7 +68,7 @@ export function putPaymentMethod(
 }
 
 /** The test card that charging this payment method plays. */
-export function cardBehind(record: PaymentMethodRecord): TestCard {
+export function cardFor(record: PaymentMethodRecord): TestCard {
   const card = testCard(record.cardNumber);
   if (card === null) throw new Error(`the sandbox no longer knows the test card ${record.cardNumber}`);
   return card;
@@ -127,7 +127,7 @@ function attach(context: SandboxContext, id: string, customerId: string, cause: 
   if (record.object.customer !== null && record.object.customer !== customerId) {
     throw invalidRequest('The payment method you provided has already been attached to a customer.');
   }
-  const card = cardBehind(record);
+  const card = cardFor(record);
   if (card.decline !== undefined && card.isAttachable !== true) {
     putPaymentMethod(context, record, { isUsedUp: true });
     throw cardError(card.decline, {});

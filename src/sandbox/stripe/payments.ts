@@ -1,5 +1,5 @@
 import { putSession } from './checkout-sessions.js';
-import { CAUSED_BY_NOBODY, nowSeconds, type SandboxContext } from './context.js';
+import { CAUSED_BY_NO_REQUEST, nowSeconds, type SandboxContext } from './context.js';
 import type { StripeErrorBody } from './errors.js';
 import { emitEvent } from './events.js';
 import { invoiceOf } from './invoices.js';
@@ -46,7 +46,7 @@ export function payCheckoutSession(
   const intent = beginPayment(context, record);
   const method = newPaymentMethod(context, card, billingDetailsOf(context, session));
   const { authentication = 'succeeds' } = act;
-  const attempt = { intent, method, authentication, cause: CAUSED_BY_NOBODY, ...ownerOf(record) };
+  const attempt = { intent, method, authentication, cause: CAUSED_BY_NO_REQUEST, ...ownerOf(record) };
   const outcome = attemptPayment(context, attempt);
   if (outcome.status === 'paid') return complete(context, record, outcome.intent, method.object);
   const { object: open } = putSession(context, record, { payment_intent: intent.id });
@@ -62,7 +62,7 @@ function beginPayment(context: SandboxContext, record: CheckoutSessionRecord): P
   const existing = context.store.paymentIntents.get(record.object.payment_intent ?? '');
   if (existing !== undefined) return existing;
   const intent = intentOfSession(context, record);
-  emitEvent(context, 'payment_intent.created', intent, CAUSED_BY_NOBODY);
+  emitEvent(context, 'payment_intent.created', intent, CAUSED_BY_NO_REQUEST);
   return intent;
 }
 
@@ -109,6 +109,6 @@ function complete(
     status: 'complete',
     url: null,
   });
-  emitEvent(context, 'checkout.session.completed', session, CAUSED_BY_NOBODY);
+  emitEvent(context, 'checkout.session.completed', session, CAUSED_BY_NO_REQUEST);
   return { status: 'paid', session };
 }

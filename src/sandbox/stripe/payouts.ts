@@ -1,5 +1,5 @@
 import { newBalanceTransaction } from './balance-transactions.js';
-import { CAUSED_BY_NOBODY, nowSeconds, type SandboxContext } from './context.js';
+import { CAUSED_BY_NO_REQUEST, nowSeconds, type SandboxContext } from './context.js';
 import { resourceMissing } from './errors.js';
 import { emitEvent } from './events.js';
 import { stripeId } from './ids.js';
@@ -34,12 +34,12 @@ export function payOut(context: SandboxContext): Payout {
     context.store.balanceTransactions.put({ ...transaction, available_on: now });
   }
   const object = newPayout(context, amountCents);
-  emitEvent(context, 'payout.created', object, CAUSED_BY_NOBODY);
+  emitEvent(context, 'payout.created', object, CAUSED_BY_NO_REQUEST);
   const record: PayoutRecord = { id: object.id, object, transactionIds: transactions.map(({ id }) => id) };
   const paid = putPayout(context, record, { status: 'paid' });
-  emitEvent(context, 'payout.paid', paid, CAUSED_BY_NOBODY, { status: 'pending' });
+  emitEvent(context, 'payout.paid', paid, CAUSED_BY_NO_REQUEST, { status: 'pending' });
   const reconciled = putPayout(context, { ...record, object: paid }, { reconciliation_status: 'completed' });
-  emitEvent(context, 'payout.reconciliation_completed', reconciled, CAUSED_BY_NOBODY);
+  emitEvent(context, 'payout.reconciliation_completed', reconciled, CAUSED_BY_NO_REQUEST);
   return reconciled;
 }
 
@@ -58,7 +58,7 @@ export function failPayout(context: SandboxContext, record: PayoutRecord): Payou
     failure_message: 'The bank account has been closed.',
     status: 'failed',
   });
-  emitEvent(context, 'payout.failed', failed, CAUSED_BY_NOBODY, { status: record.object.status });
+  emitEvent(context, 'payout.failed', failed, CAUSED_BY_NO_REQUEST, { status: record.object.status });
   return failed;
 }
 

@@ -6,7 +6,7 @@ import { emitEvent } from './events.js';
 import { stripeId } from './ids.js';
 import type { Refund } from './money-out-objects.js';
 import type { Charge, Metadata } from './objects.js';
-import { cardBehind } from './payment-methods.js';
+import { cardFor } from './payment-methods.js';
 import { planOutcome } from './planned-outcomes.js';
 
 /** Why a refund can fail, in Stripe's words. */
@@ -83,7 +83,7 @@ export function createRefund(
 
 function refundBehaviour(context: SandboxContext, charge: Charge): 'fails_later' | 'now' | 'succeeds_later' {
   const method = context.store.paymentMethods.get(charge.payment_method);
-  return method === undefined ? 'now' : (cardBehind(method).refund ?? 'now');
+  return method === undefined ? 'now' : (cardFor(method).refund ?? 'now');
 }
 
 function countRefunded(

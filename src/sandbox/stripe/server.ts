@@ -24,7 +24,7 @@ import { payoutOperations } from './payouts.js';
 import { refundOperations } from './refunds.js';
 import { RequestFaults } from './request-faults.js';
 import { StripeStore } from './store.js';
-import { reviveUndelivered } from './webhook-deliveries.js';
+import { resumePending } from './webhook-deliveries.js';
 import { webhookEndpointOperations } from './webhook-endpoints.js';
 import { WebhookSender } from './webhook-sender.js';
 
@@ -116,7 +116,7 @@ export async function startSandboxStripe(options: SandboxStripeOptions = {}): Pr
   baseUrl = await listenOnLoopback(app, options.port ?? 0);
 
   refreshPaymentPageUrls(context);
-  reviveUndelivered(context);
+  resumePending(context);
   if (options.webhookEndpoint === undefined) sender.wake();
   else await control.setWebhookEndpoint(options.webhookEndpoint);
   const sweep = setInterval(() => void sweepAndSend(context, sender), SWEEP_MS).unref();

@@ -1,7 +1,7 @@
 import { divHalfUp } from '../../platform/common/money.js';
 import type { SandboxContext } from './context.js';
 import { emitEvent } from './events.js';
-import { CAUSED_BY_NOBODY } from './context.js';
+import { CAUSED_BY_NO_REQUEST } from './context.js';
 import { invalidRequest, notSimulatedError } from './errors.js';
 import type { CreateSessionValues } from './checkout-session-parameters.js';
 import type { Address, CheckoutSession, LineItem } from './objects.js';
@@ -91,5 +91,5 @@ export function keepAddress(context: SandboxContext, record: CheckoutSessionReco
   if (customer === undefined || !record.keepsAddress || customer.address !== null) return;
   const changed = { ...customer, address: CUSTOMER_ADDRESS };
   context.store.customers.put(changed);
-  emitEvent(context, 'customer.updated', changed, CAUSED_BY_NOBODY, { address: null });
+  emitEvent(context, 'customer.updated', changed, CAUSED_BY_NO_REQUEST, { address: null });
 }

@@ -37,13 +37,13 @@ export function deliveriesOf(context: SandboxContext, eventId: string): readonly
 }
 
 /** An event that nobody listens for counts as delivered, as at Stripe. */
-export function undeliveredEventIds(context: SandboxContext): ReadonlySet<string> {
+export function pendingEventIds(context: SandboxContext): ReadonlySet<string> {
   const deliveries = context.store.webhookDeliveries.oldestFirst();
   return new Set(deliveries.filter(({ state }) => state !== 'delivered').map(({ eventId }) => eventId));
 }
 
 /** After a restart every undelivered event is due again, also those whose attempts had run out. */
-export function reviveUndelivered(context: SandboxContext): void {
+export function resumePending(context: SandboxContext): void {
   for (const delivery of context.store.webhookDeliveries.oldestFirst()) {
     if (delivery.state !== 'pending' && delivery.state !== 'failed') continue;
     const revived: WebhookDelivery = {

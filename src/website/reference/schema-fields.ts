@@ -62,7 +62,7 @@ export class Schemas {
         members.map(([name, member]) => [name, this.example(member, onlyRequired, depth + 1)]),
       );
     }
-    return standInFor(known);
+    return exampleFor(known);
   }
 
   /** Follows references, and puts together what several parts say of one value. */
@@ -92,7 +92,7 @@ export class Schemas {
   }
 }
 
-function standInFor({ type, minimum }: ApiSchema): unknown {
+function exampleFor({ type, minimum }: ApiSchema): unknown {
   const [first] = typeof type === 'string' ? [type] : (type ?? []);
   switch (first) {
     case 'string':

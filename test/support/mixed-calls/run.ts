@@ -86,7 +86,7 @@ export async function runMixedCalls(stage: MixedStage, options: MixedOptions): P
 }
 
 const PROGRESS_CALLS = 5_000;
-const LOOK_AGAIN_MS = 100;
+const RECHECK_AFTER_MS = 100;
 
 type Judged = {
   readonly account: CastAccount;
@@ -105,7 +105,7 @@ async function faultsOfUnsettled(
     const open = await countOpenWork(dataSource, accounts);
     if (open === 0) return [];
     if (performance.now() > deadlineMs) return [`${open} calls and holds are open after ${withinMs} ms`];
-    await sleep(LOOK_AGAIN_MS);
+    await sleep(RECHECK_AFTER_MS);
   }
 }
 

@@ -46,7 +46,7 @@ export async function publishCatalog(
   { catalog, document, after, publishedBy, nowMs }: Publication,
 ): Promise<void> {
   const published = (await readNewestCatalog(tx))?.version ?? null;
-  if (published !== after) throw publishedMeanwhile(published);
+  if (published !== after) throw publishedConcurrently(published);
   refuseDowngrade(published, catalog.version);
   try {
     await tx.insert(CatalogVersionEntity, {
@@ -57,7 +57,7 @@ export async function publishCatalog(
       publishedBy,
     });
   } catch (error) {
-    if (isUniqueViolation(error, 'catalog_versions_pkey')) throw publishedMeanwhile(catalog.version);
+    if (isUniqueViolation(error, 'catalog_versions_pkey')) throw publishedConcurrently(catalog.version);
     throw error;
   }
   for (const { id, priceMicros } of catalog.models)
@@ -73,7 +73,7 @@ export function refuseDowngrade(published: number | null, wanted: number): void 
   );
 }
 
-function publishedMeanwhile(version: number | null): CatalogRefusedError {
+function publishedConcurrently(version: number | null): CatalogRefusedError {
   return new CatalogRefusedError(
     `version ${version ?? 'none'} was published meanwhile; look at the difference again`,
   );

@@ -98,7 +98,7 @@ function readModel(
   const maker = makers.find(({ id }) => id === makerId);
   if (maker === undefined) reader.refuse(at('maker'), 'must be the id of a maker');
   const id = line('id', 2 * NAME_MAX);
-  // Behind a page's address `.md` asks for its Markdown.
+  // Outdated a page's address `.md` asks for its Markdown.
   const [prefix, name, ...rest] = id.split('/');
   if (
     prefix !== makerId ||

@@ -40,7 +40,7 @@ import { billingModeOf, sharedFormat, type Generation, type GenerationFacts } fr
 import { RunningGenerations } from './running-generations.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
 import { isSilentlyRepeated, type RetryingClient } from './retries/retrying-client.js';
-import { gravestOf, problemOf } from './undelivered.js';
+import { mostSevere, problemOf } from './delivery-failure.js';
 
 /** Who calls, as the guard found it. */
 export type Caller = {
@@ -262,7 +262,7 @@ export class ImageGeneration {
   private async conclude(call: Call, work: Work): Promise<GenerationAnswer> {
     const { generation, payment } = call;
     const delivered = work.results.filter((result) => result.failure === null);
-    const failure = gravestOf(work.results.flatMap((result) => result.cause ?? []));
+    const failure = mostSevere(work.results.flatMap((result) => result.cause ?? []));
     if (delivered.length === 0 && failure?.kind === 'lost') return this.lose(call, work);
     const settlement = await settle(payment, delivered.length);
     if (settlement.imagesPaid !== delivered.length) return this.followRecovery(call, settlement, work);

@@ -8,8 +8,8 @@ import { nothingCharged, PaidCallError, withoutCharge } from './generation.error
 import type { Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
 import { ImageCallLimits } from './limits/image-call-limits.service.js';
-import { OrdinaryCalls } from './ordinary-calls.service.js';
-import { PassThroughCalls, type PassThrough } from './pass-through-calls.service.js';
+import { WalletFundedCalls } from './wallet-funded-calls.service.js';
+import { ByokCalls, type Byok } from './byok-calls.service.js';
 import { RetriedCalls } from './retries/retried-calls.service.js';
 import { isPerhapsRepeated } from './retries/retrying-client.js';
 
@@ -31,8 +31,8 @@ export type Unfinished = Pick<ImageRequest, 'images' | 'responseFormat'> & {
 @Injectable()
 export class ImageCalls {
   constructor(
-    private readonly passThrough: PassThroughCalls,
-    private readonly ordinary: OrdinaryCalls,
+    private readonly byok: ByokCalls,
+    private readonly ordinary: WalletFundedCalls,
     private readonly retried: RetriedCalls,
     private readonly limits: ImageCallLimits,
     private readonly memory: AnswerMemory,
@@ -92,24 +92,20 @@ export class ImageCalls {
   /** What this process knows of the customer's keys chooses the way; where nobody's key is found, the charge's own commit decides. */
   private async make(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
     for (let turn = 1; ; turn += 1) {
-      const way = await this.passThrough.find(request, caller).catch(nothingCharged(null));
+      const way = await this.byok.find(request, caller).catch(nothingCharged(null));
       if (way !== null) return this.overOwnKey(request, caller, way);
       try {
         return await this.ordinary.generate(request, caller);
       } catch (error) {
         if (turn === TURNS_MAX || !isBecauseOf(error, ProviderKeyAttachedError)) throw error;
-        this.passThrough.forget(caller);
+        this.byok.forget(caller);
       }
     }
   }
 
-  private async overOwnKey(
-    request: ImageRequest,
-    caller: Caller,
-    way: PassThrough,
-  ): Promise<GenerationAnswer> {
+  private async overOwnKey(request: ImageRequest, caller: Caller, way: Byok): Promise<GenerationAnswer> {
     try {
-      return await this.passThrough.generate(request, caller, way).catch(nothingCharged(way.key.id));
+      return await this.byok.generate(request, caller, way).catch(nothingCharged(way.key.id));
     } catch (error) {
       const refused = way.key.fallBackToWallet ? refusedCall(error) : null;
       if (refused === null) throw error;

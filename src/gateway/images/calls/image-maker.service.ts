@@ -24,7 +24,7 @@ import type {
 } from '../providers/image-provider.js';
 import { ProviderFailure, type FailureKind } from '../providers/provider-failure.js';
 import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
-import { gravestOf, isOwnQueueFull } from './undelivered.js';
+import { mostSevere, isOwnQueueFull } from './delivery-failure.js';
 
 /** How one attempt at one image turned out. */
 export type ImageResult = TaskResult & {
@@ -96,7 +96,7 @@ export class ImageMaker {
     const { ways, obstacles } = findWays(routes, source, request);
     const making = { generation, ways, signal, deadlineAtMs, onTask, mayKeep };
     const positions = Array.from({ length: generation.imagesRequested }, (_, position) => position);
-    const refused = ways.length > 0 ? null : gravestOf(obstacles);
+    const refused = ways.length > 0 ? null : mostSevere(obstacles);
     if (refused !== null) {
       return positions.map((position) => this.refuse(generation, position, routes[0].provider, refused));
     }
@@ -183,7 +183,7 @@ export class ImageMaker {
     const attempt = { position, attempt: FIRST_ATTEMPT, provider };
     this.log(generation, attempt, null, cause);
     const ended = { task: null, finishedAtMs: this.clock.nowMs() };
-    return { ...attempt, ...ended, ...UNDELIVERED, failure: cause.kind, cause };
+    return { ...attempt, ...ended, ...NOT_DELIVERED, failure: cause.kind, cause };
   }
 
   private async attempt(
@@ -214,7 +214,7 @@ export class ImageMaker {
       report(cause.kind);
       this.log(generation, attempt, taskOf()?.taskId ?? null, cause);
       const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
-      return { ...attempt, ...ended, ...UNDELIVERED, failure: cause.kind, cause };
+      return { ...attempt, ...ended, ...NOT_DELIVERED, failure: cause.kind, cause };
     }
   }
 
@@ -259,7 +259,7 @@ export class ImageMaker {
   }
 }
 
-const UNDELIVERED = { bytes: null, format: null, image: null } as const;
+const NOT_DELIVERED = { bytes: null, format: null, image: null } as const;
 
 /** Nothing for an operator to look at. */
 const CUSTOMERS_TROUBLE: ReadonlySet<FailureKind> = new Set([

@@ -20,7 +20,7 @@ export class InvalidImageError extends InvalidRequestError {
   }
 }
 
-export class TooMuchBesideImagesError extends InvalidRequestError {
+export class TooMuchTextError extends InvalidRequestError {
   /** @param image what is an image in this kind of body. */
   constructor(bytesMax: number, image: string) {
     super(`More than ${bytesMax} bytes of the body are no image. An image is ${image}. Nothing was charged.`);

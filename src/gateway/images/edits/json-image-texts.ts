@@ -4,7 +4,7 @@ import { invalid } from '../calls/openai-parameters.js';
 import { REFERENCE_BYTES_MAX, type ArrivingImage, type ArrivingImages } from './arriving-image.js';
 import { Base64Text } from './base64-text.js';
 import { SENT_IMAGES_MAX } from './edit-body.js';
-import { TooMuchBesideImagesError, tooManyReferences } from './edit.errors.js';
+import { TooMuchTextError, tooManyReferences } from './edit.errors.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -57,7 +57,7 @@ export class JsonImageTexts {
 
   constructor(private readonly arriving: ArrivingImages) {}
 
-  /** Throws `TooMuchBesideImagesError`, and `InvalidImageError` for an image that is damaged. */
+  /** Throws `TooMuchTextError`, and `InvalidImageError` for an image that is damaged. */
   take(chunk: Buffer): void {
     const ends = { quotes: new Occurrences(chunk, QUOTE), backslashes: new Occurrences(chunk, BACKSLASH) };
     let restFrom = 0;
@@ -159,7 +159,7 @@ export class JsonImageTexts {
 
   private count(bytes: number): void {
     this.restBytes += bytes;
-    if (this.restBytes > BODY_LIMIT_BYTES) throw new TooMuchBesideImagesError(BODY_LIMIT_BYTES, AN_IMAGE);
+    if (this.restBytes > BODY_LIMIT_BYTES) throw new TooMuchTextError(BODY_LIMIT_BYTES, AN_IMAGE);
   }
 }
 

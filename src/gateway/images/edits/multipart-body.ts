@@ -10,7 +10,7 @@ import { PROMPT_CHARS_MAX } from '../calls/image-request.js';
 import { invalid } from '../calls/openai-parameters.js';
 import { EDIT_BODY_BYTES_MAX, SENT_IMAGES_MAX, type EditBody } from './edit-body.js';
 import { ArrivingImages, REFERENCE_BYTES_MAX, type ArrivingImage } from './arriving-image.js';
-import { TooMuchBesideImagesError, tooManyReferences } from './edit.errors.js';
+import { TooMuchTextError, tooManyReferences } from './edit.errors.js';
 
 /** One file is called `image`, several `image[]` by OpenAI's SDKs; other clients repeat `image`. */
 const IMAGE_NAMES: readonly string[] = ['image', 'image[]'];
@@ -103,7 +103,7 @@ class Form {
     this.parser.write(chunk);
     if (this.fault !== null) throw this.fault;
     if (this.bytes - this.imageBytes > BODY_LIMIT_BYTES) {
-      throw new TooMuchBesideImagesError(BODY_LIMIT_BYTES, 'a file called image or image[]');
+      throw new TooMuchTextError(BODY_LIMIT_BYTES, 'a file called image or image[]');
     }
   }
 

@@ -46,7 +46,7 @@ export type Circuit = {
 };
 
 /** What one call tells of the provider: that it answers, that it does not (or refuses us), or nothing at all. */
-export type CircuitNews = 'answered' | 'trouble' | 'nothing';
+export type CircuitEvent = 'answered' | 'trouble' | 'nothing';
 
 /** `permit` is what `settle` wants to see again; null: the call must not go. */
 export type Admission = {
@@ -77,7 +77,7 @@ export function admit(circuit: Circuit, nowMs: number, limits: CircuitLimits): A
 export function settle(
   circuit: Circuit,
   permit: number,
-  news: CircuitNews,
+  news: CircuitEvent,
   nowMs: number,
   limits: CircuitLimits,
 ): Circuit {

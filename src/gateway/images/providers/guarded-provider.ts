@@ -7,7 +7,7 @@ import {
   settle,
   type Circuit,
   type CircuitLimits,
-  type CircuitNews,
+  type CircuitEvent,
 } from './circuit-breaker.machine.js';
 import type { GenerateContext, ImageProvider, ProviderRequest, ProviderTask } from './image-provider.js';
 import { ProviderFailure, type FailureKind } from './provider-failure.js';
@@ -67,7 +67,7 @@ export class GuardedProvider implements ImageProvider {
   }
 
   /** What is answered takes the one word that the call has to say of the provider; a second one is not heard. */
-  private enter(): (news: CircuitNews) => void {
+  private enter(): (news: CircuitEvent) => void {
     const { circuit, permit, retryAfterMs } = admit(this.circuit, this.clock.monotonicMs(), this.limits());
     this.become(circuit);
     if (permit === null) {
@@ -76,10 +76,10 @@ export class GuardedProvider implements ImageProvider {
         retryAfterSeconds: seconds,
       });
     }
-    let isTold = false;
+    let isReported = false;
     return (news) => {
-      if (isTold) return;
-      isTold = true;
+      if (isReported) return;
+      isReported = true;
       if (news === 'answered') this.observer.accountAnswered({ provider: this.name, refused: false });
       this.become(settle(this.circuit, permit, news, this.clock.monotonicMs(), this.limits()));
     };
@@ -98,7 +98,7 @@ export class GuardedProvider implements ImageProvider {
 }
 
 /** Whether the provider is there and takes us. Total by type: a new kind has to be judged. */
-const NEWS: Readonly<Record<FailureKind, CircuitNews>> = {
+const NEWS: Readonly<Record<FailureKind, CircuitEvent>> = {
   unavailable: 'trouble',
   account: 'trouble',
   // Perhaps only our own queue was full, and the provider was never asked.

@@ -159,7 +159,7 @@ export class Draft {
   }
 
   /** A leg that touches no lot, such as a fee. Nothing is posted for zero. */
-  postBeside(movement: Movement, debit: LedgerAccount, credit: LedgerAccount, amountMicros: MicroUsd): void {
+  postWith(movement: Movement, debit: LedgerAccount, credit: LedgerAccount, amountMicros: MicroUsd): void {
     if (amountMicros > 0n) this.post(movement, debit, credit, amountMicros, null);
   }
 

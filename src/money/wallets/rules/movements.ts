@@ -83,7 +83,7 @@ export function credit(aggregate: Aggregate, command: CreditCommand, nowMs: numb
   const bought = { kind: 'paid', source: cause, refundable: true, priority: 0 } as const;
   const lot = { ...bought, id: command.lotId, grantedMicros: amountMicros, expiresAtMs: command.expiresAtMs };
   draft.addLot(lot, 'stripe_clearing', movement);
-  postIncomeBeside(draft, movement, cause, command);
+  postIncomeWith(draft, movement, cause, command);
   return finish(draft, movement);
 }
 
@@ -111,22 +111,22 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   for (const part of parts) {
     if (part.grantedMicros > 0n) draft.addLot({ ...lot, ...part }, 'stripe_clearing', movement);
   }
-  postIncomeBeside(draft, movement, 'reinstatement', command);
+  postIncomeWith(draft, movement, 'reinstatement', command);
   const excess = { ...movement, kind: 'reinstatement_excess' } as const;
-  draft.postBeside(excess, 'stripe_clearing', 'dispute_losses', excessMicros);
+  draft.postWith(excess, 'stripe_clearing', 'dispute_losses', excessMicros);
   return finish(draft, movement);
 }
 
 /** The fee and the tax that came in beside credit. */
-function postIncomeBeside(
+function postIncomeWith(
   draft: Draft,
   movement: Movement,
   cause: 'top_up' | 'reinstatement',
   { feeMicros, taxMicros }: { readonly feeMicros: MicroUsd; readonly taxMicros: MicroUsd },
 ): void {
   const fee = { ...movement, kind: `${cause}_fee` } as const;
-  draft.postBeside(fee, 'stripe_clearing', 'platform_fee_revenue', feeMicros);
-  draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
+  draft.postWith(fee, 'stripe_clearing', 'platform_fee_revenue', feeMicros);
+  draft.postWith({ ...movement, kind: `${cause}_tax` }, 'stripe_clearing', 'tax_payable', taxMicros);
 }
 
 export function grant(aggregate: Aggregate, command: GrantCommand, nowMs: number): Result {
@@ -242,18 +242,13 @@ export function clawBack(aggregate: Aggregate, command: ClawBackCommand, nowMs: 
   const movement = movementOf(command, cause);
   draft.burn(taken.portions, 'stripe_clearing', movement);
   draft.owe(taken.missingMicros, 'stripe_clearing', movement);
-  draft.postBeside(
-    { ...movement, kind: `${cause}_fee` },
-    'platform_fee_revenue',
-    'stripe_clearing',
-    feeMicros,
-  );
-  draft.postBeside({ ...movement, kind: `${cause}_tax` }, 'tax_payable', 'stripe_clearing', taxMicros);
+  draft.postWith({ ...movement, kind: `${cause}_fee` }, 'platform_fee_revenue', 'stripe_clearing', feeMicros);
+  draft.postWith({ ...movement, kind: `${cause}_tax` }, 'tax_payable', 'stripe_clearing', taxMicros);
   const excess = { ...movement, kind: `${cause}_excess` } as const;
-  if (excessMicros > 0n) draft.postBeside(excess, 'dispute_losses', 'stripe_clearing', excessMicros);
+  if (excessMicros > 0n) draft.postWith(excess, 'dispute_losses', 'stripe_clearing', excessMicros);
   // The money itself stays where it is, at the bank: what goes as parts of the payment is no loss any more.
   const covered = { ...movement, kind: 'reinstatement_excess' } as const;
-  if (excessMicros < 0n) draft.postBeside(covered, 'stripe_clearing', 'dispute_losses', negate(excessMicros));
+  if (excessMicros < 0n) draft.postWith(covered, 'stripe_clearing', 'dispute_losses', negate(excessMicros));
   return finish(draft, movement);
 }
 
@@ -320,7 +315,7 @@ export function book(aggregate: Aggregate, command: BookCommand, nowMs: number):
   const [first] = legs.map(({ kind, amountMicros }) => {
     const movement = movementOf(command, kind);
     const [[debit, credit]] = POSTING_RULES[kind];
-    draft.postBeside(movement, debit, credit, amountMicros);
+    draft.postWith(movement, debit, credit, amountMicros);
     return movement;
   });
   return finish(draft, first as Movement);

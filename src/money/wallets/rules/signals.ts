@@ -69,7 +69,7 @@ function levelOf(
   return posted * 100n < lowMarkMicros * RECOVERED_PERCENT ? 'low' : 'ample';
 }
 
-/** Crossing the mark is told; so is credit, or a thaw, that leaves the wallet below it. */
+/** Crossing the mark is told; so is credit, or a unfreeze, that leaves the wallet below it. */
 function needsTopUp({ topUpMarkMicros: mark }: Watch, { before, after }: WalletChange): boolean {
   if (mark === null || after.status === 'frozen') return false;
   if (balancesOf(after).availableMicros >= mark) return false;

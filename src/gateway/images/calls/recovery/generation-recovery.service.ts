@@ -18,7 +18,7 @@ import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
 import type { GenerationKey, StoredGeneration, TaskRecord, TaskResult } from '../records/generation.js';
 import { Upstreams } from '../upstreams.service.js';
-import { gravestOf, problemOf } from '../undelivered.js';
+import { mostSevere, problemOf } from '../delivery-failure.js';
 import { agreeWithHold } from './agree-with-hold.js';
 
 /** Recovered beside each other; more would take the providers' slots away from live calls. */
@@ -89,7 +89,7 @@ export class GenerationRecovery {
     const tasks = await this.reader.tasksOf(generation);
     const results = await this.resume(generation, tasks);
     const nowMs = this.clock.nowMs();
-    const failure = gravestOf(results.flatMap((result) => result.cause ?? []));
+    const failure = mostSevere(results.flatMap((result) => result.cause ?? []));
     const isGivenUp = nowMs - generation.createdAtMs >= this.limits.giveUpAfterMs;
     if (failure?.kind === 'lost' && !isGivenUp) {
       await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
@@ -118,7 +118,7 @@ export class GenerationRecovery {
     deliveredAtMs: number,
   ): Promise<void> {
     const delivered = results.filter((result) => result.failure === null).length;
-    const failure = gravestOf(results.flatMap((result) => result.cause ?? []));
+    const failure = mostSevere(results.flatMap((result) => result.cause ?? []));
     const agreed = agreeWithHold(results, imagesPaid);
     await this.maker.discard(
       generation,

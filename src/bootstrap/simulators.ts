@@ -2,7 +2,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Settings } from '../platform/config/settings.js';
 
 /** What was put in the place of the outside parts that are not configured. */
-export type StandIns = {
+export type Simulators = {
   /** Every outside part is configured in these. */
   readonly settings: Settings;
   /** Which parts are simulated, for banners and headers: `stripe`, `black-forest-labs`. */
@@ -16,15 +16,15 @@ export type StandIns = {
 };
 
 /** A worker was started where no service has started the stand-ins that it should join. */
-export class StandInMissingError extends Error {
+export class SimulatorMissingError extends Error {
   constructor(name: string) {
     super(
       `No ${name} stand-in has run on this data directory. Start the service first, with the same COFFER_DATA_DIR.`,
     );
-    this.name = 'StandInMissingError';
+    this.name = 'SimulatorMissingError';
   }
 }
 
-export function noStandIns(settings: Settings): StandIns {
+export function noSimulators(settings: Settings): Simulators {
   return { settings, simulated: [], welcome: () => Promise.resolve(null), stop: () => Promise.resolve() };
 }

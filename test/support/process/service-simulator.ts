@@ -16,7 +16,7 @@ import type { PostgresSettings } from '../../../src/bootstrap/embedded-postgres/
  * a compiled copy, in a directory with spaces in its name, beside packages as npm leaves them when install
  * scripts are blocked: another user can then run it too, wherever the project lies.
  */
-const STAND_IN = `
+const SIMULATOR = `
 import { startEmbeddedPostgres } from './embedded/embedded-postgres.js';
 const tell = (event) => console.log(JSON.stringify(event));
 process.stdin.on('end', () => process.exit(1)).resume().unref(); // The tests themselves were killed.
@@ -41,7 +41,7 @@ try {
 }
 `;
 
-export type StandInEvent = {
+export type SimulatorEvent = {
   readonly event: 'ready' | 'stopped' | 'refused' | 'log' | 'failed' | 'interrupted';
   /** As the owner of the database. */
   readonly url?: string;
@@ -49,38 +49,38 @@ export type StandInEvent = {
   readonly name?: string;
   readonly message?: string;
 };
-export type StandInOptions = {
+export type SimulatorOptions = {
   readonly dataDir: string;
   readonly settings?: PostgresSettings;
   readonly restartDelaysMillis?: readonly number[];
 };
-export type StandInUser = {
+export type SimulatorUser = {
   readonly uid?: number;
   readonly gid?: number;
   /** Whether the packages with the server are there; they are optional. */
   readonly installed?: boolean;
 };
-export type StandIn = {
+export type Simulator = {
   readonly process: ChildProcess;
   /** Everything it told so far. */
-  readonly events: readonly StandInEvent[];
+  readonly events: readonly SimulatorEvent[];
   /** The first event of one of these kinds, past or future; rejects when the process ends without. */
-  heard(...kinds: StandInEvent['event'][]): Promise<StandInEvent>;
+  heard(...kinds: SimulatorEvent['event'][]): Promise<SimulatorEvent>;
   /** SIGTERM, and wait until it has stopped its server. */
   stop(): Promise<void>;
   /** kill -9, and wait for its end. */
   kill(): Promise<void>;
 };
 
-export class StandInWorkshop {
-  readonly #started: StandIn[] = [];
+export class SimulatorWorkshop {
+  readonly #started: Simulator[] = [];
   private constructor(readonly dir: string) {}
 
-  static async create(): Promise<StandInWorkshop> {
+  static async create(): Promise<SimulatorWorkshop> {
     // The prefix lets a later run remove what a killed one leaves: see `removeLeftovers`.
     const dir = await mkdtemp(path.join(tmpdir(), `${DIRECTORY_PREFIX}${process.pid}-service stand-in `));
     await chmod(dir, 0o755);
-    const workshop = new StandInWorkshop(dir);
+    const workshop = new SimulatorWorkshop(dir);
     await workshop.#compile('installed');
     await workshop.#compile('not installed');
     await workshop.#copyPackages();
@@ -101,7 +101,7 @@ export class StandInWorkshop {
     );
   }
 
-  start(options: StandInOptions, as: StandInUser = {}): StandIn {
+  start(options: SimulatorOptions, as: SimulatorUser = {}): Simulator {
     const { installed = true, ...ids } = as;
     const script = this.path(installed ? 'installed' : 'not installed', 'service.mjs');
     const child = spawn(this.#nodeFor(ids), [script, JSON.stringify(options)], {
@@ -111,9 +111,9 @@ export class StandInWorkshop {
       stdio: ['pipe', 'pipe', 'inherit'],
       detached: true, // A process group of its own, as a shell gives it: a test can press Ctrl-C on it.
     });
-    const standIn = watch(child);
-    this.#started.push(standIn);
-    return standIn;
+    const simulator = watch(child);
+    this.#started.push(simulator);
+    return simulator;
   }
 
   /** Another user may not reach our Node: it can lie in root's home. */
@@ -127,7 +127,7 @@ export class StandInWorkshop {
 
   /** Ends what a failed test left running, so that it does not fail the tests after it. */
   async endAll(): Promise<void> {
-    await Promise.all(this.#started.splice(0).map((standIn) => standIn.kill()));
+    await Promise.all(this.#started.splice(0).map((simulator) => simulator.kill()));
   }
 
   async dispose(): Promise<void> {
@@ -147,7 +147,7 @@ export class StandInWorkshop {
       await writeFile(this.path(place, 'embedded', name.replace(/\.ts$/, '.js')), code);
     }
     await writeFile(this.path(place, 'package.json'), '{"type":"module"}');
-    await writeFile(this.path(place, 'service.mjs'), STAND_IN);
+    await writeFile(this.path(place, 'service.mjs'), SIMULATOR);
   }
 
   /** Without the links that the install script makes. */
@@ -168,13 +168,13 @@ export class StandInWorkshop {
   }
 }
 
-function watch(child: ChildProcess): StandIn {
-  const events: StandInEvent[] = [];
+function watch(child: ChildProcess): Simulator {
+  const events: SimulatorEvent[] = [];
   const waiting = new Set<() => void>();
   const wake = (): void => waiting.forEach((check) => check());
   if (child.stdout === null) throw new Error('the stand-in has no output');
   createInterface({ input: child.stdout }).on('line', (line) => {
-    events.push(JSON.parse(line) as StandInEvent);
+    events.push(JSON.parse(line) as SimulatorEvent);
     wake();
   });
   let gone = false;
@@ -182,7 +182,7 @@ function watch(child: ChildProcess): StandIn {
     gone = true;
     wake();
   });
-  const heard = (...kinds: StandInEvent['event'][]): Promise<StandInEvent> =>
+  const heard = (...kinds: SimulatorEvent['event'][]): Promise<SimulatorEvent> =>
     new Promise((resolve, reject) => {
       const check = (): void => {
         const found = events.find(({ event }) => kinds.includes(event));

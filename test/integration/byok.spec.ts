@@ -3,8 +3,8 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { PassThroughCalls } from '../../src/gateway/images/calls/pass-through-calls.service.js';
-import { OrdinaryCalls } from '../../src/gateway/images/calls/ordinary-calls.service.js';
+import { ByokCalls } from '../../src/gateway/images/calls/byok-calls.service.js';
+import { WalletFundedCalls } from '../../src/gateway/images/calls/wallet-funded-calls.service.js';
 import type { Payments } from '../../src/gateway/images/calls/payment/payments.service.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
@@ -13,7 +13,7 @@ import type { TestApp } from '../support/app/test-app.js';
 const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
 /** Where a call over a customer's own key begins, and everything that keeps such keys. */
 const STARTS = [
-  'gateway/images/calls/pass-through-calls.service.ts',
+  'gateway/images/calls/byok-calls.service.ts',
   ...readdirSync(path.join(ROOT, 'gateway/provider-keys'), { recursive: true, encoding: 'utf8' })
     .map((file) => `gateway/provider-keys/${file.split(path.sep).join('/')}`)
     .filter((file) => file.endsWith('.ts')),
@@ -53,7 +53,7 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
   });
 
   it('and this search finds the way that a paid call has', () => {
-    const reached = [...reachedFrom(['gateway/images/calls/ordinary-calls.service.ts']).keys()];
+    const reached = [...reachedFrom(['gateway/images/calls/wallet-funded-calls.service.ts']).keys()];
     expect(reached).toContain('money/wallets/wallet-engine.ts');
     expect(reached).toContain('gateway/images/calls/payment/wallet-payment.ts');
   });
@@ -98,10 +98,10 @@ describe('promise 6, in the running service', () => {
 
   it('no object that a BYOK call holds on to leads to the engine', () => {
     const engine = service.app.get(WalletEngine, { strict: false });
-    const reached = objectsFrom(service.app.get(PassThroughCalls, { strict: false }));
+    const reached = objectsFrom(service.app.get(ByokCalls, { strict: false }));
     expect(reached.has(engine)).toBe(false);
     expect(reached.size).toBeGreaterThan(100);
-    expect(objectsFrom(service.app.get(OrdinaryCalls, { strict: false })).has(engine)).toBe(true);
+    expect(objectsFrom(service.app.get(WalletFundedCalls, { strict: false })).has(engine)).toBe(true);
   });
 
   it.each([

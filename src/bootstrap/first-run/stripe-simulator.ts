@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import type { StandIn } from './stand-in.js';
+import type { Simulator } from './simulator.js';
 
-export const stripeStandIn: StandIn = {
+export const stripeSimulator: Simulator = {
   name: 'stripe',
   isNeeded: (settings) => settings.stripe === null,
   start: async ({ settings, secrets, directory, log }, port) => {

@@ -8,7 +8,7 @@ import { TAKE_SLOTS_SCRIPT } from '../../../src/identity/rate-limits/slot-script
  * rate-limiter-flexible (adds to a number that expires), each as one step. The tests of two processes in
  * `limit-counts.long.spec.ts` pass over a real Redis 7.0.15 as well (TEST_REDIS_URL).
  */
-export class RedisStandIn {
+export class RedisSimulator {
   readonly windows = new Map<string, Window>();
   /** The leases of each key's slots, with their ends. */
   readonly slots = new Map<string, Map<string, number>>();
@@ -24,10 +24,10 @@ export class RedisStandIn {
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer((socket) => this.accept(socket));
 
-  static async start(port = 0): Promise<RedisStandIn> {
-    const standIn = new RedisStandIn();
-    await new Promise<void>((resolve) => standIn.server.listen(port, '127.0.0.1', resolve));
-    return standIn;
+  static async start(port = 0): Promise<RedisSimulator> {
+    const simulator = new RedisSimulator();
+    await new Promise<void>((resolve) => simulator.server.listen(port, '127.0.0.1', resolve));
+    return simulator;
   }
 
   get port(): number {

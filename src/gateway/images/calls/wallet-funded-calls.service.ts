@@ -13,7 +13,7 @@ import { Upstreams } from './upstreams.service.js';
 
 /** Calls over our own account at the provider: paid from the wallet, or of a free model. */
 @Injectable()
-export class OrdinaryCalls {
+export class WalletFundedCalls {
   constructor(
     private readonly generation: ImageGeneration,
     private readonly prices: PriceBook,

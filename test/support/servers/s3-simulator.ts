@@ -25,7 +25,7 @@ const BATCH_MAX = 1_000;
  * signature and checksum by its own code, and fails as S3 does when it is told to. Nothing of a kind was found that
  * is maintained and light: Debian has no such server, `s3rver` stands still on packages of 2020.
  */
-export class S3StandIn {
+export class S3Simulator {
   readonly objects = new Map<string, StoredObject>();
   readonly requests: S3Request[] = [];
   private readonly faults: { readonly fault: S3Fault; readonly method: string | null; times: number }[] = [];
@@ -35,12 +35,12 @@ export class S3StandIn {
     readonly settings: S3Settings & { readonly accessKey: { readonly id: string; readonly secret: string } },
   ) {}
 
-  static async start(options: Partial<S3Settings> = {}): Promise<S3StandIn> {
+  static async start(options: Partial<S3Settings> = {}): Promise<S3Simulator> {
     const server = createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    const standIn = new S3StandIn(server, {
+    const simulator = new S3Simulator(server, {
       bucket: 'coffer-media',
       region: 'eu-central-1',
       prefix: 'images/',
@@ -49,9 +49,9 @@ export class S3StandIn {
       accessKey: { id: `AKIA${randomBytes(8).toString('hex').toUpperCase()}`, secret: s3Secret() },
     });
     server.on('request', (request, response) => {
-      standIn.answer(request, response).catch(() => request.socket.destroy());
+      simulator.answer(request, response).catch(() => request.socket.destroy());
     });
-    return standIn;
+    return simulator;
   }
 
   /** The next `times` requests (of this method) meet this fault. */

@@ -31,7 +31,7 @@ const PRECEDENCE: readonly FailureKind[] = [
 const RETRY_AFTER_SECONDS = 3;
 
 /** The failure that speaks for all of them; null when there is none. */
-export function gravestOf(failures: readonly ProviderFailure[]): ProviderFailure | null {
+export function mostSevere(failures: readonly ProviderFailure[]): ProviderFailure | null {
   for (const kind of PRECEDENCE) {
     const found = failures.find((failure) => failure.kind === kind);
     if (found !== undefined) return found;

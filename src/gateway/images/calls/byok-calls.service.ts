@@ -11,14 +11,14 @@ import { freePayment } from './payment/free-payment.js';
 import { Upstreams } from './upstreams.service.js';
 
 /** A call that goes over the customer's own key: which one, and where it leads. */
-export type PassThrough = { readonly key: SealedProviderKey; readonly route: ProviderRoute };
+export type Byok = { readonly key: SealedProviderKey; readonly route: ProviderRoute };
 
 /**
  * Calls over a customer's own key at the provider (BYOK): no hold, no debit, no fee. Nothing that this file loads,
- * directly or not, can reach a wallet, and nothing may: `test/integration/pass-through.spec.ts` walks the way.
+ * directly or not, can reach a wallet, and nothing may: `test/integration/byok.spec.ts` walks the way.
  */
 @Injectable()
-export class PassThroughCalls {
+export class ByokCalls {
   constructor(
     private readonly generation: ImageGeneration,
     private readonly vault: ProviderKeyVault,
@@ -33,7 +33,7 @@ export class PassThroughCalls {
   async find(
     { model }: Pick<ImageRequest, 'model'>,
     { principal }: Pick<Caller, 'principal'>,
-  ): Promise<PassThrough | null> {
+  ): Promise<Byok | null> {
     const routes = model.routes.filter(({ provider }) => isKeyedProvider(provider));
     if (routes.length === 0) return null;
     const keys = await this.vault.findLive(principal.accountId);
@@ -50,11 +50,7 @@ export class PassThroughCalls {
   }
 
   /** Rejects with a `Problem` that says that nothing was charged. */
-  async generate(
-    request: ImageRequest,
-    caller: Caller,
-    { key, route }: PassThrough,
-  ): Promise<GenerationAnswer> {
+  async generate(request: ImageRequest, caller: Caller, { key, route }: Byok): Promise<GenerationAnswer> {
     const { id } = request.model;
     // For information: what the call would have cost.
     const price = this.prices.current(id) ?? (await this.prices.priceOf(id));

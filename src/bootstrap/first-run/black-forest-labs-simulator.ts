@@ -1,7 +1,7 @@
 import { BFL_ACTIVE_TASKS_DEFAULT } from '../../platform/config/settings.js';
-import type { StandIn } from './stand-in.js';
+import type { Simulator } from './simulator.js';
 
-export const blackForestLabsStandIn: StandIn = {
+export const blackForestLabsSimulator: Simulator = {
   name: 'black-forest-labs',
   isNeeded: (settings) => settings.blackForestLabs === null,
   start: async ({ log }, port) => {
