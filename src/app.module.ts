@@ -58,7 +58,7 @@ const FEATURES = [
 /** The whole service. Who may import what is a table in test/unit/import-rules.spec.ts. */
 @Module({})
 export class AppModule {
-  /** `simulated`: outside parts that a stand-in plays; every page names them. */
+  /** `simulated` lists the outside parts that are simulated; every page names them. */
   static with(settings: Settings, simulated: readonly string[] = []): DynamicModule {
     const publicUrl = (settings.publicUrl?.href ?? localUrl(settings)).replace(/\/+$/, '');
     const pages = PagesModule.with({ publicUrl, sandbox: sandboxSentence(simulated) });

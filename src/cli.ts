@@ -2,7 +2,7 @@
 import { HELP } from './cli/help.js';
 import { UsageError, type Command } from './cli/command.js';
 
-/** Loaded one at a time: `coffer verify` must not wait for a database driver. */
+/** Each command is loaded on demand: `coffer verify` must not wait for a database driver. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import('./cli/verify.js')).verify,
   doctor: async () => (await import('./cli/doctor.js')).doctor,
@@ -11,7 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   'operator-key': async () => (await import('./cli/operator-key.js')).operatorKey,
 };
 
-/** The exit status when nothing could be judged: wrong usage, no such file, no database. */
+/** The exit status when the command could not run: wrong usage, no such file, no database. */
 const COULD_NOT_RUN = 2;
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
@@ -34,7 +34,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   }
 }
 
-/** `parseArgs` and our own errors say all there is to say; a stack would only be in the way. */
+/** The messages of `parseArgs` and of Coffer's own errors are complete; a stack trace would only hide them. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isUsage =
@@ -42,7 +42,7 @@ function explain(error: unknown): string {
   return isUsage ? `${error.message}\n\n${HELP}` : error.message;
 }
 
-// A reader that has seen enough (`| head`) closes the pipe; that is no failure of ours.
+// A reader that needs no more output (`| head`) closes the pipe; that is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

@@ -7,9 +7,9 @@ import { noSimulators } from './bootstrap/simulators.js';
 import { explainStartFailure } from './bootstrap/start-failure.js';
 
 /**
- * `npm run repl`: the objects of the service at a prompt: `await get(WalletReader).read('acct_…')`. It joins the database
- * and the stand-ins of a running service, or starts the database by itself. It runs no jobs, migrates nothing and
- * listens nowhere. What is called at the prompt is done for real.
+ * `npm run repl` gives the objects of the service at a prompt: `await get(WalletReader).read('acct_…')`. It joins the
+ * database and the simulators of a running service, or starts the database by itself. It runs no jobs, migrates nothing
+ * and does not listen. Calls made at the prompt have their real effect.
  */
 async function main(): Promise<void> {
   const settings = loadSettings();
@@ -21,7 +21,7 @@ async function main(): Promise<void> {
       ? noSimulators(wanted)
       : await (await import('./bootstrap/first-run/first-run.js')).startFirstRun(wanted, log, 'join');
   await repl(AppModule.with(simulators.settings));
-  // The prompt closes the application when it ends. Only then is nothing left to do, and the database is needed no longer.
+  // The prompt closes the application when it ends. Only after that is the database no longer needed.
   process.once('beforeExit', () => void database.stop());
 }
 

@@ -8,7 +8,7 @@ import { startWorker } from './bootstrap/start-worker.js';
 import { superviseProcess } from './bootstrap/supervise-process.js';
 import { warnOfAllocator } from './bootstrap/warn-of-allocator.js';
 
-/** Jobs only, for as many processes beside the service as they need. Takes a `DATABASE_URL` to share. */
+/** Runs only jobs. Any number of workers can run in addition to the service; all share one `DATABASE_URL`. */
 async function main(): Promise<void> {
   limitHeapGrowth();
   disablePretenuring();
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   const process = superviseProcess(log);
   const worker = await startWorker({ settings, log, onFailure: process.fail });
   process.onStop(worker.stop);
-  log.info('the worker is ready');
+  log.info({ event: 'worker.started' }, 'The worker is ready');
 }
 
 main().catch(explainStartFailure);

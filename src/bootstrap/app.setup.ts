@@ -37,11 +37,11 @@ import { localUrl } from '../platform/config/local-url.js';
 export type AppOptions = {
   readonly settings: Settings;
   readonly log: Logger;
-  /** Outside parts that a stand-in plays; named on every answer and page. Empty in production. */
+  /** The outside parts that are simulated; every answer and page names them. It is empty in production. */
   readonly simulated?: readonly string[];
 };
 
-/** Says on every answer which outside parts are simulated, so that nobody mistakes play money for money. */
+/** Every answer lists the simulated parts in this header, so that play money is never mistaken for real money. */
 const SANDBOX_HEADER = 'x-coffer-sandbox';
 
 /** The whole service, ready for `listen`. Its database is up and migrated. */
@@ -93,7 +93,7 @@ export function createWorker({ settings, log }: AppOptions): Promise<INestApplic
   });
 }
 
-/** Made by whoever asks first: building the document takes a noticeable part of a start. */
+/** Makes the value at the first call only, because building the document takes a noticeable part of a start. */
 function onDemand<T>(make: () => T): () => T {
   let made: { readonly value: T } | null = null;
   return () => (made ??= { value: make() }).value;
@@ -115,14 +115,14 @@ function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): voi
 function unmatched(fastify: FastifyInstance): ErrorTranslator {
   const routes = new AllowedMethods(fastify);
   return (error, request) =>
-    error instanceof NotFoundException ? routes.problemFor(pathOf(request.url)) : null;
+    error instanceof NotFoundException ? routes.problemFor(toPath(request.url)) : null;
 }
 
-function pathOf(url: string): string {
+function toPath(url: string): string {
   return url.split('?', 1)[0] ?? url;
 }
 
-/** Other parts wrap the connection failures of their own outside party; what is left is the database's. */
+/** Other modules wrap the connection failures of their own outside party; every remaining one is the database's. */
 const databaseAway: ErrorTranslator = (error) => {
   if (isAuditHeadLocked(error)) return new AuditLogLockedError(error);
   return isUnavailable(error) ? new DatabaseUnavailableError(error) : null;

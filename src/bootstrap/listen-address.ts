@@ -20,8 +20,8 @@ export class AddressUnusableError extends Error {
 }
 
 /**
- * The port that the service will listen on; the system's choice for port 0. Asked before anything is started:
- * the stand-ins need to know where to deliver, and a newcomer whose port is taken should learn it at once.
+ * Returns the port that the service will listen on; the system chooses one for port 0. It is checked before anything is
+ * started: the simulators need to know where to deliver, and a newcomer whose port is taken should learn it at once.
  *
  * @throws AddressInUseError, AddressUnusableError
  */
@@ -41,7 +41,7 @@ export async function chooseListenPort({ host, port }: Pick<Settings, 'host' | '
 }
 
 export function toListenError(error: unknown, host: string, port: number): Error {
-  // Not `instanceof Error`: under a test runner, what the system reports is another realm's error.
+  // `instanceof Error` would not work here: under a test runner, system errors come from another realm.
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : null;
   return code === 'EADDRINUSE'
     ? new AddressInUseError(host, port, { cause: error })

@@ -5,19 +5,19 @@ import { areJobsMigrated } from '../platform/jobs/migrate-jobs.js';
 import { migrateDatabase } from './migrate-database.js';
 
 export type OpenDatabase = {
-  /** Carries the password: a secret. */
+  /** It contains the password, so it is a secret. */
   readonly url: string;
-  /** Stops the server if it is ours; call it last. */
+  /** Stops the server if this process started it; call it last. */
   stop(): Promise<void>;
 };
 
 type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
 
-/** Waits this long for a server that is still starting beside us (docker compose, a reboot). */
+/** Waits this long for a server that is starting at the same time (docker compose, a reboot). */
 const CONNECT_ATTEMPTS_MAX = 20;
 const CONNECT_RETRY_MILLIS = 500;
 
-/** The database that was asked for cannot be used. The message never contains the URL: it has a password. */
+/** The requested database cannot be used. The message never contains the URL, because that has a password. */
 export class DatabaseUnreachableError extends Error {
   constructor(cause: unknown) {
     super(
@@ -28,7 +28,7 @@ export class DatabaseUnreachableError extends Error {
   }
 }
 
-/** The service may not run on the database as it is, or not as this login. The message says what to do. */
+/** The service may not run on the database in its present state, or not with this login. The message says what to do. */
 export class DatabaseNotReadyError extends Error {
   constructor(message: string) {
     super(message);
@@ -37,10 +37,10 @@ export class DatabaseNotReadyError extends Error {
 }
 
 /**
- * Brings up the database that the settings ask for, ours when they ask for none, and migrates it where it has the owner's
- * login.
+ * Connects to the database that the settings name, or starts an embedded one when they name none, and migrates it if it
+ * has the owner's login.
  *
- * @param onFailure called once if our own server died and could not be brought back.
+ * @param onFailure called once if the embedded server died and could not be restarted.
  * @throws DatabaseUnreachableError, DatabaseNotReadyError, ServiceLoginMissingError, or one of `embedded/errors.ts`.
  */
 export async function openDatabase(
@@ -68,7 +68,7 @@ async function prepare(settings: Settings & { readonly databaseUrl: string }, lo
   const { databaseUrl, migrationDatabaseUrl } = settings;
   if (migrationDatabaseUrl !== null) await migrateDatabase(migrationDatabaseUrl, databaseUrl);
   const login = await examineLogin(databaseUrl);
-  judgeLogin(login, settings, log);
+  checkLogin(login, settings, log);
   if (migrationDatabaseUrl === null && login.mayMigrate) await migrateDatabase(databaseUrl, databaseUrl);
   const obstacle = await findObstacle(databaseUrl);
   if (obstacle !== null) throw new DatabaseNotReadyError(obstacle);
@@ -79,13 +79,13 @@ const JOBS_NOT_MIGRATED =
   'The job queue in the database of DATABASE_URL is of an older version, and its login may not change it: run `coffer migrate` with ' +
   "MIGRATION_DATABASE_URL, the owner's login, first.";
 
-/** Elsewhere than in production one login is enough, and every start says what that gives away. */
-function judgeLogin({ name, excessPowers }: ServiceLogin, settings: Settings, log: Log): void {
+/** Outside production one login is enough, and every start warns of what that allows. */
+function checkLogin({ name, excessPowers }: ServiceLogin, settings: Settings, log: Log): void {
   if (excessPowers.length === 0) return;
   const found = `The login ${name} of DATABASE_URL ${excessPowers.join(', ')}`;
   if (settings.environment === 'production' && !settings.allowOwnerDatabaseLogin) {
     throw new DatabaseNotReadyError(
-      `${found}, so whoever finds a hole in the service could rewrite the ledger. Give the service a login of its own, and ` +
+      `${found}, so an attacker who breaks into the service could rewrite the ledger. Give the service a login of its own, and ` +
         'the owner to `coffer migrate` as MIGRATION_DATABASE_URL (README, "Two database logins"), or set ' +
         'ALLOW_OWNER_DATABASE_LOGIN=yes to allow it.',
     );
@@ -106,7 +106,7 @@ async function whenReachable(work: () => Promise<void>, log: Log): Promise<void>
   }
 }
 
-/** Refused connections and "the database system is starting up" pass by themselves; a wrong password does not. */
+/** Returns whether the error passes by itself, as a refused connection or "the database system is starting up" does; a wrong password does not. */
 function isStarting(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return code === 'ECONNREFUSED' || code === '57P03';

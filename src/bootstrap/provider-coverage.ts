@@ -11,11 +11,11 @@ const SETTING: Readonly<Record<ProviderName, string>> = {
   openai_compatible: 'OPENAI_COMPATIBLE_API_BASE',
 };
 
-/** A route of the catalogue names Black Forest Labs, and production has no key of theirs. */
+/** A route of the catalogue uses Black Forest Labs, and production has no API key for it. */
 export class ProviderKeyMissingError extends Error {
   constructor(models: readonly CatalogModel[]) {
     super(
-      `Coffer cannot start. BFL_API_KEY is required in production: ${namesOf(models)} ${models.length === 1 ? 'has a route' : 'have routes'} over black_forest_labs. ` +
+      `Coffer cannot start. BFL_API_KEY is required in production: ${joinNames(models)} ${models.length === 1 ? 'has a route' : 'have routes'} over black_forest_labs. ` +
         'Set it, or publish a catalogue without these routes: edit catalog/models.json, then run `coffer catalog apply`.',
     );
     this.name = 'ProviderKeyMissingError';
@@ -23,18 +23,18 @@ export class ProviderKeyMissingError extends Error {
 }
 
 /**
- * Where the settings and the catalogue do not fit together, in sentences for whoever starts the service. Pure.
+ * Describes where the settings and the catalogue do not match, in sentences for the operator who starts the service. It is pure.
  *
- * @param given the settings without what stand-ins add to them: nobody has to route calls to what nobody has set.
- * @throws ProviderKeyMissingError in production, where nothing stands in for Black Forest Labs.
+ * @param given the settings without what simulators add to them: no one must route calls to a provider that is not configured.
+ * @throws ProviderKeyMissingError in production, where there is no simulator of Black Forest Labs.
  */
 export function describeProviderGaps(
   { models }: Catalog,
   settings: Providers,
   given: Providers = settings,
 ): string[] {
-  const configured = providersOf(settings);
-  const set = providersOf(given);
+  const configured = listConfigured(settings);
+  const set = listConfigured(given);
   const over = (name: ProviderName): CatalogModel[] =>
     models.filter(({ routes }) => routes.some(({ provider }) => provider === name));
   if (settings.environment === 'production' && !configured.black_forest_labs) {
@@ -55,11 +55,11 @@ export function describeProviderGaps(
   if (closed.length === 0) return unused;
   return [
     ...unused,
-    `No provider of ${namesOf(closed)} is configured: calls for ${closed.length === 1 ? 'it' : 'them'} answer 503 and charge nothing.`,
+    `No provider of ${joinNames(closed)} is configured: calls for ${closed.length === 1 ? 'it' : 'them'} answer 503 and charge nothing.`,
   ];
 }
 
-function providersOf(settings: Providers): Readonly<Record<ProviderName, boolean>> {
+function listConfigured(settings: Providers): Readonly<Record<ProviderName, boolean>> {
   return {
     black_forest_labs: settings.blackForestLabs !== null,
     cloudflare_workers_ai: settings.cloudflare !== null,
@@ -67,6 +67,6 @@ function providersOf(settings: Providers): Readonly<Record<ProviderName, boolean
   };
 }
 
-function namesOf(models: readonly CatalogModel[]): string {
+function joinNames(models: readonly CatalogModel[]): string {
   return models.map(({ id }) => id).join(', ');
 }

@@ -7,7 +7,7 @@ import { ProviderKeyMissingError } from './provider-coverage.js';
 import { SimulatorMissingError } from './simulators.js';
 import { WorkerDatabaseMissingError } from './start-worker.js';
 
-/** These say all that their reader needs; a stack trace would only hide it. */
+/** The messages of these errors are complete; a stack trace would only hide them. */
 const SELF_EXPLAINING = [
   InvalidSettingsError,
   EmbeddedPostgresError,
@@ -21,7 +21,7 @@ const SELF_EXPLAINING = [
   WorkerDatabaseMissingError,
 ];
 
-/** Ends a process that could not start, with what to do about it on stderr. */
+/** Ends a process that could not start, and prints on stderr what to do about it. */
 export function explainStartFailure(error: unknown): never {
   const explained = SELF_EXPLAINING.some((type) => error instanceof type);
   const text =

@@ -2,11 +2,14 @@ import { resolve } from 'node:path';
 import type { Logger } from 'pino';
 import type { RunningService } from './start-service.js';
 
-/** Tells whoever started the service where it is; in production as one log line, elsewhere for a person. */
+/** Reports where the service is: in production as one log line, elsewhere as text for a person. */
 export function describeStart(service: RunningService, log: Logger): void {
   const { url, settings, simulated, demoFile, notices } = service;
   for (const notice of notices) log.warn(notice);
-  log.info({ url, environment: settings.environment, simulated }, 'Coffer is ready');
+  log.info(
+    { event: 'service.started', url, environment: settings.environment, simulated },
+    'Coffer is ready',
+  );
   if (settings.environment !== 'development') return;
   const lines = [
     '',
@@ -29,7 +32,7 @@ function sandboxLines(simulated: readonly string[], demoFile: string | null): st
   ];
 }
 
-/** The demo account's file has the key as well; without one nobody would know where to begin. */
+/** The demo account's file has the key as well; without this file a newcomer would not know where to begin. */
 function operatorLines(dataDir: string): string[] {
   const file = resolve(dataDir, 'secrets.json');
   return ['', `  The first operator key: COFFER_OPERATOR_KEY, or "operator_key" in ${file}`];

@@ -12,30 +12,30 @@ import { warnOfOverrides } from './warn-of-overrides.js';
 
 export type RunningService = {
   readonly app: NestFastifyApplication;
-  /** What the service runs with: the settings, and in them the stand-ins for what they leave out. */
+  /** The settings that the service runs with, in which simulators replace the parts that are not configured. */
   readonly settings: Settings;
-  /** Outside parts that a stand-in plays. */
+  /** The outside parts that are simulated. */
   readonly simulated: readonly string[];
-  /** Where a newcomer finds a demo account and its keys; null when there is none. */
+  /** The file with the demo account and its keys; null when there is none. */
   readonly demoFile: string | null;
-  /** What whoever starts the service should know of its settings; mostly empty. */
+  /** What the operator should know about the settings at a start; usually empty. */
   readonly notices: readonly string[];
   /** Where this process listens, without a slash at its end. */
   readonly url: string;
-  /** Finishes what was accepted, then stops everything, the database last. Answers whether all went well. */
+  /** Finishes what was accepted, then stops everything, the database last. Returns whether every part stopped without an error. */
   readonly stop: () => Promise<boolean>;
 };
 
 export type StartOptions = {
   readonly settings: Settings;
   readonly log: Logger;
-  /** Called when a part that the service cannot live without is gone for good. */
+  /** Called when a part that the service cannot work without has failed permanently. */
   readonly onFailure: (error: Error) => void;
 };
 
 /**
- * Starts everything in order: database, stand-ins (outside production), application, port. What was started is
- * stopped again when a later step fails.
+ * Starts everything in order: database, simulators (outside production), application, port. When a later step
+ * fails, what was started is stopped again.
  */
 export async function startService(options: StartOptions): Promise<RunningService> {
   const started = new StopStack(options.log);
@@ -53,13 +53,13 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   const { log } = options;
   warnOfOverrides(options.settings, log);
   const settings = { ...options.settings, port: await chooseListenPort(options.settings) };
-  // Loading the code takes about as long as starting the database does; neither needs the other.
+  // Loading the code takes about as long as starting the database, and they do not depend on each other.
   const loading = import('./app.setup.js');
   loading.catch(() => undefined);
   const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
   started.push('the database', () => database.stop());
   const simulators = await startSimulators({ ...settings, databaseUrl: database.url }, log);
-  started.push('the stand-ins', () => simulators.stop());
+  started.push('the simulators', () => simulators.stop());
   const { createApp } = await loading;
   const app = await createApp({ settings: simulators.settings, log, simulated: simulators.simulated });
   started.push('the application', () => app.close());
@@ -72,7 +72,7 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   return { app, settings: simulators.settings, simulated: simulators.simulated, demoFile, notices, url };
 }
 
-/** Production never even loads the code of the stand-ins. */
+/** Production does not even load the simulators' code. */
 async function startSimulators(settings: Settings, log: Logger): Promise<Simulators> {
   if (settings.environment === 'production') return noSimulators(settings);
   const { startFirstRun } = await import('./first-run/first-run.js');

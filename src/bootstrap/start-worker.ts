@@ -5,7 +5,7 @@ import { noSimulators } from './simulators.js';
 import { StopStack } from './stop-stack.js';
 import { warnOfOverrides } from './warn-of-overrides.js';
 
-/** The embedded database belongs to the one process that started it. */
+/** The embedded database belongs to the one process that started it, so a worker cannot use it. */
 export class WorkerDatabaseMissingError extends Error {
   constructor() {
     super(
@@ -17,12 +17,12 @@ export class WorkerDatabaseMissingError extends Error {
 }
 
 /**
- * Starts the jobs of the service without its HTTP. Outside production it joins the stand-ins of the service
- * on the same data directory.
+ * Starts the jobs of the service without HTTP. Outside production it joins the simulators of the service on the
+ * same data directory.
  */
 export async function startWorker(options: StartOptions): Promise<{ readonly stop: () => Promise<boolean> }> {
   const { settings, log } = options;
-  // Its lock on the data directory would be refused while the service runs, and without the service there is nothing to do.
+  // A worker could not lock the data directory while the service runs, and without the service it has nothing to do.
   if (settings.databaseUrl === null) throw new WorkerDatabaseMissingError();
   warnOfOverrides(settings, log);
   const started = new StopStack(log);
@@ -38,7 +38,7 @@ export async function startWorker(options: StartOptions): Promise<{ readonly sto
     const app = await createWorker({ settings: simulators.settings, log });
     started.push('the jobs', () => app.close());
     const { ModelCatalog } = await import('../gateway/catalog/model-catalog.service.js');
-    // The service says the rest; here it matters that calls which a killed process left can be finished.
+    // The service reports the rest. A worker only checks that it can finish calls which a killed process left.
     describeProviderGaps(await app.get(ModelCatalog).current(), simulators.settings);
     return { stop: () => started.unwind() };
   } catch (error) {

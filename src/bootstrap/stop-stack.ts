@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 
 type Step = { readonly what: string; readonly stop: () => Promise<void> | void };
 
-/** What has been started, to be stopped in the opposite order, wherever the start got to. */
+/** The parts that have been started, to be stopped in the opposite order, however far the start got. */
 export class StopStack {
   private readonly steps: Step[] = [];
 
@@ -12,7 +12,7 @@ export class StopStack {
     this.steps.push({ what, stop });
   }
 
-  /** Stops everything once. One part that fails to stop does not keep the next ones running; answers whether all did. */
+  /** Stops everything once. A part that fails to stop does not prevent the next ones from stopping; returns whether all stopped. */
   async unwind(): Promise<boolean> {
     let clean = true;
     for (let step = this.steps.pop(); step !== undefined; step = this.steps.pop()) {
@@ -20,7 +20,10 @@ export class StopStack {
         await step.stop();
       } catch (error) {
         clean = false;
-        this.log.error({ err: error }, `could not stop ${step.what}`);
+        this.log.error(
+          { event: 'service.stop_failed', part: step.what, err: error },
+          `could not stop ${step.what}`,
+        );
       }
     }
     return clean;

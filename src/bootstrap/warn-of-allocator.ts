@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 
-/** At every start: all works without these settings, so nothing else would say that they are missing. */
+/** This is logged at every start: everything works without these settings, so nothing else would report that they are missing. */
 export function warnOfAllocator(unset: readonly string[], log: Logger): void {
   if (unset.length === 0) return;
   log.warn(

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Settings } from '../platform/config/settings.js';
 
-/** At every start: what was allowed once, for a trial, is not forgotten in production. */
+/** This is logged at every start, so that what was once allowed for a trial is not forgotten in production. */
 export function warnOfOverrides({ overrides }: Pick<Settings, 'overrides'>, log: Logger): void {
   for (const { override, allows, needed } of overrides) {
     const message = needed ? `${override}=yes: ${allows}` : `${override}=yes is not needed; remove it.`;

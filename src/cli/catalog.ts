@@ -1,4 +1,4 @@
-// TypeORM's entities read their decorators' metadata through this; the service loads it with Nest.
+// TypeORM's entities need this module for their decorators' metadata; in the service, Nest loads it.
 import 'reflect-metadata';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
@@ -22,7 +22,7 @@ import { print, UsageError, type Command } from './command.js';
 import { findDatabase } from './find-database.js';
 
 const DIFFERS = 1;
-/** One command after the other. */
+/** One connection is enough, because commands run one after the other. */
 const POOL_SIZE = 1;
 
 /** `coffer catalog diff|apply [FILE]` */
@@ -105,7 +105,7 @@ function describe({ kind, model, what }: CatalogChange): string {
   return `${sign} ${model}${what === null ? '' : ` ${what.member}: ${what.before} -> ${what.after}`}`;
 }
 
-/** Without a terminal there is nobody to ask. */
+/** Without a terminal, the question cannot be answered. */
 async function confirm(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) throw new UsageError('there is no terminal to ask at; give --yes');
   const terminal = createInterface({ input: process.stdin, output: process.stderr });

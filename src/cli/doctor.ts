@@ -8,7 +8,7 @@ import { grouped, pairs, print, type Command } from './command.js';
 import { findDatabase } from './find-database.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** A database that is wrong everywhere must not fill the terminal, or the memory, with every row of it. */
+/** If every row is wrong, the report must not fill the terminal, or the memory, with all of them. */
 const DISCREPANCIES_SHOWN_MAX = 1_000;
 
 type Findings = {
@@ -17,7 +17,7 @@ type Findings = {
   readonly counts: ProofCounts;
 };
 
-/** `coffer doctor`: 0 when the books are clean, 1 with every row that does not agree. */
+/** `coffer doctor` exits with 0 when the books are clean, and with 1 and every row that does not agree when they are not. */
 export const doctor: Command = async (args) => {
   const options = { 'database-url': { type: 'string' }, json: { type: 'boolean' } } as const;
   const { values } = parseArgs({ args: [...args], options });
@@ -37,7 +37,7 @@ async function examine(url: string): Promise<Findings> {
     application_name: 'coffer doctor',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   });
-  // A connection that breaks in the middle fails the running query too, and that is reported.
+  // A connection that breaks also fails the running query, and that failure is reported.
   client.on('error', () => undefined);
   try {
     await client.connect();

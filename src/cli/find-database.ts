@@ -6,7 +6,7 @@ import { examineLogin } from '../platform/database/service-login.js';
 
 export type CliDatabase = { readonly url: string; stop(): Promise<void> };
 
-/** The given address, the configured one, or our own server: the running service's, or started for the while. */
+/** Returns the given address, or the configured one, or that of the embedded server, which is started for the command if no service runs it. */
 export async function findDatabase(given: string | null): Promise<CliDatabase> {
   const { databaseUrl, dataDir } = loadDatabaseLocation();
   const url = given ?? databaseUrl;
@@ -17,7 +17,7 @@ export async function findDatabase(given: string | null): Promise<CliDatabase> {
   const embedded = await import('../bootstrap/embedded-postgres/embedded-postgres.js');
   const running = await embedded.findEmbeddedPostgres(dataDir);
   if (running !== undefined) return knownToServer({ ...running, stop: () => Promise.resolve() });
-  // Starting it would make a new, empty database, and an empty database says nothing.
+  // A start would create a new, empty database, and checking that proves nothing.
   if (!existsSync(join(dataDir, 'postgres'))) {
     throw new Error(
       `there is no database in ${dataDir}; give --database-url, DATABASE_URL or COFFER_DATA_DIR`,
@@ -29,7 +29,7 @@ export async function findDatabase(given: string | null): Promise<CliDatabase> {
 const INVALID_PASSWORD = '28P01';
 const INVALID_AUTHORIZATION = '28000';
 
-/** The login of the service is made when the service starts; a database of an earlier version does not have it. */
+/** The service's login is created when the service starts; a database of an earlier version does not have it. */
 async function knownToServer(database: CliDatabase): Promise<CliDatabase> {
   try {
     await examineLogin(database.url);

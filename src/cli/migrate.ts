@@ -5,7 +5,7 @@ import { APPLICATION_ROLE } from '../platform/database/service-role.js';
 import { migrateDatabase } from '../bootstrap/migrate-database.js';
 import { print, UsageError, type Command } from './command.js';
 
-/** `coffer migrate`: as the owner, what the service's login may not do. */
+/** `coffer migrate` changes, as the owner, what the service's login may not change. */
 export const migrate: Command = async (args) => {
   parseArgs({ args: [...args], options: {} });
   const { migrationDatabaseUrl, databaseUrl } = loadDatabaseLocation();

@@ -1,7 +1,7 @@
 import { makeApiKey } from '../identity/auth/api-key-format.js';
 import type { Command } from './command.js';
 
-/** Prints nothing but the key, so that `export COFFER_OPERATOR_KEY=$(coffer operator-key)` works. */
+/** Prints only the key, so that `export COFFER_OPERATOR_KEY=$(coffer operator-key)` works. */
 export const operatorKey: Command = (args) => {
   if (args.length > 0) return Promise.reject(new Error('it takes no arguments'));
   process.stdout.write(`${makeApiKey('operator_key')}\n`);

@@ -8,7 +8,7 @@ import { grouped, pairs, print, UsageError, type Command } from './command.js';
 
 const CHUNK_BYTES = 1_048_576;
 
-/** `coffer verify FILE`: 0 when the export proves itself, 1 with the first bad row when it does not. */
+/** `coffer verify FILE` exits with 0 when the export proves itself, and with 1 and the first bad row when it does not. */
 export const verify: Command = async (args) => {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
   const [file] = positionals;
@@ -60,7 +60,7 @@ function describeExport(name: string, { end, accounts, openedMidChain, totals }:
 
 type Totals = ReadonlyMap<LedgerAccount, Readonly<LedgerTotals>>;
 
-/** Debits and credits of each ledger account, and its balance on the side where it normally stands. */
+/** Lists the debits and credits of each ledger account, and its balance on the account's normal side. */
 function trialBalance(totals: Totals): string[] {
   const usd = (amount: bigint): string => formatUsd(micros(amount));
   let debits = 0n;

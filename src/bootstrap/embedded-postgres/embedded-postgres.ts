@@ -12,7 +12,7 @@ import {
 import { type DataDirLock, lockDataDir } from './data-dir-lock.js';
 import { DataDirAccessError } from './errors.js';
 import { chooseLauncher, chooseOwner, type Launcher, type Owner } from './launcher.js';
-import { isPostmasterOf, readPostmasterFile, stopOrphan } from './postmaster.js';
+import { isServerOn, readPostmasterFile, stopOrphan } from './postmaster.js';
 import { DEFAULT_SETTINGS, type PostgresSettings } from './settings.js';
 import { type Log, PostgresSupervisor, RESTART_DELAYS_MILLIS } from './supervisor.js';
 
@@ -24,7 +24,7 @@ export type EmbeddedPostgresOptions = {
   readonly settings?: PostgresSettings;
   /** Called once if the server died and could not be brought back; the service should then end. */
   readonly onFailure?: (error: Error) => void;
-  /** Waits before each restart of a server that died, in milliseconds; after the last it is given up. */
+  /** The waits before each restart of a server that died, in milliseconds; after the last one, it is not restarted again. */
   readonly restartDelaysMillis?: readonly number[];
 };
 
@@ -36,9 +36,9 @@ export type EmbeddedPostgres = ClusterLogins & {
 };
 
 /**
- * Runs a PostgreSQL of our own on `dataDir`, on a loopback port, until `stop()`; restarts it if it dies.
- * A first start takes about a second, a later one about a tenth. Safe after any kill of anything: see
- * `README.md` in this folder.
+ * Runs a PostgreSQL server of the service's own on `dataDir`, on a loopback port, until `stop()`, and restarts it
+ * if it dies. A first start takes about a second, a later one about a tenth. It survives the kill of any of its
+ * processes: see `README.md` in this folder.
  *
  * @throws EmbeddedPostgresUnavailableError no binaries for this platform, or not enough to run them.
  * @throws DataDirInUseError another living service uses `dataDir`.
@@ -65,13 +65,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 }
 
 /**
- * The address of the server that a service is running on `dataDir`, for a second process that wants to work
- * on the same database (`coffer doctor`); undefined when none runs there.
+ * Returns the address of the server that a service is running on `dataDir`, for a second process that wants to work
+ * on the same database (`coffer doctor`); undefined when none is running there.
  */
 export async function findEmbeddedPostgres(dataDir: string): Promise<ClusterLogins | undefined> {
   const paths = clusterPaths(await realpath(dataDir).catch(() => dataDir));
   const file = await readPostmasterFile(paths.pgData);
-  if (file?.status !== 'ready' || !(await isPostmasterOf(file.pid, paths.pgData))) return undefined;
+  if (file?.status !== 'ready' || !(await isServerOn(file.pid, paths.pgData))) return undefined;
   return clusterLogins(paths, file.port);
 }
 
@@ -94,7 +94,7 @@ async function prepareDataDir(dir: string): Promise<{ dataDir: string; owner: Ow
   const wanted = path.resolve(dir);
   const owner = await chooseOwner(clusterPaths(wanted).root, ancestors(wanted));
   try {
-    // Others may pass through to the cluster (the server is another user than root) but not list it.
+    // Other users may traverse the directory (the server does not run as root) but not list it.
     const firstCreated = await mkdir(wanted, { recursive: true, mode: 0o711 });
     const ofProject = owner !== undefined && (await stat(path.dirname(wanted))).uid === owner.uid;
     if (firstCreated !== undefined && ofProject) await chown(wanted, owner.uid, owner.gid);

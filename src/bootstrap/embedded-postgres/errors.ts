@@ -1,6 +1,6 @@
 /**
- * What can keep the embedded server from running. Each message ends with what to do about it, because
- * the first reader is a newcomer whose very first command just failed.
+ * The reasons why the embedded server may not run. Each message ends with what to do about it, because its first
+ * reader is a newcomer whose very first command has just failed.
  */
 export class EmbeddedPostgresError extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -30,7 +30,7 @@ export class DataDirInUseError extends EmbeddedPostgresError {
   }
 }
 
-/** The data directory cannot be used by whoever runs this process. */
+/** The user who runs this process cannot use the data directory. */
 export class DataDirAccessError extends EmbeddedPostgresError {
   constructor(dataDir: string, reason: string, options?: ErrorOptions) {
     super(

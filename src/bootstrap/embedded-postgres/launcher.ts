@@ -6,31 +6,31 @@ import { DataDirAccessError, EmbeddedPostgresUnavailableError } from './errors.j
 
 export type Owner = { readonly uid: number; readonly gid: number };
 
-/** How the server's programs are started: as whom, and with what help. */
+/** How the server's programs are started: as which user, and through which helper program. */
 export type Launcher = {
-  /** Whom the cluster's files belong to and its processes run as; undefined: whoever runs this process. */
+  /** The user who owns the cluster's files and runs its processes; undefined means the user who runs this process. */
   readonly owner: Owner | undefined;
-  /** The program that starts the program, with its options; empty when none is needed. */
+  /** The helper program that starts the program, with its options; empty when none is needed. */
   readonly prefix: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 };
 
-/** The server never inherits the service's environment: that holds the service's secrets. */
+/** The server never inherits the service's environment, because that holds the service's secrets. */
 export const PROGRAM_ENV: Readonly<Record<string, string>> = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   LC_ALL: 'C',
 };
 
-/** Unprivileged users to fall back on; they exist on every Linux and macOS. No system user is ever created. */
+/** The unprivileged users to fall back on; they exist on every Linux and macOS. No system user is ever created. */
 const FALLBACK_USERS = ['postgres', 'nobody'] as const;
 
 /**
- * PostgreSQL refuses to run as root. Root therefore runs it as the owner of the cluster's files if there are
- * any already, and on a first start as the owner of the project (so `sudo npm start`, and a container with a
- * mounted folder, leave files that their owner can use). Where that is root too, as `postgres` or `nobody`.
+ * PostgreSQL refuses to run as root. When this process is root, it therefore runs PostgreSQL as the owner of the
+ * cluster's files if there are any, and on a first start as the owner of the project (so `sudo npm start`, and a
+ * container with a mounted folder, leave files that their owner can use). If that is root too, it uses `postgres` or `nobody`.
  *
  * @param clusterRoot the cluster's directory, which need not exist.
- * @param project the directories it lies in, innermost first; the first that exists decides.
+ * @param project the directories that contain it, innermost first; the first that exists decides.
  * @returns undefined unless this process is root.
  */
 export async function chooseOwner(
@@ -38,15 +38,15 @@ export async function chooseOwner(
   project: readonly string[],
 ): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined;
-  const ownerOfFiles = await ownerOf([clusterRoot]);
+  const ownerOfFiles = await findOwner([clusterRoot]);
   if (ownerOfFiles !== undefined) return ownerOfFiles;
-  const ownerOfProject = await ownerOf(project);
-  // `initdb` needs a user with a name; a container knows none for the owner of a mounted folder.
-  if (ownerOfProject !== undefined && (await idOf(String(ownerOfProject.uid), '-u')) !== undefined) {
+  const ownerOfProject = await findOwner(project);
+  // `initdb` needs a user with a name; a container has none for the owner of a mounted folder.
+  if (ownerOfProject !== undefined && (await readId(String(ownerOfProject.uid), '-u')) !== undefined) {
     return ownerOfProject;
   }
   for (const name of FALLBACK_USERS) {
-    const [uid, gid] = await Promise.all([idOf(name, '-u'), idOf(name, '-g')]);
+    const [uid, gid] = await Promise.all([readId(name, '-u'), readId(name, '-g')]);
     if (uid !== undefined && gid !== undefined) return { uid, gid };
   }
   throw new EmbeddedPostgresUnavailableError(
@@ -54,8 +54,8 @@ export async function chooseOwner(
   );
 }
 
-/** Of the first that exists; undefined when that is root. */
-async function ownerOf(paths: readonly string[]): Promise<Owner | undefined> {
+/** Returns the owner of the first path that exists; undefined when that is root. */
+async function findOwner(paths: readonly string[]): Promise<Owner | undefined> {
   for (const candidate of paths) {
     const found = await stat(candidate).catch(() => undefined);
     if (found !== undefined) return found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid };
@@ -64,13 +64,13 @@ async function ownerOf(paths: readonly string[]): Promise<Owner | undefined> {
 }
 
 /**
- * An unprivileged user cannot enter root's 0700 home, neither for the programs nor for the data. There the
- * server gets exactly one capability, to pass file permissions (CAP_DAC_OVERRIDE), from `setpriv`: it is
- * among Docker's default capabilities, and CAP_DAC_READ_SEARCH, which would do otherwise, is not. It is less
- * than what root gave this process, and unreachable through SQL: the one role that may log in is no superuser.
+ * An unprivileged user cannot enter root's 0700 home, neither for the programs nor for the data. In that case the
+ * server gets exactly one capability from `setpriv`, which bypasses file permissions (CAP_DAC_OVERRIDE): it is
+ * among Docker's default capabilities, and CAP_DAC_READ_SEARCH, which would otherwise be enough, is not. It is less
+ * than root gave this process, and SQL cannot reach it: the one role that may log in is no superuser.
  *
- * Rejected: copying programs and data to a reachable place, which puts the ledger outside COFFER_DATA_DIR
- * (a backup misses it, a deleted directory leaves it behind); a user namespace, which Docker forbids.
+ * Rejected: copying programs and data to a reachable place, because the ledger would then be outside
+ * COFFER_DATA_DIR (a backup would miss it, and deleting the directory would not remove it); a user namespace, which Docker forbids.
  */
 export async function chooseLauncher(
   dataDir: string,
@@ -99,7 +99,7 @@ export async function chooseLauncher(
   );
 }
 
-/** Starts a program as the launcher says. The returned process is the program itself, not a wrapper. */
+/** Starts a program with the launcher's user and helper. The returned process is the program itself, not a wrapper. */
 export function launch(
   launcher: Launcher,
   file: string,
@@ -124,8 +124,8 @@ async function canReach(launcher: Launcher, dataDir: string, postgres: string): 
   );
 }
 
-/** Asks `id`, which also knows users that /etc/passwd does not list (LDAP, macOS). */
-async function idOf(name: string, option: '-u' | '-g'): Promise<number | undefined> {
+/** Uses `id`, which also knows users that /etc/passwd does not list (LDAP, macOS). */
+async function readId(name: string, option: '-u' | '-g'): Promise<number | undefined> {
   const id = spawn('id', [option, name], { stdio: ['ignore', 'pipe', 'ignore'], env: PROGRAM_ENV });
   let output = '';
   id.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));

@@ -2,19 +2,19 @@ import { createServer } from 'node:net';
 import { EmbeddedPostgresUnavailableError } from './errors.js';
 
 /**
- * Below the ranges that Linux (from 32768) and macOS (from 49152) take ports for outgoing connections from.
- * Inside them, a pool that keeps trying a dead server's port can be given that very port for its own end:
+ * It is below the ranges from which Linux (from 32768) and macOS (from 49152) take the local ports of connections.
+ * Inside those ranges, a pool that keeps trying a dead server's port can be given that very port for its own end:
  * TCP then connects it to itself, and the server's restart finds the port taken.
  */
 const FIRST_PORT = 20_000;
 const PORTS = 12_000;
 const ATTEMPTS_MAX = 50;
-/** A prime, so that the steps visit every port. */
+/** It is a prime, so that the steps visit every port. */
 const STEP = 7_919;
 
 /**
- * A free loopback port; the same one for the same seed, while it is free, so that a database tool's saved
- * connection keeps working. It can still be taken before the server opens it: the caller tries again.
+ * Returns a free loopback port, and the same one for the same seed while it is free, so that a database tool's saved
+ * connection keeps working. Another program can still take it before the server opens it: the caller then tries again.
  */
 export async function choosePort(seed: number): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {

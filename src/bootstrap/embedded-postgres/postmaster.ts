@@ -5,16 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { EmbeddedPostgresStartError } from './errors.js';
 
-/** What the server says about itself in postmaster.pid. */
+/** What the server writes about itself to postmaster.pid. */
 export type PostmasterFile = { readonly pid: number; readonly port: number; readonly status: string };
 
-/** A fast shutdown writes a checkpoint: at most shared_buffers of changed pages, seconds on any disk. */
+/** A fast shutdown writes a checkpoint: at most shared_buffers of changed pages, which takes seconds on any disk. */
 export const FAST_SHUTDOWN_SECONDS_MAX = 30;
 /** An immediate shutdown writes nothing; the next start recovers from the log. */
 export const IMMEDIATE_SHUTDOWN_SECONDS_MAX = 5;
 const POLL_MILLIS = 10;
 
-/** Reads postmaster.pid; undefined when no server has left one, or it is not written out yet. */
+/** Reads postmaster.pid; undefined when there is none, or it is not completely written yet. */
 export async function readPostmasterFile(pgData: string): Promise<PostmasterFile | undefined> {
   const text = await readFile(path.join(pgData, 'postmaster.pid'), 'utf8').catch(() => '');
   const lines = text.split('\n');
@@ -24,13 +24,13 @@ export async function readPostmasterFile(pgData: string): Promise<PostmasterFile
 }
 
 /**
- * Whether this pid is a server on this directory. The pid alone proves nothing: after a crash, and almost
- * always after a container restart, it belongs to some other process.
+ * Returns whether this pid is a server on this directory. The pid alone proves nothing: after a crash, and almost
+ * always after a container restart, it belongs to another process.
  */
-export async function isPostmasterOf(pid: number, pgData: string): Promise<boolean> {
+export async function isServerOn(pid: number, pgData: string): Promise<boolean> {
   if (process.platform === 'linux') {
-    // A server works inside its data directory. Comparing the directory itself, not its name, holds when the
-    // project was moved meanwhile; a zombie has no working directory.
+    // A server's working directory is its data directory. Comparing the directory itself, not its name, also works when
+    // the project has been moved since the start; a zombie has no working directory.
     const [own, its] = await Promise.all([stat(pgData), stat(`/proc/${pid}/cwd`).catch(() => undefined)]);
     return its?.dev === own.dev && its.ino === own.ino;
   }
@@ -42,9 +42,9 @@ export async function isPostmasterOf(pid: number, pgData: string): Promise<boole
 }
 
 /**
- * Stops the server that a dead service has left running, so that the new one starts with its own settings,
- * as our child (whose death we hear of) and writing to our log. Adopting it would save 0.1 s and have none
- * of that. Callers hold the data directory's lock, so no living service uses this server.
+ * Stops the server that a dead service has left running, so that the new one starts with its own settings, as a
+ * child of this process (which reports its death) and with its own log. Adopting the old one would save 0.1 s and have
+ * none of that. Callers hold the data directory's lock, so no living service uses this server.
  *
  * @returns the pid of an unrelated process that a stale postmaster.pid names, if there is one.
  */
@@ -54,9 +54,9 @@ export async function stopOrphan(
 ): Promise<{ readonly impostorPid: number | undefined }> {
   const file = await readPostmasterFile(pgData);
   if (file === undefined) return { impostorPid: undefined };
-  if (!(await isPostmasterOf(file.pid, pgData))) return { impostorPid: file.pid };
+  if (!(await isServerOn(file.pid, pgData))) return { impostorPid: file.pid };
   log('warn', `Stopping the PostgreSQL (process ${file.pid}) that an earlier, killed service left running.`);
-  const gone = async (): Promise<boolean> => !(await isPostmasterOf(file.pid, pgData));
+  const gone = async (): Promise<boolean> => !(await isServerOn(file.pid, pgData));
   if (await shutDown(file.pid, gone)) return { impostorPid: undefined };
   throw new EmbeddedPostgresStartError(
     `PostgreSQL process ${file.pid} was left running on ${pgData} and does not stop; end it and start again`,
@@ -64,7 +64,7 @@ export async function stopOrphan(
   );
 }
 
-/** Fast shutdown, then immediate, then kill -9: all safe for the data, each ruder to the clients. */
+/** Tries a fast shutdown, then an immediate one, then kill -9: all are safe for the data; each is harder on the clients. */
 export async function shutDown(pid: number, gone: () => Promise<boolean>): Promise<boolean> {
   const steps = [
     ['SIGINT', FAST_SHUTDOWN_SECONDS_MAX],

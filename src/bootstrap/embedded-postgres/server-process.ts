@@ -9,10 +9,10 @@ import { launch, type Launcher, PROGRAM_ENV } from './launcher.js';
 import { readPostmasterFile, shutDown } from './postmaster.js';
 import type { PostgresSettings } from './settings.js';
 
-/** One run of the server, from ready to gone. */
+/** One run of the server, from the moment it is ready until it has ended. */
 export type ServerProcess = {
   readonly pid: number;
-  /** Settles when the process is gone, with how it ended: 'exit code 1', 'SIGKILL'. Never rejects. */
+  /** Resolves when the process has ended, with the reason: 'exit code 1', 'SIGKILL'. It never rejects. */
   readonly ended: Promise<string>;
   stop(): Promise<void>;
 };
@@ -27,14 +27,14 @@ export type ServerStart = {
   readonly impostorPid?: number | undefined;
 };
 
-/** Recovery after a crash replays max_wal_size at worst: some ten seconds here, more on a slow disk. */
+/** Recovery after a crash replays at most max_wal_size: some ten seconds on a fast disk, more on a slow one. */
 const START_SECONDS_MAX = 180;
 const POLL_MILLIS = 5;
 const LOG_BYTES_MAX = 10_000_000;
 const OUTPUT_BYTES_MAX = 2_000;
 
 /**
- * Starts the server and waits until it takes connections.
+ * Starts the server and waits until it accepts connections.
  *
  * @throws EmbeddedPostgresStartError with the end of the server's log when it ends, or is not ready in time.
  */
@@ -44,7 +44,7 @@ export async function startServerProcess(start: ServerStart): Promise<ServerProc
   const logStart = statSync(paths.log).size;
   const child = spawnServer(start, logFd);
   closeSync(logFd);
-  const ended = endOf(child);
+  const ended = waitForEnd(child);
   const { pid } = child;
   if (pid === undefined) throw new EmbeddedPostgresStartError('PostgreSQL did not start', await ended);
   const lifeline = attachLifeline(pid);
@@ -78,15 +78,15 @@ function spawnServer(start: ServerStart, logFd: number): ChildProcess {
   const settings = Object.entries(start.settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const args = ['-D', start.paths.pgData, '-p', String(start.port), ...settings];
   const child = launch(start.launcher, start.postgres, args, {
-    // In a session of its own: Ctrl-C signals the terminal's whole process group, and the service still
+    // It gets a session of its own, because Ctrl-C signals the terminal's whole process group, and the service still
     // needs its database to finish what it accepted.
     detached: true,
-    // Into a file: nothing is lost when the service is killed, and no pipe can fill up or break.
+    // It logs to a file: nothing is lost when the service is killed, and no pipe can fill up or break.
     stdio: ['ignore', logFd, logFd],
     cwd: '/',
-    // PostgreSQL takes a postmaster.pid whose process lives for a running server and refuses to start. Told
-    // that this pid is its grandparent (pg_ctl's own device), it knows the file for stale and goes on to
-    // its second check, for the dead server's shared memory, which deleting the file would disable.
+    // PostgreSQL takes a postmaster.pid whose process is alive for a running server and refuses to start. With this
+    // variable, which pg_ctl uses as well, it takes that pid for its grandparent and the file for stale. It then goes on
+    // to its second check, for the dead server's shared memory, which deleting the file would disable.
     env: start.impostorPid === undefined ? {} : { PG_GRANDPARENT_PID: String(start.impostorPid) },
   });
   child.unref(); // A service that forgets to stop the server may still end; the lifeline stops it then.
@@ -94,8 +94,8 @@ function spawnServer(start: ServerStart, logFd: number): ChildProcess {
 }
 
 /**
- * However the service ends (kill -9, a crash, a forgotten `stop()`), the kernel closes its end of this pipe;
- * the shell's `read` returns, and the server gets a clean shutdown instead of living on without an owner.
+ * When the service ends for any reason (kill -9, a crash, a forgotten `stop()`), the kernel closes its end of this
+ * pipe; the shell's `read` returns, and the server shuts down cleanly instead of running on without an owner.
  * `stopOrphan` covers the case that the shell was killed as well.
  */
 function attachLifeline(pid: number): ChildProcess {
@@ -118,7 +118,7 @@ async function isReady(paths: ClusterPaths, pid: number): Promise<boolean> {
   return file?.pid === pid && file.status === 'ready';
 }
 
-function endOf(child: ChildProcess): Promise<string> {
+function waitForEnd(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
@@ -133,7 +133,7 @@ function openLog({ paths, launcher }: ServerStart): number {
   return fd;
 }
 
-/** What was written to a file since `position`, at most the last OUTPUT_BYTES_MAX bytes of it. */
+/** Returns what was written to a file after `position`, at most the last OUTPUT_BYTES_MAX bytes of it. */
 async function readFrom(file: string, position: number): Promise<string> {
   const handle = await open(file, 'r');
   try {

@@ -5,19 +5,19 @@ import { type ServerProcess, type ServerStart, startServerProcess } from './serv
 
 export type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
 
-/** Waits before the restarts, in milliseconds; when all of them failed, some 30 s in, the supervisor gives up. */
+/** The waits before the restarts, in milliseconds; when all restarts failed, after some 30 s, the supervisor stops trying. */
 export const RESTART_DELAYS_MILLIS: readonly number[] = [
   0, 50, 100, 250, 500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000, 5_000,
 ];
-/** A server that lived this long was well: its next death starts the delays from the beginning. */
+/** A server that ran this long was healthy: its next death starts the delays from the beginning. */
 const HEALTHY_AFTER_SECONDS = 60;
-/** First start: other processes may take the chosen port, or a dead server's last workers may linger. */
+/** Limits the first start, where other processes may take the chosen port, or a dead server's last workers may linger. */
 const START_ATTEMPTS_MAX = 40;
 const START_RETRY_MILLIS = 250;
 
 export type SupervisorOptions = {
   readonly log: Log;
-  /** The same number for the same data directory: it keeps its port from run to run. */
+  /** The same data directory gives the same number, so that it keeps its port from run to run. */
   readonly portSeed: number;
   readonly restartDelaysMillis: readonly number[];
   /** Called once, when the server died and could not be brought back. */
@@ -25,8 +25,8 @@ export type SupervisorOptions = {
 };
 
 /**
- * Keeps one server running: when it dies under the service it is started again, on the same port, so that
- * connection pools find it where it was. What was committed is recovered from its log.
+ * Keeps one server running: when it dies while the service runs, it is started again on the same port, so that
+ * connection pools find it again. What was committed is recovered from its log.
  */
 export class PostgresSupervisor {
   #stopping = false;
@@ -42,7 +42,7 @@ export class PostgresSupervisor {
   }
 
   /**
-   * Starts the server the first time.
+   * Starts the server for the first time.
    *
    * @throws EmbeddedPostgresStartError when it does not start, for a reason that does not pass by itself.
    */
@@ -103,7 +103,7 @@ export class PostgresSupervisor {
       try {
         this.server = await startServerProcess(this.start);
         this.options.log('warn', `PostgreSQL runs again (process ${this.server.pid}, port ${this.port}).`);
-        // stop() may have come while it started, and have stopped the dead one.
+        // stop() may have been called during the start, and have stopped the dead server.
         if (this.#stopping) await this.server.stop();
         return attempt + 1;
       } catch (error) {
@@ -120,7 +120,7 @@ export class PostgresSupervisor {
   }
 }
 
-/** Whether a start failed for a reason that passes by itself. */
+/** Returns whether a start failed for a reason that passes by itself. */
 function isPassing(error: unknown): boolean {
   if (!(error instanceof EmbeddedPostgresStartError)) return false;
   return /Address already in use|pre-existing shared memory block/.test(error.output);

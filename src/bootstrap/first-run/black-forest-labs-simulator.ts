@@ -6,12 +6,12 @@ export const blackForestLabsSimulator: Simulator = {
   isNeeded: (settings) => settings.blackForestLabs === null,
   start: async ({ log }, port) => {
     const { startSandboxBlackForestLabs } = await import('../../sandbox/black-forest-labs/server.js');
-    // Any key without `invalid` in it is good, so that a newcomer can attach one of their own and see it refused, too.
+    // Every key without `invalid` in it is accepted, so that a newcomer can attach their own and also see one refused.
     return startSandboxBlackForestLabs({ port, log });
   },
   configure: (settings, { blackForestLabsKey: apiKey }, apiBase) => ({
     ...settings,
-    // As many as the stand-in allows, which is as many as the real one does.
+    // The simulator allows as many as the real API does.
     blackForestLabs: { apiKey, apiBase, activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT },
   }),
 };

@@ -8,7 +8,7 @@ import { DEFAULT_ACCOUNT_SCOPES } from '../../identity/auth/principal.js';
 import type { Settings } from '../../platform/config/settings.js';
 import { readPrivateJson, writePrivateJson } from './private-file.js';
 
-/** Everything that a newcomer's first call needs. Secrets: the file is its owner's alone. */
+/** Everything that a newcomer's first call needs. It holds secrets, so only its owner can read the file. */
 type DemoFile = {
   readonly base_url: string;
   readonly account_id: string;
@@ -24,8 +24,8 @@ const ACCOUNT_NAME = 'Demo account';
 const KEY_NAME = 'Demo key';
 
 /**
- * Makes the demo account on the first start, with an empty wallet and a key that may do all but charge saved cards;
- * finds it again on later ones. Writes the file anew each time, because ports may have changed. Answers its path.
+ * Creates the demo account on the first start, with an empty wallet and a key that may do everything except charge
+ * saved cards; later starts find it again. Rewrites the file each time, because ports may have changed. Returns its path.
  */
 export async function welcomeDemoAccount(
   app: NestFastifyApplication,
@@ -43,7 +43,7 @@ export async function welcomeDemoAccount(
   return path;
 }
 
-/** The key of last time, if this database knows it: the file may be older than the database, or of another one. */
+/** Returns the key of the last start, if this database knows it: the file may belong to an earlier or another database. */
 async function knownDemoKey(app: NestFastifyApplication, path: string): Promise<DemoKey | null> {
   const stored = (await readPrivateJson(path)) as Partial<DemoFile> | null;
   if (typeof stored?.api_key !== 'string' || typeof stored.account_id !== 'string') return null;

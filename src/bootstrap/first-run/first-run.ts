@@ -14,16 +14,16 @@ import { stripeSimulator } from './stripe-simulator.js';
 const SANDBOX_DIR = 'sandbox';
 const SIMULATORS: readonly Simulator[] = [stripeSimulator, blackForestLabsSimulator];
 
-/** The service starts its stand-ins; a worker beside it joins them. */
+/** The service starts its simulators; a separate worker joins them. */
 export type FirstRunRole = 'start' | 'join';
 
 /**
- * Outside production: puts a stand-in in the place of each outside part that is not configured, independently
- * of the others, and answers settings in which nothing is missing. The product knows only these settings; it
- * reaches a stand-in through the very SDK and adapter that reach the real thing.
+ * Outside production, this replaces each outside part that is not configured by a simulator, independently of the
+ * others, and returns settings in which nothing is missing. The product knows only these settings; it reaches a
+ * simulator through the same SDK and adapter as the real service.
  */
 export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRunRole): Promise<Simulators> {
-  // Passable but not listable, as the embedded server makes it.
+  // Other users may traverse the directory but not list it, as with the embedded server's directories.
   await mkdir(wanted.dataDir, { recursive: true, mode: 0o711 });
   const secrets = await loadLocalSecrets(wanted.dataDir);
   const directory = join(wanted.dataDir, SANDBOX_DIR);
@@ -42,7 +42,7 @@ export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRu
       const apiBase =
         role === 'start'
           ? await startOne(simulator, context, ports, started)
-          : ports.baseUrlOf(simulator.name);
+          : ports.getBaseUrl(simulator.name);
       settings = simulator.configure(settings, secrets, apiBase);
     }
   } catch (error) {
@@ -65,6 +65,6 @@ async function startOne(
   started: StopStack,
 ): Promise<URL> {
   const running = await ports.start(simulator.name, (port) => simulator.start(context, port));
-  started.push(`the ${simulator.name} stand-in`, running.close);
+  started.push(`the ${simulator.name} simulator`, running.close);
   return new URL(running.baseUrl);
 }

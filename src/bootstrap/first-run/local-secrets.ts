@@ -4,10 +4,10 @@ import { makeApiKey } from '../../identity/auth/api-key-format.js';
 import type { MasterKey, Settings } from '../../platform/config/settings.js';
 import { createPrivateJson, readPrivateJson } from './private-file.js';
 
-/** Secrets of an installation that was given none. Made once, kept in the data directory, never in production. */
+/** The secrets of an installation that was given none. They are made once and kept in the data directory, never in production. */
 export type LocalSecrets = {
   readonly operatorKey: string;
-  /** What `COFFER_MASTER_KEYS` would hold. */
+  /** The value that `COFFER_MASTER_KEYS` would hold. */
   readonly masterKey: MasterKey;
   readonly stripeSecretKey: string;
   readonly stripeWebhookSecret: string;
@@ -63,7 +63,7 @@ function isSecretsFile(value: unknown): value is SecretsFile {
   return NAMES.every((name) => typeof members[name] === 'string' && members[name] !== '');
 }
 
-/** The settings with these secrets wherever the environment named none. */
+/** Returns the settings with these secrets wherever the environment named none. */
 export function withLocalSecrets(settings: Settings, secrets: LocalSecrets): Settings {
   return {
     ...settings,

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** Files that carry secrets: readable by their owner only, and never seen half written. */
+/** Files that carry secrets: only their owner can read them, and no reader sees one half written. */
 
-/** The parsed file; null when there is none. Throws when it is not JSON. */
+/** Returns the parsed file; null when there is none. Throws when it is not JSON. */
 export async function readPrivateJson(path: string): Promise<unknown> {
   let text: string;
   try {
@@ -26,8 +26,8 @@ export async function writePrivateJson(path: string, value: unknown): Promise<vo
 }
 
 /**
- * Writes the file unless there is one, and answers what it then holds. Of two processes that start at once,
- * one writes and both go on with the same secrets.
+ * Writes the file unless it exists, and returns its content. Of two processes that start at once, one writes, and
+ * both continue with the same secrets.
  */
 export async function createPrivateJson(path: string, value: unknown): Promise<unknown> {
   const temporary = await writeNextTo(path, value);

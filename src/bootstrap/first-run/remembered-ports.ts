@@ -5,7 +5,7 @@ import { readPrivateJson, writePrivateJson } from './private-file.js';
 const FILE = 'ports.json';
 const PORT_MAX = 65_535;
 
-/** Which ports the stand-ins had, so that an open payment page is still there after a restart. */
+/** Remembers which ports the simulators had, so that an open payment page still works after a restart. */
 export class RememberedPorts {
   private constructor(
     private readonly path: string,
@@ -19,14 +19,14 @@ export class RememberedPorts {
     return new RememberedPorts(path, Object.fromEntries(valid));
   }
 
-  /** Where a stand-in that another process started answers. Throws `SimulatorMissingError`. */
-  baseUrlOf(simulator: string): URL {
+  /** Returns the address of a simulator that another process started. Throws `SimulatorMissingError`. */
+  getBaseUrl(simulator: string): URL {
     const port = this.ports[simulator];
     if (port === undefined) throw new SimulatorMissingError(simulator);
     return new URL(`http://127.0.0.1:${port}`);
   }
 
-  /** Starts on the port of last time, or on any other when somebody else has taken it meanwhile. */
+  /** Starts on the port of the last run, or on any other when another program has taken it since. */
   async start<T extends { readonly baseUrl: string }>(
     simulator: string,
     startOn: (port: number) => Promise<T>,

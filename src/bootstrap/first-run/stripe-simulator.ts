@@ -12,7 +12,7 @@ export const stripeSimulator: Simulator = {
       stateFile: join(directory, 'stripe.json'),
       apiKey: secrets.stripeSecretKey,
       webhookEndpoint: {
-        // Not the public URL: the stand-in delivers on this machine only.
+        // This is not the public URL, because the simulator delivers on this machine only.
         url: `http://127.0.0.1:${settings.port}/webhooks/stripe`,
         secret: secrets.stripeWebhookSecret,
       },

@@ -5,7 +5,7 @@ import { createHttpAdapter } from '../../platform/http/http-adapter.js';
 import { AnswerHeaders } from '../../platform/http/answer-headers.js';
 import { buildOpenApiDocument } from './openapi.js';
 
-/** The committed `openapi.json`, byte for byte. Nothing is instantiated: no database, no network, no secrets. */
+/** Returns the committed `openapi.json`, byte for byte. Nothing is instantiated: it needs no database, network or secrets. */
 export async function renderOpenApiFile(): Promise<string> {
   const settings = readSettings({ NODE_ENV: 'test' });
   const app = await NestFactory.create(

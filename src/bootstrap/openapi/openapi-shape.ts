@@ -13,13 +13,13 @@ type Schema = {
 };
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
-/** Before the others of their chapter: what most readers have come for. */
+/** These come first in their chapter, because most readers look for them. */
 const LEADING = ['/v1/images/generations', '/v1/images/edits', '/v1/models', '/v1/wallet', '/v1/top_ups'];
 
-/** Says of every operation who may call it: of a public one, that it asks for nobody. Without that, tools cannot tell it from one that was forgotten. */
+/** Marks every public operation as one that needs no authentication. Otherwise tools cannot distinguish it from one where this was forgotten. */
 export function declarePublicOperations(document: OpenAPIObject): void {
-  // What is sent to a customer's endpoint carries a signature, no key.
-  for (const item of Object.values({ ...document.paths, ...webhooksOf(document) })) {
+  // A webhook that is sent to a customer's endpoint carries a signature, no key.
+  for (const item of Object.values({ ...document.paths, ...getWebhooks(document) })) {
     for (const method of METHODS) {
       const operation = item[method];
       if (operation !== undefined) operation.security ??= [];
@@ -27,12 +27,12 @@ export function declarePublicOperations(document: OpenAPIObject): void {
   }
 }
 
-/** OpenAPI 3.1 has them; the library's types describe 3.0. */
-function webhooksOf(document: OpenAPIObject): Paths {
+/** OpenAPI 3.1 has webhooks; the library's types describe 3.0. */
+function getWebhooks(document: OpenAPIObject): Paths {
   return (document as { webhooks?: Paths }).webhooks ?? {};
 }
 
-/** Chapter by chapter, customers' routes before operators': viewers show operations in the order of the document. */
+/** Orders the paths by chapter, customers' routes before operators': viewers show operations in the order of the document. */
 export function orderPaths(document: OpenAPIObject): void {
   const tags = (document.tags ?? []).map(({ name }) => name);
   const rank = (item: Item): readonly number[] => {
@@ -56,9 +56,9 @@ function compare(a: readonly number[], b: readonly number[]): number {
 }
 
 /**
- * Where null means the same as leaving out, the default is said of the value beside null: `anyOf: [{…, default}, {type: null}]`.
- * Generators take a member with a `default` of its own for one that is always there (openapi-typescript does unless it is
- * told otherwise), and then a request without it does not compile.
+ * Where null means the same as leaving a member out, the default is documented on the value next to null:
+ * `anyOf: [{…, default}, {type: null}]`. Generators treat a member with a `default` of its own as always present
+ * (openapi-typescript does by default), and then a request without it does not compile.
  */
 export function keepDefaultsOptional(document: OpenAPIObject): void {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Schema>;

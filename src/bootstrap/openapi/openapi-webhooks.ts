@@ -18,15 +18,15 @@ import { TopUpView } from '../../payments/top-ups/top-up.dto.js';
 
 type Json = Readonly<Record<string, unknown>>;
 type EventData = {
-  /** What the publisher makes the event's data with: the answer of the API for the same object, where there is one. */
+  /** The class from which the publisher builds the event's data: the API's answer for the same object, if there is one. */
   readonly view: Type<unknown>;
-  /** Where the event's example differs from the view's. */
+  /** The members in which the event's example differs from the view's. */
   readonly example?: Json;
 };
 
 const paidAt = 1_795_329_600;
 
-/** What every event tells. A type without its data does not compile. */
+/** The data of every event. A type without its data does not compile. */
 export const WEBHOOK_DATA: Readonly<Record<WebhookEventType, EventData>> = {
   'top_up.succeeded': {
     view: TopUpView,
@@ -73,24 +73,24 @@ export const WEBHOOK_DATA: Readonly<Record<WebhookEventType, EventData>> = {
   },
 };
 
-/** Views that no route answers with. */
+/** Views that no route returns. */
 export const WEBHOOK_VIEWS: readonly Type<unknown>[] = [
   ...new Set(Object.values(WEBHOOK_DATA).map(({ view }) => view)),
 ];
 
-/** The `webhooks` of the document: what a receiver is posted. The views' schemas stand in its components by now. */
+/** Adds the `webhooks` of the document: what a receiver is sent. The views' schemas are already in its components. */
 export function documentWebhooks(document: OpenAPIObject): void {
   const schemas = (document.components?.schemas ?? {}) as Schemas;
   const events = WEBHOOK_EVENT_TYPES.map((type) => {
     const { view, example = {} } = WEBHOOK_DATA[type];
-    const data = { ...(exampleOf(schemas, refTo(view.name)) as Json), ...example };
+    const data = { ...(buildExample(schemas, refTo(view.name)) as Json), ...example };
     return [type, webhook(type, WEBHOOK_EVENTS[type], refTo(view.name), data)] as const;
   });
   const test = webhook(
     TEST_EVENT_TYPE,
-    'The owner of the endpoint asked for it. Nobody subscribes to it.',
+    'The owner of the endpoint asked for it. No endpoint can subscribe to it.',
     TEST_DATA,
-    exampleOf(schemas, TEST_DATA) as Json,
+    buildExample(schemas, TEST_DATA) as Json,
   );
   (document as { webhooks?: unknown }).webhooks = Object.fromEntries([...events, [TEST_EVENT_TYPE, test]]);
 }
@@ -170,17 +170,17 @@ type Schema = {
 };
 type Schemas = Readonly<Record<string, Schema>>;
 
-/** Put together from the examples that the members have, so that no second copy of them can differ. */
-function exampleOf(schemas: Schemas, schema: Schema): unknown {
+/** It is assembled from the members' examples, so that there is no second copy that could differ. */
+function buildExample(schemas: Schemas, schema: Schema): unknown {
   const target = schema.$ref ?? schema.allOf?.[0]?.$ref;
   if (target !== undefined) {
     const named = schemas[target.split('/').at(-1) ?? ''];
-    return named === undefined ? null : exampleOf(schemas, named);
+    return named === undefined ? null : buildExample(schemas, named);
   }
   if (schema.example !== undefined) return schema.example;
   if (schema.enum !== undefined) return schema.enum[0];
   if (schema.properties === undefined) return null;
   return Object.fromEntries(
-    Object.entries(schema.properties).map(([member, one]) => [member, exampleOf(schemas, one)]),
+    Object.entries(schema.properties).map(([member, one]) => [member, buildExample(schemas, one)]),
   );
 }

@@ -5,17 +5,17 @@ import { declarePublicOperations, keepDefaultsOptional, orderPaths } from './ope
 import { ERROR_SCHEMA, documentProblems } from './problem-documentation.js';
 import { documentLimits } from '../../identity/rate-limits/limit-documentation.js';
 
-/** Where a newcomer's service listens; the served document names the real one. */
+/** The address where a newcomer's service listens; the served document names the real one. */
 const DEFAULT_SERVER = 'http://127.0.0.1:3000';
 
-/** For customers, an outside gateway, finance, operators and machines, in this order; of each, what they meet first. */
+/** Ordered for customers, an outside gateway, finance, operators and machines; within each, what they need first. */
 const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Images', 'The OpenAI-compatible images API: pay per delivered image, nothing for a failed call.'],
   ['Models', 'What can be generated with.'],
   ['Pricing', 'Versioned prices and quotes.'],
   ['Wallet', 'Available, held and posted credit, and every movement of it.'],
   ['Top-ups', 'Buying credit through Stripe Checkout. The platform fee is taken here and never per call.'],
-  ['Alerts', 'When, and where, an account is told that its credit runs out.'],
+  ['Alerts', 'When, and where, an account is notified that its credit runs out.'],
   ['API keys', 'Keys of the calling account.'],
   [
     'Provider keys',
@@ -23,7 +23,7 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ],
   [
     'Webhook endpoints',
-    'Where an account is told what happens, by Standard Webhooks, and how telling it went.',
+    'Where an account is notified of events, by Standard Webhooks, and the result of each delivery.',
   ],
   [
     'Debits',
@@ -51,7 +51,7 @@ in a body is an error, not a silence. Every answer carries \`x-request-id\`.
 **Retrying is free.** Whatever moves money is named by a \`reference\` or an \`Idempotency-Key\` and happens once,
 however often it is sent. \`x-should-retry: false\` says that another attempt cannot help.`;
 
-/** The API as a document. Needs no database: \`app\` may be a preview. */
+/** Builds the API document. It needs no database: `app` may be a preview. */
 export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SERVER): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
@@ -84,7 +84,7 @@ export function buildOpenApiDocument(app: INestApplication, server = DEFAULT_SER
   return document;
 }
 
-/** Ids that may hold a slash are served by a wildcard, which the framework documents as `{path}` and again as `*`. */
+/** Ids that may contain a slash are served by a wildcard, which the framework documents as `{path}` and again as `*`. */
 function nameWildcards(document: OpenAPIObject): void {
   for (const [path, item] of Object.entries(document.paths)) {
     if (!path.endsWith('/{path}') || item.get?.parameters === undefined) continue;

@@ -1,5 +1,5 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
-import { describeCodes, exampleOf } from '../../platform/errors/api-problems.js';
+import { describeCodes, toErrorExample } from '../../platform/errors/api-problems.js';
 import { PROBLEM_CATALOG, type ProblemCode } from '../../platform/errors/problem-catalog.js';
 import { PROBLEM_KINDS } from '../../platform/errors/problem-kinds.js';
 
@@ -7,7 +7,7 @@ type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 type Responses = Operation['responses'];
 type Schema = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
 
-/** OpenAI's error body; further members stand beside its four. */
+/** OpenAI's error body; further members are added to its four. */
 export const ERROR_SCHEMA: Schema = {
   type: 'object',
   description: 'OpenAI’s error body. Some codes add members of their own, such as `required_micros`.',
@@ -33,16 +33,16 @@ export const ERROR_SCHEMA: Schema = {
 };
 
 const EVERY_ROUTE: readonly ProblemCode[] = ['malformed_http', 'internal_error'];
-/** Nobody can be recognised while the database is away, so nothing is done for anyone. */
+/** No caller can be authenticated while the database is unavailable, so every route that needs a key answers this. */
 const EVERY_KEY: readonly ProblemCode[] = ['database_unavailable'];
 const EVERY_BODY: readonly ProblemCode[] = ['invalid_request'];
-/** A body is read, or refused, before it is known whether the route takes one. */
+/** A body is read, or refused, before the service knows whether the route takes one. */
 const EVERY_METHOD_WITH_BODY: readonly ProblemCode[] = [
   'malformed_body',
   'payload_too_large',
   'unsupported_media_type',
 ];
-/** What is refused before there is a request, whatever it asks for, with the code `malformed_http` (`platform/http/client-error.ts`). */
+/** Input that is refused before there is a request, for any route, with the code `malformed_http` (`platform/http/client-error.ts`). */
 const BEFORE_ANY_ROUTE: readonly (readonly [status: string, name: string, summary: string])[] = [
   [
     '408',
@@ -55,8 +55,8 @@ const BEFORE_ANY_ROUTE: readonly (readonly [status: string, name: string, summar
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
 /**
- * Completes the errors of every operation: those that any route, or any body, can meet are added, and what
- * several decorators said of one status becomes one description.
+ * Completes the errors of every operation: it adds those that any route, or any body, can cause, and merges the
+ * descriptions that several decorators gave for one status.
  */
 export function documentProblems(document: OpenAPIObject): void {
   const refusals = BEFORE_ANY_ROUTE.map(([, name, summary]) => [name, describeRefusal(summary)] as const);
@@ -77,7 +77,7 @@ function completed(operation: Operation, path: string, mayHaveBody: boolean): Re
   if (mayHaveBody) for (const code of EVERY_METHOD_WITH_BODY) codes.add(code);
   if (operation.requestBody) for (const code of EVERY_BODY) codes.add(code);
   for (const [status, response] of Object.entries(operation.responses)) {
-    const documented = codesOf(response);
+    const documented = findCodes(response);
     if (documented === null) responses[status] = response;
     else for (const code of documented) codes.add(code);
   }
@@ -87,7 +87,7 @@ function completed(operation: Operation, path: string, mayHaveBody: boolean): Re
       content: {
         'application/json': {
           schema: { $ref: '#/components/schemas/Error' },
-          examples: Object.fromEntries(ofStatus.map((code) => [code, exampleOf(code)])),
+          examples: Object.fromEntries(ofStatus.map((code) => [code, toErrorExample(code)])),
         },
       },
     };
@@ -100,7 +100,7 @@ function completed(operation: Operation, path: string, mayHaveBody: boolean): Re
 
 function describeRefusal(summary: string): NonNullable<Responses[string]> {
   const code = 'malformed_http' satisfies ProblemCode;
-  const { value } = exampleOf(code);
+  const { value } = toErrorExample(code);
   const example = { summary, value: { error: { ...value.error, message: summary } } };
   return {
     description: `\`${code}\`: ${summary}`,
@@ -110,8 +110,8 @@ function describeRefusal(summary: string): NonNullable<Responses[string]> {
   };
 }
 
-/** The codes of an error response that `@ApiProblems` wrote; null for any other response. */
-function codesOf(response: Responses[string]): ProblemCode[] | null {
+/** Returns the codes of an error response that `@ApiProblems` wrote; null for any other response. */
+function findCodes(response: Responses[string]): ProblemCode[] | null {
   if (response === undefined || '$ref' in response) return null;
   const examples = Object.values(response.content ?? {}).flatMap((media) =>
     Object.keys(media.examples ?? {}),
@@ -123,7 +123,7 @@ function codesOf(response: Responses[string]): ProblemCode[] | null {
 
 function byStatus(codes: ReadonlySet<ProblemCode>): Map<string, ProblemCode[]> {
   const grouped = new Map<string, ProblemCode[]>();
-  // In the catalogue's order, so that the document does not depend on the order of decorators.
+  // The codes keep the catalogue's order, so that the document does not depend on the order of decorators.
   for (const code of Object.keys(PROBLEM_CATALOG) as ProblemCode[]) {
     if (!codes.has(code)) continue;
     const status = String(PROBLEM_KINDS[PROBLEM_CATALOG[code].kind].status);

@@ -19,7 +19,7 @@ export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator &
         status,
         description: describeCodes(ofStatus),
         schema: { $ref: '#/components/schemas/Error' },
-        examples: Object.fromEntries(ofStatus.map((code) => [code, exampleOf(code)])),
+        examples: Object.fromEntries(ofStatus.map((code) => [code, toErrorExample(code)])),
       }),
     ),
   );
@@ -30,7 +30,7 @@ export function describeCodes(codes: readonly ProblemCode[]): string {
 }
 
 /** As it comes over the wire; real messages say more. */
-export function exampleOf(code: ProblemCode) {
+export function toErrorExample(code: ProblemCode) {
   const { kind, summary } = PROBLEM_CATALOG[code];
   return {
     summary,
