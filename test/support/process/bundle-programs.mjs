@@ -12,7 +12,7 @@ import { COMPILED, compileSources } from './compile-sources.mjs';
 
 const PROGRAMS = ['main', 'worker', 'cli', 'repl', 'sandbox/main'];
 /** `stop-at-steps.mjs` loads it ahead of the service. */
-const ALSO_LOADED = ['app.setup'];
+const ALSO_LOADED = ['bootstrap/app.setup'];
 /** They read files beside themselves, are native, or have to be the very ones that others of these import. */
 const OUTSIDE = [
   'sharp',

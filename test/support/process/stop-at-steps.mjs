@@ -145,7 +145,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
 });
 
 // Beside the service itself.
-await import(new URL('app.setup.js', pathToFileURL(process.argv[1])).href);
+await import(new URL('bootstrap/app.setup.js', pathToFileURL(process.argv[1])).href);
 process.stdout.write('standing by\n');
 // Waiting alone does not keep a process alive.
 const awake = setInterval(() => undefined, 60_000);
