@@ -185,20 +185,20 @@ describe('the clock of recurring jobs', () => {
     const service = await services.start({ runJobs: true });
     const dataSource = service.app.get(DataSource);
     const query = jest.spyOn(dataSource, 'query').mockRejectedValueOnce(new Error('the database is away'));
-    const warnings: string[] = [];
+    const failures: unknown[] = [];
     const time = passTimers([BEFORE_THE_MINUTE_MS, RETRY_MS]);
     const clock = new JobClock(
       [{ name: 'probe', crontab: '* * * * *', run: () => Promise.resolve() }],
       dataSource,
       time,
-      (message) => warnings.push(message),
+      (error) => failures.push(error),
     );
     clock.start();
     await eventually('the job runs after all', () => service.probe.runs.length === 1);
     await clock.stop();
     time.restore();
     query.mockRestore();
-    expect(warnings).toEqual([expect.stringContaining('the database is away')]);
+    expect(failures.map(String)).toEqual([expect.stringContaining('the database is away')]);
   });
 
   it('queues what is due although a process whose clock was wrong noted a later time', async () => {

@@ -1,8 +1,8 @@
 import { isIPv6 } from 'node:net';
 
 /**
- * Whom an address stands for. An IPv4 address stands for itself. An IPv6 address stands for its /64: the last
- * half is the client's to choose, so counting whole addresses would count nothing.
+ * Returns the group that an address is counted under. An IPv4 address is its own group. An IPv6 address belongs to its
+ * /64: the client can choose the last half freely, so counting whole addresses would limit nothing.
  */
 export function addressGroup(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];

@@ -1,8 +1,8 @@
 import type { MonotonicClock } from './clock.js';
 
 /**
- * What costs a query and is asked for by others than us: it is read at most once in `maxAgeMs`, and by one query at a time,
- * however many ask. A failed reading counts like any other.
+ * Caches a value that costs a query and that outside callers may ask for at any rate: it is read at most once in `maxAgeMs`,
+ * and by one query at a time. A failed reading is cached like any other.
  */
 export class CachedReading<T> {
   private latest: { readonly value: Promise<T>; readonly startedAtMs: number } | null = null;
@@ -16,7 +16,7 @@ export class CachedReading<T> {
 
   read(): Promise<T> {
     const nowMs = this.clock.monotonicMs();
-    // A test's clock can be set back: what was read in its future is no newer than the rest.
+    // A test's clock can be set back: a value that was read in its future counts as no newer than the others.
     const ageMs = Math.abs(nowMs - (this.latest?.startedAtMs ?? -Infinity));
     if (this.latest === null || (!this.underWay && ageMs >= this.maxAgeMs)) {
       this.underWay = true;

@@ -4,16 +4,16 @@ export interface Clock {
   nowMs(): number;
 }
 
-/** For how long something has been so. A wall clock that is set back would keep a revoked key alive. */
+/** Measures how long a condition has lasted. A wall clock that is set back would keep a revoked key alive. */
 export interface MonotonicClock {
-  /** Milliseconds since some moment; they never go back. */
+  /** Milliseconds since an arbitrary moment; they never decrease. */
   monotonicMs(): number;
 }
 
 /**
- * Provides both clocks of this process. Its wall clock decides nothing: what is stored, promised to a customer or compared with
- * a stored time is read from `LEDGER_CLOCK` (src/platform/database/ledger-clock.ts). Each application has an object of its own, so a
- * test that moves one moves no other.
+ * Provides both clocks of this process. Its wall clock decides nothing: values that are stored, promised to a customer or
+ * compared with a stored time are read from `LEDGER_CLOCK` (src/platform/database/ledger-clock.ts). Each application has its own
+ * object, so a test that moves one clock moves no other.
  */
 export const CLOCK = Symbol('CLOCK');
 
@@ -22,7 +22,7 @@ export const systemClock: Clock & MonotonicClock = {
   monotonicMs: () => performance.now(),
 };
 
-/** The wire form of a time. Cuts the fraction of the second off. */
+/** Returns the wire form of a time. The fraction of the second is cut off. */
 export function toUnixSeconds(time: Date): number {
   return Math.trunc(time.getTime() / 1_000);
 }

@@ -1,19 +1,19 @@
-/** What mail servers take for an address as a whole (RFC 5321, 4.5.3.1). */
+/** The longest address that mail servers accept (RFC 5321, 4.5.3.1). */
 export const EMAIL_LENGTH_MAX = 254;
 
 /**
  * A plain ASCII address: no quotes, no comments, no white space, nothing that could begin another header or another
- * address. Rarer forms that the standards allow are refused: nobody's alerts are worth a parser of those.
+ * address. Rarer forms that the standards allow are refused, because accepting them would need a parser of its own.
  */
 export const EMAIL_PATTERN =
   /^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/i;
 
-/** Where a mail comes from, as people see it. */
+/** The sender of a mail, as recipients see it. */
 export type Mailbox = { readonly name: string; readonly address: string };
 
 const MAILBOX_PATTERN = /^(?:([\w .-]{1,100}?) *<([^<>]+)>|([^<>]+))$/;
 
-/** Reads `billing@example.com` and `Example Billing <billing@example.com>`. Null for anything else. */
+/** Reads `billing@example.com` and `Example Billing <billing@example.com>`. Returns null for anything else. */
 export function parseMailbox(text: string): Mailbox | null {
   const match = MAILBOX_PATTERN.exec(text.trim());
   const address = match?.[2] ?? match?.[3] ?? '';

@@ -2,25 +2,25 @@ import { FairWaiting, WaitedTooLongError, type Next, type Wait } from './fair-wa
 
 export type FairSlotLimits = {
   readonly slots: number;
-  /** As many as one owner may have, even while others are free; all of them when absent. */
+  /** How many one owner may have, even while others are free; all of them when absent. */
   readonly slotsPerOwnerMax?: number;
-  /** Of all owners; the next one is refused at once. */
+  /** How many requests of all owners may wait; the next one is refused at once. */
   readonly waitersMax: number;
-  /** Of one owner, so that it cannot fill the queue alone. */
+  /** How many requests of one owner may wait, so that it cannot fill the queue alone. */
   readonly waitersPerOwnerMax: number;
 };
 
-/** For whom a slot is asked. */
+/** Who asks for slots, and for how many. */
 export type SlotRequest = {
   /** Slots are shared evenly between owners. */
   readonly owner: string;
-  /** What the owner asks for with one call is queued as a whole or not at all, when it is asked for at the same moment. */
+  /** The requests of one call that arrive at the same moment are queued as a whole or not at all. */
   readonly call: string;
   /** How many slots it takes, at most all that its owner may have; one when absent. */
   readonly slots?: number;
 };
 
-/** No slot for now. */
+/** No slot is free, and the queue is full. */
 export class NoSlotError extends Error {
   constructor(
     readonly reason: 'queue_full' | 'owner_queue_full' | 'waited_too_long',
@@ -32,10 +32,10 @@ export class NoSlotError extends Error {
 }
 
 /**
- * Slots that owners share. An owner that is alone may use all of them, or as many as `slotsPerOwnerMax` says. While others wait, a slot
- * that becomes free goes to the next owner that has less than an even share of them, and to the next owner of any when none has: no slot
- * is free while something waits that may have it, unless what is next takes several and there are fewer; nothing overtakes it then. So an
- * owner that fills every slot with slow work gives them up one by one to those who come.
+ * Slots that owners share. An owner that is alone may use all of them, or as many as `slotsPerOwnerMax` allows. While others wait, a
+ * free slot goes to the next owner that has less than an even share, and to the next owner of any when there is none. No slot stays
+ * free while a waiting request may use it, except when the next request takes several slots and fewer are free; no request overtakes
+ * it then. So an owner that fills every slot with slow work gives them up one by one to the others.
  */
 export class FairSlots {
   private readonly running = new Map<string, number>();
@@ -77,7 +77,7 @@ export class FairSlots {
     try {
       await this.waiters.wait(owner, request, wait);
     } catch (error) {
-      // It may have been next, and what comes after it takes fewer slots.
+      // The removed request may have been next, and the one after it may need fewer slots.
       this.admitWaiting();
       if (!(error instanceof WaitedTooLongError)) throw error;
       throw new NoSlotError('waited_too_long', { cause: error });
@@ -91,24 +91,24 @@ export class FairSlots {
   }
 
   private start(request: SlotRequest): void {
-    const slots = this.slotsOf(request);
+    const slots = this.countSlots(request);
     this.free -= slots;
-    this.running.set(request.owner, this.runningOf(request.owner) + slots);
+    this.running.set(request.owner, this.countRunning(request.owner) + slots);
   }
 
   private end(request: SlotRequest): void {
-    const slots = this.slotsOf(request);
+    const slots = this.countSlots(request);
     this.free += slots;
-    const left = this.runningOf(request.owner) - slots;
+    const left = this.countRunning(request.owner) - slots;
     if (left > 0) this.running.set(request.owner, left);
     else this.running.delete(request.owner);
     this.admitWaiting();
   }
 
-  /** Nothing overtakes what waits for slots; what waits for others of its owner holds up nobody else. */
+  /** No request overtakes one that waits for slots. A request that waits for others of its own owner delays no other owner. */
   private mayStart(request: SlotRequest): boolean {
     const { owner } = request;
-    if (this.slotsOf(request) > this.free || !this.fits(owner, request, this.perOwnerMax)) return false;
+    if (this.countSlots(request) > this.free || !this.fits(owner, request, this.perOwnerMax)) return false;
     return this.next(this.perOwnerMax) === null;
   }
 
@@ -118,28 +118,28 @@ export class FairSlots {
       const share = Math.min(Math.ceil(this.limits.slots / owners.size), this.perOwnerMax);
       const next =
         this.waiters.next(
-          (owner, wish) => this.runningOf(owner) < share && this.fits(owner, wish, this.perOwnerMax),
+          (owner, wish) => this.countRunning(owner) < share && this.fits(owner, wish, this.perOwnerMax),
         ) ?? this.next(this.perOwnerMax);
-      if (next === null || this.slotsOf(next.wish) > this.free) return;
+      if (next === null || this.countSlots(next.wish) > this.free) return;
       this.start(next.wish);
       next.admit();
     }
   }
 
-  /** What the next one waits for, of the owners that would then have at most so many slots. */
+  /** Returns the next request, among the owners that would then have at most `slotsMax` slots. */
   private next(slotsMax: number): Next<SlotRequest> | null {
     return this.waiters.next((owner, wish) => this.fits(owner, wish, slotsMax));
   }
 
   private fits(owner: string, wish: SlotRequest, slotsMax: number): boolean {
-    return this.runningOf(owner) + this.slotsOf(wish) <= slotsMax;
+    return this.countRunning(owner) + this.countSlots(wish) <= slotsMax;
   }
 
-  private slotsOf({ slots = 1 }: SlotRequest): number {
+  private countSlots({ slots = 1 }: SlotRequest): number {
     return Math.min(slots, this.perOwnerMax);
   }
 
-  private runningOf(owner: string): number {
+  private countRunning(owner: string): number {
     return this.running.get(owner) ?? 0;
   }
 }

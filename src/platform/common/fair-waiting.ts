@@ -2,13 +2,13 @@ import { setMaxListeners } from 'node:events';
 import { FairQueue } from './fair-queue.js';
 
 export type Wait = {
-  /** How long to wait at most; without end when absent. */
+  /** The longest wait; without a limit when absent. */
   readonly maxMs?: number;
   /** Ends the wait. */
   readonly signal?: AbortSignal;
 };
 
-/** A wait that was longer than it may be. */
+/** The wait was longer than allowed. */
 export class WaitedTooLongError extends Error {
   constructor(maxMs: number) {
     super(`waited for ${maxMs} ms`);
@@ -20,7 +20,7 @@ export type Next<T> = { readonly owner: string; readonly wish: T; readonly admit
 
 type Waiter<T> = { readonly wish: T; readonly admit: () => void };
 
-/** Callers that wait until they are admitted, in the order of a `FairQueue`. Its user decides when the next one is admitted. */
+/** Callers that wait until they are admitted, in the order of a `FairQueue`. The owner of this object decides when the next one is admitted. */
 export class FairWaiting<T> {
   private readonly queue = new FairQueue<Waiter<T>>();
 
@@ -36,10 +36,10 @@ export class FairWaiting<T> {
     return this.queue.owners();
   }
 
-  /** Resolves when it is admitted. Rejects with `WaitedTooLongError`, or with the reason of the signal. */
+  /** Resolves when the caller is admitted. Rejects with `WaitedTooLongError`, or with the reason of the signal. */
   wait(owner: string, wish: T, { maxMs, signal }: Wait): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
-    // The images of one call wait at the same time, each for itself: Node would warn of a leak.
+    // The images of one call wait at the same time, each with its own listener: Node would warn of a leak.
     if (signal !== undefined) setMaxListeners(0, signal);
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined;
@@ -66,7 +66,7 @@ export class FairWaiting<T> {
     });
   }
 
-  /** What the next caller waits for, of the owners that are eligible; null when none is. */
+  /** Returns the request of the next caller, among the eligible owners; null when there is none. */
   next(isEligible?: (owner: string, wish: T) => boolean): Next<T> | null {
     const next = this.queue.peek(isEligible && ((owner, { wish }) => isEligible(owner, wish)));
     if (next === null) return null;

@@ -23,7 +23,7 @@ import {
 import { MAX_AMOUNT_MICROS, negate, parseMicros } from './money.js';
 
 /**
- * One decorator a field: validation and documentation together, so that they cannot drift apart.
+ * Each field has one decorator for its validation and its documentation, so that they cannot differ.
  * Request fields validate; `…View` decorators only document answers.
  */
 type FieldOptions = {
@@ -47,8 +47,8 @@ function field(options: FieldOptions, schema: object, ...validators: PropertyDec
 }
 
 /**
- * Text that a person typed: trimmed of nothing, bounded, and without what Postgres cannot keep as it is: NUL,
- * which it refuses, and half of a surrogate pair, which would be stored as another character than was hashed.
+ * Text that a person typed: not trimmed, limited in length, and without what Postgres cannot store unchanged: NUL,
+ * which it refuses, and half of a surrogate pair, which would be stored as a character that differs from the hashed one.
  */
 export function TextField(
   options: FieldOptions & { max: number; min?: number; pattern?: RegExp },
@@ -64,22 +64,22 @@ export function TextField(
   );
 }
 
-// eslint-disable-next-line no-control-regex -- NUL is exactly what has to be kept out
+// eslint-disable-next-line no-control-regex -- NUL is exactly the character to refuse
 const STORABLE = /^[^\u0000\p{Cs}]*$/u;
 
 /**
- * Something to read in up to 200 characters, on one line and in the order in which it is stored: names stand in lists, exports
- * and logs. Control characters, line separators and invisible format characters are refused, above all those that turn the
- * direction of the text: with U+202E, `evil\u202Egnp.exe` reads as another name. The two joiners (U+200C, U+200D) are allowed:
+ * A name of up to 200 characters, on one line and displayed in the order in which it is stored, because names appear in lists,
+ * exports and logs. Control characters, line separators and invisible format characters are refused, above all those that change
+ * the direction of the text: with U+202E, `evil\u202Egnp.exe` reads as another name. The two joiners (U+200C, U+200D) are allowed:
  * Persian, the languages of India and many emoji are written with them, and they move nothing.
  */
 export function NameField(options: FieldOptions): PropertyDecorator {
   return TextField({ ...options, max: NAME_LENGTH_MAX, pattern: NAME_PATTERN });
 }
 
-/** The same bound as the columns' checks. */
+/** The columns' checks have the same limit. */
 const NAME_LENGTH_MAX = 200;
-// Read once from left to right, and no further than a name may be long: no two parts of the pattern compete for the same characters.
+// The text is read once from left to right, and no further than the longest name: no two parts of the pattern compete for a character.
 const NAME_PATTERN =
   /^(?=[\p{Z}\u200c\u200d]{0,200}[^\p{Z}\u200c\u200d])(?:[^\p{Cc}\p{Cs}\p{Cf}\p{Zl}\p{Zp}]|[\u200c\u200d]){0,200}$/u;
 
@@ -107,7 +107,7 @@ export function WordSetField(options: FieldOptions & { words: readonly string[] 
   );
 }
 
-/** class-validator's `ArrayUnique` compares each item with every item before it, however many were sent. */
+/** class-validator's `ArrayUnique` compares each item with every item before it, for any number of items. */
 function IsWithoutDuplicates(): PropertyDecorator {
   return ValidateBy({
     name: 'arrayUnique',
@@ -127,7 +127,7 @@ export function BooleanField(options: FieldOptions): PropertyDecorator {
   return field(options, { type: 'boolean' }, IsBoolean());
 }
 
-/** An object with fields of its own; optional, it may be null as well. */
+/** An object with fields of its own; an optional one may also be null. */
 export function ObjectField(options: FieldOptions & { type: new () => object }): PropertyDecorator {
   const { type } = options;
   const nullable = options.optional === true ? { nullable: true } : {};
@@ -140,7 +140,7 @@ export function ObjectField(options: FieldOptions & { type: new () => object }):
   );
 }
 
-/** Where a browser is sent: absolute, http or https, without credentials in it. */
+/** The address that a browser is sent to: absolute, http or https, without credentials in it. */
 export function WebUrlField(options: FieldOptions): PropertyDecorator {
   const rule = 'must be an absolute http or https URL without credentials';
   return field(
@@ -153,12 +153,12 @@ export function WebUrlField(options: FieldOptions): PropertyDecorator {
   );
 }
 
-/** What browsers and Stripe take. */
+/** The longest URL that browsers and Stripe accept. */
 const URL_LENGTH_MAX = 2_000;
 
 function isWebUrl(value: unknown): boolean {
   if (typeof value !== 'string' || value.length > URL_LENGTH_MAX) return false;
-  // The parser would drop white space and control characters silently; what is stored must be what was checked.
+  // The parser would drop white space and control characters silently, and then the stored text would differ from the checked one.
   if (!/^https?:\/\/[\x21-\x7e]+$/i.test(value) || !URL.canParse(value)) return false;
   const { username, password } = new URL(value);
   return username === '' && password === '';

@@ -1,21 +1,21 @@
 import { isSettledWithin } from './time-limits.js';
 
 /**
- * Many times what a look-up by key takes. With it, a request that meets one silent connection is answered in less than a second.
- * A server that needs longer than this as a rule is asked everything twice.
+ * Many times the duration of a look-up by key. With it, a request that meets one silent connection is answered in less than a
+ * second. A server that usually needs longer than this receives every query twice.
  */
 const HEDGE_AFTER_MS = 300;
 
 /**
- * Reads again when the first reading is not answered in time: its connection may be silent (a server process that stands still, a
- * network that drops what is sent), and the second one goes over another. The first answer counts; rejects when both failed.
+ * Reads again when the first reading is not answered in time: its connection may be silent (a server process that hangs, a
+ * network that drops packets), and the second reading uses another connection. The first answer counts; rejects when both fail.
  *
- * For what many requests wait for together: look-ups that gather, a copy that all of them share. A read that each request
- * does by itself fails only its own.
+ * It is meant for readings that many requests wait for together: look-ups that are gathered, a copy that all of them share. A
+ * reading that each request does by itself fails only that request.
  *
- * @param read asks the database, and may be run twice at the same time: it changes nothing, here or there, and either answer
- *   will do, since both show all that was committed before the first was begun. Whoever keeps the answer keeps only the one that
- *   this resolves with: the other may come long after it.
+ * @param read asks the database, and may run twice at the same time: it changes nothing, here or there, and either answer is
+ *   valid, since both show everything that was committed before the first reading began. A caller that keeps an answer keeps
+ *   only the one that this resolves with, because the other may arrive much later.
  */
 export async function hedgedRead<T>(read: () => Promise<T>, hedgeAfterMs = HEDGE_AFTER_MS): Promise<T> {
   const first = read();

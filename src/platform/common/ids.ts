@@ -28,7 +28,7 @@ export const ID_PREFIXES = {
 
 export type IdKind = keyof typeof ID_PREFIXES;
 
-/** Asked for in one go: a call for each of an id's sixteen random characters was 5% of a debit. */
+/** They are generated in one batch: a call for each of an id's sixteen random characters was 5% of a debit. */
 const randomBytes = new Uint8Array(4_096);
 let unusedFrom = randomBytes.length;
 
@@ -60,5 +60,5 @@ export function isStripeId(text: string): boolean {
   return /^\w{1,255}$/.test(text);
 }
 
-/** The platform's own book: Stripe's fees, payouts and upstream costs, which no customer may see. */
+/** The account of the platform's own book: Stripe's fees, payouts and upstream costs, which no customer may see. */
 export const PLATFORM_ACCOUNT_ID = 'acct_platform';

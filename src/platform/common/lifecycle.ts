@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 
 /**
- * Whether this process still wants new work. Readiness turns red first, so that a load balancer looks
- * elsewhere while the accepted requests are finished.
+ * Says whether this process still accepts new work. Readiness fails first, so that a load balancer sends new requests
+ * to other processes while the accepted ones are finished.
  */
 @Injectable()
 export class Lifecycle {

@@ -40,12 +40,12 @@ export function parseMicros(text: string): MicroUsd | null {
   return MICROS_PATTERN.test(text) && text !== '-0' ? micros(BigInt(text)) : null;
 }
 
-/** The wire form: a decimal integer string. */
+/** Returns the wire form: a decimal integer string. */
 export function formatMicros(amount: MicroUsd): string {
   return amount.toString();
 }
 
-/** For people: `$1.23`, with as many decimals as the amount needs beyond the cent. */
+/** Formats an amount for people: `$1.23`, with as many decimals as the amount needs beyond the cent. */
 export function formatUsd(amount: MicroUsd): string {
   const sign = amount < 0n ? '-' : '';
   const digits = (amount < 0n ? negate(amount) : amount).toString().padStart(7, '0');
@@ -57,18 +57,18 @@ export function centsToMicros(amount: UsdCents): MicroUsd {
   return micros(amount * MICROS_PER_CENT);
 }
 
-/** Exact or not at all: Stripe speaks whole cents, and a conversion that rounds would move money. */
+/** Converts exactly or throws: Stripe uses whole cents, and a conversion that rounds would move money. */
 export function microsToCentsExact(amount: MicroUsd): UsdCents {
   return cents(divExact(amount, MICROS_PER_CENT));
 }
 
-/** Throws when the division leaves a remainder; nobody gains. */
+/** Throws when the division leaves a remainder, so that no party gains from rounding. */
 export function divExact(dividend: bigint, divisor: bigint): bigint {
   if (dividend % divisor !== 0n) throw new RangeError(`${dividend} is not a multiple of ${divisor}`);
   return dividend / divisor;
 }
 
-/** How many times `each` makes up `total`: a count, no money. Throws when it does not make it up exactly. */
+/** Returns how many times `each` fits into `total`: a count, not money. Throws when it does not fit exactly. */
 export function countExact(total: MicroUsd, each: MicroUsd): number {
   return Number(divExact(total, each));
 }

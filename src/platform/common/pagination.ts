@@ -11,8 +11,8 @@ export type PageRequest = {
 export type Page<T> = { readonly data: readonly T[]; readonly hasMore: boolean };
 
 /**
- * Shapes one page out of `limit + 1` rows. Rows fetched backwards (`ending_before`) come oldest first and
- * are turned round, so a page always reads newest first.
+ * Makes one page of `limit + 1` rows. Rows that were fetched backwards (`ending_before`) come oldest first and
+ * are reversed, so a page always lists the newest first.
  */
 export function toPage<T>(rows: readonly T[], request: PageRequest): Page<T> {
   const kept = rows.slice(0, request.limit);

@@ -1,24 +1,24 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
-/** A master key: 32 random bytes under a name that is stored beside what it sealed. */
+/** A master key: 32 random bytes, with an id that is stored next to what the key sealed. */
 export type SealingKey = { readonly id: string; readonly key: Buffer };
 
 export type Sealed = {
-  /** Of the master key; not a secret. */
+  /** The id of the master key; not a secret. */
   readonly keyId: string;
-  /** Version, nonce, tag and ciphertext in one. */
+  /** Version, nonce, tag and ciphertext in one buffer. */
   readonly box: Buffer;
 };
 
 const CIPHER = 'aes-256-gcm';
 const VERSION = 1;
 const KEY_BYTES = 32;
-/** Random, which is safe for 2^32 boxes of one key: far more than secrets that anyone stores. */
+/** The nonce is random, which is safe for 2^32 boxes of one key: far more than the number of stored secrets. */
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES;
 
-/** The box cannot be opened: its master key is gone, it was changed, or it stands in a row that it was not made for. */
+/** The box cannot be opened: its master key is missing, it was changed, or it is in a row that it was not made for. */
 export class SealBrokenError extends Error {
   constructor(why: string) {
     super(`a stored secret cannot be opened: ${why}`);
@@ -26,9 +26,9 @@ export class SealBrokenError extends Error {
   }
 }
 
-/** Nothing is wrong with the box: the master key that it was sealed under is not configured here. */
+/** The box itself is intact, but the master key that sealed it is not configured here. */
 export class MasterKeyMissingError extends SealBrokenError {
-  /** @param keyId of the missing key; not a secret. */
+  /** @param keyId the id of the missing key; not a secret. */
   constructor(readonly keyId: string) {
     super(`COFFER_MASTER_KEYS has no key '${keyId}' any more`);
     this.name = 'MasterKeyMissingError';
@@ -37,16 +37,16 @@ export class MasterKeyMissingError extends SealBrokenError {
 
 /**
  * Encrypts secrets that have to be read again (AES-256-GCM). Each purpose has a key of its own, derived from the
- * master key, and each box is bound to the row that it stands in: copied into another row, it does not open.
+ * master key, and each box is bound to its row: copied into another row, it does not open.
  */
 export class SealedBox {
   private readonly keys: ReadonlyMap<string, Buffer>;
-  /** Of the key that seals; null: there is none. */
+  /** The id of the key that seals; null when there is none. */
   readonly newestId: string | null;
 
   /**
    * @param masterKeys newest first: the first one seals, all of them open.
-   * @param purpose what is sealed, never to be renamed: `webhook secret`.
+   * @param purpose names what is sealed and must never change: `webhook secret`.
    */
   constructor(
     masterKeys: readonly SealingKey[],
@@ -56,7 +56,7 @@ export class SealedBox {
     this.newestId = masterKeys[0]?.id ?? null;
   }
 
-  /** @param boundTo names the row and the column, the same when it is opened. Throws when there is no master key. */
+  /** @param boundTo names the row and the column, and must be the same on opening. Throws when there is no master key. */
   seal(secret: Buffer, boundTo: string): Sealed {
     const keyId = this.newestId;
     if (keyId === null) throw new Error('nothing can be sealed without COFFER_MASTER_KEYS');
@@ -67,7 +67,7 @@ export class SealedBox {
     return { keyId, box: Buffer.concat([Buffer.of(VERSION), nonce, cipher.getAuthTag(), ciphertext]) };
   }
 
-  /** Throws `SealBrokenError`; `MasterKeyMissingError` when it is only the key that is gone. */
+  /** Throws `SealBrokenError`, or `MasterKeyMissingError` when only the key is missing. */
   open({ keyId, box }: Sealed, boundTo: string): Buffer {
     if (box.length < HEADER_BYTES || box[0] !== VERSION) throw new SealBrokenError('it is no box of ours');
     const nonce = box.subarray(1, 1 + NONCE_BYTES);
@@ -81,7 +81,7 @@ export class SealedBox {
     }
   }
 
-  /** False for what an older master key sealed: seal it again, and that key may go. */
+  /** Returns false for a box that an older master key sealed: once all of these are sealed again, that key can be removed. */
   isNewest({ keyId }: Pick<Sealed, 'keyId'>): boolean {
     return keyId === this.newestId;
   }

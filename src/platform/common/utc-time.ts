@@ -1,12 +1,12 @@
-/** Of Unix time, which knows no leap seconds. */
+/** The length of a day in Unix time, which has no leap seconds. */
 export const DAY_MS = 86_400_000;
 
 const DATE = /^(\d{4})-(\d\d)-(\d\d)$/;
 const TIME = /^(\d{4}-\d\d-\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,3})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/;
 
 /**
- * Reads a date (its midnight in UTC) or an ISO 8601 time with an offset. Null for anything else, and for days that no
- * calendar has.
+ * Reads a date (its midnight in UTC) or an ISO 8601 time with an offset. Returns null for anything else, and for days that
+ * no calendar has.
  */
 export function parseUtcTime(text: string): Date | null {
   const time = TIME.exec(text);
@@ -18,7 +18,7 @@ export function parseUtcDate(text: string): Date | null {
   return isCalendarDate(text) ? new Date(text) : null;
 }
 
-/** `2026-11-22`. */
+/** Formats a date as `2026-11-22`. */
 export function formatUtcDate(time: Date): string {
   return time.toISOString().slice(0, 10);
 }
@@ -26,7 +26,7 @@ export function formatUtcDate(time: Date): string {
 let lastTimeMs = Number.NaN;
 let lastTime = '';
 
-/** `2026-11-22T08:30:00.000Z`. Almost all rows of a batch carry the same millisecond, so the last one is remembered. */
+/** Formats a time as `2026-11-22T08:30:00.000Z`. Almost all rows of a batch have the same millisecond, so the last result is cached. */
 export function formatUtcTime(timeMs: number): string {
   if (timeMs !== lastTimeMs) {
     lastTime = new Date(timeMs).toISOString();
@@ -35,7 +35,7 @@ export function formatUtcTime(timeMs: number): string {
   return lastTime;
 }
 
-/** JavaScript reads 30 February as 2 March; the books of a month that does not exist are nobody's wish. */
+/** JavaScript reads 30 February as 2 March, so a mistyped date would silently select other days. */
 function isCalendarDate(text: string): boolean {
   const [, year, month, day] = DATE.exec(text) ?? [];
   if (year === undefined) return false;

@@ -1,7 +1,7 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { SETTINGS, type Settings } from './settings.js';
 
-/** Hands the settings of this process to whoever injects `SETTINGS`. They are read once, before Nest starts. */
+/** Provides the settings of this process as `SETTINGS`. They are read once, before Nest starts. */
 @Global()
 @Module({})
 export class ConfigModule {

@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
 
-/** Values that people paste from examples; a service that accepts them has no secret at all. */
+/** Values that people paste from examples; a service that accepts them has no real secret. */
 const PLACEHOLDER =
   /change[-_ ]?me|placeholder|example|your[-_ ]|^x+$|\.\.\.|…|<.*>|^(secret|password|test|todo)$/i;
 const SECRET_LENGTH_MIN = 12;
 const HEADERS_MAX = 20;
-/** What the request says of itself; another value would break it, or carry another key than the one that is kept out of logs. */
+/** The client sets these headers itself; another value would break the request, or carry a key that is not kept out of logs. */
 const OWN_HEADERS: readonly string[] = [
   'accept',
   'authorization',
@@ -30,9 +30,9 @@ export class InvalidSettingsError extends Error {
   }
 }
 
-/** Collects faults instead of stopping at the first. Never repeats a value: it may be a secret. */
+/** Collects all faults instead of stopping at the first. It never repeats a value, because that may be a secret. */
 export class EnvironmentReader {
-  /** The first fault of each setting: further ones are mostly consequences of it. */
+  /** The first fault of each setting: further ones mostly follow from it. */
   private readonly faults = new Map<string, string>();
 
   constructor(private readonly env: NodeJS.ProcessEnv) {}
@@ -46,7 +46,7 @@ export class EnvironmentReader {
     if (this.text(name) === null) this.reject(name, 'is required in production');
   }
 
-  /** Production refuses a secret that looks like a placeholder; elsewhere a script may choose a readable one. */
+  /** Production refuses a secret that looks like a placeholder; elsewhere, a script may use a readable one. */
   secret(name: string, refusePlaceholder: boolean): string | null {
     const value = this.text(name);
     if (value === null) return null;
@@ -87,7 +87,7 @@ export class EnvironmentReader {
     return parsed;
   }
 
-  /** Comma-separated IP addresses and CIDR blocks. */
+  /** Reads comma-separated IP addresses and CIDR blocks. */
   addresses(name: string): readonly string[] {
     const entries = (this.text(name) ?? '').split(',').map((entry) => entry.trim());
     const addresses = entries.filter((entry) => entry !== '');
@@ -96,7 +96,7 @@ export class EnvironmentReader {
     return addresses;
   }
 
-  /** A JSON object of request headers, names in lower case. Not those that the client writes itself. */
+  /** Reads a JSON object of request headers, names in lower case. Headers that the client sets itself are refused. */
   headers(name: string): Readonly<Record<string, string>> {
     const text = this.text(name);
     if (text === null) return {};
@@ -111,7 +111,7 @@ export class EnvironmentReader {
     return Object.fromEntries(entries.map(([header, value]) => [header.toLowerCase(), String(value)]));
   }
 
-  /** Comma-separated hosts, for https, or origins: `images.example.com, http://127.0.0.1:9000`. */
+  /** Reads comma-separated hosts, for https, or origins: `images.example.com, http://127.0.0.1:9000`. */
   origins(name: string): readonly URL[] {
     const entries = (this.text(name) ?? '').split(',').map((entry) => entry.trim());
     const urls = entries

@@ -3,7 +3,7 @@ import { EnvironmentReader } from './environment-reader.js';
 
 const ENV_FILE = '.env';
 
-/** Where the books are: an address, or our own server in a directory. */
+/** Where the books are: at an address, or on the embedded server in a directory. */
 export type DatabaseLocation = {
   readonly databaseUrl: string | null;
   readonly migrationDatabaseUrl: string | null;
@@ -11,8 +11,8 @@ export type DatabaseLocation = {
 };
 
 /**
- * For tools that only look at the database: they must work where the service's other settings, among them
- * its secrets, are absent or wrong.
+ * For tools that only read the database: they must work where the service's other settings, including its secrets,
+ * are missing or wrong.
  */
 export function loadDatabaseLocation(): DatabaseLocation {
   if (existsSync(ENV_FILE)) process.loadEnvFile(ENV_FILE);

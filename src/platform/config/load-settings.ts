@@ -4,8 +4,8 @@ import { readSettings, type Settings } from './settings.js';
 const ENV_FILE = '.env';
 
 /**
- * Settings of this process: the environment first, then `.env` in the working directory for what the
- * environment leaves out.
+ * Returns the settings of this process: from the environment first, then from `.env` in the working directory for what
+ * the environment does not set.
  *
  * @throws InvalidSettingsError naming every bad variable.
  */

@@ -4,27 +4,27 @@ import type { EnvironmentReader } from './environment-reader.js';
 type MasterKey = { readonly key: Buffer };
 type Fault = { readonly setting: string; readonly why: string };
 
-/** What production refuses unless an operator has decided otherwise, by setting the rule's override to `yes`. */
+/** A setting that production refuses unless an operator allows it, by setting the rule's override to `yes`. */
 export type ProductionRule = {
   readonly override: `ALLOW_${string}`;
-  /** What the override lets happen; logged at every start. */
+  /** What the override permits; it is logged at every start. */
   readonly allows: string;
-  /** What shows only once a server is talked to is refused then (`when_used`). */
+  /** A fault that only shows when a server is contacted is refused at that time (`when_used`). */
   readonly refused: 'at_start' | 'when_used';
   readonly faults: (read: EnvironmentReader, masterKeys: readonly MasterKey[]) => readonly Fault[];
 };
 
 /** A rule that an operator has overridden. */
 export type ProductionOverride = Pick<ProductionRule, 'override' | 'allows'> & {
-  /** False: no setting needs the override, so it can be removed. */
+  /** False means that no setting needs the override, so it can be removed. */
   readonly needed: boolean;
 };
 
-/** Of the 32 bytes of a random key about 30 are distinct. Fewer than 20 happen by chance less than once in 10^9 keys. */
+/** About 30 of the 32 bytes of a random key are distinct. Fewer than 20 occur by chance less than once in 10^9 keys. */
 const DISTINCT_BYTES_MIN = 20;
-/** Stripe's signing secrets have 32 characters after the prefix, those of its command line 64. */
+/** Stripe's signing secrets have 32 characters after the prefix; those of its command line have 64. */
 const WEBHOOK_SECRET = /^whsec_\S{24,}$/;
-/** What is asked for over HTTP by this service, with a key of ours or of a customer in the request. */
+/** The URLs that this service requests over HTTP with a key of its own or of a customer. */
 const UPSTREAM_URLS = [
   'STRIPE_API_BASE',
   'BFL_API_BASE',
@@ -34,12 +34,12 @@ const UPSTREAM_URLS = [
   'S3_ENDPOINT',
 ] as const;
 
-/** Whoever migrates logs in with more rights, over the same network. */
+/** The login that migrates has more rights and uses the same network. */
 const DATABASE_URLS = ['DATABASE_URL', 'MIGRATION_DATABASE_URL'] as const;
 
 /**
- * Connections to this machine itself (loopback addresses, Unix sockets) cross no network that anybody could listen
- * on, so they need no TLS: a sidecar that adds it, and tests, work without an override.
+ * Connections to this machine itself (loopback addresses, Unix sockets) cross no network that others could listen to,
+ * so they need no TLS: a sidecar that adds it, and tests, work without an override.
  */
 export const PRODUCTION_RULES: readonly ProductionRule[] = [
   {
@@ -59,7 +59,7 @@ export const PRODUCTION_RULES: readonly ProductionRule[] = [
     override: 'ALLOW_UNUSUAL_STRIPE_WEBHOOK_SECRET',
     refused: 'at_start',
     allows:
-      'The signing secret of the Stripe webhook is not one that Stripe makes; whoever guesses it forges payments.',
+      'The signing secret of the Stripe webhook is not one that Stripe makes; anyone who guesses it can forge payments.',
     faults: (read) => {
       const secret = read.text('STRIPE_WEBHOOK_SECRET');
       return secret === null || WEBHOOK_SECRET.test(secret)
@@ -74,7 +74,7 @@ export const PRODUCTION_RULES: readonly ProductionRule[] = [
     override: 'ALLOW_WEAK_MASTER_KEYS',
     refused: 'at_start',
     allows:
-      'A master key is not random: image URLs can be forged and provider keys decrypted by whoever guesses it.',
+      'A master key is not random: anyone who guesses it can forge image URLs and decrypt provider keys.',
     faults: (_, masterKeys) =>
       masterKeys.every(looksRandom)
         ? []
@@ -132,7 +132,7 @@ export const PRODUCTION_RULES: readonly ProductionRule[] = [
   },
 ];
 
-/** Rejects what production must not start with, and answers what an operator has allowed all the same. */
+/** Rejects settings that production must not start with, and returns the rules that an operator has overridden. */
 export function applyProductionRules(
   read: EnvironmentReader,
   masterKeys: readonly MasterKey[],
@@ -158,7 +158,7 @@ function fault(setting: string, why: string): readonly Fault[] {
 function plainHttp(read: EnvironmentReader, names: readonly string[]): readonly Fault[] {
   return names
     .filter((name) => {
-      // One of them may list several, separated by commas.
+      // One setting may list several, separated by commas.
       const urls = (read.text(name) ?? '').split(',').map((url) => url.trim());
       return urls.some((url) => /^http:/i.test(url) && !isLocal(url));
     })
@@ -170,9 +170,9 @@ function isLocal(url: string): boolean {
 }
 
 /**
- * As the driver reads a URL: the last of several parameters counts, `host` replaces the host, and a host that begins with
- * a slash is a Unix socket. It takes `require` for `verify-full` today and announces to change that, so only the
- * word that says what is meant will do.
+ * It reads the URL as the driver does: the last of several equal parameters counts, `host` replaces the host, and a host that
+ * begins with a slash is a Unix socket. The driver treats `require` as `verify-full` today and announces to change that, so only
+ * `verify-full` itself is accepted.
  */
 function isVerifiedDatabase(text: string): boolean {
   if (text.startsWith('/') || text.startsWith('socket:')) return true;
@@ -183,7 +183,7 @@ function isVerifiedDatabase(text: string): boolean {
   return host.startsWith('/') || isLoopbackHost(host) || last('sslmode') === 'verify-full';
 }
 
-/** Refuses one byte repeated, a text, 0 1 2 3 …: what people write where a random key belongs. */
+/** Refuses one byte repeated, text, or 0 1 2 3 …: what people write in place of a random key. */
 function looksRandom({ key }: MasterKey): boolean {
   const steps = new Set(key.map((byte, index) => byte - (key[index - 1] ?? 0)));
   return new Set(key).size >= DISTINCT_BYTES_MIN && steps.size >= DISTINCT_BYTES_MIN;

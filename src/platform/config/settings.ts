@@ -12,14 +12,14 @@ export type MasterKey = { readonly id: string; readonly key: Buffer };
 export type StripeSettings = {
   readonly secretKey: string;
   readonly webhookSecret: string;
-  /** Another host than Stripe's own; null means `https://api.stripe.com`. */
+  /** A host other than Stripe's own; null means `https://api.stripe.com`. */
   readonly apiBase: URL | null;
 };
 
 export type BlackForestLabsSettings = {
   readonly apiKey: string;
   readonly apiBase: URL;
-  /** Tasks that the account may have in the making at the same time; beyond them it answers 429. */
+  /** How many tasks of the account may run at the same time; beyond them, the provider answers 429. */
   readonly activeTasksMax: number;
 };
 
@@ -32,11 +32,11 @@ export type CloudflareSettings = {
 /** Any server that speaks OpenAI's images API. */
 export type OpenAiCompatibleSettings = {
   readonly apiKey: string;
-  /** With the path that `/images/generations` follows, such as `/v1`. */
+  /** Includes the path that `/images/generations` is appended to, such as `/v1`. */
   readonly apiBase: URL;
-  /** Sent with every request to it: gateways want to be told which of their providers is meant. Values may be secrets. */
+  /** Sent with every request to it: gateways use headers to select one of their providers. Values may be secrets. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Further origins, next to the base's own, from which its answers' image URLs are fetched. */
+  /** The origins, in addition to the base's own, from which its answers' image URLs are fetched. */
   readonly resultHosts: readonly URL[];
 };
 
@@ -48,91 +48,91 @@ export type TopUpSettings = {
   readonly maxCents: UsdCents;
 };
 
-/** How much a customer may try to buy; counted in the database, over the last 24 hours. */
+/** How often a customer may try to buy credit; counted in the database, over the last 24 hours. */
 export type TopUpLimitSettings = {
-  /** Payment pages. */
+  /** The number of payment pages. */
   readonly perAccount: number;
   readonly perAddress: number;
-  /** Refused cards. */
+  /** The number of refused cards. */
   readonly failuresPerAccount: number;
   readonly failuresPerAddress: number;
-  /** Credit, and top-ups, that an account buys until its first payment is a day old. */
+  /** The credit, and the number of top-ups, that an account may buy until its first payment is a day old. */
   readonly firstMaxCents: UsdCents;
   readonly firstMaxCount: number;
 };
 
-/** An S3 bucket, or one of a server that speaks its protocol. */
+/** An S3 bucket, or one of a server that implements its protocol. */
 export type S3Settings = {
   readonly bucket: string;
   readonly region: string;
-  /** Another server than Amazon's; null means `https://s3.<region>.amazonaws.com`. */
+  /** A server other than Amazon's; null means `https://s3.<region>.amazonaws.com`. */
   readonly endpoint: URL | null;
-  /** Null: the role of the machine, as the SDK finds it. */
+  /** Null means the machine's role, as the SDK finds it. */
   readonly accessKey: { readonly id: string; readonly secret: string } | null;
-  /** Before every object's name; empty, or ends with `/`. */
+  /** It is prepended to every object's name; empty, or ends with `/`. */
   readonly prefix: string;
 };
 
 export type MailSettings = {
   /** `smtp://` or `smtps://`, with credentials or without. */
   readonly smtpUrl: URL;
-  /** Send nothing to another machine before the connection is encrypted. */
+  /** Whether to send nothing to another machine until the connection is encrypted. */
   readonly requiresTls: boolean;
   readonly from: Mailbox;
 };
 
 export type MetricsSettings = {
-  /** What a reader sends as a bearer token; null: none. */
+  /** The bearer token that a reader sends; null when there is none. */
   readonly token: string | null;
-  /** A port of their own, and its address; null: a route of the service. */
+  /** A separate port, and its address; null means that they are a route of the service. */
   readonly port: number | null;
   readonly host: string;
 };
 
-/** Everything that the environment decides. Null for an outside part means "use its sandbox stand-in". */
+/** Everything that the environment decides. For an outside part, null means that its simulator is used. */
 export type Settings = {
   readonly environment: Environment;
   readonly host: string;
   readonly port: number;
   /** Null until the service knows its own port; then `http://127.0.0.1:<port>`. */
   readonly publicUrl: URL | null;
-  /** Addresses or CIDR blocks whose `X-Forwarded-For` is believed, wherever something is counted by address. */
+  /** Addresses or CIDR blocks whose `X-Forwarded-For` is trusted, wherever something is counted by address. */
   readonly trustedProxies: readonly string[];
-  /** Connections that a process has open at the same time; one more is closed at once. */
+  /** The largest number of open connections of a process; a further one is closed at once. */
   readonly httpConnectionsMax: number;
   /** How long a stopping process still takes new connections, so that a load balancer notices first. */
   readonly shutdownDelaySeconds: number;
   readonly dataDir: string;
   readonly databaseUrl: string | null;
-  /** The owner's login, for migrations; null: they are run by `coffer migrate`, or by the login of `databaseUrl` if it may. */
+  /** The owner's login, for migrations; null means that `coffer migrate` runs them, or the login of `databaseUrl` if it may. */
   readonly migrationDatabaseUrl: string | null;
   /** Whether production runs with a login that could rewrite the ledger. */
   readonly allowOwnerDatabaseLogin: boolean;
   readonly databasePoolSize: number;
   readonly stripe: StripeSettings | null;
   readonly blackForestLabs: BlackForestLabsSettings | null;
-  /** Further providers, for the catalogue's routes that name them; null: not used. Nothing stands in for these. */
+  /** Further providers, for the catalogue's routes that name them; null means that they are not used. They have no simulator. */
   readonly cloudflare: CloudflareSettings | null;
   readonly openAiCompatible: OpenAiCompatibleSettings | null;
-  /** Queues of the wallet engine, over which the accounts are spread. */
+  /** The number of queues of the wallet engine; the accounts are distributed over them. */
   readonly engineLanes: number;
-  /** So many commands wait in a lane before its second batch begins beside the first. */
+  /** When this many commands wait in a lane, its second batch begins concurrently with the first. */
   readonly engineOverlapFrom: number;
   readonly redisUrl: string | null;
   readonly masterKeys: readonly MasterKey[];
   readonly operatorKey: string | null;
-  /** Where images lie; null means the data directory. */
+  /** Where images are stored; null means the data directory. */
   readonly s3: S3Settings | null;
-  /** How long images can be fetched and answers are repeated; receipts and idempotency keys stay for ever. */
+  /** How long images can be fetched and answers are repeated; receipts and idempotency keys are kept permanently. */
   readonly mediaRetentionDays: number;
-  /** Null: no mail server. Then mail is written to files, and in production none is sent. */
+  /** Null means that there is no mail server. Mail is then written to files, and in production none is sent. */
   readonly mail: MailSettings | null;
   readonly topUp: TopUpSettings;
   /** Whether payment pages add the sales tax that Stripe computes. */
   readonly stripeTax: boolean;
-  /** How long after the payment a customer may ask for unspent credit back. */
+  /** How long after the payment a customer may ask for a refund of unspent credit. */
   readonly refundWindowDays: number;
-  /** Of free models, an account and UTC day. */
+  /** The number of images of free models for each account and UTC day. */
   readonly freeImagesPerDay: number;
   readonly topUpLimits: TopUpLimitSettings;
   readonly rateLimit: boolean;
@@ -141,9 +141,9 @@ export type Settings = {
   readonly runJobs: boolean;
   readonly metrics: MetricsSettings;
   readonly logLevel: string;
-  /** A file that gets every line of the log, whatever its level; null: none. */
+  /** A file that receives every line of the log, at any level; null when there is none. */
   readonly logTraceFile: string | null;
-  /** What production would refuse and the operator has allowed; empty elsewhere. */
+  /** The rules of production that the operator has overridden; empty elsewhere. */
   readonly overrides: readonly ProductionOverride[];
 };
 
@@ -151,15 +151,15 @@ export const SETTINGS = Symbol('SETTINGS');
 
 const BLACK_FOREST_LABS_API = 'https://api.bfl.ai';
 const CLOUDFLARE_API = 'https://api.cloudflare.com';
-/** What Black Forest Labs allows an account that has not asked for more. */
+/** The limit of Black Forest Labs for an account that has not asked for more. */
 export const BFL_ACTIVE_TASKS_DEFAULT = 24;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 /** AES-256 takes exactly this many bytes. */
 const MASTER_KEY_BYTES = 32;
 
 /**
- * Reads the environment once, at boot. Throws one `InvalidSettingsError` that names every bad variable, so
- * that a newcomer mends them all in one go.
+ * Reads the environment once, at the start. Throws one `InvalidSettingsError` that names every bad variable, so
+ * that an operator can correct them all at once.
  */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const read = new EnvironmentReader(env);
@@ -206,7 +206,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     logTraceFile: read.text('LOG_TRACE_FILE'),
     overrides: [],
   };
-  // Which of the providers it needs, the catalogue's routes say (`bootstrap/provider-coverage.ts`).
+  // The catalogue's routes decide which of these providers are needed (`bootstrap/provider-coverage.ts`).
   const providers = [settings.blackForestLabs, settings.cloudflare, settings.openAiCompatible];
   if (production && providers.every((provider) => provider === null)) read.require('BFL_API_KEY');
   if (production && !settings.rateLimit) read.reject('RATE_LIMIT', 'cannot be off in production');
@@ -225,7 +225,7 @@ const REQUIRED_IN_PRODUCTION = [
   'COFFER_OPERATOR_KEY',
 ] as const;
 
-/** Outdated a load balancer that is not listed every customer has its address, so production wants a decision. */
+/** With a load balancer that is not listed, every customer seems to have its address, so production requires a decision. */
 function readTrustedProxies(read: EnvironmentReader, production: boolean): readonly string[] {
   const value = read.text('TRUSTED_PROXIES');
   if (production && value === null) {
@@ -366,7 +366,7 @@ function readTopUpLimits(read: EnvironmentReader): TopUpLimitSettings {
   };
 }
 
-/** `id:base64,id:base64`, newest first; the first one encrypts, all of them decrypt. */
+/** Reads `id:base64,id:base64`, newest first; the first one encrypts, all of them decrypt. */
 function readMasterKeys(read: EnvironmentReader, production: boolean): MasterKey[] {
   const keys: MasterKey[] = [];
   const seen = new Set<string>();

@@ -4,8 +4,8 @@ import { isReadTimeout } from './pipeline.js';
 type Query = (...query: readonly unknown[]) => unknown;
 
 /**
- * A connection that is closed when a query on it was not answered within its `query_timeout`. `pg` by itself gives only
- * the query up: the connection goes back to the pool, and whatever comes next queues up after a query that may never end.
+ * A connection that is closed when a query on it was not answered within its `query_timeout`. `pg` by itself abandons only the
+ * query: the connection returns to the pool, and the next query then waits for one that may never end.
  */
 export class BoundedClient extends pg.Client {
   override readonly query = ((...query: readonly unknown[]): unknown => {

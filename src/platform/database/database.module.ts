@@ -10,16 +10,16 @@ import { ReadRepeatingDataSource } from './read-repeating-data-source.js';
 import { TransactionRunner } from './transaction-runner.js';
 
 /**
- * For each lane of the engine, that of the platform's own book included, one for each of its batches (`engine-lane.ts`), and one
- * for the wallets that somebody else holds (`contended-wallets.ts`). Acts have a lane with one batch, and a line of their own.
+ * The connections of the engine: two for each lane, including that of the platform's own book, one for each of its batches
+ * (`engine-lane.ts`), and one for wallets that another session has locked (`contended-wallets.ts`). Acts have a lane with one
+ * batch, and a queue of their own.
  */
 const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1) + 1 + 2;
 
 /**
- * The connections of the service: a pool for all modules, and the wallet engine's own few, which it sets up for its batches and
- * which no slow query of others can take from it. The server behind them is up and migrated before Nest starts
- * (`startup/`) and stops after Nest has stopped, so every module may use them from its first hook to
- * its last.
+ * The connections of the service: a pool for all modules, and a few for the wallet engine alone, which it sets up for its batches
+ * and which slow queries of other modules cannot use. The server is up and migrated before Nest starts (`bootstrap/`) and stops
+ * after Nest has stopped, so every module may use the connections from its first hook to its last.
  */
 @Global()
 @Module({
@@ -27,7 +27,7 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
     TypeOrmModule.forRootAsync({
       inject: [SETTINGS],
       useFactory: (settings: Settings) => ({
-        ...connectionsOf(settings, applicationDataSourceOptions, settings.databasePoolSize),
+        ...createConnections(settings, applicationDataSourceOptions, settings.databasePoolSize),
         autoLoadEntities: true,
       }),
       dataSourceFactory: (options) =>
@@ -37,7 +37,7 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
       name: ENGINE_DATA_SOURCE,
       inject: [SETTINGS],
       useFactory: (settings: Settings) =>
-        connectionsOf(settings, engineDataSourceOptions, engineConnections(settings)),
+        createConnections(settings, engineDataSourceOptions, engineConnections(settings)),
     }),
   ],
   providers: [
@@ -58,7 +58,7 @@ const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLane
 })
 export class DatabaseModule {}
 
-function connectionsOf(
+function createConnections(
   { databaseUrl }: Settings,
   optionsFor: typeof applicationDataSourceOptions,
   count: number,
@@ -66,7 +66,7 @@ function connectionsOf(
   if (databaseUrl === null) throw new Error('the database is opened before the modules are');
   return {
     ...optionsFor(databaseUrl, count),
-    // The operator who starts the service waits for a clear answer, not for ten silent attempts.
+    // The operator who starts the service needs a clear answer at once, not ten silent attempts.
     retryAttempts: 0,
   };
 }

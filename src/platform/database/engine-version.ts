@@ -1,8 +1,8 @@
 /**
- * What this version does when it moves money. Raised, here and in a migration (`required_engine_version`), by a change that
- * makes it wrong for an older process to go on: the database refuses that one from then on (ADR 35).
+ * The version of how this program moves money. A change that makes older processes wrong raises it, here and in a migration
+ * (`required_engine_version`): the database then refuses older processes (ADR 35).
  */
 export const ENGINE_VERSION = 4;
 
-/** The session setting in which a connection says it. A connection that says nothing is older than any version. */
+/** The session setting that carries a connection's version. A connection without it is older than any version. */
 export const ENGINE_VERSION_SETTING = 'coffer.engine_version';

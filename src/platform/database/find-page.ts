@@ -4,10 +4,10 @@ import { type Page, type PageRequest, toPage } from '../common/pagination.js';
 import { InvalidRequestError } from '../errors/common.errors.js';
 
 /**
- * One page, newest first, of rows that are identified by `newId(kind)`: such ids grow with time, so they order
- * the list as well as they mark a place in it.
+ * Returns one page, newest first, of rows that are identified by `newId(kind)`: such ids grow with time, so they both order
+ * the list and mark a position in it.
  *
- * A cursor is only compared, never looked up, so it tells nothing about rows outside `where`. Throws
+ * A cursor is only compared, never looked up, so it reveals nothing about rows outside `where`. Throws
  * `InvalidRequestError` for a cursor that is no id of this kind.
  */
 export async function findPage<Row extends { id: string }>(

@@ -4,14 +4,14 @@ import type { DatabaseClock } from './database-clock.js';
 
 /** Two monotonic clocks drift apart by less than a millisecond in this time. */
 const READ_AGAIN_AFTER_MS = 5_000;
-/** The database read its clock at some moment between question and answer; a slower answer says too little about which. */
+/** The database reads its clock at some moment between question and answer; a slower answer leaves that moment too uncertain. */
 const ROUND_TRIP_MS_MAX = 500;
-/** A process that starts while the database is slow takes the fastest of so many readings. */
+/** A process that starts while the database is slow uses the fastest of this many readings. */
 const FIRST_READINGS = 5;
 
 /**
- * A process whose wall clock differs by more is not ready and runs no jobs. Nothing is decided by that clock, but there is
- * something wrong with the machine, and certificates and logs have other times than they should.
+ * A process whose wall clock differs by more is not ready and runs no jobs. That clock decides nothing, but the machine
+ * has a fault, and its certificates and logs have wrong times.
  */
 export const CLOCK_DIFFERENCE_MS_MAX = 2_000;
 
@@ -19,9 +19,9 @@ export const CLOCK_DIFFERENCE_MS_MAX = 2_000;
 export const LEDGER_CLOCK = Symbol('LEDGER_CLOCK');
 
 /**
- * The database's time without a query: its last reading, and what the monotonic clock of this process counted since. So the wall
- * clock of this process decides nothing, and no call waits for a round trip. It is exact to half a round trip. While the
- * database does not answer, the time runs on from the last reading.
+ * Gives the database's time without a query: its last reading, plus what the monotonic clock of this process counted since. So the
+ * wall clock of this process decides nothing, and no call waits for a round trip. The time is exact to half a round trip. While
+ * the database does not answer, the time continues from the last reading.
  */
 @Injectable()
 export class LedgerClock implements Clock, OnModuleDestroy {
@@ -37,7 +37,7 @@ export class LedgerClock implements Clock, OnModuleDestroy {
     this.timer = setInterval(() => void this.readAgain(), READ_AGAIN_AFTER_MS).unref();
   }
 
-  /** Reads the database's clock for the first time. Rejects with what the database throws. */
+  /** Reads the database's clock for the first time. Rejects with the database's error. */
   static async start(database: DatabaseClock, clock: MonotonicClock): Promise<LedgerClock> {
     let best = await readOrigin(database, clock);
     for (let count = 1; count < FIRST_READINGS && best.roundTripMs > ROUND_TRIP_MS_MAX; count += 1) {
@@ -60,7 +60,10 @@ export class LedgerClock implements Clock, OnModuleDestroy {
       const { originMs, roundTripMs } = await readOrigin(this.database, this.clock);
       if (roundTripMs <= ROUND_TRIP_MS_MAX) this.originMs = originMs;
     } catch (error) {
-      this.logger.debug(`the database's clock was not read: ${String(error)}`);
+      this.logger.debug(
+        { event: 'ledger_clock.read_failed', err: error },
+        "The database's clock could not be read",
+      );
     }
   }
 }

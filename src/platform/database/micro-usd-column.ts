@@ -1,7 +1,7 @@
 import type { ValueTransformer } from 'typeorm';
 import { micros, type MicroUsd } from '../common/money.js';
 
-/** The driver speaks BIGINT as a decimal string; a JavaScript number would lose cents of large amounts. */
+/** The driver represents BIGINT as a decimal string; a JavaScript number would lose cents of large amounts. */
 export const microUsdColumn: ValueTransformer = {
   to: (value: MicroUsd | null | undefined) => value?.toString() ?? value,
   from: (value: string | null) => (value === null ? null : micros(BigInt(value))),

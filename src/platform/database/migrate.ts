@@ -6,19 +6,19 @@ import { grantPrivileges } from './privileges.js';
 import { prepareServiceRole } from './service-role.js';
 import { sqlMigrationNames } from './sql-migrations.js';
 
-/** Any two processes that start at once agree on who migrates; the number only has to be ours alone. */
+/** With this lock, processes that start at once agree on who migrates; no other lock of Coffer has the same number. */
 const MIGRATION_LOCK = 4_711_001;
 
 /**
- * Between two attempts at a migration that met a locked table. Each stops the writers of the table for a moment, so they are rare
- * where the lock is kept for long.
+ * The pause between two attempts at a migration that met a locked table. Each attempt stops the writers of the table for a
+ * moment, so attempts are rare where the lock is kept for long.
  */
 const PAUSE_MS_MIN = 1_000;
 const PAUSE_MS_MAX = 10_000;
-/** A backup and the doctor lock every table against migrations while they read. */
+/** A backup and `coffer doctor` lock every table against migrations while they read. */
 const LOCKED_MS_MAX = 10 * 60_000;
 
-/** Other sessions kept tables locked for so long that nothing could be changed. */
+/** Other sessions kept tables locked for so long that the migration could not run. */
 export class DatabaseLockedError extends Error {
   constructor(cause: unknown) {
     super(
@@ -31,10 +31,10 @@ export class DatabaseLockedError extends Error {
 }
 
 /**
- * Brings the database up to date, and the service's login to exactly the privileges that it needs. Safe to call from several
- * processes at the same time.
+ * Brings the database up to date, and the service's login to exactly the privileges that it needs. Several processes may call
+ * it at the same time.
  *
- * @param serviceUrl as whom the service logs in; by default there is no other login than the owner's.
+ * @param serviceUrl the login of the service; by default, it is the owner's.
  * @returns the role that has the privileges of the service; null when only the owner has.
  * @throws ServiceLoginMissingError, DatabaseLockedError
  */
@@ -44,14 +44,14 @@ export async function migrate(ownerUrl: string, serviceUrl: string = ownerUrl): 
     await owner.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     const role = await prepareServiceRole(owner, serviceUrl);
     await runMigrations(owner);
-    if (role !== null && !(await isOfNewerVersion(owner))) await grantPrivileges(owner, role);
+    if (role !== null && !(await isMigratedByNewerVersion(owner))) await grantPrivileges(owner, role);
     return role;
   } finally {
     await owner.destroy();
   }
 }
 
-/** A migration that waits for a lock for too long keeps nothing, and is tried again. */
+/** A migration that waits for a lock for too long is rolled back and tried again. */
 async function runMigrations(owner: DataSource): Promise<void> {
   const giveUpAtMs = performance.now() + LOCKED_MS_MAX;
   for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
@@ -66,8 +66,8 @@ async function runMigrations(owner: DataSource): Promise<void> {
   }
 }
 
-/** A newer version has tables and privileges that this one does not know, and would take away. */
-async function isOfNewerVersion(owner: DataSource): Promise<boolean> {
+/** A newer version has tables and privileges that this one does not know, and would revoke. */
+async function isMigratedByNewerVersion(owner: DataSource): Promise<boolean> {
   const unknown = await owner.query<unknown[]>(
     'SELECT FROM migrations WHERE name <> ALL($1::text[]) LIMIT 1',
     [sqlMigrationNames()],

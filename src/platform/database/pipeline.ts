@@ -1,10 +1,10 @@
 import pg, { type Connection, type PoolClient, type Submittable } from 'pg';
 import type { DataSource } from 'typeorm';
 
-/** Planned once a connection, under its name; at most 63 bytes, and never another text under the same name. */
+/** It is planned once for each connection, under its name; the name has at most 63 bytes and always the same text. */
 export type Statement = { readonly name: string; readonly text: string };
 
-/** A bound value; arrays feed `unnest`, one array a column. */
+/** A bound value; arrays feed `unnest`, one array for each column. */
 export type SqlValue = readonly (string | number | null)[] | string | number | null;
 
 export type StatementCall = { readonly statement: Statement; readonly values?: readonly SqlValue[] };
@@ -13,12 +13,12 @@ type Row = Record<string, unknown>;
 
 type Message = Statement & { readonly values: readonly (string | null)[] };
 
-/** What a connection has learned of a statement that it has prepared. */
+/** The columns of a prepared statement, as the connection has described them. */
 type Columns = readonly { readonly name: string; readonly parse: (text: string) => unknown }[];
 
 const NO_COLUMNS: Columns = [];
 
-/** What `pg` calls the error of a query that was not answered within its `query_timeout`. */
+/** The message of `pg` for a query that was not answered within its `query_timeout`. */
 const READ_TIMEOUT = 'Query read timeout';
 
 export function isReadTimeout(error: unknown): boolean {
@@ -27,7 +27,7 @@ export function isReadTimeout(error: unknown): boolean {
 
 const preparedOn = new WeakMap<Connection, Map<string, Columns>>();
 
-/** The connection said nothing for too long. Whether the packet was run is unknown, and the connection is closed. */
+/** The connection was silent for too long. Whether the packet was run is unknown, and the connection is closed. */
 export class PacketTimeoutError extends Error {
   readonly code = 'ETIMEDOUT';
   constructor() {
@@ -36,16 +36,16 @@ export class PacketTimeoutError extends Error {
 }
 
 /**
- * Sends all statements in one packet and waits once. The server runs them in the order given, each with a
- * snapshot of its own, and answers them together; after one that fails it runs none of those behind it.
- * Rejects with that failure. A tx that was begun stays open: the caller ends it. Without a BEGIN all of them are
+ * Sends all statements in one packet and waits once. The server runs them in the given order, each with its own
+ * snapshot, and answers them together; after one that fails, it runs none of the later ones.
+ * Rejects with that failure. A tx that was begun stays open: the caller ends it. Without a BEGIN, all of them are
  * one tx, which is committed or rolled back with the last.
  *
  * `pg` alone either waits for each statement or, with its option `pipeline`, asks for an answer to each.
  * Every answer wakes this process up, which costs more than most of these statements do.
  *
- * @param deadlineMs how long the answer may take; the pool's `query_timeout` when it is left out. The server's own limits do
- *   not help against a server process that stands still or a network that drops what is sent. After it, rejects with
+ * @param deadlineMs how long the answer may take; by default, the pool's `query_timeout`. The server's own limits do not
+ *   help against a server process that hangs or a network that drops packets. After it, rejects with
  *   `PacketTimeoutError`.
  */
 export function runTogether(
@@ -54,7 +54,7 @@ export function runTogether(
   deadlineMs?: number,
 ): Promise<Row[][]> {
   return new Promise((resolve, reject) => {
-    // Made before anything is sent: a value that has no text must not leave half a packet behind.
+    // All messages are built before any is sent: a value that has no text must not leave half a packet on the wire.
     const messages = calls.map(({ statement, values = [] }) => ({
       ...statement,
       values: values.map(toText),
@@ -66,7 +66,7 @@ export function runTogether(
   });
 }
 
-/** One statement by itself, on a connection of the pool. */
+/** Runs one statement by itself, on a connection of the pool. */
 export async function runStatement<R = Row>(
   dataSource: DataSource,
   statement: Statement,
@@ -81,9 +81,9 @@ export async function runStatement<R = Row>(
   }
 }
 
-/** What `pg` calls back while it reads the answers; see its `Query`, the one other class of this kind. */
+/** The object that `pg` calls while it reads the answers; see its `Query`, the one other class of this kind. */
 class Pipeline implements Submittable {
-  /** Set by `pg` where the pool has a `query_timeout`; called at the end, it ends that timer. */
+  /** `pg` sets it where the pool has a `query_timeout`; calling it at the end stops that timer. */
   callback: (() => void) | undefined;
   isOver = false;
   private readonly results: Row[][];
@@ -96,7 +96,7 @@ class Pipeline implements Submittable {
     private readonly outcome: {
       readonly resolve: (results: Row[][]) => void;
       readonly reject: (reason: unknown) => void;
-      /** Of the connection. */
+      /** Closes the connection. */
       readonly close: () => void;
     },
   ) {
@@ -111,7 +111,7 @@ class Pipeline implements Submittable {
     for (const { name, text, values } of this.messages) {
       const isPrepared = this.prepared.has(name);
       if (!isPrepared) {
-        // It may be there all the same, from a call that failed behind its preparation; closing none is no error.
+        // It may already exist, from a call that failed after preparing it; closing one that does not exist is no error.
         wire.close({ type: 'S', name });
         wire.parse({ name, text, types: [] });
       }
@@ -169,8 +169,8 @@ class Pipeline implements Submittable {
   }
 
   /**
-   * After a pause of this process the timer comes first, although the answer may lie in the socket: it is read before the
-   * next turn. Otherwise nothing may use the connection any more, whose answer could still come.
+   * After a pause of this process, the timer fires first although the answer may already be in the socket, which is read before
+   * the next iteration of the event loop. If there is none, the connection cannot be used again, because the answer could still come.
    */
   expire(): void {
     setImmediate(() => {
@@ -191,8 +191,8 @@ class Pipeline implements Submittable {
 }
 
 /**
- * The deadline of the packet that a connection is waiting for. Its timer is started for the first packet and looks at whichever
- * packet is under way when it ends: a timer for each packet is garbage that costs more than it watches.
+ * The deadline of the packet that a connection is waiting for. Its timer is started for the first packet and, when it fires, checks
+ * the packet that is waiting at that time: a timer for each packet would cost more than it protects.
  */
 class Watch {
   private static readonly watches = new WeakMap<PoolClient, Watch>();
@@ -218,10 +218,10 @@ class Watch {
   private start(ms: number): void {
     this.timerEndsAtMs = performance.now() + ms;
     // The connection itself keeps the process alive.
-    this.timer = setTimeout(() => this.look(), ms).unref();
+    this.timer = setTimeout(() => this.check(), ms).unref();
   }
 
-  private look(): void {
+  private check(): void {
     this.timer = null;
     const { packet } = this;
     if (packet === null || packet.isOver) {
@@ -242,8 +242,8 @@ function toText(value: SqlValue): string | null {
 const NEEDS_ESCAPE = /["\\]/;
 
 /**
- * Postgres' own spelling of an array. `pg` has a function for it, which looks at each element's type and replaces twice
- * in each: on the arrays of a batch that took a tenth of the time that the wallet store takes.
+ * Formats an array as Postgres does. The function of `pg` checks each element's type and runs two replacements on
+ * each: on the arrays of a batch that took a tenth of the time that the wallet store takes.
  */
 function toArrayText(elements: readonly (string | number | null)[]): string {
   let text = '{';
@@ -259,7 +259,7 @@ function toArrayText(elements: readonly (string | number | null)[]): string {
   return `${text}}`;
 }
 
-/** `Connection` as `pg` has it, which its types describe as of an older version. */
+/** The `Connection` of `pg`, whose published types describe an older version. */
 type Wire = {
   readonly stream: { cork(): void; uncork(): void };
   close(message: { type: 'S'; name: string }): void;

@@ -2,11 +2,11 @@ import pg from 'pg';
 import type { DataSource } from 'typeorm';
 
 /**
- * What the service may do with each table, spelled as `GRANT` takes it: the least that the code needs. Each migration run
- * brings the role to exactly this, so a new table is closed to the service until it has a line here.
+ * What the service may do with each table, in the notation of `GRANT`: the least that the code needs. Each migration run
+ * brings the role to exactly this, so the service cannot use a new table until it has a line here.
  */
 export const PRIVILEGES: Readonly<Record<string, string>> = {
-  // The books: they only grow.
+  // The books only grow.
   transfers: 'SELECT, INSERT',
   wallet_status_changes: 'SELECT, INSERT',
   // A wallet begins empty.
@@ -18,13 +18,13 @@ export const PRIVILEGES: Readonly<Record<string, string>> = {
   reliefs_carried_over: 'SELECT',
   key_budgets: 'SELECT, INSERT, UPDATE, DELETE',
 
-  // Who is who. What a key is never changes.
+  // Accounts and keys. The identity of a key never changes.
   accounts: 'SELECT, INSERT',
   account_limits: 'SELECT, INSERT',
   api_keys: 'SELECT, INSERT, UPDATE (revoked_at, last_used_at, duplicate_window_seconds)',
   provider_keys: 'SELECT, INSERT, UPDATE',
 
-  // What was done. Neither the number nor the time of an act is the service's own to choose, and a trigger of the owner's seals it.
+  // The audit log. The service may choose neither the number nor the time of an act, and a trigger of the owner's seals it.
   audit_events:
     'SELECT, INSERT (id, actor, act, object_type, object_id, account_id, before, after, reason, request_id, client_address)',
   audit_seals: 'SELECT',
@@ -56,21 +56,21 @@ export const PRIVILEGES: Readonly<Record<string, string>> = {
   model_usage: 'SELECT, INSERT, UPDATE',
   usage_days: 'SELECT, INSERT, UPDATE',
   usage_progress: 'SELECT, INSERT, UPDATE',
-  // Taken off the queue with SELECT … FOR UPDATE, for which the server wants the right to update.
+  // Rows are taken from the queue with SELECT … FOR UPDATE, for which the server requires the right to update.
   usage_queue: 'SELECT, INSERT, UPDATE, DELETE',
 
-  // Notifications: what was delivered is deleted after a while.
+  // Notifications. Delivered ones are deleted after a while.
   webhook_endpoints: 'SELECT, INSERT, UPDATE',
   webhook_events: 'SELECT, INSERT, DELETE',
   webhook_deliveries: 'SELECT, INSERT, UPDATE, DELETE',
   wallet_alerts: 'SELECT, INSERT, UPDATE',
   alert_emails: 'SELECT, INSERT, UPDATE, DELETE',
 
-  // Which migrations have run: a service that may not migrate says so when one is missing.
+  // The migrations that have run: a service that may not migrate reports when one is missing.
   migrations: 'SELECT',
 };
 
-/** Every privilege of a role on tables of ours: of the table, and of single columns. */
+/** Every privilege of a role on Coffer's tables: on whole tables, and on single columns. */
 const GRANTED = `
   SELECT t.relname AS "table", coalesce(array_agg(p.name ORDER BY p.name) FILTER (WHERE p.name IS NOT NULL), '{}') AS granted
     FROM pg_class t LEFT JOIN LATERAL (
@@ -83,12 +83,12 @@ const GRANTED = `
 
 export type TablePrivileges = { readonly table: string; readonly granted: readonly string[] };
 
-/** What the role has been granted, table by table; not what it has by other roles. */
+/** Reads what the role itself has been granted, by table; it omits what it has through other roles. */
 export function readPrivileges(database: DataSource, role: string): Promise<TablePrivileges[]> {
   return database.query<TablePrivileges[]>(GRANTED, [pg.escapeIdentifier(role)]);
 }
 
-/** `SELECT, UPDATE (a, b)` as the catalogue of the server has it: `SELECT`, `UPDATE (a)`, `UPDATE (b)`. */
+/** Lists `SELECT, UPDATE (a, b)` as the server's catalogue does: `SELECT`, `UPDATE (a)`, `UPDATE (b)`. */
 export function wantedPrivileges(table: string): string[] {
   const spelled = PRIVILEGES[table] ?? '';
   return [...spelled.matchAll(/(\w+)(?: \(([^)]*)\))?/g)]
@@ -99,12 +99,12 @@ export function wantedPrivileges(table: string): string[] {
     .sort();
 }
 
-/** Brings the role to `PRIVILEGES`; the owner runs it. Tables that agree are not touched: a grant makes every session plan anew. */
+/** Brings the role to `PRIVILEGES`; the owner runs it. Tables that already agree are not touched, because a grant makes every session plan again. */
 export async function grantPrivileges(owner: DataSource, role: string): Promise<void> {
   const name = pg.escapeIdentifier(role);
   const statements = [
     `SET lock_timeout = '5s'`,
-    // Of the first migrations: a new table is closed to the service until it has a line above.
+    // This removes a default of the first migrations: the service cannot use a new table until it has a line above.
     `ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM ${name}`,
     `ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM ${name}`,
     `GRANT USAGE ON SCHEMA public TO ${name}`,
@@ -115,6 +115,6 @@ export async function grantPrivileges(owner: DataSource, role: string): Promise<
     const wanted = PRIVILEGES[table];
     if (wanted !== undefined) statements.push(`GRANT ${wanted} ON ${pg.escapeIdentifier(table)} TO ${name}`);
   }
-  // Sent together they are one tx.
+  // Statements that are sent together are one tx.
   await owner.query(statements.join('; '));
 }

@@ -3,21 +3,21 @@ import { isSettledWithin } from '../common/time-limits.js';
 import type { BoundedClient } from './bounded-client.js';
 import { STATEMENT_TIMEOUT_MS } from './data-source.js';
 
-/** A hundred times what a read by key takes. Slower ones are asked twice, and answered all the same. */
+/** A hundred times the duration of a read by key. Slower reads are sent twice, and still answered. */
 export const READ_AGAIN_AFTER_MS = 2_000;
 /**
- * So many connections are given up in the time after which the server ends what was asked on them. While every read is slow, because
- * the server is overloaded or a migration holds a table, each of them would otherwise leave server processes behind, until
- * the server has no more.
+ * At most this many connections are closed within the time after which the server ends their queries. While every read is slow,
+ * because the server is overloaded or a migration locks a table, each closed connection leaves a server process running, and
+ * without a limit the server would run out of them.
  */
 const GIVEN_UP_MAX = 3;
 
-/** As TypeORM calls it: text, parameters, whether the whole result is wanted. */
+/** TypeORM's arguments: text, parameters, whether the whole result is wanted. */
 type Query = (...statement: unknown[]) => Promise<unknown>;
 
 /**
- * Reads outside of a tx are repeated over another connection when the first one is silent (ADR 51). Which they are, TypeORM says: it
- * asks for a query runner of the mode `slave` for them, and only for them. Whoever reads with SQL of its own uses `readRows`.
+ * Reads outside of a tx are repeated over another connection when the first one is silent (ADR 51). TypeORM marks them: it asks
+ * for a query runner of the mode `slave` for reads outside a tx, and only for them. Code with its own SQL uses `readRows`.
  */
 export class ReadRepeatingDataSource extends DataSource {
   private givenUp = 0;
@@ -33,12 +33,12 @@ export class ReadRepeatingDataSource extends DataSource {
     let isFirst = true;
     const read: Query = async (...statement) => {
       if (!isFirst) return query(...statement);
-      // The time that it waits for a connection is none of the connection's silence.
+      // Waiting for a connection does not count as the connection's silence.
       const client = (await runner.connect()) as BoundedClient;
       const answer = query(...statement);
       if ((await isSettledWithin(answer, READ_AGAIN_AFTER_MS)) || !this.mayGiveUp()) return answer;
       answer.catch(() => undefined);
-      // Closed before it goes back to the pool, which then hands it to nobody.
+      // It is closed before it returns to the pool, so that the pool does not hand it out again.
       void client.end();
       await release();
       const second = super.createQueryRunner();
@@ -60,7 +60,7 @@ export class ReadRepeatingDataSource extends DataSource {
   }
 }
 
-/** Rows of a statement that changes nothing, outside of a tx. It may be run twice. */
+/** Returns the rows of a statement that changes nothing, outside of a tx. It may run twice. */
 export async function readRows<Row>(
   dataSource: DataSource,
   text: string,

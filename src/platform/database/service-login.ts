@@ -11,8 +11,8 @@ export type ServiceLogin = {
 };
 
 /**
- * What must not be within reach of whoever finds a hole in the service, or its `DATABASE_URL`. A role that the login is only a
- * member of counts as its own: a `SET ROLE` away is not away.
+ * An attacker who breaks into the service, or has its `DATABASE_URL`, must not reach these rights. The rights of a role that the
+ * login is only a member of count as its own, because a `SET ROLE` is enough to use them.
  */
 const EXAMINE = `
   WITH own AS (
@@ -47,7 +47,7 @@ export async function examineLogin(url: string): Promise<ServiceLogin> {
   });
 }
 
-/** What keeps the service from running on the database, in a sentence; null when nothing does. */
+/** Returns what prevents the service from running on the database, in a sentence; null when nothing does. */
 export async function findObstacle(url: string): Promise<string | null> {
   return onConnection(url, async (database) => {
     const applied = await readMigrations(database);
@@ -76,7 +76,7 @@ async function readMigrations(database: DataSource): Promise<ReadonlySet<string>
     const rows = await database.query<{ name: string }[]>('SELECT name FROM public.migrations');
     return new Set(rows.map(({ name }) => name));
   } catch (error) {
-    // A database that was never migrated, or not since the service may read this table.
+    // The database was never migrated, or not since the service may read this table.
     const code = asPostgresError(error)?.code;
     if (code === UNDEFINED_TABLE || code === INSUFFICIENT_PRIVILEGE) return new Set();
     throw error;

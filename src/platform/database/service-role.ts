@@ -2,14 +2,14 @@ import pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { asPostgresError } from './constraints.js';
 
-/** Has the privileges of the service, and is nobody's login: logins are members of it. Roles belong to the whole server. */
+/** This role has the privileges of the service and cannot log in: logins are members of it. Roles belong to the whole server. */
 export const APPLICATION_ROLE = 'coffer_app';
 
 const DUPLICATE_OBJECT = '42710';
 const UNIQUE_VIOLATION = '23505';
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** An administrator of the server has to make the service's login first. The message has the statements, and no password. */
+/** An administrator of the server has to create the service's login first. The message has the statements, and no password. */
 export class ServiceLoginMissingError extends Error {
   constructor(owner: string, login: string) {
     super(
@@ -22,11 +22,11 @@ export class ServiceLoginMissingError extends Error {
 }
 
 /**
- * Makes the service's login and the role that carries its privileges, as far as the owner may. Answers the role to grant
+ * Creates the service's login and the role that carries its privileges, as far as the owner may. Returns the role to grant
  * them to: the application role; the login itself where the owner may not make it a member of that; null where there
  * is no other role than the owner.
  *
- * @param serviceUrl as whom the service logs in; the owner itself where there is one login only.
+ * @param serviceUrl the login of the service; the owner's where there is only one login.
  * @throws ServiceLoginMissingError
  */
 export async function prepareServiceRole(owner: DataSource, serviceUrl: string): Promise<string | null> {
@@ -46,7 +46,7 @@ async function currentUser(database: DataSource): Promise<string> {
   return row?.name ?? '';
 }
 
-/** As the driver reads a URL. */
+/** Reads the URL as the driver does. */
 function credentialsIn(url: string): { readonly login: string | null; readonly password: string } {
   const { username, password } = new URL(url);
   return {
@@ -55,18 +55,18 @@ function credentialsIn(url: string): { readonly login: string | null; readonly p
   };
 }
 
-/** Whether the role exists then. An existing one is left as it is. */
+/** Returns whether the role exists afterwards. An existing one is left unchanged. */
 async function makeRole(owner: DataSource, name: string, options = 'NOLOGIN'): Promise<boolean> {
   const found = await owner.query<unknown[]>('SELECT FROM pg_roles WHERE rolname = $1', [name]);
   if (found.length > 0) return true;
-  // Another database of the same server may make it at the same time.
+  // Another database of the same server may create it at the same time.
   return succeeds(owner, `CREATE ROLE ${pg.escapeIdentifier(name)} ${options}`, [
     DUPLICATE_OBJECT,
     UNIQUE_VIOLATION,
   ]);
 }
 
-/** Whether the login has the role's privileges then, without a `SET ROLE`. */
+/** Returns whether the login has the role's privileges afterwards, without a `SET ROLE`. */
 async function makeMember(owner: DataSource, role: string, login: string): Promise<boolean> {
   const sql = `SELECT pg_has_role($1, $2, 'USAGE') AS "isMember"`;
   const [row] = await owner.query<{ isMember: boolean }[]>(sql, [login, role]);
@@ -84,7 +84,7 @@ async function letConnect(owner: DataSource, login: string): Promise<void> {
   );
 }
 
-/** False when the owner lacks the right; the given errors count as success. */
+/** Returns false when the owner lacks the right; the given errors count as success. */
 async function succeeds(owner: DataSource, sql: string, harmless: readonly string[] = []): Promise<boolean> {
   try {
     await owner.query(sql);

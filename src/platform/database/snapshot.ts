@@ -2,20 +2,20 @@ import type { ClientBase } from 'pg';
 import type { DataSource } from 'typeorm';
 import { ANSWER_MARGIN_MS } from './data-source.js';
 
-/** What a snapshot needs of a connection; a `pg.Client` and a pool's client both have it. */
+/** The part of a connection that a snapshot needs; a `pg.Client` and a pool's client both have it. */
 export type SnapshotClient = Pick<ClientBase, 'query'>;
 
-/** Every value as the text that Postgres sends, in column order: nothing is converted, so nothing is rounded. */
+/** Every value as the text that Postgres sends, in column order: values are not converted, so they are not rounded. */
 export type TextRow = readonly (string | null)[];
 
 export type SnapshotOptions = {
-  /** How long one statement may run; the application's own limit is made for charges, not for whole ledgers. */
+  /** How long one statement may run; the application's own limit is meant for charges, not for whole ledgers. */
   readonly statementSecondsMax: number;
-  /** How long a reader may leave the snapshot alone before the server ends it: it holds back clean-up. */
+  /** How long a reader may leave the snapshot idle before the server ends it, because an open snapshot delays clean-up. */
   readonly idleSecondsMax: number;
 };
 
-/** Rows a FETCH brings: enough to make the round trip cheap, few enough to be small in memory. */
+/** The number of rows of a FETCH: enough to make the round trip cheap, few enough to need little memory. */
 export const BATCH_ROWS = 1_000;
 
 const ANSWERED_AS_TEXT = {
@@ -24,9 +24,9 @@ const ANSWERED_AS_TEXT = {
 } as const;
 
 /**
- * One consistent, read-only view of the whole database: everything read through it is as of one moment,
- * whatever commits meanwhile, and it takes no lock that a charge could wait for. Large results come through
- * server-side cursors, so memory stays flat. Close it, always.
+ * One consistent, read-only view of the whole database: every read through it shows the same moment, regardless of later
+ * commits, and it takes no lock that a charge could wait for. Large results are read through server-side cursors, so
+ * memory use stays constant. The caller must always close it.
  */
 export class Snapshot {
   private lastQuery: Promise<unknown> = Promise.resolve();
@@ -59,7 +59,7 @@ export class Snapshot {
     }
   }
 
-  /** On a connection of the pool, which `close` gives back. */
+  /** Opens one on a connection of the pool, which `close` returns. */
   static async ofPool(dataSource: DataSource, options: SnapshotOptions): Promise<Snapshot> {
     const runner = dataSource.createQueryRunner();
     try {
@@ -71,24 +71,24 @@ export class Snapshot {
     }
   }
 
-  /** A result that is known to be small. */
+  /** Returns a result that is known to be small. */
   async rows(text: string, values: readonly (string | null)[] = []): Promise<TextRow[]> {
-    // `pg` has a time limit for each query, and no type for it.
+    // `pg` has a time limit for each query, but its types do not.
     const query = { text, values: [...values], ...ANSWERED_AS_TEXT, query_timeout: this.answerMsMax };
-    const result = await this.inTurn(() => this.client.query<string[]>(query));
+    const result = await this.inSequence(() => this.client.query<string[]>(query));
     return result.rows;
   }
 
   /**
-   * A result of any size, batch by batch. The next batch is on its way while the caller works on this one;
-   * no more than these two are in memory. Several cursors may be read alternately.
+   * Returns a result of any size, in batches. The next batch is read while the caller works on this one; no more than these
+   * two are in memory. Several cursors may be read alternately.
    */
   async *stream(text: string, values: readonly (string | null)[] = []): AsyncGenerator<readonly TextRow[]> {
     const cursor = `c${(this.cursors += 1)}`;
     await this.rows(`DECLARE ${cursor} NO SCROLL CURSOR FOR ${text}`, values);
     const fetch = (): Promise<TextRow[]> => {
       const batch = this.rows(`FETCH ${BATCH_ROWS} FROM ${cursor}`);
-      // Whoever awaits it hears of a failure; whoever stops reading before must not crash the process.
+      // A caller that awaits the batch gets its failure; a caller that stops reading earlier must not crash the process.
       batch.catch(() => undefined);
       return batch;
     };
@@ -101,14 +101,14 @@ export class Snapshot {
     }
   }
 
-  /** Ends the view. Never throws: a connection that broke has ended it already. */
+  /** Ends the view. It never throws: a broken connection has already ended it. */
   async close(): Promise<void> {
-    await this.inTurn(() => this.client.query('ROLLBACK')).catch(() => undefined);
+    await this.inSequence(() => this.client.query('ROLLBACK')).catch(() => undefined);
     await this.release();
   }
 
-  /** One query at a time: the driver's own queue of queries is deprecated. */
-  private inTurn<T>(query: () => Promise<T>): Promise<T> {
+  /** Runs one query at a time, because the driver's own queue of queries is deprecated. */
+  private inSequence<T>(query: () => Promise<T>): Promise<T> {
     const result = this.lastQuery.then(query);
     this.lastQuery = result.catch(() => undefined);
     return result;

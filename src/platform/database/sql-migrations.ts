@@ -3,20 +3,20 @@ import { fileURLToPath } from 'node:url';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { APPLICATION_ROLE } from './service-role.js';
 
-/** The same relative place from src/platform/database and from dist/database. */
+/** The relative path is the same from src/platform/database and from dist/platform/database. */
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../../migrations/', import.meta.url));
 const FILE_PATTERN = /^(\d{13})-([a-z0-9-]+)\.sql$/;
 
 /**
- * Who may do what is `privileges.ts`, applied after every run. The first migrations said it themselves, which only a login
- * that may create roles can run: those statements of theirs are left out.
+ * `privileges.ts` defines the privileges and is applied after every run. The first migrations had such statements themselves,
+ * which only a login that may create roles can run: these statements are left out.
  */
 const PERHAPS_ABOUT_ROLES = /^(?:DO \$\$[^]*?END \$\$|(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES)\b[^;]*);/gm;
 
 /**
- * Whoever waits for the lock of a table makes everybody wait who comes later and wants the table, charges too. So no statement
- * of a migration waits for longer than this: it gives up, and all of its migration is tried again (`migrate.ts`). The files say
- * five seconds, in which a backup would stop all spending.
+ * A session that waits for the lock of a table makes all later sessions that want the table wait too, charges included. So no
+ * statement of a migration waits for longer than this: it gives up, and the whole migration is tried again (`migrate.ts`). The
+ * files themselves say five seconds, during which a backup would stop all spending.
  */
 export const LOCK_WAIT_MS = 400;
 const OWN_LOCK_TIMEOUT = /^SET LOCAL lock_timeout = '[^']+';/gm;
@@ -24,8 +24,8 @@ const OWN_LOCK_TIMEOUT = /^SET LOCAL lock_timeout = '[^']+';/gm;
 type MigrationClass = new () => MigrationInterface;
 
 /**
- * Migrations are plain SQL files, so that reviewing one is reading it; this wraps each in the class that
- * TypeORM runs and records. Forward-only: a mistake is mended by the next file.
+ * Migrations are plain SQL files, so that they can be reviewed as they are; this wraps each in the class that TypeORM runs
+ * and records. They only go forward: the next file corrects a mistake.
  */
 export function loadSqlMigrations(directory = MIGRATIONS_DIR): MigrationClass[] {
   return readdirSync(directory)
@@ -34,7 +34,7 @@ export function loadSqlMigrations(directory = MIGRATIONS_DIR): MigrationClass[] 
     .map((file) => toMigration(directory, file));
 }
 
-/** The names that TypeORM records, in the order of the files. */
+/** Returns the names that TypeORM records, in the order of the files. */
 export function sqlMigrationNames(): string[] {
   return loadSqlMigrations().map((migration) => new migration().name ?? '');
 }

@@ -10,47 +10,47 @@ import { CONNECT_TIMEOUT_MS } from './data-source.js';
  */
 export type Tx = EntityManager;
 
-/** On whose behalf a tx is opened: that of a key, or by its name the service itself (`system`, `cli:…`). */
+/** The actor for whom a tx is opened: a key, or the service itself by its name (`system`, `cli:…`). */
 export type TxActor =
   string | { readonly kind: 'account_key'; readonly accountId: string } | { readonly kind: 'operator_key' };
 
-/** A deadlock victim rarely loses twice; more attempts than this hide a locking fault. */
+/** A deadlock victim rarely loses twice; more attempts than this would hide a locking fault. */
 const ATTEMPTS_MAX = 5;
 
-/** Parts of the pool. What is left is for what never waits long: the keys, prices and records of image calls, and reads. */
+/** The shares of the pool. The rest serves what never waits long: the keys, prices and records of image calls, and reads. */
 const CUSTOMERS_SHARE = 1 / 3;
 const PLATFORM_SHARE = 1 / 4;
-/** A job may wait for a lock; a request that does keeps a connection from others, and a caller waiting. */
+/** A job may wait for a lock; a request that waits blocks a connection and its caller. */
 const SET_LOCK_TIMEOUT = `SET LOCAL lock_timeout = '2s'`;
-/** They hold no connection, and none waits longer than for one. */
+/** Waiting requests hold no connection, and none waits longer than for a connection. */
 const WAITERS_MAX = 1_000;
 
 /**
- * Where every tx is opened, and how many at a time. A tx keeps its connection while it waits: for a row or the end of the audit
- * log that somebody else has locked, or for the wallet engine. So transactions never have all connections of the pool, those of
- * one account never all that customers may have, and those of customers none of the platform's (ADR 56).
+ * Opens every tx and limits how many are open at a time. A tx keeps its connection while it waits: for a row or the end of the
+ * audit log that another session has locked, or for the wallet engine. So transactions never use all connections of the pool,
+ * those of one account never all that customers may use, and those of customers none of the platform's (ADR 56).
  *
- * `work` asks for no second tx: it would keep one connection while it waits for another.
+ * `work` must not ask for a second tx: it would keep one connection while it waits for another.
  */
 @Injectable()
 export class TransactionRunner {
   private readonly customers: FairSlots;
-  /** Operators, jobs, and what Stripe sends. */
+  /** For operators, jobs, and Stripe's events. */
   private readonly platform: FairSlots;
   private lastCall = 0;
 
-  /** @param poolSize how many connections the data source has. */
+  /** @param poolSize the number of connections of the data source. */
   constructor(
     private readonly dataSource: DataSource,
     poolSize: number,
   ) {
-    this.customers = partOf(poolSize, CUSTOMERS_SHARE);
-    this.platform = partOf(poolSize, PLATFORM_SHARE);
+    this.customers = createSlots(poolSize, CUSTOMERS_SHARE);
+    this.platform = createSlots(poolSize, PLATFORM_SHARE);
   }
 
   /**
-   * Runs `work` in one tx, from its start again after a deadlock or serialization failure. Throws `DatabaseBusyError` (503) when
-   * others keep the connections of transactions, or a lock, for too long; then nothing was changed.
+   * Runs `work` in one tx, and again from its start after a deadlock or serialization failure. Throws `DatabaseBusyError` (503) when
+   * others keep the connections of transactions, or a lock, for too long; nothing was changed then.
    */
   async run<T>(work: (tx: Tx) => Promise<T>, actor: TxActor = 'system'): Promise<T> {
     const { slots, owner } = this.partFor(actor);
@@ -83,8 +83,8 @@ export class TransactionRunner {
   }
 }
 
-/** At least one connection; where there are more, none of the owners has them all. */
-function partOf(poolSize: number, share: number): FairSlots {
+/** Has at least one slot; where there are more, no owner can use them all. */
+function createSlots(poolSize: number, share: number): FairSlots {
   const slots = Math.max(Math.floor(poolSize * share), 1);
   return new FairSlots({
     slots,

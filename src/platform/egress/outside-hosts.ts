@@ -1,21 +1,21 @@
 import { Resolver } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent } from 'undici';
-import { checkOutsideUrl, hostOf, type UrlPolicy } from './outside-url.js';
+import { checkOutsideUrl, toHost, type UrlPolicy } from './outside-url.js';
 import { isLoopbackAddress, isPublicAddress } from './public-address.js';
 
-/** A name server that does not answer is asked twice. */
+/** The time after which a name server that does not answer is asked again. */
 const RESOLVE_TIMEOUT_MS = 3_000;
 const RESOLVE_TRIES = 2;
 
-/** Every address of a host name, as the public DNS tells it. Throws when there is none. */
+/** Returns every address of a host name in the public DNS. Throws when there is none. */
 export interface HostResolver {
   resolve(host: string): Promise<readonly string[]>;
 }
 
 export const HOST_RESOLVER = Symbol('HOST_RESOLVER');
 
-/** Asks name servers only: what a hosts file calls a machine is no place that a customer may name. */
+/** Asks name servers only: a customer's URL must not reach machines that a hosts file names. */
 export const dnsResolver: HostResolver = {
   async resolve(host) {
     const resolver = new Resolver({ timeout: RESOLVE_TIMEOUT_MS, tries: RESOLVE_TRIES });
@@ -26,7 +26,7 @@ export const dnsResolver: HostResolver = {
   },
 };
 
-/** Why nothing was sent at all. */
+/** The reason why nothing was sent. */
 export class UnreachableError extends Error {
   constructor(readonly reason: 'address_refused' | 'host_not_found' | 'timeout') {
     super(reason);
@@ -36,13 +36,13 @@ export class UnreachableError extends Error {
 
 export type OutsidePlace = {
   readonly url: URL;
-  /** All of them checked; connect to these, and never ask for the name again (`connectionTo`). */
+  /** All of them are checked; connect to these, and never resolve the name again (`connectionTo`). */
   readonly addresses: readonly string[];
 };
 
 /**
- * Finds where URLs lead that strangers chose. The name is resolved once, every address of it is checked, and the
- * connection goes to one of those very addresses: a name that answers differently a moment later gains nothing.
+ * Resolves URLs that customers have chosen. The name is resolved once, every address of it is checked, and the
+ * connection goes to one of those addresses: a name that resolves differently a moment later gains nothing.
  */
 export class OutsideHosts {
   constructor(
@@ -55,10 +55,10 @@ export class OutsideHosts {
     const verdict = checkOutsideUrl(text, this.policy);
     if ('fault' in verdict) throw new UnreachableError('address_refused');
     const { url } = verdict;
-    const host = hostOf(url);
+    const host = toHost(url);
     const inside = this.policy.loopback && (host === 'localhost' || isLoopbackAddress(host));
     const addresses = await this.addressesOf(host, signal);
-    // One bad address among good ones is refused, too: which one is used is up to the network.
+    // One bad address among good ones is refused as well, because the network decides which one is used.
     if (!addresses.every(inside ? isLoopbackAddress : isPublicAddress)) {
       throw new UnreachableError('address_refused');
     }
@@ -75,7 +75,7 @@ export class OutsideHosts {
   }
 }
 
-/** For one exchange with that place: nothing is kept open, and no name is asked for again. Whoever makes it destroys it. */
+/** Makes a connection for one exchange with that place: nothing is kept open, and the name is not resolved again. The caller destroys it. */
 export function connectionTo({ addresses }: OutsidePlace, headerBytesMax: number): Agent {
   return new Agent({
     connect: { lookup: pinnedTo(addresses), autoSelectFamily: true },
@@ -84,7 +84,7 @@ export function connectionTo({ addresses }: OutsidePlace, headerBytesMax: number
   });
 }
 
-/** The addresses that were checked, whatever name is asked for. Never called for a host that is an address itself. */
+/** Returns the checked addresses for any name. It is never called for a host that is an address itself. */
 export function pinnedTo(addresses: readonly string[]): LookupFunction {
   const all = addresses.map((address) => ({ address, family: isIP(address) }));
   return (_host, options, callback) => {

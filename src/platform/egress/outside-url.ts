@@ -4,26 +4,26 @@ import { isLoopbackAddress, isPublicAddress } from './public-address.js';
 /** Outside production, a server on this machine may be allowed, over plain http. */
 export type UrlPolicy = { readonly loopback: boolean };
 
-/** What common servers and proxies take. */
+/** The longest URL that common servers and proxies accept. */
 export const OUTSIDE_URL_LENGTH_MAX = 2_000;
 const HOST_LENGTH_MAX = 253;
-/** Web servers below 1024; higher ports are anybody's. Keeps mail, SSH and directories of others out of reach. */
+/** Below 1024 only the ports of web servers are allowed, which excludes mail, SSH and directory servers; any program may use a higher port. */
 const LOW_PORTS_ALLOWED: ReadonlySet<number> = new Set([80, 443]);
 const PRIVILEGED_PORT_MAX = 1_023;
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
-/** Names that never lead to the public internet: RFC 6761, 6762, 8375 and what clouds call their inside. */
+/** Names that never lead to the public internet: RFC 6761, 6762, 8375 and the internal names of clouds. */
 const INSIDE_NAMES = ['localhost', 'local', 'internal', 'home.arpa', 'lan', 'intranet', 'onion', 'invalid'];
 
 export type UrlVerdict = { readonly url: URL } | { readonly fault: string };
 
 /**
- * Whether a stranger may make us connect there, as far as the text tells. Where a name leads is only known when it is
- * resolved, so `OutsideHosts` checks the address once more, at the moment that something connects.
+ * Checks, from the text alone, whether a customer may make the service connect there. The address is known only when the name
+ * is resolved, so `OutsideHosts` checks it again at the moment of the connection.
  */
 export function checkOutsideUrl(text: string, policy: UrlPolicy): UrlVerdict {
   if (text.length > OUTSIDE_URL_LENGTH_MAX)
     return fault(`must be at most ${OUTSIDE_URL_LENGTH_MAX} characters`);
-  // The parser would drop white space and control characters silently; what is stored must be what was checked.
+  // The parser would drop white space and control characters silently, and then the stored text would differ from the checked one.
   if (!/^https?:\/\/[\x21-\x7e]+$/i.test(text) || text.includes('\\') || !URL.canParse(text)) {
     return fault('must be an absolute https URL in ASCII');
   }
@@ -34,14 +34,14 @@ export function checkOutsideUrl(text: string, policy: UrlPolicy): UrlVerdict {
   if (port <= PRIVILEGED_PORT_MAX && !LOW_PORTS_ALLOWED.has(port)) {
     return fault('must have port 80, 443, or one above 1023');
   }
-  const host = hostOf(url);
+  const host = toHost(url);
   if (policy.loopback && isLoopbackHost(host)) return { url };
   if (url.protocol !== 'https:') return fault('must be an https URL');
   return isOutside(host) ? { url } : fault('must lead to a host on the public internet');
 }
 
-/** Without the brackets of an IPv6 address and the dot that makes a name absolute. */
-export function hostOf(url: URL): string {
+/** Returns the host without the brackets of an IPv6 address and without the dot that makes a name absolute. */
+export function toHost(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
 }
 

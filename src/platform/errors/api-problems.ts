@@ -4,8 +4,8 @@ import { PROBLEM_CATALOG, type ProblemCode } from './problem-catalog.js';
 import { PROBLEM_KINDS } from './problem-kinds.js';
 
 /**
- * Documents the errors of a route: one response a status, its codes listed with an example. Several decorators
- * on one route add up, and `problem-documentation.ts` adds what any route can meet.
+ * Documents the errors of a route: one response for each status, its codes listed with an example. Several decorators
+ * on one route add up, and `problem-documentation.ts` adds the errors of every route.
  */
 export function ApiProblems(...codes: readonly ProblemCode[]): MethodDecorator & ClassDecorator {
   const byStatus = new Map<number, ProblemCode[]>();
@@ -29,7 +29,7 @@ export function describeCodes(codes: readonly ProblemCode[]): string {
   return codes.map((code) => `\`${code}\`: ${PROBLEM_CATALOG[code].summary}`).join('\n\n');
 }
 
-/** As it comes over the wire; real messages say more. */
+/** The error as it is on the wire; real messages are more specific. */
 export function toErrorExample(code: ProblemCode) {
   const { kind, summary } = PROBLEM_CATALOG[code];
   return {

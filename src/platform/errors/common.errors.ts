@@ -25,7 +25,7 @@ export class RouteNotFoundError extends Problem {
 
 export class MethodNotAllowedError extends Problem {
   readonly code = 'method_not_allowed';
-  /** @param allowedMethods what the path answers instead; sent as `Allow`. */
+  /** @param allowedMethods the methods that the path answers; sent as `Allow`. */
   constructor(readonly allowedMethods: readonly string[]) {
     super(`This path does not answer that method. It answers ${allowedMethods.join(', ')}.`);
   }
@@ -51,7 +51,7 @@ export class PayloadTooLargeError extends Problem {
 
 export class UnsupportedMediaTypeError extends Problem {
   readonly code = 'unsupported_media_type';
-  /** @param types what the route takes. */
+  /** @param types the types that the route accepts. */
   constructor(types = 'application/json') {
     super(`Send the body as ${types}.`);
   }
@@ -59,13 +59,13 @@ export class UnsupportedMediaTypeError extends Problem {
 
 export class MalformedBodyError extends Problem {
   readonly code = 'malformed_body';
-  /** @param what the body fails to be. */
+  /** @param what names what the body should be. */
   constructor(what = 'valid JSON') {
     super(`The request body is not ${what}. Nothing was charged.`);
   }
 }
 
-/** The body came more slowly than the memory that is kept for it allows. */
+/** The body arrived more slowly than the memory that is reserved for it allows. */
 export class BodyTooSlowError extends Problem {
   readonly code = 'body_too_slow';
   constructor() {
@@ -76,16 +76,16 @@ export class BodyTooSlowError extends Problem {
   }
 }
 
-/** It may be JSON, but reading it would take too long: its depth and the number of its members are bounded. */
+/** It may be JSON, but reading it would take too long: its depth and the number of its members are limited. */
 export class BodyTooComplexError extends Problem {
   readonly code = 'malformed_body';
-  /** @param how which bound it exceeds. */
+  /** @param how names the limit that it exceeds. */
   constructor(how: string) {
     super(`The request body ${how}. Nothing was charged.`);
   }
 }
 
-/** Anything unforeseen. The message says nothing of the inside; the log has the cause under the request id. */
+/** Any unexpected error. The message reveals nothing internal; the log has the cause under the request id. */
 export class InternalError extends Problem {
   readonly code = 'internal_error';
   constructor(cause: unknown) {
@@ -93,7 +93,7 @@ export class InternalError extends Problem {
   }
 }
 
-/** The database refuses or is away: spending is refused, never waved through. */
+/** The database refuses or is unreachable: spending is then refused, never allowed without a check. */
 export class DatabaseUnavailableError extends Problem {
   readonly code = 'database_unavailable';
   constructor(
@@ -104,7 +104,7 @@ export class DatabaseUnavailableError extends Problem {
   }
 }
 
-/** 503: other transactions wait, for a lock or for the ledger, and keep the connections that transactions may have. */
+/** 503: other transactions wait, for a lock or for the ledger, and keep the connections that transactions may use. */
 export class DatabaseBusyError extends DatabaseUnavailableError {
   constructor(cause: unknown) {
     super(
@@ -114,7 +114,7 @@ export class DatabaseBusyError extends DatabaseUnavailableError {
   }
 }
 
-/** 503: another commit keeps the end of the audit log's chain. No act is committed without its record, so this one was not. */
+/** 503: another commit keeps the end of the audit log's chain locked. No act is committed without its record, so this one was not. */
 export class AuditLogLockedError extends DatabaseUnavailableError {
   constructor(cause: unknown) {
     super(

@@ -3,8 +3,8 @@ import type { ProblemKind } from './problem-kinds.js';
 type Entry = { readonly kind: ProblemKind; readonly summary: string };
 
 /**
- * Every code that an error answer can carry: what clients branch on, for ever. The OpenAPI document and the
- * error table of the docs are written from this list.
+ * Every code that an error answer can carry. Clients branch on them, so a code is permanent. The OpenAPI document and the
+ * error table of the docs are generated from this list.
  */
 export const PROBLEM_CATALOG = {
   // 400

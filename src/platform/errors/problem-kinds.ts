@@ -1,4 +1,4 @@
-/** What went wrong, free of HTTP. */
+/** The kind of an error, independent of HTTP. */
 export type ProblemKind =
   | 'invalid_request'
   | 'unauthenticated'
@@ -17,7 +17,7 @@ export type ProblemKind =
   | 'internal'
   | 'unavailable';
 
-/** The one place where an error meets HTTP. Total by type: a new kind does not compile until it is here. */
+/** The only map from errors to HTTP statuses. It is total by type: a new kind does not compile until it is here. */
 export const PROBLEM_KINDS: Readonly<
   Record<ProblemKind, { readonly status: number; readonly type: string }>
 > = {

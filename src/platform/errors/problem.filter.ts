@@ -6,12 +6,12 @@ import { type Problem, toErrorBody } from './problem.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Why this request was refused; the request log and the metrics read it. */
+    /** The reason why this request was refused; the request log and the metrics read it. */
     problem: Problem | null;
   }
 }
 
-/** The one place where an error becomes an answer: OpenAI's error shape, its headers, and nothing of the inside. */
+/** The only class that turns an error into an answer: OpenAI's error shape, its headers, and nothing internal. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   constructor(private readonly translators: readonly ErrorTranslator[]) {}
@@ -23,7 +23,7 @@ export class ProblemFilter implements ExceptionFilter {
     const problem = toProblem(error, request, this.translators);
     request.problem = problem;
     if (reply.sent || reply.raw.headersSent) {
-      // A stream broke in the middle of an answer: only a cut connection tells the client that it is not whole.
+      // A stream broke in the middle of an answer: only a closed connection shows the client that it is incomplete.
       reply.raw.destroy();
       return;
     }
@@ -41,7 +41,7 @@ export function sendProblem(reply: FastifyReply, problem: Problem): void {
     .send(toErrorBody(problem));
 }
 
-/** Members of an error body that stand in a header as well, as they do on the answers of paid calls. */
+/** Members of an error body that are also sent as headers, as on the answers of paid calls. */
 const FACT_HEADERS = {
   charged_micros: 'x-charged-micros',
   available_micros: 'x-wallet-available-micros',
@@ -50,7 +50,7 @@ const FACT_HEADERS = {
 
 function problemHeaders(problem: Problem): Record<string, string> {
   const headers: Record<string, string> = {};
-  // The rest of the request would have to be read before the next one on the same connection.
+  // Otherwise the rest of the request would have to be read before the next one on the same connection.
   if (problem.status === 408) headers['connection'] = 'close';
   if (problem.status === 401) headers['www-authenticate'] = 'Bearer';
   if (problem.retryAfterSeconds !== undefined) headers['retry-after'] = String(problem.retryAfterSeconds);

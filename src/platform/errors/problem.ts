@@ -4,11 +4,11 @@ import { PROBLEM_KINDS, type ProblemKind } from './problem-kinds.js';
 type Details = Readonly<Record<string, string | number | boolean | null>>;
 
 export type ProblemOptions = {
-  /** The field at fault, as the client wrote it. */
+  /** The wrong field, with the client's spelling. */
   readonly param?: string | null | undefined;
   /** Further members of the error body, in wire form (snake_case, money as strings). */
   readonly details?: Details | undefined;
-  /** Whole seconds, at most 60: for longer waits some SDK versions sleep it out and others ignore it. */
+  /** Whole seconds, at most 60: for longer waits, some SDK versions sleep the whole time and others ignore it. */
   readonly retryAfterSeconds?: number | undefined;
   /** Sent as `x-should-retry`; overrides what OpenAI's SDKs decide from the status alone. */
   readonly shouldRetry?: boolean | undefined;
@@ -16,7 +16,7 @@ export type ProblemOptions = {
 };
 
 /**
- * A domain error. Its code stands in the catalogue, which gives its kind; one total map turns kinds into
+ * A domain error. Its code is in the catalogue, which gives its kind; one total map turns kinds into
  * statuses. The message says what happened, what was charged and what to do next.
  */
 export abstract class Problem extends Error {
@@ -54,7 +54,7 @@ export type ErrorBody = {
   };
 };
 
-/** OpenAI's error shape, with our further members beside its four. */
+/** Returns OpenAI's error shape, with Coffer's further members added to its four. */
 export function toErrorBody(problem: Problem): ErrorBody {
   return {
     error: {

@@ -11,7 +11,7 @@ import {
 } from './common.errors.js';
 import { Problem } from './problem.js';
 
-/** What Fastify names the faults that it finds before a handler runs. */
+/** Fastify's codes for the faults that it finds before a handler runs. */
 const FRAMEWORK_FAULTS: Readonly<Record<string, () => Problem>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: () => new PayloadTooLargeError(),
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: () => new MalformedBodyError(),
@@ -22,12 +22,12 @@ const FRAMEWORK_FAULTS: Readonly<Record<string, () => Problem>> = {
   FST_ERR_MAX_PARAM_LENGTH: () => new MalformedUrlError(),
 };
 
-/** Turns an error of a layer below (a database driver's, say) into a problem; null when it is not its own. */
+/** Turns an error of a lower layer (a database driver's, say) into a problem; null when it does not know the error. */
 export type ErrorTranslator = (error: unknown, request: FastifyRequest) => Problem | null;
 
 /**
- * Whatever was thrown, as a problem. What nobody foresaw becomes an `InternalError`, whose message says
- * nothing of the inside.
+ * Turns any thrown value into a problem. An unexpected one becomes an `InternalError`, whose message reveals
+ * nothing internal.
  */
 export function toProblem(
   error: unknown,
@@ -52,7 +52,7 @@ function frameworkCode(error: unknown): string | null {
   return typeof code === 'string' && code.startsWith('FST_') ? code : null;
 }
 
-/** Only the framework throws these; our own code throws problems. */
+/** Only the framework throws these; Coffer's code throws problems. */
 function fromHttpException(error: HttpException): Problem {
   switch (error.getStatus()) {
     case 404:

@@ -27,8 +27,8 @@ export class HealthController {
     operationId: 'retrieveReadiness',
     summary: 'Should requests be sent here?',
     description:
-      'Red while the database does not answer, while money commands wait, while the clock differs from that of the ' +
-      'database, and from the moment the process is told to stop.',
+      'Fails while the database does not answer, while money commands wait, while the clock differs from that of the ' +
+      'database, and as soon as the process is asked to stop.',
   })
   @ApiOkResponse({ type: ReadinessView })
   @ApiServiceUnavailableResponse({ type: ReadinessView, description: 'Not now; `parts` says why.' })

@@ -14,7 +14,7 @@ export class LivenessView {
 
 export class HealthPartsView {
   @ApiProperty({
-    description: '`draining` once the process was told to stop.',
+    description: '`draining` once the process was asked to stop.',
     enum: PART_STATUSES,
     example: 'ok',
   })

@@ -3,7 +3,7 @@ import { HealthChecks } from './health-checks.service.js';
 import { HealthController } from './health.controller.js';
 import { HealthService } from './health.service.js';
 
-/** Global: a module that can be unwell adds its check to `HealthChecks`. */
+/** It is global, so that any module can add its check to `HealthChecks`. */
 @Global()
 @Module({
   controllers: [HealthController],

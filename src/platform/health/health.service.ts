@@ -10,11 +10,11 @@ import { ENGINE_VERSION } from '../database/engine-version.js';
 import { CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
 import { HealthChecks } from './health-checks.service.js';
 
-/** A database that needs longer than this for one small question cannot carry a request either. */
+/** A database that needs longer than this for one small query cannot serve a request either. */
 const DATABASE_TIMEOUT_MS = 2_000;
-/** Anybody may ask for readiness, as often as they like; the database is asked once a second. */
+/** Any caller may ask for readiness at any rate, so the database is asked once a second only. */
 const DATABASE_ASKED_EVERY_MS = 1_000;
-/** Not current once a newer version has migrated the database and refuses this one's money (ADR 35). */
+/** It is not current once a newer version has migrated the database and refuses this one's commands (ADR 35). */
 const QUESTION = `SELECT required_engine_version() <= $1 AS current, ${NOW_MS}`;
 
 export type PartStatus = 'ok' | 'unavailable' | 'draining';
@@ -25,7 +25,7 @@ export type Readiness = {
 
 type DatabaseReading = {
   readonly current: boolean;
-  /** At least by how much this process's clock and the database's differ. */
+  /** The smallest possible difference between this process's clock and the database's. */
   readonly clockDifferenceMs: number;
 };
 
@@ -43,7 +43,7 @@ export class HealthService {
     this.database = new CachedReading(clock, DATABASE_ASKED_EVERY_MS, () => this.askDatabase());
   }
 
-  /** Whether this process should be sent requests now, part by part. Never rejects. */
+  /** Returns whether this process should receive requests now, by part. It never rejects. */
   async readiness(): Promise<Readiness> {
     const database = await this.database.read();
     const isClockRight = database !== null && database.clockDifferenceMs <= CLOCK_DIFFERENCE_MS_MAX;
@@ -56,7 +56,7 @@ export class HealthService {
     return { ready: Object.values(parts).every((part) => part === 'ok'), parts };
   }
 
-  /** Null when the database does not answer in time. One silent connection is no reason to send requests elsewhere. */
+  /** Returns null when the database does not answer in time. One silent connection is no reason to send requests elsewhere. */
   private askDatabase(): Promise<DatabaseReading | null> {
     return answerWithin(
       hedgedRead(() => this.compare()),
@@ -68,7 +68,7 @@ export class HealthService {
     const askedAtMs = this.clock.nowMs();
     const [row] = await this.dataSource.query<[NowRow & { current: boolean }]>(QUESTION, [ENGINE_VERSION]);
     const databaseMs = this.databaseClock.read(row);
-    // It was read at some moment between the question and the answer.
+    // The database read it at some moment between the question and the answer.
     const clockDifferenceMs = Math.max(0, askedAtMs - databaseMs, databaseMs - this.clock.nowMs());
     return { current: row.current, clockDifferenceMs };
   }

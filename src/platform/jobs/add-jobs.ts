@@ -5,7 +5,7 @@ import { ATTEMPTS_MAX } from './job-queue.js';
 export type NewJob = {
   readonly name: string;
   readonly payload: JobPayload;
-  /** Of the jobs that wait under one key only the newest stays. */
+  /** Of the jobs that wait under one key, only the newest is kept. */
   readonly jobKey: string;
 };
 
@@ -17,7 +17,7 @@ const ADD_JOBS = {
                                       max_attempts => ${ATTEMPTS_MAX}, job_key => new.job_key)`,
 };
 
-/** Queues jobs as part of a packet: they exist if, and only if, its tx commits. None for none. */
+/** Queues jobs as part of a packet: they exist if, and only if, its tx commits. Without jobs there is no statement. */
 export function addJobs(jobs: readonly NewJob[]): StatementCall[] {
   if (jobs.length === 0) return [];
   const columns = [

@@ -3,14 +3,14 @@ import { DataSource } from 'typeorm';
 import type { Job } from './job.js';
 import { JobRegistry } from './job-registry.js';
 
-/** Long enough for a person to see what failed; a job that fails every minute must not fill the disk. */
+/** Long enough for an operator to see what failed; a job that fails every minute must not fill the disk. */
 const FAILED_JOBS_KEPT_DAYS = 30;
 
 const DELETE_OLD_FAILURES = `
   DELETE FROM graphile_worker._private_jobs
    WHERE attempts >= max_attempts AND locked_at IS NULL AND updated_at < now() - make_interval(days => $1)`;
 
-/** Forgets jobs that used up their attempts long ago. What they should have done stands in the logs. */
+/** Deletes jobs that used up their attempts long ago. The logs still say what they should have done. */
 @Injectable()
 export class FailedJobsCleanupJob implements Job {
   readonly name = 'failed_jobs_cleanup';

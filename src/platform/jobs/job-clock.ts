@@ -4,15 +4,15 @@ import type { Clock } from '../common/clock.js';
 import type { Job } from './job.js';
 
 const MINUTE_MS = 60_000;
-/** A minute whose jobs could not be queued is tried again after this, until the next minute comes. */
+/** When the jobs of a minute could not be queued, this is the pause before the next try, until the next minute comes. */
 export const RETRY_MS = 2_000;
-/** The clock asks again soon, so a recurring job needs no patience. */
+/** The clock queues a recurring job again soon, so it needs few attempts. */
 const ATTEMPTS_MAX = 3;
 
 /**
- * The first process to note the minute queues its jobs; the others find it noted. Of a job that is slow, or
- * that no runner takes, one waits and one runs: the key keeps one waiting, the queue lets one run. A minute that is still to
- * come was noted by a clock that was wrong; believing it would stop the job until then.
+ * The first process to record the minute queues its jobs; the others find it recorded. Of a job that is slow, or that no runner
+ * takes, one waits and one runs: the key keeps one waiting, the queue lets one run. A minute in the future was recorded by a wrong
+ * clock; respecting it would stop the job until then.
  */
 const QUEUE_DUE = `
   WITH due AS (
@@ -29,9 +29,9 @@ const QUEUE_DUE = `
     FROM due`;
 
 /**
- * Queues recurring jobs when their minute (UTC) comes, once for all processes. What was missed while no process
- * lived is not made up for: the next time does all that is due. The library's own clock does the same, but
- * ends the process when the database is away at the full minute.
+ * Queues recurring jobs when their minute (UTC) comes, once for all processes. What was missed while no process was running
+ * is not repeated: the next run does everything that is due. The library's own clock does the same, but ends the process
+ * when the database is unreachable at the full minute.
  */
 export class JobClock {
   private readonly items: readonly ParsedCronItem[];
@@ -42,7 +42,7 @@ export class JobClock {
     jobs: readonly Job[],
     private readonly dataSource: DataSource,
     private readonly clock: Clock,
-    private readonly warn: (message: string) => void,
+    private readonly onFailure: (error: unknown) => void,
   ) {
     this.items = parseCronItems(
       jobs.flatMap(({ name, crontab }) => (crontab === undefined ? [] : { task: name, match: crontab })),
@@ -62,20 +62,20 @@ export class JobClock {
   private waitFor(minuteMs: number, atMs = minuteMs): void {
     const waitMs = Math.max(0, atMs - this.clock.nowMs());
     this.timer = setTimeout(() => {
-      this.queueing = this.strike(minuteMs);
+      this.queueing = this.onMinute(minuteMs);
     }, waitMs);
     this.timer.unref();
   }
 
-  private async strike(minuteMs: number): Promise<void> {
+  private async onMinute(minuteMs: number): Promise<void> {
     const stopped = this.timer === null;
     if (stopped) return;
-    // Timers may fire a moment early; then the minute is still to come.
+    // A timer may fire slightly early; then the minute has not come yet.
     if (this.clock.nowMs() < minuteMs) return this.waitFor(minuteMs);
     const failed = await this.queueDue(minuteMs).then(
       () => false,
       (error: unknown) => {
-        this.warn(`Could not queue what is due by the clock: ${String(error)}`);
+        this.onFailure(error);
         return true;
       },
     );

@@ -4,7 +4,7 @@ import { JobQueueMetrics } from './job-queue.metrics.js';
 import { JobMetrics } from './jobs.metrics.js';
 import { JobsModule } from './jobs.module.js';
 
-/** Apart from `JobsModule`, so that a process without metrics can run jobs. Global, because the runner asks for its observer. */
+/** Separate from `JobsModule`, so that a process without metrics can run jobs. It is global, because the runner needs its observer. */
 @Global()
 @Module({
   imports: [JobsModule],

@@ -1,9 +1,9 @@
-/** What the runner tells about itself; metrics implement it, the runner knows no metrics. */
+/** What the runner reports about itself; metrics implement it, the runner knows no metrics. */
 export interface JobObserver {
   completed(name: string, durationMs: number): void;
-  /** `final` means that no attempt is left: a person has to look. */
+  /** `final` means that no attempt is left: an operator has to act. */
   failed(name: string, durationMs: number, final: boolean): void;
-  /** The runner lost its footing (usually the database) and starts anew. */
+  /** The runner lost its connections (usually to the database) and starts again. */
   restarted(): void;
 }
 

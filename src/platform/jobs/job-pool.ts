@@ -5,9 +5,9 @@ type Release = (release?: boolean | Error) => void;
 type Callback = (error: Error | undefined, client: PoolClient | undefined, release: Release) => void;
 
 /**
- * The connections of one run. The library leaves two ends loose, and either would end the process:
- * a connection that breaks while it is in use reports an error that nobody listens for, and the one that
- * listens for new jobs is given back twice when the run stops at the very moment it breaks.
+ * The connections of one run. Two faults of the library would end the process: a connection that breaks while it is in use
+ * emits an error without a listener, and the one that listens for new jobs is released twice when the run stops at the
+ * very moment it breaks.
  */
 export class JobPool extends Pool {
   constructor(config: PoolConfig, onConnectionError: (error: Error) => void) {
@@ -24,7 +24,7 @@ export class JobPool extends Pool {
   }
 }
 
-/** A pool that has ended hands out an error, and nothing to give back. */
+/** A pool that has ended passes an error, and no function to release a connection. */
 function onlyOnce(release: Release | undefined): Release {
   let released = false;
   return (reason) => {

@@ -7,7 +7,7 @@ import { MetricsRegistry } from '../metrics/metrics-registry.js';
 
 const STATES = ['waiting', 'running', 'failed'] as const;
 
-/** What stands in the job queue, read from the database when somebody asks for the metrics. */
+/** The contents of the job queue, read from the database when the metrics are read. */
 @Injectable()
 export class JobQueueMetrics {
   constructor(registry: MetricsRegistry, statistics: JobStatistics, @Inject(CLOCK) clock: MonotonicClock) {

@@ -10,11 +10,11 @@ import type { ClientConfig } from 'pg';
 import { JobPool } from './job-pool.js';
 import { WorkerLiveness } from './worker-liveness.js';
 
-/** Jobs mostly wait for Stripe or the database; more would only take connections from the requests. */
+/** Jobs mostly wait for Stripe or the database; more of them would only take connections from the requests. */
 export const CONCURRENCY = 4;
-/** One listens for new jobs; the workers hold one for a query at a time, never while a job runs. */
+/** One connection listens for new jobs; the workers use one during a query, never for as long as a job runs. */
 const POOL_SIZE = CONCURRENCY + 1;
-/** New jobs announce themselves. Only retries and jobs with a time of their own wait for the poll. */
+/** New jobs announce themselves. Only retries and jobs with a later start wait for the poll. */
 export const POLL_INTERVAL_MS = 1_000;
 
 export type JobRunOptions = {
@@ -27,9 +27,9 @@ export type JobRunOptions = {
 };
 
 /**
- * One stretch of running jobs. The library survives a lost listener by itself, but not a lost connection at
- * the wrong moment (a worker then ends for good, and its look-up of job names stays broken). So a run
- * reports the first such fault, and whoever started it starts another one.
+ * One period of running jobs. The library survives a lost listener by itself, but not a connection that is lost at the wrong
+ * moment (a worker then ends permanently, and its look-up of job names stays broken). So a run reports the first such fault,
+ * and the runner starts another one.
  */
 export class JobRun {
   private stopping: Promise<void> | null = null;
@@ -40,7 +40,7 @@ export class JobRun {
     private readonly pool: JobPool,
   ) {}
 
-  /** Throws what connecting throws. */
+  /** Throws the errors of connecting. */
   static async start(options: JobRunOptions): Promise<JobRun> {
     const onBroken = once(options.onBroken);
     const pool = new JobPool({ ...options.connection, max: POOL_SIZE }, (error) =>
@@ -55,14 +55,14 @@ export class JobRun {
     }
   }
 
-  /** Takes no new job and resolves when the running ones are finished. Never rejects. */
+  /** Takes no new job and resolves when the running ones are finished. It never rejects. */
   stop(): Promise<void> {
     this.stopping ??= this.finish();
     return this.stopping;
   }
 
   private async finish(): Promise<void> {
-    // Both settle only when the last job has; the library may have begun to stop by itself.
+    // Both resolve only after the last job; the library may have begun to stop by itself.
     await this.workers.gracefulShutdown().catch(() => undefined);
     await this.workers.promise.catch(() => undefined);
     await this.liveness.close();
@@ -86,7 +86,7 @@ function startWorkers(
     pollInterval: pollIntervalMs,
     noHandleSignals: true,
     logger: toGraphileLogger(log),
-    // Asked before every look for a job: no worker takes one before its sign of life is up.
+    // The library asks this before every check for a job: no worker takes one before it holds its lock.
     forbiddenFlags: async () => {
       await claimed;
       return [];
@@ -113,14 +113,14 @@ function claimWhenCreated(events: WorkerEvents, liveness: WorkerLiveness): Promi
   return created.then(() => liveness.claim(workerIds));
 }
 
-const NEWS: ReadonlySet<string> = new Set(['error', 'warning']);
+const PASSED_ON: ReadonlySet<string> = new Set(['error', 'warning']);
 
-/** Failed jobs are logged by their handler's wrapper, under their name; the rest is the library's own noise. */
+/** The runner logs failed jobs itself, under their name; the library's other messages are rarely useful. */
 function toGraphileLogger(log: JobRunOptions['log']): GraphileLogger {
   return new GraphileLogger(() => (level, message, meta) => {
     const isOurs = meta !== undefined && meta['failure'] === true;
-    const isNewEvent = NEWS.has(level) && !isOurs;
-    log(isNewEvent ? 'warn' : 'debug', message);
+    const isPassedOn = PASSED_ON.has(level) && !isOurs;
+    log(isPassedOn ? 'warn' : 'debug', message);
   });
 }
 

@@ -20,35 +20,35 @@ import { JobRegistry } from './job-registry.js';
 import { JobRun, POLL_INTERVAL_MS } from './job-run.js';
 import { releaseJobsOfDeadWorkers } from './worker-liveness.js';
 
-/** A database that restarts is back within seconds; while it is away, asking more often helps nobody. */
+/** A database that restarts is back within seconds; while it is away, faster retries do not help. */
 const RESTART_DELAY_FIRST_MS = 100;
 const RESTART_DELAY_MAX_MS = 5_000;
 /** A run that lasted this long was healthy: the next fault is a new one. */
 const HEALTHY_AFTER_MS = 10_000;
 /** How soon a process notices that its clock has become wrong, or right again. */
 const CLOCK_CHECK_MS = 1_000;
-/** How long the jobs of a process that was killed wait for another one. */
+/** How long the jobs of a killed process wait for another one. */
 const DEAD_WORKER_CHECK_MS = 10_000;
-/** Running jobs finish within this, or run again elsewhere; orchestrators kill after 30 s. */
+/** Running jobs finish within this, or run again in another process; orchestrators kill after 30 s. */
 const STOP_TIMEOUT_MS = 20_000;
-/** A host that vanished without a word is dead to the server after half a minute, not after two hours. */
+/** With these, the server notices a host that vanished after half a minute instead of two hours. */
 const KEEPALIVE_OPTIONS = '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3';
 
-/** Another interval than `POLL_INTERVAL_MS`: a test without polls shows what is announced. */
+/** Replaces `POLL_INTERVAL_MS`: a test without polls shows which jobs are announced. */
 export const JOB_POLL_INTERVAL_MS = Symbol('JOB_POLL_INTERVAL_MS');
 
-/** Breaks a run: the clock of this process has become wrong. */
+/** Ends a run, because the clock of this process has become wrong. */
 class WrongClockError extends Error {}
 
 /**
  * Runs jobs in this process when the settings say so; any number of processes share the queue. It recovers
- * by itself when the database goes away and comes back.
+ * by itself when the database becomes unreachable and returns.
  */
 @Injectable()
 export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(JobRunner.name);
   private readonly observer: JobObserver;
-  /** This run, and earlier ones whose last jobs are still finishing. */
+  /** The current run, and earlier ones whose last jobs are still finishing. */
   private readonly runs = new Set<JobRun>();
   private readonly stopRequested = new AbortController();
   private readonly stopped = new Promise<null>((resolve) => {
@@ -70,18 +70,21 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     this.observer = observer ?? silentJobObserver;
   }
 
-  /** After every module has registered its jobs. */
+  /** Called after every module has registered its jobs. */
   onApplicationBootstrap(): void {
     if (!this.settings.runJobs || this.registry.all().length === 0) return;
     this.supervision = this.supervise();
-    this.jobClock = new JobClock(this.registry.all(), this.dataSource, this.ledgerClock, (message) => {
-      this.logger.warn(message);
+    this.jobClock = new JobClock(this.registry.all(), this.dataSource, this.ledgerClock, (error) => {
+      this.logger.warn(
+        { event: 'jobs.queueing_failed', err: error },
+        'Recurring jobs could not be queued; they are tried again',
+      );
     });
     this.jobClock.start();
     this.deadWorkerCheck = setInterval(() => void this.rescueJobs(), DEAD_WORKER_CHECK_MS).unref();
   }
 
-  /** Before the modules that the running jobs use go down. */
+  /** Called before the modules that the running jobs use are stopped. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopRequested.abort();
     if (this.deadWorkerCheck !== null) clearInterval(this.deadWorkerCheck);
@@ -89,10 +92,13 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     await this.supervision;
     const finished = Promise.all([...this.runs].map((run) => run.stop())).then(() => true);
     if (await Promise.race([finished, sleep(STOP_TIMEOUT_MS, false, { ref: false })])) return;
-    this.logger.warn('Jobs are still running; they will run again in another process.');
+    this.logger.warn(
+      { event: 'jobs.still_running' },
+      'Jobs are still running; they will run again in another process',
+    );
   }
 
-  /** One run after another until the process stops. Never rejects. */
+  /** Starts one run after another until the process stops. It never rejects. */
   private async supervise(): Promise<void> {
     const { signal } = this.stopRequested;
     for (let failures = 0; !signal.aborted;) {
@@ -104,13 +110,16 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
       if (fault instanceof WrongClockError) continue;
       failures = performance.now() - startedAtMs > HEALTHY_AFTER_MS ? 1 : failures + 1;
       const delayMs = Math.min(RESTART_DELAY_FIRST_MS * 2 ** (failures - 1), RESTART_DELAY_MAX_MS);
-      this.logger.warn(`The job runner starts again in ${delayMs} ms: ${fault.message}`);
+      this.logger.warn(
+        { event: 'jobs.runner_restarted', delayMs, fault: fault.message },
+        'The job runner lost its connections and starts again',
+      );
       this.observer.restarted();
       await sleep(delayMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  /** Until then another process, whose clock is right, runs the jobs. Returns also when the process is stopping. */
+  /** In the meantime another process, whose clock is right, runs the jobs. Returns also when the process is stopping. */
   private async untilClockIsRight(): Promise<void> {
     const { signal } = this.stopRequested;
     if (this.isClockRight()) return;
@@ -133,7 +142,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     return this.clock.nowMs() - this.ledgerClock.nowMs();
   }
 
-  /** Answers what broke the run, or null when the process is stopping. */
+  /** Returns the fault that ended the run, or null when the process is stopping. */
   private async runUntilBroken(): Promise<Error | null> {
     try {
       await this.rescueJobs();
@@ -151,7 +160,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
     }
   }
 
-  /** The jobs of a broken run may still finish, beside the next run; then what it left locked is let go. */
+  /** The jobs of a broken run may still finish, concurrently with the next run; then the jobs that it left locked are released. */
   private async retire(run: JobRun): Promise<void> {
     await run.stop();
     this.runs.delete(run);
@@ -160,7 +169,7 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
 
   private async startRun(onBroken: (fault: Error) => void): Promise<JobRun> {
     const run = await JobRun.start({
-      connection: connectionOf(this.dataSource.options),
+      connection: toClientConfig(this.dataSource.options),
       tasks: this.toTasks(this.registry.all()),
       pollIntervalMs: this.pollIntervalMs,
       log: (level, message) => this.logger[level](message),
@@ -173,9 +182,14 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
   private async rescueJobs(): Promise<void> {
     try {
       const workers = await releaseJobsOfDeadWorkers(this.dataSource);
-      if (workers > 0) this.logger.warn(`Took over the jobs of ${workers} workers that died.`);
+      if (workers > 0) {
+        this.logger.warn({ event: 'jobs.rescued', workers }, 'The jobs of workers that died run again');
+      }
     } catch (error) {
-      this.logger.debug(`could not look for dead workers: ${String(error)}`);
+      this.logger.debug(
+        { event: 'jobs.rescue_failed', err: error },
+        'Dead workers could not be searched for',
+      );
     }
   }
 
@@ -194,18 +208,18 @@ export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutd
       } catch (error) {
         const final = attempt >= attemptsMax;
         this.observer.failed(job.name, performance.now() - startedAtMs, final);
-        const stack = error instanceof Error ? error.stack : String(error);
-        const what = `Job ${job.name} #${helpers.job.id} failed, attempt ${attempt} of ${attemptsMax}`;
-        if (final) this.logger.error(`${what}. It will not run again.`, stack);
-        else this.logger.warn(`${what}: ${stack}`);
+        const fields = { job: job.name, jobId: helpers.job.id, attempt, attemptsMax, err: error };
+        if (final)
+          this.logger.error({ event: 'job.gave_up', ...fields }, 'A job failed and does not run again');
+        else this.logger.warn({ event: 'job.failed', ...fields }, 'A job failed and runs again later');
         throw error;
       }
     };
   }
 }
 
-/** The same server and role as the service's own pool. */
-function connectionOf(options: DataSourceOptions): ClientConfig {
+/** Connects to the same server and as the same role as the service's own pool. */
+function toClientConfig(options: DataSourceOptions): ClientConfig {
   if (options.type !== 'postgres' || options.url === undefined) throw new Error('jobs need a PostgreSQL URL');
   const extra = (options.extra ?? {}) as Pick<
     ClientConfig,

@@ -3,12 +3,12 @@ import { DataSource } from 'typeorm';
 
 export type JobCounts = {
   readonly name: string;
-  /** Waits for a runner, for its time, or for its next attempt. */
+  /** Jobs that wait for a runner, for their time, or for their next attempt. */
   readonly waiting: number;
   readonly running: number;
-  /** Used up its attempts: a person has to look. */
+  /** Jobs that used up their attempts: an operator has to act. */
   readonly failed: number;
-  /** How long the longest-waiting job that is due has been due, in seconds; 0 when none is. */
+  /** For how many seconds the most overdue job has been due; 0 when none is. */
   readonly lagSeconds: number;
 };
 
@@ -23,12 +23,12 @@ const COUNT_JOBS = `
     JOIN graphile_worker._private_tasks t ON t.id = j.task_id
    GROUP BY t.identifier ORDER BY t.identifier`;
 
-/** What stands in the queue, for metrics and for people. */
+/** The contents of the queue, for metrics and for people. */
 @Injectable()
 export class JobStatistics {
   constructor(private readonly dataSource: DataSource) {}
 
-  /** Only names that have a job in the queue. Throws what the database throws. */
+  /** Lists only names that have a job in the queue. Throws the database's errors. */
   read(): Promise<readonly JobCounts[]> {
     return this.dataSource.query<JobCounts[]>(COUNT_JOBS);
   }

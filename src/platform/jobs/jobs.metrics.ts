@@ -5,7 +5,7 @@ import { MetricsRegistry } from '../metrics/metrics-registry.js';
 
 const DURATION_BUCKETS_SECONDS = [0.005, 0.025, 0.1, 0.5, 2, 10, 60];
 
-/** What the job runner tells about itself. */
+/** What the job runner reports about itself. */
 @Injectable()
 export class JobMetrics implements JobObserver {
   private readonly duration: Histogram;
@@ -21,7 +21,7 @@ export class JobMetrics implements JobObserver {
     });
     this.restarts = new Counter({
       name: 'coffer_job_runner_restarts_total',
-      help: 'How often the job runner lost its footing, usually the database, and started anew.',
+      help: 'How often the job runner lost its connections, usually to the database, and started again.',
       registers: [registry],
     });
   }

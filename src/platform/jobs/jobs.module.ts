@@ -6,7 +6,7 @@ import { JobRunner } from './job-runner.service.js';
 import { JobStatistics } from './job-statistics.service.js';
 
 /**
- * Jobs on the service's own database. A module that has work to put aside imports this one, registers its
+ * Jobs on the service's own database. A module that has background work imports this one, registers its
  * jobs with `JobRegistry` and queues them with `JobQueue`.
  */
 @Module({

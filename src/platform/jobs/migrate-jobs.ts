@@ -2,14 +2,14 @@ import { Logger as GraphileLogger, runMigrations } from 'graphile-worker';
 import { escapeIdentifier, escapeLiteral, Pool } from 'pg';
 import { asPostgresError } from '../database/constraints.js';
 
-/** Any two processes that start at once agree on who migrates; the number only has to be ours alone. */
+/** With this lock, processes that start at once agree on who migrates; no other lock of Coffer has the same number. */
 const MIGRATION_LOCK = 4_711_002;
 
 /**
- * The library's tables are its own, and guarded by row-level security without any policy: only their owner
- * sees a row. The service's role is let in here, again after each of the library's migrations.
+ * The library owns its tables and guards them by row-level security without any policy: only their owner
+ * sees a row. This gives the service's role access, again after each of the library's migrations.
  */
-const letIn = (role: string): string => `
+const grantAccess = (role: string): string => `
   SET lock_timeout = '5s';
   GRANT USAGE ON SCHEMA graphile_worker TO ${escapeIdentifier(role)};
   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA graphile_worker TO ${escapeIdentifier(role)};
@@ -31,8 +31,8 @@ const letIn = (role: string): string => `
 const quiet = new GraphileLogger(() => () => undefined);
 
 /**
- * Brings the job queue's own schema up to date; call it after `migrate`, which answers the role.
- * Safe to call from several processes at the same time.
+ * Brings the job queue's own schema up to date; call it after `migrate`, which returns the role.
+ * Several processes may call it at the same time.
  *
  * @param ownerUrl connects as the role that owns the database.
  * @param role has the privileges of the service; null when only the owner has.
@@ -43,9 +43,9 @@ export async function migrateJobs(ownerUrl: string, role: string | null): Promis
     try {
       await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
       await runMigrations({ pgPool: pool, logger: quiet });
-      if (role !== null) await client.query(letIn(role));
+      if (role !== null) await client.query(grantAccess(role));
     } finally {
-      // Closed, not kept: the session's end gives the lock back, whatever happened.
+      // The connection is closed instead of returned: the end of the session releases the lock in every case.
       client.release(true);
     }
   });
@@ -53,7 +53,7 @@ export async function migrateJobs(ownerUrl: string, role: string | null): Promis
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** Whether the queue's schema is what the library wants. The service's login may not change it, and that is how it shows. */
+/** Returns whether the queue's schema is the one that the library expects. The service's login may not change it, so an outdated one raises an error. */
 export async function areJobsMigrated(serviceUrl: string): Promise<boolean> {
   try {
     await onPool(serviceUrl, (pool) => runMigrations({ pgPool: pool, logger: quiet }));

@@ -3,13 +3,13 @@ import type { DataSource } from 'typeorm';
 import { BoundedClient } from '../database/bounded-client.js';
 
 /**
- * A job that a killed process was running stays locked; the library gives it back after four hours, and a
- * customer's payment cannot wait that long. So every worker holds a session-level advisory lock while it
- * lives. The server drops the lock with the connection, and whoever can take it knows that the worker died.
+ * A job that a killed process was running stays locked; the library releases it after four hours, and a customer's payment
+ * cannot wait that long. So every worker holds a session-level advisory lock while it is alive. The server releases the lock
+ * with the connection, and a process that can take it knows that the worker died.
  */
 const WORKER_LOCK_CLASS = 4_711_003;
 
-/** In a session that holds none of the locks itself: in its own session, a lock can always be taken again. */
+/** Run it in a session that holds none of the locks itself, because a session can always take its own locks again. */
 const RELEASE_JOBS_OF_DEAD_WORKERS = `
   WITH holders AS MATERIALIZED (
     SELECT locked_by FROM graphile_worker._private_jobs WHERE locked_by IS NOT NULL
@@ -24,7 +24,7 @@ const RELEASE_JOBS_OF_DEAD_WORKERS = `
 export class WorkerLiveness {
   private constructor(private readonly client: Client) {}
 
-  /** `onLost` is called when the connection breaks, and with it the proof of life. */
+  /** `onLost` is called when the connection breaks, and with it the proof that the workers are alive. */
   static async open(config: ClientConfig, onLost: (error: Error) => void): Promise<WorkerLiveness> {
     const client = new BoundedClient(config);
     const lost = (error?: Error): void => onLost(error ?? new Error('the liveness connection ended'));
@@ -34,7 +34,7 @@ export class WorkerLiveness {
     return new WorkerLiveness(client);
   }
 
-  /** Throws when another living worker has the lock: two ids with one hash. New ids mend that. */
+  /** Throws when another living worker has the lock because two ids have one hash. New ids solve that. */
   async claim(workerIds: readonly string[]): Promise<void> {
     const { rows } = await this.client.query<{ claimed: boolean }>(
       'SELECT pg_try_advisory_lock($1, hashtext(id)) AS claimed FROM unnest($2::text[]) AS id',
@@ -49,7 +49,7 @@ export class WorkerLiveness {
   }
 }
 
-/** Lets the jobs of dead workers run again, at once. Answers how many workers were found dead. */
+/** Lets the jobs of dead workers run again, at once. Returns how many dead workers were found. */
 export async function releaseJobsOfDeadWorkers(dataSource: DataSource): Promise<number> {
   const rows = await dataSource.query<{ workers: number }[]>(RELEASE_JOBS_OF_DEAD_WORKERS, [
     WORKER_LOCK_CLASS,

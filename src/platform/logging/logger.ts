@@ -1,7 +1,7 @@
 import type { LoggerService } from '@nestjs/common';
 import { destination, multistream, pino, type DestinationStream, type Logger, type StreamEntry } from 'pino';
 
-/** Headers that are or carry secrets. Nothing of ours logs headers; this is for the day that something does. */
+/** Headers that are or carry secrets. Coffer logs no headers; this is a precaution. */
 const SECRET_HEADERS = [
   'authorization',
   'cookie',
@@ -11,7 +11,7 @@ const SECRET_HEADERS = [
   'idempotency-key',
 ];
 
-/** Named places only: a wildcard would make every request's line three times as slow to write. */
+/** Only named paths are listed: a wildcard would make every request's line three times as slow to write. */
 const HEADER_HOLDERS = [
   'headers',
   'req.headers',
@@ -25,17 +25,17 @@ const REDACTED_PATHS = SECRET_HEADERS.flatMap((name) =>
   HEADER_HOLDERS.map((holder) => `${holder}["${name}"]`),
 );
 
-/** Nobody but the service's own user reads its log. Written line by line, so that a crash takes none of them. */
+/** Only the service's own user may read the log. It is written line by line, so that a crash loses none. */
 const LOG_FILE_MODE = 0o600;
 
-/** Lines are written together, so that logging a request costs microseconds; at most this late. */
+/** Lines are written together, so that logging a request costs microseconds; they are written at the latest after this time. */
 const BUFFER_BYTES = 8_192;
 const FLUSH_INTERVAL_MS = 250;
 
 export type LogOptions = {
-  /** Stdout, unless a test reads along. */
+  /** Stdout, unless a test reads the log. */
   readonly stream?: DestinationStream;
-  /** Gets every line, from trace upwards, whatever the level. */
+  /** Receives every line, from trace upwards, at any level. */
   readonly traceFile?: string | null;
 };
 
@@ -64,7 +64,7 @@ function standardOutput(): DestinationStream {
   return destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_INTERVAL_MS });
 }
 
-/** Nest announces every module and route at start; who needs that asks for `LOG_LEVEL=debug`. */
+/** Nest logs every module and route at a start; `LOG_LEVEL=debug` shows them. */
 const CHATTY_CONTEXTS = new Set([
   'InstanceLoader',
   'RoutesResolver',
@@ -73,12 +73,12 @@ const CHATTY_CONTEXTS = new Set([
   'NestApplication',
 ]);
 
-/** Lets whoever injects Nest's `Logger` write to pino. */
+/** Makes Nest's `Logger` write to pino. */
 export class NestLogger implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
   log(message: unknown, ...rest: unknown[]): void {
-    const context = contextOf(rest);
+    const context = findContext(rest);
     this.write(CHATTY_CONTEXTS.has(context ?? '') ? 'debug' : 'info', message, rest);
   }
   error(message: unknown, ...rest: unknown[]): void {
@@ -103,23 +103,26 @@ export class NestLogger implements LoggerService {
     message: unknown,
     rest: unknown[],
   ): void {
-    const fields: Record<string, unknown> = { context: contextOf(rest) };
+    const fields: Record<string, unknown> = { context: findContext(rest) };
     for (const part of [message, ...rest]) {
       if (part instanceof Error) fields['err'] = part;
       else if (typeof part === 'object' && part !== null) Object.assign(fields, part);
       else if (part !== message && typeof part === 'string' && part.includes('\n')) fields['stack'] = part;
     }
-    this.logger[level](fields, textOf(message));
+    this.logger[level](fields, toText(message, rest));
   }
 }
 
-function contextOf(rest: readonly unknown[]): string | undefined {
+function findContext(rest: readonly unknown[]): string | undefined {
   const last = rest.at(-1);
   // A stack trace has lines; the name of a class has none.
   return typeof last === 'string' && !last.includes('\n') ? last : undefined;
 }
 
-function textOf(message: unknown): string | undefined {
+/** After an object of fields, the message is the text that follows it; the last text is the context. */
+function toText(message: unknown, rest: readonly unknown[]): string | undefined {
   if (typeof message === 'string') return message;
-  return message instanceof Error ? message.message : undefined;
+  if (message instanceof Error) return message.message;
+  const [text] = rest.slice(0, -1);
+  return typeof text === 'string' ? text : undefined;
 }

@@ -4,9 +4,9 @@ import type { Settings } from '../config/settings.js';
 type MetricsSettings = Pick<Settings, 'environment' | 'metrics'>;
 
 /**
- * Where `/metrics` is among the other routes: `open` to everybody, for a `token`, or `absent`, because it is on a port of
- * its own or because production was given neither. What it tells (revenue by model, refusals, the state of the
- * providers) is nobody else's business.
+ * How `/metrics` is served among the other routes: `open` to any caller, with a `token`, or `absent`, because it has its own
+ * port or because production was given neither. Its contents (revenue by model, refusals, the state of the
+ * providers) must not be public.
  */
 export function metricsAccess({ environment, metrics }: MetricsSettings): 'open' | 'token' | 'absent' {
   if (metrics.port !== null) return 'absent';
@@ -14,7 +14,7 @@ export function metricsAccess({ environment, metrics }: MetricsSettings): 'open'
   return environment === 'production' ? 'absent' : 'open';
 }
 
-/** Whether this `Authorization` header may read the metrics. Compared in constant time. */
+/** Returns whether this `Authorization` header may read the metrics. It is compared in constant time. */
 export function mayReadMetrics(token: string | null, authorization: string | undefined): boolean {
   if (token === null) return true;
   const sent = /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '';

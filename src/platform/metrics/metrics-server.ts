@@ -13,7 +13,7 @@ import { MetricsRegistry } from './metrics-registry.js';
 const REQUEST_TIMEOUT_MS = 10_000;
 const CONNECTIONS_MAX = 20;
 
-/** The metrics on a port of their own, where `METRICS_PORT` says so; also in a process that only does jobs. */
+/** Serves the metrics on the port that `METRICS_PORT` names, also in a process that only runs jobs. */
 @Injectable()
 export class MetricsServer implements OnApplicationBootstrap, OnApplicationShutdown {
   private server: Server | null = null;
@@ -23,7 +23,7 @@ export class MetricsServer implements OnApplicationBootstrap, OnApplicationShutd
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'metrics'>,
   ) {}
 
-  /** Where it listens; null when the metrics have no port of their own. */
+  /** The port on which it listens; null when the metrics have no port of their own. */
   get port(): number | null {
     const address = this.server?.address();
     return typeof address === 'object' && address !== null ? address.port : null;

@@ -6,7 +6,7 @@ import { MetricsRegistry } from './metrics-registry.js';
 import { MetricsServer } from './metrics-server.js';
 import { RequestMetrics } from './request-metrics.js';
 
-/** Global: every module registers its own metrics (`*.metrics.ts`) with `MetricsRegistry`. */
+/** It is global: every module registers its own metrics (`*.metrics.ts`) with `MetricsRegistry`. */
 @Global()
 @Module({
   providers: [MetricsRegistry, MetricsServer, RequestMetrics],

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { Counter, Histogram } from 'prom-client';
 import { MetricsRegistry } from './metrics-registry.js';
 
-/** From a debit on a quiet machine to a call that waited for a slow image. */
+/** They reach from a debit on a quiet machine to a call that waited for a slow image. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 120];
 
-/** Paths that match no route are one series: whoever scans us for holes must not grow our memory. */
+/** Paths that match no route are one series, so that scanning for paths cannot grow the memory. */
 const UNMATCHED = 'unmatched';
 
 export type AnsweredRequest = {
