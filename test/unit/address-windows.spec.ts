@@ -8,7 +8,7 @@ describe('requests that are counted by network address', () => {
     clock.stop();
     const windows = new AddressWindows(2, clock);
     const isAdmitted = (address: string): boolean => {
-      const admitted = windows.waitMsOf(address) === null;
+      const admitted = windows.getWaitMs(address) === null;
       if (admitted) windows.count(address);
       return admitted;
     };
@@ -16,7 +16,7 @@ describe('requests that are counted by network address', () => {
     expect(isAdmitted('203.0.113.10')).toBe(true);
     clock.letPass(59_999);
     expect(isAdmitted('203.0.113.9')).toBe(false);
-    expect(windows.waitMsOf('203.0.113.9')).toBe(1);
+    expect(windows.getWaitMs('203.0.113.9')).toBe(1);
     clock.letPass(1);
     expect([1, 2, 3].map(() => isAdmitted('203.0.113.9'))).toEqual([true, true, false]);
   });

@@ -8,7 +8,7 @@ import {
   makeApiKey,
   parseApiKey,
 } from '../../src/identity/auth/api-key-format.js';
-import { ACCOUNT_SCOPES, kindOfScope, OPERATOR_SCOPES } from '../../src/identity/auth/principal.js';
+import { ACCOUNT_SCOPES, getScopeKind, OPERATOR_SCOPES } from '../../src/identity/auth/principal.js';
 import { checkProperty } from '../support/property.js';
 
 const kinds = fc.constantFrom('account_key' as const, 'operator_key' as const);
@@ -144,7 +144,7 @@ describe('scopes', () => {
     expect(ACCOUNT_SCOPES.filter((scope) => (OPERATOR_SCOPES as readonly string[]).includes(scope))).toEqual(
       [],
     );
-    for (const scope of ACCOUNT_SCOPES) expect(kindOfScope(scope)).toBe('account_key');
-    for (const scope of OPERATOR_SCOPES) expect(kindOfScope(scope)).toBe('operator_key');
+    for (const scope of ACCOUNT_SCOPES) expect(getScopeKind(scope)).toBe('account_key');
+    for (const scope of OPERATOR_SCOPES) expect(getScopeKind(scope)).toBe('operator_key');
   });
 });

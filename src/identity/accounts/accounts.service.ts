@@ -42,19 +42,19 @@ export class AccountsService {
     return account;
   }
 
-  /** Newest first. Throws `InvalidRequestError` for a cursor that is no account's id. */
+  /** Lists the newest first. Throws `InvalidRequestError` for a cursor that is no account's id. */
   async list(page: PageRequest): Promise<Page<Account>> {
     return findPage(this.accounts, 'account', { id: Not(PLATFORM_ACCOUNT_ID) }, page);
   }
 
   /**
-   * The customer with this id. Throws `ResourceMissingError` when there is none; the platform's own book
+   * Returns the customer with this id. Throws `ResourceMissingError` when there is none; the platform's own book
    * (`acct_platform`) is no customer.
    *
    * @param param the request field that named the account, as the client wrote it.
    */
   async require(id: string, param = 'id'): Promise<Account> {
-    // Only ids that could be ours reach the database; `acct_platform` is not of that form.
+    // Only ids that `newId` could have made reach the database; `acct_platform` is not of that form.
     const account = isId('account', id) ? await this.accounts.findOneBy({ id }) : null;
     if (account === null) throw new ResourceMissingError('account', id, param);
     return account;

@@ -20,7 +20,7 @@ import { ApiKeysService } from './api-keys.service.js';
 import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 import { toKeyChanges, UpdateApiKeyRequest } from './update-api-key.dto.js';
 
-/** An operator looks after a customer's keys: makes the first one, ends a leaked one. */
+/** Operators manage a customer's keys here: they create the first one and revoke a leaked one. */
 @ApiTags('Accounts')
 @Controller('v1/accounts/:id/api_keys')
 @RequireScope('admin')
@@ -62,7 +62,10 @@ export class AccountApiKeysController {
     operationId: 'updateAccountApiKey',
     summary: "Change what a customer's key may spend, and for how long the same request is one call",
   })
-  @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
+  @ApiOkResponse({
+    type: ApiKeyView,
+    description: 'The new limits apply to every later request with the key.',
+  })
   @ApiProblems(
     'invalid_request',
     'key_has_descendants',

@@ -13,7 +13,7 @@ type Row = {
   readonly duplicate_window_seconds: number;
 };
 
-/** One statement for any number of hashes, so that the server plans it the same way each time. */
+/** One statement serves any number of hashes, so that the server always plans it the same way. */
 const FIND = `
   SELECT id, account_id, secret_hash, scopes, expires_at, revoked_at, duplicate_window_seconds
     FROM api_keys WHERE secret_hash = ANY($1::bytea[])`;

@@ -15,11 +15,14 @@ import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewAccountKey, NewApiKey } fro
 import { SpendLimitsRequest, SpendLimitsView, toSpendLimitsView } from './spend-limits.dto.js';
 import { DuplicateWindowField, toKeyChanges } from './update-api-key.dto.js';
 
-/** The year 3000, in Unix seconds: beyond it someone sent milliseconds. */
+/** The year 3000, in Unix seconds: a larger value is almost certainly in milliseconds. */
 const EXPIRY_MAX = 32_503_680_000;
 
 class KeyRequest {
-  @NameField({ description: 'How people tell this key from the others.', example: 'Production gateway' })
+  @NameField({
+    description: 'A name that distinguishes this key from others.',
+    example: 'Production gateway',
+  })
   declare readonly name: string;
 
   @IntegerField({
@@ -63,7 +66,10 @@ export class CreateOperatorKeyRequest extends KeyRequest {
 class KeyView {
   @ApiProperty({ description: 'Id of the key; not a secret.', example: 'key_01KB2H7Q0000000000000000AA' })
   declare readonly id: string;
-  @ApiProperty({ description: 'How people tell this key from the others.', example: 'Production gateway' })
+  @ApiProperty({
+    description: 'A name that distinguishes this key from others.',
+    example: 'Production gateway',
+  })
   declare readonly name: string;
   @ApiProperty({ description: 'Its prefix and its last four characters.', example: 'sk-cof-…x7Qb' })
   declare readonly hint: string;
@@ -175,7 +181,7 @@ export function toNewAccountKey(body: CreateApiKeyRequest): NewAccountKey {
   return { ...toNewApiKey(body), ...toKeyChanges(body) };
 }
 
-/** Throws for an operator key: handing one to a customer's route would be a fault of ours. */
+/** Throws for an operator key, which a customer's route must never return. */
 export function toApiKeyView(key: ApiKey): ApiKeyView {
   if (key.accountId === null) throw new Error(`${key.id} is no account's key`);
   const { accountId: account, scopes, budget, duplicateWindowSeconds } = key;

@@ -18,7 +18,7 @@ export class ApiKeyEntity {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'api_keys_pkey', collation: 'C' })
   id!: string;
 
-  /** Null: an operator key, which acts on any account. */
+  /** Null for an operator key, which acts on any account. */
   @Column({ type: 'text', name: 'account_id', nullable: true, collation: 'C' })
   @ForeignKey('AccountEntity', { name: 'api_keys_account_id_fkey' })
   accountId!: string | null;
@@ -44,15 +44,15 @@ export class ApiKeyEntity {
   @Column({ type: 'timestamptz', name: 'revoked_at', precision: 3, nullable: true })
   revokedAt!: Date | null;
 
-  /** To a minute or two; null: not since this is recorded. */
+  /** Exact to a minute or two; null when the key has not been used since this is recorded. */
   @Column({ type: 'timestamptz', name: 'last_used_at', precision: 3, nullable: true })
   lastUsedAt!: Date | null;
 
-  /** The key or the service that made it, as the ledger names actors; null: before this was recorded. */
+  /** The key or the service that made it, in the ledger's notation of actors; null if it was made before this was recorded. */
   @Column({ type: 'text', name: 'created_by', nullable: true, collation: 'C' })
   createdBy!: string | null;
 
-  /** 0: the same request twice is two calls. */
+  /** With 0, the same request sent twice is two calls. */
   @Column({ type: 'smallint', name: 'duplicate_window_seconds', default: 0 })
   duplicateWindowSeconds!: number;
 }

@@ -1,6 +1,6 @@
 import { Problem } from '../../platform/errors/problem.js';
 
-/** 403: a limit that its own key could lift would be none. */
+/** 403: a key could otherwise lift its own limit. */
 export class LimitedKeyError extends Problem {
   readonly code = 'key_is_limited';
   constructor() {
@@ -12,10 +12,10 @@ export class LimitedKeyError extends Problem {
   }
 }
 
-/** More would not help whoever reads the message; the list of keys shows all of them. */
+/** More names would not help the reader of the message; the list of keys shows all of them. */
 const NAMED_MAX = 5;
 
-/** 409: a limit on a key whose descendants go on spending would limit nothing. */
+/** 409: a limit on a key would limit nothing while its descendants can still spend. */
 export class KeyHasDescendantsError extends Problem {
   readonly code = 'key_has_descendants';
   constructor(keyIds: readonly string[]) {

@@ -3,7 +3,7 @@ import type { AccountScope, Scope } from '../auth/principal.js';
 
 export type ApiKeyStatus = 'active' | 'expired' | 'revoked';
 
-/** What may be shown of an API key. The account id is null for an operator key. */
+/** The part of an API key that may be shown. The account id is null for an operator key. */
 export type ApiKey = {
   readonly id: string;
   readonly accountId: string | null;
@@ -13,43 +13,43 @@ export type ApiKey = {
   readonly scopes: readonly Scope[];
   readonly status: ApiKeyStatus;
   readonly createdAt: Date;
-  /** What made it, as the ledger names actors; null: before this was recorded. */
+  /** What made it, in the ledger's notation of actors; null if it was made before this was recorded. */
   readonly createdBy: string | null;
-  /** To a minute or two; null: never since this is recorded. */
+  /** Exact to a minute or two; null when the key has not been used since this is recorded. */
   readonly lastUsedAt: Date | null;
   readonly expiresAt: Date | null;
   readonly revokedAt: Date | null;
-  /** What it may spend, and has used; null: it has no limit of its own. */
+  /** What it may spend, and has used; null when it has no limit of its own. */
   readonly budget: KeyBudget | null;
-  /** How long after an answer the same request of a client that announces no retries gets it again; 0: not at all. */
+  /** For how long a repeated request of a client that does not announce retries gets the same answer; 0: not at all. */
   readonly duplicateWindowSeconds: number;
 };
 
-/** What may be changed of a key of an account; undefined changes nothing. */
+/** What may be changed on a key of an account; undefined changes nothing. */
 export type KeyChanges = {
   readonly spendLimits?: Partial<SpendLimits> | undefined;
   readonly duplicateWindowSeconds?: number | undefined;
 };
 
-/** A key that was just made. The secret exists here and with whoever asked for it, nowhere else. */
+/** A key that was just made. Its secret is returned once, to the caller who asked for it, and is not stored. */
 export type IssuedApiKey = ApiKey & { readonly secret: string };
 
 export type NewApiKey = {
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** Null never expires. */
+  /** Null means that it never expires. */
   readonly expiresAt: Date | null;
 };
 
 export type NewAccountKey = NewApiKey & {
   readonly scopes: readonly AccountScope[];
-  /** None when it is left out. */
+  /** When absent, there are no limits. */
   readonly spendLimits?: Partial<SpendLimits> | undefined;
-  /** 0 when it is left out. */
+  /** When absent, it is 0. */
   readonly duplicateWindowSeconds?: number | undefined;
 };
 
-export function statusOf(
+export function getKeyStatus(
   { expiresAt, revokedAt }: Pick<ApiKey, 'expiresAt' | 'revokedAt'>,
   nowMs: number,
 ): ApiKeyStatus {

@@ -19,7 +19,7 @@ import { ApiKeysService } from './api-keys.service.js';
 import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 import { toKeyChanges, UpdateApiKeyRequest } from './update-api-key.dto.js';
 
-/** A customer's machine looks after the keys of its own account. */
+/** A customer's program manages the keys of its own account here. */
 @ApiTags('API keys')
 @Controller('v1/api_keys')
 @RequireScope('keys:write')
@@ -75,7 +75,10 @@ export class ApiKeysController {
     operationId: 'updateApiKey',
     summary: 'Change what a key may spend, and for how long the same request is one call',
   })
-  @ApiOkResponse({ type: ApiKeyView, description: 'Whoever spends with the key from now on is held to it.' })
+  @ApiOkResponse({
+    type: ApiKeyView,
+    description: 'The new limits apply to every later request with the key.',
+  })
   @ApiProblems(
     'invalid_request',
     'key_is_limited',

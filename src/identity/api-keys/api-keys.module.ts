@@ -12,7 +12,7 @@ import { KeyLineageRepository } from './key-lineage.repository.js';
 import { KeyUseRecord } from './key-use-record.service.js';
 import { OperatorKeysController } from './operator-keys.controller.js';
 
-/** Global, because it is what `auth/`, which stands below it, asks for credentials. */
+/** It is global, because `auth/`, which is below it, reads credentials from it. */
 @Global()
 @Module({
   imports: [TypeOrmModule.forFeature([ApiKeyEntity]), AccountsModule, AuthModule],

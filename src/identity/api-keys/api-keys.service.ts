@@ -5,7 +5,7 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditLog } from '../audit-log/audit-log.service.js';
 import { apiKeyHint, hashApiKey, makeApiKey } from '../auth/api-key-format.js';
 import { CredentialCache } from '../auth/credential-cache.js';
-import { actorOf, type OperatorScope, type Principal } from '../auth/principal.js';
+import { toActor, type OperatorScope, type Principal } from '../auth/principal.js';
 import type { Clock } from '../../platform/common/clock.js';
 import { isId, newId } from '../../platform/common/ids.js';
 import type { Page, PageRequest } from '../../platform/common/pagination.js';
@@ -21,21 +21,21 @@ import {
   type KeyChanges,
   type NewAccountKey,
   type NewApiKey,
-  statusOf,
+  getKeyStatus,
 } from './api-key.js';
 import { ApiKeyEntity } from './api-key.entity.js';
 import { KeyLineageRepository } from './key-lineage.repository.js';
 import { assertMayCreate, assertMayLimit, assertMayUpdate, revokesDescendants } from './key-policy.js';
 
-/** Null: the platform itself; its keys are the operator keys. */
+/** Null means the platform itself; its keys are the operator keys. */
 export type KeyOwner = string | null;
 
-/** Who asks for a new key; null is the service itself, on its first run. */
+/** The caller who asks for a new key; null is the service itself, on its first run. */
 export type KeyMaker = Principal | null;
 
 /**
- * Live keys and keys made in the last day, of one account or of the platform: far more than anyone rotates,
- * and the most that a script gone wild can add in a day.
+ * The limit for active keys and keys made in the last day, of one account or of the platform: far more than a customer
+ * rotates, and the most that a faulty script can add in a day.
  */
 const KEYS_MAX = 1_000;
 
@@ -53,21 +53,21 @@ export class ApiKeysService {
   ) {}
 
   /**
-   * Makes a key of the account. Throws `ResourceMissingError` (no such account), `InvalidRequestError` (too many keys),
-   * and what `assertMayCreate` throws.
+   * Creates a key of the account. Throws `ResourceMissingError` (no such account), `InvalidRequestError` (too many keys),
+   * and the errors of `assertMayCreate`.
    */
   async createAccountKey(accountId: string, request: NewAccountKey, maker: KeyMaker): Promise<IssuedApiKey> {
     await this.accounts.require(accountId);
     const key = await this.issue(accountId, request, maker);
     const limits = request.spendLimits ?? {};
     if (Object.values(limits).every((limit) => limit === null)) return key;
-    // Nobody has the secret before it is answered, so nobody spends with it, or makes keys with it, before it is limited.
+    // The secret is not known to any caller before it is returned, so the key cannot be used before it is limited.
     return { ...key, budget: await this.budgets.set(accountId, key.id, limits, maker ?? 'system') };
   }
 
   /**
    * Changes a key of the account; undefined changes nothing. Throws `ResourceMissingError` (also for a key of another
-   * account), and what `assertMayLimit` and `assertMayUpdate` throw.
+   * account), and the errors of `assertMayLimit` and `assertMayUpdate`.
    */
   async updateAccountKey(
     accountId: string,
@@ -76,7 +76,7 @@ export class ApiKeysService {
     asker: Principal,
   ): Promise<ApiKey> {
     const key = await this.require(accountId, id);
-    // The limits first: they may be refused, and then nothing is changed.
+    // The limits come first: they may be refused, and then nothing may be changed.
     const isLimited = Object.keys(spendLimits).length > 0;
     const budget = isLimited ? await this.changeLimits(accountId, id, spendLimits, asker) : key.budget;
     if (duplicateWindowSeconds === undefined) return { ...key, budget };
@@ -84,7 +84,7 @@ export class ApiKeysService {
     return { ...key, budget, duplicateWindowSeconds };
   }
 
-  /** Makes an operator key; throws as `createAccountKey` does. */
+  /** Creates an operator key; throws the same errors as `createAccountKey`. */
   async createOperatorKey(
     request: NewApiKey & { readonly scopes: readonly OperatorScope[] },
     maker: KeyMaker,
@@ -92,27 +92,27 @@ export class ApiKeysService {
     return this.issue(null, request, maker);
   }
 
-  /** Newest first, the revoked and expired ones too. Throws `ResourceMissingError` when the account is unknown. */
+  /** Lists the newest first, including revoked and expired keys. Throws `ResourceMissingError` when the account is unknown. */
   async list(owner: KeyOwner, page: PageRequest): Promise<Page<ApiKey>> {
     if (owner !== null) await this.accounts.require(owner);
     const { data, hasMore } = await findPage(this.keys, 'apiKey', ownedBy(owner), page);
-    const budgets = await this.budgetsOf(owner, data);
+    const budgets = await this.findBudgets(owner, data);
     return { data: data.map((row) => this.toApiKey(row, budgets.get(row.id))), hasMore };
   }
 
-  /** Throws `ResourceMissingError`, also for a key of somebody else. */
+  /** Throws `ResourceMissingError`, also for a key of another owner. */
   async require(owner: KeyOwner, id: string): Promise<ApiKey> {
     const row = await this.requireRow(owner, id);
-    const budgets = await this.budgetsOf(owner, [row]);
+    const budgets = await this.findBudgets(owner, [row]);
     return this.toApiKey(row, budgets.get(id));
   }
 
   /**
-   * Ends a key for good, and as `revokesDescendants` says those that it has made: at once in this process, within a second in
-   * every other one. Doing it again changes nothing. Throws `ResourceMissingError`, also for a key of somebody else, and
-   * `InvalidRequestError` where the request has to say whether descendants are meant.
+   * Revokes a key permanently, and its descendants where `revokesDescendants` says so: at once in this process, within a
+   * second in every other one. Repeating it changes nothing. Throws `ResourceMissingError`, also for a key of another owner, and
+   * `InvalidRequestError` where the request has to say whether descendants are included.
    *
-   * @param withDescendants undefined: the request does not say.
+   * @param withDescendants undefined when the request does not say.
    */
   async revoke(
     owner: KeyOwner,
@@ -124,7 +124,7 @@ export class ApiKeysService {
     const revoked = await this.transactions.run(async (tx) => {
       const nowMs = this.clock.nowMs();
       const head = { id, accountId: owner };
-      // The first revocation counts, whoever else revokes at the same time. From here on the key makes no other.
+      // The first revocation counts when several happen at the same time. From here on, the key cannot make another.
       const first = { id, revokedAt: IsNull() };
       const { affected } = await tx.update(ApiKeyEntity, first, { revokedAt: new Date(nowMs) });
       const livingDescendants = await this.lineage.livingDescendants(tx, head, nowMs);
@@ -161,7 +161,7 @@ export class ApiKeysService {
       createdAt: new Date(nowMs),
       expiresAt: request.expiresAt,
       revokedAt: null,
-      createdBy: makerOf(maker),
+      createdBy: toMakerName(maker),
       lastUsedAt: null,
       duplicateWindowSeconds: request.duplicateWindowSeconds ?? 0,
     };
@@ -183,8 +183,8 @@ export class ApiKeysService {
   }
 
   /**
-   * The rows of the asking key and of the limited one are locked until the engine has committed the limits. A key that is
-   * made meanwhile waits, and finds the limits of its maker.
+   * The rows of the requesting key and of the limited one are locked until the engine has committed the limits. The creation
+   * of a key at the same time waits, and then finds the limits of its maker.
    */
   private async changeLimits(
     accountId: string,
@@ -192,10 +192,10 @@ export class ApiKeysService {
     changes: Partial<SpendLimits>,
     asker: Principal,
   ): Promise<KeyBudget | null> {
-    // Before the tx: it may read a long history, and asks the pool for another connection.
+    // This runs before the tx, because it may read a long history and uses another connection of the pool.
     const counted = await this.budgets.count(accountId, id);
     return this.transactions.run(async (tx) => {
-      // It waits for the engine, which may take longer than other transactions may idle; its locks must last as long.
+      // The tx waits for the engine, which may take longer than other transactions may be idle; its locks must last as long.
       await tx.query(`SET LOCAL idle_in_transaction_session_timeout = '30s'`);
       const facts = await this.lineage.lockForLimits(tx, id, asker);
       const before = await this.budgets.findLimits(tx, accountId, id);
@@ -206,7 +206,7 @@ export class ApiKeysService {
     }, asker);
   }
 
-  /** In force at once in this process, within a second in every other one. */
+  /** The change applies at once in this process, and within a second in every other one. */
   private async changeDuplicateWindow(id: string, seconds: number, asker: Principal): Promise<void> {
     const { secretHash } = await this.transactions.run(async (tx) => {
       assertMayUpdate(await this.lineage.lockAsker(tx, asker), this.clock.nowMs());
@@ -224,7 +224,7 @@ export class ApiKeysService {
     this.cache.forget(secretHash.toString('hex'));
   }
 
-  /** Two makers at once may pass the bound by one each; it stops floods, it is no quota that anyone pays for. */
+  /** Two concurrent makers may exceed the limit by one each, which is acceptable: it stops floods and is not a paid quota. */
   private async checkCount(tx: Tx, owner: KeyOwner, nowMs: number): Promise<void> {
     const now = new Date(nowMs);
     const owned = ownedBy(owner);
@@ -239,15 +239,15 @@ export class ApiKeysService {
   }
 
   private async requireRow(owner: KeyOwner, id: string): Promise<ApiKeyEntity> {
-    // Only ids that could be ours reach the database: it refuses some texts that a path can carry.
+    // Only ids that `newId` could have made reach the database, because it refuses some texts that a path can contain.
     const isPossible = isId('apiKey', id) && (owner === null || isId('account', owner));
     const row = isPossible ? await this.keys.findOneBy({ ...ownedBy(owner), id }) : null;
     if (row === null) throw new ResourceMissingError(owner === null ? 'operator key' : 'API key', id);
     return row;
   }
 
-  /** Operator keys spend nothing of their own. */
-  private async budgetsOf(
+  /** Operator keys have no budgets, because they spend nothing of their own. */
+  private async findBudgets(
     owner: KeyOwner,
     rows: readonly ApiKeyEntity[],
   ): Promise<ReadonlyMap<string, KeyBudget>> {
@@ -260,16 +260,16 @@ export class ApiKeysService {
 
   private toApiKey(row: ApiKeyEntity, budget: KeyBudget | null = null): ApiKey {
     const { id, accountId, name, hint, scopes, createdAt, createdBy, lastUsedAt, expiresAt, revokedAt } = row;
-    const status = statusOf(row, this.clock.nowMs());
+    const status = getKeyStatus(row, this.clock.nowMs());
     const dates = { createdAt, lastUsedAt, expiresAt, revokedAt };
     const { duplicateWindowSeconds } = row;
     return { id, accountId, name, hint, scopes, status, ...dates, createdBy, budget, duplicateWindowSeconds };
   }
 }
 
-/** As the ledger names actors. */
-function makerOf(maker: KeyMaker): string {
-  return maker === null ? 'system' : actorOf(maker);
+/** Returns the maker in the ledger's notation of actors. */
+function toMakerName(maker: KeyMaker): string {
+  return maker === null ? 'system' : toActor(maker);
 }
 
 function ownedBy(owner: KeyOwner): FindOptionsWhere<ApiKeyEntity> {

@@ -2,34 +2,34 @@ import type { AuditActor } from '../audit-log/audit-event.js';
 import type { MicroUsd } from '../../platform/common/money.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 
-/** Days and months are those of UTC. */
+/** Days and months are in UTC. */
 export type LimitPeriod = 'day' | 'month' | 'total';
 
-/** What an API key may spend; null is no limit. */
+/** What an API key may spend; null means no limit. */
 export type SpendLimits = Readonly<Record<LimitPeriod, MicroUsd | null>>;
 
 export const NO_LIMITS: SpendLimits = { day: null, month: null, total: null };
 
 /**
- * What an API key may spend, and what it has used: captured, debited, or set aside by open holds. A hold counts in
- * the day and month in which it was authorized, whenever it is captured.
+ * What an API key may spend, and what it has used: captured, debited, or reserved by open holds. A hold counts in the day
+ * and month in which it was authorized, even if it is captured later.
  */
 export type KeyBudget = {
   readonly keyId: string;
   readonly limits: SpendLimits;
-  /** The UTC day (`2026-11-22`) that `used.day` counts; `used.month` counts the month that it is in. */
+  /** The UTC day (`2026-11-22`) that `used.day` counts; `used.month` counts the month that contains it. */
   readonly day: string;
   readonly used: Readonly<Record<LimitPeriod, MicroUsd>>;
 };
 
-/** What a key used in one UTC day, or a part of it. */
+/** What a key used in one UTC day, or in a part of it. */
 export type DayUse = { readonly day: string; readonly usedMicros: MicroUsd };
 
-/** What a key used in the rows of its account's chain up to `throughSeq`: they never change, so no lock was needed. */
+/** What a key used in the rows of its account's chain up to `throughSeq`. Those rows never change, so no lock was needed. */
 export type CountedUse = { readonly throughSeq: number; readonly days: readonly DayUse[] };
 
-/** The end of the budget's day or month, in Unix milliseconds; null for all time. */
-export function endOf({ day }: Pick<KeyBudget, 'day'>, period: LimitPeriod): number | null {
+/** Returns the end of the budget's day or month, in Unix milliseconds; null for the total, which never ends. */
+export function getPeriodEnd({ day }: Pick<KeyBudget, 'day'>, period: LimitPeriod): number | null {
   if (period === 'total') return null;
   const start = new Date(day);
   return period === 'day'
@@ -39,20 +39,20 @@ export function endOf({ day }: Pick<KeyBudget, 'day'>, period: LimitPeriod): num
 
 export const KEY_BUDGETS = Symbol('KEY_BUDGETS');
 
-/** Port: what the API keys of an account may spend, and have spent. Implemented by `money/spend-limits/`, which is above this module. */
+/** Port for what the API keys of an account may spend, and have spent. `money/spend-limits/` implements it, which is above this module. */
 export interface KeyBudgets {
-  /** By the key's id, as of now; a key without limits is not among them. */
+  /** Returns the present budgets by the key's id; a key without limits is missing. */
   find(accountId: string, keyIds: readonly string[]): Promise<ReadonlyMap<string, KeyBudget>>;
-  /** The limits alone, as they are now. */
+  /** Returns only the limits, as they are now. */
   findLimits(tx: Tx, accountId: string, keyId: string): Promise<SpendLimits>;
-  /** What a key has used until now, counted without a lock: for `set`, which then counts only what has come since. */
+  /** Counts, without a lock, what a key has used until now. `set` then counts only later usage. */
   count(accountId: string, keyId: string): Promise<CountedUse | null>;
   /**
-   * Changes limits; those that are left out stay, and null takes one away. What the key has used until then counts
-   * from the first limit on. Whoever spends with the key after this has resolved is held to it, in any process.
-   * The caller has made sure that the key is the account's. Answers null when no limit is left.
+   * Changes limits; absent ones are kept, and null removes one. What the key used before counts from the first limit
+   * on. After this has resolved, every process applies the limits to every request with the key.
+   * The caller has checked that the key belongs to the account. Returns null when no limit is left.
    *
-   * @param counted by `count`; asked for when it is left out.
+   * @param counted the result of `count`; it is called when this is absent.
    * @param before the limits that are changed, for the audit log.
    */
   set(

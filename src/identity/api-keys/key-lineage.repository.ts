@@ -7,7 +7,7 @@ import { type KeyFacts, SPENDING_SCOPES } from './key-policy.js';
 /** An API key, or the operator key of the environment, which has no row. */
 type KeyReference = Pick<Principal, 'keyId' | 'kind'>;
 
-/** Revoked keys of the line count too: what a key was made by does not end with its maker. */
+/** Revoked ancestors count as well, because a key stays a descendant when its maker ends. */
 const IS_LIMITED = `
   WITH RECURSIVE line AS (
     SELECT k.id, k.account_id, k.created_by FROM api_keys k WHERE k.id = $1
@@ -17,7 +17,7 @@ const IS_LIMITED = `
   SELECT EXISTS (
     SELECT FROM line l JOIN key_budgets b ON b.account_id = l.account_id AND b.key_id = l.id) AS limited`;
 
-/** All keys that descend from $1 (`account_key:key_…`), through keys of the same owner. */
+/** Selects all keys that descend from $1 (`account_key:key_…`), through keys of the same owner. */
 const DESCENDANTS = `
   WITH RECURSIVE descendants AS (
     SELECT k.* FROM api_keys k WHERE k.created_by = $1 AND k.account_id IS NOT DISTINCT FROM $2
@@ -39,15 +39,15 @@ const REVOKE_DESCENDANTS = `${DESCENDANTS}, revoked AS (
     RETURNING k.secret_hash)
   SELECT encode(secret_hash, 'hex') AS hash FROM revoked`;
 
-/** A key's owner and id, as the ledger names it. */
+/** A key's id and owner, from which the ledger's notation is built. */
 type LineHead = Pick<ApiKeyEntity, 'id' | 'accountId'>;
 
-/** Which key made which. Who made a key never changes, so a line once read stays right; it can only grow at its end. */
+/** Which key made which. The maker of a key never changes, so a line that was read stays valid; it can only grow at its end. */
 @Injectable()
 export class KeyLineageRepository {
   /**
-   * What the rules need to know of a key that asks. Its row is locked until the end of the tx, so that a revocation, a
-   * spend limit and whatever the key makes come one after the other. Null for the operator key of the environment.
+   * Returns what the rules need to know of the requesting key. Its row is locked until the end of the tx, so that a revocation,
+   * a spend limit and keys that it makes happen one after the other. Null for the operator key of the environment.
    */
   async lockAsker(tx: Tx, { keyId }: KeyReference): Promise<KeyFacts | null> {
     const row = await tx.findOne(ApiKeyEntity, { where: { id: keyId }, lock: { mode: 'pessimistic_read' } });
@@ -55,8 +55,8 @@ export class KeyLineageRepository {
   }
 
   /**
-   * Locks a key whose spend limits are about to change, and the key that asks for it, in the order of their ids: two keys
-   * that limit each other do not wait for each other. Keys that spend are not held up: they take no lock of this row.
+   * Locks a key whose spend limits are about to change, and the key that asks for the change, in the order of their ids: two
+   * keys that limit each other do not deadlock. Keys that spend are not delayed, because they take no lock of this row.
    */
   async lockForLimits(tx: Tx, keyId: string, asker: KeyReference): Promise<KeyFacts | null> {
     const lockTarget = () =>
@@ -67,27 +67,30 @@ export class KeyLineageRepository {
     return facts;
   }
 
-  /** Ids of the keys that descend from an account's key and could spend now, themselves or through keys they make. */
+  /** Returns the ids of the keys that descend from an account's key and could spend now, themselves or through keys they make. */
   async spendingDescendants(tx: Tx, accountId: string, keyId: string, nowMs: number): Promise<string[]> {
-    const values = [...lineOf({ id: keyId, accountId }), new Date(nowMs), SPENDING_SCOPES];
+    const values = [...toLineParameters({ id: keyId, accountId }), new Date(nowMs), SPENDING_SCOPES];
     const rows = await tx.query<{ id: string }[]>(SPENDING_DESCENDANTS, values);
     return rows.map(({ id }) => id);
   }
 
-  /** Ids of the keys that descend from a key and are neither revoked nor expired. */
+  /** Returns the ids of the keys that descend from a key and are neither revoked nor expired. */
   async livingDescendants(tx: Tx, head: LineHead, nowMs: number): Promise<string[]> {
-    const rows = await tx.query<{ id: string }[]>(LIVING_DESCENDANTS, [...lineOf(head), new Date(nowMs)]);
+    const rows = await tx.query<{ id: string }[]>(LIVING_DESCENDANTS, [
+      ...toLineParameters(head),
+      new Date(nowMs),
+    ]);
     return rows.map(({ id }) => id);
   }
 
   /**
    * Revokes all keys that descend from a key, whose row the caller has locked. A descendant that makes a key at this moment
-   * keeps its row locked until that is committed, so it is asked again until there is none left. Answers their hashes.
+   * keeps its row locked until that is committed, so the query is repeated until it finds none. Returns their hashes.
    */
   async revokeDescendants(tx: Tx, head: LineHead, nowMs: number): Promise<string[]> {
     const hashes: string[] = [];
     for (let found = -1; found !== 0;) {
-      const values = [...lineOf(head), new Date(nowMs)];
+      const values = [...toLineParameters(head), new Date(nowMs)];
       const rows = await tx.query<{ hash: string }[]>(REVOKE_DESCENDANTS, values);
       hashes.push(...rows.map(({ hash }) => hash));
       found = rows.length;
@@ -102,7 +105,7 @@ export class KeyLineageRepository {
   }
 }
 
-/** The first two parameters of what reads descendants. */
-function lineOf({ id, accountId }: LineHead): [string, string | null] {
+/** Returns the first two parameters of the queries that read descendants. */
+function toLineParameters({ id, accountId }: LineHead): [string, string | null] {
   return [`${accountId === null ? 'operator_key' : 'account_key'}:${id}`, accountId];
 }

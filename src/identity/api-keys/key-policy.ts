@@ -3,36 +3,36 @@ import type { Scope } from '../auth/principal.js';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import type { LimitPeriod, SpendLimits } from './key-budget.js';
-import { type ApiKey, type NewApiKey, statusOf } from './api-key.js';
+import { type ApiKey, type NewApiKey, getKeyStatus } from './api-key.js';
 import { KeyHasDescendantsError, LimitedKeyError } from './api-key.errors.js';
 
 /*
- * A key can never widen what it may do, or what its maker may do, by any chain of requests:
+ * A key can never extend its own rights, or its maker's rights, by any sequence of requests:
  *
  * 1. It makes only keys of its own owner, with scopes that it has, that end no later than it does.
  * 2. It is limited when it, or any key that it descends from, has spend limits. A limited key changes no key and makes
  *    none that could spend or make keys.
- * 3. A limit is set only on a key of which no descendant can spend or make keys any more. With 2, such a key is the
+ * 3. A limit is set only on a key of which no descendant can spend or make keys any more. With rule 2, such a key is the
  *    only one of its line that spends, so its limit is the limit of all of them together.
  * 4. A key raises a limit only if it may spend itself.
  *
- * Operators stand above accounts: with `admin` they give accounts keys of any scope and set any limit. Rule 3 holds
- * for them as well, for without it the limit that they set would not be one.
+ * Operators are above accounts: with `admin` they give accounts keys of any scope and set any limit. Rule 3 applies
+ * to them as well, because without it a limit that they set would have no effect.
  */
 
 /** Scopes by which a key spends from the wallet, itself or through a key that it makes. */
 export const SPENDING_SCOPES = ['generate', 'keys:write'] as const satisfies readonly Scope[];
 
-/** What the rules need to know of a key that asks; read in the tx that changes something, under its row's lock. */
+/** What the rules need to know of a requesting key; it is read in the tx that makes the change, under the lock of its row. */
 export type KeyFacts = Pick<ApiKey, 'accountId' | 'scopes' | 'expiresAt' | 'revokedAt'> & {
-  /** It or a key that it descends from has spend limits. */
+  /** The key, or one that it descends from, has spend limits. */
   readonly limited: boolean;
 };
 
 /**
- * Whether a key may be made.
+ * Throws unless a key may be made.
  *
- * @param maker null: the service itself, or the operator key of the environment, which has every scope.
+ * @param maker null for the service itself, or for the operator key of the environment, which has every scope.
  * @param owner the new key's account; null for an operator key.
  * @throws InvalidRequestError (expiry), RevokedApiKeyError, ExpiredApiKeyError, InsufficientScopeError, LimitedKeyError.
  */
@@ -67,9 +67,9 @@ export type LimitChange = {
 };
 
 /**
- * Whether the spend limits of a key may be changed.
+ * Throws unless the spend limits of a key may be changed.
  *
- * @param asker null: the operator key of the environment.
+ * @param asker null for the operator key of the environment.
  * @throws RevokedApiKeyError, ExpiredApiKeyError, LimitedKeyError, InsufficientScopeError, KeyHasDescendantsError.
  */
 export function assertMayLimit(change: LimitChange, asker: KeyFacts | null, nowMs: number): void {
@@ -86,9 +86,9 @@ export function assertMayLimit(change: LimitChange, asker: KeyFacts | null, nowM
 }
 
 /**
- * Whether other settings of a key may be changed. They let nobody spend more, but a limited key changes nothing of any key.
+ * Throws unless other settings of a key may be changed. They do not allow more spending, but a limited key may change no key.
  *
- * @param asker null: the operator key of the environment.
+ * @param asker null for the operator key of the environment.
  * @throws RevokedApiKeyError, ExpiredApiKeyError, LimitedKeyError.
  */
 export function assertMayUpdate(asker: KeyFacts | null, nowMs: number): void {
@@ -98,7 +98,7 @@ export function assertMayUpdate(asker: KeyFacts | null, nowMs: number): void {
 }
 
 export type Revocation = {
-  /** What the request says; undefined: nothing. */
+  /** The value in the request; undefined when it has none. */
   readonly requested: boolean | undefined;
   readonly keyId: string;
   readonly askerId: string;
@@ -107,9 +107,9 @@ export type Revocation = {
 };
 
 /**
- * Whether the descendants of a key are revoked with it. By default they are: what a leaked key has made is in the hands of
- * whoever has the key, and would outlive it. But where the key itself or one of its descendants asks, this is as likely
- * a rotation, and the default would end the successor with its predecessor; so there the request has to say.
+ * Returns whether the descendants of a key are revoked with it. By default they are: an attacker who has a leaked key also has
+ * the keys that it made, and these would outlive it. But where the key itself or one of its descendants asks, this is as likely
+ * a rotation, and the default would revoke the successor with its predecessor; in that case the request has to say.
  *
  * @throws InvalidRequestError (`with_descendants`); nothing is revoked then.
  */
@@ -127,7 +127,7 @@ export function revokesDescendants({ requested, keyId, askerId, livingDescendant
 
 const PERIODS: readonly LimitPeriod[] = ['day', 'month', 'total'];
 
-/** Whether any limit is raised or taken away. */
+/** Returns whether any limit is raised or removed. */
 export function allowsMore(before: SpendLimits, after: SpendLimits): boolean {
   return PERIODS.some((period) => {
     const [old, next] = [before[period], after[period]];
@@ -139,14 +139,14 @@ export function canSpend(scopes: readonly Scope[]): boolean {
   return scopes.some((scope) => (SPENDING_SCOPES as readonly Scope[]).includes(scope));
 }
 
-/** Throws when the key was revoked or expired since it was let in. */
+/** Throws when the key was revoked or expired after its request was authenticated. */
 function assertActive(key: Pick<ApiKey, 'expiresAt' | 'revokedAt'>, nowMs: number): void {
-  const status = statusOf(key, nowMs);
+  const status = getKeyStatus(key, nowMs);
   if (status === 'revoked') throw new RevokedApiKeyError();
   if (status === 'expired') throw new ExpiredApiKeyError();
 }
 
-/** A key that ends must not make one that stays. Null never expires. */
+/** A key that expires must not make one that lasts longer. Null never expires. */
 function assertEndsWith(makerExpiresAt: Date | null, expiresAt: Date | null): void {
   if (makerExpiresAt === null) return;
   if (expiresAt !== null && expiresAt.getTime() <= makerExpiresAt.getTime()) return;

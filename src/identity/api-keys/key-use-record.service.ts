@@ -8,12 +8,12 @@ import { DataSource } from 'typeorm';
 import { KeyUses } from '../auth/key-uses.js';
 
 const WRITE_EVERY_MS = 60_000;
-/** A few milliseconds of the server's time each. */
+/** Each statement takes a few milliseconds of the server's time. */
 const KEYS_PER_STATEMENT = 1_000;
 
 /**
- * At most once a minute a key, whatever the number of processes. Rows that somebody has locked, because the key makes another
- * one or is revoked, are left out: nobody waits for this, and this waits for nobody. The next use is written then.
+ * Each key is written at most once a minute, for any number of processes. Locked rows, of keys that make another one or are
+ * revoked, are left out: this statement waits for no other session. Their next use is written later.
  */
 const WRITE = `
   UPDATE api_keys k SET last_used_at = due.used_at
@@ -23,7 +23,7 @@ const WRITE = `
              FOR NO KEY UPDATE OF a SKIP LOCKED) AS due
    WHERE k.id = due.id`;
 
-/** Writes down when keys were last used, once a minute and when the process ends. */
+/** Records when keys were last used, once a minute and when the process ends. */
 @Injectable()
 export class KeyUseRecord implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('ApiKeys');
@@ -43,7 +43,7 @@ export class KeyUseRecord implements OnApplicationBootstrap, BeforeApplicationSh
     await this.write();
   }
 
-  /** Never throws: what could not be written is written after the key's next use. */
+  /** It never throws: a use that could not be written is written after the key's next use. */
   async write(): Promise<void> {
     const uses = [...this.uses.take()];
     try {
@@ -53,7 +53,10 @@ export class KeyUseRecord implements OnApplicationBootstrap, BeforeApplicationSh
         await this.dataSource.query(WRITE, [batch.map(([id]) => id), times]);
       }
     } catch (error) {
-      this.logger.warn({ error }, 'The last uses of API keys could not be written.');
+      this.logger.warn(
+        { event: 'key_uses.write_failed', err: error },
+        'The last uses of API keys could not be written',
+      );
     }
   }
 }

@@ -18,7 +18,7 @@ import {
 import { ApiKeysService } from './api-keys.service.js';
 import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 
-/** Our own machines' keys. The one in `COFFER_OPERATOR_KEY` is not among them: it is not stored. */
+/** The keys of the platform's own programs. The one in `COFFER_OPERATOR_KEY` is missing here because it is not stored. */
 @ApiTags('Operator keys')
 @Controller('v1/operator_keys')
 @RequireScope('admin')

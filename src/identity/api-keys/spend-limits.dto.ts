@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { MicroUsdField, MicroUsdView, TimeView } from '../../platform/common/fields.js';
 import { formatMicros, parseMicros, type MicroUsd } from '../../platform/common/money.js';
-import { endOf, NO_LIMITS, type KeyBudget, type SpendLimits } from './key-budget.js';
+import { getPeriodEnd, NO_LIMITS, type KeyBudget, type SpendLimits } from './key-budget.js';
 
 export class SpendLimitsRequest {
   @MicroUsdField({
@@ -50,7 +50,7 @@ export class SpendLimitsView {
   declare readonly month_resets_at: number;
 }
 
-/** Undefined when nothing is to be changed. */
+/** Returns undefined when nothing is to be changed. */
 export function toLimitChanges(
   request: SpendLimitsRequest | null | undefined,
 ): Partial<SpendLimits> | undefined {
@@ -78,8 +78,8 @@ export function toSpendLimitsView(budget: KeyBudget | null): SpendLimitsView | n
     day_used_micros: formatMicros(used.day),
     month_used_micros: formatMicros(used.month),
     total_used_micros: formatMicros(used.total),
-    day_resets_at: toSeconds(endOf(budget, 'day')),
-    month_resets_at: toSeconds(endOf(budget, 'month')),
+    day_resets_at: toSeconds(getPeriodEnd(budget, 'day')),
+    month_resets_at: toSeconds(getPeriodEnd(budget, 'month')),
   };
 }
 

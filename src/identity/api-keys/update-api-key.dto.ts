@@ -2,7 +2,7 @@ import { IntegerField, ObjectField } from '../../platform/common/fields.js';
 import type { KeyChanges } from './api-key.js';
 import { SpendLimitsRequest, toLimitChanges } from './spend-limits.dto.js';
 
-/** As long as an answer may be lost behind its connection; within it the same prompt is rarely a wish for another picture. */
+/** As long as the loss of an answer may take to notice; within it, the same prompt is rarely meant as a new picture. */
 export const DUPLICATE_WINDOW_SECONDS_MAX = 30;
 
 const SPEND_LIMITS =
@@ -15,7 +15,7 @@ const DUPLICATE_WINDOW =
   'once. 0 switches it off, which is the default: then each request is a call of its own. Requests with an ' +
   "`Idempotency-Key` and those of OpenAI's SDKs, which announce their retries, are not concerned.";
 
-/** `duplicate_window_seconds`; absent or null says nothing of it. */
+/** `duplicate_window_seconds`; absent or null leaves it unchanged. */
 export function DuplicateWindowField(): PropertyDecorator {
   return IntegerField({
     description: DUPLICATE_WINDOW,

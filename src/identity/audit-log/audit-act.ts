@@ -1,6 +1,6 @@
 /**
- * What is recorded, for ever under the same word: what was done, to what. The first half names the object.
- * Spending (images, debits, holds, top-ups) is not among it: the ledger is its record.
+ * The acts that are recorded, permanently under the same word: what was done, to what. The first half names the object.
+ * Spending (images, debits, holds, top-ups) is not among them, because the ledger records it.
  */
 export const AUDIT_ACTS = [
   'account.created',

@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 import type { AuditValue } from './audit-event.js';
 
-/** What the first event follows. */
+/** The previous hash of the first event. */
 export const AUDIT_GENESIS_HASH = '0'.repeat(64);
 
-/** An event as it is hashed and shown: every value in the one spelling that it has. */
+/** An event as it is hashed and shown: every value has exactly one spelling. */
 export type SealedFields = {
   readonly id: string;
   /** ISO 8601 in UTC with milliseconds. */
@@ -21,12 +21,12 @@ export type SealedFields = {
   readonly clientAddress: string | null;
 };
 
-/** `SHA-256(previous hash as hex, "\n", canonical event)`, as lower-case hex. */
+/** Computes `SHA-256(previous hash as hex, "\n", canonical event)`, as lower-case hex. */
 export function auditHash(previousHash: string, seq: number, event: SealedFields): string {
   return hash('sha256', `${previousHash}\n${canonicalEvent(seq, event)}`, 'hex');
 }
 
-/** The exact text that is hashed: a JSON array without spaces, its objects as RFC 8785 writes them. */
+/** Returns the exact text that is hashed: a JSON array without spaces, its objects in the notation of RFC 8785. */
 export function canonicalEvent(seq: number, event: SealedFields): string {
   const { id, at, actor, act, objectType, objectId, accountId } = event;
   const { before, after, reason, requestId, clientAddress } = event;
@@ -47,7 +47,7 @@ export function canonicalEvent(seq: number, event: SealedFields): string {
   ]);
 }
 
-/** Members sorted by name (UTF-16 code units), no spaces. */
+/** Writes members sorted by name (UTF-16 code units), without spaces. */
 function canonicalJson(value: AuditValue): string {
   if (Array.isArray(value)) return `[${(value as readonly AuditValue[]).map(canonicalJson).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

@@ -5,7 +5,7 @@ import type { AuditDetails } from './audit-event.js';
 const ODD_SPELLING = `$.** ? (@.type() == "number" && (@ % 1 != 0 || @ > 9007199254740991 || @ < -9007199254740991)
            || @.type() == "object" && exists (@.keyvalue() ? (!(@.key like_regex "^[ -~]*$"))))`;
 
-/** Rows are written by `audit-statements.ts` only, and never changed. */
+/** Only `audit-statements.ts` writes rows, and they never change. */
 @Entity('audit_events')
 @Unique('audit_events_id_key', ['id'])
 @Index('audit_events_account_idx', ['accountId', 'id'])
@@ -21,7 +21,7 @@ const ODD_SPELLING = `$.** ? (@.type() == "number" && (@ % 1 != 0 || @ > 9007199
   `(before IS NULL OR jsonb_typeof(before) = 'object') AND (after IS NULL OR jsonb_typeof(after) = 'object')`,
 )
 export class AuditEventEntity {
-  /** A decimal string: in the order of arrival. */
+  /** A decimal string that grows in the order of arrival. */
   @PrimaryColumn({ type: 'bigint', primaryKeyConstraintName: 'audit_events_pkey' }) number!: string;
   @Column({ type: 'text', collation: 'C' }) id!: string;
   @Column({

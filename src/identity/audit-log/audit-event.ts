@@ -1,28 +1,28 @@
-import { actorOf, type Principal } from '../auth/principal.js';
+import { toActor, type Principal } from '../auth/principal.js';
 import { newId } from '../../platform/common/ids.js';
 import type { AuditAct } from './audit-act.js';
 
-/** What changed. Numbers are whole and safe, amounts are strings: two readers must never spell a value differently. */
+/** What changed. Numbers are whole and safe, amounts are strings, so that two readers never spell a value differently. */
 export type AuditDetails = Readonly<Record<string, AuditValue>>;
 export type AuditValue =
   string | number | boolean | null | readonly AuditValue[] | { readonly [key: string]: AuditValue };
 
-/** Who acts: a key, with the request that it sent, or a name (`system`, `cli:…`). */
+/** The actor: a key, with the request that it sent, or a name (`system`, `cli:…`). */
 export type AuditActor = Principal | string;
 
-/** What a module tells of an act of its own. Nothing in it may be secret. */
+/** The description of an act by the module that does it. Nothing in it may be secret. */
 export type AuditEntry = {
   readonly act: AuditAct;
-  /** The object's id; what it is follows from the act. */
+  /** The object's id; the act determines its type. */
   readonly object: string;
-  /** Whose account it concerns; null: the platform's own. */
+  /** The account that it concerns; null for the platform's own. */
   readonly account: string | null;
   readonly before?: AuditDetails | null;
   readonly after?: AuditDetails | null;
   readonly reason?: string | null;
 };
 
-/** Everything that is stored of an act but its number and its time, which are the database's. */
+/** Everything that is stored of an act, except its number and its time, which the database sets. */
 export type NewAuditEvent = {
   readonly id: string;
   readonly actor: string;
@@ -38,7 +38,7 @@ export type NewAuditEvent = {
 };
 
 export function actorName(by: AuditActor): string {
-  return typeof by === 'string' ? by : actorOf(by);
+  return typeof by === 'string' ? by : toActor(by);
 }
 
 export function newAuditEvent(by: AuditActor, entry: AuditEntry): NewAuditEvent {

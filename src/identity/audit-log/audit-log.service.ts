@@ -10,7 +10,7 @@ import { newAuditEvent, type AuditActor, type AuditEntry } from './audit-event.j
 import { AuditEventEntity } from './audit-event.entity.js';
 import { insertAuditEvent } from './audit-statements.js';
 
-/** Which events are asked for; undefined: all. */
+/** Selects events; an undefined member selects all. */
 export type AuditFilter = {
   readonly account?: string | undefined;
   readonly actor?: string | undefined;
@@ -19,14 +19,14 @@ export type AuditFilter = {
   readonly to?: Date | undefined;
 };
 
-/** An event, with its place in the chain. Its own commit seals it; only who owns the tables can take the seal away. */
+/** An event, with its position in the chain. Its own commit seals it; only the owner of the tables can remove the seal. */
 export type AuditEvent = AuditEventEntity & { readonly seal: Seal | null };
 export type Seal = { readonly seq: string; readonly hash: string };
 
 const SEALS_OF = `
   SELECT event_number AS number, seq, encode(hash, 'hex') AS hash FROM audit_seals WHERE event_number = ANY($1::bigint[])`;
 
-/** The record of who did what. It is written in the act's own tx, so no act is without its record, nor a record without its act. */
+/** Records who did what. The record is written in the act's own tx, so there is no act without a record, and no record without an act. */
 @Injectable()
 export class AuditLog {
   constructor(
@@ -35,17 +35,17 @@ export class AuditLog {
     private readonly transactions: TransactionRunner,
   ) {}
 
-  /** The database seals the event as the tx commits, and for that alone waits for the commits of other acts. */
+  /** The database seals the event when the tx commits; only that waits for the commits of other acts. */
   async record(tx: Tx, by: AuditActor, entry: AuditEntry): Promise<void> {
     await insertAuditEvent(tx, newAuditEvent(by, entry));
   }
 
-  /** For what changes nothing here, such as a read: a commit of its own. */
+  /** Records an act that changes nothing in the database, such as a read, in a commit of its own. */
   async note(by: AuditActor, entry: AuditEntry): Promise<void> {
     await this.transactions.run((tx) => this.record(tx, by, entry), by);
   }
 
-  /** Newest first. Throws `InvalidRequestError` for a cursor that is no event's id. */
+  /** Lists the newest first. Throws `InvalidRequestError` for a cursor that is no event's id. */
   async list(filter: AuditFilter, page: PageRequest): Promise<Page<AuditEvent>> {
     const { account, actor, act } = filter;
     const at = between(filter);
@@ -56,11 +56,11 @@ export class AuditLog {
       ...(at === null ? {} : { at }),
     };
     const { data, hasMore } = await findPage(this.events, 'auditEvent', where, page);
-    const seals = await this.sealsOf(data);
+    const seals = await this.findSeals(data);
     return { data: data.map((event) => ({ ...event, seal: seals.get(event.number) ?? null })), hasMore };
   }
 
-  private async sealsOf(events: readonly AuditEventEntity[]): Promise<ReadonlyMap<string, Seal>> {
+  private async findSeals(events: readonly AuditEventEntity[]): Promise<ReadonlyMap<string, Seal>> {
     const numbers = events.map(({ number }) => number);
     const rows = await readRows<Seal & { number: string }>(this.dataSource, SEALS_OF, [numbers]);
     return new Map(rows.map(({ number, seq, hash }) => [number, { seq, hash }]));

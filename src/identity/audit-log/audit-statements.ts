@@ -2,7 +2,7 @@ import type { Statement, StatementCall } from '../../platform/database/pipeline.
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import type { NewAuditEvent } from './audit-event.js';
 
-/** An event that is there already was written by an earlier attempt at the same commit. */
+/** If the event already exists, an earlier attempt at the same commit wrote it. */
 const INSERT_AUDIT_EVENTS: Statement = {
   name: 'insert_audit_events',
   text: `
@@ -31,12 +31,12 @@ function auditColumns(events: readonly NewAuditEvent[]): readonly (readonly (str
   ];
 }
 
-/** Records an act in an open tx, for programs without the service's modules too. */
+/** Records an act in an open tx, also for programs without the service's modules. */
 export async function insertAuditEvent(tx: Tx, event: NewAuditEvent): Promise<void> {
   await tx.query(INSERT_AUDIT_EVENTS.text, [...auditColumns([event])]);
 }
 
-/** Records acts as part of a packet: they are recorded if, and only if, its tx commits. None for none. */
+/** Records acts as part of a packet: they are recorded if, and only if, its tx commits. Without acts there is no statement. */
 export function recordAudit(events: readonly NewAuditEvent[]): StatementCall[] {
   return events.length === 0 ? [] : [{ statement: INSERT_AUDIT_EVENTS, values: auditColumns(events) }];
 }

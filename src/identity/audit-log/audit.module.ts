@@ -6,7 +6,7 @@ import { AuditHeadJob } from './audit-head.job.js';
 import { AuditLogController } from './audit-log.controller.js';
 import { AuditLog } from './audit-log.service.js';
 
-/** Global: whatever manages something records what it does. */
+/** It is global, because every module that manages something records its acts. */
 @Global()
 @Module({
   imports: [TypeOrmModule.forFeature([AuditEventEntity]), JobsModule],

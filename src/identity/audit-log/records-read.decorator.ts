@@ -23,7 +23,7 @@ type RecordedRead = {
   readonly parameters: readonly string[];
 };
 
-/** Records a read after it was answered for, and before the answer is sent: what could not be recorded is not shown. */
+/** Records a read after the handler has answered, and before the answer is sent: a read that could not be recorded is not shown. */
 @Injectable()
 export class ReadRecorder implements NestInterceptor {
   constructor(
@@ -37,7 +37,7 @@ export class ReadRecorder implements NestInterceptor {
     const { id: account = null } = request.params as { readonly id?: string };
     const { principal } = request;
     const query = request.query as Readonly<Record<string, string>>;
-    // The handler has answered, so these are what its class allows.
+    // The handler has answered, so its class has validated these parameters.
     const asked = Object.fromEntries(parameters.map((name) => [name, query[name] ?? null]));
     return next.handle().pipe(
       mergeMap(async (answer: unknown) => {
@@ -47,7 +47,7 @@ export class ReadRecorder implements NestInterceptor {
         try {
           await this.log.note(withOrigin(principal, request), entry);
         } catch (error) {
-          // Nobody will read it to its end.
+          // No reader will consume the stream, so it is closed.
           if (answer instanceof StreamableFile) answer.getStream().destroy();
           throw error;
         }
@@ -58,10 +58,10 @@ export class ReadRecorder implements NestInterceptor {
 }
 
 /**
- * An operator's read of what is a customer's, or of the whole ledger, is recorded. On methods that have an account as `:id`, or
- * that read of all accounts.
+ * Records an operator's read of a customer's data, or of the whole ledger. It goes on methods that have an account as `:id`, or
+ * that read all accounts.
  *
- * @param what is read of it.
+ * @param what names the data that is read.
  * @param parameters of the query that are recorded as well.
  */
 export function RecordsRead(

@@ -1,8 +1,8 @@
 import { Problem } from '../../platform/errors/problem.js';
-import { kindOfScope, type Scope } from './principal.js';
+import { getScopeKind, type Scope } from './principal.js';
 
 /*
- * The texts are constants: a refusal never repeats what was sent, and never tells a key that does not exist
+ * The texts are constants: a refusal never repeats what was sent, and never distinguishes a key that does not exist
  * from one that is only misspelled.
  */
 
@@ -36,12 +36,12 @@ export class ExpiredApiKeyError extends Problem {
 
 const KIND_NAMES = { account_key: 'an account key', operator_key: 'an operator key' } as const;
 
-/** The key is valid, but of the other kind or without the scope. */
+/** The key is valid, but is of the other kind or lacks the scope. */
 export class InsufficientScopeError extends Problem {
   readonly code = 'insufficient_scope';
-  /** @param rule why this scope is needed, when the route alone does not tell. */
+  /** @param rule why this scope is needed, when the route alone does not explain it. */
   constructor(scope: Scope, rule = '') {
-    super(`This needs ${KIND_NAMES[kindOfScope(scope)]} with the scope '${scope}'. ${rule}`.trimEnd(), {
+    super(`This needs ${KIND_NAMES[getScopeKind(scope)]} with the scope '${scope}'. ${rule}`.trimEnd(), {
       details: { required_scope: scope },
     });
   }

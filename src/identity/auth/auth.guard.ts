@@ -7,14 +7,14 @@ import { RouteAccessTable } from '../../platform/http/route-access.js';
 
 /**
  * A revoked key is refused within a second. A body may take longer than that to arrive, so a decision that was made before
- * it is made again after it when it is older than this.
+ * the body is repeated after it when it is older than this.
  */
 export const DECISION_GOOD_FOR_MS = 100;
 
 /**
- * Stands before every route, and decides twice at most: when the headers of a request are read, so that no body of a stranger
- * is (`early-authentication.ts`), and before its handler. It answers synchronously for a key in use, and refuses a route
- * that declares no access.
+ * Runs before every route, and decides at most twice: when the headers of a request are read, so that no body is read without
+ * a valid key (`early-authentication.ts`), and before its handler. It answers synchronously for a key in use, and refuses a
+ * route that declares no access.
  */
 @Injectable()
 export class AuthGuard implements CanActivate {
@@ -32,7 +32,7 @@ export class AuthGuard implements CanActivate {
     return isFresh ? admit(request, principal, access.scope) : this.decide(request, access.scope);
   }
 
-  /** Throws, or rejects with, one of `auth.errors.ts`, and what the authenticator throws. */
+  /** Throws, or rejects with, one of `auth.errors.ts`, and the errors of the authenticator. */
   decide(request: FastifyRequest, scope: Scope): true | Promise<true> {
     const token = bearerToken(request.headers.authorization);
     const principal = this.authenticator.authenticate(token, request);
@@ -45,7 +45,7 @@ export class AuthGuard implements CanActivate {
 const BEARER = 'Bearer ';
 const BEARER_ANY_CASE = /^bearer +(\S.*)$/i;
 
-/** Throws `MissingApiKeyError` for any other scheme: whoever sends one does not speak to us with a key. */
+/** Throws `MissingApiKeyError` for any other scheme, because the client then sends no API key. */
 function bearerToken(header: string | undefined): string {
   if (header === undefined) throw new MissingApiKeyError();
   if (header.startsWith(BEARER)) return header.slice(BEARER.length).trim();
@@ -55,7 +55,7 @@ function bearerToken(header: string | undefined): string {
 }
 
 function admit(request: FastifyRequest, principal: Principal, scope: Scope): true {
-  // Set before the scope is checked: the log line of a refusal names the key as well.
+  // It is set before the scope is checked, so that the log line of a refusal names the key as well.
   request.principal = principal;
   if (!hasScope(principal, scope)) throw new InsufficientScopeError(scope);
   return true;

@@ -11,7 +11,7 @@ import { EnvironmentOperatorKey } from './environment-operator-key.js';
 import { KeyUses } from './key-uses.js';
 
 /**
- * Who is calling. The two ports it needs come from modules above it, which are global for that reason:
+ * Identifies the caller. The two ports it needs come from modules above it, which are global for that reason:
  * `CREDENTIALS` from api-keys, `FAILED_AUTHENTICATIONS` from rate-limits.
  */
 @Module({

@@ -11,10 +11,10 @@ import { FAILED_AUTHENTICATIONS, type FailedAuthentications } from './failed-aut
 import { KeyUses } from './key-uses.js';
 import type { Principal } from './principal.js';
 
-/** No key is longer; a header of megabytes is not worth hashing. */
+/** No key is longer, and hashing a header of megabytes would be wasted work. */
 const TOKEN_LENGTH_MAX = 200;
 
-/** Where a request came from. The address is read only when something is wrong: reading it costs a system call. */
+/** The sender of a request. The address is read only when something is wrong, because reading it costs a system call. */
 type Sender = { readonly ip: string };
 
 /** Turns the text of an API key into a principal. */
@@ -29,23 +29,23 @@ export class Authenticator {
   ) {}
 
   /**
-   * Synchronous for a key in use, whose credential is cached: a promise would cost every call a turn of the
-   * queue. Otherwise rejects with one of `auth.errors.ts`, `DatabaseUnavailableError`, or the 429 for a bad key of an
-   * address that fails too often.
+   * It is synchronous for a key in use, whose credential is cached: a promise would cost every call an iteration of the
+   * microtask queue. Otherwise it rejects with one of `auth.errors.ts`, `DatabaseUnavailableError`, or the 429 for a bad key
+   * from an address that fails too often.
    */
   authenticate(token: string, sender: Sender): Principal | Promise<Principal> {
     if (token.length > TOKEN_LENGTH_MAX) return this.refuse(new InvalidApiKeyError(), sender.ip);
     const hash = hashApiKey(token);
     const known = this.cache.peek(hash);
-    if (known && this.faultOf(known) === null) return this.letIn(known);
+    if (known && this.findFault(known) === null) return this.accept(known);
     return this.environmentKey.match(hash) ?? this.examine(token, hash, sender.ip, known);
   }
 
   /**
-   * Malformed keys and keys that are known to be bad are refused without the database. Every other one is looked up,
-   * however often its address has failed: an address may be an office, a cloud's exit or a load balancer, and what its
-   * neighbours send must not lock a good key out. Who guesses gains nothing by it: 256 random bits are not guessed, and a
-   * guess is answered as it was before.
+   * Malformed keys and keys that are known to be bad are refused without the database. Every other key is looked up, even if its
+   * address has failed often: an address may be an office, a cloud's exit or a load balancer, and bad keys from its neighbours
+   * must not lock a good key out. An attacker gains nothing by this: 256 random bits cannot be guessed, and a guess gets the
+   * same answer as before.
    */
   private async examine(
     token: string,
@@ -55,13 +55,13 @@ export class Authenticator {
   ): Promise<Principal> {
     if (parseApiKey(token) === null) return this.refuse(new InvalidApiKeyError(), address);
     const credential = known !== undefined ? known : await this.find(hash, address);
-    const fault = credential === null ? new InvalidApiKeyError() : this.faultOf(credential);
+    const fault = credential === null ? new InvalidApiKeyError() : this.findFault(credential);
     return credential !== null && fault === null
-      ? this.letIn(credential)
+      ? this.accept(credential)
       : this.refuse(fault ?? new InvalidApiKeyError(), address);
   }
 
-  private letIn({ principal }: Credential): Principal {
+  private accept({ principal }: Credential): Principal {
     this.uses.note(principal.keyId);
     return principal;
   }
@@ -78,7 +78,7 @@ export class Authenticator {
     throw fault;
   }
 
-  private faultOf({ revoked, expiresAtMs }: Credential): Problem | null {
+  private findFault({ revoked, expiresAtMs }: Credential): Problem | null {
     if (revoked) return new RevokedApiKeyError();
     if (expiresAtMs !== null && expiresAtMs <= this.clock.nowMs()) return new ExpiredApiKeyError();
     return null;

@@ -3,30 +3,29 @@ import type { Credential, Credentials } from './credentials.js';
 import { CredentialLookups, type Lookup, type LookupLane } from './credential-lookups.js';
 
 /**
- * A revoked key is refused by every process within a second. So what this process knows of a good key is
- * good for less than that, counted from before the database was asked; the rest of the second is for timers,
- * scheduling and the way back.
+ * Every process refuses a revoked key within a second. So what this process knows of a good key is valid for less than that,
+ * counted from before the database was asked; the rest of the second is for timers, scheduling and the answer's transfer.
  */
 const GOOD_FOR_MS = 900;
-/** A key in use is asked for again in the background from here on, so that no request of it has to wait. */
+/** From here on, a key in use is read again in the background, so that no request with it has to wait. */
 const REFRESH_AFTER_MS = 450;
 /**
- * What is not a good key never becomes one: a revocation is final, and nobody can send the secret of a key
- * before it was made. The bound is for a database that was restored or corrected by hand.
+ * A bad key never becomes a good one: a revocation is final, and no caller can send the secret of a key
+ * before it was made. The time limit is for a database that was restored or corrected by hand.
  */
 const BAD_FOR_MS = 5_000;
-/** A few hundred bytes each. Beyond it, the key that was looked up longest ago is asked for again. */
+/** Each takes a few hundred bytes. Beyond this, the key that was looked up longest ago is removed. */
 const GOOD_KEYS_MAX = 20_000;
-/** Kept apart from the good ones, so that a flood of bad keys pushes out only bad keys. */
+/** They are kept apart from the good ones, so that a flood of bad keys removes only bad keys. */
 const BAD_KEYS_MAX = 10_000;
 
 type Entry = { readonly credential: Credential | null; readonly askedAtMs: number };
 
-/** What this process knows of API keys, by the SHA-256 of their secret. Secrets themselves are not kept. */
+/** What this process knows of API keys, by the SHA-256 of their secret. The secrets themselves are not kept. */
 export class CredentialCache {
   private readonly good = new Map<string, Entry>();
   private readonly bad = new Map<string, Entry>();
-  /** The look-up whose answer will be kept, by hash: whoever needs it meanwhile waits for the same one. */
+  /** The look-up whose answer will be kept, by hash; other requests for the same key wait for it. */
   private readonly pending = new Map<string, Lookup>();
   private readonly lookups: CredentialLookups;
 
@@ -39,7 +38,7 @@ export class CredentialCache {
     this.lookups = new CredentialLookups(credentials, clock, lookupTimeoutMs, hedgeAfterMs);
   }
 
-  /** Null: known not to be a key. Undefined: not known, or too long ago; `find` asks. */
+  /** Returns null when it is known not to be a key, and undefined when that is unknown or outdated; `find` then asks the database. */
   peek(hash: string): Credential | null | undefined {
     const nowMs = this.clock.monotonicMs();
     const good = this.good.get(hash);
@@ -54,8 +53,8 @@ export class CredentialCache {
   }
 
   /**
-   * Null: no such key. The answer is never older than the cache allows, however long it takes to arrive:
-   * a look-up that was started too long before this call is not joined. Throws `DatabaseUnavailableError`.
+   * Returns null when there is no such key. The answer is never older than the cache allows, even when it takes long to arrive:
+   * a look-up that was started too long before this call is not shared. Throws `DatabaseUnavailableError`.
    */
   find(hash: string, lane: LookupLane = 'ordinary'): Promise<Credential | null> {
     const pending = this.pending.get(hash);
@@ -63,21 +62,21 @@ export class CredentialCache {
     return joinable ? pending.answer : this.lookUp(hash, lane);
   }
 
-  /** True when this process has seen the key work, even if what it knows has lapsed. */
+  /** Returns true when this process has accepted the key before, even if its entry has expired. */
   hasSeenGood(hash: string): boolean {
     return this.good.has(hash);
   }
 
   /** Call after the revocation is committed: this process refuses the key from then on. */
   forget(hash: string): void {
-    // A look-up that is under way may have read the row before it was revoked: its answer is not kept.
+    // A look-up that is running may have read the row before it was revoked, so its answer is not kept.
     this.pending.delete(hash);
     this.good.delete(hash);
     this.bad.delete(hash);
   }
 
   private refresh(hash: string): void {
-    // Whoever needs the answer meets the same failure in `find` and reports it.
+    // A caller that needs the answer meets the same failure in `find` and reports it.
     this.lookUp(hash, 'ordinary').catch(() => undefined);
   }
 
@@ -99,7 +98,7 @@ export class CredentialCache {
     const isGood = credential !== null && !credential.revoked;
     const [entries, max] = isGood ? [this.good, GOOD_KEYS_MAX] : [this.bad, BAD_KEYS_MAX];
     entries.set(hash, { credential, askedAtMs });
-    // A map keeps the order in which entries were set: the first one was asked for longest ago.
+    // A map keeps the order in which entries were set: the first one was looked up longest ago.
     const [oldest] = entries.size > max ? entries.keys() : [];
     if (oldest !== undefined) entries.delete(oldest);
   }

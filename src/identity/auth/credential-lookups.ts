@@ -4,25 +4,25 @@ import { withTimeout } from '../../platform/common/time-limits.js';
 import { DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
 import type { Credential, Credentials } from './credentials.js';
 
-/** As long as a request may wait for a database connection; then it is refused rather than left hanging. */
+/** As long as a request may wait for a database connection; after this it is refused instead of waiting longer. */
 const LOOKUP_TIMEOUT_MS = 5_000;
-/** One index probe each: this many take the database a few milliseconds. */
+/** Each is one index probe: this many take the database a few milliseconds. */
 const BATCH_MAX = 500;
-/** Twice the largest burst that the service is built for (10,000 calls at once, each with a key of its own). */
+/** Twice the largest burst that the service is built for (10,000 concurrent calls, each with a key of its own). */
 const WAITING_MAX = 20_000;
-/** Of suspects fewer may wait: fifty batches at worst, within a second for the last of them. */
+/** Fewer suspects may wait: at most fifty batches, so the last of them waits less than a second. */
 const SUSPECTS_WAITING_MAX = 5_000;
-/** What a batch always leaves for suspects, so that a good key among them gets in however many others are looked up. */
+/** Every batch reserves this many positions for suspects, so that a good key among them is looked up at any load. */
 const SUSPECTS_PER_BATCH = 100;
 
 /**
- * `suspect`: a key that this process has not seen work, from an address that sends many bad ones. Those wait in a line of
- * their own: however many somebody makes up, keys from other addresses are looked up as if there were none.
+ * `suspect`: a key that this process has not accepted before, from an address that sends many bad ones. Suspects wait in a
+ * queue of their own: for any number of invented keys, keys from other addresses are looked up without a delay.
  */
 export type LookupLane = 'ordinary' | 'suspect';
 
 export class Lookup {
-  /** When the database was asked, on the caller's clock; Infinity while the look-up still waits its turn. */
+  /** When the database was asked, on the caller's clock; Infinity while the look-up is still queued. */
   startedAtMs = Infinity;
   readonly answer: Promise<Credential | null>;
   resolve!: (credential: Credential | null) => void;
@@ -37,8 +37,8 @@ export class Lookup {
 }
 
 /**
- * Asks for credentials in batches: while one query runs, the next one gathers. However many keys, good or
- * bad, arrive at once, authentication holds one database connection of this process, and a second one while the first is silent.
+ * Reads credentials in batches: while one query runs, the next batch is gathered. For any number of concurrent keys, good
+ * or bad, authentication holds one database connection of this process, and a second one while the first is silent.
  */
 export class CredentialLookups {
   private readonly waiting: Readonly<Record<LookupLane, Lookup[]>> = { ordinary: [], suspect: [] };
@@ -86,7 +86,7 @@ export class CredentialLookups {
       const found = await withTimeout(hedgedRead(ask, this.hedgeAfterMs), this.timeoutMs);
       for (const lookup of batch) lookup.resolve(found.get(lookup.hash) ?? null);
     } catch (error) {
-      // Whatever the reason, nobody can say who this is: refuse, and let the caller retry.
+      // For any failure, the caller cannot be identified: the request is refused, and the caller may retry.
       for (const lookup of batch) lookup.reject(new DatabaseUnavailableError(error));
     }
   }

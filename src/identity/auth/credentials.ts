@@ -1,19 +1,19 @@
 import type { Principal } from './principal.js';
 
-/** An API key as stored, whatever its state. */
+/** An API key as it is stored, in any state. */
 export type Credential = {
   readonly principal: Principal;
-  /** Unix milliseconds; null never expires. */
+  /** Unix milliseconds; null means that it never expires. */
   readonly expiresAtMs: number | null;
   readonly revoked: boolean;
 };
 
 export const CREDENTIALS = Symbol('CREDENTIALS');
 
-/** Port: where API keys are kept. Implemented by `api-keys/`, which stands above this module. */
+/** Port for the storage of API keys. `api-keys/` implements it, which is above this module. */
 export interface Credentials {
   /**
-   * The credentials behind these SHA-256 hashes (hexadecimal), by hash; unknown ones are absent. The answer
+   * Returns the credentials for these SHA-256 hashes (hexadecimal), by hash; unknown ones are missing. The answer
    * must show every revocation that was committed before the call.
    */
   findByHashes(hashes: readonly string[]): Promise<ReadonlyMap<string, Credential>>;

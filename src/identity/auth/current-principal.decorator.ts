@@ -5,22 +5,23 @@ import { withMembers } from '../../platform/common/with-members.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who sent the request. Set by the authentication guard; absent on public routes. */
+    /** The sender of the request. The authentication guard sets it; it is absent on public routes. */
     principal?: Principal;
   }
 }
 
 /** `@CurrentAccount() principal: AccountPrincipal` on a route that requires an account scope. */
 export const CurrentAccount = createParamDecorator(
-  (_data: unknown, context: ExecutionContext) => principalOf(context, 'account_key') as AccountPrincipal,
+  (_data: unknown, context: ExecutionContext) => requirePrincipal(context, 'account_key') as AccountPrincipal,
 );
 
 /** `@CurrentOperator() principal: OperatorPrincipal` on a route that requires an operator scope. */
 export const CurrentOperator = createParamDecorator(
-  (_data: unknown, context: ExecutionContext) => principalOf(context, 'operator_key') as OperatorPrincipal,
+  (_data: unknown, context: ExecutionContext) =>
+    requirePrincipal(context, 'operator_key') as OperatorPrincipal,
 );
 
-/** Asked for by what is recorded only. A class: an object with a getter of its own, made for every request, costs as much as the guard. */
+/** Only recorded acts need it. It is a class, because an object with a getter, made for every request, costs as much as the guard. */
 class RequestOrigin implements Origin {
   constructor(private readonly request: FastifyRequest) {}
 
@@ -28,19 +29,19 @@ class RequestOrigin implements Origin {
     return this.request.id;
   }
 
-  /** Costs a look at the socket and its proxies. */
+  /** Reading it costs a system call and a comparison with the trusted proxies. */
   get clientAddress(): string {
     return this.request.ip;
   }
 }
 
-/** The key with the request that it sent: one key sends many. */
+/** Adds the request that the key sent, because one key sends many. */
 export function withOrigin<P extends Principal>(principal: P, request: FastifyRequest): P {
   return withMembers(principal, { origin: new RequestOrigin(request) });
 }
 
-/** Throws when the route's scope and its parameter disagree: a fault of ours, found by its first call. */
-function principalOf(context: ExecutionContext, kind: Principal['kind']): Principal {
+/** Throws when the route's scope and its parameter disagree; the first call of a faulty route shows this. */
+function requirePrincipal(context: ExecutionContext, kind: Principal['kind']): Principal {
   const request = context.switchToHttp().getRequest<FastifyRequest>();
   const { principal } = request;
   if (principal?.kind !== kind) {

@@ -4,11 +4,11 @@ import type { AuthGuard } from './auth.guard.js';
 import { accessOfRoute, type RouteAccess } from '../../platform/http/route-access.js';
 
 /**
- * Asks the guard as soon as the headers of a request are read. Nest runs guards after Fastify has read and parsed the body:
- * anybody without a key could make us hold a megabyte for each connection, and spend the time to parse it.
+ * Runs the guard as soon as the headers of a request are read. Nest runs guards after Fastify has read and parsed the body:
+ * clients without a key could otherwise make the service hold a megabyte for each connection, and spend the time to parse it.
  *
- * Call it before the routes are registered. What a route wants is what its controller declares; for a route that this
- * hook does not know, the guard decides alone, as it does in any case before the handler.
+ * Call it before the routes are registered. The controller declares what a route requires; for a route that this hook
+ * does not know, the guard decides alone, as it does in any case before the handler.
  */
 export function authenticateBeforeBodies(fastify: FastifyInstance, guard: AuthGuard): void {
   fastify.addHook('onRoute', (route) => {

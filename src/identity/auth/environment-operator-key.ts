@@ -4,9 +4,9 @@ import type { Settings } from '../../platform/config/settings.js';
 import { hashApiKey, parseApiKey } from './api-key-format.js';
 import { OPERATOR_SCOPES, type OperatorPrincipal } from './principal.js';
 
-/** Outside production any text of this length will do, so that scripts and tests may choose a readable one. */
+/** Outside production any text of this length is accepted, so that scripts and tests may use a readable one. */
 const LENGTH_MIN = 16;
-/** What fits a header with room to spare; see `TOKEN_LENGTH_MAX`. */
+/** Short enough for any header; see `TOKEN_LENGTH_MAX`. */
 const LENGTH_MAX = 200;
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
 
@@ -17,13 +17,13 @@ const PRINCIPAL: OperatorPrincipal = {
 };
 
 /**
- * The operator key of `COFFER_OPERATOR_KEY`: all operator scopes, not in the database, revoked by restarting
- * with another value. It is what the first operator makes the other keys with.
+ * The operator key of `COFFER_OPERATOR_KEY`: it has all operator scopes, is not in the database, and is revoked by a restart
+ * with another value. The first operator creates the other keys with it.
  */
 export class EnvironmentOperatorKey {
   private readonly hash: Buffer | null;
 
-  /** Throws `InvalidSettingsError` for a value that nobody should have to trust. */
+  /** Throws `InvalidSettingsError` for a value that is too weak to be trusted. */
   constructor({ operatorKey, environment }: Pick<Settings, 'operatorKey' | 'environment'>) {
     if (operatorKey !== null && environment === 'production' && parseApiKey(operatorKey) !== 'operator_key') {
       throw new InvalidSettingsError([
@@ -39,7 +39,7 @@ export class EnvironmentOperatorKey {
   }
 
   /**
-   * The principal, if this is the hash of that key. Compared in constant time: unlike the keys in the
+   * Returns the principal, if this is the hash of that key. It is compared in constant time, because unlike the keys in the
    * database, this one may be text that a person chose.
    */
   match(hash: string): OperatorPrincipal | null {

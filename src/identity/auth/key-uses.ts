@@ -1,6 +1,6 @@
 import type { Clock } from '../../platform/common/clock.js';
 
-/** Which API keys were let in since this was last asked for, and when first. In memory: a request pays one look into a map. */
+/** Which API keys were accepted since the last `take`, and when first. It is in memory, so a request costs one look-up in a map. */
 export class KeyUses {
   private firstUses = new Map<string, number>();
 
@@ -10,7 +10,7 @@ export class KeyUses {
     if (!this.firstUses.has(keyId)) this.firstUses.set(keyId, this.clock.nowMs());
   }
 
-  /** By the key's id, Unix milliseconds; from here on uses are noted anew. */
+  /** Returns the uses by the key's id, in Unix milliseconds, and starts with an empty record. */
   take(): ReadonlyMap<string, number> {
     const taken = this.firstUses;
     this.firstUses = new Map();

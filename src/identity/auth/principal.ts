@@ -7,12 +7,12 @@ export const ACCOUNT_SCOPES = [
 ] as const;
 export const OPERATOR_SCOPES = ['debits', 'finance', 'admin'] as const;
 
-/** What a key has that nobody chose scopes for. Charging a saved card is never among it: that is always asked for by name. */
+/** The scopes of a key for which none were chosen. Charging a saved card is never among them: it always has to be named explicitly. */
 export const DEFAULT_ACCOUNT_SCOPES = ['generate', 'wallet:read', 'wallet:write', 'keys:write'] as const;
 
 export type AccountScope = (typeof ACCOUNT_SCOPES)[number];
 export type OperatorScope = (typeof OPERATOR_SCOPES)[number];
-/** No word stands in both lists, so a scope alone says which kind of key a route wants. */
+/** No word is in both lists, so a scope alone determines which kind of key a route requires. */
 export type Scope = AccountScope | OperatorScope;
 
 /** The request that a key sent. */
@@ -21,19 +21,19 @@ export type Origin = {
   readonly clientAddress: string;
 };
 
-/** A customer's machine: acts on its own account only. */
+/** A customer's program, which acts on its own account only. */
 export type AccountPrincipal = {
   readonly kind: 'account_key';
   readonly keyId: string;
   readonly accountId: string;
   readonly scopes: ReadonlySet<AccountScope>;
-  /** For how long the same images request of a client that announces no retries is one call; 0: each is its own. */
+  /** For how long the same images request of a client that does not announce retries is one call; 0: each is its own. */
   readonly duplicateWindowSeconds: number;
-  /** Of the principal that a route is given. */
+  /** It is set on the principal that a route receives. */
   readonly origin?: Origin;
 };
 
-/** Our own machine: acts on any account, within its scopes. */
+/** A program of the platform, which acts on any account, within its scopes. */
 export type OperatorPrincipal = {
   readonly kind: 'operator_key';
   readonly keyId: string;
@@ -43,12 +43,12 @@ export type OperatorPrincipal = {
 
 export type Principal = AccountPrincipal | OperatorPrincipal;
 
-/** How the ledger names who did it. */
-export function actorOf(principal: Principal): string {
+/** Returns the actor in the ledger's notation. */
+export function toActor(principal: Principal): string {
   return `${principal.kind}:${principal.keyId}`;
 }
 
-export function kindOfScope(scope: Scope): Principal['kind'] {
+export function getScopeKind(scope: Scope): Principal['kind'] {
   return (ACCOUNT_SCOPES as readonly string[]).includes(scope) ? 'account_key' : 'operator_key';
 }
 

@@ -1,19 +1,19 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { kindOfScope, type Scope } from './principal.js';
+import { getScopeKind, type Scope } from './principal.js';
 import { declareAccess, declaredAccess, ownMethods } from '../../platform/http/route-access.js';
 
 type Decorator = MethodDecorator & ClassDecorator;
 
 /**
- * Only a key with this scope may call the route, or every route of the controller that says nothing else
+ * Only a key with this scope may call the route, or every route of the controller that declares no scope
  * itself. Also documents the key and its refusals.
  */
 export function RequireScope(scope: Scope): Decorator {
   const declare = declareAccess({ public: false, scope });
   const document = applyDecorators(
-    ApiSecurity(kindOfScope(scope), [scope]),
+    ApiSecurity(getScopeKind(scope), [scope]),
     ApiProblems(
       'missing_api_key',
       'invalid_api_key',
@@ -31,7 +31,7 @@ export function RequireScope(scope: Scope): Decorator {
       return;
     }
     const controller = target as { prototype: object };
-    // Documented method by method: a class's security and a method's own are read as "either will do".
+    // It is documented for each method, because a class's security and a method's own are read as alternatives.
     for (const [name, method] of ownMethods(controller.prototype)) {
       if (declaredAccess(method.value as object) === undefined) document(controller.prototype, name, method);
     }

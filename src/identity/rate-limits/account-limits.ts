@@ -6,27 +6,27 @@ import {
   type RateLimitName,
 } from './rate-limit-policies.js';
 
-/** Numbers that somebody set; what is absent is as for everybody. */
+/** Numbers that an operator set; absent ones have their default. */
 export type OwnNumbers = { readonly [Limit in AdjustableLimit]?: number };
 
-/** What an operator set for one account. */
+/** The limits that an operator set for one account. */
 export type OwnLimits = OwnNumbers | null;
 
 export const ACCOUNT_LIMITS = Symbol('ACCOUNT_LIMITS');
 
-/** Port: limits of single accounts. Without anybody behind it all accounts are alike. */
+/** Port for the limits of single accounts. Without an implementation, all accounts have the default limits. */
 export interface AccountLimits {
   /**
-   * Null for an account like all others. Synchronous for an account that calls; never rejects: while the
-   * database is away, what was known last is in force.
+   * Returns null for an account with the default limits. It is synchronous for an account that calls often, and never rejects:
+   * while the database is unavailable, the last known limits apply.
    */
   find(accountId: string): OwnLimits | Promise<OwnLimits>;
 }
 
-/** For everybody, unless somebody set it otherwise. */
-export function numbersOf(name: RateLimitName, own: OwnLimits): LimitNumbers {
+/** Returns the default numbers, unless an operator set others. */
+export function getLimitNumbers(name: RateLimitName, own: OwnLimits): LimitNumbers {
   const set = isAdjustable(name) ? own?.[name] : undefined;
-  // An account's number is for all of it: with a single key, that key may use it up.
+  // An account's number applies to all of its keys together: a single key may use it up.
   return set === undefined ? RATE_LIMIT_POLICIES[name] : { perKey: set, perAccount: set };
 }
 

@@ -2,19 +2,19 @@ import type { ServerResponse } from 'node:http';
 import { onAnswerEnd } from '../../platform/http/answer-end.js';
 import { AccountBusyError } from './rate-limit.errors.js';
 
-/** A client that sends this many requests at once is no client that waits for answers. */
+/** A client that sends this many requests at once does not wait for answers. */
 export const WAITING_PER_ACCOUNT_MAX = 100;
 
 type Turns = {
   working: number;
-  /** In the order in which they came. */
+  /** They are in the order in which they came. */
   readonly waiting: Set<() => void>;
 };
 
 /**
- * How many requests of one account this process works on at the same time: further ones wait behind those of their own account,
- * so however many an account sends, the connections to the database are there for the others. A turn lasts until the answer
- * was sent or its connection has ended.
+ * Limits how many requests of one account this process works on at the same time: further ones wait for those of their own
+ * account, so for any number of requests of one account, the others can still use the connections to the database. A slot is held until
+ * the answer was sent or its connection has ended.
  */
 export class AccountTurns {
   private readonly accounts = new Map<string, Turns>();
@@ -22,11 +22,11 @@ export class AccountTurns {
   constructor(private readonly workingMax: number) {}
 
   /**
-   * True at once, or as soon as it is this request's turn; never, when its client leaves before. Throws `AccountBusyError`
-   * (429) when too many wait.
+   * Returns true at once, or as soon as this request has a slot; never, when its client leaves before. Throws
+   * `AccountBusyError` (429) when too many wait.
    */
   enter(accountId: string, response: ServerResponse): true | Promise<true> {
-    const turns = this.turnsOf(accountId);
+    const turns = this.getSlots(accountId);
     if (turns.working < this.workingMax) {
       turns.working += 1;
       onAnswerEnd(response, () => this.leave(accountId, turns));
@@ -42,7 +42,7 @@ export class AccountTurns {
     });
   }
 
-  /** Hands the turn on to the first one that waits, after all that a connection had sent have heard that it has ended. */
+  /** Gives the slot to the first waiting request, after every request of the closed connection has been notified of its end. */
   private leave(accountId: string, turns: Turns): void {
     queueMicrotask(() => {
       const [next] = turns.waiting;
@@ -56,7 +56,7 @@ export class AccountTurns {
     });
   }
 
-  private turnsOf(accountId: string): Turns {
+  private getSlots(accountId: string): Turns {
     const known = this.accounts.get(accountId);
     if (known !== undefined) return known;
     const turns = { working: 0, waiting: new Set<() => void>() };

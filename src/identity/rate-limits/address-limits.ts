@@ -8,8 +8,8 @@ import { isCountedByAddress } from './route-limits.js';
 const LIMIT = 'requests-per-address';
 
 /**
- * Limits requests without a key by the network address that they come from, when their headers are read: pages, the
- * catalogue, the API document, unknown paths, keys that were forgotten. Call it before the routes are registered.
+ * Limits requests without a key by their network address, when their headers are read: pages, the catalogue, the API
+ * document, unknown paths, requests with a forgotten key. Call it before the routes are registered.
  */
 export function limitAddresses(fastify: FastifyInstance, clock: MonotonicClock): void {
   const windows = new AddressWindows(REQUESTS_PER_ADDRESS_MAX, clock);
@@ -17,7 +17,7 @@ export function limitAddresses(fastify: FastifyInstance, clock: MonotonicClock):
     const hasCredentials = request.headers.authorization !== undefined;
     if (!isCountedByAddress(request.routeOptions.config, hasCredentials)) return done();
     const { ip } = request;
-    const waitMs = windows.waitMsOf(ip);
+    const waitMs = windows.getWaitMs(ip);
     if (waitMs === null) {
       windows.count(ip);
       return done();

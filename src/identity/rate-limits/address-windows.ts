@@ -3,17 +3,17 @@ import { addressGroup } from '../../platform/common/address-group.js';
 import { WINDOW_SECONDS } from './rate-limit-policies.js';
 
 const WINDOW_MS = WINDOW_SECONDS * 1_000;
-/** About ten megabytes. Beyond it the oldest count is forgotten: whoever has that many addresses is not held up by any count. */
+/** They take about ten megabytes. Beyond this the oldest count is removed: no count would stop an attacker with that many addresses. */
 const ADDRESSES_MAX = 50_000;
 
 type Window = { readonly endsAtMs: number; count: number };
 
 /**
  * Counts by network address, in memory only: each process protects itself, and a flood must not become a flood of Redis
- * commands. It sets no timers and remembers a bounded number of addresses.
+ * commands. It sets no timers and stores a bounded number of addresses.
  */
 export class AddressWindows {
-  /** In the order in which they end: all are equally long, and one that begins again moves to the back. */
+  /** They are in the order in which they end: all are equally long, and one that begins again moves to the end. */
   private readonly windows = new Map<string, Window>();
 
   constructor(
@@ -21,8 +21,8 @@ export class AddressWindows {
     private readonly clock: MonotonicClock,
   ) {}
 
-  /** How long the address has to wait; null when it has not reached its maximum. Counts nothing. */
-  waitMsOf(address: string): number | null {
+  /** Returns how long the address has to wait; null when it has not reached its maximum. It counts nothing. */
+  getWaitMs(address: string): number | null {
     const window = this.find(addressGroup(address));
     if (window === null || window.count < this.max) return null;
     return window.endsAtMs - this.clock.monotonicMs();
@@ -35,7 +35,7 @@ export class AddressWindows {
     else window.count += 1;
   }
 
-  /** How many addresses it remembers. */
+  /** The number of stored addresses. */
   get size(): number {
     return this.windows.size;
   }

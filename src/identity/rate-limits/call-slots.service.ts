@@ -6,15 +6,15 @@ import { RedisConnection } from './redis-connection.js';
 import { TAKE_SLOTS_SCRIPT } from './slot-scripts.js';
 import type { Usage } from './usage.js';
 
-/** The slots of a process that was killed are free again after this long. */
+/** The slots of a killed process are free again after this time. */
 export const LEASE_MS = 30_000;
-/** Two renewals may fail before another process takes the slots for free. */
+/** Two renewals may fail before another process treats the slots as free. */
 const LEASE_RENEWAL_MS = 10_000;
 
 export type TakenSlots = {
-  /** Whether all limits had room. If not, no slot was taken. */
+  /** Whether all limits had a free slot. If not, no slot was taken. */
   readonly admitted: boolean;
-  /** In the order of the meters. */
+  /** They are in the order of the meters. */
   readonly usages: readonly Usage[];
 };
 
@@ -23,15 +23,15 @@ type Scripted = Redis & {
 };
 
 /**
- * Slots of calls that run at the same time: in Redis for all processes together, each process for itself while Redis is
- * away. A slot is a lease that its process renews, so none is lost with its process. Never rejects.
+ * Slots of calls that run at the same time: in Redis for all processes together, and in each process for itself while Redis is
+ * unavailable. A slot is a lease that its process renews, so no slot is lost when a process ends. It never rejects.
  */
 @Injectable()
 export class CallSlots implements OnModuleDestroy {
   private readonly redis: Scripted | null;
-  /** The slots of each lease of this process, wherever they were counted. */
+  /** The slots of each lease of this process, counted in Redis or here. */
   private readonly held = new Map<string, readonly string[]>();
-  /** How many of those hold each slot key: so this process counts right from the moment Redis is away. */
+  /** How many of those hold each slot key, so that this process counts correctly as soon as Redis becomes unavailable. */
   private readonly taken = new Map<string, number>();
   private readonly processId = randomUUID();
   private leases = 0;
@@ -43,7 +43,7 @@ export class CallSlots implements OnModuleDestroy {
     this.redis = client as Scripted | null;
   }
 
-  /** Of no other call of any process. */
+  /** Returns an id that no other call of any process has. */
   newLease(): string {
     this.leases += 1;
     return `${this.processId}:${this.leases}`;
@@ -67,23 +67,23 @@ export class CallSlots implements OnModuleDestroy {
         this.connection.suspend(error);
       }
     }
-    const admitted = meters.every(({ key, max }) => this.takenOf(key) < max);
+    const admitted = meters.every(({ key, max }) => this.countTaken(key) < max);
     if (admitted && lease !== null) this.hold(keys, lease);
     return toTaken(
       meters,
       admitted,
-      keys.map((key) => this.takenOf(key)),
+      keys.map((key) => this.countTaken(key)),
       lease,
     );
   }
 
-  /** Nobody waits for Redis: a lease that it does not hear about ends by itself. */
+  /** It does not wait for Redis: a lease whose release does not arrive ends by itself. */
   release(lease: string): void {
     const keys = this.held.get(lease);
     if (keys === undefined) return;
     this.held.delete(lease);
     for (const key of keys) {
-      const left = this.takenOf(key) - 1;
+      const left = this.countTaken(key) - 1;
       if (left > 0) this.taken.set(key, left);
       else this.taken.delete(key);
     }
@@ -95,12 +95,12 @@ export class CallSlots implements OnModuleDestroy {
     );
   }
 
-  /** Every ten seconds while calls run. Also brings back what a Redis that was away has forgotten. */
+  /** Runs every ten seconds while calls run. It also restores the leases that a Redis has lost during an outage. */
   async renewLeases(): Promise<void> {
     const { redis } = this;
     if (redis === null || !this.connection.usable) return;
     try {
-      // Sent in one go and before any release that follows, so no lease comes back after its call.
+      // They are sent together and before any later release, so no lease returns after its call.
       await Promise.all(
         [...this.held].map(([lease, keys]) => this.run(redis, keys, lease, keys.map(alwaysRoom))),
       );
@@ -132,13 +132,13 @@ export class CallSlots implements OnModuleDestroy {
 
   private hold(keys: readonly string[], lease: string): void {
     this.held.set(lease, keys);
-    for (const key of keys) this.taken.set(key, this.takenOf(key) + 1);
+    for (const key of keys) this.taken.set(key, this.countTaken(key) + 1);
     if (this.redis !== null) {
       this.renewal ??= setInterval(() => void this.renewLeases(), LEASE_RENEWAL_MS).unref();
     }
   }
 
-  private takenOf(key: string): number {
+  private countTaken(key: string): number {
     return this.taken.get(key) ?? 0;
   }
 
@@ -148,7 +148,7 @@ export class CallSlots implements OnModuleDestroy {
   }
 }
 
-/** A call that was let in keeps its slot, whatever the limit is by now. */
+/** An admitted call keeps its slot, even if the limit is now lower. */
 const alwaysRoom = (): number => Number.MAX_SAFE_INTEGER;
 
 function toTaken(
@@ -160,7 +160,7 @@ function toTaken(
   const usages = meters.map(({ limit, unit, max }, index): Usage => {
     const remaining = Math.max(max - (taken[index] ?? 0), 0);
     const exceeded = lease !== null && !admitted && remaining === 0;
-    // Nobody knows when a running call ends.
+    // The end of a running call is unknown.
     return { limit, unit, max, remaining, resetMs: null, exceeded };
   });
   return { admitted, usages };

@@ -20,7 +20,7 @@ export class FailedAuthenticationCounter implements FailedAuthentications {
   }
 
   refusalFor(address: string): Promise<RateLimitExceededError | null> {
-    const resetMs = this.settings.rateLimit ? this.windows.waitMsOf(address) : null;
+    const resetMs = this.settings.rateLimit ? this.windows.getWaitMs(address) : null;
     if (resetMs === null) return Promise.resolve(null);
     return Promise.resolve(
       new RateLimitExceededError({ limit: LIMIT, max: FAILED_AUTHENTICATIONS_MAX, resetMs }),

@@ -2,15 +2,15 @@ import type { MonotonicClock } from '../../platform/common/clock.js';
 import type { Meter } from './meter.js';
 import type { Usage } from './usage.js';
 
-/** Long enough that a flood costs Redis next to nothing; so short that whoever was refused by a hair's breadth gets in. */
+/** Long enough that a flood costs Redis almost nothing; short enough that a client that was refused narrowly is soon admitted. */
 const REMEMBERED_MS = 1_000;
-/** A key over its limit each; beyond it Redis is asked again. */
+/** Each is a key over its limit; beyond this number, Redis is asked again. */
 const REFUSALS_MAX = 10_000;
 
 type Refusal = { readonly usages: readonly Usage[]; readonly untilMs: number };
 
 /**
- * What was just refused is refused again without counting. The library's `inMemoryBlockOnConsumed` knows neither what the
+ * Refuses again, without counting, what was just refused. The library's `inMemoryBlockOnConsumed` knows neither what the
  * other limits of the request have left nor that an operator has raised this one.
  */
 export class KnownRefusals {
@@ -19,7 +19,7 @@ export class KnownRefusals {
   constructor(private readonly clock: MonotonicClock) {}
 
   find(meters: readonly Meter[]): readonly Usage[] | null {
-    const refusal = this.refusals.size === 0 ? undefined : this.refusals.get(idOf(meters));
+    const refusal = this.refusals.size === 0 ? undefined : this.refusals.get(toKey(meters));
     return refusal !== undefined && this.clock.monotonicMs() < refusal.untilMs ? refusal.usages : null;
   }
 
@@ -27,10 +27,10 @@ export class KnownRefusals {
     if (this.refusals.size >= REFUSALS_MAX) this.refusals.clear();
     const waitsMs = usages.filter(({ exceeded }) => exceeded).map(({ resetMs }) => resetMs ?? 0);
     const untilMs = this.clock.monotonicMs() + Math.min(REMEMBERED_MS, ...waitsMs);
-    this.refusals.set(idOf(meters), { usages, untilMs });
+    this.refusals.set(toKey(meters), { usages, untilMs });
   }
 }
 
-function idOf(meters: readonly Meter[]): string {
+function toKey(meters: readonly Meter[]): string {
   return meters.map(({ key, max }) => `${key}=${max}`).join();
 }

@@ -6,7 +6,7 @@ type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
-/** Draft-ietf-httpapi-ratelimit-headers-11. `x-ratelimit-*` says the same of the closest limit in OpenAI's words. */
+/** Draft-ietf-httpapi-ratelimit-headers-11. `x-ratelimit-*` describes the closest limit with OpenAI's names. */
 const HEADERS = {
   'RateLimit-Policy': {
     description: 'The limits that the request was counted against, of its key and of its account.',
@@ -25,7 +25,7 @@ const HEADERS = {
   },
 };
 
-/** Adds the headers of limits to what every counted route answers. */
+/** Adds the headers of limits to the answers of every counted route. */
 export function documentLimits(document: OpenAPIObject): void {
   document.components = { ...document.components, headers: { ...document.components?.headers, ...HEADERS } };
   for (const path of Object.values(document.paths)) {

@@ -1,16 +1,16 @@
 import { Problem } from '../../platform/errors/problem.js';
 import type { Usage } from './usage.js';
 
-/** Some SDK versions sleep longer waits out and others ignore them; no window of ours is longer. */
+/** Some SDK versions sleep longer waits out and others ignore them; no window here is longer. */
 const RETRY_AFTER_MIN_SECONDS = 1;
 const RETRY_AFTER_MAX_SECONDS = 60;
 
-/** As long as a usual image takes: whoever waits for it finds a slot that was given back. */
+/** As long as a usual image takes: after this wait, a slot has probably been released. */
 const RUNNING_CALL_SECONDS = 3;
 
 export class RateLimitExceededError extends Problem {
   readonly code = 'rate_limit_exceeded';
-  /** @param usage of the limit that refused; its name stands in the `RateLimit-Policy` header. */
+  /** @param usage the limit that refused; its name is in the `RateLimit-Policy` header. */
   constructor({ limit, max, resetMs }: Pick<Usage, 'limit' | 'max' | 'resetMs'>) {
     super(
       `Too many requests: the limit '${limit}' is ${max} a minute. Nothing was charged; retry after the time in Retry-After.`,
@@ -23,7 +23,7 @@ export class ImageLimitExceededError extends Problem {
   readonly code = 'rate_limit_exceeded';
   /** @param images how many were asked for: all are refused, so that no call delivers fewer than it could have. */
   constructor({ limit, max, remaining, resetMs }: Usage, images: number) {
-    // No wait makes room for more than the limit itself.
+    // Waiting never allows more than the limit itself.
     const isHopeless = images > max;
     super(
       `Too many images: the limit '${limit}' is ${max} a minute, ${remaining} are left, and ${images} were asked for. ` +
@@ -48,7 +48,7 @@ export class ConcurrencyLimitExceededError extends Problem {
   }
 }
 
-/** Others of the same account are being worked on, and as many as may wait do. */
+/** Other requests of the same account are being worked on, and as many as allowed already wait. */
 export class AccountBusyError extends Problem {
   readonly code = 'concurrency_limit_exceeded';
   constructor(waitingMax: number) {
@@ -60,7 +60,7 @@ export class AccountBusyError extends Problem {
   }
 }
 
-/** The bodies of its other requests are still on their way. */
+/** The bodies of its other requests are still arriving. */
 export class BodiesBusyError extends Problem {
   readonly code = 'concurrency_limit_exceeded';
   constructor() {

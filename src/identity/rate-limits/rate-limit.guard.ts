@@ -4,20 +4,20 @@ import type { Principal, Scope } from '../auth/principal.js';
 import { RouteAccessTable } from '../../platform/http/route-access.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { AccountTurns } from './account-turns.js';
-import { type LimitReport, reportOf } from './limit-report.js';
+import { type LimitReport, getLimitReport } from './limit-report.js';
 import { TAKES_TURNS } from './rate-limit-policies.js';
 import { RateLimitExceededError } from './rate-limit.errors.js';
 import { RateLimiter } from './rate-limiter.service.js';
-import { defaultLimitOf, type RouteLimits } from './route-limits.js';
+import { getDefaultLimit, type RouteLimits } from './route-limits.js';
 
 export const RATE_LIMIT = 'coffer:rate-limit';
 
-/** One account's requests may take this part of the database connections of a process. */
+/** One account's requests may use this part of the database connections of a process. */
 const POOL_SHARE = 1 / 3;
 
 /**
- * Stands before every route, after authentication and before the body is validated: counts the request against what
- * `@RateLimited` names, or against the default of the scope that the route requires (`route-limits.ts`).
+ * Runs before every route, after authentication and before the body is validated: it counts the request against the limit
+ * that `@RateLimited` names, or against the default of the scope that the route requires (`route-limits.ts`).
  */
 @Injectable()
 export class RateLimitGuard implements CanActivate {
@@ -34,21 +34,21 @@ export class RateLimitGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean | Promise<boolean> {
     if (!this.settings.rateLimit) return true;
     const request = context.getArgByIndex<FastifyRequest>(0);
-    const limits = this.limitsOf(context, request.method);
+    const limits = this.findLimits(context, request.method);
     if (limits === null) return true;
     const { principal } = request;
     if (principal === undefined) {
       throw new Error(`the limit '${limits.counted}' counts keys: its route needs a scope`);
     }
     const reply = context.getArgByIndex<FastifyReply>(1);
-    return this.admit(limits, principal, reportOf(request, reply), reply);
+    return this.admit(limits, principal, getLimitReport(request, reply), reply);
   }
 
-  private limitsOf(context: ExecutionContext, method: string): RouteLimits | null {
+  private findLimits(context: ExecutionContext, method: string): RouteLimits | null {
     const handler = context.getHandler();
     const declared = Reflect.getMetadata(RATE_LIMIT, handler) as RouteLimits | undefined;
     if (declared !== undefined) return declared;
-    const counted = defaultLimitOf(this.routes.of(context.getClass(), handler), method);
+    const counted = getDefaultLimit(this.routes.of(context.getClass(), handler), method);
     return counted === null ? null : { counted, shown: [] };
   }
 

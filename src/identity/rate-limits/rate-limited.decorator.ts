@@ -4,10 +4,10 @@ import type { RateLimitName } from './rate-limit-policies.js';
 import type { RouteLimits } from './route-limits.js';
 
 /**
- * Counts the requests of a route, by key and by account, against another limit than the default of its scope. On methods
- * only, beside `@RequireScope()`, which documents the 429.
+ * Counts the requests of a route, by key and by account, against another limit than the default of its scope. It is used on
+ * methods only, together with `@RequireScope()`, which documents the 429.
  *
- * @param shown limits that the route's service counts; the answer's headers tell of them whatever happens.
+ * @param shown limits that the route's service counts; the headers of every answer report them.
  */
 export function RateLimited(counted: RateLimitName, ...shown: readonly RateLimitName[]): MethodDecorator {
   return SetMetadata(RATE_LIMIT, { counted, shown } satisfies RouteLimits);

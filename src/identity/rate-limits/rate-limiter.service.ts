@@ -1,7 +1,7 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import type { Principal } from '../auth/principal.js';
 import { CLOCK, type MonotonicClock } from '../../platform/common/clock.js';
-import { ACCOUNT_LIMITS, type AccountLimits, numbersOf, type OwnLimits } from './account-limits.js';
+import { ACCOUNT_LIMITS, type AccountLimits, getLimitNumbers, type OwnLimits } from './account-limits.js';
 import { CallSlots } from './call-slots.service.js';
 import { KnownRefusals } from './known-refusals.js';
 import type { Meter } from './meter.js';
@@ -12,36 +12,36 @@ import { WindowCounter } from './window-counter.service.js';
 /** One limit to count, for a key and its account. */
 export type Cost = {
   readonly name: RateLimitName;
-  /** Requests or images, or 1 for a slot; 0 only asks how much is left. */
+  /** The number of requests or images, or 1 for a slot; 0 only asks how much is left. */
   readonly cost: number;
 };
 
-/** A call that may run. */
+/** The admission of a call that may run. */
 export type Pass = {
-  /** The call is over and its answer was sent: frees its slots. */
+  /** Frees the slots of a call that has ended and whose answer was sent. */
   release(): void;
-  /** No provider was asked: it counts for nothing. Once; answers how much is left of what it was counted for. */
+  /** Takes the call out of the counts, because no provider was asked. It may be called once; returns how much is left. */
   giveBack(): Promise<readonly Usage[]>;
 };
 
 export type Admission = {
   readonly usages: readonly Usage[];
-  /** Null: refused; one usage is exceeded and nothing was counted. */
+  /** Null when it was refused; one usage is exceeded and nothing was counted. */
   readonly pass: Pass | null;
 };
 
 type Counted = {
   readonly admitted: boolean;
   readonly usages: readonly Usage[];
-  /** The call is over, or was refused: as if it had not been counted. */
+  /** Takes the request out of the counts when it has ended or was refused. */
   giveBack(): Promise<readonly Usage[]>;
 };
 
 const KEY_PREFIX = 'coffer:limits';
 
 /**
- * Counts by key and by account, against the limits in force. A request is counted for all of its limits or, when one has
- * no room, for none: a key over its own does not use up what the account's other keys still have.
+ * Counts by key and by account, against the limits in force. A request is counted for all of its limits or, when one is
+ * exceeded, for none: a key over its own limit does not use up what the account's other keys still have.
  */
 @Injectable()
 export class RateLimiter {
@@ -57,9 +57,9 @@ export class RateLimiter {
   }
 
   /**
-   * Counts one request. Refused, one usage is exceeded.
+   * Counts one request. When it is refused, one usage is exceeded.
    *
-   * @param shown limits that are not counted here, but are answered as well.
+   * @param shown limits that are not counted here, but are returned as well.
    */
   async count(
     name: RateLimitName,
@@ -67,7 +67,7 @@ export class RateLimiter {
     shown: readonly RateLimitName[] = [],
   ): Promise<readonly Usage[]> {
     const costs = [{ name, cost: 1 }, ...shown.map((other) => ({ name: other, cost: 0 }))];
-    const meters = await this.metersOf(costs, principal);
+    const meters = await this.createMeters(costs, principal);
     const known = this.refusals.find(meters);
     if (known !== null) return known;
     const { admitted, usages } = await this.take(meters, null);
@@ -75,9 +75,9 @@ export class RateLimiter {
     return usages;
   }
 
-  /** Counts a call that takes its time, until it is released. */
+  /** Counts a call that takes some time, until it is released. */
   async enter(costs: readonly Cost[], principal: Principal): Promise<Admission> {
-    const meters = await this.metersOf(costs, principal);
+    const meters = await this.createMeters(costs, principal);
     const lease = this.slots.newLease();
     const counted = await this.take(meters, lease);
     const { usages } = counted;
@@ -87,8 +87,8 @@ export class RateLimiter {
   }
 
   /**
-   * First the key's limits and the slots, then the account's: what is refused for a limit of its key has not, not even for
-   * a moment, taken anything from the other keys. One step for all would let a flood of one key refuse the others.
+   * Checks the key's own limits and the slots first, then the account's, so that a key over its limit never uses up the account's
+   * shared limit, not even for a moment. With one check for all, a flood on one key could cause refusals for the others.
    */
   private async take(meters: readonly Meter[], lease: string | null): Promise<Counted> {
     const windows = meters.filter((meter) => !isSlot(meter));
@@ -99,7 +99,7 @@ export class RateLimiter {
     const ofAccountMeters = windows.filter(({ per }) => per === 'account');
     const goesOn = ofKey.admitted && (slots.admitted || lease === null);
     const ofAccount = await this.windows.count(goesOn ? ofAccountMeters : ofAccountMeters.map(onlyLook));
-    const inOrder = (...usages: readonly Usage[]) => inOrderOf(meters, [...usages, ...slots.usages]);
+    const inOrder = (...usages: readonly Usage[]) => sortByMeters(meters, [...usages, ...slots.usages]);
     const giveBack = async (): Promise<readonly Usage[]> => {
       const given = await Promise.all([ofKey.giveBack(), ofAccount.giveBack()]);
       return inOrder(...given.flat());
@@ -111,9 +111,9 @@ export class RateLimiter {
     return { admitted: false, usages: await giveBack(), giveBack };
   }
 
-  private async metersOf(costs: readonly Cost[], principal: Principal): Promise<readonly Meter[]> {
+  private async createMeters(costs: readonly Cost[], principal: Principal): Promise<readonly Meter[]> {
     if (principal.kind === 'operator_key') {
-      // It belongs to no account, and its limits are those of everybody.
+      // The operator key belongs to no account, and has the default limits.
       return costs.map((cost) => toMeter(cost, 'key', principal.keyId, principal.keyId, null));
     }
     const { accountId, keyId } = principal;
@@ -134,12 +134,12 @@ function toMeter(
   own: OwnLimits,
 ): Meter {
   const limit = `${name}-per-${per}`;
-  const { perKey, perAccount } = numbersOf(name, own);
+  const { perKey, perAccount } = getLimitNumbers(name, own);
   return {
     limit,
     unit: RATE_LIMIT_POLICIES[name].unit,
     per,
-    // In braces what a cluster of Redis hashes: the slots of a key and of its account must be at the same place.
+    // A cluster of Redis hashes the part in braces: the slots of a key and of its account must be on the same node.
     key: `${KEY_PREFIX}:{${owner}}:${limit}:${subject}`,
     max: per === 'key' ? perKey : perAccount,
     cost,
@@ -154,7 +154,7 @@ function onlyLook(meter: Meter): Meter {
   return { ...meter, cost: 0 };
 }
 
-/** As the headers name them: a limit of the key, then the same of its account. */
-function inOrderOf(meters: readonly Meter[], usages: readonly Usage[]): readonly Usage[] {
+/** Returns the order of the headers: a limit of the key, then the same limit of its account. */
+function sortByMeters(meters: readonly Meter[], usages: readonly Usage[]): readonly Usage[] {
   return meters.flatMap(({ limit }) => usages.filter((usage) => usage.limit === limit));
 }

@@ -9,8 +9,8 @@ import { RedisConnection } from './redis-connection.js';
 import { WindowCounter } from './window-counter.service.js';
 
 /**
- * Global, because `auth/`, which stands below it, reports refused keys to it, and every route is limited. Its guard asks who
- * calls: guards run in the order of their modules, so list it after `AuthModule`.
+ * It is global, because `auth/`, which is below it, reports refused keys to it, and every route is limited. Its guard needs the
+ * caller, and guards run in the order of their modules, so list it after `AuthModule`.
  */
 @Global()
 @Module({

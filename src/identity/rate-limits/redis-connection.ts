@@ -3,17 +3,17 @@ import { Redis } from 'ioredis';
 import { CLOCK, type MonotonicClock } from '../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 
-/** A count is not worth waiting for: a paid call must not take longer because Redis does. */
+/** A paid call must not take longer because Redis does, so it does not wait longer than this for a count. */
 export const COMMAND_TIMEOUT_MS = 250;
 const CONNECT_TIMEOUT_MS = 2_000;
-/** Nothing is worth waiting for at the end either: a connection that is gone already would hold up the exit this long. */
+/** At the end as well, a connection that is already lost delays the exit for at most this long. */
 const DISCONNECT_TIMEOUT_MS = 100;
 const RECONNECT_WAIT_MAX_MS = 5_000;
-/** After a failed command Redis is left alone for this long, so that it delays one request and not each. */
+/** After a failed command, Redis is not asked for this long, so that it delays one request and not every one. */
 export const SUSPENDED_MS = 2_000;
 
 /**
- * Redis, if there is one, so that all processes count together. Nothing depends on it: while it is away each
+ * Redis, if it is configured, lets all processes count together. Nothing depends on it: while it is unavailable, each
  * process counts for itself.
  */
 @Injectable()
@@ -35,10 +35,10 @@ export class RedisConnection implements OnModuleDestroy {
     return this.client?.status === 'ready' && this.clock.monotonicMs() >= this.suspendedUntilMs;
   }
 
-  /** Call when a command failed. */
+  /** Call this when a command failed. */
   suspend(error: unknown): void {
     this.suspendedUntilMs = this.clock.monotonicMs() + SUSPENDED_MS;
-    this.noteAway(error);
+    this.reportUnavailable(error);
   }
 
   onModuleDestroy(): void {
@@ -54,22 +54,26 @@ export class RedisConnection implements OnModuleDestroy {
       maxRetriesPerRequest: 0,
       retryStrategy: (attempt) => Math.min(attempt * 200, RECONNECT_WAIT_MAX_MS),
     });
-    // Without a listener an error event would end the process.
-    client.on('error', (error: Error) => this.noteAway(error));
+    // An error event without a listener would end the process.
+    client.on('error', (error: Error) => this.reportUnavailable(error));
     client.on('ready', () => this.noteReady());
     return client;
   }
 
-  /** Says it once an outage. */
-  private noteAway(error: unknown): void {
+  /** Logs once for each outage. */
+  private reportUnavailable(error: unknown): void {
     if (this.away) return;
     this.away = true;
     const reason = error instanceof Error ? error.message : String(error);
-    this.logger.warn(`Redis is away, each process counts for itself: ${reason}`);
+    this.logger.warn(
+      { event: 'redis.unavailable', reason },
+      'Redis is unavailable; each process counts for itself',
+    );
   }
 
   private noteReady(): void {
-    if (this.away) this.logger.log('Redis is back, the processes count together again.');
+    if (this.away)
+      this.logger.log({ event: 'redis.available' }, 'Redis is available again; the processes count together');
     this.away = false;
   }
 }

@@ -1,9 +1,9 @@
 /**
- * What Redis runs for the slots of running calls: a sorted set of leases by the time at which they end if nobody renews
- * them. One script, so that any number of processes together never take one slot more than there are, for the key and
- * for its account at once. The time is Redis's own: the clocks of the processes do not matter.
+ * The script that Redis runs for the slots of running calls: a sorted set of leases by the time at which they end unless
+ * they are renewed. It is one script, so that any number of processes together never take more slots than there are, for the
+ * key and for its account at once. The time is Redis's own: the clocks of the processes do not matter.
  *
- * KEYS: slots. ARGV: lease ms, lease or '' (only asks), max of each. Answers whether there was room, and slots taken of each.
+ * KEYS: slots. ARGV: lease ms, lease or '' (only asks), max of each. Returns whether all had a free slot, and the slots taken of each.
  */
 export const TAKE_SLOTS_SCRIPT = `
 local time = redis.call('TIME')

@@ -5,19 +5,19 @@ export type Usage = {
   /** The limit's name on the wire. */
   readonly limit: string;
   readonly unit: LimitUnit;
-  /** Requests or images that a window takes, or calls that may run at the same time. */
+  /** How many requests or images a window allows, or how many calls may run at the same time. */
   readonly max: number;
   readonly remaining: number;
-  /** Until the count starts over; null: nobody knows when a running call ends. */
+  /** Until the count starts again; null for running calls, whose end is unknown. */
   readonly resetMs: number | null;
   /** Whether the request was refused because of this limit. */
   readonly exceeded: boolean;
 };
 
 /**
- * Both families of headers: OpenAI's (`x-ratelimit-*`, which its clients read) for the limits of requests and of
- * images that are closest, and the IETF draft's (`RateLimit`, `RateLimit-Policy`,
- * draft-ietf-httpapi-ratelimit-headers-11) for all.
+ * Returns both families of headers: OpenAI's (`x-ratelimit-*`, which its clients read) for the closest limits of requests
+ * and of images, and the IETF draft's (`RateLimit`, `RateLimit-Policy`,
+ * draft-ietf-httpapi-ratelimit-headers-11) for all limits.
  */
 export function usageHeaders(usages: readonly Usage[]): Record<string, string> {
   return {
@@ -39,7 +39,7 @@ function usageItem({ limit, remaining, resetMs }: Usage): string {
 }
 
 function familyHeaders(unit: LimitUnit, usages: readonly Usage[]): Record<string, string> {
-  const closest = closestOf(usages.filter((usage) => usage.unit === unit));
+  const closest = findClosest(usages.filter((usage) => usage.unit === unit));
   if (closest === undefined) return {};
   return {
     [`x-ratelimit-limit-${unit}`]: String(closest.max),
@@ -48,8 +48,8 @@ function familyHeaders(unit: LimitUnit, usages: readonly Usage[]): Record<string
   };
 }
 
-/** Of two that are as close, the one that lasts longer. */
-function closestOf(usages: readonly Usage[]): Usage | undefined {
+/** If two limits are equally close, it returns the one that lasts longer. */
+function findClosest(usages: readonly Usage[]): Usage | undefined {
   const [first, ...others] = usages;
   if (first === undefined) return undefined;
   return others.reduce(
@@ -65,7 +65,7 @@ function closestOf(usages: readonly Usage[]): Usage | undefined {
 const SECOND_MS = 1_000;
 const MINUTE_SECONDS = 60;
 
-/** As OpenAI writes them: `12ms`, `1s`, `6m0s`. Rounded up, so that whoever waits it out is not refused again. */
+/** Formats as OpenAI does: `12ms`, `1s`, `6m0s`. It rounds up, so that a client that waits this long is not refused again. */
 function formatDuration(ms: number): string {
   if (ms < SECOND_MS) return `${Math.ceil(ms)}ms`;
   const seconds = Math.ceil(ms / SECOND_MS);

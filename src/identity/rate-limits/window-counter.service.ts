@@ -7,22 +7,22 @@ import type { Usage } from './usage.js';
 
 const WINDOW_MS = WINDOW_SECONDS * 1_000;
 
-/** One counter for limits of every size: who may have more is decided here, by what it has counted. */
+/** One counter serves limits of every size: the code here compares the count with the limit. */
 const OPTIONS = { keyPrefix: '', points: Number.MAX_SAFE_INTEGER, duration: WINDOW_SECONDS };
 
 export type CountedWindows = {
-  /** Whether all limits had room. */
+  /** Whether no limit was exceeded. */
   readonly admitted: boolean;
-  /** In the order of the meters, with this request counted. */
+  /** They are in the order of the meters, and include this request. */
   readonly usages: readonly Usage[];
-  /** Once, by whoever was refused: as if it had not been counted. What cannot be given back ends with its window. */
+  /** A refused request calls it once to take itself out of the counts. What cannot be given back ends with its window. */
   giveBack(): Promise<readonly Usage[]>;
 };
 
 /**
- * Counts requests and images a minute with rate-limiter-flexible: in Redis for all processes together, or each process
- * for itself while Redis is away. Never rejects. The library's `insuranceLimiter` would wait for a Redis that hangs at every
- * request, and would not say who counted: what is given back must go there.
+ * Counts requests and images a minute with rate-limiter-flexible: in Redis for all processes together, or in each process
+ * for itself while Redis is unavailable. It never rejects. The library's `insuranceLimiter` would wait for a Redis that hangs at
+ * every request, and would not report who counted, which must also take back what is given back.
  */
 @Injectable()
 export class WindowCounter {
@@ -34,7 +34,7 @@ export class WindowCounter {
       redis.client === null ? null : new RateLimiterRedis({ ...OPTIONS, storeClient: redis.client });
   }
 
-  /** Counts for all limits at the same time, whether they have room or not. */
+  /** Counts for all limits at the same time, also for exceeded ones. */
   async count(meters: readonly Meter[]): Promise<CountedWindows> {
     if (this.shared !== null && this.redis.usable) {
       try {
@@ -75,7 +75,7 @@ export class WindowCounter {
 
 type Window = {
   readonly meter: Meter;
-  /** With this request. */
+  /** Includes this request. */
   readonly used: number;
   readonly resetMs: number;
   readonly exceeded: boolean;
@@ -83,7 +83,7 @@ type Window = {
 
 async function countOne(limiter: RateLimiterAbstract, meter: Meter): Promise<Window> {
   const { key, cost, max } = meter;
-  // A window begins with the first request that counts, not with one that only looks.
+  // A window begins with the first request that counts, not with one that only asks.
   const result = cost === 0 ? await limiter.get(key) : await limiter.consume(key, cost);
   if (result === null || result.msBeforeNext <= 0) {
     return { meter, used: cost, resetMs: WINDOW_MS, exceeded: cost > max };
@@ -95,9 +95,9 @@ async function countOne(limiter: RateLimiterAbstract, meter: Meter): Promise<Win
 }
 
 /**
- * `reward` adds to whatever window there is, and begins one below zero where there is none. So what is given back must
- * arrive before the end of the window that counted it: measured from before that, on a clock that nobody sets, and
- * with as much to spare as a command takes at most.
+ * `reward` adds to the present window, or begins one below zero where there is none. So what is given back must arrive before
+ * the end of the window that counted it: the time is measured from before that, on a monotonic clock, and with as much to
+ * spare as a command takes at most.
  */
 async function giveBackOne(
   limiter: RateLimiterAbstract,
@@ -106,7 +106,7 @@ async function giveBackOne(
 ): Promise<void> {
   if (cost === 0 || performance.now() + COMMAND_TIMEOUT_MS >= startedMs + resetMs) return;
   const { consumedPoints } = await limiter.reward(key, cost);
-  // A Redis that started anew has forgotten the window, and nobody's next one may be larger for that.
+  // A Redis that restarted has lost the window, and no client's next one may be larger for that.
   if (consumedPoints < 0) await limiter.penalty(key, cost);
 }
 

@@ -1,7 +1,7 @@
 import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiExtraModels, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../../identity/auth/principal.js';
+import { toActor, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { statusOf, type Reply } from '../../platform/http/reply.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
@@ -38,7 +38,7 @@ export class DebitsController {
     @CurrentOperator() operator: OperatorPrincipal,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<DebitView> {
-    return statusOf(reply, await this.debits.debit(body, actorOf(operator)));
+    return statusOf(reply, await this.debits.debit(body, toActor(operator)));
   }
 
   @Post('batch')
@@ -53,6 +53,6 @@ export class DebitsController {
     @Body() body: DebitBatchRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<DebitBatchView> {
-    return this.debits.debitBatch(body.debits, actorOf(operator));
+    return this.debits.debitBatch(body.debits, toActor(operator));
   }
 }

@@ -1,7 +1,7 @@
 import { Body, Controller, HttpCode, Param, Post, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
-import { actorOf, type OperatorPrincipal } from '../../identity/auth/principal.js';
+import { toActor, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { statusOf, type Reply } from '../../platform/http/reply.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
@@ -34,7 +34,7 @@ export class HoldsController {
     @CurrentOperator() operator: OperatorPrincipal,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<HoldView> {
-    return statusOf(reply, await this.holds.authorize(body, actorOf(operator)));
+    return statusOf(reply, await this.holds.authorize(body, toActor(operator)));
   }
 
   @Post(':id/capture')
@@ -54,7 +54,7 @@ export class HoldsController {
     @Body() body: CaptureRequest,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<HoldView> {
-    return this.holds.capture(id, body, actorOf(operator));
+    return this.holds.capture(id, body, toActor(operator));
   }
 
   @Post(':id/void')
@@ -63,6 +63,6 @@ export class HoldsController {
   @ApiOkResponse({ type: HoldView })
   @ApiProblems('resource_missing', 'hold_already_resolved', 'wallet_locked', 'database_unavailable')
   async void(@Param('id') id: string, @CurrentOperator() operator: OperatorPrincipal): Promise<HoldView> {
-    return this.holds.void(id, actorOf(operator));
+    return this.holds.void(id, toActor(operator));
   }
 }

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import { actorOf, type AccountPrincipal } from '../../identity/auth/principal.js';
+import { toActor, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
 import { IdempotencyKey } from '../../platform/http/idempotency-key.decorator.js';
@@ -55,7 +55,7 @@ export class TopUpsController {
   ): Promise<TopUpView> {
     const { topUp, replayed } = await this.checkout.start({
       accountId: principal.accountId,
-      actor: actorOf(principal),
+      actor: toActor(principal),
       amountCents: body.credit_cents,
       saveCard: body.save_card ?? false,
       successUrl: body.success_url ?? null,

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { actorOf } from '../../../identity/auth/principal.js';
+import { toActor } from '../../../identity/auth/principal.js';
 import { isKeyedProvider, type KeyedProvider } from '../../provider-keys/keyed-provider.js';
 import { PriceBook } from '../../../money/pricing/price-book.service.js';
 import { FreeCalls } from './free-calls.service.js';
@@ -46,7 +46,7 @@ export class WalletFundedCalls {
       billed: (facts) => {
         const holdId = isFree ? null : holdIdOf(facts.id);
         const generation = { ...facts, providerKeyId: null, holdId };
-        const payment = this.payments.of(generation, actorOf(caller.principal), unlessOwnKeyAt);
+        const payment = this.payments.of(generation, toActor(caller.principal), unlessOwnKeyAt);
         return { generation, payment };
       },
     });

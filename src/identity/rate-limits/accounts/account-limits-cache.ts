@@ -3,17 +3,17 @@ import { hedgedRead } from '../../../platform/common/hedged-read.js';
 import { answerWithin } from '../../../platform/common/time-limits.js';
 import type { AccountLimits, OwnLimits } from '../account-limits.js';
 
-/** An account that calls is asked for again from here on, in the background. */
+/** From here on, the limits of an account that calls are read again in the background. */
 const REFRESH_AFTER_MS = 750;
-/** What is older is not trusted while the database answers: a change is in force everywhere within two seconds. */
+/** Older limits are not used while the database answers: a change applies everywhere within two seconds. */
 const GOOD_FOR_MS = 1_500;
-/** Accounts that nobody waits for are asked for together with those of this time: at most ten such queries a second. */
+/** Look-ups that no request waits for are gathered for this time: at most ten such queries a second. */
 const GATHER_MS = 100;
-/** A limit is not worth a longer wait than this; the call then goes by what was known last. */
+/** A limit does not justify a longer wait than this; the call then uses the last known limits. */
 const LOAD_TIMEOUT_MS = 1_000;
-/** One index probe each. */
+/** Each is one index probe. */
 const BATCH_MAX = 500;
-/** A hundred bytes each. Beyond it, the account that was asked for longest ago is forgotten. */
+/** Each takes a hundred bytes. Beyond this, the account that was looked up longest ago is removed. */
 const ACCOUNTS_MAX = 20_000;
 
 export type LoadOwnLimits = (
@@ -32,13 +32,13 @@ class Lookup {
 }
 
 /**
- * What this process knows of the limits of the accounts that call. It never fails a call: limits protect the service
- * from floods, not money, so without an answer the last known one counts, and without any the limits of everybody.
- * While one query runs, the accounts of the next one gather.
+ * What this process knows of the limits of the accounts that call. It never fails a call: limits protect the service from
+ * floods, not money, so without an answer the last known limits apply, and without any the defaults.
+ * While one query runs, the accounts of the next one are gathered.
  */
 export class AccountLimitsCache implements AccountLimits {
   private readonly known = new Map<string, Entry>();
-  /** The look-up whose answer will be kept: whoever needs it meanwhile waits for the same one. */
+  /** The look-up whose answer will be kept; other requests of the same account wait for it. */
   private readonly pending = new Map<string, Lookup>();
   private waiting: Lookup[] = [];
   private isAsking = false;
@@ -62,9 +62,9 @@ export class AccountLimitsCache implements AccountLimits {
     return lookup.answer;
   }
 
-  /** Call after a change is committed: this process goes by it from then on. */
+  /** Call after a change is committed: this process applies it from then on. */
   forget(accountId: string): void {
-    // A query that is under way may have read what was there before: its answer is not kept.
+    // A query that is running may have read the previous limits, so its answer is not kept.
     this.pending.delete(accountId);
     this.known.delete(accountId);
   }
@@ -87,7 +87,7 @@ export class AccountLimitsCache implements AccountLimits {
     this.isAsking = false;
   }
 
-  /** Never rejects. */
+  /** It never rejects. */
   private async ask(batch: readonly Lookup[]): Promise<void> {
     const askedAtMs = this.clock.monotonicMs();
     const accountIds = batch.map(({ accountId }) => accountId);
@@ -109,7 +109,7 @@ export class AccountLimitsCache implements AccountLimits {
   private keep(accountId: string, limits: OwnLimits, askedAtMs: number): void {
     this.known.delete(accountId);
     this.known.set(accountId, { limits, askedAtMs });
-    // A map keeps the order in which entries were set: the first one was asked for longest ago.
+    // A map keeps the order in which entries were set: the first one was looked up longest ago.
     const [oldest] = this.known.size > ACCOUNTS_MAX ? this.known.keys() : [];
     if (oldest !== undefined) this.known.delete(oldest);
   }

@@ -36,8 +36,8 @@ export class AccountLimitsController {
     operationId: 'setAccountLimits',
     summary: 'Set how often and how much at once an account may call',
     description:
-      'All numbers at once: one that is left out is as for everybody again. In force in every process within two ' +
-      'seconds. Who changed what, when and why is kept for ever.',
+      'Sets all numbers at once: an absent one has its default again. The change applies in every process within two ' +
+      'seconds. Who changed what, when and why is kept permanently.',
   })
   @ApiOkResponse({ type: AccountLimitsView })
   @ApiProblems('invalid_request', 'resource_missing', 'database_unavailable')

@@ -1,11 +1,11 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../../platform/common/clock.js';
 import { IntegerField, NameField, ObjectTypeView } from '../../../platform/common/fields.js';
-import { numbersOf, type OwnLimits } from '../account-limits.js';
+import { getLimitNumbers, type OwnLimits } from '../account-limits.js';
 import type { LimitNumbers } from '../rate-limit-policies.js';
 import type { AccountLimitNumbers, AccountLimitsInForce } from './account-limits.service.js';
 
-/** Far above what one gateway process serves in a minute; more is a slip of the keyboard. */
+/** Far more than one gateway process serves in a minute; a larger number is a typing error. */
 const PER_MINUTE_MAX = 1_000_000;
 /** More connections than a process keeps open. */
 const CONCURRENT_MAX = 10_000;
@@ -40,7 +40,10 @@ export class SetAccountLimitsRequest {
   })
   declare readonly concurrent_requests?: number | null;
 
-  @NameField({ description: 'Why, for whoever reads it later.', example: 'Launch campaign until March' })
+  @NameField({
+    description: 'The reason for the change, for later readers.',
+    example: 'Launch campaign until March',
+  })
   declare readonly reason: string;
 }
 
@@ -98,9 +101,9 @@ export function toAccountLimitsView(account: string, change: AccountLimitsInForc
   return {
     object: 'account_limits',
     account,
-    requests_per_minute: toNumbersView(numbersOf('image_calls', own)),
-    images_per_minute: toNumbersView(numbersOf('images', own)),
-    concurrent_requests: toNumbersView(numbersOf('concurrent_image_calls', own)),
+    requests_per_minute: toNumbersView(getLimitNumbers('image_calls', own)),
+    images_per_minute: toNumbersView(getLimitNumbers('images', own)),
+    concurrent_requests: toNumbersView(getLimitNumbers('concurrent_image_calls', own)),
     changed: change && {
       version: change.version,
       set_by: change.setBy,

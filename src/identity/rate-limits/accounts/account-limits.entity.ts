@@ -1,6 +1,6 @@
 import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
 
-/** One change; the newest of an account is in force. */
+/** One change; the newest one of an account applies. */
 @Entity('account_limits')
 @Check('account_limits_version_positive', 'version > 0')
 @Check(
@@ -33,7 +33,7 @@ export class AccountLimitsEntity {
   @Column('text')
   reason!: string;
 
-  /** As the ledger names who did it. */
+  /** The actor in the ledger's notation. */
   @Column({ type: 'text', name: 'set_by', collation: 'C' })
   setBy!: string;
 

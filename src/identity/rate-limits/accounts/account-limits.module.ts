@@ -6,7 +6,7 @@ import { AccountLimitsController } from './account-limits.controller.js';
 import { AccountLimitsEntity } from './account-limits.entity.js';
 import { AccountLimitsService } from './account-limits.service.js';
 
-/** Global, because it is what the limiter asks for the limits of single accounts. */
+/** It is global, because the limiter reads the limits of single accounts from it. */
 @Global()
 @Module({
   imports: [TypeOrmModule.forFeature([AccountLimitsEntity]), AccountsModule],

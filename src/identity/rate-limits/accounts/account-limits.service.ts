@@ -4,7 +4,7 @@ import { DataSource, Repository } from 'typeorm';
 import { AccountsService } from '../../accounts/accounts.service.js';
 import type { AuditDetails } from '../../audit-log/audit-event.js';
 import { AuditLog } from '../../audit-log/audit-log.service.js';
-import { actorOf, type OperatorPrincipal } from '../../auth/principal.js';
+import { toActor, type OperatorPrincipal } from '../../auth/principal.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../../platform/common/clock.js';
 import { isUniqueViolation } from '../../../platform/database/constraints.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
@@ -13,19 +13,19 @@ import type { AccountLimits, OwnLimits } from '../account-limits.js';
 import { AccountLimitsCache } from './account-limits-cache.js';
 import { AccountLimitsEntity } from './account-limits.entity.js';
 
-/** Null: as for every account. */
+/** Null means the default number. */
 export type AccountLimitNumbers = Pick<
   AccountLimitsEntity,
   'requestsPerMinute' | 'imagesPerMinute' | 'concurrentRequests'
 >;
 
-/** Null: nobody ever changed them. */
+/** Null means that they were never changed. */
 export type AccountLimitsInForce = AccountLimitsEntity | null;
 
-/** Operators at the same time each make a change of their own, in the order in which they come. */
+/** Concurrent operators each make a change of their own, in the order in which they come. */
 const ATTEMPTS_MAX = 5;
 
-/** One index probe an account, whatever the length of its history. */
+/** It costs one index probe for each account, for a history of any length. */
 const LATEST = `
   SELECT l.account_id, l.requests_per_minute, l.images_per_minute, l.concurrent_requests
     FROM unnest($1::text[]) AS asked (account_id)
@@ -39,7 +39,7 @@ type LatestRow = {
   readonly concurrent_requests: number | null;
 };
 
-/** Limits of single accounts: kept as a list of changes, in force within two seconds in every process. */
+/** Limits of single accounts: stored as a list of changes, applied within two seconds in every process. */
 @Injectable()
 export class AccountLimitsService implements AccountLimits {
   private readonly cache: AccountLimitsCache;
@@ -66,7 +66,7 @@ export class AccountLimitsService implements AccountLimits {
     return this.latest(accountId);
   }
 
-  /** All numbers at once: what is null is as for every account from now on. Throws `ResourceMissingError`. */
+  /** Sets all numbers at once: null is the default from now on. Throws `ResourceMissingError`. */
   async set(
     accountId: string,
     numbers: AccountLimitNumbers,
@@ -81,7 +81,7 @@ export class AccountLimitsService implements AccountLimits {
         accountId,
         version: (before?.version ?? 0) + 1,
         reason,
-        setBy: actorOf(operator),
+        setBy: toActor(operator),
         createdAt: new Date(this.clock.nowMs()),
       };
       try {

@@ -1,5 +1,5 @@
 import {
-  endOf,
+  getPeriodEnd,
   NO_LIMITS,
   type DayUse,
   type KeyBudget,
@@ -25,7 +25,7 @@ export function utcDay(timeMs: number): string {
   return formatUtcDate(new Date(timeMs));
 }
 
-/** How the ledger names a key that acts; see `actorOf`. */
+/** How the ledger names a key that acts; see `toActor`. */
 export const keyActor = (keyId: string): string => `account_key:${keyId}`;
 
 const monthOf = (day: string): string => day.slice(0, 7);
@@ -66,7 +66,13 @@ export function reachedLimit(budget: KeyBudget, amountMicros: MicroUsd): Reached
     const limitMicros = budget.limits[period];
     const usedMicros = budget.used[period];
     if (limitMicros !== null && usedMicros + amountMicros > limitMicros) {
-      return { keyId: budget.keyId, period, limitMicros, usedMicros, resetsAtMs: endOf(budget, period) };
+      return {
+        keyId: budget.keyId,
+        period,
+        limitMicros,
+        usedMicros,
+        resetsAtMs: getPeriodEnd(budget, period),
+      };
     }
   }
   return null;
