@@ -5,7 +5,7 @@ export type Bar = {
   readonly title: string;
   readonly limit: number;
   readonly isAtMost: boolean;
-  /** Undefined when one of its sides was not measured; NaN when it cannot be told. */
+  /** Undefined when one of its sides was not measured; NaN when it cannot be determined. */
   readonly value: number | undefined;
 };
 
@@ -69,7 +69,7 @@ export function addedP99Ms(results: Results, name: string, side: string): number
 function addedRatio(results: Results, name: string): number | undefined {
   const [ours, theirs] = ['coffer', 'proxy'].map((side) => addedP99Ms(results, name, side));
   if (ours === undefined || theirs === undefined) return undefined;
-  // The upstream had its slowest moment while it was asked directly: nothing can be told of a proxy that adds less.
+  // The upstream had its slowest moment while it was asked directly: a proxy that adds less than this cannot be measured.
   return theirs > 0 ? ours / theirs : Number.NaN;
 }
 

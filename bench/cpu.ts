@@ -18,7 +18,7 @@ const READS_MAX = 5;
 
 /** Null for text that is not the stat file of a process, which is what a process that has just ended leaves. */
 export function parseStat(text: string): ProcessTimes | null {
-  // The name stands in brackets and may itself contain brackets and spaces: fields are counted from the last one.
+  // The name is in brackets and may itself contain brackets and spaces: fields are counted from the last bracket.
   const nameEnd = text.lastIndexOf(')');
   if (nameEnd === -1) return null;
   const fields = text.slice(nameEnd + 2).split(' ');

@@ -45,7 +45,7 @@ async function run(options: Options): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'coffer-bench-'));
   cleanUp.add(() => rm(dir, { recursive: true, force: true, maxRetries: 20 }));
   cleanUp.add(killTools);
-  // Database servers that run as another user than root pass through it.
+  // Database servers that run as another user than root must be able to traverse it.
   await chmod(dir, 0o711);
 
   const machine = describeMachine();

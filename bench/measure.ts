@@ -20,7 +20,7 @@ export type Results = Record<string, Record<string, Measured[]>>;
 
 export type Load = (window: Window) => Promise<LoadResult>;
 
-/** Puts a load on a side and reads what its processes took of the cores meanwhile. The load's own processes are not among them. */
+/** Puts a load on a side and measures the CPU time of its processes during it, without the load's own processes. */
 export async function measureTurn(parts: Parts, load: Load): Promise<Measured> {
   const read = (): number[] => Object.values(parts).map(cpuMsOf);
   let before: number[] = [];

@@ -29,7 +29,7 @@ import { createLedger, creditOf, startCluster, withEngine } from './ledgers.js';
 import { table } from './report.js';
 import { makeAccountKey, OPERATOR_KEY, startService, type Server } from './servers.js';
 
-/** The clock of a process ticks every 10 ms, so each request is sent so often that its share can be told. */
+/** The clock of a process ticks every 10 ms, so each request is repeated until its share can be measured. */
 const REPEATS = 8;
 const WARM_UP = 200;
 const SHOWN_MAX = 10;
@@ -64,8 +64,8 @@ type Sent = {
   readonly isUndecodable?: true;
 };
 
-/** What else stands in the JSON of an edit, and more. */
-const BYTES_BESIDE_IMAGES = 1_000;
+/** More than the other members of an edit's JSON take. */
+const BYTES_WITHOUT_IMAGES = 1_000;
 
 /** Of one request. */
 const CPU_MS_MAX = 50;
@@ -211,7 +211,7 @@ async function hostileEdits(): Promise<Sent[]> {
       'a picture that claims to be of 3,600 megapixels',
       form([...FIELDS, image(await claiming(60_000, 60_000))]),
     ],
-    ['the same with 20 MB behind it', form([...FIELDS, image(inside(await claiming(60_000, 60_000)))])],
+    ['the same followed by 20 MB', form([...FIELDS, image(inside(await claiming(60_000, 60_000)))])],
     [
       'a WebP that is no WebP',
       form([...FIELDS, image(inside(Buffer.from('RIFF\xff\xff\xff\x7fWEBPVP8X', 'latin1')))]),
@@ -260,11 +260,11 @@ async function hostileEdits(): Promise<Sent[]> {
 
 /** Two pictures in the largest JSON, whose base64 is not simply letters. Those that are whole ask for a size that no model has. */
 async function escaped(): Promise<[string, string][]> {
-  const beside = JSON.stringify({ model: MODEL, prompt: 'a fox', size: '100x100' }).slice(0, -1);
-  const edits = await escapedEdits(EDIT_BODY_BYTES_MAX - BYTES_BESIDE_IMAGES);
+  const otherMembers = JSON.stringify({ model: MODEL, prompt: 'a fox', size: '100x100' }).slice(0, -1);
+  const edits = await escapedEdits(EDIT_BODY_BYTES_MAX - BYTES_WITHOUT_IMAGES);
   return [...edits].map(([kind, texts]) => {
     const images = texts.map((text) => `{"image_url":"data:image/png;base64,${text}"}`);
-    return [`two PNGs in base64 with ${kind}`, `${beside},"images":[${images.join(',')}]}`];
+    return [`two PNGs in base64 with ${kind}`, `${otherMembers},"images":[${images.join(',')}]}`];
   });
 }
 

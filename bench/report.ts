@@ -17,7 +17,7 @@ const SIDES: Readonly<Record<string, string>> = {
   plain: 'plain SQL on the same tables',
   lean: 'lean ledger in SQL',
   floor: 'bare handler',
-  tigerbeetle: 'TigerBeetle behind a bare handler',
+  tigerbeetle: 'TigerBeetle with a bare handler',
 };
 
 /** Markdown. Of each side: what it does a second, and what that takes of the cores. */

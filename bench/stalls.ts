@@ -32,18 +32,18 @@ const ANSWER_MS_MAX = 120_000;
 const IN_TRANSACTION = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`;
 /** The server process of each use that this one makes of its connections: the one that ran such a statement last. */
 const SERVER_PROCESSES: Readonly<Record<string, Caught>> = {
-  'of the engine stands still between two batches': { state: 'idle', condition: `query = 'COMMIT'` },
-  'of the engine stands still inside a batch': {
+  'of the engine hangs between two batches': { state: 'idle', condition: `query = 'COMMIT'` },
+  'of the engine hangs inside a batch': {
     state: 'idle in transaction',
     condition: `pid IN (SELECT pid FROM pg_locks WHERE relation = 'wallets'::regclass AND mode = 'RowShareLock')`,
     // So that the table shows what becomes of its images as well.
     holdsOneOf: Array.from({ length: IMAGE_MAKERS }, (_, index) => accountId(index + 1)),
   },
-  'that writes the records of calls stands still': {
+  'that writes the records of calls hangs': {
     state: 'idle',
     condition: `query LIKE '%INSERT INTO generations AS%'`,
   },
-  'that looks keys up stands still': {
+  'that looks keys up hangs': {
     state: 'idle',
     condition: `query LIKE '%FROM api_keys WHERE secret_hash%'`,
   },
@@ -69,7 +69,7 @@ const LOCK_SAMPLES = 10;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
- * What the debits and image calls of twenty wallets take in one process while something stands still that has to do with another
+ * Measures how long the debits and image calls of twenty wallets take in one process while something hangs that concerns another
  * wallet: a session that holds its row, another process inside a batch, a server process of this one.
  */
 export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promise<Record<string, Stalled>> {
@@ -113,7 +113,7 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
       return settle().finally(() => client.query('ROLLBACK'));
     }),
   );
-  await measure('another process stands still inside a batch', async (settle) => {
+  await measure('another process hangs inside a batch', async (settle) => {
     await stopInsideBatch(url, other, gatewayKey);
     return settle().finally(() => process.kill(other.pid, 'SIGCONT'));
   });
@@ -121,10 +121,10 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
     await measure(`the server process ${what}`, async (settle) => {
       let join: () => void = () => undefined;
       const joined = new Promise<void>((resolve) => (join = resolve));
-      // One batch has all wallets where their calls keep step. What stands still inside it must have some.
+      // One batch has all wallets where their calls keep step. The process that hangs inside it must have some.
       if (caught.holdsOneOf === undefined) join();
       const running = settle(joined);
-      // It is awaited below, and until then its failure is nobody's.
+      // It is awaited below; until then, its failure must not end the process.
       running.catch(() => undefined);
       await pause(1_000);
       const pid = await stopServerProcess(url, caught);
@@ -143,7 +143,7 @@ export async function measureStalls({ dir, cleanUp, say }: StallOptions): Promis
 /**
  * Connections are shared by several uses: it is stopped until it is caught when it has just run such a statement, and waits for
  * the next one. One that is caught while it runs a statement goes on: it may hold what every other one needs to commit, and then the
- * server stands still and not a connection.
+ * server hangs and not a connection.
  */
 function stopServerProcess(url: string, caught: Caught): Promise<number> {
   return withClient(url, async (client) => {

@@ -53,7 +53,7 @@ export function faultsOf({ packages }: Lock, { allowScripts = {}, engines }: Man
     const name = path.slice(at + 'node_modules/'.length);
     const faults: string[] = [];
     if (!/^sha512-/.test(entry.integrity ?? '')) faults.push('has no SHA-512 digest');
-    // The lock file names no address: all come from the registry that npm is told of, by their names.
+    // The lock file names no address: every package comes from npm's configured registry, by its name.
     if (entry.resolved !== undefined) faults.push('comes from an address of its own');
     if (!isAllowed(name, entry.license)) faults.push(`has the license ${entry.license ?? 'none'}`);
     if (entry.hasInstallScript === true && !(name in allowScripts)) {

@@ -9,7 +9,7 @@ import { openPage, payPage } from '../test/fixtures/top-up-books.js';
 
 const TIMES = 3;
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
-/** More files than this nobody follows. */
+/** A reader cannot follow more files than this. */
 const AT_MOST = { 'A paid image call': 50, 'From a webhook to the credit': 30, 'A debit': 25 } as const;
 
 type Walk = keyof typeof AT_MOST;

@@ -24,7 +24,7 @@ const CREDIT_CENTS = 1_000;
 const IMAGES = 250;
 /** Calls at a time; the sandbox, like the real provider, allows 24 tasks. */
 const CALLS_AT_ONCE = 10;
-/** The stand-in answers at once instead of after its usual latency. */
+/** The simulator answers at once instead of after its usual latency. */
 const INSTANTLY = '[sandbox:slow=0]';
 
 const run = promisify(execFile);

@@ -3,8 +3,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * The map of `src/`, top first: a wing, its rooms, and what each room may import beside itself: rooms that are further down in
- * this list. So a change is felt only above itself. A wing's name stands for all of its rooms.
+ * The map of `src/`, top first: a wing, its rooms, and what each room may import in addition to itself: rooms that are further down in
+ * this list. So a change affects only rooms above it. A wing's name means all of its rooms.
  */
 export const MAP: readonly (readonly [room: string, mayImport: readonly string[]])[] = [
   // What is started.

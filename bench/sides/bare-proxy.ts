@@ -1,5 +1,5 @@
 /**
- * What somebody would write who only wants images to pass through: it knows its keys by heart, asks the upstream, and answers
+ * The least that a proxy of images needs: its keys are constants. It asks the upstream, and answers
  * with the image, or stores it in a file and answers with an address under which it serves it. It keeps no money, checks no
  * image and writes no record.
  */

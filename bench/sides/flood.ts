@@ -1,7 +1,7 @@
 /**
  * One customer who asks for as much as the limits let in, and for more: a process of its own, so that what it takes of the
  * cores is counted apart. `FLOOD` names the kinds of requests (`FLOOD_KINDS`), `KEYS` two API keys of one account.
- * `POST /start` begins, `GET /counts` tells how its requests were answered.
+ * `POST /start` begins, `GET /counts` returns how its requests were answered.
  */
 import { randomUUID } from 'node:crypto';
 import { readdir, writeFile } from 'node:fs/promises';

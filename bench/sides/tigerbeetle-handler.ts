@@ -1,4 +1,4 @@
-/** The same bare handler with TigerBeetle behind it: the nearest thing to a limit for a ledger that answers HTTP. */
+/** The same bare handler, which stores in TigerBeetle: the nearest thing to a limit for a ledger that answers HTTP. */
 import { createRequire } from 'node:module';
 import fastify from 'fastify';
 import { HOT_WALLET } from '../wallets.js';

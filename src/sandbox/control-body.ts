@@ -1,4 +1,4 @@
-/** A control request that says something the stand-in does not understand. */
+/** The simulator does not understand a member of a control request. */
 export class ControlBodyError extends Error {
   constructor(message: string) {
     super(message);

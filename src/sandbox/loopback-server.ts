@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 
-/** Stand-ins serve this machine only: whoever can reach them can invent payments. */
+/** Simulators serve this machine only, because any client that can reach them can invent payments. */
 export const LOOPBACK_HOST = '127.0.0.1';
 
 /** Receives one line per noteworthy event, in the shape of pino's `(fields, message)`. */
@@ -10,7 +10,7 @@ export const noLog: SandboxLog = () => undefined;
 
 /**
  * `forceCloseConnections` lets `close()` end at once: a client's idle keep-alive socket, or a request
- * that a fault keeps hanging, would otherwise hold the process open.
+ * that a fault keeps open, would otherwise keep the process running.
  */
 export function createLoopbackServer(bodyLimitBytes: number): FastifyInstance {
   return Fastify({ logger: false, bodyLimit: bodyLimitBytes, forceCloseConnections: true });
@@ -27,7 +27,7 @@ export async function listenOnLoopback(app: FastifyInstance, port: number): Prom
   return `http://${LOOPBACK_HOST}:${address.port}`;
 }
 
-/** True for URLs that stay on this machine; the stand-ins never send anything anywhere else. */
+/** Returns true for URLs on this machine; the simulators never send anything to another one. */
 export function isLoopbackUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);

@@ -5,7 +5,7 @@ import { isLoopbackUrl } from './loopback-server.js';
 import { startSandboxStripe } from './stripe/server.js';
 
 /**
- * The stand-ins as a process of their own: they then survive the service, and the service them.
+ * Runs the simulators as a process of their own: they then survive the service, and the service survives them.
  *
  *   node dist/sandbox/main.js --stripe-port 12111 --bfl-port 12112 --state-dir .coffer \
  *     --webhook-url http://127.0.0.1:3000/webhooks/stripe --webhook-secret whsec_local

@@ -1,4 +1,4 @@
-/** One API key's account at the stand-in. */
+/** One API key's account at the simulator. */
 export type UpstreamAccount = {
   /** Thousandths of a credit. */
   balanceMillicredits: number;
@@ -25,7 +25,7 @@ export class UpstreamAccounts {
     this.acceptedKeys?.add(key);
   }
 
-  /** Null for a key that the stand-in refuses. */
+  /** Returns null for a key that the simulator refuses. */
   find(key: string): UpstreamAccount | null {
     const accepted = this.acceptedKeys?.has(key) ?? !key.includes('invalid');
     return accepted ? this.of(key) : null;

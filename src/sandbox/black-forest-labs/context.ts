@@ -5,7 +5,7 @@ import type { FaultPlanner } from './faults.js';
 import type { PictureCache } from './picture-cache.js';
 import type { Tasks } from './tasks.js';
 
-/** What tests and scripts may change while the stand-in runs. */
+/** The settings that tests and scripts may change while the simulator runs. */
 export type UpstreamSettings = {
   latencyMs: number;
   /** Tasks that one account may have working at the same time; null is no limit. */

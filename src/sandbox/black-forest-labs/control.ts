@@ -8,7 +8,7 @@ export type UpstreamAccountCounts = {
   readonly creditsLeft: number;
 };
 
-/** What tests and scripts can do to the stand-in. */
+/** What tests and scripts can do to the simulator. */
 export class SandboxBlackForestLabsControl {
   constructor(private readonly context: UpstreamContext) {}
 

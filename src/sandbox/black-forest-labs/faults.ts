@@ -18,7 +18,7 @@ export type ByteFault = 'not_image' | 'truncated' | 'wrong_size';
 /** Everything that happens to one task. */
 export type TaskPlan = {
   readonly ending: TaskEnding;
-  /** Overrides the stand-in's latency; null keeps it. */
+  /** Overrides the simulator's latency; null keeps it. */
   readonly latencyMs: number | null;
   readonly submit: RequestTrouble | null;
   /** Hits the first three polls; after them the task goes on as planned. */

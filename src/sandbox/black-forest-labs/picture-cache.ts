@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { drawPicture, paletteOf, type PictureRequest } from './picture.js';
 
-/** Enough for thousands of ordinary pictures, little beside what a test run takes. */
+/** Enough for thousands of usual pictures, and little compared with the memory of a test run. */
 const BYTES_MAX = 64 * 1_048_576;
 
 /**

@@ -15,7 +15,7 @@ const REGION = 'us1';
 /** A task that never ends stops counting as active after this time. */
 const ACTIVE_MAX_MS = 600_000;
 const RETRY_AFTER_SECONDS = 1;
-/** Both take the same parameters (`Flux2KleinInputs`); the stand-in charges both the price of the larger one. */
+/** Both take the same parameters (`Flux2KleinInputs`); the simulator charges both the price of the larger one. */
 const MODELS = ['flux-2-klein-9b', 'flux-2-klein-4b'] as const;
 
 export function registerUpstreamRoutes(app: FastifyInstance, context: UpstreamContext): void {
@@ -194,7 +194,7 @@ function meet(trouble: RequestTrouble, request: FastifyRequest, reply: FastifyRe
     throw new UpstreamHttpError(trouble, 'Asked for by the sandbox directive', retryAfterSeconds);
   }
   reply.hijack();
-  // A request that hangs is left alone: it ends when the client gives up or the stand-in closes.
+  // A request that hangs is not touched: it ends when the client gives up or the simulator closes.
   if (trouble !== 'hang') request.raw.socket.destroy();
   return reply;
 }

@@ -21,12 +21,12 @@ export type ApiParts = {
   readonly idempotencyKeys: IdempotencyKeys;
   readonly requestFaults: RequestFaults;
   readonly apiKey: string | null;
-  /** Called when what a request did is on disk: its webhooks may leave. */
+  /** Called when the effects of a request are on disk, so that its webhooks may be sent. */
   readonly onCommitted: () => void;
 };
 
 type Answer = { readonly status: number; readonly body: string };
-/** One request on its way through the stand-in. */
+/** One request in the simulator. */
 type Call = {
   readonly requestId: string;
   readonly method: 'GET' | 'POST';
@@ -115,7 +115,7 @@ async function answerTo(
   }
 }
 
-/** Executes, keeps the answer beside what was done, and answers only when both are on disk. */
+/** Executes, stores the answer together with its effects, and answers only when both are on disk. */
 async function executeDurably(
   parts: ApiParts,
   prepared: PreparedOperation,
@@ -201,7 +201,7 @@ function wrongContentType(): StripeApiError {
   return invalidRequest(`Invalid request (check that your POST content type is ${FORM_TYPE}).`);
 }
 
-/** Stripe indents its JSON; whoever signs or stores a re-serialised copy notices here. */
+/** Stripe indents its JSON, so a client that signs or stores a re-serialised copy fails here as well. */
 function serialize(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }

@@ -3,9 +3,9 @@ import { invalidRequest, type StripeApiError } from './errors.js';
 const KEY_PATTERN = /^(sk|rk)_test_[A-Za-z0-9_]{1,200}$/;
 
 /**
- * The API key of `Authorization: Bearer …` (or of Basic, as `curl -u key:` sends it). Throws Stripe's 401.
- * Every well-formed test key opens the sandbox unless `expected` names the only one; a live key never
- * does, for a live key that reaches a stand-in is a mistake worth stopping.
+ * Reads the API key of `Authorization: Bearer …` (or of Basic, as `curl -u key:` sends it). Throws Stripe's 401.
+ * Every well-formed test key is accepted unless `expected` names the only one. A live key is never accepted, because
+ * sending one to a simulator is a mistake that must be reported.
  */
 export function authenticate(header: string | undefined, expected: string | null): string {
   const key = keyOf(header);

@@ -14,7 +14,7 @@ const FEE_FIXED_CENTS = 30n;
 /** Money from a charge can be paid out after two days. */
 const AVAILABLE_AFTER_SECONDS = 2 * 24 * 60 * 60;
 
-/** In cents, like `amountCents`. Rounded half up: it is Stripe who states it, and nobody here computes it again. */
+/** It is in cents, like `amountCents`, and rounded half up. Stripe reports this fee, and no other code computes it again. */
 export function processingFeeCents(amountCents: number): number {
   return Number(divHalfUp(BigInt(amountCents) * FEE_PER_MILLE, 1_000n) + FEE_FIXED_CENTS);
 }

@@ -27,7 +27,7 @@ export function putSession(
   return changed;
 }
 
-/** Expires an open session: nobody can pay it any more, and a begun payment is canceled. */
+/** Expires an open session: it can no longer be paid, and a payment that was begun is canceled. */
 export function expireSession(
   context: SandboxContext,
   record: CheckoutSessionRecord,

@@ -3,14 +3,14 @@ import type { SandboxLog } from '../loopback-server.js';
 import type { StripeStore } from './store.js';
 import type { WebhookFaults } from './webhook-faults.js';
 
-/** What every operation of the stand-in works with. */
+/** The objects that every operation of the simulator works with. */
 export type SandboxContext = {
   readonly store: StripeStore;
   readonly clock: Clock;
   readonly log: SandboxLog;
   /** Where this server answers; known once it listens, and part of every payment page's URL. */
   readonly baseUrl: () => string;
-  /** Read anew at every use: tests change faults while events are on their way. */
+  /** It is read again at every use, because tests change faults while events are being delivered. */
   readonly webhookFaults: () => WebhookFaults;
 };
 

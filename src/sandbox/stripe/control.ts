@@ -42,7 +42,7 @@ type ControlParts = {
   readonly requestFaults: RequestFaults;
 };
 
-/** What tests and scripts can do to the stand-in that nobody can do to Stripe. */
+/** What tests and scripts can do to the simulator, and cannot do to Stripe. */
 export class SandboxStripeControl {
   private readonly money: MoneyControl;
 
@@ -50,7 +50,7 @@ export class SandboxStripeControl {
     this.money = new MoneyControl(parts.context);
   }
 
-  /** Sets the one endpoint that is configured from outside; its undelivered events move with it. */
+  /** Sets the one endpoint that is configured from outside; events that still wait for delivery move with it. */
   async setWebhookEndpoint(target: WebhookTarget): Promise<void> {
     const { url, secret, enabledEvents = ['*'] } = target;
     putEndpoint(this.parts.context, CONFIGURED_ENDPOINT_ID, { url, secret, enabledEvents });
@@ -91,7 +91,7 @@ export class SandboxStripeControl {
     return object;
   }
 
-  /** Makes Stripe itself tell something else: what the API answers from now on for this object. */
+  /** Changes what the API answers for this object from now on, as if Stripe itself had changed it. */
   async overrideCheckoutSession(
     sessionId: string,
     changes: Readonly<Record<string, unknown>>,

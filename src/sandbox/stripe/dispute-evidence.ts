@@ -11,7 +11,7 @@ const evidenceMembers = {
   access_activity_log: field,
   appeal: notSimulated,
   billing_address: field,
-  // The id of an uploaded file, like all that are refused below: the stand-in keeps no files.
+  // Its value is the id of an uploaded file, as for all members below that are refused: the simulator stores no files.
   cancellation_policy: notSimulated,
   cancellation_policy_disclosure: field,
   cancellation_rebuttal: field,

@@ -10,7 +10,7 @@ import type { Dispute, DisputeStatus } from './money-out-objects.js';
 import type { Charge } from './objects.js';
 import { failRefund } from './refund-settlement.js';
 
-/** What Stripe keeps of a dispute in the US, whoever wins it. */
+/** The fee that Stripe keeps for a dispute in the US, for any outcome. */
 export const DISPUTE_FEE_CENTS = 1_500;
 const SECONDS_PER_DAY = 24 * 60 * 60;
 const DAYS_TO_RESPOND = 8;
@@ -32,9 +32,9 @@ const INQUIRY_REASON_CODE = '10';
 export type NewDispute = {
   readonly status: DisputeStatus;
   readonly reason: string;
-  /** What of the charge was not given back yet, unless told. */
+  /** By default, the part of the charge that was not refunded yet. */
   readonly amountCents?: number;
-  /** Of a prevented dispute: whether the network took the money (`resolution`) or not (`block`, the default). */
+  /** For a prevented dispute: whether the network took the money (`resolution`) or not (`block`, the default). */
   readonly caseType?: 'block' | 'resolution';
 };
 
@@ -145,7 +145,7 @@ export function moveDispute(
   }
 }
 
-/** An inquiry becomes a chargeback: the money goes, and what was refunded meanwhile comes back. */
+/** An inquiry becomes a chargeback: the money is withdrawn, and refunds that were made since are reversed. */
 function escalate(context: SandboxContext, inquiry: Dispute, cause: Cause): Dispute {
   const charge = context.store.charges.get(inquiry.charge);
   if (charge === undefined) throw new Error(`the sandbox lost the charge of ${inquiry.id}`);
@@ -170,7 +170,7 @@ export function putDispute(context: SandboxContext, dispute: Dispute, changes: P
   return changed;
 }
 
-/** Tells that something about a dispute changed, and so did its charge. */
+/** Emits the events that a dispute has changed, and with it its charge. */
 export function announce(
   context: SandboxContext,
   dispute: Dispute,
@@ -182,7 +182,7 @@ export function announce(
   return dispute;
 }
 
-/** Stripe takes more of a dispute's money, or again, or gives some back: any amount at any time, whatever its status. */
+/** Stripe withdraws more of a dispute's money, withdraws it again, or returns some: any amount at any time, in any status. */
 export function moveDisputeMoney(
   context: SandboxContext,
   dispute: Dispute,

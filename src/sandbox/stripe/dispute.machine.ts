@@ -1,6 +1,6 @@
 import type { DisputeStatus } from './money-out-objects.js';
 
-/** Every step that a dispute can take. What a step does to the money stands in `dispute-lifecycle.ts`. */
+/** Every step that a dispute can take. `dispute-lifecycle.ts` defines what each step does to the money. */
 export const DISPUTE_STEPS: Readonly<Record<DisputeStatus, readonly DisputeStatus[]>> = {
   warning_needs_response: ['warning_under_review', 'warning_closed', 'needs_response'],
   warning_under_review: ['warning_closed', 'needs_response'],
@@ -14,7 +14,7 @@ export const DISPUTE_STEPS: Readonly<Record<DisputeStatus, readonly DisputeStatu
   prevented: [],
 };
 
-/** How a dispute that is made with this status came to have it: as Stripe would have told it, event by event. */
+/** The steps by which a dispute that is created in this status reached it; each of them sends its events, as Stripe would. */
 export const DISPUTE_HISTORIES: Readonly<
   Record<DisputeStatus, readonly [DisputeStatus, ...DisputeStatus[]]>
 > = {

@@ -11,7 +11,7 @@ const DECISIONS: Partial<Record<PlannedOutcome['outcome'], DisputeStatus>> = {
   won: 'won',
 };
 
-/** Does what is due; answers how much that was. */
+/** Carries out the outcomes that are due; returns how many there were. */
 export function carryOutDueOutcomes(context: SandboxContext): number {
   const nowMs = context.clock.nowMs();
   const due = context.store.plannedOutcomes.oldestFirst().filter(({ dueAtMs }) => dueAtMs <= nowMs);
@@ -22,7 +22,7 @@ export function carryOutDueOutcomes(context: SandboxContext): number {
   return due.length;
 }
 
-/** Whatever happened to the object meanwhile by other hands wins over the plan. */
+/** If the object has changed in another way in the meantime, that change takes precedence over the plan. */
 function carryOut(context: SandboxContext, { id, outcome }: PlannedOutcome): void {
   const refund = context.store.refunds.get(id);
   if (refund !== undefined) {

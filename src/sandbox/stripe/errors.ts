@@ -16,7 +16,7 @@ export type StripeErrorBody = {
   readonly payment_method_type?: string;
 };
 
-/** Everything that the stand-in answers with a status other than 200. */
+/** Every answer of the simulator with a status other than 200. */
 export class StripeApiError extends Error {
   constructor(
     readonly status: number,
@@ -35,7 +35,7 @@ type InvalidRequest = {
   readonly paymentIntent?: unknown;
 };
 
-/** `invalid_request_error`, 400 unless told otherwise. */
+/** `invalid_request_error`, with status 400 by default. */
 export function invalidRequest(message: string, details: InvalidRequest = {}): StripeApiError {
   const { code, param, status = 400, paymentIntent } = details;
   return new StripeApiError(status, {
@@ -90,8 +90,8 @@ export function parameterMissing(param: string): StripeApiError {
 }
 
 /**
- * Stripe knows this parameter or value and would accept it; the stand-in does not play it. Refusing it
- * loudly is the only honest answer: ignoring it would let a test pass that fails in production.
+ * Stripe would accept this parameter or value; the simulator does not implement it. It refuses it with an
+ * explicit error, because ignoring it would let a test pass that fails in production.
  */
 export function notSimulatedError(param: string, value?: string): StripeApiError {
   const what = value === undefined ? param : `${param}=${value}`;
@@ -101,7 +101,7 @@ export function notSimulatedError(param: string, value?: string): StripeApiError
   });
 }
 
-/** 404 when the id stands in the path, 400 when it stands in a parameter. */
+/** 404 when the id is in the path, 400 when it is a parameter. */
 export function resourceMissing(kind: string, id: string, param: string, status: 400 | 404): StripeApiError {
   return invalidRequest(`No such ${kind}: '${id}'`, { code: 'resource_missing', param, status });
 }

@@ -1,6 +1,6 @@
 /**
  * Every event type that an endpoint may ask for in 2026-10-28.endive, so that a misspelt one is refused as
- * Stripe refuses it. The stand-in sends only a few of them; its README says which.
+ * Stripe refuses it. The simulator sends only a few of them; its README lists these.
  */
 const EVENT_TYPES: ReadonlySet<string> = new Set(
   `
@@ -95,7 +95,7 @@ const EVENT_TYPES: ReadonlySet<string> = new Set(
     .split(/\s+/),
 );
 
-/** True for the names of event types and for `*`, which stands for all of them. */
+/** Returns true for the names of event types and for `*`, which means all of them. */
 export function isEventType(name: string): boolean {
   return name === '*' || EVENT_TYPES.has(name);
 }

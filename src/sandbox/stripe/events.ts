@@ -81,10 +81,10 @@ export const eventOperations: readonly Operation[] = [
     },
     run: (context, params) => {
       const { created, delivery_success: deliverySuccess, type, types } = params;
-      const undelivered = deliverySuccess === undefined ? null : pendingEventIds(context);
+      const pending = deliverySuccess === undefined ? null : pendingEventIds(context);
       const wanted = context.store.events.newestFirst().filter((event) => {
         if (!isWithin(created, event.created)) return false;
-        if (undelivered !== null && undelivered.has(event.id) === deliverySuccess) return false;
+        if (pending !== null && pending.has(event.id) === deliverySuccess) return false;
         if (types !== undefined && !types.includes(event.type)) return false;
         return type === undefined || matchesType(type, event.type);
       });

@@ -3,7 +3,7 @@ import type { Clock } from '../../platform/common/clock.js';
 import { invalidRequest, StripeApiError } from './errors.js';
 import type { IdempotentResult, Table } from './store.js';
 
-/** Stripe may forget a key after a day; the stand-in does, so that code which relies on more is caught. */
+/** Stripe may forget a key after a day; the simulator always does, so that code which relies on more fails in tests. */
 export const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1_000;
 const KEY_LENGTH_MAX = 255;
 
@@ -63,7 +63,7 @@ export class IdempotencyKeys {
     });
   }
 
-  /** Ends the time in which a second request is told to wait; without `finish`, the key stays unused. */
+  /** Ends the time in which a second request receives a 409; without `finish`, the key stays unused. */
   release(request: IdempotentRequest): void {
     this.inFlight.delete(digestOf(request));
   }

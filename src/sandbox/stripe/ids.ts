@@ -11,7 +11,7 @@ export function stripeId(prefix: string): string {
   return `${prefix}_${randomText(24)}`;
 }
 
-/** Checkout Sessions carry their mode and are longer than other ids, which tells short columns apart. */
+/** Checkout Sessions carry their mode and are longer than other ids, so that columns that are too short fail in tests. */
 export function checkoutSessionId(): string {
   return `cs_test_${randomText(58)}`;
 }

@@ -20,11 +20,11 @@ import { testCard } from './test-cards.js';
 export type DisputeRequest = {
   /** A charge (`ch_…`) or a PaymentIntent (`pi_…`), whose latest charge it then is. */
   readonly charge: string;
-  /** What was not refunded yet, unless told. At most the charge. */
+  /** By default, the part that was not refunded yet. At most the charge. */
   readonly amountCents?: number;
-  /** `fraudulent` unless told. */
+  /** `fraudulent` by default. */
   readonly reason?: string;
-  /** `needs_response` unless told; the events are those of the whole way to it. */
+  /** `needs_response` by default; all steps up to this status send their events. */
   readonly status?: string;
   /** With status `prevented` only: `resolution` takes the money, `block` (the default) does not. */
   readonly caseType?: string;

@@ -1,6 +1,6 @@
 /**
- * The shapes that the stand-in answers: every member that Stripe's API 2026-10-28.endive always sends
- * (a test compares them with the SDK's types), typed as narrowly as the stand-in uses them.
+ * The shapes that the simulator answers: every member that Stripe's API 2026-10-28.endive always sends
+ * (a test compares them with the SDK's types), typed as narrowly as the simulator uses them.
  */
 export const API_VERSION = '2026-10-28.endive';
 
@@ -183,7 +183,7 @@ export type PaymentMethod = {
   readonly type: 'card';
 };
 
-/** What can move the Stripe balance here. A dispute is an `adjustment`, told apart by `reporting_category`. */
+/** What can move the Stripe balance here. A dispute is an `adjustment`; its `reporting_category` distinguishes it from others. */
 export type BalanceTransactionType =
   'adjustment' | 'charge' | 'payout' | 'payout_failure' | 'refund' | 'refund_failure';
 

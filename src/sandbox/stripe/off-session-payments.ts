@@ -73,7 +73,7 @@ const createParameters = {
 
 type CreateValues = ValuesOf<typeof createParameters>;
 
-/** The paid intent. Throws `card_error` 402, with the intent that is left behind, when the card does not pay. */
+/** Returns the paid intent. Throws `card_error` 402, with the intent that remains, when the card does not pay. */
 function payOffSession(context: SandboxContext, params: CreateValues, cause: Cause): PaymentIntent {
   assertAmount(params.amount);
   if (params.setup_future_usage !== undefined) {
@@ -100,7 +100,7 @@ function payOffSession(context: SandboxContext, params: CreateValues, cause: Cau
     statement_descriptor_suffix: params.statement_descriptor_suffix ?? null,
   });
   emitEvent(context, 'payment_intent.created', intent, cause);
-  const outcome = attemptPayment(context, { intent, method, authentication: 'nobody_there', cause });
+  const outcome = attemptPayment(context, { intent, method, authentication: 'off_session', cause });
   if (outcome.status === 'paid') return outcome.intent;
   throw new StripeApiError(402, { ...outcome.error, payment_intent: outcome.intent });
 }
@@ -117,7 +117,7 @@ function assertAmount(amountCents: number): void {
   }
 }
 
-/** Somebody else's payment method, or one that may not be used again, is refused before anything is stored. */
+/** A payment method of another customer, or one that may not be used again, is refused before anything is stored. */
 function methodOf(context: SandboxContext, params: CreateValues): PaymentMethodRecord {
   const { customer, payment_method: id } = params;
   if (customer !== undefined) requireCustomer(context, customer, 'customer');

@@ -33,7 +33,7 @@ export function emptyable<T>(inner: Parameter<T>): Parameter<T | null> {
   return { ...inner, read: (value, path) => (value === '' ? null : inner.read(value, path)) };
 }
 
-/** A parameter of the real API that the stand-in refuses by name instead of ignoring it. */
+/** A parameter of the real API that the simulator refuses by name instead of ignoring it. */
 export const notSimulated: Parameter<undefined> = {
   read: (value, path) => {
     if (value !== undefined) throw notSimulatedError(path);
@@ -103,7 +103,7 @@ export function onSwitch(otherWords: readonly string[] = []): Parameter<true> {
   };
 }
 
-/** `values` are Stripe's; those that the stand-in does not play are refused as such. */
+/** `values` are Stripe's; those that the simulator does not implement are refused as not simulated. */
 export function choice<const T extends string>(
   simulated: readonly T[],
   known: readonly string[] = [],
@@ -135,7 +135,7 @@ export function email(): Parameter<string> {
   });
 }
 
-/** The service sells in US dollars only, and so does the stand-in. */
+/** The service sells in US dollars only, so the simulator accepts no other currency. */
 export function currency(): Parameter<'usd'> {
   return required((value, path) => {
     const found = scalar(value, path);

@@ -17,21 +17,21 @@ export type AttemptOutcome =
 export type Attempt = {
   readonly intent: PaymentIntent;
   readonly method: PaymentMethodRecord;
-  /** What the customer does when her bank asks her; nobody is there off-session. */
-  readonly authentication: 'fails' | 'nobody_there' | 'succeeds';
+  /** What the customer does when their bank asks them to confirm; in an off-session payment the bank cannot ask. */
+  readonly authentication: 'fails' | 'off_session' | 'succeeds';
   /** Who keeps the card once it has paid. */
   readonly savedFor?: CardOwner;
   readonly cause: Cause;
 };
 
 /**
- * Collects an intent with a payment method, as its test card behaves. Stores what became of it and emits
+ * Collects an intent with a payment method, as its test card behaves. Stores the result and emits
  * the events in Stripe's order: the charge's, then a dispute's, then the intent's.
  */
 export function attemptPayment(context: SandboxContext, attempt: Attempt): AttemptOutcome {
   const card = cardFor(attempt.method);
-  if (attempt.authentication === 'nobody_there') {
-    // The issuer is not even asked for the money: there is no charge.
+  if (attempt.authentication === 'off_session') {
+    // The issuer is not asked for the money, so there is no charge.
     const isRefused = needsCustomer(card, attempt.method);
     return isRefused
       ? decline(context, attempt, AUTHENTICATION_REQUIRED, null)

@@ -17,7 +17,7 @@ export type NewPaymentIntent = Pick<
     'receipt_email' | 'setup_future_usage' | 'statement_descriptor' | 'statement_descriptor_suffix'
   >;
 
-/** Stores an intent that nobody has tried to pay yet; in US dollars. */
+/** Stores an intent without an attempt to pay it yet; in US dollars. */
 export function createPaymentIntent(context: SandboxContext, wanted: NewPaymentIntent): PaymentIntent {
   const id = stripeId('pi');
   const intent: PaymentIntent = {
@@ -69,7 +69,7 @@ export function createPaymentIntent(context: SandboxContext, wanted: NewPaymentI
   return putPaymentIntent(context, intent, {});
 }
 
-/** The intent behind a Checkout Session; Stripe makes it when the customer first tries to pay. */
+/** Returns the intent of a Checkout Session; Stripe creates it when the customer first tries to pay. */
 export function intentOfSession(context: SandboxContext, record: CheckoutSessionRecord): PaymentIntent {
   const { object: session, paymentIntentData: data } = record;
   return createPaymentIntent(context, {

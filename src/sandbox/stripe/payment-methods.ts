@@ -12,7 +12,7 @@ import { testCard, testCardOfToken, type TestCard } from './test-cards.js';
 
 const NO_BILLING_DETAILS = { address: null, email: null, name: null, phone: null, tax_id: null };
 
-/** Of nobody yet; `attachPaymentMethod` gives it to a customer. */
+/** It belongs to no customer yet; `attachPaymentMethod` assigns one. */
 export function newPaymentMethod(
   context: SandboxContext,
   card: TestCard,
@@ -110,7 +110,7 @@ export function attachPaymentMethod(
   return attached;
 }
 
-/** Throws Stripe's refusal of a payment method that nobody may charge any more. */
+/** Throws Stripe's refusal of a payment method that may not be charged any more. */
 export function assertNotUsedUp(record: PaymentMethodRecord): void {
   if (!record.isUsedUp) return;
   throw invalidRequest(
@@ -204,7 +204,7 @@ export const paymentMethodOperations: readonly Operation[] = [
   }),
 ];
 
-/** Only those that belong to somebody; of one customer when she is named. */
+/** Lists only those that belong to a customer, or to the given one. */
 function paymentMethodsOf(
   context: SandboxContext,
   customerId: string | undefined,

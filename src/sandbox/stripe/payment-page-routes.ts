@@ -35,7 +35,7 @@ export function registerPaymentPage(app: FastifyInstance, { context, onCommitted
 
   app.post<{ Params: SessionParams }>('/c/pay/:id/pay', async (request, reply) => {
     const outcome = payCheckoutSession(context, request.params.id, actOf(request));
-    // The payment is on disk before anybody hears of it: killed here, the stand-in still knows it was paid.
+    // The payment is on disk before it is reported: if the simulator is killed here, it still knows that it was paid.
     await context.store.flush();
     onCommitted();
     return wantsJson(request)

@@ -32,7 +32,7 @@ export type PayablePage = {
 
 /** What is bought, for how much, and a choice of test cards. */
 export function payablePage({ record, url, problem }: PayablePage): string {
-  // As if she had typed her address already: nobody pays a sum that she was not shown.
+  // The page shows the tax as if the customer had already entered their address, so that they see the sum before they pay it.
   const { object: session, lineItems } = withTax(record);
   const { amount_tax: taxCents } = session.total_details;
   const total = formatCents(session.amount_total);
@@ -110,7 +110,7 @@ function document(title: string, main: Html): string {
       <body>
         <header>
           <p class="banner">
-            <strong>SANDBOX</strong> · a stand-in for Stripe's payment page. No real money moves.
+            <strong>SANDBOX</strong> · a simulation of Stripe's payment page. No real money moves.
           </p>
         </header>
         <main>${main}</main>

@@ -18,15 +18,15 @@ export type PaymentOutcome =
   | { readonly status: 'unknown_card' };
 
 export type CustomerAct = {
-  /** One of the test cards' numbers; the one that pays unless told. */
+  /** One of the test cards' numbers; by default, the one that pays. */
   readonly card?: string | undefined;
-  /** When her bank asks who she is she can prove it, unless told. */
+  /** Whether the customer can prove their identity when their bank asks; by default, they can. */
   readonly authentication?: 'fails' | 'succeeds';
 };
 
 /**
- * What the customer does on the payment page. Synchronous: of two payments sent at once, the second finds
- * the session complete. The caller flushes the store before it tells anybody.
+ * What the customer does on the payment page. It is synchronous: of two payments sent at once, the second finds
+ * the session complete. The caller flushes the store before it answers or sends events.
  */
 export function payCheckoutSession(
   context: SandboxContext,
@@ -41,7 +41,7 @@ export function payCheckoutSession(
   const card = testCard(act.card);
   if (card === null) return { status: 'unknown_card' };
 
-  // She has typed where she lives by now.
+  // By now the customer has entered their address.
   const record = withTax(found);
   const intent = beginPayment(context, record);
   const method = newPaymentMethod(context, card, billingDetailsOf(context, session));
@@ -66,7 +66,7 @@ function beginPayment(context: SandboxContext, record: CheckoutSessionRecord): P
   return intent;
 }
 
-/** The customer keeps the card when the session asked for that, and knows who she is. */
+/** The card is saved for the customer when the session asked for that and names the customer. */
 function ownerOf(record: CheckoutSessionRecord): { readonly savedFor?: CardOwner } {
   const { setupFutureUsage } = record.paymentIntentData;
   const customerId = record.object.customer;

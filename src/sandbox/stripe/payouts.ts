@@ -10,7 +10,7 @@ import { operation, type Operation } from './operation.js';
 import { choice, isWithin, optional, text, timeRange } from './parameter-schema.js';
 import type { PayoutRecord } from './store.js';
 
-/** One bank account, the same for every payout of the stand-in. */
+/** One bank account, the same for every payout of the simulator. */
 const BANK_ACCOUNT_ID = 'ba_sandbox_bank_account';
 
 export class NothingToPayOutError extends Error {

@@ -72,7 +72,7 @@ export type SandboxStripe = {
   /** For example `http://127.0.0.1:12111`: host, port and protocol for the SDK. */
   readonly baseUrl: string;
   readonly control: SandboxStripeControl;
-  /** Stops serving and delivering; what is undelivered stays in the state file. */
+  /** Stops serving and delivering; events that still wait for delivery stay in the state file. */
   readonly close: () => Promise<void>;
 };
 

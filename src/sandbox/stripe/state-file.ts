@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { errorCode } from '../error-code.js';
 
 /**
- * One JSON file, replaced as a whole: written beside, synced, renamed. A reader therefore sees the old
- * state or the new one, never half of either, whenever the process is killed.
+ * One JSON file that is replaced as a whole: a new file is written next to it, synced and renamed. A reader therefore sees
+ * the old state or the new one, never half of either, even if the process is killed.
  *
  * Saves are grouped: while one write runs, all later callers share the next one.
  */

@@ -39,7 +39,7 @@ export type PaymentMethodRecord = {
   readonly object: PaymentMethod;
   /** One of the test cards' numbers: it decides what happens when the card is charged. */
   readonly cardNumber: string;
-  /** The customer authenticated while it was saved, so the issuer lets later payments pass without her. */
+  /** The customer authenticated while it was saved, so the issuer accepts later payments without asking them. */
   readonly isSetUpOffSession: boolean;
   /** Charged without belonging to a customer, or detached from one: Stripe never charges it again. */
   readonly isUsedUp: boolean;
@@ -145,8 +145,8 @@ const TABLES = [
 const STATE_VERSION = 1;
 
 /**
- * Everything the stand-in knows. Handlers change it synchronously, so a request is atomic by itself, and
- * await `flush()` before they answer: what a client has been told survives a kill -9.
+ * All state of the simulator. Handlers change it synchronously, so a request is atomic by itself, and
+ * await `flush()` before they answer: what a client has received survives a kill -9.
  */
 export class StripeStore {
   readonly customers = new Table<Customer>();

@@ -7,7 +7,7 @@ import type { CreateSessionValues } from './checkout-session-parameters.js';
 import type { Address, CheckoutSession, LineItem } from './objects.js';
 import type { CheckoutSessionRecord } from './store.js';
 
-/** The stand-in's one tax: 8.25% on every line, beside its price, wherever the customer lives. */
+/** The simulator's only tax: 8.25% on every line, in addition to its price, for any address. */
 const TAX_BPS = 825n;
 const BPS_OF_ONE = 10_000n;
 
@@ -28,7 +28,7 @@ export const NO_TAX: CheckoutSession['automatic_tax'] = {
   status: null,
 };
 
-/** Refuses what Stripe refuses when it is to compute a tax, and what the stand-in does not play. */
+/** Refuses what Stripe refuses when it computes a tax, and what the simulator does not implement. */
 export function automaticTaxOf(
   context: SandboxContext,
   params: CreateSessionValues,
@@ -49,7 +49,7 @@ export function automaticTaxOf(
   params.line_items.forEach(({ price_data: { tax_behavior: behavior } }, index) => {
     const param = `line_items[${index}][price_data][tax_behavior]`;
     if (behavior === 'inclusive') throw notSimulatedError(param, behavior);
-    // Stripe falls back on the account's own setting, which the stand-in does not have.
+    // Stripe uses the account's own setting in this case, which the simulator does not have.
     if (behavior === 'exclusive') return;
     throw invalidRequest('A tax behavior is needed to calculate tax automatically.', { param });
   });
@@ -61,7 +61,7 @@ export function automaticTaxOf(
   };
 }
 
-/** The session as it is once Stripe knows where the customer lives; the same again when it knew before. */
+/** Returns the session after Stripe knows where the customer lives; unchanged when it already knew. */
 export function withTax(record: CheckoutSessionRecord): CheckoutSessionRecord {
   const { object: session } = record;
   if (session.automatic_tax.status !== 'requires_location_inputs') return record;
@@ -79,13 +79,13 @@ export function withTax(record: CheckoutSessionRecord): CheckoutSessionRecord {
   };
 }
 
-/** Rounded half up to the cent, line by line. It is Stripe who states it; nobody here computes it again. */
+/** Each line is rounded half up to the cent. Stripe reports this tax, and no other code computes it again. */
 function taxed(item: LineItem): LineItem {
   const taxCents = Number(divHalfUp(BigInt(item.amount_subtotal) * TAX_BPS, BPS_OF_ONE));
   return { ...item, amount_tax: taxCents, amount_total: item.amount_subtotal + taxCents };
 }
 
-/** The address that was typed is the customer's from now on. */
+/** The customer keeps the address that was entered. */
 export function keepAddress(context: SandboxContext, record: CheckoutSessionRecord): void {
   const customer = context.store.customers.get(record.object.customer ?? '');
   if (customer === undefined || !record.keepsAddress || customer.address !== null) return;

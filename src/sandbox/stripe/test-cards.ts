@@ -15,7 +15,7 @@ export type TestCard = {
   readonly brand: 'mastercard' | 'visa';
   /** Says on the payment page what will happen. */
   readonly label: string;
-  /** Only the telling few stand on the page; a script may use any number. */
+  /** Only a few instructive cards are on the page; a script may use any number. */
   readonly isOnPaymentPage?: boolean;
   /** Stripe's `pm_card_…` names of it: each use of one makes a payment method of its own. */
   readonly tokens: readonly string[];
@@ -23,8 +23,8 @@ export type TestCard = {
   /** Can be saved although every charge of it is declined. */
   readonly isAttachable?: boolean;
   /**
-   * Whether the issuer wants the customer there. On the payment page she is; off-session it is a decline,
-   * unless (`unless_set_up`) she authenticated while the card was saved for that.
+   * Whether the issuer asks the customer to confirm. On the payment page they can; off-session this is a decline,
+   * unless (`unless_set_up`) they authenticated while the card was saved for that.
    */
   readonly authentication?: 'always' | 'unless_set_up';
   readonly afterPayment?: 'chargeback' | 'early_fraud_warning' | 'inquiry' | 'not_received';
@@ -59,7 +59,7 @@ const declineTokens = (what: string): readonly string[] => [
 
 const GENERIC_MESSAGE = 'Your card was declined.';
 
-/** What an issuer answers that wants the customer there when she is not. The network is not asked. */
+/** The issuer asks the customer to confirm in an off-session payment, where they cannot. The network is not asked. */
 export const AUTHENTICATION_REQUIRED: Decline = {
   code: 'authentication_required',
   declineCode: 'authentication_required',
@@ -68,7 +68,7 @@ export const AUTHENTICATION_REQUIRED: Decline = {
   networkDeclineCode: null,
 };
 
-/** The customer was asked on the payment page, and did not prove who she is. */
+/** The customer was asked on the payment page, and did not prove their identity. */
 export const AUTHENTICATION_FAILED: Decline = {
   code: 'payment_intent_authentication_failure',
   declineCode: null,

@@ -36,13 +36,13 @@ export function deliveriesOf(context: SandboxContext, eventId: string): readonly
   return context.store.webhookDeliveries.oldestFirst().filter((delivery) => delivery.eventId === eventId);
 }
 
-/** An event that nobody listens for counts as delivered, as at Stripe. */
+/** An event that no endpoint listens for counts as delivered, as at Stripe. */
 export function pendingEventIds(context: SandboxContext): ReadonlySet<string> {
   const deliveries = context.store.webhookDeliveries.oldestFirst();
   return new Set(deliveries.filter(({ state }) => state !== 'delivered').map(({ eventId }) => eventId));
 }
 
-/** After a restart every undelivered event is due again, also those whose attempts had run out. */
+/** After a restart, every event without a successful delivery is due again, also those whose attempts had run out. */
 export function resumePending(context: SandboxContext): void {
   for (const delivery of context.store.webhookDeliveries.oldestFirst()) {
     if (delivery.state !== 'pending' && delivery.state !== 'failed') continue;

@@ -4,10 +4,10 @@ import type { WebhookDelivery } from './store.js';
 import { areFaultsFor, REORDER_WINDOW_MS } from './webhook-faults.js';
 import { stripeSignatureHeader } from './webhook-signature.js';
 
-/** Stripe retries for three days. A developer's restart takes seconds, so the stand-in begins small. */
+/** Stripe retries for three days. A developer's restart takes seconds, so the simulator's first delays are short. */
 const RETRY_DELAY_FIRST_MS = 500;
 const RETRY_DELAY_MAX_MS = 30_000;
-/** With the delays above: about twenty minutes. A restart of the stand-in begins again. */
+/** With the delays above, this takes about twenty minutes. A restart of the simulator begins again. */
 const ATTEMPTS_MAX = 45;
 /** An endpoint that does not answer counts as failed, as at Stripe. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -88,7 +88,7 @@ export class WebhookSender {
       .filter((delivery) => delivery.state === 'pending' && !this.underway.has(delivery.id));
   }
 
-  /** Deliveries that are due but found no free lane need no timer: a lane that ends looks again. */
+  /** Deliveries that are due but found no free lane need no timer: a lane checks again when it ends. */
   private sleepUntilNext(nowMs: number): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;

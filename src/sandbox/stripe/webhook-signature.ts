@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 
 /**
- * The `Stripe-Signature` header: HMAC-SHA256 over `<seconds>.<body>`, keyed with the whole `whsec_…` text
- * as it stands (Standard Webhooks would decode it first; Stripe does not).
+ * The `Stripe-Signature` header: HMAC-SHA256 over `<seconds>.<body>`, keyed with the whole, unchanged `whsec_…` text
+ * (Standard Webhooks would decode it first; Stripe does not).
  */
 export function stripeSignatureHeader(payload: string, secret: string, timestampSeconds: number): string {
   const signature = createHmac('sha256', secret).update(`${timestampSeconds}.${payload}`).digest('hex');
