@@ -59,7 +59,7 @@ async function customerBelow(): Promise<CardCustomer> {
 }
 
 const lookAt = (process: TestApp, { accountId }: CardCustomer): Promise<void> =>
-  process.app.get(AutoTopUpCharges).look(accountId);
+  process.app.get(AutoTopUpCharges).check(accountId);
 
 /** By everything that Stripe has for this customer, but the payment that saved the card. */
 async function expectOneChargeAndCredit(customer: CardCustomer): Promise<void> {

@@ -46,7 +46,7 @@ describe('a process whose clock is a day ahead', () => {
     await allLooked(shop);
     for (const days of [1.1, 32]) {
       wrong.clock.wrongByMs = days * DAY_MS;
-      await wrong.app.get(AutoTopUpCharges).look(customer.accountId);
+      await wrong.app.get(AutoTopUpCharges).check(customer.accountId);
     }
     expect(await chargesOf(shop, customer.accountId)).toHaveLength(1);
   });

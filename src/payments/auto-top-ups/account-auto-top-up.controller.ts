@@ -6,7 +6,7 @@ import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { AutoTopUpSettings } from './auto-top-up-settings.service.js';
 import { AutoTopUpView, toAutoTopUpView } from './auto-top-up.dto.js';
 
-/** For support, to read: only the customer can agree to charges of her card. */
+/** For support, read only: only customers can agree to charges of their card. */
 @ApiTags('Accounts')
 @Controller('v1/accounts/:id/auto_top_up')
 @RequireScope('admin')

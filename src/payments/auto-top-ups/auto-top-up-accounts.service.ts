@@ -5,7 +5,7 @@ import { isHarmless, isOpen } from '../disputes/dispute.machine.js';
 import { DisputeRepository } from '../disputes/dispute.repository.js';
 import type { AccountState } from './auto-top-up.rules.js';
 
-/** What an account's wallet and payments say about charging its card: for the charge itself, and for what is shown. */
+/** Reads the state of an account's wallet and disputes that decides whether its card may be charged. */
 @Injectable()
 export class AutoTopUpAccounts {
   constructor(

@@ -16,17 +16,17 @@ import { AutoTopUpRecovery } from './auto-top-up-recovery.service.js';
 import { AutoTopUpSettlement } from './auto-top-up-settlement.service.js';
 import { AutoTopUpStarts } from './auto-top-up-starts.service.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
-import { fingerprintOf, type AutoTopUp } from './auto-top-up.js';
+import { chargeFingerprint, type AutoTopUp } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { SavedCards } from './saved-cards.service.js';
 
-/** A request that Stripe was still working on would have ended by now; what it did is on its list. */
+/** After this long no earlier request is still in progress at Stripe: a payment that it made is on Stripe's list. */
 const LOST_AFTER_MS = 15 * 60_000;
 
 /**
- * One look at one account: carries on what is under way, otherwise charges the card if that is due. Every step can
- * be cut off and repeated by any process: the row is written before Stripe is asked, the time of asking before the
- * request goes out, and the request has one key for ever.
+ * Checks one account: it continues the charge that is under way, or else charges the card if that is due. Any process
+ * can repeat every step after a crash: the row is written before Stripe is asked, the time of the request is stored
+ * before it is sent, and the request always has the same idempotency key.
  */
 @Injectable()
 export class AutoTopUpCharges {
@@ -48,59 +48,59 @@ export class AutoTopUpCharges {
   ) {}
 
   /** Throws `PaymentsUnavailableError`, and what the engine and the database throw; then it has to run again. */
-  async look(accountId: string): Promise<void> {
+  async check(accountId: string): Promise<void> {
     const { livemode } = this.gateway;
     const open = await this.repository.openCharge(accountId, livemode);
-    if (open !== null) return this.carryOn(open);
+    if (open !== null) return this.continueCharge(open);
     const current = await this.repository.find(accountId, livemode);
-    if (current?.status === 'action_required') return this.recovery.carryOn(current);
+    if (current?.status === 'action_required') return this.recovery.continueRecovery(current);
     if (current?.status !== 'on') return;
     const topUp = await this.start(current);
-    if (topUp !== null) await this.carryOn(topUp);
+    if (topUp !== null) await this.continueCharge(topUp);
   }
 
   private async start(current: AutoTopUp): Promise<TopUp | null> {
     try {
       return await this.starts.start(current, await this.accounts.read(current.accountId));
     } catch (error) {
-      // Another process was faster, or an earlier charge waits for a person.
+      // Another process was faster, or an earlier charge waits for an operator's review.
       if (isUniqueViolation(error, 'top_ups_auto_in_flight_key')) return null;
       throw error;
     }
   }
 
-  private async carryOn(topUp: TopUp): Promise<void> {
+  private async continueCharge(topUp: TopUp): Promise<void> {
     if (topUp.dispatchedAt === null) {
       const state = await this.accounts.read(topUp.accountId);
       const dispatchedAt = await this.dispatch(topUp, state.frozen || state.disputed);
       if (dispatchedAt !== null) await this.charge({ ...topUp, dispatchedAt });
       return;
     }
-    const known = await this.find(topUp, topUp.dispatchedAt);
-    if (known !== null) return this.settlement.settle(topUp, known);
+    const intent = await this.findIntent(topUp, topUp.dispatchedAt);
+    if (intent !== null) return this.settlement.settle(topUp, intent);
     const current = await this.repository.find(topUp.accountId, topUp.livemode);
     const nowMs = await this.clock.nowMs();
-    const isStillWanted = current?.status === 'on' && topUp.fingerprint === fingerprintOf(current);
-    // The same request under the same key: should it have arrived after all, this is the same charge.
+    const isStillWanted = current?.status === 'on' && topUp.fingerprint === chargeFingerprint(current);
+    // The request has the same key as before, so it cannot charge twice even if the first one did arrive.
     if (isStillWanted && nowMs < topUp.expiresAt.getTime()) return this.charge(topUp);
     if (nowMs < topUp.dispatchedAt.getTime() + LOST_AFTER_MS) {
-      throw new Error(`${topUp.id} went out, and may still arrive at Stripe`);
+      throw new Error(`the request for ${topUp.id} was sent and may still arrive at Stripe`);
     }
     await this.topUps.move(topUp, 'failed', { failureCode: 'not_charged' });
     await this.switches.recheck(null, topUp.accountId);
   }
 
   /**
-   * The point of no return: under the lock that every change of settings takes as well, it is checked once more that
-   * the charge is wanted, and written down that it goes out. Null when it does not.
+   * The point of no return. Under the lock that every change of settings takes as well, this checks once more that the
+   * charge is wanted, and stores that its request is sent. Returns null when it must not be sent.
    *
-   * What cannot be recalled: a switch to off that is committed after this is too late for this one charge.
+   * When the account switches off after this commit, that is too late for this one charge.
    */
   private async dispatch(topUp: TopUp, blocked: boolean): Promise<Date | null> {
     const { accountId, livemode } = topUp;
     return this.transactions.run(async (tx) => {
       const current = await this.repository.lock(tx, accountId, livemode);
-      if (blocked || current?.status !== 'on' || topUp.fingerprint !== fingerprintOf(current)) {
+      if (blocked || current?.status !== 'on' || topUp.fingerprint !== chargeFingerprint(current)) {
         await this.topUps.move(topUp, 'failed', { failureCode: 'withdrawn' }, tx);
         return null;
       }
@@ -125,15 +125,18 @@ export class AutoTopUpCharges {
       intent = await this.payments.charge(request, `top_up:${id}:intent`);
     } catch (error) {
       if (!(error instanceof PaymentRequestRefusedError)) throw error;
-      this.logger.warn(`Stripe does not charge the card for ${id}: ${error.message}`);
+      this.logger.warn(
+        { event: 'auto_top_up.charge_refused', topUp: id, err: error },
+        'Stripe refuses to charge the saved card; nothing was charged',
+      );
       await this.cards.refresh(paymentMethodId);
       return this.settlement.refuse(topUp);
     }
     await this.settlement.settle(topUp, intent);
   }
 
-  /** What became of a charge that went out, by its name or by our own id on it. */
-  private find(topUp: TopUp, dispatchedAt: Date): Promise<PaymentIntent | null> {
+  /** Finds the payment of a request that was sent: by the id that Stripe gave it, or by our id in its metadata. */
+  private findIntent(topUp: TopUp, dispatchedAt: Date): Promise<PaymentIntent | null> {
     if (topUp.paymentIntentId !== null) return this.payments.retrieve(topUp.paymentIntentId);
     return this.payments.find(topUp.customerId ?? '', topUp.id, dispatchedAt.getTime());
   }

@@ -6,13 +6,13 @@ import { OFF_REASONS, type AutoTopUpTerms, type OffReason } from './auto-top-up.
 
 const REASONS = Object.keys(OFF_REASONS);
 
-/** What `auto_top_up.failed` tells. */
+/** The data of `auto_top_up.failed`. */
 export class AutoTopUpFailureView {
   @ObjectTypeView('auto_top_up_failure')
   declare readonly object: 'auto_top_up_failure';
   @ApiProperty({ description: 'The top-up that was not paid.', type: () => TopUpView })
   declare readonly top_up: TopUpView;
-  @ApiProperty({ description: 'How auto top-up goes on.', example: 'on' })
+  @ApiProperty({ description: 'The status of auto top-up after this failure.', example: 'on' })
   declare readonly auto_top_up_status: string;
   @ApiProperty({
     description: 'Why it is off, when it is.',
@@ -23,14 +23,14 @@ export class AutoTopUpFailureView {
   })
   declare readonly off_reason: OffReason | null;
   @ApiProperty({
-    description: 'Where the customer pays instead; null: nothing is to be done there.',
+    description: 'The payment page where the customer pays instead; null when there is none.',
     type: 'string',
     nullable: true,
     example: 'https://checkout.stripe.com/c/pay/cs_live_a1b2c3',
   })
   declare readonly action_url: string | null;
   @ApiProperty({
-    description: 'When the card is charged again, Unix seconds; null: it is not.',
+    description: 'When the card is charged again, in Unix seconds; null when it is not.',
     type: 'integer',
     nullable: true,
     example: null,
@@ -38,18 +38,21 @@ export class AutoTopUpFailureView {
   declare readonly retry_at: number | null;
 }
 
-/** What `auto_top_up.disabled` tells. */
+/** The data of `auto_top_up.disabled`. */
 export class AutoTopUpOffView {
   @ObjectTypeView('auto_top_up')
   declare readonly object: 'auto_top_up';
   @ApiProperty({ description: 'Always `off`.', enum: ['off'] })
   declare readonly status: 'off';
-  @ApiProperty({ description: 'Why.', enum: REASONS })
+  @ApiProperty({ description: 'Why it is off.', enum: REASONS })
   declare readonly off_reason: OffReason;
-  @ApiProperty({ description: 'The same for people.', example: 'Switched off by the account.' })
+  @ApiProperty({
+    description: 'The reason as a sentence for people.',
+    example: 'The account switched it off.',
+  })
   declare readonly message: string;
   @ApiProperty({
-    description: 'The top-up whose failure switched it off; null: there is none.',
+    description: 'The top-up whose failure switched it off; null when no failure did.',
     type: 'string',
     nullable: true,
     example: null,
@@ -62,7 +65,7 @@ export class AutoTopUpOffView {
 const Count = (description: string, example: number) =>
   ApiProperty({ description, type: 'integer', example });
 
-/** What may be charged. */
+/** The terms that limit what may be charged. */
 export class AutoTopUpTermsView {
   @MicroUsdView('Available credit below this is topped up, in micro-USD.', '5000000')
   declare readonly threshold_micros: string;
@@ -80,13 +83,16 @@ export class AutoTopUpTermsView {
   declare readonly cooldown_seconds: number;
 }
 
-/** What `auto_top_up.updated` tells. */
+/** The data of `auto_top_up.updated`. */
 export class AutoTopUpChangeView extends AutoTopUpTermsView {
   @ObjectTypeView('auto_top_up_change')
   declare readonly object: 'auto_top_up_change';
   @ApiProperty({ description: 'Always `on`.', enum: ['on'] })
   declare readonly status: 'on';
-  @ApiProperty({ description: 'With which key.', example: 'account_key:key_01KB2H7Q0000000000000000AA' })
+  @ApiProperty({
+    description: 'The key that changed it.',
+    example: 'account_key:key_01KB2H7Q0000000000000000AA',
+  })
   declare readonly changed_by: string;
   @ApiProperty({ description: 'The last digits of the card that is charged.', example: '4242' })
   declare readonly card_last4: string;
@@ -98,7 +104,7 @@ export class AutoTopUpChangeView extends AutoTopUpTermsView {
   })
   declare readonly charge_cents: number | null;
   @ApiProperty({
-    description: 'What was agreed before; null: automatic top-up was off.',
+    description: 'The terms before; null when automatic top-up was off.',
     type: () => AutoTopUpTermsView,
     nullable: true,
   })
@@ -107,7 +113,7 @@ export class AutoTopUpChangeView extends AutoTopUpTermsView {
   declare readonly livemode: boolean;
 }
 
-/** Caps are below 2^53. */
+/** Caps are below 2^53, so they are exact as numbers. */
 export function toTermsData(terms: AutoTopUpTerms) {
   return {
     threshold_micros: formatMicros(terms.thresholdMicros),

@@ -20,7 +20,7 @@ const CARD_EVENTS = [
   'payment_method.updated',
 ] as const;
 
-/** News of payments without the customer, and of the cards for them. */
+/** Handles Stripe's events of payments without the customer, and of saved cards. */
 @Injectable()
 export class AutoTopUpEvents {
   constructor(
@@ -33,22 +33,22 @@ export class AutoTopUpEvents {
   ) {
     handlers.register(INTENT_EVENTS, ({ objectId }) => this.settle(objectId));
     handlers.register(CARD_EVENTS, ({ objectId }) => this.cards.refresh(objectId));
-    handlers.register(['customer.deleted'], ({ objectId }) => this.cards.refreshOf(objectId));
+    handlers.register(['customer.deleted'], ({ objectId }) => this.cards.refreshAllOfCustomer(objectId));
   }
 
-  /** A payment page is settled by the news of its session; here only the card that it saved is of interest. */
+  /** A payment page is settled by the events of its session; here only the card that it saved is stored. */
   async settle(paymentIntentId: string): Promise<void> {
     const intent = await this.payments.retrieve(paymentIntentId);
     const topUp = intent?.topUpId == null ? null : await this.topUps.findAnywhere(intent.topUpId);
     if (intent === null || topUp === null) return;
     if (topUp.kind === 'auto') await this.settlement.settle(topUp, intent);
     else if (topUp.saveCard && intent.status === 'succeeded') {
-      await this.cards.remember(await this.afterCredit(topUp), intent);
+      await this.cards.store(await this.settleFirst(topUp), intent);
     }
   }
 
-  /** A look at the wallet follows a new card. It must see what was just paid, or the card would be charged as well. */
-  private async afterCredit(topUp: TopUp): Promise<TopUp> {
+  /** The wallet is checked after a card is stored. It must hold the credit of this payment by then, or the card is charged as well. */
+  private async settleFirst(topUp: TopUp): Promise<TopUp> {
     if (topUp.status === 'paid' || topUp.checkoutSessionId === null) return topUp;
     await this.checkouts.settle(topUp.checkoutSessionId);
     return (await this.topUps.findAnywhere(topUp.id)) ?? topUp;

@@ -16,11 +16,11 @@ import type { AutoTopUp } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { SavedCards } from './saved-cards.service.js';
 
-/** After the page's own end: Stripe's word on it has come by then. */
-const LOOK_AFTER_EXPIRY_MS = 10 * 60_000;
+/** How long after the page expires it is checked: Stripe has reported its end by then. */
+const CHECK_AFTER_EXPIRY_MS = 10 * 60_000;
 
-/** Of these, asking again changes nothing. */
-const NO_PAGE = [
+/** Refusals of a payment page that a second attempt would only repeat. */
+const PERMANENT_REFUSALS = [
   AmountOutOfRangeError,
   CheckoutRefusedError,
   FirstTopUpLimitError,
@@ -28,7 +28,7 @@ const NO_PAGE = [
   TooManyTopUpsError,
 ];
 
-/** Brings the customer back when her bank wants her there: a payment page for the amount that could not be charged. */
+/** Opens a payment page for an amount that could not be charged because the bank wants the customer to confirm. */
 @Injectable()
 export class AutoTopUpRecovery {
   private readonly logger = new Logger(AutoTopUpRecovery.name);
@@ -44,17 +44,17 @@ export class AutoTopUpRecovery {
     private readonly switches: AutoTopUpSwitch,
   ) {}
 
-  /** Opens the page, or looks what became of it. Throws `PaymentsUnavailableError`; then it has to run again. */
-  async carryOn(current: AutoTopUp): Promise<void> {
+  /** Opens the page, or checks whether it was paid. Throws `PaymentsUnavailableError`; then it has to run again. */
+  async continueRecovery(current: AutoTopUp): Promise<void> {
     const { accountId, livemode, failedTopUpId, actionTopUpId } = current;
     if (failedTopUpId === null) return;
     const failed = await this.topUps.find(accountId, failedTopUpId);
-    if (failed === null) throw new Error(`${failedTopUpId} is not there`);
-    if (actionTopUpId === null) return this.open(current, failed);
+    if (failed === null) throw new Error(`top-up ${failedTopUpId} was not found`);
+    if (actionTopUpId === null) return this.openPage(current, failed);
     const page = await this.topUps.find(accountId, actionTopUpId);
-    if (page?.status === 'paid') return this.comeBack(page);
+    if (page?.status === 'paid') return this.resumeCharges(page);
     if (page !== null && page.status !== 'expired' && page.status !== 'failed') {
-      const endMs = Math.max(page.expiresAt.getTime(), await this.clock.nowMs()) + LOOK_AFTER_EXPIRY_MS;
+      const endMs = Math.max(page.expiresAt.getTime(), await this.clock.nowMs()) + CHECK_AFTER_EXPIRY_MS;
       return this.switches.recheck(null, accountId, new Date(endMs));
     }
     await this.transactions.run(async (tx) => {
@@ -64,9 +64,9 @@ export class AutoTopUpRecovery {
     });
   }
 
-  private async open(current: AutoTopUp, failed: TopUp): Promise<void> {
+  private async openPage(current: AutoTopUp, failed: TopUp): Promise<void> {
     const { accountId, livemode } = current;
-    const page = await this.pageFor(current, failed);
+    const page = await this.startCheckout(current, failed);
     await this.transactions.run(async (tx) => {
       const now = await this.repository.lock(tx, accountId, livemode);
       if (now?.failedTopUpId !== failed.id || now.actionTopUpId !== null) return;
@@ -80,13 +80,13 @@ export class AutoTopUpRecovery {
         actionUrl: page.checkoutUrl,
         retryAt: null,
       });
-      const runAt = new Date(page.expiresAt.getTime() + LOOK_AFTER_EXPIRY_MS);
+      const runAt = new Date(page.expiresAt.getTime() + CHECK_AFTER_EXPIRY_MS);
       await this.switches.recheck(tx, accountId, runAt);
     });
   }
 
-  /** The same page however often it is asked for; null when none can be opened. */
-  private async pageFor(current: AutoTopUp, failed: TopUp): Promise<TopUp | null> {
+  /** Returns the same page on every call for one failed charge; null when no page can be opened. */
+  private async startCheckout(current: AutoTopUp, failed: TopUp): Promise<TopUp | null> {
     const { accountId, livemode } = current;
     const consent = await this.repository.lastConsent(accountId, livemode);
     try {
@@ -97,25 +97,28 @@ export class AutoTopUpRecovery {
         saveCard: true,
         successUrl: null,
         cancelUrl: null,
-        // A client's key has no space in it, so none can be this one.
+        // A client's key cannot contain a space, so no client can use this one.
         idempotencyKey: `auto top-up ${failed.id}`,
         clientAddress: null,
       });
       return topUp.status === 'failed' ? null : topUp;
     } catch (error) {
-      if (!NO_PAGE.some((refusal) => error instanceof refusal)) throw error;
-      this.logger.warn(`No payment page can be opened for ${failed.id}: ${(error as Error).message}`);
+      if (!PERMANENT_REFUSALS.some((refusal) => error instanceof refusal)) throw error;
+      this.logger.warn(
+        { event: 'auto_top_up.page_refused', topUp: failed.id, err: error },
+        'No payment page can be opened for a failed auto top-up; it is switched off',
+      );
       return null;
     }
   }
 
-  /** She paid. Her card is read once more here, in case the event that tells of it never came. */
-  private async comeBack(page: TopUp): Promise<void> {
+  /** The customer paid. Their card is stored here too, in case the event that reports it never arrived. */
+  private async resumeCharges(page: TopUp): Promise<void> {
     const intent = page.paymentIntentId === null ? null : await this.payments.retrieve(page.paymentIntentId);
-    if (intent !== null) await this.cards.remember(page, intent);
+    if (intent !== null) await this.cards.store(page, intent);
     await this.transactions.run(async (tx) => {
       const now = await this.repository.lock(tx, page.accountId, page.livemode);
-      // Without a card that can be charged (she paid by a bank transfer), the old one is tried.
+      // A bank transfer leaves no new card, so the old one is charged again.
       if (now?.actionTopUpId === page.id) await this.switches.resume(tx, now, now.cardId);
     });
   }

@@ -25,42 +25,42 @@ import {
   type SavedCard,
 } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
-import { allowsMore, holdBackOf, type AutoTopUpUsage, type HoldBack } from './auto-top-up.rules.js';
+import { allowsMore, findHoldBack, type AutoTopUpUsage, type HoldBack } from './auto-top-up.rules.js';
 
-/** Who says what the account wants; an opt-in is recorded with all of it. */
-export type Speaker = {
+/** Who changes the settings. All of this is recorded with an opt-in. */
+export type SettingsRequester = {
   readonly accountId: string;
   readonly by: AuditActor;
   readonly clientAddress: string;
-  /** It has the scope `cards:charge`. */
+  /** Whether the key has the scope `cards:charge`. */
   readonly mayChargeCards: boolean;
 };
 
 export type OptIn = AutoTopUpTerms & {
-  /** Which words were agreed to. */
+  /** The version of the text that was agreed to. */
   readonly wordsVersion: string;
 };
 
-/** Everything that is shown. */
+/** Everything that the API shows of auto top-up. */
 export type AutoTopUpState = {
   /** Null when it was never switched on. */
   readonly current: AutoTopUp | null;
-  /** Why nothing is charged although it is on. */
+  /** Why nothing is charged although it is on; null otherwise. */
   readonly heldBackBy: HoldBack | null;
-  /** The card that is charged; before it is switched on, the one that would be. */
+  /** The card that is charged, or that would be charged if it were switched on. */
   readonly card: SavedCard | null;
   readonly consent: AutoTopUpConsent | null;
   readonly usage: AutoTopUpUsage | null;
   /** What one charge takes from the card, as of now; null when the amount is not sold. */
   readonly chargeCents: bigint | null;
   readonly inFlight: TopUp | null;
-  /** Where the customer pays what could not be charged. */
+  /** The payment page for what could not be charged. */
   readonly actionPage: TopUp | null;
   readonly lastFailure: TopUp | null;
   readonly livemode: boolean;
 };
 
-/** What an account wants of auto top-up: reads it, and changes it with the account's consent. */
+/** Reads the settings of auto top-up, and changes them with the account's consent. */
 @Injectable()
 export class AutoTopUpSettings {
   constructor(
@@ -90,8 +90,8 @@ export class AutoTopUpSettings {
     return {
       livemode,
       current,
-      heldBackBy: current?.status === 'on' ? holdBackOf(await this.states.read(accountId)) : null,
-      card: await this.cardOf(accountId, current),
+      heldBackBy: current?.status === 'on' ? findHoldBack(await this.states.read(accountId)) : null,
+      card: await this.findCard(accountId, current),
       consent: await this.repository.lastConsent(accountId, livemode),
       usage: current === null ? null : await this.repository.usage(null, current, await this.clock.nowMs()),
       chargeCents: current === null ? null : (this.quote(current)?.chargeCents ?? null),
@@ -102,32 +102,32 @@ export class AutoTopUpSettings {
   }
 
   /**
-   * Switches it on with these terms, or changes them. Charges that have not gone out are withdrawn; a look at the
-   * wallet follows at once, and where more may be charged than before the account is told. Throws
+   * Switches it on with these terms, or changes them. Charges whose request was not sent are withdrawn and the wallet is
+   * checked at once. Where more may be charged than before, the account is notified. Throws
    * `InsufficientScopeError`, `InvalidRequestError`, `AutoTopUpUntaxedError`, `AmountOutOfRangeError` or
    * `SavedCardMissingError`.
    */
-  async switchOn(speaker: Speaker, { wordsVersion, ...terms }: OptIn): Promise<void> {
-    if (!speaker.mayChargeCards) {
+  async switchOn(requester: SettingsRequester, { wordsVersion, ...terms }: OptIn): Promise<void> {
+    if (!requester.mayChargeCards) {
       throw new InsufficientScopeError(
         'cards:charge',
-        'It lets a saved card be charged. Nothing was changed.',
+        'Charging a saved card needs it. Nothing was changed.',
       );
     }
     if (wordsVersion !== AUTO_TOP_UP_WORDS.version) {
       throw new InvalidRequestError(
-        `The words to agree to are of version ${AUTO_TOP_UP_WORDS.version}. Nothing was changed.`,
+        `The text to agree to has version ${AUTO_TOP_UP_WORDS.version} now. Nothing was changed. Show that text and send its version.`,
         'words_version',
       );
     }
     if (this.settings.stripeTax) throw new AutoTopUpUntaxedError();
     this.assertPossible(terms);
-    const { accountId } = speaker;
+    const { accountId } = requester;
     const { livemode } = this.gateway;
     const card = await this.repository.newestCard(accountId, livemode);
     if (card === null) throw new SavedCardMissingError();
     await this.transactions.run(async (tx) => {
-      const current = await this.lockedOrNew(tx, accountId, terms, card.id);
+      const current = await this.lockOrInsert(tx, accountId, terms, card.id);
       const now = new Date(await this.clock.nowMs(tx));
       const revision = current.revision + 1;
       await this.repository.update(tx, current, {
@@ -147,8 +147,8 @@ export class AutoTopUpSettings {
         livemode,
         revision,
         version: wordsVersion,
-        agreedBy: actorName(speaker.by),
-        clientAddress: speaker.clientAddress,
+        agreedBy: actorName(requester.by),
+        clientAddress: requester.clientAddress,
         agreedAt: now,
         cardId: card.id,
       });
@@ -162,10 +162,10 @@ export class AutoTopUpSettings {
           revision,
           card,
           chargeCents,
-          actor: actorName(speaker.by),
+          actor: actorName(requester.by),
         });
       }
-      await this.audit.record(tx, speaker.by, {
+      await this.audit.record(tx, requester.by, {
         act: 'auto_top_up.changed',
         object: accountId,
         account: accountId,
@@ -173,11 +173,11 @@ export class AutoTopUpSettings {
         after: toDetails({ ...terms, status: 'on', cardId: card.id }),
       });
       await this.marks.setTopUpMark(tx, accountId, terms.thresholdMicros);
-    }, speaker.by);
+    }, requester.by);
   }
 
-  /** Off means off: charges that have not gone out are withdrawn in the same tx. */
-  async switchOff({ accountId, by }: Speaker): Promise<void> {
+  /** Charges whose request was not sent are withdrawn in the same tx, so that off takes effect at once. */
+  async switchOff({ accountId, by }: SettingsRequester): Promise<void> {
     await this.transactions.run(async (tx) => {
       const current = await this.repository.lock(tx, accountId, this.gateway.livemode);
       if (current === null) return;
@@ -190,16 +190,16 @@ export class AutoTopUpSettings {
     }, by);
   }
 
-  /** The row, locked; of an account that never had one, a row that is off. */
-  private async lockedOrNew(
+  /** Locks the row. An account that never had one gets a row that is off. */
+  private async lockOrInsert(
     tx: Tx,
     accountId: string,
     terms: AutoTopUpTerms,
     cardId: string,
   ): Promise<AutoTopUp> {
     const { livemode } = this.gateway;
-    const known = await this.repository.lock(tx, accountId, livemode);
-    if (known !== null) return known;
+    const existing = await this.repository.lock(tx, accountId, livemode);
+    if (existing !== null) return existing;
     const now = new Date(await this.clock.nowMs(tx));
     await this.repository.insert(tx, {
       ...terms,
@@ -214,9 +214,9 @@ export class AutoTopUpSettings {
       failedTopUpId: null,
       actionTopUpId: null,
     });
-    const made = await this.repository.lock(tx, accountId, livemode);
-    if (made === null) throw new Error(`the settings of ${accountId} were not stored`);
-    return made;
+    const inserted = await this.repository.lock(tx, accountId, livemode);
+    if (inserted === null) throw new Error(`the settings of ${accountId} were not stored`);
+    return inserted;
   }
 
   private async withdraw(tx: Tx, accountId: string): Promise<void> {
@@ -241,7 +241,7 @@ export class AutoTopUpSettings {
     return quoteTopUp(amountCents, this.settings.topUp);
   }
 
-  private cardOf(accountId: string, current: AutoTopUp | null): Promise<SavedCard | null> {
+  private findCard(accountId: string, current: AutoTopUp | null): Promise<SavedCard | null> {
     return current === null
       ? this.repository.newestCard(accountId, this.gateway.livemode)
       : this.repository.card(accountId, current.cardId);

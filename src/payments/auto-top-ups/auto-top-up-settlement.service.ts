@@ -8,14 +8,14 @@ import type { ReviewedPayment } from '../payment-reviews/payment-review.reposito
 import { TopUpSettlement } from '../top-ups/top-up-settlement.service.js';
 import type { TopUp, TopUpFailure } from '../top-ups/top-up.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
-import { fingerprintOf, type AutoTopUp, type OffReason } from './auto-top-up.js';
+import { chargeFingerprint, type AutoTopUp, type OffReason } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { RETRY_AFTER_DECLINE_MS, reactTo } from './auto-top-up.rules.js';
 import { judgeIntent } from './intent-verdict.js';
 
 const SECOND_MS = 1_000;
 
-/** Brings an auto top-up to where Stripe says its payment is; credit goes the way of every other top-up. */
+/** Settles an auto top-up as Stripe reports its payment; the credit itself is posted as for every other top-up. */
 @Injectable()
 export class AutoTopUpSettlement {
   constructor(
@@ -29,8 +29,8 @@ export class AutoTopUpSettlement {
   ) {}
 
   /**
-   * Acts on what Stripe says now, be it the answer to a charge or an event's object read again. Safe to repeat at any
-   * time and in any order. Throws what the engine and the database throw; then it has to run again.
+   * Applies the payment's present state: the answer to a charge, or the object of an event, read again. It is safe to
+   * repeat at any time and in any order. Throws what the engine and the database throw; then it has to run again.
    */
   async settle(topUp: TopUp, intent: PaymentIntent): Promise<void> {
     if (topUp.status === 'paid') return this.reviewSecondPayment(topUp, intent);
@@ -44,11 +44,11 @@ export class AutoTopUpSettlement {
       case 'declined':
         return this.decline(topUp, intent, verdict.decline);
       case 'review':
-        return this.settlement.review(topUp, reviewedOf(intent), verdict.contradictions);
+        return this.settlement.review(topUp, toReviewedPayment(intent), verdict.contradictions);
     }
   }
 
-  /** Stripe refuses to charge this card at all. Nothing was charged, and asking again changes nothing. */
+  /** Fails the top-up because Stripe refuses to charge this card at all. Nothing was charged, and a retry would not help. */
   async refuse(topUp: TopUp): Promise<void> {
     await this.fail(topUp, { failureCode: 'card_unusable' }, async (current) => ({
       kind: 'switch_off',
@@ -66,32 +66,32 @@ export class AutoTopUpSettlement {
     });
   }
 
-  /** The row, the status of auto top-up and the news of both in one tx; whoever comes second changes nothing. */
-  private async fail(topUp: TopUp, facts: TopUpFacts, react: React): Promise<void> {
+  /** Changes the row and the status, and publishes the events of both, in one tx. A second call changes nothing. */
+  private async fail(topUp: TopUp, facts: TopUpFacts, findReaction: FindReaction): Promise<void> {
     const { accountId, livemode } = topUp;
     await this.transactions.run(async (tx) => {
       const current = await this.repository.lock(tx, accountId, livemode);
       if (!(await this.topUps.move(topUp, 'failed', facts, tx)) || current === null) return;
       const failed: TopUp = { ...topUp, ...facts, status: 'failed' };
-      const news = { topUp: failed, actionUrl: null, retryAt: null };
-      // Since then the account switched it off, or anew: this charge says nothing about that.
-      if (current.status !== 'on' || topUp.fingerprint !== fingerprintOf(current)) {
-        return this.switches.reportFailure(tx, current, news);
+      const report = { topUp: failed, actionUrl: null, retryAt: null };
+      // The account changed its settings since: this charge was made under the old ones and does not affect the new.
+      if (current.status !== 'on' || topUp.fingerprint !== chargeFingerprint(current)) {
+        return this.switches.reportFailure(tx, current, report);
       }
-      const reaction = await react(current, await this.clock.nowMs(tx), tx);
+      const reaction = await findReaction(current, await this.clock.nowMs(tx), tx);
       switch (reaction.kind) {
         case 'action_required':
-          // She is told when there is a page to send her to.
-          return this.switches.needCustomer(tx, current, failed);
+          // The failure is reported to the customer once there is a payment page to send them to.
+          return this.switches.requireAction(tx, current, failed);
         case 'switch_off': {
           const off = { ...current, status: 'off', offReason: reaction.reason } as const;
-          await this.switches.reportFailure(tx, off, news);
+          await this.switches.reportFailure(tx, off, report);
           return this.switches.turnOff(tx, current, reaction.reason, failed);
         }
         case 'retry': {
           const waitMs = Math.max(RETRY_AFTER_DECLINE_MS, current.cooldownSeconds * SECOND_MS);
           const retryAt = new Date(topUp.createdAt.getTime() + waitMs);
-          await this.switches.reportFailure(tx, current, { ...news, retryAt });
+          await this.switches.reportFailure(tx, current, { ...report, retryAt });
           return this.switches.recheck(tx, accountId, retryAt);
         }
       }
@@ -106,16 +106,16 @@ export class AutoTopUpSettlement {
   private async reviewSecondPayment(topUp: TopUp, intent: PaymentIntent): Promise<void> {
     if (intent.id === topUp.paymentIntentId || intent.status !== 'succeeded') return;
     const contradiction = `it was paid before, by ${topUp.paymentIntentId}`;
-    await this.settlement.review(topUp, reviewedOf(intent), [contradiction]);
+    await this.settlement.review(topUp, toReviewedPayment(intent), [contradiction]);
   }
 }
 
-function reviewedOf({ id, status, amountReceivedCents, currency }: PaymentIntent): ReviewedPayment {
+function toReviewedPayment({ id, status, amountReceivedCents, currency }: PaymentIntent): ReviewedPayment {
   const paid = status === 'succeeded';
   return { payment: id, paymentIntentId: id, paid, amountCents: amountReceivedCents, currency };
 }
 
-type React = (
+type FindReaction = (
   current: AutoTopUp,
   nowMs: number,
   tx: Parameters<AutoTopUpSwitch['turnOff']>[0],

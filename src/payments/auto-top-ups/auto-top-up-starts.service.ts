@@ -15,29 +15,28 @@ import { quoteTopUp, type TopUpQuote } from '../top-ups/quote.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
-import { fingerprintOf, type AutoTopUp, type SavedCard } from './auto-top-up.js';
+import { chargeFingerprint, type AutoTopUp, type OffReason, type SavedCard } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { decide, type AccountState, type Decision } from './auto-top-up.rules.js';
 
-/** Stripe forgets an idempotency key after a day; well before that the request is repeated no more. */
+/** Stripe forgets an idempotency key after a day, so the request is not repeated after this much shorter time. */
 const KEY_TTL_MS = 20 * 3_600_000;
 const SECOND_MS = 1_000;
 const DAY_MS = 24 * 3_600_000;
 
-/** The actor on what nobody asked for at the moment. */
+/** The actor recorded on charges that no caller asked for at that moment. */
 export const AUTO_TOP_UP_ACTOR = 'auto_top_up';
 
-/** Under the lock of the account's settings it was decided otherwise; nothing is written. */
-class NotNow extends Error {
-  constructor(
-    readonly decision: Exclude<Decision, { kind: 'charge' }>,
-    readonly current: AutoTopUp | null,
-  ) {
-    super(`no auto top-up now: ${decision.kind}`);
-  }
-}
+/** What one attempt to start a charge led to. Its row is written only for `charge`. */
+type StartOutcome =
+  | { readonly kind: 'charge'; readonly topUp: TopUp }
+  | Exclude<Decision, { readonly kind: 'charge' }>
+  /** The limits on payments refuse it until then. */
+  | { readonly kind: 'limited'; readonly retryAt: Date; readonly message: string }
+  /** The settings changed after they were read. That change has queued its own check. */
+  | { readonly kind: 'stale' };
 
-/** Decides whether a charge is due, and writes its row if it is: one tx, under the lock of the account's settings. */
+/** Decides whether a charge is due and writes its row if it is, in one tx under the lock of the account's settings. */
 @Injectable()
 export class AutoTopUpStarts {
   private readonly logger = new Logger(AutoTopUpStarts.name);
@@ -54,32 +53,64 @@ export class AutoTopUpStarts {
   ) {}
 
   /**
-   * The row of the charge; null when none is due. Throws a violation of `top_ups_auto_in_flight_key` while another one
-   * is under way, and what the database throws.
+   * Returns the row of the charge, or null when none is due; then the next check is queued where one is needed. Throws
+   * a violation of `top_ups_auto_in_flight_key` while another charge is under way, and what the database throws.
    */
   async start(seen: AutoTopUp, state: AccountState): Promise<TopUp | null> {
-    const card = await this.repository.card(seen.accountId, seen.cardId);
+    const { accountId } = seen;
+    const outcome = await this.attemptStart(seen, state);
+    switch (outcome.kind) {
+      case 'charge':
+        return outcome.topUp;
+      case 'wait':
+        await this.switches.recheck(null, accountId, new Date(outcome.untilMs));
+        return null;
+      case 'limited':
+        this.logger.warn(
+          {
+            event: 'auto_top_up.limited',
+            account: accountId,
+            retryAt: outcome.retryAt,
+            reason: outcome.message,
+          },
+          'The limits on payments refuse an auto top-up for now; it is checked again later',
+        );
+        await this.switches.recheck(null, accountId, outcome.retryAt);
+        return null;
+      case 'switch_off':
+        await this.switchOff(seen, outcome.reason);
+        return null;
+      case 'nothing':
+      case 'stale':
+        return null;
+    }
+  }
+
+  private async attemptStart(seen: AutoTopUp, state: AccountState): Promise<StartOutcome> {
+    const { accountId, livemode } = seen;
+    const card = await this.repository.card(accountId, seen.cardId);
+    if (card === null) throw new Error(`${accountId} has no card ${seen.cardId}`);
     const quote = quoteTopUp(seen.amountCents, this.settings.topUp);
-    if (card === null) throw new Error(`${seen.accountId} has no card ${seen.cardId}`);
-    const topUp =
-      quote === null ? null : this.newTopUp(seen, card, quote, new Date(await this.clock.nowMs()));
-    const write = async (tx: Tx): Promise<void> => {
-      const current = await this.repository.lock(tx, seen.accountId, seen.livemode);
-      // Said anew in this moment: what was said queued a look of its own.
-      if (current?.revision !== seen.revision || current.cardId !== seen.cardId) {
-        throw new NotNow({ kind: 'nothing', why: 'off' }, current);
-      }
+    const now = new Date(await this.clock.nowMs());
+    const attempt = async (tx: Tx): Promise<StartOutcome> => {
+      await this.limits.lock(tx, { accountId, clientAddress: null });
+      const current = await this.repository.lock(tx, accountId, livemode);
+      if (!isUnchanged(current, seen)) return { kind: 'stale' };
       const decision = await this.decide(tx, current, card, quote, state);
-      if (decision.kind !== 'charge' || topUp === null) throw new NotNow(otherwise(decision), current);
+      if (decision.kind !== 'charge') return decision;
+      if (quote === null) return { kind: 'switch_off', reason: 'amount_not_possible' };
+      const topUp = this.newTopUp(seen, card, quote, now);
       await this.topUps.insert(topUp, tx);
+      // A refusal by the limits is thrown, because it has to take back the row.
+      await this.limits.assertAllowed(tx, topUp);
+      return { kind: 'charge', topUp };
     };
     try {
-      if (topUp === null) await this.transactions.run(write);
-      else await this.limits.admit(topUp, write);
-      return topUp;
+      return await this.transactions.run(attempt, { kind: 'account_key', accountId });
     } catch (error) {
-      await this.heed(seen, error);
-      return null;
+      const outcome = toLimitedOutcome(error, await this.clock.nowMs());
+      if (outcome === null) throw error;
+      return outcome;
     }
   }
 
@@ -101,24 +132,10 @@ export class AutoTopUpStarts {
     });
   }
 
-  /** Acts on why there is no charge now. Throws what is no such reason. */
-  private async heed(seen: AutoTopUp, error: unknown): Promise<void> {
-    const { accountId } = seen;
-    if (!(error instanceof NotNow)) {
-      const retryAt = limitEnd(error, await this.clock.nowMs());
-      if (retryAt === null) throw error;
-      this.logger.warn(`No auto top-up for ${accountId}: ${(error as Error).message}`);
-      return this.switches.recheck(null, accountId, retryAt);
-    }
-    const { decision } = error;
-    if (decision.kind === 'wait') {
-      return this.switches.recheck(null, accountId, new Date(decision.untilMs));
-    }
-    if (decision.kind !== 'switch_off') return;
+  private async switchOff(seen: AutoTopUp, reason: OffReason): Promise<void> {
     await this.transactions.run(async (tx) => {
-      const current = await this.repository.lock(tx, accountId, seen.livemode);
-      if (current?.revision !== seen.revision || current.cardId !== seen.cardId) return;
-      await this.switches.turnOff(tx, current, decision.reason);
+      const current = await this.repository.lock(tx, seen.accountId, seen.livemode);
+      if (isUnchanged(current, seen)) await this.switches.turnOff(tx, current, reason);
     });
   }
 
@@ -149,7 +166,7 @@ export class AutoTopUpStarts {
       declineCode: null,
       idempotencyKey: null,
       clientAddress: null,
-      fingerprint: fingerprintOf(current),
+      fingerprint: chargeFingerprint(current),
       createdBy: AUTO_TOP_UP_ACTOR,
       createdAt: now,
       checkedAt: now,
@@ -163,17 +180,25 @@ export class AutoTopUpStarts {
   }
 }
 
-function otherwise(decision: Decision): Exclude<Decision, { kind: 'charge' }> {
-  return decision.kind === 'charge' ? { kind: 'switch_off', reason: 'amount_not_possible' } : decision;
+/** Whether the settings are still the ones that were read before the lock was taken. */
+function isUnchanged(current: AutoTopUp | null, seen: AutoTopUp): current is AutoTopUp {
+  return current?.revision === seen.revision && current.cardId === seen.cardId;
 }
 
-/** When the limits on payments let the account buy again; null when it is not they that refuse. */
-function limitEnd(error: unknown, nowMs: number): Date | null {
-  const isLimit = [FirstTopUpLimitError, TooManyFailedPaymentsError, TooManyTopUpsError].some(
-    (limit) => error instanceof limit,
-  );
-  if (!isLimit) return null;
-  const { retry_at: retryAt, ends_at: endsAt } = (error as FirstTopUpLimitError).details;
+/** The outcome for a refusal by the limits on payments; null for every other error. */
+function toLimitedOutcome(error: unknown, nowMs: number): StartOutcome | null {
+  if (
+    !(error instanceof FirstTopUpLimitError) &&
+    !(error instanceof TooManyFailedPaymentsError) &&
+    !(error instanceof TooManyTopUpsError)
+  ) {
+    return null;
+  }
+  const { retry_at: retryAt, ends_at: endsAt } = error.details;
   const atMs = Number(retryAt ?? endsAt ?? 0) * SECOND_MS;
-  return new Date(atMs > nowMs ? atMs : nowMs + DAY_MS);
+  return {
+    kind: 'limited',
+    retryAt: new Date(atMs > nowMs ? atMs : nowMs + DAY_MS),
+    message: error.message,
+  };
 }

@@ -19,7 +19,7 @@ import {
 } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 
-/** What the account is told of a charge that failed. */
+/** What is reported to the account about a charge that failed. */
 export type FailureReport = {
   readonly topUp: TopUp;
   /** Where the customer pays instead. */
@@ -28,11 +28,11 @@ export type FailureReport = {
   readonly retryAt: Date | null;
 };
 
-/** What the account is told when its card may be charged more than before. */
+/** What is reported to the account when its card may be charged more than before. */
 export type Raise = {
   readonly before: AutoTopUp;
   readonly terms: AutoTopUpTerms;
-  /** Of the new terms. */
+  /** The revision of the new terms. */
   readonly revision: number;
   readonly card: SavedCard;
   readonly chargeCents: bigint | null;
@@ -40,8 +40,8 @@ export type Raise = {
 };
 
 /**
- * Moves an account's auto top-up from one status to another and says so. The caller holds the lock of its row.
- * The wallet's mark is set last: wallets are locked after everything else.
+ * Moves an account's auto top-up from one status to another and publishes the event. The caller holds the lock of its
+ * row. The wallet's threshold is set last, because wallets are locked after everything else.
  */
 @Injectable()
 export class AutoTopUpSwitch {
@@ -53,7 +53,7 @@ export class AutoTopUpSwitch {
     private readonly marks: WalletMarks,
   ) {}
 
-  /** Does nothing when it is off already: the first reason stays. */
+  /** Does nothing when auto top-up is off already, so that the first reason is kept. */
   async turnOff(tx: Tx, current: AutoTopUp, offReason: OffReason, topUp: TopUp | null = null): Promise<void> {
     if (!canSwitch(current.status, 'off')) return;
     await this.repository.update(tx, current, {
@@ -74,13 +74,13 @@ export class AutoTopUpSwitch {
         top_up: topUp?.id ?? null,
         livemode: current.livemode,
       },
-      // It goes off once between two times that the account switches it on.
+      // Each revision is switched off at most once, because switching on starts a new revision.
       naturalKey: `${current.livemode ? 'live' : 'test'}:${current.revision}`,
     });
     await this.marks.setTopUpMark(tx, current.accountId, null);
   }
 
-  /** Once for each time that the account agreed to more. */
+  /** Publishes one event for each time that the account agreed to more. */
   async reportRaise(tx: Tx, { before, terms, revision, card, chargeCents, actor }: Raise): Promise<void> {
     const { accountId, livemode, status } = before;
     await this.events.publish(tx, {
@@ -101,8 +101,8 @@ export class AutoTopUpSwitch {
     });
   }
 
-  /** The bank wants the customer there. A job opens a payment page for her. */
-  async needCustomer(tx: Tx, current: AutoTopUp, topUp: TopUp): Promise<void> {
+  /** The bank wants the customer to confirm. A job opens a payment page for them. */
+  async requireAction(tx: Tx, current: AutoTopUp, topUp: TopUp): Promise<void> {
     if (!canSwitch(current.status, 'action_required')) return;
     await this.repository.update(tx, current, {
       status: 'action_required',
@@ -113,7 +113,7 @@ export class AutoTopUpSwitch {
     await this.recheck(tx, current.accountId);
   }
 
-  /** She was there, or there is another card: goes on as agreed, and looks at the wallet at once. */
+  /** The customer has paid, or there is another card: charges continue as agreed, and the wallet is checked at once. */
   async resume(tx: Tx, current: AutoTopUp, cardId: string): Promise<void> {
     if (current.status === 'off') return;
     await this.repository.update(tx, current, {
@@ -126,7 +126,7 @@ export class AutoTopUpSwitch {
     await this.recheck(tx, current.accountId);
   }
 
-  /** Once for each charge. */
+  /** Publishes one event for each charge. */
   async reportFailure(
     tx: Tx,
     current: AutoTopUp,
@@ -144,7 +144,7 @@ export class AutoTopUpSwitch {
     await this.events.publish(tx, { accountId, type: 'auto_top_up.failed', data, naturalKey });
   }
 
-  /** Queues a look at the wallet; `runAt` replaces the look that was to come later. */
+  /** Queues a check of the wallet. A check with `runAt` replaces the later check that was queued before. */
   async recheck(tx: Tx | null, accountId: string, runAt: Date | null = null): Promise<void> {
     const options = {
       ...(tx === null ? {} : { tx }),

@@ -34,7 +34,7 @@ export class AutoTopUpController {
       'none while the wallet is frozen or a payment is disputed. After two declined charges in a row, or one that the ' +
       'bank forbids to repeat, it is off, and `off_reason` says why. Off means off: what was queued is withdrawn; only ' +
       'a charge that Stripe was asked for before this answer is completed (`in_flight` shows it). Switching it on, or ' +
-      'changing it, needs the scope `cards:charge` as well; where more may be charged than before, the account is told by ' +
+      'changing it, needs the scope `cards:charge` as well; where more may be charged than before, the account is notified by ' +
       '`auto_top_up.updated`. Switching it off needs `wallet:write` alone.',
   })
   @ApiOkResponse({ type: AutoTopUpView })
@@ -53,9 +53,9 @@ export class AutoTopUpController {
   ): Promise<AutoTopUpView> {
     const { accountId } = principal;
     const mayChargeCards = hasScope(principal, 'cards:charge');
-    const speaker = { accountId, by: principal, clientAddress, mayChargeCards };
-    if (body.enabled) await this.settings.switchOn(speaker, toOptIn(body));
-    else await this.settings.switchOff(speaker);
+    const requester = { accountId, by: principal, clientAddress, mayChargeCards };
+    if (body.enabled) await this.settings.switchOn(requester, toOptIn(body));
+    else await this.settings.switchOff(requester);
     return toAutoTopUpView(await this.settings.read(accountId));
   }
 }

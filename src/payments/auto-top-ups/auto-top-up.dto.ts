@@ -27,7 +27,7 @@ const DAILY_COUNT_DEFAULT = 3;
 const DAILY_COUNT_MAX = 100;
 const MONTHLY_COUNT_DEFAULT = 30;
 const MONTHLY_COUNT_MAX = 1_000;
-/** A hundred million dollars: beyond any card, within every column. */
+/** A hundred million dollars is more than any card pays, and fits every column. */
 const CAP_MAX_CENTS = 10_000_000_000;
 
 export class AutoTopUpRequest {
@@ -111,21 +111,21 @@ export class AutoTopUpRequest {
   declare readonly words_version?: string | null;
 }
 
-/** Throws `InvalidRequestError` for the first thing that is missing. */
+/** Throws `InvalidRequestError` for the first field that is missing. */
 export function toOptIn(body: AutoTopUpRequest): OptIn {
   return {
-    thresholdMicros: micros(BigInt(needed(body, 'threshold_micros'))),
-    amountCents: toCents(needed(body, 'credit_cents')),
+    thresholdMicros: micros(BigInt(requireField(body, 'threshold_micros'))),
+    amountCents: toCents(requireField(body, 'credit_cents')),
     dailyMaxCount: body.daily_max_count ?? DAILY_COUNT_DEFAULT,
-    dailyMaxCents: toCents(needed(body, 'daily_max_charge_cents')),
+    dailyMaxCents: toCents(requireField(body, 'daily_max_charge_cents')),
     monthlyMaxCount: body.monthly_max_count ?? MONTHLY_COUNT_DEFAULT,
-    monthlyMaxCents: toCents(needed(body, 'monthly_max_charge_cents')),
+    monthlyMaxCents: toCents(requireField(body, 'monthly_max_charge_cents')),
     cooldownSeconds: body.cooldown_seconds ?? COOLDOWN_DEFAULT_SECONDS,
-    wordsVersion: needed(body, 'words_version'),
+    wordsVersion: requireField(body, 'words_version'),
   };
 }
 
-function needed<Name extends keyof AutoTopUpRequest>(
+function requireField<Name extends keyof AutoTopUpRequest>(
   body: AutoTopUpRequest,
   name: Name,
 ): NonNullable<AutoTopUpRequest[Name]> {
@@ -139,20 +139,23 @@ function needed<Name extends keyof AutoTopUpRequest>(
 const toCents = (amount: number): UsdCents => cents(BigInt(amount));
 
 export class AutoTopUpConsentView {
-  @ApiProperty({ description: 'Of the words.', example: AUTO_TOP_UP_WORDS.version })
+  @ApiProperty({
+    description: 'The version of the text that was agreed to.',
+    example: AUTO_TOP_UP_WORDS.version,
+  })
   declare readonly words_version: string;
-  @TimeView('When they were agreed to, Unix seconds.')
+  @TimeView('When the customer agreed, in Unix seconds.')
   declare readonly agreed_at: number;
-  @ApiProperty({ description: 'With which key.', example: 'account_key:key_01KB2H7Q0000000000000000AA' })
+  @ApiProperty({ description: 'The key that agreed.', example: 'account_key:key_01KB2H7Q0000000000000000AA' })
   declare readonly agreed_by: string;
-  @ApiProperty({ description: 'From which network address.', example: '203.0.113.7' })
+  @ApiProperty({ description: 'The network address that it came from.', example: '203.0.113.7' })
   declare readonly client_address: string;
 }
 
 export class AutoTopUpWordsView {
   @ApiProperty({ description: 'Sent as `words_version`.', example: AUTO_TOP_UP_WORDS.version })
   declare readonly version: string;
-  @ApiProperty({ description: 'To be shown to the customer.', example: AUTO_TOP_UP_WORDS.text })
+  @ApiProperty({ description: 'The text to show to the customer.', example: AUTO_TOP_UP_WORDS.text })
   declare readonly text: string;
 }
 
@@ -165,7 +168,7 @@ export class AutoTopUpView {
   @ApiProperty({
     description:
       '`on` charges the card when credit runs low. `action_required`: the bank wants the customer to confirm; ' +
-      'she pays at `action_url`, and it is `on` again. `off`: see `off_reason`.',
+      'they pay at `action_url`, and it is `on` again. `off`: see `off_reason`.',
     enum: AUTO_TOP_UP_STATUSES,
     example: 'on',
   })
@@ -249,7 +252,7 @@ export class AutoTopUpView {
 
 export function toAutoTopUpView(state: AutoTopUpState): AutoTopUpView {
   const { current, usage, actionPage } = state;
-  const microsOf = (amountCents: bigint | undefined): string =>
+  const toMicros = (amountCents: bigint | undefined): string =>
     formatMicros(micros((amountCents ?? 0n) * 10_000n));
   return {
     object: 'auto_top_up',
@@ -258,31 +261,31 @@ export function toAutoTopUpView(state: AutoTopUpState): AutoTopUpView {
     held_back_by: state.heldBackBy,
     action_url: actionPage?.status === 'pending' ? actionPage.checkoutUrl : null,
     threshold_micros: current === null ? null : formatMicros(current.thresholdMicros),
-    credit_cents: numberOf(current?.amountCents),
-    charge_cents: numberOf(state.chargeCents ?? undefined),
+    credit_cents: toNumber(current?.amountCents),
+    charge_cents: toNumber(state.chargeCents ?? undefined),
     daily_max_count: current?.dailyMaxCount ?? null,
-    daily_max_charge_cents: numberOf(current?.dailyMaxCents),
+    daily_max_charge_cents: toNumber(current?.dailyMaxCents),
     monthly_max_count: current?.monthlyMaxCount ?? null,
-    monthly_max_charge_cents: numberOf(current?.monthlyMaxCents),
+    monthly_max_charge_cents: toNumber(current?.monthlyMaxCents),
     cooldown_seconds: current?.cooldownSeconds ?? null,
     daily_count: usage?.day.count ?? 0,
-    daily_charged_micros: microsOf(usage?.day.cents),
+    daily_charged_micros: toMicros(usage?.day.cents),
     monthly_count: usage?.month.count ?? 0,
-    monthly_charged_micros: microsOf(usage?.month.cents),
+    monthly_charged_micros: toMicros(usage?.month.cents),
     card: state.card === null ? null : toSavedCardView(state.card),
     consent: state.consent === null ? null : toConsentView(state.consent),
     words: AUTO_TOP_UP_WORDS,
-    in_flight: viewOf(state.inFlight),
-    last_failure: viewOf(state.lastFailure),
+    in_flight: toView(state.inFlight),
+    last_failure: toView(state.lastFailure),
     livemode: state.livemode,
   };
 }
 
-/** Caps are below 2^53. */
-const numberOf = (amount: bigint | undefined): number | null =>
+/** Caps are below 2^53, so they are exact as numbers. */
+const toNumber = (amount: bigint | undefined): number | null =>
   amount === undefined ? null : Number(amount);
 
-const viewOf = (topUp: TopUp | null): TopUpView | null => (topUp === null ? null : toTopUpView(topUp));
+const toView = (topUp: TopUp | null): TopUpView | null => (topUp === null ? null : toTopUpView(topUp));
 
 function toConsentView(consent: AutoTopUpConsent): AutoTopUpConsentView {
   return {

@@ -5,7 +5,7 @@ import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
 import type { AutoTopUp, AutoTopUpConsent, OffReason } from './auto-top-up.js';
 import type { AutoTopUpStatus } from './auto-top-up.machine.js';
 
-/** What the account wants; the same columns stand in each consent. */
+/** The terms that the account agreed to. The settings and each consent have the same columns. */
 abstract class TermsColumns {
   @Column({ type: 'text', name: 'card_id', collation: 'C' })
   cardId!: string;
@@ -84,7 +84,7 @@ export class AutoTopUpEntity extends TermsColumns implements AutoTopUp {
   actionTopUpId!: string | null;
 }
 
-/** One agreement; never changed. */
+/** One consent of the account. Its row is never changed. */
 @Entity('auto_top_up_consents')
 @ForeignKey('AutoTopUpEntity', ['accountId', 'livemode'], ['accountId', 'livemode'], {
   name: 'auto_top_up_consents_auto_top_up_fkey',

@@ -4,7 +4,7 @@ import { JobRegistry } from '../../platform/jobs/job-registry.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
 import { AutoTopUpCharges } from './auto-top-up-charges.service.js';
 
-/** Queued by the wallet engine when available credit falls below the account's threshold, and for looks later. */
+/** Queued by the wallet engine when available credit falls below the account's threshold, and for every later check. */
 @Injectable()
 export class AutoTopUpJob implements Job {
   readonly name = AUTO_TOP_UP_JOB;
@@ -17,6 +17,6 @@ export class AutoTopUpJob implements Job {
   }
 
   async run(payload: JobPayload): Promise<void> {
-    await this.charges.look(payloadText(payload, 'account_id'));
+    await this.charges.check(payloadText(payload, 'account_id'));
   }
 }

@@ -1,9 +1,10 @@
 /**
  * Whether a saved card is charged when the wallet runs low:
  *
- * - `on`: it is.
- * - `action_required`: the bank wants the customer there. A payment page waits for her; nothing is charged meanwhile.
- * - `off`: it is not, for the reason that is shown. Only the account itself switches it on again.
+ * - `on`: it is charged.
+ * - `action_required`: the bank wants the customer to confirm. A payment page is open for them, and nothing is charged
+ *   until it is paid.
+ * - `off`: it is not charged, for the reason that is shown. Only the account itself switches it on again.
  */
 export const AUTO_TOP_UP_TRANSITIONS = {
   on: ['action_required', 'off'],

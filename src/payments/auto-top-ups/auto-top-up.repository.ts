@@ -6,11 +6,11 @@ import { TopUpEntity } from '../top-ups/top-up.entity.js';
 import { OPEN_STATUSES } from '../top-ups/top-up.machine.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { AutoTopUpConsentEntity, AutoTopUpEntity } from './auto-top-up.entity.js';
-import { fingerprintOf, type AutoTopUp, type AutoTopUpConsent, type SavedCard } from './auto-top-up.js';
+import { chargeFingerprint, type AutoTopUp, type AutoTopUpConsent, type SavedCard } from './auto-top-up.js';
 import { dayStartMs, monthStartMs, type AutoTopUpUsage } from './auto-top-up.rules.js';
 import { SavedCardEntity } from './saved-card.entity.js';
 
-/** By the day and the month in which a charge was started; one that failed took nothing. */
+/** Charges count for the day and the month in which they were started. Failed ones took nothing and do not count. */
 const USAGE = `
   SELECT count(*) FILTER (WHERE taken AND created_at >= $3)::int AS day_count,
          coalesce(sum(charge_cents) FILTER (WHERE taken AND created_at >= $3), 0)::text AS day_cents,
@@ -32,7 +32,7 @@ const DECLINES_IN_A_ROW = `
 
 type Row<Members extends string> = Record<Members, string>;
 
-/** The rows of auto top-up: what each account wants, its consents and cards, and its charges. */
+/** The rows of auto top-up: the settings, consents and saved cards of each account, and its charges. */
 @Injectable()
 export class AutoTopUpRepository {
   constructor(
@@ -46,7 +46,7 @@ export class AutoTopUpRepository {
     return this.rows.findOneBy({ accountId, livemode });
   }
 
-  /** The row, locked until the tx ends: every start, dispatch and change of settings of an account is one after the other. */
+  /** Locks the row until the tx ends, so that starts, dispatches and changes of settings of an account never overlap. */
   lock(tx: Tx, accountId: string, livemode: boolean): Promise<AutoTopUp | null> {
     const lock = { mode: 'pessimistic_write' } as const;
     return tx.findOne(AutoTopUpEntity, { where: { accountId, livemode }, lock });
@@ -56,7 +56,7 @@ export class AutoTopUpRepository {
     await tx.update(AutoTopUpEntity, { accountId, livemode }, changes);
   }
 
-  /** Does nothing when the account has a row already. */
+  /** Inserts the row unless the account already has one. */
   async insert(tx: Tx, autoTopUp: AutoTopUp): Promise<void> {
     await tx
       .createQueryBuilder()
@@ -79,7 +79,7 @@ export class AutoTopUpRepository {
     return this.cards.findOneBy({ accountId, id });
   }
 
-  /** Of those that can be charged, the one that was saved last. */
+  /** The card that was saved last, among those that can be charged. */
   newestCard(accountId: string, livemode: boolean): Promise<SavedCard | null> {
     return this.cards.findOne({
       where: { accountId, livemode, detachedAt: IsNull() },
@@ -87,12 +87,12 @@ export class AutoTopUpRepository {
     });
   }
 
-  /** The charge that is under way; at most one is. */
+  /** The charge that is under way. There is at most one. */
   openCharge(accountId: string, livemode: boolean): Promise<TopUp | null> {
     return this.topUps.findOneBy({ accountId, livemode, kind: 'auto', status: In([...OPEN_STATUSES]) });
   }
 
-  /** False when it went out before, or must not any more. The caller holds the lock of the account's settings. */
+  /** Returns false when the request was sent before or must not be sent. The caller holds the lock of the account's settings. */
   async markDispatched(tx: Tx, { accountId, id }: TopUp, dispatchedAt: Date): Promise<boolean> {
     const { affected } = await tx.update(
       TopUpEntity,
@@ -102,7 +102,7 @@ export class AutoTopUpRepository {
     return affected === 1;
   }
 
-  /** Charges that have not gone out. The caller holds the lock of the account's settings. */
+  /** Charges whose request was not sent yet. The caller holds the lock of the account's settings. */
   notDispatched(tx: Tx, accountId: string, livemode: boolean): Promise<readonly TopUp[]> {
     return tx.findBy(TopUpEntity, {
       accountId,
@@ -131,7 +131,7 @@ export class AutoTopUpRepository {
     const [declines] = await source.query<{ count: number }[]>(DECLINES_IN_A_ROW, [
       accountId,
       livemode,
-      fingerprintOf(autoTopUp),
+      chargeFingerprint(autoTopUp),
     ]);
     if (sums === undefined) throw new Error('the charges were not counted');
     return {

@@ -7,27 +7,27 @@ import type { AutoTopUpStatus } from './auto-top-up.machine.js';
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
 
-/** After a decline that may be retried: sooner, the issuer says the same and counts it against the account. */
+/** The shortest wait after a decline that may be retried. A sooner retry is declined again, and issuers count it against the account. */
 export const RETRY_AFTER_DECLINE_MS = HOUR_MS;
-/** So many declines with no payment between them end it. */
+/** Auto top-up is switched off after this many declines with no payment between them. */
 export const DECLINES_MAX = 2;
 
 export type Count = { readonly count: number; readonly cents: bigint };
 
-/** What was charged, or may have been: everything that did not certainly fail. */
+/** What was charged or may have been charged: every charge that did not certainly fail. */
 export type AutoTopUpUsage = {
-  /** Of the UTC day and month of the moment. */
+  /** The charges of the present UTC day and month. */
   readonly day: Count;
   readonly month: Count;
-  /** Of the last charge that was not withdrawn; null before the first. */
+  /** When the last charge that was not withdrawn was started; null before the first one. */
   readonly lastStartedAtMs: number | null;
-  /** Declined ones since the last that was paid, and since it was switched on. */
+  /** Declined charges under the present settings since the last charge that was paid. */
   readonly declinesInARow: number;
 };
 
 export type CardState = { readonly expMonth: number; readonly expYear: number; readonly attached: boolean };
 
-/** What is known of the account itself. */
+/** The state of the account that decides whether it may be charged. */
 export type AccountState = {
   readonly availableMicros: MicroUsd;
   readonly frozen: boolean;
@@ -36,7 +36,7 @@ export type AccountState = {
 
 export type Situation = AccountState & {
   readonly nowMs: number;
-  /** Sales tax is due, which only payment pages collect. */
+  /** Sales tax is due, and only payment pages collect it. */
   readonly taxed: boolean;
   /** What one charge takes from the card; null when the amount is not sold. */
   readonly chargeCents: UsdCents | null;
@@ -48,13 +48,13 @@ export type WaitReason = 'cooldown' | 'declined' | 'daily_cap' | 'monthly_cap' |
 
 export type Decision =
   | { readonly kind: 'charge'; readonly chargeCents: UsdCents }
-  /** Not before; to be looked at again then. */
+  /** The card is not charged before that time, and the account is checked again then. */
   | { readonly kind: 'wait'; readonly untilMs: number; readonly why: WaitReason }
   | { readonly kind: 'switch_off'; readonly reason: OffReason }
-  /** Whatever ends this makes itself known: a change of settings, a debit, a unfreeze. */
+  /** No check is queued: what ends this state (a change of settings, a debit, the end of a freeze) queues its own. */
   | { readonly kind: 'nothing'; readonly why: 'off' | 'action_required' | 'frozen' | 'disputed' | 'enough' };
 
-/** What keeps a card from being charged although auto top-up is on, until it ends by itself. */
+/** Conditions under which a card is not charged although auto top-up is on. They end without the customer's doing. */
 export const HOLD_BACKS = {
   wallet_frozen: 'the wallet is frozen.',
   payment_disputed: 'a payment of the account is disputed.',
@@ -62,12 +62,15 @@ export const HOLD_BACKS = {
 
 export type HoldBack = keyof typeof HOLD_BACKS;
 
-export function holdBackOf({ frozen, disputed }: Pick<AccountState, 'frozen' | 'disputed'>): HoldBack | null {
+export function findHoldBack({
+  frozen,
+  disputed,
+}: Pick<AccountState, 'frozen' | 'disputed'>): HoldBack | null {
   if (disputed) return 'payment_disputed';
   return frozen ? 'wallet_frozen' : null;
 }
 
-/** Whether the card is charged now. The only place that decides it; the database checks the caps once more. */
+/** Decides whether the card is charged now. Nothing else decides it; the database checks the caps once more. */
 export function decide(status: AutoTopUpStatus, terms: AutoTopUpTerms, situation: Situation): Decision {
   if (status !== 'on') return { kind: 'nothing', why: status };
   if (situation.frozen) return { kind: 'nothing', why: 'frozen' };
@@ -83,10 +86,10 @@ export function decide(status: AutoTopUpStatus, terms: AutoTopUpTerms, situation
   return longestWait(terms, situation.usage, chargeCents, nowMs) ?? { kind: 'charge', chargeCents };
 }
 
-/** What an account has agreed to until now, as far as it decides what its card may be charged. */
+/** The part of the present settings that decides how much the card may be charged. */
 type Agreed = AutoTopUpTerms & { readonly status: AutoTopUpStatus; readonly cardId: string };
 
-/** Whether new terms let more be charged than the ones in force: the account is told of that, whoever agreed to them. */
+/** Whether new terms let more be charged than the ones in force. The account is notified of that whichever key agreed to them. */
 export function allowsMore(before: Agreed, after: AutoTopUpTerms & { readonly cardId: string }): boolean {
   return (
     before.status !== 'on' ||
@@ -123,12 +126,12 @@ function longestWait(
   if (month.count >= terms.monthlyMaxCount || month.cents + chargeCents > terms.monthlyMaxCents) {
     waits.push({ untilMs: nextMonthStartMs(nowMs), why: 'monthly_cap' });
   }
-  const ahead = waits.filter(({ untilMs }) => untilMs > nowMs).sort((a, b) => b.untilMs - a.untilMs);
-  const [longest] = ahead;
+  const pending = waits.filter(({ untilMs }) => untilMs > nowMs).sort((a, b) => b.untilMs - a.untilMs);
+  const [longest] = pending;
   return longest === undefined ? null : { kind: 'wait', ...longest };
 }
 
-/** A card is good to the end of its month; everywhere on earth that is over twelve hours after UTC's. */
+/** A card is valid to the end of its month. That month has ended everywhere on earth twelve hours after it ends in UTC. */
 export function isExpired({ expMonth, expYear }: CardState, nowMs: number): boolean {
   return nowMs >= Date.UTC(expYear, expMonth, 1) + DAY_MS / 2;
 }
@@ -148,7 +151,7 @@ function nextMonthStartMs(nowMs: number): number {
 }
 
 export type Reaction =
-  /** Another charge of the card, later. */
+  /** The card is charged again later. */
   | { readonly kind: 'retry' }
   | { readonly kind: 'action_required' }
   | { readonly kind: 'switch_off'; readonly reason: OffReason };
@@ -160,10 +163,10 @@ const NEEDS_CUSTOMER: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What a decline leads to. Networks fine who retries against their advice: only `try_again_later`, or no advice at
- * all, is retried. `null` is a payment that ended without a word of why.
+ * Decides what follows a decline. Card networks fine merchants who retry against their advice, so a charge is retried
+ * only on `try_again_later` or without any advice. `null` is a payment that ended without a reason.
  *
- * @param declinesInARow with this one.
+ * @param declinesInARow including this one.
  */
 export function reactTo(decline: CardDecline | null, declinesInARow: number): Reaction {
   const { code, declineCode, adviceCode } = decline ?? { code: '', declineCode: null, adviceCode: null };

@@ -6,27 +6,29 @@ export const OFF_REASONS = {
   never_enabled: 'The account never switched it on.',
   switched_off: 'The account switched it off.',
   payments_failed: 'Two charges in a row were declined.',
-  card_refused: 'The bank refused the card for good, or its data are wrong.',
+  card_refused: 'The bank refused the card permanently, or its data are wrong.',
   card_expired: 'The card is past its expiry.',
   card_removed: 'The card is not saved any more.',
-  authentication_required: 'The bank wanted the customer to confirm, and she did not in time.',
-  tax_not_collected: 'Sales tax is collected on payment pages, and cannot be on automatic charges.',
+  authentication_required:
+    'The bank asked the customer to confirm the payment, and they did not confirm in time. Nothing was charged.',
+  tax_not_collected:
+    'Sales tax is collected on payment pages only, so the card cannot be charged automatically.',
   amount_not_possible: 'The amount is not sold any more, or one charge alone would exceed a cap.',
 } as const satisfies Record<string, string>;
 
 export type OffReason = keyof typeof OFF_REASONS;
 
-/** What the account wants. Money is what one charge and all charges of a UTC day or month may take from the card. */
+/** What the account agreed to. The money caps limit what all charges of a UTC day or month may take from the card. */
 export type AutoTopUpTerms = {
   /** Available credit below this is topped up. */
   readonly thresholdMicros: MicroUsd;
-  /** As in a top-up: in mode `on_top` the credit, in mode `deducted` the charge. */
+  /** As in a top-up, this is the credit in mode `on_top` and the charge in mode `deducted`. */
   readonly amountCents: UsdCents;
   readonly dailyMaxCount: number;
   readonly dailyMaxCents: UsdCents;
   readonly monthlyMaxCount: number;
   readonly monthlyMaxCents: UsdCents;
-  /** From the start of one charge to the start of the next. */
+  /** The shortest time from the start of one charge to the start of the next. */
   readonly cooldownSeconds: number;
 };
 
@@ -36,19 +38,19 @@ export type AutoTopUp = AutoTopUpTerms & {
   readonly livemode: boolean;
   readonly status: AutoTopUpStatus;
   readonly offReason: OffReason | null;
-  /** Counts every time the account said what it wants. */
+  /** Grows by one each time the account switches it on or changes the terms. */
   readonly revision: number;
   readonly cardId: string;
   readonly switchedOnAt: Date;
   readonly updatedAt: Date;
-  /** The charge that needs the customer, while one does. */
+  /** The charge that the customer has to confirm; null when there is none. */
   readonly failedTopUpId: string | null;
-  /** The payment page that was opened instead of it. */
+  /** The payment page that was opened instead of that charge. */
   readonly actionTopUpId: string | null;
 };
 
-/** Stands on every charge: it says under which words of the account the charge was started. */
-export function fingerprintOf({ revision }: Pick<AutoTopUp, 'revision'>): string {
+/** Stored on every charge: it names the revision of the settings under which the charge was started. */
+export function chargeFingerprint({ revision }: Pick<AutoTopUp, 'revision'>): string {
   return `auto:${revision}`;
 }
 
@@ -80,7 +82,7 @@ export type SavedCard = {
   readonly detachedAt: Date | null;
 };
 
-/** The words that are agreed to. Whoever changes them gives them a new version: the old one stays on record. */
+/** The text that the customer agrees to. A changed text needs a new version, because consents name the version. */
 export const AUTO_TOP_UP_WORDS = {
   version: '2026-11-22',
   text:
@@ -89,7 +91,7 @@ export const AUTO_TOP_UP_WORDS = {
     'this off at any time; a charge that is under way then is completed.',
 } as const;
 
-/** Of `save_card`. */
+/** The text that the customer agrees to with `save_card`. */
 export const SAVED_CARD_WORDS = {
   version: '2026-11-22',
   text: 'I agree that this card is kept by Stripe for later payments that I ask for or switch on, until I have it removed.',

@@ -4,12 +4,12 @@ import type { TopUp } from '../top-ups/top-up.js';
 
 /** What a PaymentIntent means for its auto top-up. */
 export type IntentVerdict =
-  /** Paid, and everything that Stripe tells agrees with what was quoted. */
+  /** It is paid, and everything that Stripe reports agrees with the quote. */
   | { readonly kind: 'credit' }
-  /** Nothing is known yet. */
+  /** The payment is not decided yet. */
   | { readonly kind: 'wait' }
   | { readonly kind: 'declined'; readonly decline: CardDecline | null }
-  /** Stripe's word contradicts ours. Nothing may be credited, and nothing be guessed. */
+  /** Stripe's record contradicts ours. Nothing is credited until an operator has decided. */
   | { readonly kind: 'review'; readonly contradictions: readonly string[] };
 
 const NO_CUSTOMER_PRESENT: CardDecline = {
@@ -19,12 +19,12 @@ const NO_CUSTOMER_PRESENT: CardDecline = {
 };
 
 /**
- * Compares what Stripe tells now with what was quoted. The credit itself is never computed from Stripe's amounts.
+ * Compares what Stripe reports now with what was quoted. The credit itself is never computed from Stripe's amounts.
  *
- * @param livemode of the key that the intent was read with.
+ * @param livemode the mode of the key that the intent was read with.
  */
 export function judgeIntent(topUp: TopUp, intent: PaymentIntent, livemode: boolean): IntentVerdict {
-  const contradictions = contradictionsOf(topUp, intent, livemode);
+  const contradictions = findContradictions(topUp, intent, livemode);
   if (contradictions.length > 0) return { kind: 'review', contradictions };
   switch (intent.status) {
     case 'succeeded':
@@ -35,12 +35,12 @@ export function judgeIntent(topUp: TopUp, intent: PaymentIntent, livemode: boole
     case 'requires_action':
       return { kind: 'declined', decline: intent.decline ?? NO_CUSTOMER_PRESENT };
     default:
-      // `processing`, and whatever Stripe adds: asked again later.
+      // `processing`, and every status that Stripe may add, are checked again later.
       return { kind: 'wait' };
   }
 }
 
-function contradictionsOf(topUp: TopUp, intent: PaymentIntent, livemode: boolean): string[] {
+function findContradictions(topUp: TopUp, intent: PaymentIntent, livemode: boolean): string[] {
   const { amountReceivedCents: received } = intent;
   const checks: readonly (readonly [agrees: boolean, contradiction: string])[] = [
     [topUp.kind === 'auto', `the top-up is of kind ${topUp.kind}`],

@@ -6,35 +6,39 @@ import type { Page } from '../../platform/common/pagination.js';
 import type { SavedCard } from './auto-top-up.js';
 
 export class SavedCardView {
-  @ApiProperty({ description: "Stripe's id of it.", example: 'pm_1SVsandbox00000000000000' })
+  @ApiProperty({ description: "Stripe's id of the card.", example: 'pm_1SVsandbox00000000000000' })
   declare readonly id: string;
   @ObjectTypeView('saved_card')
   declare readonly object: 'saved_card';
-  @ApiProperty({ description: 'Of the card.', example: 'visa' })
+  @ApiProperty({ description: 'The brand of the card.', example: 'visa' })
   declare readonly brand: string;
   @ApiProperty({ description: 'Its last four digits.', example: '4242' })
   declare readonly last4: string;
-  @ApiProperty({ description: 'The last month in which it is good.', type: 'integer', example: 12 })
+  @ApiProperty({
+    description: 'The month in which it expires; it is valid to the end of that month.',
+    type: 'integer',
+    example: 12,
+  })
   declare readonly exp_month: number;
-  @ApiProperty({ description: 'And its year.', type: 'integer', example: 2034 })
+  @ApiProperty({ description: 'The year in which it expires.', type: 'integer', example: 2034 })
   declare readonly exp_year: number;
   @ApiProperty({ description: 'Whether it can still be charged.', example: true })
   declare readonly saved: boolean;
-  @TimeView('When the customer agreed that it is kept, Unix seconds.')
+  @TimeView('When the customer agreed that it is saved, in Unix seconds.')
   declare readonly created: number;
 }
 
 export class SavedCardListView extends ListView {
-  @ApiProperty({ description: 'Those that can be charged; newest first.', type: () => [SavedCardView] })
+  @ApiProperty({ description: 'The cards that can be charged, newest first.', type: () => [SavedCardView] })
   declare readonly data: readonly SavedCardView[];
 }
 
 export class DeletedSavedCardView {
-  @ApiProperty({ description: "Stripe's id of it.", example: 'pm_1SVsandbox00000000000000' })
+  @ApiProperty({ description: "Stripe's id of the card.", example: 'pm_1SVsandbox00000000000000' })
   declare readonly id: string;
   @ObjectTypeView('saved_card')
   declare readonly object: 'saved_card';
-  @ApiProperty({ description: 'Stripe does not keep it for us any more.', example: true })
+  @ApiProperty({ description: 'Whether Stripe has deleted the card.', example: true })
   declare readonly deleted: boolean;
 }
 

@@ -3,7 +3,7 @@ import type { SavedCard } from './auto-top-up.js';
 
 const PKEY = 'saved_cards_pkey';
 
-/** A card that Stripe keeps for an account, with the consent to it. Its id is Stripe's. */
+/** A card that Stripe stores for an account, and the consent to that. Its id is Stripe's. */
 @Entity('saved_cards')
 @ForeignKey('TopUpEntity', ['accountId', 'topUpId'], ['accountId', 'id'], { name: 'saved_cards_top_up_fkey' })
 @Check('saved_cards_expiry_known', 'exp_month BETWEEN 1 AND 12 AND exp_year BETWEEN 2000 AND 9999')

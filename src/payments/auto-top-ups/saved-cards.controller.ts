@@ -17,7 +17,8 @@ export class SavedCardsController {
   @ApiOperation({
     operationId: 'listSavedCards',
     summary: 'List the cards that can be charged without the customer',
-    description: 'A top-up with `save_card` saves one. The newest is the one that automatic top-up charges.',
+    description:
+      'A top-up with `save_card` saves a card. The newest is the one that automatic top-up charges.',
   })
   @ApiOkResponse({ type: SavedCardListView })
   @ApiProblems('database_unavailable')
@@ -29,10 +30,10 @@ export class SavedCardsController {
   @RequireScope('wallet:write')
   @ApiOperation({
     operationId: 'deleteSavedCard',
-    summary: 'Have a saved card removed',
+    summary: 'Remove a saved card',
     description:
-      'Stripe keeps it no longer, and nobody can charge it. Automatic top-up that charges this card is off from then ' +
-      'on. Safe to repeat.',
+      'Stripe deletes the card, and it can no longer be charged. Automatic top-up that charges this card is switched ' +
+      'off. Safe to repeat.',
   })
   @ApiOkResponse({ type: DeletedSavedCardView })
   @ApiProblems('resource_missing', 'payments_unavailable', 'database_unavailable')

@@ -22,7 +22,7 @@ import { SAVED_CARD_WORDS, type SavedCard } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { SavedCardEntity } from './saved-card.entity.js';
 
-/** The cards that Stripe keeps for us: what we know of them follows Stripe's word, never an event's copy. */
+/** The cards that Stripe stores for us. Their rows are updated from Stripe's API only, never from an event's copy. */
 @Injectable()
 export class SavedCards {
   private readonly logger = new Logger(SavedCards.name);
@@ -39,31 +39,35 @@ export class SavedCards {
   ) {}
 
   /**
-   * Keeps the card of a payment page on which the customer agreed to it. From then on auto top-up, if it is on, charges
-   * this one: it is the customer's latest word. Safe to repeat. Throws what the gateway and the database throw.
+   * Stores the card of a payment page on which the customer agreed to that. Auto top-up, if it is on, charges this card
+   * from then on, because it is the customer's latest choice. Safe to repeat. Throws what the gateway and the database
+   * throw.
    */
-  async remember(topUp: TopUp, intent: PaymentIntent): Promise<void> {
+  async store(topUp: TopUp, intent: PaymentIntent): Promise<void> {
     if (!topUp.saveCard || intent.status !== 'succeeded' || intent.paymentMethodId === null) return;
     if (topUp.status === 'needs_review') return;
-    // First the credit: the look at the wallet that follows must see it.
+    // The credit has to be posted first, because the check of the wallet that follows must see it.
     if (topUp.status !== 'paid') throw new Error(`the payment of ${topUp.id} has not settled yet`);
-    const told = await this.payments.retrieveCard(intent.paymentMethodId);
-    if (told?.customerId !== topUp.customerId || told.livemode !== topUp.livemode) {
-      this.logger.warn(`${intent.id} of ${topUp.id} left no card to charge later.`);
+    const card = await this.payments.retrieveCard(intent.paymentMethodId);
+    if (card?.customerId !== topUp.customerId || card.livemode !== topUp.livemode) {
+      this.logger.warn(
+        { event: 'saved_card.missing', topUp: topUp.id, paymentIntent: intent.id },
+        'The payment left no card that can be charged later',
+      );
       return;
     }
     await this.transactions.run(async (tx) => {
       const current = await this.repository.lock(tx, topUp.accountId, topUp.livemode);
-      const isNew = await this.store(tx, topUp, told);
+      const isNew = await this.upsert(tx, topUp, card);
       if (current === null) return;
-      const isAnswer = current.actionTopUpId === topUp.id;
-      if (isAnswer || (isNew && (await this.isLatest(tx, topUp, current.cardId)))) {
-        await this.switches.resume(tx, current, told.id);
+      const isRequestedPayment = current.actionTopUpId === topUp.id;
+      if (isRequestedPayment || (isNew && (await this.isLatest(tx, topUp, current.cardId)))) {
+        await this.switches.resume(tx, current, card.id);
       }
     });
   }
 
-  /** Those that can be charged; newest first. */
+  /** The cards that can be charged, newest first. */
   async list(accountId: string): Promise<Page<SavedCard>> {
     const cards = await this.rows.find({
       where: { accountId, livemode: this.gateway.livemode, detachedAt: IsNull() },
@@ -74,40 +78,40 @@ export class SavedCards {
   }
 
   /**
-   * Has Stripe forget a card of the account. Stripe first: what we note follows its word, and should this end in between,
-   * its own event brings the news. Safe to repeat. Throws `ResourceMissingError`, and what the gateway throws.
+   * Has Stripe delete a card of the account. Stripe is asked before the row is changed: if this process ends in between,
+   * Stripe's event updates the row. Safe to repeat. Throws `ResourceMissingError`, and what the gateway throws.
    */
   async remove(accountId: string, id: string, by: AuditActor): Promise<void> {
     const { livemode } = this.gateway;
     const card = isStripeId(id) ? await this.rows.findOneBy({ accountId, id, livemode }) : null;
     if (card === null) throw new ResourceMissingError('saved card', id);
     await this.payments.detachCard(id);
-    // Stripe's own event may have been faster than we are; who had it removed is known here alone.
+    // Stripe's event may have updated the row already, but only this call knows who removed the card.
     await this.refresh(id, card.detachedAt === null ? by : null);
   }
 
   /**
-   * Reads a card again: it may have been renewed by its bank, or removed.
+   * Reads a card from Stripe again, because its bank may have renewed it, or it may have been removed.
    *
-   * @param by who had it removed; null: nobody here.
+   * @param by who removed it; null when no caller of ours did.
    */
   async refresh(cardId: string, by: AuditActor | null = null): Promise<void> {
     if (!(await this.rows.existsBy({ id: cardId }))) return;
-    const told = await this.payments.retrieveCard(cardId);
+    const found = await this.payments.retrieveCard(cardId);
     for (const card of await this.rows.findBy({ id: cardId, livemode: this.gateway.livemode })) {
-      await this.follow(card, told, by);
+      await this.update(card, found, by);
     }
   }
 
-  /** All cards of a customer that Stripe deleted. */
-  async refreshOf(customerId: string): Promise<void> {
+  /** Reads all cards of a customer again, after Stripe deleted that customer. */
+  async refreshAllOfCustomer(customerId: string): Promise<void> {
     for (const { id } of await this.rows.findBy({ customerId, detachedAt: IsNull() })) await this.refresh(id);
   }
 
-  private async follow(card: SavedCard, told: ProviderCard | null, by: AuditActor | null): Promise<void> {
+  private async update(card: SavedCard, found: ProviderCard | null, by: AuditActor | null): Promise<void> {
     const { accountId, id, livemode } = card;
-    if (told?.customerId === card.customerId) {
-      const { brand, last4, expMonth, expYear } = told;
+    if (found?.customerId === card.customerId) {
+      const { brand, last4, expMonth, expYear } = found;
       await this.rows.update({ accountId, id }, { brand, last4, expMonth, expYear, detachedAt: null });
       return;
     }
@@ -122,10 +126,10 @@ export class SavedCards {
     }, by ?? 'system');
   }
 
-  /** False when the card was saved before; then its details are brought up to date. */
-  private async store(tx: Tx, topUp: TopUp, told: ProviderCard): Promise<boolean> {
+  /** Returns false when the card was saved before; then only its details are updated. */
+  private async upsert(tx: Tx, topUp: TopUp, found: ProviderCard): Promise<boolean> {
     const { accountId, livemode } = topUp;
-    const { id, brand, last4, expMonth, expYear } = told;
+    const { id, brand, last4, expMonth, expYear } = found;
     const card: SavedCard = {
       accountId,
       id,
@@ -158,7 +162,7 @@ export class SavedCards {
     return false;
   }
 
-  /** News of an older payment may come last. */
+  /** Whether this card was agreed to after the current one. The event of an older payment may arrive last. */
   private async isLatest(tx: Tx, topUp: TopUp, currentCardId: string): Promise<boolean> {
     const { accountId } = topUp;
     const current = await tx.findOneBy(SavedCardEntity, { accountId, id: currentCardId });

@@ -54,7 +54,7 @@ export class PaymentFailures {
       failedAt: charge.attemptedAt,
     };
     await this.failures.createQueryBuilder().insert().values(failure).orIgnore().execute();
-    const scope = await this.limits.failuresFullFor(topUp);
+    const scope = await this.limits.findFailureLimitReached(topUp);
     if (scope !== null) await this.closePages(topUp, scope);
   }
 

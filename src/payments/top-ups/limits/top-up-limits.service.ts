@@ -15,17 +15,17 @@ import {
   type LimitScope,
 } from './limit.errors.js';
 
-/** Every request takes both locks in this order, so that none waits in a circle. */
+/** Every request takes both locks in this order, so that no two requests wait for each other. */
 const ACCOUNT_LOCK = 7_301;
 const ADDRESS_LOCK = 7_302;
 const LOCK = 'SELECT pg_advisory_xact_lock($1::int, hashtext($2))';
 
-/** What never got a payment page (Stripe was away) is not counted: nobody could pay it. */
+/** A top-up that never got a payment page, because Stripe was unavailable, is not counted: no one could pay it. */
 const OPENED = `client_address IS NOT NULL AND created_at > $3 AND NOT (status = 'failed' AND checkout_session_id IS NULL)`;
 
 /**
- * Of the last day, counted from now backwards, the time of the first one that is too many; null when there is
- * none. The top-up that asks is among the pages.
+ * For each limit, the time of the newest attempt of the last day that has to grow a day old before another one is
+ * allowed; null while the limit is not reached. The top-up that is being checked counts among the pages.
  */
 const COUNTS = `
   SELECT
@@ -40,7 +40,7 @@ const COUNTS = `
 
 type Counts = Record<`${'pages' | 'failures'}_${LimitScope}`, Date | null>;
 
-/** Play money earns no trust for real money. */
+/** Payments in test mode do not make an account established for live payments. */
 const IS_ESTABLISHED = `
   SELECT EXISTS (
     SELECT FROM top_ups WHERE account_id = $1 AND livemode = $2 AND status = 'paid' AND paid_at <= $3
@@ -53,8 +53,8 @@ const FIRST_TOP_UPS = `
      AND status IN ('created', 'pending', 'processing', 'needs_review', 'paid')`;
 
 /**
- * How much an account, or a network address, may try to buy. Counted in the database under a lock of each, so
- * the limits hold over any number of processes, requests at the same time, and restarts.
+ * Limits how much an account, or a network address, may try to buy. The attempts are counted in the database under a
+ * lock of each, so the limits hold across processes, concurrent requests and restarts.
  */
 @Injectable()
 export class TopUpLimits {
@@ -66,26 +66,39 @@ export class TopUpLimits {
   ) {}
 
   /**
-   * Lets `write` store the top-up if the limits allow it, in one tx with the counting. Throws
-   * `TooManyFailedPaymentsError`, `TooManyTopUpsError` or `FirstTopUpLimitError`, and what `write` throws; then
+   * Stores the top-up with `insert` if the limits allow it; both happen in one tx. Throws
+   * `TooManyFailedPaymentsError`, `TooManyTopUpsError` or `FirstTopUpLimitError`, and what `insert` throws; then
    * nothing is stored.
    */
-  async admit(topUp: TopUp, write: (tx: Tx) => Promise<void>): Promise<void> {
+  async admit(topUp: TopUp, insert: (tx: Tx) => Promise<void>): Promise<void> {
     await this.transactions.run(
       async (tx) => {
-        await tx.query(LOCK, [ACCOUNT_LOCK, topUp.accountId]);
-        if (topUp.clientAddress !== null) await tx.query(LOCK, [ADDRESS_LOCK, topUp.clientAddress]);
-        // First, because a repeated idempotency key has to be found before a full count refuses it.
-        await write(tx);
-        await this.assertCounts(tx, topUp);
-        await this.assertFirstTopUps(tx, topUp);
+        await this.lock(tx, topUp);
+        // The row is written first, because a repeated idempotency key has to be found before a limit refuses it.
+        await insert(tx);
+        await this.assertAllowed(tx, topUp);
       },
       { kind: 'account_key', accountId: topUp.accountId },
     );
   }
 
-  /** Whose refused payments are as many as a day allows; null for nobody's. */
-  async failuresFullFor(topUp: TopUp): Promise<LimitScope | null> {
+  /** Makes the attempts of an account, and of a network address, wait for each other until the tx ends. */
+  async lock(
+    tx: Tx,
+    { accountId, clientAddress }: Pick<TopUp, 'accountId' | 'clientAddress'>,
+  ): Promise<void> {
+    await tx.query(LOCK, [ACCOUNT_LOCK, accountId]);
+    if (clientAddress !== null) await tx.query(LOCK, [ADDRESS_LOCK, clientAddress]);
+  }
+
+  /** Throws when a limit refuses the top-up that this tx has stored. The caller called `lock` before. */
+  async assertAllowed(tx: Tx, topUp: TopUp): Promise<void> {
+    await this.assertCounts(tx, topUp);
+    await this.assertFirstTopUps(tx, topUp);
+  }
+
+  /** Whether the address or the account has reached its refused payments of a day; null when neither has. */
+  async findFailureLimitReached(topUp: TopUp): Promise<LimitScope | null> {
     const counts = await this.count(this.dataSource, topUp);
     if (counts.failures_address !== null) return 'address';
     return counts.failures_account === null ? null : 'account';
