@@ -54,7 +54,7 @@ export class BalanceReader {
       page: (request) => this.list.page(request),
       store: (transactions) => this.store(transactions),
       save: (progress) => this.save(progress),
-      warn: (text) => this.logger.warn(text),
+      warn: (event, message) => this.logger.warn({ event }, message),
     };
     const from = cursor ?? { completeUntil: beginning, windowUntil: null, afterId: null };
     return readSince(list, from, new Date(this.clock.nowMs()));

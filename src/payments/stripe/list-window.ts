@@ -1,43 +1,43 @@
 import type { DataSource } from 'typeorm';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from './payments.errors.js';
 
-/** Stripe's lists may lag behind its webhooks and its own clock: the last stretch is listed again. */
+/** Stripe's lists may be later than its webhooks and its own clock, so the last minutes are listed again. */
 const OVERLAP_MS = 10 * 60_000;
 /** The most that Stripe answers in one page. */
 const PAGE_SIZE = 100;
 const SECOND_MS = 1_000;
 
-/** Nothing of ours can have happened at Stripe before our first customer was there. */
+/** Stripe has no objects of ours from before our first customer was created. */
 const FIRST_CUSTOMER = 'SELECT min(created_at) AS at FROM stripe_customers WHERE livemode = $1';
 
-/** How far a list has been read. */
+/** The position up to which a list was read. */
 export type ListCursor = {
-  /** Everything up to then is stored. */
+  /** Everything up to this time is stored. */
   readonly completeUntil: Date;
-  /** A stretch that was begun ends here; null: none was. */
+  /** The end of the window that is being read; null between two windows. */
   readonly windowUntil: Date | null;
-  /** It goes on behind this object, towards older ones. */
+  /** The last object that was read. The window continues with older ones. */
   readonly afterId: string | null;
 };
 
 export type ListPageRequest = {
-  /** Both ends are inside; Stripe knows whole seconds. */
+  /** Both ends are included. Stripe counts in whole seconds. */
   readonly fromMs: number;
   readonly untilMs: number;
-  /** Goes on behind this object, towards older ones. */
+  /** The page starts after this object and continues with older ones. */
   readonly afterId: string | null;
 };
 
 export type ListPage<Item> = {
-  /** Newest first. */
+  /** The items are sorted with the newest first. */
   readonly items: readonly Item[];
-  /** Where the next page begins; null when this was the last one. */
+  /** The object after which the next page starts; null when this was the last page. */
   readonly nextAfterId: string | null;
-  /** When Stripe answered, by its own clock; null when it did not say. */
+  /** When Stripe answered, by its own clock; null when the answer has no date. */
   readonly answeredAtMs: number | null;
 };
 
-/** The object that the cursor names is unknown to Stripe: forgotten, or of another Stripe account. */
+/** Stripe does not know the object that the cursor names: it forgot the object, or it belongs to another Stripe account. */
 export class ListCursorLostError extends Error {
   constructor(afterId: string, cause: unknown) {
     super(`Stripe does not know ${afterId} any more`, { cause });
@@ -45,25 +45,25 @@ export class ListCursorLostError extends Error {
   }
 }
 
-/** A list at Stripe, and where its objects go here. */
+/** A list at Stripe, and how its objects are stored here. */
 export type WindowedList<Item> = {
-  /** For our log: what it lists. */
+  /** The name of the list in the log. */
   readonly name: string;
-  /** What one run asks for at most; the next run goes on where it ended. */
+  /** The most pages that one run reads. The next run continues from there. */
   readonly pagesMax: number;
   /** Throws `ListCursorLostError`, and what the `PaymentGateway` throws. */
   page(request: ListPageRequest): Promise<ListPage<Item>>;
-  /** Answers how many were new; what is there already is left alone. */
+  /** Stores the items that are not stored yet, and returns how many those were. */
   store(items: readonly Item[]): Promise<number>;
   save(cursor: ListCursor): Promise<void>;
-  warn(text: string): void;
+  warn(event: string, message: string): void;
 };
 
 /**
- * Stores what Stripe made since the cursor, up to `now`, and answers how much of it was new. A stretch of time counts
- * as complete only when its last page is stored, so a run may fail or be killed anywhere: the next one lists
- * again what was not finished. And it ends at the latest when Stripe answered its first page, by Stripe's clock: what
- * Stripe makes later is never taken for listed, however far our clock is ahead.
+ * Stores what Stripe created since the cursor, up to `now`, and returns how much of it was new. A window of time is
+ * complete only when its last page is stored, so a run may fail or be killed at any point: the next run lists the
+ * unfinished window again. A window never ends later than Stripe's answer to its first page, by Stripe's clock, so
+ * objects that Stripe creates later are not skipped, however far our clock is ahead.
  */
 export async function readSince<Item>(
   list: WindowedList<Item>,
@@ -71,13 +71,16 @@ export async function readSince<Item>(
   now: Date,
 ): Promise<number> {
   const until = cursor.windowUntil ?? now;
-  // A clock that was ahead and went back must not leave the time between out.
+  // When a clock that was ahead is set back, the time in between must still be listed.
   const completeUntil = cursor.completeUntil < until ? cursor.completeUntil : until;
   try {
     return await readWindow(list, completeUntil, until, cursor.afterId);
   } catch (error) {
     if (!(error instanceof ListCursorLostError)) throw error;
-    list.warn(`${error.message}; the list of ${list.name} begins again.`);
+    list.warn(
+      'stripe_list.cursor_lost',
+      `${error.message}; the list of ${list.name} is read again from its start`,
+    );
     return readWindow(list, completeUntil, until, null);
   }
 }
@@ -95,7 +98,7 @@ async function readWindow<Item>(
   for (let pages = 0; pages < list.pagesMax; pages += 1) {
     const page = await list.page({ fromMs, untilMs: until.getTime(), afterId: after });
     stored += await list.store(page.items);
-    // The first page names the newest objects, so the stretch ends where it was answered.
+    // The first page has the newest objects, so the window ends when that page was answered.
     if (after === null) until = earlier(until, page.answeredAtMs ?? completeUntil.getTime());
     after = page.nextAfterId;
     await list.save(
@@ -105,7 +108,7 @@ async function readWindow<Item>(
     );
     if (after === null) return stored;
   }
-  list.warn(`There are more ${list.name} than one run lists; the next run goes on.`);
+  list.warn('stripe_list.run_full', `There are more ${list.name} than one run lists; the next run continues`);
   return stored;
 }
 
@@ -119,31 +122,33 @@ type StripeListParams = {
   readonly starting_after?: string;
 };
 
-type StripeList<Told> = {
-  readonly data: readonly Told[];
+type StripeList<Item> = {
+  readonly data: readonly Item[];
   readonly has_more: boolean;
   readonly lastResponse: { readonly headers: Readonly<Record<string, string>> };
 };
 
-/** Asks for one page, in Stripe's words. Throws what `readSince` expects. */
-export async function askPage<Told extends { readonly id: string }>(
+/** Fetches one page with Stripe's parameters. Throws what `readSince` expects. */
+export async function fetchPage<Item extends { readonly id: string }>(
   { fromMs, untilMs, afterId }: ListPageRequest,
-  ask: (params: StripeListParams) => Promise<StripeList<Told>>,
-): Promise<ListPage<Told>> {
+  request: (params: StripeListParams) => Promise<StripeList<Item>>,
+): Promise<ListPage<Item>> {
   const created = { gte: Math.floor(fromMs / SECOND_MS), lte: Math.floor(untilMs / SECOND_MS) };
   try {
     const {
       data,
       has_more: hasMore,
       lastResponse,
-    } = await ask({
+    } = await request({
       created,
       limit: PAGE_SIZE,
       ...(afterId === null ? {} : { starting_after: afterId }),
     });
     const last = data.at(-1);
     if (hasMore && last === undefined) {
-      throw new PaymentsUnavailableError(new Error('Stripe answered an empty page and promised more'));
+      throw new PaymentsUnavailableError(
+        new Error('Stripe answered an empty page and said that there are more'),
+      );
     }
     const answeredAtMs = Date.parse(lastResponse.headers['date'] ?? '');
     return {
@@ -158,7 +163,7 @@ export async function askPage<Told extends { readonly id: string }>(
   }
 }
 
-/** Where a list that was never read begins; null: there is nothing to read. */
+/** The time from which a list that was never read starts; null when there is nothing to read. */
 export async function firstCustomerAt(dataSource: DataSource, livemode: boolean): Promise<Date | null> {
   const [row] = await dataSource.query<{ at: Date | null }[]>(FIRST_CUSTOMER, [livemode]);
   return row?.at ?? null;

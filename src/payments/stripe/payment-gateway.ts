@@ -1,6 +1,6 @@
 import type { UsdCents } from '../../platform/common/money.js';
 
-/** What a customer pays for in one go; Stripe shows each item as a line. */
+/** One line of a payment page. A payment covers all of its lines. */
 export type LineItem = { readonly name: string; readonly amountCents: UsdCents };
 
 export type NewCheckoutSession = {
@@ -9,17 +9,17 @@ export type NewCheckoutSession = {
   readonly customerId: string;
   readonly description: string;
   readonly lineItems: readonly LineItem[];
-  /** Keeps the card for payments without the customer present. */
+  /** Whether the card is saved for payments without the customer present. */
   readonly saveCard: boolean;
-  /** Stripe adds sales tax to the items, by the address that the customer gives. */
+  /** Whether Stripe adds sales tax to the items, by the address that the customer gives. */
   readonly automaticTax: boolean;
   readonly successUrl: string;
   readonly cancelUrl: string;
-  /** Stripe takes 30 minutes to 24 hours from its own now. */
+  /** Stripe accepts 30 minutes to 24 hours from the time of the request, by its own clock. */
   readonly expiresAtMs: number;
 };
 
-/** A Checkout Session as Stripe tells it now. Statuses are open sets: Stripe adds values. */
+/** A Checkout Session as Stripe reports it now. Stripe may add statuses. */
 export type CheckoutSession = {
   readonly id: string;
   readonly livemode: boolean;
@@ -30,20 +30,20 @@ export type CheckoutSession = {
   readonly currency: string | null;
   readonly amountSubtotalCents: UsdCents | null;
   readonly amountTotalCents: UsdCents | null;
-  /** Part of the total; zero without tax, and until Stripe knows where the customer lives. */
+  /** The tax within the total. It is zero without tax, and until Stripe knows the customer's address. */
   readonly amountTaxCents: UsdCents | null;
   readonly automaticTax: boolean;
   /** `requires_location_inputs`, `complete` or `failed`; null without tax. */
   readonly automaticTaxStatus: string | null;
   readonly clientReferenceId: string | null;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Where the customer pays; null once nobody can. */
+  /** The page where the customer pays; null once it cannot be paid any more. */
   readonly url: string | null;
   readonly paymentIntentId: string | null;
-  /** Stripe's pages for the customer, once it is paid. */
+  /** Stripe's pages for the customer; null until it is paid. */
   readonly invoiceUrl: string | null;
   readonly receiptUrl: string | null;
-  /** Of the PaymentIntent: `processing`, `succeeded`, `requires_payment_method`, `canceled` … */
+  /** The status of the PaymentIntent: `processing`, `succeeded`, `requires_payment_method`, `canceled` … */
   readonly paymentIntentStatus: string | null;
 };
 
@@ -55,96 +55,96 @@ export type NewRefund = {
   readonly amountCents: UsdCents;
 };
 
-/** A refund as Stripe tells it now. */
+/** A refund as Stripe reports it now. */
 export type ProviderRefund = {
   readonly id: string;
-  /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe adds values. */
+  /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe may add values. */
   readonly status: string | null;
   readonly currency: string;
-  /** In the smallest unit of that currency. */
+  /** The amount in the smallest unit of that currency. */
   readonly amountCents: UsdCents | null;
   /**
-   * What leaves our balance for it, in US cents: its own amount when that is in US dollars, otherwise what its balance
-   * transaction says. Null when neither is in US dollars, or Stripe has no balance transaction of it yet.
+   * What leaves our balance for it, in US cents: its own amount when that is in US dollars, otherwise the amount of its
+   * balance transaction. Null when neither is in US dollars, or when Stripe has no balance transaction for it yet.
    */
   readonly takenCents: UsdCents | null;
   readonly paymentIntentId: string | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly failureReason: string | null;
-  /** By the metadata of the PaymentIntent. */
+  /** Our id from the metadata of the PaymentIntent. */
   readonly topUpId: string | null;
 };
 
-/** What one balance transaction of a dispute did to our balance. */
+/** What one balance transaction of a dispute changed in our balance. */
 export type ProviderDisputeMovement = {
-  /** Of the balance transaction. */
+  /** The id of the balance transaction. */
   readonly id: string;
   readonly direction: 'taken' | 'given_back';
-  /** In US cents, as for a refund. Null when it moved a balance in another currency. */
+  /** The amount in US cents, as for a refund. Null when it moved a balance in another currency. */
   readonly amountCents: UsdCents | null;
 };
 
-/** A dispute as Stripe tells it now. */
+/** A dispute as Stripe reports it now. */
 export type ProviderDispute = {
   readonly id: string;
-  /** Stripe adds values. */
+  /** Stripe may add values. */
   readonly status: string;
   readonly reason: string;
   readonly currency: string;
   /** What it takes out of our balance, in US cents, as for a refund. */
   readonly takenCents: UsdCents | null;
   readonly paymentIntentId: string | null;
-  /** How often Stripe took its money and gave it back, by its balance transactions, oldest first. */
+  /** Each time that Stripe took the money or gave it back, by its balance transactions, oldest first. */
   readonly movements: readonly ProviderDisputeMovement[];
-  /** Whose payment it is, by the metadata of its PaymentIntent; known before our own row names the payment. */
+  /** Our id from the metadata of its PaymentIntent. It is known before our own row names the payment. */
   readonly topUpId: string | null;
 };
 
 export type FraudWarning = {
   readonly id: string;
   readonly paymentIntentId: string | null;
-  /** Whether a refund could still spare a dispute. */
+  /** Whether a refund could still prevent a dispute. */
   readonly actionable: boolean;
   readonly fraudType: string;
-  /** By the metadata of the PaymentIntent. */
+  /** Our id from the metadata of the PaymentIntent. */
   readonly topUpId: string | null;
 };
 
-/** Whom support and finance find at the provider. An e-mail address is asked for, and kept, by the payment page. */
+/** The name by which support and finance find the account at the provider. The payment page asks for an e-mail address and stores it. */
 export type Payer = { readonly accountId: string; readonly name: string };
 
 /**
- * What the product needs of a payment provider. Amounts are whole US cents.
+ * What this service needs from a payment provider. Amounts are whole US cents.
  *
- * Every method throws `PaymentsUnavailableError` when the provider cannot be reached or answers nonsense (what
- * it did is then unknown, and the same call with the same key may be repeated), and
- * `PaymentRequestRefusedError` when it refuses the request for good.
+ * Every method throws `PaymentsUnavailableError` when the provider cannot be reached or its answer is invalid (it is
+ * then unknown what it did, and the same call with the same key may be repeated), and
+ * `PaymentRequestRefusedError` when it refuses the request permanently.
  */
 export interface PaymentGateway {
   /** Whether the key moves real money. */
   readonly livemode: boolean;
-  /** Answers the id of the new customer. */
+  /** Returns the id of the new customer. */
   createCustomer(payer: Payer, idempotencyKey: string): Promise<string>;
-  /** Throws `CustomerMissingError` when the provider does not know the customer (any more). */
+  /** Throws `CustomerMissingError` when the provider does not know the customer. */
   createCheckoutSession(session: NewCheckoutSession, idempotencyKey: string): Promise<CheckoutSession>;
-  /** Null when there is no such session. */
+  /** Returns null when there is no such session. */
   retrieveCheckoutSession(id: string): Promise<CheckoutSession | null>;
-  /** Lets nobody pay it any more. A session that is not open is refused. */
+  /** Closes the page, so that it can no longer be paid. A session that is not open is refused. */
   expireCheckoutSession(id: string): Promise<CheckoutSession>;
   createRefund(refund: NewRefund, idempotencyKey: string): Promise<ProviderRefund>;
-  /** Null when there is no such refund. */
+  /** Returns null when there is no such refund. */
   retrieveRefund(id: string): Promise<ProviderRefund | null>;
-  /** Null when there is no such dispute. */
+  /** Returns null when there is no such dispute. */
   retrieveDispute(id: string): Promise<ProviderDispute | null>;
-  /** Null when there is no such warning. */
+  /** Returns null when there is no such warning. */
   retrieveFraudWarning(id: string): Promise<FraudWarning | null>;
-  /** The refunds of one payment, newest first. */
+  /** Lists the refunds of one payment, newest first. */
   listRefunds(paymentIntentId: string): Promise<readonly ProviderRefund[]>;
 }
 
 export const PAYMENT_GATEWAY = Symbol('PAYMENT_GATEWAY');
 
-/** The names under which our ids stand on Stripe's objects. */
+/** The metadata keys that hold our ids on Stripe's objects. */
 export const METADATA_TOP_UP = 'top_up_id';
 export const METADATA_ACCOUNT = 'account_id';
 export const METADATA_REFUND = 'refund_id';

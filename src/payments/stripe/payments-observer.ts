@@ -1,6 +1,6 @@
-/** What the payments tell about themselves; metrics implement it, payments know no metrics. */
+/** What payments report about themselves. Metrics implement it, so that payments do not depend on metrics. */
 export interface PaymentsObserver {
-  /** So many events of this type were found at Stripe that had never arrived here. */
+  /** Called when `count` events of this type were found at Stripe that had never arrived here. */
   eventsMissed(type: string, count: number): void;
 }
 

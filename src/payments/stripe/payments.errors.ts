@@ -1,9 +1,9 @@
 import { Problem } from '../../platform/errors/problem.js';
 
-/** Long enough for a hiccup at Stripe, short enough that the customer is still there. */
+/** Long enough for a short outage at Stripe, and short enough that the customer still waits. */
 const RETRY_AFTER_SECONDS = 5;
 
-/** 503: Stripe cannot be reached, or answered nonsense. Nothing was charged; the same request may be repeated. */
+/** 503: Stripe cannot be reached, or its answer is invalid. Nothing was charged; the same request may be repeated. */
 export class PaymentsUnavailableError extends Problem {
   readonly code = 'payments_unavailable';
   constructor(cause: unknown) {
@@ -14,26 +14,26 @@ export class PaymentsUnavailableError extends Problem {
   }
 }
 
-/** 400: not Stripe's signature over these bytes, or not of now. The message never says which: it helps only forgers. */
+/** 400: the signature is not Stripe's over these bytes, or is too old. The message does not say which, because that would help only forgers. */
 export class InvalidSignatureError extends Problem {
   readonly code = 'invalid_signature';
   constructor(readonly reason: string) {
-    super('The Stripe-Signature header does not match this body and this moment. Nothing was stored.');
+    super('The Stripe-Signature header does not match this body, or is not recent. Nothing was stored.');
   }
 }
 
-/** 400: well signed, yet no event that this service can mean. */
+/** 400: the signature is valid, but the body is not an event for this service. */
 export class InvalidEventError extends Problem {
   readonly code = 'invalid_request';
   constructor(what: string, param: string) {
-    super(`This is no event for this service: ${what}. Nothing was stored.`, { param });
+    super(`This is not an event for this service: ${what}. Nothing was stored.`, { param });
   }
 }
 
-/** Stripe refused a request of ours for good; repeating it changes nothing. A fault of ours, or of a URL we passed on. */
+/** Stripe refused one of our requests permanently. The cause is a fault of ours, or a URL that a customer gave us. */
 export class PaymentRequestRefusedError extends Error {
   constructor(
-    /** Stripe's own code, such as `url_invalid`; `unknown` when it gave none. */
+    /** Stripe's code, such as `url_invalid`; `unknown` when it gave none. */
     readonly providerCode: string,
     /** Stripe's name of the parameter at fault. */
     readonly param: string | null,
@@ -44,7 +44,7 @@ export class PaymentRequestRefusedError extends Error {
   }
 }
 
-/** The customer that we remember is not at Stripe (any more). */
+/** Stripe does not know the customer whose id we stored. */
 export class CustomerMissingError extends PaymentRequestRefusedError {
   constructor(cause: unknown) {
     super('resource_missing', 'customer', cause);

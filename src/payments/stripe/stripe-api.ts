@@ -5,7 +5,7 @@ import { PaymentsUnavailableError } from './payments.errors.js';
 import { createStripeClient, isLiveKey } from './stripe-client.js';
 import { isKeyRefused, translateStripeError } from './stripe-errors.js';
 
-/** One request to Stripe at a time, and what may be believed of its answer. */
+/** Sends requests to Stripe and checks that each answer is the object that was asked for. */
 @Injectable()
 export class StripeApi {
   /** Whether the key moves real money. */
@@ -18,14 +18,14 @@ export class StripeApi {
     this.livemode = stripe !== null && isLiveKey(stripe.secretKey);
   }
 
-  /** Without a key nothing can be asked; with one, Stripe may still be away. */
+  /** Whether there is a key. With one, Stripe may still be unavailable. */
   get configured(): boolean {
     return this.client !== null;
   }
 
   /**
-   * The SDK takes any JSON without an `error` member for a success, whatever its status. So nothing is
-   * believed that is not the object that was asked for. Throws what the `PaymentGateway` throws.
+   * The SDK takes any JSON without an `error` member for a success, whatever its status. So an answer counts only when it
+   * is the object that was asked for. Throws what the `PaymentGateway` throws.
    */
   async call<T extends { readonly object: string }>(
     object: T['object'],
@@ -37,7 +37,10 @@ export class StripeApi {
       answer = await request(this.client);
     } catch (error) {
       if (isKeyRefused(error))
-        this.logger.error('Stripe refuses our API key, or what it may do is too little.');
+        this.logger.error(
+          { event: 'stripe.key_refused', err: error },
+          'Stripe refuses our API key, or the key lacks a permission; check STRIPE_SECRET_KEY',
+        );
       throw translateStripeError(error);
     }
     if ((answer as T | null)?.object === object) return answer;

@@ -3,15 +3,15 @@ import { METADATA_TOP_UP } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
 import { isResourceMissing } from './stripe-errors.js';
 
-/** One attempt to take money with a card or a bank account, as Stripe tells it now. */
+/** One attempt to charge a card or a bank account, as Stripe reports it now. */
 export type ChargeAttempt = {
   readonly id: string;
   readonly livemode: boolean;
-  /** `succeeded`, `pending` or `failed`; an open set. */
+  /** `succeeded`, `pending` or `failed`; Stripe may add values. */
   readonly status: string;
-  /** Ours, copied by Stripe from the payment; null for what other systems charge on the same account. */
+  /** Our id, which Stripe copies from the payment; null for charges that other systems make on the same Stripe account. */
   readonly topUpId: string | null;
-  /** The issuer's word (`insufficient_funds`), else Stripe's (`card_declined`). */
+  /** The issuer's reason (`insufficient_funds`), or else Stripe's (`card_declined`). */
   readonly failureReason: string | null;
   readonly attemptedAt: Date;
 };
@@ -23,7 +23,7 @@ const SECOND_MS = 1_000;
 export class StripeCharges {
   constructor(private readonly api: StripeApi) {}
 
-  /** Null when there is no such charge. Throws what the `PaymentGateway` throws. */
+  /** Returns null when there is no such charge. Throws what the `PaymentGateway` throws. */
   async retrieve(id: string): Promise<ChargeAttempt | null> {
     try {
       const charge = await this.api.call('charge', (stripe) => stripe.charges.retrieve(id));

@@ -6,7 +6,7 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { PAYMENT_GATEWAY, type Payer, type PaymentGateway } from './payment-gateway.js';
 import { StripeCustomerEntity } from './stripe-customer.entity.js';
 
-/** One Stripe customer an account and mode: cards, invoices and receipts hang on it. */
+/** Keeps one Stripe customer for each account and mode. Cards, invoices and receipts belong to it. */
 @Injectable()
 export class StripeCustomers {
   constructor(
@@ -15,18 +15,18 @@ export class StripeCustomers {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** The account's customer id, made when there is none. Throws what the gateway throws. */
+  /** Returns the account's customer id, and creates the customer when there is none. Throws what the gateway throws. */
   async ensure(payer: Payer): Promise<string> {
     const { accountId } = payer;
     const known = await this.find(accountId);
     if (known !== null) return known.customerId;
-    // Another key than before names were sent: Stripe refuses a key that comes back with other parameters.
+    // Stripe refuses a key that is used again with other parameters, so this key differs from the one used before names were sent.
     await this.insert(accountId, await this.gateway.createCustomer(payer, `customer:${accountId}`));
-    // Whoever was faster: one row, and at Stripe one customer, because both asked with one key.
+    // When two processes race, there is one row and one customer at Stripe, because both sent the same key.
     return (await this.require(accountId)).customerId;
   }
 
-  /** A new customer for one that Stripe lost. Does nothing when somebody replaced it before. */
+  /** Creates a new customer for one that Stripe lost. Does nothing when another process replaced it before. */
   async replace(payer: Payer, missingId: string): Promise<string> {
     const { accountId } = payer;
     const { customerId, generation } = await this.require(accountId);

@@ -7,7 +7,7 @@ import {
 
 const { errors } = Stripe;
 
-/** What an error of the SDK means to us. Whatever is not a clear refusal may have happened or not: unavailable. */
+/** Translates an error of the SDK. Unless Stripe clearly refused the request, it may have succeeded, so it counts as unavailable. */
 export function translateStripeError(error: unknown): Error {
   if (error instanceof errors.StripeIdempotencyError) {
     return new PaymentRequestRefusedError('idempotency_error', null, error);
@@ -24,7 +24,7 @@ export function isResourceMissing(error: unknown): boolean {
   return error instanceof errors.StripeInvalidRequestError && error.statusCode === 404;
 }
 
-/** Our key is wrong, revoked or lacks a permission: no retry mends it, a person has to. */
+/** Whether our key is wrong, revoked or lacks a permission. An operator has to fix that; a retry does not help. */
 export function isKeyRefused(error: unknown): boolean {
   return error instanceof errors.StripeAuthenticationError || error instanceof errors.StripePermissionError;
 }

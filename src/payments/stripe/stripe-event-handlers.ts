@@ -3,12 +3,12 @@ import { Injectable } from '@nestjs/common';
 export type StripeEventHint = { readonly id: string; readonly type: string; readonly objectId: string };
 
 /**
- * Acts on what an event hints at. Events come late, twice, in any order and carry a stale copy of their
- * object: a handler reads the object from Stripe and is idempotent. Throwing means "again later".
+ * Handles one event. Events arrive late, more than once, in any order and with a stale copy of their object, so a
+ * handler reads the object from Stripe and is idempotent. When it throws, it is called again later.
  */
 export type StripeEventHandler = (event: StripeEventHint) => Promise<void>;
 
-/** Who acts on which type of event. Modules register their handlers while Nest builds them. */
+/** The handlers of each type of event. Modules register theirs while Nest builds them. */
 @Injectable()
 export class StripeEventHandlers {
   private readonly handlers = new Map<string, StripeEventHandler>();
@@ -23,14 +23,14 @@ export class StripeEventHandlers {
   }
 
   /**
-   * For who only wants to know that something moved, beside the one who acts on it, and finds what it misses by other
-   * means: its types are not among those that the gap fill looks for.
+   * Registers a follower, which is called in addition to the handler. A follower finds missed events by other means,
+   * because the gap fill does not search for types that only followers have.
    */
   follow(types: readonly string[], follower: StripeEventHandler): void {
     for (const type of types) this.followers.set(type, [...(this.followers.get(type) ?? []), follower]);
   }
 
-  /** Every type that somebody acts on. */
+  /** Every type that has a handler. */
   types(): readonly string[] {
     return [...this.handlers.keys()];
   }

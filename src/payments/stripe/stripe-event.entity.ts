@@ -19,7 +19,7 @@ export class StripeEventEntity {
   @Column('boolean')
   livemode!: boolean;
 
-  /** Never loaded with the row: it is for people, and may be large. */
+  /** Not loaded with the row, because it may be large and only people read it. */
   @Column({ type: 'json', select: false })
   payload!: unknown;
 

@@ -10,10 +10,10 @@ import { StripeEventHandlers } from './stripe-event-handlers.js';
 
 export const STRIPE_EVENT_JOB = 'stripe_event';
 
-/** Enough to see what went wrong; the log has the rest. */
+/** Enough to see what failed; the log has the full error. */
 const ERROR_LENGTH_MAX = 500;
 
-/** Takes one stored event to its handler, again until the handler succeeds. */
+/** Passes one stored event to its handler, and repeats that until the handler succeeds. */
 @Injectable()
 export class StripeEventJob implements Job {
   readonly name = STRIPE_EVENT_JOB;
@@ -32,7 +32,7 @@ export class StripeEventJob implements Job {
     const event = await this.events.findOneByOrFail({ id });
     if (event.processedAt !== null) return;
     const handler = this.handlers.find(event.type);
-    if (handler === null || event.objectId === null) throw new Error(`nothing handles ${event.type}`);
+    if (handler === null || event.objectId === null) throw new Error(`no handler for ${event.type}`);
     try {
       await handler({ id, type: event.type, objectId: event.objectId });
     } catch (error) {

@@ -1,19 +1,19 @@
 import { Stripe } from 'stripe';
 import { InvalidEventError, InvalidSignatureError } from './payments.errors.js';
 
-/** Stripe's own default. An older delivery is a replay; real ones are signed anew at every attempt. */
+/** Stripe's own default. An older delivery is a replay, because Stripe signs every attempt again. */
 const TOLERANCE_SECONDS = 300;
-/** Clocks differ by this much. A signature from further ahead would stay valid for longer than the tolerance. */
+/** Clocks may differ by this much. A signature further in the future would stay valid for longer than the tolerance. */
 const FUTURE_TOLERANCE_SECONDS = 60;
 
-/** A delivered event as far as it is believed: a hint that something happened to an object. */
+/** The part of a delivered event that is trusted: a hint that something happened to an object. */
 export type StripeEvent = {
   readonly id: string;
-  /** In the spelling of snapshot events: `checkout.session.completed`. */
+  /** The type in the spelling of snapshot events, such as `checkout.session.completed`. */
   readonly type: string;
   readonly objectId: string | null;
   readonly livemode: boolean;
-  /** The body as it came, byte for byte. */
+  /** The body exactly as it was received. */
   readonly payload: string;
 };
 
@@ -26,14 +26,14 @@ export type Delivery = {
 export type Expected = { readonly webhookSecret: string; readonly livemode: boolean };
 
 /**
- * The event of a delivery. Throws `InvalidSignatureError` unless these very bytes were signed with our secret
- * just now, and `InvalidEventError` when what was signed is no event of our mode.
+ * Reads the event of a delivery. Throws `InvalidSignatureError` unless these bytes were signed with our secret within
+ * the tolerance, and `InvalidEventError` when the signed body is not an event of our mode.
  */
 export function readStripeEvent(delivery: Delivery, expected: Expected): StripeEvent {
-  return readListedEvent(verifiedPayload(delivery, expected.webhookSecret), expected.livemode);
+  return readListedEvent(verifyPayload(delivery, expected.webhookSecret), expected.livemode);
 }
 
-/** The event of a body that Stripe itself answered when asked, so that nobody has to sign it. Throws `InvalidEventError`. */
+/** Reads an event from Stripe's own list. It needs no signature, because Stripe's API returned it. Throws `InvalidEventError`. */
 export function readListedEvent(payload: string, livemode: boolean): StripeEvent {
   const event = parseEvent(payload);
   if (event.livemode !== livemode) {
@@ -42,7 +42,7 @@ export function readListedEvent(payload: string, livemode: boolean): StripeEvent
   return event;
 }
 
-function verifiedPayload({ rawBody, signature, nowMs }: Delivery, secret: string): string {
+function verifyPayload({ rawBody, signature, nowMs }: Delivery, secret: string): string {
   if (rawBody === undefined || signature === undefined) throw new InvalidSignatureError('missing');
   const payload = rawBody.toString('utf8');
   const verifier = Stripe.webhooks.signature;
@@ -54,12 +54,12 @@ function verifiedPayload({ rawBody, signature, nowMs }: Delivery, secret: string
       error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'invalid',
     );
   }
-  // The SDK has no upper bound, and takes the last of several times; the header is Stripe's only with one.
+  // The SDK accepts times in the future and uses the last of several. A header of Stripe's has exactly one time.
   const times = [...signature.matchAll(/(?:^|,)t=([^,]*)/g)].map((match) => match[1] ?? '');
   const [time = ''] = times;
   if (times.length !== 1 || !/^\d{1,12}$/.test(time)) throw new InvalidSignatureError('malformed time');
   if (Number(time) > nowMs / 1_000 + FUTURE_TOLERANCE_SECONDS)
-    throw new InvalidSignatureError('of the future');
+    throw new InvalidSignatureError('signed in the future');
   return payload;
 }
 
@@ -72,7 +72,7 @@ type EventBody = {
   readonly related_object?: { readonly id?: unknown } | null;
 };
 
-/** Snapshot events carry the object, thin ones (`v2.core.event`) only name it; neither copy is believed. */
+/** Snapshot events contain the object, and thin ones (`v2.core.event`) only name it. Neither copy is trusted. */
 function parseEvent(payload: string): StripeEvent {
   const body = JSON.parse(payload) as EventBody | null;
   const { id, object, type, livemode } = body ?? {};
@@ -81,7 +81,7 @@ function parseEvent(payload: string): StripeEvent {
   if (typeof id !== 'string' || !/^evt_[A-Za-z0-9_]{1,240}$/.test(id)) {
     throw new InvalidEventError('its id is malformed', 'id');
   }
-  // As in `v2.core.account[requirements].updated`: a type that nobody here knows is stored all the same.
+  // Brackets occur, as in `v2.core.account[requirements].updated`. Types that no handler knows are stored as well.
   if (typeof type !== 'string' || !/^[A-Za-z0-9_.[\]-]{1,200}$/.test(type)) {
     throw new InvalidEventError('its type is malformed', 'type');
   }

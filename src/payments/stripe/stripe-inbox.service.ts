@@ -8,8 +8,8 @@ import { StripeEventHandlers } from './stripe-event-handlers.js';
 import type { StripeEvent } from './stripe-event.js';
 
 /**
- * An event that came while nobody acted on its type (an older version of the service took it during an upgrade)
- * gets its job when it comes again, from Stripe or from the gap fill.
+ * An event that arrived while no handler knew its type (an older version of the service stored it during an upgrade)
+ * gets its job when it arrives again, from Stripe or from the gap fill.
  */
 const STORE_EVENT = `
   INSERT INTO stripe_events (id, type, object_id, livemode, payload, received_at, outcome, processed_at)
@@ -18,7 +18,7 @@ const STORE_EVENT = `
     WHERE stripe_events.outcome = 'ignored' AND excluded.outcome IS NULL
   RETURNING id`;
 
-/** Stores verified events. What happens because of them happens in a job, so that Stripe is answered at once. */
+/** Stores verified events. A job handles them later, so that Stripe is answered at once. */
 @Injectable()
 export class StripeInbox {
   constructor(
@@ -29,8 +29,8 @@ export class StripeInbox {
   ) {}
 
   /**
-   * Resolves when the event and its job are durable. A delivery of a known event changes nothing, and answers
-   * false.
+   * Resolves when the event and its job are durable. Returns false for an event that was stored before; that delivery
+   * changes nothing.
    */
   async receive(event: StripeEvent): Promise<boolean> {
     const handled = event.objectId !== null && this.handlers.find(event.type) !== null;

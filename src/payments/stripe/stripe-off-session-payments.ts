@@ -14,20 +14,20 @@ import { StripeApi } from './stripe-api.js';
 import { isResourceMissing } from './stripe-errors.js';
 
 const SECOND_MS = 1_000;
-/** Stripe's clock is not ours. */
+/** Stripe's clock may differ from ours by this much. */
 const CLOCK_SKEW_MS = 10 * 60_000;
 const PAGE_SIZE = 100;
-/** A customer does not pay a thousand times within the day or so that is looked through. */
+/** No customer makes a thousand payments within the day or so that is searched. */
 const PAGES_MAX = 10;
 
-/** Saved cards at Stripe, charged through PaymentIntents. */
+/** Charges cards that Stripe stores, with PaymentIntents. */
 @Injectable()
 export class StripeOffSessionPayments implements OffSessionPayments {
   constructor(private readonly api: StripeApi) {}
 
   async charge(payment: NewOffSessionPayment, idempotencyKey: string): Promise<PaymentIntent> {
     const params: Stripe.PaymentIntentCreateParams = {
-      // At most eight digits: exact as a JavaScript number.
+      // The amount has at most eight digits, so it is exact as a JavaScript number.
       amount: Number(payment.amountCents),
       currency: 'usd',
       customer: payment.customerId,
@@ -44,7 +44,7 @@ export class StripeOffSessionPayments implements OffSessionPayments {
         ),
       );
     } catch (error) {
-      const declined = declinedIntentOf(error);
+      const declined = toDeclinedIntent(error);
       if (declined === null) throw error;
       return declined;
     }
@@ -72,8 +72,8 @@ export class StripeOffSessionPayments implements OffSessionPayments {
       after = list.data.at(-1)?.id;
       if (!list.has_more || after === undefined) return null;
     }
-    // "Not there" would be a guess, and a guess could charge twice.
-    throw new Error(`${customerId} has more payments than are looked through for ${topUpId}`);
+    // Answering that there is none would be a guess, and a wrong guess could charge twice.
+    throw new Error(`${customerId} has more payments than are searched for ${topUpId}`);
   }
 
   async retrieveCard(paymentMethodId: string): Promise<ProviderCard | null> {
@@ -86,7 +86,7 @@ export class StripeOffSessionPayments implements OffSessionPayments {
       return {
         id: method.id,
         livemode: method.livemode,
-        customerId: idOf(method.customer),
+        customerId: toId(method.customer),
         brand: card.brand,
         last4: card.last4,
         expMonth: card.exp_month,
@@ -99,7 +99,7 @@ export class StripeOffSessionPayments implements OffSessionPayments {
     try {
       await this.api.call('payment_method', (stripe) => stripe.paymentMethods.detach(paymentMethodId));
     } catch (error) {
-      // Stripe refuses to detach what is attached to nobody, or is gone: look, for its words may change.
+      // Stripe refuses to detach a card that is not attached or does not exist. The card is read, because Stripe's message may change.
       const card =
         error instanceof PaymentRequestRefusedError ? await this.retrieveCard(paymentMethodId) : null;
       if (!(error instanceof PaymentRequestRefusedError) || card?.customerId != null) throw error;
@@ -116,21 +116,21 @@ async function orNull<T>(read: () => Promise<T | null>): Promise<T | null> {
   }
 }
 
-/** A decline is an answer, not an outage: Stripe sends it as an error, with the intent that is left behind. */
-function declinedIntentOf(error: unknown): PaymentIntent | null {
+/** A decline is an answer and not an outage. Stripe sends it as an error that contains the intent. */
+function toDeclinedIntent(error: unknown): PaymentIntent | null {
   const cause = error instanceof Error ? error.cause : null;
   if (!(cause instanceof Stripe.errors.StripeCardError)) return null;
   const intent = cause.payment_intent;
   if (intent?.object !== 'payment_intent') return null;
-  const told = toIntent(intent);
-  // The SDK makes an empty text of what is not there.
+  const declined = toIntent(intent);
+  // The SDK turns missing codes into empty strings.
   const { code, decline_code: declineCode, advice_code: adviceCode } = cause;
   const decline = {
     code: code ?? 'card_declined',
-    declineCode: textOf(declineCode),
-    adviceCode: textOf(adviceCode),
+    declineCode: toText(declineCode),
+    adviceCode: toText(adviceCode),
   };
-  return { ...told, decline: told.decline ?? decline };
+  return { ...declined, decline: declined.decline ?? decline };
 }
 
 function toIntent(intent: Stripe.PaymentIntent): PaymentIntent {
@@ -141,8 +141,8 @@ function toIntent(intent: Stripe.PaymentIntent): PaymentIntent {
     currency: intent.currency,
     amountCents: toCents(intent.amount),
     amountReceivedCents: toCents(intent.amount_received),
-    customerId: idOf(intent.customer),
-    paymentMethodId: idOf(intent.payment_method),
+    customerId: toId(intent.customer),
+    paymentMethodId: toId(intent.payment_method),
     topUpId: intent.metadata[METADATA_TOP_UP] ?? null,
     decline: toDecline(intent.last_payment_error),
   };
@@ -152,20 +152,20 @@ function toDecline(error: Stripe.PaymentIntent.LastPaymentError | null): CardDec
   if (error === null) return null;
   return {
     code: error.code ?? 'card_declined',
-    declineCode: textOf(error.decline_code),
-    adviceCode: textOf(error.advice_code),
+    declineCode: toText(error.decline_code),
+    adviceCode: toText(error.advice_code),
   };
 }
 
-function textOf(text: string | undefined): string | null {
+function toText(text: string | undefined): string | null {
   return text === undefined || text === '' ? null : text;
 }
 
-function idOf(object: string | { readonly id: string } | null): string | null {
+function toId(object: string | { readonly id: string } | null): string | null {
   return typeof object === 'string' ? object : (object?.id ?? null);
 }
 
-/** Anything but whole cents is no amount of ours; comparing it with one must fail, not throw. */
+/** Returns null for anything but whole cents, so that a comparison with one of our amounts fails and does not throw. */
 function toCents(amount: number): UsdCents | null {
   return Number.isSafeInteger(amount) ? cents(BigInt(amount)) : null;
 }

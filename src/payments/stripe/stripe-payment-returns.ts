@@ -3,9 +3,9 @@ import type { Stripe } from 'stripe';
 import { METADATA_ACCOUNT, METADATA_TOP_UP } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
 
-/** The name under which the id of a payment review stands on Stripe's refund. */
+/** The metadata key on Stripe's refund that holds the id of the payment review. */
 export const METADATA_REVIEW = 'payment_review_id';
-/** And which attempt to send it back this is: an earlier one may have failed. */
+/** The metadata key that holds the number of the attempt to refund. An earlier attempt may have failed. */
 export const METADATA_RETURN = 'payment_return';
 
 export type NewPaymentReturn = {
@@ -13,27 +13,27 @@ export type NewPaymentReturn = {
   readonly topUpId: string;
   readonly accountId: string;
   readonly paymentIntentId: string;
-  /** Counted from 1. */
+  /** The number of the attempt, counted from 1. */
   readonly number: number;
 };
 
-/** A refund of a whole payment, as Stripe tells it now. */
+/** A refund of a whole uncredited payment, as Stripe reports it now. */
 export type PaymentReturn = {
   readonly id: string;
-  /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe adds values. */
+  /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe may add values. */
   readonly status: string | null;
   readonly failureReason: string | null;
 };
 
-/** Sends payments back that were never credited: in full, in whatever currency they came. */
+/** Refunds payments that were never credited, in full and in the currency in which they were paid. */
 @Injectable()
 export class StripePaymentReturns {
   constructor(private readonly api: StripeApi) {}
 
   /**
-   * Everything of the payment that was not sent back before. Throws what the `PaymentGateway` throws.
+   * Refunds what was not refunded of the payment before. Throws what the `PaymentGateway` throws.
    *
-   * @param idempotencyKey the same for every attempt at the same return.
+   * @param idempotencyKey the same for every request for the same refund.
    */
   async create(
     { reviewId, topUpId, accountId, paymentIntentId, number }: NewPaymentReturn,
@@ -48,7 +48,9 @@ export class StripePaymentReturns {
         [METADATA_ACCOUNT]: accountId,
       },
     };
-    const made = await this.api.call('refund', (stripe) => stripe.refunds.create(params, { idempotencyKey }));
-    return { id: made.id, status: made.status, failureReason: made.failure_reason ?? null };
+    const refund = await this.api.call('refund', (stripe) =>
+      stripe.refunds.create(params, { idempotencyKey }),
+    );
+    return { id: refund.id, status: refund.status, failureReason: refund.failure_reason ?? null };
   }
 }

@@ -9,7 +9,7 @@ import { WebhookReceipt } from './stripe-webhook.dto.js';
 @Controller('webhooks/stripe')
 @Public({
   uncounted:
-    'Events of all customers come from few addresses, and a forged one costs a hash. Large bodies are counted.',
+    'Events of all customers come from few addresses, and a forged event costs one hash. Large bodies are counted.',
 })
 export class StripeWebhookController {
   constructor(private readonly webhook: StripeWebhook) {}
@@ -20,8 +20,8 @@ export class StripeWebhookController {
     operationId: 'receiveStripeEvent',
     summary: 'Receive an event from Stripe',
     description:
-      'For Stripe alone: only events that are signed with the endpoint’s secret within the last five minutes are ' +
-      'stored. Snapshot and thin events are both understood; unknown types are stored and acknowledged.',
+      'Only Stripe calls this. Events are stored when they were signed with the endpoint’s secret within the last five ' +
+      'minutes. Both snapshot and thin events are accepted; unknown types are stored and acknowledged.',
   })
   @ApiHeader({
     name: 'Stripe-Signature',

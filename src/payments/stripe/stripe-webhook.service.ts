@@ -7,7 +7,7 @@ import { InvalidEventError, InvalidSignatureError, PaymentsUnavailableError } fr
 import { readStripeEvent, type StripeEvent } from './stripe-event.js';
 import { StripeInbox } from './stripe-inbox.service.js';
 
-/** Lets in what Stripe signed, and says in the log why anything else stays out. */
+/** Stores events that Stripe signed, and logs why any other request is refused. */
 @Injectable()
 export class StripeWebhook {
   private readonly logger = new Logger(StripeWebhook.name);
@@ -32,8 +32,16 @@ export class StripeWebhook {
     try {
       return readStripeEvent({ rawBody, signature, nowMs: this.clock.nowMs() }, expected);
     } catch (error) {
-      if (error instanceof InvalidSignatureError) this.logger.warn(`Refused a webhook: ${error.reason}`);
-      if (error instanceof InvalidEventError) this.logger.error(`Refused a signed webhook: ${error.message}`);
+      if (error instanceof InvalidSignatureError)
+        this.logger.warn(
+          { event: 'stripe_webhook.signature_refused', reason: error.reason },
+          'A Stripe webhook without a valid signature was refused',
+        );
+      if (error instanceof InvalidEventError)
+        this.logger.error(
+          { event: 'stripe_webhook.event_refused', err: error },
+          'A signed Stripe webhook is not an event for this service and was refused',
+        );
       throw error;
     }
   }

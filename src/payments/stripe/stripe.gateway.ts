@@ -19,7 +19,7 @@ import {
 import { StripeApi } from './stripe-api.js';
 import { isResourceMissing } from './stripe-errors.js';
 
-/** Stripe's HTTP API through its SDK. */
+/** The payment gateway, implemented with Stripe's SDK. */
 @Injectable()
 export class StripeGateway implements PaymentGateway {
   readonly livemode: boolean;
@@ -58,7 +58,7 @@ export class StripeGateway implements PaymentGateway {
   async createRefund(refund: NewRefund, idempotencyKey: string): Promise<ProviderRefund> {
     const params: Stripe.RefundCreateParams = {
       payment_intent: refund.paymentIntentId,
-      // At most eight digits: exact as a JavaScript number.
+      // The amount has at most eight digits, so it is exact as a JavaScript number.
       amount: Number(refund.amountCents),
       metadata: {
         [METADATA_REFUND]: refund.refundId,
@@ -97,14 +97,14 @@ export class StripeGateway implements PaymentGateway {
         id: warning.id,
         actionable,
         fraudType,
-        paymentIntentId: idOf(intent),
-        topUpId: topUpOf(intent),
+        paymentIntentId: toId(intent),
+        topUpId: findTopUpId(intent),
       };
     });
   }
 
   async listRefunds(paymentIntentId: string): Promise<readonly ProviderRefund[]> {
-    // More than a hundred partial refunds of one top-up are not made.
+    // One page is enough, because no top-up has more than a hundred partial refunds.
     const params = { payment_intent: paymentIntentId, limit: 100 };
     const list = await this.call('list', (stripe) => stripe.refunds.list(params));
     return list.data.map(toRefund);
@@ -133,7 +133,7 @@ export class StripeGateway implements PaymentGateway {
   }
 }
 
-/** Tax follows the address, so it is asked for, and kept for the next time. Without a registration Stripe adds 0. */
+/** Tax depends on the address, so the page asks for it and stores it for the next time. Without a tax registration Stripe adds 0. */
 const TAX_PARAMS = {
   automatic_tax: { enabled: true },
   billing_address_collection: 'required',
@@ -148,16 +148,16 @@ function toCreateParams(session: NewCheckoutSession): Stripe.Checkout.SessionCre
     client_reference_id: session.topUpId,
     line_items: session.lineItems.map(({ name, amountCents }) => ({
       quantity: 1,
-      // Whole cents, at most eight digits: exact as a JavaScript number.
+      // The amount is whole cents of at most eight digits, so it is exact as a JavaScript number.
       price_data: {
         currency: 'usd',
         unit_amount: Number(amountCents),
         product_data: { name },
-        // Beside the quoted price, never out of it.
+        // Tax is added to the quoted price and never taken out of it.
         ...(session.automaticTax ? { tax_behavior: 'exclusive' as const } : {}),
       },
     })),
-    // Metadata of the session is not copied to what it creates, and later events name only those.
+    // Stripe does not copy a session's metadata to the objects it creates, and later events name only those objects.
     metadata,
     payment_intent_data: {
       metadata,
@@ -190,12 +190,12 @@ function toCheckoutSession(session: Stripe.Checkout.Session): CheckoutSession {
     clientReferenceId: session.client_reference_id,
     metadata: session.metadata ?? {},
     url: session.url,
-    paymentIntentId: idOf(intent),
+    paymentIntentId: toId(intent),
     invoiceUrl:
       session.invoice === null || typeof session.invoice === 'string'
         ? null
         : (session.invoice.hosted_invoice_url ?? null),
-    receiptUrl: receiptOf(intent),
+    receiptUrl: findReceiptUrl(intent),
     paymentIntentStatus: intent === null || typeof intent === 'string' ? null : intent.status,
   };
 }
@@ -208,8 +208,8 @@ function toRefund(refund: Stripe.Refund): ProviderRefund {
     currency: refund.currency,
     amountCents: toCents(refund.amount),
     takenCents: toTakenCents(refund, typeof moved === 'string' ? null : moved),
-    paymentIntentId: idOf(refund.payment_intent),
-    topUpId: topUpOf(refund.payment_intent),
+    paymentIntentId: toId(refund.payment_intent),
+    topUpId: findTopUpId(refund.payment_intent),
     metadata: refund.metadata ?? {},
     failureReason: refund.failure_reason ?? null,
   };
@@ -226,9 +226,9 @@ function toDispute(dispute: Stripe.Dispute): ProviderDispute {
       dispute,
       dispute.balance_transactions.find(({ amount }) => amount < 0),
     ),
-    paymentIntentId: idOf(dispute.payment_intent),
-    topUpId: topUpOf(dispute.payment_intent),
-    // The sort is stable: those of one second stay in Stripe's order.
+    paymentIntentId: toId(dispute.payment_intent),
+    topUpId: findTopUpId(dispute.payment_intent),
+    // The sort is stable, so movements of the same second stay in Stripe's order.
     movements: moved.sort((a, b) => a.created - b.created).map((each) => toMovement(dispute, each)),
   };
 }
@@ -246,8 +246,8 @@ function toMovement(
 }
 
 /**
- * Banks and networks state refunds and disputes in currencies of their own. What left our balance is what its balance
- * transaction says, and the ledger counts only US dollars.
+ * Banks and networks may state refunds and disputes in other currencies. The balance transaction says how much left our
+ * balance, and the ledger counts US dollars only.
  */
 function toTakenCents(
   { currency, amount }: Pick<Stripe.Refund, 'currency' | 'amount'>,
@@ -257,22 +257,22 @@ function toTakenCents(
   return moved?.currency === 'usd' ? toCents(0 - moved.amount) : null;
 }
 
-function receiptOf(intent: string | Stripe.PaymentIntent | null): string | null {
+function findReceiptUrl(intent: string | Stripe.PaymentIntent | null): string | null {
   const charge = intent === null || typeof intent === 'string' ? null : intent.latest_charge;
   return charge === null || typeof charge === 'string' ? null : charge.receipt_url;
 }
 
 /** The top-up that an expanded PaymentIntent was made for. */
-function topUpOf(intent: string | Stripe.PaymentIntent | null | undefined): string | null {
+function findTopUpId(intent: string | Stripe.PaymentIntent | null | undefined): string | null {
   return typeof intent === 'string' ? null : (intent?.metadata[METADATA_TOP_UP] ?? null);
 }
 
-/** What Stripe may tell whole or by its id alone. */
-function idOf(object: string | { readonly id: string } | null | undefined): string | null {
+/** The id of an object that Stripe sends in full or by its id alone. */
+function toId(object: string | { readonly id: string } | null | undefined): string | null {
   return typeof object === 'string' ? object : (object?.id ?? null);
 }
 
-/** Anything but whole cents is no amount of ours; comparing it with one must fail, not throw. */
+/** Returns null for anything but whole cents, so that a comparison with one of our amounts fails and does not throw. */
 function toCents(amount: number | null): UsdCents | null {
   return Number.isSafeInteger(amount) ? cents(BigInt(amount as number)) : null;
 }

@@ -3,7 +3,7 @@ import { Counter } from 'prom-client';
 import type { PaymentsObserver } from './payments-observer.js';
 import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
 
-/** What the payments tell about themselves. */
+/** The metrics of payments. */
 @Injectable()
 export class PaymentMetrics implements PaymentsObserver {
   private readonly missed: Counter;
@@ -11,7 +11,7 @@ export class PaymentMetrics implements PaymentsObserver {
   constructor(registry: MetricsRegistry) {
     this.missed = new Counter({
       name: 'coffer_stripe_events_missed_total',
-      help: 'Events that Stripe made, that never arrived as webhooks, and that were found in its list.',
+      help: 'Events that Stripe created, that never arrived as webhooks, and that were read from its list.',
       labelNames: ['type'],
       registers: [registry],
     });

@@ -24,7 +24,7 @@ import { StripePaymentReturns } from './stripe-payment-returns.js';
 import { StripeWebhookController } from './stripe-webhook.controller.js';
 import { StripeWebhook } from './stripe-webhook.service.js';
 
-/** The only importer of `stripe`: its API behind a port, and its events through an inbox. */
+/** The only importer of `stripe`. The rest of the service uses its API through ports, and its events through the inbox. */
 @Module({
   imports: [
     JobsModule,

@@ -1,20 +1,20 @@
 import { Injectable } from '@nestjs/common';
-import { askPage, type ListPage, type ListPageRequest } from '../list-window.js';
+import { fetchPage, type ListPage, type ListPageRequest } from '../list-window.js';
 import { StripeApi } from '../stripe-api.js';
 
-/** What Stripe's Events API still knows: the last 30 days, delivered or not. */
+/** Reads Stripe's Events API. It has the events of the last 30 days, whether they were delivered or not. */
 @Injectable()
 export class StripeEventList {
   constructor(private readonly api: StripeApi) {}
 
   /**
-   * Each as a body that a webhook could have carried. Throws `ListCursorLostError`, and what the
+   * Returns each event as the body that a webhook would have. Throws `ListCursorLostError`, and what the
    * `PaymentGateway` throws.
    *
-   * @param type in the spelling of snapshot events.
+   * @param type the type in the spelling of snapshot events.
    */
   async page(type: string, request: ListPageRequest): Promise<ListPage<string>> {
-    const page = await askPage(request, (params) =>
+    const page = await fetchPage(request, (params) =>
       this.api.call('list', (stripe) => stripe.events.list({ ...params, type })),
     );
     return { ...page, items: page.items.map((event) => JSON.stringify(event)) };

@@ -5,14 +5,14 @@ import type { Job } from '../../../platform/jobs/job.js';
 import { JobRegistry } from '../../../platform/jobs/job-registry.js';
 import { StripeGapFill } from './stripe-gap-fill.service.js';
 
-/** Younger events are still on their way, and were not missed. */
-const ON_THEIR_WAY_MS = 60_000;
+/** Newer events may still be on their way, so they do not count as missed. */
+const DELIVERY_GRACE_MS = 60_000;
 
-/** Looks for events that Stripe made and that never arrived. Beside it the top-up sweep asks for open top-ups. */
+/** Finds events that Stripe created and that never arrived. The top-up sweep also checks open top-ups at Stripe. */
 @Injectable()
 export class StripeGapFillJob implements Job {
   readonly name = 'stripe_gap_fill';
-  /** Between the sweeps of the other jobs, which ask Stripe as well. */
+  /** Runs between the sweeps of the other jobs, which send requests to Stripe as well. */
   readonly crontab = '2,7,12,17,22,27,32,37,42,47,52,57 * * * *';
   private readonly logger = new Logger(StripeGapFillJob.name);
 
@@ -25,9 +25,12 @@ export class StripeGapFillJob implements Job {
   }
 
   async run(): Promise<void> {
-    const missed = await this.gapFill.fill(this.clock.nowMs() - ON_THEIR_WAY_MS);
+    const missed = await this.gapFill.fill(this.clock.nowMs() - DELIVERY_GRACE_MS);
     if (missed > 0) {
-      this.logger.warn(`${missed} events of Stripe had never arrived. Is its webhook endpoint well?`);
+      this.logger.warn(
+        { event: 'stripe_events.missed', count: missed },
+        'Events of Stripe never arrived as webhooks and were read from its list; check the webhook endpoint at Stripe',
+      );
     }
   }
 }

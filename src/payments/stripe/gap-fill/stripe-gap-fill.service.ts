@@ -11,16 +11,16 @@ import { StripeInbox } from '../stripe-inbox.service.js';
 import { StripeEventCursorEntity } from './stripe-event-cursor.entity.js';
 import { StripeEventList } from './stripe-event-list.js';
 
-/** 1,000 events in one run. */
+/** One run reads at most 1,000 events of each type. */
 const PAGES_PER_TYPE = 10;
 
-/** What the inbox ignored when nobody acted on its type is offered to it again. */
-const MISSING_OF = `
+/** Events that the inbox ignored, because no handler knew their type, count as missing too. */
+const FIND_MISSING = `
   SELECT listed.id FROM unnest($1::text[]) AS listed (id)
    WHERE NOT EXISTS (
      SELECT FROM stripe_events known WHERE known.id = listed.id AND known.outcome IS DISTINCT FROM 'ignored')`;
 
-/** A run that hung may end after its successor and put this back: then a stretch is listed twice, and none is left out. */
+/** A run that hung may end after its successor and set the cursor back. Then some events are listed twice, and none is skipped. */
 const SAVE_CURSOR = `
   INSERT INTO stripe_event_cursors (livemode, type, complete_until, window_until, after_id)
   VALUES ($1, $2, $3, $4, $5)
@@ -28,8 +28,8 @@ const SAVE_CURSOR = `
     SET complete_until = excluded.complete_until, window_until = excluded.window_until, after_id = excluded.after_id`;
 
 /**
- * Finds the events that Stripe made and that never arrived here, and puts them into the inbox as if they had.
- * A run may fail or be killed anywhere (see `readSince`); the inbox stores each event once.
+ * Finds the events that Stripe created and that never arrived here, and stores them in the inbox as if they had.
+ * A run may fail or be killed at any point (see `readSince`); the inbox stores each event once.
  */
 @Injectable()
 export class StripeGapFill {
@@ -49,8 +49,8 @@ export class StripeGapFill {
   }
 
   /**
-   * Stores what is missing of the events that Stripe created up to `untilMs`, and answers how many that were.
-   * Throws `PaymentsUnavailableError`, and what the database throws; what was found until then is stored.
+   * Stores the missing events that Stripe created up to `untilMs`, and returns how many there were. Throws
+   * `PaymentsUnavailableError`, and what the database throws; the events that were found before that are stored.
    */
   async fill(untilMs: number): Promise<number> {
     const beginning = this.api.configured ? await firstCustomerAt(this.dataSource, this.api.livemode) : null;
@@ -60,9 +60,12 @@ export class StripeGapFill {
       try {
         missed += await this.fillType(type, beginning, new Date(untilMs));
       } catch (error) {
-        // Stripe does not list this type. That must not keep it from listing the others.
+        // Stripe refuses to list this type, but the other types must still be read.
         if (!(error instanceof PaymentRequestRefusedError)) throw error;
-        this.logger.error(`Stripe refuses to list ${type} events: ${error.message}`);
+        this.logger.error(
+          { event: 'stripe_events.list_refused', type, err: error },
+          'Stripe refuses to list events of a type',
+        );
       }
     }
     return missed;
@@ -80,26 +83,29 @@ export class StripeGapFill {
         return stored;
       },
       save: (progress) => this.save(type, progress),
-      warn: (text) => this.logger.warn(text),
+      warn: (event, message) => this.logger.warn({ event }, message),
     };
     return readSince(list, cursor ?? { completeUntil: beginning, windowUntil: null, afterId: null }, now);
   }
 
-  /** Through the very door that webhooks come in by. */
+  /** Stores events through the same inbox as webhooks. */
   private async storeMissing(payloads: readonly string[]): Promise<number> {
     const events = payloads.flatMap((payload) => {
       try {
         return [readListedEvent(payload, this.api.livemode)];
       } catch (error) {
         if (!(error instanceof InvalidEventError)) throw error;
-        this.logger.error(`Stripe lists what is no event: ${error.message}`);
+        this.logger.error(
+          { event: 'stripe_events.invalid', err: error },
+          'Stripe listed an object that is not a valid event; it was skipped',
+        );
         return [];
       }
     });
-    const rows = await this.dataSource.query<{ id: string }[]>(MISSING_OF, [events.map(({ id }) => id)]);
+    const rows = await this.dataSource.query<{ id: string }[]>(FIND_MISSING, [events.map(({ id }) => id)]);
     const missing = new Set(rows.map(({ id }) => id));
     let stored = 0;
-    // Oldest first, as they would have come.
+    // The oldest event is stored first, in the order of delivery.
     for (const event of events.toReversed()) {
       if (missing.has(event.id) && (await this.inbox.receive(event))) stored += 1;
     }
