@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import {
   PAYMENT_REVIEW_STATUSES,
   PAYMENT_REVIEW_TRANSITIONS,
-  reviewSourcesOf,
+  findReviewSourceStatuses,
 } from '../../src/payments/payment-reviews/payment-review.machine.js';
 
 const MIGRATION = new URL('../../migrations/1795300000050-disputed-reviews.sql', import.meta.url);
@@ -23,9 +23,9 @@ describe('the life of a payment review', () => {
 
   it('never leads from money that was credited to money that goes back, nor the other way', () => {
     expect(PAYMENT_REVIEW_TRANSITIONS.credited).toEqual([]);
-    expect(reviewSourcesOf('credited')).toEqual(['open']);
+    expect(findReviewSourceStatuses('credited')).toEqual(['open']);
     // Only a dismissed one opens again, and only before anything was sent back.
-    expect(reviewSourcesOf('open')).toEqual(['dismissed']);
-    expect(reviewSourcesOf('dismissed')).toEqual(['open', 'failed']);
+    expect(findReviewSourceStatuses('open')).toEqual(['dismissed']);
+    expect(findReviewSourceStatuses('dismissed')).toEqual(['open', 'failed']);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import {
   canMove,
-  sourcesOf,
+  findSourceStatuses,
   TOP_UP_STATUSES,
   type TopUpStatus,
 } from '../../src/payments/top-ups/top-up.machine.js';
@@ -54,7 +54,7 @@ describe('the life of a top-up', () => {
 
   it('can always still be paid until it is, or until a person decided, and is left alone then', () => {
     const ends: readonly TopUpStatus[] = ['paid', 'rejected'];
-    expect(sourcesOf('paid')).toEqual(TOP_UP_STATUSES.filter((status) => !ends.includes(status)));
+    expect(findSourceStatuses('paid')).toEqual(TOP_UP_STATUSES.filter((status) => !ends.includes(status)));
     expect(TOP_UP_STATUSES.filter((to) => ends.some((end) => canMove(end, to)))).toEqual([]);
   });
 });

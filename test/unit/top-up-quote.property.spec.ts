@@ -2,7 +2,7 @@ import { describe, it } from '@jest/globals';
 import fc from 'fast-check';
 import { cents, type UsdCents } from '../../src/platform/common/money.js';
 import type { TopUpSettings } from '../../src/platform/config/settings.js';
-import { checkoutPageOf } from '../../src/payments/top-ups/checkout-page.js';
+import { toCheckoutPage } from '../../src/payments/top-ups/checkout-page.js';
 import { CHARGE_MAX_CENTS, quoteTopUp } from '../../src/payments/top-ups/quote.js';
 import { checkProperty } from '../support/property.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';
@@ -60,7 +60,7 @@ describe('a top-up quote, for any settings', () => {
     const property = fc.property(amounts, settings, (amount, limits) => {
       const quote = quoteTopUp(amount, limits);
       if (quote === null) return true;
-      const items = checkoutPageOf(aTopUp(quote), 'cus_1').lineItems;
+      const items = toCheckoutPage(aTopUp(quote), 'cus_1').lineItems;
       const sum = items.reduce((total, { amountCents }) => total + amountCents, 0n);
       return sum === quote.chargeCents && items.every(({ amountCents }) => amountCents > 0n);
     });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { cents } from '../../src/platform/common/money.js';
 import type { TopUpSettings } from '../../src/platform/config/settings.js';
-import { checkoutPageOf } from '../../src/payments/top-ups/checkout-page.js';
+import { toCheckoutPage } from '../../src/payments/top-ups/checkout-page.js';
 import { CHARGE_MAX_CENTS, formatBps, quoteTopUp } from '../../src/payments/top-ups/quote.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';
 
@@ -103,7 +103,7 @@ describe('a top-up quote', () => {
 
 describe('the payment page', () => {
   const itemsOf = (changes: Parameters<typeof aTopUp>[0]) =>
-    checkoutPageOf(aTopUp(changes), 'cus_1').lineItems.map(
+    toCheckoutPage(aTopUp(changes), 'cus_1').lineItems.map(
       ({ name, amountCents }) => `${name}: ${amountCents}`,
     );
   const amounts = (credit: bigint, fee: bigint) => ({

@@ -10,7 +10,7 @@ import {
 import type { PaymentReview } from './payment-review.entity.js';
 import { PaymentReviewRepository } from './payment-review.repository.js';
 
-/** What Stripe says in the end. */
+/** The final statuses of a refund at Stripe, and what each means for the review. */
 const ENDINGS: ReadonlyMap<string, 'returned' | 'failed'> = new Map([
   ['succeeded', 'returned'],
   ['failed', 'failed'],
@@ -18,9 +18,9 @@ const ENDINGS: ReadonlyMap<string, 'returned' | 'failed'> = new Map([
 ]);
 
 /**
- * Takes a payment that an operator sends back to where Stripe says it is. No credit was given for it, so no wallet is
- * touched. Each step may be repeated by any process at any time: Stripe knows the idempotency key, and what it
- * forgot is found among the payment's refunds.
+ * Refunds a payment that was never credited, and follows the refund at Stripe. No wallet is changed. Any process may repeat
+ * each step at any time: Stripe knows the idempotency key, and a refund whose key it has forgotten is found among the
+ * payment's refunds.
  */
 @Injectable()
 export class PaymentReturns {
@@ -33,83 +33,104 @@ export class PaymentReturns {
   ) {}
 
   /**
-   * Asks Stripe, and acts on its answer. `mayBeThere`: an earlier attempt may have reached Stripe so long ago that it has
-   * forgotten the idempotency key; then it is looked for first.
-   * Throws `PaymentRequestRefusedError` when it is under review again, or `PaymentsUnavailableError`.
+   * Requests the refund and applies Stripe's answer. Throws `PaymentRequestRefusedError` when Stripe refuses it (the payment is
+   * then under review again), or `PaymentsUnavailableError`.
+   *
+   * @param mayExist an earlier attempt may have reached Stripe so long ago that it has forgotten the idempotency key. Then the
+   *   refund is searched for first.
    */
-  async submit(review: PaymentReview, mayBeThere: boolean): Promise<void> {
+  async submit(review: PaymentReview, mayExist: boolean): Promise<void> {
     const { id: reviewId, topUpId, accountId, paymentIntentId, returns } = review;
     if (paymentIntentId === null) throw new Error(`${reviewId} names no payment`);
-    const made = mayBeThere ? await this.findAtStripe(review, paymentIntentId) : null;
-    if (made !== null) return this.followOwn(review, made);
+    const existing = mayExist ? await this.findAtStripe(review, paymentIntentId) : null;
+    if (existing !== null) return this.applyOwn(review, existing);
     try {
-      const wanted = { reviewId, topUpId, accountId, paymentIntentId, number: returns };
-      await this.followOwn(review, await this.provider.create(wanted, `${reviewId}:return:${returns}`));
+      const request = { reviewId, topUpId, accountId, paymentIntentId, number: returns };
+      await this.applyOwn(review, await this.provider.create(request, `${reviewId}:return:${returns}`));
     } catch (error) {
       if (!(error instanceof PaymentRequestRefusedError)) throw error;
-      // It may have been made after all, by an attempt whose answer was lost.
-      const after = await this.findAtStripe(review, paymentIntentId);
-      if (after !== null) return this.followOwn(review, after);
+      // An attempt whose answer was lost may have created the refund.
+      const created = await this.findAtStripe(review, paymentIntentId);
+      if (created !== null) return this.applyOwn(review, created);
       await this.reviews.move(review, 'failed', { failureCode: error.providerCode });
       this.logger.error(
-        `${reviewId} could not be sent back (${error.providerCode}); it is under review again.`,
+        { event: 'payment_review.refund_refused', review: reviewId, code: error.providerCode },
+        'Stripe refused to refund a payment; it is under review again',
       );
       throw error;
     }
   }
 
   /**
-   * News of a refund. Answers whether its payment was under review: then it is no refund of credit, whoever made it.
-   * Safe to repeat at any time and in any order.
+   * Handles an event of a refund. Returns whether its payment was under review; then it is not a refund of credit, whether
+   * we or an operator in Stripe's dashboard created it. Safe to repeat at any time and in any order.
    */
-  async follow(made: ProviderRefund): Promise<boolean> {
-    const named = made.metadata[METADATA_REVIEW];
+  async apply(refund: ProviderRefund): Promise<boolean> {
+    const named = refund.metadata[METADATA_REVIEW];
     if (named !== undefined) {
       const review = await this.reviews.find(named);
-      if (review === null) this.logger.error(`${made.id} is the return of ${named}, which is unknown here.`);
-      else if (isOf(review, made)) await this.followOwn(review, made);
+      if (review === null) {
+        this.logger.error(
+          { event: 'payment_review.missing', review: named, refund: refund.id },
+          'A refund at Stripe names a payment review that does not exist here',
+        );
+      } else if (isRefundOf(review, refund)) await this.applyOwn(review, refund);
       return true;
     }
     const review =
-      made.paymentIntentId === null ? null : await this.reviews.findByPaymentIntent(made.paymentIntentId);
+      refund.paymentIntentId === null ? null : await this.reviews.findByPaymentIntent(refund.paymentIntentId);
     if (review === null || review.status === 'credited') return false;
-    await this.adopt(review, made);
+    await this.adopt(review, refund);
     return true;
   }
 
-  private async followOwn(review: PaymentReview, made: PaymentReturn): Promise<void> {
-    const facts = { stripeRefundId: made.id };
-    const ending = ENDINGS.get(made.status ?? '');
+  private async applyOwn(review: PaymentReview, refund: PaymentReturn): Promise<void> {
+    const facts = { stripeRefundId: refund.id };
+    const ending = ENDINGS.get(refund.status ?? '');
     if (ending === undefined) return this.reviews.note(review, facts);
-    const failureCode = ending === 'failed' ? (made.failureReason ?? made.status) : null;
+    const failureCode = ending === 'failed' ? (refund.failureReason ?? refund.status) : null;
     if (!(await this.reviews.move(review, ending, { ...facts, failureCode })))
       return this.reviews.note(review);
-    if (ending === 'returned') this.logger.log(`${review.id} is returned (${made.id}).`);
-    else this.logger.error(`The return of ${review.id} failed (${failureCode}); it is under review again.`);
+    const fields = { review: review.id, refund: refund.id };
+    if (ending === 'returned') {
+      this.logger.log({ event: 'payment_review.refunded', ...fields }, 'A payment under review was refunded');
+    } else {
+      this.logger.error(
+        { event: 'payment_review.refund_failed', ...fields, code: failureCode },
+        'The refund of a payment failed; it is under review again',
+      );
+    }
   }
 
-  /** Made in Stripe's dashboard, where a person looked as well. */
-  private async adopt(review: PaymentReview, made: ProviderRefund): Promise<void> {
-    if (review.stripeRefundId === made.id) return this.followOwn(review, made);
-    if (ENDINGS.get(made.status ?? '') !== 'returned') return;
-    const isWhole = made.currency === review.currency && made.amountCents === review.amountCents;
-    if (isWhole && (await this.reviews.adoptReturn(review, made.id))) {
-      this.logger.warn(`${review.id} was sent back in Stripe's dashboard (${made.id}).`);
+  /** Applies a refund that was created in Stripe's dashboard: that is the decision of a person as well. */
+  private async adopt(review: PaymentReview, refund: ProviderRefund): Promise<void> {
+    if (review.stripeRefundId === refund.id) return this.applyOwn(review, refund);
+    if (ENDINGS.get(refund.status ?? '') !== 'returned') return;
+    const isWhole = refund.currency === review.currency && refund.amountCents === review.amountCents;
+    const fields = { review: review.id, refund: refund.id };
+    if (isWhole && (await this.reviews.adoptReturn(review, refund.id))) {
+      this.logger.warn(
+        { event: 'payment_review.refunded_at_stripe', ...fields },
+        "A payment under review was refunded in Stripe's dashboard",
+      );
       return;
     }
-    // It is a refund of credit then, and whoever reads it again finds that.
+    // The refund is one of credit then, and the retry of this event handles it as such.
     if ((await this.reviews.find(review.id))?.status === 'credited')
-      throw new Error(`${review.id} was credited while ${made.id} was read`);
-    this.logger.error(`${made.id} sends back a part of ${review.id}, which is ${review.status}.`);
+      throw new Error(`${review.id} was credited while ${refund.id} was read`);
+    this.logger.error(
+      { event: 'payment_review.partly_refunded', ...fields, status: review.status },
+      "A refund in Stripe's dashboard covers only a part of a payment under review; an operator has to check it",
+    );
   }
 
   private async findAtStripe(review: PaymentReview, paymentIntentId: string): Promise<ProviderRefund | null> {
-    const made = await this.gateway.listRefunds(paymentIntentId);
-    return made.find((each) => isOf(review, each)) ?? null;
+    const refunds = await this.gateway.listRefunds(paymentIntentId);
+    return refunds.find((refund) => isRefundOf(review, refund)) ?? null;
   }
 }
 
-/** Whether this refund is the review's return, and not an earlier one that failed. */
-function isOf({ id, returns }: PaymentReview, { metadata }: ProviderRefund): boolean {
+/** Whether this refund belongs to the review's present attempt, and not to an earlier one that failed. */
+function isRefundOf({ id, returns }: PaymentReview, { metadata }: ProviderRefund): boolean {
   return metadata[METADATA_REVIEW] === id && metadata[METADATA_RETURN] === String(returns);
 }

@@ -4,7 +4,7 @@ export const PAYMENT_DECISIONS = ['return', 'dismiss'] as const;
 
 export type PaymentDecision = (typeof PAYMENT_DECISIONS)[number];
 
-/** Who decided what about a payment, when and why. Never changed. */
+/** One decision about a payment: what was decided, by whom, when and why. Its row is never changed. */
 @Entity('payment_review_decisions')
 @ForeignKey('PaymentReviewEntity', ['accountId', 'reviewId'], ['accountId', 'id'], {
   name: 'payment_review_decisions_review_fkey',

@@ -7,12 +7,12 @@ import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import { PaymentReturns } from './payment-return.service.js';
 import { PaymentReviewRepository } from './payment-review.repository.js';
 
-/** A request that is still being answered is left alone. */
+/** Refunds that were requested more recently may still be waiting for Stripe's answer. */
 const UNCHECKED_AFTER_MS = 2 * 60_000;
-/** Each is a request or two to Stripe. What is left over is the next run's. */
+/** Each refund needs one or two requests to Stripe. The next run continues with the rest. */
 const RETURNS_PER_RUN = 100;
 
-/** Goes on with returns of payments that a crash or an outage left half done, and asks about those whose event never came. */
+/** Continues refunds of uncredited payments after a crash or an outage, and checks those whose event never arrived. */
 @Injectable()
 export class PaymentReviewSweepJob implements Job {
   readonly name = 'payment_review_sweep';
@@ -34,9 +34,12 @@ export class PaymentReviewSweepJob implements Job {
       try {
         await this.returns.submit(review, true);
       } catch (error) {
-        // A refusal is on the row and in the log. One that cannot go on must not keep the others waiting.
+        // A refusal is stored and logged already. A refund that fails must not delay the others.
         if (!(error instanceof PaymentRequestRefusedError)) {
-          this.logger.warn(`Could not go on with ${review.id}: ${String(error)}`);
+          this.logger.warn(
+            { event: 'payment_review.check_failed', review: review.id, err: error },
+            'The refund of a payment could not be continued; the next run tries again',
+          );
         }
       }
       await this.reviews.note(review);

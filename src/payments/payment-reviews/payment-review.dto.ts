@@ -10,7 +10,7 @@ import type { DecidedReview } from './payment-reviews.service.js';
 
 export class PaymentReviewQuery extends ListQuery {
   @WordField({
-    description: 'Only these; all when absent.',
+    description: 'Only reviews in this status; all when absent.',
     words: PAYMENT_REVIEW_STATUSES,
     optional: true,
     example: 'open',
@@ -19,7 +19,11 @@ export class PaymentReviewQuery extends ListQuery {
 }
 
 export class PaymentDecisionRequest {
-  @TextField({ description: 'Why, for the books.', max: 500, example: 'paid in euros by mistake' })
+  @TextField({
+    description: 'The reason, which is recorded with the decision.',
+    max: 500,
+    example: 'paid in euros by mistake',
+  })
   declare readonly reason: string;
 }
 
@@ -28,9 +32,9 @@ export class PaymentDecisionView {
   declare readonly decision: PaymentDecision;
   @ApiProperty({ description: 'Who decided it.', example: 'operator_key:environment' })
   declare readonly actor: string;
-  @ApiProperty({ description: 'Why.', example: 'paid in euros by mistake' })
+  @ApiProperty({ description: 'The reason.', example: 'paid in euros by mistake' })
   declare readonly reason: string;
-  @TimeView('When, Unix seconds.')
+  @TimeView('When it was decided, in Unix seconds.')
   declare readonly decided_at: number;
 }
 
@@ -39,14 +43,14 @@ export class PaymentReviewView {
   declare readonly object: 'payment_review';
   @ApiProperty({ description: 'Id of the review.', example: 'rv_01KB2H7Q0000000000000000AA' })
   declare readonly id: string;
-  @ApiProperty({ description: 'Whose payment it is.', example: 'acct_01KB2H7Q0000000000000000AA' })
+  @ApiProperty({ description: 'The account that paid.', example: 'acct_01KB2H7Q0000000000000000AA' })
   declare readonly account: string;
-  @ApiProperty({ description: 'For which top-up it was made.', example: 'tu_01KB2H7Q0000000000000000AA' })
+  @ApiProperty({ description: 'The top-up that was paid.', example: 'tu_01KB2H7Q0000000000000000AA' })
   declare readonly top_up: string;
   @ApiProperty({
     description:
-      '`open` and `failed` (it could not be sent back) wait for a decision; `returning` is on its way back and ' +
-      '`returned` is there; `dismissed` was settled elsewhere; `credited` agreed with its quote after all.',
+      '`open` and `failed` (it could not be refunded) wait for a decision; `returning` is being refunded, and ' +
+      '`returned` was; `dismissed` was settled elsewhere; `credited` agreed with its quote later.',
     enum: PAYMENT_REVIEW_STATUSES,
     example: 'open',
   })
@@ -66,25 +70,25 @@ export class PaymentReviewView {
   @ApiProperty({ description: 'Whether Stripe holds money for it.', example: true })
   declare readonly paid: boolean;
   @ApiProperty({
-    description: "How much Stripe says it is, in the currency's smallest unit.",
+    description: "The amount that Stripe reports, in the currency's smallest unit.",
     type: 'integer',
     nullable: true,
     example: 1_050,
   })
   declare readonly amount: number | null;
-  @ApiProperty({ description: 'In which currency.', type: 'string', nullable: true, example: 'eur' })
+  @ApiProperty({ description: 'The currency of the amount.', type: 'string', nullable: true, example: 'eur' })
   declare readonly currency: string | null;
   @ApiProperty({ description: 'What disagrees with the quote.', example: 'currency is eur' })
   declare readonly contradictions: string;
   @ApiProperty({
-    description: "Stripe's id of the refund that sent it back.",
+    description: "Stripe's id of the refund.",
     type: 'string',
     nullable: true,
     example: null,
   })
   declare readonly stripe_refund: string | null;
   @ApiProperty({
-    description: 'Why it could not be sent back.',
+    description: 'Why it could not be refunded.',
     type: 'string',
     nullable: true,
     example: null,
@@ -92,18 +96,18 @@ export class PaymentReviewView {
   declare readonly failure_code: string | null;
   @ApiProperty({
     description:
-      'The dispute by which a bank has taken the payment; null when none has, or it gave it back. Stripe sends back no payment that a bank took: dismiss it.',
+      'The dispute by which a bank has taken the payment; null when no bank has, or when it gave the payment back. Stripe does not refund a payment that a bank took: dismiss the review.',
     type: 'string',
     nullable: true,
     example: null,
   })
   declare readonly dispute: string | null;
   @ApiProperty({
-    description: 'Who decided what, when and why; oldest first.',
+    description: 'The decisions about it, oldest first.',
     type: () => [PaymentDecisionView],
   })
   declare readonly decisions: readonly PaymentDecisionView[];
-  @TimeView('Since when it waits, Unix seconds.')
+  @TimeView('When the review was opened, in Unix seconds.')
   declare readonly created: number;
 }
 
@@ -122,7 +126,7 @@ export function toPaymentReviewView({ review, decisions }: DecidedReview): Payme
     payment: review.payment,
     payment_intent: review.paymentIntentId,
     paid: review.paid,
-    // Stripe's own amounts: far below what a JSON number holds exactly.
+    // Stripe's amounts are far below the largest exact JSON number.
     amount: review.amountCents === null ? null : Number(review.amountCents),
     currency: review.currency,
     contradictions: review.contradictions,

@@ -2,7 +2,7 @@ import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 
 import type { UsdCents } from '../../platform/common/money.js';
 import type { PaymentReviewStatus } from './payment-review.machine.js';
 
-/** A payment that a person has to look at. */
+/** A payment that an operator has to decide about. */
 export type PaymentReview = {
   readonly accountId: string;
   readonly id: string;
@@ -13,22 +13,22 @@ export type PaymentReview = {
   readonly paymentIntentId: string | null;
   /** Whether Stripe holds money for it. */
   readonly paid: boolean;
-  /** In the currency's smallest unit, which for the dollar is the cent. */
+  /** The amount in the currency's smallest unit, which for the dollar is the cent. */
   readonly amountCents: UsdCents | null;
   readonly currency: string | null;
-  /** What disagrees, for people. */
+  /** What disagrees with the quote, as a text for people. */
   readonly contradictions: string;
-  /** How often it was sent back; each time is a request of its own to Stripe. */
+  /** How many refunds of it were attempted. Each attempt is a separate request to Stripe. */
   readonly returns: number;
   readonly stripeRefundId: string | null;
   readonly failureCode: string | null;
-  /** Of the bank that has taken the payment; null when none has, or it gave it back. */
+  /** The dispute by which a bank has taken the payment; null when no bank has, or when it gave the payment back. */
   readonly disputeId: string | null;
   readonly createdAt: Date;
   readonly checkedAt: Date;
 };
 
-/** Null passes the driver untouched; `usdCentsColumn` is for columns that never are. */
+/** Like `usdCentsColumn`, for a column that may be null. */
 const nullableCents = {
   to: (value: UsdCents | null): string | null => (value === null ? null : value.toString()),
   from: (value: string | null): UsdCents | null => (value === null ? null : (BigInt(value) as UsdCents)),

@@ -1,13 +1,13 @@
 /**
  * The life of a payment under review:
  *
- * - `open`: Stripe's word contradicts the quote, or the top-up was paid before. Nothing is credited.
- * - `returning`: an operator sends it back in full; Stripe may have been asked.
- * - `returned`: the customer has it back.
- * - `failed`: Stripe would not, or the bank sent it back, which it may do days later; or a bank took the payment, or gave it
- *   back, after it was decided. A person has to decide again.
- * - `dismissed`: an operator settled it elsewhere. Only money that moves after that makes it wait again.
- * - `credited`: Stripe's later word agrees with the quote; it is a payment like any other.
+ * - `open`: the payment contradicts the quote, or the top-up was paid before. Nothing is credited.
+ * - `returning`: an operator refunds it in full. The request may have been sent to Stripe.
+ * - `returned`: it was refunded to the customer.
+ * - `failed`: Stripe refused the refund, or the bank rejected it, which may happen days later; or a bank took the payment, or
+ *   gave it back, after the decision. An operator has to decide again.
+ * - `dismissed`: an operator settled it elsewhere. Only a later movement of money opens it again.
+ * - `credited`: Stripe's later report agrees with the quote, and the payment was credited like any other.
  */
 export const PAYMENT_REVIEW_TRANSITIONS = {
   open: ['returning', 'returned', 'dismissed', 'credited'],
@@ -25,7 +25,7 @@ export const PAYMENT_REVIEW_STATUSES = Object.keys(
 ) as readonly PaymentReviewStatus[];
 
 /** Every status from which a review may become `to`. */
-export function reviewSourcesOf(to: PaymentReviewStatus): readonly PaymentReviewStatus[] {
+export function findReviewSourceStatuses(to: PaymentReviewStatus): readonly PaymentReviewStatus[] {
   return PAYMENT_REVIEW_STATUSES.filter((from) =>
     (PAYMENT_REVIEW_TRANSITIONS[from] as readonly PaymentReviewStatus[]).includes(to),
   );

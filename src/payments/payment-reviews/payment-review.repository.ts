@@ -15,11 +15,11 @@ import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { PaymentReviewDecisionEntity, type PaymentDecision } from './payment-review-decision.entity.js';
 import { PaymentReviewEntity, type PaymentReview } from './payment-review.entity.js';
-import { reviewSourcesOf, type PaymentReviewStatus } from './payment-review.machine.js';
+import { findReviewSourceStatuses, type PaymentReviewStatus } from './payment-review.machine.js';
 
-/** What Stripe tells of a payment that cannot be credited. */
+/** What Stripe reports about a payment that cannot be credited. */
 export type ReviewedPayment = {
-  /** Of the Checkout Session, or of the PaymentIntent of a saved card. */
+  /** Stripe's id of the Checkout Session, or of the PaymentIntent of a saved card. */
   readonly payment: string;
   readonly paymentIntentId: string | null;
   readonly paid: boolean;
@@ -35,7 +35,7 @@ export type Decision = {
 
 type ReviewFacts = Partial<Pick<PaymentReview, 'stripeRefundId' | 'failureCode'>>;
 
-/** Until a person decides, Stripe's latest word stands; money that comes after a dismissal opens the review again. */
+/** Stripe's latest report replaces earlier ones until an operator decides. Money that arrives after a dismissal opens the review again. */
 const STORE_REVIEW = `
   INSERT INTO payment_reviews AS r (account_id, id, top_up_id, status, payment, payment_intent_id, paid, amount_cents,
                                     currency, contradictions, created_at, checked_at)
@@ -47,7 +47,7 @@ const STORE_REVIEW = `
    WHERE r.status = 'open' OR (r.status = 'dismissed' AND NOT r.paid AND excluded.paid)
   RETURNING id`;
 
-/** The rows of `payment_reviews`. A review is locked before its top-up, never the other way round. */
+/** The rows of `payment_reviews`. A review is always locked before its top-up. */
 @Injectable()
 export class PaymentReviewRepository {
   constructor(
@@ -60,7 +60,7 @@ export class PaymentReviewRepository {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Keeps the payment for a person to look at, and its top-up with it. False when she has decided already. */
+  /** Opens a review of the payment and of its top-up. Returns false when an operator has decided already. */
   async open(topUp: TopUp, payment: ReviewedPayment, contradictions: readonly string[]): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       const stored = await tx.query<{ id: string }[]>(STORE_REVIEW, [
@@ -76,15 +76,15 @@ export class PaymentReviewRepository {
         this.now().toISOString(),
       ]);
       if (stored.length === 0) return false;
-      // Not what is paid, by another payment: that stays as it is.
+      // A top-up that another payment has paid stays paid.
       await this.topUps.move(topUp, 'needs_review', { failureCode: 'payment_mismatch' }, tx);
       return true;
     });
   }
 
   /**
-   * Before a top-up that was under review is credited after all, by this payment: from then on no operator can send it back. Another
-   * payment of the same top-up goes on waiting. Otherwise nothing must be credited, and the answer says why.
+   * Called before this payment credits a top-up that was under review. After `released` no operator can refund it any more, and
+   * other payments of the same top-up stay under review. Otherwise nothing may be credited, and `refused` says why.
    */
   async release(
     { accountId, id: topUpId }: TopUp,
@@ -94,7 +94,7 @@ export class PaymentReviewRepository {
       const lock = { mode: 'for_no_key_update' } as const;
       const reviews = await tx.find(PaymentReviewEntity, { where: { accountId, topUpId }, lock });
       if (reviews.some(({ status }) => status !== 'open' && status !== 'credited'))
-        return { refused: 'another payment of it was decided about' };
+        return { refused: 'an operator has decided about another payment of it' };
       const own = reviews.find((review) => review.payment === payment);
       if (own !== undefined && own.status === 'open' && own.disputeId !== null)
         return { refused: `a bank has taken it (${own.disputeId})` };
@@ -108,8 +108,8 @@ export class PaymentReviewRepository {
   }
 
   /**
-   * What an operator decides, with who, when and why, and the end of the top-up. Null, and nothing is written, when the
-   * review is not (any more) where this can be decided.
+   * Stores an operator's decision, with who decided, when and why, and rejects the top-up. Returns null, and writes nothing,
+   * when the review's status does not allow this decision.
    */
   async decide(
     review: PaymentReview,
@@ -120,7 +120,7 @@ export class PaymentReviewRepository {
     return this.transactions.run(async (tx) => {
       const lock = { mode: 'for_no_key_update' } as const;
       const current = await tx.findOneOrFail(PaymentReviewEntity, { where: { accountId, id }, lock });
-      if (!reviewSourcesOf(to).includes(current.status)) return null;
+      if (!findReviewSourceStatuses(to).includes(current.status)) return null;
       const number = 1 + (await tx.countBy(PaymentReviewDecisionEntity, { accountId, reviewId: id }));
       const decidedAt = this.now();
       await tx.insert(PaymentReviewDecisionEntity, {
@@ -148,12 +148,12 @@ export class PaymentReviewRepository {
     }, by);
   }
 
-  /** Somebody sent it back in Stripe's dashboard. False when it has gone too far for that. */
+  /** Stores a refund that was created in Stripe's dashboard. Returns false when the review's status does not allow that. */
   async adoptReturn({ accountId, id }: PaymentReview, stripeRefundId: string): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       const { affected } = await tx.update(
         PaymentReviewEntity,
-        { accountId, id, status: In([...reviewSourcesOf('returned')]) },
+        { accountId, id, status: In([...findReviewSourceStatuses('returned')]) },
         { status: 'returned', stripeRefundId, failureCode: null, checkedAt: this.now() },
       );
       if (affected !== 1) return false;
@@ -162,23 +162,23 @@ export class PaymentReviewRepository {
     });
   }
 
-  /** False, and nothing is written, when the review has gone too far for this step. */
+  /** Changes the status. Returns false, and writes nothing, when the present status does not allow that. */
   async move(
     { accountId, id }: PaymentReview,
     to: PaymentReviewStatus,
     facts: ReviewFacts = {},
   ): Promise<boolean> {
     const { affected } = await this.rows.update(
-      { accountId, id, status: In([...reviewSourcesOf(to)]) },
+      { accountId, id, status: In([...findReviewSourceStatuses(to)]) },
       { ...facts, status: to, checkedAt: this.now() },
     );
     return affected === 1;
   }
 
   /**
-   * A bank took the payment by a dispute, or gave it back. What a person had decided is decided again, because they did not know
-   * of it; once for each. False when it is known. Throws when the payment was credited in the meantime: its dispute is one of credit
-   * then, and whoever reads it again finds that.
+   * Stores that a bank took the payment by a dispute, or gave it back. An operator who had decided has to decide again, once for
+   * each, because they did not know of it. Returns false when it is stored already. Throws when the payment was credited in the
+   * meantime: the dispute is one of credit then, and the retry of this event handles it as such.
    */
   async noteDispute({ accountId, id }: PaymentReview, disputeId: string, isTaken: boolean): Promise<boolean> {
     return this.transactions.run(async (tx) => {
@@ -197,7 +197,7 @@ export class PaymentReviewRepository {
     });
   }
 
-  /** Notes that the review was looked at, and what was learned without its moving. */
+  /** Stores that the review was checked, and facts that do not change its status. */
   async note({ accountId, id, status }: PaymentReview, facts: ReviewFacts = {}): Promise<void> {
     await this.rows.update({ accountId, id, status }, { ...facts, checkedAt: this.now() });
   }
@@ -215,8 +215,8 @@ export class PaymentReviewRepository {
     return findPage(this.rows, 'paymentReview', where, page);
   }
 
-  /** Oldest first, by review. */
-  async decisionsOf(reviews: readonly PaymentReview[]): Promise<readonly PaymentReviewDecisionEntity[]> {
+  /** Finds the decisions about these reviews, sorted by review and with the oldest first. */
+  async findDecisions(reviews: readonly PaymentReview[]): Promise<readonly PaymentReviewDecisionEntity[]> {
     if (reviews.length === 0) return [];
     return this.decisions.find({
       where: { reviewId: In(reviews.map(({ id }) => id)) },
@@ -224,7 +224,7 @@ export class PaymentReviewRepository {
     });
   }
 
-  /** On their way back, and nobody looked at them since `before`; the longest forgotten first. */
+  /** Reviews with a refund on its way that were not checked since `before`, the longest unchecked first. */
   findUnchecked(before: Date, limit: number): Promise<readonly PaymentReview[]> {
     return this.rows.find({
       where: { status: 'returning', checkedAt: LessThan(before) },
@@ -233,7 +233,7 @@ export class PaymentReviewRepository {
     });
   }
 
-  /** Not what is paid, by another payment. */
+  /** Rejects the top-up, unless another payment has paid it. */
   private async rejectTopUp(tx: Tx, { accountId, topUpId: id }: PaymentReview): Promise<void> {
     const topUp = await tx.findOneByOrFail(TopUpEntity, { accountId, id });
     await this.topUps.move(topUp, 'rejected', { failureCode: 'payment_rejected' }, tx);

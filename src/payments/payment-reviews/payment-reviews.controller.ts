@@ -25,8 +25,8 @@ export class PaymentReviewsController {
     operationId: 'listPaymentReviews',
     summary: 'List payments that contradict their quote, newest first',
     description:
-      'A payment of another amount, currency or mode than was quoted, or a second one for the same top-up, credits ' +
-      'nothing and waits here for a decision.',
+      'A payment whose amount, currency or mode differs from the quote, or a second payment of the same top-up, is not ' +
+      'credited and waits here for a decision.',
   })
   @ApiOkResponse({ type: PaymentReviewListView })
   @ApiProblems('invalid_request', 'database_unavailable')
@@ -48,10 +48,10 @@ export class PaymentReviewsController {
   @RequireScope('admin')
   @ApiOperation({
     operationId: 'returnReviewedPayment',
-    summary: 'Send the payment back in full',
+    summary: 'Refund the payment in full',
     description:
-      'Everything of it that was not sent back before, in the currency in which it came. Nothing is credited, then or ' +
-      'later. Asked again it goes on where it stands, and sends nothing back twice.',
+      'Refunds everything of it that was not refunded before, in the currency in which it was paid. Nothing is credited, ' +
+      'now or later. A repeated request continues the same refund and never refunds twice.',
   })
   @ApiOkResponse({ type: PaymentReviewView })
   @ApiProblems(
@@ -76,10 +76,10 @@ export class PaymentReviewsController {
   @RequireScope('admin')
   @ApiOperation({
     operationId: 'dismissReviewedPayment',
-    summary: 'Close the review without sending anything back',
+    summary: 'Close the review without a refund',
     description:
-      'For what was settled elsewhere. Nothing is credited, then or later, and no money moves: what Stripe has of it stays ' +
-      'owed in `unapplied_payments`.',
+      'For a payment that was settled elsewhere. Nothing is credited, now or later, and no money moves: the part that ' +
+      'Stripe holds stays owed in `unapplied_payments`.',
   })
   @ApiOkResponse({ type: PaymentReviewView })
   @ApiProblems(

@@ -14,7 +14,7 @@ const WAITING = `
     LEFT JOIN payment_reviews r ON r.status = s.status AND r.status IN ('open', 'returning', 'failed')
    GROUP BY s.status`;
 
-/** Payments that wait for a person (`open`, `failed`) or for Stripe, read when somebody asks for the metrics. */
+/** Payments that wait for an operator (`open`, `failed`) or for Stripe. They are counted when the metrics are read. */
 @Injectable()
 export class PaymentReviewMetrics {
   constructor(registry: MetricsRegistry, dataSource: DataSource, @Inject(CLOCK) clock: MonotonicClock) {
@@ -32,7 +32,7 @@ export class PaymentReviewMetrics {
     });
     new Gauge({
       name: 'coffer_payment_review_age_seconds',
-      help: 'How long the oldest of them has waited; 0 when there is none.',
+      help: 'How long the oldest payment under review has waited; 0 when there is none.',
       labelNames: ['status'],
       registers: [registry],
       async collect() {

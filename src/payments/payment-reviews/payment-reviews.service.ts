@@ -14,15 +14,15 @@ import {
 import type { PaymentReviewStatus } from './payment-review.machine.js';
 import { PaymentReviewRepository } from './payment-review.repository.js';
 
-/** With what was decided about it, oldest first. */
+/** A review and the decisions about it, oldest first. */
 export type DecidedReview = {
   readonly review: PaymentReview;
   readonly decisions: readonly PaymentReviewDecisionEntity[];
 };
 
-export type Why = { readonly by: AuditActor; readonly reason: string };
+export type DecisionReason = { readonly by: AuditActor; readonly reason: string };
 
-/** What operators see of payments that contradict their quote, and do about them. */
+/** Lists payments that contradict their quote, and carries out what operators decide about them. */
 @Injectable()
 export class PaymentReviews {
   constructor(
@@ -30,7 +30,7 @@ export class PaymentReviews {
     private readonly returns: PaymentReturns,
   ) {}
 
-  /** Newest first. Throws `InvalidRequestError` for a cursor that is no review's id. */
+  /** Lists reviews, newest first. Throws `InvalidRequestError` for a cursor that is not a review's id. */
   async list(status: PaymentReviewStatus | null, page: PageRequest): Promise<Page<DecidedReview>> {
     const { data, hasMore } = await this.reviews.page(status, page);
     return { data: await this.withDecisions(data), hasMore };
@@ -45,11 +45,12 @@ export class PaymentReviews {
   }
 
   /**
-   * Sends the payment back in full; nothing is credited any more. Asked again it goes on where it stands, and sends
-   * nothing back twice. Resolves when Stripe has it, or when only the job can tell: then its status is `returning`.
+   * Refunds the payment in full; it can no longer be credited. A repeated request continues the same refund and never
+   * refunds twice. Resolves when Stripe has accepted the refund, or when its answer is unknown: then the status is
+   * `returning`, and the job continues.
    * Throws `ResourceMissingError`, `PaymentNotReturnableError`, `PaymentReviewResolvedError`, `PaymentReturnRefusedError`.
    */
-  async return(id: string, { by, reason }: Why): Promise<DecidedReview> {
+  async return(id: string, { by, reason }: DecisionReason): Promise<DecidedReview> {
     const { review } = await this.require(id);
     if (review.status === 'returned') return this.require(id);
     if (review.paymentIntentId === null || !review.paid) throw new PaymentNotReturnableError(id);
@@ -63,17 +64,17 @@ export class PaymentReviews {
       if (error instanceof PaymentRequestRefusedError) {
         throw new PaymentReturnRefusedError(id, error.providerCode, error);
       }
-      // It may have reached Stripe; the job goes on.
+      // The request may have reached Stripe, so the job continues it.
       if (!(error instanceof PaymentsUnavailableError)) throw error;
     }
     return this.require(id);
   }
 
   /**
-   * Closes it without sending anything back: it was settled elsewhere, and nothing is credited any more.
+   * Closes the review without a refund, because the payment was settled elsewhere. It can no longer be credited.
    * Throws `ResourceMissingError`, or `PaymentReviewResolvedError`.
    */
-  async dismiss(id: string, { by, reason }: Why): Promise<DecidedReview> {
+  async dismiss(id: string, { by, reason }: DecisionReason): Promise<DecidedReview> {
     const { review } = await this.require(id);
     const decided = await this.reviews.decide(review, 'dismissed', { decision: 'dismiss', by, reason });
     const found = await this.require(id);
@@ -84,7 +85,7 @@ export class PaymentReviews {
   }
 
   private async withDecisions(reviews: readonly PaymentReview[]): Promise<DecidedReview[]> {
-    const decisions = await this.reviews.decisionsOf(reviews);
+    const decisions = await this.reviews.findDecisions(reviews);
     return reviews.map((review) => ({
       review,
       decisions: decisions.filter(({ reviewId }) => reviewId === review.id),

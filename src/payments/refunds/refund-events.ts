@@ -44,7 +44,7 @@ export class RefundEvents {
       return;
     }
     // What was never credited has no credit to take back.
-    if (await this.returns.follow(made)) return;
+    if (await this.returns.apply(made)) return;
     const refund = (await this.findRow(made)) ?? (await this.adopt(made));
     if (refund !== null) await this.follow(refund, made);
   }

@@ -4,16 +4,16 @@ import { feeShare, formatBps } from './quote.js';
 import type { TopUp } from './top-up.js';
 
 /**
- * The payment page of a top-up: a pure function of its row. Asked again after a crash, Stripe gets the very
+ * Builds the payment page of a top-up from its row alone. When the request is repeated after a crash, Stripe gets the
  * same request under the same key, and answers with the same page.
  */
-export function checkoutPageOf(topUp: TopUp, customerId: string): NewCheckoutSession {
+export function toCheckoutPage(topUp: TopUp, customerId: string): NewCheckoutSession {
   return {
     topUpId: topUp.id,
     accountId: topUp.accountId,
     customerId,
     description: 'API credit',
-    lineItems: lineItemsOf(topUp),
+    lineItems: toLineItems(topUp),
     saveCard: topUp.saveCard,
     automaticTax: topUp.automaticTax,
     successUrl: topUp.successUrl,
@@ -22,13 +22,13 @@ export function checkoutPageOf(topUp: TopUp, customerId: string): NewCheckoutSes
   };
 }
 
-/** Credit and fee are shown apart, here and on the invoice. Whole cents: the quote was made in them. */
-function lineItemsOf(topUp: TopUp): LineItem[] {
+/** Credit and fee are separate lines, on the page and on the invoice. They are whole cents, because the quote is. */
+function toLineItems(topUp: TopUp): LineItem[] {
   const creditCents = microsToCentsExact(topUp.creditMicros);
   const feeCents = microsToCentsExact(topUp.feeMicros);
   const credit = { name: 'API credit', amountCents: creditCents };
   if (feeCents === 0n) return [credit];
-  // The minimum fee is no percentage, and must not be called one.
+  // The minimum fee is not a percentage, so its line must not name one.
   const isShare =
     feeCents === feeShare(topUp.feeMode === 'on_top' ? creditCents : topUp.chargeCents, topUp.feeBps);
   const name = isShare ? `Platform fee (${formatBps(topUp.feeBps)})` : 'Platform fee';

@@ -6,7 +6,7 @@ import { canceledPage, completePage } from './checkout-return.pages.js';
 import { CheckoutReturns } from './checkout-returns.service.js';
 import { PageShell } from '../../platform/http/pages/page-shell.js';
 
-/** Where the payment page leads when the client named no pages of its own. Nobody has signed in here. */
+/** The pages after a payment, for clients that named no pages of their own. They need no authentication. */
 @ApiTags('Top-ups')
 @Controller('checkout')
 @Public()
@@ -22,10 +22,15 @@ export class CheckoutReturnController {
     operationId: 'checkoutComplete',
     summary: 'The page after paying',
     description:
-      'Says what became of the payment to whoever brings the name of the payment page, which Stripe gives to nobody but the payer. Without it the page says nothing of any payment.',
+      'Shows the status of the payment to a caller who sends the id of the payment page, which Stripe gives only to the payer. Without that id the page shows no payment.',
   })
   @ApiQuery({ name: 'top_up', required: false, type: String, description: 'The top-up that was paid.' })
-  @ApiQuery({ name: 'session', required: false, type: String, description: 'Written by Stripe.' })
+  @ApiQuery({
+    name: 'session',
+    required: false,
+    type: String,
+    description: 'The id of the payment page, which Stripe fills in.',
+  })
   async complete(@Query('top_up') id: unknown, @Query('session') session: unknown): Promise<string> {
     return this.shell.render(completePage(await this.returns.find(id, session)));
   }

@@ -5,10 +5,10 @@ import type { TopUp } from './top-up.js';
 
 type ReturnPage = Pick<PageDocument, 'path' | 'title' | 'heading' | 'lead' | 'opening' | 'refreshSeconds'>;
 
-/** Stripe's event is mostly there within a second or two. */
+/** Stripe's event usually arrives within a second or two. */
 const REFRESH_SECONDS = 4;
 
-const WAYS_ON: Block = paragraph([
+const FURTHER_LINKS: Block = paragraph([
   link('Models', '/models'),
   ', ',
   link('pricing', '/pricing'),
@@ -16,7 +16,7 @@ const WAYS_ON: Block = paragraph([
   link('API reference', '/docs'),
   '.',
 ]);
-const WHERE_TO_LOOK: Block = paragraph([
+const BALANCE_LINKS: Block = paragraph([
   'The balance is at ',
   code('GET /v1/wallet'),
   ', every top-up at ',
@@ -24,22 +24,22 @@ const WHERE_TO_LOOK: Block = paragraph([
   '.',
 ]);
 
-/** Whether the page has to be read again, because the status is not the last word yet. */
-const OPEN: readonly TopUpStatus[] = ['created', 'pending'];
+/** The statuses in which the page reloads itself, because the payment is not confirmed yet. */
+const UNCONFIRMED: readonly TopUpStatus[] = ['created', 'pending'];
 
-/** What each status means to the payer. Total: a new status does not compile until it is here. */
+/** What each status means to the payer. The type is total, so a new status does not compile until it is here. */
 const WORDS: Readonly<Record<TopUpStatus, { readonly heading: string; readonly lead: string }>> = {
   created: {
     heading: 'The payment is being confirmed',
-    lead: 'Nothing was charged yet as far as is known here.',
+    lead: 'As far as we know, nothing was charged yet.',
   },
   pending: {
     heading: 'The payment is being confirmed',
-    lead: 'This takes a few seconds. The page reads itself again; you can also close it.',
+    lead: 'This takes a few seconds. The page reloads itself; you can also close it.',
   },
   processing: {
     heading: 'The payment is on its way',
-    lead: 'Your bank needs up to some days for it. The credit is in the wallet as soon as the money has arrived.',
+    lead: 'Your bank may need some days for it. The credit is in the wallet as soon as the money has arrived.',
   },
   paid: { heading: 'Payment received', lead: 'The credit is in the wallet.' },
   expired: {
@@ -52,15 +52,15 @@ const WORDS: Readonly<Record<TopUpStatus, { readonly heading: string; readonly l
   },
   needs_review: {
     heading: 'The payment is being checked',
-    lead: 'What was paid is not what was quoted. No credit was added yet; support looks at it and credits it or sends it back.',
+    lead: 'The payment differs from the quote. No credit was added yet; support checks the payment and credits or refunds it.',
   },
   rejected: {
     heading: 'The payment was not accepted',
-    lead: 'No credit was added. What was paid was sent back or settled with support.',
+    lead: 'No credit was added. What was paid was refunded or settled with support.',
   },
 };
 
-/** `/checkout/complete`. Without a top-up it says only what is true for every payment. */
+/** The page `/checkout/complete`. Without a top-up it says only what is true for every payment. */
 export function completePage(topUp: TopUp | null): ReturnPage {
   if (topUp === null) {
     return {
@@ -68,7 +68,7 @@ export function completePage(topUp: TopUp | null): ReturnPage {
       title: 'Back from the payment page',
       heading: 'Back from the payment page',
       lead: 'If you have paid, the credit is in the wallet within seconds. If you have not, nothing was charged.',
-      opening: [WHERE_TO_LOOK, WAYS_ON],
+      opening: [BALANCE_LINKS, FURTHER_LINKS],
     };
   }
   const { heading, lead } = WORDS[topUp.status];
@@ -77,23 +77,23 @@ export function completePage(topUp: TopUp | null): ReturnPage {
     title: heading,
     heading,
     lead,
-    opening: [factsOf(topUp), WHERE_TO_LOOK, WAYS_ON],
-    ...(OPEN.includes(topUp.status) ? { refreshSeconds: REFRESH_SECONDS } : {}),
+    opening: [toFactsBlock(topUp), BALANCE_LINKS, FURTHER_LINKS],
+    ...(UNCONFIRMED.includes(topUp.status) ? { refreshSeconds: REFRESH_SECONDS } : {}),
   };
 }
 
-/** `/checkout/canceled`. Stripe gives nothing back here, so it speaks of no payment in particular. */
+/** The page `/checkout/canceled`. Stripe passes no session id here, so it does not name a payment. */
 export function canceledPage(): ReturnPage {
   return {
     path: '/checkout/canceled',
     title: 'Payment not finished',
     heading: 'Payment not finished',
-    lead: 'You left the payment page. As long as you do not pay there, nothing is charged; it stays open for an hour.',
-    opening: [WHERE_TO_LOOK, WAYS_ON],
+    lead: 'You left the payment page. Nothing is charged unless you pay there; it stays open for an hour.',
+    opening: [BALANCE_LINKS, FURTHER_LINKS],
   };
 }
 
-function factsOf({ id, status, creditMicros, feeMicros, chargeCents, taxMicros }: TopUp): Block {
+function toFactsBlock({ id, status, creditMicros, feeMicros, chargeCents, taxMicros }: TopUp): Block {
   const isPaid = status === 'paid';
   const tax = isPaid && taxMicros > 0n ? [{ name: 'Tax', value: formatUsd(taxMicros) }] : [];
   const charge = centsToMicros(chargeCents);

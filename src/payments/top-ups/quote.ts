@@ -1,7 +1,7 @@
 import { cents, centsToMicros, divCeil, type MicroUsd, type UsdCents } from '../../platform/common/money.js';
 import type { TopUpFeeMode, TopUpSettings } from '../../platform/config/settings.js';
 
-/** Credit plus fee is the charge, to the cent, for every amount in either mode. */
+/** Credit plus fee equals the charge, to the cent, for every amount in either mode. */
 export type TopUpQuote = {
   readonly creditCents: UsdCents;
   readonly feeCents: UsdCents;
@@ -13,19 +13,20 @@ export type TopUpQuote = {
 };
 
 const BPS_OF_ONE = 10_000n;
-/** $999,999.99: the largest charge that Stripe takes. */
+/** $999,999.99 is the largest charge that Stripe accepts. */
 export const CHARGE_MAX_CENTS = cents(99_999_999n);
 
 /**
- * What `amountCents` buys. In mode `on_top` it is the credit, and the fee is paid beside it (pay 105, get
- * 100); in mode `deducted` it is what is paid, and the fee comes out of it (pay 100, get 95).
+ * Computes what `amountCents` buys. In mode `on_top` it is the credit, and the fee is added to it (pay 105, get 100). In
+ * mode `deducted` it is the charge, and the fee is taken out of it (pay 100, get 95).
  *
- * Null when it is not sold: outside the limits, nothing left after the fee, or above what Stripe charges.
+ * Returns null when the amount is not sold: it is outside the limits, nothing is left after the fee, or the charge is
+ * more than Stripe accepts.
  */
 export function quoteTopUp(amountCents: UsdCents, settings: TopUpSettings): TopUpQuote | null {
   if (amountCents < settings.minCents || amountCents > settings.maxCents) return null;
   const { feeMode, feeBps } = settings;
-  const feeCents = feeOf(amountCents, settings);
+  const feeCents = computeFee(amountCents, settings);
   const creditCents = feeMode === 'on_top' ? amountCents : cents(amountCents - feeCents);
   const chargeCents = feeMode === 'on_top' ? cents(amountCents + feeCents) : amountCents;
   if (creditCents <= 0n || chargeCents > CHARGE_MAX_CENTS) return null;
@@ -43,22 +44,22 @@ export function quoteTopUp(amountCents: UsdCents, settings: TopUpSettings): TopU
 /** Amounts that people usually buy. */
 const EXAMPLE_AMOUNTS: readonly UsdCents[] = [500n, 1_000n, 2_500n, 10_000n, 50_000n].map(cents);
 
-/** What usual amounts cost, as a top-up is charged; those outside the limits are left out. */
+/** Quotes for usual amounts, as a top-up is charged. Amounts outside the limits are left out. */
 export function exampleQuotes(settings: TopUpSettings): TopUpQuote[] {
   return EXAMPLE_AMOUNTS.flatMap((amount) => quoteTopUp(amount, settings) ?? []);
 }
 
-function feeOf(amountCents: UsdCents, { feeBps, feeMinCents }: TopUpSettings): UsdCents {
+function computeFee(amountCents: UsdCents, { feeBps, feeMinCents }: TopUpSettings): UsdCents {
   const share = feeShare(amountCents, feeBps);
   return share > feeMinCents ? share : feeMinCents;
 }
 
-/** Rounded up to the cent: the platform gains less than a cent. */
+/** The share is rounded up to the cent, so the platform gains less than a cent. */
 export function feeShare(amountCents: UsdCents, feeBps: number): UsdCents {
   return cents(divCeil(amountCents * BigInt(feeBps), BPS_OF_ONE));
 }
 
-/** For the line on Stripe's page: 500 is `5%`, 525 is `5.25%`. */
+/** Formats basis points for the line on Stripe's page: 500 is `5%`, 525 is `5.25%`. */
 export function formatBps(bps: number): string {
   const digits = bps.toString().padStart(3, '0');
   const fraction = digits.slice(-2).replace(/0+$/, '');

@@ -4,24 +4,24 @@ import type { TopUp, TopUpFailure } from './top-up.js';
 
 /** What a Checkout Session means for its top-up. */
 export type Verdict =
-  /** Paid, and everything that Stripe tells agrees with what was quoted. */
+  /** It is paid, and everything that Stripe reports agrees with the quote. */
   | { readonly kind: 'credit' }
   | { readonly kind: 'move'; readonly to: 'pending' | 'processing' | 'expired' }
   | { readonly kind: 'move'; readonly to: 'failed'; readonly failure: TopUpFailure }
-  /** Stripe's word contradicts ours. Nothing may be credited, and nothing be guessed. */
+  /** Stripe's record contradicts ours. Nothing is credited until an operator has decided. */
   | { readonly kind: 'review'; readonly contradictions: readonly string[] };
 
-/** A PaymentIntent in one of these will not bring money any more without the customer. */
+/** A PaymentIntent in one of these statuses is not paid unless the customer pays again. */
 const LOST_INTENTS: ReadonlySet<string> = new Set(['requires_payment_method', 'canceled']);
 
 /**
- * Compares what Stripe tells now with what was quoted. The credit itself is never computed from Stripe's
- * amounts; they only have to agree.
+ * Compares what Stripe reports now with the quote. The credit itself is never computed from Stripe's amounts; they
+ * only have to agree with it.
  *
- * @param livemode of the key that the session was read with.
+ * @param livemode the mode of the key that the session was read with.
  */
 export function judge(topUp: TopUp, session: CheckoutSession, livemode: boolean): Verdict {
-  const contradictions = contradictionsOf(topUp, session, livemode);
+  const contradictions = findContradictions(topUp, session, livemode);
   if (contradictions.length > 0) return { kind: 'review', contradictions };
   if (session.status === 'open') return { kind: 'move', to: 'pending' };
   if (session.status === 'expired') return { kind: 'move', to: 'expired' };
@@ -32,9 +32,9 @@ export function judge(topUp: TopUp, session: CheckoutSession, livemode: boolean)
   return { kind: 'move', to: 'processing' };
 }
 
-function contradictionsOf(topUp: TopUp, session: CheckoutSession, livemode: boolean): string[] {
+function findContradictions(topUp: TopUp, session: CheckoutSession, livemode: boolean): string[] {
   const { status, paymentStatus } = session;
-  // Tax is the one amount that only Stripe knows. It pays for no credit, and where none was asked for it is none.
+  // Tax is the one amount that only Stripe knows. It buys no credit, and it has to be zero where no tax was requested.
   const taxCents = topUp.automaticTax ? (session.amountTaxCents ?? 0n) : 0n;
   const checks: readonly (readonly [agrees: boolean, contradiction: string])[] = [
     [session.livemode === livemode && topUp.livemode === livemode, `livemode is ${session.livemode}`],
@@ -56,7 +56,7 @@ function contradictionsOf(topUp: TopUp, session: CheckoutSession, livemode: bool
     [taxCents >= 0n, `amount_tax is ${dollars(session.amountTaxCents)}`],
     [
       session.automaticTax === topUp.automaticTax,
-      `automatic tax is ${session.automaticTax ? 'on' : 'off'}, not as asked for`,
+      `automatic tax is ${session.automaticTax ? 'on' : 'off'}, not as requested`,
     ],
     [
       !topUp.automaticTax || paymentStatus !== 'paid' || session.automaticTaxStatus === 'complete',

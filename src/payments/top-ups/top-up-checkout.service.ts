@@ -20,7 +20,7 @@ import {
 } from '../stripe/payments.errors.js';
 import { StripeCustomers } from '../stripe/stripe-customers.service.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { checkoutPageOf } from './checkout-page.js';
+import { toCheckoutPage } from './checkout-page.js';
 import { TopUpLimits } from './limits/top-up-limits.service.js';
 import { quoteTopUp } from './quote.js';
 import { AmountOutOfRangeError, CheckoutRefusedError, IdempotencyKeyReusedError } from './top-up.errors.js';
@@ -30,25 +30,25 @@ import { TopUpRepository } from './top-up.repository.js';
 export type NewTopUp = {
   readonly accountId: string;
   readonly actor: string;
-  /** In mode `on_top` the credit, in mode `deducted` the charge; see `quote.ts`. */
+  /** The credit in mode `on_top`, or the charge in mode `deducted`; see `quote.ts`. */
   readonly amountCents: number;
   readonly saveCard: boolean;
   readonly successUrl: string | null;
   readonly cancelUrl: string | null;
   readonly idempotencyKey: string | null;
-  /** The network address that asks, as the limits count it; null when the service itself asks for an account. */
+  /** The network address of the caller, which the limits count; null when the service itself starts the top-up. */
   readonly clientAddress: string | null;
 };
 
 export type StartedTopUp = { readonly topUp: TopUp; readonly replayed: boolean };
 
 /**
- * How long the payment page is open. Stripe takes no less than 30 minutes from its own now; an hour leaves
- * time to ask again after an outage.
+ * How long the payment page is open. Stripe accepts no less than 30 minutes from the time of the request, and an hour
+ * leaves time to repeat the request after an outage.
  */
 const CHECKOUT_TTL_MS = 60 * 60_000;
 
-/** Opens payment pages. The row is written first: whatever Stripe did is found again by its id. */
+/** Opens payment pages. The row is written before Stripe is asked, so that a page can be found again by the row's id. */
 @Injectable()
 export class TopUpCheckout {
   private readonly logger = new Logger(TopUpCheckout.name);
@@ -64,22 +64,22 @@ export class TopUpCheckout {
   ) {}
 
   /**
-   * A top-up with an open payment page. The same idempotency key and request find the same top-up again.
+   * Returns a top-up with an open payment page. The same idempotency key and request return the same top-up again.
    * Throws `AmountOutOfRangeError`, `IdempotencyKeyReusedError`, what the `TopUpLimits` throw, or
-   * `PaymentsUnavailableError` (then the same key goes on where this attempt ended).
+   * `PaymentsUnavailableError` (then a request with the same key continues where this attempt ended).
    */
   async start(request: NewTopUp): Promise<StartedTopUp> {
     const fresh = this.newTopUp(request, new Date(await this.clock.nowMs()));
     const known = await this.findKnown(fresh);
-    if (known !== null) return { topUp: await this.open(known), replayed: true };
-    if (await this.insert(fresh)) return { topUp: await this.open(fresh), replayed: false };
-    // Another request with this key came first, a moment ago.
+    if (known !== null) return { topUp: await this.openPage(known), replayed: true };
+    if (await this.insert(fresh)) return { topUp: await this.openPage(fresh), replayed: false };
+    // A concurrent request with the same key has stored its top-up first.
     const winner = await this.findKnown(fresh);
-    if (winner === null) throw new Error(`the idempotency key of ${fresh.id} is taken by nobody`);
-    return { topUp: await this.open(winner), replayed: true };
+    if (winner === null) throw new Error(`the idempotency key of ${fresh.id} is used, but no top-up has it`);
+    return { topUp: await this.openPage(winner), replayed: true };
   }
 
-  /** False when the account used the idempotency key before; then nothing is written. */
+  /** Returns false, and writes nothing, when the account used the idempotency key before. */
   private async insert(topUp: TopUp): Promise<boolean> {
     try {
       await this.limits.admit(topUp, (tx) => this.topUps.insert(topUp, tx));
@@ -107,7 +107,7 @@ export class TopUpCheckout {
       livemode: this.gateway.livemode,
       lotId: newId('creditLot'),
       saveCard: request.saveCard,
-      // Stripe writes the name of the payment page there: with it, and not without it, the page says what happened.
+      // Stripe replaces the placeholder with the session's id. Our page shows the payment only to a caller with that id.
       successUrl:
         request.successUrl ?? this.ownPage('/checkout/complete', `${id}&session={CHECKOUT_SESSION_ID}`),
       cancelUrl: request.cancelUrl ?? this.ownPage('/checkout/canceled', id),
@@ -122,7 +122,7 @@ export class TopUpCheckout {
       declineCode: null,
       idempotencyKey: request.idempotencyKey,
       clientAddress: request.clientAddress === null ? null : addressGroup(request.clientAddress),
-      fingerprint: fingerprintOf(request),
+      fingerprint: requestFingerprint(request),
       createdBy: request.actor,
       createdAt: now,
       checkedAt: now,
@@ -140,15 +140,15 @@ export class TopUpCheckout {
     return `${base.replace(/\/+$/, '')}${path}?top_up=${topUp}`;
   }
 
-  /** What the same key started before. */
+  /** Finds the top-up that a request with the same key started before. */
   private async findKnown({ accountId, idempotencyKey, fingerprint }: TopUp): Promise<TopUp | null> {
     const known = idempotencyKey === null ? null : await this.topUps.findByKey(accountId, idempotencyKey);
     if (known !== null && known.fingerprint !== fingerprint) throw new IdempotencyKeyReusedError();
     return known;
   }
 
-  /** Asks Stripe for the page unless that was done. Safe to repeat, from any process, after any crash. */
-  private async open(topUp: TopUp): Promise<TopUp> {
+  /** Creates the page at Stripe unless it exists. Any process can repeat this after a crash. */
+  private async openPage(topUp: TopUp): Promise<TopUp> {
     if (topUp.status !== 'created') return topUp;
     try {
       const { name } = await this.accounts.require(topUp.accountId);
@@ -175,38 +175,44 @@ export class TopUpCheckout {
     const key = `top_up:${topUp.id}:checkout`;
     try {
       return {
-        session: await this.gateway.createCheckoutSession(checkoutPageOf(topUp, customer), key),
+        session: await this.gateway.createCheckoutSession(toCheckoutPage(topUp, customer), key),
         customer,
       };
     } catch (error) {
       if (!(error instanceof CustomerMissingError)) throw error;
       const other = await this.customers.replace(payer, customer);
-      // Another request (the customer differs), so another key.
-      const page = checkoutPageOf(topUp, other);
+      // The customer differs, so this is another request and needs another key.
+      const page = toCheckoutPage(topUp, other);
       return { session: await this.gateway.createCheckoutSession(page, `${key}:${other}`), customer: other };
     }
   }
 
-  /** Writes on the row what went wrong, and answers what the client is told. */
+  /** Stores the failure on the row, and returns the error for the client. */
   private async noteFailure(topUp: TopUp, error: unknown): Promise<unknown> {
     if (error instanceof PaymentsUnavailableError) {
-      // With a key the client can go on; without one nobody ever will.
-      const canGoOn = topUp.idempotencyKey !== null;
-      if (canGoOn) await this.topUps.note(topUp, { failureCode: 'payments_unavailable' });
+      // With an idempotency key the client can continue this top-up; without one no caller can.
+      const canContinue = topUp.idempotencyKey !== null;
+      if (canContinue) await this.topUps.note(topUp, { failureCode: 'payments_unavailable' });
       else await this.topUps.move(topUp, 'failed', { failureCode: 'payments_unavailable' });
       return error;
     }
     if (!(error instanceof PaymentRequestRefusedError)) return error;
     await this.topUps.move(topUp, 'failed', { failureCode: 'checkout_refused' });
     if (error.param === 'success_url' || error.param === 'cancel_url') {
-      return new InvalidRequestError(`Stripe does not accept this ${error.param}.`, error.param);
+      return new InvalidRequestError(
+        `Stripe does not accept this ${error.param}. Nothing was charged. Send another URL.`,
+        error.param,
+      );
     }
-    this.logger.error(`The payment page of ${topUp.id} was refused: ${error.message}`, error.stack);
+    this.logger.error(
+      { event: 'top_up.page_refused', topUp: topUp.id, err: error },
+      'Stripe refused to open the payment page of a top-up',
+    );
     return new CheckoutRefusedError(topUp.id, error);
   }
 }
 
-/** What the client asked for, free of what we added. */
-function fingerprintOf({ amountCents, saveCard, successUrl, cancelUrl }: NewTopUp): string {
+/** A digest of the client's request, without the defaults that we add. */
+function requestFingerprint({ amountCents, saveCard, successUrl, cancelUrl }: NewTopUp): string {
   return hash('sha256', JSON.stringify([amountCents, saveCard, successUrl, cancelUrl]), 'hex');
 }

@@ -9,7 +9,7 @@ const SESSION_EVENTS = [
   'checkout.session.expired',
 ] as const;
 
-/** All of them ask the same question: where does the session stand now? */
+/** Handles the events of payment pages. Each of them has the session read from Stripe and settled. */
 @Injectable()
 export class TopUpEvents {
   constructor(handlers: StripeEventHandlers, settlement: TopUpSettlement) {

@@ -22,7 +22,7 @@ import { judge } from './settlement.js';
 import type { TopUp } from './top-up.js';
 import { type TopUpFacts, TopUpRepository } from './top-up.repository.js';
 
-/** What is noted of a payment. */
+/** The facts of a payment that are stored on its top-up. */
 export type PaymentFacts = Pick<
   TopUpFacts,
   'checkoutSessionId' | 'checkoutUrl' | 'taxMicros' | 'invoiceUrl' | 'receiptUrl'
@@ -30,7 +30,7 @@ export type PaymentFacts = Pick<
   readonly paymentIntentId: string | null;
 };
 
-/** Brings a top-up to where Stripe says its payment is, and the credit into the wallet, once. */
+/** Settles a top-up as Stripe reports its payment, and posts the credit to the wallet once. */
 @Injectable()
 export class TopUpSettlement {
   private readonly logger = new Logger(TopUpSettlement.name);
@@ -44,21 +44,27 @@ export class TopUpSettlement {
   ) {}
 
   /**
-   * Reads the session from Stripe and acts on what it says now. Safe to repeat at any time and in any order.
+   * Reads the session from Stripe and applies its present state. It is safe to repeat at any time and in any order.
    * Throws `PaymentsUnavailableError`, or what the engine and the database throw; then it has to run again.
    */
   async settle(sessionId: string): Promise<void> {
     const session = await this.gateway.retrieveCheckoutSession(sessionId);
     if (session === null) {
-      this.logger.warn(`Stripe knows no checkout session ${sessionId}.`);
+      this.logger.warn(
+        { event: 'checkout_session.missing', session: sessionId },
+        'Stripe does not know a checkout session',
+      );
       return;
     }
     const topUpId = session.metadata[METADATA_TOP_UP] ?? session.clientReferenceId;
     const topUp = topUpId === null ? null : await this.topUps.findAnywhere(topUpId);
-    // Other systems may share the Stripe account; their sessions are none of our business.
+    // Other systems may share the Stripe account. Their sessions are ignored.
     if (topUp !== null) await this.apply(topUp, session);
     else if (topUpId?.startsWith('tu_'))
-      this.logger.error(`${sessionId} pays for ${topUpId}, which is unknown here.`);
+      this.logger.error(
+        { event: 'checkout_session.top_up_missing', session: sessionId, topUp: topUpId },
+        'A checkout session pays for a top-up that does not exist here; nothing was credited',
+      );
   }
 
   private async apply(topUp: TopUp, session: CheckoutSession): Promise<void> {
@@ -66,29 +72,29 @@ export class TopUpSettlement {
     const verdict = judge(topUp, session, this.gateway.livemode);
     switch (verdict.kind) {
       case 'credit':
-        return this.credit(topUp, { ...factsOf(session), ...paidFactsOf(topUp, session) });
+        return this.credit(topUp, { ...toFacts(session), ...toPaidFacts(topUp, session) });
       case 'review':
-        return this.review(topUp, reviewedOf(session), verdict.contradictions);
+        return this.review(topUp, toReviewedSession(session), verdict.contradictions);
       case 'move': {
         const failureCode = verdict.to === 'failed' ? verdict.failure : null;
-        if (await this.topUps.move(topUp, verdict.to, { ...factsOf(session), failureCode })) return;
+        if (await this.topUps.move(topUp, verdict.to, { ...toFacts(session), failureCode })) return;
         return this.topUps.note(topUp);
       }
     }
   }
 
   /**
-   * Brings what was paid into the wallet, however it was paid: whoever calls this has compared it with the quote.
-   * First the wallet, then the row: cut off between the two, the next run finds the reference in the ledger,
-   * moves nothing again, and marks the row.
+   * Posts the credit of a payment to the wallet. The caller has compared the payment with the quote. The wallet is
+   * changed before the row: after a crash between the two, the next run finds the reference in the ledger, posts nothing
+   * again, and updates the row.
    */
   async credit(topUp: TopUp, payment: PaymentFacts): Promise<void> {
     const taxMicros = payment.taxMicros ?? ZERO;
     const wasReviewed = topUp.status === 'needs_review' || topUp.status === 'rejected';
     if (wasReviewed) {
-      const reviewed = toReviewed(topUp, payment, taxMicros);
+      const reviewed = toReviewedPayment(topUp, payment, taxMicros);
       const released = await this.reviews.release(topUp, reviewed.payment);
-      // Once a person has decided, Stripe's later word changes nothing; a payment that they did not know of waits for them.
+      // Once an operator has decided, a later report of Stripe's changes nothing. A payment that they did not know of waits for them.
       if (released !== 'released') return this.review(topUp, reviewed, [released.refused]);
     }
     await this.engine.execute({
@@ -107,18 +113,19 @@ export class TopUpSettlement {
     });
     const paidAt = new Date(await this.clock.nowMs());
     await this.topUps.move(topUp, 'paid', { ...payment, failureCode: null, declineCode: null, paidAt });
-    this.logger.log(`${topUp.id} is paid.`);
+    this.logger.log({ event: 'top_up.paid', topUp: topUp.id }, 'A top-up is paid and credited');
   }
 
-  /** Keeps a payment that cannot be credited for a person to decide about. */
+  /** Stores a payment that cannot be credited, so that an operator decides about it. */
   async review(topUp: TopUp, payment: ReviewedPayment, contradictions: readonly string[]): Promise<void> {
     if (!(await this.reviews.open(topUp, payment, contradictions))) return this.topUps.note(topUp);
     this.logger.error(
-      `${topUp.id} needs review, nothing is credited: ${contradictions.join('; ')} (${payment.payment})`,
+      { event: 'top_up.needs_review', topUp: topUp.id, payment: payment.payment, contradictions },
+      'A payment contradicts its quote; nothing was credited, and an operator has to decide',
     );
   }
 
-  /** News of what is paid already: a receipt that was not there yet, or a second payment. */
+  /** Handles an event of a top-up that is already paid: it may bring a receipt, or be a second payment. */
   private async applyToPaid(topUp: TopUp, session: CheckoutSession): Promise<void> {
     await this.reviewSecondPayment(topUp, session);
     const { invoiceUrl, receiptUrl } = session;
@@ -134,35 +141,35 @@ export class TopUpSettlement {
 
   private async reviewSecondPayment(topUp: TopUp, session: CheckoutSession): Promise<void> {
     if (session.id === topUp.checkoutSessionId || session.paymentStatus !== 'paid') return;
-    await this.review(topUp, reviewedOf(session), [`it was paid before, by ${paymentOf(topUp)}`]);
+    await this.review(topUp, toReviewedSession(session), [`it was paid before, by ${paymentNameFor(topUp)}`]);
   }
 }
 
-function factsOf({ id, url, paymentIntentId }: CheckoutSession) {
+function toFacts({ id, url, paymentIntentId }: CheckoutSession) {
   return { checkoutSessionId: id, checkoutUrl: url, paymentIntentId };
 }
 
-/** What is learned of a payment that agrees with its quote. */
-function paidFactsOf({ automaticTax }: TopUp, { amountTaxCents, invoiceUrl, receiptUrl }: CheckoutSession) {
+/** The further facts of a payment that agrees with its quote. */
+function toPaidFacts({ automaticTax }: TopUp, { amountTaxCents, invoiceUrl, receiptUrl }: CheckoutSession) {
   const taxMicros = automaticTax && amountTaxCents !== null ? centsToMicros(amountTaxCents) : ZERO;
   return { taxMicros, invoiceUrl, receiptUrl };
 }
 
-function reviewedOf(session: CheckoutSession): ReviewedPayment {
+function toReviewedSession(session: CheckoutSession): ReviewedPayment {
   const { id, paymentIntentId, paymentStatus, amountTotalCents, currency } = session;
   const paid = paymentStatus === 'paid';
   return { payment: id, paymentIntentId, paid, amountCents: amountTotalCents, currency };
 }
 
-/** Of a payment that agrees with its quote. */
-function toReviewed(topUp: TopUp, payment: PaymentFacts, taxMicros: MicroUsd): ReviewedPayment {
+/** The payment as it is reviewed; it agrees with its quote. */
+function toReviewedPayment(topUp: TopUp, payment: PaymentFacts, taxMicros: MicroUsd): ReviewedPayment {
   const { checkoutSessionId, paymentIntentId } = payment;
   const id = checkoutSessionId ?? paymentIntentId;
-  if (id === null) throw new Error(`${topUp.id} is paid by nothing known`);
+  if (id === null) throw new Error(`${topUp.id} is paid, but its payment has no id`);
   const amountCents = cents(topUp.chargeCents + microsToCentsExact(taxMicros));
   return { payment: id, paymentIntentId, paid: true, amountCents, currency: 'usd' };
 }
 
-function paymentOf({ checkoutSessionId, paymentIntentId }: TopUp): string {
-  return checkoutSessionId ?? paymentIntentId ?? 'nothing known';
+function paymentNameFor({ checkoutSessionId, paymentIntentId }: TopUp): string {
+  return checkoutSessionId ?? paymentIntentId ?? 'an unknown payment';
 }

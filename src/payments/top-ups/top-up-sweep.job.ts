@@ -9,12 +9,12 @@ import type { TopUp } from './top-up.js';
 import { TopUpRepository } from './top-up.repository.js';
 import { TopUpSettlement } from './top-up-settlement.service.js';
 
-/** Events arrive within seconds; what was silent for this long may have lost one. */
+/** Events arrive within seconds. For a top-up without one for this long, an event may be lost. */
 const UNCHECKED_AFTER_MS = 10 * 60_000;
-/** Each is a request to Stripe. What is left over is the next run's. */
+/** Each top-up needs a request to Stripe. The next run checks the rest. */
 const TOP_UPS_PER_RUN = 100;
 
-/** Asks Stripe about open top-ups whose event never came, and closes those that nobody can pay any more. */
+/** Checks at Stripe the open top-ups whose event never arrived, and closes those that can no longer be paid. */
 @Injectable()
 export class TopUpSweepJob implements Job {
   readonly name = 'top_up_sweep';
@@ -38,15 +38,18 @@ export class TopUpSweepJob implements Job {
       try {
         await this.check(topUp, nowMs);
       } catch (error) {
-        // One that cannot be settled must not keep the others waiting.
-        this.logger.warn(`Could not check ${topUp.id}: ${String(error)}`);
+        // A top-up that cannot be settled must not delay the others.
+        this.logger.warn(
+          { event: 'top_up.check_failed', topUp: topUp.id, err: error },
+          'An open top-up could not be checked at Stripe; the next run checks it again',
+        );
       }
     }
   }
 
   private async check(topUp: TopUp, nowMs: number): Promise<void> {
     if (topUp.kind === 'auto') {
-      // Whatever cut it off, its own job knows how to go on.
+      // The job of auto top-up continues an interrupted charge.
       const jobKey = `${AUTO_TOP_UP_JOB}:${topUp.accountId}`;
       await this.jobs.add(AUTO_TOP_UP_JOB, { account_id: topUp.accountId }, { jobKey });
     } else if (topUp.checkoutSessionId !== null) await this.settlement.settle(topUp.checkoutSessionId);

@@ -29,7 +29,7 @@ export class TopUpRequest {
 
   @BooleanField({
     description:
-      'Keep the card for payments without the customer present, such as auto top-up; false when absent. `true` says ' +
+      'Save the card for payments without the customer present, such as auto top-up; false when absent. `true` says ' +
       `that the customer agreed to it: "${SAVED_CARD_WORDS.text}"`,
     optional: true,
     example: false,
@@ -66,27 +66,27 @@ export class TopUpView {
   @ApiProperty({
     description:
       '`pending` can be paid; `processing` was paid by a method that takes days; `paid` is in the wallet; ' +
-      '`needs_review` is with support, and `rejected` was: it brings no credit.',
+      '`needs_review` waits for a decision of support; `rejected` was decided, and brings no credit.',
     enum: TOP_UP_STATUSES,
     example: 'pending',
   })
   declare readonly status: TopUpStatus;
-  @MicroUsdView('What the wallet gets.', '10000000')
+  @MicroUsdView('The credit that the wallet gets.', '10000000')
   declare readonly credit_micros: string;
-  @MicroUsdView('The platform fee, paid once, here.', '500000')
+  @MicroUsdView('The platform fee, which is paid once, with the top-up.', '500000')
   declare readonly fee_micros: string;
   @ApiProperty({
-    description: 'What is paid before tax, in cents: credit plus fee.',
+    description: 'The charge before tax, in cents: credit plus fee.',
     type: 'integer',
     example: 1_050,
   })
   declare readonly charge_cents: number;
-  @MicroUsdView('Sales tax that was paid beside it; 0 until it is paid, and where none is collected.', '0')
+  @MicroUsdView('Sales tax that was paid in addition; 0 until it is paid, and where none is collected.', '0')
   declare readonly tax_micros: string;
   @ApiProperty({ description: 'Always US dollars.', enum: ['usd'] })
   declare readonly currency: 'usd';
   @ApiProperty({
-    description: 'Where the customer pays, while it is `pending`.',
+    description: 'The page where the customer pays, while it is `pending`.',
     type: 'string',
     format: 'uri',
     nullable: true,
@@ -109,7 +109,7 @@ export class TopUpView {
     example: null,
   })
   declare readonly receipt_url: string | null;
-  @ApiProperty({ description: 'Whether the card is kept.', example: false })
+  @ApiProperty({ description: 'Whether the card is saved.', example: false })
   declare readonly save_card: boolean;
   @ApiProperty({
     description: 'Why it is not paid, once that is known.',
@@ -120,7 +120,7 @@ export class TopUpView {
   })
   declare readonly failure_code: TopUpFailure | null;
   @ApiProperty({
-    description: "The issuer's word for a declined card, such as `insufficient_funds`.",
+    description: "The issuer's reason for a declined card, such as `insufficient_funds`.",
     type: 'string',
     nullable: true,
     example: null,
@@ -128,12 +128,12 @@ export class TopUpView {
   declare readonly decline_code: string | null;
   @ApiProperty({ description: 'False for play money.', example: true })
   declare readonly livemode: boolean;
-  @TimeView('When it was asked for, Unix seconds.')
+  @TimeView('When it was requested, in Unix seconds.')
   declare readonly created: number;
-  @TimeView('Until when it can be paid, Unix seconds.')
+  @TimeView('Until when it can be paid, in Unix seconds.')
   declare readonly expires_at: number;
   @ApiProperty({
-    description: 'When the credit was in the wallet, Unix seconds.',
+    description: 'When the credit was posted to the wallet, in Unix seconds.',
     type: 'integer',
     nullable: true,
     example: null,
@@ -154,7 +154,7 @@ export function toTopUpView(topUp: TopUp): TopUpView {
     status: topUp.status,
     credit_micros: formatMicros(topUp.creditMicros),
     fee_micros: formatMicros(topUp.feeMicros),
-    // At most eight digits: exact as a JSON number.
+    // The amount has at most eight digits, so it is exact as a JSON number.
     charge_cents: Number(topUp.chargeCents),
     tax_micros: formatMicros(topUp.taxMicros),
     currency: 'usd',

@@ -2,13 +2,13 @@ import { centsToMicros, formatUsd } from '../../platform/common/money.js';
 import type { TopUpSettings } from '../../platform/config/settings.js';
 import { Problem } from '../../platform/errors/problem.js';
 
-/** 400: below the minimum, above the maximum, or nothing left after the fee. */
+/** 400: the amount is below the minimum or above the maximum, or nothing is left after the fee. */
 export class AmountOutOfRangeError extends Problem {
   readonly code = 'amount_out_of_range';
   constructor({ minCents, maxCents }: TopUpSettings) {
     super(
       `A top-up is from ${formatUsd(centsToMicros(minCents))} to ${formatUsd(centsToMicros(maxCents))}. ` +
-        'Nothing was charged.',
+        'Nothing was charged. Choose an amount in this range.',
       {
         param: 'credit_cents',
         details: { min_cents: Number(minCents), max_cents: Number(maxCents) },
@@ -17,7 +17,7 @@ export class AmountOutOfRangeError extends Problem {
   }
 }
 
-/** 422: the key stands for another request of this account. */
+/** 422: the account used the key before, with another request. */
 export class IdempotencyKeyReusedError extends Problem {
   readonly code = 'idempotency_key_reused';
   constructor() {
@@ -28,7 +28,7 @@ export class IdempotencyKeyReusedError extends Problem {
   }
 }
 
-/** 503: Stripe refuses to open a payment page for a reason that repeating does not mend; the log has it. */
+/** 503: Stripe refuses to open a payment page, and a retry would not help. The log has the reason. */
 export class CheckoutRefusedError extends Problem {
   readonly code = 'payments_unavailable';
   constructor(topUpId: string, cause: unknown) {

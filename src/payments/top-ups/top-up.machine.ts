@@ -1,13 +1,13 @@
 /**
- * The life of a top-up. It only moves forward, so late, repeated and reordered news change nothing:
+ * The life of a top-up. It only moves forward, so late, repeated and reordered events change nothing:
  *
- * - `created`: written here; Stripe was not asked yet, or its answer is unknown.
+ * - `created`: the row is written; Stripe was not asked yet, or its answer is unknown.
  * - `pending`: the payment page is open.
- * - `processing`: the customer finished, the money is on its way (bank debits take days).
- * - `expired`, `failed`: no money came. Stripe's later word that it did come still counts.
- * - `needs_review`: what Stripe tells contradicts what was quoted. Nothing is credited; a person has to look.
- * - `rejected`: a person looked, and it brings no credit; what was paid went back, or was settled elsewhere.
- * - `paid`: the credit is in the wallet. Refunds and disputes are no steps back; they are transfers of their own.
+ * - `processing`: the customer finished, and the money is on its way (bank debits take days).
+ * - `expired`, `failed`: no money arrived. If Stripe reports a payment later, that still counts.
+ * - `needs_review`: what Stripe reports contradicts the quote. Nothing is credited, and an operator has to decide.
+ * - `rejected`: an operator decided that it brings no credit. What was paid was refunded or settled elsewhere.
+ * - `paid`: the credit is in the wallet. Refunds and disputes do not change this status; they are separate transfers.
  */
 export const TOP_UP_TRANSITIONS = {
   created: ['pending', 'processing', 'paid', 'expired', 'failed', 'needs_review'],
@@ -24,7 +24,7 @@ export type TopUpStatus = keyof typeof TOP_UP_TRANSITIONS;
 
 export const TOP_UP_STATUSES = Object.keys(TOP_UP_TRANSITIONS) as readonly TopUpStatus[];
 
-/** Where something may still come from Stripe. */
+/** The statuses in which Stripe may still report a change. */
 export const OPEN_STATUSES = ['created', 'pending', 'processing'] as const satisfies readonly TopUpStatus[];
 
 export function canMove(from: TopUpStatus, to: TopUpStatus): boolean {
@@ -33,6 +33,6 @@ export function canMove(from: TopUpStatus, to: TopUpStatus): boolean {
 }
 
 /** Every status from which a top-up may become `to`. */
-export function sourcesOf(to: TopUpStatus): readonly TopUpStatus[] {
+export function findSourceStatuses(to: TopUpStatus): readonly TopUpStatus[] {
   return TOP_UP_STATUSES.filter((from) => canMove(from, to));
 }

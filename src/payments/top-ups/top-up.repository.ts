@@ -10,10 +10,10 @@ import { TransactionRunner, type Tx } from '../../platform/database/transaction-
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import { toTopUpView } from './top-up.dto.js';
 import { TopUpEntity } from './top-up.entity.js';
-import { OPEN_STATUSES, sourcesOf, type TopUpStatus } from './top-up.machine.js';
+import { OPEN_STATUSES, findSourceStatuses, type TopUpStatus } from './top-up.machine.js';
 import type { TopUp } from './top-up.js';
 
-/** What may be learned about a top-up after it was made. Its quote is fixed. */
+/** The facts that are stored on a top-up after it was created. Its quote never changes. */
 export type TopUpFacts = Partial<
   Pick<
     TopUp,
@@ -30,16 +30,16 @@ export type TopUpFacts = Partial<
   >
 >;
 
-type PaymentNames = { readonly paymentIntentId: string | null; readonly topUpId: string | null };
+type PaymentIds = { readonly paymentIntentId: string | null; readonly topUpId: string | null };
 
-/** The statuses that the account is told of, and how. The others are steps on the way. */
-const TOLD = new Map<TopUpStatus, 'top_up.succeeded' | 'top_up.failed'>([
+/** The statuses that are published to the account, and the event of each. The others are intermediate steps. */
+const PUBLISHED_AS = new Map<TopUpStatus, 'top_up.succeeded' | 'top_up.failed'>([
   ['paid', 'top_up.succeeded'],
   ['failed', 'top_up.failed'],
   ['rejected', 'top_up.failed'],
 ]);
 
-/** The rows of `top_ups`. Every change of status goes by the machine's table, whoever else writes meanwhile. */
+/** The rows of `top_ups`. Every update checks the present status against the machine's table, so concurrent writers cannot break it. */
 @Injectable()
 export class TopUpRepository {
   constructor(
@@ -59,21 +59,21 @@ export class TopUpRepository {
     return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
   }
 
-  /** For news from Stripe, which name no account. */
+  /** Finds a top-up for an event of Stripe, which names no account. */
   async findAnywhere(id: string): Promise<TopUp | null> {
     return isId('topUp', id) ? this.rows.findOneBy({ id }) : null;
   }
 
   /**
-   * For news of a payment. They may come before the payment has settled here: then the top-up is found by the name
-   * that stands on the payment itself. Throws while it is not settled, so that the news wait for it.
+   * Finds the top-up for an event of its payment. The event may arrive before the payment has settled here; then the
+   * top-up is found by the id in the payment's metadata. Throws until it has settled, so that the event is retried.
    */
-  async findByPayment({ paymentIntentId, topUpId }: PaymentNames): Promise<TopUp | null> {
+  async findByPayment({ paymentIntentId, topUpId }: PaymentIds): Promise<TopUp | null> {
     const named = topUpId === null ? null : await this.findAnywhere(topUpId);
     const topUp = named ?? (paymentIntentId === null ? null : await this.rows.findOneBy({ paymentIntentId }));
-    // Other systems may share the Stripe account; their payments are none of our business.
+    // Other systems may share the Stripe account. Their payments are ignored.
     if (topUp === null) return null;
-    // What never brought credit has none to take back.
+    // A rejected payment was never credited, so there is no credit to reverse.
     if (topUp.status === 'rejected') return null;
     if (topUp.status !== 'paid') throw new Error(`the payment of ${topUp.id} has not settled yet`);
     // A second payment of the same top-up was never credited.
@@ -88,7 +88,7 @@ export class TopUpRepository {
     return findPage(this.rows, 'topUp', { accountId }, page);
   }
 
-  /** Open ones that nobody looked at since `before`, the longest forgotten first. */
+  /** Open top-ups that were not checked since `before`, the longest unchecked first. */
   findUnchecked(before: Date, limit: number): Promise<readonly TopUp[]> {
     return this.rows.find({
       where: { status: In([...OPEN_STATUSES]), checkedAt: LessThan(before) },
@@ -98,19 +98,19 @@ export class TopUpRepository {
   }
 
   /**
-   * False, and nothing is written, when the top-up has gone too far for this step. The row moves and the account is
-   * told in one tx, so it is told if, and only if, the row moved, whoever moved it.
+   * Changes the status. Returns false, and writes nothing, when the present status does not allow that. The event is
+   * published in the same tx, so the account is notified if, and only if, the status changed.
    */
   async move(topUp: TopUp, to: TopUpStatus, facts: TopUpFacts = {}, tx: Tx | null = null): Promise<boolean> {
     if (tx === null) return this.transactions.run((own) => this.move(topUp, to, facts, own));
     const { accountId, id } = topUp;
     const { affected } = await tx.update(
       TopUpEntity,
-      { accountId, id, status: In([...sourcesOf(to)]) },
+      { accountId, id, status: In([...findSourceStatuses(to)]) },
       { ...facts, status: to, checkedAt: this.now() },
     );
     if (affected !== 1) return false;
-    const type = TOLD.get(to);
+    const type = PUBLISHED_AS.get(to);
     if (type !== undefined) {
       const data = { ...toTopUpView({ ...topUp, ...facts, status: to }) };
       await this.events.publish(tx, { accountId, type, data, naturalKey: id });
@@ -118,7 +118,7 @@ export class TopUpRepository {
     return true;
   }
 
-  /** Notes that the top-up was looked at, and what was learned without its moving. */
+  /** Stores that the top-up was checked, and facts that do not change its status. */
   async note({ accountId, id, status }: TopUp, facts: TopUpFacts = {}): Promise<void> {
     await this.rows.update({ accountId, id, status }, { ...facts, checkedAt: this.now() });
   }

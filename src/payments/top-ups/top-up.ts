@@ -2,7 +2,7 @@ import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
 import type { TopUpFeeMode } from '../../platform/config/settings.js';
 import type { TopUpStatus } from './top-up.machine.js';
 
-/** Paid on a payment page, or with a saved card while nobody is there. */
+/** A top-up is paid on a payment page, or with a saved card without the customer present. */
 export const TOP_UP_KINDS = ['checkout', 'auto'] as const;
 
 export type TopUpKind = (typeof TOP_UP_KINDS)[number];
@@ -19,7 +19,7 @@ export type TopUp = {
   readonly chargeCents: UsdCents;
   readonly feeMode: TopUpFeeMode;
   readonly feeBps: number;
-  /** Whether real money is meant. */
+  /** Whether it is paid with real money. */
   readonly livemode: boolean;
   readonly lotId: string;
   readonly saveCard: boolean;
@@ -32,13 +32,13 @@ export type TopUp = {
   readonly paymentIntentId: string | null;
   /** The saved card of an auto top-up; null for a payment page. */
   readonly paymentMethodId: string | null;
-  /** When Stripe was about to be asked to charge it: from then on the charge may exist. */
+  /** When the request to charge the card was about to be sent. From then on the charge may exist. */
   readonly dispatchedAt: Date | null;
   readonly failureCode: TopUpFailure | null;
-  /** The issuer's word for it, such as `insufficient_funds`. */
+  /** The issuer's reason, such as `insufficient_funds`. */
   readonly declineCode: string | null;
   readonly idempotencyKey: string | null;
-  /** Who asked for the payment page: an IPv4 address, or the /64 of an IPv6 address. Null when nobody did. */
+  /** The IPv4 address, or the /64 of the IPv6 address, that requested the payment page. Null when the service itself did. */
   readonly clientAddress: string | null;
   readonly fingerprint: string;
   readonly createdBy: string;
@@ -47,7 +47,7 @@ export type TopUp = {
   readonly paidAt: Date | null;
   /** Whether the payment page adds the tax that Stripe computes. */
   readonly automaticTax: boolean;
-  /** The tax that was paid beside the charge; zero until then, and without tax. */
+  /** The tax that was paid in addition to the charge; zero until it is paid, and without tax. */
   readonly taxMicros: MicroUsd;
   /** Stripe's pages about the payment; null until it is paid. */
   readonly invoiceUrl: string | null;
@@ -56,17 +56,17 @@ export type TopUp = {
 
 /** Why a top-up is not paid, for the customer and for support. */
 export const TOP_UP_FAILURES = [
-  /** Stripe could not be reached when the top-up was asked for. */
+  /** Stripe could not be reached when the top-up was requested. */
   'payments_unavailable',
   /** Stripe refused to open a payment page. */
   'checkout_refused',
-  /** No payment page was ever opened, and its time is over. */
+  /** No payment page was opened before the top-up expired. */
   'checkout_not_opened',
   /** A delayed payment failed in the end. */
   'payment_failed',
   /** The bank refused the saved card. */
   'card_declined',
-  /** The bank wants the customer to confirm; a payment page waits for her. */
+  /** The bank wants the customer to confirm. A payment page is open for them. */
   'authentication_required',
   /** Stripe cannot charge the saved card: it was removed, or its customer was. */
   'card_unusable',
@@ -74,9 +74,9 @@ export const TOP_UP_FAILURES = [
   'withdrawn',
   /** Stripe was never reached, and nothing was charged. */
   'not_charged',
-  /** Stripe's word contradicts the quote. */
+  /** Stripe's record contradicts the quote. */
   'payment_mismatch',
-  /** Support looked at such a payment, and it brings no credit. */
+  /** An operator decided that such a payment brings no credit. */
   'payment_rejected',
 ] as const;
 

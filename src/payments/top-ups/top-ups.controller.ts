@@ -27,11 +27,11 @@ export class TopUpsController {
     operationId: 'createTopUp',
     summary: 'Buy credit',
     description:
-      'Answers a `checkout_url`; the credit is in the wallet within seconds of the payment there. With an ' +
-      '`Idempotency-Key` the same request finds the same top-up again, also after a 503. An account and a ' +
-      'network address open so many payment pages a day; refused cards close them; and until its first payment ' +
-      'is a day old an account buys little. The refusals tell in `retry_at` or `ends_at` (Unix seconds) when ' +
-      'more is possible; they charge nothing.',
+      'Returns a `checkout_url`; the credit is in the wallet within seconds of the payment there. With an ' +
+      '`Idempotency-Key` the same request returns the same top-up again, also after a 503. An account and a ' +
+      'network address can open a limited number of payment pages a day; refused cards close them; and an account can ' +
+      'buy little until its first payment is a day old. A refusal charges nothing, and its `retry_at` or `ends_at` ' +
+      '(Unix seconds) says when more is possible.',
   })
   @ApiHeader({ name: 'Idempotency-Key', description: '1 to 255 visible ASCII characters of your choice.' })
   @ApiCreatedResponse({ type: TopUpView })

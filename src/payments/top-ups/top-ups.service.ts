@@ -9,12 +9,12 @@ import { TopUpRepository } from './top-up.repository.js';
 export class TopUpsService {
   constructor(private readonly topUps: TopUpRepository) {}
 
-  /** Newest first. Throws `InvalidRequestError` for a cursor that is no top-up's id. */
+  /** Lists top-ups, newest first. Throws `InvalidRequestError` for a cursor that is not a top-up's id. */
   list(accountId: string, page: PageRequest): Promise<Page<TopUp>> {
     return this.topUps.page(accountId, page);
   }
 
-  /** Throws `ResourceMissingError` for what is not this account's. */
+  /** Throws `ResourceMissingError` unless the top-up belongs to this account. */
   async require(accountId: string, id: string): Promise<TopUp> {
     const topUp = await this.topUps.find(accountId, id);
     if (topUp === null) throw new ResourceMissingError('top-up', id);

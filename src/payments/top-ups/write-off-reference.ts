@@ -2,8 +2,9 @@ import { hash } from 'node:crypto';
 import { newId } from '../../platform/common/ids.js';
 
 /**
- * Of one decision to give up debt that a dispute or a refund left: with an idempotency key the same one again, without one a new
- * one each time. The ledger has a digest of the key, so that no key can be spelled like another reference.
+ * Returns the ledger reference of one decision to write off debt that a dispute or a refund left. It is the same for the same
+ * idempotency key, and a new one each time without a key. It contains a digest of the key, so that no key can imitate another
+ * reference.
  */
 export function writeOffReference(
   source: `dispute:${string}` | `refund:${string}`,

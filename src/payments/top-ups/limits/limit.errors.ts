@@ -11,50 +11,50 @@ import {
 import type { TopUpLimitSettings } from '../../../platform/config/settings.js';
 import { Problem, type ProblemOptions } from '../../../platform/errors/problem.js';
 
-/** Whose count is full. */
+/** The owner of the count that reached its limit. */
 export type LimitScope = 'account' | 'address';
 
 export type FullCount = {
   readonly scope: LimitScope;
   readonly max: number;
-  /** When the oldest of those counted is a day old. */
+  /** When the oldest counted attempt becomes a day old. */
   readonly retryAt: Date;
   readonly now: Date;
 };
 
-/** Of longer waits some SDK versions sleep out every second and others none; the true time stands in the body. */
+/** Some SDK versions wait out a longer `Retry-After` and others ignore it, so the header is capped and the body has the true time. */
 const RETRY_AFTER_MAX_SECONDS = 60;
 const SECOND_MS = 1_000;
 
-/** 429: the account, or its network address, asked for as many payment pages as a day allows. */
+/** 429: the account or its network address requested as many payment pages as a day allows. */
 export class TooManyTopUpsError extends Problem {
   readonly code = 'too_many_top_ups';
   constructor(full: FullCount) {
     super(
-      `This ${nameOf(full.scope)} asked for ${full.max} top-ups within a day, and no more are taken. Nothing was ` +
+      `This ${toScopeName(full.scope)} asked for ${full.max} top-ups within a day, and no more are taken. Nothing was ` +
         `charged. Pay one that is still open, or ask again after ${full.retryAt.toISOString()}.`,
-      waitFor(full),
+      toWaitOptions(full),
     );
   }
 }
 
-/** 429: too many refused cards. The payment pages that were open are closed as well. */
+/** 429: too many cards were refused. The open payment pages are closed as well. */
 export class TooManyFailedPaymentsError extends Problem {
   readonly code = 'too_many_failed_payments';
   constructor(full: FullCount) {
     super(
-      `${full.max} payments of this ${nameOf(full.scope)} were refused within a day, so no payment page is opened. ` +
+      `${full.max} payments of this ${toScopeName(full.scope)} were refused within a day, so no payment page is opened. ` +
         `Nothing was charged. Ask the bank why, and ask again after ${full.retryAt.toISOString()}.`,
-      waitFor(full),
+      toWaitOptions(full),
     );
   }
 }
 
-function nameOf(scope: LimitScope): string {
+function toScopeName(scope: LimitScope): string {
   return scope === 'account' ? 'account' : 'network address';
 }
 
-function waitFor({ scope, max, retryAt, now }: FullCount): ProblemOptions {
+function toWaitOptions({ scope, max, retryAt, now }: FullCount): ProblemOptions {
   const seconds = Math.max(1, Math.ceil((retryAt.getTime() - now.getTime()) / SECOND_MS));
   return {
     details: {
@@ -67,16 +67,16 @@ function waitFor({ scope, max, retryAt, now }: FullCount): ProblemOptions {
   };
 }
 
-/** What an account bought while it is new, without what it asks for now. */
+/** What an account bought while it is new, without the top-up that is being checked. */
 export type FirstTopUps = {
-  /** Paid, or still payable. */
+  /** The number of top-ups that are paid or can still be paid. */
   readonly count: number;
   readonly creditMicros: MicroUsd;
-  /** When the limits end; null while nothing is paid. */
+  /** When the limits end; null until the first payment. */
   readonly endsAt: Date | null;
 };
 
-/** 403: until its first payment is a day old an account buys little, so that a stolen card buys little. */
+/** 403: an account can buy little until its first payment is a day old, so that a stolen card buys little. */
 export class FirstTopUpLimitError extends Problem {
   readonly code = 'first_top_up_limit';
   constructor(

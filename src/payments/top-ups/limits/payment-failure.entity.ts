@@ -2,7 +2,7 @@ import { Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 
 const PKEY = 'payment_failures_pkey';
 
-/** One refused attempt to pay. */
+/** One attempt to pay that was refused. */
 @Entity('payment_failures')
 @ForeignKey('TopUpEntity', ['accountId', 'topUpId'], ['accountId', 'id'], {
   name: 'payment_failures_top_up_fkey',

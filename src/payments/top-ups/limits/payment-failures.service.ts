@@ -12,12 +12,12 @@ import type { LimitScope } from './limit.errors.js';
 import { PaymentFailureEntity } from './payment-failure.entity.js';
 import { TopUpLimits } from './top-up-limits.service.js';
 
-/** More are not open within an hour, by the limits; what is left over is closed after the next refused card. */
+/** The limits allow no more open pages within an hour. Any page that is left is closed after the next refused card. */
 const PAGES_CLOSED_MAX = 100;
 
 /**
- * Counts refused cards. Whoever tries many (stolen ones, to learn which of them work) is not only refused new
- * payment pages: those that are open, where one could go on trying, are closed.
+ * Counts refused cards. A caller who tries many of them, for instance stolen ones to learn which still work, gets no new
+ * payment pages, and the open pages, where they could try more cards, are closed.
  */
 @Injectable()
 export class PaymentFailures {
@@ -36,7 +36,7 @@ export class PaymentFailures {
   }
 
   /**
-   * Reads the charge from Stripe and counts it, once, if it was refused and is one of ours. Throws
+   * Reads the charge from Stripe and counts it once if it was refused and is one of ours. Throws
    * `PaymentsUnavailableError`, and what the database throws; then it has to run again.
    */
   async record(chargeId: string): Promise<void> {
@@ -65,7 +65,10 @@ export class PaymentFailures {
       where: { ...owner, livemode: topUp.livemode, status: 'pending' },
       take: PAGES_CLOSED_MAX,
     });
-    this.logger.warn(`Too many refused cards for ${topUp.id}: ${open.length} payment pages are closed.`);
+    this.logger.warn(
+      { event: 'payment_failures.limit_reached', topUp: topUp.id, scope, pages: open.length },
+      'Too many cards were refused, so the open payment pages are closed',
+    );
     for (const { checkoutSessionId } of open) {
       if (checkoutSessionId !== null) await this.close(checkoutSessionId);
     }
@@ -73,10 +76,10 @@ export class PaymentFailures {
 
   private async close(checkoutSessionId: string): Promise<void> {
     try {
-      // Stripe then sends an event, as for every page that expires.
+      // Stripe then sends the same event as for a page that expires.
       await this.gateway.expireCheckoutSession(checkoutSessionId);
     } catch (error) {
-      // Paid or expired in the meantime.
+      // Stripe refuses this when the page was paid or has expired in the meantime.
       if (!(error instanceof PaymentRequestRefusedError)) throw error;
     }
   }
