@@ -4,19 +4,19 @@ import type { Clock } from '../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../platform/database/ledger-clock.js';
 
 export type Backlog = {
-  /** What waits for an attempt, due or not. */
+  /** How many wait for an attempt, due or not. */
   readonly pending: number;
-  /** How long the longest-waiting one that is due has been due. */
+  /** For how long the one that is due longest has been due. */
   readonly oldestSeconds: number;
 };
 
-/** Index-only: each table has a partial index of what is pending. */
-const backlogOf = (table: 'webhook_deliveries' | 'alert_emails') => `
+/** Reads an index only, because each table has a partial index of its pending rows. */
+const toBacklogQuery = (table: 'webhook_deliveries' | 'alert_emails') => `
   SELECT count(*)::int AS pending,
          greatest(0, coalesce(extract(epoch FROM $1::timestamptz - min(next_attempt_at)), 0))::float8 AS "oldestSeconds"
     FROM ${table} WHERE status = 'pending'`;
 
-/** What stands between what happened and those who are to be told. */
+/** Counts the webhook deliveries and mails that are not sent yet. */
 @Injectable()
 export class NotificationStatistics {
   constructor(
@@ -25,11 +25,11 @@ export class NotificationStatistics {
   ) {}
 
   webhooks(): Promise<Backlog> {
-    return this.read(backlogOf('webhook_deliveries'));
+    return this.read(toBacklogQuery('webhook_deliveries'));
   }
 
   emails(): Promise<Backlog> {
-    return this.read(backlogOf('alert_emails'));
+    return this.read(toBacklogQuery('alert_emails'));
   }
 
   private async read(query: string): Promise<Backlog> {

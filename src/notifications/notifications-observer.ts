@@ -1,6 +1,6 @@
-/** What telling customers tells about itself; metrics implement it, notifications know no metrics. */
+/** What notifications report about themselves. Metrics implement it, so that notifications do not depend on metrics. */
 export interface NotificationsObserver {
-  /** An attempt of a webhook ended: `2xx` and so on for an answer, else why there was none. */
+  /** Called when an attempt to deliver a webhook ends. `outcome` is `2xx` and so on for an answer, or the reason why there was none. */
   webhookAttempted(outcome: string, durationMs: number): void;
   emailAttempted(outcome: EmailOutcome): void;
 }

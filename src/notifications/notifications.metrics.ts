@@ -6,10 +6,10 @@ import { type Backlog, NotificationStatistics } from './notification-statistics.
 import { databaseFigures } from '../platform/metrics/database-figures.js';
 import { MetricsRegistry } from '../platform/metrics/metrics-registry.js';
 
-/** Receivers have 15 s; those that take longer than a quarter second are waited for beside the jobs. */
+/** Receivers have 15 s. A job waits for a quarter of a second, and slower receivers are awaited in the background. */
 const BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
 
-/** What telling customers tells about itself, and what waits to be told. */
+/** The metrics of notifications: their attempts, and the backlog. */
 @Injectable()
 export class NotificationMetrics implements NotificationsObserver {
   private readonly webhooks: Histogram;
@@ -22,15 +22,15 @@ export class NotificationMetrics implements NotificationsObserver {
   ) {
     this.webhooks = new Histogram({
       name: 'coffer_webhook_attempt_seconds',
-      help: 'Attempts to deliver webhooks, by outcome: 2xx and so on for an answer, else why there was none.',
+      help: 'Attempts to deliver webhooks, by outcome: 2xx and so on for an answer, otherwise why there was none.',
       labelNames: ['outcome'],
       buckets: BUCKETS_SECONDS,
       registers: [registry],
     });
-    const ofBacklog = (load: () => Promise<Backlog>) => databaseFigures<Backlog | null>(clock, load, null);
+    const toFigures = (load: () => Promise<Backlog>) => databaseFigures<Backlog | null>(clock, load, null);
     this.emails = new Counter({
       name: 'coffer_email_attempts_total',
-      help: 'Attempts to send an e-mail, by outcome: sent, retried (later again), failed (given up).',
+      help: 'Attempts to send an e-mail, by outcome: sent, retried (sent again later), failed (given up).',
       labelNames: ['outcome'],
       registers: [registry],
     });
@@ -38,13 +38,13 @@ export class NotificationMetrics implements NotificationsObserver {
       registry,
       'webhook',
       'deliveries of webhooks',
-      ofBacklog(() => statistics.webhooks()),
+      toFigures(() => statistics.webhooks()),
     );
     addBacklog(
       registry,
       'email',
       'e-mails',
-      ofBacklog(() => statistics.emails()),
+      toFigures(() => statistics.emails()),
     );
   }
 
@@ -75,7 +75,7 @@ function addBacklog(
   });
   new Gauge({
     name: `coffer_${name}_oldest_due_seconds`,
-    help: `How long the longest-waiting of the ${what} that are due has been due.`,
+    help: `For how many seconds the oldest of the ${what} that are due has been due.`,
     registers: [registry],
     async collect() {
       const backlog = await read();

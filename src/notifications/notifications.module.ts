@@ -68,7 +68,7 @@ const METRICS = [
   { provide: NOTIFICATIONS_OBSERVER, useExisting: NotificationMetrics },
 ];
 
-/** How customers are told what happens. The rest of the product says it to `WebhookEvents`. */
+/** Notifies customers by webhook and e-mail. The rest of the service publishes its events with `WebhookEvents`. */
 @Module({
   imports: [
     JobsModule,

@@ -42,7 +42,7 @@ describe('a service without a mail server', () => {
 
   it('writes mails to files that only their owner reads, outside production, and says so at start', async () => {
     await withoutServer({}, async (other, logged) => {
-      expect(logged).toContain(`Mail is not sent but written to ${other.settings.dataDir}/mail`);
+      expect(logged).toContain(`"event":"mail.written_to_files","folder":"${other.settings.dataDir}/mail"`);
       const asker = await other.createCustomer();
       (await asker.client.send('PUT', ALERTS, { body: { email: 'newcomer@example.com' } })).expect(200);
       await send(other);
@@ -59,7 +59,7 @@ describe('a service without a mail server', () => {
 
   it('takes no address in production, and says why, at start as well', async () => {
     await withoutServer({ environment: 'production' }, async (other, logged) => {
-      expect(logged).toContain('No mail is sent: SMTP_URL is not set');
+      expect(logged).toContain('SMTP_URL is not set, so no mail is sent');
       const asker = await other.createCustomer();
       const { error } = (
         await asker.client.send('PUT', ALERTS, { body: { email: 'somebody@example.com' } })

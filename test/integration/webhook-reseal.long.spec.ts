@@ -144,7 +144,7 @@ describe('signing secrets', () => {
       const errors = logged.filter((line) => line.includes('"level":50'));
       expect(errors).toHaveLength(1);
       expect(errors[0]).toContain("COFFER_MASTER_KEYS has no key 'lost' any more");
-      expect(errors[0]).toContain('1 webhook endpoints cannot be signed for');
+      expect(errors[0]).toContain('"event":"webhook_secrets.unreadable","count":1');
       if (lostOne === null) throw new Error('there is no such endpoint');
       const { customer, endpoint } = lostOne;
       const count = receiver.received.length;

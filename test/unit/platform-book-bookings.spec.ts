@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { cents } from '../../src/platform/common/money.js';
-import { isKnownType, legsOf, unappliedLegsOf } from '../../src/finance/reconciliation/bookings.js';
+import { isKnownType, toLegs, toUnappliedLegs } from '../../src/finance/reconciliation/bookings.js';
 import { POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
 import type { BalanceTransaction } from '../../src/payments/stripe/balance/balance-transaction.js';
 
@@ -55,7 +55,7 @@ describe('our own part of a balance transaction', () => {
     ],
     ['another currency', told('charge', 1_050n, 60n, 'eur'), []],
   ])('is booked for %s', (_what, transaction, expected) => {
-    expect(legsOf(transaction).map(({ kind, amountMicros }) => [kind, amountMicros])).toEqual(expected);
+    expect(toLegs(transaction).map(({ kind, amountMicros }) => [kind, amountMicros])).toEqual(expected);
   });
 
   it('leaves of the balance exactly what Stripe’s net says, when the customer’s part is booked in the customer’s book', () => {
@@ -71,7 +71,7 @@ describe('our own part of a balance transaction', () => {
       for (const amount of [-1_050n, -1n, 1n, 1_050n]) {
         for (const fee of [-1_500n, 0n, 60n]) {
           const isCustomers = ['charge', 'refund', 'refund_failure', 'adjustment'].includes(type);
-          const ours = legsOf(told(type, amount, fee)).reduce((sum, { kind, amountMicros }) => {
+          const ours = toLegs(told(type, amount, fee)).reduce((sum, { kind, amountMicros }) => {
             const [[debit]] = POSTING_RULES[kind];
             return debit === 'stripe_clearing' ? sum + amountMicros : sum - amountMicros;
           }, 0n);
@@ -99,6 +99,6 @@ describe('a payment that nobody was credited with', () => {
     ['is not owed by the platform once it is credited', 1_050n, true, 'unapplied_payment_release'],
     ['and is credited, owes nothing for what had gone back of it', -1_050n, true, 'unapplied_payment'],
   ])('%s', (_what, amountCents, isCredited, kind) => {
-    expect(unappliedLegsOf(amountCents, isCredited)).toEqual([{ kind, amountMicros: 10_500_000n }]);
+    expect(toUnappliedLegs(amountCents, isCredited)).toEqual([{ kind, amountMicros: 10_500_000n }]);
   });
 });

@@ -9,9 +9,8 @@ type Asked = {
 };
 
 /**
- * The range that was asked for, in the export's own spelling. It is half open: `from` belongs to it, `to`
- * does not, so November is `from=2026-11-01&to=2026-12-01` and months join without overlap or gap. A bare
- * date is its midnight in UTC.
+ * Reads the requested range in the spelling of exports. It includes `from` and excludes `to`, so November is
+ * `from=2026-11-01&to=2026-12-01`, and months join without overlap or gap. A date without a time is its midnight in UTC.
  *
  * @throws InvalidRequestError naming the parameter.
  */

@@ -2,12 +2,12 @@ import { TextField, WordField } from '../../platform/common/fields.js';
 import { EXPORT_FORMATS, type ExportFormat } from '../../money/ledger/export/export-format.js';
 
 export class LedgerExportQuery {
-  @WordField({ description: 'How the file is written.', words: EXPORT_FORMATS, example: 'csv' })
+  @WordField({ description: 'The format of the file.', words: EXPORT_FORMATS, example: 'csv' })
   declare readonly format: ExportFormat;
 
   @TextField({
     description:
-      'First moment to export: a date (midnight UTC) or an ISO 8601 time. Absent: from the first row.',
+      'The start of the range, which is included: a date (midnight UTC) or an ISO 8601 time. Absent: from the first row.',
     max: 40,
     optional: true,
     example: '2026-11-01',
@@ -15,7 +15,8 @@ export class LedgerExportQuery {
   declare readonly from?: string;
 
   @TextField({
-    description: 'First moment not to export any more, later than `from`. Absent: to the last row.',
+    description:
+      'The end of the range, which is not included and must be later than `from`. Absent: to the last row.',
     max: 40,
     optional: true,
     example: '2026-12-01',
@@ -23,7 +24,7 @@ export class LedgerExportQuery {
   declare readonly to?: string;
 
   @TextField({
-    description: "One account's book; `acct_platform` is our own. Absent: all of them.",
+    description: 'The account whose book is exported; `acct_platform` is our own. Absent: all books.',
     max: 100,
     optional: true,
     example: 'acct_01KB2H7Q0000000000000000AA',

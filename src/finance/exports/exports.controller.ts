@@ -23,10 +23,10 @@ export class ExportsController {
   @RecordsRead('ledger.exported', 'ledger', ['format', 'from', 'to', 'account'])
   @ApiOperation({
     operationId: 'exportLedger',
-    summary: 'Download the ledger, or a part of it, as a file that proves itself',
+    summary: 'Download the ledger, or a part of it, as a file that can be verified',
     description:
-      'Streams every transfer of the range in chain order, as of one moment. The last line tells how many rows there ' +
-      'are and carries a digest of them: a file without it was cut short. `coffer verify FILE` checks a file with no ' +
+      'Streams every transfer of the range in chain order, as of one moment. The last line has the number of ' +
+      'rows and a digest of them: a file without it is incomplete. `coffer verify FILE` checks a file without a ' +
       'server and names the first bad row. Times are in UTC; `from` is included, `to` is not.',
   })
   @ApiOkResponse({
@@ -45,7 +45,7 @@ export class ExportsController {
   }
 }
 
-/** `coffer-ledger_2026-11-01_2026-12-01.csv`; only characters that no file system minds. */
+/** `coffer-ledger_2026-11-01_2026-12-01.csv`; it has only characters that every file system allows. */
 function fileName(format: ExportFormat, { from, to, account }: ExportRange): string {
   const parts = ['coffer-ledger', account, from, to].filter((part) => part !== null);
   return `${parts.map((part) => part.replace(/T00:00:00\.000Z$/, '').replace(/[^\w-]/g, '')).join('_')}.${format}`;

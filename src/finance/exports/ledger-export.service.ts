@@ -20,18 +20,18 @@ import { GENESIS_HASH } from '../../money/ledger/transfer.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { TooManyExportsError } from './finance.errors.js';
 
-/** Of the pool's dozen connections, exports may keep this many from the charges. */
+/** How many of the pool's dozen connections exports may use. The rest is for charges. */
 const EXPORTS_MAX = 2;
-/** Finding the rows of a range may need a sort of all of them. */
+/** Finding the rows of a range may require sorting all of them. */
 const STATEMENT_SECONDS_MAX = 120;
-/** A client that takes nothing for this long is gone, or holds back the clean-up of dead rows for everybody. */
+/** A client that reads nothing for this long has gone, or its snapshot keeps PostgreSQL from removing dead rows. */
 const IDLE_SECONDS_MAX = 60;
 /** How much is read ahead of a slow client. */
 const BUFFER_BYTES = 65_536;
 
 /**
- * In chain order, so that a file can be verified as it is read, each row with its predecessor's hash: that of
- * the row before it, or, where the range begins in the middle of a chain, of the row that the range leaves out.
+ * Reads the rows in chain order, so that a file can be verified while it is read. Each row has its predecessor's hash: that
+ * of the row before it, or, where the range starts within a chain, of the last row that the range leaves out.
  */
 const ROWS = `
   SELECT ${TRANSFER_COLUMNS},
@@ -49,9 +49,8 @@ export class LedgerExportService {
   ) {}
 
   /**
-   * The ledger as of now, as the text of a file. Nothing of it is kept in memory: rows are read as the client
-   * takes them. When the database fails in the middle the stream fails too, so that the connection breaks
-   * and the file cannot look complete.
+   * Streams the ledger as of now, as the text of a file. The file is not held in memory: rows are read at the client's pace.
+   * When the database fails halfway the stream fails too, so that the connection breaks and the file cannot look complete.
    *
    * @throws ResourceMissingError for an account that does not exist; TooManyExportsError.
    */
@@ -65,7 +64,7 @@ export class LedgerExportService {
       await requireAccount(snapshot, range.account);
       const exportedAt = new Date(await this.timeOf(snapshot)).toISOString();
       const text = write(EXPORT_ENCODERS[format], selectRows(snapshot, range), range, exportedAt);
-      // What can fail at once does so here, while the answer can still be an error and not a broken file.
+      // The first rows are read here, while a failure can still be answered with an error and not with a broken file.
       const first = await text.next();
       return this.toStream(first.done === true ? '' : first.value, text, snapshot);
     } catch (error) {
@@ -86,7 +85,7 @@ export class LedgerExportService {
       yield* rest;
     }
     const stream = Readable.from(everything(), { objectMode: false, highWaterMark: BUFFER_BYTES });
-    // Ended, failed or dropped by the client: each closes the stream, and some before it was ever read.
+    // The stream closes when it ends, fails or is dropped by the client, in some cases before it was read.
     stream.once('close', () => void release());
     return stream;
   }

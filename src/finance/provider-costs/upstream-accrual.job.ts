@@ -3,7 +3,7 @@ import { JobRegistry } from '../../platform/jobs/job-registry.js';
 import type { Job } from '../../platform/jobs/job.js';
 import { UpstreamAccruals } from './upstream-accruals.service.js';
 
-/** Books what providers charged us: when the day is over, and twice more, should a run have failed. */
+/** Books what providers charged us when the day is over, and runs twice more in case a run failed. */
 @Injectable()
 export class UpstreamAccrualJob implements Job {
   readonly name = 'upstream_accrual';

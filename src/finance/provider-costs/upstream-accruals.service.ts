@@ -8,19 +8,19 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
 
 const HOUR_MS = 3_600_000;
-/** Days that ended and are looked at: an outage of a month is made up for, and what it missed the doctor names. */
+/** How many past days are checked. An outage of up to a month is made up for, and the doctor reports what is older. */
 export const LOOKED_BACK_DAYS = 31;
-/** A day that is already booked is looked at this often again: a row may be committed after its day was added up. */
+/** How many booked days are checked again, because a row may be committed after its day was summed. */
 const LOOKED_AT_AGAIN_DAYS = 3;
-/** A row is committed within seconds of its time. */
+/** A row is committed within seconds of its time, so a day is complete after this long. */
 const SETTLED_AFTER_MS = 10 * 60_000;
 
-/** An hour at a time: a short statement, whatever the day's traffic. The index by time finds it. */
+/** Sums one hour, so that the statement stays short whatever the day's traffic. It uses the index by time. */
 const COSTS = `
   SELECT provider, sum(upstream_cost_micros) AS cost FROM generation_tasks
    WHERE created_at >= $1 AND created_at < $2 AND upstream_cost_micros > 0 GROUP BY provider`;
 
-/** What stands in the ledger already, from the index of references. `;` is the character behind `:`. */
+/** What the ledger has already, from the index of references. `;` is the character after `:`. */
 const BOOKED = `
   SELECT split_part(reference, ':', 3) AS provider, count(*) AS bookings, sum(amount_micros) AS booked
     FROM transfers WHERE account_id = $1 AND reference >= $2 AND reference < $3 GROUP BY 1`;
@@ -32,13 +32,12 @@ const NEWEST_BOOKED = `
 type Booked = { readonly bookings: number; readonly amountMicros: bigint };
 
 /**
- * What providers charge us, booked into our own book: `upstream_cost -> upstream_payable`, one transfer for each UTC
- * day and provider. The day is the one in which the provider took the task and named its price. It
- * counts whether or not the image came out well, for nothing says that a failed one is free; calls over customers' own
- * keys name no cost of ours.
+ * Books what providers charge us in our own book: `upstream_cost -> upstream_payable`, one transfer for each UTC day and
+ * provider. The day is the one in which the provider accepted the task and named its price. A task counts even if its image
+ * failed, because no provider says that a failed one is free. BYOK calls have no cost for us.
  *
- * What is booked is always the difference between the tasks' costs and the ledger. So a repeated run books nothing, and
- * costs that were written late are booked as a second transfer of their day (`…:2`).
+ * The booked amount is always the difference between the tasks' costs and the ledger. So a repeated run books nothing, and
+ * costs that were stored late are booked as a second transfer of their day (`…:2`).
  */
 @Injectable()
 export class UpstreamAccruals {
@@ -49,8 +48,8 @@ export class UpstreamAccruals {
   ) {}
 
   /**
-   * Books every day that is over. Safe to repeat and to run twice at the same time. Throws what the engine and the
-   * database throw, also when two runs disagree on a day (one counted more): what is left is the next run's.
+   * Books every day that is over. It is safe to repeat and to run concurrently. Throws what the engine and the database
+   * throw, also when two runs disagree on a day because one counted more. The next run books the rest.
    */
   async bookDaysThatEnded(): Promise<void> {
     const todayMs = Math.floor((this.clock.nowMs() - SETTLED_AFTER_MS) / DAY_MS) * DAY_MS;
@@ -69,18 +68,18 @@ export class UpstreamAccruals {
 
   private async bookDay(dayMs: number): Promise<void> {
     const day = formatUtcDate(new Date(dayMs));
-    const costs = await this.costsOf(dayMs);
+    const costs = await this.sumCosts(dayMs);
     if (costs.size === 0) return;
     const booked = await this.bookedOn(day);
     for (const [provider, costMicros] of costs) {
       const { bookings, amountMicros } = booked.get(provider) ?? { bookings: 0, amountMicros: 0n };
       const missingMicros = costMicros - amountMicros;
-      // More booked than there is cost: nobody takes costs away, so the doctor names it and a person looks.
+      // Costs never decrease, so when more is booked than was charged, the doctor reports it to an operator.
       if (missingMicros > 0n) await this.book(day, provider, bookings + 1, micros(missingMicros));
     }
   }
 
-  private async costsOf(dayMs: number): Promise<ReadonlyMap<string, bigint>> {
+  private async sumCosts(dayMs: number): Promise<ReadonlyMap<string, bigint>> {
     const costs = new Map<string, bigint>();
     for (let fromMs = dayMs; fromMs < dayMs + DAY_MS; fromMs += HOUR_MS) {
       const hour = [new Date(fromMs).toISOString(), new Date(fromMs + HOUR_MS).toISOString()];
@@ -109,7 +108,7 @@ export class UpstreamAccruals {
       accountId: PLATFORM_ACCOUNT_ID,
       actor: 'system',
       reference: `upstream_cost:${day}:${provider}${count === 1 ? '' : `:${count}`}`,
-      // Another run that counted more under the same reference is refused, and counts again.
+      // A run that counted another amount under the same reference is refused, and counts again later.
       fingerprint: amountMicros.toString(),
       memo: `Images of ${provider} on ${day}`,
       legs: [{ kind: 'upstream_cost', amountMicros }],

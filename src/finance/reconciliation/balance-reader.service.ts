@@ -15,7 +15,7 @@ import { isKnownType } from './bookings.js';
 import { StripeBalanceCursorEntity } from './stripe-balance-cursor.entity.js';
 import { StripeBalanceTransactionEntity } from './stripe-balance-transaction.entity.js';
 
-/** 5,000 balance transactions in one run. */
+/** One run reads at most 5,000 balance transactions. */
 const PAGES_PER_RUN = 50;
 
 const SAVE_CURSOR = `
@@ -24,7 +24,7 @@ const SAVE_CURSOR = `
   ON CONFLICT (livemode) DO UPDATE
     SET complete_until = excluded.complete_until, window_until = excluded.window_until, after_id = excluded.after_id`;
 
-/** Stores every balance transaction that Stripe made. A run may fail or be killed anywhere (see `readSince`). */
+/** Stores every balance transaction that Stripe created. A run may fail or be killed at any point (see `readSince`). */
 @Injectable()
 export class BalanceReader {
   private readonly logger = new Logger(BalanceReader.name);
@@ -40,8 +40,8 @@ export class BalanceReader {
   ) {}
 
   /**
-   * Stores what Stripe made up to now and is not stored yet, and answers how many that were. Throws
-   * `PaymentsUnavailableError`, and what the database throws; what was read until then is stored.
+   * Stores the balance transactions up to now that are not stored yet, and returns how many there were. Throws
+   * `PaymentsUnavailableError`, and what the database throws; what was read before that is stored.
    */
   async read(): Promise<number> {
     const { livemode, configured } = this.list;
@@ -60,7 +60,7 @@ export class BalanceReader {
     return readSince(list, from, new Date(this.clock.nowMs()));
   }
 
-  /** Answers how many were new. */
+  /** Returns how many were new. */
   private async store(transactions: readonly BalanceTransaction[]): Promise<number> {
     if (transactions.length === 0) return 0;
     const storedAt = new Date(this.clock.nowMs());
@@ -76,7 +76,10 @@ export class BalanceReader {
     const added = result.raw as readonly { id: string; type: string }[];
     for (const { id, type } of added) {
       if (isKnownType(type)) continue;
-      this.logger.error(`${id} is a ${type}, which nobody here can book. A person has to look.`);
+      this.logger.error(
+        { event: 'balance_transaction.type_unknown', balanceTransaction: id, type },
+        'A balance transaction has a type that this service cannot book; an operator has to check it',
+      );
     }
     return added.length;
   }

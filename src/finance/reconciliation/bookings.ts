@@ -4,9 +4,9 @@ import type { BalanceTransaction } from '../../payments/stripe/balance/balance-t
 
 export type Leg = { readonly kind: PlatformKind; readonly amountMicros: MicroUsd };
 
-/** Bills of Stripe itself: the whole amount is a cost. */
+/** Bills of Stripe itself. Their whole amount is a cost. */
 const BILLS: ReadonlySet<string> = new Set(['stripe_fee', 'stripe_fx_fee', 'tax_fee', 'network_cost']);
-/** Between the balance at Stripe and our bank account, in either direction. */
+/** Movements between the balance at Stripe and our bank account, in either direction. */
 const TO_THE_BANK: ReadonlySet<string> = new Set([
   'payout',
   'payout_cancel',
@@ -14,7 +14,7 @@ const TO_THE_BANK: ReadonlySet<string> = new Set([
   'topup',
   'topup_reversal',
 ]);
-/** Customers' money: its amount stands in the customer's own book, only its fee is ours. */
+/** Customers' money. Its amount is booked in the customer's own book, and only its fee in ours. */
 export const OF_CUSTOMERS: ReadonlySet<string> = new Set([
   'charge',
   'payment',
@@ -23,16 +23,16 @@ export const OF_CUSTOMERS: ReadonlySet<string> = new Set([
   'refund_failure',
   'payment_failure_refund',
   'payment_reversal',
-  // A dispute's money, and its way back.
+  // The money of a dispute, when it is taken and when it is given back.
   'adjustment',
 ]);
 
 /**
- * What a balance transaction means to our own book: what Stripe kept (or gave back) and what went to the bank (or came
- * from it). Customers' own parts are booked where their payments, refunds and disputes are.
+ * Converts a balance transaction to the legs of our own book: what Stripe kept (or gave back), and what was paid out to the
+ * bank (or came from it). The customers' parts are booked with their payments, refunds and disputes.
  */
-export function legsOf({ type, currency, amountCents, feeCents }: BalanceTransaction): readonly Leg[] {
-  // The ledger counts US dollars only. Another currency is another system's, on the same Stripe account.
+export function toLegs({ type, currency, amountCents, feeCents }: BalanceTransaction): readonly Leg[] {
+  // The ledger counts US dollars only. Other currencies belong to other systems on the same Stripe account.
   if (currency !== 'usd') return [];
   const keptCents = feeCents - (BILLS.has(type) ? amountCents : 0n);
   const paidOutCents = TO_THE_BANK.has(type) ? 0n - amountCents : 0n;
@@ -43,15 +43,15 @@ export function legsOf({ type, currency, amountCents, feeCents }: BalanceTransac
 }
 
 /**
- * What a balance transaction of a payment that no customer was credited with means to our own book: money that is owed, and not to
- * anybody's wallet. Once the customer's own book has it after all, the same leaves ours.
+ * Converts a balance transaction of a payment that no customer was credited with to the legs of our own book. The money is owed, but
+ * is in no wallet. When the customer's own book has it later, the same amount leaves ours.
  */
-export function unappliedLegsOf(amountCents: bigint, isApplied: boolean): readonly Leg[] {
+export function toUnappliedLegs(amountCents: bigint, isApplied: boolean): readonly Leg[] {
   const keptCents = isApplied ? -amountCents : amountCents;
   return leg(keptCents, 'unapplied_payment', 'unapplied_payment_release');
 }
 
-/** False for what this service does not know how to book; its amount shows in the reconciliation until somebody looks. */
+/** Returns false for a type that this service cannot book. Its amount is a difference in the reconciliation until an operator settles it. */
 export function isKnownType(type: string): boolean {
   return BILLS.has(type) || TO_THE_BANK.has(type) || OF_CUSTOMERS.has(type);
 }

@@ -5,15 +5,15 @@ import type { Clock } from '../../platform/common/clock.js';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { legsOf } from './bookings.js';
+import { toLegs } from './bookings.js';
 import { StripeBalanceTransactionEntity } from './stripe-balance-transaction.entity.js';
 
-/** One batch of the engine, which commits them together. */
+/** The size of one batch of the engine, which commits a batch together. */
 const BATCH_SIZE = 200;
-/** What one run books at most; what is left is the next run's. */
+/** The most that one run books. The next run books the rest. */
 const BATCHES_PER_RUN = 50;
 
-/** Books what Stripe kept and what went to the bank: each balance transaction once, under its own id. */
+/** Books what Stripe kept and what was paid out to the bank. Each balance transaction is booked once, under its own id. */
 @Injectable()
 export class PlatformBook {
   constructor(
@@ -24,8 +24,8 @@ export class PlatformBook {
   ) {}
 
   /**
-   * Books every stored balance transaction that is not booked yet. Safe to repeat and to run twice at the same time.
-   * Throws what the engine and the database throw; what was booked until then stays booked.
+   * Books every stored balance transaction that is not booked yet. It is safe to repeat and to run concurrently. Throws what
+   * the engine and the database throw; what was booked before that stays booked.
    */
   async bookAll(): Promise<void> {
     for (let batches = 0; batches < BATCHES_PER_RUN; batches += 1) {
@@ -39,7 +39,7 @@ export class PlatformBook {
     }
   }
 
-  /** First the ledger, then the rows: cut off between the two, the next run finds the references in the ledger. */
+  /** The ledger is written before the rows. After a crash between the two, the next run finds the references in the ledger. */
   private async bookBatch(unbooked: readonly StripeBalanceTransactionEntity[]): Promise<void> {
     const results = await Promise.allSettled(unbooked.map((transaction) => this.book(transaction)));
     const booked = unbooked.filter((_transaction, index) => results[index]?.status === 'fulfilled');
@@ -51,7 +51,7 @@ export class PlatformBook {
 
   private async book(transaction: StripeBalanceTransactionEntity): Promise<void> {
     const { id, type, sourceId, amountCents, feeCents } = transaction;
-    const legs = legsOf(transaction);
+    const legs = toLegs(transaction);
     if (legs.length === 0) return;
     await this.engine.execute({
       type: 'book',

@@ -1,22 +1,22 @@
 /**
- * How Stripe's balance transactions and the ledger are laid side by side, as SQL that the doctor and the report share.
- * Amounts are micro-USD. Tables of other modules are read by SQL alone.
+ * Compares Stripe's balance transactions with the ledger, as SQL that the doctor and the report share. Amounts are micro-USD.
+ * Tables of other modules are read by SQL only.
  */
 
 import { OF_CUSTOMERS } from './bookings.js';
 
-/** What each event of each book moved in our account at Stripe; positive into it. */
+/** What each event of each book moved in our account at Stripe. Positive amounts increase it. */
 export const CLEARING = `
   SELECT account_id, reference, max(created_at) AS moved_at,
          sum(CASE WHEN debit_account = 'stripe_clearing' THEN amount_micros ELSE -amount_micros END) AS moved_micros
     FROM transfers WHERE 'stripe_clearing' IN (debit_account, credit_account) GROUP BY account_id, reference`;
 
-/** The balance transaction that a row of the platform's book is about; its references are `balance_transaction:…` and `unapplied:…`. */
+/** The id of the balance transaction in a row of the platform's book, whose references are `balance_transaction:…` and `unapplied:…`. */
 export const REPORTED_ID = `split_part(reference, ':', 2)`;
 
 /**
- * Each balance transaction with the event in a customer's book that its amount must stand under. None for our own
- * money, for another system's on the same Stripe account, and for a payment that nobody was credited with.
+ * Each balance transaction with the event in a customer's book that must have its amount. There is no such event for our own
+ * money, for another system's on the same Stripe account, and for a payment that no customer was credited with.
  */
 export const NAMED = `
   SELECT b.*, coalesce(u.account_id, r.account_id, d.account_id) AS account_id,
@@ -43,9 +43,9 @@ export const NAMED = `
    WHERE b.currency = 'usd'`;
 
 /**
- * Each balance transaction of a payment that was reviewed. Its amount stands in `unapplied_payments`, for good when nobody is ever
- * credited, and until a customer's own book has it: `is_applied`. What Stripe moved and what was credited decide that, not what a person
- * decided: a decision moves no money. `since`: the last moment at which something of it changed.
+ * Each balance transaction of a payment that was reviewed. Its amount is in `unapplied_payments` until a customer's own book has it
+ * (`is_applied`), and permanently when no customer is credited. That depends on what Stripe moved and what was credited, and not on an
+ * operator's decision, because a decision moves no money. `since` is the last time at which any of this changed.
  */
 export const REVIEWED = `
   SELECT b.id, b.type, b.source_id, b.amount_cents, b.created_at, greatest(b.stored_at, reviewed.at, credited.at) AS since,

@@ -21,12 +21,12 @@ export class StripeBalanceSettlementController {
   @HttpCode(200)
   @ApiOperation({
     operationId: 'settleBalanceTransaction',
-    summary: 'Say how money was settled that no book can have',
+    summary: 'Record how money was settled that cannot be booked',
     description:
-      'For what `coffer doctor` names as moved by Stripe and explained by no book, such as a dispute that left a balance in ' +
-      'another currency. Correct the credit of the account first where it has to change (a debit, a grant or an adjustment), ' +
-      'then name its reference here, and the doctor names the money no more. Nothing moves. Each decision is kept; sent ' +
-      'again, the same one is answered, and another one counts from then on.',
+      'For money that `coffer doctor` reports as moved by Stripe and missing in every book, such as a dispute that was taken from ' +
+      'a balance in another currency. Where the credit of the account has to change, correct it first (a debit, a grant or an ' +
+      'adjustment) and name its reference here. The doctor then no longer reports the money. Nothing moves. Each decision is ' +
+      'recorded: a repeated request returns the same one, and a different one replaces it from then on.',
   })
   @ApiOkResponse({ type: BalanceSettlementView })
   @ApiProblems('invalid_request', 'malformed_body', 'resource_missing', 'database_unavailable')

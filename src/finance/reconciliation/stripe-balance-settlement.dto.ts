@@ -7,14 +7,14 @@ export class SettleBalanceTransactionRequest {
   @TextField({
     description:
       'The `reference` of the transaction in the account’s book that corrects its credit: a debit, a grant or an adjustment that was ' +
-      'made before. Left out: none was needed.',
+      'made before. Absent: no correction was needed.',
     max: 300,
     optional: true,
     example: 'adjustment:adj_01KB2H7Q0000000000000000AA',
   })
   declare readonly settled_by?: string;
   @TextField({
-    description: 'Why, for the books.',
+    description: 'The reason, which is recorded.',
     max: 500,
     example: 'disputed in euros; $10.50 were debited',
   })
@@ -26,10 +26,13 @@ export class BalanceSettlementView {
   declare readonly object: 'balance_settlement';
   @ApiProperty({ description: "Stripe's balance transaction.", example: 'txn_1P0000000000000000000000' })
   declare readonly balance_transaction: string;
-  @ApiProperty({ description: 'Whose payment it moved.', example: 'acct_01KB2H7Q0000000000000000AA' })
+  @ApiProperty({
+    description: 'The account whose payment it moved.',
+    example: 'acct_01KB2H7Q0000000000000000AA',
+  })
   declare readonly account: string;
   @ApiProperty({
-    description: 'What corrects the credit of the account; null: nothing had to.',
+    description: 'The reference that corrects the credit of the account; null when no correction was needed.',
     type: 'string',
     nullable: true,
     example: 'adjustment:adj_01KB2H7Q0000000000000000AA',
@@ -37,7 +40,7 @@ export class BalanceSettlementView {
   declare readonly settled_by: string | null;
   @ApiProperty({ description: 'Who decided it.', example: 'operator_key:environment' })
   declare readonly actor: string;
-  @ApiProperty({ description: 'Why.', example: 'disputed in euros; $10.50 were debited' })
+  @ApiProperty({ description: 'The reason.', example: 'disputed in euros; $10.50 were debited' })
   declare readonly reason: string;
   @TimeView('When, Unix seconds.')
   declare readonly decided_at: number;

@@ -2,7 +2,7 @@ import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
 
 const PKEY = { primaryKeyConstraintName: 'stripe_balance_settlements_pkey' } as const;
 
-/** What a person decided about money that Stripe moved and no book can have: who, when and why. Never changed; the newest counts. */
+/** One decision about money that Stripe moved and that cannot be booked: by whom, when and why. Rows are never changed, and the newest counts. */
 @Entity('stripe_balance_settlements')
 @ForeignKey('StripeBalanceTransactionEntity', ['balanceTransactionId'], ['id'], {
   name: 'stripe_balance_settlements_transaction_fkey',
@@ -18,11 +18,11 @@ export class StripeBalanceSettlementEntity {
   @PrimaryColumn({ type: 'integer', ...PKEY })
   number!: number;
 
-  /** In whose book it would stand. */
+  /** The account in whose book it would be. */
   @Column({ type: 'text', name: 'account_id', collation: 'C' })
   accountId!: string;
 
-  /** The reference of the correction in that book; null: none was needed. */
+  /** The reference of the correction in that book; null when none was needed. */
   @Column({ type: 'text', name: 'settled_by', nullable: true, collation: 'C' })
   settledBy!: string | null;
 

@@ -18,7 +18,7 @@ export type Settling = {
   readonly reason: string;
 };
 
-/** Whose payment a balance transaction moved, and the event of that book under which it is or will be booked. */
+/** The account whose payment a balance transaction moved, and the event of that book under which it is or will be booked. */
 const FIND = `
   SELECT n.reference,
          (SELECT account_id FROM top_ups u WHERE u.payment_intent_id = n.payment_intent_id
@@ -29,7 +29,7 @@ const FIND = `
             FROM stripe_balance_transactions b LEFT JOIN (${NAMED}) named ON named.id = b.id
            WHERE b.id = $1) n`;
 
-/** What people decide about money that Stripe moved for a payment and that no book can have. */
+/** Records decisions about money that Stripe moved for a payment and that cannot be booked. */
 @Injectable()
 export class StripeBalanceSettlements {
   constructor(
@@ -39,9 +39,9 @@ export class StripeBalanceSettlements {
   ) {}
 
   /**
-   * Keeps what was decided; the doctor no longer names the money. The same decision sent again is the one that is kept; another one is
-   * kept after it. Throws `ResourceMissingError` for what moved no payment of a customer, and `InvalidRequestError` for what a book has,
-   * and for a correction that the account's book does not have.
+   * Records a decision, after which the doctor no longer reports the money. A repeated request returns the recorded decision, and a
+   * different one is recorded after it. Throws `ResourceMissingError` when it moved no payment of a customer, and `InvalidRequestError`
+   * when a book has the money, or when the account's book does not have the correction.
    */
   async settle(id: string, { settledBy, by, reason }: Settling): Promise<StripeBalanceSettlement> {
     if (!isStripeId(id)) throw new ResourceMissingError('balance transaction of a payment', id);
@@ -75,7 +75,7 @@ export class StripeBalanceSettlements {
       throw new ResourceMissingError('balance transaction of a payment', id);
     if (found.reference !== null)
       throw new InvalidRequestError(
-        `'${id}' stands in the book of ${found.accountId} as '${found.reference}', so there is nothing to decide.`,
+        `'${id}' is in the book of ${found.accountId} as '${found.reference}', so there is nothing to decide. Nothing was recorded.`,
         'id',
       );
     return found.accountId;
@@ -88,7 +88,7 @@ export class StripeBalanceSettlements {
     );
     if (rows.length > 0) return;
     throw new InvalidRequestError(
-      `The book of ${accountId} has no transaction '${reference}'. Make the correction first, then name its reference.`,
+      `The book of ${accountId} has no transaction '${reference}'. Nothing was recorded. Make the correction first, then name its reference.`,
       'settled_by',
     );
   }

@@ -3,7 +3,7 @@ import type { UsdCents } from '../../platform/common/money.js';
 import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
 import type { BalanceTransaction } from '../../payments/stripe/balance/balance-transaction.js';
 
-/** A balance transaction as Stripe told it; only `bookedAt` is ours. */
+/** A balance transaction as Stripe reported it. Only `bookedAt` is ours. */
 @Entity('stripe_balance_transactions')
 @Check('stripe_balance_transactions_net', 'net_cents = amount_cents - fee_cents')
 @Index('stripe_balance_transactions_unbooked_idx', ['createdAt', 'id'], { where: 'booked_at IS NULL' })

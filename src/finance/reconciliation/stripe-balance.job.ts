@@ -11,10 +11,10 @@ import { UnappliedPayments } from './unapplied-payments.service.js';
 
 const STRIPE_BALANCE_JOB = 'stripe_balance';
 
-/** Each says that the balance at Stripe moved, and nothing that is believed. */
+/** Events that hint that the balance at Stripe has moved. Their content is not trusted. */
 const HINTS = [
   'charge.succeeded',
-  // Stripe may know the balance transaction only a while after the charge.
+  // Stripe may create the balance transaction only some time after the charge.
   'charge.updated',
   'charge.refunded',
   'refund.failed',
@@ -27,16 +27,16 @@ const HINTS = [
 ] as const;
 
 /**
- * Nobody waits for the platform book, so hints are answered in batches: the time is cut into steps of this length, and
- * all hints of one step are one look, at its end.
+ * No caller waits for the platform book, so hints are handled in batches. Time is divided into steps of this length, and all
+ * hints of one step lead to one run, at its end.
  */
 const STEP_MS = 15_000;
 
-/** Reads what moved at Stripe and books our part of it; by hints, and by the clock for hints that never came. */
+/** Reads what moved at Stripe and books our part of it, after hints, and regularly for hints that never arrived. */
 @Injectable()
 export class StripeBalanceJob implements Job {
   readonly name = STRIPE_BALANCE_JOB;
-  /** Between the runs of the other jobs that ask Stripe. */
+  /** Runs between the other jobs that send requests to Stripe. */
   readonly crontab = '4,9,14,19,24,29,34,39,44,49,54,59 * * * *';
   private readonly logger = new Logger(StripeBalanceJob.name);
 
@@ -57,7 +57,11 @@ export class StripeBalanceJob implements Job {
     const stored = await this.reader.read();
     await this.book.bookAll();
     await this.unapplied.bookAll();
-    if (stored > 0) this.logger.log(`${stored} balance transactions of Stripe are read and booked.`);
+    if (stored > 0)
+      this.logger.log(
+        { event: 'balance_transactions.booked', count: stored },
+        'Balance transactions of Stripe were read and booked',
+      );
   }
 
   private async plan(): Promise<void> {

@@ -21,12 +21,12 @@ export class StripeReconciliationController {
   @RecordsRead('report.read', 'stripe_reconciliation', ['from', 'to'])
   @ApiOperation({
     operationId: 'reportStripeReconciliation',
-    summary: "Lay the ledger's account at Stripe beside Stripe's own",
+    summary: "Compare the ledger's account at Stripe with Stripe's balance",
     description:
-      'As of one moment, for the balance transactions that Stripe made in the range: what moved, what Stripe kept, what ' +
+      'As of one moment, for the balance transactions that Stripe created in the range: what moved, what Stripe kept, what ' +
       'the ledger booked for it, and every balance transaction where the two differ. Money of another system on the same ' +
-      'Stripe account is such a difference; `coffer doctor` finds the others too. A payment that nobody was credited with ' +
-      'is none: it is owed, and stands in `unapplied_payments` until it goes back or is credited.',
+      'Stripe account is such a difference; `coffer doctor` finds the others too. A payment that no customer was credited ' +
+      'with is not a difference: it is owed, and is in `unapplied_payments` until it is refunded or credited.',
   })
   @ApiOkResponse({ type: StripeReconciliationView })
   @ApiProblems('invalid_request', 'database_unavailable')

@@ -18,7 +18,8 @@ export class StripeReconciliationQuery {
   declare readonly from?: string;
 
   @TextField({
-    description: 'First moment not reported any more, later than `from`. Absent: to the last.',
+    description:
+      'The end of the range, which is not included and must be later than `from`. Absent: to the last.',
     max: 40,
     optional: true,
     example: '2026-12-01',
@@ -29,7 +30,7 @@ export class StripeReconciliationQuery {
 export class ReconciledCategoryView {
   @ApiProperty({ description: "Stripe's reporting category.", example: 'charge' })
   declare readonly reporting_category: string;
-  @ApiProperty({ description: 'How many balance transactions.', type: 'integer', example: 12 })
+  @ApiProperty({ description: 'The number of balance transactions.', type: 'integer', example: 12 })
   declare readonly count: number;
   @MicroUsdView('What moved into the balance at Stripe; negative out of it.', '126000000')
   declare readonly amount_micros: string;
@@ -46,10 +47,10 @@ export class ReconciledCategoryView {
 export class ReconciliationDifferenceView {
   @ApiProperty({ description: "Stripe's balance transaction.", example: 'txn_1P0000000000000000000000' })
   declare readonly balance_transaction: string;
-  @ApiProperty({ description: "Stripe's type of it.", example: 'charge' })
+  @ApiProperty({ description: "Stripe's type of the balance transaction.", example: 'charge' })
   declare readonly type: string;
   @ApiProperty({
-    description: 'The charge, refund, dispute or payout behind it.',
+    description: 'The charge, refund, dispute or payout that moved the money.',
     type: 'string',
     nullable: true,
     example: 'ch_1P0000000000000000000000',
@@ -57,20 +58,20 @@ export class ReconciliationDifferenceView {
   declare readonly source: string | null;
   @ApiProperty({
     description:
-      'Whose book it belongs in; null when it is no customer’s, or no customer was credited with it.',
+      'The account in whose book it belongs; null when it belongs to no customer, or no customer was credited with it.',
     type: 'string',
     nullable: true,
     example: null,
   })
   declare readonly account: string | null;
   @ApiProperty({
-    description: 'Under which reference of that book.',
+    description: 'The reference of that book under which it belongs.',
     type: 'string',
     nullable: true,
     example: null,
   })
   declare readonly reference: string | null;
-  @TimeView("When Stripe made it, Unix seconds by Stripe's clock.")
+  @TimeView("When Stripe created it, in Unix seconds by Stripe's clock.")
   declare readonly created: number;
   @MicroUsdView('What it moved at Stripe, less the fee.', '9900000')
   declare readonly net_micros: string;
@@ -100,16 +101,16 @@ export class StripeReconciliationView {
   declare readonly differences: readonly ReconciliationDifferenceView[];
   @ApiProperty({ description: 'Whether there are more differences than are listed.', example: false })
   declare readonly has_more_differences: boolean;
-  @MicroUsdView("The ledger's `stripe_clearing` now, whatever the range.", '118800000')
+  @MicroUsdView("The ledger's `stripe_clearing` now, for any range.", '118800000')
   declare readonly ledger_micros: string;
   @MicroUsdView(
-    'Payments that nobody was credited with and that did not go back: the ledger’s `unapplied_payments` now, whatever the range.',
+    'Payments that no customer was credited with and that were not refunded: the ledger’s `unapplied_payments` now, for any range.',
     '0',
   )
   declare readonly unapplied_micros: string;
-  @MicroUsdView('What Stripe told, all together, whatever the range.', '118800000')
+  @MicroUsdView('The sum of all balance transactions of Stripe now, for any range.', '118800000')
   declare readonly stripe_micros: string;
-  @MicroUsdView('Stripe less ledger: what is under way, or is wrong.', '0')
+  @MicroUsdView('Stripe less ledger: money that is not booked yet, or an error.', '0')
   declare readonly difference_micros: string;
   @ApiProperty({
     description: 'Balance transactions in other currencies, which the ledger does not count.',

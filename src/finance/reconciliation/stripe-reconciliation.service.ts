@@ -6,39 +6,39 @@ import { CLEARING, NAMED, REPORTED_ID } from './reconciliation.js';
 
 /** A report is over a month or a year, never over more than the doctor could read. */
 const SNAPSHOT = { statementSecondsMax: 60, idleSecondsMax: 30 } as const;
-/** More differences than anybody reads in one go; the totals count them all. */
+/** No one reads more differences than this at a time. The totals count all of them. */
 const DIFFERENCES_MAX = 100;
 
 /**
- * Each balance transaction of the range beside what the ledger moved for it: our own part, and the customer's. Where one
+ * Each balance transaction of the range with what the ledger moved for it: our own part, and the customer's. Where one
  * event has several balance transactions, its money counts for the first of them.
  */
-const BESIDE = `
+const COMPARED = `
   WITH clearing AS MATERIALIZED (${CLEARING}),
-  -- What Stripe kept, what went to the bank, and what nobody was credited with.
+  -- What Stripe kept, what went to the bank, and what no customer was credited with.
   own AS MATERIALIZED (
     SELECT ${REPORTED_ID} AS id, sum(moved_micros) AS moved_micros FROM clearing WHERE account_id = 'acct_platform' GROUP BY 1),
-  told AS (
+  reported AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.account_id, n.reference ORDER BY n.created_at, n.id) AS place
       FROM (${NAMED}) n),
-  beside AS (
+  compared AS (
     SELECT t.id, t.type, t.reporting_category, t.source_id, t.account_id, t.reference, t.created_at,
            t.amount_cents * 10000 AS amount_micros, t.fee_cents * 10000 AS fee_micros, t.net_cents * 10000 AS net_micros,
            coalesce(own.moved_micros, 0) + CASE WHEN t.place = 1 THEN coalesce(theirs.moved_micros, 0) ELSE 0 END AS booked_micros
-      FROM told t
+      FROM reported t
       LEFT JOIN own ON own.id = t.id
       LEFT JOIN clearing theirs ON theirs.account_id = t.account_id AND theirs.reference = t.reference
      WHERE t.created_at >= coalesce($1::timestamptz, '-infinity') AND t.created_at < coalesce($2::timestamptz, 'infinity'))`;
 
-const CATEGORIES = `${BESIDE}
+const CATEGORIES = `${COMPARED}
   SELECT reporting_category, count(*), sum(amount_micros), sum(fee_micros), sum(net_micros), sum(booked_micros)
-    FROM beside GROUP BY reporting_category ORDER BY reporting_category COLLATE "C"`;
+    FROM compared GROUP BY reporting_category ORDER BY reporting_category COLLATE "C"`;
 
-const DIFFERENCES = `${BESIDE}
+const DIFFERENCES = `${COMPARED}
   SELECT id, type, source_id, account_id, reference, extract(epoch FROM created_at)::bigint, net_micros, booked_micros
-    FROM beside WHERE net_micros <> booked_micros ORDER BY created_at, id LIMIT ${DIFFERENCES_MAX + 1}`;
+    FROM compared WHERE net_micros <> booked_micros ORDER BY created_at, id LIMIT ${DIFFERENCES_MAX + 1}`;
 
-const STANDING = `
+const TOTALS = `
   SELECT (SELECT coalesce(sum(moved_micros), 0) FROM (${CLEARING}) c),
          (SELECT coalesce(sum(CASE credit_account WHEN 'unapplied_payments' THEN amount_micros ELSE -amount_micros END), 0)
             FROM transfers WHERE account_id = 'acct_platform' AND 'unapplied_payments' IN (debit_account, credit_account)),
@@ -70,29 +70,29 @@ export type StripeReconciliation = {
   readonly categories: readonly ReconciledCategory[];
   readonly differences: readonly Difference[];
   readonly hasMoreDifferences: boolean;
-  /** All of the ledger, and all that Stripe ever told, whatever the range. */
+  /** The sums of the whole ledger and of all that Stripe ever reported, for any range. */
   readonly ledgerMicros: MicroUsd;
-  /** Payments that nobody was credited with and that did not go back. */
+  /** Payments that no customer was credited with and that were not refunded. */
   readonly unappliedMicros: MicroUsd;
   readonly stripeMicros: MicroUsd;
   readonly otherCurrencies: number;
-  /** Null while Stripe's list was never read. */
+  /** Null until Stripe's list was read for the first time. */
   readonly completeUntilSeconds: number | null;
 };
 
-/** The ledger's account at Stripe beside Stripe's own account of it. */
+/** Compares the ledger's account at Stripe with the balance that Stripe reports. */
 @Injectable()
 export class StripeReconciliations {
   constructor(private readonly dataSource: DataSource) {}
 
-  /** As of one moment. The range is of Stripe's times, `from` inside and `to` outside; null is no limit. */
+  /** Reports as of one moment. The range is in Stripe's times; it includes `from` and excludes `to`, and null is no limit. */
   async reconcile(from: string | null, to: string | null): Promise<StripeReconciliation> {
     const snapshot = await Snapshot.ofPool(this.dataSource, SNAPSHOT);
     try {
       const categories = await snapshot.rows(CATEGORIES, [from, to]);
       const differences = await snapshot.rows(DIFFERENCES, [from, to]);
-      const [standing = []] = await snapshot.rows(STANDING);
-      const [ledger, unapplied, stripe, otherCurrencies, completeUntil] = standing;
+      const [totals = []] = await snapshot.rows(TOTALS);
+      const [ledger, unapplied, stripe, otherCurrencies, completeUntil] = totals;
       return {
         categories: categories.map(([category, count, amount, fee, net, booked]) => ({
           reportingCategory: category ?? '',
@@ -130,7 +130,7 @@ function toDifference(row: readonly (string | null)[]): Difference {
   };
 }
 
-/** Sums of integers come as text. */
+/** PostgreSQL sends sums of integers as text. */
 function toMicros(text: string | null | undefined): MicroUsd {
   return micros(BigInt(text ?? '0'));
 }

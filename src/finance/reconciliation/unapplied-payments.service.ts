@@ -2,15 +2,15 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { unappliedLegsOf } from './bookings.js';
+import { toUnappliedLegs } from './bookings.js';
 import { REVIEWED } from './reconciliation.js';
 
-/** One batch of the engine, which commits them together. */
+/** The size of one batch of the engine, which commits a batch together. */
 const BATCH_SIZE = 200;
-/** What one run books at most; what is left is the next run's. */
+/** The most that one run books. The next run books the rest. */
 const BATCHES_PER_RUN = 50;
 
-/** What a row of the platform's book says was done, by its reference in the ledger alone: nothing else remembers it. */
+/** Whether the platform's book has a transfer under the reference. The ledger alone records that it was booked. */
 const bookedAs = (reference: string): string =>
   `EXISTS (SELECT FROM transfers t WHERE t.account_id = '${PLATFORM_ACCOUNT_ID}' AND t.reference = ${reference} AND t.leg = 0)`;
 const TAKEN = bookedAs(`'unapplied:' || r.id`);
@@ -31,8 +31,8 @@ type Due = {
 };
 
 /**
- * Books what Stripe has of payments that nobody was credited with as owed, whatever becomes of their review: each balance
- * transaction once, and once more, the other way, when a customer's own book has it after all.
+ * Books the money of payments that no customer was credited with as owed, whatever is decided in their review. Each balance
+ * transaction is booked once, and reversed once when a customer's own book has it later.
  */
 @Injectable()
 export class UnappliedPayments {
@@ -42,9 +42,9 @@ export class UnappliedPayments {
   ) {}
 
   /**
-   * Books all that is due, also of releases that booked none. Safe to repeat and to run twice at the same time: what a
-   * customer's book has it keeps, so a run that reads too early is corrected by the next one. Throws what the engine and the
-   * database throw; what was booked until then stays booked.
+   * Books all that is due, also for releases of this service that booked none. It is safe to repeat and to run concurrently:
+   * a customer's book keeps what it has, so the next run corrects one that read too early. Throws what the engine and the
+   * database throw; what was booked before that stays booked.
    */
   async bookAll(): Promise<void> {
     for (let batches = 0; batches < BATCHES_PER_RUN; batches += 1) {
@@ -64,7 +64,7 @@ export class UnappliedPayments {
       reference: isApplied ? `unapplied:${id}:applied` : `unapplied:${id}`,
       fingerprint: amountCents,
       memo: `Stripe ${type} ${sourceId ?? id}${isApplied ? ', applied' : ''}`,
-      legs: unappliedLegsOf(BigInt(amountCents), isApplied),
+      legs: toUnappliedLegs(BigInt(amountCents), isApplied),
     });
   }
 }

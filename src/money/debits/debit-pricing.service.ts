@@ -10,16 +10,16 @@ import type { ChargeRequest } from './debit.dto.js';
 export type PricedCharge = {
   readonly amountMicros: MicroUsd;
   readonly memo: string | null;
-  /** The request without its price: a retry after a price change is still the same request. */
+  /** A digest of the request without its price, because a retry after a price change is still the same request. */
   readonly fingerprint: string;
 };
 
-/** Turns "model and images" or "amount" into one amount. */
+/** Computes the amount of a debit, from a model and a number of images or from an amount. */
 @Injectable()
 export class DebitPricing {
   constructor(private readonly prices: PriceBook) {}
 
-  /** Throws `InvalidRequestError` unless exactly one way was chosen, `ModelNotFoundError` for an unknown model. */
+  /** Throws `InvalidRequestError` unless exactly one of the two was given, `ModelNotFoundError` for an unknown model. */
   price(request: ChargeRequest): PricedCharge | Promise<PricedCharge> {
     const { model, images, amount_micros: amount, description } = request;
     const fingerprint = JSON.stringify([model ?? null, images ?? null, amount ?? null, description ?? null]);
@@ -27,7 +27,7 @@ export class DebitPricing {
       if (model != null || images != null) throw chooseOne('amount_micros');
       if (parseChargeMemo(description ?? null) !== null) {
         throw new InvalidRequestError(
-          'description reads like a priced charge and would be counted as one. Send model and images instead, or other words.',
+          'description has the form of a priced charge and would be counted as one. Nothing was charged. Send model and images instead, or another description.',
           'description',
         );
       }
@@ -37,7 +37,7 @@ export class DebitPricing {
     if (images == null) throw new InvalidRequestError('images is required together with model.', 'images');
     if (description != null) {
       throw new InvalidRequestError(
-        'description goes with amount_micros; a priced charge writes its own.',
+        'description is allowed only with amount_micros, because a priced charge has its own. Nothing was charged.',
         'description',
       );
     }
@@ -46,7 +46,7 @@ export class DebitPricing {
       memo: formatChargeMemo({ model, images, priceId: price.id }),
       fingerprint,
     });
-    // Almost always in memory; going through a promise costs the hot route a turn of the event loop.
+    // The price is almost always in memory, and a promise would cost this frequent route one iteration of the event loop.
     const known = this.prices.current(model);
     return known === null ? this.prices.priceOf(model).then(priced) : priced(known);
   }

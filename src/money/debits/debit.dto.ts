@@ -9,13 +9,13 @@ import {
   TimeView,
 } from '../../platform/common/fields.js';
 
-/** More images than one gateway call makes; a limit on everything. */
+/** More images than one gateway call creates. */
 export const IMAGES_MAX = 1_000;
-/** What fits one batch of the engine's queue with room for others. */
+/** A batch that leaves capacity in the engine's queue for other callers. */
 export const BATCH_ITEMS_MAX = 1_000;
 export const HOLD_SECONDS_MIN = 30;
 export const HOLD_SECONDS_MAX = 86_400;
-/** Longer than any image call takes, short enough that a crashed gateway frees the credit soon. */
+/** Longer than any image call takes, and short enough that the credit is released soon after a gateway crashes. */
 export const HOLD_SECONDS_DEFAULT = 900;
 
 const REFERENCE_PATTERN = /^[\x21-\x7e]+$/;
@@ -25,14 +25,14 @@ const ACCOUNT_FIELD = {
   example: 'acct_01KB2H7Q0000000000000000AA',
 };
 
-/** What is charged: either a model and a number of images, priced by us, or an amount. */
+/** What is charged: a model and a number of images, which we price, or an amount. */
 export class ChargeRequest {
   @TextField(ACCOUNT_FIELD)
   declare readonly account: string;
 
   @TextField({
     description:
-      "The caller's own id for this charge, unique for ever in the account. Sending it again is free.",
+      "The caller's own id for this charge, which must be unique in the account permanently. Sending it again charges nothing.",
     max: 255,
     pattern: REFERENCE_PATTERN,
     example: 'call-7f3a',
@@ -40,7 +40,7 @@ export class ChargeRequest {
   declare readonly reference: string;
 
   @TextField({
-    description: 'Model that made the images; priced by the price book.',
+    description: 'The model that created the images; the price book has its price.',
     max: 200,
     optional: true,
     example: 'black-forest-labs/flux-2-klein-9b',
@@ -48,7 +48,7 @@ export class ChargeRequest {
   declare readonly model?: string | null;
 
   @IntegerField({
-    description: 'How many images; goes with `model`.',
+    description: 'The number of images; required with `model`.',
     min: 1,
     max: IMAGES_MAX,
     optional: true,
@@ -60,7 +60,7 @@ export class ChargeRequest {
   declare readonly amount_micros?: string | null;
 
   @TextField({
-    description: 'Stands on the ledger row of an `amount_micros` charge.',
+    description: 'A text for the ledger row of an `amount_micros` charge.',
     max: 200,
     optional: true,
   })
@@ -82,7 +82,7 @@ export class HoldRequest extends ChargeRequest {
 
 export class DebitBatchRequest {
   @ApiProperty({
-    description: `Up to ${BATCH_ITEMS_MAX} debits; each is decided on its own.`,
+    description: `Up to ${BATCH_ITEMS_MAX} debits; each is decided separately.`,
     type: () => [DebitRequest],
     minItems: 1,
     maxItems: BATCH_ITEMS_MAX,
@@ -90,19 +90,20 @@ export class DebitBatchRequest {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(BATCH_ITEMS_MAX)
-  // Items are validated one by one, so that a bad one is answered in its own place.
+  // Items are validated one by one, so that an invalid one gets its own result and the others are charged.
   declare readonly debits: readonly unknown[];
 }
 
 export class CaptureRequest {
   @MicroUsdField({
-    description: 'How much to post; the rest is released. Everything when absent.',
+    description: 'The amount to post; the rest is released. The whole hold when absent.',
     optional: true,
   })
   declare readonly amount_micros?: string | null;
 
   @IntegerField({
-    description: 'How many of the held images were delivered; for holds made with `model` and `images`.',
+    description:
+      'The number of the held images that were delivered; for holds created with `model` and `images`.',
     min: 1,
     max: IMAGES_MAX,
     optional: true,
@@ -134,14 +135,14 @@ export class DebitView extends BalancesView {
   @MicroUsdView('What was charged.')
   declare readonly amount_micros: string;
   @ApiProperty({
-    description: 'Model, when it was priced by us.',
+    description: 'The model, when we priced the charge.',
     type: 'string',
     nullable: true,
     example: 'black-forest-labs/flux-2-klein-9b',
   })
   declare readonly model: string | null;
   @ApiProperty({
-    description: 'Images, when it was priced by us.',
+    description: 'The number of images, when we priced the charge.',
     type: 'integer',
     nullable: true,
     example: 1,
@@ -154,7 +155,7 @@ export class DebitView extends BalancesView {
     example: 'price_01KB2H7Q0000000000000000AA',
   })
   declare readonly price: string | null;
-  @ApiProperty({ description: 'True when the reference had been charged before; nothing moved again.' })
+  @ApiProperty({ description: 'True when the reference was charged before; nothing was charged again.' })
   declare readonly replayed: boolean;
   @TimeView('When it was posted, Unix seconds.')
   declare readonly created: number;
@@ -166,13 +167,13 @@ export class FailedDebitView {
   @ApiProperty({ description: "The item's reference, when it had one.", type: 'string', nullable: true })
   declare readonly reference: string | null;
   @ApiProperty({
-    description: 'The status that the single route would have answered.',
+    description: 'The status that the route for one debit would have.',
     type: 'integer',
     example: 402,
   })
   declare readonly status: number;
   @ApiProperty({
-    description: "The error, in the API's one shape.",
+    description: 'The error, in the same form as every error of the API.',
     type: 'object',
     additionalProperties: true,
   })
@@ -182,12 +183,12 @@ export class FailedDebitView {
 export class DebitBatchView {
   @ObjectTypeView('debit_batch')
   declare readonly object: 'debit_batch';
-  @ApiProperty({ description: 'How many were charged, replays included.', type: 'integer', example: 999 })
+  @ApiProperty({ description: 'How many were charged, including replays.', type: 'integer', example: 999 })
   declare readonly succeeded: number;
   @ApiProperty({ description: 'How many were refused.', type: 'integer', example: 1 })
   declare readonly failed: number;
   @ApiProperty({
-    description: 'One result an item, in the order sent.',
+    description: 'One result for each item, in the order of the request.',
     type: 'array',
     items: {
       oneOf: [{ $ref: '#/components/schemas/DebitView' }, { $ref: '#/components/schemas/FailedDebitView' }],
@@ -209,7 +210,7 @@ export class HoldView extends BalancesView {
   @ApiProperty({ description: "The caller's reference.", example: 'call-7f3a' })
   declare readonly reference: string;
   @ApiProperty({
-    description: 'A hold is resolved once.',
+    description: 'The status of the hold; it is resolved once.',
     enum: ['authorized', 'captured', 'voided', 'expired'],
   })
   declare readonly status: string;
@@ -217,7 +218,7 @@ export class HoldView extends BalancesView {
   declare readonly amount_micros: string;
   @MicroUsdView('What was posted.', '0')
   declare readonly captured_micros: string;
-  @ApiProperty({ description: 'True when this was so before the call.' })
+  @ApiProperty({ description: 'True when an earlier call had this result already.' })
   declare readonly replayed: boolean;
   @TimeView('When an unresolved hold is released, Unix seconds.')
   declare readonly expires_at: number;

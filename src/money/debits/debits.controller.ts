@@ -20,7 +20,7 @@ export class DebitsController {
   @ApiCreatedResponse({ type: DebitView, description: 'Charged.' })
   @ApiOkResponse({
     type: DebitView,
-    description: 'The reference had been charged before; nothing moved again.',
+    description: 'The reference was charged before; nothing was charged again.',
   })
   @ApiProblems(
     'invalid_request',

@@ -8,7 +8,7 @@ import { WalletEngine } from '../wallets/wallet-engine.js';
 import { DebitPricing, type PricedCharge } from './debit-pricing.service.js';
 import { DebitRequest, type DebitBatchView, type DebitView, type FailedDebitView } from './debit.dto.js';
 
-/** Debits for an outside gateway: charged once a reference, however often it is sent. */
+/** Debits for an external gateway. Each reference is charged once, however often it is sent. */
 @Injectable()
 export class DebitsService {
   constructor(
@@ -16,7 +16,7 @@ export class DebitsService {
     private readonly pricing: DebitPricing,
   ) {}
 
-  /** Resolves after the charge is durable. Throws a `Problem` when nothing was charged. */
+  /** Resolves when the charge is durable. Throws a `Problem` when nothing was charged. */
   async debit(request: DebitRequest, actor: string): Promise<DebitView> {
     const priced = this.pricing.price(request);
     const charge = priced instanceof Promise ? await priced : priced;
@@ -33,7 +33,7 @@ export class DebitsService {
     return toDebitView(request, charge, outcome);
   }
 
-  /** Each item is validated, decided and answered on its own; the batch itself never fails half-way. */
+  /** Each item is validated, decided and answered separately, so one that fails does not affect the others. */
   async debitBatch(items: readonly unknown[], actor: string): Promise<DebitBatchView> {
     const data = await Promise.all(items.map((item) => this.debitItem(item, actor)));
     const failed = data.filter((item) => item.object === 'error').length;
@@ -71,7 +71,7 @@ function toDebitView(request: DebitRequest, charge: PricedCharge, outcome: Outco
     amount_micros: movement.amountMicros.toString(),
     model: request.model ?? null,
     images: request.images ?? null,
-    // A replay shows the price of the first time, which stands on the ledger row.
+    // A replay shows the price of the first charge, which is on the ledger row.
     price: parseChargeMemo(replayed ? movement.memo : charge.memo)?.priceId ?? null,
     replayed,
     available_micros: balances.availableMicros.toString(),

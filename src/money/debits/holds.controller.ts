@@ -15,9 +15,9 @@ export class HoldsController {
   constructor(private readonly holds: HoldsService) {}
 
   @Post()
-  @ApiOperation({ operationId: 'createHold', summary: 'Set credit aside for a call that is about to run' })
+  @ApiOperation({ operationId: 'createHold', summary: 'Hold credit for a call that is about to start' })
   @ApiCreatedResponse({ type: HoldView, description: 'Authorized.' })
-  @ApiOkResponse({ type: HoldView, description: 'The reference had been authorized before.' })
+  @ApiOkResponse({ type: HoldView, description: 'The reference was authorized before.' })
   @ApiProblems(
     'invalid_request',
     'insufficient_credits',

@@ -25,7 +25,7 @@ type StoredHold = {
   readonly memo: string | null;
 };
 
-/** What an outside gateway names its holds by. A running image call has holds too, which nobody but that call may end. */
+/** The prefix of the references of an external gateway's holds. A running image call has holds too, and only that call may end them. */
 const GATEWAY_REFERENCE = 'hold:';
 
 const FIND_HOLD: Statement = {
@@ -33,7 +33,7 @@ const FIND_HOLD: Statement = {
   text: `SELECT account_id, amount_micros, memo FROM holds WHERE id = $1 AND starts_with(reference, '${GATEWAY_REFERENCE}')`,
 };
 
-/** Holds for an outside gateway: set credit aside, then capture what was delivered or void it. */
+/** Holds for an external gateway: it authorizes credit, and then captures what was delivered or voids the hold. */
 @Injectable()
 export class HoldsService {
   constructor(
@@ -61,7 +61,7 @@ export class HoldsService {
     return toHoldView(request.account, outcome);
   }
 
-  /** Throws `HoldAlreadyResolvedError` (409) when the hold ended otherwise, or with another amount. */
+  /** Throws `HoldAlreadyResolvedError` (409) when the hold was resolved differently, or with another amount. */
   async capture(holdId: string, request: CaptureRequest, actor: string): Promise<HoldView> {
     const hold = await this.find(holdId);
     const amountMicros = amountToCapture(hold, request);
@@ -81,7 +81,7 @@ export class HoldsService {
     return toHoldView(accountId, await this.engine.execute({ type: 'void', accountId, actor, holdId }));
   }
 
-  /** A hold is named by its id alone; the engine wants the account too. What it finds never decides about money. */
+  /** Finds the account of a hold, which the engine needs and the caller does not send. This read never decides about money. */
   private async find(holdId: string): Promise<StoredHold> {
     const rows = isId('hold', holdId)
       ? await runStatement<{ account_id: string; amount_micros: string; memo: string | null }>(
@@ -105,7 +105,7 @@ function amountToCapture(hold: StoredHold, request: CaptureRequest): MicroUsd {
   const charge = parseChargeMemo(hold.memo);
   if (charge === null) {
     throw new InvalidRequestError(
-      'This hold was made with an amount; capture it with amount_micros.',
+      'This hold was created with an amount. Nothing was captured. Capture it with amount_micros.',
       'images',
     );
   }

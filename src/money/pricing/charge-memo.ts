@@ -1,17 +1,17 @@
-/** What a charge bought, in the one line that stands on its ledger row. */
+/** What a charge bought, as the memo of its ledger row has it. */
 export type ChargeMemo = { readonly model: string; readonly images: number; readonly priceId: string };
 
-/** `black-forest-labs/flux-2-klein-9b x2 @price_01…`: model, images and price version. */
+/** Formats model, images and price version: `black-forest-labs/flux-2-klein-9b x2 @price_01…`. */
 export function formatChargeMemo(charge: ChargeMemo): string {
   return `${charge.model} x${charge.images} @${charge.priceId}`;
 }
 
-/** Of ASCII's blanks and digits only, as in SQL below: the two must read every memo alike. */
+/** The pattern uses ASCII blanks and digits only, like the SQL below, because both must read every memo alike. */
 const MEMO_PATTERN = /^([^ \t\n\v\f\r]+) x([0-9]{1,4}) @(price_[^ \t\n\v\f\r]+)$/;
 
 /**
- * Null for a memo that a person wrote. Whoever takes a memo from outside refuses one that this reads: it would be counted as
- * images of a model that nobody bought.
+ * Returns null for a memo that a person wrote. A caller that accepts memos from customers must refuse one that this function
+ * can read, because it would be counted as images that were never bought.
  */
 export function parseChargeMemo(memo: string | null): ChargeMemo | null {
   const match = memo === null ? null : MEMO_PATTERN.exec(memo);
@@ -21,10 +21,10 @@ export function parseChargeMemo(memo: string | null): ChargeMemo | null {
 }
 
 /**
- * The same in SQL, over the text column `memo`: an array of model and number of images, both text, or null for a memo that a
- * person wrote. Without a regular expression: PostgreSQL builds its states anew for every row, which was most of what
- * adding up a charge cost. Blanks stand by their codes: to older versions `\v` is the
- * letter. Each `OFFSET 0` keeps the planner from computing the same thing once for every place that reads it.
+ * The same in SQL, for the text column `memo`: an array of model and number of images, both text, or null for a memo that a
+ * person wrote. It uses no regular expression, because PostgreSQL builds its states again for every row, which was most of the
+ * cost of adding up a charge. Blanks are written as codes, because older versions read `\v` as the letter. Each `OFFSET 0` keeps
+ * the planner from computing the same value again for every reference to it.
  */
 export function chargeMemoParts(memo: string): string {
   return `(

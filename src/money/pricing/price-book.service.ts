@@ -11,25 +11,25 @@ import { PriceEntity } from './price.entity.js';
 import { compareNewestFirst, priceInForce, type Price } from './price.js';
 import { ModelNotFoundError } from './pricing.errors.js';
 
-/** A copy of the book older than this is read again, beside the call that noticed. */
+/** A copy of the price book that is older than this is read again in the background. */
 const REFRESH_AFTER_MS = 2_000;
 /**
- * With a copy older than this a call waits for the new one: a process that was idle must not charge a price that is no
- * more. A new version takes effect at its own `effective_from`, so this delays only those inserted for "now".
+ * A call waits for a new copy when the present one is older than this, because a process that was idle must not charge a price
+ * that has ended. A new version takes effect at its own `effective_from`, so this delays only versions inserted for "now".
  */
 const USED_FOR_MS = 5_000;
-/** When the database is away, a copy is believed for this long, then spending stops (fail closed). */
-const BELIEVED_FOR_MS = 30_000;
-/** Everybody waits for the same reading: one that hangs must not hold them all. */
+/** While the database is unavailable, a copy is used for this long. Then spending stops (fail closed). */
+const USED_IN_OUTAGE_FOR_MS = 30_000;
+/** All callers wait for the same read, so a read that hangs must not delay them for longer. */
 const READ_FOR_MS = 3_000;
-/** Another limit than that, for tests. */
+/** Lets tests set another limit. */
 export const PRICES_READ_FOR_MS = Symbol('PRICES_READ_FOR_MS');
 
 type Copy = { readonly byModel: ReadonlyMap<string, readonly Price[]>; readonly readAtMs: number };
 
 /**
- * What an image costs now. The whole book is kept in memory (a few rows a model), future versions
- * included, so a price changes on the millisecond without a look-up on the paid path.
+ * Knows what an image costs now. The whole price book is in memory (a few rows a model), with future versions, so a price
+ * changes at its exact time without a query during a paid call.
  */
 @Injectable()
 export class PriceBook {
@@ -44,45 +44,45 @@ export class PriceBook {
   ) {}
 
   /**
-   * The price in force, at once. Null when memory does not know: then ask `priceOf`, which reads the book
-   * and says whether the model exists. Costs two map look-ups.
+   * Returns the price in force from memory, with two map look-ups. Null when memory does not have it; then `priceOf` reads the
+   * book and says whether the model exists.
    */
   current(model: string): Price | null {
     const { copy } = this;
-    if (copy === null || this.ageOf(copy) > USED_FOR_MS) return null;
-    // A failed refresh leaves the old copy in place; who comes later waits for the next one.
-    if (this.ageOf(copy) > REFRESH_AFTER_MS) this.read().catch(() => undefined);
+    if (copy === null || this.ageMs(copy) > USED_FOR_MS) return null;
+    // A failed refresh leaves the old copy in place, and a later call waits for the next one.
+    if (this.ageMs(copy) > REFRESH_AFTER_MS) this.read().catch(() => undefined);
     return priceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
   }
 
-  /** Throws `ModelNotFoundError` (404), or `DatabaseUnavailableError` (503) when no believable copy is at hand. */
+  /** Throws `ModelNotFoundError` (404), or `DatabaseUnavailableError` (503) when there is no copy that may be used. */
   async priceOf(model: string): Promise<Price> {
     const known = this.current(model);
     if (known !== null) return known;
-    const copy = await this.believable();
+    const copy = await this.findUsableCopy();
     const price = priceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
     if (price === null) throw new ModelNotFoundError(model);
     return price;
   }
 
-  /** A copy that is not older than a refresh: unknown models must not turn every request into a query. */
-  private async believable(): Promise<Copy> {
+  /** Returns a copy that is newer than the refresh interval, so that requests for unknown models do not cause a query each. */
+  private async findUsableCopy(): Promise<Copy> {
     const { copy } = this;
-    if (copy !== null && this.ageOf(copy) <= REFRESH_AFTER_MS) return copy;
+    if (copy !== null && this.ageMs(copy) <= REFRESH_AFTER_MS) return copy;
     try {
       return await this.read();
     } catch (error) {
-      const isAway = error instanceof DatabaseUnavailableError;
-      if (isAway && copy !== null && this.ageOf(copy) <= BELIEVED_FOR_MS) return copy;
+      const isUnreachable = error instanceof DatabaseUnavailableError;
+      if (isUnreachable && copy !== null && this.ageMs(copy) <= USED_IN_OUTAGE_FOR_MS) return copy;
       throw error;
     }
   }
 
-  private ageOf({ readAtMs }: Copy): number {
+  private ageMs({ readAtMs }: Copy): number {
     return this.monotonic.monotonicMs() - readAtMs;
   }
 
-  /** One reading at a time; everybody who asks meanwhile shares it. */
+  /** Reads the book once at a time. Concurrent callers share the same read. */
   private read(): Promise<Copy> {
     this.reading ??= this.renew().finally(() => {
       this.reading = null;
@@ -98,8 +98,8 @@ export class PriceBook {
       );
       return this.copy;
     } catch (error) {
-      const isAway = error instanceof NoAnswerInTimeError || isUnavailable(error);
-      throw isAway ? new DatabaseUnavailableError(error) : error;
+      const isUnreachable = error instanceof NoAnswerInTimeError || isUnavailable(error);
+      throw isUnreachable ? new DatabaseUnavailableError(error) : error;
     }
   }
 

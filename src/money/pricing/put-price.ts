@@ -4,12 +4,12 @@ import type { Tx } from '../../platform/database/transaction-runner.js';
 import { PriceEntity } from './price.entity.js';
 import { compareNewestFirst, priceInForce } from './price.js';
 
-/** For a program that opens the database without the service's modules. */
+/** For programs that open the database without the service's modules. */
 export const PRICE_ENTITIES = [PriceEntity];
 
 /**
- * Makes `amountMicros` the price of one image from `nowMs` on, as the next version; nothing is written when it
- * is that already. Of two that do this at once, one meets `prices_model_version_key`.
+ * Stores `amountMicros` as the price of one image from `nowMs` on, as the next version. Writes nothing when that is the
+ * price already. Of two concurrent calls, one violates `prices_model_version_key`.
  */
 export async function putPrice(
   tx: Tx,

@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { IntegerField, MicroUsdView, ObjectTypeView, TextField } from '../../platform/common/fields.js';
 import { costOf, type Price } from './price.js';
 
-/** What one call of the images API may ask for at most is 10; a quote may be for a campaign. */
+/** One call of the images API can ask for at most 10 images, but a quote may be for a whole campaign. */
 const IMAGES_MAX = 1_000_000;
 
 export class QuoteRequest {
@@ -10,7 +10,7 @@ export class QuoteRequest {
   declare readonly model: string;
 
   @IntegerField({
-    description: 'How many images; 1 when absent.',
+    description: 'The number of images; 1 when absent.',
     min: 1,
     max: IMAGES_MAX,
     optional: true,
@@ -41,9 +41,9 @@ export class QuoteView {
   declare readonly object: 'quote';
   @ApiProperty({ description: 'Id of the model.', example: 'black-forest-labs/flux-2-klein-9b' })
   declare readonly model: string;
-  @ApiProperty({ description: 'How many images were asked for.', type: 'integer', example: 3 })
+  @ApiProperty({ description: 'The number of images that was asked for.', type: 'integer', example: 3 })
   declare readonly images: number;
-  @ApiProperty({ description: 'What the price is for.', enum: ['image'] })
+  @ApiProperty({ description: 'The unit of the price.', enum: ['image'] })
   declare readonly unit: string;
   @MicroUsdView('For one image.')
   declare readonly unit_price_micros: string;

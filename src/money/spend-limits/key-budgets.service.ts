@@ -24,7 +24,7 @@ import { WalletEngine } from '../wallets/wallet-engine.js';
 
 const FIND = `SELECT ${BUDGET_COLUMNS} FROM key_budgets b WHERE b.account_id = $1 AND b.key_id = ANY($2::text[])`;
 
-/** What the API keys of an account may spend, and what they have used of it. */
+/** Reads what the API keys of an account may spend, and how much of it they have used. */
 @Injectable()
 export class KeyBudgetsService implements KeyBudgets {
   constructor(

@@ -3,7 +3,7 @@ import { KEY_BUDGETS } from '../../identity/api-keys/key-budget.js';
 import { WalletsModule } from '../wallets/wallets.module.js';
 import { KeyBudgetsService } from './key-budgets.service.js';
 
-/** Global, because `identity/api-keys/`, which is below it, asks for budgets. */
+/** The module is global, because `identity/api-keys/`, which is below it, reads budgets. */
 @Global()
 @Module({
   imports: [WalletsModule],

@@ -10,10 +10,10 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { LinkTokens } from './link-tokens.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
 
-/** Long enough for a weekend, short enough that a forgotten mailbox confirms nothing months later. */
+/** Long enough for a weekend, and short enough that an old mail cannot confirm an address months later. */
 export const CONFIRM_TTL_MS = 3 * DAY_MS;
 
-/** The links that mails carry: made for the mails, and followed by whoever reads them. */
+/** Creates the links in mails, and handles the requests that follow them. */
 @Injectable()
 export class AlertLinks {
   constructor(
@@ -25,16 +25,16 @@ export class AlertLinks {
 
   confirm(accountId: string, emailId: string): { readonly url: string; readonly token: string } {
     const token = this.tokens.make('confirm', accountId, emailId);
-    return { url: this.urlOf('confirm', accountId, token), token };
+    return { url: this.toUrl('confirm', accountId, token), token };
   }
 
   unsubscribe(accountId: string, address: string): string {
-    return this.urlOf('unsubscribe', accountId, this.tokens.make('unsubscribe', accountId, address));
+    return this.toUrl('unsubscribe', accountId, this.tokens.make('unsubscribe', accountId, address));
   }
 
-  /** True when the address wants alerts now; a second click says so again. False for a link that is wrong or too old. */
+  /** Returns true when the address is confirmed, also by a repeated click. Returns false for a link that is wrong or too old. */
   async followConfirm(accountId: string, token: string): Promise<boolean> {
-    if (!isLink(accountId, token)) return false;
+    if (!isWellFormed(accountId, token)) return false;
     const now = new Date(this.clock.nowMs());
     const confirmHash = Buffer.from(hash('sha256', token, 'hex'), 'hex');
     const { affected } = await this.rows.update(
@@ -44,9 +44,9 @@ export class AlertLinks {
     return affected === 1;
   }
 
-  /** True when nothing more goes there, also when that was so before. False for a link of another address. */
+  /** Returns true when the address gets no more mails, also when it got none before. Returns false for a link of another address. */
   async followUnsubscribe(accountId: string, token: string): Promise<boolean> {
-    if (!isLink(accountId, token)) return false;
+    if (!isWellFormed(accountId, token)) return false;
     const alerts = await this.rows.findOneBy({ accountId });
     if (alerts === null || alerts.email === null) return true;
     const { email } = alerts;
@@ -58,14 +58,14 @@ export class AlertLinks {
     return true;
   }
 
-  private urlOf(page: 'confirm' | 'unsubscribe', account: string, token: string): string {
+  private toUrl(page: 'confirm' | 'unsubscribe', account: string, token: string): string {
     const { publicUrl, port } = this.settings;
     const base = (publicUrl?.href ?? `http://127.0.0.1:${port}`).replace(/\/+$/, '');
     return `${base}/alerts/${page}?${new URLSearchParams({ account, token }).toString()}`;
   }
 }
 
-/** What could be ours: anything else need not reach the database. */
-function isLink(accountId: string, token: string): boolean {
+/** Whether both have the form of our links, so that the database is not asked for anything else. */
+function isWellFormed(accountId: string, token: string): boolean {
   return isId('account', accountId) && /^[\w-]{43}$/.test(token);
 }

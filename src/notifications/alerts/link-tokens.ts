@@ -5,12 +5,12 @@ import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 const KEY_BYTES = 32;
 
 /**
- * What makes a link in a mail ours: a keyed hash of what it is for. It stands nowhere but in the mail, and is the
- * same however often the mail is made.
+ * Creates and verifies the tokens of the links in mails. A token is a keyed hash of its purpose. It is stored only in the
+ * mail, and is the same each time the mail is composed.
  */
 @Injectable()
 export class LinkTokens {
-  /** Newest first. */
+  /** The keys, with the newest first. */
   private readonly keys: readonly Buffer[];
 
   constructor(@Inject(SETTINGS) { masterKeys }: Pick<Settings, 'masterKeys'>) {
@@ -19,14 +19,14 @@ export class LinkTokens {
     );
   }
 
-  /** @param purpose names exactly what may be done with it, to what: `unsubscribe`, account, address. */
+  /** @param purpose names exactly what the token permits and for which object: `unsubscribe`, account, address. */
   make(...purpose: readonly string[]): string {
     const [newest] = this.keys;
-    if (newest === undefined) throw new Error('no link can be made without COFFER_MASTER_KEYS');
+    if (newest === undefined) throw new Error('no link can be created without COFFER_MASTER_KEYS');
     return mac(newest, purpose).toString('base64url');
   }
 
-  /** Also for links that an older master key made. */
+  /** Links that were created with an older master key stay valid. */
   isGenuine(token: string, ...purpose: readonly string[]): boolean {
     const given = Buffer.from(token, 'base64url');
     return this.keys.some((key) => {

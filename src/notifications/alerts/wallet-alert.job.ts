@@ -16,8 +16,8 @@ const EVENTS: Readonly<Record<string, WebhookEventType>> = {
 };
 
 /**
- * Tells what the wallet signalled in the commit that made it so. The wallet is read again first: an alarm about credit
- * that has come back meanwhile would only send somebody to look at a full wallet.
+ * Publishes an alert that the wallet signalled in an earlier commit. The wallet is read again first, because an alert about
+ * credit that has been topped up in the meantime would be a false alarm.
  */
 @Injectable()
 export class WalletAlertJob implements Job {
@@ -36,11 +36,11 @@ export class WalletAlertJob implements Job {
     const accountId = payloadText(payload, 'account_id');
     const alert = payloadText(payload, 'alert');
     const type = EVENTS[alert];
-    // From a newer version of this service, which runs the job itself.
+    // A newer version of this service queued this alert, and that version runs the job.
     if (type === undefined) throw new TypeError(`there is no wallet alert '${alert}'`);
     const wallet = await this.wallets.read(accountId);
     const lowMark = await this.marks.lowMarkOf(accountId);
-    if (!stillTrue(alert, wallet, lowMark, micros(BigInt(payloadText(payload, 'posted_micros'))))) return;
+    if (!isStillTrue(alert, wallet, lowMark, micros(BigInt(payloadText(payload, 'posted_micros'))))) return;
     const reason = payload['reason'];
     const data: WalletAlertView = {
       object: 'wallet_alert',
@@ -56,7 +56,7 @@ export class WalletAlertJob implements Job {
   }
 }
 
-function stillTrue(
+function isStillTrue(
   alert: string,
   { status, posted }: WalletSnapshot,
   lowMark: MicroUsd | null,

@@ -21,7 +21,7 @@ export class WalletAlertsController {
   @RequireScope('wallet:read')
   @ApiOperation({
     operationId: 'retrieveWalletAlerts',
-    summary: 'Read when, and where, the account is told that its credit runs out',
+    summary: 'Read when and where the account is notified that its credit runs out',
   })
   @ApiOkResponse({ type: WalletAlertsView })
   @ApiProblems('database_unavailable')
@@ -33,11 +33,12 @@ export class WalletAlertsController {
   @RequireScope('wallet:write')
   @ApiOperation({
     operationId: 'updateWalletAlerts',
-    summary: 'Choose when, and where, to be told that credit runs out',
+    summary: 'Choose when and where to be notified that credit runs out',
     description:
-      'Whoever asks to be told for the first time, here or by an endpoint for `wallet.low`, and names no mark gets $2.00. ' +
-      'A new address is sent one link, valid for three days; asking again for an address that has not said yes sends another, ' +
-      'at most one in five minutes. An address that had said yes and is removed or replaced is told so, once.',
+      'An account that asks for alerts for the first time, here or by an endpoint for `wallet.low`, and names no threshold ' +
+      'gets one of $2.00. A new address gets one link to confirm it, valid for three days; a repeated request for an address ' +
+      'that is not confirmed sends another, at most one in five minutes. A confirmed address that is removed or replaced is ' +
+      'notified of that once.',
   })
   @ApiOkResponse({ type: WalletAlertsView })
   @ApiProblems('invalid_request', 'too_many_confirmations', 'database_unavailable')

@@ -1,6 +1,6 @@
 import { Check, Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
 
-/** Whom an account wants to have told by e-mail. The low mark stands on the wallet. */
+/** The alerts that an account wants by e-mail. Its threshold is stored on the wallet. */
 @Entity('wallet_alerts')
 @Check('wallet_alerts_email_form', `email ~ '^[!-?A-~]+@[!-?A-~]+$' AND char_length(email) <= 254`)
 @Check('wallet_alerts_confirmed_address', 'email_confirmed_at IS NULL OR email IS NOT NULL')

@@ -14,17 +14,17 @@ import { TooManyConfirmationsError } from './alert.errors.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
 
 /**
- * The low mark of an account that asks to be told and names none: $2.00. That is fifty images, two minutes and a half
- * of one caller who never pauses, so there is time to act; and two fifths of the smallest top-up, so that buying it
- * does not raise the alarm that it was to end. An account that asks for nothing has no mark and costs nothing.
+ * The threshold of an account that asks for alerts and names none: $2.00. That is fifty images, or two and a half minutes
+ * of one caller who never pauses, so there is time to act. It is two fifths of the smallest top-up, so the smallest top-up
+ * ends the alert. An account that asks for no alerts has no threshold and costs nothing.
  */
-export const LOW_MARK_DEFAULT = micros(2_000_000n);
+export const LOW_THRESHOLD_DEFAULT = micros(2_000_000n);
 
-/** Links of a day that an account may have sent, and that one address gets whoever asks: it may be a stranger's. */
+/** How many links a day an account may request, and one address gets from all accounts: the address may be a stranger's. */
 export const CONFIRMATIONS_PER_ACCOUNT_MAX = 5;
 export const CONFIRMATIONS_PER_ADDRESS_MAX = 3;
-/** A request that is sent again because its answer was lost is no second question. */
-const ASK_AGAIN_AFTER_MS = 5 * 60_000;
+/** A request that is repeated because its answer was lost must not send a second mail. */
+const CONFIRMATION_INTERVAL_MS = 5 * 60_000;
 
 export type Alerts = {
   readonly lowMarkMicros: MicroUsd | null;
@@ -32,7 +32,7 @@ export type Alerts = {
   readonly confirmed: boolean;
 };
 
-/** Undefined: as it is. Null: none. */
+/** Undefined leaves a value unchanged, and null removes it. */
 export type AlertChanges = {
   readonly lowMarkMicros: MicroUsd | null | undefined;
   readonly email: string | null | undefined;
@@ -40,7 +40,7 @@ export type AlertChanges = {
 
 const ENSURE = 'INSERT INTO wallet_alerts (account_id) VALUES ($1) ON CONFLICT (account_id) DO NOTHING';
 
-/** When, and where, an account is told that its credit runs out. */
+/** The settings for when and where an account is notified that its credit runs out. */
 @Injectable()
 export class WalletAlerts {
   constructor(
@@ -67,13 +67,16 @@ export class WalletAlerts {
    */
   async update(accountId: string, { lowMarkMicros, email }: AlertChanges, by: AuditActor): Promise<Alerts> {
     if (typeof email === 'string' && !this.emails.enabled) {
-      throw new InvalidRequestError('This service sends no e-mail; use a webhook endpoint.', 'email');
+      throw new InvalidRequestError(
+        'This service sends no e-mail. Nothing was changed. Use a webhook endpoint.',
+        'email',
+      );
     }
     await this.transactions.run(async (tx) => {
-      const row = await this.requireLocked(tx, accountId);
-      // Servers tell letters of another case apart in theory only, and the limits count by address.
+      const row = await this.lockOrInsert(tx, accountId);
+      // Mail servers ignore the case of an address in practice, and the limits count by address.
       if (email !== undefined) await this.setEmail(tx, row, email?.toLowerCase() ?? null, actorName(by));
-      // No address: what is recorded is never deleted.
+      // The address is not recorded, because audit entries are never deleted.
       await this.audit.record(tx, by, {
         act: 'alerts.changed',
         object: accountId,
@@ -88,25 +91,28 @@ export class WalletAlerts {
             : { low_mark_micros: lowMarkMicros === null ? null : formatMicros(lowMarkMicros) }),
         },
       });
-      // The wallet's row last, as everywhere.
-      if (lowMarkMicros !== undefined) await this.choose(tx, accountId, lowMarkMicros);
-      else if (typeof email === 'string') await this.defaultMark(tx, row);
+      // The wallet's row is locked last, as everywhere.
+      if (lowMarkMicros !== undefined) await this.setThreshold(tx, accountId, lowMarkMicros);
+      else if (typeof email === 'string') await this.applyDefaultThreshold(tx, row);
     }, by);
     return this.read(accountId);
   }
 
-  /** Somebody asks to be told when credit is low: without a mark that would be never. */
-  async ensureMark(tx: Tx, accountId: string): Promise<void> {
-    await this.defaultMark(tx, await this.requireLocked(tx, accountId));
+  /** Sets a threshold for an account that subscribes to `wallet.low`, because without one the event is never sent. */
+  async ensureThreshold(tx: Tx, accountId: string): Promise<void> {
+    await this.applyDefaultThreshold(tx, await this.lockOrInsert(tx, accountId));
   }
 
-  private async defaultMark(tx: Tx, { accountId, lowMarkChosen }: WalletAlertsEntity): Promise<void> {
-    if (!lowMarkChosen) await this.choose(tx, accountId, LOW_MARK_DEFAULT);
+  private async applyDefaultThreshold(
+    tx: Tx,
+    { accountId, lowMarkChosen }: WalletAlertsEntity,
+  ): Promise<void> {
+    if (!lowMarkChosen) await this.setThreshold(tx, accountId, LOW_THRESHOLD_DEFAULT);
   }
 
-  private async choose(tx: Tx, accountId: string, mark: MicroUsd | null): Promise<void> {
+  private async setThreshold(tx: Tx, accountId: string, threshold: MicroUsd | null): Promise<void> {
     await tx.update(WalletAlertsEntity, { accountId }, { lowMarkChosen: true });
-    await this.marks.setLowMark(tx, accountId, mark);
+    await this.marks.setLowMark(tx, accountId, threshold);
   }
 
   private async setEmail(
@@ -117,28 +123,32 @@ export class WalletAlerts {
   ): Promise<void> {
     const { accountId } = row;
     if (email !== row.email) {
-      const unasked = { emailConfirmedAt: null, confirmHash: null, confirmExpiresAt: null };
-      await tx.update(WalletAlertsEntity, { accountId }, { email, ...unasked });
+      const unconfirmed = { emailConfirmedAt: null, confirmHash: null, confirmExpiresAt: null };
+      await tx.update(WalletAlertsEntity, { accountId }, { email, ...unconfirmed });
       if (row.email !== null && row.emailConfirmedAt !== null) {
         await this.emails.reportRemoval(tx, accountId, row.email, { removed_by: actor });
       }
     } else if (row.emailConfirmedAt !== null) return;
-    if (email !== null) await this.askOnce(tx, accountId, email);
+    if (email !== null) await this.requestConfirmation(tx, accountId, email);
   }
 
-  private async askOnce(tx: Tx, accountId: string, email: string): Promise<void> {
-    const { ofAccount, ofAddress, lastAt } = await this.emails.countQuestionsLocked(tx, accountId, email);
-    if (lastAt !== null && this.clock.nowMs() - lastAt.getTime() < ASK_AGAIN_AFTER_MS) return;
+  private async requestConfirmation(tx: Tx, accountId: string, email: string): Promise<void> {
+    const { ofAccount, ofAddress, lastAt } = await this.emails.lockAndCountConfirmations(
+      tx,
+      accountId,
+      email,
+    );
+    if (lastAt !== null && this.clock.nowMs() - lastAt.getTime() < CONFIRMATION_INTERVAL_MS) return;
     if (ofAccount >= CONFIRMATIONS_PER_ACCOUNT_MAX) {
       throw new TooManyConfirmationsError(CONFIRMATIONS_PER_ACCOUNT_MAX);
     }
     if (ofAddress >= CONFIRMATIONS_PER_ADDRESS_MAX) {
       throw new TooManyConfirmationsError(CONFIRMATIONS_PER_ADDRESS_MAX);
     }
-    await this.emails.ask(tx, accountId, email);
+    await this.emails.addConfirmation(tx, accountId, email);
   }
 
-  private async requireLocked(tx: Tx, accountId: string): Promise<WalletAlertsEntity> {
+  private async lockOrInsert(tx: Tx, accountId: string): Promise<WalletAlertsEntity> {
     await tx.query(ENSURE, [accountId]);
     return tx.findOneOrFail(WalletAlertsEntity, {
       where: { accountId },

@@ -30,14 +30,14 @@ import {
   type MailTransport,
 } from './mail-transport.js';
 
-/** How long an attempt is its worker's alone: longer than the transport lets one take. */
+/** How long a worker has an attempt to itself. The transport ends every attempt before that. */
 const CLAIM_MS = 2 * SEND_TIMEOUT_MS;
-/** Where files and mails of a service without a mail server say that they come from. */
+/** The sender of mails that are written to files because there is no mail server. */
 const NO_SENDER: Mailbox = { name: 'Coffer', address: 'coffer@sandbox.invalid' };
 
 /**
- * Sends one mail. Each attempt is claimed before it is made, so no two workers are at one mail. Killed between
- * the server's yes and the note of it, it is sent once more, under the same Message-ID: SMTP knows no better.
+ * Sends one mail. Each attempt is claimed before it starts, so no two workers send the same mail. After a crash between the
+ * server's acceptance and our commit the mail is sent once more with the same Message-ID, because SMTP has no better way.
  */
 @Injectable()
 export class AlertEmailJob implements Job, OnApplicationBootstrap {
@@ -62,18 +62,22 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     registry.register(this);
   }
 
-  /** Says at start where mail goes. */
+  /** Logs at start where mail is sent. */
   onApplicationBootstrap(): void {
     if (this.transport.kind === 'off') {
-      this.logger.warn('No mail is sent: SMTP_URL is not set, so accounts cannot ask for alerts by e-mail.');
+      this.logger.warn(
+        { event: 'mail.disabled' },
+        'SMTP_URL is not set, so no mail is sent and accounts cannot ask for alerts by e-mail',
+      );
     } else if (this.transport.kind === 'file') {
       this.logger.log(
-        `Mail is not sent but written to ${this.settings.dataDir}/mail, because SMTP_URL is not set.`,
+        { event: 'mail.written_to_files', folder: `${this.settings.dataDir}/mail` },
+        'SMTP_URL is not set, so mail is written to files and not sent',
       );
     }
   }
 
-  /** Throws what the database throws; a mail server that fails is no failed job, the next attempt is one of its own. */
+  /** Throws what the database throws. When the mail server fails, the job succeeds, because the next attempt is a separate job. */
   async run(payload: JobPayload): Promise<void> {
     const name = { accountId: payloadText(payload, 'account_id'), id: payloadText(payload, 'email_id') };
     const email = await this.rows.findOneBy(name);
@@ -91,8 +95,8 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
   }
 
   /**
-   * False when it is not due: another worker is at it, or died at it a moment ago. Whoever died left a time behind, and
-   * the mail is looked at again then.
+   * Returns false when the mail is not due, because another worker is sending it or has just crashed while sending it. That
+   * worker's claim has an end, and the mail is checked again then.
    */
   private claim({ accountId, id, attempts }: AlertEmail): Promise<boolean> {
     return this.transactions.run(async (tx) => {
@@ -110,7 +114,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     });
   }
 
-  /** Whoever was unsubscribed, replaced or confirmed since gets nothing more of this. */
+  /** Returns false when the address was unsubscribed, replaced or (for a confirmation) confirmed since the mail was queued. */
   private async isWanted({ accountId, address, kind }: AlertEmail): Promise<boolean> {
     if (isNotice(kind)) return true;
     const alerts = await this.rows.manager.findOneBy(WalletAlertsEntity, { accountId });
@@ -121,7 +125,9 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
   private async compose(email: AlertEmail): Promise<Mail> {
     const { accountId, id, kind, eventId, address, createdAt } = email;
     const link =
-      kind === 'confirmation' ? await this.question(email) : this.links.unsubscribe(accountId, address);
+      kind === 'confirmation'
+        ? await this.createConfirmLink(email)
+        : this.links.unsubscribe(accountId, address);
     const data = JSON.parse(email.data) as Record<string, unknown>;
     const { subject, text, html } = renderEmail({ kind, accountId, data, at: createdAt, link });
     const domain = this.from.address.split('@')[1] ?? '';
@@ -143,8 +149,8 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     };
   }
 
-  /** The link is made now and only its hash is kept. Another attempt makes the same link, which lives longer then. */
-  private async question({ accountId, id, address: email }: AlertEmail): Promise<string> {
+  /** The link is created now, and only its hash is stored. Another attempt creates the same link and extends its validity. */
+  private async createConfirmLink({ accountId, id, address: email }: AlertEmail): Promise<string> {
     const { url, token } = this.links.confirm(accountId, id);
     const facts = {
       confirmHash: Buffer.from(hash('sha256', token, 'hex'), 'hex'),
@@ -159,7 +165,10 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     const next = nextEmailAttempt(error, attempts, this.clock.nowMs());
     this.observer.emailAttempted(next === null ? 'failed' : 'retried');
     this.logger.warn(
-      `${email.id} was not sent (${error.code}); ${next === null ? 'given up' : 'later again'}.`,
+      { event: 'mail.attempt_failed', email: email.id, code: error.code, nextAttemptAt: next },
+      next === null
+        ? 'A mail could not be sent and is given up'
+        : 'A mail could not be sent; it is sent again later',
     );
     if (next === null) return this.end({ ...email, attempts }, 'failed', error.code);
     const { accountId, id } = email;
@@ -173,7 +182,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     });
   }
 
-  /** A failure counts only while the attempt is the last one; that the server took the mail counts in any case. */
+  /** A failure counts only while its attempt is the latest one. A success always counts, because the server has accepted the mail. */
   private async end(
     { accountId, id, attempts }: AlertEmail,
     status: EmailStatus,

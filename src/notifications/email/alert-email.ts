@@ -1,6 +1,6 @@
 import type { StoredEventType } from '../webhooks/webhook-event-types.js';
 
-/** Events that a person is told of as well: those that stop work unless somebody acts, and those that concern their card. */
+/** Events that are sent by e-mail as well: those that stop work unless a person acts, and those that concern their card. */
 export const EMAILED_EVENTS = [
   'wallet.low',
   'wallet.depleted',
@@ -11,12 +11,12 @@ export const EMAILED_EVENTS = [
 
 export type EmailedEvent = (typeof EMAILED_EVENTS)[number];
 
-/** `confirmation` asks an address whether it wants the others; `address_removed` tells one that it gets no more of them. */
+/** `confirmation` asks an address whether it wants alerts, and `address_removed` says that it gets no more of them. */
 export type EmailKind = EmailedEvent | 'confirmation' | 'address_removed';
 
 /**
- * Mails that whoever takes over a key would like to stop: they go to the address that had said yes when they were
- * queued, whatever a key has made of the alerts since.
+ * Mails that a thief of a key would like to stop. They go to the address that was confirmed when they were queued, even if a
+ * key has changed the alerts since.
  */
 export function isNotice(kind: EmailKind): boolean {
   return kind === 'auto_top_up.updated' || kind === 'address_removed';

@@ -14,14 +14,14 @@ import { MAIL_TRANSPORT, type MailTransport } from './mail-transport.js';
 
 export const ALERT_EMAIL_JOB = 'alert_email';
 
-/** A mail server that hangs takes one worker, never two. */
-const LINE = 'alert_emails';
-/** Questions share one count per address over all accounts; the number only has to be ours alone. */
-const QUESTION_LOCK_CLASS = 4_711_012;
+/** All mails share one queue, so a mail server that hangs occupies one worker and never two. */
+const QUEUE = 'alert_emails';
+/** Confirmations of one address are counted over all accounts, under one lock. No other lock may have this number. */
+const CONFIRMATION_LOCK_CLASS = 4_711_012;
 
 type PublishedEvent = { readonly accountId: string; readonly id: string; readonly type: StoredEventType };
 
-/** The mails that wait: written, with the job that sends them, in the tx that causes them. */
+/** Queues mails: each is stored, with the job that sends it, in the tx that causes it. */
 @Injectable()
 export class AlertEmails {
   constructor(
@@ -30,37 +30,37 @@ export class AlertEmails {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** False: this service sends no mail at all. */
+  /** False when this service sends no mail at all. */
   get enabled(): boolean {
     return this.transport.kind !== 'off';
   }
 
-  /** A mail about an event, if it is one that people are told of, to an address that said yes. */
-  async tell(tx: Tx, { accountId, id, type }: PublishedEvent, data: object): Promise<void> {
+  /** Queues a mail about an event to the confirmed address, if the event is one that is sent by e-mail. */
+  async addForEvent(tx: Tx, { accountId, id, type }: PublishedEvent, data: object): Promise<void> {
     if (!this.enabled || !isEmailed(type)) return;
     const alerts = await tx.findOneBy(WalletAlertsEntity, { accountId });
     if (alerts === null || alerts.email === null || alerts.emailConfirmedAt === null) return;
     await this.add(tx, accountId, { kind: type, eventId: id, address: alerts.email, data });
   }
 
-  /** Asks an address whether it wants alerts. Nothing else ever goes to one that was not asked. */
-  ask(tx: Tx, accountId: string, address: string): Promise<void> {
+  /** Asks an address whether it wants alerts. An address that has not confirmed gets no other mail. */
+  addConfirmation(tx: Tx, accountId: string, address: string): Promise<void> {
     return this.add(tx, accountId, { kind: 'confirmation', eventId: null, address, data: {} });
   }
 
-  /** Tells an address that had said yes that a key has removed it: otherwise silence would look like good news. */
+  /** Notifies a confirmed address that a key has removed it, because otherwise silence would look as if all were well. */
   async reportRemoval(tx: Tx, accountId: string, address: string, data: object): Promise<void> {
     if (this.enabled)
       await this.add(tx, accountId, { kind: 'address_removed', eventId: null, address, data });
   }
 
-  /** Questions of the last day: the account's, and the address's over all accounts. Who else asks it waits. */
-  async countQuestionsLocked(
+  /** Counts the confirmations of the last day, by account and by address over all accounts. Concurrent requests for the address wait. */
+  async lockAndCountConfirmations(
     tx: Tx,
     accountId: string,
     address: string,
   ): Promise<{ readonly ofAccount: number; readonly ofAddress: number; readonly lastAt: Date | null }> {
-    await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [QUESTION_LOCK_CLASS, address]);
+    await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [CONFIRMATION_LOCK_CLASS, address]);
     const createdAt = MoreThan(new Date(this.clock.nowMs() - DAY_MS));
     const kind = 'confirmation';
     const last = await tx.findOne(AlertEmailEntity, {
@@ -84,7 +84,7 @@ export class AlertEmails {
     await this.jobs.add(
       ALERT_EMAIL_JOB,
       { account_id: accountId, email_id: id },
-      { tx, runAt, jobKey, queue: LINE },
+      { tx, runAt, jobKey, queue: QUEUE },
     );
   }
 

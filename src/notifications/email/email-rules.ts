@@ -3,7 +3,7 @@ import type { MailNotSentError } from './mail-transport.js';
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** Waits before the second attempt, the third ...: two days. An alert that is older helps nobody. */
+/** Waits before the second attempt, the third and so on, about two days in all. An older alert is of no use. */
 export const EMAIL_RETRY_DELAYS_MS = [
   MINUTE_MS,
   5 * MINUTE_MS,
@@ -15,9 +15,9 @@ export const EMAIL_RETRY_DELAYS_MS = [
 ] as const;
 
 /**
- * When to try again; null: not any more.
+ * Returns when the next attempt is due, or null when there is none.
  *
- * @param attempt 1 for the first one.
+ * @param attempt the number of the attempt that failed, from 1.
  */
 export function nextEmailAttempt(
   { permanent }: Pick<MailNotSentError, 'permanent'>,

@@ -4,8 +4,8 @@ import { createTransport } from 'nodemailer';
 import { MailNotSentError, type Mail, type MailTransport } from './mail-transport.js';
 
 /**
- * Into a folder, as files that mail programs open. Outside production only: what a newcomer would have been sent is
- * there to read. The files carry links that confirm, so only their owner may read them.
+ * Writes mails to a folder, as files that mail programs open, so that developers can read them. It is not used in
+ * production. The files contain links that confirm addresses, so only their owner may read them.
  */
 export class FileTransport implements MailTransport {
   readonly kind = 'file';
@@ -19,7 +19,7 @@ export class FileTransport implements MailTransport {
       const composed = await this.composer.sendMail(message);
       await mkdir(this.folder, { recursive: true, mode: 0o700 });
       const path = join(this.folder, `${id}.eml`);
-      // A mail that is sent again is the same file, and nobody sees half of one.
+      // A repeated mail replaces the same file, and the rename makes sure that no one reads half a file.
       await writeFile(`${path}.part`, composed.message as Buffer, { mode: 0o600 });
       await rename(`${path}.part`, path);
     } catch (error) {

@@ -1,9 +1,9 @@
 import type { Mailbox } from '../../platform/common/email-address.js';
 
 export type Mail = {
-  /** Ours, the same for every attempt. */
+  /** Our id, the same for every attempt. */
   readonly id: string;
-  /** With its angle brackets: receivers tell repetitions by it. */
+  /** The id with its angle brackets, by which receivers recognise a repeated mail. */
   readonly messageId: string;
   readonly from: Mailbox;
   readonly to: string;
@@ -14,14 +14,14 @@ export type Mail = {
   readonly headers: Readonly<Record<string, string>>;
 };
 
-/** No attempt takes longer, whatever the server does: the mail is tried again then. */
+/** Every attempt ends within this time, whatever the server does. The mail is then sent again later. */
 export const SEND_TIMEOUT_MS = 60_000;
 
-/** How mail leaves. */
+/** Sends mails. */
 export interface MailTransport {
-  /** `off`: this service sends none, so nobody may ask for it. */
+  /** `off` means that this service sends no mail, so no account may ask for it. */
   readonly kind: 'smtp' | 'file' | 'off';
-  /** Throws `MailNotSentError` within `SEND_TIMEOUT_MS`; then nothing is known to have been taken. */
+  /** Throws `MailNotSentError` within `SEND_TIMEOUT_MS`; the server may or may not have accepted the mail then. */
   send(mail: Mail): Promise<void>;
 }
 
@@ -29,9 +29,9 @@ export const MAIL_TRANSPORT = Symbol('MAIL_TRANSPORT');
 
 export class MailNotSentError extends Error {
   constructor(
-    /** A word of ours or the server's status: nothing of what a stranger's server writes. */
+    /** Our own code or the server's status, and never the server's text, because it is not trusted. */
     readonly code: string,
-    /** No other attempt can help: the server refuses this address or this mail. */
+    /** Whether another attempt is useless, because the server refuses this address or this mail. */
     readonly permanent: boolean,
     cause: unknown,
   ) {

@@ -1,26 +1,26 @@
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { ATTEMPT_TIMEOUT_MS } from './webhook-sender.js';
 
-/** A receiver that hangs for 15 s a time is not made worse by many connections at once. */
+/** The attempts to one endpoint at a time. A receiver that hangs for 15 s must not get many connections at once. */
 export const PER_ENDPOINT_MAX = 2;
-/** Fewer than the endpoints of an account, so that an account whose receivers all hang is put off as a whole. */
+/** The attempts of one account at a time. It is less than its number of endpoints, so an account whose receivers all hang is delayed as a whole. */
 export const PER_ACCOUNT_MAX = 8;
-/** Connections of this process: each is a socket and a few kilobytes. */
+/** The connections of this process. Each is a socket and a few kilobytes. */
 export const PER_PROCESS_MAX = 256;
-/** What is put off is looked at again by then, however long the row before it. */
+/** The longest time until a delayed delivery is checked again, however many others are delayed. */
 const PUT_OFF_MAX_MS = 10 * 60_000;
 
 type Use = { running: number; againAtMs: number };
 
 export type Slot =
-  /** `release` when the attempt is over. `quick`: whoever was put off for it need not have been. */
+  /** Call `release` when the attempt is over. `quick` says that the receiver was fast, so the delays it caused are dropped. */
   | { readonly kind: 'taken'; readonly release: (quick: boolean) => void }
   | { readonly kind: 'full'; readonly againAtMs: number };
 
 /**
- * How many attempts this process makes at the same time: for an endpoint, an account, and in all. Beyond that a
- * delivery is put off, each a little later than the one before, at the pace at which hanging receivers free their
- * slots. Kept in memory: it bounds what one process holds open, and promises nothing else.
+ * Limits how many attempts this process makes at the same time: for an endpoint, an account, and in all. Beyond that a
+ * delivery is delayed, each a little longer than the one before, at the pace at which hanging receivers free their
+ * slots. The counts are in memory, because they only limit the connections of one process.
  */
 export class AttemptSlots {
   private readonly uses = new Map<string, Use>();

@@ -1,19 +1,19 @@
-/** What became of one attempt, as far as it matters: what the receiver answers beyond its status is its own business. */
+/** The outcome of one attempt. Only the status of the receiver's answer matters, and its body is ignored. */
 export type AttemptOutcome =
   | { readonly kind: 'answered'; readonly status: number; readonly retryAfter: string | null }
   | { readonly kind: 'failed'; readonly error: AttemptError };
 
-/** Why no answer came. Words, never the network's own message: that would describe the inside of our network. */
+/** Why there was no answer. The codes are our own, because the network's message would describe the inside of our network. */
 export const ATTEMPT_ERRORS = [
   /** No answer within the time limit. */
   'timeout',
-  /** The host name leads nowhere. */
+  /** The host name does not resolve. */
   'host_not_found',
-  /** The host leads to an address that is not on the public internet, or the URL is not allowed any more. */
+  /** The host resolves to an address that is not on the public internet, or the URL is not allowed any more. */
   'address_refused',
-  /** No TLS connection: an expired, foreign or self-signed certificate. */
+  /** The TLS connection failed, for instance because of an expired, foreign or self-signed certificate. */
   'tls_failed',
-  /** Refused, reset, or cut off. */
+  /** The connection was refused, reset or closed. */
   'connection_failed',
 ] as const;
 
@@ -23,14 +23,14 @@ export type Verdict =
   | { readonly kind: 'succeeded' }
   | { readonly kind: 'retry'; readonly atMs: number }
   | { readonly kind: 'given_up' }
-  /** 410: the receiver wants nothing more, ever. */
+  /** The receiver answered 410, so it wants no more deliveries at all. */
   | { readonly kind: 'gone' };
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** Waits before the second attempt, the third ...: Standard Webhooks' own schedule, a little over three days. */
+/** Waits before the second attempt, the third and so on: the schedule of Standard Webhooks, a little over three days. */
 export const RETRY_DELAYS_MS = [
   5 * SECOND_MS,
   5 * MINUTE_MS,
@@ -43,21 +43,21 @@ export const RETRY_DELAYS_MS = [
   24 * HOUR_MS,
 ] as const;
 
-/** Up to a tenth later, so that what failed together does not come back together. */
+/** Each wait is up to a tenth longer, so that deliveries that failed together are not repeated together. */
 const JITTER_SHARE = 0.1;
-/** A receiver may ask for patience, but not put a delivery off for ever. */
+/** A receiver may ask for a longer wait, but cannot delay a delivery without end. */
 const RETRY_AFTER_MAX_MS = 24 * HOUR_MS;
-/** Failing this long without a single success, an endpoint is disabled. */
+/** An endpoint is disabled after it failed for this long without a single success. */
 export const FAILING_LIMIT_MS = 5 * 24 * HOUR_MS;
-/** No attempt for this long says nothing about an endpoint: the next failure is the first of a new row. */
+/** After this long without attempts, the next failure is the first of a new series. */
 export const FAILING_MEMORY_MS = 2 * 24 * HOUR_MS;
 
 const GONE = 410;
 
 /**
- * What follows from an attempt.
+ * Decides what follows an attempt.
  *
- * @param attempt 1 for the first one of this round.
+ * @param attempt the number of the attempt since the last redelivery, from 1.
  * @param random from 0 to 1, for the jitter.
  */
 export function judge(outcome: AttemptOutcome, attempt: number, nowMs: number, random: number): Verdict {
@@ -73,7 +73,7 @@ export function judge(outcome: AttemptOutcome, attempt: number, nowMs: number, r
 
 const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
-/** Seconds or an HTTP date (RFC 9110, 10.2.3); anything else is no wish. */
+/** Reads seconds or an HTTP date (RFC 9110, 10.2.3). Anything else is ignored. */
 function retryAfterMs(header: string | null, nowMs: number): number {
   const text = header?.trim() ?? '';
   if (/^\d{1,9}$/.test(text)) return Math.min(Number(text) * SECOND_MS, RETRY_AFTER_MAX_MS);
@@ -83,12 +83,12 @@ function retryAfterMs(header: string | null, nowMs: number): number {
 }
 
 export type EndpointHealth = {
-  /** The first failure of the row that still lasts; null: the last attempt succeeded, or there was none. */
+  /** The first failure of the present series; null when the last attempt succeeded, or there was none. */
   readonly failingSince: Date | null;
   readonly lastFailedAt: Date | null;
 };
 
-/** How an endpoint's record goes on after a failed attempt, and whether it has failed for long enough. */
+/** Updates an endpoint's record after a failed attempt, and decides whether the endpoint has failed for long enough to be disabled. */
 export function afterFailure(
   { failingSince, lastFailedAt }: EndpointHealth,
   nowMs: number,

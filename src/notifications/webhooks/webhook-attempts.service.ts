@@ -21,7 +21,7 @@ import { WebhookSender } from './webhook-sender.js';
 
 const USER_AGENT = 'Coffer-Webhooks/1';
 
-/** Makes one attempt of a delivery and writes down what follows from it. */
+/** Makes one attempt of a delivery and stores its outcome. */
 @Injectable()
 export class WebhookAttempts {
   private readonly logger = new Logger(WebhookAttempts.name);
@@ -40,7 +40,7 @@ export class WebhookAttempts {
     this.observer = observer ?? silentNotificationsObserver;
   }
 
-  /** Throws what the database throws, and `SealBrokenError`: then nothing was noted, and it has to run again. */
+  /** Throws what the database throws, and `SealBrokenError`; then nothing is stored, and it has to run again. */
   async make(delivery: WebhookDelivery, endpoint: WebhookEndpointEntity): Promise<void> {
     const startedAtMs = performance.now();
     const outcome = await this.send(delivery, endpoint);
@@ -78,7 +78,7 @@ export class WebhookAttempts {
     );
   }
 
-  /** The endpoint before its deliveries, as everywhere: two that lock both never wait for each other. */
+  /** The endpoint is locked before its deliveries, as everywhere, so that two transactions never wait for each other. */
   private async noteSuccess(
     tx: Tx,
     { accountId, id, endpointId }: WebhookDelivery,
@@ -119,7 +119,7 @@ export class WebhookAttempts {
     const next = verdict.kind === 'retry' ? new Date(verdict.atMs) : null;
     const { affected } = await tx.update(
       WebhookDeliveryEntity,
-      // As it was when this attempt began: every other attempt and every redelivery moves the time.
+      // The row must be as it was when this attempt began. Every other attempt and every redelivery changes this time.
       { accountId, id, status: 'pending', nextAttemptAt: nextAttemptAt ?? IsNull() },
       {
         ...factsOf(outcome, now),
@@ -129,14 +129,20 @@ export class WebhookAttempts {
         finishedAt: next === null ? now : null,
       },
     );
-    // Canceled, redelivered or attempted elsewhere meanwhile: whoever did that decides what comes next.
+    // The delivery was canceled, redelivered or attempted elsewhere in the meantime, and that decides what comes next.
     if (affected !== 1) return;
     const { failingSince, lastFailedAt, hopeless } = afterFailure(endpoint, nowMs);
     await tx.update(WebhookEndpointEntity, { accountId, id: endpointId }, { failingSince, lastFailedAt });
     if (verdict.kind === 'gone' || hopeless) {
       await this.endpoints.disable(tx, endpoint, verdict.kind === 'gone' ? 'gone' : 'failing');
       this.logger.warn(
-        `${endpointId} of ${accountId} is disabled: ${verdict.kind === 'gone' ? '410' : 'failing'}`,
+        {
+          event: 'webhook_endpoint.disabled',
+          endpoint: endpointId,
+          account: accountId,
+          reason: verdict.kind,
+        },
+        'A webhook endpoint is disabled because it answered 410 or failed for too long',
       );
     } else if (next !== null) {
       await this.queue.schedule(tx, delivery, next);

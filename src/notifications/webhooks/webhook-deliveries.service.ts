@@ -15,7 +15,7 @@ import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import { WebhookEvents } from './webhook-events.service.js';
 import { WebhookEndpointDisabledError } from './webhook.errors.js';
 
-/** The delivery log of an endpoint. Every method throws `ResourceMissingError` for what is not the account's own. */
+/** The delivery log of an endpoint. Every method throws `ResourceMissingError` for an endpoint or delivery of another account. */
 @Injectable()
 export class WebhookDeliveriesService {
   constructor(
@@ -27,13 +27,13 @@ export class WebhookDeliveriesService {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Newest first. */
+  /** Lists deliveries, newest first. */
   async list(accountId: string, endpointId: string, page: PageRequest): Promise<Page<WebhookDelivery>> {
     await this.endpoints.require(accountId, endpointId);
     return findPage(this.deliveries, 'webhookDelivery', { accountId, endpointId }, page);
   }
 
-  /** Sends a `webhook.test` event, as any other is sent. Throws `WebhookEndpointDisabledError`. */
+  /** Sends a `webhook.test` event like any other event. Throws `WebhookEndpointDisabledError`. */
   async test(accountId: string, endpointId: string): Promise<WebhookDelivery> {
     return this.transactions.run(
       async (tx) => {
@@ -45,8 +45,8 @@ export class WebhookDeliveriesService {
   }
 
   /**
-   * Attempts a delivery again at once, and starts its schedule anew. It keeps its `webhook-id`: a receiver that
-   * took it before knows it. Throws `WebhookEndpointDisabledError`.
+   * Attempts a delivery again at once, and restarts its schedule. It keeps its `webhook-id`, so that a receiver that
+   * accepted it before recognises it. Throws `WebhookEndpointDisabledError`.
    */
   async redeliver(accountId: string, endpointId: string, id: string): Promise<WebhookDelivery> {
     return this.transactions.run(

@@ -11,13 +11,13 @@ import type { WebhookEventEntity } from './webhook-event.entity.js';
 export const WEBHOOK_DELIVERY_JOB = 'webhook_delivery';
 
 /**
- * Deliveries run in this many lines, over all processes, so that they cannot take the workers away from payments,
- * however many there are. An endpoint keeps to its line. Nobody waits in a line for a receiver that is slow: see
+ * Deliveries run in this many queues, over all processes, so that they cannot occupy the workers that payments need,
+ * however many there are. All deliveries of an endpoint are in one queue. A slow receiver does not block its queue: see
  * `WebhookDeliveryJob`.
  */
-const LINES = 2;
+const QUEUES = 2;
 
-/** Puts deliveries and their attempts into the job queue, in the tx that causes them. */
+/** Queues deliveries and their attempts as jobs, in the tx that causes them. */
 @Injectable()
 export class WebhookDeliveryQueue {
   constructor(
@@ -25,7 +25,7 @@ export class WebhookDeliveryQueue {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** The first attempt is due at once. */
+  /** Queues the first attempt, which is due at once. */
   async add(
     tx: Tx,
     event: Pick<WebhookEventEntity, 'accountId' | 'id' | 'type'>,
@@ -53,7 +53,7 @@ export class WebhookDeliveryQueue {
     return delivery;
   }
 
-  /** Queues the next attempt; one that waits already is replaced. */
+  /** Queues the next attempt, in place of one that is queued already. */
   async schedule(
     tx: Tx,
     { accountId, id, endpointId }: Pick<WebhookDelivery, 'accountId' | 'id' | 'endpointId'>,
@@ -67,7 +67,7 @@ export class WebhookDeliveryQueue {
   }
 }
 
-/** The last character of an id is random. */
+/** The last character of an id is random, so endpoints are spread evenly. */
 function lineOf(endpointId: string): string {
-  return `webhooks:${endpointId.charCodeAt(endpointId.length - 1) % LINES}`;
+  return `webhooks:${endpointId.charCodeAt(endpointId.length - 1) % QUEUES}`;
 }

@@ -15,24 +15,25 @@ import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 
 /**
- * How long a job waits for a receiver. Most answer sooner; a slower one is waited for beside the jobs, so that the
- * line goes on. Ten receivers that hang, met for the first time in one line, cost the others two seconds.
+ * How long a job waits for a receiver. Most answer sooner. A slower one is awaited in the background, so that the queue
+ * continues. Ten hanging receivers that are met for the first time in one queue cost the others two seconds.
  */
 const PATIENCE_MS = 250;
-/** When a job looks whether a process died while it waited: longer than any attempt takes. */
+/** After this long a job checks whether the process crashed during the attempt. It is longer than any attempt takes. */
 const RECHECK_AFTER_MS = 30_000;
 
 /**
- * One attempt of one delivery. Killed between the receiver's answer and the note of it, it runs again: receivers
- * tell repetitions by `webhook-id`. A failed attempt is no failed job; the next one is a job of its own.
+ * Makes one attempt of one delivery. After a crash between the receiver's answer and our commit it runs again; receivers
+ * recognise a repeated delivery by its `webhook-id`. When an attempt fails the job succeeds, because the next attempt is a
+ * separate job.
  */
 @Injectable()
 export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
   readonly name = WEBHOOK_DELIVERY_JOB;
   private readonly logger = new Logger(WebhookDeliveryJob.name);
   private readonly slots = new AttemptSlots();
-  /** Attempts that no job waits for any more. */
-  private readonly beside = new Set<Promise<void>>();
+  /** Attempts that continue after their job has ended. */
+  private readonly background = new Set<Promise<void>>();
   private stopping = false;
 
   constructor(
@@ -47,24 +48,24 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     registry.register(this);
   }
 
-  /** What still waits is finished; jobs that run meanwhile wait for their receivers themselves. */
+  /** Finishes the attempts in the background. From now on jobs wait for their receivers themselves. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping = true;
     await this.idle();
   }
 
-  /** Resolves when no attempt is under way beside the jobs. */
+  /** Resolves when no attempt is under way in the background. */
   async idle(): Promise<void> {
-    while (this.beside.size > 0) await Promise.all(this.beside);
+    while (this.background.size > 0) await Promise.all(this.background);
   }
 
-  /** Throws what the database throws, and `SealBrokenError`: then it runs again, and nothing was sent. */
+  /** Throws what the database throws, and `SealBrokenError`; then nothing was sent, and it has to run again. */
   async run(payload: JobPayload): Promise<void> {
     const name = { accountId: payloadText(payload, 'account_id'), id: payloadText(payload, 'delivery_id') };
     const delivery = await this.deliveries.findOneBy(name);
     if (delivery === null || delivery.status !== 'pending') return;
     const endpoint = await this.endpoints.find({ accountId: name.accountId, id: delivery.endpointId });
-    // Disabling and deleting cancel what waits, so this is only a race with one of them.
+    // Disabling or deleting an endpoint cancels its deliveries, so this can only be a race with one of them.
     if (endpoint === null || endpoint.deletedAt !== null || endpoint.disabledReason !== null) return;
     const slot = this.slots.take(delivery, this.clock.nowMs());
     if (slot.kind === 'full') return this.comeBack(delivery, slot.againAtMs);
@@ -72,7 +73,7 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     const attempt = this.attempts.make(delivery, endpoint).finally(() => {
       slot.release(performance.now() - startedAtMs <= PATIENCE_MS);
     });
-    // A rejection while the patience lasts is the job's; later ones have their own handler.
+    // While the job waits, a rejection fails the job. Later rejections are handled below.
     const inTime = attempt.then(() => true);
     if (this.stopping || (await Promise.race([inTime, sleep(PATIENCE_MS, false)]))) return attempt;
     this.leave(delivery, attempt);
@@ -80,15 +81,20 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
   }
 
   private leave({ id }: WebhookDelivery, attempt: Promise<void>): void {
-    const beside = attempt
-      .catch((error: unknown) => this.logger.warn(`The attempt of ${id} was not noted: ${String(error)}`))
-      .finally(() => this.beside.delete(beside));
-    this.beside.add(beside);
+    const continued = attempt
+      .catch((error: unknown) =>
+        this.logger.warn(
+          { event: 'webhook.attempt_not_stored', delivery: id, err: error },
+          'The outcome of a webhook attempt could not be stored; the delivery is attempted again',
+        ),
+      )
+      .finally(() => this.background.delete(continued));
+    this.background.add(continued);
   }
 
   /**
-   * Queues a later look, unless an attempt was noted or a redelivery asked for meanwhile: those queued what comes
-   * next. The lock makes them one after the other.
+   * Queues a later check, unless an attempt was stored or a redelivery was requested in the meantime, because those have
+   * queued what comes next. The lock orders them.
    */
   private comeBack({ accountId, id, attempts, nextAttemptAt }: WebhookDelivery, atMs: number): Promise<void> {
     return this.transactions.run(async (tx) => {

@@ -2,21 +2,21 @@ import type { AttemptError } from './delivery-rules.js';
 import type { WebhookDeliveryStatus } from './webhook-delivery.machine.js';
 import type { StoredEventType } from './webhook-event-types.js';
 
-/** One event on its way to one endpoint. */
+/** The delivery of one event to one endpoint. */
 export type WebhookDelivery = {
   readonly id: string;
   readonly accountId: string;
   readonly endpointId: string;
-  /** Sent as `webhook-id`: the same for every attempt and every redelivery. */
+  /** The `webhook-id` header, the same for every attempt and every redelivery. */
   readonly eventId: string;
   readonly eventType: StoredEventType;
   readonly status: WebhookDeliveryStatus;
   readonly attempts: number;
-  /** Attempts before the last redelivery: it starts the schedule anew. */
+  /** The attempts before the last redelivery, which restarted the schedule. */
   readonly attemptsBefore: number;
   readonly lastAttemptAt: Date | null;
   readonly nextAttemptAt: Date | null;
-  /** What the receiver answered last; null: nothing. */
+  /** The status of the receiver's last answer; null when there was none. */
   readonly responseStatus: number | null;
   readonly error: AttemptError | null;
   readonly createdAt: Date;

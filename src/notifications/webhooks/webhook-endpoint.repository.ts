@@ -14,12 +14,12 @@ import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import type { DisabledReason } from './webhook-endpoint.js';
 import type { WebhookEventType } from './webhook-event-types.js';
 
-/** Creations of one account wait for each other, so that its bounds hold; the number only has to be ours alone. */
+/** Creations of endpoints of one account wait for each other, so that its limits hold. No other lock may have this number. */
 const CREATION_LOCK_CLASS = 4_711_004;
 
 type EndpointName = Pick<WebhookEndpointEntity, 'accountId' | 'id'>;
 
-/** The rows of `webhook_endpoints`. A deleted one is found by nobody but the job that sends to it. */
+/** The rows of `webhook_endpoints`. Deleted ones are found only by the job that sends to them. */
 @Injectable()
 export class WebhookEndpointRepository {
   constructor(
@@ -31,15 +31,15 @@ export class WebhookEndpointRepository {
     return findPage(this.rows, 'webhookEndpoint', { accountId, deletedAt: IsNull() }, page);
   }
 
-  /** Throws `ResourceMissingError`, also for an endpoint of somebody else and for a deleted one. */
+  /** Throws `ResourceMissingError`, also for an endpoint of another account and for a deleted one. */
   async require(accountId: string, id: string): Promise<WebhookEndpointEntity> {
-    // Only ids that could be ours reach the database: it refuses some texts that a path can carry.
+    // Only well-formed ids reach the database, because it refuses some texts that a path can contain.
     const row = isId('webhookEndpoint', id) ? await this.rows.findOneBy(live({ accountId, id })) : null;
     if (row === null) throw new ResourceMissingError('webhook endpoint', id);
     return row;
   }
 
-  /** The same, kept as it is until the tx ends. Events may still be published to it meanwhile. */
+  /** Like `require`, and locks the row until the tx ends. Events can still be published to it during that time. */
   async requireLocked(tx: Tx, accountId: string, id: string): Promise<WebhookEndpointEntity> {
     const row = isId('webhookEndpoint', id)
       ? await tx.findOne(WebhookEndpointEntity, {
@@ -51,12 +51,12 @@ export class WebhookEndpointRepository {
     return row;
   }
 
-  /** The deleted ones too. */
+  /** Finds deleted endpoints too. */
   find({ accountId, id }: EndpointName): Promise<WebhookEndpointEntity | null> {
     return this.rows.findOneBy({ accountId, id });
   }
 
-  /** Where an event of this type has to go now. */
+  /** Finds the endpoints that an event of this type is sent to now. */
   async idsFor(tx: Tx, accountId: string, type: WebhookEventType): Promise<readonly string[]> {
     const rows = await tx.find(WebhookEndpointEntity, {
       select: { id: true },
@@ -71,7 +71,7 @@ export class WebhookEndpointRepository {
     return rows.map(({ id }) => id);
   }
 
-  /** Living endpoints, and those made in the last day. Whoever else creates one for the account waits. */
+  /** Counts the endpoints that are not deleted, and those created in the last day. Concurrent creations for the account wait. */
   async countLocked(tx: Tx, accountId: string): Promise<{ readonly live: number; readonly ofToday: number }> {
     await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [CREATION_LOCK_CLASS, accountId]);
     const dayAgo = new Date(this.clock.nowMs() - DAY_MS);
@@ -81,7 +81,7 @@ export class WebhookEndpointRepository {
     };
   }
 
-  /** Sends it nothing more, what waits included. A reason that stands already stays. */
+  /** Disables it and cancels its waiting deliveries. A reason that is already stored is kept. */
   async disable(tx: Tx, endpoint: EndpointName, reason: DisabledReason): Promise<void> {
     const disabledAt = new Date(this.clock.nowMs());
     const { accountId, id } = endpoint;

@@ -1,8 +1,8 @@
 import type { WebhookEventType } from './webhook-event-types.js';
 
-/** Why an endpoint is sent nothing. */
+/** Why nothing is sent to an endpoint. */
 export const DISABLED_REASONS = [
-  /** Its owner switched it off. */
+  /** Its owner disabled it. */
   'requested',
   /** It answered 410. */
   'gone',
@@ -12,7 +12,7 @@ export const DISABLED_REASONS = [
 
 export type DisabledReason = (typeof DISABLED_REASONS)[number];
 
-/** Where an account wants to be told what happens. Its secrets stay in the row. */
+/** A URL to which an account wants events to be sent. Its secrets are only in the row. */
 export type WebhookEndpoint = {
   readonly id: string;
   readonly accountId: string;
@@ -21,7 +21,7 @@ export type WebhookEndpoint = {
   readonly disabledReason: DisabledReason | null;
   readonly disabledAt: Date | null;
   readonly failingSince: Date | null;
-  /** Until then the secret before the last rotation signs as well. */
+  /** Until this time the previous secret signs as well. */
   readonly previousSecretExpiresAt: Date | null;
   readonly createdAt: Date;
 };

@@ -28,7 +28,7 @@ export class WebhookEndpointsController {
   @RequireScope('wallet:write')
   @ApiOperation({
     operationId: 'createWebhookEndpoint',
-    summary: 'Be told what happens; the signing secret is shown once',
+    summary: 'Create a webhook endpoint; the signing secret is shown once',
     description:
       'Events are posted as Standard Webhooks: `{type, timestamp, data}`, signed in `webhook-signature`, named by ' +
       '`webhook-id`, at least once and in any order. Answer 2xx within 15 seconds; anything else is tried again ' +

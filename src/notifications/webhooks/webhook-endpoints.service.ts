@@ -16,9 +16,9 @@ import type { WebhookEventType } from './webhook-event-types.js';
 import { SECRET_OVERLAP_MS, WebhookSecrets } from './webhook-secrets.service.js';
 import { checkOutsideUrl } from '../../platform/egress/outside-url.js';
 
-/** Every event goes to each of them, so this bounds what one event can cost us. */
+/** Every event may go to each endpoint, so this limits what one event can cost us. */
 export const ENDPOINTS_MAX = 10;
-/** Deleted ones keep a row for the log; this stops a script that makes and deletes for ever. */
+/** Deleted endpoints keep a row for the log, so this stops a script that creates and deletes endpoints without end. */
 export const ENDPOINTS_PER_DAY_MAX = 50;
 
 type RecordedEndpoint = {
@@ -27,7 +27,7 @@ type RecordedEndpoint = {
   readonly disabledReason: string | null;
 };
 
-/** What an account does with its endpoints. Every method throws `ResourceMissingError` for one that is not its own. */
+/** Manages the endpoints of an account. Every method throws `ResourceMissingError` for an endpoint of another account. */
 @Injectable()
 export class WebhookEndpointsService {
   constructor(
@@ -40,7 +40,7 @@ export class WebhookEndpointsService {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Throws `InvalidRequestError`: a URL that events may not go to, too many endpoints. */
+  /** Throws `InvalidRequestError` for a URL that events may not be sent to, and for too many endpoints. */
   async create(
     accountId: string,
     request: { readonly url: string; readonly events: readonly WebhookEventType[] },
@@ -69,13 +69,13 @@ export class WebhookEndpointsService {
     await this.transactions.run(async (tx) => {
       await this.checkCount(tx, accountId);
       await tx.insert(WebhookEndpointEntity, row);
-      await this.ensureMark(tx, accountId, row.events);
+      await this.ensureThreshold(tx, accountId, row.events);
       await this.record(tx, by, 'webhook_endpoint.created', row, { after: toDetails(row) });
     }, by);
     return { ...this.toEndpoint(row), secret };
   }
 
-  /** Newest first. */
+  /** Lists endpoints, newest first. */
   async list(accountId: string, page: PageRequest): Promise<Page<WebhookEndpoint>> {
     const { data, hasMore } = await this.endpoints.page(accountId, page);
     return { data: data.map((row) => this.toEndpoint(row)), hasMore };
@@ -86,8 +86,8 @@ export class WebhookEndpointsService {
   }
 
   /**
-   * A new URL or being enabled starts the endpoint's record anew; being disabled cancels what waits. Throws
-   * `InvalidRequestError` for a URL that events may not go to.
+   * A new URL, and enabling, reset the endpoint's record of failures. Disabling cancels its waiting deliveries. Throws
+   * `InvalidRequestError` for a URL that events may not be sent to.
    */
   async update(
     accountId: string,
@@ -111,7 +111,7 @@ export class WebhookEndpointsService {
         },
       );
       if (changes.enabled === false) await this.endpoints.disable(tx, { accountId, id }, 'requested');
-      await this.ensureMark(tx, accountId, changes.events ?? []);
+      await this.ensureThreshold(tx, accountId, changes.events ?? []);
       await this.record(tx, by, 'webhook_endpoint.changed', row, {
         before: toDetails(row),
         after: toDetails({
@@ -133,7 +133,7 @@ export class WebhookEndpointsService {
     }, by);
   }
 
-  /** The old secret goes on signing beside the new one for a day. At most two sign: the one before it ends at once. */
+  /** The old secret signs together with the new one for a day. At most two secrets sign, so an even older one ends at once. */
   async rotateSecret(accountId: string, id: string, by: AuditActor): Promise<IssuedWebhookEndpoint> {
     const { secret, sealed } = this.secrets.make({ accountId, id });
     await this.transactions.run(async (tx) => {
@@ -154,9 +154,13 @@ export class WebhookEndpointsService {
     return { ...(await this.require(accountId, id)), secret };
   }
 
-  /** Whoever asks to hear of low credit has a mark for it. */
-  private async ensureMark(tx: Tx, accountId: string, events: readonly WebhookEventType[]): Promise<void> {
-    if (events.includes('wallet.low')) await this.alerts.ensureMark(tx, accountId);
+  /** An account that subscribes to `wallet.low` needs a threshold for it. */
+  private async ensureThreshold(
+    tx: Tx,
+    accountId: string,
+    events: readonly WebhookEventType[],
+  ): Promise<void> {
+    if (events.includes('wallet.low')) await this.alerts.ensureThreshold(tx, accountId);
   }
 
   private record(
@@ -179,12 +183,12 @@ export class WebhookEndpointsService {
     const { live, ofToday } = await this.endpoints.countLocked(tx, accountId);
     if (live >= ENDPOINTS_MAX) {
       throw new InvalidRequestError(
-        `There are ${ENDPOINTS_MAX} webhook endpoints already; delete one first.`,
+        `The account has ${ENDPOINTS_MAX} webhook endpoints, which is the limit. Nothing was created. Delete one first.`,
       );
     }
     if (ofToday >= ENDPOINTS_PER_DAY_MAX) {
       throw new InvalidRequestError(
-        `${ENDPOINTS_PER_DAY_MAX} webhook endpoints were made in the last day; change one, or wait.`,
+        `${ENDPOINTS_PER_DAY_MAX} webhook endpoints were created in the last day, which is the limit. Nothing was created. Change one, or wait.`,
       );
     }
   }
@@ -207,7 +211,7 @@ export class WebhookEndpointsService {
   }
 }
 
-/** Only where it leads to: the rest of a URL is often a secret of the receiver's. */
+/** Keeps the origin only, because the rest of a URL is often a secret of the receiver. */
 function toDetails({ url, events, disabledReason }: RecordedEndpoint): AuditDetails {
   return { host: new URL(url).host, events, enabled: disabledReason === null };
 }

@@ -9,10 +9,10 @@ import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import { type StoredEventType, TEST_EVENT_TYPE, type WebhookEventType } from './webhook-event-types.js';
 
-/** Standard Webhooks asks receivers to take this much. Events name objects; whoever needs more reads those. */
+/** Standard Webhooks asks receivers to accept this much. Events name objects, and a receiver that needs more reads those. */
 export const BODY_BYTES_MAX = 20_000;
 
-/** JSON in wire form: snake_case, money as strings, times as Unix seconds. */
+/** JSON in wire form, with snake_case members, money as strings and times as Unix seconds. */
 export type WebhookData = { readonly [member: string]: WebhookDataValue };
 type WebhookDataValue = string | number | boolean | null | WebhookData | readonly WebhookDataValue[];
 
@@ -21,8 +21,9 @@ export type NewWebhookEvent = {
   readonly type: WebhookEventType;
   readonly data: WebhookData;
   /**
-   * What happened, so that it happens once: the id of a top-up, or of a dispute with its new status. One account,
-   * type and key is one event, however often it is published; the first data stand. At most 200 characters.
+   * Identifies what happened, so that it is published once: the id of a top-up, or of a dispute with its new status. An
+   * account, type and key are one event, however often it is published, with the data of the first time. At most 200
+   * characters.
    */
   readonly naturalKey?: string;
 };
@@ -33,8 +34,8 @@ const STORE_EVENT = `
   ON CONFLICT ON CONSTRAINT webhook_events_natural_key_key DO NOTHING RETURNING id`;
 
 /**
- * Where the rest of the product says that something happened. The event and its deliveries are written in the
- * caller's tx, so that they exist if, and only if, what they tell of was committed.
+ * Publishes events for the rest of the service. The event and its deliveries are written in the caller's tx, so they exist
+ * if, and only if, the change that they report was committed.
  */
 @Injectable()
 export class WebhookEvents {
@@ -47,10 +48,10 @@ export class WebhookEvents {
   ) {}
 
   /**
-   * Tells every endpoint of the account that asked for this type, and by e-mail who asked for that. Never waits for
-   * a receiver.
+   * Queues the event for every endpoint of the account that subscribed to this type, and for its alert address. It never
+   * waits for a receiver.
    *
-   * @param tx null: in a tx of its own.
+   * @param tx the caller's tx; null to use a separate one.
    * @throws RangeError when the body would be too large: a fault of the caller.
    */
   async publish(tx: Tx | null, event: NewWebhookEvent): Promise<void> {
@@ -61,10 +62,10 @@ export class WebhookEvents {
     for (const endpointId of await this.endpoints.idsFor(tx, accountId, type)) {
       await this.deliveries.add(tx, { accountId, id, type }, endpointId);
     }
-    await this.emails.tell(tx, { accountId, id, type }, data);
+    await this.emails.addForEvent(tx, { accountId, id, type }, data);
   }
 
-  /** An event that only this endpoint gets, whatever it subscribed to. */
+  /** Publishes an event that only this endpoint gets, whether or not it subscribed to the type. */
   async publishTest(tx: Tx, accountId: string, endpointId: string): Promise<WebhookDelivery> {
     const data: WebhookData = { webhook_endpoint: endpointId };
     const id = await this.store(tx, accountId, TEST_EVENT_TYPE, data, null);
@@ -72,7 +73,7 @@ export class WebhookEvents {
     return this.deliveries.add(tx, { accountId, id, type: TEST_EVENT_TYPE }, endpointId);
   }
 
-  /** The id of the new event; null when it was published before. */
+  /** Returns the id of the new event, or null when it was published before. */
   private async store(
     tx: Tx,
     accountId: string,

@@ -9,12 +9,12 @@ import { WebhookSecrets } from './webhook-secrets.service.js';
 
 type EndpointName = { readonly accountId: string; readonly id: string };
 
-/** Each is a row lock of a millisecond; what is left over is the next run's. */
+/** Each endpoint needs a row lock for a millisecond. The next run continues with the rest. */
 export const ENDPOINTS_PER_RUN = 1_000;
 
 /**
- * Two ranges of an index: with one key in use nothing is read. In order of their names, so that endpoints whose key is
- * lost, which stay, keep nobody else from being reached: the next look goes on behind them.
+ * Reads two ranges of an index, so nothing is read while only one key is in use. The rows are in order of their ids, and the
+ * next query starts after the last one, so that endpoints whose key is lost do not block the others.
  */
 const FIND_OLD = `
   SELECT account_id AS "accountId", id FROM webhook_endpoints
@@ -23,15 +23,15 @@ const FIND_OLD = `
    ORDER BY account_id, id LIMIT $4`;
 
 /**
- * Seals signing secrets again that an older master key sealed. When the last of them is done, that key may be taken
- * out of `COFFER_MASTER_KEYS`. Deliveries go on meanwhile: either seal opens.
+ * Seals signing secrets with the newest master key that an older one sealed. After the last of them the older key can be
+ * removed from `COFFER_MASTER_KEYS`. Deliveries continue in the meantime, because either seal can be opened.
  */
 @Injectable()
 export class WebhookResealJob implements Job {
   readonly name = 'webhook_secret_reseal';
   readonly crontab = '7 * * * *';
   private readonly logger = new Logger(WebhookResealJob.name);
-  private behind: EndpointName = { accountId: '', id: '' };
+  private lastChecked: EndpointName = { accountId: '', id: '' };
 
   constructor(
     registry: JobRegistry,
@@ -45,11 +45,11 @@ export class WebhookResealJob implements Job {
   async run(): Promise<void> {
     const newest = this.secrets.newestKeyId;
     if (newest === null) return;
-    const { accountId, id } = this.behind;
+    const { accountId, id } = this.lastChecked;
     const values = [newest, accountId, id, ENDPOINTS_PER_RUN];
     const names = await this.dataSource.query<EndpointName[]>(FIND_OLD, values);
-    this.behind =
-      names.length < ENDPOINTS_PER_RUN ? { accountId: '', id: '' } : (names.at(-1) ?? this.behind);
+    this.lastChecked =
+      names.length < ENDPOINTS_PER_RUN ? { accountId: '', id: '' } : (names.at(-1) ?? this.lastChecked);
     const lost = new Map<string, string[]>();
     let sealed = 0;
     for (const name of names) {
@@ -61,16 +61,19 @@ export class WebhookResealJob implements Job {
       }
     }
     if (sealed > 0)
-      this.logger.log(`${sealed} webhook secrets are sealed by the master key '${newest}' now.`);
+      this.logger.log(
+        { event: 'webhook_secrets.resealed', count: sealed, masterKey: newest },
+        'Webhook secrets are sealed with the newest master key now',
+      );
     for (const [why, ids] of lost) {
       this.logger.error(
-        `${ids.length} webhook endpoints cannot be signed for, so nothing is sent to them (${ids[0]} is one): ${why}. ` +
-          'Put the key back, or have their owners rotate their secrets.',
+        { event: 'webhook_secrets.unreadable', count: ids.length, example: ids[0], reason: why },
+        'Secrets of webhook endpoints cannot be opened, so nothing is sent to them; restore the master key, or have their owners rotate the secrets',
       );
     }
   }
 
-  /** False when somebody rotated or deleted it meanwhile. */
+  /** Returns false when the endpoint was rotated or deleted in the meantime. */
   private reseal(name: EndpointName): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       const endpoint = await tx.findOne(WebhookEndpointEntity, {

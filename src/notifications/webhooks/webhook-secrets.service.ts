@@ -5,10 +5,10 @@ import { SealBrokenError, SealedBox, type Sealed } from '../../platform/common/s
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 
-/** Standard Webhooks asks for 24 to 64. */
+/** Standard Webhooks requires 24 to 64 bytes. */
 const SECRET_BYTES = 32;
 const SECRET_PREFIX = 'whsec_';
-/** How long a receiver may take to learn the new secret after a rotation. */
+/** How long a receiver has to configure the new secret after a rotation. */
 export const SECRET_OVERLAP_MS = 24 * 60 * 60_000;
 
 type EndpointName = Pick<WebhookEndpointEntity, 'accountId' | 'id'>;
@@ -23,10 +23,10 @@ type EndpointSecrets = Pick<
   | 'previousSecretExpiresAt'
 >;
 
-/** One attempt, as it is signed. */
+/** The parts of one attempt that are signed. */
 export type SignedMessage = { readonly id: string; readonly body: string; readonly atMs: number };
 
-/** Makes, seals and uses the signing secrets of endpoints. Opened secrets never leave this file but once. */
+/** Creates, seals and uses the signing secrets of endpoints. A plain secret leaves this file only once, to be shown to its owner. */
 @Injectable()
 export class WebhookSecrets {
   private readonly logger = new Logger(WebhookSecrets.name);
@@ -36,15 +36,15 @@ export class WebhookSecrets {
     this.box = new SealedBox(settings.masterKeys, 'webhook secret');
   }
 
-  /** A new secret: in plain words, to be shown once, and sealed for the row of this endpoint. */
+  /** Creates a secret, in plain text to be shown once and sealed for the row of this endpoint. */
   make(endpoint: EndpointName): { readonly secret: string; readonly sealed: Sealed } {
     const secret = `${SECRET_PREFIX}${randomBytes(SECRET_BYTES).toString('base64')}`;
     return { secret, sealed: this.box.seal(Buffer.from(secret), rowOf(endpoint)) };
   }
 
   /**
-   * The `webhook-signature` header: by the newest secret, and by the one before it while its time lasts. Throws
-   * `SealBrokenError` when the secret cannot be read: nothing goes out unsigned.
+   * Creates the `webhook-signature` header with the newest secret, and with the previous one until it expires. Throws
+   * `SealBrokenError` when the secret cannot be opened, so that nothing is sent unsigned.
    */
   sign(endpoint: EndpointSecrets, { id, body, atMs }: SignedMessage): string {
     return this.secretsOf(endpoint, atMs)
@@ -52,15 +52,15 @@ export class WebhookSecrets {
       .join(' ');
   }
 
-  /** Null: there is no master key. */
+  /** Null when there is no master key. */
   get newestKeyId(): string | null {
     return this.box.newestId;
   }
 
   /**
-   * The columns of an endpoint whose secrets an older master key sealed, sealed by the newest; null when none was. A
-   * previous secret that cannot be opened is left as it is: it signs nothing and ends by itself. Throws
-   * `SealBrokenError` for the one that signs.
+   * Returns the columns of an endpoint with its secrets sealed by the newest master key, or null when they already are. A
+   * previous secret that cannot be opened is left unchanged: it signs nothing and expires. Throws `SealBrokenError` for the
+   * current secret.
    */
   resealed(endpoint: EndpointSecrets): Partial<EndpointSecrets> | null {
     const { secretBox, secretKeyId, previousSecretBox, previousSecretKeyId } = endpoint;
@@ -93,8 +93,11 @@ export class WebhookSecrets {
     try {
       return [newest, this.open({ keyId: previousSecretKeyId, box: previousSecretBox }, endpoint)];
     } catch (error) {
-      // A lost master key is mended by a rotation; what it leaves behind must not stop the new secret.
-      this.logger.warn(`${endpoint.id} signs with its new secret only: ${String(error)}`);
+      // After a master key was lost, a rotation repairs the endpoint. The unreadable old secret must not stop the new one.
+      this.logger.warn(
+        { event: 'webhook_secret.unreadable', endpoint: endpoint.id, err: error },
+        'The previous secret of a webhook endpoint cannot be opened; deliveries are signed with the new one only',
+      );
       return [newest];
     }
   }
