@@ -59,7 +59,7 @@ describe('a service without a mail server', () => {
 
   it('takes no address in production, and says why, at start as well', async () => {
     await withoutServer({ environment: 'production' }, async (other, logged) => {
-      expect(logged).toContain('SMTP_URL is not set, so no mail is sent');
+      expect(logged).toContain('"event":"mail.disabled"');
       const asker = await other.createCustomer();
       const { error } = (
         await asker.client.send('PUT', ALERTS, { body: { email: 'somebody@example.com' } })

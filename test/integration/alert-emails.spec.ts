@@ -242,10 +242,8 @@ describe('a mail', () => {
     expect(headers.get('subject')).toBe('Your credit is low: $1.96 left');
     expect(headers.get('auto-submitted')).toBe('auto-generated');
     const words = wordsOf(source);
-    expect(words.split('You asked to be told below $2.00')).toHaveLength(3);
-    expect(words).toContain(
-      `You get this because alerts of account ${customer.accountId} go to this address.`,
-    );
+    expect(words.split('You asked for an alert below $2.00')).toHaveLength(3);
+    expect(words).toContain(`because alerts of account ${customer.accountId} are sent to this address.`);
   });
 
   it('is one for each event, however often it is published and whoever sends it', async () => {

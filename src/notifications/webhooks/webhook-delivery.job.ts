@@ -84,7 +84,7 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     const continued = attempt
       .catch((error: unknown) =>
         this.logger.warn(
-          { event: 'webhook.attempt_not_stored', delivery: id, err: error },
+          { event: 'webhook.attempt_not_stored', delivery: id, reason: String(error) },
           'The outcome of a webhook attempt could not be stored; the delivery is attempted again',
         ),
       )

@@ -37,7 +37,7 @@ export class PaymentReviewSweepJob implements Job {
         // A refusal is stored and logged already. A refund that fails must not delay the others.
         if (!(error instanceof PaymentRequestRefusedError)) {
           this.logger.warn(
-            { event: 'payment_review.check_failed', review: review.id, err: error },
+            { event: 'payment_review.check_failed', review: review.id, reason: String(error) },
             'The refund of a payment could not be continued; the next run tries again',
           );
         }

@@ -38,7 +38,7 @@ export class StripeApi {
     } catch (error) {
       if (isKeyRefused(error))
         this.logger.error(
-          { event: 'stripe.key_refused', err: error },
+          { event: 'stripe.key_refused' },
           'Stripe refuses our API key, or the key lacks a permission; check STRIPE_SECRET_KEY',
         );
       throw translateStripeError(error);

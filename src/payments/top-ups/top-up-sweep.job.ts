@@ -40,7 +40,7 @@ export class TopUpSweepJob implements Job {
       } catch (error) {
         // A top-up that cannot be settled must not delay the others.
         this.logger.warn(
-          { event: 'top_up.check_failed', topUp: topUp.id, err: error },
+          { event: 'top_up.check_failed', topUp: topUp.id, reason: String(error) },
           'An open top-up could not be checked at Stripe; the next run checks it again',
         );
       }
