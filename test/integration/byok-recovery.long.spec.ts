@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { mediaNameOf } from '../../src/gateway/images/media/media-name.js';
+import { toMediaName } from '../../src/gateway/images/media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
 import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
@@ -174,7 +174,7 @@ describe('recovery over a customer’s own key', () => {
     await dying.app.get(RunningGenerations).recorded(customer.accountId);
     (await remove(customer)).expect(200);
     const [receipt] = await receiptsOf(customer);
-    const name = mediaNameOf({ id: String(receipt?.['id']) }, { position: 0, format: 'jpeg' });
+    const name = toMediaName({ id: String(receipt?.['id']) }, { position: 0, format: 'jpeg' });
     await dying.app.get<MediaStore>(MEDIA_STORE).remove(name);
     expect((await fetch(body.data[0].url)).status).toBe(404);
     await living.app.get(MediaRestorationJob).run();

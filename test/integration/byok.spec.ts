@@ -65,8 +65,9 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
     expect(makers.map((file) => file.split(path.sep).join('/'))).toEqual([
       'gateway/images/calls/payment/payments.service.ts',
     ]);
+    const byok = { providerKeyId: 'pk_x', holdId: null } as const;
     // @ts-expect-error -- the line below would not compile: `npm run typecheck` fails if it ever does
-    const wouldNotCompile = (payments: Payments) => payments.of({ providerKeyId: 'pk_x', holdId: null }, 'x');
+    const wouldNotCompile = (payments: Payments) => payments.paymentFor(byok, 'x');
     expect(wouldNotCompile).toBeInstanceOf(Function);
   });
 });

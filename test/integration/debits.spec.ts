@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { holdReferenceOf } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { toHoldReference } from '../../src/gateway/images/calls/payment/hold-names.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -264,7 +264,7 @@ describe('debits and holds for an outside gateway', () => {
         accountId: account,
         actor: 'api_key:key_test',
         keyId: null,
-        reference: holdReferenceOf(newId('generation')),
+        reference: toHoldReference(newId('generation')),
         fingerprint: 'call',
         memo: null,
         holdId,

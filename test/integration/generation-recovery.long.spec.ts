@@ -211,13 +211,13 @@ describe('an outcome that is unknown at the deadline', () => {
     const answer = (await generate(customer, { prompt: 'x [sandbox:hang]' })).expect(503);
     setLimits(dying, { callDeadlineMs: 110_000 });
     const id: string = answer.body.error.generation_id;
-    setLimits(living, { recoveryLookMs: 300 });
+    setLimits(living, { recoveryCheckMs: 300 });
     await recover(customer.accountId);
     expect((await customer.client.get(`/v1/generations/${id}`)).body.status).toBe('unresolved');
     expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
     setLimits(living, { giveUpAfterMs: 0 });
     await recover(customer.accountId);
-    setLimits(living, { giveUpAfterMs: 12 * 60_000, recoveryLookMs: 20_000 });
+    setLimits(living, { giveUpAfterMs: 12 * 60_000, recoveryCheckMs: 20_000 });
     const receipt = (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
     expect(receipt).toMatchObject({ status: 'failed', error_code: 'upstream_timeout', charged_micros: '0' });
     expect(await balancesOf(customer)).toMatchObject({ held: 0n, posted: CREDIT_MICROS });

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import OpenAI from 'openai';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { holdIdOf, holdReferenceOf } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { toHoldId, toHoldReference } from '../../src/gateway/images/calls/payment/hold-names.js';
 import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
 import { UNWRITTEN_MS } from '../../src/gateway/images/calls/retries/retry-step.js';
 import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
@@ -265,12 +265,12 @@ describe('an SDK that sends a call again without a key', () => {
     );
     const id = newId('generation');
     const { key: keyId = '', fingerprint = '' } = row ?? {};
-    const held = { accountId: customer.accountId, holdId: holdIdOf(id), actor: 'test' };
+    const held = { accountId: customer.accountId, holdId: toHoldId(id), actor: 'test' };
     await service.app.get(WalletEngine).execute({
       ...held,
       type: 'authorize',
       keyId,
-      reference: holdReferenceOf(id),
+      reference: toHoldReference(id),
       fingerprint,
       memo: null,
       amountMicros: micros(PRICE_MICROS),

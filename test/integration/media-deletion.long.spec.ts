@@ -4,7 +4,7 @@ import {
   MediaDeletionJob,
 } from '../../src/gateway/images/media/media-deletion.job.js';
 import { MediaRetentionJob } from '../../src/gateway/images/media/media-retention.job.js';
-import { mediaNameOf } from '../../src/gateway/images/media/media-name.js';
+import { toMediaName } from '../../src/gateway/images/media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
 import { newId } from '../../src/platform/common/ids.js';
 import { balancesOf, capturedMicros, expectReceiptsToAgree, generate } from '../fixtures/images.js';
@@ -49,7 +49,7 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
   const receiptOf = async (id: string) =>
     (await customer.client.get(`/v1/generations/${id}`)).expect(200).body;
   const store = () => service.app.get<MediaStore>(MEDIA_STORE);
-  const nameOf = (id: string, position = 0) => mediaNameOf({ id }, { position, format: 'jpeg' });
+  const nameOf = (id: string, position = 0) => toMediaName({ id }, { position, format: 'jpeg' });
 
   it('are gone at once when the customer deletes them; the receipt, the charge and the ledger stay', async () => {
     const { id, urls } = await make({ n: 2 });
@@ -143,8 +143,8 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
     const young = `gen_${idAt(Date.now() - 2 * DAY_MS)}`;
     for (const id of [old, young]) await store().write(nameOf(id), Buffer.from('image'));
     await service.app.get(MediaRetentionJob).run();
-    expect(await store().sizeOf(nameOf(old))).toBeNull();
-    expect(await store().sizeOf(nameOf(young))).toBe(5);
+    expect(await store().getSize(nameOf(old))).toBeNull();
+    expect(await store().getSize(nameOf(young))).toBe(5);
   });
 });
 

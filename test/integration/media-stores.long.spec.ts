@@ -42,7 +42,7 @@ describe.each(STORES)('the store of images %s', (_where, open) => {
     const image = Buffer.from(Array.from({ length: 70_000 }, (_, index) => index % 251));
     await open().write(one, image);
     expect((await open().read(one))?.equals(image)).toBe(true);
-    expect(await open().sizeOf(one)).toBe(image.length);
+    expect(await open().getSize(one)).toBe(image.length);
     const opened = await open().open(one);
     expect(opened?.bytes).toBe(image.length);
     expect((await bytesOf(opened)).equals(image)).toBe(true);
@@ -51,7 +51,7 @@ describe.each(STORES)('the store of images %s', (_where, open) => {
   it('says so when there is no such image', async () => {
     expect(await open().read(name())).toBeNull();
     expect(await open().open(name())).toBeNull();
-    expect(await open().sizeOf(name())).toBeNull();
+    expect(await open().getSize(name())).toBeNull();
   });
 
   it('replaces what is written again, and forgets what is removed, also twice', async () => {

@@ -95,8 +95,8 @@ describe('the URL of an image', () => {
     const id = new URL(url).pathname.split('/')[3] ?? '';
     const name = { generationId: id, position: 0, format: 'jpeg' } as const;
     const seconds = Math.floor(Date.now() / 1_000);
-    expect((await fetch(signer.urlOf(name, seconds + 5, signer.keyId))).status).toBe(200);
-    expect(await codeOf(await fetch(signer.urlOf(name, seconds - 1, signer.keyId)))).toBe(
+    expect((await fetch(signer.signUrl(name, seconds + 5, signer.keyId))).status).toBe(200);
+    expect(await codeOf(await fetch(signer.signUrl(name, seconds - 1, signer.keyId)))).toBe(
       '403 invalid_media_url',
     );
   });
@@ -105,7 +105,7 @@ describe('the URL of an image', () => {
     const signer = service.app.get(MediaSigner);
     const name = { generationId: newId('generation'), position: 0, format: 'png' } as const;
     const seconds = Math.floor(Date.now() / 1_000);
-    const gone = await fetch(signer.urlOf(name, seconds + 60, signer.keyId));
+    const gone = await fetch(signer.signUrl(name, seconds + 60, signer.keyId));
     expect(await codeOf(gone)).toBe('404 resource_missing');
   });
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { holdIdOf } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { toHoldId } from '../../src/gateway/images/calls/payment/hold-names.js';
 import { WalletPayment } from '../../src/gateway/images/calls/payment/wallet-payment.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
@@ -44,7 +44,7 @@ describe('an image that is made', () => {
     const generation = {
       ...{ accountId, id, apiKeyId: newId('apiKey'), model: 'm/m', priceId: 'price_x' },
       ...{ priceMicros: micros(40_000n), imagesRequested: 1, fingerprint: 'f', createdAtMs: Date.now() },
-      ...{ holdId: holdIdOf(id), providerKeyId: null },
+      ...{ holdId: toHoldId(id), providerKeyId: null },
     };
     const payment = new WalletPayment(process.engine, generation, 'test', []);
     await payment.authorize(null);

@@ -5,7 +5,7 @@ import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file
 import { completeEdit, parseEdit } from '../../src/gateway/images/edits/edit-request.js';
 import { ImageCheck } from '../../src/gateway/images/edits/arriving-image.js';
 import { readReference } from '../../src/gateway/images/edits/reference.js';
-import { fingerprintOf, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
+import { toFingerprint, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
 import { conversions } from '../../src/gateway/images/media/conversions.js';
 import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/model-catalog.js';
 import { toSubmitBody } from '../../src/gateway/images/providers/black-forest-labs.wire.js';
@@ -132,7 +132,7 @@ describe('the fingerprint', () => {
       JSON.stringify([MODEL, 'a fox', 2, 1024, 1024, 'url', 'png', 'auto', 'u']),
       'hex',
     );
-    expect(fingerprintOf(request)).toBe(before);
+    expect(toFingerprint(request)).toBe(before);
   });
 
   it('of edits tells their images and their order apart, and an edit from a generation', async () => {
@@ -145,8 +145,8 @@ describe('the fingerprint', () => {
       await edit(size, green, red),
       await edit(size, red, red),
     ];
-    expect(new Set(requests.map(fingerprintOf)).size).toBe(requests.length);
-    expect(fingerprintOf(await edit(size, red))).toBe(fingerprintOf(requests[1] as (typeof requests)[0]));
+    expect(new Set(requests.map(toFingerprint)).size).toBe(requests.length);
+    expect(toFingerprint(await edit(size, red))).toBe(toFingerprint(requests[1] as (typeof requests)[0]));
   });
 });
 
@@ -230,12 +230,12 @@ describe('a reference image', () => {
 
   it.each([
     ['no bytes', () => Buffer.alloc(0), 'empty'],
-    ['text called .png', () => Buffer.from('hello, I am an image'), 'no PNG'],
-    ['a GIF', () => plain(RED).gif().toBuffer(), 'no PNG'],
+    ['text called .png', () => Buffer.from('hello, I am an image'), 'not a PNG'],
+    ['a GIF', () => plain(RED).gif().toBuffer(), 'not a PNG'],
     [
       'an SVG',
       () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>'),
-      'no PNG',
+      'not a PNG',
     ],
     ['half a PNG', () => red.subarray(0, red.length / 2), 'damaged'],
     ['a PNG without its end', () => red.subarray(0, red.length - 12), 'damaged'],

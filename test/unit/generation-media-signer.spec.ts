@@ -25,7 +25,7 @@ function partsOf(url: string): { expires: string; signature: string } {
 }
 
 describe('a signed image URL', () => {
-  const { expires, signature } = partsOf(signer(newer).urlOf(name, EXPIRES, 'newer'));
+  const { expires, signature } = partsOf(signer(newer).signUrl(name, EXPIRES, 'newer'));
 
   it('works until the second it expires', () => {
     expect(signer(newer).secondsLeft(name, expires, signature, NOW_MS)).toBe(3_600);
@@ -53,17 +53,17 @@ describe('a signed image URL', () => {
   });
 
   it('survives the rotation of the master keys, and can be repeated to the byte after it', () => {
-    const before = signer(older).urlOf(name, EXPIRES, signer(older).keyId);
+    const before = signer(older).signUrl(name, EXPIRES, signer(older).keyId);
     const rotated = signer(newer, older);
     const parts = partsOf(before);
     expect(rotated.keyId).toBe('newer');
     expect(rotated.secondsLeft(name, parts.expires, parts.signature, NOW_MS)).toBe(3_600);
-    expect(rotated.urlOf(name, EXPIRES, 'older')).toBe(before);
-    expect(rotated.urlOf(name, EXPIRES, 'gone')).toBe(rotated.urlOf(name, EXPIRES, 'newer'));
+    expect(rotated.signUrl(name, EXPIRES, 'older')).toBe(before);
+    expect(rotated.signUrl(name, EXPIRES, 'gone')).toBe(rotated.signUrl(name, EXPIRES, 'newer'));
   });
 
   it('is not signed with the master key itself', () => {
-    const url = signer(newer).urlOf(name, EXPIRES, 'newer');
+    const url = signer(newer).signUrl(name, EXPIRES, 'newer');
     expect(url.startsWith(`https://coffer.test/v1/media/${name.generationId}/3.png?`)).toBe(true);
     expect(url).not.toContain(newer.key.toString('base64url'));
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
-import { fingerprintOf, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
+import { toFingerprint, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
 import { toImageModel } from '../../src/gateway/images/calls/model-catalog.js';
 import { ModelNotFoundError } from '../../src/money/pricing/pricing.errors.js';
 import { Problem } from '../../src/platform/errors/problem.js';
@@ -60,7 +60,7 @@ describe('an OpenAI images request', () => {
       'user',
     ];
     const body = { ...MINIMAL, ...Object.fromEntries(names.map((name) => [name, null])) };
-    expect(fingerprintOf(parse(body))).toBe(fingerprintOf(parse(MINIMAL)));
+    expect(toFingerprint(parse(body))).toBe(toFingerprint(parse(MINIMAL)));
   });
 
   it.each([
@@ -191,8 +191,8 @@ describe('an OpenAI images request', () => {
       { ...MINIMAL, output_format: 'webp' },
       { ...MINIMAL, moderation: 'low' },
       { ...MINIMAL, user: 'u' },
-    ].map((body) => fingerprintOf(parse(body)));
+    ].map((body) => toFingerprint(parse(body)));
     expect(new Set(variants).size).toBe(variants.length);
-    expect(fingerprintOf(parse({ ...MINIMAL, n: 1, size: 'auto', quality: 'auto' }))).toBe(variants[0]);
+    expect(toFingerprint(parse({ ...MINIMAL, n: 1, size: 'auto', quality: 'auto' }))).toBe(variants[0]);
   });
 });

@@ -6,10 +6,10 @@ import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 import type { DeliveredImage, Generation } from './records/generation.js';
 
-/** `image`: itself, where it is in memory; else it is read from the store, where it has `bytes`. */
-type AnsweredImage = DeliveredImage & { readonly image: Buffer | null };
+/** `image` is the image itself when it is in memory. When it is null, the image is read from the store and has the length `bytes`. */
+type ImageToAnswer = DeliveredImage & { readonly image: Buffer | null };
 
-/** What calls are answered with: addresses of their images, or the images themselves. */
+/** Builds the bodies of answers, which hold either the URLs of the images or the images themselves. */
 @Injectable()
 export class AnswerBodies {
   constructor(
@@ -17,10 +17,10 @@ export class AnswerBodies {
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
   ) {}
 
-  /** @param format what all images are; null when they differ, or the call's answer never said. */
-  make(generation: Generation, images: readonly AnsweredImage[], format: OutputFormat | null): AnswerBody {
+  /** @param format the format of all images; null when they differ, or when the first answer of this call did not name it. */
+  make(generation: Generation, images: readonly ImageToAnswer[], format: OutputFormat | null): AnswerBody {
     if (generation.responseFormat === 'url') return urlBody(this.signer, generation, images, format);
-    const toAnswerImage = ({ image, ...stored }: AnsweredImage): AnswerImage =>
+    const toAnswerImage = ({ image, ...stored }: ImageToAnswer): AnswerImage =>
       image === null ? imageInStore(this.media, generation, stored) : imageInMemory(image);
     return base64Body(generation, images.map(toAnswerImage), format);
   }

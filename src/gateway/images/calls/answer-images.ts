@@ -1,13 +1,13 @@
-import { mediaNameOf } from '../media/media-name.js';
+import { toMediaName } from '../media/media-name.js';
 import type { MediaStore } from '../media/media-store.js';
 import type { DeliveredImage, GenerationKey } from './records/generation.js';
 
-/** An image of an answer: in memory, or in the store. */
+/** An image of an answer, which is either in memory or in the store. */
 export type AnswerImage = {
   readonly bytes: number;
-  /** Null: it is read from the store while the answer is sent. */
+  /** Null when the image is read from the store while the answer is sent. */
   readonly inMemory: Buffer | null;
-  /** Its bytes, in chunks of any size. */
+  /** Reads the bytes of the image in chunks of any size. */
   readonly read: () => AsyncIterable<Buffer> | Iterable<Buffer>;
 };
 
@@ -15,7 +15,10 @@ export function imageInMemory(image: Buffer): AnswerImage {
   return { bytes: image.length, inMemory: image, read: () => [image] };
 }
 
-/** @param bytes its length in the store. Reading it throws when the store has it no more, or another one in its place. */
+/**
+ * `image.bytes` must be its length in the store. `read` throws when the store no longer has the image, or has one of another
+ * length under its name.
+ */
 export function imageInStore(
   media: MediaStore,
   generation: Pick<GenerationKey, 'id'>,
@@ -29,7 +32,7 @@ async function* readStored(
   generation: Pick<GenerationKey, 'id'>,
   image: Pick<DeliveredImage, 'position' | 'format' | 'bytes'>,
 ): AsyncGenerator<Buffer> {
-  const found = await media.open(mediaNameOf(generation, image));
+  const found = await media.open(toMediaName(generation, image));
   if (found === null) throw new Error('a stored image is gone');
   try {
     if (found.bytes !== image.bytes) throw new Error('a stored image is not as long as it was');

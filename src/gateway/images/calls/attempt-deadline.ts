@@ -1,7 +1,7 @@
 /**
- * The time of one attempt: a share of what is left of the call's, so that a provider that hangs leaves time for the
- * next one. Once the provider has named the task, the attempt has all that is left: it can only end lost then,
- * and nobody is asked after that.
+ * Limits one attempt to a share of the time that its call has left, so that a provider that hangs leaves time for the next one.
+ * Once the provider has named the task, the limit is lifted: a time-out would then only make the outcome unknown, and no other
+ * provider is asked after an unknown outcome.
  */
 export class AttemptDeadline {
   private readonly controller = new AbortController();
@@ -24,7 +24,7 @@ export class AttemptDeadline {
     clearTimeout(this.timer);
   }
 
-  /** Leaves nothing behind at the call's signal. */
+  /** Clears the timer and removes the listener from the call's signal. */
   end(): void {
     this.extend();
     this.call.removeEventListener('abort', this.abort);

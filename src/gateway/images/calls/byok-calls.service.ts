@@ -10,12 +10,12 @@ import type { ProviderRoute } from './model-catalog.js';
 import { freePayment } from './payment/free-payment.js';
 import { Upstreams } from './upstreams.service.js';
 
-/** A call that goes over the customer's own key: which one, and where it leads. */
+/** The provider key that a call uses, and the route to the provider that the key belongs to. */
 export type Byok = { readonly key: SealedProviderKey; readonly route: ProviderRoute };
 
 /**
- * Calls over a customer's own key at the provider (BYOK): no hold, no debit, no fee. Nothing that this file loads,
- * directly or not, can reach a wallet, and nothing may: `test/integration/byok.spec.ts` walks the way.
+ * Makes calls with the customer's own key at the provider (BYOK): no hold, no debit, no fee. No module that this file imports,
+ * directly or not, may reach a wallet; `test/integration/byok.spec.ts` follows the imports and proves it.
  */
 @Injectable()
 export class ByokCalls {
@@ -27,8 +27,8 @@ export class ByokCalls {
   ) {}
 
   /**
-   * Null: the account has no key for any provider of this model, as far as this process knows; whatever charges for the call
-   * checks it. Throws `DatabaseUnavailableError`: then nobody knows.
+   * Returns null when this process knows of no key that the account has for a provider of this model. Its knowledge may be a few
+   * seconds old, so the commit that charges the wallet checks again. Throws `DatabaseUnavailableError` when the keys cannot be read.
    */
   async find(
     { model }: Pick<ImageRequest, 'model'>,
@@ -44,7 +44,7 @@ export class ByokCalls {
     return null;
   }
 
-  /** Another process has attached a key: the next `find` reads it. */
+  /** Discards the cached keys of the account, so that the next `find` reads a key that another process has attached. */
   forget({ principal }: Caller): void {
     this.vault.forget(principal);
   }
@@ -52,14 +52,14 @@ export class ByokCalls {
   /** Rejects with a `Problem` that says that nothing was charged. */
   async generate(request: ImageRequest, caller: Caller, { key, route }: Byok): Promise<GenerationAnswer> {
     const { id } = request.model;
-    // For information: what the call would have cost.
+    // The price is for information only: it is what the call would have cost the wallet.
     const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom: null,
-      // This one way and no other: over our account the same image would cost the wallet.
-      upstream: { routes: [route], source: await this.upstreams.over(key) },
-      billed: (facts) => ({
+      // There is only this route: over our own account the same image would have to be charged to the wallet.
+      upstream: { routes: [route], source: await this.upstreams.withKey(key) },
+      fund: (facts) => ({
         generation: { ...facts, providerKeyId: key.id, holdId: null },
         payment: freePayment,
       }),

@@ -13,8 +13,8 @@ import {
 import type { FailureKind, ProviderFailure } from '../providers/provider-failure.js';
 
 /**
- * Which failure speaks for a call that delivered nothing: an unknown outcome before all (it must not be sent
- * again), then what another try may mend, then what only the customer can mend.
+ * The order in which failures are reported for a call that delivered nothing. An unknown outcome comes first, because such a call
+ * must not be sent again; then failures that a retry may solve; then those that only the customer can solve.
  */
 const PRECEDENCE: readonly FailureKind[] = [
   'lost',
@@ -30,7 +30,7 @@ const PRECEDENCE: readonly FailureKind[] = [
 
 const RETRY_AFTER_SECONDS = 3;
 
-/** The failure that speaks for all of them; null when there is none. */
+/** Returns the failure that is reported for the whole call; null when there is none. */
 export function mostSevere(failures: readonly ProviderFailure[]): ProviderFailure | null {
   for (const kind of PRECEDENCE) {
     const found = failures.find((failure) => failure.kind === kind);
@@ -39,12 +39,12 @@ export function mostSevere(failures: readonly ProviderFailure[]): ProviderFailur
   return null;
 }
 
-/** What the customer is told. Total by type: a new kind does not compile until it has an error. */
-export function problemOf(failure: ProviderFailure): Problem {
+/** Returns the problem that the customer receives. The switch is total: a new kind does not compile until it has a problem. */
+export function toCustomerProblem(failure: ProviderFailure): Problem {
   switch (failure.kind) {
     case 'lost':
       return new OutcomeUnknownError();
-    // Our account's trouble is ours: never the customer's 401, 402 or 403.
+    // A refusal of our own account is our fault, so the customer must never receive it as a 401, 402 or 403.
     case 'account':
     case 'unavailable':
       return new UpstreamUnavailableError();
@@ -66,7 +66,7 @@ export function problemOf(failure: ProviderFailure): Problem {
   }
 }
 
-/** Whether it is the account's own images that leave no capacity for more. */
+/** Whether the provider had no slot because too many images of the same account are waiting already. */
 export function isOwnQueueFull({ cause }: ProviderFailure): boolean {
   return cause instanceof NoSlotError && cause.reason === 'owner_queue_full';
 }

@@ -16,8 +16,8 @@ import type { ImageRequest } from './image-request.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 
 /**
- * The key finds the calls: an id tells about when its process says that it was made. Which day counts is decided by the row's own
- * time, the database's. What was not delivered is not counted.
+ * The primary key finds the day's calls quickly, because an id contains the time at which its process made it. Whether a call
+ * belongs to the day is decided by `created_at`, which is the database's time. Images that were not delivered are not counted.
  */
 const USED_SINCE = `
   SELECT coalesce(sum(CASE WHEN status = 'succeeded' THEN images_delivered ELSE images_requested END), 0)::int AS used,
@@ -27,9 +27,9 @@ const USED_SINCE = `
    WHERE account_id = $1 AND id >= $2 AND created_at >= $4 AND price_micros = 0 AND provider_key_id IS NULL AND status <> 'failed'`;
 
 /**
- * A free model has no wallet that would stop anybody, and we pay its provider. So its calls are counted more closely
- * than the others, and its images by the day. The day's count is read before the call, not locked: calls that come
- * in the same moment may pass it together, by no more than the calls of a minute.
+ * Limits the calls of free models. No wallet limits them, and we pay their provider, so they have a lower rate limit and a limit
+ * of images a day. The day's count is read before the call without a lock: calls that arrive at the same moment may exceed it
+ * together, by no more than the calls of one minute.
  */
 @Injectable()
 export class FreeCalls {
@@ -43,7 +43,7 @@ export class FreeCalls {
 
   /**
    * Rejects with `RateLimitExceededError` or `FreeImagesUsedUpError` (429), with `ProviderKeyAttachedError` when the account
-   * has a key of its own at one of these providers, and with what the database throws.
+   * has a provider key at one of `unlessOwnKeyAt`, and with what the database throws.
    */
   async admit(
     { images }: ImageRequest,
@@ -51,7 +51,7 @@ export class FreeCalls {
     unlessOwnKeyAt: readonly KeyedProvider[],
   ): Promise<void> {
     const { accountId } = principal;
-    // A repeated call is answered with what was made before; it makes nothing.
+    // A repeated call receives the earlier answer and makes no images, so it is not counted.
     if (idempotencyKey !== null && (await this.reader.findByIdempotencyKey(accountId, idempotencyKey)))
       return;
     if (this.settings.rateLimit) {

@@ -4,9 +4,9 @@ import type { GenerationRecords } from './records/generation-records.service.js'
 import type { Generation, KnownTask } from './records/generation.js';
 
 /**
- * Writes a running call's row and its tasks as they become known, while the provider works. A provider that names no task
- * may work for longer than any call without a row is believed to be alive, so the row does not wait for one for ever. One
- * write at a time; tasks that become known meanwhile share the next, so ten images cost two or three writes, not ten.
+ * Writes the row of a running call, and its tasks as they become known, while the provider works. A call without a row is taken
+ * for dead after a while, so the row is also written when no provider has named a task in time. Only one write runs at a time;
+ * tasks that become known during a write share the next one, so ten images cost two or three writes instead of ten.
  */
 export class GenerationJournal {
   private waiting: KnownTask[] = [];
@@ -16,7 +16,7 @@ export class GenerationJournal {
   private closed = false;
   private readonly timer: NodeJS.Timeout;
 
-  /** @param rowAfterMs so long after its beginning, and again after as much, the row is written when no task was named. */
+  /** @param rowAfterMs the interval at which writing the row is tried until it is written, even without a task. */
   constructor(
     private readonly records: GenerationRecords,
     private readonly generation: Generation,
@@ -30,7 +30,7 @@ export class GenerationJournal {
     }, rowAfterMs);
   }
 
-  /** A task that could not be written is not lost: it is written with the next one, or before the call is charged. */
+  /** Queues a task. If its write fails, it is written with the next one, or at the latest before the call is charged. */
   add(known: KnownTask): void {
     if (this.closed) return;
     this.waiting.push(known);
@@ -38,9 +38,9 @@ export class GenerationJournal {
   }
 
   /**
-   * Nothing is added afterwards. With `rowNeeded` the row and all tasks are there for certain when it resolves: whoever recovers the call
-   * finds all that is charged for next. It throws what the database throws. Answers whether the generation is still this process' to
-   * finish: false means that recovery took this process for dead and has ended the generation.
+   * Accepts no more tasks. With `rowNeeded` the row and all tasks are written when it resolves, so that recovery finds everything
+   * that is charged next. Throws what the database throws. Returns false when recovery took this process for dead and has ended
+   * the generation; then this process must not finish it.
    */
   async close(rowNeeded: boolean): Promise<boolean> {
     this.abandon();
@@ -49,7 +49,7 @@ export class GenerationJournal {
     return !this.ended;
   }
 
-  /** Nothing is written any more: the call broke off, and recovery finds what there is of it. */
+  /** Stops writing, because the call has failed unexpectedly. Recovery continues from what is written. */
   abandon(): void {
     this.closed = true;
     clearInterval(this.timer);
@@ -57,7 +57,10 @@ export class GenerationJournal {
 
   private begin(): void {
     this.writing ??= this.write().catch((error: unknown) => {
-      this.logger.warn({ generation: this.generation.id, err: error }, 'A running call was not recorded');
+      this.logger.warn(
+        { event: 'generation.progress_not_recorded', generation: this.generation.id, err: error },
+        'The row of a running call could not be written; it is written with the next change',
+      );
     });
   }
 
@@ -74,7 +77,7 @@ export class GenerationJournal {
           throw error;
         }
         this.written = true;
-        // What is known once it is closed waits for nothing but `close`.
+        // After `close` nothing is added, and `close` writes by itself what is still waiting.
       } while (this.waiting.length > 0 && !this.closed);
     } finally {
       this.writing = null;

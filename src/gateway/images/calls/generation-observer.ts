@@ -2,10 +2,10 @@ import type { FailureKind } from '../providers/provider-failure.js';
 import type { CircuitState } from '../providers/circuit-breaker.machine.js';
 import type { ProviderName } from '../providers/image-provider.js';
 
-/** `pending`: answered before the outcome was known; recovery reports it once more when it is. */
+/** `pending` means that the call was answered before its outcome was known. Recovery reports the final outcome later. */
 export type GenerationOutcome = 'succeeded' | 'failed' | 'pending' | 'refused';
 
-/** What generation tells about itself; metrics implement it, generation knows no metrics. */
+/** Receives what happens to calls. The metrics implement it, so that the code that makes images does not depend on metrics. */
 export interface GenerationObserver {
   finished(event: {
     readonly model: string;
@@ -20,15 +20,15 @@ export interface GenerationObserver {
     readonly outcome: 'delivered' | FailureKind;
     readonly durationMs: number;
   }): void;
-  /** An image that one provider failed to make is asked of another one. */
+  /** One provider failed to make an image, and the next provider is asked for it. */
   fellThrough(event: {
     readonly from: ProviderName;
     readonly to: ProviderName;
     readonly failure: FailureKind;
   }): void;
-  /** Also told once at the start, so that every configured provider is known. */
+  /** Called once at the start as well, so that the metrics list every configured provider. */
   circuitMoved(event: { readonly provider: ProviderName; readonly state: CircuitState }): void;
-  /** Whether a provider's last word was that it refuses our own key or our credit there. */
+  /** A provider has answered whether it accepts our own key and our credit there. */
   accountAnswered(event: { readonly provider: ProviderName; readonly refused: boolean }): void;
 }
 

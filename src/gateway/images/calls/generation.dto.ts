@@ -14,14 +14,14 @@ import type { MediaSigner } from '../media/media-signer.js';
 import type { Receipt, ReceiptAttempt, ReceiptCharge } from './records/generation-receipts.service.js';
 import { SEARCHED_DAYS_MAX } from './records/generation-filter.js';
 import {
-  billingModeOf,
+  getBillingMode,
   sharedFormat,
   type DeliveredImage,
   type StoredGeneration,
 } from './records/generation.js';
 
 const STATUSES = ['running', 'unresolved', 'succeeded', 'failed'] as const;
-const SEARCHED = `Looks through ${SEARCHED_DAYS_MAX} days before \`to\`, or from \`from\`.`;
+const SEARCHED = `Searches the ${SEARCHED_DAYS_MAX} days before \`to\`, or the time from \`from\` on.`;
 
 export class GenerationListQuery extends ListQuery {
   @TextField({ description: `Only calls of this model. ${SEARCHED}`, max: 200, optional: true })
@@ -80,18 +80,18 @@ export class GenerationImageView {
 export class GenerationChargeView {
   @ApiProperty({
     description:
-      'The ledger rows, in order: one for each lot of credit that was burned. `GET /v1/wallet/transactions` lists them.',
+      'The ledger rows, in order: one for each lot of credit that was used. `GET /v1/wallet/transactions` lists them.',
     type: [String],
     example: ['txn_01KB2H7Q0000000000000000AA_000000000042'],
   })
   declare readonly transactions: readonly string[];
   @ApiProperty({
-    description: "Place of the first of them in the account's ledger.",
+    description: "Sequence number of the first of them in the account's ledger.",
     type: 'string',
     example: '42',
   })
   declare readonly first_seq: string;
-  @ApiProperty({ description: 'Place of the last of them.', type: 'string', example: '42' })
+  @ApiProperty({ description: 'Sequence number of the last of them.', type: 'string', example: '42' })
   declare readonly last_seq: string;
   @MicroUsdView('Posted credit right before the charge.', '10000000')
   declare readonly balance_before_micros: string;
@@ -106,10 +106,10 @@ export class GenerationAttemptView {
   declare readonly position: number;
   @ApiProperty({ description: 'Counts the attempts at one image, from 1.', type: 'integer', example: 1 })
   declare readonly attempt: number;
-  @ApiProperty({ description: 'Who was asked for it.', example: 'black_forest_labs' })
+  @ApiProperty({ description: 'The provider that was asked.', example: 'black_forest_labs' })
   declare readonly provider: string;
   @ApiProperty({
-    description: "The provider's own name for it; null when it never gave one.",
+    description: "The provider's own id of the task; null when it did not name one.",
     type: 'string',
     nullable: true,
   })
@@ -117,7 +117,7 @@ export class GenerationAttemptView {
   @ApiProperty({ description: 'How it ended.', enum: ['pending', 'delivered', 'failed'] })
   declare readonly status: string;
   @ApiProperty({
-    description: 'Why it failed, in our words, such as `moderated`, `saturated` or `failed`.',
+    description: 'Why it failed, such as `moderated`, `saturated` or `failed`.',
     type: 'string',
     nullable: true,
   })
@@ -132,13 +132,13 @@ export class GenerationTimingsView {
   })
   declare readonly authorize_ms: number | null;
   @ApiProperty({
-    description: 'Milliseconds that the provider took, download and check included.',
+    description: 'Milliseconds that the provider took, including the download and the check of the images.',
     type: 'integer',
     nullable: true,
   })
   declare readonly provider_ms: number | null;
   @ApiProperty({
-    description: 'Milliseconds from the beginning to the end.',
+    description: 'Milliseconds from the start of the call to its end.',
     type: 'integer',
     nullable: true,
   })
@@ -152,25 +152,28 @@ export class GenerationView {
   declare readonly id: string;
   @ApiProperty({
     description:
-      '`running`; `unresolved`: the provider did not finish in time, and the outcome is being found out; ' +
+      '`running`; `unresolved`: the provider did not finish in time, and the outcome is still being determined; ' +
       '`succeeded`: at least one image was delivered; `failed`: none was, and nothing was charged.',
     enum: STATUSES,
   })
   declare readonly status: string;
-  @ApiProperty({ description: '`edit`: with reference images.', enum: ['generation', 'edit'] })
+  @ApiProperty({
+    description: '`edit`: the call was made with reference images.',
+    enum: ['generation', 'edit'],
+  })
   declare readonly operation: string;
-  @ApiProperty({ description: 'How many reference images came with it.', type: 'integer', example: 0 })
+  @ApiProperty({ description: 'How many reference images were sent.', type: 'integer', example: 0 })
   declare readonly references_count: number;
   @ApiProperty({ example: 'black-forest-labs/flux-2-klein-9b' })
   declare readonly model: string;
-  @ApiProperty({ description: 'As WIDTHxHEIGHT.', example: '1024x1024' })
+  @ApiProperty({ description: 'The size as WIDTHxHEIGHT.', example: '1024x1024' })
   declare readonly size: string;
   @ApiProperty({ description: 'How many were asked for.', type: 'integer', example: 1 })
   declare readonly images_requested: number;
   @ApiProperty({ description: 'How many were delivered and charged.', type: 'integer', example: 1 })
   declare readonly images_delivered: number;
   @ApiProperty({
-    description: 'How the delivered images are encoded; null when they differ, and while there are none.',
+    description: 'The format of the delivered images; null when they differ, and while there are none.',
     enum: ['png', 'jpeg', 'webp', null],
     type: 'string',
     nullable: true,
@@ -181,22 +184,22 @@ export class GenerationView {
   declare readonly images: readonly GenerationImageView[];
   @ApiProperty({ example: 'price_01KEWWTN00T5FC7C412HS87RX6' })
   declare readonly price_id: string;
-  @MicroUsdView('For one image; with `billing_mode: byok` the list price, for information.')
+  @MicroUsdView('The price of one image; with `billing_mode: byok` the list price, for information.')
   declare readonly unit_price_micros: string;
   @ApiProperty({
-    description: '`byok`: over your own provider key, which costs the wallet nothing.',
+    description: '`byok`: made with your own provider key, which costs the wallet nothing.',
     enum: ['wallet', 'byok', 'free'],
   })
   declare readonly billing_mode: string;
   @ApiProperty({
-    description: 'Your own provider key that the call went over; null unless `byok`.',
+    description: 'Your own provider key that the call used; null unless `byok`.',
     type: 'string',
     nullable: true,
   })
   declare readonly provider_key: string | null;
   @ApiProperty({
     description:
-      'The call over your own provider key that was refused, and that this one was paid instead of.',
+      'The refused call with your own provider key that this call replaced, paid from the wallet; null for any other call.',
     type: 'string',
     nullable: true,
   })
@@ -210,27 +213,28 @@ export class GenerationView {
   @MicroUsdView('What was charged.')
   declare readonly charged_micros: string;
   @ApiProperty({
-    description: 'Where the charge stands in the ledger; null when nothing was charged.',
+    description: 'The charge in the ledger; null when nothing was charged.',
     type: () => GenerationChargeView,
     nullable: true,
   })
   declare readonly charge: GenerationChargeView | null;
   @ApiProperty({
-    description: 'Every attempt at every image, also those that another provider made good.',
+    description:
+      'Every attempt at every image, including failed ones after which another provider was asked.',
     type: () => [GenerationAttemptView],
   })
   declare readonly attempts: readonly GenerationAttemptView[];
   @ApiProperty({
     description:
-      "What the provider's filter said: `refused`, of at least one image; `passed`, of all delivered ones; " +
-      'null when it was not heard of.',
+      "The result of the provider's content filter: `refused` for at least one image; `passed` for all delivered ones; " +
+      'null when it is not known.',
     type: 'string',
     enum: ['passed', 'refused', null],
     nullable: true,
   })
   declare readonly moderation: 'passed' | 'refused' | null;
   @ApiProperty({
-    description: 'Why nothing was delivered, as in error answers.',
+    description: 'The error code when nothing was delivered, as in error answers.',
     type: 'string',
     nullable: true,
   })
@@ -278,14 +282,14 @@ export function toGenerationView(generation: Receipt, signer: MediaSigner, nowMs
     images: generation.images.map((image) => toImageView(generation, image, signer, nowMs)),
     price_id: generation.priceId,
     unit_price_micros: generation.priceMicros.toString(),
-    billing_mode: billingModeOf(generation),
+    billing_mode: getBillingMode(generation),
     provider_key: generation.providerKeyId,
     fell_back_from: generation.fellBackFrom,
     hold: generation.holdId,
     charged_micros: generation.chargedMicros.toString(),
     charge: generation.charge === null ? null : toChargeView(generation.charge),
     attempts: generation.attempts.map(toAttemptView),
-    moderation: moderationOf(generation.attempts),
+    moderation: toModeration(generation.attempts),
     error_code: generation.errorCode,
     user: generation.endUser,
     tag: generation.tag,
@@ -311,7 +315,7 @@ function toAttemptView({ taskId, ...attempt }: ReceiptAttempt): GenerationAttemp
   return { ...attempt, task: taskId };
 }
 
-function moderationOf(attempts: readonly ReceiptAttempt[]): 'passed' | 'refused' | null {
+function toModeration(attempts: readonly ReceiptAttempt[]): 'passed' | 'refused' | null {
   if (attempts.some(({ failure }) => failure === 'moderated')) return 'refused';
   return attempts.some(({ status }) => status === 'delivered') ? 'passed' : null;
 }
@@ -324,7 +328,7 @@ function toImageView(
 ): GenerationImageView {
   return {
     position: image.position,
-    url: signer.freshUrlOf(generation, image, nowMs),
+    url: signer.signFreshUrl(generation, image, nowMs),
     content_type: CONTENT_TYPES[image.format],
     bytes: image.bytes,
   };

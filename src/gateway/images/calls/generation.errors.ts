@@ -15,7 +15,7 @@ export class UpstreamFailedError extends Problem {
   }
 }
 
-/** Saturated, down, or refusing us: whatever it is, the customer can only wait. */
+/** The provider has no capacity, is down or refuses our account. In each case the customer can only wait. */
 export class UpstreamUnavailableError extends Problem {
   readonly code = 'upstream_unavailable';
   constructor() {
@@ -27,7 +27,7 @@ export class UpstreamUnavailableError extends Problem {
 
 export class UpstreamSaturatedError extends Problem {
   readonly code = 'concurrency_limit_exceeded';
-  /** @param isOwnQueueFull whether it is the account's own images that wait. */
+  /** @param isOwnQueueFull whether the images that wait are this account's own. */
   constructor(retryAfterSeconds: number, isOwnQueueFull = false) {
     super(
       isOwnQueueFull
@@ -39,37 +39,37 @@ export class UpstreamSaturatedError extends Problem {
   }
 }
 
-/** 429, but no wait of a client helps: it is over with the UTC day. */
+/** This is a 429, but `retry-after` would not help a client, because the limit ends with the UTC day. */
 export class FreeImagesUsedUpError extends Problem {
   readonly code = 'free_images_used_up';
   constructor({ max, used, resetsAtMs }: { max: number; used: number; resetsAtMs: number }) {
     super(
       `An account may have ${max} images a day made by free models, and ${used} are used; the day ends at midnight UTC. ` +
-        'Nothing was charged. Ask for fewer, or use a paid model.',
+        'Nothing was charged. Ask for fewer images, or use a paid model.',
       { shouldRetry: false, details: { max, used, resets_at: Math.floor(resetsAtMs / 1_000) } },
     );
   }
 }
 
-/** Sent again it would be made, and perhaps charged, a second time; so the SDKs are told not to. */
+/** A repeated call would be made, and perhaps charged, a second time, so the answer asks SDKs not to retry. */
 export class OutcomeUnknownError extends Problem {
   readonly code = 'upstream_timeout';
   constructor() {
     super(
-      'The provider did not finish in time. Nothing is charged so far: within minutes the images are either ' +
-        'delivered and charged, or given up for nothing. GET /v1/generations/{generation_id} tells.',
+      'The provider did not finish in time. Nothing has been charged so far. Within minutes the images are either ' +
+        'delivered and charged, or the call fails and nothing is charged. GET /v1/generations/{generation_id} shows the outcome.',
       { shouldRetry: false, details: { outcome: 'pending' } },
     );
   }
 }
 
-/** Images were made, but nobody knows yet whether the ledger took the charge. */
+/** Images were made, but it is not known yet whether the charge was committed. */
 export class ChargeUnknownError extends Problem {
   readonly code = 'database_unavailable';
   constructor(cause: unknown) {
     super(
-      'The ledger went away before the charge was certain. Within minutes the images are either charged once, ' +
-        'and yours, or given up for nothing. GET /v1/generations/{generation_id} tells.',
+      'The database became unavailable before the charge was confirmed. Within minutes the images are either delivered and ' +
+        'charged once, or the call fails and nothing is charged. GET /v1/generations/{generation_id} shows the outcome.',
       { shouldRetry: false, details: { outcome: 'pending' }, cause },
     );
   }
@@ -85,7 +85,7 @@ export class ContentPolicyViolationError extends Problem {
   }
 }
 
-/** The customer's own key at the provider; never confused with the API key that called, which was good. */
+/** The provider refused the customer's own key. The message must not be mistaken for a refusal of the API key, which was valid. */
 export class ProviderKeyRejectedError extends Problem {
   readonly code = 'byok_key_rejected';
   constructor() {
@@ -97,7 +97,7 @@ export class ProviderKeyRejectedError extends Problem {
   }
 }
 
-/** The customer's own account at the provider is empty; their wallet has nothing to do with it. */
+/** The customer's own account at the provider has no credit left. Their wallet is not involved. */
 export class ProviderKeyUnfundedError extends Problem {
   readonly code = 'byok_upstream_insufficient_credits';
   constructor() {
@@ -109,7 +109,7 @@ export class ProviderKeyUnfundedError extends Problem {
   }
 }
 
-/** @param complaint what the provider says about the customer's own parameters. */
+/** The provider refused the customer's parameters; `complaint` is what it says about them. */
 export class UpstreamRejectedError extends Problem {
   readonly code = 'invalid_request';
   constructor(complaint: string) {
@@ -120,14 +120,17 @@ export class UpstreamRejectedError extends Problem {
 export class IdempotencyInProgressError extends Problem {
   readonly code = 'idempotency_in_progress';
   constructor() {
-    super('A request with this Idempotency-Key is still running. Send it again for its answer.', {
+    super('A request with this Idempotency-Key is still running. Send it again to receive its answer.', {
       param: 'Idempotency-Key',
       retryAfterSeconds: 1,
     });
   }
 }
 
-/** Nobody hears it. Its SDK has sent the call again, or its customer has given up: either way nothing may be begun for it. */
+/**
+ * No client receives this problem, because the connection has ended. The SDK has sent the call again or the customer has given up;
+ * in both cases nothing may be started for this attempt.
+ */
 export class ClientGoneError extends Problem {
   readonly code = 'idempotency_in_progress';
   constructor() {
@@ -135,11 +138,11 @@ export class ClientGoneError extends Problem {
   }
 }
 
-/** A retry without a key has found its earlier attempt, but cannot wait for it any longer. */
+/** A retry without an idempotency key has found its earlier attempt, but cannot wait for it any longer. */
 export class EarlierAttemptRunningError extends Problem {
   readonly code = 'idempotency_in_progress';
   constructor() {
-    super('An earlier attempt at this call is still running. Send it again for its answer.', {
+    super('An earlier attempt at this call is still running. Send it again to receive its answer.', {
       retryAfterSeconds: 1,
     });
   }
@@ -155,14 +158,14 @@ export class IdempotencyKeyReusedError extends Problem {
   }
 }
 
-/** Of a replay: the first call was answered and paid, and its answer is not kept any more. A key never charges twice. */
+/** The first call with this key was answered and paid, but its answer is not kept any more. One key never charges twice. */
 export class IdempotencyKeyUsedError extends Problem {
   readonly code = 'idempotency_key_used';
   constructor({ id, createdAtMs, chargedMicros }: StoredGeneration) {
     const day = formatUtcDate(new Date(createdAtMs));
     super(
       `This Idempotency-Key was used on ${day} by a call that was answered and charged ${formatUsd(chargedMicros)}; its answer ` +
-        `is not kept any more. Nothing was charged now. GET /v1/generations/${id} shows that call; for new images, send a new ` +
+        `is no longer kept. Nothing was charged now. GET /v1/generations/${id} shows that call; for new images, send a new ` +
         'Idempotency-Key.',
       {
         param: 'Idempotency-Key',
@@ -177,12 +180,12 @@ export class InvalidMediaUrlError extends Problem {
   readonly code = 'invalid_media_url';
   constructor() {
     super(
-      'This image URL is not valid or has expired. GET /v1/generations/{id} answers a fresh one while the image is kept.',
+      'This image URL is not valid or has expired. GET /v1/generations/{id} returns a new one while the image is kept.',
     );
   }
 }
 
-/** Of a replay: the first call was answered and paid, and its images were deleted since. */
+/** The first call with this key was answered and paid, but its images have been deleted since. */
 export class ImagesDeletedError extends Problem {
   readonly code = 'images_deleted';
   constructor(generationId: string) {
@@ -203,7 +206,7 @@ export class GenerationRunningError extends Problem {
   }
 }
 
-/** @param cause without anything that was sent or signed: it is logged. */
+/** `cause` is logged, so it must not contain anything that was sent or signed. */
 export class MediaUnavailableError extends Problem {
   readonly code = 'media_unavailable';
   constructor(cause: unknown) {
@@ -218,17 +221,17 @@ type PaidCallFacts = {
   readonly generationId: string | null;
   /** Decimal micro-USD; null when it is not known yet. */
   readonly chargedMicros: string | null;
-  /** Null: topping up would not help. */
+  /** Null when a top-up would not help. */
   readonly topUpUrl: string | null;
-  /** Of the customer's own key that the call went over; null for an ordinary call. */
+  /** The customer's own key that a BYOK call used; null for a wallet-funded call. */
   readonly providerKeyId: string | null;
-  /** The refused call over the customer's own key that this one was made instead of; null for any other. */
+  /** The BYOK call that was refused and that this call replaces; null for any other call. */
   readonly fellBackFrom: string | null;
 };
 
 /**
- * Another problem, met on the paid path: it keeps its code, message and headers, and says besides what was
- * charged, for which generation, and (for want of credit) where to top up.
+ * Wraps a problem of an image call. It keeps the problem's code, message and headers, and adds what was charged, for which
+ * generation and, when credit is missing, where to top up.
  */
 export class PaidCallError extends Problem {
   readonly code: ProblemCode;
@@ -254,12 +257,12 @@ export class PaidCallError extends Problem {
   }
 }
 
-/** Where a customer without enough credit buys some. */
+/** Returns the URL where a customer without enough credit starts a top-up. */
 export function topUpUrlFrom({ publicUrl, port }: Pick<Settings, 'publicUrl' | 'port'>): string {
   return new URL('/v1/top_ups', publicUrl ?? `http://127.0.0.1:${port}`).href;
 }
 
-/** Says of what ended a call before anything could be charged that it cost nothing. */
+/** Adds to a problem that ended a call before anything could be charged that it cost nothing. */
 export function withoutCharge(
   problem: Problem,
   { generationId = null, providerKeyId = null, topUpUrl = null }: Partial<PaidCallFacts> = {},
@@ -273,7 +276,7 @@ export function withoutCharge(
   });
 }
 
-/** Says on what was refused before the call began that it cost nothing, as every other refusal of a call does. */
+/** Adds to a failure before the call began that nothing was charged, as every other refusal of a call says. */
 export function nothingCharged(providerKeyId: string | null): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
@@ -282,7 +285,7 @@ export function nothingCharged(providerKeyId: string | null): (error: unknown) =
   };
 }
 
-/** What went wrong without being said: the database is away, or it is a fault of ours. */
+/** Turns any error into a problem: the database is unavailable, or it is a bug of ours. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   return isUnavailable(error) ? new DatabaseUnavailableError(error) : new InternalError(error);

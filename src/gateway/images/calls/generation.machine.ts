@@ -1,18 +1,19 @@
 /**
- * running: the call is under way in some process. unresolved: it was dispatched, then lost; the hold is kept
- * and recovery asks the provider. succeeded and failed are final.
+ * `running`: a process is working on the call. `unresolved`: the provider was asked, but its outcome is unknown; the hold is kept and
+ * recovery asks the provider. `succeeded` and `failed` are final.
  */
 export type GenerationStatus = 'running' | 'unresolved' | 'succeeded' | 'failed';
 
 type Transition = { readonly from: readonly GenerationStatus[]; readonly to: GenerationStatus };
 
-/** Every transition that a generation can make. Nothing leads on from a final state. */
+/** Every transition that a generation can make. No transition leaves a final state. */
 export const GENERATION_TRANSITIONS = {
-  /** At least one image was delivered and is charged. */
+  /** At least one image was delivered, and the delivered images are charged. */
   deliver: { from: ['running', 'unresolved'], to: 'succeeded' },
   /** Nothing was delivered, nothing is charged. */
   fail: { from: ['running', 'unresolved'], to: 'failed' },
-  /** Nobody knows what the provider did. */
+  /** It is not known what the provider did. */
+
   lose: { from: ['running'], to: 'unresolved' },
 } as const satisfies Record<string, Transition>;
 

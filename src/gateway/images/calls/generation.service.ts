@@ -31,55 +31,55 @@ import {
 } from './generation.errors.js';
 import { Idempotency } from './idempotency.service.js';
 import { ImageMaker, type ImageResult, type Upstream } from './image-maker.service.js';
-import { fingerprintOf, type ImageRequest } from './image-request.js';
+import { toFingerprint, type ImageRequest } from './image-request.js';
 import { MediaSigner } from '../media/media-signer.js';
 import type { Payment, Settlement } from './payment/payment.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
-import { billingModeOf, sharedFormat, type Generation, type GenerationFacts } from './records/generation.js';
+import { getBillingMode, sharedFormat, type Generation, type GenerationFacts } from './records/generation.js';
 import { RunningGenerations } from './running-generations.service.js';
 import { AnswerEndings } from './retries/answer-endings.service.js';
 import { isSilentlyRepeated, type RetryingClient } from './retries/retrying-client.js';
-import { mostSevere, problemOf } from './delivery-failure.js';
+import { mostSevere, toCustomerProblem } from './delivery-failure.js';
 
-/** Who calls, as the guard found it. */
+/** The caller of an image route, as authentication found it, with the headers that the call depends on. */
 export type Caller = {
   readonly principal: AccountPrincipal;
   readonly requestId: string;
   readonly idempotencyKey: string | null;
   /** `x-coffer-tag`. */
   readonly tag: string | null;
-  /** Null: one that announces no retries. */
+  /** Null for a client that does not announce its retries. */
   readonly client: RetryingClient | null;
-  /** Open holds for the same request that a retry has found to be of other calls. */
+  /** Open holds for the same request that a retry has found to belong to other calls. */
   readonly otherCallsHoldIds?: readonly string[];
-  /** Told what is counted, for the headers of the answer. */
+  /** Receives what the rate limits count, for the headers of the answer. */
   readonly limits: LimitReport;
-  /** What the answer may hold in memory; null: it has no images in it. */
+  /** The memory that the answer may use; null when it has no images in it. */
   readonly answerMemory?: AnswerReservation | null;
 };
 
-/** On what terms a call is made: decided before anything else happens, by whoever knows who pays. */
+/** The price, the providers and the payment of a call. The service that knows who pays chooses them before anything else happens. */
 export type Terms = {
   readonly price: Price;
   readonly upstream: Upstream;
-  /** The refused call over the customer's own key that this one is made instead of. */
+  /** The BYOK call that was refused and that this call replaces. */
   readonly fellBackFrom: string | null;
-  /** Completes the generation with who pays for it, and says how. */
-  readonly billed: (facts: GenerationFacts) => Billed;
+  /** Adds to the generation who pays for it, and chooses the payment. */
+  readonly fund: (facts: GenerationFacts) => FundedGeneration;
 };
 
-export type Billed = { readonly generation: Generation; readonly payment: Payment };
+export type FundedGeneration = { readonly generation: Generation; readonly payment: Payment };
 
-/** One call under way. */
-type Call = Billed & {
+/** A call that is running. */
+type Call = FundedGeneration & {
   readonly client: RetryingClient | null;
   readonly otherCallsHoldIds: readonly string[];
   readonly repeatsSilently: boolean;
   readonly answerMemory: AnswerReservation | null;
   readonly upstream: Upstream;
   readonly startedAtMs: number;
-  /** Takes what need not be over before the client has its answer. It must not reject. */
+  /** Registers work that may end after the client has its answer. It must not reject. */
   readonly afterwards: (rest: Promise<void>) => void;
 };
 
@@ -90,10 +90,9 @@ type Work = {
 };
 
 /**
- * A call, on terms that are given: hold, provider, capture, answer. It knows no wallet, only a `Payment`; so it
- * carries calls over customers' own keys as well as paid ones. The provider is called outside any tx and with no
- * wallet locked. `README.md` in this folder shows the order of the commits, and what a crash between any
- * two of them leaves behind.
+ * Makes one call on given terms: hold, provider, capture, answer. It knows a `Payment` but no wallet, so it serves BYOK calls as
+ * well as paid ones. The provider is called outside any tx and while no wallet is locked. `README.md` in this folder shows the
+ * order of the commits, and what is left when a process crashes between any two of them.
  */
 @Injectable()
 export class ImageGeneration {
@@ -119,7 +118,7 @@ export class ImageGeneration {
   /** Resolves after the charge is durable. Rejects with a `Problem` that says what was charged. */
   async generate(request: ImageRequest, caller: Caller, terms: Terms): Promise<GenerationAnswer> {
     const startedAtMs = performance.now();
-    const { generation, payment } = terms.billed(this.begin(request, caller, terms));
+    const { generation, payment } = terms.fund(this.begin(request, caller, terms));
     return this.running.track(generation, async (afterwards) => {
       const { client, otherCallsHoldIds = [], answerMemory = null } = caller;
       const ofCaller = {
@@ -149,7 +148,7 @@ export class ImageGeneration {
       responseFormat: request.responseFormat,
       outputFormat: request.outputFormat,
       endUser: request.endUser,
-      fingerprint: fingerprintOf(request),
+      fingerprint: toFingerprint(request),
       idempotencyKey: caller.idempotencyKey,
       mediaKeyId: this.signer.keyId,
       fellBackFrom,
@@ -162,8 +161,8 @@ export class ImageGeneration {
   }
 
   /**
-   * Sets the price aside; null means that the call may go on. With an idempotency key the row comes first:
-   * the copies of a call must not set credit aside, only the one that runs.
+   * Sets the price aside. Returns null when the call may continue, or the answer of an earlier call with the same idempotency key.
+   * With such a key the row is written first, because only the call that runs may set credit aside, not its copies.
    */
   private async admit(call: Call): Promise<GenerationAnswer | null> {
     const { generation, payment } = call;
@@ -179,8 +178,8 @@ export class ImageGeneration {
       return null;
     } catch (error) {
       const errorCode = error instanceof Problem ? error.code : 'internal_error';
-      // Failed rows give their key back: after a top-up the same key works. If this is not written either,
-      // recovery finds the row when its lease is over.
+      // A failed row frees its idempotency key, so that the same key works after a top-up. If this write fails as well,
+      // recovery finds the row when its lease expires.
       await this.finish(generation, ZERO, errorCode, {
         authorizedAtMs: null,
         deliveredAtMs: null,
@@ -191,9 +190,9 @@ export class ImageGeneration {
   }
 
   /**
-   * A client that sends a call again gives up its first attempt, however far that has come. Where its connection shows
-   * that, nothing is set aside for it, nor kept if it left meanwhile; where it does not, the wallet's lock decides
-   * which of the two attempts gets the credit.
+   * A client that sends a call again has given up its first attempt. If the connection of this attempt has ended, no credit is set
+   * aside for it, and a hold that was made in the meantime is released. If the connection does not show it, the wallet's lock
+   * decides which of the two attempts gets the credit.
    */
   private async authorizeAttempt(call: Call): Promise<void> {
     const { generation, payment, client, otherCallsHoldIds, repeatsSilently, startedAtMs } = call;
@@ -211,8 +210,7 @@ export class ImageGeneration {
   private async run(call: Call, request: ImageRequest): Promise<GenerationAnswer> {
     const { generation, payment, upstream, answerMemory } = call;
     const authorizedAtMs = this.clock.nowMs();
-    // The row is written while the provider works. A call that dies before it is there leaves a hold
-    // without one, which recovery voids.
+    // The row is written while the provider works. If the process dies before that, the hold has no row, and recovery voids it.
     const { rowAfterMs } = this.limits;
     const journal = new GenerationJournal(
       this.records,
@@ -240,7 +238,7 @@ export class ImageGeneration {
     try {
       isOurs = await journal.close(results.some((result) => result.failure === null));
     } catch (error) {
-      // Without a row nobody could look the images up: as if there were none.
+      // Without a row no replay or receipt could find the images, so the call ends as if there were none.
       await settle(payment, 0);
       await this.maker.discard(generation, results);
       throw error;
@@ -248,7 +246,7 @@ export class ImageGeneration {
     return isOurs ? this.conclude(call, work) : this.followRecovery(call, await settle(payment, 0), work);
   }
 
-  /** A timer that is cleared: those of `AbortSignal.timeout` would pile up, a hundred seconds' worth of calls. */
+  /** The timer is cleared when the work ends. Those of `AbortSignal.timeout` would accumulate for over a hundred seconds. */
   private async beforeDeadline<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), this.limits.callDeadlineMs);
@@ -266,11 +264,11 @@ export class ImageGeneration {
     if (delivered.length === 0 && failure?.kind === 'lost') return this.lose(call, work);
     const settlement = await settle(payment, delivered.length);
     if (settlement.imagesPaid !== delivered.length) return this.followRecovery(call, settlement, work);
-    const problem = delivered.length === 0 && failure !== null ? problemOf(failure) : null;
+    const problem = delivered.length === 0 && failure !== null ? toCustomerProblem(failure) : null;
     const finish = (answered?: boolean) =>
       this.finish(generation, settlement.chargedMicros, problem?.code ?? null, work, answered);
-    // The money is settled and the images are stored. Only a copy of the call, which finds this one by its
-    // idempotency key, must not come before the outcome is written down.
+    // The money is settled and the images are stored, so the outcome may be written after the answer. With an idempotency key
+    // it is written first: a copy of the call that arrives after the answer has to find the outcome.
     if (generation.idempotencyKey !== null) await finish();
     else if (problem !== null) call.afterwards(finish());
     else call.afterwards(this.endings.record(call, finish));
@@ -292,7 +290,7 @@ export class ImageGeneration {
     return {
       body,
       generationId: generation.id,
-      billingMode: billingModeOf(generation),
+      billingMode: getBillingMode(generation),
       fellBackFrom: generation.fellBackFrom,
       chargedMicros,
       availableMicros,
@@ -300,26 +298,29 @@ export class ImageGeneration {
     };
   }
 
-  /** The hold stays, and recovery asks the provider from now on. */
+  /** Keeps the hold and leaves the call to recovery, which asks the provider from now on. */
   private async lose({ generation }: Call, work: Work): Promise<never> {
     const problem = new OutcomeUnknownError();
     const { authorizedAtMs, results } = work;
     try {
       await this.records.lose(generation, problem.code, authorizedAtMs, results, this.clock.nowMs());
     } catch (error) {
-      // Recovery finds it later, when its lease is over. It is no less unknown: the client must not call again.
-      this.logger.warn({ generation: generation.id, err: error }, 'A lost call is left to recovery to find');
+      // Recovery finds the call when its lease expires. The outcome is still unknown, so the client must not call again.
+      this.logger.warn(
+        { event: 'generation.unresolved_not_recorded', generation: generation.id, err: error },
+        'A call of unknown outcome could not be recorded; recovery finds it when its lease expires',
+      );
     }
     throw problem;
   }
 
   /**
-   * This process was thought dead and recovery settled the call. What it charged and wrote down counts; if
-   * it charged nothing, the images are not handed out.
+   * Recovery took this process for dead and has settled the call. What recovery charged and recorded is final; if it charged
+   * nothing, the images are not delivered.
    */
   private async followRecovery(call: Call, settlement: Settlement, work: Work): Promise<GenerationAnswer> {
     const { generation } = call;
-    // With no hold to go by, the receipt says whether recovery delivered the images: then they are not ours to discard.
+    // Without a hold only the receipt shows whether recovery delivered the images. If it did, they must not be discarded.
     const delivered = generation.holdId === null ? await this.reader.find(generation) : null;
     if (delivered?.status === 'succeeded') return this.idempotency.replay(delivered);
     if (settlement.imagesPaid === 0) {
@@ -331,12 +332,12 @@ export class ImageGeneration {
     const stored = await this.reader.find(generation).catch((error: unknown) => {
       throw new ChargeUnknownError(error);
     });
-    // Charged, but recovery is still writing down for what.
+    // The call is charged, but recovery has not recorded its images yet.
     if (stored?.status !== 'succeeded') throw new ChargeUnknownError(new Error('not recorded yet'));
     return this.idempotency.replay(stored);
   }
 
-  /** The money is settled; if this is not written, recovery writes it, from the same hold. */
+  /** Records the outcome. The money is settled by now; if this write fails, recovery derives the same outcome from the hold. */
   private async finish(
     generation: Generation,
     chargedMicros: Settlement['chargedMicros'],
@@ -349,15 +350,18 @@ export class ImageGeneration {
   ): Promise<void> {
     try {
       const finishedAtMs = this.clock.nowMs();
-      const told = answered === undefined ? {} : { answered };
-      const ending = { ...work, ...told, chargedMicros, errorCode, finishedAtMs };
+      const received = answered === undefined ? {} : { answered };
+      const ending = { ...work, ...received, chargedMicros, errorCode, finishedAtMs };
       await this.records.finish(generation, ending);
     } catch (error) {
-      this.logger.warn({ generation: generation.id, err: error }, 'An outcome is left to recovery to record');
+      this.logger.warn(
+        { event: 'generation.outcome_not_recorded', generation: generation.id, err: error },
+        'The outcome of a call could not be recorded; recovery records it',
+      );
     }
   }
 
-  /** Nothing was asked of a provider, and most refusals leave no record to name. */
+  /** Reports a call that ended before a provider was asked. Most of them have no record, so the problem names no generation. */
   private refuse(call: Call, error: unknown): never {
     this.report(call, 'refused', 0);
     throw this.explain(error, null, call.generation);
@@ -392,7 +396,7 @@ export class ImageGeneration {
   }
 }
 
-/** Once the provider was asked, a ledger that is away does not mean that nothing will be charged. */
+/** After the provider was asked, an unavailable database does not mean that nothing will be charged, so the charge is unknown. */
 function settle(payment: Payment, images: number): Promise<Settlement> {
   return payment.settle(images).catch((error: unknown) => {
     throw new ChargeUnknownError(error);

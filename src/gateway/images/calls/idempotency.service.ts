@@ -11,26 +11,26 @@ import {
 import { acceptsFormat } from './image-request.js';
 import type { Clock } from '../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { mediaNameOf } from '../media/media-name.js';
+import { toMediaName } from '../media/media-name.js';
 import { retentionMs } from '../media/media-retention.js';
 import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
 import {
-  billingModeOf,
+  getBillingMode,
   sharedFormat,
   type DeliveredImage,
   type Generation,
   type StoredGeneration,
 } from './records/generation.js';
 
-/** A failed call frees its key between our two looks; it happens once, not again and again. */
+/** A call that fails between the claim and the read frees its key, and the claim is repeated. This does not happen many times in a row. */
 const ATTEMPTS_MAX = 3;
 
 /**
- * `Idempotency-Key`: the first call runs, its copies get its answer. A unique index decides who is first, so
- * it holds for any number of copies and processes.
+ * Implements `Idempotency-Key`: the first call runs, and its copies receive its answer. A unique index decides which call is
+ * first, so this is true for any number of copies and processes.
  */
 @Injectable()
 export class Idempotency {
@@ -44,10 +44,10 @@ export class Idempotency {
   ) {}
 
   /**
-   * Null: the key is ours, the generation is recorded and may run. Otherwise the answer of the earlier call.
+   * Returns null when this call has the key: its generation is recorded and may run. Otherwise it returns the earlier call's answer.
    * Throws `IdempotencyKeyReusedError` (422) for another body, `IdempotencyInProgressError` (409) while the
    * earlier call runs or its outcome is unknown, `IdempotencyKeyUsedError` or `ImagesDeletedError` (410) when its answer is
-   * gone. Calls that failed without a charge leave no trace here.
+   * no longer kept. Calls that failed without a charge have freed their key.
    */
   async claim(
     generation: Generation & { readonly idempotencyKey: string },
@@ -62,13 +62,13 @@ export class Idempotency {
         acceptsFormat(generation.outputFormat, earlier.outputFormat);
       if (!isSame) throw new IdempotencyKeyReusedError();
       if (earlier.status !== 'succeeded') break;
-      if (this.isPastKeeping(earlier)) throw new IdempotencyKeyUsedError(earlier);
+      if (this.isPastRetention(earlier)) throw new IdempotencyKeyUsedError(earlier);
       return this.replay(earlier);
     }
     throw new IdempotencyInProgressError();
   }
 
-  /** The answer of a call that succeeded, to the byte. Throws `ImagesDeletedError` (410) when its images were deleted. */
+  /** Returns the answer of a successful call, byte for byte. Throws `ImagesDeletedError` (410) when its images were deleted. */
   async replay(generation: StoredGeneration): Promise<GenerationAnswer> {
     if (generation.imagesDeletedAtMs !== null) throw new ImagesDeletedError(generation.id);
     const { images } = generation;
@@ -80,7 +80,7 @@ export class Idempotency {
       format,
     );
     const { id, fellBackFrom, chargedMicros } = generation;
-    const billingMode = billingModeOf(generation);
+    const billingMode = getBillingMode(generation);
     return {
       body,
       generationId: id,
@@ -92,16 +92,16 @@ export class Idempotency {
     };
   }
 
-  /** By its age, not by what is left of it: an answer that is half gone must never be repeated. */
-  private isPastKeeping({ createdAtMs, imagesDeletedAtMs }: StoredGeneration): boolean {
+  /** Decides by the age of the call and not by which images are left, because a partial answer must never be repeated. */
+  private isPastRetention({ createdAtMs, imagesDeletedAtMs }: StoredGeneration): boolean {
     return imagesDeletedAtMs === null && createdAtMs < this.clock.nowMs() - retentionMs(this.settings);
   }
 
-  /** Its images with the lengths that they have in the store: the answer announces its own before it reads them. */
+  /** Returns the images with their lengths in the store, because `content-length` is sent before they are read. */
   private measure(generation: StoredGeneration): Promise<DeliveredImage[]> {
     return Promise.all(
       generation.images.map(async (delivered) => {
-        const bytes = await this.media.sizeOf(mediaNameOf(generation, delivered));
+        const bytes = await this.media.getSize(toMediaName(generation, delivered));
         if (bytes === null) throw new ResourceMissingError('image of generation', generation.id);
         return { ...delivered, bytes };
       }),

@@ -13,26 +13,26 @@ import { ByokCalls, type Byok } from './byok-calls.service.js';
 import { RetriedCalls } from './retries/retried-calls.service.js';
 import { isPerhapsRepeated } from './retries/retrying-client.js';
 
-/** What an account may choose to have paid from the wallet instead; nothing else ever is. */
+/** After these refusals, and no others, the wallet may pay instead of the provider key, if the account has chosen so. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
 
-/** Each turn finds a hold, or a provider key, that was not there before; a call has few attempts and an account few keys. */
-const TURNS_MAX = 10;
+/** Each attempt finds a hold or a provider key that did not exist before. A call has few attempts and an account few keys. */
+const ATTEMPTS_MAX = 10;
 
-/** A call that its limits and memory are asked for before it is whole: before its images are fetched, for one. */
-export type Unfinished = Pick<ImageRequest, 'images' | 'responseFormat'> & {
+/** A call whose limits and memory are checked before the rest of it is read; an edit fetches its reference images afterwards. */
+export type IncompleteRequest = Pick<ImageRequest, 'images' | 'responseFormat'> & {
   readonly complete: () => Promise<ImageRequest>;
 };
 
 /**
- * The door of the images API: over the customer's own provider key when there is one, from the wallet otherwise. The
- * two never mix. A call whose key was refused is over; where the account asked for it, an ordinary one begins.
+ * The entry point of the images API. A call uses the customer's own provider key when there is one, and the wallet otherwise; no
+ * call uses both. When the provider refuses the key, that call ends; if the account has asked for it, a wallet-funded call follows.
  */
 @Injectable()
 export class ImageCalls {
   constructor(
     private readonly byok: ByokCalls,
-    private readonly ordinary: WalletFundedCalls,
+    private readonly walletFunded: WalletFundedCalls,
     private readonly retried: RetriedCalls,
     private readonly limits: ImageCallLimits,
     private readonly memory: AnswerMemory,
@@ -41,9 +41,9 @@ export class ImageCalls {
   /**
    * Rejects with a `Problem` that says what was charged.
    *
-   * @param asked `complete` of an unfinished one runs when the limits have let the call in.
+   * @param asked `complete` of an incomplete request is called after the limits have admitted the call.
    */
-  async generate(asked: ImageRequest | Unfinished, caller: Caller): Promise<GenerationAnswer> {
+  async generate(asked: ImageRequest | IncompleteRequest, caller: Caller): Promise<GenerationAnswer> {
     let request = 'complete' in asked ? null : asked;
     try {
       const answerMemory = asked.responseFormat === 'b64_json' ? this.reserveMemory(caller) : null;
@@ -58,27 +58,27 @@ export class ImageCalls {
     }
   }
 
-  /** Null: there is no earlier answer, and another one must not be made. */
+  /** Returns null when there is no earlier answer and no new one may be made. */
   private async findOrMake(
     request: ImageRequest,
     caller: Caller,
     mayMake: boolean,
   ): Promise<GenerationAnswer | null> {
-    for (let turn = 1; ; turn += 1) {
+    for (let attempt = 1; ; attempt += 1) {
       const { answer, otherCallsHoldIds } = await this.retried.join(request, caller);
-      // Whoever sends an idempotency key over its limits was answered before: what is made now is a replay.
+      // Beyond the limits, a call with an idempotency key is let through only if it succeeded before, so this is a replay.
       if (answer !== null || !(mayMake || caller.idempotencyKey !== null)) return answer;
       try {
         return await this.make(request, { ...caller, otherCallsHoldIds });
       } catch (error) {
-        // The attempt that this retry looked for in vain has set its credit aside meanwhile: it is there to be found now.
-        if (!isPerhapsRepeated(caller) || turn === TURNS_MAX || !isBecauseOf(error, OtherAttemptError))
+        // The earlier attempt that this retry did not find has set its credit aside in the meantime, so it can be found now.
+        if (!isPerhapsRepeated(caller) || attempt === ATTEMPTS_MAX || !isBecauseOf(error, OtherAttemptError))
           throw error;
       }
     }
   }
 
-  /** Before anything is set aside for the call, so that no image that was paid is refused in the end. */
+  /** Runs before any credit is set aside, so that no image is refused after it was paid. */
   private reserveMemory({ principal, limits }: Caller): AnswerReservation {
     try {
       const reservation = this.memory.reserve(principal.accountId);
@@ -89,27 +89,30 @@ export class ImageCalls {
     }
   }
 
-  /** What this process knows of the customer's keys chooses the way; where nobody's key is found, the charge's own commit decides. */
+  /**
+   * Uses a provider key if this process knows of one. Otherwise the commit that sets credit aside checks for a key that another
+   * process has attached; it is refused when there is one, and the call starts over with that key.
+   */
   private async make(request: ImageRequest, caller: Caller): Promise<GenerationAnswer> {
-    for (let turn = 1; ; turn += 1) {
-      const way = await this.byok.find(request, caller).catch(nothingCharged(null));
-      if (way !== null) return this.overOwnKey(request, caller, way);
+    for (let attempt = 1; ; attempt += 1) {
+      const byok = await this.byok.find(request, caller).catch(nothingCharged(null));
+      if (byok !== null) return this.overOwnKey(request, caller, byok);
       try {
-        return await this.ordinary.generate(request, caller);
+        return await this.walletFunded.generate(request, caller);
       } catch (error) {
-        if (turn === TURNS_MAX || !isBecauseOf(error, ProviderKeyAttachedError)) throw error;
+        if (attempt === ATTEMPTS_MAX || !isBecauseOf(error, ProviderKeyAttachedError)) throw error;
         this.byok.forget(caller);
       }
     }
   }
 
-  private async overOwnKey(request: ImageRequest, caller: Caller, way: Byok): Promise<GenerationAnswer> {
+  private async overOwnKey(request: ImageRequest, caller: Caller, byok: Byok): Promise<GenerationAnswer> {
     try {
-      return await this.byok.generate(request, caller, way).catch(nothingCharged(way.key.id));
+      return await this.byok.generate(request, caller, byok).catch(nothingCharged(byok.key.id));
     } catch (error) {
-      const refused = way.key.fallBackToWallet ? refusedCall(error) : null;
+      const refused = byok.key.fallBackToWallet ? refusedCall(error) : null;
       if (refused === null) throw error;
-      return this.ordinary.generate(request, caller, refused);
+      return this.walletFunded.generate(request, caller, refused);
     }
   }
 }
@@ -118,7 +121,7 @@ function isBecauseOf(error: unknown, problem: new () => Problem): boolean {
   return error instanceof problem || (error instanceof PaidCallError && error.cause instanceof problem);
 }
 
-/** The id of a call that delivered nothing because of the customer's own key; null for any other failure. */
+/** Returns the id of a call that delivered nothing because the provider refused the customer's key; null for any other failure. */
 function refusedCall(error: unknown): string | null {
   if (!(error instanceof PaidCallError) || !FALL_BACK_CODES.includes(error.code)) return null;
   const id = error.details['generation_id'];

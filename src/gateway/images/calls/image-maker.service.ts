@@ -10,7 +10,7 @@ import {
   type GenerationObserver,
 } from './generation-observer.js';
 import type { ImageRequest } from './image-request.js';
-import { mediaNameOf, possibleMediaNames } from '../media/media-name.js';
+import { toMediaName, possibleMediaNames } from '../media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import { verifyImage } from '../media/verify-image.js';
 import type { ProviderRoute } from './model-catalog.js';
@@ -26,30 +26,30 @@ import { ProviderFailure, type FailureKind } from '../providers/provider-failure
 import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
 import { mostSevere, isOwnQueueFull } from './delivery-failure.js';
 
-/** How one attempt at one image turned out. */
+/** The result of one attempt at one image. */
 export type ImageResult = TaskResult & {
-  /** Of a delivered one, which is verified and stored, where there was room to keep it in memory for the answer; else null. */
+  /** The delivered image if there was memory to keep it for the answer; otherwise null, and the image is only in the store. */
   readonly image: Buffer | null;
-  /** Null when delivered, and of an attempt after which another provider was asked: the last one speaks for its image. */
+  /** Null when the image was delivered or another provider was asked afterwards: the last attempt decides about its image. */
   readonly cause: ProviderFailure | null;
 };
 
-/** Finds a provider, over our account there or over the customer's. Throws `ProviderFailure` when it cannot be asked. */
+/** Returns a provider with our own account or with the customer's. Throws `ProviderFailure` when it cannot be asked. */
 export type ProviderSource = (name: ProviderName) => ImageProvider;
 
-/** Who makes a call's images: routes of its model in order of preference, over the accounts that `source` stands for. */
+/** The providers of a call's images: the routes of its model in order of preference, with the accounts that `source` uses. */
 export type Upstream = {
   readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
   readonly source: ProviderSource;
 };
 
-/** A route whose provider is configured and can make what was asked for, as it is asked. */
-type Way = { readonly provider: ImageProvider; readonly asked: ProviderRequest };
+/** A route whose provider is configured and can make the image, with the request that is sent to it. */
+type UsableRoute = { readonly provider: ImageProvider; readonly asked: ProviderRequest };
 
-/** The making of one call's images. */
+/** What all images of one call share while they are made. */
 type Making = {
   readonly generation: Generation;
-  readonly ways: readonly Way[];
+  readonly usableRoutes: readonly UsableRoute[];
   readonly signal: AbortSignal;
   /** By `performance.now()`. */
   readonly deadlineAtMs: number;
@@ -57,7 +57,7 @@ type Making = {
   readonly mayKeep: MayKeep;
 };
 
-/** Whether an image of so many bytes may be kept in memory until its call is answered. */
+/** Reserves memory for an image of this many bytes until its call is answered, and returns whether there was room. */
 export type MayKeep = (bytes: number) => boolean;
 
 const keepNone: MayKeep = () => false;
@@ -66,7 +66,7 @@ const FIRST_ATTEMPT = 1;
 
 type Attempt = { readonly position: number; readonly attempt: number; readonly provider: ProviderName };
 
-/** Has images made, and accepts only whole ones: each is verified and stored before it counts as delivered. */
+/** Asks providers for images, and accepts only complete ones: each is verified and stored before it counts as delivered. */
 @Injectable()
 export class ImageMaker {
   private readonly logger = new Logger(ImageMaker.name);
@@ -81,8 +81,8 @@ export class ImageMaker {
   ) {}
 
   /**
-   * All images of a call, beside each other: every attempt at each of them, in order, the last of which counts.
-   * Never rejects. `onTask` hears of every task as it becomes known.
+   * Makes all images of a call concurrently. Returns every attempt at each of them in order; the last attempt at an image is its
+   * result. Never rejects. `onTask` is called for every task as soon as it is known.
    */
   async make(
     generation: Generation,
@@ -93,25 +93,25 @@ export class ImageMaker {
     mayKeep: MayKeep = keepNone,
   ): Promise<ImageResult[]> {
     const deadlineAtMs = performance.now() + this.limits.callDeadlineMs;
-    const { ways, obstacles } = findWays(routes, source, request);
-    const making = { generation, ways, signal, deadlineAtMs, onTask, mayKeep };
+    const { usableRoutes, obstacles } = findUsableRoutes(routes, source, request);
+    const making = { generation, usableRoutes, signal, deadlineAtMs, onTask, mayKeep };
     const positions = Array.from({ length: generation.imagesRequested }, (_, position) => position);
-    const refused = ways.length > 0 ? null : mostSevere(obstacles);
+    const refused = usableRoutes.length > 0 ? null : mostSevere(obstacles);
     if (refused !== null) {
       return positions.map((position) => this.refuse(generation, position, routes[0].provider, refused));
     }
-    const results = await Promise.all(positions.map((position) => this.one(making, position)));
+    const results = await Promise.all(positions.map((position) => this.makeImage(making, position)));
     return results.flat();
   }
 
-  /** One image, asked of one provider after the other until one delivers, or none is worth asking. */
-  private async one(making: Making, position: number): Promise<ImageResult[]> {
+  /** Makes one image: asks one provider after the other until one delivers or no other one would help. */
+  private async makeImage(making: Making, position: number): Promise<ImageResult[]> {
     const results: ImageResult[] = [];
-    for (const [index, way] of making.ways.entries()) {
-      const attempt = { position, attempt: FIRST_ATTEMPT + index, provider: way.provider.name };
-      const result = await this.tryWay(making, attempt, way, making.ways.length - index);
-      const next = making.ways[index + 1];
-      const failure = next === undefined || making.signal.aborted ? null : reasonToGoOn(result);
+    for (const [index, route] of making.usableRoutes.entries()) {
+      const attempt = { position, attempt: FIRST_ATTEMPT + index, provider: route.provider.name };
+      const result = await this.tryRoute(making, attempt, route, making.usableRoutes.length - index);
+      const next = making.usableRoutes[index + 1];
+      const failure = next === undefined || making.signal.aborted ? null : reasonForNextRoute(result);
       if (next === undefined || failure === null) return [...results, result];
       this.observer.fellThrough({ from: attempt.provider, to: next.provider.name, failure });
       results.push({ ...result, cause: null });
@@ -119,16 +119,16 @@ export class ImageMaker {
     return results;
   }
 
-  /** @param waysLeft this one included; each may take the same share of the time that is left. */
-  private async tryWay(
+  /** @param routesLeft the number of routes that are left, including this one. Each may use the same share of the remaining time. */
+  private async tryRoute(
     { generation, signal, deadlineAtMs, onTask, mayKeep }: Making,
     attempt: Attempt,
-    { provider, asked }: Way,
-    waysLeft: number,
+    { provider, asked }: UsableRoute,
+    routesLeft: number,
   ): Promise<ImageResult> {
-    const isLast = waysLeft === 1;
-    const shareMs = Math.max((deadlineAtMs - performance.now()) / waysLeft, 0);
-    // The last one has all that is left of the call's time.
+    const isLast = routesLeft === 1;
+    const shareMs = Math.max((deadlineAtMs - performance.now()) / routesLeft, 0);
+    // The last route may use all of the call's remaining time.
     const deadline = isLast ? null : new AttemptDeadline(signal, shareMs);
     let task: ProviderTask | null = null;
     const generate = () =>
@@ -149,7 +149,7 @@ export class ImageMaker {
     }
   }
 
-  /** An image whose task a process left behind: what it stored already, or else what the provider has. Never rejects. */
+  /** Completes an image whose process died: takes the file that it stored, or else asks the provider. Never rejects. */
   async resume(
     generation: Generation,
     record: TaskRecord,
@@ -169,11 +169,11 @@ export class ImageMaker {
   async discard(generation: Generation, results: readonly ImageResult[]): Promise<void> {
     for (const { position, format } of results) {
       if (format === null) continue;
-      await this.media.remove(mediaNameOf(generation, { position, format })).catch(() => undefined);
+      await this.media.remove(toMediaName(generation, { position, format })).catch(() => undefined);
     }
   }
 
-  /** No provider was asked: none can make it, or none is there. */
+  /** The result for an image for which no provider could be asked. */
   private refuse(
     generation: Generation,
     position: number,
@@ -189,7 +189,7 @@ export class ImageMaker {
   private async attempt(
     generation: Generation,
     attempt: Attempt,
-    taskOf: () => ProviderTask | null,
+    getTask: () => ProviderTask | null,
     work: () => Promise<Buffer>,
     mayKeep: MayKeep = keepNone,
   ): Promise<ImageResult> {
@@ -202,23 +202,23 @@ export class ImageMaker {
       });
     try {
       const image = await work();
-      // What the provider keeps for a while can be fetched again after a power failure (see `MediaRestorationJob`).
-      const isOnlyCopy = (taskOf()?.pollingUrl ?? null) === null;
+      // A result that the provider keeps for a while can be fetched again after a power failure (see `MediaRestorationJob`).
+      const isOnlyCopy = (getTask()?.pollingUrl ?? null) === null;
       const format = await this.accept(generation, attempt.position, image, isOnlyCopy);
       report('delivered');
-      const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
+      const ended = { task: getTask(), finishedAtMs: this.clock.nowMs() };
       const kept = mayKeep(base64Length(image)) ? image : null;
       return { ...attempt, ...ended, bytes: image.length, format, failure: null, image: kept, cause: null };
     } catch (error) {
       const cause = toFailure(error);
       report(cause.kind);
-      this.log(generation, attempt, taskOf()?.taskId ?? null, cause);
-      const ended = { task: taskOf(), finishedAtMs: this.clock.nowMs() };
+      this.log(generation, attempt, getTask()?.taskId ?? null, cause);
+      const ended = { task: getTask(), finishedAtMs: this.clock.nowMs() };
       return { ...attempt, ...ended, ...NOT_DELIVERED, failure: cause.kind, cause };
     }
   }
 
-  /** Answers the format of the image, which is stored by then. Throws unless it is whole. */
+  /** Verifies and stores the image, and returns its format. Throws `ProviderFailure` when the image is not complete. */
   private async accept(
     generation: Generation,
     position: number,
@@ -231,7 +231,7 @@ export class ImageMaker {
       throw new ProviderFailure('failed', `the delivered image is unusable: ${found.fault}`);
     }
     const { format } = found;
-    await this.media.write(mediaNameOf(generation, { position, format }), image, isOnlyCopy);
+    await this.media.write(toMediaName(generation, { position, format }), image, isOnlyCopy);
     return format;
   }
 
@@ -252,47 +252,52 @@ export class ImageMaker {
     cause: ProviderFailure,
   ): void {
     const fields = { generation: id, position, provider, task, failure: cause.kind, err: cause };
-    if (cause.kind === 'account') this.logger.error(fields, 'The upstream account is refused');
-    else if (CUSTOMERS_TROUBLE.has(cause.kind) || isOwnQueueFull(cause))
-      this.logger.debug(fields, 'No image');
-    else this.logger.warn(fields, 'An image was not delivered');
+    if (cause.kind === 'account') {
+      const event = 'provider.account_refused';
+      this.logger.error({ event, ...fields }, 'A provider refuses our account; check its key and its credit');
+    } else if (CUSTOMER_FAULTS.has(cause.kind) || isOwnQueueFull(cause)) {
+      this.logger.debug({ event: 'image.refused', ...fields }, 'An image was refused');
+    } else {
+      this.logger.warn({ event: 'image.not_delivered', ...fields }, 'An image was not delivered');
+    }
   }
 }
 
 const NOT_DELIVERED = { bytes: null, format: null, image: null } as const;
 
-/** Nothing for an operator to look at. */
-const CUSTOMERS_TROUBLE: ReadonlySet<FailureKind> = new Set([
+/** Failures that only the customer can solve, so no operator has to check them. */
+const CUSTOMER_FAULTS: ReadonlySet<FailureKind> = new Set([
   'moderated',
   'rejected',
   'key_rejected',
   'key_unfunded',
 ]);
 
-/** A full disk or a fault of ours ends one image, not the whole call; the log has it with its cause. */
+/** A full disk or a bug of ours ends one image and not the whole call. The cause is logged. */
 function toFailure(error: unknown): ProviderFailure {
   return error instanceof ProviderFailure ? error : new OurFault(error);
 }
 
-/** Another provider's image would fare no better, and would cost us a second one. */
+/** The image was made but could not be stored. Another provider is not asked: its image would fail as well, and cost us a second time. */
 class OurFault extends ProviderFailure {
   constructor(cause: unknown) {
     super('failed', 'the image could not be kept', { cause });
   }
 }
 
-/** Why the next provider is to be asked; null when it is not. */
-function reasonToGoOn({ cause }: ImageResult): FailureKind | null {
+/** Returns why the next provider should be asked; null when it should not. */
+function reasonForNextRoute({ cause }: ImageResult): FailureKind | null {
   return cause === null || cause instanceof OurFault || !FALLS_THROUGH[cause.kind] ? null : cause.kind;
 }
 
-/** A provider that is not configured, or can never make this image, is passed over: it has failed at nothing. */
-function findWays(
+/** Leaves out providers that are not configured or can never make this image. They are not counted as failed attempts. */
+
+function findUsableRoutes(
   routes: Upstream['routes'],
   source: ProviderSource,
   request: ImageRequest,
-): { readonly ways: readonly Way[]; readonly obstacles: readonly ProviderFailure[] } {
-  const ways: Way[] = [];
+): { readonly usableRoutes: readonly UsableRoute[]; readonly obstacles: readonly ProviderFailure[] } {
+  const usableRoutes: UsableRoute[] = [];
   const obstacles: ProviderFailure[] = [];
   for (const { provider: name, upstreamModel, costMicros } of routes) {
     const asked = {
@@ -307,11 +312,11 @@ function findWays(
     try {
       const provider = source(name);
       const obstacle = provider.findObstacle(asked);
-      if (obstacle === null) ways.push({ provider, asked });
+      if (obstacle === null) usableRoutes.push({ provider, asked });
       else obstacles.push(new ProviderFailure('rejected', obstacle));
     } catch (error) {
       obstacles.push(toFailure(error));
     }
   }
-  return { ways, obstacles };
+  return { usableRoutes, obstacles };
 }

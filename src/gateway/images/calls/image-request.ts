@@ -7,12 +7,12 @@ import type { OutputFormat, ReferenceImage } from '../providers/image-provider.j
 
 export type ResponseFormat = 'url' | 'b64_json';
 
-/** New images from text alone, or from reference images and text. */
+/** Makes new images from text alone, or from reference images and text. */
 export type Operation = 'generation' | 'edit';
 
-/** A reference image as it goes to a provider, which may be smaller than what the customer sent. */
+/** A reference image as it is sent to a provider. It may be smaller than the one that the customer sent. */
 export type SentReference = ReferenceImage & {
-  /** Of the bytes that the customer sent, lower-case hex: what makes two calls the same. */
+  /** The hash of the bytes that the customer sent, in lower-case hex. Two calls with the same references have the same hashes. */
   readonly sentSha256: string;
 };
 
@@ -25,35 +25,35 @@ export type ImageRequest = {
   readonly images: number;
   readonly size: ImageSize;
   readonly responseFormat: ResponseFormat;
-  /** Null: none was named, and the image is delivered as its provider makes it. */
+  /** Null when the call names no format, and the image is delivered as its provider makes it. */
   readonly outputFormat: OutputFormat | null;
   readonly moderation: 'auto' | 'low';
-  /** OpenAI's `user`: whom the customer says that this is for. Kept for tracing abuse. */
+  /** OpenAI's `user`: the end user for whom the customer makes the image. It is kept for tracing abuse. */
   readonly endUser: string | null;
-  /** Of an edit, in the order sent; none for a generation. */
+  /** The reference images of an edit in the order in which they were sent; empty for a generation. */
   readonly references: readonly SentReference[];
 };
 
 /** OpenAI's own bounds. */
 export const IMAGES_MAX = 10;
 export const PROMPT_CHARS_MAX = 32_000;
-/** OpenAI names none; ids and hashes of ids fit. */
+/** OpenAI sets no limit. Ids and hashes of ids fit. */
 export const END_USER_CHARS_MAX = 512;
 
-/** Which models there are. `require` throws `ModelNotFoundError` (404). */
+/** Finds models. `require` throws `ModelNotFoundError` (404). */
 export interface ModelLookup {
   require(id: string): ImageModel;
 }
 
 /**
- * Whether a call may have the answer of an earlier one with the same fingerprint, by the formats that both named. One
- * that names none takes any.
+ * Whether a call accepts the answer of an earlier call with the same fingerprint, judged by the formats that both named. A call
+ * that names no format accepts any.
  */
 export function acceptsFormat(asked: OutputFormat | null, earlier: OutputFormat | null): boolean {
   return asked === null || asked === earlier;
 }
 
-/** What both routes ask for in the same words. */
+/** The parameters that both routes have in common. */
 export type CommonParameters = Omit<ImageRequest, 'operation' | 'size' | 'references'>;
 
 /**
@@ -84,7 +84,7 @@ export function parseCommon(members: Body, operation: Operation, models: ModelLo
   };
 }
 
-/** OpenAI's default is a model of its own, so there is nothing that an absent model could mean here. */
+/** OpenAI's default is a model of its own, so there is no sensible default here. */
 function parseModel(id: string | null, models: ModelLookup): ImageModel {
   if (id === null || id === '') throw invalid('model', 'is required');
   return models.require(id);
@@ -123,11 +123,11 @@ function parseEndUser(user: string | null): string | null {
 }
 
 /**
- * What makes two calls the same call, for an idempotency key: every parameter after its defaults, so that
- * `"n": null` and no `n` are one. Lower-case hex of SHA-256; the prompt cannot be read back. What a generation's is made of
- * never changes: keys that customers used before an upgrade are compared with it after.
+ * Returns the fingerprint by which two calls are recognised as the same call, as lower-case hex of SHA-256. It covers every
+ * parameter after defaults are applied, so that `"n": null` and no `n` are equal; the prompt cannot be read back from it. The
+ * fingerprint of a generation must never change, because after an upgrade it is compared with those of earlier calls.
  */
-export function fingerprintOf(request: ImageRequest): string {
+export function toFingerprint(request: ImageRequest): string {
   return hash(
     'sha256',
     JSON.stringify([
@@ -137,7 +137,7 @@ export function fingerprintOf(request: ImageRequest): string {
       request.size.width,
       request.size.height,
       request.responseFormat,
-      // Calls that name no format were fingerprinted so when that meant PNG; `acceptsFormat` tells them apart.
+      // No format used to mean PNG, and fingerprints must not change. `acceptsFormat` distinguishes the two.
       request.outputFormat ?? 'png',
       request.moderation,
       request.endUser,

@@ -3,10 +3,10 @@ import type { CatalogSize } from '../../catalog/catalog.js';
 
 export type ImageSize = { readonly width: number; readonly height: number };
 
-/** Five digits are more than any side can have; more are no size but an attack on the parser. */
+/** No side has more than five digits. Longer numbers are refused before they are parsed. */
 const SIZE_PATTERN = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
-/** `auto` and null mean the model's own size. Throws `InvalidRequestError` (`invalid_size`) with the rule in words. */
+/** `auto` and null mean the model's default size. Throws `InvalidRequestError` (`invalid_size`) with the rule in words. */
 export function parseSize(size: string | null, rule: CatalogSize): ImageSize {
   if (size === null || size === 'auto') return { width: rule.widthDefault, height: rule.heightDefault };
   const match = SIZE_PATTERN.exec(size);
@@ -24,8 +24,8 @@ export function parseSize(size: string | null, rule: CatalogSize): ImageSize {
 }
 
 /**
- * What `auto` means for an edit: the size of the first reference, brought into the model's bounds and rounded down to its
- * step. A customer who sends a photo expects it back in its shape, and the result is to be of a size known beforehand.
+ * Returns the size that `auto` means for an edit: the size of the first reference, scaled into the model's limits and rounded down
+ * to its step. A customer who sends a photo expects the result in the same shape, and its size has to be known beforehand.
  */
 export function sizeLike(reference: ImageSize, rule: CatalogSize): ImageSize {
   const { width, height } = reference;

@@ -2,15 +2,15 @@ import { ApiProperty } from '@nestjs/swagger';
 import { END_USER_CHARS_MAX, IMAGES_MAX, PROMPT_CHARS_MAX } from './image-request.js';
 
 /**
- * OpenAI's `CreateImageRequest` as we answer it. It only documents: `parseImageRequest` validates, because
- * OpenAI's rules (null means absent, some values refused by name) are not those of our own routes.
+ * OpenAI's `CreateImageRequest` as this service accepts it. This class is documentation only: `parseImageRequest` validates, because
+ * OpenAI's rules (null means absent, some values are refused by name) differ from those of our own routes.
  */
 export class CreateImageRequest {
   @ApiProperty({ description: 'Id of the model.', example: 'black-forest-labs/flux-2-klein-9b' })
   declare readonly model: string;
 
   @ApiProperty({
-    description: 'What to make. Not stored, not logged.',
+    description: 'What the image should show. It is neither stored nor logged.',
     minLength: 1,
     maxLength: PROMPT_CHARS_MAX,
     example: 'A red fox in the snow, golden hour',
@@ -52,8 +52,8 @@ export class CreateImageRequest {
 
   @ApiProperty({
     description:
-      'How the images are encoded. Without it they are delivered as their provider made them, which `output_format` of ' +
-      'the answer and the content type of a URL say.',
+      'The format of the images. Without it they are delivered as their provider made them; `output_format` of the answer and ' +
+      'the content type of a URL say how.',
     type: 'string',
     enum: ['png', 'jpeg', 'webp'],
     required: false,
@@ -72,7 +72,8 @@ export class CreateImageRequest {
   declare readonly moderation?: string | null;
 
   @ApiProperty({
-    description: 'Whom you make this for, such as a hashed id; kept for tracing abuse.',
+    description:
+      'The end user for whom you make the image, such as a hashed id. It is kept for tracing abuse.',
     type: 'string',
     maxLength: END_USER_CHARS_MAX,
     required: false,
@@ -99,7 +100,7 @@ export class CreateImageRequest {
   declare readonly background?: string | null;
 
   @ApiProperty({
-    description: 'Only `vivid`, which asks for nothing.',
+    description: 'Only `vivid`, which has no effect.',
     type: 'string',
     enum: ['vivid'],
     required: false,
@@ -166,7 +167,7 @@ export class ImagesView {
 
   @ApiProperty({
     description:
-      'How the images are encoded; absent when they differ, which only images of a call that named no format do.',
+      'The format of the images; absent when they differ, which is possible only when the call named no format.',
     enum: ['png', 'jpeg', 'webp'],
     required: false,
     example: 'jpeg',

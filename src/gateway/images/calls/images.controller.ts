@@ -23,7 +23,7 @@ import { CallingClient, type RetryingClient } from './retries/retrying-client.js
 
 export const EDITS_PATH = '/v1/images/edits';
 
-/** What both routes have in common. */
+/** The decorators that both routes have in common. */
 function ImageCall(): MethodDecorator {
   return applyDecorators(
     HttpCode(200),
@@ -33,15 +33,15 @@ function ImageCall(): MethodDecorator {
       name: 'Idempotency-Key',
       required: false,
       description:
-        'A key charges once, for ever. Sent again with the same body, the first answer is repeated to the byte for as long ' +
-        'as its images are kept (7 days, unless the operator chose another time); after that it is refused with ' +
-        '`idempotency_key_used`. A call that failed without a charge runs again.',
+        'A key is charged at most once, without a time limit. When it is sent again with the same body, the first answer is ' +
+        'repeated byte for byte as long as its images are kept (7 days, unless the operator chose another time); after that the ' +
+        'call is refused with `idempotency_key_used`. A call that failed without a charge runs again.',
     }),
     ApiHeader({
       name: 'x-coffer-tag',
       required: false,
       description:
-        'What `GET /v1/usage` counts the call under, such as a project; 1 to 128 visible ASCII characters.',
+        'The tag by which `GET /v1/usage` groups the call, such as a project; 1 to 128 visible ASCII characters.',
     }),
     ApiOkResponse({ type: ImagesView, headers: paidAnswerHeaders }),
     ApiProblems(
@@ -119,8 +119,8 @@ export class ImagesController {
     summary: 'Edit images',
     description:
       "OpenAI's `POST /v1/images/edits`: new images from up to four reference images and a prompt, as a form with files or " +
-      'as JSON. Charged like `POST /v1/images/generations`: by delivered image, whatever its references. The references ' +
-      'are neither stored nor logged; the body is at most 32 MiB.',
+      'as JSON. It is charged like `POST /v1/images/generations`: by delivered image, regardless of its references. The ' +
+      'references are neither stored nor logged; the body may have at most 32 MiB.',
     requestBody: editBodies,
   })
   @ApiExtraModels(EditImageForm, EditImageRequest)

@@ -10,25 +10,25 @@ import { ModelCatalog } from '../../catalog/model-catalog.service.js';
 import { ModelNotFoundError } from '../../../money/pricing/pricing.errors.js';
 import { PROVIDER_NAMES, type ProviderName } from '../providers/image-provider.js';
 
-/** A route whose provider this release has an adapter for. */
+/** A route to a provider for which this release has an adapter. */
 export type ProviderRoute = CatalogRoute & { readonly provider: ProviderName };
 
 export type ImageModel = {
   readonly id: string;
   readonly ownedBy: string;
-  /** Unix seconds of its release. */
+  /** When the model was released, in Unix seconds. */
   readonly created: number;
   readonly size: CatalogSize;
-  /** Reference images that one edit may have; 0 for a model that makes images from text only. */
+  /** How many reference images one edit may have; 0 for a model that makes images from text only. */
   readonly referencesMax: number;
-  /** In order of preference: each one serves what those before it fail at. */
+  /** The routes in order of preference. Each one is asked when those before it have failed. */
   readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
 };
 
-/** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
+/** The error message repeats an unknown id, which is the client's own text and may be very long. */
 const MODEL_ID_SHOWN_MAX = 200;
 
-/** Every model that can be called, as one published version of the catalogue has it. What it costs stands in the price book. */
+/** The models of one published version of the catalogue that can be called. Their prices are in the price book. */
 export class ImageModelList {
   private readonly byId: ReadonlyMap<string, ImageModel>;
 
@@ -52,15 +52,15 @@ export class ImageModelList {
   }
 }
 
-/** The models in force. */
+/** Provides the models of the current version of the catalogue. */
 @Injectable()
 export class ImageModels {
-  /** One translation for each published version. */
+  /** The list for each published version, built once. */
   private readonly translated = new WeakMap<Catalog, ImageModelList>();
 
   constructor(private readonly catalog: ModelCatalog) {}
 
-  /** Whoever looks twice in one call asks once, so that both see one version. */
+  /** A caller that needs several models calls this once, so that it sees one version. */
   async current(): Promise<ImageModelList> {
     const catalog = await this.catalog.current();
     const known = this.translated.get(catalog);
@@ -71,10 +71,10 @@ export class ImageModels {
   }
 }
 
-/** None when no provider of this release makes it. */
+/** Returns an empty array when this release has no adapter for any provider of the model. */
 export function toImageModel(model: CatalogModel): [] | [ImageModel] {
   const [first, ...others] = model.routes.flatMap((route): ProviderRoute[] => {
-    // A route to a provider that this release has no adapter for is left out: nothing can be sent there.
+    // A route to a provider without an adapter in this release is left out, because it cannot be used.
     const known = PROVIDER_NAMES.find((name) => name === route.provider);
     return known === undefined ? [] : [{ ...route, provider: known }];
   });

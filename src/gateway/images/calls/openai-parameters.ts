@@ -3,9 +3,8 @@ import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
 export type Body = Readonly<Record<string, unknown>>;
 
 /**
- * OpenAI's parameters that ask for nothing here, or for something that no model of ours can do. The values
- * that mean "as it comes" are accepted, the others are refused by name: ignoring them would charge for an
- * image that is not the one that was asked for.
+ * A parameter of OpenAI that has no effect here, or that asks for something that no model here can do. The values that ask for
+ * nothing are accepted and the others are refused by name, because ignoring them would charge for an image that was not asked for.
  */
 type FixedParameter = {
   readonly accepted: readonly unknown[];
@@ -17,7 +16,7 @@ const isIntegerWithin = (min: number, max: number) => (value: unknown) =>
 
 type FixedParameters = Readonly<Record<string, FixedParameter>>;
 
-const OF_BOTH: FixedParameters = {
+const COMMON_PARAMETERS: FixedParameters = {
   quality: { accepted: ['auto', 'standard'], refused: ['hd', 'low', 'medium', 'high'] },
   background: { accepted: ['auto', 'opaque'], refused: ['transparent'] },
   stream: { accepted: [false], refused: [true] },
@@ -26,11 +25,11 @@ const OF_BOTH: FixedParameters = {
 };
 
 const FIXED_PARAMETERS: Readonly<Record<'generation' | 'edit', FixedParameters>> = {
-  generation: { ...OF_BOTH, style: { accepted: ['vivid'], refused: ['natural'] } },
+  generation: { ...COMMON_PARAMETERS, style: { accepted: ['vivid'], refused: ['natural'] } },
   edit: {
-    ...OF_BOTH,
+    ...COMMON_PARAMETERS,
     input_fidelity: { accepted: ['low'], refused: ['high'] },
-    // No model here can be told where to leave an image as it is.
+    // No model here can keep a part of an image unchanged.
     mask: { accepted: [], refused: () => true },
   },
 };
@@ -46,11 +45,11 @@ const OWN_PARAMETERS: readonly string[] = [
   'user',
 ];
 
-/** An unknown field's name is the client's own text; it comes back, but not a megabyte of it. */
+/** The error message repeats the name of an unknown parameter, which is the client's own text and may be very long. */
 const NAME_LENGTH_MAX = 100;
 
 /**
- * Throws `InvalidRequestError` for the first field that is unknown, or that asks for what no model does
+ * Throws `InvalidRequestError` for the first parameter that is unknown or asks for something that no model can do
  * (`unsupported_parameter`). OpenAI lets every parameter be null, which means absent.
  */
 export function refuseOtherParameters(body: Body, operation: 'generation' | 'edit'): void {
@@ -82,14 +81,14 @@ export function invalid(name: string, rule = 'has a value that OpenAI does not d
   return new InvalidRequestError(`${name} ${rule}. Nothing was charged.`, name);
 }
 
-/** The member as text; null when it is absent or null. Throws for any other type. */
+/** Returns the member as text, or null when it is absent or null. Throws `InvalidRequestError` for any other type. */
 export function textOrNull(body: Body, name: string): string | null {
   const value = body[name] ?? null;
   if (value === null || typeof value === 'string') return value;
   throw invalid(name, 'must be a string');
 }
 
-/** The member as one of `allowed`; `fallback` when it is absent or null. */
+/** Returns the member if it is one of `allowed`, or `fallback` when it is absent or null. Throws `InvalidRequestError` otherwise. */
 export function oneOf<const T extends string, F extends T | null>(
   body: Body,
   name: string,

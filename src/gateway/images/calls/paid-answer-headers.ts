@@ -8,17 +8,17 @@ const text = (description: string, example: string) => ({
   example,
 });
 
-/** The headers of every paid answer, documented. */
+/** Documents the headers of every answer of an image call. */
 export const paidAnswerHeaders = {
   'x-generation-id': text('Id of the receipt.', 'gen_01KB2H7Q0000000000000000AA'),
-  'x-billing-mode': text('`wallet`; `byok`: over your own provider key, for nothing; `free`.', 'wallet'),
+  'x-billing-mode': text('`wallet`; `byok`: with your own provider key, for no charge; `free`.', 'wallet'),
   'x-fell-back-from': text(
-    'Only where the wallet paid because your own provider key was refused: the receipt of the refused call.',
+    'The id of the refused call; only present when the wallet paid because your own provider key was refused.',
     'gen_01KB2H7Q0000000000000000AB',
   ),
   'x-charged-micros': text('What the call cost, in micro-USD.', '40000'),
   'x-wallet-available-micros': text(
-    'What can be spent now, in micro-USD; absent on a replay and where no wallet is involved.',
+    'What can be spent now, in micro-USD; absent on a replay and when no wallet is involved.',
     '9960000',
   ),
   'idempotent-replayed': text(
@@ -27,7 +27,7 @@ export const paidAnswerHeaders = {
   ),
 };
 
-/** Sets the headers of the answer, and answers its body. */
+/** Sets the headers of the answer and returns its body. */
 export function toPaidAnswer(reply: Reply, answer: GenerationAnswer): string | Buffer | Readable {
   reply.header('content-type', 'application/json; charset=utf-8');
   reply.header('x-generation-id', answer.generationId);

@@ -8,12 +8,12 @@ const OUTCOMES = ['accepted', 'no_credit', 'rejected', 'unreachable'] as const;
 export class ProviderKeyTestView {
   @ObjectTypeView('provider_key_test')
   declare readonly object: 'provider_key_test';
-  @ApiProperty({ description: 'Who was asked.', enum: KEYED_PROVIDERS })
+  @ApiProperty({ description: 'The provider that was asked.', enum: KEYED_PROVIDERS })
   declare readonly provider: string;
   @ApiProperty({
     description:
-      '`accepted`: calls will work; `no_credit`: the key is good, its account at the provider is empty; `rejected`: ' +
-      'the provider refuses the key; `unreachable`: the provider gave no answer, so nothing is known.',
+      '`accepted`: calls will work; `no_credit`: the key is valid, but its account at the provider has no credit; `rejected`: ' +
+      'the provider refuses the key; `unreachable`: the provider gave no answer, so the result is unknown.',
     enum: OUTCOMES,
   })
   declare readonly outcome: (typeof OUTCOMES)[number];

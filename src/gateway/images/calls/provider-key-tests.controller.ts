@@ -12,10 +12,10 @@ import { RateLimited } from '../../../identity/rate-limits/rate-limited.decorato
 import { Upstreams } from './upstreams.service.js';
 import { ProviderKeyTestView, toProviderKeyTestView } from './provider-key-test.dto.js';
 
-/** As long as somebody who waits for an answer has patience. */
+/** A person waits for the answer, so a slow provider counts as unreachable after this. */
 const TEST_TIMEOUT_MS = 10_000;
 
-/** Stands here and not in the vault, which knows no provider. */
+/** This route is not part of `provider-keys`, because the vault knows no provider. */
 @ApiTags('Provider keys')
 @Controller('v1/provider_keys')
 export class ProviderKeyTestsController {
@@ -42,7 +42,7 @@ export class ProviderKeyTestsController {
     @Param('provider') text: string,
   ): Promise<ProviderKeyTestView> {
     const provider = requireProvider(text);
-    const source = await this.upstreams.over(await this.vault.requireLive(accountId, provider));
+    const source = await this.upstreams.withKey(await this.vault.requireLive(accountId, provider));
     const check = await source(provider).checkKey(AbortSignal.timeout(TEST_TIMEOUT_MS));
     return toProviderKeyTestView(provider, check, this.clock.nowMs());
   }

@@ -9,14 +9,14 @@ import { GenerationRecords } from './records/generation-records.service.js';
 type SameCall = Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>;
 
 /**
- * The calls that this process is working on. While there are any, it shows signs of life for them, so that
- * recovery leaves them alone; and it does not stop before they are finished, even if their clients are gone.
+ * The calls that this process is working on. It renews their leases, so that recovery does not take them over, and it does not stop
+ * before they are finished, even if their clients have disconnected.
  */
 @Injectable()
 export class RunningGenerations implements BeforeApplicationShutdown {
   private readonly logger = new Logger(RunningGenerations.name);
   private readonly running = new Map<Generation, Promise<unknown>>();
-  /** Answered calls whose outcome is being written down. */
+  /** Calls that are answered but whose outcome is still being written. */
   private readonly unrecorded = new Map<Generation, Promise<void>>();
   private renewal: NodeJS.Timeout | null = null;
 
@@ -30,7 +30,7 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     return this.running.size;
   }
 
-  /** Runs `work`, and answers what it answers. What `work` leaves for afterwards belongs to the call as well. */
+  /** Runs `work` and returns its result. A call counts as running until the work that it registers with `afterwards` has ended. */
   async track<T>(
     generation: Generation,
     work: (afterwards: (rest: Promise<void>) => void) => Promise<T>,
@@ -47,13 +47,13 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     }
   }
 
-  /** The calls under way here that a retry of this one may belong to. */
-  idsOf(call: SameCall): string[] {
+  /** Returns the calls in this process that `call` may be a retry of. */
+  findIds(call: SameCall): string[] {
     return this.same(call).flatMap(({ id, attempt }) => (attempt === null ? [] : [id]));
   }
 
-  /** The calls under way here that make what this one asks for, of any client that names its call by no key. */
-  unkeyedIdsOf(call: SameCall): string[] {
+  /** Returns the calls in this process that make the same images and have no idempotency key. */
+  findUnkeyedIds(call: SameCall): string[] {
     return this.same(call).flatMap(({ id, idempotencyKey }) => (idempotencyKey === null ? [id] : []));
   }
 
@@ -67,7 +67,7 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     );
   }
 
-  /** Resolves when one of these calls has ended and its outcome is written down; null: none of them is under way here. */
+  /** Resolves when one of these calls has ended and its outcome is written. Returns null when none of them runs in this process. */
   ended(...ids: readonly string[]): Promise<void> | null {
     const endings = [...this.running].flatMap(([generation, answer]) =>
       ids.includes(generation.id)
@@ -77,13 +77,13 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     return endings.length === 0 ? null : Promise.race(endings);
   }
 
-  /** Resolves when what this process has answered to the account is written down: who asks next finds it. */
+  /** Resolves when the outcome of every call that this process has answered to the account is written, so that reads include it. */
   async recorded(accountId: string): Promise<void> {
     const rests = [...this.unrecorded].filter(([generation]) => generation.accountId === accountId);
     await Promise.all(rests.map(([, rest]) => rest));
   }
 
-  /** Every call ends by its own deadline, so this does as well. */
+  /** Every call ends by its own deadline, so this ends as well. */
   async beforeApplicationShutdown(): Promise<void> {
     while (this.running.size > 0) {
       await Promise.allSettled([...this.running.values(), ...this.unrecorded.values()]);
@@ -102,8 +102,11 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     try {
       await this.records.renewLeases([...this.running.keys()], this.clock.nowMs());
     } catch (error) {
-      // Recovery cannot read the database either, and the next turn tries again.
-      this.logger.warn({ err: error }, 'The leases of the running generations were not renewed');
+      // When the database is unavailable, recovery cannot take the calls over either. The next interval tries again.
+      this.logger.warn(
+        { event: 'generation.leases_not_renewed', err: error },
+        'The leases of running calls could not be renewed; this is tried again',
+      );
     }
   }
 }

@@ -12,7 +12,7 @@ import {
 import { ProviderFailure } from '../providers/provider-failure.js';
 import type { Generation } from './records/generation.js';
 
-/** Finds who makes the images of a call, and over whose account there. It knows nothing of wallets. */
+/** Finds the provider for a call, with our account or the customer's. It does not know wallets. */
 @Injectable()
 export class Upstreams {
   constructor(
@@ -20,28 +20,28 @@ export class Upstreams {
     private readonly vault: ProviderKeyVault,
   ) {}
 
-  /** Made once: a model may name a provider that we have no account at, and every call for it passes that one over. */
+  /** Cached because a model may name a provider at which we have no account; every call of that model skips it. */
   private readonly missing = new Map<ProviderName, ProviderFailure>();
 
-  /** Over our own account. */
+  /** Providers with our own account. */
   readonly ours: ProviderSource = (name) => this.providers.get(name) ?? refuse(this.missingAt(name));
 
-  /** Over the customer's account. Rejects with `ProviderKeyUnreadableError` (503). */
-  async over(key: SealedProviderKey): Promise<(name: ProviderName) => KeyedImageProvider> {
+  /** Returns providers with the customer's account. Rejects with `ProviderKeyUnreadableError` (503). */
+  async withKey(key: SealedProviderKey): Promise<(name: ProviderName) => KeyedImageProvider> {
     const secret = await this.vault.open(key);
     return (name) => this.providers.over(name, { id: key.id, secret }) ?? refuse(notConfigured(name));
   }
 
   /**
-   * For a call that was begun earlier: over the very key that it was begun with, even if that was removed since.
-   * A key that cannot be read now may be readable again before the call is given up. Throws what the database throws.
+   * Returns providers for a call that was started earlier, with the same key, even if that key was removed since. A key that cannot
+   * be read now may be readable again before recovery gives up, so the call counts as lost. Throws what the database throws.
    */
-  async ofBegun({ accountId, providerKeyId }: Generation): Promise<ProviderSource> {
+  async forStartedCall({ accountId, providerKeyId }: Generation): Promise<ProviderSource> {
     if (providerKeyId === null) return this.ours;
     const key = await this.vault.findForRunningCall(accountId, providerKeyId);
     if (key === null) return () => refuse(new ProviderFailure('failed', 'the provider key is erased'));
     try {
-      return await this.over(key);
+      return await this.withKey(key);
     } catch (error) {
       if (!(error instanceof ProviderKeyUnreadableError)) throw error;
       return () => refuse(new ProviderFailure('lost', 'the provider key cannot be read', { cause: error }));

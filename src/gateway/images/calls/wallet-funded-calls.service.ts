@@ -7,11 +7,11 @@ import type { GenerationAnswer } from './generation-answer.js';
 import { nothingCharged } from './generation.errors.js';
 import { ImageGeneration, type Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
-import { holdIdOf } from './payment/hold-names.js';
+import { toHoldId } from './payment/hold-names.js';
 import { Payments } from './payment/payments.service.js';
 import { Upstreams } from './upstreams.service.js';
 
-/** Calls over our own account at the provider: paid from the wallet, or of a free model. */
+/** Makes calls with our own account at the provider, which the wallet pays for unless the model is free. */
 @Injectable()
 export class WalletFundedCalls {
   constructor(
@@ -23,10 +23,10 @@ export class WalletFundedCalls {
   ) {}
 
   /**
-   * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged; of
-   * `ProviderKeyAttachedError` when the account has a key of its own for the model by the time that the wallet is asked.
+   * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged; its cause is
+   * `ProviderKeyAttachedError` when the account has a provider key for the model by the time that credit is set aside.
    *
-   * @param fellBackFrom the refused call over the customer's own key that this one is made instead of.
+   * @param fellBackFrom the BYOK call that was refused and that this call replaces.
    */
   async generate(
     request: ImageRequest,
@@ -36,23 +36,23 @@ export class WalletFundedCalls {
     const { id } = request.model;
     const price = this.prices.current(id) ?? (await this.prices.priceOf(id).catch(nothingCharged(null)));
     const isFree = price.amountMicros === 0n;
-    // A key that was refused, and may be replaced by the wallet, is still there.
-    const unlessOwnKeyAt = fellBackFrom === null ? keyedProvidersOf(request) : [];
+    // After a fallback the refused key is still attached and must not prevent the hold.
+    const unlessOwnKeyAt = fellBackFrom === null ? findKeyedProviders(request) : [];
     if (isFree) await this.freeCalls.admit(request, caller, unlessOwnKeyAt);
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom,
       upstream: { routes: request.model.routes, source: this.upstreams.ours },
-      billed: (facts) => {
-        const holdId = isFree ? null : holdIdOf(facts.id);
+      fund: (facts) => {
+        const holdId = isFree ? null : toHoldId(facts.id);
         const generation = { ...facts, providerKeyId: null, holdId };
-        const payment = this.payments.of(generation, toActor(caller.principal), unlessOwnKeyAt);
+        const payment = this.payments.paymentFor(generation, toActor(caller.principal), unlessOwnKeyAt);
         return { generation, payment };
       },
     });
   }
 }
 
-function keyedProvidersOf({ model }: ImageRequest): KeyedProvider[] {
+function findKeyedProviders({ model }: ImageRequest): KeyedProvider[] {
   return model.routes.map(({ provider }) => provider).filter(isKeyedProvider);
 }

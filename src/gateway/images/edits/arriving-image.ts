@@ -3,33 +3,33 @@ import { formatOf, FORMAT_BYTES } from '../media/verify-image.js';
 import { damaged, InvalidImageError, notAnImage } from './edit.errors.js';
 import { SLAB_BYTES, slabs } from './slabs.js';
 
-/** OpenAI's bound for one `image_url`, and a photo of any camera. */
+/** OpenAI's limit for one `image_url`; a photo of any camera fits. */
 export const REFERENCE_BYTES_MAX = 20_971_520;
 
-/** Refuses an image at the byte that shows that no decoder makes a picture of it, or at its end. */
+/** Refuses an image as soon as its bytes show that no decoder can read it, or at its end. */
 export class ImageCheck {
   private beginning: Buffer = Buffer.alloc(0);
   private scan: ImageScan | null = null;
 
-  /** @param param how the client would find the image again. */
+  /** @param param the name by which the client recognises the image. */
   constructor(private readonly param: string) {}
 
   /** Throws `InvalidImageError`. */
   take(piece: Buffer): void {
-    if (this.scan !== null) return this.look(this.scan, piece);
+    if (this.scan !== null) return this.check(this.scan, piece);
     this.beginning = this.beginning.length === 0 ? piece : Buffer.concat([this.beginning, piece]);
     if (this.beginning.length < FORMAT_BYTES) return;
     const format = formatOf(this.beginning);
     if (format === null) throw notAnImage(this.param);
     this.scan = new ImageScan(format, REFERENCE_BYTES_MAX);
-    this.look(this.scan, this.beginning);
+    this.check(this.scan, this.beginning);
     this.beginning = Buffer.alloc(0);
   }
 
   /**
-   * Throws `InvalidImageError` when it is not whole.
+   * Throws `InvalidImageError` when the image is not complete.
    *
-   * @param param its name when all images are known.
+   * @param param the name of the image once all images are known.
    */
   end(param = this.param): void {
     if (this.scan === null) {
@@ -38,17 +38,17 @@ export class ImageCheck {
     if (this.scan.end() !== null) throw damaged(param);
   }
 
-  private look(scan: ImageScan, piece: Buffer): void {
+  private check(scan: ImageScan, piece: Buffer): void {
     if (scan.take(piece) !== null) throw damaged(this.param);
   }
 }
 
-/** An image that comes in pieces, checked and kept. */
+/** An image that arrives in pieces, which are checked and kept in memory. */
 export class ArrivingImage extends ImageCheck {
   private bytes = 0;
-  /** As they came, while they are few. */
+  /** The pieces as they arrived, while they are few. */
   private readonly pieces: Buffer[] = [];
-  /** From then on: full ones, and one that is being filled. */
+  /** Once there are more: full slabs, and one that is being filled. */
   private readonly slabs: Buffer[] = [];
 
   override take(piece: Buffer): void {
@@ -59,21 +59,21 @@ export class ArrivingImage extends ImageCheck {
     if (this.bytes > SLAB_BYTES) this.moveIntoSlabs(before);
   }
 
-  /** All of it. To be called once: its memory is given back. */
+  /** Returns the whole image and releases its memory, so it may be called once only. */
   join(): Buffer {
     const image = Buffer.concat([...this.slabs, ...this.pieces], this.bytes);
     this.release();
     return image;
   }
 
-  /** Gives its memory back: nobody asks for the image any more. */
+  /** Releases the memory of an image that is not needed any more. */
   release(): void {
     this.bytes = 0;
     this.pieces.length = 0;
     slabs.giveBack(this.slabs.splice(0));
   }
 
-  /** @param before how many bytes had come before the last piece. */
+  /** @param before how many bytes had arrived before the last piece. */
   private moveIntoSlabs(before: number): void {
     let at = this.slabs.length > 0 ? before : 0;
     for (const piece of this.pieces.splice(0)) {
@@ -88,11 +88,11 @@ export class ArrivingImage extends ImageCheck {
   }
 }
 
-/** The images of an edit, whose memory is given back together. */
+/** The images of an edit, whose memory is released together. */
 export class ArrivingImages {
   private readonly images: ArrivingImage[] = [];
 
-  /** @param param how the client would find it again. */
+  /** @param param the name by which the client recognises the image. */
   begin(param: string): ArrivingImage {
     const image = new ArrivingImage(param);
     this.images.push(image);

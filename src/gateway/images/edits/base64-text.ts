@@ -4,58 +4,58 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const SLASH = 0x2f;
 const FIRST_PRINTED = 0x20;
-/** After a backslash: those that stand for no letter of base64. A slash and `u` are looked at by themselves. */
+/** The bytes that may follow a backslash and are no letter of base64. A slash and `u` are handled separately. */
 const OTHER_ESCAPES: ReadonlySet<number> = new Set(Buffer.from('"\\bfnrt'));
 const UNICODE = 0x75;
 const UNICODE_DIGITS = 4;
 /** The backslash, `u` and the digits. */
 const NUMBER_BYTES = 2 + UNICODE_DIGITS;
 
-/** What a letter of base64 is worth, of the alphabet for addresses too, as Node reads it. */
+/** The value of each base64 letter. As in Node, the URL-safe alphabet is accepted as well. */
 const NO_LETTER = -1;
 const LETTERS = new Int16Array(256).fill(NO_LETTER);
 for (const alphabet of ['+/', '-_']) {
   const letters = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789${alphabet}`;
   for (const [value, letter] of Buffer.from(letters).entries()) LETTERS[letter] = value;
 }
-/** The same of two letters at once, by the number that both bytes make. */
+/** The value of each pair of letters, indexed by both bytes as one number. */
 const PAIRS = Int16Array.from({ length: 65_536 }, (_, pair) => {
   const [first, second] = [LETTERS[pair >> 8] as number, LETTERS[pair & 0xff] as number];
   return first === NO_LETTER || second === NO_LETTER ? NO_LETTER : (first << 6) | second;
 });
 
-/** What a byte is worth as a hexadecimal digit. */
+/** The value of each byte as a hexadecimal digit. */
 const NO_DIGIT = 0xff;
 const DIGITS = new Uint8Array(256).fill(NO_DIGIT);
 for (const [digit, byte] of Buffer.from('0123456789abcdef').entries()) DIGITS[byte] = digit;
 for (const [digit, byte] of Buffer.from('ABCDEF').entries()) DIGITS[byte] = 10 + digit;
 
-/** How far a piece is read, and what of it is decoded. */
+/** How far a piece has been read, and what has been decoded from it. */
 type Step = { readonly piece: Buffer; at: number; readonly bytes: Buffer; length: number };
 
 /**
- * Decodes base64 inside a text of JSON that comes in pieces. What is no letter of base64 is passed over, as Node does. Almost all
- * texts are letters only, and Node decodes them. From its first escape or other character on, a text is decoded here: for whatever is
- * in it this takes about as long, while Node takes up to eight times as long for text with a single stranger in it.
+ * Decodes base64 inside a JSON string that arrives in pieces. Characters that are no letter of base64 are skipped, as Node does. Node
+ * decodes strings of letters only, which almost all are. From the first escape or other character on, the string is decoded here,
+ * which takes about as long for any content, while Node takes up to eight times as long for text with a single other character.
  */
 export class Base64Text {
-  /** The letters of a group of four that is not whole yet, and how many they are. */
+  /** The letters of the group of four that is not complete yet, and their number. */
   private group = 0;
   private grouped = 0;
   private isEscaping = false;
   private code = 0;
   private digitsLeft = 0;
 
-  /** Characters so far, as the text would have them once it is parsed. */
+  /** How many characters the parsed string has so far. */
   chars = 0;
-  /** How many of them were written as escapes, or are no letters. */
+  /** How many of them were written as escapes or are no letters of base64. */
   exceptions = 0;
 
   /**
-   * From `at` to the quote that ends the text, or to the end of the piece.
+   * Decodes from `at` to the quote that ends the string, or to the end of the piece.
    *
-   * @param plainEnd up to where there is neither a quote nor a backslash.
-   * @throws MalformedBodyError for what is no text of JSON.
+   * @param plainEnd the end of the part that contains neither a quote nor a backslash.
+   * @throws MalformedBodyError when this is no valid JSON string.
    */
   take(piece: Buffer, at: number, plainEnd: number): { readonly bytes: Buffer; readonly end: number } {
     // A group is written as four bytes, of which the next group overwrites the last.
@@ -69,7 +69,7 @@ export class Base64Text {
     return { bytes: bytes.subarray(0, step.length), end: step.at };
   }
 
-  /** What the last letters make. */
+  /** Decodes the last, incomplete group. */
   end(): Buffer {
     const bits = 6 * this.grouped;
     const bytes = Buffer.alloc(4);
@@ -77,19 +77,19 @@ export class Base64Text {
     return bytes.subarray(0, bits >> 3);
   }
 
-  /** Takes nothing where there is something else than letters. */
+  /** Lets Node decode the part up to `plainEnd`, or changes nothing when the part does not consist of letters only. */
   private decodePlain(step: Step, plainEnd: number): void {
     const chars = (plainEnd - step.at) & ~3;
     const text = step.piece.toString('latin1', step.at, step.at + chars);
     const written = step.bytes.write(text, step.length, 'base64');
-    // As many bytes as so many letters make: nothing was passed over.
+    // Node has written the full number of bytes, so it skipped no character.
     if (4 * written !== 3 * chars) return;
     step.at += chars;
     step.length += written;
     this.chars += chars;
   }
 
-  /** Up to `to`, or to a quote. */
+  /** Decodes up to `to`, or to a quote. */
   private decode(step: Step, to: number): void {
     const { piece, bytes } = step;
     const source = new DataView(piece.buffer, piece.byteOffset, piece.length);
@@ -140,7 +140,7 @@ export class Base64Text {
     return this.isEscaping || this.digitsLeft > 0;
   }
 
-  /** What the letter is worth that this byte is, or is the last of. */
+  /** Returns the value of the letter that this byte is, or that it completes as the end of an escape. */
   private read(byte: number): number {
     if (this.isInsideEscape) return this.readEscape(byte);
     if (byte < FIRST_PRINTED) throw new MalformedBodyError();
@@ -151,7 +151,7 @@ export class Base64Text {
     return letter;
   }
 
-  /** A whole escape of a character by its number: less work than byte by byte. */
+  /** Reads a whole `\uXXXX` escape, which is faster than byte by byte. */
   private readNumber(piece: Buffer, at: number): number {
     const [a, b] = [DIGITS[piece[at + 2] as number] as number, DIGITS[piece[at + 3] as number] as number];
     const [c, d] = [DIGITS[piece[at + 4] as number] as number, DIGITS[piece[at + 5] as number] as number];

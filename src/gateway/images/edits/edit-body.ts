@@ -1,28 +1,28 @@
 import type { ArrivingImage } from './arriving-image.js';
 
-/** A reference image as it was sent: what has come is whole by its structure, and not decoded yet. */
+/** A reference image as it was sent. Uploaded images are structurally complete but not decoded yet. */
 export type SentImage = {
-  /** How the client would find it again: `image[1]`, `images[0].image_url`. */
+  /** The name by which the client recognises it: `image[1]`, `images[0].image_url`. */
   readonly param: string;
   readonly source: { readonly image: ArrivingImage } | { readonly url: string };
 };
 
-/** What an edit's body says, the same for both kinds of body. */
+/** The content of an edit's body, the same for both media types. */
 export type EditBody = {
-  /** Every parameter but the images, typed as JSON would have them. */
+  /** Every parameter except the images, with the types that JSON would have. */
   readonly members: Readonly<Record<string, unknown>>;
-  /** What this kind of body calls the images. */
+  /** The name of the images in this media type. */
   readonly imagesName: 'image' | 'images';
-  /** In the order sent. */
+  /** The images in the order in which they were sent. */
   readonly images: readonly SentImage[];
 };
 
 /**
- * The largest body of an edit, of either kind: eight large photos. OpenAI takes sixteen images of 50 MB, 800 MB in one
- * call; models here take four, and see no more than four megapixels of them.
+ * The largest body of an edit, which has room for eight large photos. OpenAI accepts sixteen images of 50 MB, or 800 MB in one call;
+ * models here accept four, and use no more than four megapixels of them.
  */
 export const EDIT_BODY_BYTES_MAX = 32 * 1_048_576;
-/** What stands before the base64 of an image. */
+/** The beginning of a data URL, before the base64 of the image. */
 export const DATA_URL_HEAD = /^data:image\/[a-z+.-]{1,20};base64,/i;
-/** OpenAI's; the model's own, smaller bound is told by name. */
+/** OpenAI's limit. The model's own, smaller limit is checked later, with a message that names it. */
 export const SENT_IMAGES_MAX = 16;

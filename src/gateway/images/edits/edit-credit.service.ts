@@ -12,18 +12,18 @@ import { isPerhapsRepeated } from '../calls/retries/retrying-client.js';
 import type { EditDraft } from './edit-request.js';
 
 /**
- * Accounts that can pay for nothing may still edit with a free model, or repeat a call that was paid before. Together they
- * share what one account has, so that any number of them takes no more than one that pays.
+ * Accounts without credit may still edit with a free model, or repeat a call that was paid before. Together they share the memory
+ * and time of one account, so that any number of them uses no more than one paying account.
  */
 const WITHOUT_CREDIT = 'accounts without credit';
 
-/** The least that the ledger can charge. */
+/** The smallest amount that the ledger can charge. */
 const ANY_CREDIT: MicroUsd = micros(1n);
 
 /**
- * Asks for credit before an edit costs us memory and time: its body is read, its images are fetched and decoded before anything
- * is held. The check takes no lock and decides nothing: a call that passes it may still be refused by the hold. It refuses no call that
- * the hold would let pass at that moment, nor one that costs the wallet nothing: free models, own provider keys, repetitions.
+ * Checks the credit before an edit costs us memory and time, because its body is read and its images are fetched and decoded before
+ * the hold. The check takes no lock and is not final: a call that passes it may still be refused by the hold. It refuses no call that
+ * the hold would accept at that moment, nor one that costs the wallet nothing: free models, BYOK calls and repeated calls.
  */
 @Injectable()
 export class EditCredit {
@@ -41,10 +41,10 @@ export class EditCredit {
   }
 
   /**
-   * Before a byte of the body is read: on whose share of memory and time the edit is worked on. The model is not known
-   * yet, so only a caller that can pay for none of the models that edit is refused (402), where none of them is free.
+   * Returns whose share of memory and time the edit uses, before any byte of its body is read. The model is not known yet, so a
+   * caller is refused (402) only if it can pay for none of the models that edit and none of them is free.
    */
-  async ownerOf(caller: Caller): Promise<string> {
+  async findShareOwner(caller: Caller): Promise<string> {
     const { accountId, keyId } = caller.principal;
     return this.explaining(async () => {
       const obstacle = await this.spending.findObstacle(accountId, keyId, ANY_CREDIT);
@@ -60,7 +60,7 @@ export class EditCredit {
     });
   }
 
-  /** When the parameters are known, and before an image is fetched or decoded. Throws what the hold would throw (402). */
+  /** Runs when the parameters are known, before an image is fetched or decoded. Throws what the hold would throw (402). */
   async require({ model, images }: EditDraft, caller: Caller): Promise<void> {
     const { accountId, keyId } = caller.principal;
     await this.explaining(async () => {
@@ -77,14 +77,14 @@ export class EditCredit {
     return price.amountMicros;
   }
 
-  /** The credit of a repeated call is spent, or set aside, by the call that it repeats. */
+  /** Whether this may be a repeated call, whose credit was spent or set aside by the call that it repeats. */
   private async mayBeRepeated(caller: Caller): Promise<boolean> {
     const { principal, idempotencyKey } = caller;
     if (idempotencyKey === null) return isPerhapsRepeated(caller);
     return (await this.reader.findByIdempotencyKey(principal.accountId, idempotencyKey)) !== null;
   }
 
-  /** Every refusal says that nothing was charged, and where to top up. */
+  /** Adds to every refusal that nothing was charged and where to top up. */
   private async explaining<T>(check: () => Promise<T>): Promise<T> {
     try {
       return await check();

@@ -2,45 +2,45 @@ import { FairWaiting, WaitedTooLongError } from '../../../platform/common/fair-w
 import { EditsBusyError } from './edit.errors.js';
 
 /**
- * What the bodies and images of all edits under way in this process may weigh together: 256 MiB are sixty edits of an
- * ordinary photo, and with the copies that parsing and sending make, well below a gigabyte.
+ * The memory that the bodies and images of all running edits in this process may use together. 256 MiB are sixty edits of a typical
+ * photo and, with the copies that parsing and sending make, well below a gigabyte.
  */
 export const EDIT_BYTES_MAX = 256 * 1_048_576;
-/** Of one account: two of the largest bodies. Three accounts that use all of it leave as much for the others. */
+/** The part that one account may use: two of the largest bodies. Three accounts that use all of it leave as much for the others. */
 export const EDIT_BYTES_PER_ACCOUNT_MAX = 64 * 1_048_576;
-/** Edits of one account that may wait for capacity. Each holds a connection, and nothing of its body. */
+/** How many edits of one account may wait for memory. Each holds a connection, but nothing of its body is read yet. */
 export const EDITS_WAITING_PER_ACCOUNT_MAX = 16;
-/** Of all accounts together. */
+/** How many edits of all accounts together may wait. */
 export const EDITS_WAITING_MAX = 256;
-/** About as long as an edit of the same account takes to end. */
+/** About as long as an edit takes, so that one of the same account has probably ended by then. */
 const ENTRY_WAIT_MAX_MS = 10_000;
 
 type Use = {
-  /** What has come. */
+  /** The bytes that have arrived. */
   heldBytes: number;
-  /** For each edit what it has announced or what has come, whichever is more. */
+  /** The sum over all edits of the bytes that were announced or have arrived, whichever is more. */
   claimedBytes: number;
 };
 
 /**
- * Counts the memory that edits hold. What a client announces counts for its own account only, so nothing is gained by
- * announcing much and sending little. What has come counts for all, and no account may hold more than it leaves free: the more
- * accounts there are, the less each may hold, and a new one always finds some.
+ * Counts the memory that edits hold. Announced bytes count for the client's own account only, so announcing much and sending little
+ * has no advantage. Bytes that have arrived count for all, and no account may hold more than it leaves free: the more accounts there
+ * are, the less each may hold, and a new account always finds some memory.
  *
- * An edit waits before the first byte of its body is read, accounts in turn. Afterwards it never waits for memory, because
- * it holds what others wait for: it grows at once or is refused.
+ * An edit waits before the first byte of its body is read, and accounts are admitted in turn. Afterwards it never waits, because it
+ * holds memory that others wait for: it gets more memory at once or is refused.
  */
 export class EditMemory {
   private heldBytes = 0;
   private readonly uses = new Map<string, Use>();
   private readonly waiting = new FairWaiting<Reservation>();
 
-  /** What has come, of all edits. */
+  /** The bytes of all edits that have arrived. */
   get bytes(): number {
     return this.heldBytes;
   }
 
-  /** Edits that wait. */
+  /** How many edits wait. */
   get waitingCount(): number {
     return this.waiting.size;
   }
@@ -48,9 +48,9 @@ export class EditMemory {
   /**
    * Resolves when the body may be read.
    *
-   * @param announcedBytes the length of the body, or the most that it may be.
-   * @param signal aborts when the client is gone; then its reason is thrown.
-   * @throws EditsBusyError (429) when too many edits wait already, or this one would wait too long.
+   * @param announcedBytes the length of the body, or the largest length that is allowed.
+   * @param signal aborts when the client has disconnected; then its reason is thrown.
+   * @throws EditsBusyError (429) when too many edits wait already, or this one has waited too long.
    */
   async enter(owner: string, announcedBytes: number, signal?: AbortSignal): Promise<Reservation> {
     const isFull =
@@ -79,8 +79,8 @@ export class EditMemory {
   }
 
   /**
-   * Whether its account may claim it, and hold all of it while it leaves as much free. An edit that does not fit is passed over:
-   * a large one must not keep small ones of other accounts waiting.
+   * Whether the account may claim this many bytes, and hold all of them while as much stays free. An edit that does not fit is
+   * skipped, so that a large one does not delay small ones of other accounts.
    */
   private fits(owner: string, announcedBytes: number): boolean {
     const { claimedBytes = 0 } = this.uses.get(owner) ?? {};
@@ -112,7 +112,7 @@ export class EditMemory {
   }
 }
 
-/** The memory of one edit. */
+/** The memory that is reserved for one edit. */
 export class Reservation {
   private heldBytes = 0;
   private claimedBytes = 0;
@@ -127,7 +127,7 @@ export class Reservation {
     this.set({ heldBytes: 0, claimedBytes: this.announcedBytes });
   }
 
-  /** Sets aside bytes that have come. Throws `EditsBusyError` (429) when the account may not hold so many more. */
+  /** Counts bytes that have arrived. Throws `EditsBusyError` (429) when the account may not hold that many more. */
   grow(bytes: number): void {
     const heldBytes = this.heldBytes + bytes;
     const use = { heldBytes, claimedBytes: Math.max(this.claimedBytes, heldBytes) };
@@ -135,7 +135,7 @@ export class Reservation {
     this.set(use);
   }
 
-  /** The body has come: gives back all but so many bytes, and what was announced. It never takes more. */
+  /** Called when the body is complete: releases all but this many bytes, and the announced ones. It never reserves more. */
   shrinkTo(bytes: number): void {
     const heldBytes = Math.min(this.heldBytes, bytes);
     this.set({ heldBytes, claimedBytes: heldBytes });

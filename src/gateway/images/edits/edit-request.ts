@@ -7,9 +7,9 @@ import type { EditBody } from './edit-body.js';
 import { tooManyReferences } from './edit.errors.js';
 import type { Reference } from './reference.js';
 
-/** An edit whose parameters are valid; its images are still to be looked at. */
+/** An edit whose parameters are valid; its images are not decoded yet. */
 export type EditDraft = CommonParameters & {
-  /** Null for `auto`: then the first reference decides. */
+  /** Null for `auto`, when the first reference decides. */
   readonly size: ImageSize | null;
 };
 

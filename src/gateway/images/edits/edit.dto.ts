@@ -2,12 +2,12 @@ import { ApiProperty, getSchemaPath, OmitType } from '@nestjs/swagger';
 import { CreateImageRequest } from '../calls/image.dto.js';
 import { REFERENCE_BYTES_MAX } from './arriving-image.js';
 
-/** Every model here takes as many; `references_max` of the catalogue is what counts. */
+/** Every model so far accepts this many. The limit that is enforced is `references_max` of the catalogue. */
 const REFERENCES_MAX = 4;
 const REFERENCE_RULE =
   'PNG, JPEG or WebP of at most 20 MiB and 25 megapixels, each side at least 64 pixels and at most 8 times the other.';
 
-/** What an edit shares with a generation. These classes only document, as `CreateImageRequest` does. */
+/** The parameters that an edit shares with a generation. These classes are documentation only, as `CreateImageRequest` is. */
 class EditParameters extends OmitType(CreateImageRequest, ['size', 'style'] as const) {
   @ApiProperty({
     description:
@@ -23,7 +23,7 @@ class EditParameters extends OmitType(CreateImageRequest, ['size', 'style'] as c
   declare readonly size?: string | null;
 
   @ApiProperty({
-    description: 'Only `low`, which asks for nothing.',
+    description: 'Only `low`, which has no effect.',
     type: 'string',
     enum: ['low'],
     required: false,
@@ -57,7 +57,7 @@ export class EditImageReference {
 /** OpenAI's `EditImageBodyJsonParam`. */
 export class EditImageRequest extends EditParameters {
   @ApiProperty({
-    description: 'The reference images, in the order that the prompt counts them in.',
+    description: 'The reference images, in the order in which the prompt refers to them.',
     type: () => [EditImageReference],
     minItems: 1,
     maxItems: REFERENCES_MAX,
@@ -65,7 +65,7 @@ export class EditImageRequest extends EditParameters {
   declare readonly images: readonly EditImageReference[];
 }
 
-/** A decorator can give all kinds of body one schema only. */
+/** The request bodies are written out here, because a decorator can give all media types one schema only. */
 export const editBodies = {
   required: true,
   content: {

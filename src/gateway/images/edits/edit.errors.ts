@@ -5,7 +5,7 @@ export class EditsBusyError extends Problem {
   readonly code = 'concurrency_limit_exceeded';
   constructor() {
     super(
-      'Too many reference images are being worked on at the moment. Nothing was charged. Try again shortly.',
+      'Too many reference images are being processed at the moment. Nothing was charged. Try again shortly.',
       {
         retryAfterSeconds: 2,
       },
@@ -21,17 +21,19 @@ export class InvalidImageError extends InvalidRequestError {
 }
 
 export class TooMuchTextError extends InvalidRequestError {
-  /** @param image what is an image in this kind of body. */
+  /** @param image how this media type sends an image. */
   constructor(bytesMax: number, image: string) {
-    super(`More than ${bytesMax} bytes of the body are no image. An image is ${image}. Nothing was charged.`);
+    super(
+      `More than ${bytesMax} bytes of the body do not belong to an image. Send an image as ${image}. Nothing was charged.`,
+    );
   }
 }
 
 export function notAnImage(param: string): InvalidImageError {
-  return new InvalidImageError(param, 'is no PNG, JPEG or WebP');
+  return new InvalidImageError(param, 'is not a PNG, JPEG or WebP');
 }
 
-/** What the decoder says is for libraries, and may repeat what stands in the file. */
+/** The decoder's own message is not used, because it may repeat content of the file. */
 export function damaged(param: string): InvalidImageError {
   return new InvalidImageError(param, 'is damaged, or an animation');
 }

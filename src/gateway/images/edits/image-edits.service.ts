@@ -19,19 +19,19 @@ import { readMultipartBody } from './multipart-body.js';
 import { readReference, type Reference } from './reference.js';
 import { ReferenceFetcher } from './reference-fetcher.service.js';
 
-/** Beside a reference's own bytes, its base64 and the body that goes to the provider. */
+/** In addition to its own bytes, a reference needs memory for its base64 and for the body that is sent to the provider. */
 const COPIES = 4;
 
-/** The least that has to come within `editPaceMs`. */
+/** How much of the body has to arrive within `editPaceMs`. */
 const PACE_BYTES = 1_048_576;
 
-/** What an edit holds until it is over: its memory, and its place among those that decode. */
+/** What an edit uses while its images are prepared: its memory, and its place among the conversions. */
 type Preparation = { readonly memory: Reservation; readonly context: ConversionContext };
 
 /**
- * Edits, from the first byte of their body. Nothing of it is read before the caller is known, has credit, and the memory for it
- * is free; that is kept until the call is over. No image is fetched or decoded before its credit and the limits were asked.
- * What is done for an edit until it is paid stops when its client is gone.
+ * Handles edits from the first byte of their body. The body is not read before the caller is authenticated, has credit and its memory
+ * is reserved, which stays reserved until the call ends. No image is fetched or decoded before the credit and the limits are checked.
+ * Until the call is paid, all work stops when its client disconnects.
  */
 @Injectable()
 export class ImageEdits {
@@ -48,11 +48,11 @@ export class ImageEdits {
   /**
    * Resolves after the charge is durable. Rejects with a `Problem` that says what was charged.
    *
-   * @param gone aborts when the client has left without its answer.
+   * @param gone aborts when the client disconnects before its answer.
    */
   async edit(request: UnreadRequest, caller: Caller, gone: AbortSignal): Promise<GenerationAnswer> {
     const body = unreadBodyOf(request);
-    const owner = await this.credit.ownerOf(caller);
+    const owner = await this.credit.findShareOwner(caller);
     const announcedBytes = Math.min(body.declaredBytes ?? EDIT_BODY_BYTES_MAX, EDIT_BODY_BYTES_MAX);
     const memory = await this.memory.enter(owner, announcedBytes, gone).catch(orGone(gone));
     const arriving = new ArrivingImages();
@@ -85,7 +85,7 @@ export class ImageEdits {
   /**
    * Fetches and decodes the images. Throws a `Problem` that names the image at fault.
    *
-   * @param images emptied: what was sent must not weigh on the process for as long as the call runs.
+   * @param images is emptied, so that the sent bytes do not stay in memory while the call runs.
    */
   private async complete(
     draft: EditDraft,
@@ -96,7 +96,7 @@ export class ImageEdits {
     const count = images.length;
     const references: Reference[] = [];
     let keptBytes = 0;
-    // One after the other: decoded they are large.
+    // The images are decoded one after the other, because they are large when decoded.
     for (let sent = images.shift(); sent !== undefined; sent = images.shift()) {
       const { source, param } = sent;
       context.signal.throwIfAborted();
@@ -120,7 +120,7 @@ export class ImageEdits {
   }
 }
 
-/** What fails because the client is gone is that and nothing else. */
+/** Turns any failure into `ClientGoneError` when the client has disconnected, because that is then its cause. */
 function orGone(gone: AbortSignal): (error: unknown) => never {
   return (error) => {
     throw gone.aborted ? new ClientGoneError() : error;

@@ -14,9 +14,9 @@ import { ArrivingImages, type ArrivingImage } from './arriving-image.js';
 import { InvalidImageError, notAnImage, tooManyReferences } from './edit.errors.js';
 import { JsonImageTexts } from './json-image-texts.js';
 
-/** Longer than servers take. */
+/** Servers do not accept longer URLs. */
 const ADDRESS_CHARS_MAX = 8_192;
-/** So much of the base64 tells the format, line ends or not. */
+/** This much of the base64 is enough to recognise the format, with or without line ends. */
 const DATA_URL_BEGINNING = 64;
 
 /** Reads `application/json`. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`. */
@@ -67,7 +67,7 @@ function readImage(image: unknown, param: string, { texts, arriving }: Arrived):
   return { param: name, source: { url } };
 }
 
-/** A text that was too short to be taken out of the body, or is no image. */
+/** Decodes a string that `JsonImageTexts` left in the body, because it was too short or is no image. */
 function decode(url: string, image: ArrivingImage, param: string): ArrivingImage {
   const [head] = DATA_URL_HEAD.exec(url) ?? [];
   if (head === undefined) throw new InvalidImageError(param, 'must be a data URL of an image in base64');

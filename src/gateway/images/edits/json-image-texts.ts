@@ -13,43 +13,43 @@ const COLON = 0x3a;
 const BLANKS: readonly number[] = [0x20, 0x09, 0x0a, 0x0d];
 
 const AN_IMAGE = 'the address of one, or a data URL of a PNG, JPEG or WebP in base64, under image_url';
-/** Only the texts of this member are images. */
+/** Only strings with this name are images. */
 const IMAGE_MEMBER = 'image_url';
-/** An image in base64 is told by so much of its text: the type, and the first bytes of the image. */
+/** This much of a string is enough to recognise an image in base64: the type and the first bytes of the image. */
 const BEGINNING_BYTES = 160;
-/** The longest: a character by its number. */
+/** The length of the longest escape, `\uXXXX`. */
 const ESCAPE_BYTES = 6;
 const HALF_AN_ESCAPE = /\\u.{0,3}$/;
 /** PHP escapes slashes. */
 const ESCAPED_DATA_URL_HEAD = /^data:image\\?\/[a-z+.-]{1,20};base64,/i;
 /**
- * What an escape inside an image counts, or a character that is no letter of base64: it costs as much as many letters. A third of a
- * million pass, one kind of escape in 20 MiB of base64.
+ * How much an escape or a character that is no letter of base64 counts inside an image, because it takes as long as many letters. A
+ * third of a million are allowed, which is enough for one kind of escape in 20 MiB of base64.
  */
 const BYTES_OF_EXCEPTION = 3;
 const FEWER_ESCAPES =
-  'must have fewer escapes and characters that are no base64: write slashes and plus signs as they are, or send a form';
-/** Of an image that was taken out, the text ends with its number. No letter of base64 comes before it. */
+  'must have fewer escapes and characters that are not base64: write slashes and plus signs without escapes, or send a form';
+/** The string of an image that was taken out ends with this and its number. `#` is no letter of base64. */
 const NUMBER = /#(\d{1,2})$/;
 
 type TextImage = { readonly image: ArrivingImage; readonly text: Base64Text; readonly param: string };
 
 /**
- * Takes the images out of a JSON body while it comes, as bytes: a text of megabytes is never joined nor parsed, and an image that
- * is damaged ends the body. What is left may have as many bytes as the body of any other route. It checks no syntax; of
- * what is no JSON, the parser tells.
+ * Takes the images out of a JSON body as bytes while it arrives, so that no string of megabytes is joined or parsed, and a damaged
+ * image ends the body. The rest may have as many bytes as the body of any other route. It does not check the syntax; the parser
+ * reports invalid JSON.
  */
 export class JsonImageTexts {
   private readonly images: ArrivingImage[] = [];
   private readonly rest: Buffer[] = [];
   private restBytes = 0;
   private isText = false;
-  /** Of the text that is being read, or was read last, as it was sent. */
+  /** The beginning of the current or last string, as it was sent. */
   private readonly beginning = Buffer.alloc(BEGINNING_BYTES + ESCAPE_BYTES);
   private beginningBytes = 0;
-  /** The last byte was a backslash inside a text. */
+  /** The last byte was a backslash inside a string. */
   private isEscaping = false;
-  /** What was read last, where it leads to a text that may be an image. */
+  /** The last token, if an image may follow it. */
   private last: 'name' | 'colon' | null = null;
   private isImageMember = false;
   private imageMembers = 0;
@@ -71,7 +71,7 @@ export class JsonImageTexts {
       this.read(chunk[at] ?? 0);
       at += 1;
       if (this.open !== null) {
-        // A copy, which keeps no chunk of images in memory.
+        // This is copied so that no chunk with images stays in memory.
         this.rest.push(Buffer.from(chunk.subarray(restFrom, at)), Buffer.from(`#${this.images.length}`));
       }
     }
@@ -83,7 +83,7 @@ export class JsonImageTexts {
     return Buffer.concat(this.rest);
   }
 
-  /** The image that was taken out of a text of the body; null when none was. */
+  /** Returns the image that was taken out of this string of the body; null when there is none. */
   imageIn(text: string): ArrivingImage | null {
     const [, number] = NUMBER.exec(text) ?? [];
     return (number === undefined ? undefined : this.images[Number(number)]) ?? null;
@@ -111,14 +111,14 @@ export class JsonImageTexts {
     else if (!BLANKS.includes(byte)) this.last = null;
   }
 
-  /** As it was sent: escapes and all. */
+  /** Keeps the beginning of the string as it was sent, including escapes. */
   private addToBeginning(byte: number): void {
     if (this.beginningBytes === this.beginning.length) return;
     this.beginning[this.beginningBytes] = byte;
     this.beginningBytes += 1;
     if (!this.isImageMember || this.beginningBytes < BEGINNING_BYTES || this.isEscaping) return;
     const sent = this.beginning.toString('latin1', 0, this.beginningBytes);
-    // What is left of the text must be JSON.
+    // The rest of the string has to stay valid JSON, so it must not be cut inside an escape.
     if (!HALF_AN_ESCAPE.test(sent)) this.openImage(sent);
   }
 
@@ -138,7 +138,7 @@ export class JsonImageTexts {
     this.open = { image, text, param };
   }
 
-  /** To the end of an image's text, or of the chunk. */
+  /** Reads to the end of an image's string, or of the chunk. */
   private takeImage({ image, text, param }: TextImage, chunk: Buffer, at: number, ends: Ends): number {
     const { exceptions } = text;
     const plainEnd = Math.min(ends.quotes.from(at), ends.backslashes.from(at));
@@ -165,7 +165,7 @@ export class JsonImageTexts {
 
 type Ends = { readonly quotes: Occurrences; readonly backslashes: Occurrences };
 
-/** Where a byte occurs, asked for from the front to the back: each byte of the chunk is looked at once. */
+/** Finds the occurrences of a byte. It is called with growing positions, so each byte of the chunk is read once. */
 class Occurrences {
   private next = -1;
 
@@ -174,7 +174,7 @@ class Occurrences {
     private readonly byte: number,
   ) {}
 
-  /** The first at or behind `at`; the length of the chunk when there is none. */
+  /** Returns the first occurrence at or after `at`; the length of the chunk when there is none. */
   from(at: number): number {
     if (this.next < at) {
       const found = this.chunk.indexOf(this.byte, at);

@@ -17,9 +17,9 @@ const IMAGE_NAMES: readonly string[] = ['image', 'image[]'];
 /** OpenAI defines fifteen. */
 const FIELDS_MAX = 32;
 const NAME_CHARS_MAX = 100;
-/** Four bytes a character of the longest prompt. */
+/** The longest prompt, with four bytes for each character. */
 const FIELD_BYTES_MAX = 4 * PROMPT_CHARS_MAX;
-/** A part has a disposition and a type; clients add a length or an encoding. */
+/** A part has a disposition and a type, and some clients add a length or an encoding. */
 const PART_HEADERS_MAX = 16;
 const PART_HEADER_BYTES_MAX = 8_192;
 
@@ -29,8 +29,9 @@ const INTEGERS: readonly string[] = ['n', 'partial_images', 'output_compression'
 const BOOLEANS: readonly string[] = ['stream'];
 
 /**
- * Reads `multipart/form-data`. Parts come in any order: what a file means is decided when all of them are there. Beside its images it
- * may have as many bytes as the body of any other route. Throws `InvalidRequestError`, `MalformedBodyError` or `PayloadTooLargeError`.
+ * Reads `multipart/form-data`. Its parts may have any order, so files are interpreted when all of them have arrived. In addition to its
+ * images it may have as many bytes as the body of any other route. Throws `InvalidRequestError`, `MalformedBodyError` or
+ * `PayloadTooLargeError`.
  */
 export async function readMultipartBody(
   body: UnreadBody,
@@ -45,7 +46,7 @@ function openParser(contentType: string): BusboyInstance {
   try {
     return new Busboy({
       headers: { 'content-type': contentType },
-      // One more than allowed, to be able to say that there were too many.
+      // One more than allowed is accepted here, so that the error can name the parameter.
       limits: {
         files: SENT_IMAGES_MAX + 1,
         fields: FIELDS_MAX,
@@ -57,7 +58,7 @@ function openParser(contentType: string): BusboyInstance {
       },
     });
   } catch {
-    // The type names no boundary.
+    // The content type names no boundary.
     throw new MalformedBodyError(FORM);
   }
 }
@@ -67,10 +68,10 @@ class Form {
   private readonly images: ArrivingImage[] = [];
   private readonly finished: Promise<void>;
   private fault: Error | null = null;
-  /** The whole body has come. */
+  /** The whole body has arrived. */
   private isOver = false;
   private bytes = 0;
-  /** Of these, in files that are images. */
+  /** How many of these bytes belong to images. */
   private imageBytes = 0;
 
   constructor(
@@ -93,7 +94,7 @@ class Form {
       parser.once('finish', resolve);
       parser.once('error', reject);
     });
-    // Whoever finds the fault first tells; the others have nothing to add.
+    // `write` or `end` reports the first fault; the rejection of this promise adds nothing.
     this.finished.catch(() => undefined);
   }
 
@@ -110,7 +111,7 @@ class Form {
   async end(): Promise<EditBody> {
     this.isOver = true;
     this.parser.end();
-    // A body that ends inside a part.
+    // This rejects for a body that ends inside a part.
     await this.finished.catch(() => this.fail(new MalformedBodyError(FORM)));
     if (this.fault !== null) throw this.fault;
     const images = this.images.map((image, index, { length }) => {
@@ -123,24 +124,24 @@ class Form {
 
   private file(name: string, file: BusboyFileStream): void {
     const image = IMAGE_NAMES.includes(name) ? this.beginImage(name) : null;
-    // What is no image, or damaged, is not read to its end, nor is what follows it.
+    // A file that is no image or is damaged is not read to its end, nor is what follows it.
     file.on('data', (chunk: Buffer) => {
       if (image === null) return;
       this.imageBytes += chunk.length;
       this.guard(() => image.take(chunk));
     });
     file.once('end', () => {
-      // The end of the body ends a file, too: then what was cut short is the form.
+      // The end of the body ends a file as well. In that case the form is cut short, not the image.
       if (!this.isOver) this.guard(() => image?.end());
     });
     file.on('limit', () => this.fail(new PayloadTooLargeError()));
     file.on('error', () => this.fail(new MalformedBodyError(FORM)));
-    // Its name tells whether it is a parameter of OpenAI's that no model has, or none at all.
+    // The name is kept, because it decides whether the parameter is unsupported or unknown.
     if (image === null) this.set(name, { file: true });
   }
 
   private beginImage(name: string): ArrivingImage {
-    const image = this.arriving.begin(nameOf(name, this.images.length));
+    const image = this.arriving.begin(toParam(name, this.images.length));
     this.images.push(image);
     return image;
   }
@@ -171,12 +172,12 @@ class Form {
   }
 }
 
-/** As long as further images may come. */
-function nameOf(name: string, index: number): string {
+/** Returns the name of an image while it is not known whether further ones follow. */
+function toParam(name: string, index: number): string {
   return name === 'image' && index === 0 ? 'image' : `image[${index}]`;
 }
 
-/** A form has text only. What is no number, or no truth value, stays text and is refused as in JSON. */
+/** Converts the text of a form field to the type that JSON would have. Other text stays as it is and is refused as in JSON. */
 function typed(name: string, value: string): unknown {
   if (INTEGERS.includes(name) && /^\d{1,9}$/.test(value)) return Number(value);
   if (BOOLEANS.includes(name) && (value === 'true' || value === 'false')) return value === 'true';

@@ -13,19 +13,19 @@ import { Problem } from '../../../platform/errors/problem.js';
 import { REFERENCE_BYTES_MAX } from './arriving-image.js';
 import { InvalidImageError } from './edit.errors.js';
 
-/** Of one image, redirects and all. The caller waits for it, and a place of the memory for edits is taken meanwhile. */
+/** The time for one image, including redirects. The caller waits for it, and memory for edits stays reserved in the meantime. */
 const FETCH_TIMEOUT_MS = 10_000;
-/** Image hosts redirect to their store, and stores to a region. */
+/** Image hosts redirect to their store, and stores redirect to a region. */
 const REDIRECTS_MAX = 3;
 const HEADER_BYTES_MAX = 16_384;
 
 type Step = { readonly image: Buffer } | { readonly location: string };
 
 /**
- * Fetches reference images from addresses that customers name. We fetch, and not the provider: the image is proven before
- * anything is charged, every provider gets the same, and no provider is made to knock at strangers' doors for us. Only
- * https at public addresses, each hop checked anew; no cookie, no credential, no cache, and the answer tells nothing of the
- * network but whether there was an image.
+ * Fetches reference images from URLs that customers send. This service fetches them instead of the provider, so that the image is
+ * verified before anything is charged, every provider gets the same bytes, and no provider is made to send requests to arbitrary
+ * hosts. Only https URLs on public addresses are fetched, and each redirect is checked again. No cookies, credentials or caches are
+ * used, and the error reveals nothing about the network except whether there was an image.
  */
 @Injectable()
 export class ReferenceFetcher {
@@ -39,9 +39,9 @@ export class ReferenceFetcher {
   }
 
   /**
-   * At most `REFERENCE_BYTES_MAX` bytes, of whatever kind. Throws `InvalidImageError` naming `param`, and what `onBytes` throws.
+   * Returns at most `REFERENCE_BYTES_MAX` bytes of any content. Throws `InvalidImageError` naming `param`, and what `onBytes` throws.
    *
-   * @param onBytes called before a chunk is kept.
+   * @param onBytes is called before a chunk is kept.
    */
   async fetch(
     url: string,
@@ -60,15 +60,15 @@ export class ReferenceFetcher {
       throw new FetchFault('redirects too often');
     } catch (error) {
       if (error instanceof Problem) throw error;
-      throw new InvalidImageError(param, signal.aborted ? 'did not arrive in time' : faultOf(error));
+      throw new InvalidImageError(param, signal.aborted ? 'did not arrive in time' : toFault(error));
     }
   }
 }
 
-/** What a customer may be told of a fetch. */
+/** A failure of a fetch whose message may be shown to the customer. */
 class FetchFault extends Error {}
 
-function faultOf(error: unknown): string {
+function toFault(error: unknown): string {
   if (error instanceof FetchFault) return error.message;
   if (error instanceof UnreachableError && error.reason === 'address_refused') {
     return 'must be a data URL, or an https URL on the public internet';
@@ -76,7 +76,7 @@ function faultOf(error: unknown): string {
   return 'could not be fetched';
 }
 
-/** One request, on a connection of its own to one of the addresses that were checked. */
+/** Sends one request on a separate connection to one of the addresses that were checked. */
 async function get(
   place: OutsidePlace,
   signal: AbortSignal,

@@ -1,26 +1,27 @@
 /** An image of a few hundred kilobytes fills one or two. */
 export const SLAB_BYTES = 262_144;
-/** Together 32 MiB, which is one of the largest bodies. */
+/** Together 32 MiB, the size of the largest body. */
 const FREE_SLABS_MAX = 128;
 
 /**
- * Memory for images while they come, used again and again. The buffers that a socket reads into would have to be kept until the
- * image is whole; after 64 MB of them, two or three refused edits, V8 collects all garbage of the process, which takes 40 ms
- * of CPU. As it is, they are garbage at once, which costs nothing.
+ * Reusable memory for images while they arrive. Without it the buffers that a socket reads into would have to be kept until the image
+ * is complete; after 64 MB of them, which are two or three refused edits, V8 runs a full garbage collection that takes 40 ms of CPU.
+ * With it those buffers become garbage at once, which costs nothing.
  */
 export class Slabs {
   private readonly free: Buffer[] = [];
 
-  /** Its content is whatever was there before. */
+  /** The content of the slab is undefined. */
   take(): Buffer {
     return this.free.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
   }
 
-  /** Nobody may read them any more. */
+  /** No code may read these slabs afterwards. */
   giveBack(slabs: readonly Buffer[]): void {
     this.free.push(...slabs.slice(0, FREE_SLABS_MAX - this.free.length));
   }
 }
 
-/** Those of this process. */
+/** The slabs of this process. */
+
 export const slabs = new Slabs();

@@ -50,7 +50,7 @@ export class LocalMediaStore implements MediaStore {
     return { stream: createReadStream('', { fd: file }), bytes: size };
   }
 
-  async sizeOf(name: MediaName): Promise<number | null> {
+  async getSize(name: MediaName): Promise<number | null> {
     return (await stat(this.pathOf(name)).catch(nullWhenMissing))?.size ?? null;
   }
 

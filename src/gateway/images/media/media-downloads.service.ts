@@ -63,7 +63,7 @@ export class MediaDownloads {
 
   /** Its size alone, without its bytes. */
   private async look(name: MediaName): Promise<StoredImage | null> {
-    const bytes = await this.media.sizeOf(name);
+    const bytes = await this.media.getSize(name);
     return bytes === null ? null : { stream: Readable.from([]), bytes };
   }
 }

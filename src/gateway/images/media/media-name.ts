@@ -18,7 +18,7 @@ export const CONTENT_TYPES: Readonly<Record<OutputFormat, string>> = {
 };
 
 /** The name of a generation's image; `position` counts the call's images from 0. */
-export function mediaNameOf(
+export function toMediaName(
   { id }: { readonly id: string },
   { position, format }: { readonly position: number; readonly format: OutputFormat },
 ): MediaName {

@@ -2,7 +2,7 @@ import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { Inject, Injectable } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import type { DeliveredImage, StoredGeneration } from '../calls/records/generation.js';
-import { fileNameOf, mediaNameOf, type MediaName } from './media-name.js';
+import { fileNameOf, toMediaName, type MediaName } from './media-name.js';
 import { retentionMs } from './media-retention.js';
 
 /** OpenAI promises that a result's URL works for 60 minutes. */
@@ -42,7 +42,7 @@ export class MediaSigner {
   }
 
   /** Deterministic. A key id that is gone by now is replaced with the newest key. */
-  urlOf(name: MediaName, expiresAtSeconds: number, keyId: string): string {
+  signUrl(name: MediaName, expiresAtSeconds: number, keyId: string): string {
     const key = this.keys.find((candidate) => candidate.id === keyId) ?? this.keys[0];
     if (key === undefined) throw new Error('there is always a signing key');
     const signature = sign(key, name, String(expiresAtSeconds)).toString('base64url');
@@ -51,11 +51,11 @@ export class MediaSigner {
   }
 
   /** For a receipt, valid for 60 minutes from now; null once the image was deleted or is past its retention time. */
-  freshUrlOf(generation: StoredGeneration, image: DeliveredImage, nowMs: number): string | null {
+  signFreshUrl(generation: StoredGeneration, image: DeliveredImage, nowMs: number): string | null {
     const isPast = nowMs - generation.createdAtMs >= this.retentionMs;
     if (isPast || generation.imagesDeletedAtMs !== null) return null;
     const expires = Math.floor(nowMs / 1_000) + URL_VALID_SECONDS;
-    return this.urlOf(mediaNameOf(generation, image), expires, this.keyId);
+    return this.signUrl(toMediaName(generation, image), expires, this.keyId);
   }
 
   /** Seconds that the URL is still valid; null when it is forged or has expired. */

@@ -18,7 +18,7 @@ export interface MediaStore {
   /** The same for an answer that is sent while it is read; whoever opens it closes the stream. */
   open(name: MediaName): Promise<StoredImage | null>;
   /** In bytes; null when there is none. */
-  sizeOf(name: MediaName): Promise<number | null>;
+  getSize(name: MediaName): Promise<number | null>;
   /** Not an error when there is none. */
   remove(name: MediaName): Promise<void>;
   /**

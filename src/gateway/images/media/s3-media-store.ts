@@ -115,7 +115,7 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
     return this.ask('open an image', (signal) => this.get(this.downloads, name, signal));
   }
 
-  sizeOf(name: MediaName): Promise<number | null> {
+  getSize(name: MediaName): Promise<number | null> {
     const head = new HeadObjectCommand(this.objectOf(name));
     return this.ask('look for an image', async (abortSignal) => {
       const found = await this.client.send(head, { abortSignal }).catch(nullWhenMissing);

@@ -15,23 +15,22 @@ import type { ImageRequest } from '../image-request.js';
 import { isPerhapsRepeated } from '../retries/retrying-client.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 
-/** The provider did not take the call, so it made nothing. */
+/** With these codes the provider did not accept the call, so it made no images. */
 const NOT_TAKEN_CODES: readonly ProblemCode[] = ['concurrency_limit_exceeded', 'upstream_unavailable'];
 
-/** Answers of earlier calls that an account over its limits may still fetch at the same time. */
+/** How many answers of earlier calls an account may fetch concurrently while it is over its limits. */
 const BEYOND_PER_ACCOUNT_MAX = 10;
 
 /**
- * How many images a minute, and how many calls at the same time: for every call, whoever pays. Both are counted when
- * the request is understood, before anything is fetched or decoded for it, and before anything is set aside; so a refusal has
- * touched no wallet.
+ * Limits how many images a minute and how many concurrent calls an account may have, for every kind of call. Both are counted after
+ * the request is parsed, and before anything is fetched, decoded or set aside for it; so a refused call has not touched a wallet.
  *
- * Images count that a provider was asked for. Those of a call that was refused before (402, 409, 422, a provider that is
- * full) and those of a replay are given back: nobody loses a minute over images that nobody made.
+ * Only images that a provider was asked for count. Those of a call that was refused earlier (402, 409, 422, a provider without
+ * capacity) and those of a replay are given back, because they were never made.
  */
 @Injectable()
 export class ImageCallLimits {
-  private readonly beyondOfAccounts = new Map<string, number>();
+  private readonly replaysByAccount = new Map<string, number>();
 
   constructor(
     private readonly limiter: RateLimiter,
@@ -40,11 +39,11 @@ export class ImageCallLimits {
   ) {}
 
   /**
-   * Runs the call, or rejects with `rate_limit_exceeded` or `concurrency_limit_exceeded` (429), nothing charged. Its slot is
-   * given back when the answer was sent or its connection has ended: an answer that nobody reads is a call under way.
+   * Runs the call, or rejects with `rate_limit_exceeded` or `concurrency_limit_exceeded` (429), and then nothing is charged. Its slot
+   * is released when the answer was sent or its connection has ended, so an answer that the client does not read still counts.
    *
-   * @param call called with false when the limits have no room for another call: then it may only answer what an earlier one
-   * answered, or null.
+   * @param call is called with false when the limits allow no further call. Then it may only return the answer of an earlier call,
+   * or null.
    */
   async within(
     { images }: Pick<ImageRequest, 'images'>,
@@ -60,18 +59,18 @@ export class ImageCallLimits {
       caller.principal,
     );
     caller.limits.show(usages);
-    if (pass !== null) return this.pass(pass, caller, call);
-    const answer = (await this.mayHaveAnswer(caller)) ? await this.beyond(caller, call) : null;
-    if (answer === null) throw withoutCharge(refusalOf(usages, images));
+    if (pass !== null) return this.runAdmitted(pass, caller, call);
+    const answer = (await this.mayHaveAnswer(caller)) ? await this.replayBeyondLimits(caller, call) : null;
+    if (answer === null) throw withoutCharge(toRefusal(usages, images));
     return answer;
   }
 
-  private async pass(
+  private async runAdmitted(
     pass: Pass,
     caller: Caller,
     call: (mayMake: boolean) => Promise<GenerationAnswer | null>,
   ): Promise<GenerationAnswer> {
-    // Whatever ends the call in a way that nobody foresaw: better counted than not.
+    // A call that ends in an unforeseen way is counted, to be on the safe side.
     let wasMade = true;
     try {
       const answer = answered(await call(true));
@@ -87,28 +86,29 @@ export class ImageCallLimits {
   }
 
   /**
-   * Makes nothing and runs nothing, so a limit does not stand between a client and its answer; only a few of an account at
-   * the same time, or a replay would be a way around the limits. Null: there is no such answer, or there are too many.
+   * Fetches an earlier answer although the limits are used up, because a replay makes no images. Only a few of an account may run
+   * concurrently, so that replays cannot be used to bypass the limits. Returns null when there is no earlier answer or there are
+   * too many such calls.
    */
-  private async beyond(
+  private async replayBeyondLimits(
     { principal: { accountId }, limits }: Caller,
     call: (mayMake: boolean) => Promise<GenerationAnswer | null>,
   ): Promise<GenerationAnswer | null> {
-    const underWay = this.beyondOfAccounts.get(accountId) ?? 0;
+    const underWay = this.replaysByAccount.get(accountId) ?? 0;
     if (underWay >= BEYOND_PER_ACCOUNT_MAX) return null;
-    this.beyondOfAccounts.set(accountId, underWay + 1);
+    this.replaysByAccount.set(accountId, underWay + 1);
     try {
       return await call(false);
     } finally {
       limits.onAnswerEnd(() => {
-        const left = (this.beyondOfAccounts.get(accountId) ?? 0) - 1;
-        if (left > 0) this.beyondOfAccounts.set(accountId, left);
-        else this.beyondOfAccounts.delete(accountId);
+        const left = (this.replaysByAccount.get(accountId) ?? 0) - 1;
+        if (left > 0) this.replaysByAccount.set(accountId, left);
+        else this.replaysByAccount.delete(accountId);
       });
     }
   }
 
-  /** Whether an earlier call may have answered this one: its key has succeeded, or its client sends calls again. */
+  /** Whether an earlier call may have the answer: one with the same key has succeeded, or the client repeats its calls. */
   private async mayHaveAnswer(caller: Caller): Promise<boolean> {
     const { principal, idempotencyKey } = caller;
     if (idempotencyKey === null) return isPerhapsRepeated(caller);
@@ -117,13 +117,13 @@ export class ImageCallLimits {
   }
 }
 
-/** A call that may be made is answered. */
+/** A call within its limits always has an answer; null would be a bug. */
 function answered(answer: GenerationAnswer | null): GenerationAnswer {
   if (answer === null) throw new Error('a call within its limits was not made');
   return answer;
 }
 
-function refusalOf(usages: readonly Usage[], images: number): Problem {
+function toRefusal(usages: readonly Usage[], images: number): Problem {
   const exceeded = usages.find((usage) => usage.exceeded);
   if (exceeded === undefined) throw new Error('a refused call has exceeded a limit');
   return exceeded.unit === 'images'
@@ -131,7 +131,7 @@ function refusalOf(usages: readonly Usage[], images: number): Problem {
     : new ConcurrencyLimitExceededError(exceeded);
 }
 
-/** A call that was refused before a provider was asked leaves no generation to name. */
+/** Whether a provider accepted the call. A call that was refused before a provider was asked names no generation. */
 function isTaken(error: unknown): boolean {
   return (
     error instanceof PaidCallError &&

@@ -1,7 +1,7 @@
 import { ZERO } from '../../../../platform/common/money.js';
 import type { Payment } from './payment.js';
 
-/** A free model, or a call over the customer's own provider key: no wallet is read or written. */
+/** The payment of free models and of BYOK calls. It neither reads nor writes a wallet. */
 export const freePayment: Payment = {
   authorize: () => Promise.resolve(),
   settle: (images) =>

@@ -13,22 +13,22 @@ import {
   WalletLockedError,
 } from '../../../../money/wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
-import { holdReferenceOf } from './hold-names.js';
-import type { OrdinaryGeneration } from '../records/generation.js';
+import { toHoldReference } from './hold-names.js';
+import type { WalletFundedGeneration } from '../records/generation.js';
 import type { Attempt, Payment, Settlement } from './payment.js';
 
-/** The queue is about a second long. */
+/** The engine's queue holds about one second of work. */
 const DELAYS_MS = [100, 300, 1_000, 3_000] as const;
 
 /**
- * As long as the engine waits for a database that is away. By then a commit that is merely slow is over, and so is the lock of a
- * process that stood still; who else holds the wallet may do so for hours.
+ * This is as long as the engine waits for a database that is unavailable. By then a slow commit has ended, and so has the lock of a
+ * process that was suspended; any other lock on the wallet may last for hours.
  */
 const PERSIST_MS_MAX = 10_000;
 
-/** What the payment has to know of a generation. */
+/** The parts of a generation that its payment needs. */
 export type Payable = Pick<
-  OrdinaryGeneration,
+  WalletFundedGeneration,
   | 'accountId'
   | 'id'
   | 'apiKeyId'
@@ -40,7 +40,7 @@ export type Payable = Pick<
   | 'createdAtMs'
 > & { readonly holdId: string; readonly providerKeyId: null };
 
-/** Holds the price of all images, then captures the delivered ones. */
+/** Holds the price of all images, then captures the price of the delivered ones. */
 export class WalletPayment implements Payment {
   private readonly logger = new Logger(WalletPayment.name);
 
@@ -59,11 +59,11 @@ export class WalletPayment implements Payment {
       actor: this.actor,
       keyId: apiKeyId,
       holdId,
-      reference: holdReferenceOf(id),
-      // Of the whole request: by it a retry finds the hold of an attempt whose row is not written yet.
+      reference: toHoldReference(id),
+      // A retry finds the hold of an attempt whose row is not written yet by this fingerprint of the request.
       fingerprint,
       memo: this.memo(imagesRequested),
-      amountMicros: this.costOf(imagesRequested),
+      amountMicros: this.costFor(imagesRequested),
       expiresAtMs: createdAtMs + HOLD_LIFETIME_MS,
       attempt,
       unlessOwnKeyAt: this.unlessOwnKeyAt,
@@ -74,11 +74,11 @@ export class WalletPayment implements Payment {
     const { accountId, holdId } = this.generation;
     const addressed = { accountId, holdId, actor: this.actor };
     try {
-      return this.settlementOf(
+      return this.toSettlement(
         await this.persist(
           images === 0
             ? { ...addressed, type: 'void' }
-            : { ...addressed, type: 'capture', amountMicros: this.costOf(images), memo: this.memo(images) },
+            : { ...addressed, type: 'capture', amountMicros: this.costFor(images), memo: this.memo(images) },
         ),
         images,
       );
@@ -91,9 +91,9 @@ export class WalletPayment implements Payment {
   }
 
   /**
-   * New calls are turned away while the engine's queue is full, the wallet is locked or commits are slow; one whose images are
-   * made waits, for about as long as any caller waits for the database. A hold is resolved once, so a command whose commit was in
-   * doubt may be sent again.
+   * Retries for as long as any caller waits for the database. New calls are refused while the engine's queue is full, the wallet is
+   * locked or commits are slow, but a call whose images are made has to wait. A hold is resolved once, so a command may be sent
+   * again when it is not known whether its commit succeeded.
    */
   private async persist(command: WalletCommand): Promise<Outcome> {
     const giveUpAtMs = performance.now() + PERSIST_MS_MAX;
@@ -101,15 +101,15 @@ export class WalletPayment implements Payment {
       try {
         return await this.engine.execute(command);
       } catch (error) {
-        if (!mayPass(error) || performance.now() + delayMs >= giveUpAtMs) throw error;
+        if (!isTransient(error) || performance.now() + delayMs >= giveUpAtMs) throw error;
         await sleep(delayMs);
       }
     }
     return this.engine.execute(command);
   }
 
-  /** A hold is resolved once, so its own state says what was paid, whoever resolved it. */
-  private settlementOf(outcome: Outcome, images: number): Settlement {
+  /** Reads what was paid from the hold itself, because it is resolved only once, perhaps by another process. */
+  private toSettlement(outcome: Outcome, images: number): Settlement {
     if (outcome.type !== 'hold' && outcome.type !== 'already_resolved') {
       throw new Error(`expected a resolved hold, not ${outcome.type}`);
     }
@@ -117,15 +117,15 @@ export class WalletPayment implements Payment {
     const imagesPaid = countExact(capturedMicros, this.generation.priceMicros);
     if (imagesPaid !== images) {
       this.logger.warn(
-        { hold: outcome.hold.id, status, imagesPaid, images },
-        'A hold was resolved elsewhere',
+        { event: 'hold.resolved_elsewhere', hold: outcome.hold.id, status, imagesPaid, images },
+        'Another process has resolved the hold of this call; its settlement is final',
       );
     }
     const { availableMicros } = outcome.balances;
     return { holdFound: true, imagesPaid, chargedMicros: capturedMicros, availableMicros };
   }
 
-  private costOf(images: number): MicroUsd {
+  private costFor(images: number): MicroUsd {
     return times(this.generation.priceMicros, images);
   }
 
@@ -135,8 +135,8 @@ export class WalletPayment implements Payment {
   }
 }
 
-/** Not what refuses a process that is too old: its next attempt is refused as well. */
-function mayPass(error: unknown): boolean {
+/** Whether another attempt may succeed. A process that is too old for the database is refused every time. */
+function isTransient(error: unknown): boolean {
   if (error instanceof EngineSaturatedError || error instanceof WalletLockedError) return true;
   return error instanceof DatabaseUnavailableError && !(error instanceof ProcessOutdatedError);
 }

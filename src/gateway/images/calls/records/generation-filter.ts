@@ -3,7 +3,7 @@ import { ID_PREFIXES } from '../../../../platform/common/ids.js';
 import { DAY_MS, parseUtcTime } from '../../../../platform/common/utc-time.js';
 import { InvalidRequestError } from '../../../../platform/errors/common.errors.js';
 
-/** What a list of generations may be narrowed to. Times are half open: `from` belongs to it, `to` does not. */
+/** The filters of a list of generations. The time range includes `from` and excludes `to`. */
 export type GenerationFilter = {
   readonly model: string | null;
   readonly apiKeyId: string | null;
@@ -23,14 +23,16 @@ type Asked = {
   readonly to?: string | undefined;
 };
 
-/** Only the order of time has an index: what looks for some of an account's calls walks through all of this time. */
+/** Only time has an index, so a search for some of an account's calls reads all calls in this time. */
 export const SEARCHED_DAYS_MAX = 31;
 /** An id is made some milliseconds before its call's time is taken. */
 const ID_SLACK_MS = 60_000;
 
 /**
- * @throws InvalidRequestError naming the parameter: `to` is not later than `from`, no such time, or too long a time to
- * be looked through. Without `from`, a search goes back `SEARCHED_DAYS_MAX` days.
+ * Without `from`, a search goes back `SEARCHED_DAYS_MAX` days.
+ *
+ * @throws InvalidRequestError naming the parameter when `to` is not later than `from`, a time is invalid, or a search covers too
+ * many days.
  */
 export function toGenerationFilter(asked: Asked, nowMs: number): GenerationFilter {
   const { model = null, api_key: apiKeyId = null, tag = null, status = null } = asked;
@@ -53,7 +55,7 @@ export function toGenerationFilter(asked: Asked, nowMs: number): GenerationFilte
   return { model, apiKeyId, tag, status, fromMs, toMs };
 }
 
-/** Ids grow with time, so the primary key finds a stretch of time. Null: no bound. */
+/** Returns the bounds of the ids in this time range, so that the primary key can be used; null means no bound. */
 export function idBounds({ fromMs, toMs }: GenerationFilter): {
   readonly from: string | null;
   readonly to: string | null;
@@ -64,7 +66,7 @@ export function idBounds({ fromMs, toMs }: GenerationFilter): {
   };
 }
 
-/** Smaller than every id that is made at this time or later. */
+/** Returns an id that is smaller than every id made at this time or later. */
 export function generationIdAt(ms: number): string {
   return `${ID_PREFIXES.generation}_${encodeTime(Math.min(Math.max(ms, 0), ID_TIME_MAX_MS), 10)}`;
 }

@@ -17,15 +17,15 @@ export class GenerationReader {
     return this.withImages(await this.generations.findOneBy({ accountId, id }));
   }
 
-  /** The generation that an idempotency key belongs to; failed ones have given theirs back. */
+  /** Returns the generation that has this idempotency key. Failed generations have freed their keys. */
   async findByIdempotencyKey(accountId: string, idempotencyKey: string): Promise<StoredGeneration | null> {
     return this.withImages(
       await this.generations.findOneBy({ accountId, idempotencyKey, status: Not('failed') }),
     );
   }
 
-  /** Every attempt, in order of position and attempt. */
-  async tasksOf({ accountId, id }: GenerationKey): Promise<TaskRecord[]> {
+  /** Returns every attempt, ordered by position and attempt. */
+  async findTasks({ accountId, id }: GenerationKey): Promise<TaskRecord[]> {
     const rows = await this.tasks.find({
       where: { accountId, generationId: id },
       order: { position: 'ASC', attempt: 'ASC' },
@@ -34,8 +34,8 @@ export class GenerationReader {
   }
 
   /**
-   * Images delivered since then, in order of account, generation and position, beginning after `after`.
-   * At most `limit`; fewer are the last.
+   * Returns at most `limit` images that were delivered since then, ordered by account, generation and position, and starting after
+   * `after`. Fewer than `limit` are the last ones.
    */
   async deliveredSince(
     sinceMs: number,
@@ -89,12 +89,12 @@ export function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEn
     fingerprint: row.fingerprint,
     idempotencyKey: row.idempotencyKey,
     mediaKeyId: row.mediaKeyId,
-    ...payerOf(row),
+    ...toPayer(row),
     fellBackFrom: row.fellBackFrom,
     operation: row.operation,
     referencesCount: row.referencesCount,
     tag: row.tag,
-    // Attempts that began under a release that did not number them are still found.
+    // Attempts from before the release that numbers them are still found.
     attempt: row.lastAttempt ?? (row.retryState === null ? null : 0),
     retryState: row.retryState,
     retryClaim: row.retryClaim,
@@ -110,12 +110,12 @@ export function toStored(row: GenerationEntity, tasks: readonly GenerationTaskEn
   };
 }
 
-/** The database keeps a call over a customer's own key from having a hold (`generations_paid_or_free`). */
-function payerOf({ providerKeyId, holdId }: GenerationEntity): Payer {
+/** The database ensures that a BYOK call has no hold (`generations_paid_or_free`). */
+function toPayer({ providerKeyId, holdId }: GenerationEntity): Payer {
   return providerKeyId === null ? { providerKeyId, holdId } : { providerKeyId, holdId: null };
 }
 
-/** A delivered image of no known format is one whose file was lost: whatever it is called, nothing is there. */
+/** A delivered image without a recorded format has lost its file, so its name does not matter. */
 const FORMAT_OF_LOST = 'jpeg';
 
 function delivered(

@@ -13,19 +13,19 @@ import { GenerationTaskEntity } from './generation-task.entity.js';
 import { GenerationEntity } from './generation.entity.js';
 import type { StoredGeneration } from './generation.js';
 
-/** What a call took out of the wallet: one transfer from each lot that it burned. */
+/** What a call was charged: one transfer from each lot of credit that it used. */
 export type ReceiptCharge = {
-  /** Transfers, in the ledger's order. */
+  /** The ids of the transfers, in the ledger's order. */
   readonly transactions: readonly string[];
   readonly firstSeq: bigint;
   readonly lastSeq: bigint;
-  /** Posted, before and after. */
+  /** The posted credit before and after the charge. */
   readonly beforeMicros: MicroUsd;
   readonly afterMicros: MicroUsd;
   readonly postedAtMs: number;
 };
 
-/** One attempt of one provider at one image. What it costs us is not the customer's to see. */
+/** One attempt at one image, without what it costs us, which the customer must not see. */
 export type ReceiptAttempt = {
   readonly position: number;
   readonly attempt: number;
@@ -36,7 +36,7 @@ export type ReceiptAttempt = {
 };
 
 export type Receipt = StoredGeneration & {
-  /** Null: nothing was charged. */
+  /** Null when nothing was charged. */
   readonly charge: ReceiptCharge | null;
   readonly attempts: readonly ReceiptAttempt[];
 };
@@ -50,16 +50,16 @@ type TransferRow = {
   readonly created_at: Date;
 };
 
-/** By the unique reference; a charge of several lots is several transfers. */
+/** Finds charges by their reference. A charge from several lots is several transfers. */
 const CHARGES = `
   SELECT id, seq, reference, amount_micros AS amount, posted_after_micros AS posted_after, created_at
     FROM transfers WHERE account_id = $1 AND reference = ANY($2) ORDER BY seq`;
 
-/** A search has no index but time; one that finds too little in this time is asked to narrow it. */
+/** Only time has an index, so a search for rare calls may be slow. After this it is refused, and the client narrows the time. */
 const SEARCH_SECONDS_MAX = 5;
 const QUERY_CANCELED = '57014';
 
-/** Generations as their account sees them. One query a page for each of three tables, whatever the page's size. */
+/** Reads generations as their account sees them, with one query for each of three tables, regardless of the page's size. */
 @Injectable()
 export class GenerationReceipts {
   constructor(
@@ -99,7 +99,7 @@ export class GenerationReceipts {
     } catch (error) {
       if ((error as { code?: unknown }).code !== QUERY_CANCELED) throw error;
       throw new InvalidRequestError(
-        'There is too much to look through; ask for a shorter time with from and to.',
+        'The search takes too long. Ask for a shorter time with from and to.',
         'from',
       );
     }
@@ -145,19 +145,19 @@ async function complete(
     where: { accountId, generationId: In(rows.map((row) => row.id)) },
     order: { position: 'ASC', attempt: 'ASC' },
   });
-  const references = rows.flatMap((row) => captureOf(row) ?? []);
+  const references = rows.flatMap((row) => toCaptureReference(row) ?? []);
   const transfers =
     references.length === 0 ? [] : await readRows<TransferRow>(dataSource, CHARGES, [accountId, references]);
   return rows.map((row) => {
     const own = tasks.filter((task) => task.generationId === row.id);
-    const capture = captureOf(row);
+    const capture = toCaptureReference(row);
     const charge = toCharge(transfers.filter((transfer) => transfer.reference === capture));
     return { ...toStored(row, own), charge, attempts: own.map(toAttempt) };
   });
 }
 
-/** How the ledger names the capture of a hold; null where there is none. */
-function captureOf({ holdId }: GenerationEntity): string | null {
+/** Returns the ledger's reference of the capture of a generation's hold; null when there is no hold. */
+function toCaptureReference({ holdId }: GenerationEntity): string | null {
   return holdId === null ? null : `capture:${holdId}`;
 }
 

@@ -7,10 +7,10 @@ import { CLAIM_DUE, POSTPONE, RENEW } from './generation-statements.js';
 import { RecordQueue } from './record-queue.service.js';
 import { iso, type GenerationState, type TaskState } from './record-statements.js';
 
-/** Without a sign of life for this long, whoever ran the call is dead. `leaseRenewalMs` is a third of it. */
+/** A process that has not renewed a call's lease for this long counts as dead. `leaseRenewalMs` is a third of it. */
 export const LEASE_MS = 30_000;
 
-/** Writes the state of generations. It decides nothing. Throws what the database throws. */
+/** Writes the state of generations, without deciding anything. Throws what the database throws. */
 @Injectable()
 export class GenerationRecords {
   constructor(
@@ -18,15 +18,15 @@ export class GenerationRecords {
     private readonly queue: RecordQueue,
   ) {}
 
-  /** False when the account's idempotency key belongs to another generation that runs or succeeded. */
+  /** Returns false when another generation that is running or succeeded has the account's idempotency key. */
   claim(generation: Generation): Promise<boolean> {
     const state = running(generation, null, generation.createdAtMs);
     return this.queue.add({ type: 'claim', generation, state, tasks: [] });
   }
 
   /**
-   * The call is under way, with these tasks. Makes the row when there is none yet. False when recovery has
-   * ended the generation meanwhile; then nothing is written.
+   * Records that the call is running with these tasks, and makes the row if there is none. Returns false and writes nothing when
+   * recovery has ended the generation in the meantime.
    */
   begin(
     generation: Generation,
@@ -38,13 +38,13 @@ export class GenerationRecords {
     return this.save(generation, running(generation, authorizedAtMs, nowMs), pending);
   }
 
-  /** Does nothing when the generation is finished already: whoever was first had the same hold to go by. */
+  /** Does nothing when the generation is finished already: the first process had the same hold, and so the same outcome. */
   async finish(generation: Generation, ending: Ending): Promise<void> {
     const delivered = ending.results.filter((result) => result.failure === null).length;
     const transition: GenerationTransition = delivered > 0 ? 'deliver' : 'fail';
     const { chargedMicros, errorCode, authorizedAtMs, deliveredAtMs, finishedAtMs } = ending;
-    // What failed for nothing is made anew by whoever sends it again.
-    const retryState = delivered > 0 ? retryStateOf(generation, ending.answered) : null;
+    // A failed call that was not charged is not claimed by a retry; the retry runs as a new call.
+    const retryState = delivered > 0 ? toRetryState(generation, ending.answered) : null;
     const state = {
       ...{ status: GENERATION_TRANSITIONS[transition].to, imagesDelivered: delivered },
       ...{ leaseExpiresAtMs: finishedAtMs, chargedMicros, errorCode },
@@ -53,7 +53,7 @@ export class GenerationRecords {
     await this.save(generation, state, ending.results.map(toEnded));
   }
 
-  /** Leaves it to recovery, which may begin at once; `results` tell which tasks are to be asked for. */
+  /** Leaves the call to recovery, which may start at once. `results` have the tasks that recovery asks the provider for. */
   async lose(
     generation: Generation,
     errorCode: string,
@@ -76,12 +76,12 @@ export class GenerationRecords {
     ]);
   }
 
-  /** Takes over generations that nobody works on, for `leaseMs`; oldest first. */
+  /** Takes over generations whose lease has expired, for `leaseMs`; oldest first. */
   async claimDue(nowMs: number, leaseMs: number, limit: number): Promise<GenerationKey[]> {
     return this.run<GenerationKey>(CLAIM_DUE, [iso(nowMs), iso(nowMs + leaseMs), limit]);
   }
 
-  /** Gives a claimed generation back; it is due again at `dueAtMs`. */
+  /** Releases a claimed generation, which is due again at `dueAtMs`. */
   async postpone({ accountId, id }: GenerationKey, dueAtMs: number): Promise<void> {
     await this.run(POSTPONE, [accountId, id, iso(dueAtMs)]);
   }
@@ -109,12 +109,12 @@ function running(generation: Generation, authorizedAtMs: number | null, nowMs: n
     authorizedAtMs,
     deliveredAtMs: null,
     finishedAtMs: null,
-    retryState: retryStateOf(generation),
+    retryState: toRetryState(generation),
   };
 }
 
-/** What a retry may find from now on. */
-function retryStateOf({ attempt }: Generation, answered?: boolean): RetryState | null {
+/** Returns whether, and how, a retry may claim the attempt from now on. */
+function toRetryState({ attempt }: Generation, answered?: boolean): RetryState | null {
   if (attempt === null || answered === true) return null;
   return answered === false ? 'abandoned' : 'open';
 }

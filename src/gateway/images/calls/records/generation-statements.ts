@@ -1,8 +1,8 @@
 import type { Statement } from '../../../../platform/database/pipeline.js';
 
 /**
- * Skips locked rows: whatever holds one is writing it, and three renewals may fail. So it waits for no row, and cannot
- * deadlock with a batch of `RecordQueue`, whatever the order in which the server finds the rows.
+ * Skips locked rows: another write has the lock, and three renewals may fail. It never waits for a row, so it cannot deadlock with a
+ * batch of `RecordQueue`, in whatever order the server finds the rows.
  */
 export const RENEW: Statement = {
   name: 'generation_renew',
@@ -16,7 +16,7 @@ export const RENEW: Statement = {
     FROM live WHERE g.account_id = live.account_id AND g.id = live.id`,
 };
 
-/** Recovering processes share the work; each takes what no other one is taking. */
+/** Several processes may recover concurrently; each takes generations that no other one is taking. */
 export const CLAIM_DUE: Statement = {
   name: 'generation_claim_due',
   text: `

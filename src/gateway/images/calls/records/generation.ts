@@ -5,63 +5,63 @@ import type { OutputFormat, ProviderName, ProviderTask } from '../../providers/i
 
 export type GenerationKey = { readonly accountId: string; readonly id: string };
 
-/** A call that is paid from the wallet, or is free. */
+/** The payer of a call that is paid from the wallet or free. */
 type WalletPayer = {
   readonly providerKeyId: null;
-  /** Null: the model is free. */
+  /** Null when the model is free. */
   readonly holdId: string | null;
 };
 
-/** A call over the customer's own provider key. There is no such call with a hold: it cannot be written down. */
+/** The payer of a BYOK call. Such a call cannot have a hold, neither in this type nor in the database. */
 type ProviderKeyPayer = { readonly providerKeyId: string; readonly holdId: null };
 
 export type Payer = WalletPayer | ProviderKeyPayer;
 
-/** `byok`: over the customer's own provider key, for nothing. */
+/** `byok` calls use the customer's own provider key and cost the wallet nothing. */
 export type BillingMode = 'wallet' | 'byok' | 'free';
 
-export function billingModeOf({ providerKeyId, holdId }: Payer): BillingMode {
+export function getBillingMode({ providerKeyId, holdId }: Payer): BillingMode {
   if (providerKeyId !== null) return 'byok';
   return holdId === null ? 'free' : 'wallet';
 }
 
-/** One image request: what is known when it begins, and never changes. */
+/** One image request: what is known when it begins and never changes. */
 export type Generation = GenerationFacts & Payer;
-export type OrdinaryGeneration = GenerationFacts & WalletPayer;
+export type WalletFundedGeneration = GenerationFacts & WalletPayer;
 
 export type GenerationFacts = GenerationKey & {
   readonly apiKeyId: string;
   readonly requestId: string;
   readonly model: string;
   readonly priceId: string;
-  /** For one image; over a customer's own key the list price, for information. */
+  /** The price of one image; for a BYOK call the list price, for information. */
   readonly priceMicros: MicroUsd;
   readonly imagesRequested: number;
   readonly width: number;
   readonly height: number;
   readonly responseFormat: ResponseFormat;
-  /** What the client asked for; null: as the provider makes it. */
+  /** The format that the client asked for; null when the image is delivered as its provider makes it. */
   readonly outputFormat: OutputFormat | null;
   readonly endUser: string | null;
   readonly fingerprint: string;
   readonly idempotencyKey: string | null;
   readonly mediaKeyId: string;
-  /** The call over the customer's own key that was refused, and that this ordinary one is made instead of. */
+  /** The BYOK call that was refused and that this wallet-funded call replaces. */
   readonly fellBackFrom: string | null;
   readonly operation: Operation;
-  /** How many reference images came with it; they are not kept. */
+  /** How many reference images were sent; they are not kept. */
   readonly referencesCount: number;
-  /** `x-coffer-tag`: what the customer counts this call under. */
+  /** `x-coffer-tag`, by which the customer groups usage. */
   readonly tag: string | null;
   /**
-   * Which attempt of a client that sends its call again by itself, without a key; 0 is the first. A retry may take it
-   * (`retries/`). Null: of any other client, and no retry takes it.
+   * The number of the attempt, for clients that send a call again by themselves without an idempotency key; 0 is the first. A retry
+   * may claim it (`retries/`). Null for all other clients; no retry claims it then.
    */
   readonly attempt: number | null;
   readonly createdAtMs: number;
 };
 
-/** What a retry without a key finds (`retries/README.md`); null: nothing to take. */
+/** Whether, and how, a retry without an idempotency key may claim the attempt (`retries/README.md`). */
 export type RetryState = 'open' | 'abandoned' | 'claimed';
 
 /** A generation as stored, with the images that it delivered. */
@@ -70,14 +70,14 @@ export type StoredGeneration = Generation & {
   readonly chargedMicros: MicroUsd;
   readonly errorCode: string | null;
   readonly images: readonly DeliveredImage[];
-  /** False for calls of a release whose answers did not name the format: they are repeated to the byte. */
+  /** False for calls of an earlier release whose answers did not name the format: they are repeated byte for byte. */
   readonly namesFormat: boolean;
   readonly retryState: RetryState | null;
   readonly retryClaim: string | null;
   readonly authorizedAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly finishedAtMs: number | null;
-  /** Null: not deleted. Whether they are still there is the retention's matter. */
+  /** Null when the customer has not deleted the images. They may still have been removed by retention. */
   readonly imagesDeletedAtMs: number | null;
 };
 
@@ -88,7 +88,7 @@ export type DeliveredImage = {
   readonly format: OutputFormat;
 };
 
-/** The format that all of them have; null when they differ, or there are none. */
+/** Returns the format of all these images; null when they differ or there are none. */
 export function sharedFormat(images: readonly Pick<DeliveredImage, 'format'>[]): OutputFormat | null {
   const [first, ...others] = new Set(images.map(({ format }) => format));
   return others.length === 0 ? (first ?? null) : null;
@@ -114,22 +114,22 @@ export type TaskRecord = {
 export type DeliveredTask = TaskRecord &
   GenerationKey & {
     readonly bytes: number;
-    /** Null in rows of earlier releases: what was asked for. */
+    /** Null in rows of earlier releases, where the image has the format that was asked for. */
     readonly format: OutputFormat | null;
   };
 
-/** How the attempt at one image ended. */
+/** The result of one attempt at one image. */
 export type TaskResult = {
   readonly position: number;
   readonly attempt: number;
   readonly provider: ProviderName;
-  /** Null: the provider never named one. */
+  /** Null when the provider did not name a task. */
   readonly task: ProviderTask | null;
-  /** Size of the stored file; null unless delivered. */
+  /** The size of the stored file; null unless the image was delivered. */
   readonly bytes: number | null;
-  /** Of the stored file; null unless delivered, and of a file that is lost. */
+  /** The format of the stored file; null when the image was not delivered or its file is lost. */
   readonly format: OutputFormat | null;
-  /** Null when delivered. */
+  /** Null when the image was delivered. */
   readonly failure: string | null;
   readonly finishedAtMs: number;
 };
@@ -140,8 +140,8 @@ export type Ending = {
   readonly authorizedAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly finishedAtMs: number;
-  /** Whether the answer has reached its client; absent when nobody knows. */
+  /** Whether the answer has reached its client; absent when that is not known. */
   readonly answered?: boolean;
-  /** Of every image that was begun. */
+  /** The results of all attempts. */
   readonly results: readonly TaskResult[];
 };

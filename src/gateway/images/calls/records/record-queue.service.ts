@@ -1,4 +1,4 @@
-import { setImmediate as endOfThisTurn } from 'node:timers/promises';
+import { setImmediate as endOfEventLoopTurn } from 'node:timers/promises';
 import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
@@ -13,23 +13,23 @@ import { PacketTimeoutError, runTogether } from '../../../../platform/database/p
 import { DatabaseUnavailableError } from '../../../../platform/errors/common.errors.js';
 import { statementsFor, type RecordWrite } from './record-statements.js';
 
-/** About ten milliseconds of the server's time: longer, and a write that comes just after a batch waits for it noticeably. */
+/** A batch takes the server about ten milliseconds. With larger ones, a write that arrives just after a batch would wait noticeably. */
 const BATCH_MAX = 256;
-/** About a second of work. Calls that would begin beyond it are refused at once instead of timing out. */
+/** About one second of work. Further calls are refused at once instead of timing out. */
 const QUEUE_MAX = 10_000;
 /** Longer than a migration may hold a table (5 s). No statement of ours holds a row for longer than one packet. */
 const LOCK_TIMEOUT_MS = 6_000;
-/** Longer than any statement of ours holds a row: what is locked for longer is waited for apart from the other writes. */
+/** Longer than any statement of ours holds a row. A write that waits for a longer lock is repeated apart from the other writes. */
 const QUICK_LOCK_TIMEOUT_MS = 200;
-/** For the first try of a batch; see `PacketDeadline`. A call that meets one silent connection still ends within a second. */
+/** For the first attempt at a batch; see `PacketDeadline`. A call that uses one unresponsive connection still ends within a second. */
 const DEADLINE_LEAST_MS = 500;
-/** One for a silent connection, one for a locked row, one to spare. Beyond it, the other writes wait as well. */
+/** One for an unresponsive connection, one for a locked row and one spare. Beyond this the other writes wait as well. */
 const REPEATS_MAX = 3;
 export const RECORD_LOCK_TIMEOUT_MS = Symbol('RECORD_LOCK_TIMEOUT_MS');
 
 /**
- * first: with short limits, so that other writes wait for less than a second. repeat: over another connection, beside the batches that
- * come next; it waits for locks. last: of each write by itself, once the locks of its batch were waited for.
+ * `first` has short limits, so that other writes wait for less than a second. `repeat` runs over another connection, concurrently
+ * with the following batches, and waits for locks. `last` writes each generation by itself, after the batch has waited for locks.
  */
 type Attempt = 'first' | 'repeat' | 'last';
 
@@ -39,14 +39,14 @@ type Queued = {
   readonly reject: (reason: unknown) => void;
 };
 
-const nameOf = (row: { readonly account_id: string; readonly id: string }): string =>
+const toRowKey = (row: { readonly account_id: string; readonly id: string }): string =>
   `${row.account_id}\n${row.id}`;
-const nameOfWrite = ({ generation: { accountId, id } }: RecordWrite): string => `${accountId}\n${id}`;
+const toWriteKey = ({ generation: { accountId, id } }: RecordWrite): string => `${accountId}\n${id}`;
 
 /**
- * Writes the records of calls in shared commits: while the server works on one batch, the next gathers. No timer delays
- * a lone write, and a write that the database refuses fails alone. A batch that is not answered at once, because its
- * server process stands still or a row is locked, is repeated over another connection while the next ones go on.
+ * Writes the records of calls in shared commits: while the server works on one batch, the next one is collected. No timer delays a
+ * single write, and a write that the database refuses fails alone. A batch that is not answered in time, because its server
+ * process is suspended or a row is locked, is repeated over another connection while the next batches continue.
  * ADR 24 and ADR 45 have the reasons.
  */
 @Injectable()
@@ -54,7 +54,7 @@ export class RecordQueue implements OnApplicationShutdown {
   private waiting: Queued[] = [];
   private draining: Promise<void> | null = null;
   private readonly repeats = new Set<Promise<void>>();
-  /** For each generation whose write is being repeated, what has come for it since. */
+  /** For each generation whose write is being repeated, the writes that have arrived since. */
   private readonly heldBack = new Map<string, Queued[]>();
   private readonly deadline = new PacketDeadline(DEADLINE_LEAST_MS);
   private readonly quickLockTimeoutMs: number;
@@ -67,12 +67,12 @@ export class RecordQueue implements OnApplicationShutdown {
   }
 
   /**
-   * Resolves after the commit. False: nothing was written, because the generation is over or its idempotency key belongs
-   * to another one. Rejects with what the database throws, and with `DatabaseUnavailableError` (503) when too many
-   * writes are waiting.
+   * Resolves after the commit. It resolves to false when nothing was written, because the generation has ended or another one has
+   * its idempotency key. Rejects with what the database throws, and with `DatabaseUnavailableError` (503) when too many writes are
+   * waiting.
    */
   add(write: RecordWrite): Promise<boolean> {
-    // Outcomes are always accepted: there are no more of them than calls, and recovery has to repair what is not written.
+    // Outcomes are always accepted: there are no more of them than calls, and recovery has to complete each one that is not written.
     const isOutcome = write.state.status !== 'running';
     if (this.waiting.length >= QUEUE_MAX && !isOutcome) {
       return Promise.reject(new DatabaseUnavailableError(new Error('too many records of calls are waiting')));
@@ -83,7 +83,7 @@ export class RecordQueue implements OnApplicationShutdown {
     });
   }
 
-  /** Finishes everything that was accepted. */
+  /** Completes every write that was accepted. */
   async onApplicationShutdown(): Promise<void> {
     while (this.draining !== null || this.repeats.size > 0) {
       await Promise.all([this.draining, ...this.repeats]);
@@ -91,26 +91,26 @@ export class RecordQueue implements OnApplicationShutdown {
   }
 
   private enqueue(queued: Queued): void {
-    const line = this.heldBack.get(nameOfWrite(queued.write)) ?? this.waiting;
+    const line = this.heldBack.get(toWriteKey(queued.write)) ?? this.waiting;
     line.push(queued);
   }
 
   private async drain(): Promise<void> {
     do {
-      // Answers that arrived together are handled in one turn of the event loop; what they write shares a commit.
-      await endOfThisTurn();
+      // Responses that arrived together are handled in one turn of the event loop; their writes share a commit.
+      await endOfEventLoopTurn();
       await this.commit(this.nextBatch(), 'first');
       if (this.repeats.size >= REPEATS_MAX) await Promise.race(this.repeats);
     } while (this.waiting.length > 0);
     this.draining = null;
   }
 
-  /** At most one write of each generation: the next one has to find what this one wrote. */
+  /** Takes at most one write of each generation, because the next one has to find what this one wrote. */
   private nextBatch(): Queued[] {
     const batch = new Map<string, Queued>();
     const later: Queued[] = [];
     for (const queued of this.waiting) {
-      const name = nameOfWrite(queued.write);
+      const name = toWriteKey(queued.write);
       if (batch.size < BATCH_MAX && !batch.has(name)) batch.set(name, queued);
       else later.push(queued);
     }
@@ -123,7 +123,7 @@ export class RecordQueue implements OnApplicationShutdown {
     try {
       const writes = batch.map(({ write }) => write);
       const written = await this.run(writes, attempt);
-      for (const { write, resolve } of batch) resolve(written.has(nameOfWrite(write)));
+      for (const { write, resolve } of batch) resolve(written.has(toWriteKey(write)));
     } catch (error) {
       if (attempt === 'first' && (isLockTimeout(error) || isConnectionFailure(error))) {
         return this.beginRepeat(batch);
@@ -133,13 +133,13 @@ export class RecordQueue implements OnApplicationShutdown {
         return;
       }
       const next = isLockTimeout(error) ? 'last' : attempt;
-      for (const part of partsOf(batch, error)) await this.commit(part, next);
+      for (const part of splitBatch(batch, error)) await this.commit(part, next);
     }
   }
 
-  /** Until it is over, whatever else comes for these generations is held back: it has to find what this one wrote. */
+  /** Until the repeat ends, other writes for these generations are held back, because they have to find what it wrote. */
   private beginRepeat(batch: readonly Queued[]): void {
-    for (const { write } of batch) this.heldBack.set(nameOfWrite(write), []);
+    for (const { write } of batch) this.heldBack.set(toWriteKey(write), []);
     const waiting = this.waiting;
     this.waiting = [];
     for (const queued of waiting) this.enqueue(queued);
@@ -153,7 +153,7 @@ export class RecordQueue implements OnApplicationShutdown {
   private releaseHeldBack(batch: readonly Queued[]): void {
     const released: Queued[] = [];
     for (const { write } of batch) {
-      const name = nameOfWrite(write);
+      const name = toWriteKey(write);
       for (const queued of this.heldBack.get(name) ?? []) released.push(queued);
       this.heldBack.delete(name);
     }
@@ -162,7 +162,7 @@ export class RecordQueue implements OnApplicationShutdown {
     this.draining ??= this.drain();
   }
 
-  /** The names of the generations that were written. */
+  /** Returns the keys of the generations that were written. */
   private async run(writes: readonly RecordWrite[], attempt: Attempt): Promise<ReadonlySet<string>> {
     const lockTimeoutMs = attempt === 'repeat' ? this.lockTimeoutMs : this.quickLockTimeoutMs;
     const deadlineMs = attempt === 'first' ? this.deadline.ms : lockTimeoutMs + ANSWER_MARGIN_MS;
@@ -174,10 +174,10 @@ export class RecordQueue implements OnApplicationShutdown {
       try {
         const answers = await runTogether(client, calls, deadlineMs);
         this.deadline.met(performance.now() - startedAtMs);
-        return new Set((answers.flat() as Parameters<typeof nameOf>[0][]).map(nameOf));
+        return new Set((answers.flat() as Parameters<typeof toRowKey>[0][]).map(toRowKey));
       } catch (error) {
         if (error instanceof PacketTimeoutError) this.deadline.missed();
-        // Waits until a connection that is being closed is closed: the next batch must not be handed it.
+        // This waits until a connection that is being closed is closed, so that the next batch does not get it.
         if (isConnectionFailure(error)) await client.query('ROLLBACK').catch(() => undefined);
         throw error;
       }
@@ -187,13 +187,13 @@ export class RecordQueue implements OnApplicationShutdown {
   }
 }
 
-/** Whether other writes of the batch may go through by themselves. While the database is away none of them does. */
+/** Whether other writes of the batch may succeed by themselves. While the database is unavailable none of them does. */
 function isOneToBlame(error: unknown): boolean {
   return isLockTimeout(error) || !isUnavailable(error);
 }
 
-/** Halves isolate a refused write in the fewest commits. After a lock timeout only what is locked fails. */
-function partsOf(batch: readonly Queued[], error: unknown): (readonly Queued[])[] {
+/** Halving isolates a refused write in the fewest commits. After a lock timeout each write is tried alone, so only locked ones fail. */
+function splitBatch(batch: readonly Queued[], error: unknown): (readonly Queued[])[] {
   if (isLockTimeout(error)) return batch.map((queued) => [queued]);
   const middle = batch.length >> 1;
   return [batch.slice(0, middle), batch.slice(middle)];

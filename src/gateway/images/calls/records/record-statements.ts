@@ -22,8 +22,8 @@ export type TaskState = Omit<TaskResult, 'finishedAtMs'> & {
 };
 
 /**
- * claim: makes the row, unless another generation of the account has its idempotency key. save: a generation's state
- * and its tasks; the first makes the row, and a final state is never left again.
+ * `claim` makes the row, unless another generation of the account has its idempotency key. `save` writes a generation's state and its
+ * tasks; the first save makes the row, and no save leaves a final state.
  */
 export type RecordWrite = {
   readonly type: 'claim' | 'save';
@@ -32,7 +32,7 @@ export type RecordWrite = {
   readonly tasks: readonly TaskState[];
 };
 
-/** From which statuses a row may become what it is saved as. */
+/** For each status, the statuses from which a row may change to it. */
 const ALLOWED_FROM: Readonly<Record<GenerationStatus, readonly GenerationStatus[]>> = {
   running: OPEN_STATUSES,
   unresolved: GENERATION_TRANSITIONS.lose.from,
@@ -102,47 +102,46 @@ const TASK_COLUMNS: readonly Column<TaskRow>[] = [
 ];
 
 /**
- * These commits are not waited for: no flush of the log of their own. Nothing rests on them alone. A row that the
- * database loses in a crash is either flushed by the hold's or the capture's own commit, which come after
- * it and are waited for, or it is what recovery derives again from the hold and the files. It takes two of
- * four flushes off every paid call.
+ * `synchronous_commit` is off, so these commits do not wait for a flush of the log, which saves two of four flushes of every paid
+ * call. No money depends on them alone: a row is either flushed by the later commit of the hold or the capture, or recovery derives
+ * it again from the hold and the files after the database has crashed.
  *
- * No sequential scan: a connection keeps the plans by which foreign keys are checked. One that was made while the tables
- * were almost empty would read a whole table for every row, until the statistics catch up.
+ * `enable_seqscan` is off because a connection keeps the plans by which foreign keys are checked. A plan that was made while the
+ * tables were almost empty would read a whole table for every row until the statistics are updated.
  */
 const SETTINGS = `(SELECT set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
            set_config('lock_timeout', $1, true)) AS settings`;
 
-const namesOf = (columns: readonly Column<never>[]): string => columns.map(([name]) => name).join(', ');
+const columnNames = (columns: readonly Column<never>[]): string => columns.map(([name]) => name).join(', ');
 
-/** The rows as one array a column, beginning with parameter `first`. */
+/** Passes the rows as one array for each column, beginning with parameter `first`. */
 function arraysFrom(columns: readonly Column<never>[], first: number): string {
   const arrays = columns.map(([, type], index) => `$${first + index}::${type}[]`);
-  return `unnest(${arrays.join(', ')}) AS v (${namesOf(columns)})`;
+  return `unnest(${arrays.join(', ')}) AS v (${columnNames(columns)})`;
 }
 
-/** One row as plain parameters: as arrays a lone write costs the server a third more. */
+/** Passes one row as plain parameters, because arrays would cost the server a third more for a single write. */
 function oneRow(columns: readonly Column<never>[], first: number): string {
   const values = columns.map(([, type], index) => `$${first + index}::${type}`);
-  return `(SELECT ${values.join(', ')}) AS v (${namesOf(columns)})`;
+  return `(SELECT ${values.join(', ')}) AS v (${columnNames(columns)})`;
 }
 
-const insertOf = (rows: string): string => `
-    INSERT INTO generations AS g (${namesOf(GENERATION_COLUMNS)})
+const insertSql = (rows: string): string => `
+    INSERT INTO generations AS g (${columnNames(GENERATION_COLUMNS)})
     SELECT v.* FROM ${SETTINGS}, ${rows}`;
 
-/** The unique index lets one of any number of copies through, also of those that come in one statement. */
-const claimOf = (rows: string): string => `${insertOf(rows)}
+/** The unique index accepts one of any number of copies, even when they are in one statement. */
+const claimSql = (rows: string): string => `${insertSql(rows)}
   ON CONFLICT (account_id, idempotency_key) WHERE idempotency_key IS NOT NULL AND status <> 'failed' DO NOTHING
   RETURNING account_id, id`;
 
 /**
- * A generation's state and its tasks in one statement: one commit, and no reader sees the one without the other.
- * `lease_expires_at`: a server process that stood still may commit late what was repeated long ago, and must not make a call that is
- * under way look dead. `retry_state`: null ends it, and an open attempt whose client is gone becomes abandoned; a retry keeps what it claimed.
+ * Writes a generation's state and its tasks in one statement, so that no reader sees one without the other.
+ * `lease_expires_at`: a suspended server process may commit a write late that was repeated long ago; it must not make a running call
+ * look dead. `retry_state`: null ends it, an open attempt whose client has disconnected becomes abandoned, and a retry keeps its claim.
  */
-const saveOf = (rows: string): string => `
-  WITH saved AS (${insertOf(rows)}
+const saveSql = (rows: string): string => `
+  WITH saved AS (${insertSql(rows)}
     ON CONFLICT ON CONSTRAINT generations_pkey DO UPDATE
        SET lease_expires_at = CASE
              WHEN excluded.status = 'running' THEN greatest(g.lease_expires_at, excluded.lease_expires_at)
@@ -158,7 +157,7 @@ const saveOf = (rows: string): string => `
      WHERE ${MAY_CHANGE}
     RETURNING g.account_id, g.id),
   saved_tasks AS (
-    INSERT INTO generation_tasks AS t (${namesOf(TASK_COLUMNS)})
+    INSERT INTO generation_tasks AS t (${columnNames(TASK_COLUMNS)})
     SELECT v.* FROM saved
       JOIN ${arraysFrom(TASK_COLUMNS, GENERATION_COLUMNS.length + 2)}
         ON v.account_id = saved.account_id AND v.generation_id = saved.id
@@ -170,12 +169,12 @@ const saveOf = (rows: string): string => `
 
 const ONE = oneRow(GENERATION_COLUMNS, 2);
 const MANY = arraysFrom(GENERATION_COLUMNS, 2);
-const CLAIM_ONE: Statement = { name: 'generation_claim', text: claimOf(ONE) };
-const CLAIM_MANY: Statement = { name: 'generation_claims', text: claimOf(MANY) };
-const SAVE_ONE: Statement = { name: 'generation_save', text: saveOf(ONE) };
-const SAVE_MANY: Statement = { name: 'generation_saves', text: saveOf(MANY) };
+const CLAIM_ONE: Statement = { name: 'generation_claim', text: claimSql(ONE) };
+const CLAIM_MANY: Statement = { name: 'generation_claims', text: claimSql(MANY) };
+const SAVE_ONE: Statement = { name: 'generation_save', text: saveSql(ONE) };
+const SAVE_MANY: Statement = { name: 'generation_saves', text: saveSql(MANY) };
 
-/** A statement of its own: its snapshot has what was committed while the claim before it waited. */
+/** This is a separate statement, so that its snapshot includes what was committed while the claim before it waited. */
 const OWN_CLAIMS: Statement = {
   name: 'generation_own_claims',
   text: `
@@ -186,13 +185,14 @@ const OWN_CLAIMS: Statement = {
 type Filled = Required<StatementCall>;
 
 /**
- * One packet, which the server runs as one tx. Claims come first, and the rows of each statement are in the order of
- * what they lock, a key or a row; no process saves a row whose claim is not committed. So two processes never deadlock.
+ * Returns the statements of one packet, which the server runs as one tx. Claims come first, and the rows of each statement are
+ * ordered by the key or row that they lock; no process saves a row whose claim is not committed. So two processes never deadlock.
  * No generation may occur twice in `writes`.
  *
- * @param lockTimeoutMs how long each lock is waited for.
- * @param isRepeat an earlier packet with the same writes may have been committed. A save finds its own row and changes nothing, or the
- *   same again; a claim would take its own row for a copy's, so it also counts when that row is there.
+ * @param lockTimeoutMs how long the server waits for each lock.
+ * @param isRepeat an earlier packet with the same writes may have been committed. A repeated save changes nothing, or writes the same
+ *   again. A repeated claim would take its own row for that of a copy, so a claim also succeeds when its own row exists.
+
  */
 export function statementsFor(
   writes: readonly RecordWrite[],
@@ -205,11 +205,11 @@ export function statementsFor(
     statement,
     values: [`${lockTimeoutMs}ms`, ...values],
   });
-  const own = isRepeat ? ownClaimsOf(claims) : [];
-  return [...claimsOf(claims).map(limited), ...own, ...savesOf(saves).map(limited)];
+  const own = isRepeat ? ownClaimCalls(claims) : [];
+  return [...claimCalls(claims).map(limited), ...own, ...saveCalls(saves).map(limited)];
 }
 
-function ownClaimsOf(claims: readonly RecordWrite[]): Filled[] {
+function ownClaimCalls(claims: readonly RecordWrite[]): Filled[] {
   if (claims.length === 0) return [];
   const columns = (['accountId', 'id'] as const).map((name) =>
     claims.map(({ generation }) => generation[name]),
@@ -217,13 +217,13 @@ function ownClaimsOf(claims: readonly RecordWrite[]): Filled[] {
   return [{ statement: OWN_CLAIMS, values: columns }];
 }
 
-function claimsOf(claims: readonly RecordWrite[]): Filled[] {
+function claimCalls(claims: readonly RecordWrite[]): Filled[] {
   if (claims.length === 0) return [];
   const statement = claims.length === 1 ? CLAIM_ONE : CLAIM_MANY;
   return [{ statement, values: rowValues(claims) }];
 }
 
-function savesOf(saves: readonly RecordWrite[]): Filled[] {
+function saveCalls(saves: readonly RecordWrite[]): Filled[] {
   if (saves.length === 0) return [];
   const statement = saves.length === 1 ? SAVE_ONE : SAVE_MANY;
   const tasks = saves.flatMap(({ generation, tasks: own }) => own.map((task) => ({ generation, task })));
@@ -233,13 +233,13 @@ function savesOf(saves: readonly RecordWrite[]): Filled[] {
 function sorted(
   writes: readonly RecordWrite[],
   type: RecordWrite['type'],
-  nameOf: (write: RecordWrite) => string,
+  toLockedKey: (write: RecordWrite) => string,
 ): RecordWrite[] {
   // Account ids hold no newline, so the joined name is unambiguous.
-  const orderOf = (write: RecordWrite): string => `${write.generation.accountId}\n${nameOf(write)}`;
+  const toSortKey = (write: RecordWrite): string => `${write.generation.accountId}\n${toLockedKey(write)}`;
   return writes
     .filter((write) => write.type === type)
-    .map((write) => ({ write, order: orderOf(write) }))
+    .map((write) => ({ write, order: toSortKey(write) }))
     .sort((a, b) => (a.order < b.order ? -1 : 1))
     .map(({ write }) => write);
 }

@@ -7,12 +7,12 @@ import type { Job } from '../../../../platform/jobs/job.js';
 import { GenerationRecovery } from './generation-recovery.service.js';
 import { OrphanedHolds } from './orphaned-holds.service.js';
 
-/** Between two looks. The clock of recurring jobs ticks once a minute, which is long for held credit. */
+/** The time between two runs. Recurring jobs run at most once a minute, which is too slow for held credit. */
 const NEXT_RUN_MS = 10_000;
 
 /**
- * Recovers what dead processes left. Each run queues the next, so one chain serves all processes; the
- * crontab starts it, and starts it again should it ever break.
+ * Recovers the calls of dead processes. Each run queues the next one, so a single chain serves all processes. The crontab starts
+ * the chain, and restarts it if it should ever break.
  */
 @Injectable()
 export class GenerationRecoveryJob implements Job {

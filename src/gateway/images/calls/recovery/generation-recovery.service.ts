@@ -18,27 +18,27 @@ import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
 import type { GenerationKey, StoredGeneration, TaskRecord, TaskResult } from '../records/generation.js';
 import { Upstreams } from '../upstreams.service.js';
-import { mostSevere, problemOf } from '../delivery-failure.js';
+import { mostSevere, toCustomerProblem } from '../delivery-failure.js';
 import { agreeWithHold } from './agree-with-hold.js';
 
-/** Recovered beside each other; more would take the providers' slots away from live calls. */
+/** How many are recovered concurrently; more would take the providers' slots away from live calls. */
 const BATCH_MAX = 8;
-/** Longer than a look, so that no second process starts one meanwhile. */
+/** Longer than one check takes, so that no second process checks the same call concurrently. */
 const CLAIM_MS = 90_000;
-/** A task that is still in the making is looked at again after this. */
-const NEXT_LOOK_MS = 5_000;
+/** A task that its provider has not finished is checked again after this. */
+const NEXT_CHECK_MS = 5_000;
 
 type Found = {
-  /** One a position. */
+  /** One result for each position. */
   readonly results: readonly ImageResult[];
-  /** Attempts after which another provider was asked. */
+  /** Earlier attempts, after which another provider was asked. */
   readonly superseded: readonly TaskResult[];
 };
 
 /**
- * Ends the generations that their own process did not: it died, or it answered before the provider did.
- * Whatever is settled already is found in the hold, whatever was delivered already is found in the store,
- * and the rest is asked of the provider; so it may run any number of times, in any process.
+ * Ends generations that their own process did not end, because it died or answered before the provider did. The hold shows what
+ * is settled already, the store shows what was delivered already, and the provider is asked for the rest; so this may run any
+ * number of times, in any process.
  */
 @Injectable()
 export class GenerationRecovery {
@@ -59,11 +59,11 @@ export class GenerationRecovery {
     private readonly databaseClock: DatabaseClock,
   ) {}
 
-  /** Looks once at every generation that is due. Answers how many it ended. Throws when the database is away. */
+  /** Checks every due generation once, and returns how many it ended. Throws when the database is unavailable. */
   async recoverDue(): Promise<number> {
     let ended = 0;
     for (;;) {
-      // A process whose own clock is ahead must not take calls over that run elsewhere.
+      // The database's clock decides: a process whose own clock is ahead must not take over calls that are running elsewhere.
       const due = await this.records.claimDue(await this.databaseClock.nowMs(), CLAIM_MS, BATCH_MAX);
       const outcomes = await Promise.all(due.map((key) => this.recover(key)));
       ended += outcomes.filter(Boolean).length;
@@ -71,44 +71,44 @@ export class GenerationRecovery {
     }
   }
 
-  /** Whether it is over now. Never rejects: one generation's trouble must not keep the others waiting. */
+  /** Returns whether the generation has ended. Never rejects, so that a failure of one generation does not delay the others. */
   private async recover(key: GenerationKey): Promise<boolean> {
     try {
       const generation = await this.reader.find(key);
       return generation !== null && OPEN_STATUSES.includes(generation.status) && (await this.end(generation));
     } catch (error) {
       this.logger.warn(
-        { generation: key.id, err: error },
-        'A generation was not recovered; it is tried again',
+        { event: 'generation.recovery_failed', generation: key.id, err: error },
+        'A generation could not be recovered; this is tried again',
       );
       return false;
     }
   }
 
   private async end(generation: StoredGeneration): Promise<boolean> {
-    const tasks = await this.reader.tasksOf(generation);
+    const tasks = await this.reader.findTasks(generation);
     const results = await this.resume(generation, tasks);
     const nowMs = this.clock.nowMs();
     const failure = mostSevere(results.flatMap((result) => result.cause ?? []));
     const isGivenUp = nowMs - generation.createdAtMs >= this.limits.giveUpAfterMs;
     if (failure?.kind === 'lost' && !isGivenUp) {
-      await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
+      await this.records.postpone(generation, nowMs + NEXT_CHECK_MS);
       return false;
     }
     const delivered = results.filter((result) => result.failure === null).length;
-    const settlement = await this.paymentOf(generation).settle(delivered);
+    const settlement = await this.paymentFor(generation).settle(delivered);
     if (!settlement.holdFound && nowMs - generation.createdAtMs < this.limits.orphanedAfterMs) {
-      // Its process may be alive after all, and about to make the hold.
-      await this.records.postpone(generation, nowMs + NEXT_LOOK_MS);
+      // The process of the call may still be alive and about to make the hold.
+      await this.records.postpone(generation, nowMs + NEXT_CHECK_MS);
       return false;
     }
-    await this.write(generation, { results, superseded: supersededOf(tasks, nowMs) }, settlement, nowMs);
+    await this.write(generation, { results, superseded: findSuperseded(tasks, nowMs) }, settlement, nowMs);
     return true;
   }
 
-  /** A call over a customer's own key has none that knows a wallet: `Payments` does not take it. */
-  private paymentOf(generation: StoredGeneration): Payment {
-    return generation.providerKeyId === null ? this.payments.of(generation, 'system') : freePayment;
+  /** A BYOK call never gets a payment that knows a wallet; `Payments` does not accept it. */
+  private paymentFor(generation: StoredGeneration): Payment {
+    return generation.providerKeyId === null ? this.payments.paymentFor(generation, 'system') : freePayment;
   }
 
   private async write(
@@ -125,9 +125,13 @@ export class GenerationRecovery {
       results.filter((result, index) => result.failure === null && agreed[index]?.failure !== null),
     );
     if (imagesPaid > delivered) {
-      this.logger.error({ generation: generation.id, imagesPaid, delivered }, 'Charged images are missing');
+      this.logger.error(
+        { event: 'generation.paid_images_missing', generation: generation.id, imagesPaid, delivered },
+        'Images that were charged are missing; check the image store and refund the customer',
+      );
     }
-    const errorCode = imagesPaid > 0 ? null : failure === null ? 'upstream_failed' : problemOf(failure).code;
+    const errorCode =
+      imagesPaid > 0 ? null : failure === null ? 'upstream_failed' : toCustomerProblem(failure).code;
     await this.records.finish(generation, {
       chargedMicros,
       errorCode,
@@ -139,11 +143,11 @@ export class GenerationRecovery {
     this.report(generation, imagesPaid);
   }
 
-  /** One result a position: its last attempt's, or that of an attempt whose task was never written down. */
+  /** Returns one result for each position: that of its last attempt, or of an attempt whose task was never recorded. */
   private async resume(generation: StoredGeneration, tasks: readonly TaskRecord[]): Promise<ImageResult[]> {
-    const source = await this.upstreams.ofBegun(generation);
+    const source = await this.upstreams.forStartedCall(generation);
     const model = (await this.models.current()).find(generation.model);
-    const signal = AbortSignal.timeout(this.limits.recoveryLookMs);
+    const signal = AbortSignal.timeout(this.limits.recoveryCheckMs);
     return Promise.all(
       Array.from({ length: generation.imagesRequested }, (_, position) => {
         const last = tasks.filter((task) => task.position === position).at(-1);
@@ -155,7 +159,10 @@ export class GenerationRecovery {
   private report(generation: StoredGeneration, imagesDelivered: number): void {
     const durationMs = this.clock.nowMs() - generation.createdAtMs;
     const outcome = imagesDelivered > 0 ? 'succeeded' : 'failed';
-    this.logger.log({ generation: generation.id, outcome, imagesDelivered }, 'Recovered a generation');
+    this.logger.log(
+      { event: 'generation.recovered', generation: generation.id, outcome, imagesDelivered },
+      'A generation was recovered',
+    );
     this.observer.finished({
       model: generation.model,
       outcome,
@@ -166,17 +173,17 @@ export class GenerationRecovery {
   }
 }
 
-/** Stands for an attempt of which no row was written before its process died. */
+/** Represents an attempt whose process died before its task was recorded. */
 function unnamedTask(model: ImageModel | null, position: number): TaskRecord {
   const provider = model?.routes[0].provider ?? 'black_forest_labs';
   return { position, attempt: 1, provider, task: null, status: 'pending' };
 }
 
 /**
- * Attempts that their process knew to have failed, and asked another provider after, but did not live to write down.
- * A task that was named ends in no other way that leads on (`FALLS_THROUGH`).
+ * Returns attempts that failed, after which their process asked another provider but died before it could record the failure.
+ * For an attempt with a known task, `failed` is the only outcome after which another provider is asked (`FALLS_THROUGH`).
  */
-function supersededOf(tasks: readonly TaskRecord[], finishedAtMs: number): TaskResult[] {
+function findSuperseded(tasks: readonly TaskRecord[], finishedAtMs: number): TaskResult[] {
   const isLast = ({ position, attempt }: TaskRecord): boolean =>
     !tasks.some((other) => other.position === position && other.attempt > attempt);
   return tasks

@@ -7,22 +7,22 @@ import { JobQueue } from '../../../../platform/jobs/job-queue.js';
 import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
 import type { Job } from '../../../../platform/jobs/job.js';
 import { ImageMaker } from '../image-maker.service.js';
-import { mediaNameOf } from '../../media/media-name.js';
+import { toMediaName } from '../../media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../../media/media-store.js';
 import { Upstreams } from '../upstreams.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import type { DeliveredTask } from '../records/generation.js';
 
-/** How long the provider keeps a result; also how far back there is anything to restore. */
+/** How long the provider keeps a result, and therefore how far back images can be restored. */
 const PROVIDER_KEEPS_MS = 10 * 60_000;
-/** Images looked at beside each other. */
+/** How many images are checked concurrently. */
 const BATCH_MAX = 50;
 const FETCH_TIMEOUT_MS = 30_000;
 
 /**
- * After a reboot, fetches again the delivered images whose files a power failure took (see `MediaStore`):
- * their charges are durable, so the images have to be as well. What even the provider has no more is
- * logged as an error, for an operator to make good.
+ * After a reboot, fetches delivered images again whose files were lost in a power failure (see `MediaStore`). Their charges are
+ * durable, so the images have to be durable as well. An image that the provider no longer has is logged as an error, so that an
+ * operator can compensate the customer.
  */
 @Injectable()
 export class MediaRestorationJob implements Job, OnApplicationBootstrap {
@@ -42,11 +42,14 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     registry.register(this);
   }
 
-  /** Only a machine that has just started can have lost files, and only its own: what is in S3 survives any machine. */
+  /** Only a machine that has just started can have lost files, and only local ones: files in S3 do not depend on a machine. */
   async onApplicationBootstrap(): Promise<void> {
     if (this.settings.s3 !== null || !this.settings.runJobs || uptime() * 1_000 > PROVIDER_KEEPS_MS) return;
     await this.queue.add(this.name, {}, { jobKey: this.name }).catch((error: unknown) => {
-      this.logger.warn({ err: error }, 'The images of the last minutes are not checked');
+      this.logger.warn(
+        { event: 'media.restoration_not_queued', err: error },
+        'The images of the last minutes are not checked for loss, because the job could not be queued',
+      );
     });
   }
 
@@ -65,10 +68,10 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
     const generation = await this.reader.find(task);
     if (generation === null || generation.imagesDeletedAtMs !== null) return;
     const format = task.format ?? generation.outputFormat;
-    // Null: it was lost before it was delivered, and is looked for under the name that its provider's copy gives it.
-    const name = format === null ? null : mediaNameOf(generation, { position: task.position, format });
-    if (name !== null && (await this.media.sizeOf(name)) === task.bytes) return;
-    const source = await this.upstreams.ofBegun(generation);
+    // Null when the format was never recorded. The provider's copy then shows the format, and with it the name of the file.
+    const name = format === null ? null : toMediaName(generation, { position: task.position, format });
+    if (name !== null && (await this.media.getSize(name)) === task.bytes) return;
+    const source = await this.upstreams.forStartedCall(generation);
     const { failure } = await this.maker.resume(
       generation,
       task,
@@ -76,7 +79,11 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
       AbortSignal.timeout(FETCH_TIMEOUT_MS),
     );
     const fields = { generation: generation.id, position: task.position, hold: generation.holdId };
-    if (failure !== null) this.logger.error(fields, 'A charged image is lost');
-    else this.logger.warn(fields, 'A charged image was fetched again');
+    if (failure !== null) {
+      const event = 'media.image_lost';
+      this.logger.error({ event, ...fields }, 'An image that was charged is lost; refund the customer');
+    } else {
+      this.logger.warn({ event: 'media.image_restored', ...fields }, 'A lost image was fetched again');
+    }
   }
 }

@@ -5,13 +5,13 @@ import { executeAll, throwFirst } from '../../../../money/wallets/execute-all.js
 import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 
-/** One look of the job; what is left comes with the next. */
+/** How many holds one run releases; the next run continues. */
 const BATCH_MAX = 200;
 
 /**
- * Open holds of generations that nobody will settle any more: the call died before its row was written, or
- * it failed and the ledger was away when the hold was to be voided. The one place that reads `holds`
- * beside the engine, because the answer lies in both tables; it changes nothing by itself.
+ * Finds open holds that no process will settle any more: the process died before the row was written, or the call failed and
+ * the database was unavailable when the hold should have been voided. Outside of the engine only this query reads `holds`, because
+ * it has to join it with `generations`; the engine makes the change.
  */
 const FIND_ORPHANS = `
   SELECT h.account_id AS "accountId", h.id AS "holdId"
@@ -34,12 +34,13 @@ export class OrphanedHolds {
     private readonly clock: DatabaseClock,
   ) {}
 
-  /** Voids them; a call that is alive after all then delivers nothing and charges nothing. Answers how many. */
+  /** Voids these holds and returns how many there were. If a call is still alive, it then delivers nothing and charges nothing. */
   async release(): Promise<number> {
     const before = new Date((await this.clock.nowMs()) - this.limits.orphanedAfterMs).toISOString();
     const orphans = await this.dataSource.query<Orphan[]>(FIND_ORPHANS, [before, BATCH_MAX]);
     if (orphans.length > 0) {
-      this.logger.warn({ holds: orphans.map(({ holdId }) => holdId) }, 'Releasing holds of calls that died');
+      const holds = orphans.map(({ holdId }) => holdId);
+      this.logger.warn({ event: 'hold.orphans_released', holds }, 'Holds of calls that died are released');
     }
     const voids = orphans.map((orphan) => ({ ...orphan, type: 'void', actor: 'system' }) as const);
     const failures = await executeAll(this.engine, voids);

@@ -4,12 +4,12 @@ import type { GenerationKey } from '../records/generation.js';
 import { RetryClaims } from './retry-claims.service.js';
 import type { RetryingClient } from './retrying-client.js';
 
-/** A client may read a large answer slowly; the receipt does not wait for it any longer than this. */
+/** A client may read a large answer slowly. The receipt is written after this time at the latest. */
 const ANSWER_MS = 5_000;
 
 /**
- * Writes down with a call's outcome whether its answer reached its client: in one write, which is made behind the answer
- * anyway. So a call costs no write more, and a retry finds every attempt whose answer was lost.
+ * Records, together with a call's outcome, whether its answer reached the client. The outcome is written after the answer anyway,
+ * so this costs no further write, and a retry finds every attempt whose answer was lost.
  */
 @Injectable()
 export class AnswerEndings {
@@ -17,7 +17,7 @@ export class AnswerEndings {
 
   constructor(private readonly claims: RetryClaims) {}
 
-  /** Resolves when the outcome is written. `write` must not reject. */
+  /** Writes the outcome once the answer has ended, or after `ANSWER_MS`. Resolves when it is written. `write` must not reject. */
   async record(
     { generation, client }: { readonly generation: GenerationKey; readonly client: RetryingClient | null },
     write: (answered?: boolean) => Promise<void>,
@@ -28,25 +28,33 @@ export class AnswerEndings {
     const answered = await Promise.race([client.answered, late]);
     patience.abort();
     const written = answered === null ? write() : write(answered);
-    if (answered === true) this.heed(generation, client, written);
+    if (answered === true) this.watchConnection(generation, client, written);
     await written;
     if (answered !== null) return;
     void client.answered.then((ending) => {
       const recorded = this.try(generation, () => this.claims.endAnswer(generation, ending));
-      if (ending) this.heed(generation, client, recorded);
+      if (ending) this.watchConnection(generation, client, recorded);
     });
   }
 
-  /** `after`: what has to be written before. */
-  heed(generation: GenerationKey, client: RetryingClient, after: Promise<void>): void {
-    client.onDoubt(() => void after.then(() => this.try(generation, () => this.claims.doubt(generation))));
+  /**
+   * Marks the attempt as abandoned when the connection ends shortly after the answer. `after` is the write that has to be complete
+   * before.
+   */
+  watchConnection(generation: GenerationKey, client: RetryingClient, after: Promise<void>): void {
+    client.onDoubt(
+      () => void after.then(() => this.try(generation, () => this.claims.markAbandoned(generation))),
+    );
   }
 
   private async try(generation: GenerationKey, write: () => Promise<void>): Promise<void> {
     try {
       await write();
     } catch (error) {
-      this.logger.warn({ generation: generation.id, err: error }, 'The end of an answer was not recorded');
+      this.logger.warn(
+        { event: 'generation.answer_end_not_recorded', generation: generation.id, err: error },
+        'Whether an answer reached its client could not be recorded',
+      );
     }
   }
 }

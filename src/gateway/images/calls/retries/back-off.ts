@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Between two checks of an attempt of another process: soon at first, since most attempts have ended or end at once. */
+/** The pause between two checks of an attempt in another process. It is short at first, because most attempts end soon. */
 const CHECK_MIN_MS = 100;
 const CHECK_MAX_MS = 1_000;
 
-/** The pauses between checks, each twice as long as the one before, up to the longest. */
-export function backOff(): () => number {
+/** Returns a function that gives the next pause in milliseconds: each is twice as long as the one before, up to the longest. */
+export function createBackOff(): () => number {
   let nextMs = CHECK_MIN_MS;
   return () => {
     const pauseMs = nextMs;
@@ -14,8 +14,8 @@ export function backOff(): () => number {
   };
 }
 
-/** Resolves with the first of these to happen, or when the time is over; leaves no timer behind. */
-export async function firstOf(
+/** Resolves when the first of these promises resolves or the time is over, and clears its timer. */
+export async function waitForFirst(
   ended: Promise<unknown> | null,
   left: Promise<unknown>,
   waitMs: number,

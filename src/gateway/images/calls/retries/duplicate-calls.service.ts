@@ -12,27 +12,27 @@ import type { GenerationStatus } from '../generation.machine.js';
 import type { Caller } from '../generation.service.js';
 import { Idempotency } from '../idempotency.service.js';
 import type { GenerationAnswer } from '../generation-answer.js';
-import { acceptsFormat, fingerprintOf, type ImageRequest } from '../image-request.js';
+import { acceptsFormat, toFingerprint, type ImageRequest } from '../image-request.js';
 import type { OutputFormat } from '../../providers/image-provider.js';
 import { generationIdAt } from '../records/generation-filter.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
-import { backOff, firstOf } from './back-off.js';
+import { createBackOff, waitForFirst } from './back-off.js';
 import { CALL_MS_MAX, RetryClaims, type Retry } from './retry-claims.service.js';
 import { UNWRITTEN_MS } from './retry-step.js';
 
-/** What a call found that may have been sent before: the answer of the earlier one, or none; then it has to run. */
+/** The earlier answer that a repeated call has found. Without an answer the call has to run. */
 export type Found = {
   readonly answer: GenerationAnswer | null;
-  /** Open holds for the same request that are of other calls: each has its own client, or another retry. */
+  /** Open holds for the same request that belong to other calls: their own clients or other retries wait for them. */
   readonly otherCallsHoldIds: readonly string[];
 };
 
 export const NOTHING_FOUND: Found = { answer: null, otherCallsHoldIds: [] };
 
 /**
- * $1 account, $2 an id that is older than any call that may count, $3 API key, $4 fingerprint, $5 since when a call counts that
- * is over, $6 since when its answer is repeated. Ids are in the order of time, so the key of the table finds the last minutes.
+ * $1 account, $2 an id that is older than any call to be found, $3 API key, $4 fingerprint, $5 the earliest end of a finished call,
+ * $6 the earliest end for which its answer is repeated. Ids are ordered by time, so the primary key finds the last minutes quickly.
  */
 const SAME_CALLS: Statement = {
   name: 'retry_same_calls',
@@ -54,9 +54,9 @@ type SameCall = {
 };
 
 /**
- * Calls of clients that send them again and say nothing of it, with API keys whose owner has asked for it
- * (`duplicate_window_seconds`): the same request is the same call while it runs and for some seconds after its answer.
- * Where two of them begin at once, the rule of the hold lets one have credit (`authorize`), and the other one looks again.
+ * Finds duplicates for clients that repeat calls without announcing it, if the API key's owner has enabled this with
+ * `duplicate_window_seconds`: the same request is the same call while it runs and for some seconds after its answer. When two of
+ * them begin at the same time, the rule of the hold gives credit to one (`authorize`), and the other one searches again.
  */
 @Injectable()
 export class DuplicateCalls {
@@ -71,7 +71,7 @@ export class DuplicateCalls {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** As `RetriedCalls.join`. */
+  /** Behaves as `RetriedCalls.join`. */
   async join(
     request: ImageRequest,
     { principal, limits }: Pick<Caller, 'principal' | 'limits'>,
@@ -81,14 +81,14 @@ export class DuplicateCalls {
     const call = {
       accountId,
       apiKeyId,
-      fingerprint: fingerprintOf(request),
+      fingerprint: toFingerprint(request),
       outputFormat,
       claim: randomUUID(),
     };
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let isGone = false;
     const left = new Promise<void>((resolve) => limits.onAnswerEnd(resolve)).then(() => (isGone = true));
-    const pause = backOff();
+    const pause = createBackOff();
     for (;;) {
       if (isGone) throw new ClientGoneError();
       const nowMs = this.clock.nowMs();
@@ -103,23 +103,23 @@ export class DuplicateCalls {
       }
       if (earlier?.status === 'unresolved') throw new OutcomeUnknownError();
       if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
-      const id = earlier?.id ?? this.running.unkeyedIdsOf(call)[0];
+      const id = earlier?.id ?? this.running.findUnkeyedIds(call)[0];
       if (id !== undefined) {
-        await firstOf(this.running.ended(id), left, pause());
+        await waitForFirst(this.running.ended(id), left, pause());
         continue;
       }
       const { unwritten } = await this.claims.outlook(call, [], nowMs);
       if (unwritten === null || (await this.isDead(call, unwritten, nowMs))) {
         return { answer: null, otherCallsHoldIds: same.flatMap(({ holdId }) => holdId ?? []) };
       }
-      await firstOf(null, left, pause());
+      await waitForFirst(null, left, pause());
     }
   }
 
   private find(call: Retry, nowMs: number, windowSeconds: number): Promise<SameCall[]> {
     const { accountId, apiKeyId, fingerprint } = call;
     const windowMs = windowSeconds * 1_000;
-    // What the rule of the hold may meet has to be known here, also where the window is shorter.
+    // The calls that the rule of the hold considers have to be found here, even if the window is shorter.
     const sinceMs = nowMs - Math.max(windowMs, 2 * LOOKED_BEFORE_MS);
     const values = [accountId, generationIdAt(sinceMs - CALL_MS_MAX), apiKeyId, fingerprint];
     return runStatement(this.dataSource, SAME_CALLS, [...values, iso(sinceMs), iso(nowMs - windowMs)]);
@@ -129,7 +129,7 @@ export class DuplicateCalls {
     return { answer: await this.idempotency.replay(earlier), otherCallsHoldIds: [] };
   }
 
-  /** A hold whose row never came. Without it that call charges nothing, dead or not. */
+  /** Voids a hold whose row was not written in time, and returns whether it was void. That call then charges nothing, dead or not. */
   private async isDead(
     { accountId }: Retry,
     { holdId, heldAtMs }: { readonly holdId: string; readonly heldAtMs: number },

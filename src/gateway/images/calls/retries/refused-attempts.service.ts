@@ -5,25 +5,25 @@ import { Problem } from '../../../../platform/errors/problem.js';
 import type { Retry } from './retry-claims.service.js';
 import type { RetryingClient } from './retrying-client.js';
 
-/** The longest that OpenAI's SDKs wait before they send a call again, where we did not ask for longer. */
+/** The longest that OpenAI's SDKs wait before they send a call again, unless our answer asked for longer. */
 const PAUSE_MAX_MS = 8_000;
-/** For the way, and for clients that are busy. */
+/** Additional time for the network and for busy clients. */
 const LATE_MS = 5_000;
-/** About two hundred bytes each. Beyond it the oldest is forgotten: its retry may get the answer of an identical call. */
+/** An attempt takes about two hundred bytes. Beyond this the oldest is dropped: its retry may get the answer of an identical call. */
 const ATTEMPTS_MAX = 10_000;
 
 type Call = Pick<Retry, 'accountId' | 'apiKeyId' | 'fingerprint'>;
 
 /**
- * The attempts that this process has answered with an error that their SDKs send again, for nothing. The retry of such a one
- * has lost no answer: it is a call of its own, whatever identical calls were answered beside it. It is only a memory of this
- * process; without it a retry may get the picture of an identical call, for nothing, and never pays for one twice.
+ * Remembers the attempts that this process refused without a charge, with an error after which SDKs send the call again. The retry
+ * of such an attempt has not lost an answer, so it is a new call, even if identical calls were answered at the same time. Only this
+ * process remembers it: a retry that reaches another process may get the image of an identical call, for which it does not pay.
  */
 @Injectable()
 export class RefusedAttempts {
-  /** By call and number of the attempt; when each one's retry must have come. In the order in which they were refused. */
+  /** For each call and attempt number, the times by which the retries must have arrived, in the order of the refusals. */
   private readonly expiries = new Map<string, number[]>();
-  /** A retry that looks again is judged as it was. */
+  /** A retry that searches several times gets the same result each time. */
   private readonly judged = new WeakMap<RetryingClient, boolean>();
   private count = 0;
 
@@ -32,7 +32,7 @@ export class RefusedAttempts {
   note(call: Call, { retryCount }: RetryingClient, error: unknown): void {
     if (!isSentAgain(error)) return;
     const waitMs = Math.max((error.retryAfterSeconds ?? 0) * 1_000, PAUSE_MAX_MS) + LATE_MS;
-    const name = nameOf(call, retryCount);
+    const name = toAttemptKey(call, retryCount);
     const expiries = this.expiries.get(name) ?? [];
     expiries.push(this.clock.nowMs() + waitMs);
     this.expiries.delete(name);
@@ -41,11 +41,11 @@ export class RefusedAttempts {
     while (this.count > ATTEMPTS_MAX) this.forgetOldest();
   }
 
-  /** Whether this retry is of an attempt that was refused. One refusal explains one retry. */
+  /** Whether this is the retry of an attempt that was refused. One refusal explains one retry. */
   explains(call: Call, client: RetryingClient): boolean {
     const known = this.judged.get(client);
     if (known !== undefined) return known;
-    const isExplained = this.take(nameOf(call, client.retryCount - 1));
+    const isExplained = this.take(toAttemptKey(call, client.retryCount - 1));
     this.judged.set(client, isExplained);
     return isExplained;
   }
@@ -69,10 +69,10 @@ export class RefusedAttempts {
   }
 }
 
-const nameOf = ({ accountId, apiKeyId, fingerprint }: Call, attempt: number): string =>
+const toAttemptKey = ({ accountId, apiKeyId, fingerprint }: Call, attempt: number): string =>
   [accountId, apiKeyId, fingerprint, attempt].join('\n');
 
-/** A refusal of ours that cost nothing, and that SDKs take for a reason to send the call again. */
+/** Whether this is a refusal without a charge after which SDKs send the call again. */
 function isSentAgain(error: unknown): error is Problem {
   if (!(error instanceof Problem) || error.shouldRetry === false) return false;
   return (error.status === 429 || error.status >= 500) && error.details['charged_micros'] === '0';

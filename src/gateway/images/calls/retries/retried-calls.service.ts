@@ -15,10 +15,10 @@ import {
 } from '../generation.errors.js';
 import type { Caller } from '../generation.service.js';
 import { Idempotency } from '../idempotency.service.js';
-import { fingerprintOf, type ImageRequest } from '../image-request.js';
+import { toFingerprint, type ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
-import { backOff, firstOf } from './back-off.js';
+import { createBackOff, waitForFirst } from './back-off.js';
 import { AnswerEndings } from './answer-endings.service.js';
 import { DuplicateCalls, NOTHING_FOUND, type Found } from './duplicate-calls.service.js';
 import { RefusedAttempts } from './refused-attempts.service.js';
@@ -27,33 +27,33 @@ import { nextRetryStep } from './retry-step.js';
 import { isSilentlyRepeated, type RetryingClient } from './retrying-client.js';
 
 /**
- * Retries that wait for the same call in this process, beside one for each attempt at it that is under way here: an SDK has
- * at most a few connections for one call, and most often one.
+ * How many retries may wait for the same call in this process, in addition to one for each running attempt at it. An SDK has a few
+ * connections for one call at most, and usually one.
  */
 const WAITING_PER_CALL_MAX = 3;
 
-/** A retry that looks for an attempt. */
-type Seeker = { readonly retry: Retry; readonly client: RetryingClient; readonly place: WaitingPlace };
+/** A retry that searches for an earlier attempt. */
+type Search = { readonly retry: Retry; readonly client: RetryingClient; readonly slot: WaitingSlot };
 
-/** A retry that found an attempt, from then until its own client has the answer. */
-type Joined = Seeker & { readonly id: string };
+/** A retry that has claimed an earlier attempt, whose id is `id`. */
+type Joined = Search & { readonly id: string };
 
-/** One of the few places to wait in. A retry takes it once it has to wait, and keeps it. */
-type WaitingPlace = {
-  /** Throws `EarlierAttemptRunningError` when all are taken. */
-  readonly take: () => void;
-  readonly leave: () => void;
+/** One of the few slots for waiting retries. A retry acquires it when it has to wait, and keeps it until it ends. */
+type WaitingSlot = {
+  /** Throws `EarlierAttemptRunningError` when all are in use. */
+  readonly acquire: () => void;
+  readonly release: () => void;
 };
 
 /**
- * Calls that an SDK sends again by itself, without an idempotency key: each takes one earlier attempt at the same call
- * whose answer did not reach its client, waits for it and answers what it answered. `README.md` in this folder says
- * what is promised, and what cannot be.
+ * Handles calls that an SDK sends again by itself, without an idempotency key. Each retry takes one earlier attempt at the same
+ * call whose answer did not reach its client, waits for it and returns its answer. `README.md` in this folder says what is
+ * promised, and what cannot be.
  */
 @Injectable()
 export class RetriedCalls {
   private readonly logger = new Logger(RetriedCalls.name);
-  /** How many retries of a call wait, by its key and fingerprint. */
+  /** How many retries are waiting, by the API key and fingerprint of their call. */
   private readonly waiting = new Map<string, number>();
 
   constructor(
@@ -70,10 +70,10 @@ export class RetriedCalls {
   ) {}
 
   /**
-   * No answer: this is no such retry, or there is nothing for it to take, and the call has to run. Otherwise the answer
-   * of the earlier attempt. Rejects with a `PaidCallError` that says that this retry was charged nothing: of
-   * `OutcomeUnknownError` (503, not to be sent again) when nobody knows how the attempt ended, of
-   * `EarlierAttemptRunningError` (409, to be sent again) when it does not end.
+   * Returns the answer of the earlier attempt. Without an answer the call has to run, because it is no retry or there is no attempt
+   * for it to take. Rejects with a `PaidCallError` that says that this retry was charged nothing; its cause is
+   * `OutcomeUnknownError` (503, must not be sent again) when the outcome of the attempt is unknown, or
+   * `EarlierAttemptRunningError` (409, to be sent again) when the attempt does not end in time.
    */
   async join(
     request: ImageRequest,
@@ -88,41 +88,41 @@ export class RetriedCalls {
     if (client === null || client.retryCount === 0 || idempotencyKey !== null) return NOTHING_FOUND;
     const { accountId, keyId: apiKeyId } = principal;
     const { outputFormat } = request;
-    const fingerprint = fingerprintOf(request);
+    const fingerprint = toFingerprint(request);
     const retry = { accountId, apiKeyId, fingerprint, outputFormat, claim: randomUUID() };
-    const place = this.placeFor(retry);
+    const slot = this.createSlot(retry);
     try {
-      return await this.find({ retry, client, place });
+      return await this.find({ retry, client, slot });
     } catch (error) {
       throw nothingChargedFor(error, null);
     } finally {
-      place.leave();
+      slot.release();
     }
   }
 
-  private placeFor(retry: Retry): WaitingPlace {
+  private createSlot(retry: Retry): WaitingSlot {
     const call = `${retry.apiKeyId}:${retry.fingerprint}`;
-    let isTaken = false;
+    let isAcquired = false;
     const change = (by: 1 | -1): void => {
       const waiting = (this.waiting.get(call) ?? 0) + by;
       if (waiting > 0) this.waiting.set(call, waiting);
       else this.waiting.delete(call);
-      isTaken = by === 1;
+      isAcquired = by === 1;
     };
     return {
-      take: () => {
-        if (isTaken) return;
-        const places = WAITING_PER_CALL_MAX + this.running.idsOf(retry).length;
-        if ((this.waiting.get(call) ?? 0) >= places) throw new EarlierAttemptRunningError();
+      acquire: () => {
+        if (isAcquired) return;
+        const slots = WAITING_PER_CALL_MAX + this.running.findIds(retry).length;
+        if ((this.waiting.get(call) ?? 0) >= slots) throw new EarlierAttemptRunningError();
         change(1);
       },
-      leave: () => {
-        if (isTaken) change(-1);
+      release: () => {
+        if (isAcquired) change(-1);
       },
     };
   }
 
-  /** What a call of such a client has ended with: its retry is a new call where the attempt was refused for nothing. */
+  /** Remembers that a call of such a client has failed: if it was refused without a charge, its retry is a new call. */
   noteFailure(
     request: ImageRequest,
     { client, idempotencyKey, principal }: Pick<Caller, 'client' | 'idempotencyKey' | 'principal'>,
@@ -130,60 +130,60 @@ export class RetriedCalls {
   ): void {
     if (client === null || idempotencyKey !== null) return;
     const { accountId, keyId: apiKeyId } = principal;
-    this.refused.note({ accountId, apiKeyId, fingerprint: fingerprintOf(request) }, client, error);
+    this.refused.note({ accountId, apiKeyId, fingerprint: toFingerprint(request) }, client, error);
   }
 
-  private async find(seeker: Seeker): Promise<Found> {
-    const { retry, client, place } = seeker;
+  private async find(search: Search): Promise<Found> {
+    const { retry, client, slot } = search;
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let othersUntilMs: number | null = null;
-    const pause = backOff();
+    const pause = createBackOff();
     for (;;) {
       const nowMs = this.clock.nowMs();
       if (client.isGone()) throw new ClientGoneError();
       if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
       const id = await this.claims.claim(retry, nowMs);
       if (id !== null) {
-        const answer = await this.follow({ ...seeker, id }, deadlineMs);
+        const answer = await this.follow({ ...search, id }, deadlineMs);
         if (answer !== null) return { answer, otherCallsHoldIds: [] };
         continue;
       }
-      const underWay = this.running.idsOf(retry);
+      const underWay = this.running.findIds(retry);
       const outlook = await this.claims.outlook(retry, underWay, nowMs);
       othersUntilMs ??= outlook.claimedUntilMs;
       const { retryCount } = client;
       const step = nextRetryStep({ outlook, retryCount, underWay: underWay.length, othersUntilMs, nowMs });
       if (step.type === 'void' && (await this.void(retry, step.holdId))) return NOTHING_FOUND;
       if (step.type === 'run') {
-        const answer = await this.findAnswered(seeker, deadlineMs);
+        const answer = await this.findAnswered(search, deadlineMs);
         return { answer, otherCallsHoldIds: outlook.heldIds };
       }
       if (step.type !== 'wait') continue;
-      place.take();
-      // An attempt of this process ends what is waited for by itself; the pause is for those of other processes.
-      await firstOf(this.running.ended(...underWay), client.answered, pause());
+      slot.acquire();
+      // An attempt in this process resolves `ended`; the pause is for attempts in other processes.
+      await waitForFirst(this.running.ended(...underWay), client.answered, pause());
     }
   }
 
-  /** What was answered in the last seconds: the answer may have been lost behind the connection that took it. */
-  private async findAnswered(seeker: Seeker, deadlineMs: number): Promise<GenerationAnswer | null> {
-    const { retry, client } = seeker;
+  /** Claims an attempt that was answered in the last seconds: a proxy may have received the answer and then lost its client. */
+  private async findAnswered(search: Search, deadlineMs: number): Promise<GenerationAnswer | null> {
+    const { retry, client } = search;
     if (this.refused.explains(retry, client)) return null;
     const id = await this.claims.claimAnswered(retry, client.retryCount, this.clock.nowMs());
-    return id === null ? null : this.follow({ ...seeker, id }, deadlineMs);
+    return id === null ? null : this.follow({ ...search, id }, deadlineMs);
   }
 
-  /** False: the call was alive, and has been paid by now; so it is written down. */
+  /** Voids the hold of an attempt that seems dead. Returns false when that attempt was alive and has captured it, so its row exists. */
   private async void({ accountId }: Retry, holdId: string): Promise<boolean> {
     const outcome = await this.engine.execute({ type: 'void', accountId, holdId, actor: 'system' });
     return outcome.type === 'hold';
   }
 
-  /** Null: the attempt has reached its own client, or has failed for nothing: then it was not this retry's. */
+  /** Returns null when the attempt's answer has reached its own client, or it failed without a charge: then another one is needed. */
   private async follow(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
     const { id, client } = joined;
     try {
-      const answer = await this.answerOf(joined, deadlineMs);
+      const answer = await this.waitForAnswer(joined, deadlineMs);
       if (answer !== null) void client.answered.then((answered) => this.endWith(joined, answered));
       return answer;
     } catch (error) {
@@ -192,10 +192,10 @@ export class RetriedCalls {
     }
   }
 
-  private async answerOf(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
-    const { retry, id, client, place } = joined;
+  private async waitForAnswer(joined: Joined, deadlineMs: number): Promise<GenerationAnswer | null> {
+    const { retry, id, client, slot } = joined;
     let renewAtMs = this.clock.nowMs() + CLAIM_MS / 3;
-    const pause = backOff();
+    const pause = createBackOff();
     for (;;) {
       const attempt = await this.reader.find({ accountId: retry.accountId, id });
       if (attempt?.retryClaim !== retry.claim || attempt.retryState !== 'claimed') return null;
@@ -204,29 +204,32 @@ export class RetriedCalls {
       const nowMs = this.clock.nowMs();
       if (client.isGone()) throw new ClientGoneError();
       if (nowMs >= deadlineMs) throw new EarlierAttemptRunningError();
-      place.take();
+      slot.acquire();
       if (nowMs >= renewAtMs) {
         await this.claims.renew(retry, id, nowMs);
         renewAtMs = nowMs + CLAIM_MS / 3;
       }
       const ended = this.running.ended(id);
-      await firstOf(ended, client.answered, ended === null ? pause() : CLAIM_MS / 3);
+      await waitForFirst(ended, client.answered, ended === null ? pause() : CLAIM_MS / 3);
     }
   }
 
   private async endWith(joined: Joined, answered: boolean): Promise<void> {
     const ended = this.end(joined, answered);
     const { retry, id, client } = joined;
-    if (answered) this.endings.heed({ accountId: retry.accountId, id }, client, ended);
+    if (answered) this.endings.watchConnection({ accountId: retry.accountId, id }, client, ended);
     await ended;
   }
 
-  /** What is not written here is over when the claim is. */
+  /** Ends the claim. If this write fails, the claim expires by itself. */
   private async end({ retry, id, client }: Joined, answered: boolean): Promise<void> {
     try {
       await this.claims.end(retry, id, client.retryCount, answered);
     } catch (error) {
-      this.logger.warn({ generation: id, err: error }, 'The end of a retry was not recorded');
+      this.logger.warn(
+        { event: 'generation.retry_end_not_recorded', generation: id, err: error },
+        'The end of a retry could not be recorded; its claim expires by itself',
+      );
     }
   }
 }

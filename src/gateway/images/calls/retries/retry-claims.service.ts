@@ -7,7 +7,7 @@ import type { GenerationKey } from '../records/generation.js';
 import {
   CLAIM,
   CLAIM_ANSWERED,
-  DOUBT,
+  MARK_ABANDONED,
   END_ANSWER,
   END_CLAIM,
   FORGET,
@@ -16,27 +16,27 @@ import {
 } from './retry-statements.js';
 
 /**
- * Older attempts are nobody's any more: OpenAI's SDKs give up waiting for an answer after ten minutes, and send the
- * call again within seconds.
+ * Retries do not claim older attempts: OpenAI's SDKs stop waiting for an answer after ten minutes, and send the call again within
+ * seconds.
  */
 export const RETRY_WINDOW_MS = 15 * 60_000;
 
 /**
- * How long an answer that was handed over may have been lost behind its connection, by a proxy that had read it and then lost
- * its client. OpenAI's SDKs wait at most 8 s before they send a call again (`retry-after` makes it longer only where we sent
- * one, and then there was no answer). The rest is for noticing that the connection is gone, and for the way. A client that
- * waits out its own time-out comes later, and its call is a new one.
+ * For how long a retry may claim an answer that was fully sent: a proxy may have read it and then lost its client. OpenAI's SDKs
+ * wait at most 8 s before they send a call again (longer only after our `retry-after`, which never accompanies an answer). The rest
+ * is for noticing that the connection has ended, and for the network. A client that waits for its own time-out arrives later, and
+ * its call is a new one.
  */
 export const ANSWERED_WINDOW_MS = 30_000;
-/** The least that SDKs wait, as in the rule of the hold. Nothing that a call over a customer's own key loads may know that one. */
+/** The shortest time that SDKs wait. The rule of the hold has the same constant, but BYOK calls must not import wallet code. */
 const PAUSE_MIN_MS = 375;
 /** Longer than a call takes from its beginning to its answer. */
 export const CALL_MS_MAX = 120_000;
 
-/** Whoever has claimed an attempt shows a sign of life three times as often, or is dead. */
+/** A claim expires after this unless it is renewed. It is renewed three times as often, so an expired claim means a dead process. */
 export const CLAIM_MS = 6_000;
 
-/** One retry: which call it repeats, and the name of its own that it claims under. */
+/** One retry: the call that it repeats, and the id under which it claims an attempt. */
 export type Retry = {
   readonly accountId: string;
   readonly apiKeyId: string;
@@ -45,17 +45,17 @@ export type Retry = {
   readonly claim: string;
 };
 
-/** What there is when nothing could be claimed. */
+/** The state of the same call's other attempts when none could be claimed. */
 export type Outlook = {
-  /** An attempt has become free meanwhile. */
+  /** An attempt has become free in the meantime. */
   readonly claimable: boolean;
-  /** Until when other retries have claimed all that there is; null when they have claimed nothing. */
+  /** When the last claim of other retries expires; null when there is none. */
   readonly claimedUntilMs: number | null;
-  /** How many of the attempts under way in this process are written down. */
+  /** How many of the running attempts in this process have a row. */
   readonly written: number;
-  /** The oldest hold of such a call of which no row is written yet. */
+  /** The oldest hold for the call that has no row yet. */
   readonly unwritten: { readonly holdId: string; readonly heldAtMs: number } | null;
-  /** The open holds of such calls, by whatever attempt. */
+  /** The open holds for the call, of all attempts. */
   readonly heldIds: readonly string[];
 };
 
@@ -69,14 +69,14 @@ type OutlookRow = {
 };
 
 /**
- * Which retry has which attempt. A row's lock decides, so it holds for any number of retries and processes: an attempt
- * is never two retries' at once. Throws what the database throws.
+ * Assigns attempts to retries. The row's lock decides, so an attempt never belongs to two retries at once, in any number of
+ * processes. Throws what the database throws.
  */
 @Injectable()
 export class RetryClaims {
   constructor(private readonly dataSource: DataSource) {}
 
-  /** Answers the id of the attempt that is this retry's now; null when there is none to take. */
+  /** Claims an attempt and returns its id; null when there is none to claim. */
   async claim(retry: Retry, nowMs: number): Promise<string | null> {
     const { accountId, apiKeyId, fingerprint, outputFormat, claim } = retry;
     const [found] = await this.run<{ id: string }>(CLAIM, [
@@ -93,10 +93,9 @@ export class RetryClaims {
   }
 
   /**
-   * Takes an attempt whose answer was handed over in the last seconds, for a retry that found nothing else: something between
-   * the two may have lost it.
+   * Claims an attempt whose answer was sent in the last seconds, for a retry that found no other one: a proxy may have lost it.
    *
-   * @param attempt which one asks; it gets answers of earlier ones only.
+   * @param attempt the number of the retry. It only gets answers of attempts with smaller numbers.
    */
   async claimAnswered(retry: Retry, attempt: number, nowMs: number): Promise<string | null> {
     const { accountId, apiKeyId, fingerprint, outputFormat, claim } = retry;
@@ -116,7 +115,7 @@ export class RetryClaims {
     return found?.id ?? null;
   }
 
-  /** @param underWay attempts of this process at the same call. */
+  /** @param underWay the running attempts at the same call in this process. */
   async outlook(retry: Retry, underWay: readonly string[], nowMs: number): Promise<Outlook> {
     const { accountId, apiKeyId, fingerprint, outputFormat } = retry;
     const since = iso(nowMs - RETRY_WINDOW_MS);
@@ -143,22 +142,22 @@ export class RetryClaims {
     await this.run(RENEW_CLAIM, [accountId, id, claim, iso(nowMs + CLAIM_MS)]);
   }
 
-  /** The retry is over: with the attempt's answer, or without, and then the next one may take it. */
+  /** Ends the claim of a retry. If its client did not receive the answer, the next retry may claim the attempt. */
   async end({ accountId, claim }: Retry, id: string, retryCount: number, answered: boolean): Promise<void> {
     await this.run(END_CLAIM, [accountId, id, claim, stateAfter(answered), retryCount]);
   }
 
-  /** An answer that was still under way when its outcome was written down has ended. */
+  /** Records how an answer ended that was still being sent when the outcome was written. */
   async endAnswer({ accountId, id }: GenerationKey, answered: boolean): Promise<void> {
     await this.run(END_ANSWER, [accountId, id, stateAfter(answered)]);
   }
 
-  /** The answer was handed over, but its connection ended right behind it. */
-  async doubt({ accountId, id }: GenerationKey): Promise<void> {
-    await this.run(DOUBT, [accountId, id]);
+  /** Marks an attempt as abandoned whose answer was sent, but whose connection ended shortly afterwards. */
+  async markAbandoned({ accountId, id }: GenerationKey): Promise<void> {
+    await this.run(MARK_ABANDONED, [accountId, id]);
   }
 
-  /** Attempts that no retry can want any more. Answers how many, at most `limit`. */
+  /** Removes attempts from the index that are too old for any retry. Returns how many, at most `limit`. */
   async forget(nowMs: number, limit: number): Promise<number> {
     return (await this.run(FORGET, [iso(nowMs - RETRY_WINDOW_MS), limit])).length;
   }

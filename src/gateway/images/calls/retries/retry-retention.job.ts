@@ -5,10 +5,10 @@ import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
 import type { Job } from '../../../../platform/jobs/job.js';
 import { RetryClaims } from './retry-claims.service.js';
 
-/** Rows a statement, so that none holds its locks for long. */
+/** How many rows one statement changes, so that none holds its locks for long. */
 const BATCH_MAX = 1_000;
 
-/** Attempts that no retry came for: out of the index that retries search, which so stays as small as the last minutes. */
+/** Removes attempts that no retry claimed from the index that retries search, so that it only holds the last minutes. */
 @Injectable()
 export class RetryRetentionJob implements Job {
   readonly name = 'retry_retention';

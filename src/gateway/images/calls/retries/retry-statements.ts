@@ -1,10 +1,10 @@
 import type { Statement } from '../../../../platform/database/pipeline.js';
 
 /**
- * $1 account, $2 API key, $3 fingerprint, $4 the oldest attempt that counts, $5 now, $6 and $7 the claim and its end, $8
- * the format that the call names (`acceptsFormat`).
- * An attempt whose client is known to be gone comes first, then the oldest. Claims of dead processes are over. It waits
- * for a locked row instead of skipping it: an attempt that is just being written down is the very one to be taken.
+ * $1 account, $2 API key, $3 fingerprint, $4 the earliest creation time, $5 now, $6 and $7 the claim and its expiry, $8 the format
+ * that the call names (`acceptsFormat`).
+ * An attempt whose client is known to have disconnected comes first, then the oldest. Expired claims of dead processes do not count.
+ * It waits for a locked row instead of skipping it, because an attempt that is just being written is probably the one to claim.
  */
 export const CLAIM: Statement = {
   name: 'retry_claim',
@@ -20,10 +20,10 @@ export const CLAIM: Statement = {
 };
 
 /**
- * $1 account, $2 API key, $3 fingerprint, $4 an id that is older than any call that may count, $5 since when it must have been
- * answered, $6 and $7 the claim and its end, $8 the format, $9 which attempt asks, $10 by when an SDK has waited.
- * Answers that were handed over: of an earlier attempt, and to no retry of this number. The newest comes first of those that
- * an SDK can have lost by now: it waits before it sends a call again. A locked one is being taken by another retry.
+ * $1 account, $2 API key, $3 fingerprint, $4 an id that is older than any call to be found, $5 the earliest end, $6 and $7 the claim
+ * and its expiry, $8 the format, $9 the number of the retry, $10 the latest end for which an SDK may have sent a retry by now.
+ * Finds answers that were sent to attempts with smaller numbers. Those that are old enough for an SDK to have waited come first,
+ * newest first. A locked row is skipped, because another retry is claiming it.
  */
 export const CLAIM_ANSWERED: Statement = {
   name: 'retry_claim_answered',
@@ -40,8 +40,8 @@ export const CLAIM_ANSWERED: Statement = {
 };
 
 /**
- * What else a retry may have to wait for; $6 are the ids of attempts under way in its own process, $7 the format.
- * `unwritten` is the oldest hold of such a call whose row is not there, `held` are all that are open.
+ * Finds what a retry may have to wait for. The parameters are those of `CLAIM`, except that $6 are the ids of the running attempts in
+ * its own process and $7 is the format. `unwritten` is the oldest hold for the call without a row, `held` are all open holds.
  */
 export const OUTLOOK: Statement = {
   name: 'retry_outlook',
@@ -74,7 +74,7 @@ export const RENEW_CLAIM: Statement = {
    WHERE account_id = $1 AND id = $2 AND retry_state = 'claimed' AND retry_claim = $3`,
 };
 
-/** $4: what the attempt is for the next retry; null when this one, whose number is $5, has its answer. */
+/** $4 is the attempt's new state for the next retry; null when this retry, whose number is $5, has received the answer. */
 export const END_CLAIM: Statement = {
   name: 'retry_end_claim',
   text: `
@@ -83,14 +83,14 @@ export const END_CLAIM: Statement = {
    WHERE account_id = $1 AND id = $2 AND retry_state = 'claimed' AND retry_claim = $3`,
 };
 
-/** The attempt's own client read slowly, and is done. A retry that has it by now keeps it. */
+/** Ends an attempt whose own client was still reading. A retry that has claimed it in the meantime keeps it. */
 export const END_ANSWER: Statement = {
   name: 'retry_end_answer',
   text: `UPDATE generations SET retry_state = $3 WHERE account_id = $1 AND id = $2 AND retry_state = 'open'`,
 };
 
-/** The connection ended right behind the answer: a retry shall find it after all. */
-export const DOUBT: Statement = {
+/** Makes an answered attempt claimable again, because the connection ended shortly after the answer. */
+export const MARK_ABANDONED: Statement = {
   name: 'retry_doubt',
   text: `
   UPDATE generations SET retry_state = 'abandoned'

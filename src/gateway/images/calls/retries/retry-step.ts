@@ -1,19 +1,19 @@
 import type { Outlook } from './retry-claims.service.js';
 
 /**
- * A call whose row is not written that long after its hold is taken for dead. The provider names a task within a second
- * or two, and that writes the row.
+ * A call whose row is not written this long after its hold is taken for dead. Normally the provider names a task within a second or
+ * two, which writes the row.
  */
 export const UNWRITTEN_MS = 10_000;
 
-/** What a retry knows that has found nothing to claim. */
+/** What a retry knows that has found no attempt to claim. */
 export type Situation = {
   readonly outlook: Outlook;
   /** 1 for a call's first retry. */
   readonly retryCount: number;
-  /** Attempts at the same call under way in this process. */
+  /** How many attempts at the same call are running in this process. */
   readonly underWay: number;
-  /** Until when what other retries had claimed at first may turn out to be nobody's. */
+  /** When the claims of other retries expire that existed at first. Until then one of them may still become free. */
   readonly othersUntilMs: number | null;
   readonly nowMs: number;
 };
@@ -21,22 +21,22 @@ export type Situation = {
 export type RetryStep =
   | { readonly type: 'claim_again' }
   | { readonly type: 'wait' }
-  /** The earlier attempt's process seems dead. Without its hold it charges nothing, dead or not. */
+  /** The earlier attempt's process seems dead. Once its hold is void it charges nothing, dead or not. */
   | { readonly type: 'void'; readonly holdId: string }
-  /** There is no earlier attempt: this one runs. */
+  /** There is no earlier attempt, so this one runs. */
   | { readonly type: 'run' };
 
-/** Pure. */
+/** Decides what a retry does next. Pure. */
 export function nextRetryStep(situation: Situation): RetryStep {
   const { outlook, retryCount, underWay, othersUntilMs, nowMs } = situation;
   if (outlook.claimable) return { type: 'claim_again' };
-  // In this process: it will be written, or end without a charge.
+  // An attempt in this process has no row yet. It will be written, or it will end without a charge.
   if (outlook.written < underWay) return { type: 'wait' };
   if (outlook.unwritten !== null) {
     const isDead = nowMs - outlook.unwritten.heldAtMs >= UNWRITTEN_MS;
     return isDead ? { type: 'void', holdId: outlook.unwritten.holdId } : { type: 'wait' };
   }
-  // A call's second retry may come while the claim of its first, whose process died, still counts.
+  // The process of the first retry may have died. Its claim has not expired yet when the second retry arrives.
   if (retryCount > 1 && othersUntilMs !== null && nowMs < othersUntilMs) return { type: 'wait' };
   return { type: 'run' };
 }

@@ -1,29 +1,29 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { AccountPrincipal } from '../../../../identity/auth/principal.js';
 
-/** Sent by the SDKs that OpenAI publishes, with every request: 0, and 1, 2 ... when they send a call again by themselves. */
+/** OpenAI's SDKs send this header with every request: 0 at first, then 1, 2 and so on when they send a call again by themselves. */
 export const RETRY_COUNT_HEADER = 'x-stainless-retry-count';
 const COUNT_PATTERN = /^\d{1,4}$/;
 
 /**
- * A connection that ends that soon behind an answer may not have carried it to the client: the client gave up while the
- * answer was under way, or a proxy between the two lost one of them. SDKs keep theirs open for seconds.
+ * When a connection ends this soon after an answer, the client may not have received it: the client gave up while the answer was
+ * being sent, or a proxy lost one of the two connections. SDKs keep theirs open for seconds.
  */
 const DOUBT_MS = 2_000;
 
-/** A client that sends a call again by itself when it gets no answer, and says so. */
+/** A client that sends a call again by itself when it gets no answer, and announces it. */
 export type RetryingClient = {
-  /** 0: this is the first attempt. */
+  /** 0 for the first attempt. */
   readonly retryCount: number;
-  /** True once the whole answer was handed to its connection; false once the connection ended before. Never rejects. */
+  /** Resolves to true when the whole answer was sent, and to false when the connection ended before. Never rejects. */
   readonly answered: Promise<boolean>;
   /** Whether the connection has ended already, without the answer. */
   readonly isGone: () => boolean;
-  /** Hears when the connection ends right behind the answer. At most once, and most often never. */
+  /** Registers a listener for the case that the connection ends shortly after the answer. It is called at most once. */
   readonly onDoubt: (listener: () => void) => void;
 };
 
-/** The part of Node's response that tells. */
+/** The part of Node's response that shows whether the answer was sent. */
 export type Answering = {
   readonly writableFinished: boolean;
   readonly destroyed: boolean;
@@ -34,7 +34,7 @@ export type Answering = {
 
 type Connection = object & { once(event: 'close', listener: () => void): unknown };
 
-/** The last answer of a connection. The next request on it is proof that the answer came in. */
+/** The last answer of a connection. Another request on the same connection proves that the client received the answer. */
 type LastAnswer = { answeredAtMs: number; listener: (() => void) | null };
 
 const lastAnswers = new WeakMap<Connection, LastAnswer>();
@@ -50,8 +50,8 @@ function lastAnswerOn(connection: Connection): LastAnswer {
   return last;
 }
 
-/** Null: the client announces no retries. The header is not ours: what is no number counts as absent. */
-export function retryingClientOf(
+/** Returns null when the client announces no retries. A header that is not a number is ignored: other clients may use it differently. */
+export function toRetryingClient(
   header: string | readonly string[] | undefined,
   answer: Answering,
 ): RetryingClient | null {
@@ -63,7 +63,7 @@ export function retryingClientOf(
   const answered = new Promise<boolean>((resolve) => {
     const end = (): void => {
       ended = true;
-      // A connection that this side closes behind the answer says nothing.
+      // If this server closes the connection after the answer, its end says nothing about the client.
       last.answeredAtMs = answer.shouldKeepAlive ? performance.now() : Number.NEGATIVE_INFINITY;
       resolve(answer.writableFinished);
     };
@@ -78,7 +78,7 @@ export function retryingClientOf(
   };
 }
 
-/** A call whose client may send it again and says nothing of it, neither by a number nor by a key; its API key says so. */
+/** Whether the client may repeat this call without announcing it, by a number or a key. The API key's owner has said so. */
 export function isSilentlyRepeated(caller: {
   readonly client: RetryingClient | null;
   readonly idempotencyKey: string | null;
@@ -88,7 +88,7 @@ export function isSilentlyRepeated(caller: {
   return client === null && idempotencyKey === null && principal.duplicateWindowSeconds > 0;
 }
 
-/** A call that may have been sent before under no idempotency key: its client says so, or its API key does. */
+/** Whether this call may have been sent before without an idempotency key, according to its client or its API key. */
 export function isPerhapsRepeated(caller: Parameters<typeof isSilentlyRepeated>[0]): boolean {
   return isSilentlyRepeated(caller) || (caller.client?.retryCount ?? 0) > 0;
 }
@@ -98,5 +98,5 @@ export const CallingClient = createParamDecorator((_data: unknown, context: Exec
   const http = context.switchToHttp();
   const request = http.getRequest<{ headers: Record<string, string | string[] | undefined> }>();
   const { raw } = http.getResponse<{ raw: Answering }>();
-  return retryingClientOf(request.headers[RETRY_COUNT_HEADER], raw);
+  return toRetryingClient(request.headers[RETRY_COUNT_HEADER], raw);
 });
