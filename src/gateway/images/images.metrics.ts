@@ -3,13 +3,13 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import type { GenerationObserver } from './calls/generation-observer.js';
 import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
 
-/** From an instant sandbox to the longest that a call waits. */
+/** From the sandbox, which answers at once, to the longest time that a call waits. */
 const DURATION_BUCKETS_SECONDS = [0.05, 0.25, 1, 2, 3, 5, 10, 30, 60, 120];
 
-/** The values of the gauge, from good to bad, so that an alert can say `> 0`. */
+/** The values of the gauge, ordered from good to bad, so that an alert can use `> 0`. */
 const CIRCUIT_VALUES = { closed: 0, half_open: 1, open: 2 } as const;
 
-/** What image generation tells about itself. */
+/** Publishes what happens to calls as metrics. */
 @Injectable()
 export class GenerationMetrics implements GenerationObserver {
   private readonly generations: Histogram;
@@ -24,45 +24,45 @@ export class GenerationMetrics implements GenerationObserver {
     const registers = [registry];
     this.generations = new Histogram({
       name: 'coffer_generation_duration_seconds',
-      help: 'Generations by model and outcome; recovered ones were settled after their caller was answered.',
+      help: 'Duration of calls by model and outcome. Calls with recovered="true" were settled by recovery.',
       labelNames: ['model', 'outcome', 'recovered'],
       buckets: DURATION_BUCKETS_SECONDS,
       registers,
     });
     this.images = new Counter({
       name: 'coffer_images_delivered_total',
-      help: 'Images that were delivered, and so paid for.',
+      help: 'Images that were delivered.',
       labelNames: ['model'],
       registers,
     });
     this.attempts = new Histogram({
       name: 'coffer_provider_attempt_duration_seconds',
-      help: 'Attempts at one image by provider and outcome.',
+      help: 'Duration of attempts at one image by provider and outcome.',
       labelNames: ['provider', 'outcome'],
       buckets: DURATION_BUCKETS_SECONDS,
       registers,
     });
     this.fallThroughs = new Counter({
       name: 'coffer_provider_fall_throughs_total',
-      help: 'Images that one provider failed to make and another one was asked for, by why.',
+      help: 'Images for which another provider was asked after one had failed, by kind of failure.',
       labelNames: ['from', 'to', 'failure'],
       registers,
     });
     this.circuits = new Gauge({
       name: 'coffer_provider_circuit_state',
-      help: 'Whether a provider is asked: 0 closed (asked), 1 half open (one call goes, to see), 2 open (not asked).',
+      help: 'State of the circuit breaker of a provider: 0 closed (asked), 1 half open (one call probes it), 2 open (not asked).',
       labelNames: ['provider'],
       registers,
     });
     this.accountRefusals = new Counter({
       name: 'coffer_upstream_account_refusals_total',
-      help: 'Attempts for which a provider refused our own key or our credit there.',
+      help: 'Attempts that a provider refused because of our own key or our credit there.',
       labelNames: ['provider'],
       registers,
     });
     this.accountRefused = new Gauge({
       name: 'coffer_upstream_account_refused',
-      help: 'Alert on 1: the last word of a provider was that it refuses our own key, or that our credit there is used up.',
+      help: 'Alert on 1: in its last answer the provider refused our own key, or our credit there was used up.',
       labelNames: ['provider'],
       registers,
     });
@@ -84,7 +84,7 @@ export class GenerationMetrics implements GenerationObserver {
 
   circuitMoved({ provider, state }: Parameters<GenerationObserver['circuitMoved']>[0]): void {
     this.circuits.set({ provider }, CIRCUIT_VALUES[state]);
-    // There from the start, so that an alert on it is never an alert on nothing.
+    // The series exist from the start, so that an alert always has data.
     this.accountRefused.inc({ provider }, 0);
     this.accountRefusals.inc({ provider }, 0);
   }

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
-import { mediaPathOf } from '../../../src/gateway/images/media/media-path.js';
+import { toMediaPath } from '../../../src/gateway/images/media/media-path.js';
 import { MODEL } from '../../fixtures/images.js';
 
 /** Puts images of this size in the place of those that a call has stored: what it made may be small. */
@@ -12,7 +12,7 @@ export async function enlargeImages(
   bytes: number,
 ): Promise<void> {
   for (let position = 0; position < images; position += 1) {
-    const { folder, file } = mediaPathOf({ generationId, position, format: 'png' });
+    const { folder, file } = toMediaPath({ generationId, position, format: 'png' });
     await writeFile(path.join(dataDir, 'media', folder, file), Buffer.alloc(bytes, position));
   }
 }

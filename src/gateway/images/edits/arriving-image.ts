@@ -1,5 +1,5 @@
 import { ImageScan } from '../media/image-scan.js';
-import { formatOf, FORMAT_BYTES } from '../media/verify-image.js';
+import { detectFormat, FORMAT_BYTES } from '../media/verify-image.js';
 import { damaged, InvalidImageError, notAnImage } from './edit.errors.js';
 import { SLAB_BYTES, slabs } from './slabs.js';
 
@@ -19,7 +19,7 @@ export class ImageCheck {
     if (this.scan !== null) return this.check(this.scan, piece);
     this.beginning = this.beginning.length === 0 ? piece : Buffer.concat([this.beginning, piece]);
     if (this.beginning.length < FORMAT_BYTES) return;
-    const format = formatOf(this.beginning);
+    const format = detectFormat(this.beginning);
     if (format === null) throw notAnImage(this.param);
     this.scan = new ImageScan(format, REFERENCE_BYTES_MAX);
     this.check(this.scan, this.beginning);

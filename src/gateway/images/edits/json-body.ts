@@ -9,7 +9,7 @@ import {
   type EditBody,
   type SentImage,
 } from './edit-body.js';
-import { formatOf } from '../media/verify-image.js';
+import { detectFormat } from '../media/verify-image.js';
 import { ArrivingImages, type ArrivingImage } from './arriving-image.js';
 import { InvalidImageError, notAnImage, tooManyReferences } from './edit.errors.js';
 import { JsonImageTexts } from './json-image-texts.js';
@@ -73,7 +73,7 @@ function decode(url: string, image: ArrivingImage, param: string): ArrivingImage
   if (head === undefined) throw new InvalidImageError(param, 'must be a data URL of an image in base64');
   const text = url.slice(head.length);
   const beginning = Buffer.from(text.slice(0, DATA_URL_BEGINNING), 'base64');
-  if (text.length > DATA_URL_BEGINNING && formatOf(beginning) === null) throw notAnImage(param);
+  if (text.length > DATA_URL_BEGINNING && detectFormat(beginning) === null) throw notAnImage(param);
   image.take(Buffer.from(text, 'base64'));
   image.end();
   return image;

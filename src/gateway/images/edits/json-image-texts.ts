@@ -1,5 +1,5 @@
 import { BODY_LIMIT_BYTES } from '../../../platform/http/json-body.js';
-import { formatOf } from '../media/verify-image.js';
+import { detectFormat } from '../media/verify-image.js';
 import { invalid } from '../calls/openai-parameters.js';
 import { REFERENCE_BYTES_MAX, type ArrivingImage, type ArrivingImages } from './arriving-image.js';
 import { Base64Text } from './base64-text.js';
@@ -128,7 +128,7 @@ export class JsonImageTexts {
     const text = new Base64Text();
     text.chars = head.length;
     const { bytes } = text.take(Buffer.from(sent, 'latin1'), head.length, head.length);
-    if (formatOf(bytes) === null) return;
+    if (detectFormat(bytes) === null) return;
     if (this.images.length === SENT_IMAGES_MAX) {
       throw tooManyReferences('images', SENT_IMAGES_MAX + 1, SENT_IMAGES_MAX);
     }

@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import type { SentReference } from '../calls/image-request.js';
 import { alone, CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
 import type { OutputFormat } from '../providers/image-provider.js';
-import { formatOf, verifyImage } from '../media/verify-image.js';
+import { detectFormat, verifyImage } from '../media/verify-image.js';
 import { damaged, EditsBusyError, InvalidImageError, notAnImage } from './edit.errors.js';
 
 /** Telephones take photos of 24 megapixels. Decoded, such a photo needs 75 MB while it is processed. */
@@ -107,7 +107,7 @@ export async function readReference(
 
 /** Checks everything that can be known without decoding, because decoding is what an attacker would want to make expensive. */
 async function inspect(sent: Buffer, param: string) {
-  const format = formatOf(sent);
+  const format = detectFormat(sent);
   if (format === null) throw notAnImage(param);
   const {
     width,

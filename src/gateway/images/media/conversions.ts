@@ -1,27 +1,27 @@
 import sharp from 'sharp';
 import { FairSlots, type SlotRequest } from '../../../platform/common/fair-slots.js';
 
-/** One thread an image: conversions run concurrently, and more threads for one only wait for each other. */
+/** Each image uses one thread. Conversions run concurrently, so further threads for one image would only wait for each other. */
 sharp.concurrency(1);
-/** No image is decoded twice. */
+/** No image is decoded twice, so a cache would be useless. */
 sharp.cache(false);
 
 /**
- * Pictures that are decoded and encoded at the same time, in this process. Each takes one of the four threads that files,
- * names and hashes need too: with all four taken for long, even the database seems to be away.
+ * How many images this process decodes and encodes concurrently. Each uses one of the four threads that files, DNS look-ups and hashes
+ * need as well; while all four are busy, even the database seems to be unavailable.
  */
 const AT_ONCE_MAX = 2;
 
-/** A megapixel of PNG takes 200 ms to make; what takes so much longer is a trap, or a machine in trouble. */
+/** A megapixel of PNG takes 200 ms to encode. A conversion that takes this long is an attack, or the machine is overloaded. */
 export const CONVERSION_SECONDS_MAX = 20;
 
-/** For whom an image is converted, and until when its conversion may wait. */
+/** The account for which an image is converted, and the signal until which its conversion may wait. */
 export type ConversionContext = { readonly slotRequest: SlotRequest; readonly signal: AbortSignal };
 
 /**
- * Lets so many conversions run at the same time, shared evenly between accounts. The others wait for as long as their callers
- * allow; how many may wait is bounded by the callers, too, for an image that a provider has made must not be refused here. A
- * conversion waits for nothing but its own work, so every slot that is taken becomes free.
+ * Limits the number of concurrent conversions and shares them evenly between accounts. The others wait for as long as their callers
+ * allow. The callers also limit how many may wait, because an image that a provider has made must not be refused here. A conversion
+ * waits for nothing but its own work, so every slot becomes free again.
  */
 export class ConversionSlots {
   private readonly slots: FairSlots;
@@ -36,14 +36,17 @@ export class ConversionSlots {
     return this.slots.waitingOf(owner);
   }
 
-  /** Throws the reason of the signal when it aborts before a slot is free, and `NoSlotError` after `maxMs`. Work that has begun is not interrupted. */
+  /**
+   * Throws the signal's reason when it aborts before a slot is free, and `NoSlotError` after `maxMs`. A conversion that has begun is
+   * not interrupted.
+   */
   run<T>({ slotRequest, signal }: ConversionContext, work: () => Promise<T>, maxMs?: number): Promise<T> {
     const wait = maxMs === undefined ? { signal } : { signal, maxMs };
     return this.slots.run(slotRequest, work, wait);
   }
 }
 
-/** Those of this process. */
+/** The conversions of this process. */
 export const conversions = new ConversionSlots(AT_ONCE_MAX);
 
 /** Takes all slots, so that nothing else is decoded at the same time. */

@@ -12,25 +12,25 @@ const SCANS: Readonly<Record<OutputFormat, (bytesMax: number) => Scan>> = {
 };
 
 /**
- * Looks at an image while it comes, in pieces of any length, for what no decoder makes a whole picture of: a part that is missing, a
- * chunk that fails its checksum, a length beyond all bounds. It asks for less than `verifyImage` does, which is for images
- * that we deliver: what cameras and editors write that is odd but decodes has to pass, bytes behind the end for example.
+ * Checks an image while it arrives in pieces of any length, and finds what no decoder could read completely: a missing part, a chunk
+ * with a wrong checksum, an excessive length. It is less strict than `verifyImage`, which is for images that we deliver: unusual
+ * files of cameras and editors that can be decoded have to pass, such as those with bytes after the end.
  */
 export class ImageScan {
   private readonly scan: Scan;
-  /** What the scan waits for; null when it is over. */
+  /** The bytes that the scan needs next; null when it has ended. */
   private wish: Wish | null;
   private readonly collected: Buffer[] = [];
   private missing = 0;
   private fault: string | null = null;
 
-  /** @param bytesMax the longest image that is taken. */
+  /** @param bytesMax the length of the longest image that is accepted. */
   constructor(format: OutputFormat, bytesMax: number) {
     this.scan = SCANS[format](bytesMax);
     this.wish = this.next(NOTHING);
   }
 
-  /** What is wrong, as far as it has come; in our words, for the log. */
+  /** Returns what is wrong with the bytes so far, as text for the log; null when nothing is. */
   take(bytes: Buffer): string | null {
     let rest = bytes;
     while (this.wish !== null && rest.length > 0) {
@@ -42,7 +42,7 @@ export class ImageScan {
     return this.fault;
   }
 
-  /** What is wrong when nothing follows. */
+  /** Returns what is wrong with the image if no bytes follow; null when nothing is. */
   end(): string | null {
     return this.wish === null ? this.fault : CUT_SHORT.fault;
   }

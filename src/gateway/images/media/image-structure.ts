@@ -1,7 +1,7 @@
-/** What the structure of a file says: the size of its picture, or what is wrong with the file. */
+/** The result of checking the structure of a file: the size of its picture, or what is wrong with the file. */
 export type ImageStructure =
   | { readonly fault: null; readonly width: number; readonly height: number }
-  /** In our words, for the log. */
+  /** A description for the log. */
   | { readonly fault: string };
 
 export function damaged(fault: string): ImageStructure {

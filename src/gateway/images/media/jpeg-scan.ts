@@ -4,13 +4,13 @@ const MARKER = 0xff;
 const END_OF_IMAGE = 0xd9;
 const START_OF_SCAN = 0xda;
 const HUFFMAN_FRAMES: readonly number[] = [0xc0, 0xc1, 0xc2];
-/** A colour profile may take 255, a thumbnail or a description a few dozen. */
+/** A colour profile may have 255 segments, and a thumbnail or a description a few dozen. */
 const SEGMENTS_MAX = 1_000;
 const BLOCK_SIDE = 8;
 
 /**
- * Decoders pass over bytes between two segments, and some cameras write them. From there on only the end is searched for; whether
- * there is a frame before it, the decoder says, which is given no more than a megabyte to find it.
+ * Checks the segments of a JPEG. Decoders skip bytes between two segments, and some cameras write such bytes; from there on this scan
+ * only searches for the end. Whether there is a frame is then left to the decoder, which gets no more than a megabyte to find it.
  */
 export function* scanJpeg(): Scan {
   yield skipped(2);
@@ -30,7 +30,7 @@ export function* scanJpeg(): Scan {
   let before = 0;
   for (let bytes = 0; ;) {
     const piece = yield some(Number.MAX_SAFE_INTEGER);
-    // An end that comes too early may be one of a thumbnail, or stand in a table.
+    // An end marker that comes too early may belong to a thumbnail or be part of a table.
     const from = Math.max(0, pictureBytesMin - bytes);
     if (from < piece.length && hasEnd(piece, from, before)) return null;
     before = piece[piece.length - 1] ?? 0;
@@ -38,19 +38,19 @@ export function* scanJpeg(): Scan {
   }
 }
 
-/** Not a restart, the beginning or the end of an image, nor a byte that only fills. */
+/** Whether a length follows this marker: it is no restart, no beginning or end of an image, and no fill byte. */
 function hasLength(kind: number): boolean {
   return kind >= 0xc0 && kind !== MARKER && (kind < 0xd0 || kind > END_OF_IMAGE);
 }
 
-/** A bit for each block of brightness: no code is shorter. */
+/** No picture has fewer bytes than this: each block of brightness has a code, and a code has at least one bit. */
 function leastBytesFor(height: number, width: number): number {
   return Math.ceil((Math.ceil(width / BLOCK_SIDE) * Math.ceil(height / BLOCK_SIDE)) / 8);
 }
 
 /**
- * Every other byte tells, for a pair has one of them. `indexOf` is called back for each first byte of the pair that it
- * finds, and takes four times as long for a file of nothing else.
+ * Searches for the two bytes of the end marker. Only every second byte is read, because one of any two neighbours belongs to the pair.
+ * `indexOf` would stop at each first byte of a pair, and takes four times as long for a file that consists of such bytes.
  *
  * @param before the byte before the piece.
  */

@@ -17,7 +17,7 @@ const MARKER = {
 } as const;
 const APP_FIRST = 0xe0;
 const APP_LAST = 0xef;
-/** After 0xff in coded data: the byte 0xff itself. */
+/** After 0xff in coded data this means the byte 0xff itself. */
 const STUFFED = 0x00;
 /** Any number of these may come before a marker. */
 const FILL = 0xff;
@@ -27,7 +27,7 @@ const COMPONENT_COUNTS: readonly number[] = [1, 3, 4];
 const SAMPLING_MAX = 4;
 const BLOCK_SIDE = 8;
 const COEFFICIENTS = 64;
-/** In a scan of several components. */
+/** The limit for a scan of several components. */
 const BLOCKS_A_UNIT_MAX = 10;
 const APPROXIMATION_MAX = 13;
 const NOT_SENT = -1;
@@ -37,7 +37,7 @@ type Component = {
   readonly across: number;
   readonly down: number;
   readonly quantisation: number;
-  /** Up to which bit each coefficient was sent, as libjpeg counts: 0 is all of it. */
+  /** The last bit of each coefficient that was sent, as libjpeg counts: 0 means that all bits were sent. */
   readonly sentTo: Int8Array;
 };
 
@@ -52,23 +52,22 @@ type Scan = {
   readonly components: readonly (Component & { readonly dc: number; readonly ac: number })[];
   readonly first: number;
   readonly last: number;
-  /** The bit that was sent before, 0 for none, and the one that is sent now. */
+  /** The bit that was sent before (0 for none) and the one that is sent now. */
   readonly high: number;
   readonly low: number;
 };
 
 /**
- * Walks a JPEG from marker to marker to its end, the coded data of every scan included, in which no marker is allowed but
- * its restarts, in order and as many as there have to be. JPEG has no checksums, so flipped bits inside the coded data
- * are not found unless they make a marker. Pure.
+ * Reads a JPEG from marker to marker to its end. In the coded data of each scan only restart markers are allowed, in order and in the
+ * right number. JPEG has no checksums, so flipped bits inside the coded data are only found if they form a marker. Pure.
  *
- * @param jpeg begins with the start of an image.
+ * @param jpeg a file that begins with the marker for the start of an image.
  */
 export function readJpeg(jpeg: Buffer): ImageStructure {
   return new JpegWalk(jpeg).walk();
 }
 
-/** A step answers what is wrong, or null. */
+/** Each step returns what is wrong, or null. */
 class JpegWalk {
   private at = 2;
   private frame: Frame | null = null;
@@ -169,7 +168,7 @@ class JpegWalk {
     return null;
   }
 
-  /** Each bit of each coefficient comes once, the coarse before the fine. */
+  /** Each bit of each coefficient must be sent once, and higher bits before lower ones. */
   private addSent({ components, first, last, high, low }: Scan, { isProgressive }: Frame): string | null {
     for (const { sentTo } of components) {
       if (isProgressive && first > 0 && sentTo[0] === NOT_SENT) return 'its scans are in the wrong order';
@@ -217,7 +216,7 @@ class JpegWalk {
     return 'it is cut short';
   }
 
-  /** How many units the scan has, and how many bits the shortest possible unit takes. */
+  /** Returns how many units the scan has, and how many bits the shortest possible unit needs. */
   private measure(
     { components, first, last, high }: Scan,
     { width, height, components: all }: Frame,
@@ -227,7 +226,7 @@ class JpegWalk {
     const units = (across: number, down: number): number =>
       Math.ceil(Math.ceil((width * across) / acrossMax) / BLOCK_SIDE) *
       Math.ceil(Math.ceil((height * down) / downMax) / BLOCK_SIDE);
-    // One bit for a refinement; the ends of many blocks may be one code, where coefficients come without the first.
+    // A refinement needs one bit. In a scan without the first coefficient, one code may end many blocks.
     const blockBitsMin = ({ dc, ac }: { readonly dc: number; readonly ac: number }): number => {
       if (first > 0) return 0;
       const dcBits = high > 0 ? 1 : (this.huffman.dc.get(dc) ?? 1);
@@ -257,7 +256,7 @@ function unitsTogether(width: number, height: number, acrossMax: number, downMax
   return Math.ceil(width / (BLOCK_SIDE * acrossMax)) * Math.ceil(height / (BLOCK_SIDE * downMax));
 }
 
-/** Null when no scan can be like that. */
+/** Returns null when no scan can have such a header. */
 function toScan(segment: Buffer, { components: known, isProgressive }: Frame): Scan | null {
   const count = segment[0] ?? 0;
   if (count < 1 || count > known.length || segment.length !== 1 + 2 * count + 3) return null;

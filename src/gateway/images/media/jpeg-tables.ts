@@ -1,12 +1,12 @@
 const TABLES_MAX = 4;
 const COEFFICIENTS = 64;
 const CODE_BITS_MAX = 16;
-/** One of class and id, and how many codes there are of each length. */
+/** A table begins with one byte for class and id, followed by the number of codes of each length. */
 const HUFFMAN_HEADER_BYTES = 1 + CODE_BITS_MAX;
-/** A difference of more bits than this there is in no picture. */
+/** No picture contains a difference with more bits than this. */
 const DC_SYMBOL_MAX = 15;
 
-/** How many bits the shortest code has, by the number of the table. */
+/** The number of bits of the shortest code, by the number of the table. */
 export type HuffmanTables = { readonly dc: Map<number, number>; readonly ac: Map<number, number> };
 
 /** Adds the tables of a segment. False when they are damaged. */
@@ -46,7 +46,7 @@ export function readHuffmanTables(segment: Buffer, known: HuffmanTables): boolea
   return at > 0;
 }
 
-/** Whether so many codes of each length can be distinguished. */
+/** Whether this many codes of each length can be distinguished. */
 function isPrefixCode(counts: Buffer): boolean {
   let free = 1;
   for (const count of counts) {

@@ -3,26 +3,25 @@ import { mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:
 import path from 'node:path';
 import type { Settings } from '../../../platform/config/settings.js';
 import type { MediaName } from './media-name.js';
-import { daysBefore, mediaPathOf } from './media-path.js';
+import { daysBefore, toMediaPath } from './media-path.js';
 import type { MediaStore, StoredImage } from './media-store.js';
 
 const DIR_MODE = 0o700;
 const FILE_MODE = 0o600;
 
 /**
- * Files under `$COFFER_DATA_DIR/media/`, placed by `mediaPathOf`.
+ * Files under `$COFFER_DATA_DIR/media/`, placed by `toMediaPath`.
  *
- * A file is written under its final name before anybody is charged for it, and not flushed. So it survives the
- * death of this process, but a power failure can take the last half minute of files. Flushing each one was
- * measured: at 200 images a second every flush makes the file system commit its journal, the ledger's own
- * flushes queue behind those, and a call takes several times as long. The provider is the second copy instead
- * (an image that it keeps no copy of is flushed after all): it keeps results for ten minutes, and `MediaRestoration` fetches after a reboot what is missing.
- * A file that a crash cut short is never served: nothing was charged or recorded for it, and recovery
- * verifies what it finds before it believes it.
+ * A file is written under its final name before it is charged, but it is not flushed. So it survives the death of this process, but a
+ * power failure can lose the files of the last half minute. Flushing each file was measured: at 200 images a second every flush makes
+ * the file system commit its journal, the ledger's own flushes have to wait, and a call takes several times as long. Instead, the
+ * provider has the second copy: it keeps results for ten minutes, and after a reboot `MediaRestorationJob` fetches missing files
+ * again. An image of which the provider keeps no copy is flushed. A file that was cut short by a crash is never served: nothing was
+ * charged or recorded for it, and recovery verifies each file before it uses it.
  */
 export class LocalMediaStore implements MediaStore {
   private readonly root: string;
-  /** Exists already, so that only one call a minute makes its folder. */
+  /** The last folder that was made, so that only one call a minute has to make one. */
   private lastFolder = '';
 
   constructor(settings: Pick<Settings, 'dataDir'>) {
@@ -40,22 +39,22 @@ export class LocalMediaStore implements MediaStore {
   }
 
   read(name: MediaName): Promise<Buffer | null> {
-    return readFile(this.pathOf(name)).catch(nullWhenMissing);
+    return readFile(this.toPath(name)).catch(nullWhenMissing);
   }
 
   async open(name: MediaName): Promise<StoredImage | null> {
-    const file = await open(this.pathOf(name)).catch(nullWhenMissing);
+    const file = await open(this.toPath(name)).catch(nullWhenMissing);
     if (file === null) return null;
     const { size } = await file.stat();
     return { stream: createReadStream('', { fd: file }), bytes: size };
   }
 
   async getSize(name: MediaName): Promise<number | null> {
-    return (await stat(this.pathOf(name)).catch(nullWhenMissing))?.size ?? null;
+    return (await stat(this.toPath(name)).catch(nullWhenMissing))?.size ?? null;
   }
 
   async remove(name: MediaName): Promise<void> {
-    await rm(this.pathOf(name), { force: true });
+    await rm(this.toPath(name), { force: true });
   }
 
   async removeBefore(timeMs: number): Promise<number> {
@@ -65,23 +64,23 @@ export class LocalMediaStore implements MediaStore {
   }
 
   private async create(name: MediaName): Promise<FileHandle> {
-    const folder = this.folderOf(name);
+    const folder = this.toFolder(name);
     if (folder === this.lastFolder) {
-      // Null when somebody tidied the folder away.
-      const file = await open(this.pathOf(name), 'w', FILE_MODE).catch(nullWhenMissing);
+      // Null when the folder was deleted in the meantime.
+      const file = await open(this.toPath(name), 'w', FILE_MODE).catch(nullWhenMissing);
       if (file !== null) return file;
     }
     await mkdir(folder, { recursive: true, mode: DIR_MODE });
     this.lastFolder = folder;
-    return open(this.pathOf(name), 'w', FILE_MODE);
+    return open(this.toPath(name), 'w', FILE_MODE);
   }
 
-  private folderOf(name: MediaName): string {
-    return path.join(this.root, mediaPathOf(name).folder);
+  private toFolder(name: MediaName): string {
+    return path.join(this.root, toMediaPath(name).folder);
   }
 
-  private pathOf(name: MediaName): string {
-    return path.join(this.folderOf(name), mediaPathOf(name).file);
+  private toPath(name: MediaName): string {
+    return path.join(this.toFolder(name), toMediaPath(name).file);
   }
 }
 

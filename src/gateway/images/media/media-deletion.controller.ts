@@ -13,9 +13,9 @@ export class DeletedImagesView {
   declare readonly object: 'generation.images';
   @ApiProperty({ description: 'The call.', example: 'gen_01KB2H7Q0000000000000000AA' })
   declare readonly generation: string;
-  @ApiProperty({ description: 'They are gone.', enum: [true] })
+  @ApiProperty({ description: 'The images are deleted.', enum: [true] })
   declare readonly deleted: true;
-  @ApiProperty({ description: 'How many the call had delivered.', type: 'integer', example: 1 })
+  @ApiProperty({ description: 'How many images the call had delivered.', type: 'integer', example: 1 })
   declare readonly images: number;
 }
 
@@ -24,7 +24,10 @@ export class AccountImagesDeletionView {
   declare readonly object: 'account.images';
   @ApiProperty({ example: 'acct_01KB2H7Q0000000000000000AA' })
   declare readonly account: string;
-  @ApiProperty({ description: 'A job deletes what the account has at this moment.', enum: ['deleting'] })
+  @ApiProperty({
+    description: 'A job deletes the images that the account has at this moment.',
+    enum: ['deleting'],
+  })
   declare readonly status: 'deleting';
 }
 
@@ -40,8 +43,8 @@ export class MediaDeletionController {
     operationId: 'deleteGenerationImages',
     summary: 'Delete the images of a call now',
     description:
-      'Their URLs answer 404 from then on, and the call can no longer be replayed by its `Idempotency-Key` (410). ' +
-      'The receipt and the charge stay. May be repeated.',
+      'Afterwards their URLs answer 404, and the call can no longer be replayed by its `Idempotency-Key` (410). ' +
+      'The receipt and the charge stay. The request may be repeated.',
   })
   @ApiOkResponse({ type: DeletedImagesView })
   @ApiProblems('resource_missing', 'generation_running', 'media_unavailable', 'database_unavailable')
@@ -59,7 +62,7 @@ export class MediaDeletionController {
   @ApiOperation({
     operationId: 'deleteAccountImages',
     summary: 'Delete every image that a customer has',
-    description: 'Receipts and charges stay. Images of calls that are still running are not among them.',
+    description: 'Receipts and charges stay. Images of calls that are still running are not deleted.',
   })
   @ApiAcceptedResponse({ type: AccountImagesDeletionView })
   @ApiProblems('resource_missing', 'database_unavailable')

@@ -3,7 +3,7 @@ import { JobRegistry } from '../../../platform/jobs/job-registry.js';
 import { payloadText, type Job, type JobContext, type JobPayload } from '../../../platform/jobs/job.js';
 import { ACCOUNT_MEDIA_DELETION_JOB, MEDIA_DELETION_JOB, MediaDeletion } from './media-deletion.service.js';
 
-/** The second look at the images of a call that were deleted. */
+/** Deletes the images of a call a second time, for copies that were stored after the first time. */
 @Injectable()
 export class MediaDeletionJob implements Job {
   readonly name = MEDIA_DELETION_JOB;
@@ -21,7 +21,7 @@ export class MediaDeletionJob implements Job {
   }
 }
 
-/** All images of an account that were delivered before somebody asked for it. */
+/** Deletes all images of an account that were delivered before the request. */
 @Injectable()
 export class AccountMediaDeletionJob implements Job {
   readonly name = ACCOUNT_MEDIA_DELETION_JOB;

@@ -20,12 +20,12 @@ export const MEDIA_DELETION_JOB = 'media_deletion';
 export const ACCOUNT_MEDIA_DELETION_JOB = 'account_media_deletion';
 
 /**
- * When the images are looked for once more. A process that was thought dead may still be storing an image of the call
- * until its deadline (two minutes), after recovery has delivered the same one; and this process may die right now.
+ * After this delay the images are deleted once more. A process that was taken for dead may store an image of the call until its
+ * deadline (two minutes), after recovery has delivered the same image; and this process may die at any moment.
  */
 const SECOND_LOOK_MS = 5 * 60_000;
 
-/** Calls of an account at a time. */
+/** How many calls of an account are read at a time. */
 const CALLS_BATCH_MAX = 100;
 
 const MARK = `
@@ -37,7 +37,7 @@ const NEXT_CALLS = `
    WHERE account_id = $1 AND id > $2 AND created_at < $3 AND status = 'succeeded' AND images_deleted_at IS NULL
    ORDER BY id LIMIT $4`;
 
-/** Deletes delivered images because the customer wants it. The receipt, the charge and the ledger stay as they are. */
+/** Deletes delivered images at the customer's request. The receipt, the charge and the ledger are not changed. */
 @Injectable()
 export class MediaDeletion {
   constructor(
@@ -53,13 +53,13 @@ export class MediaDeletion {
   ) {}
 
   /**
-   * Resolves when the images are gone; how many there were, also when they were deleted before. That they are to go is
-   * durable first, with a job that goes on where this process is stopped, or the store is away.
+   * Resolves with the number of images when they are deleted, also when they were deleted before. The request is made durable first,
+   * together with a job that continues if this process stops or the store is unavailable.
    *
    * Throws `ResourceMissingError` (404), also for another account's call; `GenerationRunningError` (409);
-   * `MediaUnavailableError` (503) when the job will do it later.
+   * `MediaUnavailableError` (503) when the job will delete them later.
    *
-   * @param by null: the job goes on with what an operator asked for, which is recorded.
+   * @param by null when the job continues a request of an operator, which is recorded in the audit already.
    */
   async deleteImages(key: GenerationKey, by: AuditActor | null): Promise<number> {
     await this.running.recorded(key.accountId);
@@ -88,7 +88,7 @@ export class MediaDeletion {
     return generation.images.length;
   }
 
-  /** Every image that the account has at this moment, by a job. Throws `ResourceMissingError` (404). */
+  /** Queues a job that deletes every image that the account has at this moment. Throws `ResourceMissingError` (404). */
   async deleteImagesOf(accountId: string, by: AuditActor): Promise<void> {
     await this.accounts.require(accountId);
     await this.running.recorded(accountId);
@@ -108,7 +108,7 @@ export class MediaDeletion {
     if (generation !== null) await this.removeFiles(generation);
   }
 
-  /** Call by call, each with its own mark and second look: so any run may be cut short. */
+  /** Deletes the images call by call, each durable by itself, so that a run may be interrupted at any time. */
   async removeAllOf(accountId: string, beforeMs: number, signal: AbortSignal): Promise<void> {
     let last = '';
     for (;;) {
@@ -125,7 +125,7 @@ export class MediaDeletion {
     }
   }
 
-  /** Of every format that they may have: a process that was thought dead may have stored another copy. */
+  /** Removes the files of every possible format, because a process that was taken for dead may have stored another copy. */
   private async removeFiles(generation: StoredGeneration): Promise<void> {
     const names = generation.images.flatMap(({ position }) => possibleMediaNames(generation, position));
     await Promise.all(names.map((name) => this.media.remove(name)));

@@ -4,26 +4,26 @@ import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
 import { InvalidMediaUrlError } from '../calls/generation.errors.js';
-import { CONTENT_TYPES, fileNameOf, parseMediaName, type MediaName } from './media-name.js';
+import { CONTENT_TYPES, toFileName, parseMediaName, type MediaName } from './media-name.js';
 import { MediaSigner } from './media-signer.js';
 import { MEDIA_STORE, type MediaStore, type StoredImage } from './media-store.js';
 
-/** A request for an image, as it came in. */
+/** A request for an image. */
 export type DownloadRequest = {
   readonly generation: string;
   readonly file: string;
   readonly expires: unknown;
   readonly signature: unknown;
-  /** HEAD: the headers are all that is asked for. */
+  /** True for HEAD requests, which are answered with the headers only. */
   readonly isHead: boolean;
-  /** `If-None-Match`: what the client has already. */
+  /** `If-None-Match`, the version that the client has already. */
   readonly ifNoneMatch: string | undefined;
 };
 
 export type Download = {
   readonly status: 200 | 304;
   readonly headers: Readonly<Record<string, string>>;
-  /** Null: the client has it already. */
+  /** Null when the client has the image already. */
   readonly stream: Readable | null;
 };
 
@@ -36,8 +36,8 @@ export class MediaDownloads {
   ) {}
 
   /**
-   * Throws `InvalidMediaUrlError` (403) for a forged or expired URL before anything is looked up, and
-   * `ResourceMissingError` (404) for an image that was deleted or is past its retention time.
+   * Throws `InvalidMediaUrlError` (403) for a forged or expired URL without any look-up, and `ResourceMissingError` (404) for an image
+   * that was deleted or is past its retention time.
    */
   async open(request: DownloadRequest): Promise<Download> {
     const { generation, file, expires, signature, ifNoneMatch } = request;
@@ -49,7 +49,7 @@ export class MediaDownloads {
       ? this.look(name)
       : this.media.open(name));
     if (found === null) throw new ResourceMissingError('image', `${generation}/${file}`);
-    const etag = etagOf(name, found.bytes);
+    const etag = toEtag(name, found.bytes);
     const headers = { etag, ...cachingHeaders(secondsLeft) };
     if (ifNoneMatch !== undefined) {
       if (isNamed(etag, ifNoneMatch)) {
@@ -61,7 +61,7 @@ export class MediaDownloads {
     return { status: 200, headers: { ...headers, ...imageHeaders(name, found.bytes) }, stream: found.stream };
   }
 
-  /** Its size alone, without its bytes. */
+  /** Reads only the size of the image. */
   private async look(name: MediaName): Promise<StoredImage | null> {
     const bytes = await this.media.getSize(name);
     return bytes === null ? null : { stream: Readable.from([]), bytes };
@@ -70,27 +70,27 @@ export class MediaDownloads {
 
 function imageHeaders(name: MediaName, bytes: number): Record<string, string> {
   return {
-    // What the file was verified as, never what somebody called it.
+    // This is the verified format of the file.
     'content-type': CONTENT_TYPES[name.format],
     'content-length': String(bytes),
-    'content-disposition': `inline; filename="${name.generationId}-${fileNameOf(name)}"`,
+    'content-disposition': `inline; filename="${name.generationId}-${toFileName(name)}"`,
     'accept-ranges': 'none',
   };
 }
 
-/** Of a 304 as well: what it leaves out, caches and browsers keep from before. */
+/** These headers are sent with a 304 as well, because caches and browsers keep the earlier value of a missing header. */
 function cachingHeaders(secondsLeft: number): Record<string, string> {
   return {
     'cache-control': `private, max-age=${secondsLeft}, immutable`,
     'content-security-policy': "default-src 'none'; sandbox",
     'x-content-type-options': 'nosniff',
-    // The customer's own pages may show it.
+    // The customer's own pages may embed the image.
     'cross-origin-resource-policy': 'cross-origin',
   };
 }
 
-/** An image never changes under its name: only a file that a crash cut short is ever replaced, by one of another size. */
-function etagOf({ generationId, position }: MediaName, bytes: number): string {
+/** An image never changes under its name. Only a file that was cut short by a crash is replaced, and then its size changes. */
+function toEtag({ generationId, position }: MediaName, bytes: number): string {
   return `"${generationId}-${position}-${bytes}"`;
 }
 

@@ -1,14 +1,14 @@
 import { isId } from '../../../platform/common/ids.js';
 import type { OutputFormat } from '../providers/image-provider.js';
 
-/** One stored image. Everything about where it lies and what it is follows from these three. */
+/** Names one stored image. Its path and its content type are derived from these three members. */
 export type MediaName = {
   readonly generationId: string;
   readonly position: number;
   readonly format: OutputFormat;
 };
 
-/** The one that providers make by themselves comes first. */
+/** The format that providers choose by default comes first. */
 const FORMATS: readonly OutputFormat[] = ['jpeg', 'png', 'webp'];
 
 export const CONTENT_TYPES: Readonly<Record<OutputFormat, string>> = {
@@ -17,7 +17,7 @@ export const CONTENT_TYPES: Readonly<Record<OutputFormat, string>> = {
   webp: 'image/webp',
 };
 
-/** The name of a generation's image; `position` counts the call's images from 0. */
+/** Returns the name of a generation's image; `position` counts the call's images from 0. */
 export function toMediaName(
   { id }: { readonly id: string },
   { position, format }: { readonly position: number; readonly format: OutputFormat },
@@ -25,7 +25,7 @@ export function toMediaName(
   return { generationId: id, position, format };
 }
 
-/** Every name that an image of the call may have: of the format that was asked for, or of any when none was. */
+/** Returns every name that an image of the call may have: in the requested format, or in any format when none was requested. */
 export function possibleMediaNames(
   { id, outputFormat }: { readonly id: string; readonly outputFormat: OutputFormat | null },
   position: number,
@@ -36,12 +36,12 @@ export function possibleMediaNames(
 
 const FILE_PATTERN = /^([0-9])\.(png|jpeg|webp)$/;
 
-/** `0.png`: the image's place in its call, and its format. */
-export function fileNameOf({ position, format }: MediaName): string {
+/** Returns a name such as `0.png`, made of the image's position in its call and its format. */
+export function toFileName({ position, format }: MediaName): string {
   return `${position}.${format}`;
 }
 
-/** Null unless both parts have exactly the form that we write; so no path can be smuggled in. */
+/** Returns null unless both parts have exactly the form that is written here, so that no other path can be passed in. */
 export function parseMediaName(generationId: string, file: string): MediaName | null {
   const match = FILE_PATTERN.exec(file);
   if (match === null || !isId('generation', generationId)) return null;

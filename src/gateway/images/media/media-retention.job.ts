@@ -7,7 +7,7 @@ import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { retentionMs } from './media-retention.js';
 import { MEDIA_STORE, type MediaStore } from './media-store.js';
 
-/** Deletes images past their retention time. The keys of the calls that they answered are refused as used from then on. */
+/** Deletes images past their retention time. Afterwards the idempotency keys of their calls are refused as used. */
 @Injectable()
 export class MediaRetentionJob implements Job {
   readonly name = 'media_retention';
@@ -25,6 +25,11 @@ export class MediaRetentionJob implements Job {
 
   async run(): Promise<void> {
     const days = await this.media.removeBefore(this.clock.nowMs() - retentionMs(this.settings));
-    if (days > 0) this.logger.log({ days }, 'Deleted images past their retention time');
+    if (days > 0) {
+      this.logger.log(
+        { event: 'media.expired_deleted', days },
+        'Images past their retention time were deleted',
+      );
+    }
   }
 }

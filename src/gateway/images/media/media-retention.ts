@@ -1,7 +1,7 @@
 import { DAY_MS } from '../../../platform/common/utc-time.js';
 import type { Settings } from '../../../platform/config/settings.js';
 
-/** Images stay fetchable and answers can be repeated for this long; the receipts, and the keys of calls, stay for ever. */
+/** Images can be fetched and answers repeated for this long. Receipts and the idempotency keys of calls are never deleted. */
 export function retentionMs({ mediaRetentionDays }: Pick<Settings, 'mediaRetentionDays'>): number {
   return mediaRetentionDays * DAY_MS;
 }

@@ -2,7 +2,7 @@ import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { Inject, Injectable } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import type { DeliveredImage, StoredGeneration } from '../calls/records/generation.js';
-import { fileNameOf, toMediaName, type MediaName } from './media-name.js';
+import { toFileName, toMediaName, type MediaName } from './media-name.js';
 import { retentionMs } from './media-retention.js';
 
 /** OpenAI promises that a result's URL works for 60 minutes. */
@@ -15,13 +15,13 @@ const EXPIRES_PATTERN = /^[1-9]\d{9,10}$/;
 type SigningKey = { readonly id: string; readonly key: Buffer };
 
 /**
- * Signs and checks the URLs of stored images. Whoever holds a URL may fetch that one image until it expires;
- * no key and no look-up is needed. The signing keys are derived from the master keys, so rotating those
- * rotates these, and a URL that an older key signed works until it expires.
+ * Signs and checks the URLs of stored images. Any client that has a URL may fetch that one image until it expires, without an API key
+ * or a look-up. The signing keys are derived from the master keys and are rotated with them; a URL that was signed with an older key
+ * works until it expires.
  */
 @Injectable()
 export class MediaSigner {
-  /** Newest first, never empty. */
+  /** The keys, newest first; never empty. */
   private readonly keys: readonly SigningKey[];
   private readonly baseUrl: string;
   private readonly retentionMs: number;
@@ -36,21 +36,21 @@ export class MediaSigner {
     this.baseUrl = new URL('/v1/media', settings.publicUrl ?? `http://127.0.0.1:${settings.port}`).href;
   }
 
-  /** What to remember so that the same URL can be signed again later. */
+  /** The id of the current key, which has to be stored so that the same URL can be signed again later. */
   get keyId(): string {
     return this.keys[0]?.id ?? '';
   }
 
-  /** Deterministic. A key id that is gone by now is replaced with the newest key. */
+  /** Signs a URL. The same arguments give the same URL. If the key `keyId` no longer exists, the newest key is used. */
   signUrl(name: MediaName, expiresAtSeconds: number, keyId: string): string {
     const key = this.keys.find((candidate) => candidate.id === keyId) ?? this.keys[0];
     if (key === undefined) throw new Error('there is always a signing key');
     const signature = sign(key, name, String(expiresAtSeconds)).toString('base64url');
     const query = `expires=${expiresAtSeconds}&signature=${signature}`;
-    return `${this.baseUrl}/${name.generationId}/${fileNameOf(name)}?${query}`;
+    return `${this.baseUrl}/${name.generationId}/${toFileName(name)}?${query}`;
   }
 
-  /** For a receipt, valid for 60 minutes from now; null once the image was deleted or is past its retention time. */
+  /** Signs a URL for a receipt, valid for 60 minutes from now; null when the image was deleted or is past its retention time. */
   signFreshUrl(generation: StoredGeneration, image: DeliveredImage, nowMs: number): string | null {
     const isPast = nowMs - generation.createdAtMs >= this.retentionMs;
     if (isPast || generation.imagesDeletedAtMs !== null) return null;
@@ -58,7 +58,7 @@ export class MediaSigner {
     return this.signUrl(toMediaName(generation, image), expires, this.keyId);
   }
 
-  /** Seconds that the URL is still valid; null when it is forged or has expired. */
+  /** Returns how many seconds the URL is still valid; null when it is forged or has expired. */
   secondsLeft(name: MediaName, expires: unknown, signature: unknown, nowMs: number): number | null {
     if (typeof expires !== 'string' || typeof signature !== 'string' || !EXPIRES_PATTERN.test(expires)) {
       return null;
@@ -72,7 +72,7 @@ export class MediaSigner {
 
 function sign({ key }: SigningKey, name: MediaName, expires: string): Buffer {
   return createHmac('sha256', key)
-    .update(`${name.generationId}\n${fileNameOf(name)}\n${expires}`)
+    .update(`${name.generationId}\n${toFileName(name)}\n${expires}`)
     .digest();
 }
 
@@ -80,7 +80,7 @@ function equal(a: Buffer, b: Buffer): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-/** Production demands master keys. Without any, URLs work until this process ends. */
+/** Production requires master keys. Without any, a random key is used, and URLs work until this process ends. */
 function ephemeralKey(): SigningKey {
   return { id: 'ephemeral', key: randomBytes(SIGNING_KEY_BYTES) };
 }

@@ -4,26 +4,26 @@ import type { MediaName } from './media-name.js';
 export type StoredImage = { readonly stream: Readable; readonly bytes: number };
 
 /**
- * Where delivered images lie. Every method throws `MediaUnavailableError` when the store does not do its part in
- * bounded time. None may be called inside a tx.
+ * Stores delivered images. Every method throws `MediaUnavailableError` when the store does not answer in bounded time. No method may
+ * be called inside a tx.
  */
 export interface MediaStore {
   /**
-   * Resolves when the image survives the death of this process, or, with `isOnlyCopy`, that of the machine: nobody
-   * else has it, so nothing could fetch it again. Writing the same name again replaces it.
+   * Resolves when the image survives the death of this process or, with `isOnlyCopy`, a crash of the machine, because the provider
+   * keeps no copy that could be fetched again. Writing the same name again replaces the image.
    */
   write(name: MediaName, image: Buffer, isOnlyCopy?: boolean): Promise<void>;
-  /** Null when there is none. */
+  /** Returns null when there is no such image. */
   read(name: MediaName): Promise<Buffer | null>;
-  /** The same for an answer that is sent while it is read; whoever opens it closes the stream. */
+  /** Opens an image for an answer that is sent while it is read. The caller has to close the stream. */
   open(name: MediaName): Promise<StoredImage | null>;
-  /** In bytes; null when there is none. */
+  /** Returns the size in bytes; null when there is no such image. */
   getSize(name: MediaName): Promise<number | null>;
-  /** Not an error when there is none. */
+  /** Removes an image. It is not an error when there is none. */
   remove(name: MediaName): Promise<void>;
   /**
-   * Deletes every image of a generation that was made on a day before `timeMs`, or as many as a run of the job may
-   * take; the next run goes on. Answers how many days went.
+   * Deletes the images of all generations from days before `timeMs`, or as many as one run of the job may delete; the next run
+   * continues. Returns how many days were deleted.
    */
   removeBefore(timeMs: number): Promise<number>;
 }

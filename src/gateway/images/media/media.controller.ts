@@ -11,9 +11,9 @@ import { MediaDownloads } from './media-downloads.service.js';
 export class MediaController {
   constructor(private readonly downloads: MediaDownloads) {}
 
-  /** The signature in the URL is the permission: an `<img>` sends no key. */
+  /** The signature in the URL grants access, because an `<img>` element sends no API key. */
   @Get(':generation/:file')
-  @Public({ uncounted: 'Only signed URLs are answered, and a customer fetches as many images as it made.' })
+  @Public({ uncounted: 'Only signed URLs are answered, and customers may fetch all images that they made.' })
   @ApiOperation({ operationId: 'downloadImage', summary: 'Fetch an image by its signed URL' })
   @ApiParam({ name: 'generation', example: 'gen_01KB2H7Q0000000000000000AA' })
   @ApiParam({ name: 'file', example: '0.png' })
@@ -27,7 +27,7 @@ export class MediaController {
       'image/webp': { schema: { type: 'string', format: 'binary' } },
     },
   })
-  @ApiResponse({ status: 304, description: 'The client has it already (`If-None-Match`).' })
+  @ApiResponse({ status: 304, description: 'The client has the image already (`If-None-Match`).' })
   @ApiProblems('invalid_media_url', 'resource_missing', 'media_unavailable')
   async download(
     @Param('generation') generation: string,

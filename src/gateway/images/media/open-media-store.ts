@@ -2,7 +2,7 @@ import type { Settings } from '../../../platform/config/settings.js';
 import { LocalMediaStore } from './local-media-store.js';
 import type { MediaStore } from './media-store.js';
 
-/** Loads Amazon's SDK only where there is a bucket: it takes a noticeable part of a start. */
+/** Amazon's SDK takes a noticeable part of the start-up time, so it is loaded only when a bucket is configured. */
 export async function openMediaStore(settings: Settings): Promise<MediaStore> {
   if (settings.s3 === null) return new LocalMediaStore(settings);
   const { S3MediaStore } = await import('./s3-media-store.js');

@@ -6,12 +6,12 @@ const SIGNATURE_BYTES = 8;
 const HEADER_BYTES = 13;
 const CHECKSUM_BYTES = 4;
 
-/** libpng writes 2,600 of them for the largest image that is taken, encoders with the smallest of buffers some ten times as many. */
+/** For the largest accepted image libpng writes 2,600 of them, and encoders with very small buffers about ten times as many. */
 const PIXEL_CHUNKS_MAX = 65_536;
-/** Texts, profiles, times. A decoder takes a microsecond for each, and there could be millions. */
+/** The limit for chunks with texts, profiles and times. A decoder needs a microsecond for each, and there could be millions. */
 const OTHER_CHUNKS_MAX = 4_096;
 
-/** Of the chunks around the pixels only their lengths are looked at: decoders pass over damage in them. */
+/** Checks a PNG. For chunks other than pixels only the length is checked, because decoders skip damage in them. */
 export function* scanPng(bytesMax: number): Scan {
   yield skipped(SIGNATURE_BYTES);
   const start = yield exactly(8 + HEADER_BYTES + CHECKSUM_BYTES);
@@ -51,7 +51,7 @@ export function* scanPng(bytesMax: number): Scan {
   }
 }
 
-/** Four letters. */
+/** Whether a chunk's name consists of four letters. */
 function isName(head: Buffer): boolean {
   for (let at = 4; at < 8; at += 1) {
     const letter = (head[at] ?? 0) | 0x20;

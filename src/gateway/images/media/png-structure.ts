@@ -2,13 +2,13 @@ import { crc32 } from 'node:zlib';
 import { CUT_SHORT, damaged, type ImageStructure } from './image-structure.js';
 
 const SIGNATURE_BYTES = 8;
-/** Length, type and checksum of a chunk. */
+/** The bytes of a chunk's length, type and checksum. */
 const CHUNK_FRAME_BYTES = 12;
 const HEADER_BYTES = 13;
-/** Largest size that the format allows. */
+/** The largest size that the format allows. */
 const SIDE_MAX = 0x7fffffff;
 
-/** Samples of a pixel, and how many bits a sample may have, by colour type. */
+/** The samples of a pixel, and how many bits a sample may have, by colour type. */
 const COLOUR_TYPES: Readonly<
   Record<number, { readonly samples: number; readonly depths: readonly number[] }>
 > = {
@@ -23,14 +23,14 @@ const GREY_TYPES: readonly number[] = [0, 4];
 const PALETTE_ENTRY_BYTES = 3;
 const ADAM7 = 1;
 
-/** Four letters; the third is a capital in every chunk that there is so far. */
+/** A type has four letters. The third is a capital in every chunk type that exists so far. */
 const CHUNK_TYPE = /^[A-Za-z]{2}[A-Z][A-Za-z]$/;
-/** A capital at first: a decoder that does not know the chunk cannot show the picture. */
+/** A type that begins with a capital is critical: a decoder that does not know it cannot show the picture. */
 const CRITICAL = /^[A-Z]/;
 
-/** Zlib's header and checksum around the compressed pixels. */
+/** The bytes of zlib's header and checksum around the compressed pixels. */
 const ZLIB_FRAME_BYTES = 6;
-/** Deflate makes at most 258 bytes of two bits. */
+/** Deflate expands two bits to at most 258 bytes. */
 const DEFLATE_RATIO_MAX = 1_032;
 
 type Header = {
@@ -42,10 +42,10 @@ type Header = {
 };
 
 /**
- * Walks all chunks of a PNG to its end, each with its checksum, which finds every flipped bit and every cut. The pixels
- * are not unpacked: what an encoder packed wrongly under a right checksum is not found. Pure.
+ * Reads all chunks of a PNG to its end and compares their checksums, which finds every flipped bit and every cut. The pixels are not
+ * unpacked, so pixels that an encoder packed wrongly under a correct checksum are not found. Pure.
  *
- * @param png begins with the signature.
+ * @param png a file that begins with the signature.
  */
 export function readPng(png: Buffer): ImageStructure {
   let header: Header | null = null;
@@ -111,7 +111,7 @@ function isPalette(data: Buffer, { colourType, depth }: Header): boolean {
   );
 }
 
-/** The `IDAT` chunks, which follow one another. */
+/** The `IDAT` chunks, which must follow one another. */
 export class CompressedPixels {
   isOver = false;
   private bytes = 0;
@@ -121,7 +121,7 @@ export class CompressedPixels {
     return this.bytes > 0;
   }
 
-  /** False when it cannot be a part of the pixels. */
+  /** Returns false when the chunk cannot be a part of the pixels. */
   add(data: Buffer): boolean {
     if (this.isOver) return false;
     this.bytes += data.length;
@@ -134,7 +134,7 @@ export class CompressedPixels {
     return isDeflate && ((method << 8) | flags) % 31 === 0 && (flags & 0x20) === 0;
   }
 
-  /** Whether so many bytes can unpack to all pixels: a file of few bytes that claims to be large is not whole. */
+  /** Whether this many bytes can unpack to all pixels. A small file that claims a large picture is not complete. */
   canHold({ width, height, samples, depth }: Header): boolean {
     const unpacked = (width * height * samples * depth) / 8;
     return this.bytes >= ZLIB_FRAME_BYTES + unpacked / DEFLATE_RATIO_MAX;

@@ -18,23 +18,23 @@ import { Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from 
 import type { S3Settings } from '../../../platform/config/settings.js';
 import { MediaUnavailableError } from '../calls/generation.errors.js';
 import { CONTENT_TYPES, type MediaName } from './media-name.js';
-import { daysBefore, mediaPathOf } from './media-path.js';
+import { daysBefore, toMediaPath } from './media-path.js';
 import type { MediaStore, StoredImage } from './media-store.js';
 
 export type S3Limits = {
   readonly connectTimeoutMs: number;
-  /** Silence on a connection; a body that stalls ends with it. */
+  /** The longest silence on a connection, after which a stalled body ends. */
   readonly silenceMaxMs: number;
-  /** Of one operation, its attempts together. */
+  /** The time for one operation, all attempts together. */
   readonly operationMs: number;
   readonly attemptsMax: number;
   /** Connections for storing images and for downloads, each. */
   readonly socketsMax: number;
-  /** Of one run of the retention job; it runs again within the hour. */
+  /** The time for one run of the retention job, which runs again within the hour. */
   readonly removalMs: number;
 };
 
-/** An image takes S3 some hundred milliseconds. A call waits at most 15 s here, far below its own deadline. */
+/** S3 usually needs a few hundred milliseconds for an image. A call waits here for 15 s at most, far below its own deadline. */
 export const s3Limits: S3Limits = {
   connectTimeoutMs: 2_000,
   silenceMaxMs: 10_000,
@@ -44,22 +44,19 @@ export const s3Limits: S3Limits = {
   removalMs: 10 * 60_000,
 };
 
-/** What S3 lists and deletes at most in one request. */
+/** S3 lists and deletes at most this many objects in one request. */
 const BATCH_MAX = 1_000;
-/** Above any image that was ever stored (`verifyImage` bounds the pixels), so nothing else is read into memory. */
+/** No stored image is larger (`verifyImage` limits the pixels), so no larger object is read into memory. */
 const READ_BYTES_MAX = 64 * 1_024 * 1_024;
 
 /**
- * Objects `<prefix><day>/<hour and minute>/<generation>-<position>.<format>` of a private bucket. S3 answers 200
- * when an image lies on several machines: it survives this one. An image carries its MD5 on the way, which every
- * server that speaks S3 compares before it accepts; Amazon's newer checksums are left out for the servers that do not
- * know them.
+ * Stores images as objects `<prefix><day>/<hour and minute>/<generation>-<position>.<format>` of a private bucket. S3 answers 200 when
+ * an image is stored on several machines, so it survives a crash of this one. Each image is sent with its MD5, which every S3 server
+ * compares before it accepts the image; Amazon's newer checksums are not used, because some servers do not know them.
  *
- * Downloads have connections of their own. They last as long as their clients are slow, and must not keep the images of
- * paid calls waiting.
+ * Downloads have separate connections. They last as long as their clients are slow, and must not delay the images of paid calls.
  *
- * Errors of the SDK are not passed on. Some carry what was signed and the id of the access key, and whatever an error
- * carries ends up in a log.
+ * Errors of the SDK are not passed on, because they are logged and some contain signed data and the id of the access key.
  */
 export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger(S3MediaStore.name);
@@ -74,9 +71,15 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
     this.downloads = new S3Client(clientConfig(settings, limits));
   }
 
-  /** A wrong bucket or key is told at start, not by the first customer. The service starts all the same: it can be mended there. */
+  /** Reports a wrong bucket or key at the start instead of at the first call. The service starts nevertheless, so that S3 can be fixed. */
   onApplicationBootstrap(): void {
-    this.listDays().catch((error: unknown) => this.logger.error({ err: error }, 'Images cannot be stored'));
+    this.listDays().catch((error: unknown) => {
+      const event = 'media.store_unavailable';
+      this.logger.error(
+        { event, err: error },
+        'The image store cannot be used; check the bucket and the access key',
+      );
+    });
   }
 
   onApplicationShutdown(): void {
@@ -86,7 +89,7 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
 
   async write(name: MediaName, image: Buffer): Promise<void> {
     const put = new PutObjectCommand({
-      ...this.objectOf(name),
+      ...this.toObjectKey(name),
       Body: image,
       ContentLength: image.length,
       ContentType: CONTENT_TYPES[name.format],
@@ -116,7 +119,7 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
   }
 
   getSize(name: MediaName): Promise<number | null> {
-    const head = new HeadObjectCommand(this.objectOf(name));
+    const head = new HeadObjectCommand(this.toObjectKey(name));
     return this.ask('look for an image', async (abortSignal) => {
       const found = await this.client.send(head, { abortSignal }).catch(nullWhenMissing);
       return found?.ContentLength ?? null;
@@ -124,7 +127,7 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
   }
 
   async remove(name: MediaName): Promise<void> {
-    const remove = new DeleteObjectCommand(this.objectOf(name));
+    const remove = new DeleteObjectCommand(this.toObjectKey(name));
     await this.ask('delete an image', (abortSignal) =>
       this.client.send(remove, { abortSignal }).catch(nullWhenMissing),
     );
@@ -147,7 +150,7 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
     name: MediaName,
     abortSignal: AbortSignal,
   ): Promise<StoredImage | null> {
-    const get = new GetObjectCommand(this.objectOf(name));
+    const get = new GetObjectCommand(this.toObjectKey(name));
     const found = await client.send(get, { abortSignal }).catch(nullWhenMissing);
     if (found === null) return null;
     if (found.Body === undefined || found.ContentLength === undefined) throw new Error('it has no length');
@@ -167,7 +170,7 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
     return days;
   }
 
-  /** False when there is nothing left. What was listed is gone before more is listed, so no page has to be remembered. */
+  /** Returns false when nothing is left. Listed objects are deleted before the next ones are listed, so no page token is needed. */
   private async removeBatch(prefix: string): Promise<boolean> {
     const { bucket: Bucket } = this.settings;
     const list = new ListObjectsV2Command({ Bucket, Prefix: prefix, MaxKeys: BATCH_MAX });
@@ -177,14 +180,14 @@ export class S3MediaStore implements MediaStore, OnApplicationBootstrap, OnAppli
     const remove = new DeleteObjectsCommand({ Bucket, Delete: { Objects: objects, Quiet: true } });
     await this.ask('delete images', async (abortSignal) => {
       const { Errors: refused = [] } = await this.client.send(remove, { abortSignal });
-      // One that is refused for ever would be listed for ever.
+      // An object that can never be deleted would be listed again and again.
       if (refused.length > 0) throw new Error(`${refused.length} were refused, with ${refused[0]?.Code}`);
     });
     return page.IsTruncated === true;
   }
 
-  private objectOf(name: MediaName): { Bucket: string; Key: string } {
-    const { folder, file } = mediaPathOf(name);
+  private toObjectKey(name: MediaName): { Bucket: string; Key: string } {
+    const { folder, file } = toMediaPath(name);
     return { Bucket: this.settings.bucket, Key: `${this.settings.prefix}${folder}/${file}` };
   }
 
@@ -228,7 +231,7 @@ function nullWhenMissing(error: unknown): null {
   throw error;
 }
 
-/** Nothing that was sent or signed, only names. */
+/** Describes an error with its name and ids only, without anything that was sent or signed. */
 function describe(error: unknown): string {
   if (error instanceof S3ServiceException) {
     const { httpStatusCode = 'no status', requestId = 'no request id' } = error.$metadata;

@@ -1,7 +1,7 @@
-/** What a scan wants next: so many bytes in one piece, up to so many as they come, or to have so many left out. */
+/** What a scan needs next: a number of bytes in one piece, up to a number of bytes as they arrive, or a number of bytes to be skipped. */
 export type Wish = { readonly kind: 'exactly' | 'some' | 'skipped'; readonly bytes: number };
 
-/** Yields what it wants, is given it, and returns what is wrong with the image; null when there is nothing more to look at. */
+/** Yields what it needs, receives the bytes, and returns what is wrong with the image; null when it is complete. */
 export type Scan = Generator<Wish, string | null, Buffer>;
 
 export const exactly = (bytes: number): Wish => ({ kind: 'exactly', bytes });

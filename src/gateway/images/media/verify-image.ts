@@ -5,7 +5,7 @@ import { readPng } from './png-structure.js';
 import { readWebp } from './webp-structure.js';
 
 export type ExpectedImage = {
-  /** Null: any of those that we deliver. */
+  /** Null when any of the three formats is accepted. */
   readonly format: OutputFormat | null;
   readonly width: number;
   readonly height: number;
@@ -19,21 +19,20 @@ const READERS: Readonly<Record<OutputFormat, (image: Buffer) => ImageStructure>>
   webp: readWebp,
 };
 
-/** What it is, when it is whole; otherwise what is wrong with it. */
+/** The format of a complete image, or what is wrong with it. */
 export type VerifiedImage =
   | { readonly fault: null; readonly format: OutputFormat }
-  /** In our words, for the log. */
+  /** A description for the log. */
   | { readonly fault: string };
 
 /**
- * Whether `image` is a whole image of that format and size. Pure.
+ * Checks whether `image` is a complete image of that format and size. Pure.
  *
- * It is not decoded, which would take fifty times as long: its structure is walked to the end, with the checksums that
- * its format has. `docs/adr/0023-images-are-verified-by-structure.md` says what that cannot show, and what it would cost
- * to see it.
+ * The image is not decoded, which would take fifty times as long: its structure is read to the end, and the checksums that its format
+ * has are compared. `docs/adr/0023-images-are-verified-by-structure.md` says what this cannot find, and what decoding would cost.
  */
 export function verifyImage(image: Buffer, { format: asked, width, height }: ExpectedImage): VerifiedImage {
-  const format = formatOf(image);
+  const format = detectFormat(image);
   if (format === null || (asked !== null && format !== asked)) {
     return { fault: `it is no ${asked ?? 'image of a known format'}` };
   }
@@ -45,11 +44,11 @@ export function verifyImage(image: Buffer, { format: asked, width, height }: Exp
     : { fault: `it is ${structure.width}x${structure.height}, not ${width}x${height}` };
 }
 
-/** So many bytes tell the format. */
+/** This many bytes are enough to recognise the format. */
 export const FORMAT_BYTES = 12;
 
-/** By its first bytes; null for anything but the three formats. */
-export function formatOf(image: Buffer): OutputFormat | null {
+/** Recognises the format by the first bytes; returns null for anything but the three formats. */
+export function detectFormat(image: Buffer): OutputFormat | null {
   if (image.subarray(0, 8).equals(PNG_SIGNATURE)) return 'png';
   if (image[0] === 0xff && image[1] === 0xd8 && image[2] === 0xff) return 'jpeg';
   const isRiff = image.toString('latin1', 0, 4) === 'RIFF' && image.toString('latin1', 8, 12) === 'WEBP';

@@ -3,12 +3,12 @@ import { FLAGS, LOSSLESS_SIGNATURE, LOSSY_START_CODE } from './webp-structure.js
 
 const RIFF_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 8;
-/** What tells a picture: tag and start code of a lossy one, the signature of a lossless one, the flags of an extended file. */
+/** The bytes to recognise a picture: tag and start code if it is lossy, the signature if lossless, the flags of an extended file. */
 const BEGINNING_BYTES = 6;
-/** A still picture has seven kinds of them; a decoder keeps a record of each, and there could be millions. */
+/** A still picture has seven kinds of chunks. A decoder keeps a record of each chunk, and there could be millions. */
 const CHUNKS_MAX = 1_000;
 
-/** No decoder minds what follows the length that RIFF announces. */
+/** Checks a WebP. Bytes after the length that RIFF announces are ignored, as decoders do. */
 export function* scanWebp(bytesMax: number): Scan {
   const riff = yield exactly(RIFF_HEADER_BYTES);
   // The length counts what follows it, the name of the format first.

@@ -1,7 +1,7 @@
 import { CUT_SHORT, damaged, type ImageStructure } from './image-structure.js';
 
 const RIFF_HEADER_BYTES = 12;
-/** Name and length of a chunk. */
+/** The bytes of a chunk's name and length. */
 const CHUNK_HEADER_BYTES = 8;
 
 const EXTENDED_BYTES = 10;
@@ -15,17 +15,17 @@ const LOSSY_HEADER_BYTES = 10;
 export const LOSSY_START_CODE = 0x2a019d;
 const LOSSY_VERSION_MAX = 3;
 const SIDE_MASK = 0x3fff;
-/** Of every part of the coefficients but the last, which has what is left. */
+/** The bytes of the length of each part of the coefficients. The last part has no length: it has the rest. */
 const PART_LENGTH_BYTES = 3;
 
 type Size = { readonly width: number; readonly height: number };
 type Picture = Size & { readonly hasAlpha: boolean };
 
 /**
- * Walks all chunks of a WebP to its end, and the parts inside a lossy picture. WebP has no checksums, so flipped bits
- * inside the coded picture are not found. Pure.
+ * Reads all chunks of a WebP to its end, and the parts inside a lossy picture. WebP has no checksums, so flipped bits inside the coded
+ * picture are not found. Pure.
  *
- * @param webp begins with `RIFF`, and `WEBP` after the length.
+ * @param webp a file that begins with `RIFF`, and has `WEBP` after the length.
  */
 export function readWebp(webp: Buffer): ImageStructure {
   if (webp.length < RIFF_HEADER_BYTES + CHUNK_HEADER_BYTES) return CUT_SHORT;
@@ -61,7 +61,7 @@ export function readWebp(webp: Buffer): ImageStructure {
   return fault === null ? { fault, width: picture.width, height: picture.height } : damaged(fault);
 }
 
-/** Those that an extended WebP has once at most. */
+/** The chunks that an extended WebP may have only once. */
 const SINGLE: ReadonlySet<string> = new Set(['VP8X', 'ICCP', 'ALPH', 'VP8 ', 'VP8L', 'EXIF', 'XMP ']);
 
 function findExtendedFault(
@@ -87,7 +87,7 @@ function findExtendedFault(
   return alpha === undefined || isAlpha(alpha, picture) ? null : 'its transparency is damaged';
 }
 
-/** A header byte, then one byte a pixel, or the same packed as a lossless picture is. */
+/** Transparency has a header byte, then one byte for each pixel, or the same bytes packed like a lossless picture. */
 function isAlpha(data: Buffer, { width, height }: Size): boolean {
   const [header = 0xff] = data;
   const compression = header & 0x03;
@@ -107,7 +107,7 @@ function readLossless(data: Buffer): Picture | null {
   };
 }
 
-/** A key frame of VP8 (RFC 6386, section 9): its header and the place of each of its parts. */
+/** Checks a key frame of VP8 (RFC 6386, section 9): its header and the position of each of its parts. */
 function readLossy(data: Buffer, hasAlpha: boolean): Picture | null {
   if (data.length <= LOSSY_HEADER_BYTES) return null;
   const tag = data.readUIntLE(0, 3);
@@ -131,7 +131,8 @@ function readLossy(data: Buffer, hasAlpha: boolean): Picture | null {
   return lastAt < data.length ? { width, height, hasAlpha } : null;
 }
 
-/** How many parts the coefficients lie in, which follows the settings of segments and of the filter. */
+/** Reads how many parts the coefficients have, which is stored after the settings of segments and of the filter. */
+
 function countParts(firstPart: Buffer): number {
   const bits = new BooleanDecoder(firstPart);
   bits.skip(2); // colour space, clamping

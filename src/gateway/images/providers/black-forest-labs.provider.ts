@@ -19,29 +19,29 @@ import type {
   ProviderTask,
 } from './image-provider.js';
 import { pause } from './pause.js';
-import { kindOfStatus, ProviderFailure } from './provider-failure.js';
+import { toFailureKind, ProviderFailure } from './provider-failure.js';
 import { TaskSlots, type TaskSlotLimits } from './task-slots.js';
 import { TrustedHosts } from './trusted-hosts.js';
 import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 
-/** About half a minute of work at 3 s an image; a longer queue would only grow old. */
+/** More images than this could not be made before their calls' deadline. */
 const QUEUE_MAX = 1_000;
-/** How long a call may wait for a slot, or for the end of the provider's 429s. */
+/** How long a call may wait for a slot, or for the provider to stop answering 429. */
 const SATURATION_WAIT_MAX_MS = 10_000;
 /** `input_image` to `input_image_4`. */
 const REFERENCES_MAX = 4;
-/** An image takes some 3 seconds. */
+/** An image takes about 3 seconds. */
 const RETRY_AFTER_SECONDS = 3;
 const RESUBMIT_DELAY_MS = 500;
-/** Both are answered in well under a second; these only end what hangs. A poll is soon repeated, a submit never. */
+/** Both are usually answered in well under a second. A poll that hangs is repeated soon; a submit is never repeated. */
 const SUBMIT_TIMEOUT_MS = 30_000;
 const POLL_TIMEOUT_MS = 5_000;
-/** The first poll comes at once, for upstreams that answer at once; then it backs off to this. */
+/** The first poll is sent at once, for upstreams that finish at once. Then the delay doubles up to the maximum. */
 const POLL_DELAY_FIRST_MS = 50;
 const POLL_DELAY_MAX_MS = 500;
-/** A task that was just named may not be known everywhere yet. */
+/** A new task may not be known to all servers of the provider yet. */
 const NOT_FOUND_TOLERATED_MS = 5_000;
-/** One refusal may be the provider's own hiccup; a submit was accepted with this key a moment ago. */
+/** A single refusal may be an error of the provider, because it accepted a submit with this key a moment ago. */
 const KEY_REFUSED_TOLERATED_MS = 5_000;
 const NOT_FOUND: TaskState = { state: 'not_found' };
 
@@ -55,7 +55,7 @@ export const taskSlotLimits = (activeTasksMax: number): TaskSlotLimits => ({
   retryAfterSeconds: RETRY_AFTER_SECONDS,
 });
 
-/** Whose account it is decides whose trouble a refused key is, and whose cost an image. */
+/** The owner of the account is responsible for a refused key and pays the provider for the image. */
 export type AccountOwner = 'us' | 'customer';
 
 type Parts = {
@@ -65,8 +65,8 @@ type Parts = {
 };
 
 /**
- * Black Forest Labs: submit, poll the URL that the answer names, download. One per upstream account. The
- * key goes to `bfl.ai` hosts (or the configured base) only.
+ * Asks Black Forest Labs for images: submits a task, polls the URL that the answer names, and downloads the result. There is one
+ * instance for each upstream account. The key is sent to `bfl.ai` hosts (or the configured base) only.
  */
 export class BlackForestLabsProvider implements KeyedImageProvider {
   readonly name = 'black_forest_labs';
@@ -76,7 +76,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
   private readonly http: UpstreamHttp;
   private readonly slots: Pick<TaskSlots, 'run'>;
 
-  /** @param parts what several accounts share; by default the account is ours and shares nothing. */
+  /** @param parts the parts that several accounts share. By default the account is ours and shares nothing. */
   constructor(
     private readonly settings: BlackForestLabsSettings,
     { owner = 'us', http = new UpstreamHttp(), slots }: Partial<Parts> = {},
@@ -87,14 +87,14 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     this.slots = slots ?? new TaskSlots(taskSlotLimits(settings.activeTasksMax));
   }
 
-  /** Sizes are the catalogue's to bound: its rule is this provider's. */
+  /** Sizes are not checked here, because the catalogue's limits are those of this provider. */
   findObstacle({ references }: ProviderRequest): string | null {
     return references.length > REFERENCES_MAX ? `image: at most ${REFERENCES_MAX} reference images` : null;
   }
 
   async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
     const { slotRequest, signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
-    // The slot is for the task; the download of its result needs none.
+    // Only the task needs a slot, not the download of its result.
     const sampleUrl = await this.slots.run(
       slotRequest,
       async () => {
@@ -128,7 +128,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     return this.http.close();
   }
 
-  /** Waits out short 429s: another process may be using the same account's slots. */
+  /** Submits again after a 429 while there is time: another process may be using the same account's slots. */
   private async submit(
     request: ProviderRequest,
     signal: AbortSignal,
@@ -138,7 +138,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     const startedAtMs = performance.now();
     for (;;) {
       const response = await this.post(request.upstreamModel, body, signal);
-      if (response.status !== 429) return this.taskOf(response);
+      if (response.status !== 429) return this.toTask(response);
       const retryAfterSeconds = readRetryAfterSeconds(response.headers['retry-after'], response.body);
       if (performance.now() - startedAtMs + RESUBMIT_DELAY_MS > waitMaxMs) {
         throw new ProviderFailure('saturated', 'the upstream account has too many active tasks', {
@@ -166,20 +166,20 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
         timeoutMs: SUBMIT_TIMEOUT_MS,
       });
     } catch (error) {
-      // It may have been taken all the same; without its name nobody can ask for it, and nobody is charged.
+      // The provider may have accepted the task, but without its id it cannot be polled, and the customer is not charged.
       throw unavailable('a submit got no answer', error);
     }
   }
 
-  private taskOf({ status, body }: UpstreamResponse<unknown>): ProviderTask {
+  private toTask({ status, body }: UpstreamResponse<unknown>): ProviderTask {
     if (status >= 200 && status < 300) {
       const task = readTask(body);
       if (task === null) throw new ProviderFailure('failed', 'a submit was answered without naming a task');
-      // What the customer's own account is charged is no cost of ours, and must never be booked as one.
+      // What the customer's own account is charged is not our cost and must never be booked as such.
       return this.owner === 'us' ? task : { ...task, costMicros: null };
     }
     const text = this.withoutKey(readErrorText(body));
-    const kind = kindOfStatus(status);
+    const kind = toFailureKind(status);
     if (kind === 'rejected') {
       const complaint = this.withoutKey(readComplaint(body) ?? 'the provider refused the request');
       throw new ProviderFailure('rejected', complaint);
@@ -196,11 +196,14 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     throw unavailable(`submit answered ${status}: ${text}`);
   }
 
-  /** Answers the URL of the result. Throws `lost` when `signal` aborts first. */
+  /** Returns the URL of the result. Throws `lost` when `signal` aborts first. */
   private async waitUntilReady(task: ProviderTask, signal: AbortSignal): Promise<string> {
     const url = task.pollingUrl === null ? null : this.trusted.parse(task.pollingUrl);
     if (url === null) {
-      this.logger.error({ upstream: this.name, task: task.taskId }, 'A polling URL is on a foreign host');
+      this.logger.error(
+        { event: 'provider.polling_url_refused', upstream: this.name, task: task.taskId },
+        'A provider named a polling URL on a host that is not trusted; the image fails',
+      );
       throw new ProviderFailure('failed', 'the polling URL is on a foreign host');
     }
     const startedAtMs = performance.now();
@@ -213,7 +216,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     }
   }
 
-  /** The URL of the result, or null while there is none. Trouble with one poll says nothing of the task. */
+  /** Returns the URL of the result, or null while there is none. A failed poll says nothing about the task, so it is repeated. */
   private async poll(url: URL, waitedMs: number, signal: AbortSignal): Promise<string | null> {
     let response: UpstreamResponse<unknown>;
     try {
@@ -228,7 +231,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
       return null;
     }
     if (this.owner === 'customer' && isKeyRefused(response.status) && waitedMs >= KEY_REFUSED_TOLERATED_MS) {
-      // Their key was withdrawn while the task worked; asking until the deadline would only keep them waiting.
+      // The customer's key was revoked while the task ran. Polling until the deadline would only keep them waiting.
       throw new ProviderFailure('key_rejected', `polls were answered ${response.status}`);
     }
     if (response.status !== 200 && response.status !== 404) return null;
@@ -248,7 +251,7 @@ export class BlackForestLabsProvider implements KeyedImageProvider {
     }
   }
 
-  /** An upstream may repeat the key in its complaint, and what it says is logged and shown. */
+  /** Removes the key from a complaint of the provider, which may repeat it and is logged and shown. */
   private withoutKey(text: string): string {
     return text.replaceAll(this.settings.apiKey, '[key]');
   }

@@ -3,16 +3,16 @@ import type { ProviderRequest, ProviderTask, ReferenceImage } from './image-prov
 import { creditsToMicros } from './credits.js';
 import { members, readRetryAfter } from './read-answer.js';
 
-/** The two documents of Black Forest Labs that we send and read, and nothing else of its API. */
+/** This file writes and reads the documents of Black Forest Labs' API that are used here. */
 
-/** OpenAI's `low` moderation; 0 is strict, 5 the most tolerant, 2 the provider's default. */
+/** OpenAI's `moderation` as the provider's tolerance: 0 is strict, 5 the most tolerant, 2 the default. */
 const SAFETY_TOLERANCE = { auto: 2, low: 4 } as const;
 
-/** The provider's own bound for URLs; a task id is a UUID. */
+/** The provider's own limit for URLs. A task id is a UUID. */
 const URL_CHARS_MAX = 2_083;
 const TASK_ID_CHARS_MAX = 300;
 
-/** In the customer's order: prompts say "the first image". */
+/** The names in the customer's order, because prompts refer to "the first image". */
 const INPUT_IMAGES = ['input_image', 'input_image_2', 'input_image_3', 'input_image_4'] as const;
 
 export function toSubmitBody(request: ProviderRequest): string {
@@ -26,21 +26,21 @@ export function toSubmitBody(request: ProviderRequest): string {
   });
 }
 
-/** Throws for more references than there are names: leaving one out would charge for another image. */
+/** Throws for more references than there are names, because omitting one would charge for an image that was not asked for. */
 function inputImages(references: readonly ReferenceImage[]): Readonly<Record<string, string>> {
   return Object.fromEntries(
     references.map((reference, index) => {
       const name = INPUT_IMAGES[index];
       if (name === undefined) throw new RangeError(`no more than ${INPUT_IMAGES.length} references`);
-      return [name, base64Of(reference)];
+      return [name, toBase64(reference)];
     }),
   );
 }
 
 const encoded = new WeakMap<ReferenceImage, string>();
 
-/** Once for all images of a call: each goes out in a request of its own, with the same references. */
-function base64Of(reference: ReferenceImage): string {
+/** Encodes each reference once for all images of a call, which are separate requests with the same references. */
+function toBase64(reference: ReferenceImage): string {
   const known = encoded.get(reference);
   if (known !== undefined) return known;
   const base64 = reference.bytes.toString('base64');
@@ -48,14 +48,14 @@ function base64Of(reference: ReferenceImage): string {
   return base64;
 }
 
-/** Null when the answer names no task. */
+/** Returns null when the answer names no task. */
 export function readTask(body: unknown): ProviderTask | null {
   const { id, polling_url: pollingUrl, cost } = members(body);
   if (!isText(id, TASK_ID_CHARS_MAX) || !isText(pollingUrl, URL_CHARS_MAX)) return null;
   return { taskId: id, pollingUrl, costMicros: creditsToMicros(cost) };
 }
 
-/** What is left on the account, in micro-USD; null when the answer does not say. */
+/** Returns the credit that is left on the account, in micro-USD; null when the answer does not name it. */
 export function readCredit(body: unknown): MicroUsd | null {
   return creditsToMicros(members(body)['credits']);
 }
@@ -65,7 +65,7 @@ export type TaskState =
   | { readonly state: 'moderated'; readonly reasons: string }
   | { readonly state: 'ready'; readonly sampleUrl: string };
 
-/** A status that the provider may add one day counts as pending: the call's deadline bounds it. */
+/** An unknown status, which the provider may add one day, counts as pending; the call's deadline limits the wait. */
 export function readTaskState(body: unknown): TaskState {
   const { status, result, details } = members(body);
   switch (status) {
@@ -75,7 +75,7 @@ export function readTaskState(body: unknown): TaskState {
     }
     case 'Request Moderated':
     case 'Content Moderated':
-      return { state: 'moderated', reasons: textOf(members(details)['Moderation Reasons']) };
+      return { state: 'moderated', reasons: toText(members(details)['Moderation Reasons']) };
     case 'Error':
     case 'Failed':
       return { state: 'failed' };
@@ -86,7 +86,7 @@ export function readTaskState(body: unknown): TaskState {
   }
 }
 
-/** The customer's own parameters, in our words; only complaints about these are the customer's to read. */
+/** The names of the customer's own parameters in our API. Only complaints about these are shown to the customer. */
 const CUSTOMER_FIELDS: Readonly<Record<string, string>> = {
   prompt: 'prompt',
   width: 'size',
@@ -97,7 +97,7 @@ const CUSTOMER_FIELDS: Readonly<Record<string, string>> = {
 };
 const COMPLAINT_CHARS_MAX = 200;
 
-/** What a 422 says about the customer's parameters, such as `size: too wide`; null when it says nothing of them. */
+/** Returns what a 422 says about the customer's parameters, such as `size: too wide`; null when it does not mention them. */
 export function readComplaint(body: unknown): string | null {
   const { detail } = members(body);
   for (const item of Array.isArray(detail) ? (detail as unknown[]) : []) {
@@ -110,13 +110,13 @@ export function readComplaint(body: unknown): string | null {
   return null;
 }
 
-/** Whatever an error body says, for our log: `detail`, then `message`, then `error`. */
+/** Returns the text of an error body for our log: `detail`, else `message`, else `error`. */
 export function readErrorText(body: unknown): string {
   const { detail, message, error } = members(body);
-  return textOf(detail ?? message ?? error).slice(0, COMPLAINT_CHARS_MAX);
+  return toText(detail ?? message ?? error).slice(0, COMPLAINT_CHARS_MAX);
 }
 
-/** Whole seconds from 1 to 60; null when neither the header nor the body says. */
+/** Returns whole seconds from 1 to 60; null when neither the header nor the body names them. */
 export function readRetryAfterSeconds(header: unknown, body: unknown): number | null {
   return readRetryAfter(header ?? members(body)['retry_after']);
 }
@@ -125,7 +125,7 @@ function isText(value: unknown, charsMax: number): value is string {
   return typeof value === 'string' && value.length > 0 && value.length <= charsMax && !value.includes('\0');
 }
 
-function textOf(value: unknown): string {
+function toText(value: unknown): string {
   if (typeof value === 'string') return value;
   return value === undefined || value === null ? '' : JSON.stringify(value);
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps calls away from a provider that does not work, so that they go on to the next one at once instead of
- * waiting for it. closed: every call goes. open: none does. half_open: one goes, to see.
+ * Stops calls to a provider that is failing, so that they continue with the next one at once instead of waiting. `closed`: every call
+ * is sent. `open`: no call is sent. `half_open`: one call is sent as a probe.
  */
 export type CircuitState = 'closed' | 'open' | 'half_open';
 
@@ -10,9 +10,9 @@ type Transition = { readonly from: readonly CircuitState[]; readonly to: Circuit
 export const CIRCUIT_TRANSITIONS = {
   /** Too many failures in a row, or the probe failed. */
   open: { from: ['closed', 'half_open'], to: 'open' },
-  /** The time is over: one call goes. Again from `half_open` when the earlier probe never came back. */
+  /** The waiting time is over and one call probes the provider. Also from `half_open`, when the earlier probe has no outcome. */
   probe: { from: ['open', 'half_open'], to: 'half_open' },
-  /** The probe learned nothing: the next call is the probe. */
+  /** The probe ended without reaching the provider, so the next call is the probe. */
   withdraw: { from: ['half_open'], to: 'open' },
   /** The provider answered the probe. */
   close: { from: ['half_open'], to: 'closed' },
@@ -21,34 +21,34 @@ export const CIRCUIT_TRANSITIONS = {
 export type CircuitTransition = keyof typeof CIRCUIT_TRANSITIONS;
 
 export type CircuitLimits = {
-  /** Failures in a row that open it, once they have lasted so long: what fails at one moment is one event. */
+  /** This many consecutive failures open the circuit if they span `failingForMs`: failures at one moment are a single event. */
   readonly failuresMax: number;
   readonly failingForMs: number;
-  /** How long it stays open the first time; twice as long each time that a probe fails. */
+  /** How long it stays open the first time. The time doubles after each failed probe. */
   readonly openMs: number;
   readonly openMaxMs: number;
-  /** A probe without an outcome by then is given up for another. */
+  /** A probe that has no outcome after this is replaced by another one. */
   readonly probeMs: number;
 };
 
 export type Circuit = {
   readonly state: CircuitState;
-  /** In a row, while closed. */
+  /** The number of consecutive failures while closed. */
   readonly failures: number;
-  /** When the first of them came. */
+  /** When the first of them happened. */
   readonly failingSinceMs: number;
-  /** In a row, since it was closed last. */
+  /** How often it was opened since it was last closed. */
   readonly openings: number;
-  /** When the next probe may go; 0 while closed. */
+  /** When the next probe may be sent; 0 while closed. */
   readonly untilMs: number;
-  /** Grows with every transition, so that news of a call from before it changes nothing. */
+  /** Grows with every transition, so that outcomes of calls from before the transition are ignored. */
   readonly epoch: number;
 };
 
-/** What one call tells of the provider: that it answers, that it does not (or refuses us), or nothing at all. */
+/** What one call shows about the provider: it answers, it does not answer (or refuses us), or nothing. */
 export type CircuitEvent = 'answered' | 'trouble' | 'nothing';
 
-/** `permit` is what `settle` wants to see again; null: the call must not go. */
+/** `permit` has to be passed to `settle`; null when the call must not be sent. */
 export type Admission = {
   readonly circuit: Circuit;
   readonly permit: number | null;
@@ -64,7 +64,7 @@ export const CLOSED_CIRCUIT: Circuit = {
   epoch: 0,
 };
 
-/** Whether a call may go. Pure. */
+/** Decides whether a call may be sent. Pure. */
 export function admit(circuit: Circuit, nowMs: number, limits: CircuitLimits): Admission {
   if (circuit.state === 'closed') return { circuit, permit: circuit.epoch, retryAfterMs: 0 };
   const retryAfterMs = circuit.untilMs - nowMs;
@@ -73,22 +73,22 @@ export function admit(circuit: Circuit, nowMs: number, limits: CircuitLimits): A
   return { circuit: probing, permit: probing.epoch, retryAfterMs: 0 };
 }
 
-/** What a call that was let through has learned. Pure; news from before the last transition is ignored. */
+/** Applies the outcome of an admitted call. Outcomes of calls from before the last transition are ignored. Pure. */
 export function settle(
   circuit: Circuit,
   permit: number,
-  news: CircuitEvent,
+  event: CircuitEvent,
   nowMs: number,
   limits: CircuitLimits,
 ): Circuit {
   if (permit !== circuit.epoch || circuit.state === 'open') return circuit;
   if (circuit.state === 'half_open') {
-    if (news === 'answered') return move(circuit, 'close', { failures: 0, openings: 0, untilMs: 0 });
-    if (news === 'nothing') return move(circuit, 'withdraw', { untilMs: nowMs });
+    if (event === 'answered') return move(circuit, 'close', { failures: 0, openings: 0, untilMs: 0 });
+    if (event === 'nothing') return move(circuit, 'withdraw', { untilMs: nowMs });
     return trip(circuit, nowMs, limits);
   }
-  if (news === 'nothing') return circuit;
-  if (news === 'answered') return circuit.failures === 0 ? circuit : { ...circuit, failures: 0 };
+  if (event === 'nothing') return circuit;
+  if (event === 'answered') return circuit.failures === 0 ? circuit : { ...circuit, failures: 0 };
   const failures = circuit.failures + 1;
   const failingSinceMs = failures === 1 ? nowMs : circuit.failingSinceMs;
   const isDown = failures >= limits.failuresMax && nowMs - failingSinceMs >= limits.failingForMs;
@@ -101,7 +101,7 @@ function trip(circuit: Circuit, nowMs: number, { openMs, openMaxMs }: CircuitLim
   return move(circuit, 'open', { failures: 0, openings, untilMs: nowMs + waitMs });
 }
 
-/** Throws when the table does not allow it: a fault in this file. */
+/** Throws when the table does not allow the transition, which would be a bug in this file. */
 function move(circuit: Circuit, transition: CircuitTransition, change: Partial<Circuit>): Circuit {
   const { from, to }: Transition = CIRCUIT_TRANSITIONS[transition];
   if (!from.includes(circuit.state)) throw new Error(`no ${transition} from ${circuit.state}`);

@@ -3,13 +3,13 @@ import type { CloudflareSettings } from '../../../platform/config/settings.js';
 import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
 import { encodeForm } from './encode-form.js';
 import type { ProviderRequest, ReferenceImage } from './image-provider.js';
-import { kindOfStatus, ProviderFailure, type FailureKind } from './provider-failure.js';
+import { toFailureKind, ProviderFailure, type FailureKind } from './provider-failure.js';
 import { members, readBase64, readRetryAfter } from './read-answer.js';
 import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
 import { TrustedHosts } from './trusted-hosts.js';
 import type { UpstreamResponse } from './upstream-http.js';
 
-/** The provider's own bounds for the models of FLUX.2. */
+/** The provider's own limits for the models of FLUX.2. */
 const SIDE_MIN = 256;
 const SIDE_MAX = 1_920;
 const REFERENCES_MAX = 4;
@@ -18,8 +18,8 @@ const REFERENCE_SIDE_MAX = 511;
 const TEXT_CHARS_MAX = 200;
 
 /**
- * Error codes that say more than their status (https://developers.cloudflare.com/workers-ai/platform/errors/): a free
- * plan that is used up is a 429 as well, and no wait of a customer helps against it.
+ * Error codes that are more specific than their status (https://developers.cloudflare.com/workers-ai/platform/errors/). For example,
+ * a used-up free plan is a 429 as well, but waiting does not help the customer.
  */
 const KINDS_BY_CODE: Readonly<Record<number, FailureKind>> = {
   3007: 'unavailable', // timeout
@@ -34,10 +34,13 @@ const KINDS_BY_CODE: Readonly<Record<number, FailureKind>> = {
   5007: 'account', // no such model
   5016: 'account', // terms of the model not agreed to
   5018: 'account', // no access to the model
-  5019: 'account', // this way of asking is gone
+  5019: 'account', // this kind of request is no longer supported
 };
 
-/** Cloudflare Workers AI: multipart in, base64 out; it chooses the format. Its filter cannot be set, so `moderation` is not sent. */
+/**
+ * Cloudflare Workers AI takes a multipart form and returns base64 in a format that it chooses. Its filter cannot be configured, so
+ * `moderation` is not sent.
+ */
 export class CloudflareWorkersAiDialect implements SynchronousDialect {
   readonly name = 'cloudflare_workers_ai';
   readonly imageMember = 'image';
@@ -80,7 +83,7 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
     };
   }
 
-  /** The image stands in `result`, or, as the models' own schemas have it, at the top. */
+  /** The image is in `result` or, according to the models' own schemas, at the top level. */
   readResult(body: unknown): DialectResult | null {
     const { result, image } = members(body);
     const bytes = readBase64(members(result)['image'] ?? image);
@@ -89,13 +92,13 @@ export class CloudflareWorkersAiDialect implements SynchronousDialect {
 
   readFailure({ status, headers, body }: UpstreamResponse<unknown>): ProviderFailure {
     const { code, message } = firstError(body);
-    const said = `it answered ${status}, ${code ?? 'no code'}: ${message}`;
-    const kind = (code === null ? undefined : KINDS_BY_CODE[code]) ?? kindOfStatus(status);
-    // What it says of a request names its own parameters, not the customer's.
-    const text = kind === 'rejected' ? 'the provider refused the request' : said;
+    const complaint = `it answered ${status}, ${code ?? 'no code'}: ${message}`;
+    const kind = (code === null ? undefined : KINDS_BY_CODE[code]) ?? toFailureKind(status);
+    // A complaint about a request names the provider's parameters, not the customer's, so it is only logged.
+    const text = kind === 'rejected' ? 'the provider refused the request' : complaint;
     return new ProviderFailure(kind, text, {
       retryAfterSeconds: readRetryAfter(headers['retry-after']),
-      ...(kind === 'rejected' ? { cause: new Error(said) } : {}),
+      ...(kind === 'rejected' ? { cause: new Error(complaint) } : {}),
     });
   }
 }
@@ -109,10 +112,11 @@ function firstError(body: unknown): { readonly code: number | null; readonly mes
   };
 }
 
-/** Made smaller only where it has to be; the picture stays whole. */
+/** Scales a reference down only if it is too large, without cropping it. */
 async function toSmallReference(reference: ReferenceImage, context: ConversionContext): Promise<Blob> {
   const { bytes, contentType, width, height } = reference;
-  if (Math.max(width, height) <= REFERENCE_SIDE_MAX) return new Blob([copyOf(bytes)], { type: contentType });
+  if (Math.max(width, height) <= REFERENCE_SIDE_MAX)
+    return new Blob([copyBytes(bytes)], { type: contentType });
   const convert = () =>
     sharp(bytes, { limitInputPixels: width * height })
       .timeout({ seconds: CONVERSION_SECONDS_MAX })
@@ -120,13 +124,13 @@ async function toSmallReference(reference: ReferenceImage, context: ConversionCo
       .png()
       .toBuffer();
   try {
-    return new Blob([copyOf(await conversions.run(context, convert))], { type: 'image/png' });
+    return new Blob([copyBytes(await conversions.run(context, convert))], { type: 'image/png' });
   } catch (error) {
     throw new ProviderFailure('failed', 'a reference could not be made smaller', { cause: error });
   }
 }
 
-/** A `Blob` takes no view of memory that might be shared. */
-function copyOf(bytes: Buffer): Uint8Array<ArrayBuffer> {
+/** `Blob` does not accept a view of memory that may be shared, so the bytes are copied. */
+function copyBytes(bytes: Buffer): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
 }

@@ -22,13 +22,13 @@ import { OpenAiCompatibleDialect } from './openai-compatible.dialect.js';
 import { SynchronousProvider } from './synchronous.provider.js';
 import { UpstreamHttp } from './upstream-http.js';
 
-/** The providers that the settings name: over our own upstream account (each behind a circuit breaker), or over a customer's. */
+/** The providers in the settings, with our own upstream account (protected by a circuit breaker) or with a customer's. */
 @Injectable()
 export class ConfiguredProviders implements ImageProviders, OnApplicationShutdown {
   private readonly byName = new Map<ProviderName, ImageProvider>();
-  /** Connections of their own: calls over customers' keys must not take those of paid ones, or the reverse. */
+  /** BYOK calls have separate connections, so that they and wallet-funded calls do not take connections from each other. */
   private readonly customersHttp = new UpstreamHttp();
-  /** What the provider allows an account that has not asked for more; a larger plan of theirs is not known here. */
+  /** The provider's default limit for an account, because a customer's larger plan is not known here. */
   private readonly customerSlots = new CustomerSlots(taskSlotLimits(BFL_ACTIVE_TASKS_DEFAULT));
 
   constructor(
@@ -51,7 +51,7 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
     return this.byName.get(name);
   }
 
-  /** Only Black Forest Labs takes customers' keys (`KEYED_PROVIDERS`). */
+  /** Customers' keys are supported for Black Forest Labs only (`KEYED_PROVIDERS`). */
   over(name: ProviderName, { id, secret }: CustomerKey): KeyedImageProvider | undefined {
     const { blackForestLabs } = this.settings;
     if (blackForestLabs === null || name !== 'black_forest_labs') return undefined;

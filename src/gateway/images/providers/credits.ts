@@ -5,9 +5,9 @@ const DECIMALS = 10_000n;
 const CREDITS_PATTERN = /^(\d{1,12})(?:\.(\d{1,18}))?$/;
 
 /**
- * `1.5` credits are 15,000 micro-USD. The JSON number is read back as the decimal text that it was written
- * as (exact for up to 15 significant digits), so no float is ever multiplied. Finer than a micro-dollar is
- * rounded half up; it is our own cost, so nobody else gains or loses. Null for what is no such number.
+ * Converts credits to micro-USD: `1.5` credits are 15,000. The JSON number is converted back to its decimal text (exact for up to
+ * 15 significant digits), so no float is ever multiplied. Fractions of a micro-dollar are rounded half up; this is our own cost, so
+ * no customer gains or loses. Returns null for a value that is no such number.
  */
 export function creditsToMicros(credits: unknown): MicroUsd | null {
   if (typeof credits !== 'number') return null;

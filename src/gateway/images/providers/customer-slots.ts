@@ -3,18 +3,18 @@ import { TaskSlots, type TaskSlotLimits } from './task-slots.js';
 
 type Pool = { readonly slots: TaskSlots; users: number };
 
-/** Task slots for the accounts of customers: one pool a key, forgotten when nobody uses it. */
+/** Task slots for customers' own accounts. Each key has a pool, which is removed when no call uses it. */
 export class CustomerSlots {
   private readonly pools = new Map<string, Pool>();
 
   constructor(private readonly limits: TaskSlotLimits) {}
 
-  /** Keys in use. */
+  /** How many keys are in use. */
   get size(): number {
     return this.pools.size;
   }
 
-  /** Throws `ProviderFailure` (`saturated`) when no slot of this key came free in time. */
+  /** Throws `ProviderFailure` (`saturated`) when no slot of this key becomes free in time. */
   async run<T>(keyId: string, request: SlotRequest, work: () => Promise<T>, waitMaxMs?: number): Promise<T> {
     const pool = this.pools.get(keyId) ?? { slots: new TaskSlots(this.limits), users: 0 };
     this.pools.set(keyId, pool);

@@ -1,4 +1,4 @@
-/** A form as it goes over the wire, with the boundary that its type names. */
+/** Encodes a form as bytes, with the boundary that its content type names. */
 export async function encodeForm(
   form: FormData,
 ): Promise<{ readonly contentType: string; readonly body: Buffer }> {

@@ -1,23 +1,23 @@
 import type { FailureKind } from './provider-failure.js';
 
 /**
- * Whether an image that one provider did not deliver is asked of the next one, inside the same hold. Total by type: a
- * new kind has to be judged.
+ * Whether the next provider is asked, under the same hold, for an image that one provider did not deliver. The type is total, so a
+ * new kind of failure does not compile until it is decided here.
  */
 export const FALLS_THROUGH: Readonly<Record<FailureKind, boolean>> = {
-  // Full, away, or refusing us: another provider is none of these.
+  // The provider has no capacity, is down or refuses us. Another provider may still work.
   saturated: true,
   unavailable: true,
   account: true,
-  // It is over there, without an image; what it cost us is ours to bear.
+  // The task has ended without an image. We bear what it cost.
   failed: true,
-  // Two opinions about one prompt would make the stricter provider's filter a matter of its load.
+  // Otherwise the load of the stricter provider would decide whether its filter applies.
   moderated: false,
-  // The customer is told what to mend, whichever provider was asked.
+  // The answer names the parameter that the customer has to change, whichever provider was asked.
   rejected: false,
-  // It may still be delivered: a second image would be made, and perhaps charged, beside it.
+  // The image may still be delivered. A second one would be made, and perhaps charged, in addition.
   lost: false,
-  // Over the customer's own key there is one way and no other.
+  // A BYOK call has only one route.
   key_rejected: false,
   key_unfunded: false,
 };

@@ -3,17 +3,17 @@ import { ProviderFailure } from './provider-failure.js';
 import type { TrustedHosts } from './trusted-hosts.js';
 import { ResponseTooLargeError, type UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 
-/** Four megapixels of 16-bit RGBA, not compressed at all, are 32 MiB. */
+/** Four megapixels of uncompressed 16-bit RGBA are 32 MiB. */
 const IMAGE_BYTES_MAX = 40 * 1_048_576;
 const REDIRECTS_MAX = 2;
 const TIMEOUT_MS = 15_000;
-/** The result is kept for ten minutes; a delivery host that is down for longer than this rarely comes back in time. */
+/** The provider keeps the result for ten minutes. A delivery host that is down for longer than this rarely recovers in time. */
 const RETRY_DELAYS_MS = [200, 1_000, 3_000] as const;
 
 /**
- * Downloads a finished result. Redirects are followed to trusted hosts only, and no key is sent: the URL
- * itself is the permission. Throws `failed` for what can never be fetched, `lost` when `signal` aborts
- * first: the task is done, and recovery may fetch it later.
+ * Downloads a finished result. Redirects are followed to trusted hosts only, and no key is sent, because the URL itself grants
+ * access. Throws `failed` when the result can never be fetched, and `lost` when `signal` aborts first: the task is done, and
+ * recovery may fetch the result later.
  */
 export async function fetchSample(
   http: UpstreamHttp,
@@ -38,7 +38,7 @@ export async function fetchSample(
 
 const lost = () => new ProviderFailure('lost', 'the result was ready but not downloaded in time');
 
-/** Null when the network failed. */
+/** Returns null when the network failed. */
 async function follow(
   http: UpstreamHttp,
   trusted: TrustedHosts,
@@ -72,7 +72,7 @@ async function get(
   }
 }
 
-/** No answer at all, too many requests, or the host's own trouble. */
+/** Whether there was no answer, too many requests, or an error of the host. */
 function isWorthRetrying(status: number | undefined): boolean {
   return status === undefined || status === 429 || status >= 500;
 }

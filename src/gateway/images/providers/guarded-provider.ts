@@ -15,8 +15,8 @@ import { ProviderFailure, type FailureKind } from './provider-failure.js';
 const RETRY_AFTER_MAX_SECONDS = 60;
 
 /**
- * A provider over our own account, with a circuit breaker before it. Customers' own keys have none: one customer's
- * refused key must not keep another's calls away. Tasks that run are asked for whatever its state is.
+ * A provider with our own account, protected by a circuit breaker. Customers' own keys have no circuit breaker, because one
+ * customer's refused key must not stop the calls of others. Running tasks are polled in every state.
  */
 export class GuardedProvider implements ImageProvider {
   private readonly logger = new Logger(GuardedProvider.name);
@@ -39,21 +39,21 @@ export class GuardedProvider implements ImageProvider {
     return this.provider.findObstacle(request);
   }
 
-  /** Throws `unavailable` at once, without asking, while the circuit is open. */
+  /** Throws `unavailable` at once, without asking the provider, while the circuit is open. */
   async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
-    const tell = this.enter();
+    const report = this.enter();
     const onTask = (task: ProviderTask): void => {
-      tell('answered');
+      report('answered');
       context.onTask(task);
     };
     try {
       const image = await this.provider.generate(request, { ...context, onTask });
-      tell('answered');
+      report('answered');
       return image;
     } catch (error) {
       const kind = error instanceof ProviderFailure ? error.kind : null;
       if (kind === 'account') this.observer.accountAnswered({ provider: this.name, refused: true });
-      tell(kind === null ? 'nothing' : NEWS[kind]);
+      report(kind === null ? 'nothing' : CIRCUIT_EVENTS[kind]);
       throw error;
     }
   }
@@ -66,8 +66,8 @@ export class GuardedProvider implements ImageProvider {
     return this.provider.close();
   }
 
-  /** What is answered takes the one word that the call has to say of the provider; a second one is not heard. */
-  private enter(): (news: CircuitEvent) => void {
+  /** Admits a call, and returns the function that reports its outcome. Only the first report counts. */
+  private enter(): (event: CircuitEvent) => void {
     const { circuit, permit, retryAfterMs } = admit(this.circuit, this.clock.monotonicMs(), this.limits());
     this.become(circuit);
     if (permit === null) {
@@ -77,11 +77,11 @@ export class GuardedProvider implements ImageProvider {
       });
     }
     let isReported = false;
-    return (news) => {
+    return (event) => {
       if (isReported) return;
       isReported = true;
-      if (news === 'answered') this.observer.accountAnswered({ provider: this.name, refused: false });
-      this.become(settle(this.circuit, permit, news, this.clock.monotonicMs(), this.limits()));
+      if (event === 'answered') this.observer.accountAnswered({ provider: this.name, refused: false });
+      this.become(settle(this.circuit, permit, event, this.clock.monotonicMs(), this.limits()));
     };
   }
 
@@ -92,16 +92,22 @@ export class GuardedProvider implements ImageProvider {
     const { state, openings } = circuit;
     this.observer.circuitMoved({ provider: this.name, state });
     const fields = { provider: this.name, openings };
-    if (state === 'open') this.logger.error(fields, 'A provider is not asked for a while');
-    else if (state === 'closed') this.logger.log(fields, 'A provider is asked again');
+    if (state === 'open') {
+      this.logger.error(
+        { event: 'circuit_breaker.opened', ...fields },
+        'A provider is failing and is not asked for now',
+      );
+    } else if (state === 'closed') {
+      this.logger.log({ event: 'circuit_breaker.closed', ...fields }, 'A provider works again');
+    }
   }
 }
 
-/** Whether the provider is there and takes us. Total by type: a new kind has to be judged. */
-const NEWS: Readonly<Record<FailureKind, CircuitEvent>> = {
+/** What each failure shows about the provider. The type is total, so a new kind does not compile until it is decided here. */
+const CIRCUIT_EVENTS: Readonly<Record<FailureKind, CircuitEvent>> = {
   unavailable: 'trouble',
   account: 'trouble',
-  // Perhaps only our own queue was full, and the provider was never asked.
+  // Perhaps our own queue was full and the provider was never asked.
   saturated: 'nothing',
   rejected: 'answered',
   moderated: 'answered',

@@ -1,7 +1,7 @@
 import type { OpenAiCompatibleSettings } from '../../../platform/config/settings.js';
 import { encodeForm } from './encode-form.js';
 import type { ProviderRequest } from './image-provider.js';
-import { kindOfStatus, ProviderFailure, type FailureKind } from './provider-failure.js';
+import { toFailureKind, ProviderFailure, type FailureKind } from './provider-failure.js';
 import { members, readBase64, readRetryAfter } from './read-answer.js';
 import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
 import { TrustedHosts } from './trusted-hosts.js';
@@ -9,27 +9,27 @@ import type { UpstreamResponse } from './upstream-http.js';
 
 const TEXT_CHARS_MAX = 200;
 const URL_CHARS_MAX = 4_096;
-/** A shorter value of a header is a word, such as a provider's name, which messages may contain. */
+/** A shorter header value is no secret but a word, such as a provider's name, which messages may contain. */
 const SECRET_CHARS_MIN = 12;
 
-/** Codes and types of `error` that say more than the status that they come with. */
+/** Codes and types of `error` that are more specific than their status. */
 const KINDS_BY_WORD: Readonly<Record<string, FailureKind>> = {
   moderation_blocked: 'moderated',
   content_policy_violation: 'moderated',
   content_filter: 'moderated',
   image_generation_user_error: 'rejected',
-  // Our credit there; the first comes as a 429, the second as a 400.
+  // Our credit there is used up. The first code is sent with a 429, the second with a 400.
   insufficient_quota: 'account',
   billing_hard_limit_reached: 'account',
   model_not_found: 'account',
 };
 
-/** Parameters that the customer sent as well, under the same names; complaints about others are ours to read. */
+/** Parameters that have the same names in the customer's request. Complaints about other parameters are only logged. */
 const CUSTOMER_PARAMETERS: readonly string[] = ['prompt', 'size', 'image', 'images'];
 
 /**
- * Any server that speaks OpenAI's images API. Only parameters that all of them know are sent: which of them take
- * `output_format`, `moderation` or `user` differs, and some refuse what they do not know. So the format is theirs to choose.
+ * Any server with OpenAI's images API. Only parameters that all such servers know are sent: some do not support `output_format`,
+ * `moderation` or `user`, and some refuse unknown parameters. So the server chooses the format.
  */
 export class OpenAiCompatibleDialect implements SynchronousDialect {
   readonly name = 'openai_compatible';
@@ -43,7 +43,7 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
     this.trusted = new TrustedHosts(settings.apiBase, settings.resultHosts);
   }
 
-  /** Which sizes a model takes is not told anywhere; the catalogue's rule has to be one that all its routes keep. */
+  /** The API does not say which sizes a model supports, so the catalogue's limits must be valid for all routes of a model. */
   findObstacle(): string | null {
     return null;
   }
@@ -55,7 +55,7 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
     const headers = { ...further, authorization: `Bearer ${apiKey}`, accept: 'application/json' };
     if (references.length === 0) {
       return {
-        url: this.urlOf('images/generations'),
+        url: this.toUrl('images/generations'),
         headers: { ...headers, 'content-type': 'application/json' },
         body: JSON.stringify({ model, prompt, n: 1, size, response_format: 'b64_json' }),
       };
@@ -72,15 +72,15 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
     }
     references.forEach(({ bytes, contentType }, index) => {
       const file = new Blob([new Uint8Array(bytes)], { type: contentType });
-      // As OpenAI's own client names them.
+      // These are the names that OpenAI's own client uses.
       form.append(
         references.length === 1 ? 'image' : 'image[]',
         file,
-        `image-${index}${suffixOf(contentType)}`,
+        `image-${index}${toFileSuffix(contentType)}`,
       );
     });
     const { contentType: type, body } = await encodeForm(form);
-    return { url: this.urlOf('images/edits'), headers: { ...headers, 'content-type': type }, body };
+    return { url: this.toUrl('images/edits'), headers: { ...headers, 'content-type': type }, body };
   }
 
   readResult(body: unknown): DialectResult | null {
@@ -93,29 +93,33 @@ export class OpenAiCompatibleDialect implements SynchronousDialect {
 
   readFailure({ status, headers, body }: UpstreamResponse<unknown>): ProviderFailure {
     const { code, type, param, message } = members(members(body)['error']);
-    const kind = kindOfWord(code) ?? kindOfWord(type) ?? kindOfStatus(status);
-    const said = typeof message === 'string' ? message.slice(0, TEXT_CHARS_MAX) : '';
+    const kind = findKindByWord(code) ?? findKindByWord(type) ?? toFailureKind(status);
+    const complaint = typeof message === 'string' ? message.slice(0, TEXT_CHARS_MAX) : '';
     if (kind !== 'rejected') {
       const retryAfterSeconds = readRetryAfter(headers['retry-after']);
-      return new ProviderFailure(kind, `it answered ${status}: ${said}`, { retryAfterSeconds });
+      return new ProviderFailure(kind, `it answered ${status}: ${complaint}`, { retryAfterSeconds });
     }
     const isTheirs = typeof param === 'string' && CUSTOMER_PARAMETERS.includes(param);
-    return new ProviderFailure(kind, isTheirs ? `${param}: ${said}` : 'the provider refused the request', {
-      cause: new Error(`it answered ${status}`),
-    });
+    return new ProviderFailure(
+      kind,
+      isTheirs ? `${param}: ${complaint}` : 'the provider refused the request',
+      {
+        cause: new Error(`it answered ${status}`),
+      },
+    );
   }
 
-  /** The base may have a path of its own, such as `/v1`. */
-  private urlOf(path: string): URL {
+  /** The base URL may have a path, such as `/v1`. */
+  private toUrl(path: string): URL {
     const { origin, pathname } = this.settings.apiBase;
     return new URL(`${origin}${pathname.replace(/\/+$/, '')}/${path}`);
   }
 }
 
-function kindOfWord(word: unknown): FailureKind | undefined {
+function findKindByWord(word: unknown): FailureKind | undefined {
   return typeof word === 'string' && Object.hasOwn(KINDS_BY_WORD, word) ? KINDS_BY_WORD[word] : undefined;
 }
 
-function suffixOf(contentType: string): string {
+function toFileSuffix(contentType: string): string {
   return `.${contentType.slice('image/'.length)}`;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Sleeps; throws `failure()` as soon as `signal` aborts, or at once when it has. */
+/** Waits for `delayMs`. Throws `failure()` as soon as `signal` aborts, or at once if it is aborted already. */
 export async function pause(delayMs: number, signal: AbortSignal, failure: () => Error): Promise<void> {
   if (signal.aborted) throw failure();
   await sleep(delayMs, undefined, { signal }).catch(() => {

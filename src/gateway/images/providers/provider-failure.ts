@@ -1,13 +1,13 @@
 /**
- * Why a provider delivered no image, in our words:
- * - rejected: it refuses these parameters; the customer can mend them.
+ * Why a provider delivered no image:
+ * - rejected: it refuses these parameters, which the customer can correct.
  * - moderated: it refuses this prompt or its result.
- * - saturated: it (or our queue for it) is full; later works.
- * - unavailable: it cannot be reached or says that it is down.
- * - account: it refuses *us*: our key or our credit. Somebody has to be woken.
- * - key_rejected, key_unfunded: it refuses the customer's own key, or that key's account is out of credit; only
- *   the customer can mend it.
- * - failed: it took the task and then failed at it, or delivered something that is no such image.
+ * - saturated: it, or our queue for it, has no capacity; a later attempt may work.
+ * - unavailable: it cannot be reached or reports that it is down.
+ * - account: it refuses our own key or our credit. An operator has to act.
+ * - key_rejected, key_unfunded: it refuses the customer's own key, or that key's account is out of credit; only the customer can
+ *   solve this.
+ * - failed: it accepted the task and then failed, or delivered something that is not the requested image.
  * - lost: the task was started and its outcome is unknown.
  */
 export type FailureKind =
@@ -22,10 +22,10 @@ export type FailureKind =
   | 'lost';
 
 export class ProviderFailure extends Error {
-  /** Whole seconds from 1 to 60 that the provider asked us to wait; null when it did not. */
+  /** How long the provider asked us to wait, in whole seconds from 1 to 60; null when it did not. */
   readonly retryAfterSeconds: number | null;
 
-  /** @param message for our log; it is shown to a customer only when the kind is `rejected`. */
+  /** @param message the text for our log. It is shown to a customer only when the kind is `rejected`. */
   constructor(
     readonly kind: FailureKind,
     message: string,
@@ -37,17 +37,17 @@ export class ProviderFailure extends Error {
   }
 }
 
-/** Wrong key, no credit, not allowed, no such model or route: ours to mend, whatever the customer sends. */
+/** Wrong key, no credit, not allowed, no such model or route: our configuration is wrong, whatever the customer sends. */
 const ABOUT_US: ReadonlySet<number> = new Set([401, 402, 403, 404, 405, 410]);
-/** What passes by itself: a time-out, a conflict, too early. */
-const PASSING: ReadonlySet<number> = new Set([408, 409, 425]);
+/** Temporary errors: a time-out, a conflict, too early. */
+const TEMPORARY: ReadonlySet<number> = new Set([408, 409, 425]);
 
 /**
- * What the status of a refused request alone says. Any other 4xx (413 for example) is about the request that a customer made: as
- * trouble of our account, a few of them from one customer would keep the provider from being asked for all.
+ * Derives the kind of failure from the status alone. Any other 4xx (413 for example) is about the customer's request. If it counted
+ * as a failure of our account, a few such requests of one customer would open the circuit breaker for everyone.
  */
-export function kindOfStatus(status: number): FailureKind {
+export function toFailureKind(status: number): FailureKind {
   if (status === 429) return 'saturated';
   if (ABOUT_US.has(status)) return 'account';
-  return status >= 400 && status < 500 && !PASSING.has(status) ? 'rejected' : 'unavailable';
+  return status >= 400 && status < 500 && !TEMPORARY.has(status) ? 'rejected' : 'unavailable';
 }

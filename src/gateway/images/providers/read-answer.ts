@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { decodeBase64 } from '../calls/base64.js';
 
-/** What may be anything, read member by member. */
+/** Gives access to the members of an unknown value; a value that is no object has none. */
 export function members(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** Replaces what was taken out while the rest is parsed. No upstream can know it. */
+/** Replaces the bytes that were taken out while the rest is parsed. It is random, so an upstream cannot send it. */
 const PLACEHOLDER = randomUUID();
 
 /**
- * What a JSON text says; undefined when it is none. The first text under the name `large` stays the bytes that it came as,
- * a view of `body`: an image in base64 is nine tenths of its answer, and no string of its size is made of it.
+ * Parses JSON; returns undefined when it is not valid. The first string with the name `large` is returned as bytes, a view of `body`:
+ * an image in base64 is most of an answer, and this avoids a string of its size.
  */
 export function parseJson(body: Buffer, large?: string): unknown {
   const text = large === undefined ? null : findText(body, large);
@@ -27,7 +27,7 @@ export function parseJson(body: Buffer, large?: string): unknown {
   }
 }
 
-/** Where the text under that name is, without its quotes; null when it is not there as plain bytes. */
+/** Finds the string with that name, without its quotes; null when there is none or it contains escapes. */
 function findText(body: Buffer, name: string): { readonly begin: number; readonly end: number } | null {
   const nameAt = body.indexOf(JSON.stringify(name));
   if (nameAt === -1) return null;
@@ -35,11 +35,11 @@ function findText(body: Buffer, name: string): { readonly begin: number; readonl
   if (head === null) return null;
   const begin = nameAt + name.length + 2 + head[0].length;
   const end = body.indexOf(QUOTE, begin);
-  // What is escaped has to be read by the parser.
+  // Only the parser can read escapes.
   return end === -1 || body.subarray(begin, end).includes(BACKSLASH) ? null : { begin, end };
 }
 
-/** The decoded bytes of base64 text, also behind a `data:` prefix; null for anything else. */
+/** Decodes base64 text with or without a `data:` prefix; returns null for anything else. */
 export function readBase64(value: unknown): Buffer | null {
   const text = typeof value === 'string' ? Buffer.from(value, 'latin1') : value;
   if (!Buffer.isBuffer(text)) return null;
@@ -48,8 +48,8 @@ export function readBase64(value: unknown): Buffer | null {
   return bytes.length > 0 ? bytes : null;
 }
 
-/** Whole seconds from 1 to 60; null when the provider does not say. */
-export function readRetryAfter(told: unknown): number | null {
-  const seconds = Number(told ?? Number.NaN);
+/** Returns whole seconds from 1 to 60; null when the provider does not name them. */
+export function readRetryAfter(retryAfter: unknown): number | null {
+  const seconds = Number(retryAfter ?? Number.NaN);
   return Number.isFinite(seconds) ? Math.min(Math.max(Math.ceil(seconds), 1), 60) : null;
 }

@@ -10,21 +10,21 @@ import type {
 import { pause } from './pause.js';
 import { ProviderFailure } from './provider-failure.js';
 import { TaskSlots } from './task-slots.js';
-import { toAskedFormat } from './to-asked-format.js';
+import { toRequestedFormat } from './to-asked-format.js';
 import type { TrustedHosts } from './trusted-hosts.js';
 import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 
-/** Each holds an image in base64 in memory, so this bounds that too. */
+/** Each call holds an image in base64 in memory, so this limits that memory as well. */
 const ACTIVE_CALLS_MAX = 24;
 const QUEUE_MAX = 1_000;
 const SATURATION_WAIT_MAX_MS = 10_000;
 const RESEND_DELAY_MS = 500;
 const RETRY_AFTER_SECONDS = 3;
-/** The answer is the image. Less than a call's deadline, so that what hangs ends before everything else does. */
+/** The answer is the image. This is below a call's deadline, so that a request that hangs ends before its call does. */
 const ANSWER_TIMEOUT_MS = 90_000;
-/** Four megapixels of 8-bit RGB, not compressed at all and in base64, are 16 MiB. */
+/** Four megapixels of uncompressed 8-bit RGB in base64 are 16 MiB. */
 const ANSWER_BYTES_MAX = 24 * 1_048_576;
-/** Headers in which providers name a request, for their support to find it. */
+/** Headers with the provider's id of a request, which its support can use. */
 const REQUEST_ID_HEADERS = ['x-request-id', 'cf-ray'] as const;
 const REQUEST_ID_PATTERN = /^[\x21-\x7e]{1,300}$/;
 
@@ -34,31 +34,31 @@ export type DialectRequest = {
   readonly body: string | Buffer;
 };
 
-/** Where the image is, in a good answer. */
+/** The image of a successful answer, or its URL. */
 export type DialectResult =
   { readonly kind: 'bytes'; readonly image: Buffer } | { readonly kind: 'url'; readonly url: string };
 
-/** What tells one synchronous provider from another: how it is asked, and what its answers mean. */
+/** The differences between synchronous providers: how a request is written, and what an answer means. */
 export interface SynchronousDialect {
   readonly name: ProviderName;
   /** The member of an answer that holds an image in base64. */
   readonly imageMember: string;
-  /** Taken out of whatever is logged or shown. */
+  /** Texts that are removed from everything that is logged or shown. */
   readonly secrets: readonly string[];
-  /** Where results may be fetched from, when an answer names one instead of containing it. */
+  /** The hosts from which results may be fetched, when an answer contains a URL instead of the image. */
   readonly trusted: TrustedHosts;
   findObstacle(request: ProviderRequest): string | null;
-  /** The key belongs into its headers: it is sent to this URL and nowhere else. */
+  /** Writes the request, with the key in its headers. It is sent to this URL only. */
   toRequest(request: ProviderRequest, context: ConversionContext): Promise<DialectRequest>;
-  /** Null when a good answer contains no image. */
+  /** Returns null when a successful answer contains no image. */
   readResult(body: unknown): DialectResult | null;
   /** What any other answer means. */
   readFailure(response: UpstreamResponse<unknown>): ProviderFailure;
 }
 
 /**
- * A provider whose one answer is the image. It names no task, so what it did when no answer came can never be
- * asked: that is `unavailable`, not `lost`. If it did make the image, we pay for it, and the customer does not.
+ * A provider whose only answer is the image. It names no task, so after a request without an answer its outcome can never be found
+ * out: that is `unavailable` and not `lost`. If the provider made the image nevertheless, we pay for it and the customer does not.
  */
 export class SynchronousProvider implements ImageProvider {
   private readonly slots = new TaskSlots({
@@ -83,13 +83,13 @@ export class SynchronousProvider implements ImageProvider {
     const { slotRequest, signal, onTask, saturationWaitMaxMs = SATURATION_WAIT_MAX_MS } = context;
     const work = async () => {
       const { headers, body } = await this.send(request, context, saturationWaitMaxMs);
-      onTask({ taskId: requestIdOf(headers), pollingUrl: null, costMicros: request.costMicros ?? null });
+      onTask({ taskId: findRequestId(headers), pollingUrl: null, costMicros: request.costMicros ?? null });
       const result = this.dialect.readResult(body);
       if (result === null) throw new ProviderFailure('failed', 'a good answer contains no image');
       return result.kind === 'bytes' ? result.image : this.fetch(result.url, signal);
     };
     const image = await this.slots.run(slotRequest, work, saturationWaitMaxMs);
-    return toAskedFormat(image, request, context);
+    return toRequestedFormat(image, request, context);
   }
 
   resume(task: ProviderTask): Promise<Buffer> {
@@ -102,7 +102,7 @@ export class SynchronousProvider implements ImageProvider {
     return this.http.close();
   }
 
-  /** Resolves with a good answer. Waits out short saturation, as others may be using the same account. */
+  /** Resolves with a successful answer. It sends the request again while the account has no capacity, which others may be using. */
   private async send(
     request: ProviderRequest,
     context: ConversionContext,
@@ -135,12 +135,12 @@ export class SynchronousProvider implements ImageProvider {
       return await fetchSample(this.http, this.dialect.trusted, url, signal);
     } catch (error) {
       if (!(error instanceof ProviderFailure) || error.kind !== 'lost') throw error;
-      // Nobody will know this URL any more, so there is nothing that a hold could wait for.
+      // This URL is not stored, so recovery could not fetch the image and the hold must not be kept for it.
       throw new ProviderFailure('unavailable', error.message, { cause: error });
     }
   }
 
-  /** An upstream may repeat the key in its complaint, and what it says is logged and shown. */
+  /** Removes secrets from a complaint of the provider, which may repeat them and is logged and shown. */
   private withoutKey(failure: ProviderFailure): ProviderFailure {
     const { kind, message, retryAfterSeconds, cause } = failure;
     const clean = (text: string): string =>
@@ -152,7 +152,7 @@ export class SynchronousProvider implements ImageProvider {
   }
 }
 
-function requestIdOf(headers: UpstreamResponse<unknown>['headers']): string | null {
+function findRequestId(headers: UpstreamResponse<unknown>['headers']): string | null {
   for (const name of REQUEST_ID_HEADERS) {
     const id = headers[name];
     if (typeof id === 'string' && REQUEST_ID_PATTERN.test(id)) return id;

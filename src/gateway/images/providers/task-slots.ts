@@ -9,16 +9,16 @@ import { ProviderFailure } from './provider-failure.js';
 
 export type TaskSlotLimits = Omit<FairSlotLimits, 'waitersPerOwnerMax'> & {
   readonly waitMaxMs: number;
-  /** What a refused caller is told to wait. */
+  /** The `retry-after` of a refused caller. */
   readonly retryAfterSeconds: number;
 };
 
-/** Images of one account that may wait, for each slot: about what is made within the longest wait. */
+/** How many images of one account may wait for each slot: about as many as are made within the longest wait. */
 const WAITERS_PER_SLOT = 2;
 
 /**
- * The slots of one upstream account, which customers share evenly, image by image: a call for ten counts as ten. Waiting is
- * short and bounded.
+ * The slots of one upstream account. Customers share them evenly by image, so a call for ten images counts as ten. The wait for a slot
+ * is short and bounded.
  */
 export class TaskSlots {
   private readonly slots: FairSlots;
@@ -33,8 +33,8 @@ export class TaskSlots {
   }
 
   /**
-   * Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when too many images wait already, or no slot came free
-   * within `waitMaxMs`, or the limit of these slots, whichever is shorter.
+   * Runs `work` in a slot. Throws `ProviderFailure` (`saturated`) when too many images wait already, or no slot becomes free within
+   * `waitMaxMs` or the limit of these slots, whichever is shorter.
    */
   async run<T>(
     request: SlotRequest,

@@ -1,33 +1,33 @@
 import sharp, { type Sharp } from 'sharp';
 import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
-import { formatOf } from '../media/verify-image.js';
+import { detectFormat } from '../media/verify-image.js';
 import type { OutputFormat, ProviderRequest } from './image-provider.js';
 import { ProviderFailure } from './provider-failure.js';
 
-/** Above this nobody sees a difference to what the provider made. */
+/** At this quality no difference from the provider's image is visible. */
 const QUALITY = 95;
 
 const ENCODERS: Readonly<Record<OutputFormat, (image: Sharp) => Sharp>> = {
   png: (image) => image.png({ compressionLevel: 6 }),
-  // JPEG has no transparency, and without a colour behind it transparent would become black.
+  // JPEG has no transparency. Without a background colour, transparent pixels would become black.
   jpeg: (image) =>
     image.flatten({ background: 'white' }).jpeg({ quality: QUALITY, chromaSubsampling: '4:4:4' }),
   webp: (image) => image.webp({ quality: QUALITY }),
 };
 
 /**
- * For providers that choose the format themselves: the same picture in the format that was asked for. The bytes stay
- * as they are when it is that already, and when none was. The size is never changed: a picture of another size is not the one that was
- * asked for. Throws `ProviderFailure` (`failed`) for that, for what is no picture, and when the signal aborts before a
+ * Converts an image to the requested format, for providers that choose the format themselves. The bytes stay unchanged when the image
+ * already has that format and when none was requested. The size is never changed, because an image of another size is not the one that
+ * was requested. Throws `ProviderFailure` (`failed`) for another size, for data that is no image, and when the signal aborts before a
  * slot is free.
  */
-export async function toAskedFormat(
+export async function toRequestedFormat(
   image: Buffer,
   { outputFormat, width, height }: Pick<ProviderRequest, 'outputFormat' | 'width' | 'height'>,
   context: ConversionContext,
 ): Promise<Buffer> {
   if (outputFormat === null) return image;
-  const format = formatOf(image);
+  const format = detectFormat(image);
   if (format === null) throw new ProviderFailure('failed', 'the result is no image of a known format');
   if (format === outputFormat) return image;
   try {

@@ -1,19 +1,20 @@
 const BFL_HOST = 'bfl.ai';
 
 /**
- * Where our provider key may be sent and images may be fetched from. Answers of the provider name these
- * URLs, so a forged one could otherwise carry our key away or make us fetch from inside our own network.
+ * The hosts to which our provider key may be sent and from which images may be fetched. Answers of the provider contain these URLs,
+ * so a forged answer could otherwise steal our key or make us send requests inside our own network.
  */
 export class TrustedHosts {
-  /** @param others origins that the operator named besides; results may be fetched from them too. */
+  /** @param others further origins from the settings, from which results may be fetched as well. */
   constructor(
     private readonly apiBase: URL,
     private readonly others: readonly URL[] = [],
   ) {}
 
   /**
-   * With the real provider: `https` on `bfl.ai` and its subdomains, default port. With another base (the
-   * stand-in, another server): that very origin, those that the operator named, and nothing else. Null for anything else, user names in the URL included.
+   * Returns the URL if it is trusted, otherwise null. With the real provider these are `https` URLs on `bfl.ai` and its subdomains with
+   * the default port. With another base (the simulator or another server) they are that exact origin and those in the settings. URLs
+   * with user names are never trusted.
    */
   parse(text: string): URL | null {
     if (!URL.canParse(text)) return null;

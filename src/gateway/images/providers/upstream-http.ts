@@ -2,13 +2,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, request } from 'undici';
 import { parseJson } from './read-answer.js';
 
-/** As many as tasks and downloads together ever need; connections stay open between calls. */
+/** Enough for all tasks and downloads together. Connections stay open between calls. */
 const CONNECTIONS_MAX = 64;
 const KEEP_ALIVE_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Between two chunks of a body. */
+/** The longest pause between two chunks of a body. */
 const BODY_TIMEOUT_MS = 15_000;
-/** Answers in JSON are a few hundred bytes; with a preview image inside they may be larger. */
+/** Answers in JSON have a few hundred bytes, or more when they contain a preview image. */
 const JSON_BYTES_MAX = 4 * 1_048_576;
 
 export type UpstreamRequest = {
@@ -35,8 +35,8 @@ export class ResponseTooLargeError extends Error {
 }
 
 /**
- * HTTP to an upstream: keep-alive, bounded in time and size, redirects never followed by themselves.
- * Throws what the network throws.
+ * Sends HTTP requests to an upstream with keep-alive and limits for time and size. It does not follow redirects. Throws what the
+ * network throws.
  */
 export class UpstreamHttp {
   private readonly agent = new Agent({
@@ -47,9 +47,9 @@ export class UpstreamHttp {
   });
 
   /**
-   * `body` is what the JSON says; undefined when it is not JSON. Throws as `bytes` does.
+   * Returns the parsed JSON as `body`, or undefined when it is not valid JSON. Throws as `bytes` does.
    *
-   * @param large the name of a text that stays bytes (`parseJson`).
+   * @param large the name of a string that is returned as bytes (`parseJson`).
    */
   async json(
     options: UpstreamRequest,
@@ -60,7 +60,7 @@ export class UpstreamHttp {
     return { status, headers, body: parseJson(body, large) };
   }
 
-  /** Throws `ResponseTooLargeError` beyond `bytesMax`, without reading on. */
+  /** Throws `ResponseTooLargeError` for more than `bytesMax` bytes, without reading the rest. */
   async bytes(options: UpstreamRequest, bytesMax: number): Promise<UpstreamResponse<Buffer>> {
     const { method, url, headers = {}, body = null, signal, timeoutMs } = options;
     const response = await request(url, {
@@ -86,20 +86,21 @@ export class UpstreamHttp {
 }
 
 /**
- * A body of a declared length fills one buffer as it comes in, so that no second copy of an image lies in memory until the
- * last byte is there. One of no declared length is put together at its end.
+ * Reads a body. If its length is declared, the chunks are copied into one buffer as they arrive, so that no second copy of an image
+ * is in memory. Otherwise the chunks are joined at the end.
  */
 async function readBody(chunks: AsyncIterable<Buffer>, declared: number, bytesMax: number): Promise<Buffer> {
   const whole = declared > 0 ? Buffer.allocUnsafe(declared) : null;
   const parts: Buffer[] = [];
   let length = 0;
-  // Leaving the loop by an exception destroys the stream, and with it the connection.
+  // An exception inside the loop destroys the stream and with it the connection.
   for await (const chunk of chunks) {
     if (length + chunk.length > bytesMax) throw new ResponseTooLargeError(bytesMax);
     if (whole === null) parts.push(chunk);
     else chunk.copy(whole, length);
     length += chunk.length;
   }
-  // More than was declared never comes through: the connection fails before.
+  // More bytes than declared cannot arrive, because the connection fails before.
+
   return whole?.subarray(0, length) ?? Buffer.concat(parts, length);
 }
