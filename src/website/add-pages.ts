@@ -10,21 +10,21 @@ import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
 import { STYLE, STYLE_PATH } from '../platform/http/pages/style.js';
 
 export type PageOptions = {
-  /** Outside parts that a stand-in plays. */
+  /** The external services that are simulated. */
   readonly simulated: readonly string[];
   readonly publicUrl: string;
-  /** Called by the first reader: building the document takes a noticeable part of a start. */
+  /** Called by the first reader, because building the document would take a noticeable part of the start-up time. */
   readonly buildDocument: () => object;
 };
 
-/** Files whose name holds the hash of their content. */
+/** For files whose name contains the hash of their content. */
 const HASHED_CACHING = 'public, max-age=31536000, immutable';
-/** The name stays, and the content changes rarely. */
+/** For files whose name stays the same and whose content changes rarely. */
 const DAY_CACHING = 'public, max-age=86400';
-/** It changes only with the service itself. */
+/** For content that changes only with the service itself. */
 const DOCUMENT = { type: 'application/json; charset=utf-8', cacheControl: 'public, max-age=300' };
 
-/** What a person or a tool reads about the service; everything else is the API. */
+/** Adds the pages and files about the service. Everything else is the API. */
 export function addPages(fastify: FastifyInstance, options: PageOptions): void {
   const { publicUrl, simulated } = options;
   const frame = { publicUrl, sandbox: sandboxSentence(simulated) };
@@ -49,7 +49,7 @@ export function addPages(fastify: FastifyInstance, options: PageOptions): void {
   addConsolePage(fastify, simulated);
 }
 
-/** Crawlers read the pages; data, the pages of one visitor and the console hold nothing for them. */
+/** Crawlers may read the pages, but not the data, the pages of single visitors and the console. */
 function robotsText(publicUrl: string): string {
   const closed = ['/v1/', '/checkout/', '/alerts/', '/docs/console'];
   return [

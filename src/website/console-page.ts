@@ -7,16 +7,16 @@ import { renderPage } from '../platform/http/pages/page.js';
 import { BANNER_STYLE, sandboxBanner } from '../platform/http/pages/sandbox-banner.js';
 
 const ASSETS_PREFIX = '/docs/console/';
-/** Of all that the package brings, what the page loads; its sample page would be a second, open one. */
+/** The files of the package that the page loads. The others are not served, because its sample page would be a second, open console. */
 const ASSETS = [
   ['swagger-ui.css', 'text/css; charset=utf-8'],
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
   ['favicon-32x32.png', 'image/png'],
 ] as const;
-/** They change only with the service itself. */
+/** The files change only with the service itself. */
 const ASSET_CACHING = 'public, max-age=3600';
 
-/** A file of its own, because the page's policy refuses scripts inside the document. */
+/** This is a separate file, because the page's policy refuses scripts inside the document. */
 const START_SCRIPT = `
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
@@ -34,7 +34,7 @@ const HEAD = `
 <script src="${ASSETS_PREFIX}swagger-ui-bundle.js" defer></script>
 <script src="/docs/console/start.js" defer></script>`;
 
-/** Swagger UI brings its own; this is what surrounds it. */
+/** Swagger UI has its own style; this is the style around it. */
 const STYLE = `
 :root { color-scheme: light dark; }
 body { margin: 0; }
@@ -50,8 +50,8 @@ The <a href="/docs">reference</a> does not.</p></noscript>
 <div id="reference"></div>`;
 
 /**
- * Where calls can be tried from the browser: Swagger UI, with every file served from here. It is 1.9 MB of JavaScript and
- * takes seconds to start, so what is to be read stands in the reference (`reference/`), and this only where it is asked for.
+ * Adds Swagger UI, in which calls can be tried from the browser. Every file is served from here. It is 1.9 MB of JavaScript and takes
+ * seconds to start, so the documentation to read is the reference (`reference/`), and the console is a separate page.
  */
 export function addConsolePage(fastify: FastifyInstance, simulated: readonly string[]): void {
   const body = sandboxBanner(simulated) + BODY;

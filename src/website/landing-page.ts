@@ -8,7 +8,7 @@ const LINKS = [
   ['/llms.txt', 'llms.txt', 'The same for a language model.'],
 ] as const;
 
-/** What somebody sees who opens the service in a browser. */
+/** The page that is shown at `/` in a browser. */
 export function landingPage(publicUrl: string): PageDocument {
   return {
     path: '/',

@@ -2,7 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { PageShell } from '../platform/http/pages/page-shell.js';
 import type { PageFrame } from '../platform/http/pages/render-html.js';
 
-/** Hands what surrounds every page to the controllers that answer with one. */
+/** Provides the frame of every page to the controllers that answer with pages. */
 @Global()
 @Module({})
 export class PagesModule {

@@ -307,7 +307,7 @@ describe('coffer catalog', () => {
     const before = await newest();
     const { status, stderr } = await run('apply', await write('garbage.json', content), '--yes');
     expect(status).toBe(2);
-    expect(stderr).toMatch(/is not valid JSON|this is no catalogue:\n {2}\S+ /);
+    expect(stderr).toMatch(/is not valid JSON|this is not a valid catalogue:\n {2}\S+ /);
     expect(await newest()).toBe(before);
   });
 

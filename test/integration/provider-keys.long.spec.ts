@@ -217,7 +217,7 @@ describe('limits', () => {
     );
     const body = { key: `bfl_${randomBytes(12).toString('hex')}` };
     const answer = (await customer.client.send('PUT', PATH, { body })).expect(400);
-    expect(answer.body.error.message).toMatch(/wait a day/);
+    expect(answer.body.error.message).toMatch(/try again in a day/);
   });
 
   it('count the changes and tests of a minute', async () => {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { operationsOf, type ApiDocument } from '../../src/website/reference/api-document.js';
+import { toOperations, type ApiDocument } from '../../src/website/reference/api-document.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { attribute, HtmlPage, textOf } from '../support/html.js';
 import type { TestApp } from '../support/app/test-app.js';
@@ -27,7 +27,7 @@ describe('the API reference', () => {
       .map(textOf)
       .filter((text) => /^(GET|POST|PUT|PATCH|DELETE) \//.test(text));
     expect(routes[0]).toBe('POST /v1/images/generations');
-    const expected = operationsOf(document).map(({ method, path }) => `${method.toUpperCase()} ${path}`);
+    const expected = toOperations(document).map(({ method, path }) => `${method.toUpperCase()} ${path}`);
     expect([...routes].sort()).toEqual(expected.sort());
     expect(page.all('h2').map(textOf)).toEqual([
       'For customers',
@@ -39,7 +39,7 @@ describe('the API reference', () => {
   });
 
   it('has of every operation who may call it, a command, and every field and error of the document', async () => {
-    for (const { method, path, operation } of operationsOf(document)) {
+    for (const { method, path, operation } of toOperations(document)) {
       const chapter = `/docs/${operation.tags[0]?.toLowerCase().replaceAll(/[^a-z0-9]+/g, '_') ?? ''}`;
       const page = await read(chapter);
       const section = page

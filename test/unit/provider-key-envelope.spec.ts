@@ -3,11 +3,11 @@ import { describe, expect, it } from '@jest/globals';
 import { MasterKeyMissingError, SealBrokenError } from '../../src/platform/common/sealed-box.js';
 import { Envelope, type SealedSecret } from '../../src/gateway/provider-keys/encryption/envelope.service.js';
 import { LocalKeyEncryption } from '../../src/gateway/provider-keys/encryption/local-key-encryption.js';
-import { rowOf } from '../../src/gateway/provider-keys/provider-key.js';
+import { toBinding } from '../../src/gateway/provider-keys/provider-key.js';
 
 const SECRET = Buffer.from('bfl_0123456789abcdef0123456789abcdef');
 const NAME = { accountId: 'acct_a', provider: 'black_forest_labs', id: 'pk_1' } as const;
-const ROW = rowOf(NAME);
+const ROW = toBinding(NAME);
 const older = { id: 'older', key: randomBytes(32) };
 const newer = { id: 'newer', key: randomBytes(32) };
 
@@ -61,12 +61,12 @@ describe('an envelope', () => {
   ])('does not open in the row of another %s, not even half of it', async (_what, elsewhere) => {
     const envelope = envelopeOf(newer);
     const sealed = await envelope.seal(SECRET, ROW);
-    const there = await envelope.seal(SECRET, rowOf(elsewhere));
-    await expect(envelope.open(sealed, rowOf(elsewhere))).rejects.toThrow(SealBrokenError);
+    const there = await envelope.seal(SECRET, toBinding(elsewhere));
+    await expect(envelope.open(sealed, toBinding(elsewhere))).rejects.toThrow(SealBrokenError);
     const swapped: SealedSecret = { ...there, ciphertext: sealed.ciphertext };
-    await expect(envelope.open(swapped, rowOf(elsewhere))).rejects.toThrow(SealBrokenError);
+    await expect(envelope.open(swapped, toBinding(elsewhere))).rejects.toThrow(SealBrokenError);
     const wrapped: SealedSecret = { ...there, wrappedKey: sealed.wrappedKey };
-    await expect(envelope.open(wrapped, rowOf(elsewhere))).rejects.toThrow(SealBrokenError);
+    await expect(envelope.open(wrapped, toBinding(elsewhere))).rejects.toThrow(SealBrokenError);
   });
 
   it('names the master key that is missing, and takes no other one in its place', async () => {
@@ -87,7 +87,7 @@ describe('an envelope', () => {
     expect(after.ciphertext.equals(before.ciphertext)).toBe(true);
     expect((await envelopeOf(newer).open(after, ROW)).equals(SECRET)).toBe(true);
     await expect(
-      envelopeOf(newer, older).rewrap(before, rowOf({ ...NAME, accountId: 'acct_b' })),
+      envelopeOf(newer, older).rewrap(before, toBinding({ ...NAME, accountId: 'acct_b' })),
     ).rejects.toThrow(SealBrokenError);
   });
 

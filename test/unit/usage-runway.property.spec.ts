@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { micros } from '../../src/platform/common/money.js';
-import { runwayOf } from '../../src/gateway/usage/runway.js';
+import { calculateRunway } from '../../src/gateway/usage/runway.js';
 import { checkProperty } from '../support/property.js';
 
 const DAY_MS = 86_400_000;
@@ -20,7 +20,7 @@ describe('the runway', () => {
           const nowMs = MIDNIGHT + sinceMidnight;
           const firstDayMs = MIDNIGHT - daysAgo * DAY_MS;
           const usage = { chargedMicros: micros(charged), firstDayMs };
-          const { endsAtMs, perDayMicros } = runwayOf(micros(available), usage, nowMs);
+          const { endsAtMs, perDayMicros } = calculateRunway(micros(available), usage, nowMs);
           if (endsAtMs === null) return;
           const basisMs = BigInt(Math.max(nowMs - firstDayMs, DAY_MS));
           expect(BigInt(endsAtMs - nowMs) * charged).toBeLessThanOrEqual(available * basisMs);

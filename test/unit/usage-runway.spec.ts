@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { micros } from '../../src/platform/common/money.js';
-import { RUNWAY_DAYS, runwayOf } from '../../src/gateway/usage/runway.js';
+import { RUNWAY_DAYS, calculateRunway } from '../../src/gateway/usage/runway.js';
 
 const DAY_MS = 86_400_000;
 const MIDNIGHT = Date.UTC(2026, 10, 22);
@@ -8,7 +8,7 @@ const NOON = MIDNIGHT + DAY_MS / 2;
 
 function runway(available: bigint, charged: bigint, daysAgo: number | null, nowMs = NOON) {
   const firstDayMs = daysAgo === null ? null : MIDNIGHT - daysAgo * DAY_MS;
-  return runwayOf(micros(available), { chargedMicros: micros(charged), firstDayMs }, nowMs);
+  return calculateRunway(micros(available), { chargedMicros: micros(charged), firstDayMs }, nowMs);
 }
 
 describe('the runway', () => {

@@ -4,18 +4,18 @@ import type { Price } from '../../money/pricing/price.js';
 import type { CatalogModel } from './catalog.js';
 import type { Ranking } from './ranking/model-ranking.service.js';
 
-/** A model with the price that a call is charged by now. */
+/** A model with its current price. */
 export type PricedModel = CatalogModel & { readonly price: Price };
 
-/** What the JSON routes answer from, read at one moment. */
+/** The data of the public pages and JSON routes, read at one moment. */
 export type CatalogData = {
   readonly version: number;
   readonly models: readonly PricedModel[];
   readonly ranking: Ranking;
   readonly topUp: TopUpSettings;
-  /** Calls of free models that an account may make in a minute. */
+  /** How many calls of free models an account may make in a minute. */
   readonly freeCallsPerMinute: number;
-  /** And images of them in a UTC day. */
+  /** How many images of free models an account may make in a UTC day. */
   readonly freeImagesPerDay: number;
   readonly callsPerMinute: number;
 };
@@ -28,7 +28,7 @@ export function priceText(model: PricedModel): string {
   return isFree(model) ? 'Free' : `${formatUsd(model.price.amountMicros)} per image`;
 }
 
-/** Ids are `maker/name`, of characters that a path may carry as they are. */
+/** Ids are `maker/name` and only have characters that need no escaping in a path. */
 export function modelPath({ id }: { readonly id: string }): string {
   return `/models/${id.split('/').map(encodeURIComponent).join('/')}`;
 }

@@ -8,7 +8,7 @@ import type { CatalogData, PricedModel } from './catalog-data.js';
 import { ModelCatalog } from './model-catalog.service.js';
 import { ModelRanking } from './ranking/model-ranking.service.js';
 
-/** Puts models, prices and usage together for whoever shows them. */
+/** Combines models, prices and usage for the public pages and JSON routes. */
 @Injectable()
 export class CatalogReader {
   private readonly logger = new Logger(CatalogReader.name);
@@ -22,8 +22,8 @@ export class CatalogReader {
   ) {}
 
   /**
-   * Mostly from memory. Pages are information and move no money, so while the database is away they show what
-   * was true before; without that, rejects with `DatabaseUnavailableError` (503).
+   * Usually answers from memory. Pages move no money, so while the database is unavailable they show the last known state; if there is
+   * none, this rejects with `DatabaseUnavailableError` (503).
    */
   async read(): Promise<CatalogData> {
     try {
@@ -31,7 +31,11 @@ export class CatalogReader {
       return this.last;
     } catch (error) {
       if (this.last === null) throw error;
-      this.logger.warn({ err: error }, 'The catalogue is shown as it was');
+      const event = 'catalog.pages_outdated';
+      this.logger.warn(
+        { event, err: error },
+        'The catalogue could not be read; pages show the last known state',
+      );
       return this.last;
     }
   }
@@ -53,7 +57,7 @@ export class CatalogReader {
     };
   }
 
-  /** Nothing for a model that was published so recently that its price is not in memory yet. */
+  /** Returns nothing for a model that was published so recently that its price is not in memory yet. */
   private async withPrice(model: CatalogModel): Promise<PricedModel[]> {
     try {
       const price = this.prices.current(model.id) ?? (await this.prices.priceOf(model.id));

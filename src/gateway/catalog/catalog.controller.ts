@@ -28,16 +28,16 @@ import {
 } from './model-selection.js';
 import { exampleQuotes } from '../../payments/top-ups/quote.js';
 
-/** An unknown id is the client's own text; it comes back, but not a megabyte of it. */
+/** The error message repeats an unknown id, which is the client's own text and may be very long. */
 const ID_SHOWN_MAX = 200;
 
-/** Anybody may read these, from any page, and keep them for a minute. */
+/** Any client may read these answers from any page, and cache them for a minute. */
 const SHARED = applyDecorators(
   Header('cache-control', 'public, max-age=60'),
   Header('access-control-allow-origin', '*'),
 );
 
-/** The public pages as JSON. */
+/** Answers the content of the public pages as JSON. */
 @ApiTags('Models')
 @Controller('v1/catalog')
 @Public()
@@ -60,7 +60,7 @@ export class CatalogController {
     return toModelListView(data, filterModels(data.models, filter));
   }
 
-  /** A wildcard: ids hold a slash. */
+  /** The path has a wildcard because ids contain a slash. */
   @Get('models/*')
   @SHARED
   @ApiOperation({ operationId: 'retrieveCatalogModel', summary: 'A model with its price and limits' })

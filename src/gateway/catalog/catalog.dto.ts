@@ -57,25 +57,25 @@ export class CatalogCollectionQuery {
 }
 
 export class CatalogMakerView {
-  @ApiProperty({ description: 'The first half of its models’ ids.', example: 'black-forest-labs' })
+  @ApiProperty({ description: 'The first part of its models’ ids.', example: 'black-forest-labs' })
   declare readonly id: string;
   @ApiProperty({ description: 'As people write it.', example: 'Black Forest Labs' })
   declare readonly name: string;
 }
 
 export class CatalogSizeView {
-  @ApiProperty({ description: 'When the call names no size.', example: '1024x1024' })
+  @ApiProperty({ description: 'The size when the call names none.', example: '1024x1024' })
   declare readonly default: string;
   @ApiProperty({ description: 'The smallest side, in pixels.', type: 'integer', example: 64 })
   declare readonly side_min: number;
   @ApiProperty({ description: 'Both sides are multiples of this.', type: 'integer', example: 16 })
   declare readonly side_step: number;
-  @ApiProperty({ description: 'Width times height at most.', type: 'integer', example: 4_194_304 })
+  @ApiProperty({ description: 'The largest number of pixels.', type: 'integer', example: 4_194_304 })
   declare readonly pixels_max: number;
 }
 
 export class CatalogModelView {
-  @ApiProperty({ description: 'What a call’s `model` takes.', example: EXAMPLE_MODEL })
+  @ApiProperty({ description: 'The `model` of a call.', example: EXAMPLE_MODEL })
   declare readonly id: string;
   @ObjectTypeView('catalog_model')
   declare readonly object: 'catalog_model';
@@ -86,7 +86,7 @@ export class CatalogModelView {
   @ApiProperty({ description: 'The family it belongs to.', example: 'FLUX.2' })
   declare readonly family: string;
   @ApiProperty({
-    description: 'In one line.',
+    description: 'The model in one line.',
     example: 'Photorealistic images and readable text in about three seconds.',
   })
   declare readonly tagline: string;
@@ -98,7 +98,7 @@ export class CatalogModelView {
   declare readonly released_at: number;
   @MicroUsdView('For one delivered image, now. 0 is free.')
   declare readonly price_micros: string;
-  @ApiProperty({ description: 'The price in force.', example: 'price_01KEWWTN00T5FC7C412HS87RX6' })
+  @ApiProperty({ description: 'The current price.', example: 'price_01KEWWTN00T5FC7C412HS87RX6' })
   declare readonly price_id: string;
   @ApiProperty({ description: 'Whether it needs no credit.', example: false })
   declare readonly free: boolean;
@@ -109,9 +109,9 @@ export class CatalogModelView {
     example: 3,
   })
   declare readonly typical_seconds: number | null;
-  @ApiProperty({ description: 'Reference images of one call at most.', type: 'integer', example: 4 })
+  @ApiProperty({ description: 'How many reference images one call may have.', type: 'integer', example: 4 })
   declare readonly references_max: number;
-  @ApiProperty({ description: 'What an image may measure.', type: () => CatalogSizeView })
+  @ApiProperty({ description: 'The sizes that an image may have.', type: () => CatalogSizeView })
   declare readonly size: CatalogSizeView;
   @ApiProperty({ description: 'What it is good at.', type: [String], example: ['Photorealism'] })
   declare readonly strengths: readonly string[];
@@ -126,7 +126,7 @@ export class CatalogModelListView {
   declare readonly object: 'list';
   @ApiProperty({ description: 'The published version of the catalogue.', type: 'integer', example: 1 })
   declare readonly version: number;
-  @ApiProperty({ description: 'All of them, in one page.', type: () => [CatalogModelView] })
+  @ApiProperty({ description: 'All models, in one page.', type: () => [CatalogModelView] })
   declare readonly data: readonly CatalogModelView[];
 }
 
@@ -169,7 +169,7 @@ export class PricingView {
   })
   declare readonly top_up_fee_bps: number;
   @ApiProperty({
-    description: '`on_top`: paid beside the credit. `deducted`: taken out of what is paid.',
+    description: '`on_top`: paid in addition to the credit. `deducted`: taken out of what is paid.',
     enum: ['on_top', 'deducted'],
   })
   declare readonly top_up_fee_mode: string;

@@ -1,6 +1,6 @@
 import type { MicroUsd } from '../../platform/common/money.js';
 
-/** What a model makes images from. */
+/** The kinds of input from which a model makes images. */
 export type Modality = 'text_to_image' | 'image_editing';
 
 export const MODALITIES: Readonly<Record<Modality, string>> = {
@@ -9,33 +9,33 @@ export const MODALITIES: Readonly<Record<Modality, string>> = {
 };
 
 export type Maker = {
-  /** The first half of its models' ids. */
+  /** The first part of its models' ids. */
   readonly id: string;
   readonly name: string;
   readonly description: string;
 };
 
-/** What an image of a model may measure, in pixels. */
+/** The sizes that an image of a model may have, in pixels. */
 export type CatalogSize = {
   readonly widthDefault: number;
   readonly heightDefault: number;
   readonly sideMin: number;
-  /** Both sides are multiples of this. */
+  /** Both sides must be multiples of this. */
   readonly sideStep: number;
   readonly pixelsMax: number;
 };
 
-/** One way to have the model's images made. */
+/** One provider of the model's images. */
 export type CatalogRoute = {
   readonly provider: string;
-  /** What the provider calls the model. */
+  /** The provider's name for the model. */
   readonly upstreamModel: string;
-  /** What an image costs us there, in micro-USD, for providers whose answers do not say; null: nobody knows. */
+  /** What an image costs us there, in micro-USD, for providers whose answers do not name it; null when it is not known. */
   readonly costMicros: MicroUsd | null;
 };
 
 export type CatalogModel = {
-  /** `maker/name`: what a call's `model` says. */
+  /** The `maker/name` that calls send as `model`. */
   readonly id: string;
   readonly maker: Maker;
   readonly name: string;
@@ -45,21 +45,21 @@ export type CatalogModel = {
   /** `yyyy-mm-dd`. */
   readonly releasedOn: string;
   readonly modalities: readonly Modality[];
-  /** For one image. Publishing puts it into the price book, which is what calls are charged by. 0 is free. */
+  /** The price of one image; 0 is free. Publishing copies it to the price book, by which calls are charged. */
   readonly priceMicros: MicroUsd;
-  /** How long an image usually takes; null when nobody measured it. */
+  /** How long an image usually takes; null when it was not measured. */
   readonly typicalSeconds: number | null;
   readonly referencesMax: number;
   readonly size: CatalogSize;
   readonly strengths: readonly string[];
   readonly useCases: readonly string[];
-  /** In order of preference. */
+  /** The routes in order of preference. */
   readonly routes: readonly [CatalogRoute, ...CatalogRoute[]];
-  /** Where the facts were read. Not shown. */
+  /** The sources of the facts, which are not shown. */
   readonly sources: readonly string[];
 };
 
-/** One published version: every model that can be called, and nothing else. */
+/** One published version, with every model that can be called. */
 export type Catalog = {
   /** Grows with every published change. */
   readonly version: number;
@@ -70,7 +70,7 @@ export function findModel(catalog: Catalog, id: string): CatalogModel | null {
   return catalog.models.find((model) => model.id === id) ?? null;
 }
 
-/** Unix seconds of its release: midnight UTC of the day. */
+/** Returns the model's release as Unix seconds: midnight UTC of the day. */
 export function releasedAtSeconds(model: Pick<CatalogModel, 'releasedOn'>): number {
   return Date.parse(`${model.releasedOn}T00:00:00Z`) / 1_000;
 }

@@ -9,19 +9,19 @@ import type { Catalog } from './catalog.js';
 import { readCatalogFile } from './versions/catalog-file.js';
 import { CatalogRefusedError, publishCatalog, readNewestCatalog } from './versions/catalog-versions.js';
 
-/** A copy older than this is read again, beside the call that noticed: as with prices, so that both change together. */
+/** A copy older than this is read again in the background. Prices have the same limit, so that both change together. */
 const REFRESH_AFTER_MS = 2_000;
-/** With a copy older than this a call waits for the new one: a process that was idle must not ask a provider whose route is no more. */
+/** With a copy older than this a call waits for a new one, so that a process that was idle does not use a route that was removed. */
 const USED_FOR_MS = 5_000;
-/** A reading that takes longer is not waited for: no model is found faster because every call stands still. */
+/** A call waits for a read no longer than this and then uses the last copy, because waiting would not help it. */
 const WAITED_FOR_MS = 1_000;
 
 type Copy = { readonly catalog: Catalog; readonly readAtMs: number };
 
 /**
- * The models in force. A copy is kept in memory; a version that is published meanwhile is in force everywhere five seconds
- * later, also for the first call after a quiet time. While the database is away the last copy stays: it holds no money, and
- * paid calls stop at the price book, which does not believe an old copy.
+ * Provides the current models from a copy in memory. A new version is in force everywhere five seconds after it was published, also for
+ * the first call after an idle time. While the database is unavailable the last copy stays in use: no money depends on it, and paid
+ * calls are stopped by the price book, which does not use an old copy.
  */
 @Injectable()
 export class ModelCatalog implements OnModuleInit {
@@ -37,7 +37,7 @@ export class ModelCatalog implements OnModuleInit {
     @Inject(CLOCK) private readonly monotonic: MonotonicClock,
   ) {}
 
-  /** A new database gets the models of this release; afterwards only `coffer catalog apply` changes them. */
+  /** Publishes the models of this release in a new database. Afterwards only `coffer catalog apply` changes them. */
   async onModuleInit(): Promise<void> {
     await this.read();
     if (this.copy !== null) return;
@@ -45,7 +45,7 @@ export class ModelCatalog implements OnModuleInit {
     await this.read();
   }
 
-  /** From memory, unless nobody has asked for a while. */
+  /** Answers from memory, unless the copy is too old because no call has needed it for a while. */
   async current(): Promise<Catalog> {
     const ageMs = this.since(this.copy?.readAtMs);
     if (ageMs > REFRESH_AFTER_MS) {
@@ -56,13 +56,17 @@ export class ModelCatalog implements OnModuleInit {
     return this.copy.catalog;
   }
 
-  /** The reading under way. A database that is away is not asked by every call. */
+  /** Starts a read unless one is running, so that not every call queries a database that is unavailable. */
   private readAgain(): Promise<void> {
     if (this.reading !== null) return this.reading;
     if (this.since(this.askedAtMs) <= REFRESH_AFTER_MS) return Promise.resolve();
     const reading = this.read();
     reading.catch((error: unknown) => {
-      this.logger.warn({ err: error }, 'The catalogue was not read again; the last copy stays in force');
+      const event = 'catalog.refresh_failed';
+      this.logger.warn(
+        { event, err: error },
+        'The catalogue could not be refreshed; the last copy stays in use',
+      );
     });
     return reading;
   }
@@ -71,7 +75,7 @@ export class ModelCatalog implements OnModuleInit {
     return this.monotonic.monotonicMs() - momentMs;
   }
 
-  /** One reading at a time; everybody who asks meanwhile shares it. */
+  /** Only one read runs at a time, and concurrent callers share it. */
   private read(): Promise<void> {
     this.reading ??= this.load().finally(() => {
       this.reading = null;
@@ -94,7 +98,7 @@ export class ModelCatalog implements OnModuleInit {
         publishCatalog(tx, { ...file, after: null, publishedBy: 'system', nowMs }),
       );
     } catch (error) {
-      // Another process that starts beside us was faster.
+      // Another process that starts at the same time was faster.
       if (!(error instanceof CatalogRefusedError)) throw error;
     }
   }

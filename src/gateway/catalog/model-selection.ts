@@ -48,13 +48,13 @@ export function collectionModels(
   }
 }
 
-/** More columns fit on no screen. */
+/** More columns do not fit on a screen. */
 export const COMPARED_MAX = 4;
 
-/** Of the names that no model has only that there are any: what a link says must not stand on our page as our word. */
+/** Unknown names are not repeated, only that there are some: the text of a link must not appear on our page as ours. */
 export type Comparison = { readonly models: readonly PricedModel[]; readonly hasUnknown: boolean };
 
-/** `models=a,b`, or as a form sends it: `models=a&models=b`. Without any the first two are compared. */
+/** Reads `models=a,b` or, as a form sends it, `models=a&models=b`. Without any the first two models are compared. */
 export function readComparison(facts: Pick<CatalogData, 'models'>, query: URLSearchParams): Comparison {
   const asked = [...new Set(query.getAll('models').flatMap((value) => value.split(',')))].filter(
     (id) => id !== '',

@@ -7,7 +7,7 @@ import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { ProviderKeyRecordListView, toProviderKeyRecordList } from './provider-key.dto.js';
 import { ProviderKeysService } from './provider-keys.service.js';
 
-/** An operator sees which provider keys a customer attached, who did it and when; never a key. */
+/** Shows operators which provider keys a customer attached, who did it and when, but never a key. */
 @ApiTags('Accounts')
 @Controller('v1/accounts/:id/provider_keys')
 @RequireScope('admin')

@@ -4,19 +4,19 @@ import { withTimeout } from '../../platform/common/time-limits.js';
 import { DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
 import type { SealedProviderKey } from './provider-key.js';
 
-/** How long it is believed that an account has no key, counted from before the database was asked. */
+/** How long the cache keeps that an account has no key, counted from before the query. */
 const GOOD_FOR_MS = 900;
-/** An account that calls is asked for again in the background from here on, so that no call has to wait. */
+/** After this a call starts a new look-up in the background, so that no call has to wait for one. */
 const REFRESH_AFTER_MS = 450;
-/** About a hundred bytes each. Beyond it, the account that was looked up longest ago is asked for again. */
+/** An entry has about a hundred bytes. Beyond this limit the oldest entry is removed and looked up again when needed. */
 const ACCOUNTS_MAX = 20_000;
-/** One index probe each. */
+/** The accounts of one query, each of which needs one index probe. */
 const BATCH_MAX = 500;
-/** As many as may wait for API keys; beyond it a call is refused. */
+/** As many as may wait for API keys. Beyond this a call is refused. */
 const WAITING_MAX = 20_000;
 const LOOKUP_TIMEOUT_MS = 5_000;
 
-/** The live keys of one account; almost always none. */
+/** The live keys of one account, which almost always has none. */
 export type LiveKeys = readonly SealedProviderKey[];
 
 export type LoadLiveKeys = (accountIds: readonly string[]) => Promise<readonly SealedProviderKey[]>;
@@ -24,7 +24,7 @@ export type LoadLiveKeys = (accountIds: readonly string[]) => Promise<readonly S
 const NONE: LiveKeys = [];
 
 class Lookup {
-  /** Infinity while it waits its turn. */
+  /** Infinity until the query has been sent. */
   startedAtMs = Infinity;
   readonly answer: Promise<LiveKeys>;
   resolve!: (keys: LiveKeys) => void;
@@ -39,15 +39,15 @@ class Lookup {
 }
 
 /**
- * What this process knows of the provider keys of the accounts that call. It spares most calls a query and decides none:
- * that an account has no key is checked again by the commit that would charge for the call, and a key is used only if it
- * was read after the call began. While one query runs, the accounts of the next one gather: however many call at once,
- * it holds one database connection, and a second one while the first is silent.
+ * Caches which calling accounts have no provider key. It saves most calls a query, but is never the last word: the commit that would
+ * charge for a call checks again that the account has no key, and a key is used only if it was read after the call began. While one
+ * query runs, the accounts of the next one are collected, so that any number of calls uses one database connection, and a second one
+ * when the first does not respond.
  */
 export class ProviderKeyCache {
-  /** The accounts that had no key, and when the database was asked. */
+  /** The accounts that had no key, with the time of the query. */
   private readonly without = new Map<string, number>();
-  /** The look-up whose answer will be kept: whoever needs it meanwhile waits for the same one. */
+  /** The current look-up of each account, which concurrent calls share. Only its answer is kept. */
   private readonly pending = new Map<string, Lookup>();
   private waiting: Lookup[] = [];
   private isAsking = false;
@@ -59,8 +59,8 @@ export class ProviderKeyCache {
   ) {}
 
   /**
-   * Keys that are answered were read after this was asked; that there are none may be known from before. Throws
-   * `DatabaseUnavailableError`: without an answer nobody knows who pays, so nobody does.
+   * Returned keys were read after this call. That there are none may be known from earlier. Throws `DatabaseUnavailableError`: without
+   * an answer it is not known who pays, so the call is refused.
    */
   async find(accountId: string): Promise<LiveKeys> {
     if (this.hadNone(accountId)) return NONE;
@@ -68,14 +68,14 @@ export class ProviderKeyCache {
     const startedAtMs = pending?.startedAtMs ?? Infinity;
     const isUnderWay = startedAtMs !== Infinity && this.clock.monotonicMs() - startedAtMs < GOOD_FOR_MS;
     if (isUnderWay && (await pending?.answer)?.length === 0) return NONE;
-    // One that is not under way yet reads what is there now.
+    // A look-up that has not been sent yet reads the current state.
     const next = this.pending.get(accountId);
     return next?.startedAtMs === Infinity ? next.answer : this.lookUp(accountId);
   }
 
-  /** Call when a key was attached: that there was none is not believed any more. */
+  /** Must be called when a key was attached, so that the account is looked up again. */
   forget(accountId: string): void {
-    // A look-up that is under way may have read what was there before: its answer is not kept.
+    // A look-up that is running may have read the earlier state, so its answer is not kept.
     this.pending.delete(accountId);
     this.without.delete(accountId);
   }
@@ -84,7 +84,7 @@ export class ProviderKeyCache {
     const ageMs = this.clock.monotonicMs() - (this.without.get(accountId) ?? -Infinity);
     if (ageMs >= GOOD_FOR_MS) return false;
     const isRenewed = ageMs < REFRESH_AFTER_MS || this.pending.has(accountId);
-    // Whoever needs the answer meets the same failure and reports it.
+    // A failure is not reported here: the next call that needs the answer has the same failure and reports it.
     if (!isRenewed) this.lookUp(accountId).catch(() => undefined);
     return true;
   }
@@ -133,7 +133,7 @@ export class ProviderKeyCache {
     this.without.delete(accountId);
     if (keys.length > 0) return;
     this.without.set(accountId, askedAtMs);
-    // A map keeps the order in which entries were set: the first one was asked for longest ago.
+    // A map keeps the order in which entries were set, so the first one is the oldest.
     const [oldest] = this.without.size > ACCOUNTS_MAX ? this.without.keys() : [];
     if (oldest !== undefined) this.without.delete(oldest);
   }

@@ -9,11 +9,11 @@ import type { KeyedProvider } from './keyed-provider.js';
 import { ProviderKeyCache } from './provider-key-cache.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';
 import { ProviderKeyUnreadableError } from './provider-key.errors.js';
-import { rowOf, type ProviderKey, type SealedProviderKey } from './provider-key.js';
+import { toBinding, type ProviderKey, type SealedProviderKey } from './provider-key.js';
 
 /**
- * Finds and opens customers' provider keys, for the calls that go over them. What it remembers between calls is
- * encrypted; a key in plain words lives as long as the call that it was opened for.
+ * Finds and decrypts customers' provider keys for BYOK calls. Between calls it only keeps encrypted keys; a decrypted key exists only
+ * for the call that needs it.
  */
 @Injectable()
 export class ProviderKeyVault {
@@ -32,14 +32,14 @@ export class ProviderKeyVault {
   }
 
   /**
-   * The account's live keys. One that is answered was live after the call began. That there are none may be a second old, and
-   * has to be checked by whatever charges for the call (`unlessOwnKeyAt`). Throws `DatabaseUnavailableError`.
+   * Returns the account's live keys. A returned key was live after the call began. An empty answer may be a second old, so the commit
+   * that charges the wallet has to check it again (`unlessOwnKeyAt`). Throws `DatabaseUnavailableError`.
    */
   findLive(accountId: string): Promise<readonly SealedProviderKey[]> {
     return this.cache.find(accountId);
   }
 
-  /** The same as it stands in the database now. Throws `ResourceMissingError` when there is none. */
+  /** Reads the live key from the database. Throws `ResourceMissingError` when there is none. */
   async requireLive(accountId: string, provider: KeyedProvider): Promise<SealedProviderKey> {
     const row = await this.rows.findOneBy({ accountId, provider, removedAt: IsNull() });
     const key = row === null ? null : toSealed(row);
@@ -48,28 +48,31 @@ export class ProviderKeyVault {
   }
 
   /**
-   * A key by its id, for a call that was begun with it: a removed one too, until it is erased. Null when it is
-   * erased. Throws what the database throws.
+   * Returns a key by its id for a call that began with it. A removed key is returned as well until it is erased; then the result is
+   * null. Throws what the database throws.
    */
   async findForRunningCall(accountId: string, id: string): Promise<SealedProviderKey | null> {
     const row = await this.rows.findOneBy({ accountId, id });
     return row === null ? null : toSealed(row);
   }
 
-  /** The key in plain words. Throws `ProviderKeyUnreadableError` (503); the log says why. */
+  /** Decrypts the key. Throws `ProviderKeyUnreadableError` (503); the log says why. */
   async open(key: SealedProviderKey): Promise<string> {
     try {
-      const secret = await this.envelope.open(key.sealed, rowOf(key));
+      const secret = await this.envelope.open(key.sealed, toBinding(key));
       return secret.toString();
     } catch (error) {
       if (!(error instanceof SealBrokenError)) throw error;
       const fields = { account: key.accountId, key: key.id, masterKey: key.sealed.masterKeyId, err: error };
-      this.logger.error(fields, 'A provider key cannot be read');
+      this.logger.error(
+        { event: 'provider_key.unreadable', ...fields },
+        'A provider key cannot be decrypted',
+      );
       throw new ProviderKeyUnreadableError(key.provider, error);
     }
   }
 
-  /** Call when a key was attached, here or in another process. */
+  /** Must be called when a key was attached, in this process or another one. */
   forget({ accountId }: Pick<ProviderKey, 'accountId'>): void {
     this.cache.forget(accountId);
   }

@@ -7,15 +7,15 @@ import { KEYED_PROVIDERS } from './keyed-provider.js';
 import type { NewProviderKey } from './provider-keys.service.js';
 import type { ProviderKey } from './provider-key.js';
 
-/** The last four characters are shown, so a key has to be a good deal longer. */
+/** The last four characters are shown, so a key has to be much longer. */
 const SECRET_CHARS_MIN = 16;
 const SECRET_CHARS_MAX = 500;
-/** What a header can carry as it is; white space around a copied key is a mistake. */
+/** The characters that a header can contain unchanged. White space around a copied key is a mistake. */
 const SECRET_PATTERN = /^[\x21-\x7e]+$/;
 
 export class AttachProviderKeyRequest {
   @TextField({
-    description: "The account's own key at the provider. Stored encrypted; never shown again.",
+    description: "The account's own key at the provider. It is stored encrypted and never shown again.",
     min: SECRET_CHARS_MIN,
     max: SECRET_CHARS_MAX,
     pattern: SECRET_PATTERN,
@@ -25,8 +25,8 @@ export class AttachProviderKeyRequest {
 
   @BooleanField({
     description:
-      'True: a call that the provider refuses because of this key (rejected, or out of credit) is made over our own ' +
-      'account instead and paid from the wallet. False, the default: it fails, and costs nothing.',
+      'True: when the provider refuses a call because of this key (rejected, or out of credit), the call is made with our own ' +
+      'account instead and paid from the wallet. False, the default: the call fails and costs nothing.',
     optional: true,
     example: false,
   })
@@ -38,11 +38,11 @@ class ProviderKeyFacts {
   declare readonly object: 'provider_key';
   @ApiProperty({ description: 'Id of the key; not a secret.', example: 'pk_01KB2H7Q0000000000000000AA' })
   declare readonly id: string;
-  @ApiProperty({ description: 'Whose key it is.', enum: KEYED_PROVIDERS })
+  @ApiProperty({ description: 'The provider that the key belongs to.', enum: KEYED_PROVIDERS })
   declare readonly provider: string;
   @ApiProperty({ description: 'The last four characters of the key.', example: 'x7Qb' })
   declare readonly last_four: string;
-  @ApiProperty({ description: 'Whether calls that it is refused for may be paid from the wallet.' })
+  @ApiProperty({ description: 'Whether the wallet may pay for calls when the provider refuses the key.' })
   declare readonly fall_back_to_wallet: boolean;
   @TimeView('When it was attached, Unix seconds.')
   declare readonly created: number;
@@ -60,17 +60,20 @@ export class DeletedProviderKeyView {
   declare readonly id: string;
   @ObjectTypeView('provider_key')
   declare readonly object: 'provider_key';
-  @ApiProperty({ description: 'Whose key it was.', enum: KEYED_PROVIDERS })
+  @ApiProperty({ description: 'The provider that the key belonged to.', enum: KEYED_PROVIDERS })
   declare readonly provider: string;
-  @ApiProperty({ description: 'No call begins with it any more.', enum: [true] })
+  @ApiProperty({ description: 'The key is removed; no new call uses it.', enum: [true] })
   declare readonly deleted: true;
 }
 
 export class ProviderKeyRecordView extends ProviderKeyFacts {
-  @ApiProperty({ description: 'Whose key it is.', example: 'acct_01KB2H7Q0000000000000000AA' })
+  @ApiProperty({
+    description: 'The account that the key belongs to.',
+    example: 'acct_01KB2H7Q0000000000000000AA',
+  })
   declare readonly account: string;
   @ApiProperty({
-    description: 'Unix seconds at which it was removed; null is in use.',
+    description: 'When it was removed, Unix seconds; null while it is in use.',
     type: 'integer',
     nullable: true,
     example: null,
@@ -87,7 +90,7 @@ export class ProviderKeyRecordView extends ProviderKeyFacts {
   })
   declare readonly removed_reason: string | null;
   @ApiProperty({
-    description: 'The master key that it is encrypted under; null once it is erased.',
+    description: 'The id of the master key with which it is encrypted; null once it is erased.',
     type: 'string',
     nullable: true,
     example: '2026-11',
@@ -96,12 +99,18 @@ export class ProviderKeyRecordView extends ProviderKeyFacts {
 }
 
 export class ProviderKeyListView extends ListView {
-  @ApiProperty({ description: 'One a provider at most, newest first.', type: () => [ProviderKeyView] })
+  @ApiProperty({
+    description: 'At most one key for each provider, newest first.',
+    type: () => [ProviderKeyView],
+  })
   declare readonly data: readonly ProviderKeyView[];
 }
 
 export class ProviderKeyRecordListView extends ListView {
-  @ApiProperty({ description: 'The removed ones too, newest first.', type: () => [ProviderKeyRecordView] })
+  @ApiProperty({
+    description: 'All keys including removed ones, newest first.',
+    type: () => [ProviderKeyRecordView],
+  })
   declare readonly data: readonly ProviderKeyRecordView[];
 }
 

@@ -2,7 +2,7 @@ import { MasterKeyMissingError } from '../../platform/common/sealed-box.js';
 import { Problem } from '../../platform/errors/problem.js';
 import { PROVIDER_TITLES, type KeyedProvider } from './keyed-provider.js';
 
-/** Ours to mend, and never a reason to charge the wallet instead. */
+/** This is our fault, so the wallet is never charged instead. */
 export class ProviderKeyUnreadableError extends Problem {
   readonly code = 'provider_key_unreadable';
   constructor(provider: KeyedProvider, cause: unknown) {

@@ -3,7 +3,7 @@ import type { KeyedProvider } from './keyed-provider.js';
 
 export type RemovedReason = 'deleted' | 'replaced';
 
-/** A customer's key for a provider, as it may be shown: never the key itself. */
+/** What may be shown of a customer's provider key, which never includes the key itself. */
 export type ProviderKey = {
   readonly accountId: string;
   readonly id: string;
@@ -15,17 +15,17 @@ export type ProviderKey = {
   readonly removedAt: Date | null;
   readonly removedBy: string | null;
   readonly removedReason: RemovedReason | null;
-  /** Null: it is erased, nobody can read it any more. */
+  /** Null when the key is erased and can no longer be read. */
   readonly masterKeyId: string | null;
 };
 
-/** What a call needs of a key: still encrypted, and enough to open it. */
+/** A key as a call needs it: encrypted, with everything that is needed to decrypt it. */
 export type SealedProviderKey = Pick<ProviderKey, 'accountId' | 'id' | 'provider' | 'fallBackToWallet'> & {
   readonly sealed: SealedSecret;
 };
 
-/** To what its ciphertext is bound: in any other row, account or provider it does not open. */
-export function rowOf({
+/** Returns what the ciphertext is bound to. It cannot be decrypted in another row, account or provider. */
+export function toBinding({
   accountId,
   provider,
   id,

@@ -20,7 +20,7 @@ import { ProviderKeysService } from './provider-keys.service.js';
 
 const PROVIDER_PARAM = { name: 'provider', enum: KEYED_PROVIDERS };
 
-/** A customer's own keys for providers: with one attached, that provider's models cost the wallet nothing. */
+/** Manages a customer's own provider keys. With a key attached, that provider's models cost the wallet nothing. */
 @ApiTags('Provider keys')
 @Controller('v1/provider_keys')
 export class ProviderKeysController {
@@ -33,9 +33,9 @@ export class ProviderKeysController {
     operationId: 'attachProviderKey',
     summary: 'Attach or replace your own key for a provider (BYOK)',
     description:
-      "From then on calls for this provider's models go over your account there and cost your wallet nothing: no " +
-      'hold, no debit, no fee; the receipt says `billing_mode: byok`. In force for every call that you send after this answer. If the ' +
-      'provider refuses the key, calls fail with `byok_key_rejected`; the wallet is used instead only if you ask for it.',
+      "Every call for this provider's models that you send after this answer uses your account there and costs your wallet nothing: " +
+      'no hold, no debit, no fee; the receipt says `billing_mode: byok`. If the provider refuses the key, calls fail with ' +
+      '`byok_key_rejected`; the wallet is used instead only if you ask for it.',
   })
   @ApiParam(PROVIDER_PARAM)
   @ApiOkResponse({ type: ProviderKeyView })
@@ -83,7 +83,7 @@ export class ProviderKeysController {
     operationId: 'deleteProviderKey',
     summary: 'Remove a provider key; calls are paid from the wallet again',
     description:
-      'No call that you send after this answer goes over it. Calls that run are finished with it, and some half an hour later ' +
+      'No call that you send after this answer uses the key. Running calls are finished with it, and about half an hour later ' +
       'the key is erased.',
   })
   @ApiParam(PROVIDER_PARAM)

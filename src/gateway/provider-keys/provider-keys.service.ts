@@ -16,11 +16,11 @@ import { Envelope } from './encryption/envelope.service.js';
 import { requireProvider, type KeyedProvider } from './keyed-provider.js';
 import { ProviderKeyVault } from './provider-key-vault.service.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';
-import { rowOf, type ProviderKey, type RemovedReason } from './provider-key.js';
+import { toBinding, type ProviderKey, type RemovedReason } from './provider-key.js';
 
-/** Every one keeps a row for the audit; this stops a script that attaches for ever. */
+/** Every attached key keeps a row for the audit, so a script that attaches keys in a loop has to be stopped. */
 export const ATTACHED_PER_DAY_MAX = 100;
-/** Changes of one account wait for each other; the number only has to be ours alone. */
+/** The advisory lock by which changes of one account wait for each other. No other lock may use this number. */
 const CHANGE_LOCK_CLASS = 4_711_016;
 const LAST_CHARACTERS = 4;
 
@@ -40,10 +40,10 @@ export class ProviderKeysService {
   ) {}
 
   /**
-   * In force when it resolves, for every call that begins afterwards, in whatever process. A key that was there is
-   * replaced. Throws `ResourceMissingError` for an unknown provider, `InvalidRequestError` beyond a day's bound.
+   * Attaches a key and replaces an earlier one. When this resolves, every call that begins afterwards uses the key, in any process.
+   * Throws `ResourceMissingError` for an unknown provider, and `InvalidRequestError` beyond the limit for one day.
    *
-   * @param by who does it, for the audit.
+   * @param by the actor for the audit.
    */
   async attach(
     accountId: string,
@@ -53,8 +53,8 @@ export class ProviderKeysService {
   ): Promise<ProviderKey> {
     const name = requireProvider(provider);
     const row = { accountId, provider: name, id: newId('providerKey') };
-    // Sealed before the tx begins: the master keys may be a network away.
-    const sealed = await this.envelope.seal(Buffer.from(secret), rowOf(row));
+    // The key is encrypted before the tx begins, because the master keys may be kept by a service over the network.
+    const sealed = await this.envelope.seal(Buffer.from(secret), toBinding(row));
     const createdAt = new Date(this.clock.nowMs());
     const attached: ProviderKeyEntity = {
       ...row,
@@ -82,20 +82,20 @@ export class ProviderKeysService {
     return toProviderKey(attached);
   }
 
-  /** The account's live keys, newest first. */
+  /** Returns the account's live keys, newest first. */
   async list(accountId: string): Promise<ProviderKey[]> {
     const rows = await this.rows.find({ where: { accountId, removedAt: IsNull() }, order: { id: 'DESC' } });
     return rows.map(toProviderKey);
   }
 
-  /** For operators: every key that the account ever attached, newest first. Throws `ResourceMissingError`. */
+  /** Returns, for operators, every key that the account ever attached, newest first. Throws `ResourceMissingError`. */
   async history(accountId: string, page: PageRequest): Promise<Page<ProviderKey>> {
     await this.accounts.require(accountId);
     const { data, hasMore } = await findPage(this.rows, 'providerKey', { accountId }, page);
     return { data: data.map(toProviderKey), hasMore };
   }
 
-  /** The live key. Throws `ResourceMissingError` when there is none. */
+  /** Returns the live key. Throws `ResourceMissingError` when there is none. */
   async require(accountId: string, provider: string): Promise<ProviderKey> {
     const row = await this.rows.findOneBy({
       accountId,
@@ -107,7 +107,8 @@ export class ProviderKeysService {
   }
 
   /**
-   * When it resolves, no call begins with it any more, in whatever process. Calls that run are finished with it. Throws `ResourceMissingError` when there is none.
+   * Removes the live key. When this resolves, no new call uses it, in any process; running calls are finished with it. Throws
+   * `ResourceMissingError` when there is none.
    */
   async remove(accountId: string, provider: string, by: AuditActor): Promise<ProviderKey> {
     const name = requireProvider(provider);
@@ -143,14 +144,14 @@ export class ProviderKeysService {
     return (affected ?? 0) > 0;
   }
 
-  /** Whoever else attaches a key for the account waits until the tx ends. */
+  /** Makes other requests that attach a key for the account wait until the tx ends. */
   private async checkCountLocked(tx: Tx, accountId: string): Promise<void> {
     await tx.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [CHANGE_LOCK_CLASS, accountId]);
     const dayAgo = new Date(this.clock.nowMs() - DAY_MS);
     const ofToday = await tx.countBy(ProviderKeyEntity, { accountId, createdAt: MoreThan(dayAgo) });
     if (ofToday >= ATTACHED_PER_DAY_MAX) {
       throw new InvalidRequestError(
-        `${ATTACHED_PER_DAY_MAX} provider keys were attached in the last day; wait a day.`,
+        `${ATTACHED_PER_DAY_MAX} provider keys were attached in the last day. Nothing was changed; try again in a day.`,
       );
     }
   }

@@ -1,32 +1,32 @@
 import { divCeil, divFloor, micros, ZERO, type MicroUsd } from '../../platform/common/money.js';
 
 const DAY_MS = 86_400_000n;
-/** The pace is that of today and the six UTC days before. */
+/** The pace is calculated from today and the six UTC days before. */
 export const RUNWAY_DAYS = 7;
-/** Further off than this is no forecast. */
+/** A later end is not forecast. */
 const FORESEEN_MS = 3_650n * DAY_MS;
 
 export type Spending = {
-  /** Charged in the last `RUNWAY_DAYS` UTC days, today included. */
+  /** What was charged in the last `RUNWAY_DAYS` UTC days, including today. */
   readonly chargedMicros: MicroUsd;
-  /** Midnight (UTC) of the first of these days that something was charged in; null: none was. */
+  /** Midnight (UTC) of the first of these days with a charge; null when there was none. */
   readonly firstDayMs: number | null;
 };
 
 export type Runway = {
   readonly perDayMicros: MicroUsd;
-  /** Null: nothing is spent, or the credit lasts for more than ten years. */
+  /** Null when nothing is spent or the credit lasts for more than ten years. */
   readonly endsAtMs: number | null;
-  /** Over how many UTC days the pace was taken; 0 when nothing was spent. */
+  /** The number of UTC days from which the pace was calculated; 0 when nothing was spent. */
   readonly basisDays: number;
 };
 
 /**
- * When the credit ends at the pace of the last days: the plain mean since the first day with a charge, at most seven
- * days back. It is taken over a day at least, so that a customer's first hour does not look like twenty-four.
- * The pace is rounded up and the end down: a forecast may be early, never late. Lapsing credit and top-ups to come are not in it.
+ * Calculates when the credit ends at the pace of the last days, which is the mean since the first day with a charge, at most seven days
+ * back. The mean covers at least one day, so that a customer's first hour is not multiplied by twenty-four. The pace is rounded up and
+ * the end down, so a forecast may be early but never late. Expiring credit and future top-ups are not included.
  */
-export function runwayOf(
+export function calculateRunway(
   availableMicros: MicroUsd,
   { chargedMicros, firstDayMs }: Spending,
   nowMs: number,

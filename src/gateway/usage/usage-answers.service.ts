@@ -9,10 +9,10 @@ import { toUsageQuery, type UsageQuery } from './usage-query.js';
 import { UsageReader } from './usage-reader.service.js';
 import { toUsageList, type UsageListQuery, type UsageListView } from './usage.dto.js';
 
-/** Usage in the form that was asked for. */
+/** Answers usage as JSON or CSV, as requested. */
 @Injectable()
 export class UsageAnswers {
-  /** A file of 50,000 rows keeps a core busy for a second or two: one is written at a time, for one account after the other. */
+  /** A file of 50,000 rows keeps a core busy for a second or two, so one file is written at a time, and accounts take turns. */
   private readonly slots = new FairSlots({ slots: 1, waitersMax: Infinity, waitersPerOwnerMax: Infinity });
 
   constructor(
@@ -59,7 +59,7 @@ export class UsageAnswers {
   }
 }
 
-/** Only where it is asked for by name: `*` is what every client sends. */
+/** A CSV is sent only if the header names it. `*` does not count, because every client sends it. */
 function wantsCsv(accept: string | undefined): boolean {
   return /^\s*text\/csv\s*(;|,|$)/i.test(accept ?? '');
 }

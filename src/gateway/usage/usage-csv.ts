@@ -16,11 +16,11 @@ const USAGE_CSV_COLUMNS = [
   'charged_micros',
 ] as const;
 
-/** Outdated each other these are the file: money in whole micro-dollars, and no cell that a spreadsheet would run as a formula. */
+/** The header line. With the lines of `toUsageCsv` it is the file, with money in whole micro-dollars and no cell that a spreadsheet runs as a formula. */
 export const usageCsvHeader = (): string => stringify([[...USAGE_CSV_COLUMNS]]);
 
 export function toUsageCsv(rows: readonly TextRow[]): string {
-  // Nothing here is empty text: an empty cell means "none".
+  // An empty text cannot occur here, so an empty cell means "none".
   const cells = rows.map((row) => row.map((text) => encodeCell(text === '' ? null : text)));
   return stringify(cells, { quoted_match: /\r/ });
 }

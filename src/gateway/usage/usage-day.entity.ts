@@ -4,7 +4,7 @@ import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
 
 const PKEY = 'usage_days_pkey';
 
-/** Mapped so that the schema is compared with the code; written and read by SQL alone. Empty text stands for "none". */
+/** This class only exists so that the schema is compared with the code; the table is written and read by SQL. Empty text means "none". */
 @Entity('usage_days')
 @Check('usage_days_source_known', `source IN ('images_api', 'debits')`)
 @Check('usage_days_billing_mode_known', `billing_mode IN ('wallet', 'byok', 'free')`)

@@ -1,10 +1,10 @@
 export type UsageLimits = {
-  /** How many accounts one tx adds up, how many transfers of each, and of all (one account's more): a second's work at most. */
+  /** How many accounts and transfers one tx adds up (exceeded by at most one account), which is at most a second of work. */
   readonly accountsPerBatch: number;
   readonly transfersPerAccount: number;
   readonly transfersPerBatch: number;
   readonly callsPerBatch: number;
-  /** One run stops here; the next one, a minute later, goes on. */
+  /** After this a run stops, and the next one continues a minute later. */
   readonly runSecondsMax: number;
 };
 

@@ -1,17 +1,17 @@
 import { chargeMemoParts } from '../../money/pricing/charge-memo.js';
 
 /**
- * What was used, one row a transfer or a call that charged nothing: account_id, day, hour, source, model, api_key_id,
- * tag, billing_mode, error_code, calls, images, charged_micros. Every transfer and every such call is one row exactly,
- * so sums over these rows are the ledger's, whoever adds them up and when.
+ * The queries of this file return one row for each transfer and for each call that charged nothing: account_id, day, hour, source,
+ * model, api_key_id, tag, billing_mode, error_code, calls, images, charged_micros. So sums over these rows always equal those of the
+ * ledger, whichever process adds them up and when.
  */
 
 /**
- * Charges, from the ledger (`t`). A charge that burned several lots is several transfers: its call and its images are
- * counted with the first (leg 0). The generation tells the API key and the tag; its row is written before its
- * capture, and without one the hold still tells whose it was. A hold of an outside gateway was made for a number of images, of which a part may have been captured.
+ * Selects charges from the ledger (`t`). A charge from several lots is several transfers; its call and its images are counted with the
+ * first (leg 0). The API key and the tag are those of the generation, whose row is written before its capture; without a generation,
+ * the hold has the API key. A hold of an external gateway names a number of images, of which only a part may have been captured.
  */
-export function chargesWhere(condition: string): string {
+export function chargesSql(condition: string): string {
   return `
   SELECT t.account_id, (t.created_at AT TIME ZONE 'UTC')::date AS day, date_trunc('hour', t.created_at, 'UTC') AS hour,
          CASE WHEN g.id IS NULL AND NOT coalesce(starts_with(h.reference, 'generation:'), false) THEN 'debits'
@@ -33,10 +33,10 @@ export function chargesWhere(condition: string): string {
 }
 
 /**
- * Calls that charged nothing (`g`): over customers' own keys, of free models, and failed ones. `queued`, known as `q`, names
- * them. Each is looked up by itself, however many the planner expects: it must never read all receipts for a few.
+ * Selects calls that charged nothing (`g`): BYOK calls, calls of free models and failed calls. `queued` is a table expression named `q`
+ * with their ids. Each call is looked up separately, whatever number the planner expects, so that it never reads all receipts for a few.
  */
-export function unpaidOf(queued: string, condition = 'true'): string {
+export function unpaidCallsSql(queued: string, condition = 'true'): string {
   return `
   SELECT g.account_id, (g.finished_at AT TIME ZONE 'UTC')::date AS day, date_trunc('hour', g.finished_at, 'UTC') AS hour,
          'images_api' AS source, g.model, g.api_key_id, coalesce(g.tag, g.end_user COLLATE "C", '') AS tag,

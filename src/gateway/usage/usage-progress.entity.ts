@@ -1,6 +1,6 @@
 import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** Up to which transfer an account's charges are added up. */
+/** The last transfer of an account whose charge is added up. */
 @Entity('usage_progress')
 @Check('usage_progress_seq_not_negative', 'seq >= 0')
 export class UsageProgressEntity {

@@ -4,15 +4,15 @@ import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 export const GROUPS = ['day', 'model', 'api_key', 'tag'] as const;
 export type Group = (typeof GROUPS)[number];
 
-/** A leap year: a report over a year fits. */
+/** The days of a leap year, so that a report over any year is possible. */
 export const RANGE_DAYS_MAX = 366;
 export const RANGE_DAYS_DEFAULT = 30;
 export const ROWS_DEFAULT = 100;
 export const ROWS_MAX = 1_000;
-/** A CSV comes whole. Of more rows than this, it is refused instead of being cut. */
+/** A CSV is always complete. With more rows than this it is refused instead of being cut. */
 export const CSV_ROWS_MAX = 50_000;
 
-/** One row of the answer, by what it is grouped by; empty where it is not, or where there is none. */
+/** The values by which one row of the answer is grouped; empty when it is not grouped by them or has no value. */
 export type UsageKey = {
   readonly day: string;
   readonly source: string;
@@ -22,7 +22,7 @@ export type UsageKey = {
 };
 
 export type UsageQuery = {
-  /** UTC days as `2026-11-22`; `from` belongs to it, `to` does not. */
+  /** UTC days such as `2026-11-22`. The range includes `from` and excludes `to`. */
   readonly from: string;
   readonly to: string;
   readonly groups: ReadonlySet<Group>;
@@ -72,8 +72,8 @@ export function toUsageQuery(asked: Asked, nowMs: number): UsageQuery {
 
 const ROW_ID_PREFIX = 'usage_';
 
-/** Names a row by what it is grouped by, so that the next page can begin behind it. */
-export function rowIdOf({ day, source, model, apiKeyId, tag }: UsageKey): string {
+/** Returns the id of a row, made of the values that it is grouped by, so that the next page can begin after it. */
+export function toRowId({ day, source, model, apiKeyId, tag }: UsageKey): string {
   const key = JSON.stringify([day, source, model, apiKeyId, tag]);
   return `${ROW_ID_PREFIX}${Buffer.from(key).toString('base64url')}`;
 }

@@ -1,6 +1,6 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 
-/** Calls that charged nothing and are not added up yet. The database queues each in the commit that ends it. */
+/** Calls that charged nothing and are not added up yet. The database queues each call in the commit that ends it. */
 @Entity('usage_queue')
 export class UsageQueueEntity {
   @PrimaryColumn({

@@ -9,11 +9,11 @@ import { Snapshot, type TextRow } from '../../platform/database/snapshot.js';
 import { RunningGenerations } from '../images/calls/running-generations.service.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
-import { RUNWAY_DAYS, runwayOf, type Runway, type Spending } from './runway.js';
-import { chargesWhere, DIMENSIONS, unpaidOf } from './usage-parts.js';
+import { RUNWAY_DAYS, calculateRunway, type Runway, type Spending } from './runway.js';
+import { chargesSql, DIMENSIONS, unpaidCallsSql } from './usage-parts.js';
 import { CSV_ROWS_MAX, type UsageKey, type UsageQuery } from './usage-query.js';
 
-/** Numbers as the database's decimal strings. */
+/** The counts as decimal strings, as the database returns them. */
 export type UsageCounts = {
   readonly calls: string;
   readonly failed_calls: string;
@@ -28,7 +28,7 @@ export type UsageRow = UsageKey & UsageCounts;
 export type Usage = {
   readonly rows: readonly UsageRow[];
   readonly hasMore: boolean;
-  /** Of the whole range, whatever the page. */
+  /** The totals of the whole range, on every page. */
   readonly totals: UsageCounts & { readonly failures: Readonly<Record<string, string>> };
 };
 
@@ -37,21 +37,21 @@ const MARK = `SELECT coalesce((SELECT seq FROM usage_progress WHERE account_id =
 const SUMS = `${DIMENSIONS}, sum(calls)::bigint, sum(images)::bigint, sum(charged_micros)::bigint`;
 
 /**
- * What is added up, and what is not yet and is read from its own rows. `$1` account, `$2` and `$3` the days, `$4`
- * the mark of its charges. The mark is a value and no sub-query: knowing it, the planner knows how little lies beyond it;
- * otherwise it takes a third of the ledger for granted, and reads all receipts to join them.
+ * Selects the sums that are added up already, and the rows of what is not. `$1` is the account, `$2` and `$3` are the days, `$4` is the
+ * last transfer that is added up. It is a value and not a sub-query, because the planner then knows that few transfers follow it;
+ * otherwise it expects a third of the ledger and reads all receipts to join them.
  */
 const PARTS = `
   parts AS (
     SELECT ${DIMENSIONS}, calls, images, charged_micros FROM usage_days
      WHERE account_id = $1 AND day >= $2::date AND day < $3::date
     UNION ALL
-    SELECT ${SUMS} FROM (${chargesWhere(
+    SELECT ${SUMS} FROM (${chargesSql(
       `t.account_id = $1 AND t.seq > $4::bigint AND t.created_at >= $2::date::timestamp AT TIME ZONE 'UTC'
        AND t.created_at < $3::date::timestamp AT TIME ZONE 'UTC'`,
     )}) charges GROUP BY ${DIMENSIONS}
     UNION ALL
-    SELECT ${SUMS} FROM (${unpaidOf(
+    SELECT ${SUMS} FROM (${unpaidCallsSql(
       'usage_queue q',
       `q.account_id = $1 AND g.finished_at >= $2::date::timestamp AT TIME ZONE 'UTC'
        AND g.finished_at < $3::date::timestamp AT TIME ZONE 'UTC'`,
@@ -67,7 +67,7 @@ const COUNTS = `
 
 const ORDER = 'day DESC, source DESC, model DESC, api_key_id DESC, tag DESC';
 
-/** `$5` to `$8`: whether day, model, API key and tag tell rows apart; `$9` to `$11`: only these. */
+/** `$5` to `$8` say whether rows are grouped by day, model, API key and tag; `$9` to `$11` are the filters. */
 const KEYED = `${PARTS},
   wanted AS MATERIALIZED (
     SELECT * FROM parts
@@ -80,7 +80,7 @@ const KEYED = `${PARTS},
            billing_mode, error_code, calls, images, charged_micros
       FROM wanted)`;
 
-/** `$12` on: behind this row. */
+/** Reads one page. The parameters from `$12` on name the row after which it begins. */
 const READ = `
   WITH ${KEYED},
   page AS (
@@ -94,13 +94,13 @@ const READ = `
          (SELECT coalesce(json_object_agg(error_code, calls::text), '{}')
             FROM (SELECT error_code, sum(calls) AS calls FROM wanted WHERE error_code <> '' GROUP BY error_code) f) AS failures`;
 
-/** Every row, and one more than a file may have. */
+/** Reads every row, up to one more than a file may have. */
 const READ_ALL = `
   WITH ${KEYED}
   SELECT day, source, model, api_key_id, tag, ${COUNTS} FROM keyed
    GROUP BY day, source, model, api_key_id, tag ORDER BY ${ORDER} LIMIT ${CSV_ROWS_MAX + 1}`;
 
-/** Charges alone: no other table is needed to add up money. */
+/** Adds up charges only, for which no other table is needed. */
 const SPENT = `
   WITH charged AS (
     SELECT day, charged_micros FROM usage_days WHERE account_id = $1 AND day >= $2::date AND charged_micros > 0
@@ -112,7 +112,7 @@ const SPENT = `
   SELECT coalesce(sum(charged_micros), 0)::text AS charged,
          extract(epoch FROM min(day))::bigint::text AS first FROM charged`;
 
-/** As long as any other query of the service may take. */
+/** The same limits as for any other query of the service. */
 const FILE_LIMITS = { statementSecondsMax: 30, idleSecondsMax: 30 };
 
 type Found = {
@@ -121,8 +121,8 @@ type Found = {
   readonly failures: Readonly<Record<string, string>>;
 };
 
-/** What `$1` to `$11` stand for. */
-function valuesOf(
+/** Returns the values of `$1` to `$11`. */
+function toParameters(
   accountId: string,
   { from, to, groups, filter }: UsageQuery,
   seq: string,
@@ -134,7 +134,7 @@ function valuesOf(
   ];
 }
 
-/** What an account used, exact as of now. Reads only; takes no lock that a charge could wait for. */
+/** Reads what an account used, exact as of now. It takes no lock that a charge could wait for. */
 @Injectable()
 export class UsageReader {
   constructor(
@@ -150,7 +150,7 @@ export class UsageReader {
     const { after, limit } = query;
     const [found] = await this.afterMark(accountId, (tx, seq) =>
       tx.query<Found[]>(READ, [
-        ...valuesOf(accountId, query, seq),
+        ...toParameters(accountId, query, seq),
         ...[after?.day ?? null, after?.source, after?.model, after?.apiKeyId, after?.tag].map(
           (part) => part ?? null,
         ),
@@ -163,21 +163,23 @@ export class UsageReader {
   }
 
   /**
-   * Every row, for a file, a batch at a time: of so many rows nothing may be made in one piece, which would stop the process for
-   * everybody. The cells of a row are in the order of `USAGE_CSV_COLUMNS`. Throws `InvalidRequestError` when they are too many.
+   * Yields every row for a file in batches, because making so many rows in one piece would block the whole process. The cells of a
+   * row are in the order of `USAGE_CSV_COLUMNS`. Throws `InvalidRequestError` when there are too many rows.
    */
   async *readAll(accountId: string, query: UsageQuery): AsyncGenerator<readonly TextRow[]> {
     await this.running.recorded(accountId);
     const snapshot = await Snapshot.ofPool(this.dataSource, FILE_LIMITS);
     try {
       const [mark] = await snapshot.rows(MARK, [accountId]);
-      const values = valuesOf(accountId, query, mark?.[0] ?? '0').map((value) => value?.toString() ?? null);
+      const values = toParameters(accountId, query, mark?.[0] ?? '0').map(
+        (value) => value?.toString() ?? null,
+      );
       let count = 0;
       for await (const rows of snapshot.stream(READ_ALL, values)) {
         count += rows.length;
         if (count > CSV_ROWS_MAX) {
           throw new InvalidRequestError(
-            `A CSV has at most ${CSV_ROWS_MAX} rows; ask for fewer days or groups.`,
+            `A CSV has at most ${CSV_ROWS_MAX} rows. Ask for fewer days or groups.`,
             'from',
           );
         }
@@ -191,10 +193,10 @@ export class UsageReader {
   async runway(accountId: string): Promise<Runway> {
     const { available } = await this.wallets.read(accountId);
     const spending = await this.spending(accountId);
-    return runwayOf(micros(BigInt(available)), spending, this.clock.nowMs());
+    return calculateRunway(micros(BigInt(available)), spending, this.clock.nowMs());
   }
 
-  /** One snapshot for the mark and what is read with it: what is added up concurrently is so for all of it or for none. */
+  /** Reads the progress and everything else in one snapshot, so that a concurrent roll-up is seen completely or not at all. */
   private afterMark<T>(accountId: string, work: (tx: Tx, seq: string) => Promise<T>): Promise<T> {
     return this.transactions.run(
       async (tx) => {

@@ -3,7 +3,7 @@ import { JobRegistry } from '../../platform/jobs/job-registry.js';
 import type { Job, JobContext, JobPayload } from '../../platform/jobs/job.js';
 import { UsageRollUp } from './usage-roll-up.service.js';
 
-/** Every minute, so that what has to be read where it stands stays short. */
+/** Runs every minute, so that few rows have to be read one by one. */
 @Injectable()
 export class UsageRollUpJob implements Job {
   readonly name = 'usage_roll_up';

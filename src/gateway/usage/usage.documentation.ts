@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, ApiOperation, getSchemaPath } from '@nestjs/swagger';
 import { UsageListView } from './usage.dto.js';
 
-/** The same answer for customers and operators, as JSON or CSV. */
+/** Documents the answer, which is the same for customers and operators, as JSON or CSV. */
 export function DocumentUsage(operationId: string, summary: string): MethodDecorator {
   return applyDecorators(
     ApiOperation({
@@ -14,7 +14,7 @@ export function DocumentUsage(operationId: string, summary: string): MethodDecor
     }),
     ApiExtraModels(UsageListView),
     ApiOkResponse({
-      description: 'A page of rows, with the totals of the whole range; as CSV every row, and nothing else.',
+      description: 'A page of rows with the totals of the whole range. A CSV has every row and nothing else.',
       content: {
         'application/json': { schema: { $ref: getSchemaPath(UsageListView) } },
         'text/csv': { schema: { type: 'string' } },

@@ -12,7 +12,7 @@ import {
   GROUPS,
   RANGE_DAYS_DEFAULT,
   RANGE_DAYS_MAX,
-  rowIdOf,
+  toRowId,
   ROWS_DEFAULT,
   ROWS_MAX,
   type UsageQuery,
@@ -30,7 +30,7 @@ export class UsageListQuery {
   declare readonly from?: string;
 
   @TextField({
-    description: 'First UTC day not to count any more; tomorrow when absent.',
+    description: 'First UTC day that is not counted; tomorrow when absent.',
     max: 10,
     optional: true,
     example: '2026-12-01',
@@ -38,7 +38,7 @@ export class UsageListQuery {
   declare readonly to?: string;
 
   @TextField({
-    description: `What tells rows apart, with commas between: any of ${GROUPS.join(', ')}. The source always does.`,
+    description: `What rows are grouped by, separated by commas: any of ${GROUPS.join(', ')}. They are always grouped by source.`,
     max: 60,
     optional: true,
     example: 'day,model',
@@ -59,7 +59,7 @@ export class UsageListQuery {
   declare readonly tag?: string;
 
   @WordField({
-    description: 'How to answer; `Accept: text/csv` asks for a CSV as well, which has every row.',
+    description: 'The format of the answer. `Accept: text/csv` also selects CSV, which has every row.',
     words: ['json', 'csv'],
     optional: true,
   })
@@ -76,24 +76,28 @@ export class UsageListQuery {
   })
   declare readonly limit?: number;
 
-  @TextField({ description: 'Return what comes behind the row with this id.', max: 6_000, optional: true })
+  @TextField({ description: 'Return the rows after the row with this id.', max: 6_000, optional: true })
   declare readonly starting_after?: string;
 }
 
 class UsageCountsView {
   @ApiProperty({ description: 'Calls that ended, and debits.', type: 'integer', example: 25 })
   declare readonly calls: number;
-  @ApiProperty({ description: 'Of these, calls that delivered nothing.', type: 'integer', example: 1 })
+  @ApiProperty({
+    description: 'How many of these delivered nothing.',
+    type: 'integer',
+    example: 1,
+  })
   declare readonly failed_calls: number;
-  @ApiProperty({ description: 'Delivered images, whoever paid for them.', type: 'integer', example: 30 })
+  @ApiProperty({ description: 'Delivered images in all billing modes.', type: 'integer', example: 30 })
   declare readonly images: number;
   @ApiProperty({
-    description: 'Of these, over your own provider keys: they cost the wallet nothing.',
+    description: 'How many of these were made with your own provider keys, which costs the wallet nothing.',
     type: 'integer',
     example: 4,
   })
   declare readonly byok_images: number;
-  @ApiProperty({ description: 'Of these, of free models.', type: 'integer', example: 2 })
+  @ApiProperty({ description: 'How many of these were made by free models.', type: 'integer', example: 2 })
   declare readonly free_images: number;
   @MicroUsdView('What the wallet was charged: the sum of the ledger’s captures and debits.', '960000')
   declare readonly charged_micros: string;
@@ -102,10 +106,13 @@ class UsageCountsView {
 export class UsageRowView extends UsageCountsView {
   @ObjectTypeView('usage')
   declare readonly object: 'usage';
-  @ApiProperty({ description: 'For `starting_after`.', example: 'usage_WyIyMDI2LTExLTIyIl0' })
+  @ApiProperty({
+    description: 'The id of the row, for `starting_after`.',
+    example: 'usage_WyIyMDI2LTExLTIyIl0',
+  })
   declare readonly id: string;
   @ApiProperty({
-    description: 'UTC day in which it was charged, or ended without a charge; null unless grouped by day.',
+    description: 'UTC day of the charge, or of the end of a call without one; null unless grouped by day.',
     type: 'string',
     nullable: true,
     example: '2026-11-22',
@@ -113,12 +120,12 @@ export class UsageRowView extends UsageCountsView {
   declare readonly day: string | null;
   @ApiProperty({
     description:
-      '`images_api`: calls of the images API. `debits`: charges and captured holds of an outside gateway.',
+      '`images_api`: calls of the images API. `debits`: charges and captured holds of an external gateway.',
     enum: ['images_api', 'debits'],
   })
   declare readonly source: string;
   @ApiProperty({
-    description: 'Null unless grouped by model, and for debits of a plain amount.',
+    description: 'The model; null unless grouped by model, and for debits of a plain amount.',
     type: 'string',
     nullable: true,
   })
@@ -131,7 +138,7 @@ export class UsageRowView extends UsageCountsView {
   declare readonly api_key: string | null;
   @ApiProperty({
     description:
-      'The `x-coffer-tag`, else the `user`; null unless grouped by it, and for calls with neither.',
+      'The `x-coffer-tag`, otherwise the `user`; null unless grouped by tag, and for calls with neither.',
     type: 'string',
     nullable: true,
   })
@@ -139,7 +146,7 @@ export class UsageRowView extends UsageCountsView {
 }
 
 export class UsageFailureView {
-  @ApiProperty({ description: 'As in error answers.', example: 'content_policy_violation' })
+  @ApiProperty({ description: 'The error code, as in error answers.', example: 'content_policy_violation' })
   declare readonly code: string;
   @ApiProperty({ description: 'How many calls failed with it.', type: 'integer', example: 1 })
   declare readonly calls: number;
@@ -152,7 +159,7 @@ export class UsageTotalsView extends UsageCountsView {
 
 export class RunwayView {
   @MicroUsdView(
-    'What is charged a day: the plain mean over today and the six days before, from the first of them with a charge.',
+    'The mean charge per day over today and the six days before, beginning with the first of them that has a charge.',
     '1200000',
   )
   declare readonly per_day_micros: string;
@@ -165,7 +172,7 @@ export class RunwayView {
   })
   declare readonly ends_at: number | null;
   @ApiProperty({
-    description: 'Over how many UTC days the pace was taken; 0 when nothing was spent.',
+    description: 'The number of UTC days from which the pace was calculated; 0 when nothing was spent.',
     type: 'integer',
     example: 7,
   })
@@ -175,14 +182,15 @@ export class RunwayView {
 export class UsageListView extends ListView {
   @ApiProperty({ description: 'First UTC day that is counted.', example: '2026-11-01' })
   declare readonly from: string;
-  @ApiProperty({ description: 'First UTC day that is not.', example: '2026-12-01' })
+  @ApiProperty({ description: 'First UTC day that is no longer counted.', example: '2026-12-01' })
   declare readonly to: string;
   @ApiProperty({ description: 'Latest day first.', type: () => [UsageRowView] })
   declare readonly data: readonly UsageRowView[];
-  @ApiProperty({ description: 'Of the whole range, whatever the page.', type: () => UsageTotalsView })
+  @ApiProperty({ description: 'The totals of the whole range, on every page.', type: () => UsageTotalsView })
   declare readonly totals: UsageTotalsView;
   @ApiProperty({
-    description: 'How long the credit lasts at the pace of the last days, whatever range is asked for.',
+    description:
+      'How long the credit lasts at the pace of the last days, independent of the requested range.',
     type: () => RunwayView,
   })
   declare readonly runway: RunwayView;
@@ -214,7 +222,7 @@ function toRowView(row: UsageRow): UsageRowView {
   const { day, source, model, apiKeyId, tag } = row;
   return {
     object: 'usage',
-    id: rowIdOf(row),
+    id: toRowId(row),
     day: textOrNull(day),
     source,
     model: textOrNull(model),

@@ -18,10 +18,10 @@ import { rankingsPage } from './rankings-page.js';
 
 export type CatalogPagesOptions = RendererOptions & { readonly reader: CatalogReader };
 
-/** A shared cache may keep a page for a minute, as long as the numbers on it may be old anyway. */
+/** A shared cache may keep a page for a minute, because the numbers on it may be that old anyway. */
 const PAGE_CACHING = 'public, max-age=60';
 
-/** Makes the page of an address; null when there is none. */
+/** Makes the page of a path; null when there is none. */
 type PageMaker = (facts: PageFacts, request: PageRequest) => PageDocument | null;
 type PageRequest = { readonly query: URLSearchParams; readonly params: Readonly<Record<string, string>> };
 
@@ -32,7 +32,7 @@ const FIXED_PAGES: Readonly<Record<string, PageMaker>> = {
   '/pricing': (facts) => pricingPage(facts),
 };
 
-/** What search engines are told of beside the models. */
+/** The pages in the sitemap, in addition to the models. */
 const INDEXED: readonly string[] = [
   '/',
   ...Object.keys(FIXED_PAGES),
@@ -50,19 +50,19 @@ const makeCollectionPage: PageMaker = (facts, { params, query }) => {
   return name === undefined ? null : collectionPage(facts, name as CollectionName, query.get('maker'));
 };
 
-/** The public pages, each with a Markdown twin: complete without JavaScript, with nothing loaded from elsewhere. */
+/** Adds the public pages, each also as Markdown. They are complete without JavaScript and load nothing from other hosts. */
 export function addCatalogPages(fastify: FastifyInstance, { reader, ...options }: CatalogPagesOptions): void {
   const renderer = new PageRenderer(options);
   const serve = (make: PageMaker, format?: PageFormat) => (request: FastifyRequest, reply: FastifyReply) =>
     answer(request, reply, async () => {
       const data = await reader.read();
-      const facts = renderer.factsOf(data);
+      const facts = renderer.toFacts(data);
       const asked = readRequest(request, format);
       const page = make(facts, asked);
       if (page === null)
         return { page: renderer.page(data, asked.format, 'missing', missingPage), status: 404 };
-      // The page's own address holds its choices in one form, whatever was in the query that asked for it.
-      return { page: renderer.page(data, asked.format, keyOf(page), () => page), status: 200 };
+      // The page's own path contains its choices in one form, whatever the query of the request was.
+      return { page: renderer.page(data, asked.format, toPageKey(page), () => page), status: 200 };
     });
   for (const [path, make] of Object.entries(FIXED_PAGES)) {
     fastify.get(path, serve(make, 'html'));
@@ -81,8 +81,8 @@ export function addCatalogPages(fastify: FastifyInstance, { reader, ...options }
   );
 }
 
-/** Notices on a page (an unknown model in a comparison) are not in its address. */
-function keyOf(page: PageDocument): string {
+/** The key includes the notices on a page (an unknown model in a comparison), which are not part of its path. */
+function toPageKey(page: PageDocument): string {
   return `${page.path} ${JSON.stringify(page.opening)}`;
 }
 

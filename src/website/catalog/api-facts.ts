@@ -4,7 +4,7 @@ import { Schemas, type SchemaField } from '../reference/schema-fields.js';
 import { PROBLEM_CATALOG, type ProblemCode } from '../../platform/errors/problem-catalog.js';
 import { PROBLEM_KINDS } from '../../platform/errors/problem-kinds.js';
 
-/** What the pages take from the OpenAPI document, so that they cannot promise what the service does not do. */
+/** The facts that pages take from the OpenAPI document, so that they never promise something that the service does not do. */
 export type ApiFacts = {
   readonly request: readonly ApiField[];
   readonly response: readonly ApiField[];
@@ -28,7 +28,7 @@ export const GENERATIONS_PATH = '/v1/images/generations';
 export const EDITS_PATH = '/v1/images/edits';
 const PROVIDER_KEYS_PATH = '/v1/provider_keys';
 
-/** Pure. Throws when the document has no images route: then there is nothing to sell. */
+/** Reads the facts. Pure. Throws when the document has no images route, because the pages would have no subject. */
 export function readApiFacts(document: OpenAPIObject): ApiFacts {
   const operation = document.paths[GENERATIONS_PATH]?.post;
   if (operation === undefined) throw new Error(`the API document lacks ${GENERATIONS_PATH}`);
@@ -38,22 +38,22 @@ export function readApiFacts(document: OpenAPIObject): ApiFacts {
     throw new Error(`the API document describes no body of ${GENERATIONS_PATH}`);
   }
   const schemas = new Schemas(document);
-  const fieldsOf = (schema: unknown): ApiField[] => schemas.fields(schema as ApiSchema);
+  const toFields = (schema: unknown): ApiField[] => schemas.fields(schema as ApiSchema);
   const headers = Object.entries(answer.headers ?? {}).map(([name, header]): ApiField => {
     const description = 'description' in header ? (header.description ?? '') : '';
     return { name, type: 'string', isRequired: false, standard: null, description };
   });
   return {
-    request: fieldsOf(requestBody.content['application/json']?.schema),
-    response: fieldsOf(answer.content?.['application/json']?.schema),
+    request: toFields(requestBody.content['application/json']?.schema),
+    response: toFields(answer.content?.['application/json']?.schema),
     responseHeaders: headers,
-    errors: Object.entries(responses).flatMap(([status, response]) => errorsOf(status, response)),
+    errors: Object.entries(responses).flatMap(([status, response]) => toErrors(status, response)),
     hasEdits: EDITS_PATH in document.paths,
     hasProviderKeys: Object.keys(document.paths).some((path) => path.startsWith(PROVIDER_KEYS_PATH)),
   };
 }
 
-function errorsOf(status: string, response: unknown): ApiError[] {
+function toErrors(status: string, response: unknown): ApiError[] {
   if (!/^[45]\d\d$/.test(status)) return [];
   const { content = {} } = response as { content?: Record<string, { examples?: Record<string, unknown> }> };
   return Object.keys(content['application/json']?.examples ?? {})

@@ -12,7 +12,7 @@ import { comparePath, modalityText } from './model-page.js';
 
 const UNKNOWN: Block = { kind: 'notice', text: ['Some of the models that were asked for do not exist.'] };
 
-/** `/compare` */
+/** Makes `/compare`. */
 export function comparePage(facts: PageFacts, { models, hasUnknown }: Comparison): PageDocument {
   const names = models.map(({ name }) => name).join(' and ');
   const path = comparePath(models.map(({ id }) => id));

@@ -19,18 +19,18 @@ import {
 } from '../../platform/http/pages/document.js';
 import { modalityText } from './model-page.js';
 
-/** Unknown values filter nothing: a link from elsewhere still shows the models. */
+/** Unknown values are ignored, so that an old or wrong link still shows the models. */
 export function readModelFilter(facts: PageFacts, query: URLSearchParams): ModelFilter {
   const maker = query.get('maker');
   const modality = query.get('modality');
   return {
-    maker: makersOf(facts.models).some(({ id }) => id === maker) ? maker : null,
+    maker: findMakers(facts.models).some(({ id }) => id === maker) ? maker : null,
     modality: offeredModalities(facts).find((known) => known === modality) ?? null,
     free: query.get('price') === 'free',
   };
 }
 
-/** `/models` */
+/** Makes `/models`. */
 export function modelsPage(facts: PageFacts, filter: ModelFilter): PageDocument {
   const models = filterModels(facts.models, filter);
   const count = `${models.length} ${models.length === 1 ? 'model' : 'models'}`;
@@ -43,10 +43,10 @@ export function modelsPage(facts: PageFacts, filter: ModelFilter): PageDocument 
     lead: 'One OpenAI-compatible API. You pay for delivered images only, from prepaid credit.',
     badges: [],
     opening: [
-      { kind: 'choices', label: 'Filter the models', choices: choicesOf(facts, filter) },
+      { kind: 'choices', label: 'Filter the models', choices: toChoices(facts, filter) },
       models.length === 0
         ? paragraph('No model is like that. Choose another filter.')
-        : cardsOf(facts, models),
+        : toCards(facts, models),
       paragraph([
         `${count}, version ${facts.version} of the catalogue. See `,
         link('free models', '/collections/free'),
@@ -73,8 +73,8 @@ function filterQuery({ maker, modality, free }: ModelFilter): string {
 
 const ALL: ModelFilter = { maker: null, modality: null, free: false };
 
-/** A link a value; a second click on a value that is on takes it off. */
-function choicesOf(facts: PageFacts, filter: ModelFilter): Choice[] {
+/** Makes one link for each value. A click on a selected value removes it. */
+function toChoices(facts: PageFacts, filter: ModelFilter): Choice[] {
   const choice = (
     name: string,
     on: boolean,
@@ -92,7 +92,7 @@ function choicesOf(facts: PageFacts, filter: ModelFilter): Choice[] {
     ...offeredModalities(facts).map((modality) =>
       choice(MODALITIES[modality], filter.modality === modality, { modality }, { modality: null }),
     ),
-    ...makersOf(facts.models).map(({ id, name }) =>
+    ...findMakers(facts.models).map(({ id, name }) =>
       choice(name, filter.maker === id, { maker: id }, { maker: null }),
     ),
   ];
@@ -104,10 +104,10 @@ function offeredModalities({ api }: PageFacts): Modality[] {
   );
 }
 
-/** `/collections/{name}` */
+/** Makes `/collections/{name}`. */
 export function collectionPage(facts: PageFacts, name: CollectionName, makerId: string | null): PageDocument {
   const maker =
-    name === 'more-from-maker' ? (makersOf(facts.models).find(({ id }) => id === makerId) ?? null) : null;
+    name === 'more-from-maker' ? (findMakers(facts.models).find(({ id }) => id === makerId) ?? null) : null;
   const models = collectionModels(facts, name, maker?.id ?? null);
   const { heading, lead } = COLLECTIONS[name];
   const query = maker === null ? '' : `?maker=${encodeURIComponent(maker.id)}`;
@@ -124,7 +124,7 @@ export function collectionPage(facts: PageFacts, name: CollectionName, makerId: 
         ? [paragraph('There is none at the moment.')]
         : name === 'more-from-maker'
           ? []
-          : [cardsOf(facts, models)],
+          : [toCards(facts, models)],
     sections: name === 'more-from-maker' ? byMaker(facts, models) : [],
     jsonPath: `/v1/catalog/collections/${name}${query}`,
     area: 'models',
@@ -132,11 +132,11 @@ export function collectionPage(facts: PageFacts, name: CollectionName, makerId: 
 }
 
 function byMaker(facts: PageFacts, models: readonly PricedModel[]): Section[] {
-  return makersOf(models).map(({ id, name }) => ({
+  return findMakers(models).map(({ id, name }) => ({
     id: `by-${id}`,
     heading: name,
     blocks: [
-      cardsOf(
+      toCards(
         facts,
         models.filter(({ maker }) => maker.id === id),
       ),
@@ -144,11 +144,11 @@ function byMaker(facts: PageFacts, models: readonly PricedModel[]): Section[] {
   }));
 }
 
-function makersOf(models: readonly PricedModel[]): Maker[] {
+function findMakers(models: readonly PricedModel[]): Maker[] {
   return [...new Map(models.map(({ maker }) => [maker.id, maker])).values()];
 }
 
-function cardsOf({ api }: PageFacts, models: readonly PricedModel[]): Block {
+function toCards({ api }: PageFacts, models: readonly PricedModel[]): Block {
   return {
     kind: 'cards',
     cards: models.map((model): Card => ({

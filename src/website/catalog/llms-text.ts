@@ -3,7 +3,7 @@ import { modelPath, priceText } from '../../gateway/catalog/catalog-data.js';
 import { COLLECTIONS } from '../../gateway/catalog/model-selection.js';
 import { escapeMarkdown } from '../../platform/http/pages/render-markdown.js';
 
-/** `/llms.txt`, as llmstxt.org has it: a heading, a summary, then lists of links. */
+/** Makes `/llms.txt` as llmstxt.org specifies it: a heading, a summary, then lists of links. */
 export function llmsText({ models, publicUrl }: PageFacts, sandbox: string | null): string {
   const entry = (name: string, path: string, note: string): string =>
     `- [${escapeMarkdown(name)}](${publicUrl}${path}): ${escapeMarkdown(note)}`;

@@ -1,6 +1,6 @@
 import { link, paragraph, type PageDocument } from '../../platform/http/pages/document.js';
 
-/** For an address below ours where nothing is; it repeats nothing of that address. */
+/** Makes the page for a path that does not exist. It does not repeat the path. */
 export function missingPage(): PageDocument {
   return {
     path: '/models',

@@ -14,10 +14,10 @@ import {
   type Section,
   type Text,
 } from '../../platform/http/pages/document.js';
-import { questionsOf } from './model-questions.js';
+import { toQuestions } from './model-questions.js';
 import { editSnippetsFor, snippetsFor } from './snippets.js';
 
-/** `/models/{maker}/{model}` */
+/** Makes `/models/{maker}/{model}`. */
 export function modelPage(facts: PageFacts, model: PricedModel): PageDocument {
   const { id, maker, name, tagline, family, typicalSeconds } = model;
   return {
@@ -48,13 +48,13 @@ export function modelPage(facts: PageFacts, model: PricedModel): PageDocument {
       {
         id: 'questions',
         heading: 'Questions',
-        blocks: [{ kind: 'questions', questions: questionsOf(facts, model) }],
+        blocks: [{ kind: 'questions', questions: toQuestions(facts, model) }],
       },
       furtherLinks(facts, model),
     ],
     jsonPath: `/v1/catalog${modelPath(model)}`,
     area: 'models',
-    subject: productOf(facts, model),
+    subject: toProduct(facts, model),
   };
   function furtherLinks({ models }: PageFacts, { id: own }: PricedModel): Section {
     const other = models.find((one) => one.id !== own);
@@ -71,8 +71,8 @@ export function modelPage(facts: PageFacts, model: PricedModel): PageDocument {
   }
 }
 
-/** As schema.org has it: search engines show the price with it. */
-function productOf({ publicUrl }: PageFacts, model: PricedModel): Readonly<Record<string, unknown>> {
+/** Returns the product as schema.org specifies it, so that search engines can show its price. */
+function toProduct({ publicUrl }: PageFacts, model: PricedModel): Readonly<Record<string, unknown>> {
   const url = `${publicUrl}${modelPath(model)}`;
   return {
     '@context': 'https://schema.org',
@@ -121,7 +121,7 @@ function about({ api }: PageFacts, model: PricedModel): Section {
   };
 }
 
-/** Editing is named only where the service has its route. */
+/** Editing is mentioned only when the service has its route. */
 export function modalityText({ modalities }: PricedModel, hasEdits: boolean): string {
   return modalities
     .filter((modality) => modality !== 'image_editing' || hasEdits)
@@ -147,7 +147,7 @@ function quickstart({ publicUrl }: PageFacts, model: PricedModel): Section {
   };
 }
 
-/** None where the model, or the service, edits nothing. */
+/** Returns nothing when the model or the service cannot edit images. */
 function editing({ api, publicUrl }: PageFacts, model: PricedModel): Section[] {
   if (!api.hasEdits || !model.modalities.includes('image_editing')) return [];
   return [
@@ -223,7 +223,7 @@ function response({ api }: PageFacts): Section {
   };
 }
 
-/** What a client may send again without changing anything. */
+/** The statuses after which a client may send the same call again. */
 const RETRYABLE_STATUSES: readonly number[] = [409, 429, 500, 503];
 
 function errors({ api }: PageFacts): Section {

@@ -6,8 +6,8 @@ import { code, link, type Text } from '../../platform/http/pages/document.js';
 
 type Question = { readonly question: string; readonly answer: Text };
 
-/** What people ask before the first call; the answers follow from the same facts as the tables. */
-export function questionsOf(facts: PageFacts, model: PricedModel): readonly Question[] {
+/** Questions that people ask before the first call. The answers use the same facts as the tables. */
+export function toQuestions(facts: PageFacts, model: PricedModel): readonly Question[] {
   const { api } = facts;
   return [
     isFree(model) ? whyFree(facts, model) : howMuch(model),
@@ -77,7 +77,7 @@ function feeAnswer({ topUp }: PageFacts): Text {
   ];
 }
 
-/** Rounded down: a part of an image is not sold. */
+/** The number is rounded down, because a part of an image cannot be bought. */
 export function imagesFor(credit: MicroUsd, price: MicroUsd): string {
   return divFloor(credit, price).toLocaleString('en-US');
 }

@@ -1,5 +1,5 @@
 import type { CatalogData } from '../../gateway/catalog/catalog-data.js';
 import type { ApiFacts } from './api-facts.js';
 
-/** What every page of the catalogue is made from. */
+/** The facts from which every page of the catalogue is made. */
 export type PageFacts = CatalogData & { readonly publicUrl: string; readonly api: ApiFacts };

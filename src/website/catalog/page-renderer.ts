@@ -14,16 +14,16 @@ export type RenderedPage = { readonly body: string; readonly etag: string; reado
 
 export type RendererOptions = {
   readonly publicUrl: string;
-  /** Names the parts that are simulated; null when none is. */
+  /** Names the external services that are simulated; null when none is. */
   readonly sandbox: string | null;
-  /** Read from the API document, by the first page that is shown. */
+  /** Reads the API document when the first page is shown. */
   readonly readApi: () => ApiFacts;
 };
 
-/** A visitor chooses the query, so the number of different pages has a bound. */
+/** Visitors choose the query, so the number of cached pages has to be limited. */
 const KEPT_MAX = 300;
 
-/** Renders pages, each once until something that it says has changed. */
+/** Renders pages, and caches each one until its data has changed. */
 export class PageRenderer {
   private readonly kept = new Map<string, RenderedPage>();
   private revision = '';
@@ -31,12 +31,12 @@ export class PageRenderer {
 
   constructor(private readonly options: RendererOptions) {}
 
-  factsOf(data: CatalogData): PageFacts {
+  toFacts(data: CatalogData): PageFacts {
     this.api ??= this.options.readApi();
     return { ...data, api: this.api, publicUrl: this.options.publicUrl };
   }
 
-  /** `make` is called when the page is not at hand; `key` names it, the choices of its query included. */
+  /** Calls `make` when the page is not cached. `key` identifies the page, including the choices in its query. */
   page(data: CatalogData, format: PageFormat, key: string, make: () => PageDocument): RenderedPage {
     return this.keep(data, `${format} ${key}`, () => {
       const { publicUrl, sandbox } = this.options;
@@ -47,13 +47,13 @@ export class PageRenderer {
   }
 
   llms(data: CatalogData): RenderedPage {
-    // Plain text, which browsers show; its form is Markdown all the same.
+    // It is Markdown, but sent as plain text, which browsers show.
     return this.keep(data, 'llms', () =>
-      rendered(llmsText(this.factsOf(data), this.options.sandbox), 'text/plain; charset=utf-8'),
+      rendered(llmsText(this.toFacts(data), this.options.sandbox), 'text/plain; charset=utf-8'),
     );
   }
 
-  /** `/sitemap.xml`: these pages and those of the models. */
+  /** Makes `/sitemap.xml` with these pages and those of the models. */
   sitemap(data: CatalogData, paths: readonly string[]): RenderedPage {
     return this.keep(data, 'sitemap', () => {
       const urls = [...paths, ...data.models.map(modelPath)].map(
@@ -68,7 +68,7 @@ ${urls}</urlset>
   }
 
   private keep(data: CatalogData, key: string, render: () => RenderedPage): RenderedPage {
-    const revision = revisionOf(data);
+    const revision = toRevision(data);
     if (revision !== this.revision || this.kept.size >= KEPT_MAX) this.kept.clear();
     this.revision = revision;
     const known = this.kept.get(key);
@@ -79,8 +79,8 @@ ${urls}</urlset>
   }
 }
 
-/** Everything that can change while the process runs. */
-function revisionOf({ version, models, ranking }: CatalogData): string {
+/** Identifies everything that can change while the process runs. */
+function toRevision({ version, models, ranking }: CatalogData): string {
   return [version, ...models.map(({ price }) => price.id), ranking.asOfMs].join(' ');
 }
 

@@ -14,7 +14,7 @@ import { imagesFor } from './model-questions.js';
 
 const MAIN_EXAMPLE = cents(10_000n);
 
-/** `/pricing` */
+/** Makes `/pricing`. */
 export function pricingPage(facts: PageFacts): PageDocument {
   return {
     path: '/pricing',
@@ -51,7 +51,7 @@ function perImage({ models }: PageFacts): Section {
   };
 }
 
-/** `$10,000.00` */
+/** Formats an amount as `$10,000.00`. */
 const dollars = (amount: UsdCents): string =>
   formatUsd(centsToMicros(amount)).replace(/\B(?=(\d{3})+\.)/g, ',');
 
@@ -65,7 +65,7 @@ function topUps(facts: PageFacts): Section {
     blocks: [
       paragraph(
         `Credit is bought through Stripe. A platform fee of ${formatBps(topUp.feeBps)}${floor} is taken then, and only then: ` +
-          `${topUp.feeMode === 'on_top' ? 'it is paid beside the credit' : 'it is taken out of what you pay'}. A fraction of a cent is rounded up.`,
+          `${topUp.feeMode === 'on_top' ? 'it is paid in addition to the credit' : 'it is taken out of what you pay'}. A fraction of a cent is rounded up.`,
       ),
       ...(main === null ? [] : [{ kind: 'notice', text: workedExample(main) } as const]),
       {

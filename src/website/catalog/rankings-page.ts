@@ -19,7 +19,7 @@ const WINDOW_NAMES: Readonly<Record<RankingWindow, string>> = {
 };
 const HUNDRED = 100n;
 
-/** `/rankings` */
+/** Makes `/rankings`. */
 export function rankingsPage(facts: PageFacts): PageDocument {
   const { windows } = facts.ranking;
   return {
@@ -35,7 +35,7 @@ export function rankingsPage(facts: PageFacts): PageDocument {
       ...(Object.keys(WINDOW_NAMES) as RankingWindow[]).map((window): Section => ({
         id: window,
         heading: WINDOW_NAMES[window],
-        blocks: [blockOf(facts, window, windows[window])],
+        blocks: [toBlock(facts, window, windows[window])],
       })),
       {
         id: 'method',
@@ -53,7 +53,7 @@ export function rankingsPage(facts: PageFacts): PageDocument {
   };
 }
 
-function blockOf(facts: PageFacts, window: RankingWindow, ranked: readonly RankedModel[]): Block {
+function toBlock(facts: PageFacts, window: RankingWindow, ranked: readonly RankedModel[]): Block {
   const most = ranked[0]?.images ?? 0n;
   if (most === 0n) return paragraph('No image was delivered in this time.');
   return {
@@ -63,10 +63,10 @@ function blockOf(facts: PageFacts, window: RankingWindow, ranked: readonly Ranke
     bars: ranked.map(({ model, images }): Bar => {
       const listed = findPriced(facts, model);
       return {
-        // A model that is not offered any more keeps its place, without a page to link to.
+        // A model that is no longer offered keeps its rank, but has no page to link to.
         label: listed === null ? [code(model)] : [link(listed.name, modelPath(listed))],
         value: images.toLocaleString('en-US'),
-        // Rounded down: it only draws a bar.
+        // Rounding down is harmless, because the value is only the length of a bar.
         percent: Number(divFloor(images * HUNDRED, most)),
       };
     }),

@@ -1,22 +1,22 @@
 import { EDITS_PATH, GENERATIONS_PATH } from './api-facts.js';
 
-/** One way to make, or to edit, a first image; works as printed once `COFFER_API_KEY` is set. */
+/** An example that makes or edits a first image. It works as printed once `COFFER_API_KEY` is set. */
 export type Snippet = {
   readonly language: 'shell' | 'python' | 'javascript';
   readonly title: string;
   readonly text: string;
 };
 
-/** In two pieces: this is text for the reader's own program, and only src/platform/config reads the environment of ours. */
+/** This is text for the reader's own program. It is split, because a check allows only src/platform/config to read the environment. */
 const NODE_ENVIRONMENT = ['process', 'env'].join('.');
 const PROMPT = 'A brass vault on a desk, morning light';
-/** The reader's own picture. */
+/** The name of the reader's own image. */
 const FILE = 'vault.png';
-const EDIT_PROMPT = 'The same vault, at night, with its door open';
+const EDIT_PROMPT = 'The same vault, at night, wide open';
 
 /**
- * JSON is what quotes in all three: it is a literal of JavaScript and of Python, and inside single quotes the
- * shell takes it as it is, except for the single quote itself.
+ * Quotes a text as JSON, which is a valid literal in JavaScript and Python. Inside single quotes the shell leaves it unchanged, except
+ * for the single quote itself.
  */
 export function snippetsFor(model: string, publicUrl: string): readonly Snippet[] {
   return [
@@ -68,7 +68,7 @@ const images = await client.images.generate({
 console.log(images.data[0].url);`;
 }
 
-/** With one file, and what a client does for several. */
+/** The example uses one file and says how to send several. */
 export function editSnippetsFor(model: string, publicUrl: string): readonly Snippet[] {
   return [
     { language: 'shell', title: 'curl', text: curlEdit(model, publicUrl) },
@@ -86,7 +86,7 @@ curl ${shellQuote(publicUrl + EDITS_PATH)} \\
   -F ${shellQuote(`image=@${FILE}`)}`;
 }
 
-/** A form takes what JSON would escape as it is, so line breaks have to go. */
+/** A form contains the text without JSON's escapes, so line breaks are removed. */
 function formField(name: string, text: string): string {
   return shellQuote(`${name}=${text.replaceAll(/[\r\n]+/g, ' ')}`);
 }
@@ -127,7 +127,7 @@ const images = await client.images.edit({
 console.log(images.data[0].url);`;
 }
 
-/** The line separators are line ends to some readers of JavaScript. */
+/** The Unicode line separators are escaped, because some JavaScript parsers take them for line ends. */
 function quote(text: string): string {
   return JSON.stringify(text).replace(/[\u2028\u2029]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16)}`);
 }

@@ -15,12 +15,12 @@ export type ReferenceOptions = {
 
 type Rendered = { readonly body: string; readonly etag: string; readonly type: string };
 
-/** It changes only with the service itself, but behind one address: readers ask whether it has. */
+/** The pages change only with the service itself, but their paths stay the same, so browsers have to revalidate them. */
 const CACHING = 'public, no-cache';
 
 /**
- * The API reference: plain pages written from the API document, a chapter a page. They need no script, so they are there
- * at once and can be read by everyone. Each has a Markdown twin.
+ * Adds the API reference: plain pages that are made from the API document, one for each chapter. They need no script, so they appear at
+ * once and can be read by all clients. Each page is also available as Markdown.
  */
 export function addReferencePages(fastify: FastifyInstance, options: ReferenceOptions): void {
   let pages: ReadonlyMap<string, Rendered> | null = null;
@@ -51,7 +51,7 @@ function renderAll({ frame, buildDocument }: ReferenceOptions): ReadonlyMap<stri
   );
 }
 
-/** It repeats nothing of the address. */
+/** Answers a path that does not exist, without repeating it. */
 function missing(reply: FastifyReply, frame: PageFrame): FastifyReply {
   const page = new PageShell(frame).render({
     path: '/docs',

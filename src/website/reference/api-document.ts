@@ -1,4 +1,4 @@
-/** What the reference reads of an OpenAPI 3.1 document. */
+/** The parts of an OpenAPI 3.1 document that the reference uses. */
 export type ApiDocument = {
   readonly info: { readonly title: string; readonly description?: string };
   readonly tags?: readonly { readonly name: string; readonly description?: string }[];
@@ -61,15 +61,15 @@ export type ApiSchema = {
   readonly anyOf?: readonly ApiSchema[];
 };
 
-/** One operation with its place. */
+/** One operation with its method and path. */
 export type PlacedOperation = {
   readonly method: Method;
   readonly path: string;
   readonly operation: ApiOperation;
 };
 
-/** Every operation, its responses written out. */
-export function operationsOf({ paths, components = {} }: ApiDocument): PlacedOperation[] {
+/** Returns every operation, with references to responses resolved. */
+export function toOperations({ paths, components = {} }: ApiDocument): PlacedOperation[] {
   const written = (response: ApiResponse): ApiResponse =>
     components.responses?.[response.$ref?.split('/').at(-1) ?? ''] ?? response;
   return Object.entries(paths).flatMap(([path, item]) =>

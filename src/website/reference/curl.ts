@@ -1,7 +1,7 @@
 import type { ApiMedia, PlacedOperation } from './api-document.js';
 import type { Schemas } from './schema-fields.js';
 
-/** A command that calls the operation, with the fields that it requires. Pure. */
+/** Returns a command that calls the operation with its required fields. Pure. */
 export function curlFor(placed: PlacedOperation, schemas: Schemas, publicUrl: string): string {
   const { method, path, operation } = placed;
   const { parameters = [], requestBody, security = [] } = operation;
@@ -18,12 +18,12 @@ export function curlFor(placed: PlacedOperation, schemas: Schemas, publicUrl: st
       : [
           `-H "Authorization: Bearer $${scheme === 'operator_key' ? 'COFFER_OPERATOR_KEY' : 'COFFER_API_KEY'}"`,
         ]),
-    ...bodyOf(requestBody?.content ?? {}, schemas),
+    ...toBody(requestBody?.content ?? {}, schemas),
   ];
   return lines.join(' \\\n  ');
 }
 
-function bodyOf(content: Readonly<Record<string, ApiMedia>>, schemas: Schemas): string[] {
+function toBody(content: Readonly<Record<string, ApiMedia>>, schemas: Schemas): string[] {
   const json = content['application/json'];
   const form = content['multipart/form-data'];
   if (form !== undefined) {
@@ -40,7 +40,7 @@ function bodyOf(content: Readonly<Record<string, ApiMedia>>, schemas: Schemas): 
   ];
 }
 
-/** For a POSIX shell. Plain words stay as they are. */
+/** Quotes a word for a POSIX shell. Plain words stay unchanged. */
 function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

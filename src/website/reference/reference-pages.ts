@@ -8,7 +8,7 @@ import {
   type Section,
 } from '../../platform/http/pages/document.js';
 import {
-  operationsOf,
+  toOperations,
   type ApiDocument,
   type ApiOperation,
   type ApiResponse,
@@ -17,7 +17,7 @@ import {
 import { curlFor } from './curl.js';
 import { Schemas, type SchemaField } from './schema-fields.js';
 
-/** Who reads which chapters, in the order of the document's tags. A chapter that nobody is named for stands at the end. */
+/** The readers of each chapter. Chapters have the order of the document's tags, and those without readers come last. */
 const AUDIENCES: readonly (readonly [heading: string, whose: string, tags: readonly string[]])[] = [
   [
     'For customers',
@@ -51,14 +51,14 @@ type Chapter = {
   readonly operations: readonly PlacedOperation[];
 };
 
-/** The pages of the reference, the first of them the table of contents. Pure: everything they say is in the document. */
+/** Returns the pages of the reference, beginning with the table of contents. Pure: everything on them is in the document. */
 export function referencePages(document: ApiDocument, publicUrl: string): PageDocument[] {
-  const chapters = chaptersOf(document);
+  const chapters = toChapters(document);
   return [contentsPage(document, chapters), ...chapters.map((one) => chapterPage(document, one, publicUrl))];
 }
 
-function chaptersOf(document: ApiDocument): Chapter[] {
-  const operations = operationsOf(document);
+function toChapters(document: ApiDocument): Chapter[] {
+  const operations = toOperations(document);
   return (document.tags ?? [])
     .map(({ name, description = '' }) => ({
       name,
@@ -82,7 +82,7 @@ function contentsPage({ info }: ApiDocument, chapters: readonly Chapter[]): Page
     lead: 'Every route with its fields, its errors and a command to try it.',
     badges: [],
     opening: [
-      ...proseOf(info.description ?? ''),
+      ...toProse(info.description ?? ''),
       paragraph([
         'The same as one file: ',
         link('openapi.json', '/openapi.json'),
@@ -92,11 +92,11 @@ function contentsPage({ info }: ApiDocument, chapters: readonly Chapter[]): Page
       ]),
     ],
     sections: groups.map(([heading, whose, tags]): Section => ({
-      id: anchorOf(heading),
+      id: toAnchor(heading),
       heading,
       blocks: [
         ...(whose === '' ? [] : [paragraph(withCode(whose))]),
-        ...chapters.filter(({ name }) => tags.includes(name)).flatMap(contentsOf),
+        ...chapters.filter(({ name }) => tags.includes(name)).flatMap(toContents),
       ],
     })),
     jsonPath: '/openapi.json',
@@ -104,7 +104,7 @@ function contentsPage({ info }: ApiDocument, chapters: readonly Chapter[]): Page
   };
 }
 
-function contentsOf({ name, path, description, operations }: Chapter): Block[] {
+function toContents({ name, path, description, operations }: Chapter): Block[] {
   return [
     { kind: 'heading', text: [link(name, path)] },
     paragraph(withCode(description)),
@@ -145,10 +145,10 @@ function operationSection(placed: PlacedOperation, schemas: Schemas, publicUrl: 
     id: operationId,
     heading: summary,
     blocks: [
-      paragraph([code(`${method.toUpperCase()} ${path}`), ' ', ...withCode(permissionOf(operation))]),
-      ...proseOf(description),
+      paragraph([code(`${method.toUpperCase()} ${path}`), ' ', ...withCode(toPermission(operation))]),
+      ...toProse(description),
       { kind: 'code', title: `curl: ${summary}`, language: 'sh', text: curlFor(placed, schemas, publicUrl) },
-      ...tableOf(
+      ...toTable(
         `Parameters: ${summary}`,
         parameters.map(({ name, in: place, required = false, description: what = '', schema }) => {
           const [field] = schemas.fields({ properties: { [name]: schema ?? {} } });
@@ -156,7 +156,7 @@ function operationSection(placed: PlacedOperation, schemas: Schemas, publicUrl: 
           return { name, type, isRequired: required, standard: field?.standard ?? null, description: what };
         }),
       ),
-      ...bodies.flatMap(([type, { schema }]) => tableOf(`Body, ${type}: ${summary}`, schemas.fields(schema))),
+      ...bodies.flatMap(([type, { schema }]) => toTable(`Body, ${type}: ${summary}`, schemas.fields(schema))),
       ...Object.entries(responses)
         .filter(([status]) => /^[23]/.test(status))
         .flatMap(([status, response]) => answerBlocks(status, response, summary, schemas)),
@@ -165,8 +165,8 @@ function operationSection(placed: PlacedOperation, schemas: Schemas, publicUrl: 
   };
 }
 
-/** Who may call it. */
-function permissionOf({ security = [] }: ApiOperation): string {
+/** Says who may call the operation. */
+function toPermission({ security = [] }: ApiOperation): string {
   const [asked] = security;
   const [[scheme, scopes] = []] = asked === undefined ? [] : [Object.entries(asked)[0] ?? []];
   if (scheme === undefined) return 'needs no key.';
@@ -184,7 +184,7 @@ function answerBlocks(status: string, response: ApiResponse, summary: string, sc
     ...Object.entries(content).flatMap(([type, { schema }]): Block[] => {
       const fields = schemas.fields(schema);
       return fields.length > 0
-        ? tableOf(`Answer ${status}, ${type}: ${summary}`, fields, false)
+        ? toTable(`Answer ${status}, ${type}: ${summary}`, fields, false)
         : [paragraph([code(status), ' answers ', code(type), '.'])];
     }),
     ...(Object.keys(content).length === 0 && words.length === 0
@@ -193,7 +193,7 @@ function answerBlocks(status: string, response: ApiResponse, summary: string, sc
   ];
 }
 
-function tableOf(caption: string, fields: readonly SchemaField[], isRequest = true): Block[] {
+function toTable(caption: string, fields: readonly SchemaField[], isRequest = true): Block[] {
   if (fields.length === 0) return [];
   return [
     {
@@ -219,15 +219,15 @@ function errorTable(summary: string, responses: ApiOperation['responses']): Bloc
       return codes.map(([name, example]) => [[code(name)], status, withCode(example.summary ?? '')]);
     });
   if (rows.length === 0) return [];
-  // Most routes have most of them in common: folded, so that what differs can be seen.
+  // Most routes have most errors in common, so they are folded and the differences are easier to see.
   const folded = rows.length === 1 ? '1 error' : `${rows.length} errors`;
   return [
     { kind: 'table', caption: `Errors: ${summary}`, head: ['Code', 'Status', 'Meaning'], rows, folded },
   ];
 }
 
-/** Descriptions are Markdown of paragraphs, code and bold words; the bold ones stay plain here. */
-function proseOf(text: string): Block[] {
+/** Descriptions are Markdown with paragraphs, code and bold words. Bold words are shown as plain text here. */
+function toProse(text: string): Block[] {
   return text
     .split(/\n{2,}/)
     .map((part) => part.replaceAll('**', '').replace(/\s+/g, ' ').trim())
@@ -235,6 +235,6 @@ function proseOf(text: string): Block[] {
     .map((part) => paragraph(withCode(part)));
 }
 
-function anchorOf(heading: string): string {
+function toAnchor(heading: string): string {
   return heading.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
 }

@@ -1,19 +1,19 @@
 import type { ApiSchema } from './api-document.js';
 
-/** One member of a body, as a row of a table: `data[].url`. */
+/** One member of a body as a row of a table, named like `data[].url`. */
 export type SchemaField = {
   readonly name: string;
   readonly type: string;
   readonly isRequired: boolean;
-  /** What counts when it is left out, as JSON; null: nothing does. */
+  /** The default value as JSON; null when there is none. */
   readonly standard: string | null;
   readonly description: string;
 };
 
-/** Objects of objects of objects: further down nobody reads on. */
+/** Deeper members are omitted, because the table would not be readable. */
 const DEPTH_MAX = 4;
 
-/** Reads schemas of one document. Pure. */
+/** Reads the schemas of one document. Pure. */
 export class Schemas {
   constructor(
     private readonly document: {
@@ -21,14 +21,14 @@ export class Schemas {
     },
   ) {}
 
-  /** The members of an object, each followed by those below it. */
+  /** Returns the members of an object, each followed by its own members. */
   fields(schema: ApiSchema | undefined, prefix = '', depth = 0): SchemaField[] {
     const { properties = {}, required = [] } = this.resolve(schema);
     return Object.entries(properties).flatMap(([name, member]) => {
       const known = this.resolve(member);
       const field = {
         name: `${prefix}${name}`,
-        type: this.typeOf(member),
+        type: this.toType(member),
         isRequired: required.includes(name),
         standard: known.default === undefined ? null : JSON.stringify(known.default),
         description: member.description ?? known.description ?? '',
@@ -42,7 +42,7 @@ export class Schemas {
     });
   }
 
-  /** A value that the schema allows, from the examples of its members; undefined where none can be made up. */
+  /** Returns an example value from the examples of the members; undefined when there are none. */
   example(schema: ApiSchema | undefined, onlyRequired: boolean, depth = 0): unknown {
     const known = this.resolve(schema);
     if (known.example !== undefined) return known.example;
@@ -65,17 +65,18 @@ export class Schemas {
     return exampleFor(known);
   }
 
-  /** Follows references, and puts together what several parts say of one value. */
+  /** Resolves references, and merges the parts of a combined schema. */
   resolve(schema: ApiSchema | undefined): ApiSchema {
     if (schema === undefined) return {};
     const { $ref, allOf, anyOf, ...own } = schema;
     const named = this.document.components?.schemas?.[$ref?.replace('#/components/schemas/', '') ?? ''];
-    // Of alternatives the first is shown: the other one is null wherever this document has two.
+    // Only the first alternative is shown, because the second one is always null in this document.
+
     const parts = [...(named === undefined ? [] : [named]), ...(allOf ?? []), ...(anyOf?.slice(0, 1) ?? [])];
     return parts.reduce((known: ApiSchema, part) => ({ ...this.resolve(part), ...known }), own);
   }
 
-  private typeOf(schema: ApiSchema): string {
+  private toType(schema: ApiSchema): string {
     const { type, format, enum: words, items, minimum, maximum, maxLength } = this.resolve(schema);
     if (words !== undefined) {
       return words
@@ -83,7 +84,7 @@ export class Schemas {
         .map(String)
         .join(' | ');
     }
-    if (items !== undefined) return `list of ${this.typeOf(items)}`;
+    if (items !== undefined) return `list of ${this.toType(items)}`;
     const names = (typeof type === 'string' ? [type] : (type ?? ['object'])).filter((one) => one !== 'null');
     const name = format === undefined ? names.join(' | ') : `${names.join(' | ')}, ${format}`;
     if (minimum !== undefined && minimum === maximum) return String(minimum);

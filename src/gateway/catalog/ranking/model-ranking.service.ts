@@ -8,17 +8,17 @@ export type RankingWindow = keyof typeof RANKING_WINDOWS;
 
 export type RankedModel = { readonly model: string; readonly images: bigint };
 export type Ranking = {
-  /** When it was added up. */
+  /** When the ranking was calculated. */
   readonly asOfMs: number;
-  /** Most used first; models without a delivered image are absent. */
+  /** The most used model comes first. Models without a delivered image are absent. */
   readonly windows: Readonly<Record<RankingWindow, readonly RankedModel[]>>;
 };
 
 const HOUR_MS = 3_600_000;
-/** The counts themselves change once a minute. */
+/** A copy is kept this long, because the counts change only once a minute. */
 const REFRESH_AFTER_MS = 60_000;
 
-/** At most 720 rows a model. */
+/** This reads at most 720 rows for each model. */
 const ADD_UP = `
   SELECT model,
          coalesce(sum(images) FILTER (WHERE hour > $1), 0) AS day,
@@ -28,7 +28,7 @@ const ADD_UP = `
 
 type Row = Readonly<Record<RankingWindow | 'model', string>>;
 
-/** How much each model was used, from delivered images. Counts only; no customer can be recognised in them. */
+/** Ranks models by their delivered images. It only uses counts in which no customer can be recognised. */
 @Injectable()
 export class ModelRanking {
   private copy: Ranking | null = null;
@@ -39,7 +39,7 @@ export class ModelRanking {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Up to a minute old. When the database is away the last copy is answered, if there is one. */
+  /** Returns a ranking that is up to a minute old, or the last copy when the database is unavailable. */
   async current(): Promise<Ranking> {
     if (this.copy !== null && this.clock.nowMs() - this.copy.asOfMs <= REFRESH_AFTER_MS) return this.copy;
     this.reading ??= this.addUp().finally(() => {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Tx } from '../../../platform/database/transaction-runner.js';
 
-/** Images of one model, delivered in one hour (UTC), over all customers. */
+/** The images of one model that were delivered to all customers in one hour (UTC). */
 export type HourOfModel = { readonly hour: Date; readonly model: string; readonly images: bigint };
 
 const ADD = `
@@ -10,10 +10,10 @@ const ADD = `
    ORDER BY hour, model
   ON CONFLICT ON CONSTRAINT model_usage_pkey DO UPDATE SET images = m.images + excluded.images`;
 
-/** The numbers that the ranking adds up, so that no page view looks through generations. No customer stands in them. */
+/** Counts images for the ranking, so that no page view has to read generations. The counts contain no customer. */
 @Injectable()
 export class ModelUsage {
-  /** Added in the tx of whoever counted them, so that what is counted once is added once. */
+  /** Adds counts in the tx of the caller, so that each image is counted exactly once. */
   async add(tx: Tx, hours: readonly HourOfModel[]): Promise<void> {
     if (hours.length === 0) return;
     await tx.query(ADD, [

@@ -1,15 +1,15 @@
 import { formatUsd } from '../../../platform/common/money.js';
 import { findModel, type Catalog, type CatalogModel, type CatalogRoute } from '../catalog.js';
 
-/** One line of what publishing would change. */
+/** One change that publishing would make. */
 export type CatalogChange = {
   readonly kind: 'added' | 'removed' | 'changed';
   readonly model: string;
-  /** What of the model, with the values before and after; null for a whole model. */
+  /** The changed property with its values before and after; null for a whole model. */
   readonly what: { readonly member: string; readonly before: string; readonly after: string } | null;
 };
 
-/** What `wanted` changes in `published`; null is the empty catalogue of a new database. Pure. */
+/** Returns what `wanted` changes in `published`, where null means the empty catalogue of a new database. Pure. */
 export function diffCatalogs(published: Catalog | null, wanted: Catalog): CatalogChange[] {
   const added = wanted.models
     .filter(({ id }) => published === null || findModel(published, id) === null)
@@ -53,7 +53,7 @@ function diffModels(
   return [...changes, ...diffRoutes(before.routes, after.routes)];
 }
 
-/** One line a route, so that it can be seen which of them changed. */
+/** Writes one line for each route, so that the changed ones can be seen. */
 function diffRoutes(
   before: CatalogModel['routes'],
   after: CatalogModel['routes'],
@@ -71,7 +71,7 @@ function showRoute(route: CatalogRoute | undefined): string {
   return `${route.provider} ${route.upstreamModel}${cost}`;
 }
 
-/** As the file has it. */
+/** Writes the value as it is written in the file. */
 function toFileName(member: string): string {
   return member.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

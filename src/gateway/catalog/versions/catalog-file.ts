@@ -3,16 +3,16 @@ import { fileURLToPath } from 'node:url';
 import { parseCatalog } from './parse-catalog.js';
 import type { Catalog } from '../catalog.js';
 
-/** The checked file of this release. The same relative place from src/gateway/catalog/versions and from dist. */
+/** The catalogue file of this release. The relative path is the same from src/gateway/catalog/versions and from dist. */
 export const CATALOG_FILE = fileURLToPath(new URL('../../../../catalog/models.json', import.meta.url));
 
-/** Far above what a catalogue can hold; a wrong file must not be read into memory whole. */
+/** No catalogue is this large. The limit prevents a wrong file from being read into memory. */
 const FILE_BYTES_MAX = 4 * 1_048_576;
 
-/** A catalogue as it stands in a file, with the document that will be stored. */
+/** A catalogue that was read from a file, with the document that will be stored. */
 export type CatalogDocument = { readonly catalog: Catalog; readonly document: unknown };
 
-/** Throws when the file cannot be read or is no JSON, and `InvalidCatalogError` when it is no catalogue. */
+/** Throws when the file cannot be read or is not JSON, and `InvalidCatalogError` when it is not a valid catalogue. */
 export async function readCatalogFile(path: string = CATALOG_FILE): Promise<CatalogDocument> {
   const bytes = await readFile(path);
   if (bytes.length > FILE_BYTES_MAX) throw new Error(`${path} is too large to be a catalogue`);

@@ -6,10 +6,10 @@ import type { CatalogDocument } from './catalog-file.js';
 import { CatalogVersionEntity } from './catalog-version.entity.js';
 import { parseCatalog } from './parse-catalog.js';
 
-/** What publishing reads and writes, for a program that opens the database without the service's modules. */
+/** Reads and publishes versions, for programs that open the database without the service's modules. */
 export const CATALOG_ENTITIES = [CatalogVersionEntity, ...PRICE_ENTITIES];
 
-/** Publishing was refused; nothing was written. The message says what to do. */
+/** Publishing was refused and nothing was written. The message says what to do. */
 export class CatalogRefusedError extends Error {
   constructor(message: string) {
     super(message);
@@ -17,29 +17,29 @@ export class CatalogRefusedError extends Error {
   }
 }
 
-/** The version in force; null in a new database. Throws `InvalidCatalogError` for one that this release cannot read. */
+/** Returns the current version; null in a new database. Throws `InvalidCatalogError` for one that this release cannot read. */
 export async function readNewestCatalog(tx: Tx): Promise<Catalog | null> {
   const [row] = await tx.find(CatalogVersionEntity, { order: { version: 'DESC' }, take: 1 });
   return row === undefined ? null : parseCatalog(row.document);
 }
 
-/** Any version that was ever published; null when there is none of this number. */
+/** Returns any version that was ever published; null when no version has this number. */
 export async function readCatalogVersion(tx: Tx, version: number): Promise<Catalog | null> {
   const row = await tx.findOneBy(CatalogVersionEntity, { version });
   return row === null ? null : parseCatalog(row.document);
 }
 
 export type Publication = CatalogDocument & {
-  /** What the diff was made against: when another version is in force by now, this one is refused. */
+  /** The version with which the diff was made. If another version is current by now, publishing is refused. */
   readonly after: number | null;
   readonly publishedBy: string;
   readonly nowMs: number;
 };
 
 /**
- * Writes a new version, and the price of each model whose price differs from the one in force. Throws
- * `CatalogRefusedError` when its number is not above the published one, or when somebody else was faster: the
- * primary key decides between two that publish at once.
+ * Writes a new version, and the price of each model whose price differs from the current one. Throws `CatalogRefusedError` when its
+ * number is not above the published one, or when another operator was faster: the primary key decides between two that publish at
+ * the same time.
  */
 export async function publishCatalog(
   tx: Tx,
@@ -51,7 +51,7 @@ export async function publishCatalog(
   try {
     await tx.insert(CatalogVersionEntity, {
       version: catalog.version,
-      // TypeORM's type of a jsonb column wants to know its members; the parser has read them all.
+      // TypeORM's type of a jsonb column requires known members. The parser has checked all of them.
       document: document as object,
       publishedAt: new Date(nowMs),
       publishedBy,
@@ -75,6 +75,6 @@ export function refuseDowngrade(published: number | null, wanted: number): void 
 
 function publishedConcurrently(version: number | null): CatalogRefusedError {
   return new CatalogRefusedError(
-    `version ${version ?? 'none'} was published meanwhile; look at the difference again`,
+    `version ${version ?? 'none'} was published in the meantime; nothing was written: check the difference again`,
   );
 }

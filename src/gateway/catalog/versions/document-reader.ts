@@ -1,6 +1,6 @@
 type Members = Readonly<Record<string, unknown>>;
 
-/** Collects what is wrong with a document, each fault with its place, instead of stopping at the first. */
+/** Collects all faults of a document with their positions, instead of stopping at the first. */
 export class DocumentReader {
   readonly faults: string[] = [];
 
@@ -8,14 +8,14 @@ export class DocumentReader {
     this.faults.push(`${place} ${rule}`);
   }
 
-  /** The members of an object that has these and no others; nothing of it is there when it is no object. */
+  /** Returns the members of an object that may have only these. A value that is no object has no members. */
   object(value: unknown, place: string, names: readonly string[]): Members {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       this.refuse(place, 'must be an object');
       return {};
     }
     for (const name of Object.keys(value)) {
-      // A misspelt member would be a fact that silently disappears.
+      // Without this check, a misspelt member would silently be ignored.
       if (!names.includes(name)) this.refuse(`${place}.${name.slice(0, NAME_SHOWN_MAX)}`, 'is unknown');
     }
     return value as Members;
@@ -34,7 +34,7 @@ export class DocumentReader {
     return value.map((item: unknown, index) => read(item, `${place}[${index}]`));
   }
 
-  /** One line of text without control characters. */
+  /** Reads one line of text without control characters. */
   text(value: unknown, place: string, { max, pattern }: { max: number; pattern?: RegExp }): string {
     if (typeof value === 'string' && value.length > 0 && value.length <= max && ONE_LINE.test(value)) {
       if (pattern === undefined || pattern.test(value)) return value;
@@ -59,5 +59,5 @@ export class DocumentReader {
 }
 
 const NAME_SHOWN_MAX = 60;
-/** Neither control characters nor half a surrogate pair: Postgres keeps neither, and no page shows them. */
+/** Whether the text has no control characters and no half surrogate pairs, which Postgres and pages do not support. */
 const ONE_LINE = /^[^\p{Cc}\p{Cs}]+$/u;

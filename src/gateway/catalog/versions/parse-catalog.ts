@@ -14,12 +14,12 @@ const ID_PATTERN = /^[a-z0-9][a-z0-9._-]*$/;
 const NAME_MAX = 100;
 const TAGLINE_MAX = 160;
 const PARAGRAPH_MAX = 1_000;
-/** A catalogue is edited by hand and shown on one page. */
+/** A catalogue is edited by hand and shown on one page, so it cannot be very long. */
 const MAKERS_MAX = 100;
 const MODELS_MAX = 500;
 const WORDS_MAX = 20;
 const ROUTES_MAX = 8;
-/** As `prices_amount_bounded` has it: a thousand dollars an image. */
+/** A thousand dollars for an image, as in the constraint `prices_amount_bounded`. */
 const PRICE_MAX_MICROS = micros(1_000_000_000n);
 const SIDE_MAX = 16_384;
 
@@ -44,12 +44,12 @@ const MODEL_MEMBERS = [
 
 export class InvalidCatalogError extends Error {
   constructor(readonly faults: readonly string[]) {
-    super(`this is no catalogue:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    super(`this is not a valid catalogue:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
     this.name = 'InvalidCatalogError';
   }
 }
 
-/** Reads a catalogue document. Pure. Throws `InvalidCatalogError` naming every fault with its place. */
+/** Reads a catalogue document. Pure. Throws `InvalidCatalogError` naming every fault with its position. */
 export function parseCatalog(document: unknown): Catalog {
   const reader = new DocumentReader();
   const members = reader.object(document, 'catalog', ['version', 'makers', 'models']);
@@ -98,7 +98,7 @@ function readModel(
   const maker = makers.find(({ id }) => id === makerId);
   if (maker === undefined) reader.refuse(at('maker'), 'must be the id of a maker');
   const id = line('id', 2 * NAME_MAX);
-  // Outdated a page's address `.md` asks for its Markdown.
+  // A page's address that ends in `.md` is that of its Markdown, so an id must not end like this.
   const [prefix, name, ...rest] = id.split('/');
   if (
     prefix !== makerId ||
@@ -138,7 +138,7 @@ function readModel(
 function readDate(reader: DocumentReader, value: unknown, place: string): string {
   const day = reader.text(value, place, { max: 10, pattern: /^\d{4}-\d{2}-\d{2}$/ });
   const time = Date.parse(`${day}T00:00:00Z`);
-  // 30 February parses to nothing or to another day; either way it is no date.
+  // 30 February is parsed as no date or as another day; in both cases it is refused.
   if (day !== '' && (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== day)) {
     reader.refuse(place, 'is no day of the calendar');
   }
@@ -153,7 +153,7 @@ function readModalities(reader: DocumentReader, value: unknown, place: string): 
   );
 }
 
-/** Money is a string here too: a JSON number would be a float on its way. */
+/** Money is a string here as well, because a JSON number would be read as a float. */
 function readPrice(reader: DocumentReader, value: unknown, place: string): MicroUsd {
   const amount = typeof value === 'string' ? parseMicros(value) : null;
   if (amount !== null && amount >= 0n && amount <= PRICE_MAX_MICROS) return amount;
@@ -197,7 +197,7 @@ function readRoutes(
         max: 50,
         pattern: /^[a-z][a-z0-9_]*$/,
       }),
-      // It becomes a part of the provider's URL.
+      // The name becomes a part of the provider's URL.
       upstreamModel: reader.text(members['upstream_model'], `${where}.upstream_model`, {
         max: 2 * NAME_MAX,
         pattern: /^[a-zA-Z0-9@][a-zA-Z0-9@._/-]*$/,

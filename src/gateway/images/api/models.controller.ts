@@ -21,7 +21,7 @@ export class ModelsController {
     return { object: 'list', data: models.list().map(toModelView) };
   }
 
-  /** A wildcard: ids hold a slash, which the OpenAI SDKs send as `%2F` and people send as it is. */
+  /** The path has a wildcard because ids contain a slash, which OpenAI's SDKs send as `%2F` and people send unchanged. */
   @Get('*')
   @RequireScope('generate')
   @RateLimited('reads')

@@ -70,7 +70,7 @@ export class MediaDeletionController {
     @Param('id') account: string,
     @CurrentOperator() operator: OperatorPrincipal,
   ): Promise<AccountImagesDeletionView> {
-    await this.deletion.deleteImagesOf(account, operator);
+    await this.deletion.deleteAccountImages(account, operator);
     return { object: 'account.images', account, status: 'deleting' };
   }
 }

@@ -35,6 +35,6 @@ export class AccountMediaDeletionJob implements Job {
 
   async run(payload: JobPayload, { signal }: JobContext): Promise<void> {
     const beforeMs = Number(payload['before_ms']);
-    await this.deletion.removeAllOf(payloadText(payload, 'account'), beforeMs, signal);
+    await this.deletion.removeAccountImages(payloadText(payload, 'account'), beforeMs, signal);
   }
 }

@@ -89,7 +89,7 @@ export class MediaDeletion {
   }
 
   /** Queues a job that deletes every image that the account has at this moment. Throws `ResourceMissingError` (404). */
-  async deleteImagesOf(accountId: string, by: AuditActor): Promise<void> {
+  async deleteAccountImages(accountId: string, by: AuditActor): Promise<void> {
     await this.accounts.require(accountId);
     await this.running.recorded(accountId);
     const payload = { account: accountId, before_ms: this.clock.nowMs() };
@@ -109,7 +109,7 @@ export class MediaDeletion {
   }
 
   /** Deletes the images call by call, each durable by itself, so that a run may be interrupted at any time. */
-  async removeAllOf(accountId: string, beforeMs: number, signal: AbortSignal): Promise<void> {
+  async removeAccountImages(accountId: string, beforeMs: number, signal: AbortSignal): Promise<void> {
     let last = '';
     for (;;) {
       signal.throwIfAborted();

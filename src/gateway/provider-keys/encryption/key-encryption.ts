@@ -1,19 +1,19 @@
 export type WrappedKey = {
-  /** Of the master key that wrapped it; not a secret. */
+  /** The id of the master key that wrapped it, which is not a secret. */
   readonly keyId: string;
   readonly bytes: Buffer;
 };
 
 /**
- * Holds the master keys: wraps and unwraps data keys and never hands a master key out. The port for an external
- * key management service; the local adapter is the only one so far. It is called outside any tx.
+ * The port for a key management service. It keeps the master keys, wraps and unwraps data keys, and never returns a master key. The
+ * local adapter is the only one so far. It must be called outside any tx.
  */
 export interface KeyEncryption {
-  /** Under which `wrap` wraps; null when there is none, so that nothing can be attached. */
+  /** The id of the master key that `wrap` uses; null when there is none, and then no key can be attached. */
   readonly currentKeyId: string | null;
-  /** @param boundTo the row that it will stand in: `unwrap` asks for the same. Throws when there is no current key. */
+  /** Throws when there is no current key. `boundTo` names the row; `unwrap` requires the same value. */
   wrap(dataKey: Buffer, boundTo: string): Promise<WrappedKey>;
-  /** Throws `MasterKeyMissingError` when the key is not there, `SealBrokenError` for what was tampered with. */
+  /** Throws `MasterKeyMissingError` when the master key is missing, and `SealBrokenError` when the data was changed. */
   unwrap(wrapped: WrappedKey, boundTo: string): Promise<Buffer>;
 }
 

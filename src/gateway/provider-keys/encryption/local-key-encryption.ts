@@ -3,7 +3,7 @@ import { SealedBox } from '../../../platform/common/sealed-box.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import type { KeyEncryption, WrappedKey } from './key-encryption.js';
 
-/** The master keys of `COFFER_MASTER_KEYS`, in this process' memory. */
+/** Keeps the master keys of `COFFER_MASTER_KEYS` in the memory of this process. */
 @Injectable()
 export class LocalKeyEncryption implements KeyEncryption {
   readonly currentKeyId: string | null;
@@ -26,7 +26,7 @@ export class LocalKeyEncryption implements KeyEncryption {
   }
 }
 
-/** Rejects instead of throwing, as a service over a network would. */
+/** Rejects instead of throwing, as a service over the network would. */
 function answer<T>(work: () => T): Promise<T> {
   return Promise.resolve().then(work);
 }

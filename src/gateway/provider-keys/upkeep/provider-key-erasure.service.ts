@@ -6,14 +6,14 @@ import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { ProviderKeyEntity } from '../provider-key.entity.js';
 
 /**
- * A call lasts two minutes at most, and recovery gives one up twelve minutes after its beginning; for both it
- * needs the key that the call was begun with. Twice that, for clocks that differ and jobs that are late.
+ * A call lasts two minutes at most, and recovery gives up twelve minutes after its start; until then the key of the call is needed.
+ * This is twice as long, because clocks may differ and jobs may be late.
  */
 export const ERASED_AFTER_MS = 30 * 60_000;
-/** Rows a statement, so that none holds its locks for long. */
+/** How many rows one statement changes, so that none holds its locks for long. */
 const BATCH_MAX = 500;
 
-/** Erases removed keys when no call can need them any more. Their rows stay, for the audit. */
+/** Erases removed keys when no call can need them any more. Their rows stay for the audit. */
 @Injectable()
 export class ProviderKeyErasure {
   private readonly logger = new Logger(ProviderKeyErasure.name);
@@ -23,7 +23,7 @@ export class ProviderKeyErasure {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Answers how many. Throws what the database throws. */
+  /** Returns how many keys were erased. Throws what the database throws. */
   async run(): Promise<number> {
     const before = new Date(this.clock.nowMs() - ERASED_AFTER_MS);
     for (let erased = 0; ;) {
@@ -33,7 +33,7 @@ export class ProviderKeyErasure {
         order: { removedAt: 'ASC' },
         take: BATCH_MAX,
       });
-      // The account leads the primary key, so both are named.
+      // The account is the first column of the primary key, so both are named.
       await this.rows.update(
         {
           accountId: In(due.map(({ accountId }) => accountId)),
@@ -43,7 +43,9 @@ export class ProviderKeyErasure {
       );
       erased += due.length;
       if (due.length === BATCH_MAX) continue;
-      if (erased > 0) this.logger.log({ erased }, 'Erased removed provider keys');
+      if (erased > 0) {
+        this.logger.log({ event: 'provider_key.erased', erased }, 'Removed provider keys were erased');
+      }
       return erased;
     }
   }

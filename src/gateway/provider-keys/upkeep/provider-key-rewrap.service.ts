@@ -5,20 +5,20 @@ import { MasterKeyMissingError, SealBrokenError } from '../../../platform/common
 import { Envelope } from '../encryption/envelope.service.js';
 import { toSealed } from '../provider-key-vault.service.js';
 import { ProviderKeyEntity } from '../provider-key.entity.js';
-import { rowOf } from '../provider-key.js';
+import { toBinding } from '../provider-key.js';
 
-/** Read at a time, and wrapped beside each other; a key management service takes some milliseconds each. */
+/** How many keys are read at a time and wrapped concurrently. A key management service takes some milliseconds for each. */
 const BATCH_MAX = 50;
 
 export type RewrapCounts = {
   readonly rewrapped: number;
-  /** Left as they are: their master key is gone, or they were tampered with. */
+  /** Keys that could not be wrapped again, because their master key is missing or they were changed. */
   readonly unreadable: number;
 };
 
 /**
- * Wraps anew what older master keys wrapped, so that those may be retired. No tx and no lock: each row is
- * exchanged only if it is still what was read, so any number of processes may do it while calls read the rows.
+ * Wraps data keys of older master keys with the newest one, so that the older ones may be removed. It needs no tx and no lock: each
+ * row is updated only if it has not changed since it was read, so any number of processes may do this while calls read the rows.
  */
 @Injectable()
 export class ProviderKeyRewrap {
@@ -29,7 +29,7 @@ export class ProviderKeyRewrap {
     private readonly envelope: Envelope,
   ) {}
 
-  /** Throws what the database and the master keys' keeper throw; what is done by then stays done. */
+  /** Throws what the database and the key encryption throw. Keys that were wrapped by then stay wrapped. */
   async run(): Promise<RewrapCounts> {
     const current = this.envelope.currentKeyId;
     const missing = new Map<string, number>();
@@ -44,14 +44,24 @@ export class ProviderKeyRewrap {
       after = batch.at(-1);
       if (batch.length < BATCH_MAX) break;
     }
-    if (rewrapped > 0) this.logger.log({ rewrapped, masterKey: current }, 'Wrapped provider keys anew');
+    if (rewrapped > 0) {
+      const event = 'provider_key.rewrapped';
+      this.logger.log(
+        { event, rewrapped, masterKey: current },
+        'Provider keys were wrapped with the newest master key',
+      );
+    }
     for (const [masterKey, keys] of missing) {
-      this.logger.error({ masterKey, keys }, 'COFFER_MASTER_KEYS lacks a key that provider keys need');
+      const event = 'provider_key.master_key_missing';
+      this.logger.error(
+        { event, masterKey, keys },
+        'COFFER_MASTER_KEYS lacks a key that provider keys need; add it again',
+      );
     }
     return { rewrapped, unreadable };
   }
 
-  /** In order of account and id, so that what cannot be read is passed by and not met again. */
+  /** Reads keys ordered by account and id, so that unreadable ones are skipped and not read again. */
   private next(current: string, after: ProviderKeyEntity | undefined): Promise<ProviderKeyEntity[]> {
     const query = this.rows
       .createQueryBuilder('key')
@@ -74,7 +84,7 @@ export class ProviderKeyRewrap {
     const key = toSealed(row);
     if (key === null) return 'changed';
     try {
-      const { wrappedKey, masterKeyId } = await this.envelope.rewrap(key.sealed, rowOf(key));
+      const { wrappedKey, masterKeyId } = await this.envelope.rewrap(key.sealed, toBinding(key));
       const { accountId, id } = key;
       const asRead = { accountId, id, wrappedKey: key.sealed.wrappedKey };
       const { affected } = await this.rows.update(asRead, { wrappedKey, masterKeyId });
@@ -84,7 +94,10 @@ export class ProviderKeyRewrap {
       if (error instanceof MasterKeyMissingError)
         missing.set(error.keyId, (missing.get(error.keyId) ?? 0) + 1);
       else
-        this.logger.error({ account: row.accountId, key: row.id, err: error }, 'A provider key is damaged');
+        this.logger.error(
+          { event: 'provider_key.damaged', account: row.accountId, key: row.id, err: error },
+          'A provider key cannot be decrypted, because its row was changed; the customer has to attach it again',
+        );
       return 'unreadable';
     }
   }

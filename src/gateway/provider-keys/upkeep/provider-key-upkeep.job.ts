@@ -6,7 +6,7 @@ import type { Job } from '../../../platform/jobs/job.js';
 import { ProviderKeyErasure } from './provider-key-erasure.service.js';
 import { ProviderKeyRewrap } from './provider-key-rewrap.service.js';
 
-/** Erases what was removed, then wraps the rest under the newest master key. Also at start: that is when keys change. */
+/** Erases removed keys, then wraps the others with the newest master key. It also runs at the start, when master keys change. */
 @Injectable()
 export class ProviderKeyUpkeepJob implements Job, OnApplicationBootstrap {
   readonly name = 'provider_key_upkeep';
@@ -26,7 +26,11 @@ export class ProviderKeyUpkeepJob implements Job, OnApplicationBootstrap {
   async onApplicationBootstrap(): Promise<void> {
     if (!this.settings.runJobs) return;
     await this.queue.add(this.name, {}, { jobKey: this.name }).catch((error: unknown) => {
-      this.logger.warn({ err: error }, 'Provider keys are looked after ten minutes later');
+      const event = 'provider_key.upkeep_not_queued';
+      this.logger.warn(
+        { event, err: error },
+        'The upkeep of provider keys could not be queued; it runs within ten minutes',
+      );
     });
   }
 
