@@ -41,6 +41,9 @@ const FURTHER: readonly (readonly [name: RegExp, license: string])[] = [
   [/^@img\/sharp-/, 'LGPL-3.0-or-later'],
   // Data about browsers, which only our tools read.
   [/^caniuse-lite$/, 'CC-BY-4.0'],
+  // Word lists that a developer's spelling check reads; nothing of them is in the product.
+  [/^@cspell\/dict-django$/, 'WTFPL'],
+  [/^@cspell\/dict-en-common-misspellings$/, 'CC BY-SA 4.0'],
 ];
 
 /** What is wrong with a lock file; empty when nothing is. */
