@@ -129,7 +129,7 @@ describe('the daily loop', () => {
     );
     const account = await demoAccount();
     for (let change = 1; change <= RAPID_CHANGES; change += 1) {
-      await changeSource('app.setup.ts', (text) =>
+      await changeSource('bootstrap/app.setup.ts', (text) =>
         text.replace(/SANDBOX_HEADER = '.*'/, `SANDBOX_HEADER = 'x-changed-${change}'`),
       );
       // Fast enough that stops, starts and compilations overlap. Waiting for a compilation to begin would not do: what is
@@ -144,7 +144,7 @@ describe('the daily loop', () => {
     await eventually('it is ready', async () => (await databaseServerIn(dataDir)) > 0);
 
     // What does not compile is never started.
-    await changeSource('app.setup.ts', (text) => `${text}\nconst broken: number = 'text';\n`);
+    await changeSource('bootstrap/app.setup.ts', (text) => `${text}\nconst broken: number = 'text';\n`);
     await eventually('the error is shown', () => /Found [1-9]\d* error/.test(printed), PATIENCE_SECONDS);
     // The restart for a change before may not be over yet.
     await eventually(
