@@ -15,6 +15,7 @@ import {
   chooseServicePort,
   createDataDir,
   databaseServerIn,
+  killDatabaseServer,
   databaseUrlIn,
   removeDataDir,
   ServiceProcess,
@@ -127,7 +128,7 @@ describe('the database server is away', () => {
     const tasks = 1 + calls.calls.reduce((sum, { images }) => sum + images, 0);
     await eventually('the provider works on all images', () => upstream.control.counts().tasks === tasks);
 
-    process.kill(await databaseServerIn(serverDir), 'SIGKILL');
+    await killDatabaseServer(serverDir);
     const refused = Array.from({ length: 5 }, () => 'database_unavailable');
     expect((await spend('second')).map(outcomeOf)).toEqual(refused);
     expect((await service.client(null).get('/health/ready')).status).toBe(503);

@@ -61,3 +61,19 @@ export async function findProcess(text: string): Promise<number> {
   }
   throw new Error(`no process runs as ${text}`);
 }
+
+/** The processes that a process has started and not outlived. */
+export function childrenOf(parent: number): number[] {
+  const table = execFileSync('ps', ['-ax', '-o', 'pid=,ppid=']).toString();
+  const rows = table.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
+  return rows.filter(([, ppid]) => ppid === parent).map(([pid = 0]) => pid);
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isAlive } from '../processes.js';
 import { chmod, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -132,15 +133,6 @@ async function removeLeftovers(parent: string): Promise<void> {
 async function bytesFreeIn(dir: string): Promise<number> {
   const stats = await statfs(dir).catch(() => null);
   return stats === null ? 0 : stats.bavail * stats.bsize;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 async function dropDatabases(url: string, prefix: string): Promise<void> {

@@ -13,6 +13,7 @@ import { readPostmasterFile } from '../../../src/bootstrap/embedded-postgres/pos
 import { choosePort } from '../../../src/bootstrap/embedded-postgres/port.js';
 import { END_WITH_PARENT, programArguments } from './program-arguments.js';
 import { rememberSecretsIn, rememberSecretsOf, runLogFile } from '../app/run-log.js';
+import { childrenOf, eventually, isAlive } from '../processes.js';
 import { DIRECTORY_PREFIX } from '../database/test-database.js';
 import { TestClient } from '../app/test-client.js';
 
@@ -71,6 +72,17 @@ export async function databaseServerIn(dataDir: string): Promise<number> {
   const file = await readPostmasterFile(clusterPaths(dataDir).pgData);
   if (file === undefined) throw new Error(`no database server runs on ${dataDir}`);
   return file.pid;
+}
+
+/**
+ * kill -9 for the whole server. Its sessions end by themselves when they notice that the postmaster is gone; until then, which takes
+ * longer on a busy machine, they still commit. Resolves when none is left.
+ */
+export async function killDatabaseServer(dataDir: string): Promise<void> {
+  const postmaster = await databaseServerIn(dataDir);
+  const sessions = childrenOf(postmaster);
+  process.kill(postmaster, 'SIGKILL');
+  await eventually('the sessions of the database server have ended', () => !sessions.some(isAlive));
 }
 
 /** As the service itself connects, for as long as `work` runs. */
