@@ -63,6 +63,9 @@ export class DisputeMovementRepository {
   async record(topUp: TopUp, dispute: Dispute, told: readonly ProviderDisputeMovement[]): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
+      // What came back is covered before anything else of the payment is decided. Otherwise another dispute that is won at the
+      // same time would give back its excess only, and none of what it covers.
+      await this.decideCovers(tx, topUp);
       for (const movement of told) {
         // Another event of the same dispute may have come first, a moment ago.
         const known = await this.of(dispute, tx);
@@ -82,6 +85,7 @@ export class DisputeMovementRepository {
           lotId: isTaken ? null : isFirst ? dispute.reinstatementLotId : newId('creditLot'),
         });
         if (isTaken && isFirst) await this.copyFirst(tx, dispute, parts);
+        if (!isTaken) await this.decideCovers(tx, topUp);
       }
       return true;
     });
@@ -94,18 +98,23 @@ export class DisputeMovementRepository {
   async cover(topUp: TopUp): Promise<void> {
     await this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
-      const histories = await this.historiesOf(tx, topUp);
-      const held = histories.map(({ known }) => heldBy(known));
-      const covered = partsOfAllCovered(held, paidFor(topUp), await countReturned(tx, topUp));
-      for (const [index, parts] of covered.entries()) {
-        const history = histories[index];
-        if (history === undefined || parts === null) continue;
-        const { dispute, known } = history;
-        const reference = coveredReference(dispute.id, known.length + 1);
-        const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
-        await this.insert(tx, dispute, known, parts, movement);
-      }
+      await this.decideCovers(tx, topUp);
     });
+  }
+
+  /** Under the lock of the top-up's row. */
+  private async decideCovers(tx: Tx, topUp: TopUp): Promise<void> {
+    const histories = await this.historiesOf(tx, topUp);
+    const held = histories.map(({ known }) => heldBy(known));
+    const covered = partsOfAllCovered(held, paidFor(topUp), await countReturned(tx, topUp));
+    for (const [index, parts] of covered.entries()) {
+      const history = histories[index];
+      if (history === undefined || parts === null) continue;
+      const { dispute, known } = history;
+      const reference = coveredReference(dispute.id, known.length + 1);
+      const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
+      await this.insert(tx, dispute, known, parts, movement);
+    }
   }
 
   /** The payment's disputes, the oldest first. */
