@@ -4,7 +4,7 @@ import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { settled } from '../fixtures/top-up-books.js';
-import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
+import { DisputedPayments } from '../support/payments/disputed-payments.js';
 import type { Step } from '../support/payments/return-histories.js';
 import { eventually } from '../support/processes.js';
 
@@ -15,62 +15,6 @@ beforeAll(async () => {
 });
 afterEach(() => expectBooksToBalance(app.dataSource));
 
-/** A customer's payments, each of $10.50 for $10.00 of credit, and the disputes of them by name. */
-class Case {
-  private readonly disputes = new Map<string, { readonly payment: ReturnHistory; readonly id: string }>();
-
-  private constructor(readonly payments: readonly [ReturnHistory, ReturnHistory]) {}
-
-  /** The first payment is spent before the second one is made. */
-  static async begin(): Promise<Case> {
-    const first = await beginHistory(app, app.control);
-    await first.take(['spend', 1_000]);
-    return new Case([first, await beginHistory(app, app.control, first.customer)]);
-  }
-
-  get accountId(): string {
-    return this.payments[0].accountId;
-  }
-
-  async dispute(name: string, payment: 0 | 1, status = 'needs_response', cents = 1_050): Promise<void> {
-    await this.payments[payment].take(['dispute', status, cents]);
-    this.disputes.set(name, { payment: this.payments[payment], id: this.payments[payment].disputeId });
-  }
-
-  /** Below zero, Stripe takes it. */
-  moves(name: string, cents: number): Promise<void> {
-    return this.takeAll(name, ['dispute_moves', cents]);
-  }
-
-  writeOff(name: string): Promise<void> {
-    return this.takeAll(name, ['write_off']);
-  }
-
-  /** Gives up what is owed, and lets the customer go on. */
-  async forgive(name: string): Promise<void> {
-    await this.takeAll(name, ['write_off'], ['unfreeze']);
-  }
-
-  async takeAll(name: string, ...steps: readonly Step[]): Promise<void> {
-    for (const step of steps) await this.named(name).take(step);
-  }
-
-  begin(name: string, step: Step): Promise<void> {
-    return this.named(name).begin(step);
-  }
-
-  async left(): Promise<{ available: number; debt: number | undefined; givenUp: number }> {
-    const { available, debt, legs } = await this.payments[0].left();
-    return { available, debt, givenUp: (legs['write_off'] ?? 0) - (legs['write_off_reversal'] ?? 0) };
-  }
-
-  private named(name: string): ReturnHistory {
-    const { payment, id } = this.disputes.get(name) ?? { payment: this.payments[0], id: '' };
-    payment.disputeId = id;
-    return payment;
-  }
-}
-
 const WON: readonly Step[] = [
   ['becomes', 'appeal_needs_response'],
   ['becomes', 'appeal_under_review'],
@@ -79,7 +23,7 @@ const WON: readonly Step[] = [
 
 describe('two disputes of one payment, of which one gives its money back and takes it again', () => {
   it('leave the debt of another payment written off, when all of it came back twice', async () => {
-    const wallet = await Case.begin();
+    const wallet = await DisputedPayments.begin(app);
     await wallet.payments[1].take(['spend', 1_000]);
     await wallet.dispute('first', 0);
     await wallet.dispute('second', 0);
@@ -98,7 +42,7 @@ describe('two disputes of one payment, of which one gives its money back and tak
   });
 
   it('leave a debt owed that was written off while the other one had the credit, when that one is won', async () => {
-    const wallet = await Case.begin();
+    const wallet = await DisputedPayments.begin(app);
     await wallet.dispute('won', 1, 'lost');
     await wallet.dispute('again', 1);
     await wallet.moves('again', 1_050);
@@ -110,7 +54,7 @@ describe('two disputes of one payment, of which one gives its money back and tak
   });
 
   it('do not matter to a dispute of another payment that comes back in between', async () => {
-    const wallet = await Case.begin();
+    const wallet = await DisputedPayments.begin(app);
     await wallet.dispute('back', 1);
     await wallet.dispute('stays', 1);
     await wallet.dispute('again', 0);
@@ -124,8 +68,8 @@ describe('two disputes of one payment, of which one gives its money back and tak
 
 describe('a process that ends after it has decided that money is back, and before it has booked it', () => {
   /** B has a little of the unspent payment, A the rest, and B what goes beyond it; the spent one is lost and forgiven. */
-  async function twoOfOnePayment(): Promise<Case> {
-    const wallet = await Case.begin();
+  async function twoOfOnePayment(): Promise<DisputedPayments> {
+    const wallet = await DisputedPayments.begin(app);
     await wallet.dispute('B', 1, 'needs_response', 21);
     await wallet.dispute('A', 1, 'needs_response', 1_029);
     await wallet.moves('B', -1_029);
