@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { chargeMemoParts, formatChargeMemo, parseChargeMemo } from '../../src/money/pricing/charge-memo.js';
+import { chargeMemoParts, formatChargeMemo, parseChargeMemo } from '../../src/money/pricing/price.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import type { TestApp } from '../support/app/test-app.js';
 import { checkProperty } from '../support/property.js';

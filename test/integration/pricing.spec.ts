@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
-import { PriceBook } from '../../src/money/pricing/price-book.service.js';
+import { PriceBookService } from '../../src/money/pricing/price-book.service.js';
 import { PriceEntity } from '../../src/money/pricing/price.entity.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { generate, MODEL } from '../fixtures/images.js';
@@ -21,8 +21,8 @@ beforeAll(async () => {
 /** Both clocks of a book, moved by the test. */
 const CLOCKS = [{ nowMs: () => nowMs }, { monotonicMs: () => nowMs }] as const;
 
-function openBook(): PriceBook {
-  return new PriceBook(service.dataSource.getRepository(PriceEntity), ...CLOCKS);
+function openBook(): PriceBookService {
+  return new PriceBookService(service.dataSource.getRepository(PriceEntity), ...CLOCKS);
 }
 
 async function publish(
@@ -42,7 +42,7 @@ async function publish(
 
 describe('the price book', () => {
   it('is seeded with four cents an image', async () => {
-    expect(await openBook().priceOf(MODEL)).toMatchObject({
+    expect(await openBook().requirePrice(MODEL)).toMatchObject({
       version: 1,
       unit: 'image',
       amountMicros: 40_000n,
@@ -52,7 +52,7 @@ describe('the price book', () => {
   it('answers at once after the first look, without another query', async () => {
     const book = openBook();
     expect(book.current(MODEL)).toBeNull();
-    const price = await book.priceOf(MODEL);
+    const price = await book.requirePrice(MODEL);
     expect(book.current(MODEL)).toEqual(price);
   });
 
@@ -64,13 +64,13 @@ describe('the price book', () => {
       queries += 1;
       return rows.find();
     };
-    const book = new PriceBook(counted, ...CLOCKS);
+    const book = new PriceBookService(counted, ...CLOCKS);
     const asked = Array.from({ length: 50 }, (_, index) =>
-      book.priceOf(`unknown-${index}`).catch((error: unknown) => error),
+      book.requirePrice(`unknown-${index}`).catch((error: unknown) => error),
     );
     for (const error of await Promise.all(asked))
       expect(error).toMatchObject({ code: 'model_not_found', status: 404 });
-    await expect(book.priceOf('unknown again')).rejects.toMatchObject({ code: 'model_not_found' });
+    await expect(book.requirePrice('unknown again')).rejects.toMatchObject({ code: 'model_not_found' });
     expect(queries).toBe(1);
   });
 
@@ -79,7 +79,7 @@ describe('the price book', () => {
     await publish(model, 1, 10_000, nowMs - HOUR_MS);
     const later = await publish(model, 2, 20_000, nowMs + 1_000);
     const book = openBook();
-    expect((await book.priceOf(model)).amountMicros).toBe(10_000n);
+    expect((await book.requirePrice(model)).amountMicros).toBe(10_000n);
     nowMs += 1_000;
     expect(book.current(model)).toMatchObject({ id: later, amountMicros: 20_000n });
   });
@@ -88,7 +88,7 @@ describe('the price book', () => {
     const model = 'test/now';
     await publish(model, 1, 10_000, nowMs - HOUR_MS);
     const book = openBook();
-    await book.priceOf(model);
+    await book.requirePrice(model);
     await publish(model, 2, 30_000, nowMs);
     nowMs += 3_000;
     await eventually('the price is read', () => book.current(model)?.amountMicros === 30_000n);
@@ -98,23 +98,23 @@ describe('the price book', () => {
     const model = 'test/idle';
     await publish(model, 1, 10_000, nowMs - HOUR_MS);
     const book = openBook();
-    await book.priceOf(model);
+    await book.requirePrice(model);
     await publish(model, 2, 30_000, nowMs);
     nowMs += 6_000;
     expect(book.current(model)).toBeNull();
-    expect((await book.priceOf(model)).amountMicros).toBe(30_000n);
+    expect((await book.requirePrice(model)).amountMicros).toBe(30_000n);
   });
 
   it('does not keep everybody waiting for a reading that hangs', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const hanging = Object.create(rows) as typeof rows;
-    const book = new PriceBook(hanging, ...CLOCKS, 20);
-    await book.priceOf(MODEL);
+    const book = new PriceBookService(hanging, ...CLOCKS, 20);
+    await book.requirePrice(MODEL);
     hanging.find = () => new Promise(() => undefined);
     nowMs += 10_000;
-    expect(await book.priceOf(MODEL)).toMatchObject({ model: MODEL });
+    expect(await book.requirePrice(MODEL)).toMatchObject({ model: MODEL });
     nowMs += 30_000;
-    await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable' });
+    await expect(book.requirePrice(MODEL)).rejects.toMatchObject({ code: 'database_unavailable' });
   });
 
   it('never goes back to an older copy whose reading was answered late', async () => {
@@ -125,8 +125,8 @@ describe('the price book', () => {
     const answers: ((found: PriceEntity[]) => void)[] = [];
     const earlier = await rows.find();
     silent.find = () => new Promise((resolve) => answers.push(resolve));
-    const book = new PriceBook(silent, ...CLOCKS);
-    const price = book.priceOf(model);
+    const book = new PriceBookService(silent, ...CLOCKS);
+    const price = book.requirePrice(model);
     await eventually('the book is read again', () => answers.length === 2);
     await publish(model, 2, 30_000, nowMs);
     answers[1]?.(await rows.find());
@@ -139,20 +139,23 @@ describe('the price book', () => {
   it('stops believing its memory when the database stays away, instead of selling at old prices', async () => {
     const rows = service.dataSource.getRepository(PriceEntity);
     const away = Object.create(rows) as typeof rows;
-    const book = new PriceBook(away, ...CLOCKS);
-    await book.priceOf(MODEL);
+    const book = new PriceBookService(away, ...CLOCKS);
+    await book.requirePrice(MODEL);
     away.find = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }));
     nowMs += 10_000;
-    expect(await book.priceOf(MODEL)).toMatchObject({ model: MODEL });
+    expect(await book.requirePrice(MODEL)).toMatchObject({ model: MODEL });
     nowMs += 30_000;
     expect(book.current(MODEL)).toBeNull();
-    await expect(book.priceOf(MODEL)).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
+    await expect(book.requirePrice(MODEL)).rejects.toMatchObject({
+      code: 'database_unavailable',
+      status: 503,
+    });
   });
 
   it('says that nothing was charged where an image call finds no price that it may believe', async () => {
-    const book = service.app.get(PriceBook);
+    const book = service.app.get(PriceBookService);
     jest.spyOn(book, 'current').mockReturnValue(null);
-    jest.spyOn(book, 'priceOf').mockRejectedValue(new DatabaseUnavailableError(new Error('gone')));
+    jest.spyOn(book, 'requirePrice').mockRejectedValue(new DatabaseUnavailableError(new Error('gone')));
     try {
       const refused = (await generate(customer, { size: '64x64' })).expect(503);
       expect(refused.body.error).toMatchObject({ code: 'database_unavailable', charged_micros: '0' });

@@ -4,7 +4,7 @@ import { ModelCatalog } from '../../src/gateway/catalog/model-catalog.service.js
 import { newId } from '../../src/platform/common/ids.js';
 import { HealthService } from '../../src/platform/health/health.service.js';
 import { ProviderKeyVault } from '../../src/gateway/provider-keys/provider-key-vault.service.js';
-import { PriceBook } from '../../src/money/pricing/price-book.service.js';
+import { PriceBookService } from '../../src/money/pricing/price-book.service.js';
 import { AccountLimitsService } from '../../src/identity/rate-limits/accounts/account-limits.service.js';
 import { MODEL } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -58,15 +58,15 @@ describe('over a connection that is open and silent, what calls wait for togethe
   });
 
   it('the price book, as it is now', async () => {
-    const book = service.app.get(PriceBook);
-    await book.priceOf(MODEL);
+    const book = service.app.get(PriceBookService);
+    await book.requirePrice(MODEL);
     await service.dataSource.query(
       `INSERT INTO prices (id, model, version, unit, amount_micros, effective_from, created_at)
        VALUES ($1, $2, 2, 'image', 50000, now() - interval '1 hour', now())`,
       [newId('price'), MODEL],
     );
     fallSilent();
-    expect((await book.priceOf(MODEL)).amountMicros).toBe(50_000n);
+    expect((await book.requirePrice(MODEL)).amountMicros).toBe(50_000n);
   });
 
   it('the catalogue, as it is now', async () => {

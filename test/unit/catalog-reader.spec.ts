@@ -14,7 +14,7 @@ function readerOf(state: { error: Error | null; model?: string }) {
   const find = (id: string) => catalog.models.find((model) => model.id === id);
   const prices = {
     current: () => null,
-    priceOf: (id: string) => {
+    requirePrice: (id: string) => {
       const model = find(id);
       if (state.error !== null && (state.model ?? id) === id) return Promise.reject(state.error);
       return model === undefined

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { micros } from '../../src/platform/common/money.js';
-import { costOf, type Price } from '../../src/money/pricing/price.js';
+import { computeCost, type Price } from '../../src/money/pricing/price.js';
 import { checkProperty } from '../support/property.js';
 
 describe('prices', () => {
@@ -20,7 +20,7 @@ describe('prices', () => {
             amountMicros: micros(amount),
             effectiveFromMs: 0,
           };
-          expect(costOf(price, images)).toBe(amount * BigInt(images));
+          expect(computeCost(price, images)).toBe(amount * BigInt(images));
         },
       ),
       { runs: 100 },

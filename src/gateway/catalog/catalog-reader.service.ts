@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
-import { PriceBook } from '../../money/pricing/price-book.service.js';
+import { PriceBookService } from '../../money/pricing/price-book.service.js';
 import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
 import { RATE_LIMIT_POLICIES } from '../../identity/rate-limits/rate-limit-policies.js';
 import type { CatalogModel } from './catalog.js';
@@ -16,7 +16,7 @@ export class CatalogReader {
 
   constructor(
     private readonly catalog: ModelCatalog,
-    private readonly prices: PriceBook,
+    private readonly prices: PriceBookService,
     private readonly ranking: ModelRanking,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -60,7 +60,7 @@ export class CatalogReader {
   /** Returns nothing for a model that was published so recently that its price is not in memory yet. */
   private async withPrice(model: CatalogModel): Promise<PricedModel[]> {
     try {
-      const price = this.prices.current(model.id) ?? (await this.prices.priceOf(model.id));
+      const price = this.prices.current(model.id) ?? (await this.prices.requirePrice(model.id));
       return [{ ...model, price }];
     } catch (error) {
       if (error instanceof ModelNotFoundError) return [];

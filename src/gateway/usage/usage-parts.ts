@@ -1,4 +1,4 @@
-import { chargeMemoParts } from '../../money/pricing/charge-memo.js';
+import { chargeMemoParts } from '../../money/pricing/price.js';
 
 /**
  * The queries of this file return one row for each transfer and for each call that charged nothing: account_id, day, hour, source,

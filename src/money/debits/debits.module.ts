@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { PricingModule } from '../pricing/pricing.module.js';
 import { WalletsModule } from '../wallets/wallets.module.js';
-import { DebitPricing } from './debit-pricing.service.js';
 import { DebitsController } from './debits.controller.js';
 import { DebitsService } from './debits.service.js';
 import { HoldsController } from './holds.controller.js';
@@ -10,6 +9,6 @@ import { HoldsService } from './holds.service.js';
 @Module({
   imports: [WalletsModule, PricingModule],
   controllers: [DebitsController, HoldsController],
-  providers: [DebitsService, HoldsService, DebitPricing],
+  providers: [DebitsService, HoldsService],
 })
 export class DebitsModule {}

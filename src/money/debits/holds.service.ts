@@ -2,10 +2,11 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { isId, newId } from '../../platform/common/ids.js';
-import { micros, type MicroUsd } from '../../platform/common/money.js';
+import { divExact, micros, type MicroUsd } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { runStatement, type Statement } from '../../platform/database/pipeline.js';
-import { parseChargeMemo } from '../pricing/charge-memo.js';
+import { PriceBookService } from '../pricing/price-book.service.js';
+import { parseChargeMemo, type ChargeMemo } from '../pricing/price.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import type { Outcome } from '../wallets/rules/outcome.js';
 import type { Hold } from '../wallets/rules/wallet.js';
@@ -15,8 +16,7 @@ import {
   HoldNotFoundError,
 } from '../wallets/wallet.errors.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
-import { partOfHold } from './part-of-hold.js';
-import { DebitPricing } from './debit-pricing.service.js';
+import { priceCharge } from './debits.service.js';
 import { HOLD_SECONDS_DEFAULT, type CaptureRequest, type HoldRequest, type HoldView } from './debit.dto.js';
 
 type StoredHold = {
@@ -38,13 +38,13 @@ const FIND_HOLD: Statement = {
 export class HoldsService {
   constructor(
     private readonly engine: WalletEngine,
-    private readonly pricing: DebitPricing,
+    private readonly prices: PriceBookService,
     private readonly dataSource: DataSource,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
   async authorize(request: HoldRequest, actor: string): Promise<HoldView> {
-    const charge = await this.pricing.price(request);
+    const charge = await priceCharge(this.prices, request);
     const seconds = request.expires_in_seconds ?? HOLD_SECONDS_DEFAULT;
     const outcome = await this.engine.execute({
       type: 'authorize',
@@ -110,7 +110,15 @@ function amountToCapture(hold: StoredHold, request: CaptureRequest): MicroUsd {
     );
   }
   if (request.images > charge.images) throw new AmountExceedsHoldError(hold.amountMicros);
-  return partOfHold(hold.amountMicros, charge, request.images);
+  return computePartOfHold(hold.amountMicros, charge, request.images);
+}
+
+/**
+ * Computes what `images` of a hold's images cost, at the price that the hold was created with. The result is exact, because
+ * the hold is a whole number of images at one price.
+ */
+function computePartOfHold(holdMicros: MicroUsd, charge: ChargeMemo, images: number): MicroUsd {
+  return micros(divExact(holdMicros, BigInt(charge.images)) * BigInt(images));
 }
 
 function toHoldView(account: string, outcome: Outcome): HoldView {

@@ -8,7 +8,7 @@ import { isUnavailable } from '../../platform/database/constraints.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
 import { PriceEntity } from './price.entity.js';
-import { compareNewestFirst, priceInForce, type Price } from './price.js';
+import { compareNewestFirst, findPriceInForce, type Price } from './price.js';
 import { ModelNotFoundError } from './pricing.errors.js';
 
 /** A copy of the price book that is older than this is read again in the background. */
@@ -32,7 +32,7 @@ type Copy = { readonly byModel: ReadonlyMap<string, readonly Price[]>; readonly 
  * changes at its exact time without a query during a paid call.
  */
 @Injectable()
-export class PriceBook {
+export class PriceBookService {
   private copy: Copy | null = null;
   private reading: Promise<Copy> | null = null;
 
@@ -44,7 +44,7 @@ export class PriceBook {
   ) {}
 
   /**
-   * Returns the price in force from memory, with two map look-ups. Null when memory does not have it; then `priceOf` reads the
+   * Returns the price in force from memory, with two map look-ups. Null when memory does not have it; then `requirePrice` reads the
    * book and says whether the model exists.
    */
   current(model: string): Price | null {
@@ -52,15 +52,15 @@ export class PriceBook {
     if (copy === null || this.ageMs(copy) > USED_FOR_MS) return null;
     // A failed refresh leaves the old copy in place, and a later call waits for the next one.
     if (this.ageMs(copy) > REFRESH_AFTER_MS) this.read().catch(() => undefined);
-    return priceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
+    return findPriceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
   }
 
   /** Throws `ModelNotFoundError` (404), or `DatabaseUnavailableError` (503) when there is no copy that may be used. */
-  async priceOf(model: string): Promise<Price> {
+  async requirePrice(model: string): Promise<Price> {
     const known = this.current(model);
     if (known !== null) return known;
     const copy = await this.findUsableCopy();
-    const price = priceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
+    const price = findPriceInForce(copy.byModel.get(model) ?? [], this.clock.nowMs());
     if (price === null) throw new ModelNotFoundError(model);
     return price;
   }

@@ -2,7 +2,7 @@ import { newId } from '../../platform/common/ids.js';
 import type { MicroUsd } from '../../platform/common/money.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import { PriceEntity } from './price.entity.js';
-import { compareNewestFirst, priceInForce } from './price.js';
+import { compareNewestFirst, findPriceInForce } from './price.js';
 
 /** For programs that open the database without the service's modules. */
 export const PRICE_ENTITIES = [PriceEntity];
@@ -18,7 +18,7 @@ export async function putPrice(
   const prices = (await tx.findBy(PriceEntity, { model }))
     .map((row) => ({ ...row, effectiveFromMs: row.effectiveFrom.getTime() }))
     .sort(compareNewestFirst);
-  if (priceInForce(prices, nowMs)?.amountMicros === amountMicros) return;
+  if (findPriceInForce(prices, nowMs)?.amountMicros === amountMicros) return;
   const now = new Date(nowMs);
   await tx.insert(PriceEntity, {
     id: newId('price'),

@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IntegerField, MicroUsdView, ObjectTypeView, TextField } from '../../platform/common/fields.js';
-import { costOf, type Price } from './price.js';
+import { computeCost, type Price } from './price.js';
 
 /** One call of the images API can ask for at most 10 images, but a quote may be for a whole campaign. */
 const IMAGES_MAX = 1_000_000;
@@ -65,7 +65,7 @@ export function toQuoteView(price: Price, images: number): QuoteView {
     images,
     unit: price.unit,
     unit_price_micros: price.amountMicros.toString(),
-    total_micros: costOf(price, images).toString(),
+    total_micros: computeCost(price, images).toString(),
     price_id: price.id,
     price_version: price.version,
   };

@@ -3,12 +3,12 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { QuoteRequest, QuoteView } from './quote.dto.js';
-import { Quotes } from './quotes.service.js';
+import { QuotesService } from './quotes.service.js';
 
 @ApiTags('Pricing')
 @Controller('v1/quotes')
 export class QuotesController {
-  constructor(private readonly quotes: Quotes) {}
+  constructor(private readonly quotes: QuotesService) {}
 
   @Post()
   @HttpCode(200)

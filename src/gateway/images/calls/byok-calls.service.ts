@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { isKeyedProvider } from '../../provider-keys/keyed-provider.js';
 import { ProviderKeyVault } from '../../provider-keys/provider-key-vault.service.js';
 import type { SealedProviderKey } from '../../provider-keys/provider-key.js';
-import { PriceBook } from '../../../money/pricing/price-book.service.js';
+import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { ImageGeneration, type Caller } from './generation.service.js';
 import type { ImageRequest } from './image-request.js';
@@ -22,7 +22,7 @@ export class ByokCalls {
   constructor(
     private readonly generation: ImageGeneration,
     private readonly vault: ProviderKeyVault,
-    private readonly prices: PriceBook,
+    private readonly prices: PriceBookService,
     private readonly upstreams: Upstreams,
   ) {}
 
@@ -53,7 +53,7 @@ export class ByokCalls {
   async generate(request: ImageRequest, caller: Caller, { key, route }: Byok): Promise<GenerationAnswer> {
     const { id } = request.model;
     // The price is for information only: it is what the call would have cost the wallet.
-    const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
+    const price = this.prices.current(id) ?? (await this.prices.requirePrice(id));
     return this.generation.generate(request, caller, {
       price,
       fellBackFrom: null,

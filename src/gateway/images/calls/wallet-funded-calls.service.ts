@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { toActor } from '../../../identity/auth/principal.js';
 import { isKeyedProvider, type KeyedProvider } from '../../provider-keys/keyed-provider.js';
-import { PriceBook } from '../../../money/pricing/price-book.service.js';
+import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { FreeCalls } from './free-calls.service.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { nothingCharged } from './generation.errors.js';
@@ -16,7 +16,7 @@ import { Upstreams } from './upstreams.service.js';
 export class WalletFundedCalls {
   constructor(
     private readonly generation: ImageGeneration,
-    private readonly prices: PriceBook,
+    private readonly prices: PriceBookService,
     private readonly payments: Payments,
     private readonly freeCalls: FreeCalls,
     private readonly upstreams: Upstreams,
@@ -34,7 +34,7 @@ export class WalletFundedCalls {
     fellBackFrom: string | null = null,
   ): Promise<GenerationAnswer> {
     const { id } = request.model;
-    const price = this.prices.current(id) ?? (await this.prices.priceOf(id).catch(nothingCharged(null)));
+    const price = this.prices.current(id) ?? (await this.prices.requirePrice(id).catch(nothingCharged(null)));
     const isFree = price.amountMicros === 0n;
     // After a fallback the refused key is still attached and must not prevent the hold.
     const unlessOwnKeyAt = fellBackFrom === null ? findKeyedProviders(request) : [];

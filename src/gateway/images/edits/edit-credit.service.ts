@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { micros, times, type MicroUsd } from '../../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { PriceBook } from '../../../money/pricing/price-book.service.js';
+import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { SpendingCheck } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
 import type { Caller } from '../calls/generation.service.js';
@@ -32,7 +32,7 @@ export class EditCredit {
   constructor(
     @Inject(SETTINGS) settings: Settings,
     private readonly models: ImageModels,
-    private readonly prices: PriceBook,
+    private readonly prices: PriceBookService,
     private readonly byok: ByokCalls,
     private readonly reader: GenerationReader,
     private readonly spending: SpendingCheck,
@@ -73,7 +73,7 @@ export class EditCredit {
   }
 
   private async priceOf({ id }: ImageModel): Promise<MicroUsd> {
-    const price = this.prices.current(id) ?? (await this.prices.priceOf(id));
+    const price = this.prices.current(id) ?? (await this.prices.requirePrice(id));
     return price.amountMicros;
   }
 

@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import { countExact, times, ZERO, type MicroUsd } from '../../../../platform/common/money.js';
 import type { KeyedProvider } from '../../../provider-keys/keyed-provider.js';
 import { DatabaseUnavailableError, ProcessOutdatedError } from '../../../../platform/errors/common.errors.js';
-import { formatChargeMemo } from '../../../../money/pricing/charge-memo.js';
+import { formatChargeMemo } from '../../../../money/pricing/price.js';
 import type { Outcome } from '../../../../money/wallets/rules/outcome.js';
 import type { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
 import type { WalletCommand } from '../../../../money/wallets/rules/command.js';
