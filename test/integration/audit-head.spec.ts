@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { AuditHeadJob } from '../../src/identity/audit-log/audit-head.job.js';
-import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { JobRegistry } from '../../src/platform/jobs/job-queue.js';
 import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

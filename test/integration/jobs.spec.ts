@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { JobRegistry } from '../../src/platform/jobs/job-queue.js';
 import { JobStatistics } from '../../src/platform/jobs/job-statistics.service.js';
 import { APPLICATION_ROLE } from '../../src/platform/database/service-role.js';
 import { migrateJobs } from '../../src/platform/jobs/migrate-jobs.js';

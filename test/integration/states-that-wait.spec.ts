@@ -5,7 +5,7 @@ import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import type { GenerationStatus } from '../../src/gateway/images/calls/generation.machine.js';
 import type { CircuitState } from '../../src/gateway/images/providers/circuit-breaker.machine.js';
-import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { JobRegistry } from '../../src/platform/jobs/job-queue.js';
 import type { EmailStatus } from '../../src/notifications/email/alert-email.machine.js';
 import type { WebhookDeliveryStatus } from '../../src/notifications/webhooks/webhook-delivery.machine.js';
 import type { AutoTopUpStatus } from '../../src/payments/auto-top-ups/auto-top-up.machine.js';

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { JobRegistry } from '../../src/platform/jobs/job-registry.js';
+import { JobRegistry } from '../../src/platform/jobs/job-queue.js';
 import { HoldSweepJob } from '../../src/money/wallets/hold-sweep.job.js';
 import { LotExpiryJob } from '../../src/money/wallets/lot-expiry.job.js';
 import {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import type { Job } from '../../src/platform/jobs/job.js';
+import type { Job } from '../../src/platform/jobs/job-queue.js';
 import { CONCURRENCY, JobRun } from '../../src/platform/jobs/job-run.js';
 import type { Clock } from '../../src/platform/common/clock.js';
 import { LedgerClock } from '../../src/platform/database/ledger-clock.js';

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
-import type { Job } from '../../platform/jobs/job.js';
+import { JobRegistry, type Job } from '../../platform/jobs/job-queue.js';
 import { UpstreamAccruals } from './upstream-accruals.service.js';
 
 /** Books what providers charged us when the day is over, and runs twice more in case a run failed. */

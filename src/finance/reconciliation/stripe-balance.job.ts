@@ -1,9 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import type { Job } from '../../platform/jobs/job.js';
-import { JobQueue } from '../../platform/jobs/job-queue.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { type Job, JobQueue, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { StripeEventHandlers } from '../../payments/stripe/stripe-event-handlers.js';
 import { BalanceReader } from './balance-reader.service.js';
 import { PlatformBook } from './platform-book.service.js';

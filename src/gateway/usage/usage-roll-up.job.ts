@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
-import type { Job, JobContext, JobPayload } from '../../platform/jobs/job.js';
+import { JobRegistry, type Job, type JobContext, type JobPayload } from '../../platform/jobs/job-queue.js';
 import { UsageRollUp } from './usage-roll-up.service.js';
 
 /** Runs every minute, so that few rows have to be read one by one. */

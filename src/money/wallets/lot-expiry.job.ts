@@ -1,8 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { DatabaseClock } from '../../platform/database/database-clock.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
-import type { Job } from '../../platform/jobs/job.js';
+import { JobRegistry, type Job } from '../../platform/jobs/job-queue.js';
 import { executeAll, throwFirst } from './execute-all.js';
 import { WalletEngine } from './wallet-engine.js';
 

@@ -7,8 +7,7 @@ import type { Mailbox } from '../../platform/common/email-address.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
-import { payloadText, type Job, type JobPayload } from '../../platform/jobs/job.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AlertLinks, CONFIRM_TTL_MS } from '../alerts/alert-links.service.js';
 import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
 import {

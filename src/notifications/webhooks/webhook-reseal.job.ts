@@ -2,8 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { SealBrokenError } from '../../platform/common/sealed-box.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
-import type { Job } from '../../platform/jobs/job.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookSecrets } from './webhook-secrets.service.js';
 

@@ -3,8 +3,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { DAY_MS } from '../../platform/common/utc-time.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import type { Job } from '../../platform/jobs/job.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 
 /** Longer than anyone debugs a receiver, and than anything here publishes the same event again. */
 const KEPT_DAYS = 90;

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { payloadText, type Job, type JobPayload } from '../../platform/jobs/job.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
 import { AutoTopUpCharges } from './auto-top-up-charges.service.js';
 

@@ -1,8 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import type { Job } from '../../platform/jobs/job.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import { PaymentReturns } from './payment-return.service.js';
 import { PaymentReviewRepository } from './payment-review.repository.js';

@@ -3,8 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import { payloadText, type Job, type JobPayload } from '../../platform/jobs/job.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { StripeEventEntity } from './stripe-event.entity.js';
 import { StripeEventHandlers } from './stripe-event-handlers.js';
 

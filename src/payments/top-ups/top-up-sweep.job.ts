@@ -1,9 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import type { Job } from '../../platform/jobs/job.js';
-import { JobQueue } from '../../platform/jobs/job-queue.js';
-import { JobRegistry } from '../../platform/jobs/job-registry.js';
+import { type Job, JobQueue, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
 import type { TopUp } from './top-up.js';
 import { TopUpRepository } from './top-up.repository.js';

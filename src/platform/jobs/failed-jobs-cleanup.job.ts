@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { Job } from './job.js';
-import { JobRegistry } from './job-registry.js';
+import { type Job, JobRegistry } from './job-queue.js';
 
 /** Long enough for an operator to see what failed; a job that fails every minute must not fill the disk. */
 const FAILED_JOBS_KEPT_DAYS = 30;

@@ -1,7 +1,7 @@
 import { parseCronItems, type ParsedCronItem } from 'graphile-worker';
 import type { DataSource } from 'typeorm';
 import type { Clock } from '../common/clock.js';
-import type { Job } from './job.js';
+import type { Job } from './job-queue.js';
 
 const MINUTE_MS = 60_000;
 /** When the jobs of a minute could not be queued, this is the pause before the next try, until the next minute comes. */

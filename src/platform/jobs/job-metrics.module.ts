@@ -1,7 +1,6 @@
 import { Global, Module } from '@nestjs/common';
-import { JOB_OBSERVER } from './job-observer.js';
-import { JobQueueMetrics } from './job-queue.metrics.js';
-import { JobMetrics } from './jobs.metrics.js';
+import { JOB_OBSERVER } from './job-runner.service.js';
+import { JobQueueMetrics, JobMetrics } from './jobs.metrics.js';
 import { JobsModule } from './jobs.module.js';
 
 /** Separate from `JobsModule`, so that a process without metrics can run jobs. It is global, because the runner needs its observer. */

@@ -13,10 +13,8 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { CLOCK, type Clock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { CLOCK_DIFFERENCE_MS_MAX, LEDGER_CLOCK } from '../database/ledger-clock.js';
-import type { Job, JobPayload } from './job.js';
+import { type Job, type JobPayload, JobRegistry } from './job-queue.js';
 import { JobClock } from './job-clock.js';
-import { JOB_OBSERVER, silentJobObserver, type JobObserver } from './job-observer.js';
-import { JobRegistry } from './job-registry.js';
 import { JobRun, POLL_INTERVAL_MS } from './job-run.js';
 import { releaseJobsOfDeadWorkers } from './worker-liveness.js';
 
@@ -36,6 +34,21 @@ const KEEPALIVE_OPTIONS = '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=
 
 /** Replaces `POLL_INTERVAL_MS`: a test without polls shows which jobs are announced. */
 export const JOB_POLL_INTERVAL_MS = Symbol('JOB_POLL_INTERVAL_MS');
+
+/** What the runner reports about itself. Metrics implement it, so that a process without metrics can run jobs. */
+export interface JobObserver {
+  completed(name: string, durationMs: number): void;
+  /** `final` means that no attempt is left: an operator has to act. */
+  failed(name: string, durationMs: number, final: boolean): void;
+  /** The runner lost its connections (usually to the database) and starts again. */
+  restarted(): void;
+}
+
+export const JOB_OBSERVER = Symbol('JOB_OBSERVER');
+
+const ignore = (): void => undefined;
+
+const silentJobObserver: JobObserver = { completed: ignore, failed: ignore, restarted: ignore };
 
 /** Ends a run, because the clock of this process has become wrong. */
 class WrongClockError extends Error {}

@@ -1,7 +1,10 @@
-import { Injectable } from '@nestjs/common';
-import { Counter, Histogram } from 'prom-client';
-import type { JobObserver } from './job-observer.js';
+import { Inject, Injectable } from '@nestjs/common';
+import { Counter, Gauge, Histogram } from 'prom-client';
 import { MetricsRegistry } from '../metrics/metrics-registry.js';
+import { CLOCK, type MonotonicClock } from '../common/clock.js';
+import { databaseFigures } from '../metrics/database-figures.js';
+import type { JobObserver } from './job-runner.service.js';
+import { JobStatistics } from './job-statistics.service.js';
 
 const DURATION_BUCKETS_SECONDS = [0.005, 0.025, 0.1, 0.5, 2, 10, 60];
 
@@ -36,5 +39,38 @@ export class JobMetrics implements JobObserver {
 
   restarted(): void {
     this.restarts.inc();
+  }
+}
+
+const STATES = ['waiting', 'running', 'failed'] as const;
+
+/** The contents of the job queue, read from the database when the metrics are read. */
+@Injectable()
+export class JobQueueMetrics {
+  constructor(registry: MetricsRegistry, statistics: JobStatistics, @Inject(CLOCK) clock: MonotonicClock) {
+    const read = databaseFigures(clock, () => statistics.read(), []);
+    new Gauge({
+      name: 'coffer_jobs',
+      help: 'Jobs in the queue: waiting, running, failed (no attempt left).',
+      labelNames: ['job', 'state'],
+      registers: [registry],
+      async collect() {
+        const counts = await read();
+        this.reset();
+        for (const count of counts)
+          for (const state of STATES) this.set({ job: count.name, state }, count[state]);
+      },
+    });
+    new Gauge({
+      name: 'coffer_job_lag_seconds',
+      help: 'How long the longest-waiting job that is due has been due.',
+      labelNames: ['job'],
+      registers: [registry],
+      async collect() {
+        const counts = await read();
+        this.reset();
+        for (const { name, lagSeconds } of counts) this.set({ job: name }, lagSeconds);
+      },
+    });
   }
 }

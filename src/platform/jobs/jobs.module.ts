@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { FailedJobsCleanupJob } from './failed-jobs-cleanup.job.js';
-import { JobQueue } from './job-queue.js';
-import { JobRegistry } from './job-registry.js';
+import { JobQueue, JobRegistry } from './job-queue.js';
 import { JobRunner } from './job-runner.service.js';
 import { JobStatistics } from './job-statistics.service.js';
 

@@ -9,7 +9,7 @@ import { CommonModule } from '../../../src/platform/common/common.module.js';
 import { ConfigModule } from '../../../src/platform/config/config.module.js';
 import { readSettings } from '../../../src/platform/config/settings.js';
 import { DatabaseModule } from '../../../src/platform/database/database.module.js';
-import { JobRegistry } from '../../../src/platform/jobs/job-registry.js';
+import { JobRegistry } from '../../../src/platform/jobs/job-queue.js';
 import { JobsModule } from '../../../src/platform/jobs/jobs.module.js';
 
 const settings = readSettings({ NODE_ENV: 'test', DATABASE_URL: process.argv[2] });

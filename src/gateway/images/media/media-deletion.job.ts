@@ -1,6 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { JobRegistry } from '../../../platform/jobs/job-registry.js';
-import { payloadText, type Job, type JobContext, type JobPayload } from '../../../platform/jobs/job.js';
+import {
+  JobRegistry,
+  payloadText,
+  type Job,
+  type JobContext,
+  type JobPayload,
+} from '../../../platform/jobs/job-queue.js';
 import { ACCOUNT_MEDIA_DELETION_JOB, MEDIA_DELETION_JOB, MediaDeletion } from './media-deletion.service.js';
 
 /** Deletes the images of a call a second time, for copies that were stored after the first time. */

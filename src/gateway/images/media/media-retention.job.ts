@@ -1,8 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
-import { JobRegistry } from '../../../platform/jobs/job-registry.js';
-import type { Job } from '../../../platform/jobs/job.js';
+import { JobRegistry, type Job } from '../../../platform/jobs/job-queue.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { retentionMs } from './media-retention.js';
 import { MEDIA_STORE, type MediaStore } from './media-store.js';

@@ -1,8 +1,6 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { JobQueue } from '../../../platform/jobs/job-queue.js';
-import { JobRegistry } from '../../../platform/jobs/job-registry.js';
-import type { Job } from '../../../platform/jobs/job.js';
+import { JobQueue, JobRegistry, type Job } from '../../../platform/jobs/job-queue.js';
 import { ProviderKeyErasure } from './provider-key-erasure.service.js';
 import { ProviderKeyRewrap } from './provider-key-rewrap.service.js';
 

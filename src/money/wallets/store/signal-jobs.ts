@@ -1,5 +1,5 @@
 import type { StatementCall } from '../../../platform/database/pipeline.js';
-import { addJobs, type NewJob } from '../../../platform/jobs/add-jobs.js';
+import { addJobs, type NewJob } from '../../../platform/jobs/job-queue.js';
 import type { BatchWrites } from '../rules/batch.js';
 import type { WalletSignal } from '../rules/signals.js';
 

@@ -1,9 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
-import { JobQueue } from '../../../../platform/jobs/job-queue.js';
-import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
-import type { Job } from '../../../../platform/jobs/job.js';
+import { JobQueue, JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
 import { GenerationRecovery } from './generation-recovery.service.js';
 import { OrphanedHolds } from './orphaned-holds.service.js';
 

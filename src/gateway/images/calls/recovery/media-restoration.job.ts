@@ -3,9 +3,7 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs
 import type { Clock } from '../../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
-import { JobQueue } from '../../../../platform/jobs/job-queue.js';
-import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
-import type { Job } from '../../../../platform/jobs/job.js';
+import { JobQueue, JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
 import { ImageMaker } from '../image-maker.service.js';
 import { toMediaName } from '../../media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../../media/media-store.js';

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
-import { JobRegistry } from '../../../../platform/jobs/job-registry.js';
-import type { Job } from '../../../../platform/jobs/job.js';
+import { JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
 import { RetryClaims } from './retry-claims.service.js';
 
 /** How many rows one statement changes, so that none holds its locks for long. */
