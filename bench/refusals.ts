@@ -3,7 +3,7 @@ import { ACCOUNT_SCOPES } from '../src/identity/auth/principal.js';
 import { newId } from '../src/platform/common/ids.js';
 import { micros } from '../src/platform/common/money.js';
 import { EDIT_BODY_BYTES_MAX } from '../src/gateway/images/edits/edit-body.js';
-import { BODY_LIMIT_BYTES } from '../src/platform/http/json-body.js';
+import { BODY_LIMIT_BYTES } from '../src/platform/http/request-bodies.js';
 import {
   COMPLEX_BODIES,
   documentedRoutes,

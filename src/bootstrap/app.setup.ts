@@ -13,26 +13,24 @@ import { CLOCK, type Clock, type MonotonicClock } from '../platform/common/clock
 import { NestLogger } from '../platform/logging/logger.js';
 import type { Settings } from '../platform/config/settings.js';
 import { isAuditHeadLocked, isUnavailable } from '../platform/database/constraints.js';
-import { AllowedMethods } from '../platform/http/allowed-methods.js';
+import { AllowedMethods, createHttpAdapter, refuseEarly } from '../platform/http/http-adapter.js';
 import { AnswerHeaders } from '../platform/http/answer-headers.js';
-import { createHttpAdapter } from '../platform/http/http-adapter.js';
 import { EDITS_PATH } from '../gateway/images/calls/images.controller.js';
-import { limitConnections } from '../platform/http/connection-limits.js';
-import { acceptJsonBodies } from '../platform/http/json-body.js';
+import { limitConnections } from '../platform/http/connections.js';
+import { acceptJsonBodies } from '../platform/http/request-bodies.js';
 import { addPages } from '../website/add-pages.js';
 import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
 import { logRequests } from '../platform/http/request-log.js';
-import { refuseEarly } from '../platform/http/request-rules.js';
 import { leaveBodiesUnread } from '../platform/http/unread-body.js';
 import { RequestValidationPipe } from '../platform/http/validation.pipe.js';
 import { RequestMetrics } from '../platform/metrics/request-metrics.js';
-import { buildOpenApiDocument } from './openapi/openapi.js';
 import { AuditLogLockedError, DatabaseUnavailableError } from '../platform/errors/common.errors.js';
 import { ProblemFilter } from '../platform/errors/problem.filter.js';
 import type { ErrorTranslator } from '../platform/errors/to-problem.js';
 import { limitAddresses } from '../identity/rate-limits/address-limits.js';
 import { limitBodies } from '../identity/rate-limits/body-limits.js';
 import { localUrl } from '../platform/config/local-url.js';
+import { buildOpenApiDocument } from './openapi/openapi.js';
 
 export type AppOptions = {
   readonly settings: Settings;
@@ -115,7 +113,7 @@ function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): voi
 function unmatched(fastify: FastifyInstance): ErrorTranslator {
   const routes = new AllowedMethods(fastify);
   return (error, request) =>
-    error instanceof NotFoundException ? routes.problemFor(toPath(request.url)) : null;
+    error instanceof NotFoundException ? routes.findProblem(toPath(request.url)) : null;
 }
 
 function toPath(url: string): string {

@@ -32,7 +32,7 @@ export function addPages(fastify: FastifyInstance, options: PageOptions): void {
   let document: Promise<StoredAnswer> | null = null;
   fastify.get('/', (_request, reply) => asStaticPage(reply).type('text/html; charset=utf-8').send(landing));
   fastify.get('/openapi.json', async (request, reply) => {
-    document ??= StoredAnswer.of(JSON.stringify(options.buildDocument()), DOCUMENT);
+    document ??= StoredAnswer.create(JSON.stringify(options.buildDocument()), DOCUMENT);
     const stored = await document;
     return stored.send(request, reply.header('access-control-allow-origin', '*'));
   });

@@ -4,9 +4,8 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
 import { CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
 import { EnvironmentOperatorKey } from '../../src/identity/auth/environment-operator-key.js';
-import { Public } from '../../src/platform/http/public.decorator.js';
+import { Public, RouteAccessTable } from '../../src/platform/http/route-access.js';
 import { RequireScope } from '../../src/identity/auth/require-scope.decorator.js';
-import { RouteAccessTable } from '../../src/platform/http/route-access.js';
 import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -301,24 +300,24 @@ describe('the access of a route', () => {
   it('is what its method says, else what its controller says', () => {
     const table = new RouteAccessTable();
     /* eslint-disable @typescript-eslint/unbound-method -- identities only */
-    expect(table.of(OpenController, OpenController.prototype.read)).toEqual({ public: true });
-    expect(table.of(OpenController, OpenController.prototype.closed)).toEqual({
+    expect(table.get(OpenController, OpenController.prototype.read)).toEqual({ public: true });
+    expect(table.get(OpenController, OpenController.prototype.closed)).toEqual({
       public: false,
       scope: 'admin',
     });
-    expect(table.of(ClosedController, ClosedController.prototype.read)).toEqual({
+    expect(table.get(ClosedController, ClosedController.prototype.read)).toEqual({
       public: false,
       scope: 'wallet:read',
     });
-    expect(table.of(ClosedController, ClosedController.prototype.open)).toEqual({ public: true });
-    expect(table.of(ClosedController, ClosedController.prototype.stricter)).toMatchObject({
+    expect(table.get(ClosedController, ClosedController.prototype.open)).toEqual({ public: true });
+    expect(table.get(ClosedController, ClosedController.prototype.stricter)).toMatchObject({
       scope: 'wallet:write',
     });
   });
 
   it('is refused to everybody when nobody declared it', () => {
     const table = new RouteAccessTable();
-    expect(() => table.of(ForgottenController, ForgottenController.prototype.read)).toThrow(
+    expect(() => table.get(ForgottenController, ForgottenController.prototype.read)).toThrow(
       /neither @Public/,
     );
     /* eslint-enable @typescript-eslint/unbound-method */

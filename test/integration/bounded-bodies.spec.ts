@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { BODY_BYTES_MAX, PIECES_MAX } from '../../src/platform/http/bounded-bodies.js';
+import { BODY_BYTES_MAX, PIECES_MAX } from '../../src/platform/http/request-bodies.js';
 import { capturedMicros, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { sharedApp, sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { Peer } from '../support/app/peer.js';

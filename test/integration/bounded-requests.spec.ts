@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { QUERY_PARAMETERS_MAX } from '../../src/platform/http/request-rules.js';
+import { QUERY_PARAMETERS_MAX } from '../../src/platform/http/http-adapter.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';
 import {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { AuthGuard, DECISION_GOOD_FOR_MS } from '../../src/identity/auth/auth.guard.js';
-import { HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/platform/http/connection-limits.js';
+import { HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/platform/http/connections.js';
 import { countConnections, Peer } from '../support/app/peer.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { bodyOf } from '../support/images/unread-answers.js';

@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { UNUSED_MS } from '../../src/platform/http/connection-shares.js';
+import { UNUSED_MS } from '../../src/platform/http/connections.js';
 import { countConnections, Peer } from '../support/app/peer.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { bodyOf } from '../support/images/unread-answers.js';

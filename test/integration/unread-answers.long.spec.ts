@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { AnswerMemory } from '../../src/gateway/images/calls/answer-memory.js';
-import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/platform/http/stalled-peers.js';
+import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/platform/http/connections.js';
 import { generate } from '../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { bodyOf, enlargeImages, neverRead } from '../support/images/unread-answers.js';

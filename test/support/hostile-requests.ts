@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { JSON_MEMBERS_MAX } from '../../src/platform/http/json-bounds.js';
+import { JSON_MEMBERS_MAX } from '../../src/platform/http/request-bodies.js';
 
 /* The largest and most intricate requests that can be sent, for every documented route: see that they cost little. */
 

@@ -1,10 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  ConnectionShares,
-  UNUSED_MS,
-  type SharedConnection,
-} from '../../src/platform/http/connection-shares.js';
+import { ConnectionShares, UNUSED_MS, type SharedConnection } from '../../src/platform/http/connections.js';
 import { checkProperty } from '../support/property.js';
 
 const OWNERS = 4;

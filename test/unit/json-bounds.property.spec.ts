@@ -1,7 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { JSON_DEPTH_MAX, JSON_MEMBERS_MAX, refuseComplexJson } from '../../src/platform/http/json-bounds.js';
-import { readJson } from '../../src/platform/http/json-body.js';
+import {
+  JSON_DEPTH_MAX,
+  JSON_MEMBERS_MAX,
+  refuseComplexJson,
+  readJson,
+} from '../../src/platform/http/request-bodies.js';
 import { MalformedBodyError } from '../../src/platform/errors/common.errors.js';
 import { checkProperty } from '../support/property.js';
 

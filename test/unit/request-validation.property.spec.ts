@@ -3,9 +3,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, validateSync } from 'class-validator';
 import fc from 'fast-check';
-import { CompiledRules } from '../../src/platform/http/compiled-rules.js';
-import { RequestShape } from '../../src/platform/http/request-shape.js';
-import { readDto } from '../../src/platform/http/validation.pipe.js';
+import { CompiledRules, RequestShape, readDto } from '../../src/platform/http/validation.pipe.js';
 import { InvalidRequestError } from '../../src/platform/errors/common.errors.js';
 import { casesFor, checkProperty } from '../support/property.js';
 
@@ -72,7 +70,7 @@ describe('request bodies', () => {
     expect(dtos.size).toBeGreaterThan(10);
     let accepted = 0;
     for (const dto of dtos.values()) {
-      const rules = CompiledRules.of(dto);
+      const rules = CompiledRules.compile(dto);
       if (rules === null) continue;
       const body = fc.dictionary(
         fc.oneof(fc.constantFrom(...fieldsOf(dto)), fc.constant('stranger')),
@@ -167,7 +165,7 @@ describe('request bodies', () => {
   it('of the busiest routes are read by compiled rules', () => {
     for (const name of ['ChargeRequest', 'HoldRequest', 'CaptureRequest']) {
       const dto = dtos.get(name);
-      expect({ name, compiled: dto !== undefined && CompiledRules.of(dto) !== null }).toEqual({
+      expect({ name, compiled: dto !== undefined && CompiledRules.compile(dto) !== null }).toEqual({
         name,
         compiled: true,
       });
@@ -178,7 +176,7 @@ describe('request bodies', () => {
 /** Null where a nested member is not known, or a list stands in the place of an object. */
 function instanceOf(dto: Dto, body: object): object | null {
   try {
-    return RequestShape.of(dto).instantiate(body);
+    return RequestShape.for(dto).instantiate(body);
   } catch (error) {
     expect(error).toBeInstanceOf(InvalidRequestError);
     return null;

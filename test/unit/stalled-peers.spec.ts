@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/platform/http/stalled-peers.js';
+import { CHECKS_WITHOUT_PROGRESS_MAX, StalledPeers } from '../../src/platform/http/connections.js';
 import { eventually, nextTurn } from '../support/processes.js';
 
 /** Far more than the kernel takes for a peer that does not read. */

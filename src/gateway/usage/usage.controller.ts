@@ -3,7 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
 import type { AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { ClientGone } from '../../platform/http/client-gone.decorator.js';
+import { ClientGone } from '../../platform/http/connection-answers.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
 import { UsageAnswers } from './usage-answers.service.js';

@@ -23,7 +23,7 @@ export class AuthGuard implements CanActivate {
   constructor(private readonly authenticator: Authenticator) {}
 
   canActivate(context: ExecutionContext): boolean | Promise<boolean> {
-    const access = this.routes.of(context.getClass(), context.getHandler());
+    const access = this.routes.get(context.getClass(), context.getHandler());
     if (access.public) return true;
     const request = context.getArgByIndex<FastifyRequest>(0);
     const { principal } = request;

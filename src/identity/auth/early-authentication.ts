@@ -1,7 +1,7 @@
 import type { Scope } from './principal.js';
 import type { FastifyInstance, onRequestHookHandler } from 'fastify';
 import type { AuthGuard } from './auth.guard.js';
-import { accessOfRoute, type RouteAccess } from '../../platform/http/route-access.js';
+import { getRouteAccess, type RouteAccess } from '../../platform/http/route-access.js';
 
 /**
  * Runs the guard as soon as the headers of a request are read. Nest runs guards after Fastify has read and parsed the body:
@@ -12,7 +12,7 @@ import { accessOfRoute, type RouteAccess } from '../../platform/http/route-acces
  */
 export function authenticateBeforeBodies(fastify: FastifyInstance, guard: AuthGuard): void {
   fastify.addHook('onRoute', (route) => {
-    const access = accessOfRoute<Scope>(route.config);
+    const access = getRouteAccess<Scope>(route.config);
     if (access === undefined || access.public) return;
     route.onRequest = [...[route.onRequest ?? []].flat(), decideWith(guard, access)];
   });

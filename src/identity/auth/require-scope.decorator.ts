@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { getScopeKind, type Scope } from './principal.js';
-import { declareAccess, declaredAccess, ownMethods } from '../../platform/http/route-access.js';
+import { declareAccess, getDeclaredAccess, ownMethods } from '../../platform/http/route-access.js';
 
 type Decorator = MethodDecorator & ClassDecorator;
 
@@ -33,7 +33,8 @@ export function RequireScope(scope: Scope): Decorator {
     const controller = target as { prototype: object };
     // It is documented for each method, because a class's security and a method's own are read as alternatives.
     for (const [name, method] of ownMethods(controller.prototype)) {
-      if (declaredAccess(method.value as object) === undefined) document(controller.prototype, name, method);
+      if (getDeclaredAccess(method.value as object) === undefined)
+        document(controller.prototype, name, method);
     }
     declare(target as never);
   };

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { onAnswerEnd } from '../../platform/http/answer-end.js';
+import { onAnswerEnd } from '../../platform/http/connection-answers.js';
 import { AccountBusyError } from './rate-limit.errors.js';
 
 /** A client that sends this many requests at once does not wait for answers. */

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { getScopeKind, type Scope } from '../auth/principal.js';
-import { accessOfRoute } from '../../platform/http/route-access.js';
+import { getRouteAccess } from '../../platform/http/route-access.js';
 import { addressGroup } from '../../platform/common/address-group.js';
-import { onAnswerEnd } from '../../platform/http/answer-end.js';
-import { BODY_LIMIT_BYTES } from '../../platform/http/json-body.js';
+import { onAnswerEnd } from '../../platform/http/connection-answers.js';
+import { BODY_LIMIT_BYTES } from '../../platform/http/request-bodies.js';
 import { BodiesBusyError } from './rate-limit.errors.js';
 
 /** A body of this size needs no more memory than its connection, and the number of connections is limited. */
@@ -27,7 +27,7 @@ type Share = { readonly name: string; readonly bytesMax: number };
 export function limitBodies(fastify: FastifyInstance, unreadUrl: string): void {
   const held = new Map<string, number>();
   fastify.addHook('onRoute', (route) => {
-    const access = accessOfRoute<Scope>(route.config);
+    const access = getRouteAccess<Scope>(route.config);
     if (access === undefined || route.url === unreadUrl) return;
     // Operators' keys belong to the platform, and on the gateway's debits a hook would cost the most.
     if (!access.public && getScopeKind(access.scope) !== 'account_key') return;

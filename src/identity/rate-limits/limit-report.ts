@@ -1,6 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { onAnswerEnd } from '../../platform/http/answer-end.js';
+import { onAnswerEnd } from '../../platform/http/connection-answers.js';
 import { type Usage, usageHeaders } from './usage.js';
 
 declare module 'fastify' {

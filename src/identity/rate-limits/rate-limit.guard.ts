@@ -48,7 +48,7 @@ export class RateLimitGuard implements CanActivate {
     const handler = context.getHandler();
     const declared = Reflect.getMetadata(RATE_LIMIT, handler) as RouteLimits | undefined;
     if (declared !== undefined) return declared;
-    const counted = getDefaultLimit(this.routes.of(context.getClass(), handler), method);
+    const counted = getDefaultLimit(this.routes.get(context.getClass(), handler), method);
     return counted === null ? null : { counted, shown: [] };
   }
 

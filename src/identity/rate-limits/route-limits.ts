@@ -1,4 +1,4 @@
-import { accessOfRoute, type RouteAccess } from '../../platform/http/route-access.js';
+import { getRouteAccess, type RouteAccess } from '../../platform/http/route-access.js';
 import type { Scope } from '../auth/principal.js';
 import type { RateLimitName } from './rate-limit-policies.js';
 
@@ -42,7 +42,7 @@ export function getDefaultLimit(access: RouteAccess<Scope>, method: string): Rat
  * those without a key where one is needed. An invalid key is counted where it is refused.
  */
 export function isCountedByAddress(config: unknown, hasCredentials: boolean): boolean {
-  const access = accessOfRoute<Scope>(config);
+  const access = getRouteAccess<Scope>(config);
   if (access === undefined) return true;
   return access.public ? access.uncounted === undefined : !hasCredentials;
 }

@@ -3,7 +3,7 @@ import { ApiCreatedResponse, ApiExtraModels, ApiOkResponse, ApiOperation, ApiTag
 import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
 import { toActor, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { statusOf, type Reply } from '../../platform/http/reply.js';
+import { withReplayStatus, type Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { DebitsService } from './debits.service.js';
 import { DebitBatchRequest, DebitBatchView, DebitRequest, DebitView, FailedDebitView } from './debit.dto.js';
@@ -38,7 +38,7 @@ export class DebitsController {
     @CurrentOperator() operator: OperatorPrincipal,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<DebitView> {
-    return statusOf(reply, await this.debits.debit(body, toActor(operator)));
+    return withReplayStatus(reply, await this.debits.debit(body, toActor(operator)));
   }
 
   @Post('batch')

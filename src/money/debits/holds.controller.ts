@@ -3,7 +3,7 @@ import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestj
 import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
 import { toActor, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { statusOf, type Reply } from '../../platform/http/reply.js';
+import { withReplayStatus, type Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { CaptureRequest, HoldRequest, HoldView } from './debit.dto.js';
 import { HoldsService } from './holds.service.js';
@@ -34,7 +34,7 @@ export class HoldsController {
     @CurrentOperator() operator: OperatorPrincipal,
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<HoldView> {
-    return statusOf(reply, await this.holds.authorize(body, toActor(operator)));
+    return withReplayStatus(reply, await this.holds.authorize(body, toActor(operator)));
   }
 
   @Post(':id/capture')

@@ -6,7 +6,7 @@ import { CurrentOperator } from '../../identity/auth/current-principal.decorator
 import type { OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
-import { IdempotencyKey } from '../../platform/http/idempotency-key.decorator.js';
+import { IdempotencyKey } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { WalletOperations } from './wallet-operations.service.js';
 import { WalletReader } from './wallet-reader.service.js';

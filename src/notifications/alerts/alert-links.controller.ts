@@ -1,9 +1,9 @@
 import { Controller, Get, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
 import { ApiGoneResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../platform/http/public.decorator.js';
-import { HtmlAnswer } from '../../platform/http/html-answer.decorator.js';
+import { Public } from '../../platform/http/route-access.js';
+import { HtmlAnswer } from '../../platform/http/answer-headers.js';
 import { PageShell } from '../../platform/http/pages/page-shell.js';
-import type { Reply } from '../../platform/http/reply.js';
+import type { Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { deadLinkPage, donePage, questionPage } from './alert-pages.js';
 import { AlertLinks } from './alert-links.service.js';

@@ -5,7 +5,7 @@ import { CurrentOperator } from '../../identity/auth/current-principal.decorator
 import type { OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { formatMicros } from '../../platform/common/money.js';
-import { IdempotencyKey } from '../../platform/http/idempotency-key.decorator.js';
+import { IdempotencyKey } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { DisputeListView, toDisputeList, WRITE_OFF_KEY, WriteOffView } from './dispute.dto.js';
 import { Disputes } from './disputes.service.js';

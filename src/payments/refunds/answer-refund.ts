@@ -1,4 +1,4 @@
-import type { Reply } from '../../platform/http/reply.js';
+import type { Reply } from '../../platform/http/idempotency.js';
 import { toPreviewView, toRefundView, type RefundRequest, type RefundView } from './refund.dto.js';
 import type { NewRefundRequest, Refunds } from './refunds.service.js';
 

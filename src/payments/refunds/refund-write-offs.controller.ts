@@ -4,7 +4,7 @@ import { CurrentOperator } from '../../identity/auth/current-principal.decorator
 import type { OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { formatMicros } from '../../platform/common/money.js';
-import { IdempotencyKey } from '../../platform/http/idempotency-key.decorator.js';
+import { IdempotencyKey } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { WRITE_OFF_KEY } from '../disputes/dispute.dto.js';
 import { RefundWriteOffView } from './refund.dto.js';

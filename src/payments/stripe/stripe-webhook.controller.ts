@@ -1,6 +1,6 @@
 import { Controller, Headers, HttpCode, Post, Req } from '@nestjs/common';
 import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../platform/http/public.decorator.js';
+import { Public } from '../../platform/http/route-access.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { StripeWebhook } from './stripe-webhook.service.js';
 import { WebhookReceipt } from './stripe-webhook.dto.js';

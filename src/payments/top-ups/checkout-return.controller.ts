@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../platform/http/public.decorator.js';
-import { HtmlAnswer } from '../../platform/http/html-answer.decorator.js';
+import { Public } from '../../platform/http/route-access.js';
+import { HtmlAnswer } from '../../platform/http/answer-headers.js';
 import { canceledPage, completePage } from './checkout-return.pages.js';
 import { CheckoutReturns } from './checkout-returns.service.js';
 import { PageShell } from '../../platform/http/pages/page-shell.js';

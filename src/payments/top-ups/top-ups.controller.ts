@@ -4,8 +4,7 @@ import { CurrentAccount } from '../../identity/auth/current-principal.decorator.
 import { toActor, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
-import { IdempotencyKey } from '../../platform/http/idempotency-key.decorator.js';
-import type { Reply } from '../../platform/http/reply.js';
+import { IdempotencyKey, type Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
 import { TopUpCheckout } from './top-up-checkout.service.js';

@@ -2,10 +2,12 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import helmet from 'helmet';
+import { applyDecorators, Header } from '@nestjs/common';
+import { ApiOkResponse, ApiProduces } from '@nestjs/swagger';
 
 type Headers = Readonly<Record<string, string>>;
 
-/** An answer of the API is data: if a browser is ever made to open one, it may load and run nothing. */
+/** An answer of the API is data: a browser that is led to open one may load and run nothing. */
 const API_POLICY = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
 /** Our own pages use only what this service serves itself. */
@@ -21,10 +23,10 @@ const PAGE_POLICY = {
   frameAncestors: ["'none'"],
 };
 
-/** Every security header that helmet sets. Most of them are about documents, and mean nothing on data. */
+/** Every security header that helmet sets. Most of them are for documents, and have no effect on data. */
 const apiHeaders: Headers = helmetHeaders(API_POLICY);
 
-const OF_DATA = [
+const DATA_HEADERS = [
   'content-security-policy',
   'cross-origin-resource-policy',
   'strict-transport-security',
@@ -32,16 +34,16 @@ const OF_DATA = [
 ];
 
 /**
- * Headers that every answer carries. They never change, so helmet is asked for them once: asking it for every request would
- * cost more than the rest of the pipeline. All twelve of its headers on every answer were a tenth of the service's work for a
- * debit, so data carries the four that protect data.
+ * The headers of every answer. They never change, so helmet creates them once: for every request, it would cost more than the rest of
+ * the pipeline. All twelve of its headers on every answer were a tenth of the service's work for a debit, so data has only the
+ * four that protect data.
  */
 export class AnswerHeaders {
   private readonly constant: Headers;
 
   constructor(further: Headers) {
-    const ofData = Object.entries(apiHeaders).filter(([name]) => OF_DATA.includes(name));
-    this.constant = { ...Object.fromEntries(ofData), 'cache-control': 'no-store', ...further };
+    const forData = Object.entries(apiHeaders).filter(([name]) => DATA_HEADERS.includes(name));
+    this.constant = { ...Object.fromEntries(forData), 'cache-control': 'no-store', ...further };
   }
 
   set(request: FastifyRequest, reply: FastifyReply): void {
@@ -57,7 +59,7 @@ export class AnswerHeaders {
   }
 }
 
-/** Pages of plain HTML: no script at all, and no style but that of our own file. */
+/** For pages of plain HTML, without any script and with our own style sheet only. */
 const STATIC_PAGE_POLICY = {
   defaultSrc: ["'none'"],
   styleSrc: ["'self'"],
@@ -68,15 +70,14 @@ const STATIC_PAGE_POLICY = {
 };
 
 const pageHeaders: Headers = helmetHeaders(PAGE_POLICY);
-/** Of a page without any script. */
 export const STATIC_PAGE_HEADERS: Headers = helmetHeaders(STATIC_PAGE_POLICY);
 
-/** For an answer that a browser shows: loosens the policy of the API to what our own pages need. */
+/** Allows what our own pages need, in an answer that a browser displays. */
 export function asPage(reply: FastifyReply): FastifyReply {
   return reply.headers(pageHeaders);
 }
 
-/** For a page without any script. */
+/** Allows what a page without any script needs. */
 export function asStaticPage(reply: FastifyReply): FastifyReply {
   return reply.headers(STATIC_PAGE_HEADERS);
 }
@@ -90,5 +91,15 @@ function helmetHeaders(directives: Record<string, string[]>): Headers {
   );
   return Object.fromEntries(
     Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]),
+  );
+}
+
+/** A decorator for a route that answers with a page, which loads nothing but our style sheet. */
+export function HtmlAnswer(): MethodDecorator {
+  return applyDecorators(
+    ...Object.entries(STATIC_PAGE_HEADERS).map(([name, value]) => Header(name, value)),
+    Header('content-type', 'text/html; charset=utf-8'),
+    ApiProduces('text/html'),
+    ApiOkResponse({ schema: { type: 'string' } }),
   );
 }

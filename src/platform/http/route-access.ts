@@ -1,24 +1,25 @@
-import { SetMetadata } from '@nestjs/common';
+import { SetMetadata, applyDecorators } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
+import { ApiProblems } from '../errors/api-problems.js';
 
-/** Who may call a route: anybody, or a key with this scope (`identity/auth/principal.ts` lists them). */
+/** Who may call a route: any caller, or a key with this scope (`identity/auth/principal.ts` lists the scopes). */
 export type RouteAccess<Scope extends string = string> =
   | {
       readonly public: true;
-      /** Why its requests are not limited by network address; absent: they are. */
+      /** The reason why its requests are not limited by network address; when absent, they are. */
       readonly uncounted?: string;
     }
   | { readonly public: false; readonly scope: Scope };
 
 export const ROUTE_ACCESS = 'coffer:route-access';
 
-// eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- what Nest's ExecutionContext hands out
+// eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- Nest's ExecutionContext has this type
 type Callable = Function;
 
-/** Put on a method, or on a class for each of its methods that says nothing itself. */
+/** A decorator for a method, or for a class: it then applies to each of its methods that declares nothing itself. */
 export function declareAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
   const declare = SetMetadata(ROUTE_ACCESS, access);
-  // Fastify gets to know it as well: it decides before it reads a body (`early-authentication.ts`).
+  // Fastify's route has it as well, because access is decided before a body is read (`authenticateBeforeBodies`).
   const configure = RouteConfig({ access } satisfies AccessConfig);
   const decorate = (target: object, key?: string | symbol, descriptor?: PropertyDescriptor): void => {
     if (key !== undefined && descriptor !== undefined) {
@@ -28,18 +29,18 @@ export function declareAccess(access: RouteAccess): MethodDecorator & ClassDecor
     }
     const { prototype } = target as { prototype: object };
     for (const [name, method] of ownMethods(prototype)) {
-      if (declaredAccess(method.value as object) === undefined) configure(prototype, name, method);
+      if (getDeclaredAccess(method.value as object) === undefined) configure(prototype, name, method);
     }
     declare(target as never);
   };
   return decorate;
 }
 
-/** The part of a Fastify route's `config` that says who may call it. */
+/** The part of a Fastify route's `config` with its access. */
 export type AccessConfig = { readonly access: RouteAccess };
 
-/** What the controller of a Fastify route declares; undefined for a route without a controller, such as a page. */
-export function accessOfRoute<Scope extends string>(config: unknown): RouteAccess<Scope> | undefined {
+/** Returns what the controller of a Fastify route declares; undefined for a route without a controller, such as a page. */
+export function getRouteAccess<Scope extends string>(config: unknown): RouteAccess<Scope> | undefined {
   return (config as { readonly access?: RouteAccess<Scope> } | undefined)?.access;
 }
 
@@ -49,22 +50,22 @@ export function ownMethods(prototype: object): [string, PropertyDescriptor][] {
   );
 }
 
-/** What a method or a class says about itself; undefined when it says nothing. */
-export function declaredAccess<Scope extends string>(target: object): RouteAccess<Scope> | undefined {
+/** Returns what a method or a class declares; undefined when it declares nothing. */
+export function getDeclaredAccess<Scope extends string>(target: object): RouteAccess<Scope> | undefined {
   return Reflect.getMetadata(ROUTE_ACCESS, target) as RouteAccess<Scope> | undefined;
 }
 
-/** Answers `declaredAccess` for a route, its method before its class, and remembers: metadata is slow to read. */
+/** Returns the declared access of a route, of its method or else of its class. It is cached, because metadata is slow to read. */
 export class RouteAccessTable<Scope extends string> {
   private readonly known = new WeakMap<Callable, WeakMap<Callable, RouteAccess<Scope>>>();
 
-  of(controller: Callable, handler: Callable): RouteAccess<Scope> {
+  get(controller: Callable, handler: Callable): RouteAccess<Scope> {
     return this.known.get(handler)?.get(controller) ?? this.read(controller, handler);
   }
 
-  /** Throws for a route that declares nothing: forgetting the decorator must never open it. */
+  /** Throws for a route that declares nothing: a forgotten decorator must never open a route. */
   private read(controller: Callable, handler: Callable): RouteAccess<Scope> {
-    const access = declaredAccess<Scope>(handler) ?? declaredAccess<Scope>(controller);
+    const access = getDeclaredAccess<Scope>(handler) ?? getDeclaredAccess<Scope>(controller);
     if (access === undefined) {
       throw new Error(`${controller.name}.${handler.name} declares neither @Public() nor @RequireScope()`);
     }
@@ -72,4 +73,16 @@ export class RouteAccessTable<Scope extends string> {
     this.known.set(handler, byController.set(controller, access));
     return access;
   }
+}
+
+/**
+ * Any caller may use this route (or every route of this controller), with or without a key. Its requests are limited by network
+ * address.
+ *
+ * @param uncounted the reason for a route whose requests are not limited.
+ */
+export function Public({ uncounted }: { readonly uncounted?: string } = {}): MethodDecorator &
+  ClassDecorator {
+  if (uncounted !== undefined) return declareAccess({ public: true, uncounted });
+  return applyDecorators(declareAccess({ public: true }), ApiProblems('rate_limit_exceeded'));
 }

@@ -7,38 +7,38 @@ import {
   UnsupportedMediaTypeError,
 } from '../errors/common.errors.js';
 
-/** Takes the place of whatever type the client named, so that no parser reads the body. */
+/** Replaces the type that the client sent, so that no parser reads the body. */
 const UNREAD_TYPE = 'application/x-coffer-unread';
 
-/** A body as it comes from the socket, of a route that reads it itself. */
+/** The unread body of a route that reads it itself. */
 export type UnreadBody = {
   readonly payload: Readable;
-  /** As the client wrote it; empty when it named none. */
+  /** The text that the client sent; empty when it sent none. */
   readonly contentType: string;
-  /** `Content-Length`; null when the client does not say. */
+  /** `Content-Length`; null when the client did not send it. */
   readonly declaredBytes: number | null;
-  /** The pace at which the body has to come; any pace when absent. */
+  /** The slowest pace at which the body may arrive; no limit when absent. */
   readonly pace?: BodyPace;
-  /** Called before a chunk is kept; what it throws ends the body. */
+  /** It is called before a chunk is stored; an error that it throws ends the reading. */
   readonly onBytes?: (bytes: number) => void;
 };
 
-/** Within each `ms` at least `bytes` have to come, or the end. */
+/** In each period of `ms`, at least `bytes` must arrive, or the end of the body. */
 export type BodyPace = { readonly bytes: number; readonly ms: number };
 
-/** The little of Fastify's request that such a body is found in. */
+/** The part of Fastify's request that has such a body. */
 export type UnreadRequest = {
   readonly body: unknown;
   readonly raw: { readonly headers: Readonly<Record<string, string | string[] | undefined>> };
 };
 
 /**
- * Leaves the bodies of this route to its handler, where megabytes are allowed: they count against the memory of edits while
- * they are read. Call it before the routes are registered.
+ * Leaves the bodies of this route to its handler, because they may have many megabytes, which are counted against the memory of edits
+ * while they are read. Call it before the routes are registered.
  */
 export function leaveBodiesUnread(fastify: FastifyInstance, url: string): void {
   fastify.addContentTypeParser(UNREAD_TYPE, (request, payload, done) => {
-    // Anybody may name this type, on any route.
+    // Any client may send this type, to any route.
     if (request.routeOptions.url === url) done(null, payload);
     else done(new UnsupportedMediaTypeError(), undefined);
   });
@@ -54,7 +54,7 @@ export function leaveBodiesUnread(fastify: FastifyInstance, url: string): void {
   });
 }
 
-export function unreadBodyOf({ body, raw }: UnreadRequest): UnreadBody {
+export function getUnreadBody({ body, raw }: UnreadRequest): UnreadBody {
   const { 'content-type': contentType, 'content-length': length } = raw.headers;
   return {
     payload: body as Readable,
@@ -64,9 +64,9 @@ export function unreadBodyOf({ body, raw }: UnreadRequest): UnreadBody {
 }
 
 /**
- * Hands over the body chunk by chunk, and resolves at its end. Throws `PayloadTooLargeError` beyond `bytesMax`, whatever
- * `take` or `onBytes` throws, `BodyTooSlowError` when it falls behind its pace, and `MalformedBodyError` when the client breaks
- * off. What is left of a refused body is let through unread: an answer on a connection that was cut in the middle would not reach the client.
+ * Passes the body to `take` chunk by chunk, and resolves at its end. Throws `PayloadTooLargeError` beyond `bytesMax`, any error that
+ * `take` or `onBytes` throws, `BodyTooSlowError` when it is slower than its pace, and `MalformedBodyError` when the client breaks off.
+ * The rest of a refused body is read and discarded: if the connection were cut in the middle, the answer would not reach the client.
  */
 export function readChunks(
   { payload, declaredBytes, pace, onBytes }: UnreadBody,
@@ -94,7 +94,7 @@ export function readChunks(
         end(error as Error);
       }
     };
-    // A client that goes away is heard of by `close` as well.
+    // When a client disconnects, `close` reports it as well.
     payload.on('error', () => undefined);
     if (payload.destroyed) return onClose();
     if ((declaredBytes ?? 0) > bytesMax) return end(new PayloadTooLargeError());

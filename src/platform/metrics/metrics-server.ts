@@ -4,8 +4,7 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShut
 import { InvalidSettingsError } from '../config/environment-reader.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { systemClock } from '../common/clock.js';
-import { boundConnections } from '../http/bounded-connections.js';
-import { StalledPeers } from '../http/stalled-peers.js';
+import { boundConnections, StalledPeers } from '../http/connections.js';
 import { mayReadMetrics } from './metrics-access.js';
 import { MetricsRegistry } from './metrics-registry.js';
 

@@ -2,7 +2,7 @@ import { COLLECTIONS, type CollectionName, readComparison } from '../../gateway/
 import type { PageFacts } from './page-facts.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asStaticPage } from '../../platform/http/answer-headers.js';
-import { isNamedIn } from '../../platform/http/etag.js';
+import { isNamedIn } from '../../platform/http/stored-answer.js';
 import { sendProblem } from '../../platform/errors/problem.filter.js';
 import { toProblem } from '../../platform/errors/to-problem.js';
 import type { CatalogReader } from '../../gateway/catalog/catalog-reader.service.js';

@@ -2,7 +2,7 @@ import type { PageFacts } from './page-facts.js';
 import { modelPath, type CatalogData } from '../../gateway/catalog/catalog-data.js';
 import { markup } from '../../platform/http/pages/markup.js';
 import type { ApiFacts } from './api-facts.js';
-import { etagFor } from '../../platform/http/etag.js';
+import { etagFor } from '../../platform/http/stored-answer.js';
 import type { PageDocument } from '../../platform/http/pages/document.js';
 import { llmsText } from './llms-text.js';
 import { renderHtml } from '../../platform/http/pages/render-html.js';

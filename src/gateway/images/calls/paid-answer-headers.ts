@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Reply } from '../../../platform/http/reply.js';
+import type { Reply } from '../../../platform/http/idempotency.js';
 import type { GenerationAnswer } from './generation-answer.js';
 
 const text = (description: string, example: string) => ({

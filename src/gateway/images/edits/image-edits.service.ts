@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { unreadBodyOf, type UnreadBody, type UnreadRequest } from '../../../platform/http/unread-body.js';
+import { getUnreadBody, type UnreadBody, type UnreadRequest } from '../../../platform/http/unread-body.js';
 import { UnsupportedMediaTypeError } from '../../../platform/errors/common.errors.js';
 import type { GenerationAnswer } from '../calls/generation-answer.js';
 import { ClientGoneError } from '../calls/generation.errors.js';
@@ -51,7 +51,7 @@ export class ImageEdits {
    * @param gone aborts when the client disconnects before its answer.
    */
   async edit(request: UnreadRequest, caller: Caller, gone: AbortSignal): Promise<GenerationAnswer> {
-    const body = unreadBodyOf(request);
+    const body = getUnreadBody(request);
     const owner = await this.credit.findShareOwner(caller);
     const announcedBytes = Math.min(body.declaredBytes ?? EDIT_BODY_BYTES_MAX, EDIT_BODY_BYTES_MAX);
     const memory = await this.memory.enter(owner, announcedBytes, gone).catch(orGone(gone));

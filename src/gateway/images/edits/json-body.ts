@@ -1,4 +1,4 @@
-import { readJson } from '../../../platform/http/json-body.js';
+import { readJson } from '../../../platform/http/request-bodies.js';
 import { readChunks, type UnreadBody } from '../../../platform/http/unread-body.js';
 import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
 import { invalid } from '../calls/openai-parameters.js';

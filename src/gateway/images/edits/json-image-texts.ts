@@ -1,4 +1,4 @@
-import { BODY_LIMIT_BYTES } from '../../../platform/http/json-body.js';
+import { BODY_LIMIT_BYTES } from '../../../platform/http/request-bodies.js';
 import { detectFormat } from '../media/verify-image.js';
 import { invalid } from '../calls/openai-parameters.js';
 import { REFERENCE_BYTES_MAX, type ArrivingImage, type ArrivingImages } from './arriving-image.js';

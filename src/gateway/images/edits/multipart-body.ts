@@ -4,7 +4,7 @@ import {
   MalformedBodyError,
   PayloadTooLargeError,
 } from '../../../platform/errors/common.errors.js';
-import { BODY_LIMIT_BYTES } from '../../../platform/http/json-body.js';
+import { BODY_LIMIT_BYTES } from '../../../platform/http/request-bodies.js';
 import { readChunks, type UnreadBody } from '../../../platform/http/unread-body.js';
 import { PROMPT_CHARS_MAX } from '../calls/image-request.js';
 import { invalid } from '../calls/openai-parameters.js';

@@ -1,9 +1,9 @@
 /**
- * A page as data: what it says, not how it looks. HTML and Markdown are written from the same document, so
- * neither can say what the other does not, and there is one place each that escapes.
+ * A page as data: its content without its appearance. HTML and Markdown are rendered from the same document, so both always have the
+ * same content, and each of them is escaped in one function only.
  */
 export type PageDocument = {
-  /** With its query; the address under which it is found again. */
+  /** Includes the query; the page is found under this address. */
   readonly path: string;
   readonly title: string;
   /** One or two sentences for search engines. */
@@ -16,15 +16,15 @@ export type PageDocument = {
   /** Before the first section. */
   readonly opening: readonly Block[];
   readonly sections: readonly Section[];
-  /** Where the same facts are as JSON; null when there is no such place. */
+  /** The address of the same facts as JSON; null when there is none. */
   readonly jsonPath: string | null;
-  /** Which entry of the navigation this page belongs to. */
+  /** The entry of the navigation that this page belongs to. */
   readonly area: PageArea | null;
-  /** A page of one visitor's own, which no search engine should keep and which has no address to share. */
+  /** The page belongs to a single visitor: no search engine should store it, and its address is not for sharing. */
   readonly isPrivate?: true;
-  /** The page is read again after so many seconds, because what it says will have changed. */
+  /** The browser loads the page again after this many seconds, because its content changes soon. */
   readonly refreshSeconds?: number;
-  /** schema.org's description of what the page is about, for search engines. */
+  /** schema.org's description of the subject of the page, for search engines. */
   readonly subject?: Readonly<Record<string, unknown>>;
 };
 
@@ -55,7 +55,7 @@ export type Pick = { readonly value: string; readonly name: string; readonly isP
 
 export type Block =
   | { readonly kind: 'paragraph'; readonly text: Text }
-  /** Below the heading of its section. */
+  /** A heading below that of its section. */
   | { readonly kind: 'heading'; readonly text: Text }
   | { readonly kind: 'notice'; readonly text: Text }
   | { readonly kind: 'list'; readonly items: readonly Text[] }
@@ -65,7 +65,7 @@ export type Block =
       readonly caption: string;
       readonly head: readonly string[];
       readonly rows: readonly (readonly Text[])[];
-      /** What is shown instead until a reader opens it; absent: the table itself. */
+      /** The text that is shown until a reader opens the table; when absent, the table itself is shown. */
       readonly folded?: string;
     }
   | { readonly kind: 'code'; readonly title: string; readonly language: string; readonly text: string }
@@ -78,11 +78,11 @@ export type Block =
   | {
       readonly kind: 'bars';
       readonly caption: string;
-      /** What the numbers count. */
+      /** The unit of the numbers. */
       readonly unit: string;
       readonly bars: readonly Bar[];
     }
-  /** A button that posts to an address of ours. */
+  /** A button that sends a POST request to an address of ours. */
   | { readonly kind: 'button'; readonly action: string; readonly label: string }
   | {
       readonly kind: 'picker';
@@ -105,7 +105,7 @@ export function code(text: string): Inline {
   return { code: text };
 }
 
-/** `a` between backticks becomes code, as the API's own descriptions have it. */
+/** Text between backticks becomes code, as in the API's own descriptions. */
 export function withCode(text: string): Inline[] {
   return text
     .split('`')

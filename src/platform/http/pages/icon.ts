@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-/** The diamond of the header, in a colour that stands out on light and on dark. */
+/** The diamond of the header, in a colour that is visible on light and on dark backgrounds. */
 export const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect x="6.5" y="6.5" width="19" height="19" rx="4.5" transform="rotate(45 16 16)" fill="#b57a1c"/></svg>`;
 
 export const ICON_PATH = `/assets/icon-${hash('sha256', ICON, 'hex').slice(0, 16)}.svg`;

@@ -8,10 +8,10 @@ export class SafeHtml {
 export type HtmlValue = string | number | SafeHtml | null | readonly HtmlValue[];
 
 /**
- * Markup with holes: markup`<p>${text}</p>`. Text is escaped, markup made by this function is not, lists are
- * joined, null is nothing. Holes stand in element content or inside double quotes, where the escaping holds;
- * never in a tag's or an attribute's name, a script or a style. (A tag called `html` would be rewritten by the
- * formatter, white space included.)
+ * Creates markup from a template: markup`<p>${text}</p>`. Text values are escaped, markup from this function is not, lists are
+ * joined, and null is empty. The escaping is correct for values in the content of elements or inside double quotes; values are never
+ * allowed in the name of a tag or an attribute, in a script or in a style. (The function is not called `html`, because the formatter
+ * would rewrite such a template, including its white space.)
  */
 export function markup(parts: TemplateStringsArray, ...values: readonly HtmlValue[]): SafeHtml {
   return new SafeHtml(

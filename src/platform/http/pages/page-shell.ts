@@ -1,7 +1,7 @@
 import type { PageDocument } from './document.js';
 import { renderHtml, type PageFrame } from './render-html.js';
 
-/** Renders the pages of one visitor, which controllers answer: the same header, style and footer as the public ones. */
+/** Renders the pages of a single visitor, which controllers return, with the header, style and footer of the public pages. */
 export class PageShell {
   constructor(private readonly frame: PageFrame) {}
 

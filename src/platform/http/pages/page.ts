@@ -12,7 +12,7 @@ export function escapeHtml(text: string): string {
 
 export type Page = {
   readonly title: string;
-  /** HTML, already escaped, as are the next two. */
+  /** HTML that is already escaped, like the next two. */
   readonly body: string;
   readonly style: string;
   readonly head?: string;

@@ -11,7 +11,7 @@ import {
 import { markdownTwin } from './render-markdown.js';
 import { STYLE_PATH } from './style.js';
 
-/** What surrounds every page. */
+/** The parts that every page has. */
 export type PageFrame = {
   readonly publicUrl: string;
   /** Names the parts that are simulated; null when none is. */
@@ -26,13 +26,13 @@ const NAVIGATION: readonly (readonly [area: PageArea, name: string, href: string
   ['api', 'API', '/docs'],
 ];
 
-/** From so many sections on a page has a list of them. */
+/** A page with at least this many sections has a list of them. */
 const CONTENTS_SECTIONS_MIN = 4;
 
 export function renderHtml(page: PageDocument, frame: PageFrame): string {
   const { title, area, sections, jsonPath } = page;
   const { sandbox } = frame;
-  const twin = twinOf(page);
+  const twin = getMarkdownPath(page);
   const hasContents = sections.length >= CONTENTS_SECTIONS_MIN;
   return markup`<!doctype html>
 <html lang="en">
@@ -67,13 +67,13 @@ ${jsonPath === null ? null : markup`<li><a href="${jsonPath}">This page as JSON<
 `.text;
 }
 
-/** What search engines and previews of links read. */
+/** The metadata for search engines and for previews of links. */
 function renderMeta(page: PageDocument, { publicUrl }: PageFrame): SafeHtml {
   const { title, description, path, isPrivate, refreshSeconds, subject } = page;
   const refresh =
     refreshSeconds === undefined ? null : markup`<meta http-equiv="refresh" content="${refreshSeconds}">\n`;
   if (isPrivate === true) return markup`${refresh}<meta name="robots" content="noindex">\n`;
-  const twin = twinOf(page);
+  const twin = getMarkdownPath(page);
   return markup`<meta name="description" content="${description}">
 <link rel="canonical" href="${publicUrl}${path}">
 ${twin === null ? null : markup`<link rel="alternate" type="text/markdown" href="${twin}">\n`}<meta property="og:type" content="website">
@@ -85,8 +85,8 @@ ${twin === null ? null : markup`<link rel="alternate" type="text/markdown" href=
 ${subject === undefined ? null : markup`${dataBlock(subject)}\n`}`;
 }
 
-/** Null where a page is not written in Markdown as well. */
-function twinOf({ path, isPrivate }: PageDocument): string | null {
+/** Returns the path of the Markdown version; null for a page that has none. */
+function getMarkdownPath({ path, isPrivate }: PageDocument): string | null {
   const twin = markdownTwin(path);
   return twin === path || isPrivate === true ? null : twin;
 }
@@ -119,7 +119,7 @@ function renderSection({ id, heading, blocks }: Section): SafeHtml {
   return markup`<section aria-labelledby="${id}"><h2 id="${id}">${heading}</h2>${blocks.map((block) => renderBlock(block, 3))}</section>`;
 }
 
-/** `level`: of a heading inside the block, so that none is left out on the way down. */
+/** @param level the level of a heading inside the block: levels follow each other without a gap. */
 function renderBlock(block: Block, level: 2 | 3): SafeHtml {
   switch (block.kind) {
     case 'paragraph':
@@ -156,8 +156,8 @@ function renderBlock(block: Block, level: 2 | 3): SafeHtml {
 type BlockOf<Kind extends Block['kind']> = Extract<Block, { readonly kind: Kind }>;
 
 /**
- * On a narrow screen each row becomes a block of lines, "column: value" (style.ts). Browsers forget that such a table is
- * one, so every part says what it is.
+ * On a narrow screen, each row becomes a block of lines, "column: value" (style.ts). Browsers then no longer present it as a table
+ * to screen readers, so every part has an explicit role.
  */
 function renderTable({ caption, head, rows, folded }: BlockOf<'table'>): SafeHtml {
   const cells = ([first, ...others]: readonly Text[]): HtmlValue => [
@@ -183,7 +183,7 @@ function renderCard(
 <p>${tagline}</p><div class="card-foot"><b class="price">${price}</b>${renderBadges(badges)}</div></li>`;
 }
 
-/** The width of a bar is an attribute of its drawing: the page's policy allows no style in the document. */
+/** The width of a bar is an SVG attribute, because the page's policy allows no style in the document. */
 function renderBars({ caption, unit, bars }: BlockOf<'bars'>): SafeHtml {
   const rows = bars.map(
     ({ label, value, percent }) =>

@@ -1,6 +1,6 @@
 import { inlines, type Block, type PageDocument, type Text } from './document.js';
 
-/** The Markdown twin of a page. `sandbox` is the sentence that names simulated parts; null when none is. */
+/** Returns the Markdown version of a page. `sandbox` is the sentence that names simulated parts; null when none is. */
 export function renderMarkdown(page: PageDocument, sandbox: string | null): string {
   const { heading, lead, badges, opening, sections, jsonPath } = page;
   const parts = [
@@ -52,7 +52,7 @@ function renderBlock(block: Block): string {
         ['Model', block.unit],
         block.bars.map(({ label, value }) => [label, value]),
       );
-    // Ways to look at the page, which say nothing themselves.
+    // These are controls of the page, without content of their own.
     case 'choices':
     case 'button':
     case 'picker':
@@ -79,14 +79,14 @@ function renderText(text: Text): string {
     .join('');
 }
 
-/** Our own pages link to their Markdown twins; anything else stays as it is. */
+/** Links to our own pages become links to their Markdown versions; other links are not changed. */
 export function markdownTwin(href: string): string {
   const match =
     /^(\/(?:models|compare|rankings|pricing|collections|docs)(?:\/[^?#]*)?)(\?[^#]*)?(#.*)?$/.exec(href);
   return match === null ? href : `${match[1]}.md${match[2] ?? ''}${match[3] ?? ''}`;
 }
 
-/** A run of backticks inside needs a longer one outside; a bar would end a table's cell. */
+/** Code that contains backticks needs a longer run of them around it, and a bar would end the cell of a table. */
 function inlineCode(source: string): string {
   const text = source.replace(/\s+/g, ' ');
   const marks = '`'.repeat(longestRun(text) + 1);
@@ -103,7 +103,7 @@ function longestRun(text: string): number {
   return Math.max(0, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
 }
 
-/** Neither markup nor HTML, and no new block, can come out of a text. */
+/** Escapes a text, so that it cannot become markup, HTML or a new block. */
 export function escapeMarkdown(text: string): string {
   return text
     .replace(/\s+/g, ' ')

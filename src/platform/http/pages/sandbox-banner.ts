@@ -11,14 +11,14 @@ export const BANNER_STYLE = `
 @media (prefers-color-scheme: dark) { .sandbox-banner { border-color: #7a6018; background: #33290f; color: #eeeae1; } }
 `;
 
-/** Names the parts that are simulated, in a sentence of plain text; null when none is. */
+/** Returns a sentence of plain text that names the simulated parts; null when there are none. */
 export function sandboxSentence(simulated: readonly string[]): string | null {
   if (simulated.length === 0) return null;
   const names = simulated.map((part) => PART_NAMES[part] ?? part).join(' and ');
   return `${names} ${simulated.length === 1 ? 'is' : 'are'} simulated on this machine: no real money moves there and nothing is sent to anyone.`;
 }
 
-/** Says on every page which outside parts are simulated; empty when none is. */
+/** Returns the banner of every page with the simulated outside parts; empty when there are none. */
 export function sandboxBanner(simulated: readonly string[]): string {
   const sentence = sandboxSentence(simulated);
   if (sentence === null) return '';

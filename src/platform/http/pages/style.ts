@@ -153,7 +153,7 @@ details .scroll { margin-top: .5rem; }
   .top nav ul { gap: 0; margin-inline: -.4rem; }
   .top nav a { padding: .35rem .4rem; font-size: .875rem; }
   th, td { padding: .55rem .75rem; }
-  /* A row is a block of lines: three columns and more do not fit beside each other. */
+  /* A row is a block of lines: three columns or more do not fit next to each other. */
   table[role="table"], table[role="table"] :is(tbody, tr, th, td, caption) { display: block; min-width: 0; }
   table[role="table"] thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   table[role="table"] tr { border-top: 1px solid var(--line); padding: .7rem 1rem; }
@@ -161,7 +161,7 @@ details .scroll { margin-top: .5rem; }
   table[role="table"] td { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .75rem; margin-top: .3rem; }
   table[role="table"] td > div { overflow-wrap: anywhere; }
   table[role="table"] td::before { content: attr(data-column); color: var(--soft); font-size: .85rem; }
-  /* Short facts of a row stand beside each other, and what they mean below them in the whole width. */
+  /* The short facts of a row are next to each other, with their meaning below them over the whole width. */
   table[role="table"] td[data-column="Meaning"] { display: block; }
   table[role="table"] td[data-column="Meaning"]::before { content: none; }
   table[role="table"] tr:has(> td[data-column="Meaning"]) > td:not([data-column="Meaning"]) { display: inline-flex; gap: .4rem; margin-right: 1rem; }
@@ -172,5 +172,5 @@ details .scroll { margin-top: .5rem; }
 @media print { .top nav, .bottom, .contents, .picker, .choices { display: none; } }
 `;
 
-/** The name changes with the content, so that a browser may keep the file for ever. */
+/** The name changes with the content, so that a browser may cache the file permanently. */
 export const STYLE_PATH = `/assets/pages-${hash('sha256', STYLE, 'hex').slice(0, 16)}.css`;
