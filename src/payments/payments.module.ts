@@ -1,11 +1,11 @@
 import { Module } from '@nestjs/common';
-import { PaymentReviewMetrics } from './payment-reviews/payment-reviews.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountsModule } from '../identity/accounts/accounts.module.js';
 import { JobsModule } from '../platform/jobs/jobs.module.js';
 import { NotificationsModule } from '../notifications/notifications.module.js';
-import { StripeModule } from './stripe/stripe.module.js';
 import { WalletsModule } from '../money/wallets/wallets.module.js';
+import { PaymentReviewMetrics } from './payment-reviews/payment-reviews.metrics.js';
+import { StripeModule } from './stripe/stripe.module.js';
 import { AccountAutoTopUpController } from './auto-top-ups/account-auto-top-up.controller.js';
 import { AutoTopUpAccounts } from './auto-top-ups/auto-top-up-accounts.service.js';
 import { AutoTopUpCharges } from './auto-top-ups/auto-top-up-charges.service.js';
@@ -54,9 +54,8 @@ import { TopUpLimits } from './top-ups/limits/top-up-limits.service.js';
 import { CheckoutReturns } from './top-ups/checkout-returns.service.js';
 import { TopUpCheckout } from './top-ups/top-up-checkout.service.js';
 import { TopUpEntity } from './top-ups/top-up.entity.js';
-import { TopUpEvents } from './top-ups/top-up-events.js';
-import { TopUpRepository } from './top-ups/top-up.repository.js';
 import { TopUpSettlement } from './top-ups/top-up-settlement.service.js';
+import { TopUpRepository } from './top-ups/top-up.repository.js';
 import { TopUpSweepJob } from './top-ups/top-up-sweep.job.js';
 import { TopUpsController } from './top-ups/top-ups.controller.js';
 import { TopUpsService } from './top-ups/top-ups.service.js';
@@ -102,7 +101,6 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     CheckoutReturns,
     TopUpCheckout,
     TopUpSettlement,
-    TopUpEvents,
     TopUpSweepJob,
     AutoTopUpRepository,
     AutoTopUpAccounts,

@@ -1,9 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { JobQueue } from '../../src/platform/jobs/job-queue.js';
-import { StripeEventList } from '../../src/payments/stripe/gap-fill/stripe-event-list.js';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import {
+  StripeEventList,
+  StripeGapFill,
+} from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { StripeGapFillJob } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.job.js';
-import { StripeEventHandlers } from '../../src/payments/stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../../src/payments/stripe/stripe-inbox.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { deliver } from '../support/payments/stripe-deliveries.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

@@ -3,13 +3,13 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { cents } from '../../src/platform/common/money.js';
-import { readSettings } from '../../src/platform/config/settings.js';
 import type { NewCheckoutSession } from '../../src/payments/stripe/payment-gateway.js';
 import {
   CustomerMissingError,
   PaymentRequestRefusedError,
   PaymentsUnavailableError,
 } from '../../src/payments/stripe/payments.errors.js';
+import { StripeApi } from '../../src/payments/stripe/stripe-api.js';
 import { StripeGateway } from '../../src/payments/stripe/stripe.gateway.js';
 import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
 import '../support/app/stripe-pauses.js';
@@ -30,10 +30,8 @@ afterAll(async () => {
 });
 
 function gatewayAt(apiBase: string, secretKey = 'sk_test_the_right_key'): StripeGateway {
-  return new StripeGateway({
-    ...readSettings({ NODE_ENV: 'test' }),
-    stripe: { secretKey, webhookSecret: 'whsec_unused', apiBase: new URL(apiBase) },
-  });
+  const stripe = { secretKey, webhookSecret: 'whsec_unused', apiBase: new URL(apiBase) };
+  return new StripeGateway(new StripeApi({ stripe }));
 }
 
 async function aPage(changes: Partial<NewCheckoutSession> = {}): Promise<NewCheckoutSession> {
@@ -165,7 +163,7 @@ describe('Stripe in trouble', () => {
     await expect(wrongKey.createCustomer({ accountId: 'acct_5', name: 'Acme' }, 'k')).rejects.toThrow(
       PaymentsUnavailableError,
     );
-    const unconfigured = new StripeGateway(readSettings({ NODE_ENV: 'test' }));
+    const unconfigured = new StripeGateway(new StripeApi({ stripe: null }));
     await expect(unconfigured.createCustomer({ accountId: 'acct_5', name: 'Acme' }, 'k')).rejects.toThrow(
       PaymentsUnavailableError,
     );

@@ -6,7 +6,7 @@ import {
   OFF_SESSION_PAYMENTS,
   type OffSessionPayments,
 } from '../../src/payments/stripe/off-session-payments.js';
-import { StripeEventHandlers } from '../../src/payments/stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../../src/payments/stripe/stripe-inbox.service.js';
 import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import type { Event } from '../../src/sandbox/stripe/objects.js';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';

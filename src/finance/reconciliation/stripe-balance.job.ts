@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobQueue, JobRegistry } from '../../platform/jobs/job-queue.js';
-import { StripeEventHandlers } from '../../payments/stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../../payments/stripe/stripe-inbox.service.js';
 import { BalanceReader } from './balance-reader.service.js';
 import { PlatformBook } from './platform-book.service.js';
 import { UnappliedPayments } from './unapplied-payments.service.js';

@@ -15,9 +15,8 @@ import {
   silentNotificationsObserver,
   type NotificationsObserver,
 } from '../notifications-observer.js';
-import { AlertEmailEntity, type AlertEmail } from './alert-email.entity.js';
+import { AlertEmailEntity, type AlertEmail, isNotice } from './alert-email.entity.js';
 import type { EmailStatus } from './alert-email.machine.js';
-import { isNotice } from './alert-email.js';
 import { ALERT_EMAIL_JOB, AlertEmails } from './alert-emails.service.js';
 import { renderEmail } from './email-message.js';
 import { nextEmailAttempt } from './email-rules.js';

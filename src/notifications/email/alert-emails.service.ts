@@ -8,8 +8,13 @@ import type { Tx } from '../../platform/database/transaction-runner.js';
 import { JobQueue } from '../../platform/jobs/job-queue.js';
 import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
 import type { StoredEventType } from '../webhooks/webhook-event-types.js';
-import { AlertEmailEntity, type AlertEmail } from './alert-email.entity.js';
-import { isEmailed, type EmailKind } from './alert-email.js';
+import {
+  AlertEmailEntity,
+  EMAILED_EVENTS,
+  type AlertEmail,
+  type EmailedEvent,
+  type EmailKind,
+} from './alert-email.entity.js';
 import { MAIL_TRANSPORT, type MailTransport } from './mail-transport.js';
 
 export const ALERT_EMAIL_JOB = 'alert_email';
@@ -117,4 +122,8 @@ export class AlertEmails {
     await tx.insert(AlertEmailEntity, { ...row });
     await this.schedule(tx, row, now);
   }
+}
+
+function isEmailed(type: StoredEventType): type is EmailedEvent {
+  return (EMAILED_EVENTS as readonly string[]).includes(type);
 }

@@ -1,6 +1,6 @@
 import { formatUsd, micros, parseMicros } from '../../platform/common/money.js';
 import { escapeHtml } from '../../platform/http/pages/page.js';
-import type { EmailKind } from './alert-email.js';
+import type { EmailKind } from './alert-email.entity.js';
 
 export type EmailFacts = {
   readonly kind: EmailKind;

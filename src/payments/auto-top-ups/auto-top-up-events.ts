@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../stripe/off-session-payments.js';
-import { StripeEventHandlers } from '../stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { TopUpSettlement } from '../top-ups/top-up-settlement.service.js';

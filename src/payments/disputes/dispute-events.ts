@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { StripeEventHandlers } from '../stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
 import { DisputeSettlement } from './dispute-settlement.service.js';
 
 const DISPUTE_EVENTS = [

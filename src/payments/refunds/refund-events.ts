@@ -7,7 +7,7 @@ import {
   type PaymentGateway,
   type ProviderRefund,
 } from '../stripe/payment-gateway.js';
-import { StripeEventHandlers } from '../stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
 import { PaymentReturns } from '../payment-reviews/payment-return.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';

@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { METADATA_TOP_UP } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
-import { isResourceMissing } from './stripe-errors.js';
 
 /** One attempt to charge a card or a bank account, as Stripe reports it now. */
 export type ChargeAttempt = {
@@ -25,19 +24,15 @@ export class StripeCharges {
 
   /** Returns null when there is no such charge. Throws what the `PaymentGateway` throws. */
   async retrieve(id: string): Promise<ChargeAttempt | null> {
-    try {
-      const charge = await this.api.call('charge', (stripe) => stripe.charges.retrieve(id));
-      return {
-        id: charge.id,
-        livemode: charge.livemode,
-        status: charge.status,
-        topUpId: charge.metadata[METADATA_TOP_UP] ?? null,
-        failureReason: charge.outcome?.reason ?? charge.failure_code ?? null,
-        attemptedAt: new Date(charge.created * SECOND_MS),
-      };
-    } catch (error) {
-      if (error instanceof Error && isResourceMissing(error.cause)) return null;
-      throw error;
-    }
+    const charge = await this.api.find('charge', (stripe) => stripe.charges.retrieve(id));
+    if (charge === null) return null;
+    return {
+      id: charge.id,
+      livemode: charge.livemode,
+      status: charge.status,
+      topUpId: charge.metadata[METADATA_TOP_UP] ?? null,
+      failureReason: charge.outcome?.reason ?? charge.failure_code ?? null,
+      attemptedAt: new Date(charge.created * SECOND_MS),
+    };
   }
 }

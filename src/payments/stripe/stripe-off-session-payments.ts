@@ -11,7 +11,6 @@ import type {
 import { METADATA_ACCOUNT, METADATA_TOP_UP } from './payment-gateway.js';
 import { PaymentRequestRefusedError } from './payments.errors.js';
 import { StripeApi } from './stripe-api.js';
-import { isResourceMissing } from './stripe-errors.js';
 
 const SECOND_MS = 1_000;
 /** Stripe's clock may differ from ours by this much. */
@@ -51,9 +50,8 @@ export class StripeOffSessionPayments implements OffSessionPayments {
   }
 
   async retrieve(id: string): Promise<PaymentIntent | null> {
-    return orNull(async () =>
-      toIntent(await this.api.call('payment_intent', (stripe) => stripe.paymentIntents.retrieve(id))),
-    );
+    const intent = await this.api.find('payment_intent', (stripe) => stripe.paymentIntents.retrieve(id));
+    return intent === null ? null : toIntent(intent);
   }
 
   async find(customerId: string, topUpId: string, sinceMs: number): Promise<PaymentIntent | null> {
@@ -77,22 +75,20 @@ export class StripeOffSessionPayments implements OffSessionPayments {
   }
 
   async retrieveCard(paymentMethodId: string): Promise<ProviderCard | null> {
-    return orNull(async () => {
-      const method = await this.api.call('payment_method', (stripe) =>
-        stripe.paymentMethods.retrieve(paymentMethodId),
-      );
-      const { card } = method;
-      if (card === undefined) return null;
-      return {
-        id: method.id,
-        livemode: method.livemode,
-        customerId: toId(method.customer),
-        brand: card.brand,
-        last4: card.last4,
-        expMonth: card.exp_month,
-        expYear: card.exp_year,
-      };
-    });
+    const method = await this.api.find('payment_method', (stripe) =>
+      stripe.paymentMethods.retrieve(paymentMethodId),
+    );
+    if (method?.card === undefined) return null;
+    const { card } = method;
+    return {
+      id: method.id,
+      livemode: method.livemode,
+      customerId: toId(method.customer),
+      brand: card.brand,
+      last4: card.last4,
+      expMonth: card.exp_month,
+      expYear: card.exp_year,
+    };
   }
 
   async detachCard(paymentMethodId: string): Promise<void> {
@@ -104,15 +100,6 @@ export class StripeOffSessionPayments implements OffSessionPayments {
         error instanceof PaymentRequestRefusedError ? await this.retrieveCard(paymentMethodId) : null;
       if (!(error instanceof PaymentRequestRefusedError) || card?.customerId != null) throw error;
     }
-  }
-}
-
-async function orNull<T>(read: () => Promise<T | null>): Promise<T | null> {
-  try {
-    return await read();
-  } catch (error) {
-    if (error instanceof Error && isResourceMissing(error.cause)) return null;
-    throw error;
   }
 }
 

@@ -2,7 +2,7 @@ import { Controller, Headers, HttpCode, Post, Req } from '@nestjs/common';
 import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../../platform/http/route-access.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { StripeWebhook } from './stripe-webhook.service.js';
+import { StripeInboxService } from './stripe-inbox.service.js';
 import { WebhookReceipt } from './stripe-webhook.dto.js';
 
 @ApiTags('Webhooks')
@@ -12,7 +12,7 @@ import { WebhookReceipt } from './stripe-webhook.dto.js';
     'Events of all customers come from few addresses, and a forged event costs one hash. Large bodies are counted.',
 })
 export class StripeWebhookController {
-  constructor(private readonly webhook: StripeWebhook) {}
+  constructor(private readonly inbox: StripeInboxService) {}
 
   @Post()
   @HttpCode(200)
@@ -44,7 +44,7 @@ export class StripeWebhookController {
     @Req() { rawBody }: { rawBody?: Buffer },
     @Headers('stripe-signature') signature?: string,
   ): Promise<WebhookReceipt> {
-    await this.webhook.receive(rawBody, signature);
+    await this.inbox.receive(rawBody, signature);
     return { received: true };
   }
 }

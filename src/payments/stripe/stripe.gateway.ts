@@ -1,7 +1,6 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { Stripe } from 'stripe';
 import { cents, type UsdCents } from '../../platform/common/money.js';
-import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import {
   METADATA_ACCOUNT,
   METADATA_REFUND,
@@ -17,22 +16,19 @@ import {
   type ProviderRefund,
 } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
-import { isResourceMissing } from './stripe-errors.js';
 
 /** The payment gateway, implemented with Stripe's SDK. */
 @Injectable()
 export class StripeGateway implements PaymentGateway {
   readonly livemode: boolean;
-  private readonly api: StripeApi;
 
-  constructor(@Inject(SETTINGS) settings: Settings) {
-    this.api = new StripeApi(settings);
-    this.livemode = this.api.livemode;
+  constructor(private readonly api: StripeApi) {
+    this.livemode = api.livemode;
   }
 
   async createCustomer({ accountId, name }: Payer, idempotencyKey: string): Promise<string> {
     const params = { name, metadata: { [METADATA_ACCOUNT]: accountId } };
-    const customer = await this.call('customer', (stripe) =>
+    const customer = await this.api.call('customer', (stripe) =>
       stripe.customers.create(params, { idempotencyKey }),
     );
     return customer.id;
@@ -40,19 +36,24 @@ export class StripeGateway implements PaymentGateway {
 
   async createCheckoutSession(session: NewCheckoutSession, idempotencyKey: string): Promise<CheckoutSession> {
     const params = toCreateParams(session);
-    return this.session((stripe) => stripe.checkout.sessions.create(params, { idempotencyKey }));
-  }
-
-  async retrieveCheckoutSession(id: string): Promise<CheckoutSession | null> {
-    return this.orNull(() =>
-      this.session((stripe) =>
-        stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent.latest_charge', 'invoice'] }),
+    return toCheckoutSession(
+      await this.api.call('checkout.session', (stripe) =>
+        stripe.checkout.sessions.create(params, { idempotencyKey }),
       ),
     );
   }
 
+  async retrieveCheckoutSession(id: string): Promise<CheckoutSession | null> {
+    const session = await this.api.find('checkout.session', (stripe) =>
+      stripe.checkout.sessions.retrieve(id, { expand: ['payment_intent.latest_charge', 'invoice'] }),
+    );
+    return session === null ? null : toCheckoutSession(session);
+  }
+
   async expireCheckoutSession(id: string): Promise<CheckoutSession> {
-    return this.session((stripe) => stripe.checkout.sessions.expire(id));
+    return toCheckoutSession(
+      await this.api.call('checkout.session', (stripe) => stripe.checkout.sessions.expire(id)),
+    );
   }
 
   async createRefund(refund: NewRefund, idempotencyKey: string): Promise<ProviderRefund> {
@@ -66,70 +67,45 @@ export class StripeGateway implements PaymentGateway {
         [METADATA_ACCOUNT]: refund.accountId,
       },
     };
-    return toRefund(await this.call('refund', (stripe) => stripe.refunds.create(params, { idempotencyKey })));
+    return toRefund(
+      await this.api.call('refund', (stripe) => stripe.refunds.create(params, { idempotencyKey })),
+    );
   }
 
   async retrieveRefund(id: string): Promise<ProviderRefund | null> {
-    return this.orNull(async () =>
-      toRefund(
-        await this.call('refund', (stripe) =>
-          stripe.refunds.retrieve(id, { expand: ['payment_intent', 'balance_transaction'] }),
-        ),
-      ),
+    const refund = await this.api.find('refund', (stripe) =>
+      stripe.refunds.retrieve(id, { expand: ['payment_intent', 'balance_transaction'] }),
     );
+    return refund === null ? null : toRefund(refund);
   }
 
   async retrieveDispute(id: string): Promise<ProviderDispute | null> {
-    return this.orNull(async () =>
-      toDispute(
-        await this.call('dispute', (stripe) => stripe.disputes.retrieve(id, { expand: ['payment_intent'] })),
-      ),
+    const dispute = await this.api.find('dispute', (stripe) =>
+      stripe.disputes.retrieve(id, { expand: ['payment_intent'] }),
     );
+    return dispute === null ? null : toDispute(dispute);
   }
 
   async retrieveFraudWarning(id: string): Promise<FraudWarning | null> {
-    return this.orNull(async () => {
-      const warning = await this.call('radar.early_fraud_warning', (stripe) =>
-        stripe.radar.earlyFraudWarnings.retrieve(id, { expand: ['payment_intent'] }),
-      );
-      const { actionable, fraud_type: fraudType, payment_intent: intent } = warning;
-      return {
-        id: warning.id,
-        actionable,
-        fraudType,
-        paymentIntentId: toId(intent),
-        topUpId: findTopUpId(intent),
-      };
-    });
+    const warning = await this.api.find('radar.early_fraud_warning', (stripe) =>
+      stripe.radar.earlyFraudWarnings.retrieve(id, { expand: ['payment_intent'] }),
+    );
+    if (warning === null) return null;
+    const { actionable, fraud_type: fraudType, payment_intent: intent } = warning;
+    return {
+      id: warning.id,
+      actionable,
+      fraudType,
+      paymentIntentId: toId(intent),
+      topUpId: findTopUpId(intent),
+    };
   }
 
   async listRefunds(paymentIntentId: string): Promise<readonly ProviderRefund[]> {
     // One page is enough, because no top-up has more than a hundred partial refunds.
     const params = { payment_intent: paymentIntentId, limit: 100 };
-    const list = await this.call('list', (stripe) => stripe.refunds.list(params));
+    const list = await this.api.call('list', (stripe) => stripe.refunds.list(params));
     return list.data.map(toRefund);
-  }
-
-  private async orNull<T>(read: () => Promise<T>): Promise<T | null> {
-    try {
-      return await read();
-    } catch (error) {
-      if (error instanceof Error && isResourceMissing(error.cause)) return null;
-      throw error;
-    }
-  }
-
-  private async session(
-    request: (stripe: Stripe) => Promise<Stripe.Checkout.Session>,
-  ): Promise<CheckoutSession> {
-    return toCheckoutSession(await this.call('checkout.session', request));
-  }
-
-  private call<T extends { readonly object: string }>(
-    object: T['object'],
-    request: (stripe: Stripe) => Promise<T>,
-  ): Promise<T> {
-    return this.api.call(object, request);
   }
 }
 

@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { Counter } from 'prom-client';
-import type { PaymentsObserver } from './payments-observer.js';
 import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
 
-/** The metrics of payments. */
+/** What was missing among the events that Stripe delivered. */
 @Injectable()
-export class PaymentMetrics implements PaymentsObserver {
+export class StripeMetrics {
   private readonly missed: Counter;
 
   constructor(registry: MetricsRegistry) {
@@ -17,6 +16,7 @@ export class PaymentMetrics implements PaymentsObserver {
     });
   }
 
+  /** Called when `count` events of this type were found at Stripe that had never arrived here. */
   eventsMissed(type: string, count: number): void {
     this.missed.inc({ type }, count);
   }

@@ -1,13 +1,11 @@
 import { Module } from '@nestjs/common';
-import { PAYMENTS_OBSERVER } from './payments-observer.js';
-import { PaymentMetrics } from './stripe.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
+import { StripeMetrics } from './stripe.metrics.js';
 import { StripeBalanceList } from './balance/stripe-balance-list.js';
 import { StripeEventCursorEntity } from './gap-fill/stripe-event-cursor.entity.js';
-import { StripeEventList } from './gap-fill/stripe-event-list.js';
+import { StripeEventList, StripeGapFill } from './gap-fill/stripe-gap-fill.service.js';
 import { StripeGapFillJob } from './gap-fill/stripe-gap-fill.job.js';
-import { StripeGapFill } from './gap-fill/stripe-gap-fill.service.js';
 import { OFF_SESSION_PAYMENTS } from './off-session-payments.js';
 import { PAYMENT_GATEWAY } from './payment-gateway.js';
 import { StripeApi } from './stripe-api.js';
@@ -15,14 +13,11 @@ import { StripeCharges } from './stripe-charges.js';
 import { StripeCustomerEntity } from './stripe-customer.entity.js';
 import { StripeCustomers } from './stripe-customers.service.js';
 import { StripeEventEntity } from './stripe-event.entity.js';
-import { StripeEventHandlers } from './stripe-event-handlers.js';
-import { StripeEventJob } from './stripe-event.job.js';
+import { StripeEventHandlers, StripeEventJob, StripeInboxService } from './stripe-inbox.service.js';
 import { StripeGateway } from './stripe.gateway.js';
-import { StripeInbox } from './stripe-inbox.service.js';
 import { StripeOffSessionPayments } from './stripe-off-session-payments.js';
 import { StripePaymentReturns } from './stripe-payment-returns.js';
 import { StripeWebhookController } from './stripe-webhook.controller.js';
-import { StripeWebhook } from './stripe-webhook.service.js';
 
 /** The only importer of `stripe`. The rest of the service uses its API through ports, and its events through the inbox. */
 @Module({
@@ -34,8 +29,6 @@ import { StripeWebhook } from './stripe-webhook.service.js';
   providers: [
     { provide: PAYMENT_GATEWAY, useClass: StripeGateway },
     { provide: OFF_SESSION_PAYMENTS, useClass: StripeOffSessionPayments },
-    PaymentMetrics,
-    { provide: PAYMENTS_OBSERVER, useExisting: PaymentMetrics },
     StripeApi,
     StripeBalanceList,
     StripeCharges,
@@ -45,9 +38,9 @@ import { StripeWebhook } from './stripe-webhook.service.js';
     StripeEventList,
     StripeGapFill,
     StripeGapFillJob,
-    StripeInbox,
+    StripeInboxService,
+    StripeMetrics,
     StripePaymentReturns,
-    StripeWebhook,
   ],
   exports: [
     PAYMENT_GATEWAY,

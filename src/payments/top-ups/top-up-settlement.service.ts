@@ -18,9 +18,17 @@ import {
   PaymentReviewRepository,
   type ReviewedPayment,
 } from '../payment-reviews/payment-review.repository.js';
-import { judge } from './settlement.js';
+import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
+import { judge, type MoveVerdict } from './top-up.rules.js';
 import type { TopUp } from './top-up.js';
 import { type TopUpFacts, TopUpRepository } from './top-up.repository.js';
+
+const SESSION_EVENTS = [
+  'checkout.session.completed',
+  'checkout.session.async_payment_succeeded',
+  'checkout.session.async_payment_failed',
+  'checkout.session.expired',
+] as const;
 
 /** The facts of a payment that are stored on its top-up. */
 export type PaymentFacts = Pick<
@@ -30,44 +38,35 @@ export type PaymentFacts = Pick<
   readonly paymentIntentId: string | null;
 };
 
-/** Settles a top-up as Stripe reports its payment, and posts the credit to the wallet once. */
+/**
+ * Settles a top-up as Stripe reports its payment, and posts the credit to the wallet once. An event of a payment page is stored by the
+ * inbox, and its job calls `settle`, which goes through these steps: read the page's session at Stripe, find the row, decide
+ * (`judge`, without any I/O), post the credit with the wallet engine, and move the row. The commit that moves the row also publishes it to the
+ * account.
+ */
 @Injectable()
 export class TopUpSettlement {
   private readonly logger = new Logger(TopUpSettlement.name);
 
   constructor(
+    handlers: StripeEventHandlers,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly clock: DatabaseClock,
     private readonly engine: WalletEngine,
     private readonly topUps: TopUpRepository,
     private readonly reviews: PaymentReviewRepository,
-  ) {}
+  ) {
+    handlers.register(SESSION_EVENTS, ({ objectId }) => this.settle(objectId));
+  }
 
   /**
    * Reads the session from Stripe and applies its present state. It is safe to repeat at any time and in any order.
    * Throws `PaymentsUnavailableError`, or what the engine and the database throw; then it has to run again.
    */
   async settle(sessionId: string): Promise<void> {
-    const session = await this.gateway.retrieveCheckoutSession(sessionId);
-    if (session === null) {
-      this.logger.warn(
-        { event: 'checkout_session.missing', session: sessionId },
-        'Stripe does not know a checkout session',
-      );
-      return;
-    }
-    const topUpId = session.metadata[METADATA_TOP_UP] ?? session.clientReferenceId;
-    const topUp = topUpId === null ? null : await this.topUps.findAnywhere(topUpId);
-    // Other systems may share the Stripe account. Their sessions are ignored.
-    if (topUp !== null) await this.apply(topUp, session);
-    else if (topUpId?.startsWith('tu_'))
-      this.logger.error(
-        { event: 'checkout_session.top_up_missing', session: sessionId, topUp: topUpId },
-        'A checkout session pays for a top-up that does not exist here; nothing was credited',
-      );
-  }
-
-  private async apply(topUp: TopUp, session: CheckoutSession): Promise<void> {
+    const session = await this.readSession(sessionId);
+    const topUp = session === null ? null : await this.findTopUp(session);
+    if (session === null || topUp === null) return;
     if (topUp.status === 'paid') return this.applyToPaid(topUp, session);
     const verdict = judge(topUp, session, this.gateway.livemode);
     switch (verdict.kind) {
@@ -75,12 +74,37 @@ export class TopUpSettlement {
         return this.credit(topUp, { ...toFacts(session), ...toPaidFacts(topUp, session) });
       case 'review':
         return this.review(topUp, toReviewedSession(session), verdict.contradictions);
-      case 'move': {
-        const failureCode = verdict.to === 'failed' ? verdict.failure : null;
-        if (await this.topUps.move(topUp, verdict.to, { ...toFacts(session), failureCode })) return;
-        return this.topUps.note(topUp);
-      }
+      case 'move':
+        return this.move(topUp, session, verdict);
     }
+  }
+
+  private async readSession(sessionId: string): Promise<CheckoutSession | null> {
+    const session = await this.gateway.retrieveCheckoutSession(sessionId);
+    if (session === null)
+      this.logger.warn(
+        { event: 'checkout_session.missing', session: sessionId },
+        'Stripe does not know a checkout session',
+      );
+    return session;
+  }
+
+  /** Other systems may share the Stripe account. Their sessions are ignored. */
+  private async findTopUp(session: CheckoutSession): Promise<TopUp | null> {
+    const topUpId = session.metadata[METADATA_TOP_UP] ?? session.clientReferenceId;
+    const topUp = topUpId === null ? null : await this.topUps.findAnywhere(topUpId);
+    if (topUp === null && topUpId?.startsWith('tu_'))
+      this.logger.error(
+        { event: 'checkout_session.top_up_missing', session: session.id, topUp: topUpId },
+        'A checkout session pays for a top-up that does not exist here; nothing was credited',
+      );
+    return topUp;
+  }
+
+  private async move(topUp: TopUp, session: CheckoutSession, verdict: MoveVerdict): Promise<void> {
+    const failureCode = verdict.to === 'failed' ? verdict.failure : null;
+    const moved = await this.topUps.move(topUp, verdict.to, { ...toFacts(session), failureCode });
+    if (!moved) await this.topUps.note(topUp);
   }
 
   /**

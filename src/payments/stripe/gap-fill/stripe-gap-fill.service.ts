@@ -1,15 +1,40 @@
-import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Repository } from 'typeorm';
-import { firstCustomerAt, readSince, type ListCursor, type WindowedList } from '../list-window.js';
+import {
+  fetchPage,
+  firstCustomerAt,
+  readSince,
+  type ListCursor,
+  type ListPage,
+  type ListPageRequest,
+  type WindowedList,
+} from '../list-window.js';
 import { InvalidEventError, PaymentRequestRefusedError } from '../payments.errors.js';
-import { PAYMENTS_OBSERVER, silentPaymentsObserver, type PaymentsObserver } from '../payments-observer.js';
 import { StripeApi } from '../stripe-api.js';
-import { StripeEventHandlers } from '../stripe-event-handlers.js';
+import { StripeEventHandlers, StripeInboxService } from '../stripe-inbox.service.js';
 import { readListedEvent } from '../stripe-event.js';
-import { StripeInbox } from '../stripe-inbox.service.js';
+import { StripeMetrics } from '../stripe.metrics.js';
 import { StripeEventCursorEntity } from './stripe-event-cursor.entity.js';
-import { StripeEventList } from './stripe-event-list.js';
+
+/** Reads Stripe's Events API. It has the events of the last 30 days, whether they were delivered or not. */
+@Injectable()
+export class StripeEventList {
+  constructor(private readonly api: StripeApi) {}
+
+  /**
+   * Returns each event as the body that a webhook would have. Throws `ListCursorLostError`, and what the
+   * `PaymentGateway` throws.
+   *
+   * @param type the type in the spelling of snapshot events.
+   */
+  async page(type: string, request: ListPageRequest): Promise<ListPage<string>> {
+    const page = await fetchPage(request, (params) =>
+      this.api.call('list', (stripe) => stripe.events.list({ ...params, type })),
+    );
+    return { ...page, items: page.items.map((event) => JSON.stringify(event)) };
+  }
+}
 
 /** One run reads at most 1,000 events of each type. */
 const PAGES_PER_TYPE = 10;
@@ -34,7 +59,6 @@ const SAVE_CURSOR = `
 @Injectable()
 export class StripeGapFill {
   private readonly logger = new Logger(StripeGapFill.name);
-  private readonly observer: PaymentsObserver;
 
   constructor(
     @InjectRepository(StripeEventCursorEntity) private readonly cursors: Repository<StripeEventCursorEntity>,
@@ -42,11 +66,9 @@ export class StripeGapFill {
     private readonly api: StripeApi,
     private readonly list: StripeEventList,
     private readonly handlers: StripeEventHandlers,
-    private readonly inbox: StripeInbox,
-    @Optional() @Inject(PAYMENTS_OBSERVER) observer: PaymentsObserver | null,
-  ) {
-    this.observer = observer ?? silentPaymentsObserver;
-  }
+    private readonly inbox: StripeInboxService,
+    private readonly metrics: StripeMetrics,
+  ) {}
 
   /**
    * Stores the missing events that Stripe created up to `untilMs`, and returns how many there were. Throws
@@ -79,7 +101,7 @@ export class StripeGapFill {
       page: (request) => this.list.page(type, request),
       store: async (payloads) => {
         const stored = await this.storeMissing(payloads);
-        if (stored > 0) this.observer.eventsMissed(type, stored);
+        if (stored > 0) this.metrics.eventsMissed(type, stored);
         return stored;
       },
       save: (progress) => this.save(type, progress),
@@ -107,7 +129,7 @@ export class StripeGapFill {
     let stored = 0;
     // The oldest event is stored first, in the order of delivery.
     for (const event of events.toReversed()) {
-      if (missing.has(event.id) && (await this.inbox.receive(event))) stored += 1;
+      if (missing.has(event.id) && (await this.inbox.store(event))) stored += 1;
     }
     return stored;
   }

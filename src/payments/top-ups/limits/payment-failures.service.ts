@@ -4,7 +4,7 @@ import { Repository } from 'typeorm';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../stripe/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../stripe/payments.errors.js';
 import { StripeCharges } from '../../stripe/stripe-charges.js';
-import { StripeEventHandlers } from '../../stripe/stripe-event-handlers.js';
+import { StripeEventHandlers } from '../../stripe/stripe-inbox.service.js';
 import { TopUpEntity } from '../top-up.entity.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import type { TopUp } from '../top-up.js';

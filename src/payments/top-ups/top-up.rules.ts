@@ -2,12 +2,16 @@ import { centsToMicros, formatUsd, type UsdCents } from '../../platform/common/m
 import { METADATA_TOP_UP, type CheckoutSession } from '../stripe/payment-gateway.js';
 import type { TopUp, TopUpFailure } from './top-up.js';
 
+/** It is not paid; its row follows what Stripe reports. */
+export type MoveVerdict =
+  | { readonly kind: 'move'; readonly to: 'pending' | 'processing' | 'expired' }
+  | { readonly kind: 'move'; readonly to: 'failed'; readonly failure: TopUpFailure };
+
 /** What a Checkout Session means for its top-up. */
 export type Verdict =
   /** It is paid, and everything that Stripe reports agrees with the quote. */
   | { readonly kind: 'credit' }
-  | { readonly kind: 'move'; readonly to: 'pending' | 'processing' | 'expired' }
-  | { readonly kind: 'move'; readonly to: 'failed'; readonly failure: TopUpFailure }
+  | MoveVerdict
   /** Stripe's record contradicts ours. Nothing is credited until an operator has decided. */
   | { readonly kind: 'review'; readonly contradictions: readonly string[] };
 
