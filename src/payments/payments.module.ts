@@ -23,7 +23,7 @@ import { SavedCardEntity } from './auto-top-ups/saved-card.entity.js';
 import { SavedCardsController } from './auto-top-ups/saved-cards.controller.js';
 import { SavedCards } from './auto-top-ups/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
-import { DisputeBooking } from './disputes/dispute-booking.service.js';
+import { MovementBooking } from './disputes/movement-booking.service.js';
 import { DisputeMovementEntity } from './disputes/dispute-movement.entity.js';
 import { DisputeMovementRepository } from './disputes/dispute-movement.repository.js';
 import { DisputeEvents } from './disputes/dispute-events.js';
@@ -35,6 +35,7 @@ import { AccountRefundsController } from './refunds/account-refunds.controller.j
 import { RefundEntity } from './refunds/refund.entity.js';
 import { RefundEvents } from './refunds/refund-events.js';
 import { RefundRepository } from './refunds/refund.repository.js';
+import { FailedRefundBooking } from './refunds/failed-refund-booking.service.js';
 import { RefundSettlement } from './refunds/refund-settlement.service.js';
 import { RefundSweepJob } from './refunds/refund-sweep.job.js';
 import { RefundWriteOffsController } from './refunds/refund-write-offs.controller.js';
@@ -115,12 +116,13 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     SavedCards,
     RefundRepository,
     Refunds,
+    FailedRefundBooking,
     RefundSettlement,
     RefundEvents,
     RefundSweepJob,
     DisputeRepository,
     DisputeMovementRepository,
-    DisputeBooking,
+    MovementBooking,
     Disputes,
     DisputeSettlement,
     DisputeEvents,

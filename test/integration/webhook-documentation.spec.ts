@@ -10,7 +10,7 @@ import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
 import { AutoTopUpSwitch } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
 import type { AutoTopUp } from '../../src/payments/auto-top-ups/auto-top-up.js';
 import { RefundRepository } from '../../src/payments/refunds/refund.repository.js';
-import type { RefundStatus } from '../../src/payments/refunds/refund.machine.js';
+import type { PublishedStatus } from '../../src/payments/refunds/refund.machine.js';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { eventually } from '../support/processes.js';
 import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
@@ -139,7 +139,7 @@ async function collect(accountId: string): Promise<void> {
 }
 
 /** Another refund, which goes another way. */
-async function publishRefund({ id, customer }: OpenTopUp, status: RefundStatus): Promise<void> {
+async function publishRefund({ id, customer }: OpenTopUp, status: PublishedStatus): Promise<void> {
   const refunds = app.app.get(RefundRepository);
   const topUp = await app.app.get(TopUpRepository).find(customer.accountId, id);
   const [first] = topUp === null ? [] : await refunds.ofTopUp(topUp);

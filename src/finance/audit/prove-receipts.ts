@@ -82,6 +82,8 @@ const REFUNDS = `
    WHERE CASE WHEN r.status = 'refused' THEN t.id IS NOT NULL
               -- Its money is gone and its credit is not: wrong from the first minute.
               WHEN r.status = 'needs_review' THEN true
+              -- Its credit is on its way back for minutes at most.
+              WHEN r.status = 'failing' AND r.failure_decided_at < now() - ${MENDED_WITHIN} THEN true
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)

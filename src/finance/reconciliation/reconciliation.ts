@@ -34,7 +34,7 @@ export const NAMED = `
                        AND (u.payment_intent_id IS NOT NULL
                             OR NOT EXISTS (SELECT FROM payment_reviews v WHERE v.payment_intent_id = b.payment_intent_id))
     LEFT JOIN refunds r ON b.type IN ('refund', 'payment_refund', 'refund_failure', 'payment_failure_refund')
-                       AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failed', 'needs_review')
+                       AND r.stripe_refund_id = b.source_id AND r.status IN ('created', 'pending', 'succeeded', 'failing', 'failed', 'needs_review')
     LEFT JOIN disputes d ON b.type = 'adjustment' AND d.id = b.source_id
     LEFT JOIN dispute_movements m ON m.balance_transaction_id = b.id
     -- Of a movement that an earlier release decided, it is known whose it is and not which.

@@ -7,8 +7,10 @@ import { cents, centsToMicros, negate, type MicroUsd, type UsdCents } from '../.
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import type { ProviderDisputeMovement } from '../stripe/payment-gateway.js';
-import { countReturned, hasUndecidedRefund, lockTopUp } from '../refunds/counted-returns.js';
+import { countReturned, hasUndecidedRefund, lockTopUp, nextDecisionAt } from '../refunds/counted-returns.js';
 import { chargeOf, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
+import { RefundEntity } from '../refunds/refund.entity.js';
+import type { Refund } from '../refunds/refund.js';
 import { paidFor } from '../refunds/returned-parts.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { DisputeEntity, type Dispute } from './dispute.entity.js';
@@ -25,11 +27,11 @@ import {
 /** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
 const REFUND_WAIT_MS = 3_600_000;
 
-type UnbookedMovement = {
-  readonly dispute: Dispute;
-  readonly movement: DisputeMovement;
-  readonly decidedMs: number;
-};
+/** What is decided of a payment and is not in the ledger yet. */
+type Unbooked = { readonly decidedMs: number } & (
+  | { readonly type: 'dispute_movement'; readonly dispute: Dispute; readonly movement: DisputeMovement }
+  | { readonly type: 'failed_refund'; readonly refund: Refund }
+);
 type DisputeHistory = { readonly dispute: Dispute; readonly known: readonly DisputeMovement[] };
 
 /** The rows of `dispute_movements`. What each takes or gives back is decided once, under the lock of the top-up's row. */
@@ -78,7 +80,7 @@ export class DisputeMovementRepository {
         if (parts.excessCents < 0n && (await this.mayComeBack(tx, topUp, dispute))) return false;
         const isTaken = movement.direction === 'taken';
         const isFirst = !known.some((each) => isTaking(each) === isTaken);
-        await this.insert(tx, dispute, known, parts, {
+        await this.insert(tx, topUp, dispute, known, parts, {
           amountCents: cents(isTaken ? 0n - amountCents : amountCents),
           balanceTransactionId: movement.id,
           reference: referenceFor(dispute.id, movement, known),
@@ -102,8 +104,8 @@ export class DisputeMovementRepository {
     });
   }
 
-  /** Under the lock of the top-up's row. */
-  private async decideCovers(tx: Tx, topUp: TopUp): Promise<void> {
+  /** As `cover` does; only under the lock of the top-up's row. */
+  async decideCovers(tx: Tx, topUp: TopUp): Promise<void> {
     const histories = await this.historiesOf(tx, topUp);
     const held = histories.map(({ known }) => heldBy(known));
     const covered = partsOfAllCovered(held, paidFor(topUp), await countReturned(tx, topUp));
@@ -113,7 +115,7 @@ export class DisputeMovementRepository {
       const { dispute, known } = history;
       const reference = coveredReference(dispute.id, known.length + 1);
       const movement = { amountCents: cents(0n), balanceTransactionId: null, reference, lotId: null };
-      await this.insert(tx, dispute, known, parts, movement);
+      await this.insert(tx, topUp, dispute, known, parts, movement);
     }
   }
 
@@ -127,17 +129,29 @@ export class DisputeMovementRepository {
     return histories;
   }
 
-  /** What of the payment's disputes the ledger does not have yet, in the order in which it was decided. */
-  async unbookedOf({ accountId, id: topUpId }: TopUp): Promise<readonly UnbookedMovement[]> {
-    const { manager } = this.rows;
-    const disputes = await manager.find(DisputeEntity, { where: { accountId, topUpId } });
-    const movements = await manager.find(DisputeMovementEntity, {
-      where: { accountId, disputeId: In(disputes.map(({ id }) => id)), bookedAt: IsNull() },
-      order: { disputeId: 'ASC', number: 'ASC' },
+  /**
+   * What the ledger does not have yet of the payment's disputes and failed refunds, in the order in which it was decided. The lock
+   * waits for a decision under way: read one after the other, the rows could lack a decision that others followed.
+   */
+  async findUnbooked(topUp: TopUp): Promise<readonly Unbooked[]> {
+    const { accountId, id: topUpId } = topUp;
+    return this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      const disputes = await tx.find(DisputeEntity, { where: { accountId, topUpId } });
+      const movements = await tx.find(DisputeMovementEntity, {
+        where: { accountId, disputeId: In(disputes.map(({ id }) => id)), bookedAt: IsNull() },
+        order: { disputeId: 'ASC', number: 'ASC' },
+      });
+      const failing = await tx.find(RefundEntity, { where: { accountId, topUpId, status: 'failing' } });
+      const refunds = failing.map((refund): Unbooked => ({
+        type: 'failed_refund',
+        refund,
+        decidedMs: refund.failureDecidedAt?.getTime() ?? 0,
+      }));
+      return [...disputes.flatMap((dispute) => inOrder(dispute, movements)), ...refunds].sort(
+        (a, b) => a.decidedMs - b.decidedMs,
+      );
     });
-    return disputes
-      .flatMap((dispute) => inOrder(dispute, movements))
-      .sort((a, b) => a.decidedMs - b.decidedMs);
   }
 
   /** A row that an earlier release decided learns which of Stripe's balance transactions it is. */
@@ -163,6 +177,7 @@ export class DisputeMovementRepository {
 
   private async insert(
     tx: Tx,
+    topUp: TopUp,
     { accountId, id: disputeId }: Dispute,
     known: readonly DisputeMovement[],
     parts: PartsAndExcess,
@@ -173,7 +188,7 @@ export class DisputeMovementRepository {
     await tx.insert(DisputeMovementEntity, {
       ...{ ...movement, ...toMicros(parts), accountId, disputeId },
       number: known.length + 1,
-      createdAt: new Date(this.clock.nowMs()),
+      createdAt: await nextDecisionAt(tx, topUp, this.clock.nowMs()),
       bookedAt: null,
     });
   }
@@ -195,13 +210,13 @@ export class DisputeMovementRepository {
 }
 
 /** The dispute's own, which keep their order whatever the clocks of the processes that decided them say. */
-function inOrder(dispute: Dispute, movements: readonly DisputeMovement[]): readonly UnbookedMovement[] {
+function inOrder(dispute: Dispute, movements: readonly DisputeMovement[]): readonly Unbooked[] {
   let decidedMs = 0;
   return movements
     .filter(({ disputeId }) => disputeId === dispute.id)
     .map((movement) => {
       decidedMs = Math.max(decidedMs, movement.createdAt.getTime());
-      return { dispute, movement, decidedMs };
+      return { type: 'dispute_movement', dispute, movement, decidedMs };
     });
 }
 

@@ -15,7 +15,7 @@ import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { writeOffReference } from '../top-ups/write-off-reference.js';
 import type { Dispute } from './dispute.entity.js';
 import { isDecidedForUs, isHarmless, isLater, isOpen } from './dispute.machine.js';
-import { DisputeBooking, disputeFreeze } from './dispute-booking.service.js';
+import { MovementBooking, disputeFreeze } from './movement-booking.service.js';
 import { isTakenAgain, isWithBank } from './dispute-movement.rules.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
@@ -38,7 +38,7 @@ export class DisputeSettlement {
     private readonly topUps: TopUpRepository,
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,
-    private readonly booking: DisputeBooking,
+    private readonly booking: MovementBooking,
     private readonly reviews: PaymentReviewRepository,
   ) {}
 

@@ -25,6 +25,26 @@ export function hasUndecidedRefund(manager: EntityManager, { accountId, id }: To
   return manager.existsBy(RefundEntity, { accountId, topUpId: id, status: In(['created', 'pending']) });
 }
 
+/**
+ * When what is decided now is decided: later than all else that was decided of the payment, whatever the clocks of the processes say,
+ * because bookings follow this order. Only under the lock of the top-up's row.
+ */
+export async function nextDecisionAt(
+  manager: EntityManager,
+  { accountId, id }: TopUp,
+  nowMs: number,
+): Promise<Date> {
+  const [last] = await manager.query<{ ms: string | null }[]>(
+    `SELECT ceil(extract(epoch FROM greatest(
+              (SELECT max(m.created_at) FROM disputes d
+                 JOIN dispute_movements m ON m.account_id = d.account_id AND m.dispute_id = d.id
+                WHERE d.account_id = $1 AND d.top_up_id = $2),
+              (SELECT max(failure_decided_at) FROM refunds WHERE account_id = $1 AND top_up_id = $2))) * 1000)::bigint AS ms`,
+    [accountId, id],
+  );
+  return new Date(Math.max(nowMs, Number(last?.ms ?? 0) + 1));
+}
+
 /** Whoever counts and then writes is alone with the top-up until its tx ends. */
 export async function lockTopUp(manager: EntityManager, { accountId, id }: TopUp): Promise<void> {
   await manager.query('SELECT 1 FROM top_ups WHERE account_id = $1 AND id = $2 FOR UPDATE', [accountId, id]);

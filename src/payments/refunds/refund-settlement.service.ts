@@ -11,12 +11,10 @@ import {
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { WalletInDebtError } from '../../money/wallets/wallet.errors.js';
-import { DisputeBooking } from '../disputes/dispute-booking.service.js';
+import { MovementBooking } from '../disputes/movement-booking.service.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { writeOffReference } from '../top-ups/write-off-reference.js';
-import { sourcesOf } from './refund.machine.js';
-import { isMadeAtStripe, type Refund } from './refund.js';
+import { isMadeAtStripe, toBookingFingerprint, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
 /** What Stripe says in the end; `null` while it has not made up its mind. */
@@ -40,7 +38,7 @@ export class RefundSettlement {
     private readonly engine: WalletEngine,
     private readonly refunds: RefundRepository,
     private readonly topUps: TopUpRepository,
-    private readonly disputes: DisputeBooking,
+    private readonly booking: MovementBooking,
   ) {}
 
   /**
@@ -55,7 +53,7 @@ export class RefundSettlement {
       accountId: refund.accountId,
       actor: refund.createdBy,
       reference: `refund:${refund.id}`,
-      fingerprint: fingerprintOf(refund),
+      fingerprint: toBookingFingerprint(refund),
       memo: refund.reason ?? `Refund of ${refund.topUpId}`,
       lotId: refund.lotId,
       amountMicros: refund.creditMicros,
@@ -83,7 +81,7 @@ export class RefundSettlement {
       // It may have been made after all, by an attempt whose answer was lost.
       const after = await this.findAtStripe(refund);
       if (after !== null) return this.follow(refund, after);
-      await this.giveBack(refund, error.providerCode);
+      await this.fail(refund, error.providerCode);
       throw error;
     }
   }
@@ -92,9 +90,7 @@ export class RefundSettlement {
   async follow(refund: Refund, made: ProviderRefund): Promise<void> {
     const facts = { stripeRefundId: made.id };
     const ending = ENDINGS.get(made.status ?? '');
-    // What never left the wallet does not come back.
-    if (ending === 'failed' && !sourcesOf('failed').includes(refund.status)) return this.noteFailed(refund);
-    if (ending === 'failed') return this.giveBack(refund, made.failureReason ?? made.status, made.id);
+    if (ending === 'failed') return this.fail(refund, made.failureReason ?? made.status, made.id);
     if (await this.refunds.move(refund, ending ?? 'pending', facts)) {
       this.logger.log(`${refund.id} is ${ending ?? 'pending'} (${made.id}).`);
       return;
@@ -102,51 +98,23 @@ export class RefundSettlement {
     await this.refunds.note(refund);
   }
 
-  /** First the wallet, then the row: cut off between the two, the next look finds the reference in the ledger. */
-  private async giveBack(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
-    await this.engine.execute({
-      type: 'reinstate',
-      accountId: refund.accountId,
-      actor: 'stripe',
-      reference: `refund:${refund.id}:failed`,
-      fingerprint: fingerprintOf(refund),
-      memo: `Refund ${refund.id} failed`,
-      lotId: refund.returnLotId,
-      givenLotId: newId('creditLot'),
-      amountMicros: refund.creditMicros,
-      feeMicros: refund.feeMicros,
-      taxMicros: refund.taxMicros,
-      excessMicros: refund.excessMicros,
-    });
-    if (isMadeAtStripe(refund)) await this.unfreeze(refund);
+  /**
+   * Decides the failure, and books it with all else that is decided of the payment. Where it was decided before, a crash may have
+   * come before the booking.
+   */
+  private async fail(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
+    const topUp = await this.topUps.find(refund.accountId, refund.topUpId);
+    if (topUp === null) throw new Error(`${refund.id} is of ${refund.topUpId}, which is unknown`);
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
-    await this.refunds.move(refund, 'failed', facts);
-    await this.coverDisputes(refund);
-    this.logger.warn(`${refund.id} failed (${failureCode}); its credit is in the wallet again.`);
-  }
-
-  /** It may have been cut off before what disputes had taken of it was booked. */
-  private async noteFailed(refund: Refund): Promise<void> {
-    await this.coverDisputes(refund);
+    await this.refunds.decideFailure(topUp, refund, facts);
+    await this.booking.bookAll(topUp);
     await this.refunds.note(refund);
   }
 
-  /** What a dispute took beyond the payment while this refund counted is not beyond it any more. */
-  private async coverDisputes({ accountId, topUpId }: Refund): Promise<void> {
+  /** Books the failure of a refund after it was decided. */
+  async finishFailing({ accountId, topUpId }: Refund): Promise<void> {
     const topUp = await this.topUps.find(accountId, topUpId);
-    if (topUp !== null) await this.disputes.bookAll(topUp);
-  }
-
-  /** Lifts its own reason; the last one stays while the wallet owes. */
-  private async unfreeze({ accountId, id }: Refund): Promise<void> {
-    try {
-      const lifts = { source: 'refund', sourceId: id } as const;
-      const change = { lifts, reason: `refund ${id} failed`, statusChangeId: newId('statusChange') };
-      await this.engine.execute({ type: 'unfreeze', accountId, actor: 'stripe', ...change });
-    } catch (error) {
-      if (!(error instanceof WalletInDebtError)) throw error;
-      this.logger.warn(`${accountId} stays frozen: it owes.`);
-    }
+    if (topUp !== null) await this.booking.bookAll(topUp);
   }
 
   /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. Only one made at Stripe leaves any. */
@@ -179,10 +147,4 @@ function freezeFor({ id, topUpId }: Refund): NewFreeze {
     reason,
     statusChangeId: newId('statusChange'),
   };
-}
-
-/** As it was before there was tax or excess, where there is none: what an older version began is the same request. */
-function fingerprintOf({ topUpId, creditMicros, feeMicros, taxMicros, excessMicros }: Refund): string {
-  const excess = excessMicros === 0n ? '' : `:beyond:${excessMicros}`;
-  return `${topUpId}:${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}${excess}`;
 }

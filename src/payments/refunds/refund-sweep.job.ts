@@ -45,6 +45,8 @@ export class RefundSweepJob implements Job {
   }
 
   private async goOn(refund: Refund): Promise<void> {
+    // Its failure is decided: Stripe is not asked again.
+    if (refund.status === 'failing') return this.settlement.finishFailing(refund);
     if (refund.stripeRefundId !== null) return this.events.settle(refund.stripeRefundId);
     try {
       await this.settlement.reserve(refund);

@@ -12,7 +12,7 @@ import { ListView } from '../../platform/common/list.view.js';
 import { centsToMicros, formatMicros } from '../../platform/common/money.js';
 import { CHARGE_MAX_CENTS } from '../top-ups/quote.js';
 import { chargeOf } from '../../money/wallets/rules/payment-parts.js';
-import { REFUND_STATUSES, type RefundStatus } from './refund.machine.js';
+import { REFUND_STATUSES, type PublishedStatus } from './refund.machine.js';
 import type { Refund, RefundPreview } from './refund.js';
 
 export class RefundRequest {
@@ -54,10 +54,10 @@ export class RefundView {
     description:
       '`created` and `pending` are under way; `succeeded` is paid back; `failed` was not, and the credit is in the ' +
       'wallet again; `refused` never left; `needs_review` is looked at again; `preview` moved nothing.',
-    enum: [...REFUND_STATUSES, 'preview'],
+    enum: [...REFUND_STATUSES.filter((status) => status !== 'failing'), 'preview'],
     example: 'succeeded',
   })
-  declare readonly status: RefundStatus | 'preview';
+  declare readonly status: PublishedStatus | 'preview';
   @MicroUsdView('The credit that leaves the wallet.', '5000000')
   declare readonly credit_micros: string;
   @MicroUsdView('The share of the platform fee that comes back with it.', '250000')
@@ -109,7 +109,7 @@ export function toRefundView(refund: Refund): RefundView {
     object: 'refund',
     id: refund.id,
     top_up: refund.topUpId,
-    status: refund.status,
+    status: refund.status === 'failing' ? 'pending' : refund.status,
     credit_micros: formatMicros(refund.creditMicros),
     fee_micros: formatMicros(refund.feeMicros),
     tax_micros: formatMicros(refund.taxMicros),

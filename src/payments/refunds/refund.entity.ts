@@ -10,8 +10,9 @@ import type { Refund } from './refund.js';
 @Check('refunds_id_form', `id LIKE 're\\_%'`)
 @Check(
   'refunds_status_known',
-  `status IN ('created', 'pending', 'succeeded', 'failed', 'refused', 'needs_review')`,
+  `status IN ('created', 'pending', 'succeeded', 'failing', 'failed', 'refused', 'needs_review')`,
 )
+@Check('refunds_failing_decided', `status <> 'failing' OR failure_decided_at IS NOT NULL`)
 @Check(
   'refunds_amounts',
   `credit_micros >= 0 AND fee_micros >= 0 AND tax_micros >= 0 AND excess_micros >= 0
@@ -30,7 +31,9 @@ import type { Refund } from './refund.js';
 })
 @Index('refunds_id_idx', ['id'])
 @Index('refunds_top_up_idx', ['accountId', 'topUpId'])
-@Index('refunds_open_idx', ['checkedAt'], { where: `status IN ('created', 'pending')` })
+@Index('refunds_open_idx', ['checkedAt'], {
+  where: `status IN ('created', 'pending', 'failing', 'needs_review')`,
+})
 export class RefundEntity implements Refund {
   @PrimaryColumn({
     type: 'text',
@@ -96,4 +99,7 @@ export class RefundEntity implements Refund {
 
   @Column({ type: 'timestamptz', name: 'checked_at', precision: 3 })
   checkedAt!: Date;
+
+  @Column({ type: 'timestamptz', name: 'failure_decided_at', precision: 3, nullable: true })
+  failureDecidedAt!: Date | null;
 }

@@ -1,28 +1,41 @@
 /**
- * The life of a refund. It only moves forward, so late, repeated and reordered news change nothing:
+ * The life of a refund. It only moves forward, so late, repeated and reordered events change nothing:
  *
  * - `created`: written here. Its credit may be out of the wallet, and Stripe may have been asked; the job goes on.
  * - `refused`: the wallet did not have the credit (any more), so Stripe was never asked. Nothing moved.
  * - `pending`: Stripe has it; some payment methods take days.
  * - `succeeded`: the customer has the money back.
- * - `failed`: Stripe would not, or the bank sent it back, which it may do days after success. The credit is in the
- *   wallet again.
+ * - `failing`: Stripe refused it, or the bank sent it back, which may happen days after success. From here on its money counts as
+ *   the payment's again; the credit is not in the wallet yet. To customers it is `pending`.
+ * - `failed`: the credit is in the wallet again.
  * - `needs_review`: of earlier releases, which left a refund of spent credit there. The job goes on with it: its money is gone, so
  *   what the wallet does not have becomes debt.
  */
 export const REFUND_TRANSITIONS = {
   // A process of an earlier release still moves some to `needs_review` while this one is rolled out.
-  created: ['refused', 'pending', 'succeeded', 'failed', 'needs_review'],
-  pending: ['succeeded', 'failed'],
-  succeeded: ['failed'],
+  created: ['refused', 'pending', 'succeeded', 'failing', 'needs_review'],
+  pending: ['succeeded', 'failing'],
+  succeeded: ['failing'],
+  failing: ['failed'],
   failed: [],
   refused: [],
-  needs_review: ['pending', 'succeeded', 'failed'],
+  needs_review: ['pending', 'succeeded', 'failing'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type RefundStatus = keyof typeof REFUND_TRANSITIONS;
 
+/** What customers see. Until the credit is in the wallet again, a refund that fails is under way. */
+export type PublishedStatus = Exclude<RefundStatus, 'failing'>;
+
 export const REFUND_STATUSES = Object.keys(REFUND_TRANSITIONS) as readonly RefundStatus[];
+
+/** Those in which the next step is ours or Stripe's. */
+export const OPEN_STATUSES = [
+  'created',
+  'pending',
+  'failing',
+  'needs_review',
+] as const satisfies readonly RefundStatus[];
 
 /** In these, what was to go back is on its way or gone: it counts against the top-up. */
 export const COUNTED_STATUSES = [

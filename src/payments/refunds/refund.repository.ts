@@ -11,11 +11,12 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
-import { countReturned, lockTopUp } from './counted-returns.js';
+import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
+import { countReturned, lockTopUp, nextDecisionAt } from './counted-returns.js';
 import { toRefundView } from './refund.dto.js';
 import { RefundEntity } from './refund.entity.js';
 import type { Parts } from '../../money/wallets/rules/payment-parts.js';
-import { sourcesOf, type RefundStatus } from './refund.machine.js';
+import { OPEN_STATUSES, sourcesOf, type PublishedStatus } from './refund.machine.js';
 import type { Refund } from './refund.js';
 
 export type RefundFacts = Partial<Pick<Refund, 'stripeRefundId' | 'failureCode'>>;
@@ -32,6 +33,7 @@ export class RefundRepository {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly events: WebhookEvents,
     private readonly audit: AuditLog,
+    private readonly disputeMovements: DisputeMovementRepository,
   ) {}
 
   /**
@@ -52,7 +54,7 @@ export class RefundRepository {
         const refund = make(await countReturned(tx, topUp));
         if (refund === null) return null;
         await tx.insert(RefundEntity, { ...refund });
-        await this.tell(tx, refund);
+        await this.tell(tx, refund, 'created');
         if (by !== null) await this.recordRequest(tx, by, refund);
         return refund;
       }, by ?? 'system');
@@ -94,14 +96,14 @@ export class RefundRepository {
   /** Open ones that nobody looked at since `before`, the longest forgotten first. */
   findUnchecked(before: Date, limit: number): Promise<readonly Refund[]> {
     return this.rows.find({
-      where: { status: In(['created', 'pending', 'needs_review']), checkedAt: LessThan(before) },
+      where: { status: In([...OPEN_STATUSES]), checkedAt: LessThan(before) },
       order: { checkedAt: 'ASC' },
       take: limit,
     });
   }
 
   /** False, and nothing is written, when the refund has gone too far for this step. */
-  move(refund: Refund, to: RefundStatus, facts: RefundFacts = {}): Promise<boolean> {
+  move(refund: Refund, to: PublishedStatus, facts: RefundFacts = {}): Promise<boolean> {
     const { accountId, id } = refund;
     return this.transactions.run(async (tx) => {
       const { affected } = await tx.update(
@@ -110,12 +112,32 @@ export class RefundRepository {
         { ...facts, status: to, checkedAt: this.now() },
       );
       if (affected !== 1) return false;
-      await this.tell(tx, { ...refund, ...facts, status: to });
+      await this.tell(tx, { ...refund, ...facts }, to);
       return true;
     });
   }
 
-  /** Notes that the refund was looked at. */
+  /**
+   * Decides that the refund fails, together with what disputes of its payment took beyond it and what is not beyond it any more. From
+   * then on its credit is on its way back into the wallet, and nothing but `FailedRefundBooking` moves the row. Otherwise a dispute that is
+   * won between the two would give back its loss alone. False, and nothing is written, when the refund cannot fail any more.
+   */
+  decideFailure(topUp: TopUp, { accountId, id }: Refund, facts: RefundFacts): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      const failureDecidedAt = await nextDecisionAt(tx, topUp, this.clock.nowMs());
+      const { affected } = await tx.update(
+        RefundEntity,
+        { accountId, id, status: In([...sourcesOf('failing')]) },
+        { ...facts, status: 'failing', failureDecidedAt, checkedAt: this.now() },
+      );
+      if (affected !== 1) return false;
+      await this.disputeMovements.decideCovers(tx, topUp);
+      return true;
+    });
+  }
+
+  /** Notes that the refund was checked. */
   async note({ accountId, id, status }: Refund): Promise<void> {
     await this.rows.update({ accountId, id, status }, { checkedAt: this.now() });
   }
@@ -135,9 +157,9 @@ export class RefundRepository {
     });
   }
 
-  private tell(tx: Tx, refund: Refund): Promise<void> {
-    const { accountId, id, status } = refund;
-    const data = { ...toRefundView(refund) };
+  private tell(tx: Tx, refund: Refund, status: PublishedStatus): Promise<void> {
+    const { accountId, id } = refund;
+    const data = { ...toRefundView({ ...refund, status }) };
     return this.events.publish(tx, { accountId, type: `refund.${status}`, data, naturalKey: id });
   }
 

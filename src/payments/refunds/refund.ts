@@ -32,6 +32,8 @@ export type Refund = {
   readonly createdAt: Date;
   /** When it last moved, or was last compared with Stripe. */
   readonly checkedAt: Date;
+  /** When its failure was decided; it orders the bookings of the payment. Null of what did not fail, or failed in an earlier release. */
+  readonly failureDecidedAt: Date | null;
 };
 
 export type RefundPreview = {
@@ -78,5 +80,21 @@ export function newRefund(
     failureCode: null,
     createdAt: now,
     checkedAt: now,
+    failureDecidedAt: null,
   };
+}
+
+/**
+ * By which the ledger recognizes a repeated booking. Without tax and excess it is what earlier releases wrote, so that what they began is
+ * the same request.
+ */
+export function toBookingFingerprint({
+  topUpId,
+  creditMicros,
+  feeMicros,
+  taxMicros,
+  excessMicros,
+}: Refund): string {
+  const excess = excessMicros === 0n ? '' : `:beyond:${excessMicros}`;
+  return `${topUpId}:${creditMicros}:${feeMicros}${taxMicros === 0n ? '' : `:${taxMicros}`}${excess}`;
 }

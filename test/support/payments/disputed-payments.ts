@@ -51,6 +51,10 @@ export class DisputedPayments {
     return { available, debt, givenUp: (legs['write_off'] ?? 0) - (legs['write_off_reversal'] ?? 0) };
   }
 
+  disputeId(name: string): string {
+    return this.named(name).disputeId;
+  }
+
   private named(name: string): ReturnHistory {
     const { payment, id } = this.disputes.get(name) ?? { payment: this.payments[0], id: '' };
     payment.disputeId = id;

@@ -104,11 +104,7 @@ export class ReturnHistory {
         return;
       }
       case 'refund_fails': {
-        const rows = await this.app.dataSource.query<{ id: string }[]>(
-          'SELECT stripe_refund_id AS id FROM refunds WHERE account_id = $1 ORDER BY id DESC LIMIT 1',
-          [accountId],
-        );
-        await this.control.failRefund(rows[0]?.id ?? '');
+        await this.control.failRefund(await this.stripeRefundId());
         return;
       }
       case 'dispute': {
@@ -138,6 +134,15 @@ export class ReturnHistory {
         await this.control.warnOfFraud(await this.chargeId());
         return;
     }
+  }
+
+  /** Of the refund that came last. */
+  async stripeRefundId(): Promise<string> {
+    const rows = await this.app.dataSource.query<{ id: string }[]>(
+      'SELECT stripe_refund_id AS id FROM refunds WHERE account_id = $1 ORDER BY id DESC LIMIT 1',
+      [this.accountId],
+    );
+    return rows[0]?.id ?? '';
   }
 
   private async chargeId(): Promise<string> {

@@ -3,6 +3,7 @@ import { newId } from '../../platform/common/ids.js';
 import { negate } from '../../platform/common/money.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
+import { FailedRefundBooking } from '../refunds/failed-refund-booking.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import type { Dispute } from './dispute.entity.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
@@ -10,33 +11,43 @@ import { isFirstOfItsKind, isTaking } from './dispute-movement.rules.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
 
-/** Books the movements of disputes in the wallet, each once under its own reference, in the order in which they were decided. */
+/**
+ * Books what disputes and failed refunds of a payment moved, each once under its own reference, in the order in which it was decided.
+ * In another order, money that is beyond the payment only until a refund fails would come back before that refund, as nothing.
+ */
 @Injectable()
-export class DisputeBooking {
-  private readonly logger = new Logger(DisputeBooking.name);
+export class MovementBooking {
+  private readonly logger = new Logger(MovementBooking.name);
 
   constructor(
     private readonly engine: WalletEngine,
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,
+    private readonly failedRefunds: FailedRefundBooking,
   ) {}
 
   /**
-   * Books what is decided of the payment's disputes, and what they took beyond the payment as far as other money of it came back
-   * since. May be repeated by any process at any time: the ledger knows the references.
+   * Books what is decided of the payment, and what disputes took beyond it as far as other money of it came back since. May be
+   * repeated by any process at any time: the ledger knows the references.
    */
   async bookAll(topUp: TopUp): Promise<void> {
     await this.bookDecided(topUp);
+    // What a process of an earlier release booked may still need its cover.
     await this.movements.cover(topUp);
     await this.bookDecided(topUp);
   }
 
   private async bookDecided(topUp: TopUp): Promise<void> {
-    for (const { dispute, movement } of await this.movements.unbookedOf(topUp)) {
-      if (isTaking(movement)) await this.take(topUp, dispute, movement);
-      else await this.giveBack(dispute, movement);
-      await this.disputes.noteBooked(dispute, movement);
+    for (const decided of await this.movements.findUnbooked(topUp)) {
+      if (decided.type === 'failed_refund') await this.failedRefunds.book(decided.refund);
+      else await this.bookMovement(topUp, decided.dispute, decided.movement);
     }
+  }
+
+  private async bookMovement(topUp: TopUp, dispute: Dispute, movement: DisputeMovement): Promise<void> {
+    if (isTaking(movement)) await this.take(topUp, dispute, movement);
+    else await this.giveBack(dispute, movement);
+    await this.disputes.noteBooked(dispute, movement);
   }
 
   private async take(topUp: TopUp, dispute: Dispute, movement: DisputeMovement): Promise<void> {
