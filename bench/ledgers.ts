@@ -4,7 +4,7 @@ import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { micros } from '../src/platform/common/money.js';
 import { applicationDataSourceOptions } from '../src/platform/database/data-source.js';
-import { DatabaseClock } from '../src/platform/database/database-clock.js';
+import { DatabaseClock } from '../src/platform/database/ledger-clock.js';
 import { startEmbeddedPostgres } from '../src/bootstrap/embedded-postgres/embedded-postgres.js';
 import { findDiscrepancies } from '../src/finance/audit/examine-books.js';
 import { migrateDatabase } from '../src/bootstrap/migrate-database.js';

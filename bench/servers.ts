@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { makeApiKey } from '../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../src/identity/auth/credentials.js';
 import type { AccountScope } from '../src/identity/auth/principal.js';
 import type { CleanUp } from './clean-up.js';
 import type { Ledger } from './ledgers.js';

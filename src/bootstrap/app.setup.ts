@@ -4,8 +4,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { AppModule } from '../app.module.js';
-import { AuthGuard } from '../identity/auth/auth.guard.js';
-import { authenticateBeforeBodies } from '../identity/auth/early-authentication.js';
+import { AuthGuard, authenticateBeforeBodies } from '../identity/auth/auth.guard.js';
 import { readApiFacts } from '../website/catalog/api-facts.js';
 import { CatalogReader } from '../gateway/catalog/catalog-reader.service.js';
 import { addCatalogPages } from '../website/catalog/add-catalog-pages.js';
@@ -20,10 +19,9 @@ import { limitConnections } from '../platform/http/connections.js';
 import { acceptJsonBodies } from '../platform/http/request-bodies.js';
 import { addPages } from '../website/add-pages.js';
 import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
-import { logRequests } from '../platform/http/request-log.js';
+import { recordRequests, RequestMetrics } from '../platform/metrics/answered-requests.js';
 import { leaveBodiesUnread } from '../platform/http/unread-body.js';
 import { RequestValidationPipe } from '../platform/http/validation.pipe.js';
-import { RequestMetrics } from '../platform/metrics/request-metrics.js';
 import { AuditLogLockedError, DatabaseUnavailableError } from '../platform/errors/common.errors.js';
 import { ProblemFilter } from '../platform/errors/problem.filter.js';
 import type { ErrorTranslator } from '../platform/errors/to-problem.js';
@@ -66,8 +64,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   headers.addTo(fastify);
   if (settings.rateLimit) limitAddresses(fastify, clock);
   refuseEarly(fastify);
-  logRequests(fastify, log);
-  measureRequests(fastify, app.get(RequestMetrics));
+  recordRequests(fastify, log, app.get(RequestMetrics));
   app.useGlobalPipes(new RequestValidationPipe());
   app.useGlobalFilters(new ProblemFilter([unmatched(fastify), databaseAway]));
   const server = publicUrl.href.replace(/\/$/, '');
@@ -95,19 +92,6 @@ export function createWorker({ settings, log }: AppOptions): Promise<INestApplic
 function onDemand<T>(make: () => T): () => T {
   let made: { readonly value: T } | null = null;
   return () => (made ??= { value: make() }).value;
-}
-
-function measureRequests(fastify: FastifyInstance, metrics: RequestMetrics): void {
-  fastify.addHook('onResponse', (request, reply, done) => {
-    metrics.answered({
-      method: request.method,
-      route: request.routeOptions.url,
-      status: reply.statusCode,
-      durationMs: reply.elapsedTime,
-      problemCode: request.problem?.code,
-    });
-    done();
-  });
 }
 
 function unmatched(fastify: FastifyInstance): ErrorTranslator {

@@ -1,4 +1,4 @@
-import { makeApiKey } from '../identity/auth/api-key-format.js';
+import { makeApiKey } from '../identity/auth/credentials.js';
 import type { Command } from './command.js';
 
 /** Prints only the key, so that `export COFFER_OPERATOR_KEY=$(coffer operator-key)` works. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { pino } from 'pino';
 import { ApiKeysService } from '../../src/identity/api-keys/api-keys.service.js';
-import { API_KEY_PATTERN, parseApiKey } from '../../src/identity/auth/api-key-format.js';
+import { API_KEY_PATTERN, parseApiKey } from '../../src/identity/auth/credentials.js';
 import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer } from '../support/app/test-client.js';

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../src/identity/auth/credentials.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

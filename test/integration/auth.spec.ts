@@ -1,9 +1,8 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Controller, Get } from '@nestjs/common';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
-import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
-import { CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
-import { EnvironmentOperatorKey } from '../../src/identity/auth/environment-operator-key.js';
+import { makeApiKey, CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
+import { EnvironmentOperatorKey } from '../../src/identity/auth/auth.guard.js';
 import { Public, RouteAccessTable } from '../../src/platform/http/route-access.js';
 import { RequireScope } from '../../src/identity/auth/require-scope.decorator.js';
 import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../src/identity/auth/credentials.js';
 import { BODY_TO_COME, beginRequest, type RawAnswer } from '../support/app/raw-request.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { documentedRoutes } from '../support/hostile-requests.js';

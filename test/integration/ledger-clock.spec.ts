@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { DatabaseClock } from '../../src/platform/database/database-clock.js';
-import { LedgerClock } from '../../src/platform/database/ledger-clock.js';
+import { DatabaseClock, LedgerClock } from '../../src/platform/database/ledger-clock.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 
 describe('the ledger’s clock in a process', () => {

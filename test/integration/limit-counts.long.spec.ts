@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { Principal } from '../../src/identity/auth/principal.js';
 import { CallSlots, LEASE_MS } from '../../src/identity/rate-limits/call-slots.service.js';
 import { systemClock } from '../../src/platform/common/clock.js';
-import type { OwnNumbers } from '../../src/identity/rate-limits/account-limits.js';
+import type { OwnNumbers } from '../../src/identity/rate-limits/rate-limit-policies.js';
 import {
   type Admission,
   type Pass,

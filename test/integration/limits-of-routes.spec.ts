@@ -1,12 +1,12 @@
 import { connect } from 'node:net';
 import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { Scope } from '../../src/identity/auth/principal.js';
-import { WAITING_PER_ACCOUNT_MAX } from '../../src/identity/rate-limits/account-turns.js';
+import { WAITING_PER_ACCOUNT_MAX } from '../../src/identity/rate-limits/rate-limit.guard.js';
 import {
   RATE_LIMIT_POLICIES,
   REQUESTS_PER_ADDRESS_MAX,
+  LIMITS_OF_SCOPES,
 } from '../../src/identity/rate-limits/rate-limit-policies.js';
-import { LIMITS_OF_SCOPES } from '../../src/identity/rate-limits/route-limits.js';
 import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';

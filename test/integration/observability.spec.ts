@@ -49,7 +49,8 @@ describe('the log', () => {
       ms: expect.any(Number),
       account: customer.accountId,
       key: expect.stringMatching(/^key_/),
-      msg: 'request',
+      event: 'http.request_answered',
+      msg: 'A request was answered',
     });
   });
 

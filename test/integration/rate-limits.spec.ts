@@ -3,9 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Global, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { hashApiKey, makeApiKey } from '../../src/identity/auth/api-key-format.js';
+import {
+  hashApiKey,
+  makeApiKey,
+  type Credential,
+  CREDENTIALS,
+  type Credentials,
+} from '../../src/identity/auth/credentials.js';
 import { AuthModule } from '../../src/identity/auth/auth.module.js';
-import { type Credential, CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
 import { RequireScope } from '../../src/identity/auth/require-scope.decorator.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../src/platform/common/clock.js';
 import { CommonModule } from '../../src/platform/common/common.module.js';
@@ -14,7 +19,7 @@ import { readSettings, type Settings } from '../../src/platform/config/settings.
 import { LEDGER_CLOCK } from '../../src/platform/database/ledger-clock.js';
 import { ProblemFilter } from '../../src/platform/errors/problem.filter.js';
 import { addressGroup } from '../../src/platform/common/address-group.js';
-import { RateLimited } from '../../src/identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../src/identity/rate-limits/rate-limit.guard.js';
 import {
   FAILED_AUTHENTICATIONS_MAX,
   RATE_LIMIT_POLICIES,

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { AuditLog } from '../../src/identity/audit-log/audit-log.service.js';
-import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
 import {
+  applicationDataSourceOptions,
   READ_AGAIN_AFTER_MS,
   readRows,
   ReadRepeatingDataSource,
-} from '../../src/platform/database/read-repeating-data-source.js';
+} from '../../src/platform/database/data-source.js';
 import { SpendingCheck } from '../../src/money/wallets/spending-check.service.js';
 import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
 import { micros } from '../../src/platform/common/money.js';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { DatabaseClock } from '../../src/platform/database/database-clock.js';
+import { DatabaseClock } from '../../src/platform/database/ledger-clock.js';
 import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
 import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
-import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../src/identity/auth/credentials.js';
 import { clusterPaths } from '../../src/bootstrap/embedded-postgres/cluster.js';
 import {
   type EmbeddedPostgres,

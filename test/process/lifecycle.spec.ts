@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../src/identity/auth/credentials.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { COMPILED_SOURCES } from '../support/process/program-arguments.js';
 import { runCli } from '../support/process/run-cli.js';

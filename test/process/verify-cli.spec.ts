@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { parseApiKey } from '../../src/identity/auth/api-key-format.js';
+import { parseApiKey } from '../../src/identity/auth/credentials.js';
 import { changeCell, exportText } from '../support/wallet/export-files.js';
 import { runCli } from '../support/process/run-cli.js';
 import { TestBooks } from '../support/database/test-books.js';

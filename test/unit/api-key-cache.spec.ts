@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { CredentialCache } from '../../src/identity/auth/credential-cache.js';
-import type { Credential, Credentials } from '../../src/identity/auth/credentials.js';
+import { CredentialCache, type Credential, type Credentials } from '../../src/identity/auth/credentials.js';
 import { eventually } from '../support/processes.js';
 import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
 

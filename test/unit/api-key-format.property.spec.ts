@@ -7,7 +7,7 @@ import {
   hashApiKey,
   makeApiKey,
   parseApiKey,
-} from '../../src/identity/auth/api-key-format.js';
+} from '../../src/identity/auth/credentials.js';
 import { ACCOUNT_SCOPES, getScopeKind, OPERATOR_SCOPES } from '../../src/identity/auth/principal.js';
 import { checkProperty } from '../support/property.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { FairQueue } from '../../src/platform/common/fair-queue.js';
+import { FairQueue } from '../../src/platform/common/fair-slots.js';
 import { checkProperty } from '../support/property.js';
 
 type Item = { readonly owner: string; readonly number: number };

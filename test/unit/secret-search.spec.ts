@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { makeApiKey } from '../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../src/identity/auth/credentials.js';
 import { SECRETS_FILE_PREFIX } from '../support/app/run-log.js';
 import { searchSecrets } from '../support/app/secret-search.js';
 

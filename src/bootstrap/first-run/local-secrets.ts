@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { makeApiKey } from '../../identity/auth/api-key-format.js';
+import { makeApiKey } from '../../identity/auth/credentials.js';
 import type { MasterKey, Settings } from '../../platform/config/settings.js';
 import { createPrivateJson, readPrivateJson } from './private-file.js';
 

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { DatabaseClock, NOW_MS } from '../../platform/database/database-clock.js';
+import { DatabaseClock, NOW_MS } from '../../platform/database/ledger-clock.js';
 import {
   EXPORT_ENCODERS,
   ExportDigest,

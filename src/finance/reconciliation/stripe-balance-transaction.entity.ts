@@ -1,6 +1,6 @@
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { UsdCents } from '../../platform/common/money.js';
-import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
+import { usdCentsColumn } from '../../platform/database/money-columns.js';
 import type { BalanceTransaction } from '../../payments/stripe/balance/balance-transaction.js';
 
 /** A balance transaction as Stripe reported it. Only `bookedAt` is ours. */

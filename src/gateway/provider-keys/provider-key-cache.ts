@@ -1,6 +1,5 @@
 import type { MonotonicClock } from '../../platform/common/clock.js';
-import { hedgedRead } from '../../platform/common/hedged-read.js';
-import { withTimeout } from '../../platform/common/time-limits.js';
+import { hedgedRead, withTimeout } from '../../platform/common/time-limits.js';
 import { DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
 import type { SealedProviderKey } from './provider-key.js';
 

@@ -1,10 +1,9 @@
 import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { KEYED_PROVIDERS } from './keyed-provider.js';
 import {
   AttachProviderKeyRequest,

@@ -1,6 +1,6 @@
 import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
 import type { MicroUsd } from '../../platform/common/money.js';
-import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
+import { microUsdColumn } from '../../platform/database/money-columns.js';
 
 const PKEY = 'usage_days_pkey';
 

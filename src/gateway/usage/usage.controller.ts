@@ -1,11 +1,10 @@
 import { Controller, Get, Headers, Query, type StreamableFile } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ClientGone } from '../../platform/http/connection-answers.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { UsageAnswers } from './usage-answers.service.js';
 import { DocumentUsage } from './usage.documentation.js';
 import { UsageListQuery, type UsageListView } from './usage.dto.js';

@@ -1,7 +1,6 @@
 import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';

@@ -5,7 +5,7 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { KeyUses } from '../auth/key-uses.js';
+import { KeyUses } from '../auth/auth.guard.js';
 
 const WRITE_EVERY_MS = 60_000;
 /** Each statement takes a few milliseconds of the server's time. */

@@ -3,7 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { And, DataSource, LessThan, MoreThanOrEqual, Repository, type FindOperator } from 'typeorm';
 import type { Page, PageRequest } from '../../platform/common/pagination.js';
 import { findPage } from '../../platform/database/find-page.js';
-import { readRows } from '../../platform/database/read-repeating-data-source.js';
+import { readRows } from '../../platform/database/data-source.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import type { AuditAct } from './audit-act.js';
 import { newAuditEvent, type AuditActor, type AuditEntry } from './audit-event.js';

@@ -11,7 +11,7 @@ import {
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { mergeMap, type Observable } from 'rxjs';
-import { withOrigin } from '../auth/current-principal.decorator.js';
+import { withOrigin } from '../auth/principal.js';
 import type { AuditAct } from './audit-act.js';
 import { AuditLog } from './audit-log.service.js';
 

@@ -3,12 +3,8 @@ import { APP_GUARD } from '@nestjs/core';
 import { CLOCK, type Clock, type MonotonicClock } from '../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import { AuthGuard } from './auth.guard.js';
-import { Authenticator } from './authenticator.js';
-import { CredentialCache } from './credential-cache.js';
-import { CREDENTIALS, type Credentials } from './credentials.js';
-import { EnvironmentOperatorKey } from './environment-operator-key.js';
-import { KeyUses } from './key-uses.js';
+import { AuthGuard, Authenticator, EnvironmentOperatorKey, KeyUses } from './auth.guard.js';
+import { CredentialCache, CREDENTIALS, type Credentials } from './credentials.js';
 
 /**
  * Identifies the caller. The two ports it needs come from modules above it, which are global for that reason:

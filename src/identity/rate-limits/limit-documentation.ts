@@ -1,6 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import type { Scope } from '../auth/principal.js';
-import { LIMITS_OF_SCOPES } from './route-limits.js';
+import { LIMITS_OF_SCOPES } from './rate-limit-policies.js';
 
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 

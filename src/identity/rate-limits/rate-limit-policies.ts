@@ -1,3 +1,5 @@
+import type { Scope } from '../auth/principal.js';
+
 /** A count starts again from zero this long after the first request that was counted. */
 export const WINDOW_SECONDS = 60;
 
@@ -52,9 +54,9 @@ export type RateLimitName = keyof typeof RATE_LIMIT_POLICIES;
 
 /**
  * The limits of routes that only query the database: this process works on a limited number of one account's requests to them
- * (`account-turns.ts`). The other routes wait for outside parties, or limit concurrent calls themselves.
+ * (`AccountSlots` in `rate-limit.guard.ts`). The other routes wait for outside parties, or limit concurrent calls themselves.
  */
-export const TAKES_TURNS: ReadonlySet<RateLimitName> = new Set(['reads', 'writes', 'key_changes']);
+export const LIMITS_OF_QUERY_ROUTES: ReadonlySet<RateLimitName> = new Set(['reads', 'writes', 'key_changes']);
 
 /** Limits that can have another number for one account. */
 export const ADJUSTABLE_LIMITS = ['image_calls', 'images', 'concurrent_image_calls'] as const;
@@ -73,3 +75,58 @@ export const FAILED_AUTHENTICATIONS_MAX = 300;
  * pages. An IPv6 address is counted by its /64.
  */
 export const REQUESTS_PER_ADDRESS_MAX = 3_000;
+
+/** The limits that the requests of a route are counted against. */
+export type RouteLimits = {
+  readonly counted: RateLimitName;
+  /** These are counted later, when the request is parsed; every answer of the route reports how much is left. */
+  readonly shown: readonly RateLimitName[];
+};
+
+type ScopeLimits = { readonly read: RateLimitName; readonly write: RateLimitName };
+
+/**
+ * Every route with a key has a limit: this one, by the scope that it requires, unless `@RateLimited` names another. A scope
+ * without an entry does not compile, so no route is forgotten. Null means that its routes are not limited.
+ */
+export const LIMITS_OF_SCOPES: Readonly<Record<Scope, ScopeLimits | null>> = {
+  generate: { read: 'reads', write: 'writes' },
+  'wallet:read': { read: 'reads', write: 'writes' },
+  'wallet:write': { read: 'reads', write: 'writes' },
+  'cards:charge': { read: 'reads', write: 'writes' },
+  // A change of spend limits is a command in the one queue of money, and new keys fill the caches of all processes.
+  'keys:write': { read: 'reads', write: 'key_changes' },
+  // An outside gateway charges thousands of images a second through these routes. Counting each of them would cost as much as
+  // the engine's own work on it; the bounded queue of the engine (`engine_saturated`) limits them.
+  debits: null,
+  finance: { read: 'operator_requests', write: 'operator_requests' },
+  admin: { read: 'operator_requests', write: 'operator_requests' },
+};
+
+/** Numbers that an operator set; absent ones have their default. */
+export type OwnNumbers = { readonly [Limit in AdjustableLimit]?: number };
+
+/** The limits that an operator set for one account. */
+export type OwnLimits = OwnNumbers | null;
+
+export const ACCOUNT_LIMITS = Symbol('ACCOUNT_LIMITS');
+
+/** Port for the limits of single accounts. Without an implementation, all accounts have the default limits. */
+export interface AccountLimits {
+  /**
+   * Returns null for an account with the default limits. It is synchronous for an account that calls often, and never rejects:
+   * while the database is unavailable, the last known limits apply.
+   */
+  find(accountId: string): OwnLimits | Promise<OwnLimits>;
+}
+
+/** Returns the default numbers, unless an operator set others. */
+export function getLimitNumbers(name: RateLimitName, own: OwnLimits): LimitNumbers {
+  const set = isAdjustable(name) ? own?.[name] : undefined;
+  // An account's number applies to all of its keys together: a single key may use it up.
+  return set === undefined ? RATE_LIMIT_POLICIES[name] : { perKey: set, perAccount: set };
+}
+
+function isAdjustable(name: RateLimitName): name is AdjustableLimit {
+  return (ADJUSTABLE_LIMITS as readonly string[]).includes(name);
+}

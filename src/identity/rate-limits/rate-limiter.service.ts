@@ -1,12 +1,16 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import type { Principal } from '../auth/principal.js';
 import { CLOCK, type MonotonicClock } from '../../platform/common/clock.js';
-import { ACCOUNT_LIMITS, type AccountLimits, getLimitNumbers, type OwnLimits } from './account-limits.js';
+import {
+  ACCOUNT_LIMITS,
+  type AccountLimits,
+  getLimitNumbers,
+  type OwnLimits,
+  RATE_LIMIT_POLICIES,
+  type RateLimitName,
+} from './rate-limit-policies.js';
 import { CallSlots } from './call-slots.service.js';
-import { KnownRefusals } from './known-refusals.js';
-import type { Meter } from './meter.js';
-import { RATE_LIMIT_POLICIES, type RateLimitName } from './rate-limit-policies.js';
-import type { Usage } from './usage.js';
+import type { Meter, Usage } from './usage.js';
 import { WindowCounter } from './window-counter.service.js';
 
 /** One limit to count, for a key and its account. */
@@ -157,4 +161,37 @@ function onlyLook(meter: Meter): Meter {
 /** Returns the order of the headers: a limit of the key, then the same limit of its account. */
 function sortByMeters(meters: readonly Meter[], usages: readonly Usage[]): readonly Usage[] {
   return meters.flatMap(({ limit }) => usages.filter((usage) => usage.limit === limit));
+}
+
+/** Long enough that a flood costs Redis almost nothing; short enough that a client that was refused narrowly is soon admitted. */
+const REMEMBERED_MS = 1_000;
+/** Each is a key over its limit; beyond this number, Redis is asked again. */
+const REFUSALS_MAX = 10_000;
+
+type Refusal = { readonly usages: readonly Usage[]; readonly untilMs: number };
+
+/**
+ * Refuses again, without counting, what was just refused. The library's `inMemoryBlockOnConsumed` knows neither what the
+ * other limits of the request have left nor that an operator has raised this one.
+ */
+export class KnownRefusals {
+  private readonly refusals = new Map<string, Refusal>();
+
+  constructor(private readonly clock: MonotonicClock) {}
+
+  find(meters: readonly Meter[]): readonly Usage[] | null {
+    const refusal = this.refusals.size === 0 ? undefined : this.refusals.get(toKey(meters));
+    return refusal !== undefined && this.clock.monotonicMs() < refusal.untilMs ? refusal.usages : null;
+  }
+
+  remember(meters: readonly Meter[], usages: readonly Usage[]): void {
+    if (this.refusals.size >= REFUSALS_MAX) this.refusals.clear();
+    const waitsMs = usages.filter(({ exceeded }) => exceeded).map(({ resetMs }) => resetMs ?? 0);
+    const untilMs = this.clock.monotonicMs() + Math.min(REMEMBERED_MS, ...waitsMs);
+    this.refusals.set(toKey(meters), { usages, untilMs });
+  }
+}
+
+function toKey(meters: readonly Meter[]): string {
+  return meters.map(({ key, max }) => `${key}=${max}`).join();
 }

@@ -1,8 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { FAILED_AUTHENTICATIONS } from '../auth/failed-authentications.js';
+import { FAILED_AUTHENTICATIONS } from '../auth/auth.guard.js';
 import { CallSlots } from './call-slots.service.js';
-import { FailedAuthenticationCounter } from './failed-authentications.service.js';
+import { FailedAuthenticationCounter } from './address-limits.js';
 import { RateLimitGuard } from './rate-limit.guard.js';
 import { RateLimiter } from './rate-limiter.service.js';
 import { RedisConnection } from './redis-connection.js';

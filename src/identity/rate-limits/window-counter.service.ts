@@ -1,9 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
-import type { Meter } from './meter.js';
+import type { Meter, Usage } from './usage.js';
 import { WINDOW_SECONDS } from './rate-limit-policies.js';
 import { COMMAND_TIMEOUT_MS, RedisConnection } from './redis-connection.js';
-import type { Usage } from './usage.js';
 
 const WINDOW_MS = WINDOW_SECONDS * 1_000;
 

@@ -1,6 +1,6 @@
 import { Check, Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 import type { MicroUsd } from '../../platform/common/money.js';
-import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
+import { microUsdColumn } from '../../platform/database/money-columns.js';
 
 @Entity('prices')
 @Unique('prices_model_version_key', ['model', 'version'])

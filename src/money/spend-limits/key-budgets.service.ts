@@ -9,7 +9,7 @@ import {
 import type { Clock } from '../../platform/common/clock.js';
 import { formatMicros, type MicroUsd } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import { readRows } from '../../platform/database/read-repeating-data-source.js';
+import { readRows } from '../../platform/database/data-source.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import {
   type CountedUse,

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { JobRegistry, type Job } from '../../platform/jobs/job-queue.js';
 import { executeAll, throwFirst } from './execute-all.js';
 import { WalletEngine } from './wallet-engine.js';

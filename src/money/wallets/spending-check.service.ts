@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { micros, ZERO, type MicroUsd } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import { readRows } from '../../platform/database/read-repeating-data-source.js';
+import { readRows } from '../../platform/database/data-source.js';
 import type { Problem } from '../../platform/errors/problem.js';
 import { atTime, reachedLimit } from './rules/key-budget.js';
 import type { Balances, WalletStatus } from './rules/wallet.js';

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { micros, type MicroUsd } from '../../platform/common/money.js';
-import { readRows } from '../../platform/database/read-repeating-data-source.js';
+import { readRows } from '../../platform/database/data-source.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 
 type Mark = 'top_up_mark_micros' | 'low_mark_micros';

@@ -2,8 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/com
 import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { AccountsService } from '../../identity/accounts/accounts.service.js';
 import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';
-import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
-import type { OperatorPrincipal } from '../../identity/auth/principal.js';
+import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
 import { IdempotencyKey } from '../../platform/http/idempotency.js';

@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { toPage, type Page, type PageRequest } from '../../platform/common/pagination.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import { readRows } from '../../platform/database/read-repeating-data-source.js';
+import { readRows } from '../../platform/database/data-source.js';
 import { transferSeq } from '../ledger/transfer.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import type { Freeze, LotKind, WalletStatus } from './rules/wallet.js';

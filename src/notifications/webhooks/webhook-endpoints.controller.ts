@@ -1,7 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';

@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
 import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../stripe/off-session-payments.js';
 import {

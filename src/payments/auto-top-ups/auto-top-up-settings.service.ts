@@ -5,7 +5,7 @@ import { AuditLog } from '../../identity/audit-log/audit-log.service.js';
 import { InsufficientScopeError } from '../../identity/auth/auth.errors.js';
 import { formatMicros } from '../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
 import type { CardDecline, PaymentIntent } from '../stripe/off-session-payments.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { newId } from '../../platform/common/ids.js';
 import { ZERO } from '../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
 import {

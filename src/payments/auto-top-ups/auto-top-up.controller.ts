@@ -1,10 +1,9 @@
 import { Body, Controller, Get, Ip, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import { hasScope, type AccountPrincipal } from '../../identity/auth/principal.js';
+import { CurrentAccount, hasScope, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { AutoTopUpSettings } from './auto-top-up-settings.service.js';
 import { AutoTopUpRequest, AutoTopUpView, toAutoTopUpView, toOptIn } from './auto-top-up.dto.js';
 

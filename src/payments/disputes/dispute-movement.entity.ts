@@ -1,7 +1,6 @@
 import { Check, Column, Entity, ForeignKey, PrimaryColumn, Unique } from 'typeorm';
 import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
-import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
-import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
+import { microUsdColumn, usdCentsColumn } from '../../platform/database/money-columns.js';
 
 const PKEY = { primaryKeyConstraintName: 'dispute_movements_pkey' } as const;
 

@@ -1,7 +1,6 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
-import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
-import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
+import { microUsdColumn, usdCentsColumn } from '../../platform/database/money-columns.js';
 
 /** A payment that a cardholder's bank takes back. Its id and its status are Stripe's. */
 @Entity('disputes')

@@ -1,7 +1,6 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
-import type { OperatorPrincipal } from '../../identity/auth/principal.js';
+import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {

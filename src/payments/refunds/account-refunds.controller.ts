@@ -1,8 +1,7 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Res } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';
-import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
-import type { OperatorPrincipal } from '../../identity/auth/principal.js';
+import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';

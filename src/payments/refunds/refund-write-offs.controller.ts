@@ -1,7 +1,6 @@
 import { Controller, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentOperator } from '../../identity/auth/current-principal.decorator.js';
-import type { OperatorPrincipal } from '../../identity/auth/principal.js';
+import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { formatMicros } from '../../platform/common/money.js';
 import { IdempotencyKey } from '../../platform/http/idempotency.js';

@@ -1,12 +1,11 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Res } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../identity/auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { IdempotencyKey, type Reply } from '../../platform/http/idempotency.js';
-import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { answerRefund } from './answer-refund.js';
 import { RefundListView, RefundRequest, RefundView, toRefundList } from './refund.dto.js';

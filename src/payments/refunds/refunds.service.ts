@@ -10,7 +10,7 @@ import {
 } from '../../platform/common/money.js';
 import { DAY_MS } from '../../platform/common/utc-time.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../stripe/payments.errors.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';

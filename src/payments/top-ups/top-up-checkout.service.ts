@@ -5,7 +5,7 @@ import { addressGroup } from '../../platform/common/address-group.js';
 import { newId } from '../../platform/common/ids.js';
 import { cents, ZERO } from '../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { isUniqueViolation } from '../../platform/database/constraints.js';
 import {
   PAYMENT_GATEWAY,

@@ -6,7 +6,7 @@ import {
   type MicroUsd,
   ZERO,
 } from '../../platform/common/money.js';
-import { DatabaseClock } from '../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import {
   METADATA_TOP_UP,
   PAYMENT_GATEWAY,

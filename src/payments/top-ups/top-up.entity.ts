@@ -1,8 +1,7 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
 import type { TopUpFeeMode } from '../../platform/config/settings.js';
-import { microUsdColumn } from '../../platform/database/micro-usd-column.js';
-import { usdCentsColumn } from '../../platform/database/usd-cents-column.js';
+import { microUsdColumn, usdCentsColumn } from '../../platform/database/money-columns.js';
 import type { TopUp, TopUpFailure, TopUpKind } from './top-up.js';
 import type { TopUpStatus } from './top-up.machine.js';
 

@@ -1,12 +1,11 @@
 import { Body, Controller, Get, Ip, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../identity/auth/current-principal.decorator.js';
-import { toActor, type AccountPrincipal } from '../../identity/auth/principal.js';
+import { CurrentAccount, toActor, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/list-query.dto.js';
 import { IdempotencyKey, type Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { RateLimited } from '../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { TopUpCheckout } from './top-up-checkout.service.js';
 import { toTopUpList, toTopUpView, TopUpListView, TopUpRequest, TopUpView } from './top-up.dto.js';
 import { TopUpsService } from './top-ups.service.js';

@@ -1,4 +1,4 @@
-import { FairWaiting, WaitedTooLongError, type Next, type Wait } from './fair-waiting.js';
+import { setMaxListeners } from 'node:events';
 
 export type FairSlotLimits = {
   readonly slots: number;
@@ -141,5 +141,145 @@ export class FairSlots {
 
   private countRunning(owner: string): number {
     return this.running.get(owner) ?? 0;
+  }
+}
+
+export type Wait = {
+  /** The longest wait; without a limit when absent. */
+  readonly maxMs?: number;
+  /** Ends the wait. */
+  readonly signal?: AbortSignal;
+};
+
+/** The wait was longer than allowed. */
+export class WaitedTooLongError extends Error {
+  constructor(maxMs: number) {
+    super(`waited for ${maxMs} ms`);
+    this.name = 'WaitedTooLongError';
+  }
+}
+
+export type Next<T> = { readonly owner: string; readonly wish: T; readonly admit: () => void };
+
+type Waiter<T> = { readonly wish: T; readonly admit: () => void };
+
+/** Callers that wait until they are admitted, in the order of a `FairQueue`. The owner of this object decides when the next one is admitted. */
+export class FairWaiting<T> {
+  private readonly queue = new FairQueue<Waiter<T>>();
+
+  get size(): number {
+    return this.queue.size;
+  }
+
+  sizeOf(owner: string): number {
+    return this.queue.sizeOf(owner);
+  }
+
+  owners(): Iterable<string> {
+    return this.queue.owners();
+  }
+
+  /** Resolves when the caller is admitted. Rejects with `WaitedTooLongError`, or with the reason of the signal. */
+  wait(owner: string, wish: T, { maxMs, signal }: Wait): Promise<void> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    // The images of one call wait at the same time, each with its own listener: Node would warn of a leak.
+    if (signal !== undefined) setMaxListeners(0, signal);
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
+      const end = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+      };
+      const waiter: Waiter<T> = {
+        wish,
+        admit: () => {
+          end();
+          resolve();
+        },
+      };
+      const giveUp = (reason: Error): void => {
+        end();
+        this.queue.remove(owner, waiter);
+        reject(reason);
+      };
+      const abort = (): void => giveUp(signal?.reason as Error);
+      this.queue.add(owner, waiter);
+      signal?.addEventListener('abort', abort, { once: true });
+      if (maxMs !== undefined) timer = setTimeout(() => giveUp(new WaitedTooLongError(maxMs)), maxMs);
+    });
+  }
+
+  /** Returns the request of the next caller, among the eligible owners; null when there is none. */
+  next(isEligible?: (owner: string, wish: T) => boolean): Next<T> | null {
+    const next = this.queue.peek(isEligible && ((owner, { wish }) => isEligible(owner, wish)));
+    if (next === null) return null;
+    const { owner, item } = next;
+    const admit = (): void => {
+      this.queue.take(next);
+      item.admit();
+    };
+    return { owner, wish: item.wish, admit };
+  }
+}
+
+export type Queued<T> = { readonly owner: string; readonly item: T };
+
+/**
+ * Waiting items, in one queue for each owner. Owners are served round robin, one item each; the items of one owner keep
+ * their order. So between two items of a waiting owner, every other owner has at most one. This class decides only the
+ * order: it knows no clock, no slots and no promises.
+ */
+export class FairQueue<T> {
+  /** In the order in which owners are served. A new owner is added at the end, and an owner that was served moves there. */
+  private readonly queues = new Map<string, Set<T>>();
+  private count = 0;
+
+  /** The number of items of all owners. */
+  get size(): number {
+    return this.count;
+  }
+
+  sizeOf(owner: string): number {
+    return this.queues.get(owner)?.size ?? 0;
+  }
+
+  /** The owners with at least one item. */
+  owners(): Iterable<string> {
+    return this.queues.keys();
+  }
+
+  /** @param item must be distinct from all other waiting items. */
+  add(owner: string, item: T): void {
+    const queue = this.queues.get(owner) ?? new Set<T>();
+    this.queues.set(owner, queue.add(item));
+    this.count += 1;
+  }
+
+  /** Returns the first item of the next owner, or of the next eligible owner; null when there is none. It stays in the queue. */
+  peek(isEligible: (owner: string, item: T) => boolean = () => true): Queued<T> | null {
+    for (const [owner, queue] of this.queues) {
+      for (const item of queue) {
+        if (isEligible(owner, item)) return { owner, item };
+        break;
+      }
+    }
+    return null;
+  }
+
+  /** Removes an item that is served: its owner moves to the end. */
+  take({ owner, item }: Queued<T>): void {
+    const queue = this.queues.get(owner);
+    if (!this.remove(owner, item) || queue === undefined || queue.size === 0) return;
+    this.queues.delete(owner);
+    this.queues.set(owner, queue);
+  }
+
+  /** Removes an item that no longer waits: its owner keeps its position. Returns false when the item is not in the queue. */
+  remove(owner: string, item: T): boolean {
+    const queue = this.queues.get(owner);
+    if (queue?.delete(item) !== true) return false;
+    this.count -= 1;
+    if (queue.size === 0) this.queues.delete(owner);
+    return true;
   }
 }

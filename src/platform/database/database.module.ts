@@ -3,10 +3,13 @@ import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
-import { applicationDataSourceOptions, ENGINE_DATA_SOURCE, engineDataSourceOptions } from './data-source.js';
-import { DatabaseClock } from './database-clock.js';
-import { LEDGER_CLOCK, LedgerClock } from './ledger-clock.js';
-import { ReadRepeatingDataSource } from './read-repeating-data-source.js';
+import {
+  applicationDataSourceOptions,
+  ENGINE_DATA_SOURCE,
+  engineDataSourceOptions,
+  ReadRepeatingDataSource,
+} from './data-source.js';
+import { DatabaseClock, LEDGER_CLOCK, LedgerClock } from './ledger-clock.js';
 import { TransactionRunner } from './transaction-runner.js';
 
 /**

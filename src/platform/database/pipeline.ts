@@ -1,4 +1,5 @@
-import pg, { type Connection, type PoolClient, type Submittable } from 'pg';
+import pg from 'pg';
+import type { Connection, PoolClient, QueryResult, Submittable } from 'pg';
 import type { DataSource } from 'typeorm';
 
 /** It is planned once for each connection, under its name; the name has at most 63 bytes and always the same text. */
@@ -269,3 +270,49 @@ type Wire = {
   execute(message: { portal: string; rows: number }): void;
   sync(): void;
 };
+
+/** Many times the duration of a packet, and still short enough that a call that meets one silent connection ends within a second. */
+const LEAST_MS = 750;
+/** A server that needs longer than this for a packet is unusable. */
+const MOST_MS = 6_000;
+
+/**
+ * How long the answer to a packet may take before the connection is closed and the batch is repeated on another one.
+ *
+ * A server process that hangs and a server that is slow cannot be distinguished. Each missed deadline doubles the next
+ * ones, so a slow server gets the time that it needs instead of a new connection for each batch; packets that are answered
+ * well in time shorten the deadline again.
+ */
+export class PacketDeadline {
+  ms: number;
+
+  constructor(private readonly leastMs = LEAST_MS) {
+    this.ms = leastMs;
+  }
+
+  missed(): void {
+    this.ms = Math.min(this.ms * 2, MOST_MS);
+  }
+
+  met(tookMs: number): void {
+    if (this.ms > this.leastMs && tookMs < this.ms / 4) this.ms = Math.max(this.ms / 2, this.leastMs);
+  }
+}
+
+type Query = (...query: readonly unknown[]) => unknown;
+
+/**
+ * A connection that is closed when a query on it was not answered within its `query_timeout`. `pg` by itself abandons only the
+ * query: the connection returns to the pool, and the next query then waits for one that may never end.
+ */
+export class BoundedClient extends pg.Client {
+  override readonly query = ((...query: readonly unknown[]): unknown => {
+    const answer = (pg.Client.prototype.query as Query).call(this, ...query);
+    if (answer instanceof Promise) (answer as Promise<QueryResult>).catch(this.closeIfSilent);
+    return answer;
+  }) as pg.Client['query'];
+
+  private readonly closeIfSilent = (error: unknown): void => {
+    if (isReadTimeout(error)) void this.end();
+  };
+}

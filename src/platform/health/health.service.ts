@@ -2,12 +2,10 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CachedReading } from '../common/cached-reading.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
-import { hedgedRead } from '../common/hedged-read.js';
-import { answerWithin } from '../common/time-limits.js';
+import { hedgedRead, answerWithin } from '../common/time-limits.js';
 import { Lifecycle } from '../common/lifecycle.js';
-import { DatabaseClock, NOW_MS, type NowRow } from '../database/database-clock.js';
+import { DatabaseClock, NOW_MS, type NowRow, CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
 import { ENGINE_VERSION } from '../database/engine-version.js';
-import { CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
 import { HealthChecks } from './health-checks.service.js';
 
 /** A database that needs longer than this for one small query cannot serve a request either. */

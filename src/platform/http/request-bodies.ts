@@ -2,9 +2,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import {
+  BodyTooComplexError,
   MalformedBodyError,
   UnsupportedMediaTypeError,
-  BodyTooComplexError,
 } from '../errors/common.errors.js';
 import { type Answer, refuse } from './connection-answers.js';
 

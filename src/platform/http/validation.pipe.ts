@@ -1,11 +1,11 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform, type Type } from '@nestjs/common';
 import {
-  validateSync,
-  type ValidationError,
-  type ValidatorOptions,
   getMetadataStorage,
-  ValidationTypes,
+  validateSync,
   type ValidationArguments,
+  type ValidationError,
+  ValidationTypes,
+  type ValidatorOptions,
 } from 'class-validator';
 import { TransformationType, type TransformFnParams } from 'class-transformer';
 import { defaultMetadataStorage } from 'class-transformer/cjs/storage.js';

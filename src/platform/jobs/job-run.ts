@@ -7,7 +7,7 @@ import {
   type WorkerPool,
 } from 'graphile-worker';
 import { type ClientConfig, Pool, type PoolClient, type PoolConfig } from 'pg';
-import { BoundedClient } from '../database/bounded-client.js';
+import { BoundedClient } from '../database/pipeline.js';
 import { WorkerLiveness } from './worker-liveness.js';
 
 /** Jobs mostly wait for Stripe or the database; more of them would only take connections from the requests. */

@@ -1,6 +1,6 @@
 import type { Client, ClientConfig } from 'pg';
 import type { DataSource } from 'typeorm';
-import { BoundedClient } from '../database/bounded-client.js';
+import { BoundedClient } from '../database/pipeline.js';
 
 /**
  * A job that a killed process was running stays locked; the library releases it after four hours, and a customer's payment

@@ -4,7 +4,7 @@ import { MetricsController } from './metrics.controller.js';
 import { metricsAccess } from './metrics-access.js';
 import { MetricsRegistry } from './metrics-registry.js';
 import { MetricsServer } from './metrics-server.js';
-import { RequestMetrics } from './request-metrics.js';
+import { RequestMetrics } from './answered-requests.js';
 
 /** It is global: every module registers its own metrics (`*.metrics.ts`) with `MetricsRegistry`. */
 @Global()

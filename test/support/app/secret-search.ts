@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseApiKey } from '../../../src/identity/auth/api-key-format.js';
+import { parseApiKey } from '../../../src/identity/auth/credentials.js';
 import { SECRETS_FILE_PREFIX } from './run-log.js';
 
 export type LeakedSecret = {

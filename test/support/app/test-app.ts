@@ -6,7 +6,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import { createApp } from '../../../src/bootstrap/app.setup.js';
-import { makeApiKey } from '../../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../../src/identity/auth/credentials.js';
 import { ACCOUNT_SCOPES, type AccountScope } from '../../../src/identity/auth/principal.js';
 import {
   BFL_ACTIVE_TASKS_DEFAULT,
@@ -16,11 +16,10 @@ import {
 import type { SandboxBlackForestLabs } from '../../../src/sandbox/black-forest-labs/server.js';
 import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../../../src/platform/common/clock.js';
-import { DatabaseClock } from '../../../src/platform/database/database-clock.js';
-import { LEDGER_CLOCK } from '../../../src/platform/database/ledger-clock.js';
+import { DatabaseClock, LEDGER_CLOCK } from '../../../src/platform/database/ledger-clock.js';
 import { drainHttp } from '../../../src/bootstrap/drain-http.js';
-import { TestClock } from './test-clock.js';
 import { asService, createTestDatabase } from '../database/test-database.js';
+import { TestClock } from './test-clock.js';
 import { freePort } from './free-port.js';
 import { rememberSecret, testLogger } from './run-log.js';
 import './stripe-pauses.js';

@@ -1,5 +1,5 @@
 import type { Clock, MonotonicClock } from '../../../src/platform/common/clock.js';
-import type { DatabaseClock } from '../../../src/platform/database/database-clock.js';
+import type { DatabaseClock } from '../../../src/platform/database/ledger-clock.js';
 
 /**
  * Takes over the clock of one application, or of one simulator. It runs as the machine's does until a test stops it or

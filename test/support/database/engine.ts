@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../../../src/platform/common/clock.js';
 import { newId } from '../../../src/platform/common/ids.js';
 import { micros } from '../../../src/platform/common/money.js';
-import { DatabaseClock } from '../../../src/platform/database/database-clock.js';
+import { DatabaseClock } from '../../../src/platform/database/ledger-clock.js';
 import { engineDataSourceOptions } from '../../../src/platform/database/data-source.js';
 import { asService } from './test-database.js';
 import { silentObserver } from '../../../src/money/wallets/engine-observer.js';

@@ -5,7 +5,7 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DataSource } from 'typeorm';
-import { makeApiKey } from '../../../src/identity/auth/api-key-format.js';
+import { makeApiKey } from '../../../src/identity/auth/credentials.js';
 import { applicationDataSourceOptions } from '../../../src/platform/database/data-source.js';
 import { clusterPaths } from '../../../src/bootstrap/embedded-postgres/cluster.js';
 import { findEmbeddedPostgres } from '../../../src/bootstrap/embedded-postgres/embedded-postgres.js';

@@ -8,7 +8,7 @@ import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import type { Price } from '../../../money/pricing/price.js';
 import { InternalError } from '../../../platform/errors/common.errors.js';
 import { Problem } from '../../../platform/errors/problem.js';
-import type { LimitReport } from '../../../identity/rate-limits/limit-report.js';
+import type { LimitReport } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { AnswerBodies } from './answer-bodies.service.js';
 import type { AnswerReservation } from './answer-memory.js';
 import type { GenerationAnswer } from './generation-answer.js';

@@ -1,12 +1,12 @@
 import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../../identity/auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../../../identity/auth/principal.js';
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
-import { RateLimited } from '../../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
+import { MediaSigner } from '../media/media-signer.js';
 import {
   GenerationListQuery,
   GenerationListView,
@@ -14,7 +14,6 @@ import {
   toGenerationList,
   toGenerationView,
 } from './generation.dto.js';
-import { MediaSigner } from '../media/media-signer.js';
 import { toGenerationFilter } from './records/generation-filter.js';
 import { GenerationReceipts } from './records/generation-receipts.service.js';
 import { RunningGenerations } from './running-generations.service.js';

@@ -1,14 +1,13 @@
 import { Controller, HttpCode, Inject, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount } from '../../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal } from '../../../identity/auth/principal.js';
+import { CurrentAccount, type AccountPrincipal } from '../../../identity/auth/principal.js';
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { KEYED_PROVIDERS, requireProvider } from '../../provider-keys/keyed-provider.js';
 import { ProviderKeyVault } from '../../provider-keys/provider-key-vault.service.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
-import { RateLimited } from '../../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { Upstreams } from './upstreams.service.js';
 import { ProviderKeyTestView, toProviderKeyTestView } from './provider-key-test.dto.js';
 

@@ -1,4 +1,4 @@
-import { FairWaiting, WaitedTooLongError } from '../../../platform/common/fair-waiting.js';
+import { FairWaiting, WaitedTooLongError } from '../../../platform/common/fair-slots.js';
 import { EditsBusyError } from './edit.errors.js';
 
 /**

@@ -1,11 +1,15 @@
 import { Controller, Delete, HttpCode, Param } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount, CurrentOperator } from '../../../identity/auth/current-principal.decorator.js';
-import type { AccountPrincipal, OperatorPrincipal } from '../../../identity/auth/principal.js';
+import {
+  CurrentAccount,
+  CurrentOperator,
+  type AccountPrincipal,
+  type OperatorPrincipal,
+} from '../../../identity/auth/principal.js';
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import { ObjectTypeView } from '../../../platform/common/fields.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
-import { RateLimited } from '../../../identity/rate-limits/rate-limited.decorator.js';
+import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { MediaDeletion } from './media-deletion.service.js';
 
 export class DeletedImagesView {

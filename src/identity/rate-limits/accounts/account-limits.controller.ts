@@ -1,8 +1,7 @@
 import { Body, Controller, Get, Param, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { RecordsRead } from '../../audit-log/records-read.decorator.js';
-import { CurrentOperator } from '../../auth/current-principal.decorator.js';
-import type { OperatorPrincipal } from '../../auth/principal.js';
+import { CurrentOperator, type OperatorPrincipal } from '../../auth/principal.js';
 import { RequireScope } from '../../auth/require-scope.decorator.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import {

@@ -1,8 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../../platform/common/clock.js';
 import { IntegerField, NameField, ObjectTypeView } from '../../../platform/common/fields.js';
-import { getLimitNumbers, type OwnLimits } from '../account-limits.js';
-import type { LimitNumbers } from '../rate-limit-policies.js';
+import { getLimitNumbers, type OwnLimits, type LimitNumbers } from '../rate-limit-policies.js';
 import type { AccountLimitNumbers, AccountLimitsInForce } from './account-limits.service.js';
 
 /** Far more than one gateway process serves in a minute; a larger number is a typing error. */

@@ -1,7 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountsModule } from '../../accounts/accounts.module.js';
-import { ACCOUNT_LIMITS } from '../account-limits.js';
+import { ACCOUNT_LIMITS } from '../rate-limit-policies.js';
 import { AccountLimitsController } from './account-limits.controller.js';
 import { AccountLimitsEntity } from './account-limits.entity.js';
 import { AccountLimitsService } from './account-limits.service.js';

@@ -1,6 +1,6 @@
 import { micros } from '../../../platform/common/money.js';
 import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
-import { NOW_MS, type NowRow } from '../../../platform/database/database-clock.js';
+import { NOW_MS, type NowRow } from '../../../platform/database/ledger-clock.js';
 import type { runTogether, Statement, StatementCall } from '../../../platform/database/pipeline.js';
 import type { WalletCommand } from '../rules/command.js';
 import type { LoadedAccount } from '../rules/batch.js';

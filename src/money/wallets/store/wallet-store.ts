@@ -4,7 +4,7 @@ import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { recordAudit } from '../../../identity/audit-log/audit-statements.js';
 import { isLockTimeout } from '../../../platform/database/constraints.js';
-import { DatabaseClock } from '../../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../../platform/database/ledger-clock.js';
 import { ENGINE_DATA_SOURCE } from '../../../platform/database/data-source.js';
 import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../../platform/database/engine-version.js';
 import {
@@ -12,11 +12,11 @@ import {
   runTogether,
   type Statement,
   type StatementCall,
+  PacketDeadline,
 } from '../../../platform/database/pipeline.js';
 import { applyBatch, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
 import { lockAndLoad, type Loaded } from './load.js';
-import { PacketDeadline } from '../../../platform/database/packet-deadline.js';
 import { jobsFor } from './signal-jobs.js';
 import { writesOf } from './write.js';
 

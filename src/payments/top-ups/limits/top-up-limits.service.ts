@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { add, centsToMicros, micros } from '../../../platform/common/money.js';
 import { DAY_MS } from '../../../platform/common/utc-time.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { DatabaseClock } from '../../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../../platform/database/transaction-runner.js';
 import type { TopUp } from '../top-up.js';
 import {

@@ -3,7 +3,7 @@ import { DataSource, In, type EntityManager } from 'typeorm';
 import { isId } from '../../../../platform/common/ids.js';
 import { micros, type MicroUsd } from '../../../../platform/common/money.js';
 import { toPage, type Page, type PageRequest } from '../../../../platform/common/pagination.js';
-import { readRows } from '../../../../platform/database/read-repeating-data-source.js';
+import { readRows } from '../../../../platform/database/data-source.js';
 import { TransactionRunner } from '../../../../platform/database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../../../../platform/errors/common.errors.js';
 import type { ProviderName } from '../../providers/image-provider.js';

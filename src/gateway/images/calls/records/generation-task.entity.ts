@@ -1,6 +1,6 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { MicroUsd } from '../../../../platform/common/money.js';
-import { microUsdColumn } from '../../../../platform/database/micro-usd-column.js';
+import { microUsdColumn } from '../../../../platform/database/money-columns.js';
 import type { OutputFormat, ProviderName } from '../../providers/image-provider.js';
 import { GenerationEntity } from './generation.entity.js';
 

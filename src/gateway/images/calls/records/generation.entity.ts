@@ -1,6 +1,6 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { MicroUsd } from '../../../../platform/common/money.js';
-import { microUsdColumn } from '../../../../platform/database/micro-usd-column.js';
+import { microUsdColumn } from '../../../../platform/database/money-columns.js';
 import type { GenerationStatus } from '../generation.machine.js';
 import type { RetryState } from './generation.js';
 import type { Operation, ResponseFormat } from '../image-request.js';

@@ -8,8 +8,7 @@ import {
   isUnavailable,
 } from '../../../../platform/database/constraints.js';
 import { ANSWER_MARGIN_MS } from '../../../../platform/database/data-source.js';
-import { PacketDeadline } from '../../../../platform/database/packet-deadline.js';
-import { PacketTimeoutError, runTogether } from '../../../../platform/database/pipeline.js';
+import { PacketDeadline, PacketTimeoutError, runTogether } from '../../../../platform/database/pipeline.js';
 import { DatabaseUnavailableError } from '../../../../platform/errors/common.errors.js';
 import { statementsFor, type RecordWrite } from './record-statements.js';
 

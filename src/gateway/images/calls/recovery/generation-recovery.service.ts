@@ -1,7 +1,6 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import type { Clock } from '../../../../platform/common/clock.js';
-import { DatabaseClock } from '../../../../platform/database/database-clock.js';
-import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
+import { DatabaseClock, LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { OPEN_STATUSES } from '../generation.machine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import {

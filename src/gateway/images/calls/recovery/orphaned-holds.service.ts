@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { DatabaseClock } from '../../../../platform/database/database-clock.js';
+import { DatabaseClock } from '../../../../platform/database/ledger-clock.js';
 import { executeAll, throwFirst } from '../../../../money/wallets/execute-all.js';
 import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
