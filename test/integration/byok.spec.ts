@@ -3,24 +3,30 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { ByokCalls } from '../../src/gateway/images/calls/byok-calls.service.js';
-import { WalletFundedCalls } from '../../src/gateway/images/calls/wallet-funded-calls.service.js';
-import type { Payments } from '../../src/gateway/images/calls/payment/payments.service.js';
+import { FreeFunding } from '../../src/gateway/images/calls/funding/free-funding.service.js';
+import { ProviderKeyFunding } from '../../src/gateway/images/calls/funding/provider-key-funding.service.js';
+import { WalletFunding } from '../../src/gateway/images/calls/funding/wallet-funding.service.js';
+import { ImageMaker } from '../../src/gateway/images/calls/image-maker.service.js';
+import type { Generation } from '../../src/gateway/images/calls/records/generation.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import type { TestApp } from '../support/app/test-app.js';
 
 const ROOT = fileURLToPath(new URL('../../src/', import.meta.url));
-/** Where a call over a customer's own key begins, and everything that keeps such keys. */
+/** What pays for a BYOK call, makes its images and records it, and everything that keeps provider keys. */
 const STARTS = [
-  'gateway/images/calls/byok-calls.service.ts',
+  'gateway/images/calls/funding/provider-key-funding.service.ts',
+  'gateway/images/calls/image-maker.service.ts',
+  'gateway/images/calls/idempotency.service.ts',
+  'gateway/images/calls/call-outcomes.service.ts',
+  'gateway/images/calls/running-generations.service.ts',
   ...readdirSync(path.join(ROOT, 'gateway/provider-keys'), { recursive: true, encoding: 'utf8' })
     .map((file) => `gateway/provider-keys/${file.split(path.sep).join('/')}`)
     .filter((file) => file.endsWith('.ts')),
 ];
 /** What moves money, and what brings others there. */
 const MONEY =
-  /^(money\/(wallets|ledger|debits|spend-limits)|payments)\/|^gateway\/images\/calls\/payment\/(payments\.service|wallet-payment)\.ts$/;
+  /^(money\/(wallets|ledger|debits|spend-limits)|payments)\/|^gateway\/images\/calls\/funding\/(funding\.service|wallet-funding\.service)\.ts$/;
 
 /** Every file that is reached from these by imports of any kind, types included; each with the one that led there. */
 function reachedFrom(files: readonly string[]): Map<string, string> {
@@ -39,12 +45,12 @@ function reachedFrom(files: readonly string[]): Map<string, string> {
 }
 
 describe('promise 6: there is no code path from a BYOK call to a debit', () => {
-  it('in the imports: nothing that such a call loads, directly or not, can reach a wallet', () => {
+  it('in the imports: nothing that pays for such a call or makes it, directly or not, can reach a wallet', () => {
     const reached = reachedFrom(STARTS);
     expect([...reached].filter(([file]) => MONEY.test(file))).toEqual([]);
-    // The whole way of a call is in it, so an empty list above says something.
+    // Everything that such a call needs is in it, so an empty list above says something.
     for (const file of [
-      'generation.service.ts',
+      'upstreams.service.ts',
       'image-maker.service.ts',
       'records/generation-records.service.ts',
     ]) {
@@ -52,23 +58,33 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
     }
   });
 
-  it('and this search finds the way that a paid call has', () => {
-    const reached = [...reachedFrom(['gateway/images/calls/wallet-funded-calls.service.ts']).keys()];
+  it('and this search finds how a wallet is reached', () => {
+    const reached = [...reachedFrom(['gateway/images/calls/funding/funding.service.ts']).keys()];
     expect(reached).toContain('money/wallets/wallet-engine.ts');
-    expect(reached).toContain('gateway/images/calls/payment/wallet-payment.ts');
+    expect(reached).toContain('gateway/images/calls/funding/wallet-funding.service.ts');
   });
 
-  it('in one place only is a payment from a wallet made, and it takes no call over a customer’s own key', () => {
-    const makers = readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
+  it('the call itself reaches money only by the funding that was chosen for it', () => {
+    const text = readFileSync(path.join(ROOT, 'gateway/images/calls/image-calls.service.ts'), 'utf8');
+    const money = [...text.matchAll(/from '([^']*\/money\/(?:wallets|ledger|debits|spend-limits)\/[^']+)'/g)];
+    expect(money.map(([, from]) => from)).toEqual(['../../../money/wallets/wallet.errors.js']);
+    expect(text).not.toMatch(/wallet-funding|WalletFunding|WalletEngine/);
+  });
+
+  it('in one place only is the wallet chosen, and it pays for no call of a provider key', async () => {
+    const choosers = readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.ts'))
-      .filter((file) => readFileSync(path.join(ROOT, file), 'utf8').includes('new WalletPayment('));
-    expect(makers.map((file) => file.split(path.sep).join('/'))).toEqual([
-      'gateway/images/calls/payment/payments.service.ts',
+      .filter((file) => readFileSync(path.join(ROOT, file), 'utf8').includes(': WalletFunding'));
+    expect(choosers.map((file) => file.split(path.sep).join('/'))).toEqual([
+      'gateway/images/calls/funding/funding.service.ts',
     ]);
-    const byok = { providerKeyId: 'pk_x', holdId: null } as const;
+    const byok = { id: 'gen_x', providerKeyId: 'pk_x', holdId: null } as Generation;
     // @ts-expect-error -- the line below would not compile: `npm run typecheck` fails if it ever does
-    const wouldNotCompile = (payments: Payments) => payments.paymentFor(byok, 'x');
-    expect(wouldNotCompile).toBeInstanceOf(Function);
+    const wouldNotCompile = (wallet: WalletFunding) => wallet.capture(byok, 1, 'x');
+    // An engine that is touched would throw another error.
+    await expect(wouldNotCompile(new WalletFunding(null as never))).rejects.toThrow(
+      'the wallet does not pay for gen_x',
+    );
   });
 });
 
@@ -97,13 +113,16 @@ describe('promise 6, in the running service', () => {
     return seen;
   }
 
-  it('no object that a BYOK call holds on to leads to the engine', () => {
-    const engine = service.app.get(WalletEngine, { strict: false });
-    const reached = objectsFrom(service.app.get(ByokCalls, { strict: false }));
-    expect(reached.has(engine)).toBe(false);
-    expect(reached.size).toBeGreaterThan(100);
-    expect(objectsFrom(service.app.get(WalletFundedCalls, { strict: false })).has(engine)).toBe(true);
-  });
+  it.each([ProviderKeyFunding, FreeFunding, ImageMaker])(
+    'no object that %p holds leads to the engine',
+    (Part) => {
+      const engine = service.app.get(WalletEngine, { strict: false });
+      const reached = objectsFrom(service.app.get<object>(Part, { strict: false }));
+      expect(reached.has(engine)).toBe(false);
+      expect(reached.size).toBeGreaterThan(100);
+      expect(objectsFrom(service.app.get(WalletFunding, { strict: false })).has(engine)).toBe(true);
+    },
+  );
 
   it.each([
     ['a charge', `status = 'succeeded', images_delivered = 1, charged_micros = 40000, finished_at = now()`],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { toHoldReference } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { toHoldReference } from '../../src/gateway/images/calls/records/generation.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

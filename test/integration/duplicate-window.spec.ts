@@ -103,7 +103,7 @@ describe('the same request of an API key with a window', () => {
     const working = holdUpMaking(app);
     const first = calls.send({ retryCount: null });
     await working.reached;
-    const copies = jest.spyOn(twin.app.get(ImageCalls), 'generate');
+    const copies = jest.spyOn(twin.app.get(ImageCalls), 'create');
     const looks = jest.spyOn(twin.app.get<{ find(): Promise<unknown> }>(DuplicateCalls), 'find');
     const client = new AbortController();
     const copy = calls.send({ retryCount: null, ...elsewhere() }, client.signal).catch(() => 'left');

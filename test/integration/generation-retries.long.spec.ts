@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import OpenAI from 'openai';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { toHoldId, toHoldReference } from '../../src/gateway/images/calls/payment/hold-names.js';
+import { toHoldId, toHoldReference } from '../../src/gateway/images/calls/records/generation.js';
 import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
 import { UNWRITTEN_MS } from '../../src/gateway/images/calls/retries/retry-step.js';
 import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';

@@ -67,7 +67,7 @@ describe('a call that an SDK sends again to another process while its credit is 
   it('when a proxy keeps its first connection open, and the first attempt has its credit first: the retry joins it', async () => {
     const client = new AbortController();
     const working = holdUpMaking(service);
-    const join = jest.spyOn(other.app.get(RetriedCalls), 'join');
+    const join = jest.spyOn(other.app.get(RetriedCalls), 'find');
     try {
       const sent = await whileHeldUp(async (firstHeld, retryHeld) => {
         const first = send(service, 0, client.signal).catch((error: unknown) => error);

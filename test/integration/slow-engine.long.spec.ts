@@ -2,8 +2,13 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import { toHoldId } from '../../src/gateway/images/calls/payment/hold-names.js';
-import { WalletPayment } from '../../src/gateway/images/calls/payment/wallet-payment.js';
+import type { Charge } from '../../src/gateway/images/calls/funding/funding.js';
+import {
+  WalletFunding,
+  type HeldGeneration,
+} from '../../src/gateway/images/calls/funding/wallet-funding.service.js';
+import { toHoldId } from '../../src/gateway/images/calls/records/generation.js';
+import { freeGeneration } from '../fixtures/call-records.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { CleanUp } from '../support/clean-up.js';
@@ -37,18 +42,21 @@ describe('an image that is made', () => {
   });
   afterAll(() => cleanUp.run());
 
-  async function authorized(): Promise<{ readonly accountId: string; readonly payment: WalletPayment }> {
+  async function authorized(): Promise<{
+    readonly accountId: string;
+    readonly capture: () => Promise<Charge>;
+  }> {
     const accountId = await createAccount(owner);
     await addCredit(process.engine, accountId, 400_000);
     const id = newId('generation');
-    const generation = {
-      ...{ accountId, id, apiKeyId: newId('apiKey'), model: 'm/m', priceId: 'price_x' },
-      ...{ priceMicros: micros(40_000n), imagesRequested: 1, fingerprint: 'f', createdAtMs: Date.now() },
+    const generation: HeldGeneration = {
+      ...freeGeneration(accountId),
+      ...{ id, model: 'm/m', priceId: 'price_x', priceMicros: micros(40_000n), imagesRequested: 1 },
       ...{ holdId: toHoldId(id), providerKeyId: null },
     };
-    const payment = new WalletPayment(process.engine, generation, 'test', []);
-    await payment.authorize(null);
-    return { accountId, payment };
+    const wallet = new WalletFunding(process.engine);
+    await wallet.authorize(generation, { actor: 'test', attempt: null, unlessOwnKeyAt: [] });
+    return { accountId, capture: () => wallet.capture(generation, 1, 'test') };
   }
 
   async function expectOneCapture(accountId: string): Promise<void> {
@@ -57,22 +65,22 @@ describe('an image that is made', () => {
   }
 
   it('waits about ten seconds for the server process that stands still with its charge, and is charged once', async () => {
-    const { accountId, payment } = await authorized();
+    const { accountId, capture } = await authorized();
     await batches.stop(accountId);
     const attempts = jest.spyOn(process.engine, 'execute');
-    await expect(payment.settle(1)).rejects.toMatchObject({ code: 'wallet_locked' });
+    await expect(capture()).rejects.toMatchObject({ code: 'wallet_locked' });
     // Each waits for the wallet for two seconds. A fifth would be another five.
     expect(attempts.mock.calls.length).toBeLessThan(5);
     attempts.mockRestore();
     await batches.goOn(accountId);
-    expect(await payment.settle(1)).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
+    expect(await capture()).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
     await expectOneCapture(accountId);
   });
 
   it('is charged once, and delivered, while commits take five seconds', async () => {
-    const { accountId, payment } = await authorized();
+    const { accountId, capture } = await authorized();
     await owner.query(SLOW_COMMITS);
-    expect(await payment.settle(1)).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
+    expect(await capture()).toMatchObject({ imagesPaid: 1, chargedMicros: 40_000n });
     await expectOneCapture(accountId);
   });
 });

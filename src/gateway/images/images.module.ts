@@ -15,9 +15,7 @@ import { ImageEdits } from './edits/image-edits.service.js';
 import { ReferenceFetcher } from './edits/reference-fetcher.service.js';
 import { AnswerBodies } from './calls/answer-bodies.service.js';
 import { AnswerMemory } from './calls/answer-memory.js';
-import { FreeCalls } from './calls/free-calls.service.js';
 import { GENERATION_LIMITS, generationLimits } from './calls/generation-limits.js';
-import { ImageGeneration } from './calls/generation.service.js';
 import { GenerationsController } from './calls/generations.controller.js';
 import { ImageCalls } from './calls/image-calls.service.js';
 import { Idempotency } from './calls/idempotency.service.js';
@@ -26,7 +24,7 @@ import { ImagesController } from './calls/images.controller.js';
 import { MediaDeletionController } from './media/media-deletion.controller.js';
 import { AccountMediaDeletionJob, MediaDeletionJob } from './media/media-deletion.job.js';
 import { MediaDeletion } from './media/media-deletion.service.js';
-import { ImageCallLimits } from './calls/limits/image-call-limits.service.js';
+import { ImageCallLimits } from './calls/image-call-limits.service.js';
 import { MediaDownloads } from './media/media-downloads.service.js';
 import { MediaRetentionJob } from './media/media-retention.job.js';
 import { MediaSigner } from './media/media-signer.js';
@@ -35,9 +33,6 @@ import { MediaController } from './media/media.controller.js';
 import { openMediaStore } from './media/open-media-store.js';
 import { ImageModels } from './calls/model-catalog.js';
 import { ModelsController } from './api/models.controller.js';
-import { WalletFundedCalls } from './calls/wallet-funded-calls.service.js';
-import { ByokCalls } from './calls/byok-calls.service.js';
-import { Payments } from './calls/payment/payments.service.js';
 import { ConfiguredProviders } from './providers/configured-providers.js';
 import { ProviderKeyTestsController } from './calls/provider-key-tests.controller.js';
 import { IMAGE_PROVIDERS } from './providers/image-provider.js';
@@ -51,7 +46,11 @@ import { GenerationRecoveryJob } from './calls/recovery/generation-recovery.job.
 import { GenerationRecovery } from './calls/recovery/generation-recovery.service.js';
 import { MediaRestorationJob } from './calls/recovery/media-restoration.job.js';
 import { OrphanedHolds } from './calls/recovery/orphaned-holds.service.js';
-import { AnswerEndings } from './calls/retries/answer-endings.service.js';
+import { CallOutcomes } from './calls/call-outcomes.service.js';
+import { FreeFunding } from './calls/funding/free-funding.service.js';
+import { FundingService } from './calls/funding/funding.service.js';
+import { ProviderKeyFunding } from './calls/funding/provider-key-funding.service.js';
+import { WalletFunding } from './calls/funding/wallet-funding.service.js';
 import { RetriedCalls } from './calls/retries/retried-calls.service.js';
 import { DuplicateCalls } from './calls/retries/duplicate-calls.service.js';
 import { RefusedAttempts } from './calls/retries/refused-attempts.service.js';
@@ -86,10 +85,13 @@ import { Upstreams } from './calls/upstreams.service.js';
     GenerationMetrics,
     { provide: GENERATION_OBSERVER, useExisting: GenerationMetrics },
     AnswerBodies,
-    AnswerEndings,
+    CallOutcomes,
     EditCredit,
     AnswerMemory,
-    FreeCalls,
+    FreeFunding,
+    FundingService,
+    ProviderKeyFunding,
+    WalletFunding,
     GenerationReader,
     GenerationReceipts,
     GenerationRecords,
@@ -99,7 +101,6 @@ import { Upstreams } from './calls/upstreams.service.js';
     ImageCallLimits,
     ImageCalls,
     ImageEdits,
-    ImageGeneration,
     ImageMaker,
     ImageModels,
     AccountMediaDeletionJob,
@@ -109,10 +110,7 @@ import { Upstreams } from './calls/upstreams.service.js';
     MediaRestorationJob,
     MediaRetentionJob,
     MediaSigner,
-    WalletFundedCalls,
     OrphanedHolds,
-    ByokCalls,
-    Payments,
     RecordQueue,
     RetriedCalls,
     DuplicateCalls,

@@ -112,7 +112,7 @@ export class CutOffCalls {
 
   /** The first attempt is cut off as it comes in: it ends before it has begun. */
   async atOnce(): Promise<void> {
-    const stop = dieAt(this.service.app.get(ImageCalls), 'generate', 'before');
+    const stop = dieAt(this.service.app.get(ImageCalls), 'create', 'before');
     const { over } = await this.hangUp([{}], () => stop.reached);
     endDeaths();
     await over;
@@ -149,7 +149,7 @@ export class CutOffCalls {
     reached: () => Promise<void>,
   ): Promise<{ readonly over: Promise<unknown> }> {
     const services = new Set(calls.map(({ at = this.service }) => at.app.get(ImageCalls)));
-    const entries = [...services].map((service) => jest.spyOn(service, 'generate'));
+    const entries = [...services].map((service) => jest.spyOn(service, 'create'));
     const clients = new AbortController();
     const endings = calls.map((sent) =>
       this.send(sent, clients.signal).then(

@@ -23,7 +23,9 @@ import type {
   ProviderTask,
 } from '../providers/image-provider.js';
 import { ProviderFailure, type FailureKind } from '../providers/provider-failure.js';
-import type { Generation, KnownTask, TaskRecord, TaskResult } from './records/generation.js';
+import type { Generation, TaskRecord, TaskResult } from './records/generation.js';
+import type { AnswerReservation } from './answer-memory.js';
+import type { GenerationJournal } from './generation-journal.js';
 import { mostSevere, isOwnQueueFull } from './delivery-failure.js';
 
 /** The result of one attempt at one image. */
@@ -53,14 +55,11 @@ type Making = {
   readonly signal: AbortSignal;
   /** By `performance.now()`. */
   readonly deadlineAtMs: number;
-  readonly onTask: (known: KnownTask) => void;
-  readonly mayKeep: MayKeep;
+  /** Receives every task as soon as it is known. */
+  readonly journal: Pick<GenerationJournal, 'add'>;
+  /** The memory in which images are kept until their call is answered; null when they are only stored. */
+  readonly memory: Pick<AnswerReservation, 'tryKeep'> | null;
 };
-
-/** Reserves memory for an image of this many bytes until its call is answered, and returns whether there was room. */
-export type MayKeep = (bytes: number) => boolean;
-
-const keepNone: MayKeep = () => false;
 
 const FIRST_ATTEMPT = 1;
 
@@ -82,19 +81,17 @@ export class ImageMaker {
 
   /**
    * Makes all images of a call concurrently. Returns every attempt at each of them in order; the last attempt at an image is its
-   * result. Never rejects. `onTask` is called for every task as soon as it is known.
+   * result. Never rejects.
    */
   async make(
     generation: Generation,
     request: ImageRequest,
     { routes, source }: Upstream,
-    signal: AbortSignal,
-    onTask: (known: KnownTask) => void,
-    mayKeep: MayKeep = keepNone,
+    { signal, journal, memory }: Pick<Making, 'signal' | 'journal' | 'memory'>,
   ): Promise<ImageResult[]> {
     const deadlineAtMs = performance.now() + this.limits.callDeadlineMs;
     const { usableRoutes, obstacles } = findUsableRoutes(routes, source, request);
-    const making = { generation, usableRoutes, signal, deadlineAtMs, onTask, mayKeep };
+    const making = { generation, usableRoutes, signal, deadlineAtMs, journal, memory };
     const positions = Array.from({ length: generation.imagesRequested }, (_, position) => position);
     const refused = usableRoutes.length > 0 ? null : mostSevere(obstacles);
     if (refused !== null) {
@@ -121,7 +118,7 @@ export class ImageMaker {
 
   /** @param routesLeft the number of routes that are left, including this one. Each may use the same share of the remaining time. */
   private async tryRoute(
-    { generation, signal, deadlineAtMs, onTask, mayKeep }: Making,
+    { generation, signal, deadlineAtMs, journal, memory }: Making,
     attempt: Attempt,
     { provider, asked }: UsableRoute,
     routesLeft: number,
@@ -139,11 +136,11 @@ export class ImageMaker {
         onTask: (known) => {
           task = known;
           deadline?.extend();
-          onTask({ ...attempt, task: known });
+          journal.add({ ...attempt, task: known });
         },
       });
     try {
-      return await this.attempt(generation, attempt, () => task, generate, mayKeep);
+      return await this.attempt(generation, attempt, () => task, generate, memory);
     } finally {
       deadline?.end();
     }
@@ -191,7 +188,7 @@ export class ImageMaker {
     attempt: Attempt,
     getTask: () => ProviderTask | null,
     work: () => Promise<Buffer>,
-    mayKeep: MayKeep = keepNone,
+    memory: Making['memory'] = null,
   ): Promise<ImageResult> {
     const startedAtMs = performance.now();
     const report = (outcome: 'delivered' | ProviderFailure['kind']) =>
@@ -207,7 +204,7 @@ export class ImageMaker {
       const format = await this.accept(generation, attempt.position, image, isOnlyCopy);
       report('delivered');
       const ended = { task: getTask(), finishedAtMs: this.clock.nowMs() };
-      const kept = mayKeep(base64Length(image)) ? image : null;
+      const kept = memory?.tryKeep(base64Length(image)) === true ? image : null;
       return { ...attempt, ...ended, bytes: image.length, format, failure: null, image: kept, cause: null };
     } catch (error) {
       const cause = toFailure(error);

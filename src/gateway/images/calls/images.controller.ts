@@ -106,7 +106,7 @@ export class ImagesController {
   ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
     const wanted = parseImageRequest(body, await this.models.current());
-    const answer = await this.calls.generate(wanted, caller);
+    const answer = await this.calls.create(wanted, caller);
     return toPaidAnswer(reply, answer);
   }
 

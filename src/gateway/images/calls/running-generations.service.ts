@@ -8,6 +8,15 @@ import { GenerationRecords } from './records/generation-records.service.js';
 
 type SameCall = Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>;
 
+/** A call that this process is working on. */
+export type Run = {
+  /** Resolves when the call has ended. */
+  readonly over: Promise<void>;
+  /** The call is answered, and its outcome is written concurrently. It counts as running until `written` resolves; it must not reject. */
+  readonly writeOutcome: (written: Promise<void>) => void;
+  readonly end: () => void;
+};
+
 /**
  * The calls that this process is working on. It renews their leases, so that recovery does not take them over, and it does not stop
  * before they are finished, even if their clients have disconnected.
@@ -15,7 +24,7 @@ type SameCall = Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'out
 @Injectable()
 export class RunningGenerations implements BeforeApplicationShutdown {
   private readonly logger = new Logger(RunningGenerations.name);
-  private readonly running = new Map<Generation, Promise<unknown>>();
+  private readonly running = new Map<Generation, Run>();
   /** Calls that are answered but whose outcome is still being written. */
   private readonly unrecorded = new Map<Generation, Promise<void>>();
   private renewal: NodeJS.Timeout | null = null;
@@ -30,21 +39,23 @@ export class RunningGenerations implements BeforeApplicationShutdown {
     return this.running.size;
   }
 
-  /** Runs `work` and returns its result. A call counts as running until the work that it registers with `afterwards` has ended. */
-  async track<T>(
-    generation: Generation,
-    work: (afterwards: (rest: Promise<void>) => void) => Promise<T>,
-  ): Promise<T> {
-    const answer = work((rest) => this.unrecorded.set(generation, rest));
-    this.running.set(generation, answer);
+  /** Registers a call that starts now. The caller has to end it. */
+  start(generation: Generation): Run {
+    let resolve: () => void = () => undefined;
+    const over = new Promise<void>((end) => (resolve = end));
+    const run: Run = {
+      over,
+      writeOutcome: (written) => this.unrecorded.set(generation, written),
+      end: () => {
+        const written = this.unrecorded.get(generation);
+        if (written === undefined) this.forget(generation);
+        else void written.finally(() => this.forget(generation));
+        resolve();
+      },
+    };
+    this.running.set(generation, run);
     this.renewal ??= setInterval(() => void this.renewLeases(), this.limits.leaseRenewalMs).unref();
-    try {
-      return await answer;
-    } finally {
-      const rest = this.unrecorded.get(generation);
-      if (rest === undefined) this.forget(generation);
-      else void rest.finally(() => this.forget(generation));
-    }
+    return run;
   }
 
   /** Returns the calls in this process that `call` may be a retry of. */
@@ -69,10 +80,8 @@ export class RunningGenerations implements BeforeApplicationShutdown {
 
   /** Resolves when one of these calls has ended and its outcome is written. Returns null when none of them runs in this process. */
   ended(...ids: readonly string[]): Promise<void> | null {
-    const endings = [...this.running].flatMap(([generation, answer]) =>
-      ids.includes(generation.id)
-        ? answer.then(() => this.unrecorded.get(generation)).catch(() => undefined)
-        : [],
+    const endings = [...this.running].flatMap(([generation, { over }]) =>
+      ids.includes(generation.id) ? over.then(() => this.unrecorded.get(generation)) : [],
     );
     return endings.length === 0 ? null : Promise.race(endings);
   }
@@ -86,7 +95,8 @@ export class RunningGenerations implements BeforeApplicationShutdown {
   /** Every call ends by its own deadline, so this ends as well. */
   async beforeApplicationShutdown(): Promise<void> {
     while (this.running.size > 0) {
-      await Promise.allSettled([...this.running.values(), ...this.unrecorded.values()]);
+      const runs = [...this.running.values()].map(({ over }) => over);
+      await Promise.all([...runs, ...this.unrecorded.values()]);
     }
   }
 

@@ -4,9 +4,9 @@ import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { SpendingCheck } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
-import type { Caller } from '../calls/generation.service.js';
+import type { Caller } from '../calls/caller.js';
 import { ImageModels, type ImageModel } from '../calls/model-catalog.js';
-import { ByokCalls } from '../calls/byok-calls.service.js';
+import { ProviderKeyFunding } from '../calls/funding/provider-key-funding.service.js';
 import { GenerationReader } from '../calls/records/generation-reader.service.js';
 import { isPerhapsRepeated } from '../calls/retries/retrying-client.js';
 import type { EditDraft } from './edit-request.js';
@@ -33,7 +33,7 @@ export class EditCredit {
     @Inject(SETTINGS) settings: Settings,
     private readonly models: ImageModels,
     private readonly prices: PriceBookService,
-    private readonly byok: ByokCalls,
+    private readonly providerKeys: ProviderKeyFunding,
     private readonly reader: GenerationReader,
     private readonly spending: SpendingCheck,
   ) {
@@ -51,7 +51,7 @@ export class EditCredit {
       if (obstacle === null) return accountId;
       const inForce = await this.models.current();
       const models = inForce.list().filter(({ referencesMax }) => referencesMax > 0);
-      const ownKeys = await Promise.all(models.map((model) => this.byok.find({ model }, caller)));
+      const ownKeys = await Promise.all(models.map((model) => this.providerKeys.find({ model }, caller)));
       if (ownKeys.some((ownKey) => ownKey !== null)) return accountId;
       const pricesMicros = await Promise.all(models.map((model) => this.priceOf(model)));
       const isPayable = pricesMicros.some((priceMicros) => priceMicros === 0n);
@@ -67,7 +67,7 @@ export class EditCredit {
       const priceMicros = await this.priceOf(model);
       if (priceMicros === 0n) return;
       const obstacle = await this.spending.findObstacle(accountId, keyId, times(priceMicros, images));
-      if (obstacle === null || (await this.byok.find({ model }, caller)) !== null) return;
+      if (obstacle === null || (await this.providerKeys.find({ model }, caller)) !== null) return;
       if (!(await this.mayBeRepeated(caller))) throw obstacle;
     });
   }

@@ -4,7 +4,7 @@ import { UnsupportedMediaTypeError } from '../../../platform/errors/common.error
 import type { GenerationAnswer } from '../calls/generation-answer.js';
 import { ClientGoneError } from '../calls/generation.errors.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../calls/generation-limits.js';
-import type { Caller } from '../calls/generation.service.js';
+import type { Caller } from '../calls/caller.js';
 import { ImageCalls } from '../calls/image-calls.service.js';
 import type { ImageRequest } from '../calls/image-request.js';
 import type { ConversionContext } from '../media/conversions.js';
@@ -61,7 +61,7 @@ export class ImageEdits {
       const context = { slotRequest: { owner, call: caller.requestId }, signal: gone };
       const complete = (): Promise<ImageRequest> =>
         this.complete(draft, images, { memory, context }).catch(orGone(gone));
-      return await this.calls.generate({ ...draft, complete }, caller);
+      return await this.calls.create({ ...draft, complete }, caller);
     } finally {
       arriving.release();
       memory.release();

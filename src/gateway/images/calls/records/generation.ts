@@ -1,3 +1,4 @@
+import { ID_PREFIXES } from '../../../../platform/common/ids.js';
 import type { MicroUsd } from '../../../../platform/common/money.js';
 import type { GenerationStatus } from '../generation.machine.js';
 import type { Operation, ResponseFormat } from '../image-request.js';
@@ -23,6 +24,18 @@ export type BillingMode = 'wallet' | 'byok' | 'free';
 export function getBillingMode({ providerKeyId, holdId }: Payer): BillingMode {
   if (providerKeyId !== null) return 'byok';
   return holdId === null ? 'free' : 'wallet';
+}
+
+const HOLD_REFERENCE_PREFIX = 'generation:';
+
+/** Returns the ledger's reference of a generation's hold. The general expiry of holds leaves holds with such references to recovery. */
+export function toHoldReference(generationId: string): string {
+  return `${HOLD_REFERENCE_PREFIX}${generationId}`;
+}
+
+/** Returns the id of a generation's hold. Both ids share one ULID, so that each can be derived from the other. */
+export function toHoldId(generationId: string): string {
+  return `${ID_PREFIXES.hold}${generationId.slice(ID_PREFIXES.generation.length)}`;
 }
 
 /** One image request: what is known when it begins and never changes. */

@@ -10,9 +10,8 @@ import {
 } from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
 import { ImageModels, type ImageModel } from '../model-catalog.js';
-import { freePayment } from '../payment/free-payment.js';
-import type { Payment, Settlement } from '../payment/payment.js';
-import { Payments } from '../payment/payments.service.js';
+import type { Charge } from '../funding/funding.js';
+import { FundingService } from '../funding/funding.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
 import type { GenerationKey, StoredGeneration, TaskRecord, TaskResult } from '../records/generation.js';
@@ -48,7 +47,7 @@ export class GenerationRecovery {
     private readonly reader: GenerationReader,
     private readonly maker: ImageMaker,
     private readonly upstreams: Upstreams,
-    private readonly payments: Payments,
+    private readonly funding: FundingService,
     private readonly models: ImageModels,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Optional()
@@ -95,25 +94,20 @@ export class GenerationRecovery {
       return false;
     }
     const delivered = results.filter((result) => result.failure === null).length;
-    const settlement = await this.paymentFor(generation).settle(delivered);
-    if (!settlement.holdFound && nowMs - generation.createdAtMs < this.limits.orphanedAfterMs) {
+    const charge = await this.funding.forStartedCall(generation).capture(generation, delivered, 'system');
+    if (!charge.holdFound && nowMs - generation.createdAtMs < this.limits.orphanedAfterMs) {
       // The process of the call may still be alive and about to make the hold.
       await this.records.postpone(generation, nowMs + NEXT_CHECK_MS);
       return false;
     }
-    await this.write(generation, { results, superseded: findSuperseded(tasks, nowMs) }, settlement, nowMs);
+    await this.write(generation, { results, superseded: findSuperseded(tasks, nowMs) }, charge, nowMs);
     return true;
-  }
-
-  /** A BYOK call never gets a payment that knows a wallet; `Payments` does not accept it. */
-  private paymentFor(generation: StoredGeneration): Payment {
-    return generation.providerKeyId === null ? this.payments.paymentFor(generation, 'system') : freePayment;
   }
 
   private async write(
     generation: StoredGeneration,
     { results, superseded }: Found,
-    { imagesPaid, chargedMicros }: Settlement,
+    { imagesPaid, chargedMicros }: Charge,
     deliveredAtMs: number,
   ): Promise<void> {
     const delivered = results.filter((result) => result.failure === null).length;

@@ -9,7 +9,7 @@ import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import { ClientGoneError, EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
 import type { GenerationStatus } from '../generation.machine.js';
-import type { Caller } from '../generation.service.js';
+import type { Caller } from '../caller.js';
 import { Idempotency } from '../idempotency.service.js';
 import type { GenerationAnswer } from '../generation-answer.js';
 import { acceptsFormat, toFingerprint, type ImageRequest } from '../image-request.js';
@@ -71,7 +71,7 @@ export class DuplicateCalls {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Behaves as `RetriedCalls.join`. */
+  /** Behaves as `RetriedCalls.find`. */
   async join(
     request: ImageRequest,
     { principal, limits }: Pick<Caller, 'principal' | 'limits'>,

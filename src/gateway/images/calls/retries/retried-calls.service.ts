@@ -13,13 +13,13 @@ import {
   toProblem,
   withoutCharge,
 } from '../generation.errors.js';
-import type { Caller } from '../generation.service.js';
+import type { Caller } from '../caller.js';
 import { Idempotency } from '../idempotency.service.js';
 import { toFingerprint, type ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { RunningGenerations } from '../running-generations.service.js';
 import { createBackOff, waitForFirst } from './back-off.js';
-import { AnswerEndings } from './answer-endings.service.js';
+import { CallOutcomes } from '../call-outcomes.service.js';
 import { DuplicateCalls, NOTHING_FOUND, type Found } from './duplicate-calls.service.js';
 import { RefusedAttempts } from './refused-attempts.service.js';
 import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
@@ -58,7 +58,7 @@ export class RetriedCalls {
 
   constructor(
     private readonly claims: RetryClaims,
-    private readonly endings: AnswerEndings,
+    private readonly outcomes: CallOutcomes,
     private readonly refused: RefusedAttempts,
     private readonly duplicates: DuplicateCalls,
     private readonly reader: GenerationReader,
@@ -75,7 +75,7 @@ export class RetriedCalls {
    * `OutcomeUnknownError` (503, must not be sent again) when the outcome of the attempt is unknown, or
    * `EarlierAttemptRunningError` (409, to be sent again) when the attempt does not end in time.
    */
-  async join(
+  async find(
     request: ImageRequest,
     caller: Pick<Caller, 'client' | 'idempotencyKey' | 'principal' | 'limits'>,
   ): Promise<Found> {
@@ -92,7 +92,7 @@ export class RetriedCalls {
     const retry = { accountId, apiKeyId, fingerprint, outputFormat, claim: randomUUID() };
     const slot = this.createSlot(retry);
     try {
-      return await this.find({ retry, client, slot });
+      return await this.search({ retry, client, slot });
     } catch (error) {
       throw nothingChargedFor(error, null);
     } finally {
@@ -133,7 +133,7 @@ export class RetriedCalls {
     this.refused.note({ accountId, apiKeyId, fingerprint: toFingerprint(request) }, client, error);
   }
 
-  private async find(search: Search): Promise<Found> {
+  private async search(search: Search): Promise<Found> {
     const { retry, client, slot } = search;
     const deadlineMs = this.clock.nowMs() + this.limits.callDeadlineMs;
     let othersUntilMs: number | null = null;
@@ -217,7 +217,7 @@ export class RetriedCalls {
   private async endWith(joined: Joined, answered: boolean): Promise<void> {
     const ended = this.end(joined, answered);
     const { retry, id, client } = joined;
-    if (answered) this.endings.watchConnection({ accountId: retry.accountId, id }, client, ended);
+    if (answered) this.outcomes.watchConnection({ accountId: retry.accountId, id }, client, ended);
     await ended;
   }
 

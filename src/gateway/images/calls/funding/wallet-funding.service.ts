@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Logger } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { countExact, times, ZERO, type MicroUsd } from '../../../../platform/common/money.js';
-import type { KeyedProvider } from '../../../provider-keys/keyed-provider.js';
 import { DatabaseUnavailableError, ProcessOutdatedError } from '../../../../platform/errors/common.errors.js';
 import { formatChargeMemo } from '../../../../money/pricing/price.js';
 import type { Outcome } from '../../../../money/wallets/rules/outcome.js';
-import type { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
+import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
 import type { WalletCommand } from '../../../../money/wallets/rules/command.js';
 import {
   EngineSaturatedError,
@@ -13,9 +12,8 @@ import {
   WalletLockedError,
 } from '../../../../money/wallets/wallet.errors.js';
 import { HOLD_LIFETIME_MS } from '../generation-limits.js';
-import { toHoldReference } from './hold-names.js';
-import type { WalletFundedGeneration } from '../records/generation.js';
-import type { Attempt, Payment, Settlement } from './payment.js';
+import { toHoldReference, type Payer, type WalletFundedGeneration } from '../records/generation.js';
+import type { Charge, Funding, HoldTerms } from './funding.js';
 
 /** The engine's queue holds about one second of work. */
 const DELAYS_MS = [100, 300, 1_000, 3_000] as const;
@@ -26,62 +24,48 @@ const DELAYS_MS = [100, 300, 1_000, 3_000] as const;
  */
 const PERSIST_MS_MAX = 10_000;
 
-/** The parts of a generation that its payment needs. */
-export type Payable = Pick<
-  WalletFundedGeneration,
-  | 'accountId'
-  | 'id'
-  | 'apiKeyId'
-  | 'model'
-  | 'priceId'
-  | 'priceMicros'
-  | 'imagesRequested'
-  | 'fingerprint'
-  | 'createdAtMs'
-> & { readonly holdId: string; readonly providerKeyId: null };
+/** A generation that the wallet pays for. */
+export type HeldGeneration = WalletFundedGeneration & { readonly holdId: string };
 
-/** Holds the price of all images, then captures the price of the delivered ones. */
-export class WalletPayment implements Payment {
-  private readonly logger = new Logger(WalletPayment.name);
+/** Holds the price of all images, then captures the price of the delivered ones. Its types accept no BYOK call. */
+@Injectable()
+export class WalletFunding implements Funding {
+  private readonly logger = new Logger(WalletFunding.name);
 
-  constructor(
-    private readonly engine: WalletEngine,
-    private readonly generation: Payable,
-    private readonly actor: string,
-    private readonly unlessOwnKeyAt: readonly KeyedProvider[],
-  ) {}
+  constructor(private readonly engine: WalletEngine) {}
 
-  async authorize(attempt: Attempt | null): Promise<void> {
-    const { accountId, id, apiKeyId, holdId, imagesRequested, fingerprint, createdAtMs } = this.generation;
+  async authorize(generation: HeldGeneration, { actor, attempt, unlessOwnKeyAt }: HoldTerms): Promise<void> {
+    const { accountId, id, apiKeyId, imagesRequested, fingerprint, createdAtMs } = generation;
     await this.engine.execute({
       type: 'authorize',
       accountId,
-      actor: this.actor,
+      actor,
       keyId: apiKeyId,
-      holdId,
+      holdId: requireHold(generation),
       reference: toHoldReference(id),
       // A retry finds the hold of an attempt whose row is not written yet by this fingerprint of the request.
       fingerprint,
-      memo: this.memo(imagesRequested),
-      amountMicros: this.costFor(imagesRequested),
+      memo: toMemo(generation, imagesRequested),
+      amountMicros: toCost(generation, imagesRequested),
       expiresAtMs: createdAtMs + HOLD_LIFETIME_MS,
       attempt,
-      unlessOwnKeyAt: this.unlessOwnKeyAt,
+      unlessOwnKeyAt,
     });
   }
 
-  async settle(images: number): Promise<Settlement> {
-    const { accountId, holdId } = this.generation;
-    const addressed = { accountId, holdId, actor: this.actor };
+  async capture(generation: HeldGeneration, images: number, actor: string): Promise<Charge> {
+    const hold = { accountId: generation.accountId, holdId: requireHold(generation), actor };
+    const command: WalletCommand =
+      images === 0
+        ? { ...hold, type: 'void' }
+        : {
+            ...hold,
+            type: 'capture',
+            amountMicros: toCost(generation, images),
+            memo: toMemo(generation, images),
+          };
     try {
-      return this.toSettlement(
-        await this.persist(
-          images === 0
-            ? { ...addressed, type: 'void' }
-            : { ...addressed, type: 'capture', amountMicros: this.costFor(images), memo: this.memo(images) },
-        ),
-        images,
-      );
+      return this.toCharge(generation, images, await this.persist(command));
     } catch (error) {
       if (error instanceof HoldNotFoundError) {
         return { holdFound: false, imagesPaid: 0, chargedMicros: ZERO, availableMicros: null };
@@ -109,30 +93,35 @@ export class WalletPayment implements Payment {
   }
 
   /** Reads what was paid from the hold itself, because it is resolved only once, perhaps by another process. */
-  private toSettlement(outcome: Outcome, images: number): Settlement {
+  private toCharge({ priceMicros }: HeldGeneration, images: number, outcome: Outcome): Charge {
     if (outcome.type !== 'hold' && outcome.type !== 'already_resolved') {
       throw new Error(`expected a resolved hold, not ${outcome.type}`);
     }
     const { capturedMicros, status } = outcome.hold;
-    const imagesPaid = countExact(capturedMicros, this.generation.priceMicros);
+    const imagesPaid = countExact(capturedMicros, priceMicros);
     if (imagesPaid !== images) {
       this.logger.warn(
         { event: 'hold.resolved_elsewhere', hold: outcome.hold.id, status, imagesPaid, images },
-        'Another process has resolved the hold of this call; its settlement is final',
+        'Another process has resolved the hold of this call; what it charged is final',
       );
     }
     const { availableMicros } = outcome.balances;
     return { holdFound: true, imagesPaid, chargedMicros: capturedMicros, availableMicros };
   }
+}
 
-  private costFor(images: number): MicroUsd {
-    return times(this.generation.priceMicros, images);
-  }
+/** The type says so already; a call that reached this place by another route must not be charged to a wallet. */
+function requireHold({ id, providerKeyId, holdId }: Payer & Pick<HeldGeneration, 'id'>): string {
+  if (providerKeyId !== null || holdId === null) throw new Error(`the wallet does not pay for ${id}`);
+  return holdId;
+}
 
-  private memo(images: number): string {
-    const { model, priceId } = this.generation;
-    return formatChargeMemo({ model, images, priceId });
-  }
+function toCost({ priceMicros }: HeldGeneration, images: number): MicroUsd {
+  return times(priceMicros, images);
+}
+
+function toMemo({ model, priceId }: HeldGeneration, images: number): string {
+  return formatChargeMemo({ model, images, priceId });
 }
 
 /** Whether another attempt may succeed. A process that is too old for the database is refused every time. */
