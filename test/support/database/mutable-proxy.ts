@@ -1,18 +1,20 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { CleanUp } from '../clean-up.js';
+import { eventually } from '../processes.js';
 
 type Pair = { readonly client: Socket; readonly server: Socket };
 
 /**
- * Stands between a process and its database and can fall silent, as a network that drops what is sent and a server
- * process that stands still do: nothing arrives, and nobody closes anything.
+ * Forwards between a process and its database, and can fall silent, as a network that drops packets and a suspended server process
+ * do: nothing arrives, and neither side closes the connection.
  */
 export class MutableProxy {
   private readonly open = new Set<Pair>();
   private readonly muted = new Set<Pair>();
   private readonly answersMuted = new Set<Pair>();
   private lastUsed: Pair | null = null;
+  private hasKeptAnswer = false;
   /** What was sent on connections that carry nothing. */
   private readonly kept: { readonly to: Socket; readonly chunk: Buffer }[] = [];
 
@@ -47,9 +49,15 @@ export class MutableProxy {
     if (this.lastUsed !== null) this.muted.add(this.lastUsed);
   }
 
-  /** What is sent on the connections that are open now arrives, and its answers do not, as at a process that stands still. */
+  /** What is sent on the connections that are open now arrives, and its answers do not, as at a suspended process. */
   muteAnswers(): void {
+    this.hasKeptAnswer = false;
     for (const pair of this.open) this.answersMuted.add(pair);
+  }
+
+  /** Resolves when the server has answered something since `muteAnswers`: it has run the packet that nobody hears the answer of. */
+  async answerKept(): Promise<void> {
+    await eventually('the server answers over a muted connection', () => this.hasKeptAnswer);
   }
 
   /** What was sent since `mute` arrives now, as at a server process that goes on. Its answers reach nobody. */
@@ -66,7 +74,8 @@ export class MutableProxy {
     });
     pair.server.on('data', (chunk) => {
       this.lastUsed = pair;
-      if (!this.muted.has(pair) && !this.answersMuted.has(pair)) client.write(chunk);
+      if (this.answersMuted.has(pair)) this.hasKeptAnswer = true;
+      else if (!this.muted.has(pair)) client.write(chunk);
     });
     const isSilent = (): boolean => this.muted.has(pair) || this.answersMuted.has(pair);
     client.on('error', () => undefined).on('close', () => isSilent() || pair.server.destroy());

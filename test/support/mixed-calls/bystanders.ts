@@ -15,11 +15,19 @@ export type Deeds = {
   readonly frozen: { readonly account: string; readonly fromMs: number; untilMs: number }[];
   /** By key id: when its end was acknowledged. */
   readonly revokedAtMs: Map<string, number>;
-  /** By account id: when the removal of its provider key was asked for. */
-  readonly providerKeyRemovedAtMs: Map<string, number>;
+  /** By account id. */
+  readonly providerKeyRemovals: Map<string, ProviderKeyRemoval>;
   /** By account id: how many an outside gateway held and voided. */
   readonly voidedHolds: Map<string, number>;
   priceChangedAtMs: number | null;
+};
+
+export type ProviderKeyRemoval = {
+  /** By the clock of the clients. */
+  readonly sentAtMs: number;
+  readonly answeredAtMs: number;
+  /** The holds that the database had before the removal was sent. */
+  readonly holdIdsBefore: readonly string[];
 };
 
 /** A new price is published this long before it takes effect. */
@@ -36,7 +44,7 @@ export class Bystanders {
     grantedMicros: new Map(),
     frozen: [],
     revokedAtMs: new Map(),
-    providerKeyRemovedAtMs: new Map(),
+    providerKeyRemovals: new Map(),
     voidedHolds: new Map(),
     priceChangedAtMs: null,
   };
@@ -106,8 +114,10 @@ export class Bystanders {
       }
       case 'remove_provider_key': {
         const customer = new TestClient(this.stage.serviceUrls[0], account.secrets[0]?.secret ?? '');
-        deeds.providerKeyRemovedAtMs.set(account.id, Date.now());
+        const holdIdsBefore = await this.findHoldIds(account.id);
+        const sentAtMs = Date.now();
         (await customer.delete(`/v1/provider_keys/${PROVIDER}`)).expect(200);
+        deeds.providerKeyRemovals.set(account.id, { sentAtMs, answeredAtMs: Date.now(), holdIdsBefore });
         return;
       }
       case 'hold_and_void':
@@ -130,20 +140,28 @@ export class Bystanders {
     this.deeds.voidedHolds.set(account, (this.deeds.voidedHolds.get(account) ?? 0) + 1);
   }
 
+  private async findHoldIds(account: string): Promise<string[]> {
+    const sql = 'SELECT id FROM holds WHERE account_id = $1';
+    const rows = await this.asOwner((owner) => owner.query<{ id: string }[]>(sql, [account]));
+    return rows.map(({ id }) => id);
+  }
+
   private async changePrice(amountMicros: bigint): Promise<void> {
     const effectiveMs = Date.now() + PRICE_LEAD_MS;
-    const url = this.stage.databaseUrl;
-    const owner = new DataSource({ type: 'postgres', url, entities: [...PRICE_ENTITIES] });
-    await owner.initialize();
-    try {
-      await owner.transaction((tx) =>
-        putPrice(tx, { model: PAID_MODEL, amountMicros: micros(amountMicros), nowMs: effectiveMs }),
-      );
-    } finally {
-      await owner.destroy();
-    }
+    const price = { model: PAID_MODEL, amountMicros: micros(amountMicros), nowMs: effectiveMs };
+    await this.asOwner((owner) => owner.transaction((tx) => putPrice(tx, price)));
     this.deeds.priceChangedAtMs = effectiveMs;
     // Both services go by the clock of the machine, and a published price takes effect at its time.
     await sleep(effectiveMs - Date.now());
+  }
+
+  private async asOwner<T>(work: (owner: DataSource) => Promise<T>): Promise<T> {
+    const url = this.stage.databaseUrl;
+    const owner = await new DataSource({ type: 'postgres', url, entities: [...PRICE_ENTITIES] }).initialize();
+    try {
+      return await work(owner);
+    } finally {
+      await owner.destroy();
+    }
   }
 }

@@ -10,6 +10,8 @@ import type { CastAccount, MixedStage } from './stage.js';
 export type Sighting = {
   readonly call: number;
   readonly atMs: number;
+  /** When the answer had been read to its end, or the connection was gone. */
+  readonly endedAtMs: number;
   /** Null: the connection broke before the answer, by the client's own doing or not. */
   readonly answer: SeenAnswer | null;
   readonly hungUp: boolean;
@@ -128,7 +130,7 @@ export class MixedClients {
     } finally {
       if (timer !== null) clearTimeout(timer);
     }
-    const sighting = { call: index, atMs, answer, hungUp: hangUp.signal.aborted };
+    const sighting = { call: index, atMs, endedAtMs: Date.now(), answer, hungUp: hangUp.signal.aborted };
     this.sightings.push(sighting);
     return sighting;
   }

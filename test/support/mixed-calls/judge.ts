@@ -24,7 +24,7 @@ export type Case = {
 const PRICE_BELIEVED_MS = 10_000;
 /** A revoked key works for a second more; a busy machine may take as long again between check and call. */
 const REVOKED_AFTER_MS = 3_000;
-/** As with keys, and a request that was sent before may arrive after. */
+/** A request that was sent before the removal may begin after it, and a process may write an earlier time than the clients read. */
 const REMOVED_AFTER_MS = 5_000;
 
 /**
@@ -56,6 +56,7 @@ export function judgeAccount(
   const one: Case = { account, calls, sightings, books, deeds, prices, seen, blame };
   judgeReceipts(one);
   judgeByok(one);
+  judgeRemoval(one);
   judgeTimes(one);
   judgeLedger(one);
   judgeAnswers(one);
@@ -113,19 +114,40 @@ function judgeByok({ account, books, blame }: Case): void {
   if (books.transfers.some(({ kind }) => kind !== 'grant')) blame('money moved in a BYOK account');
 }
 
-/** What was frozen, ended, removed or priced anew was so at once. */
+/**
+ * Until its removal was sent, the provider key served every call; after the answer, no call that began. In between, either is right.
+ * `created_at` cannot decide this: it is a process's estimate of the database's time, which may be a quarter of a second early on
+ * a busy machine (ADR 46). What is compared is what the clients sent and read, and what the database had when the removal was sent.
+ */
+function judgeRemoval({ account, books, calls, sightings, deeds, blame }: Case): void {
+  const removal = deeds.providerKeyRemovals.get(account.id);
+  if (removal === undefined) return;
+  const answers = [...calls.keys()].flatMap((name) => sightings.get(name) ?? []);
+  const holdsBefore = new Set(removal.holdIdsBefore);
+  for (const { id } of books.holds) {
+    if (holdsBefore.has(id)) blame(`${id} was authorized while a provider key was attached`);
+  }
+  for (const row of books.generations) {
+    const heard = answers.filter(({ answer }) => answer?.generationId === row.id);
+    const isOver = heard.some(({ endedAtMs }) => endedAtMs < removal.sentAtMs);
+    if (!isByokCall(row) && isOver) blame(`${row.id} was paid, with a key there`);
+    if (!isByokCall(row)) continue;
+    const sends = sightings.get(row.name) ?? [];
+    if (sends.length > 0 && sends.every(({ atMs }) => atMs > removal.answeredAtMs)) {
+      blame(`${row.id} was asked for after its key had been removed`);
+    }
+    if (row.createdAtMs > removal.answeredAtMs + REMOVED_AFTER_MS) {
+      blame(`${row.id} went over a key that had been removed`);
+    }
+  }
+}
+
+/** What was frozen, revoked or priced again took effect at once. */
 function judgeTimes({ account, books, deeds, prices, blame }: Case): void {
-  const removedAtMs = deeds.providerKeyRemovedAtMs.get(account.id);
   for (const row of books.generations) {
     const revokedAtMs = deeds.revokedAtMs.get(row.keyId);
     if (revokedAtMs !== undefined && row.createdAtMs > revokedAtMs + REVOKED_AFTER_MS) {
       blame(`${row.id} was called with a key that had been revoked`);
-    }
-    if (account.kind === 'byok_removed' && removedAtMs !== undefined) {
-      if (!isByokCall(row) && row.createdAtMs < removedAtMs) blame(`${row.id} was paid, with a key there`);
-      if (isByokCall(row) && row.createdAtMs > removedAtMs + REMOVED_AFTER_MS) {
-        blame(`${row.id} went over a key that had been removed`);
-      }
     }
     const own = prices.find(({ id }) => id === row.priceId);
     if (own === undefined || own.effectiveFromMs > row.createdAtMs) blame(`${row.id} has a price to come`);
