@@ -25,7 +25,7 @@ const noSessionsOfOthers = {
 };
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'node_modules/**', '.coffer*/**', 'coverage/**'] },
+  { ignores: ['**/dist/**', '**/node_modules/**', '.coffer*/**', 'coverage/**'] },
   js.configs.recommended,
   ...tseslint.configs.recommendedTypeChecked,
   {

@@ -17,7 +17,7 @@ export async function startProvider(cleanUp: CleanUp, latencyMs: number): Promis
 }
 
 async function start(cleanUp: CleanUp, options: readonly string[]): Promise<Sandbox> {
-  const args = [here('../dist/sandbox/main.js'), ...options];
+  const args = [here('../packages/sandbox/dist/main.js'), ...options];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   cleanUp.add(() => stop(child));
   const printed = JSON.parse(await firstLine(child, 'the sandbox')) as Record<string, string>;

@@ -12,7 +12,7 @@ export const MAP: readonly (readonly [room: string, mayImport: readonly string[]
   ['cli', ['bootstrap', 'finance', 'gateway', 'money', 'identity', 'platform']],
   [
     'bootstrap',
-    ['app', 'website', 'gateway', 'money', 'identity', 'notifications', 'payments', 'platform', 'sandbox'],
+    ['app', 'website', 'gateway', 'money', 'identity', 'notifications', 'payments', 'platform'],
   ],
   ['app', ['website', 'finance', 'gateway', 'payments', 'notifications', 'money', 'identity', 'platform']],
   ['website', ['gateway/catalog', 'payments', 'platform']],
@@ -49,7 +49,6 @@ export const MAP: readonly (readonly [room: string, mayImport: readonly string[]
   ['platform/config', ['platform/egress', 'platform/common']],
   ['platform/logging', []],
   ['platform/egress', []],
-  ['sandbox', ['platform/common']],
   ['platform/common', []],
 ];
 

@@ -5,14 +5,15 @@
  * `nest start --watch` does nearly the same, but it signals every descendant of the service at once. The database
  * then goes down under a service that still needs it to stop, and the terminal fills with errors.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers';
 import { fileURLToPath, URL } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const nest = createRequire(import.meta.url).resolve('@nestjs/cli/bin/nest.js');
+const { resolve } = createRequire(import.meta.url);
+const nest = resolve('@nestjs/cli/bin/nest.js');
 /** A service that is not gone by then waits for a provider; the second signal ends it, as a crash would. */
 const STOP_PATIENCE_MS = 10_000;
 
@@ -20,6 +21,11 @@ let service = null;
 let restartWanted = false;
 let ending = false;
 
+// The simulators are compiled once: whoever works on them starts again.
+spawnSync(process.execPath, [resolve('typescript/bin/tsc'), '-p', 'packages/sandbox/tsconfig.build.json'], {
+  cwd: root,
+  stdio: 'inherit',
+});
 const compiler = spawnNode([nest, 'build', '--watch', '--preserveWatchOutput'], 'pipe');
 compiler.on('exit', (code) => {
   process.exitCode = code ?? 0; // Of a compiler that could not run; one that was stopped has none.

@@ -25,6 +25,18 @@ export class SimulatorMissingError extends Error {
   }
 }
 
+/** Something has to be simulated, and the package of the simulators is not there. */
+export class SimulatorsNotInstalledError extends Error {
+  constructor(options: ErrorOptions) {
+    super(
+      'Stripe or Black Forest Labs is not configured, and the package that simulates them (packages/sandbox) is not installed or not ' +
+        'built. Set STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET and BFL_API_KEY, or run `npm ci && npm run build` in a clone.',
+      options,
+    );
+    this.name = 'SimulatorsNotInstalledError';
+  }
+}
+
 export function noSimulators(settings: Settings): Simulators {
   return { settings, simulated: [], welcome: () => Promise.resolve(null), stop: () => Promise.resolve() };
 }

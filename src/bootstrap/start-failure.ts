@@ -4,7 +4,7 @@ import { ServiceLoginMissingError } from '../platform/database/service-role.js';
 import { AddressInUseError, AddressUnusableError } from './listen-address.js';
 import { DatabaseNotReadyError, DatabaseUnreachableError } from './open-database.js';
 import { ProviderKeyMissingError } from './provider-coverage.js';
-import { SimulatorMissingError } from './simulators.js';
+import { SimulatorMissingError, SimulatorsNotInstalledError } from './simulators.js';
 import { WorkerDatabaseMissingError } from './start-worker.js';
 
 /** The messages of these errors are complete; a stack trace would only hide them. */
@@ -18,6 +18,7 @@ const SELF_EXPLAINING = [
   DatabaseNotReadyError,
   ServiceLoginMissingError,
   SimulatorMissingError,
+  SimulatorsNotInstalledError,
   WorkerDatabaseMissingError,
 ];
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { OFF_SESSION_PAYMENTS } from '../../src/payments/stripe/off-session-payments.js';
 import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
 import { AutoTopUpRepository } from '../../src/payments/auto-top-ups/auto-top-up.repository.js';

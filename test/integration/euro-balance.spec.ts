@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { disputeInEuros } from '../support/payments/euro-dispute.js';
 import { beginHistory } from '../support/payments/return-history.js';

@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { DataSource } from 'typeorm';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/stripe/payment-gateway.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import type { Event } from '../../src/sandbox/stripe/objects.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
+import type { Event } from 'coffer-sandbox/stripe/objects';
 import { PaymentReviewRepository } from '../../src/payments/payment-reviews/payment-review.repository.js';
 import { PaymentReviewSweepJob } from '../../src/payments/payment-reviews/payment-review-sweep.job.js';
 import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';

@@ -6,7 +6,7 @@ import {
 } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { StripeGapFillJob } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.job.js';
 import { StripeEventHandlers } from '../../src/payments/stripe/stripe-inbox.service.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { deliver } from '../support/payments/stripe-deliveries.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import {

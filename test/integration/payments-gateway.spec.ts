@@ -11,7 +11,7 @@ import {
 } from '../../src/payments/stripe/payments.errors.js';
 import { StripeApi } from '../../src/payments/stripe/stripe-api.js';
 import { StripeGateway } from '../../src/payments/stripe/stripe.gateway.js';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import '../support/app/stripe-pauses.js';
 
 let stripe: SandboxStripe;

@@ -5,7 +5,7 @@ import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
 import { verifyStream } from '../../src/money/ledger/export/verify-stream.js';
 import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';

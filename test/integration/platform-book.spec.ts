@@ -6,7 +6,7 @@ import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balanc
 import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { micros } from '../../src/platform/common/money.js';
 import { StripeBalanceList } from '../../src/payments/stripe/balance/stripe-balance-list.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually } from '../support/processes.js';

@@ -8,7 +8,7 @@ import type { ProviderRequest, ProviderTask } from '../../src/gateway/images/pro
 import {
   startSandboxBlackForestLabs,
   type SandboxBlackForestLabs,
-} from '../../src/sandbox/black-forest-labs/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
 import { eventually } from '../support/processes.js';
 
 /** What the upstream allows, here as there. */

@@ -5,7 +5,7 @@ import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/stripe/
 import { PaymentsUnavailableError } from '../../src/payments/stripe/payments.errors.js';
 import { RefundRepository } from '../../src/payments/refunds/refund.repository.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

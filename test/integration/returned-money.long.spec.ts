@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { RETURN_HISTORIES, type Left, type Step } from '../support/payments/return-histories.js';
 import { MOVED_DISPUTE_HISTORIES } from '../support/payments/moved-dispute-histories.js';

@@ -3,7 +3,7 @@ import pg from 'pg';
 import Stripe from 'stripe';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { OPT_IN } from '../support/payments/auto-top-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { DataSource } from 'typeorm';
 import type { TopUpLimitSettings } from '../../src/platform/config/settings.js';
 import { cents } from '../../src/platform/common/money.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { PaymentFailures } from '../../src/payments/top-ups/limits/payment-failures.service.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

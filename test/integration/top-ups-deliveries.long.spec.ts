@@ -7,8 +7,8 @@ import {
   type OffSessionPayments,
 } from '../../src/payments/stripe/off-session-payments.js';
 import { StripeEventHandlers } from '../../src/payments/stripe/stripe-inbox.service.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import type { Event } from '../../src/sandbox/stripe/objects.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
+import type { Event } from 'coffer-sandbox/stripe/objects';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { customerWithCard, switchOn, type CardCustomer } from '../support/payments/auto-top-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

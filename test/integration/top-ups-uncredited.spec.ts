@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import type { Event } from '../../src/sandbox/stripe/objects.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
+import type { Event } from 'coffer-sandbox/stripe/objects';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { deliver } from '../support/payments/stripe-deliveries.js';
 import {

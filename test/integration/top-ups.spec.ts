@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import type { TestCustomer } from '../support/app/test-app.js';
 import { expectCreditedOnce, sessionIdOf, settled, startTopUp } from '../fixtures/top-up-books.js';

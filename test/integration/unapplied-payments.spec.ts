@@ -6,7 +6,7 @@ import { PlatformBook } from '../../src/finance/reconciliation/platform-book.ser
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
 import { UnappliedPayments } from '../../src/finance/reconciliation/unapplied-payments.service.js';
 import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { PaymentReviewRepository } from '../../src/payments/payment-reviews/payment-review.repository.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

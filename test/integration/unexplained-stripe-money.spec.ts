@@ -4,7 +4,7 @@ import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balanc
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import { settled, startTopUp } from '../fixtures/top-up-books.js';
 import { beginHistory, type ReturnHistory } from '../support/payments/return-history.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 
 let app: TestApp;
 let control: SandboxStripeControl;

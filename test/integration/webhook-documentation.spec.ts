@@ -6,7 +6,7 @@ import { TransactionRunner } from '../../src/platform/database/transaction-runne
 import { WEBHOOK_EVENT_TYPES } from '../../src/notifications/webhooks/webhook-event-types.js';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { renderOpenApiFile } from '../../src/bootstrap/openapi/openapi-file.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { AutoTopUpSwitch } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
 import type { AutoTopUp } from '../../src/payments/auto-top-ups/auto-top-up.js';
 import { RefundRepository } from '../../src/payments/refunds/refund.repository.js';

@@ -5,7 +5,7 @@ import {
   PaymentRequestRefusedError,
   PaymentsUnavailableError,
 } from '../../src/payments/stripe/payments.errors.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { DisputeSettlement } from '../../src/payments/disputes/dispute-settlement.service.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
 import { TopUpSweepJob } from '../../src/payments/top-ups/top-up-sweep.job.js';

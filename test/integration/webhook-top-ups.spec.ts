@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { Event } from '../../src/sandbox/stripe/objects.js';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
+import type { Event } from 'coffer-sandbox/stripe/objects';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
 import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, describe, expect, it, jest } from '@jest/globals';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { OPT_IN } from '../support/payments/auto-top-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

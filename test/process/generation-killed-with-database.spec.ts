@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import {
   type SandboxBlackForestLabs,
   startSandboxBlackForestLabs,
-} from '../../src/sandbox/black-forest-labs/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

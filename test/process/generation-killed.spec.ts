@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest 
 import {
   type SandboxBlackForestLabs,
   startSandboxBlackForestLabs,
-} from '../../src/sandbox/black-forest-labs/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectImagesToBeKept, expectReceiptsToAgree } from '../support/images/image-call-proof.js';
 import { ImageCalls } from '../support/images/image-calls.js';

@@ -159,7 +159,7 @@ describe('the stand-ins', () => {
       .filter(({ url }) => url.startsWith(COMPILED_SOURCES.href))
       .map(({ url }) => url.slice(COMPILED_SOURCES.href.length));
     expect(loaded.length).toBeGreaterThan(100);
-    const unwanted = /^(sandbox|first-run|database\/embedded\/embedded-postgres)/;
+    const unwanted = /coffer-sandbox|^bootstrap\/(first-run|embedded-postgres\/embedded-postgres)/;
     expect(loaded.filter((file) => unwanted.test(file))).toEqual([]);
     await removeDataDir(ownDataDir);
   });

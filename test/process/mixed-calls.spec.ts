@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { startSandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
+import { startSandboxBlackForestLabs } from 'coffer-sandbox/black-forest-labs/server';
 import { CleanUp } from '../support/clean-up.js';
 import { runMixedCalls } from '../support/mixed-calls/run.js';
 import type { MixedStage } from '../support/mixed-calls/stage.js';

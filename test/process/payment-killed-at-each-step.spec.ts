@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { SandboxStripeControl } from '../../src/sandbox/stripe/control.js';
-import type { Event } from '../../src/sandbox/stripe/objects.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
+import type { Event } from 'coffer-sandbox/stripe/objects';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
 import {

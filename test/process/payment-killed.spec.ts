@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { startSandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe } from 'coffer-sandbox/stripe/server';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually, momentLater } from '../support/processes.js';

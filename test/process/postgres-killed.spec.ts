@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { startSandboxBlackForestLabs } from '../../src/sandbox/black-forest-labs/server.js';
+import { startSandboxBlackForestLabs } from 'coffer-sandbox/black-forest-labs/server';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { startOwnPostgres } from '../support/database/own-postgres.js';
 import { expectReceiptsToAgree } from '../support/images/image-call-proof.js';

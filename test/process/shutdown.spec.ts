@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import {
   startSandboxBlackForestLabs,
   type SandboxBlackForestLabs,
-} from '../../src/sandbox/black-forest-labs/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
 import {
   findEmbeddedPostgres,
   startEmbeddedPostgres,

@@ -15,8 +15,11 @@ const NATIVE = {
   transform: {},
   extensionsToTreatAsEsm: ['.ts'],
   // For `--findRelatedTests` and `--onlyChanged`, which resolve imports by jest's own means.
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
-  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.coffer'],
+  moduleNameMapper: {
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+    '^coffer-sandbox/(.*)$': '<rootDir>/packages/sandbox/src/$1.ts',
+  },
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/packages/sandbox/dist/', '<rootDir>/.coffer'],
 };
 
 /** Specs that need nothing but the sources. */

@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import {
   startSandboxBlackForestLabs,
   type SandboxBlackForestLabs,
-} from '../../src/sandbox/black-forest-labs/server.js';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { FORM } from '../support/payments/sandbox-stripe-client.js';
 import { checkProperty } from '../support/property.js';
 

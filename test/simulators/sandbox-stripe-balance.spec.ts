@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { nowSeconds, refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import {
   allOf,

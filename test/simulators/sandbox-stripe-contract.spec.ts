@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
-import { eventTypes } from '../../src/sandbox/stripe/event-types.js';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
+import { eventTypes } from 'coffer-sandbox/stripe/event-types';
 import { stripeSdkFor, topUpSessionParams } from '../support/payments/sandbox-stripe-client.js';
 import { declaredMembers, operationMembers, typeFile } from '../support/payments/sandbox-stripe-sdk-types.js';
 

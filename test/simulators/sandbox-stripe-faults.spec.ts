@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import { controlRoute, payTopUp, saveCard, until } from '../support/payments/sandbox-stripe-money.js';
 import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhooks/webhook-receiver.js';

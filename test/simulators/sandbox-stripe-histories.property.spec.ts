@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import Stripe from 'stripe';
-import { ControlRefusedError } from '../../src/sandbox/stripe/control-errors.js';
-import { DISPUTE_STATUSES } from '../../src/sandbox/stripe/money-out-objects.js';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { ControlRefusedError } from 'coffer-sandbox/stripe/control-errors';
+import { DISPUTE_STATUSES } from 'coffer-sandbox/stripe/money-out-objects';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { casesFor, checkProperty } from '../support/property.js';
 import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import { allOf } from '../support/payments/sandbox-stripe-money.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import Stripe from 'stripe';
-import { startSandboxStripe, type SandboxStripe } from '../../src/sandbox/stripe/server.js';
+import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import {
   FORM,
   refusalOf,

@@ -7,7 +7,7 @@ import {
   startSandboxStripe,
   type SandboxStripe,
   type SandboxStripeOptions,
-} from '../../src/sandbox/stripe/server.js';
+} from 'coffer-sandbox/stripe/server';
 import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhooks/webhook-receiver.js';
 

@@ -4,7 +4,7 @@ import {
   startSandboxStripe,
   STRIPE_OPERATIONS,
   type SandboxStripe,
-} from '../../src/sandbox/stripe/server.js';
+} from 'coffer-sandbox/stripe/server';
 import { refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import { payTaxed, payTopUp, saveCard } from '../support/payments/sandbox-stripe-money.js';
 import { declaredMembers, operationMembers } from '../support/payments/sandbox-stripe-sdk-types.js';

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { IDEMPOTENCY_TTL_MS, IdempotencyKeys } from '../../src/sandbox/stripe/idempotency.js';
-import { StateFile } from '../../src/sandbox/stripe/state-file.js';
-import { Table, type IdempotentResult } from '../../src/sandbox/stripe/store.js';
+import { IDEMPOTENCY_TTL_MS, IdempotencyKeys } from 'coffer-sandbox/stripe/idempotency';
+import { StateFile } from 'coffer-sandbox/stripe/state-file';
+import { Table, type IdempotentResult } from 'coffer-sandbox/stripe/store';
 
 describe('the state file', () => {
   let folder: string;

@@ -4,7 +4,7 @@ import {
   startSandboxStripe,
   type SandboxStripe,
   type SandboxStripeOptions,
-} from '../../src/sandbox/stripe/server.js';
+} from 'coffer-sandbox/stripe/server';
 import { TestClock } from '../support/app/test-clock.js';
 import { stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import { WEBHOOK_SECRET, WebhookReceiver } from '../support/webhooks/webhook-receiver.js';

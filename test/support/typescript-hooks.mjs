@@ -18,12 +18,19 @@ const settings = JSON.stringify([version, jsc, module]);
 const CACHE = new URL('../../node_modules/.cache/coffer-typescript/', import.meta.url);
 
 const JEST_GLOBALS = new URL('../runner/globals.mjs', import.meta.url).href;
+/** The simulators are imported by the name of their package, from their sources: no test waits for a build of them. */
+const SANDBOX = 'coffer-sandbox/';
+const SANDBOX_SOURCES = new URL('../../packages/sandbox/src/', import.meta.url);
 /** The test runner adds `?run=` to a spec, so that it is evaluated each time that it is run. */
 const TYPESCRIPT_URL = /\.ts(\?run=\d+)?$/;
 
 /** Sources import each other under the name of the compiled file. */
 export async function resolve(specifier, context, nextResolve) {
   if (specifier === '@jest/globals') return { url: JEST_GLOBALS, format: 'module', shortCircuit: true };
+  if (specifier.startsWith(SANDBOX)) {
+    const { href } = new URL(`${specifier.slice(SANDBOX.length)}.ts`, SANDBOX_SOURCES);
+    return { url: href, format: 'module', shortCircuit: true };
+  }
   if (/^\.{1,2}\/.*\.js$/.test(specifier) && TYPESCRIPT_URL.test(context.parentURL ?? '')) {
     const url = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
     if (existsSync(url)) return { url: url.href, format: 'module', shortCircuit: true };

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { withDrawing } from '../../scripts/architecture.js';
 import {
@@ -103,20 +103,20 @@ describe('the parts of src/', () => {
     expect(faults.map(({ file }) => file)).toEqual([]);
   });
 
-  it('load the sandbox from the first run only, and never on the way of a production start', () => {
-    const faults = sources.flatMap((source) =>
-      targetsOf(source)
+  it('load the simulators on demand and from the first run only, and never on the way of a production start', () => {
+    const faults = sources.flatMap(({ file, imports }) =>
+      imports
         .filter(
-          ({ room }) =>
-            room === 'sandbox' &&
-            source.room !== 'sandbox' &&
-            !source.file.startsWith('bootstrap/first-run/'),
+          ({ specifier, dynamic }) =>
+            (specifier.startsWith('coffer-sandbox') &&
+              !(dynamic && file.startsWith('bootstrap/first-run/'))) ||
+            /packages\/sandbox/.test(specifier),
         )
-        .map(({ file }) => `${source.file} imports ${file}`),
+        .map(({ specifier }) => `${file} imports ${specifier}`),
     );
     expect(faults).toEqual([]);
-    const loadedAtStart = staticClosure(['main.ts', 'worker.ts', 'bootstrap/app.setup.ts']);
-    expect([...loadedAtStart].filter((file) => /^(sandbox|bootstrap\/first-run)\//.test(file))).toEqual([]);
+    const loadedAtStart = staticClosure(['main.ts', 'worker.ts', 'cli.ts', 'bootstrap/app.setup.ts']);
+    expect([...loadedAtStart].filter((file) => file.startsWith('bootstrap/first-run/'))).toEqual([]);
   });
 
   it('write wallets, lots, holds and transfers in src/money/wallets only', () => {
@@ -131,6 +131,31 @@ describe('the parts of src/', () => {
       ({ room, code }) => !['money/wallets', 'money/ledger'].includes(room) && entity.test(code),
     );
     expect(owners.map(({ file }) => file)).toEqual([]);
+  });
+});
+
+describe('the simulators in packages/sandbox', () => {
+  it('import nothing of the product: their own files, and the packages that their package.json names', () => {
+    const folder = new URL('../../packages/sandbox/', import.meta.url);
+    const { dependencies } = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')) as {
+      dependencies: Readonly<Record<string, string>>;
+    };
+    const allowed = ['', ...Object.keys(dependencies)];
+    const files = readdirSync(new URL('src', folder), { recursive: true, encoding: 'utf8' });
+    const imported = files
+      .filter((file) => file.endsWith('.ts'))
+      .flatMap((file) =>
+        importsOf(withoutComments(readFileSync(new URL(`src/${file}`, folder), 'utf8'))).map(
+          ({ specifier }) => ({ file, specifier }),
+        ),
+      );
+    expect(imported.length).toBeGreaterThan(100);
+    const faults = imported.filter(
+      ({ file, specifier }) =>
+        !allowed.includes(packageOf(specifier)) ||
+        (specifier.startsWith('.') && resolved(file, specifier).startsWith('..')),
+    );
+    expect(faults).toEqual([]);
   });
 });
 

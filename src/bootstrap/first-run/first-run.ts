@@ -4,15 +4,18 @@ import type { Logger } from 'pino';
 import type { Settings } from '../../platform/config/settings.js';
 import type { Simulators } from '../simulators.js';
 import { StopStack } from '../stop-stack.js';
-import { blackForestLabsSimulator } from './black-forest-labs-simulator.js';
 import { welcomeDemoAccount } from './demo-account.js';
 import { loadLocalSecrets, withLocalSecrets } from './local-secrets.js';
 import { RememberedPorts } from './remembered-ports.js';
-import type { Simulator, SimulatorContext } from './simulator.js';
-import { stripeSimulator } from './stripe-simulator.js';
+import {
+  simulatedBlackForestLabs,
+  simulatedStripe,
+  type SimulatedPart,
+  type SimulatorContext,
+} from './simulated-parts.js';
 
 const SANDBOX_DIR = 'sandbox';
-const SIMULATORS: readonly Simulator[] = [stripeSimulator, blackForestLabsSimulator];
+const PARTS: readonly SimulatedPart[] = [simulatedStripe, simulatedBlackForestLabs];
 
 /** The service starts its simulators; a separate worker joins them. */
 export type FirstRunRole = 'start' | 'join';
@@ -29,27 +32,25 @@ export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRu
   const directory = join(wanted.dataDir, SANDBOX_DIR);
   const ports = await RememberedPorts.load(directory);
   const started = new StopStack(log);
-  const needed = SIMULATORS.filter((simulator) => simulator.isNeeded(wanted));
+  const needed = PARTS.filter((part) => part.isNeeded(wanted));
   let settings = withLocalSecrets(wanted, secrets);
   try {
-    for (const simulator of needed) {
+    for (const part of needed) {
       const context: SimulatorContext = {
         settings,
         secrets,
         directory,
-        log: (fields, message) => log.debug({ simulator: simulator.name, ...fields }, message),
+        log: (fields, message) => log.debug({ simulator: part.name, ...fields }, message),
       };
       const apiBase =
-        role === 'start'
-          ? await startOne(simulator, context, ports, started)
-          : ports.getBaseUrl(simulator.name);
-      settings = simulator.configure(settings, secrets, apiBase);
+        role === 'start' ? await startOne(part, context, ports, started) : ports.getBaseUrl(part.name);
+      settings = part.configure(settings, secrets, apiBase);
     }
   } catch (error) {
     await started.unwind();
     throw error;
   }
-  const withDemo = role === 'start' && needed.includes(stripeSimulator);
+  const withDemo = role === 'start' && needed.includes(simulatedStripe);
   return {
     settings,
     simulated: needed.map(({ name }) => name),
@@ -59,12 +60,12 @@ export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRu
 }
 
 async function startOne(
-  simulator: Simulator,
+  part: SimulatedPart,
   context: SimulatorContext,
   ports: RememberedPorts,
   started: StopStack,
 ): Promise<URL> {
-  const running = await ports.start(simulator.name, (port) => simulator.start(context, port));
-  started.push(`the ${simulator.name} simulator`, running.close);
+  const running = await ports.start(part.name, (port) => part.start(context, port));
+  started.push(`the ${part.name} simulator`, running.close);
   return new URL(running.baseUrl);
 }

@@ -13,8 +13,8 @@ import {
   readSettings,
   type Settings,
 } from '../../../src/platform/config/settings.js';
-import type { SandboxBlackForestLabs } from '../../../src/sandbox/black-forest-labs/server.js';
-import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
+import type { SandboxBlackForestLabs } from 'coffer-sandbox/black-forest-labs/server';
+import type { SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { CLOCK, type Clock, type MonotonicClock } from '../../../src/platform/common/clock.js';
 import { DatabaseClock, LEDGER_CLOCK } from '../../../src/platform/database/ledger-clock.js';
 import { drainHttp } from '../../../src/bootstrap/drain-http.js';
@@ -187,7 +187,7 @@ async function startParts(options: TestAppOptions, port: number): Promise<Parts>
 }
 
 async function playStripe(port: number) {
-  const { startSandboxStripe } = await import('../../../src/sandbox/stripe/server.js');
+  const { startSandboxStripe } = await import('coffer-sandbox/stripe/server');
   const secretKey = `sk_test_${randomBytes(12).toString('hex')}`;
   const webhookSecret = `whsec_${randomBytes(12).toString('hex')}`;
   const webhookEndpoint = { url: `http://127.0.0.1:${port}/webhooks/stripe`, secret: webhookSecret };
@@ -196,7 +196,7 @@ async function playStripe(port: number) {
 }
 
 async function playBlackForestLabs(clock: TestClock) {
-  const { startSandboxBlackForestLabs } = await import('../../../src/sandbox/black-forest-labs/server.js');
+  const { startSandboxBlackForestLabs } = await import('coffer-sandbox/black-forest-labs/server');
   const apiKey = `bfl_${randomBytes(12).toString('hex')}`;
   const server = await startSandboxBlackForestLabs({ apiKey, instant: true, activeTasksMax: null, clock });
   const apiBase = new URL(server.baseUrl);

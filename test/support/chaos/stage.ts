@@ -3,8 +3,8 @@ import type { EmbeddedPostgres } from '../../../src/bootstrap/embedded-postgres/
 import {
   type SandboxBlackForestLabs,
   startSandboxBlackForestLabs,
-} from '../../../src/sandbox/black-forest-labs/server.js';
-import { type SandboxStripe, startSandboxStripe } from '../../../src/sandbox/stripe/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
+import { type SandboxStripe, startSandboxStripe } from 'coffer-sandbox/stripe/server';
 import type { CleanUp } from '../clean-up.js';
 import { startOwnPostgres } from '../database/own-postgres.js';
 import { momentLater } from '../processes.js';

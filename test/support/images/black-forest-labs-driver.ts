@@ -2,7 +2,7 @@ import {
   startSandboxBlackForestLabs,
   type SandboxBlackForestLabs,
   type SandboxBlackForestLabsOptions,
-} from '../../../src/sandbox/black-forest-labs/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
 
 type Parameters = Readonly<Record<string, unknown>>;
 type Submitted = {

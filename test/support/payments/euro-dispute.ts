@@ -1,5 +1,5 @@
 import { StripeBalanceJob } from '../../../src/finance/reconciliation/stripe-balance.job.js';
-import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { settled } from '../../fixtures/top-up-books.js';
 import type { TestApp } from '../app/test-app.js';
 import { beginHistory, type ReturnHistory } from './return-history.js';

@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import type { Left, Step } from './return-histories.js';
 import type { TestApp, TestCustomer } from '../app/test-app.js';
 import { openPage, settled, type OpenTopUp } from '../../fixtures/top-up-books.js';

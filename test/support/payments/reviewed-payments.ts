@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { TopUpSettlement } from '../../../src/payments/top-ups/top-up-settlement.service.js';
 import { settled, startTopUp, type OpenTopUp } from '../../fixtures/top-up-books.js';
 import type { TestApp } from '../app/test-app.js';

@@ -1,5 +1,5 @@
 import type Stripe from 'stripe';
-import type { SandboxStripe } from '../../../src/sandbox/stripe/server.js';
+import type { SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { eventually } from '../processes.js';
 import { topUpSessionParams } from './sandbox-stripe-client.js';
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
-import type { Members } from '../../../src/sandbox/stripe/parameter-schema.js';
-import { STRIPE_OPERATIONS } from '../../../src/sandbox/stripe/server.js';
+import type { Members } from 'coffer-sandbox/stripe/parameter-schema';
+import { STRIPE_OPERATIONS } from 'coffer-sandbox/stripe/server';
 
 const RESOURCES = path.join(import.meta.dirname, '../../../node_modules/stripe/esm/resources');
 

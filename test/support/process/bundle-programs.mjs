@@ -1,5 +1,5 @@
 /**
- * The programs of `src` with their libraries in a few files, for the processes that tests start. Most of what a start costs
+ * The programs of `src`, and the simulators, with their libraries in a few files, for the processes that tests start. Most of what a start costs
  * is finding and compiling three thousand files: 1.3 s of CPU of 1.7, and 0.6 like this (Node 20). The long tests start 130.
  *
  * What is shipped is not bundled (ADR 28). `container`, `quickstart`, `daily-loop` and `lifecycle` start it as it is.
@@ -8,11 +8,17 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL, URL } from 'node:url';
-import { COMPILED, compileSources } from './compile-sources.mjs';
+import { COMPILED, compileSources, SANDBOX_PROGRAM } from './compile-sources.mjs';
 
-const PROGRAMS = ['main', 'worker', 'cli', 'repl', 'sandbox/main'];
+const PROGRAMS = {
+  main: 'main',
+  worker: 'worker',
+  cli: 'cli',
+  repl: 'repl',
+  'sandbox/main': SANDBOX_PROGRAM,
+};
 /** `stop-at-steps.mjs` loads it ahead of the service. */
-const ALSO_LOADED = ['bootstrap/app.setup'];
+const ALSO_LOADED = { 'bootstrap/app.setup': 'bootstrap/app.setup' };
 /** They read files beside themselves, are native, or have to be the very ones that others of these import. */
 const OUTSIDE = [
   'sharp',
@@ -52,7 +58,10 @@ async function bundleInto(target) {
   const { rolldown } = await import('rolldown');
   const bundle = await rolldown({
     input: Object.fromEntries(
-      [...PROGRAMS, ...ALSO_LOADED].map((name) => [name, path.join(COMPILED, `${name}.js`)]),
+      Object.entries({ ...PROGRAMS, ...ALSO_LOADED }).map(([name, file]) => [
+        name,
+        path.join(COMPILED, `${file}.js`),
+      ]),
     ),
     platform: 'node',
     external: (id, _importer, isResolved) => !isResolved && OUTSIDE.includes(packageOf(id)),

@@ -1,7 +1,7 @@
 import {
   type SandboxBlackForestLabs,
   startSandboxBlackForestLabs,
-} from '../../../src/sandbox/black-forest-labs/server.js';
+} from 'coffer-sandbox/black-forest-labs/server';
 import type { CleanUp } from '../clean-up.js';
 import { chooseServicePort, createDataDir, removeDataDir, ServiceProcess } from './service-process.js';
 import type { TestAnswer, TestClient } from '../app/test-client.js';

@@ -1,4 +1,4 @@
-import type { SandboxStripeControl } from '../../../src/sandbox/stripe/control.js';
+import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { startTestApp, type TestApp } from '../app/test-app.js';
 
 export type TwoProcesses = {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
+import { formatCents } from '../money.js';
 import { html, Html } from './html.js';
 import { PAYMENT_PAGE_STYLE } from './payment-page-style.js';
 import type { LineItem } from './objects.js';
@@ -147,8 +147,4 @@ function cancelLink(cancelUrl: string | null): Html | null {
   return cancelUrl === null
     ? null
     : html`<p class="cancel"><a href="${cancelUrl}">Cancel and go back</a></p>`;
-}
-
-function formatCents(amount: number): string {
-  return formatUsd(centsToMicros(cents(BigInt(amount))));
 }

@@ -1,4 +1,4 @@
-import { systemClock, type Clock } from '../../platform/common/clock.js';
+import { systemClock, type Clock } from '../clock.js';
 import { createLoopbackServer, listenOnLoopback, noLog, type SandboxLog } from '../loopback-server.js';
 import { registerApiRoutes } from './api-routes.js';
 import { balanceTransactionOperations } from './balance-transactions.js';

@@ -1,4 +1,4 @@
-import type { Clock } from '../../platform/common/clock.js';
+import type { Clock } from '../clock.js';
 import type { SandboxLog } from '../loopback-server.js';
 import type { UpstreamAccounts } from './accounts.js';
 import type { FaultPlanner } from './faults.js';

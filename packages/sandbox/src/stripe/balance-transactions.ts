@@ -1,4 +1,4 @@
-import { divHalfUp } from '../../platform/common/money.js';
+import { divHalfUp } from '../money.js';
 import { currentBalanceTransaction } from './balance-availability.js';
 import { nowSeconds, type SandboxContext } from './context.js';
 import { resourceMissing } from './errors.js';

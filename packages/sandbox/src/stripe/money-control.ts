@@ -1,4 +1,4 @@
-import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
+import { formatCents } from '../money.js';
 import { CAUSED_BY_NO_REQUEST, type SandboxContext } from './context.js';
 import { ControlRefusedError, UnknownObjectError } from './control-errors.js';
 import {
@@ -43,7 +43,7 @@ export class MoneyControl {
     const status = oneOf(DISPUTE_STATUSES, request.status ?? 'needs_response', 'status');
     oneOf(Object.keys(DISPUTE_REASONS), reason, 'reason');
     if (amountCents !== undefined && (amountCents < 1 || amountCents > charge.amount)) {
-      const whole = formatUsd(centsToMicros(cents(BigInt(charge.amount))));
+      const whole = formatCents(charge.amount);
       throw new ControlRefusedError(`the amount must be from 1 cent to the charge's ${whole}`);
     }
     if (charge.status !== 'succeeded') throw new ControlRefusedError(`${charge.id} took no money`);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../platform/common/clock.js';
+import type { Clock } from '../clock.js';
 import { invalidRequest, StripeApiError } from './errors.js';
 import type { IdempotentResult, Table } from './store.js';
 

@@ -1,4 +1,4 @@
-import { divHalfUp } from '../../platform/common/money.js';
+import { divHalfUp } from '../money.js';
 import type { SandboxContext } from './context.js';
 import { emitEvent } from './events.js';
 import { CAUSED_BY_NO_REQUEST } from './context.js';

@@ -1,4 +1,4 @@
-import { systemClock, type Clock } from '../../platform/common/clock.js';
+import { systemClock, type Clock } from '../clock.js';
 import { errorCode } from '../error-code.js';
 import { createLoopbackServer, listenOnLoopback, noLog, type SandboxLog } from '../loopback-server.js';
 import { UpstreamAccounts } from './accounts.js';

@@ -1,4 +1,4 @@
-import type { Clock } from '../../platform/common/clock.js';
+import type { Clock } from '../clock.js';
 import type { SandboxLog } from '../loopback-server.js';
 import type { StripeStore } from './store.js';
 import type { WebhookFaults } from './webhook-faults.js';

@@ -1,4 +1,4 @@
-import { cents, centsToMicros, formatUsd } from '../../platform/common/money.js';
+import { formatCents } from '../money.js';
 import { AMOUNT_MAX_CENTS } from './checkout-session-parameters.js';
 import type { Cause, SandboxContext } from './context.js';
 import { invalidRequest, resourceMissing } from './errors.js';
@@ -101,10 +101,6 @@ function amountToRefund(context: SandboxContext, charge: Charge, asked: number |
 function isChargedBack(context: SandboxContext, charge: Charge): boolean {
   const disputes = context.store.disputes.oldestFirst();
   return disputes.some((dispute) => dispute.charge === charge.id && !dispute.is_charge_refundable);
-}
-
-function formatCents(amount: number): string {
-  return formatUsd(centsToMicros(cents(BigInt(amount))));
 }
 
 /** Throws 404 `resource_missing`. */

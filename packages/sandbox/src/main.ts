@@ -7,7 +7,7 @@ import { startSandboxStripe } from './stripe/server.js';
 /**
  * Runs the simulators as a process of their own: they then survive the service, and the service survives them.
  *
- *   node dist/sandbox/main.js --stripe-port 12111 --bfl-port 12112 --state-dir .coffer \
+ *   node packages/sandbox/dist/main.js --stripe-port 12111 --bfl-port 12112 --state-dir .coffer \
  *     --webhook-url http://127.0.0.1:3000/webhooks/stripe --webhook-secret whsec_local
  *
  * Prints one line of JSON with both base URLs when it serves; SIGTERM and SIGINT end it.
