@@ -7,7 +7,7 @@
  * whatever costs money has an idempotency key. Only calls that are meant to fail are made again.
  */
 import { join, resolve } from 'node:path';
-import { loadDatabaseLocation } from '../src/platform/config/load-database-location.js';
+import { loadDatabaseLocation } from '../src/platform/config/load-settings.js';
 import { readPrivateJson, writePrivateJson } from '../src/bootstrap/first-run/private-file.js';
 import {
   type Answer,

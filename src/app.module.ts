@@ -15,7 +15,7 @@ import { ReconciliationModule } from './finance/reconciliation/reconciliation.mo
 import { GenerationModule } from './gateway/images/images.module.js';
 import { HealthModule } from './platform/health/health.module.js';
 import { PagesModule } from './website/pages.module.js';
-import { sandboxSentence } from './platform/http/pages/sandbox-banner.js';
+import { sandboxSentence } from './platform/http/pages/page.js';
 import { JobMetricsModule } from './platform/jobs/job-metrics.module.js';
 import { JobsModule } from './platform/jobs/jobs.module.js';
 import { KeyVaultModule } from './gateway/provider-keys/key-vault.module.js';

@@ -18,7 +18,7 @@ import { EDITS_PATH } from '../gateway/images/calls/images.controller.js';
 import { limitConnections } from '../platform/http/connections.js';
 import { acceptJsonBodies } from '../platform/http/request-bodies.js';
 import { addPages } from '../website/add-pages.js';
-import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
+import { sandboxSentence } from '../platform/http/pages/page.js';
 import { recordRequests, RequestMetrics } from '../platform/metrics/answered-requests.js';
 import { leaveBodiesUnread } from '../platform/http/unread-body.js';
 import { RequestValidationPipe } from '../platform/http/validation.pipe.js';

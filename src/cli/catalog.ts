@@ -1,11 +1,10 @@
 // TypeORM's entities need this module for their decorators' metadata; in the service, Nest loads it.
-import 'reflect-metadata';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
+import 'reflect-metadata';
 import { DataSource } from 'typeorm';
-import { newAuditEvent } from '../identity/audit-log/audit-event.js';
-import { insertAuditEvent } from '../identity/audit-log/audit-statements.js';
+import { newAuditEvent, insertAuditEvent } from '../identity/audit-log/audit-event.js';
 import { systemClock } from '../platform/common/clock.js';
 import { asPostgresError } from '../platform/database/constraints.js';
 import { applicationDataSourceOptions } from '../platform/database/data-source.js';

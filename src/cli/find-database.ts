@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadDatabaseLocation } from '../platform/config/load-database-location.js';
+import { loadDatabaseLocation } from '../platform/config/load-settings.js';
 import { asPostgresError } from '../platform/database/constraints.js';
 import { examineLogin } from '../platform/database/service-login.js';
 

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { loadDatabaseLocation } from '../platform/config/load-database-location.js';
+import { loadDatabaseLocation } from '../platform/config/load-settings.js';
 import { examineLogin } from '../platform/database/service-login.js';
 import { APPLICATION_ROLE } from '../platform/database/service-role.js';
 import { migrateDatabase } from '../bootstrap/migrate-database.js';

@@ -1,10 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { CLOCK, type MonotonicClock } from '../platform/common/clock.js';
+import { databaseFigures, MetricsRegistry } from '../platform/metrics/metrics-registry.js';
 import type { EmailOutcome, NotificationsObserver } from './notifications-observer.js';
 import { type Backlog, NotificationStatistics } from './notification-statistics.service.js';
-import { databaseFigures } from '../platform/metrics/database-figures.js';
-import { MetricsRegistry } from '../platform/metrics/metrics-registry.js';
 
 /** Receivers have 15 s. A job waits for a quarter of a second, and slower receivers are awaited in the background. */
 const BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];

@@ -1,13 +1,12 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { asStaticPage } from '../platform/http/answer-headers.js';
 import { StoredAnswer } from '../platform/http/stored-answer.js';
+import { ICON, ICON_PATH, ICON_PNG, sandboxSentence } from '../platform/http/pages/page.js';
+import { renderHtml } from '../platform/http/pages/render-html.js';
+import { STYLE, STYLE_PATH } from '../platform/http/pages/style.js';
 import { addConsolePage } from './console-page.js';
 import { addReferencePages } from './reference/add-reference-pages.js';
-import { ICON, ICON_PATH, ICON_PNG } from '../platform/http/pages/icon.js';
 import { landingPage } from './landing-page.js';
-import { renderHtml } from '../platform/http/pages/render-html.js';
-import { sandboxSentence } from '../platform/http/pages/sandbox-banner.js';
-import { STYLE, STYLE_PATH } from '../platform/http/pages/style.js';
 
 export type PageOptions = {
   /** The external services that are simulated. */

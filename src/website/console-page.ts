@@ -3,8 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { asPage } from '../platform/http/answer-headers.js';
-import { renderPage } from '../platform/http/pages/page.js';
-import { BANNER_STYLE, sandboxBanner } from '../platform/http/pages/sandbox-banner.js';
+import { renderPage, BANNER_STYLE, sandboxBanner } from '../platform/http/pages/page.js';
 
 const ASSETS_PREFIX = '/docs/console/';
 /** The files of the package that the page loads. The others are not served, because its sample page would be a second, open console. */

@@ -1,6 +1,5 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
-import { PageShell } from '../platform/http/pages/page-shell.js';
-import type { PageFrame } from '../platform/http/pages/render-html.js';
+import { type PageFrame, PageShell } from '../platform/http/pages/render-html.js';
 
 /** Provides the frame of every page to the controllers that answer with pages. */
 @Global()

@@ -4,8 +4,7 @@ import {
   auditHash,
   type SealedFields,
 } from '../../src/identity/audit-log/audit-chain.js';
-import { newAuditEvent } from '../../src/identity/audit-log/audit-event.js';
-import { insertAuditEvent } from '../../src/identity/audit-log/audit-statements.js';
+import { newAuditEvent, insertAuditEvent } from '../../src/identity/audit-log/audit-event.js';
 import { APPLICATION_ROLE } from '../../src/platform/database/service-role.js';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { UpgradeTest } from '../support/database/upgrade.js';

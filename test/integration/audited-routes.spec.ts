@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AuditAct } from '../../src/identity/audit-log/audit-act.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
+import type { AuditAct } from '../../src/identity/audit-log/audit-event.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { payPage, settled, startTopUp } from '../fixtures/top-up-books.js';

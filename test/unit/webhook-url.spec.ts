@@ -1,7 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { readSettings } from '../../src/platform/config/settings.js';
-import { isLoopbackAddress, isPublicAddress } from '../../src/platform/egress/public-address.js';
-import { checkOutsideUrl } from '../../src/platform/egress/outside-url.js';
+import {
+  isLoopbackAddress,
+  isPublicAddress,
+  checkOutsideUrl,
+} from '../../src/platform/egress/outside-url.js';
 
 const STRICT = { loopback: false };
 const LENIENT = { loopback: true };

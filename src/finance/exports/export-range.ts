@@ -1,4 +1,4 @@
-import { parseUtcTime } from '../../platform/common/utc-time.js';
+import { parseUtcTime } from '../../platform/common/clock.js';
 import type { ExportRange } from '../../money/ledger/export/export-format.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 

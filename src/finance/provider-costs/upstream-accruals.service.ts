@@ -1,9 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { Clock } from '../../platform/common/clock.js';
+import { type Clock, DAY_MS, formatUtcDate } from '../../platform/common/clock.js';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { micros, type MicroUsd } from '../../platform/common/money.js';
-import { DAY_MS, formatUtcDate } from '../../platform/common/utc-time.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
 

@@ -2,7 +2,7 @@ import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ListQuery } from '../../platform/common/pagination.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { ProviderKeyRecordListView, toProviderKeyRecordList } from './provider-key.dto.js';
 import { ProviderKeysService } from './provider-keys.service.js';

@@ -1,8 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { BooleanField, ObjectTypeView, TextField, TimeView } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import type { Page } from '../../platform/common/pagination.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
 import { KEYED_PROVIDERS } from './keyed-provider.js';
 import type { NewProviderKey } from './provider-keys.service.js';
 import type { ProviderKey } from './provider-key.js';

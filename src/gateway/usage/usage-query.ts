@@ -1,4 +1,4 @@
-import { DAY_MS, formatUtcDate, parseUtcDate } from '../../platform/common/utc-time.js';
+import { DAY_MS, formatUtcDate, parseUtcDate } from '../../platform/common/clock.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 
 export const GROUPS = ['day', 'model', 'api_key', 'tag'] as const;

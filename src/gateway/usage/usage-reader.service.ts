@@ -1,10 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { Clock } from '../../platform/common/clock.js';
+import { type Clock, DAY_MS, formatUtcDate } from '../../platform/common/clock.js';
 import { micros } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import { DAY_MS, formatUtcDate } from '../../platform/common/utc-time.js';
 import { Snapshot, type TextRow } from '../../platform/database/snapshot.js';
 import { RunningGenerations } from '../images/calls/running-generations.service.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';

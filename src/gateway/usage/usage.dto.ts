@@ -7,7 +7,7 @@ import {
   TextField,
   WordField,
 } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
+import { ListView } from '../../platform/common/pagination.js';
 import {
   GROUPS,
   RANGE_DAYS_DEFAULT,

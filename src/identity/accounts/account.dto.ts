@@ -1,8 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { NameField, ObjectTypeView, TimeView } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import type { Page } from '../../platform/common/pagination.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
 import type { Account } from './accounts.service.js';
 
 export const ACCOUNTS_URL = '/v1/accounts';

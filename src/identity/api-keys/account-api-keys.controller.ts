@@ -3,21 +3,22 @@ import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestj
 import { RecordsRead } from '../audit-log/records-read.decorator.js';
 import { CurrentOperator, type OperatorPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ListQuery } from '../../platform/common/pagination.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {
   ApiKeyListView,
   ApiKeyView,
   CreateApiKeyRequest,
   IssuedApiKeyView,
+  RevokeKeyQuery,
   toApiKeyList,
   toApiKeyView,
   toIssuedApiKeyView,
+  toKeyChanges,
   toNewAccountKey,
+  UpdateApiKeyRequest,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
-import { RevokeKeyQuery } from './revoke-key.query.dto.js';
-import { toKeyChanges, UpdateApiKeyRequest } from './update-api-key.dto.js';
 
 /** Operators manage a customer's keys here: they create the first one and revoke a leaked one. */
 @ApiTags('Accounts')

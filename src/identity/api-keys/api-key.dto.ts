@@ -7,13 +7,37 @@ import {
   ObjectField,
   ObjectTypeView,
   TimeView,
+  WordField,
   WordSetField,
 } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import type { Page } from '../../platform/common/pagination.js';
-import type { ApiKey, ApiKeyStatus, IssuedApiKey, NewAccountKey, NewApiKey } from './api-key.js';
-import { SpendLimitsRequest, SpendLimitsView, toSpendLimitsView } from './spend-limits.dto.js';
-import { DuplicateWindowField, toKeyChanges } from './update-api-key.dto.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
+import type { ApiKey, ApiKeyStatus, IssuedApiKey, KeyChanges, NewAccountKey, NewApiKey } from './api-key.js';
+import {
+  SpendLimitsRequest,
+  SpendLimitsView,
+  toLimitChanges,
+  toSpendLimitsView,
+} from './spend-limits.dto.js';
+
+/** As long as the loss of an answer may take to notice; within it, the same prompt is rarely meant as a new picture. */
+export const DUPLICATE_WINDOW_SECONDS_MAX = 30;
+
+const DUPLICATE_WINDOW =
+  'For clients that send a call again without saying so, such as the AI SDK: for so many seconds after an answer (and while ' +
+  'the call runs) the same images request with this key gets that answer again, marked `idempotent-replayed`, and is charged ' +
+  'once. 0 switches it off, which is the default: then each request is a call of its own. Requests with an ' +
+  "`Idempotency-Key` and those of OpenAI's SDKs, which announce their retries, are not concerned.";
+
+/** `duplicate_window_seconds`; absent or null leaves it unchanged. */
+export function DuplicateWindowField(): PropertyDecorator {
+  return IntegerField({
+    description: DUPLICATE_WINDOW,
+    min: 0,
+    max: DUPLICATE_WINDOW_SECONDS_MAX,
+    optional: true,
+    example: 30,
+  });
+}
 
 /** The year 3000, in Unix seconds: a larger value is almost certainly in milliseconds. */
 const EXPIRY_MAX = 32_503_680_000;
@@ -228,4 +252,42 @@ function toKeyView(key: ApiKey): KeyView {
     expires_at: expiresAt && toUnixSeconds(expiresAt),
     revoked_at: revokedAt && toUnixSeconds(revokedAt),
   };
+}
+
+const SPEND_LIMITS =
+  'What the key may spend, as hard as the wallet itself: running calls count with all that they have set aside. ' +
+  'A limit that is left out stays as it is, null takes it away; null for the whole takes all of them away.';
+
+export class UpdateApiKeyRequest {
+  @ObjectField({ description: SPEND_LIMITS, type: SpendLimitsRequest, optional: true })
+  declare readonly spend_limits?: SpendLimitsRequest | null;
+
+  @DuplicateWindowField()
+  declare readonly duplicate_window_seconds?: number | null;
+}
+
+export function toKeyChanges(request: UpdateApiKeyRequest): KeyChanges {
+  const { spend_limits: limits, duplicate_window_seconds: seconds } = request;
+  return { spendLimits: toLimitChanges(limits), duplicateWindowSeconds: seconds ?? undefined };
+}
+
+const WORDS = ['true', 'false'] as const;
+
+/** The query of every route that revokes a key. */
+export class RevokeKeyQuery {
+  @WordField({
+    description:
+      'Whether all keys that the key has made, and those that they have made, are revoked as well. By default they are, because ' +
+      'an attacker who has a leaked key may have made keys with it. A request by the key itself, or by a descendant of it, ' +
+      'has to state this, because it may be a rotation; use `false` for a rotation.',
+    words: WORDS,
+    optional: true,
+    example: 'true',
+  })
+  declare readonly with_descendants?: (typeof WORDS)[number];
+
+  /** Undefined when the request does not say. */
+  get withDescendants(): boolean | undefined {
+    return this.with_descendants == null ? undefined : this.with_descendants === 'true';
+  }
 }

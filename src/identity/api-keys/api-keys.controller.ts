@@ -1,22 +1,23 @@
 import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentAccount, type AccountPrincipal } from '../auth/principal.js';
+import { type AccountPrincipal, CurrentAccount } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ListQuery } from '../../platform/common/pagination.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {
   ApiKeyListView,
   ApiKeyView,
   CreateApiKeyRequest,
   IssuedApiKeyView,
+  RevokeKeyQuery,
   toApiKeyList,
   toApiKeyView,
   toIssuedApiKeyView,
+  toKeyChanges,
   toNewAccountKey,
+  UpdateApiKeyRequest,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
-import { RevokeKeyQuery } from './revoke-key.query.dto.js';
-import { toKeyChanges, UpdateApiKeyRequest } from './update-api-key.dto.js';
 
 /** A customer's program manages the keys of its own account here. */
 @ApiTags('API keys')

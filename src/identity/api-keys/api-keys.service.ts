@@ -3,12 +3,11 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { type FindOptionsWhere, IsNull, MoreThan, Repository } from 'typeorm';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditLog } from '../audit-log/audit-log.service.js';
-import { apiKeyHint, hashApiKey, makeApiKey, CredentialCache } from '../auth/credentials.js';
-import { toActor, type OperatorScope, type Principal } from '../auth/principal.js';
-import type { Clock } from '../../platform/common/clock.js';
+import { apiKeyHint, CredentialCache, hashApiKey, makeApiKey } from '../auth/credentials.js';
+import { type OperatorScope, type Principal, toActor } from '../auth/principal.js';
+import { type Clock, DAY_MS } from '../../platform/common/clock.js';
 import { isId, newId } from '../../platform/common/ids.js';
 import type { Page, PageRequest } from '../../platform/common/pagination.js';
-import { DAY_MS } from '../../platform/common/utc-time.js';
 import { findPage } from '../../platform/database/find-page.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
@@ -16,11 +15,11 @@ import { InvalidRequestError, ResourceMissingError } from '../../platform/errors
 import { KEY_BUDGETS, type KeyBudget, type KeyBudgets, type SpendLimits } from './key-budget.js';
 import {
   type ApiKey,
+  getKeyStatus,
   type IssuedApiKey,
   type KeyChanges,
   type NewAccountKey,
   type NewApiKey,
-  getKeyStatus,
 } from './api-key.js';
 import { ApiKeyEntity } from './api-key.entity.js';
 import { KeyLineageRepository } from './key-lineage.repository.js';

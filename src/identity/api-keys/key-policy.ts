@@ -3,7 +3,7 @@ import type { Scope } from '../auth/principal.js';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import type { LimitPeriod, SpendLimits } from './key-budget.js';
-import { type ApiKey, type NewApiKey, getKeyStatus } from './api-key.js';
+import { type ApiKey, getKeyStatus, type NewApiKey } from './api-key.js';
 import { KeyHasDescendantsError, LimitedKeyError } from './api-key.errors.js';
 
 /*

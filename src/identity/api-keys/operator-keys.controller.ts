@@ -2,20 +2,20 @@ import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/commo
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator, type OperatorPrincipal } from '../auth/principal.js';
 import { RequireScope } from '../auth/require-scope.decorator.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ListQuery } from '../../platform/common/pagination.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {
   CreateOperatorKeyRequest,
   IssuedOperatorKeyView,
   OperatorKeyListView,
   OperatorKeyView,
+  RevokeKeyQuery,
   toIssuedOperatorKeyView,
   toNewApiKey,
   toOperatorKeyList,
   toOperatorKeyView,
 } from './api-key.dto.js';
 import { ApiKeysService } from './api-keys.service.js';
-import { RevokeKeyQuery } from './revoke-key.query.dto.js';
 
 /** The keys of the platform's own programs. The one in `COFFER_OPERATOR_KEY` is missing here because it is not stored. */
 @ApiTags('Operator keys')

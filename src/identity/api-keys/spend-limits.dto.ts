@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { MicroUsdField, MicroUsdView, TimeView } from '../../platform/common/fields.js';
-import { formatMicros, parseMicros, type MicroUsd } from '../../platform/common/money.js';
-import { getPeriodEnd, NO_LIMITS, type KeyBudget, type SpendLimits } from './key-budget.js';
+import { formatMicros, type MicroUsd, parseMicros } from '../../platform/common/money.js';
+import { getPeriodEnd, type KeyBudget, NO_LIMITS, type SpendLimits } from './key-budget.js';
 
 export class SpendLimitsRequest {
   @MicroUsdField({

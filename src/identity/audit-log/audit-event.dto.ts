@@ -1,13 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { toUnixSeconds } from '../../platform/common/clock.js';
+import { parseUtcTime, toUnixSeconds } from '../../platform/common/clock.js';
 import { ObjectTypeView, TextField, TimeView, WordField } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
-import type { Page } from '../../platform/common/pagination.js';
-import { parseUtcTime } from '../../platform/common/utc-time.js';
+import { ListQuery, ListView, type Page } from '../../platform/common/pagination.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { AUDIT_ACTS, type AuditAct } from './audit-act.js';
-import type { AuditDetails } from './audit-event.js';
+import { AUDIT_ACTS, type AuditAct, type AuditDetails } from './audit-event.js';
 import type { AuditEvent, AuditFilter } from './audit-log.service.js';
 
 export class AuditLogQuery extends ListQuery {

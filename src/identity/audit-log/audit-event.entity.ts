@@ -5,7 +5,7 @@ import type { AuditDetails } from './audit-event.js';
 const ODD_SPELLING = `$.** ? (@.type() == "number" && (@ % 1 != 0 || @ > 9007199254740991 || @ < -9007199254740991)
            || @.type() == "object" && exists (@.keyvalue() ? (!(@.key like_regex "^[ -~]*$"))))`;
 
-/** Only `audit-statements.ts` writes rows, and they never change. */
+/** Only `audit-event.ts` writes rows, and they never change. */
 @Entity('audit_events')
 @Unique('audit_events_id_key', ['id'])
 @Index('audit_events_account_idx', ['accountId', 'id'])

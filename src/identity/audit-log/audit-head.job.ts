@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { JobRegistry, type Job } from '../../platform/jobs/job-queue.js';
+import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AUDIT_GENESIS_HASH } from './audit-chain.js';
 
 const HEAD = `SELECT seq, encode(hash, 'hex') AS hash FROM audit_head`;

@@ -1,14 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { And, DataSource, LessThan, MoreThanOrEqual, Repository, type FindOperator } from 'typeorm';
+import { And, DataSource, type FindOperator, LessThan, MoreThanOrEqual, Repository } from 'typeorm';
 import type { Page, PageRequest } from '../../platform/common/pagination.js';
 import { findPage } from '../../platform/database/find-page.js';
 import { readRows } from '../../platform/database/data-source.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import type { AuditAct } from './audit-act.js';
-import { newAuditEvent, type AuditActor, type AuditEntry } from './audit-event.js';
+import {
+  type AuditAct,
+  type AuditActor,
+  type AuditEntry,
+  insertAuditEvent,
+  newAuditEvent,
+} from './audit-event.js';
 import { AuditEventEntity } from './audit-event.entity.js';
-import { insertAuditEvent } from './audit-statements.js';
 
 /** Selects events; an undefined member selects all. */
 export type AuditFilter = {

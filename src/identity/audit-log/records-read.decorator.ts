@@ -12,7 +12,7 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { mergeMap, type Observable } from 'rxjs';
 import { withOrigin } from '../auth/principal.js';
-import type { AuditAct } from './audit-act.js';
+import type { AuditAct } from './audit-event.js';
 import { AuditLog } from './audit-log.service.js';
 
 const RECORDED_READ = 'coffer:recorded-read';

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import type { MicroUsd } from '../../platform/common/money.js';
-import { formatUtcTime } from '../../platform/common/utc-time.js';
+import { formatUtcTime } from '../../platform/common/clock.js';
 import type { LedgerAccount, TransferKind } from './chart-of-accounts.js';
 
 /** One immutable ledger row: balanced by construction, because one amount leaves one account for another. */

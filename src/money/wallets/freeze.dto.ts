@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { ObjectTypeView, TextField, TimeView } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
+import { ListView } from '../../platform/common/pagination.js';
 import type { Outcome } from './rules/outcome.js';
 import type { Freeze, FreezeSource } from './rules/wallet.js';
 import { StatusRequest } from './wallet.dto.js';

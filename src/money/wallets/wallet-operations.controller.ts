@@ -4,7 +4,7 @@ import { AccountsService } from '../../identity/accounts/accounts.service.js';
 import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';
 import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ListQuery } from '../../platform/common/pagination.js';
 import { IdempotencyKey } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { WalletOperations } from './wallet-operations.service.js';

@@ -7,9 +7,8 @@ import {
   TextField,
   TimeView,
 } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
 import { isCustomerLedgerAccount } from '../ledger/chart-of-accounts.js';
-import type { Page } from '../../platform/common/pagination.js';
 import type { Outcome } from './rules/outcome.js';
 import type { LotSnapshot, TransferRow, WalletSnapshot } from './wallet-reader.service.js';
 

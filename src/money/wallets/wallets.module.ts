@@ -3,7 +3,7 @@ import { AccountsModule } from '../../identity/accounts/accounts.module.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
 import { ENGINE_OBSERVER } from './engine-observer.js';
-import { HealthChecks } from '../../platform/health/health-checks.service.js';
+import { HealthChecks } from '../../platform/health/health.service.js';
 import { EngineMetrics } from './wallets.metrics.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
 import { LotExpiryJob } from './lot-expiry.job.js';

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { MoreThan } from 'typeorm';
-import type { Clock } from '../../platform/common/clock.js';
+import { type Clock, DAY_MS } from '../../platform/common/clock.js';
 import { newId } from '../../platform/common/ids.js';
-import { DAY_MS } from '../../platform/common/utc-time.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import { JobQueue } from '../../platform/jobs/job-queue.js';

@@ -1,5 +1,5 @@
 import { createTransport } from 'nodemailer';
-import { isLoopbackHost } from '../../platform/egress/public-address.js';
+import { isLoopbackHost } from '../../platform/egress/outside-url.js';
 import { MailNotSentError, SEND_TIMEOUT_MS, type Mail, type MailTransport } from './mail-transport.js';
 
 /** A server that does not answer keeps one worker this long, once for each attempt. */

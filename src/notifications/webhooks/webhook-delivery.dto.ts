@@ -1,8 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { ObjectTypeView, TimeView } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import type { Page } from '../../platform/common/pagination.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
 import { ATTEMPT_ERRORS, type AttemptError } from './delivery-rules.js';
 import { WEBHOOK_DELIVERY_STATUSES, type WebhookDeliveryStatus } from './webhook-delivery.machine.js';
 import type { WebhookDelivery } from './webhook-delivery.js';

@@ -7,8 +7,8 @@ import {
   TimeView,
   WordSetField,
 } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import type { Page } from '../../platform/common/pagination.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
+import { OUTSIDE_URL_LENGTH_MAX } from '../../platform/egress/outside-url.js';
 import {
   DISABLED_REASONS,
   type DisabledReason,
@@ -17,7 +17,6 @@ import {
   type WebhookEndpoint,
 } from './webhook-endpoint.js';
 import { WEBHOOK_EVENT_TYPES, WEBHOOK_EVENTS, type WebhookEventType } from './webhook-event-types.js';
-import { OUTSIDE_URL_LENGTH_MAX } from '../../platform/egress/outside-url.js';
 
 const URL_FIELD = {
   description:

@@ -1,10 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type FindOptionsWhere, IsNull, MoreThan, Raw, Repository } from 'typeorm';
-import type { Clock } from '../../platform/common/clock.js';
+import { type Clock, DAY_MS } from '../../platform/common/clock.js';
 import { isId } from '../../platform/common/ids.js';
 import type { Page, PageRequest } from '../../platform/common/pagination.js';
-import { DAY_MS } from '../../platform/common/utc-time.js';
 import { findPage } from '../../platform/database/find-page.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } fr
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { ListQuery } from '../../platform/common/list-query.dto.js';
+import { ListQuery } from '../../platform/common/pagination.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import {
   CreateWebhookEndpointRequest,

@@ -1,7 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { Clock } from '../../platform/common/clock.js';
-import { DAY_MS } from '../../platform/common/utc-time.js';
+import { type Clock, DAY_MS } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 

@@ -1,5 +1,5 @@
 import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
-import { DAY_MS } from '../../platform/common/utc-time.js';
+import { DAY_MS } from '../../platform/common/clock.js';
 import type { CardDecline } from '../stripe/off-session-payments.js';
 import type { AutoTopUpTerms, OffReason } from './auto-top-up.js';
 import type { AutoTopUpStatus } from './auto-top-up.machine.js';

@@ -1,8 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { ObjectTypeView, TimeView } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
-import type { Page } from '../../platform/common/pagination.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
 import type { SavedCard } from './auto-top-up.js';
 
 export class SavedCardView {

@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { MicroUsdView, ObjectTypeView, TimeView } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
+import { ListView } from '../../platform/common/pagination.js';
 import { formatMicros, type MicroUsd } from '../../platform/common/money.js';
 import type { Dispute } from './dispute.entity.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';

@@ -2,8 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { CLOCK, type MonotonicClock } from '../../platform/common/clock.js';
-import { databaseFigures } from '../../platform/metrics/database-figures.js';
-import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
+import { databaseFigures, MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
 
 type Waiting = { readonly status: string; readonly count: number; readonly seconds: number };
 

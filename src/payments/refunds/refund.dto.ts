@@ -8,7 +8,7 @@ import {
   TextField,
   TimeView,
 } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
+import { ListView } from '../../platform/common/pagination.js';
 import { centsToMicros, formatMicros } from '../../platform/common/money.js';
 import { CHARGE_MAX_CENTS } from '../top-ups/quote.js';
 import { chargeOf } from '../../money/wallets/rules/payment-parts.js';

@@ -8,7 +8,7 @@ import {
   type MicroUsd,
   type UsdCents,
 } from '../../platform/common/money.js';
-import { DAY_MS } from '../../platform/common/utc-time.js';
+import { DAY_MS } from '../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';

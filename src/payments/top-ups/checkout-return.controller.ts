@@ -4,7 +4,7 @@ import { Public } from '../../platform/http/route-access.js';
 import { HtmlAnswer } from '../../platform/http/answer-headers.js';
 import { canceledPage, completePage } from './checkout-return.pages.js';
 import { CheckoutReturns } from './checkout-returns.service.js';
-import { PageShell } from '../../platform/http/pages/page-shell.js';
+import { PageShell } from '../../platform/http/pages/render-html.js';
 
 /** The pages after a payment, for clients that named no pages of their own. They need no authentication. */
 @ApiTags('Top-ups')

@@ -8,9 +8,8 @@ import {
   TimeView,
   WebUrlField,
 } from '../../platform/common/fields.js';
-import { ListView } from '../../platform/common/list.view.js';
+import { ListView, type Page } from '../../platform/common/pagination.js';
 import { formatMicros } from '../../platform/common/money.js';
-import type { Page } from '../../platform/common/pagination.js';
 import { SAVED_CARD_WORDS } from '../auto-top-ups/auto-top-up.js';
 import { CHARGE_MAX_CENTS } from './quote.js';
 import { TOP_UP_FAILURES, TOP_UP_KINDS, type TopUp, type TopUpFailure, type TopUpKind } from './top-up.js';

@@ -1,4 +1,4 @@
-import { isLoopbackHost } from '../egress/public-address.js';
+import { isLoopbackHost } from '../egress/outside-url.js';
 import type { EnvironmentReader } from './environment-reader.js';
 
 type MasterKey = { readonly key: Buffer };

@@ -1,8 +1,13 @@
 import { Resolver } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent } from 'undici';
-import { checkOutsideUrl, toHost, type UrlPolicy } from './outside-url.js';
-import { isLoopbackAddress, isPublicAddress } from './public-address.js';
+import {
+  checkOutsideUrl,
+  toHost,
+  type UrlPolicy,
+  isLoopbackAddress,
+  isPublicAddress,
+} from './outside-url.js';
 
 /** The time after which a name server that does not answer is asked again. */
 const RESOLVE_TIMEOUT_MS = 3_000;

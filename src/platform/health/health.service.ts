@@ -2,11 +2,29 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CachedReading } from '../common/cached-reading.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
-import { hedgedRead, answerWithin } from '../common/time-limits.js';
+import { answerWithin, hedgedRead } from '../common/time-limits.js';
 import { Lifecycle } from '../common/lifecycle.js';
-import { DatabaseClock, NOW_MS, type NowRow, CLOCK_DIFFERENCE_MS_MAX } from '../database/ledger-clock.js';
+import { CLOCK_DIFFERENCE_MS_MAX, DatabaseClock, NOW_MS, type NowRow } from '../database/ledger-clock.js';
 import { ENGINE_VERSION } from '../database/engine-version.js';
-import { HealthChecks } from './health-checks.service.js';
+
+/** The parts that a module may report on; the names are on the wire. */
+export type CheckedPart = 'engine';
+
+/** The health of modules above this one. Each adds its checks while it starts. */
+@Injectable()
+export class HealthChecks {
+  private readonly checks = new Map<CheckedPart, () => boolean>();
+
+  /** `isHealthy` is called for every probe, so it must be quick and use neither the network nor the database. */
+  add(part: CheckedPart, isHealthy: () => boolean): void {
+    this.checks.set(part, isHealthy);
+  }
+
+  /** Returns true also for a part that no module of this process has. */
+  isHealthy(part: CheckedPart): boolean {
+    return this.checks.get(part)?.() ?? true;
+  }
+}
 
 /** A database that needs longer than this for one small query cannot serve a request either. */
 const DATABASE_TIMEOUT_MS = 2_000;

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import { MetricsRegistry } from '../metrics/metrics-registry.js';
+import { MetricsRegistry, databaseFigures } from '../metrics/metrics-registry.js';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
-import { databaseFigures } from '../metrics/database-figures.js';
 import type { JobObserver } from './job-runner.service.js';
 import { JobStatistics } from './job-statistics.service.js';
 

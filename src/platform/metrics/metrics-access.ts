@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Settings } from '../config/settings.js';
+import { Problem } from '../errors/problem.js';
 
 type MetricsSettings = Pick<Settings, 'environment' | 'metrics'>;
 
@@ -23,4 +24,13 @@ export function mayReadMetrics(token: string | null, authorization: string | und
 
 function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
+}
+
+export class InvalidMetricsTokenError extends Problem {
+  readonly code = 'invalid_metrics_token';
+  constructor() {
+    super(
+      "The metrics need the header 'Authorization: Bearer <METRICS_TOKEN>' with the token of this service.",
+    );
+  }
 }

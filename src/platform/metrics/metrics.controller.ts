@@ -4,8 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { Public } from '../http/route-access.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { ApiProblems } from '../errors/api-problems.js';
-import { mayReadMetrics } from './metrics-access.js';
-import { InvalidMetricsTokenError } from './metrics.errors.js';
+import { InvalidMetricsTokenError, mayReadMetrics } from './metrics-access.js';
 import { MetricsRegistry } from './metrics-registry.js';
 
 @ApiTags('Service')

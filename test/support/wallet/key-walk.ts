@@ -6,7 +6,7 @@ import {
   type AccountScope,
   type OperatorScope,
 } from '../../../src/identity/auth/principal.js';
-import { DAY_MS } from '../../../src/platform/common/utc-time.js';
+import { DAY_MS } from '../../../src/platform/common/clock.js';
 import { generate, PRICE_MICROS } from '../../fixtures/images.js';
 import type { TestApp } from '../app/test-app.js';
 import type { TestClient } from '../app/test-client.js';

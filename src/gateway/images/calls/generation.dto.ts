@@ -6,9 +6,7 @@ import {
   TimeView,
   WordField,
 } from '../../../platform/common/fields.js';
-import { ListQuery } from '../../../platform/common/list-query.dto.js';
-import { ListView } from '../../../platform/common/list.view.js';
-import type { Page } from '../../../platform/common/pagination.js';
+import { ListQuery, ListView, type Page } from '../../../platform/common/pagination.js';
 import { CONTENT_TYPES } from '../media/media-name.js';
 import type { MediaSigner } from '../media/media-signer.js';
 import type { Receipt, ReceiptAttempt, ReceiptCharge } from './records/generation-receipts.service.js';

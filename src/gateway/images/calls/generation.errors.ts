@@ -1,5 +1,5 @@
 import { formatMicros, formatUsd, ZERO } from '../../../platform/common/money.js';
-import { formatUtcDate } from '../../../platform/common/utc-time.js';
+import { formatUtcDate } from '../../../platform/common/clock.js';
 import type { Settings } from '../../../platform/config/settings.js';
 import { isUnavailable } from '../../../platform/database/constraints.js';
 import { ProviderKeyUnreadableError } from '../../provider-keys/provider-key.errors.js';

@@ -1,5 +1,5 @@
 import { decodeTime } from 'ulid';
-import { formatUtcDate } from '../../../platform/common/utc-time.js';
+import { formatUtcDate } from '../../../platform/common/clock.js';
 import { toFileName, type MediaName } from './media-name.js';
 
 const DAY_PATTERN = /^\d{4}-\d{2}-\d{2}$/;

@@ -6,7 +6,7 @@ import {
   type LimitPeriod,
 } from '../../../identity/api-keys/key-budget.js';
 import { micros, ZERO, type MicroUsd } from '../../../platform/common/money.js';
-import { formatUtcDate } from '../../../platform/common/utc-time.js';
+import { formatUtcDate } from '../../../platform/common/clock.js';
 
 /** A limit that has no room for what is asked. */
 export type ReachedLimit = {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
-import { recordAudit } from '../../../identity/audit-log/audit-statements.js';
+import { recordAudit } from '../../../identity/audit-log/audit-event.js';
 import { isLockTimeout } from '../../../platform/database/constraints.js';
 import { DatabaseClock } from '../../../platform/database/ledger-clock.js';
 import { ENGINE_DATA_SOURCE } from '../../../platform/database/data-source.js';

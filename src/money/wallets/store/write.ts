@@ -1,4 +1,4 @@
-import { formatUtcTime } from '../../../platform/common/utc-time.js';
+import { formatUtcTime } from '../../../platform/common/clock.js';
 import type { Statement, StatementCall } from '../../../platform/database/pipeline.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type {

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { add, centsToMicros, micros } from '../../../platform/common/money.js';
-import { DAY_MS } from '../../../platform/common/utc-time.js';
+import { DAY_MS } from '../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { DatabaseClock } from '../../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../../platform/database/transaction-runner.js';

@@ -1,4 +1,4 @@
-import { ICON_PATH } from './icon.js';
+import { ICON_PATH } from './page.js';
 import { dataBlock, markup, type HtmlValue, type SafeHtml } from './markup.js';
 import {
   inlines,
@@ -65,6 +65,29 @@ ${jsonPath === null ? null : markup`<li><a href="${jsonPath}">This page as JSON<
 </body>
 </html>
 `.text;
+}
+
+/** Renders the pages of a single visitor, which controllers return, with the header, style and footer of the public pages. */
+export class PageShell {
+  constructor(private readonly frame: PageFrame) {}
+
+  render(
+    page: Omit<PageDocument, 'description' | 'eyebrow' | 'badges' | 'sections' | 'jsonPath' | 'area'>,
+  ): string {
+    return renderHtml(
+      {
+        description: '',
+        eyebrow: [],
+        badges: [],
+        sections: [],
+        jsonPath: null,
+        area: null,
+        ...page,
+        isPrivate: true,
+      },
+      this.frame,
+    );
+  }
 }
 
 /** The metadata for search engines and for previews of links. */

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { encodeTime } from 'ulid';
-import type { Clock } from '../../../../platform/common/clock.js';
-import { DAY_MS } from '../../../../platform/common/utc-time.js';
+import { type Clock, DAY_MS } from '../../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { readRows } from '../../../../platform/database/data-source.js';

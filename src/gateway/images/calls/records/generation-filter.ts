@@ -1,6 +1,6 @@
 import { encodeTime } from 'ulid';
 import { ID_PREFIXES } from '../../../../platform/common/ids.js';
-import { DAY_MS, parseUtcTime } from '../../../../platform/common/utc-time.js';
+import { DAY_MS, parseUtcTime } from '../../../../platform/common/clock.js';
 import { InvalidRequestError } from '../../../../platform/errors/common.errors.js';
 
 /** The filters of a list of generations. The time range includes `from` and excludes `to`. */
