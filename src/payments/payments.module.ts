@@ -6,22 +6,21 @@ import { NotificationsModule } from '../notifications/notifications.module.js';
 import { WalletsModule } from '../money/wallets/wallets.module.js';
 import { PaymentReviewMetrics } from './payment-reviews/payment-reviews.metrics.js';
 import { StripeModule } from './stripe/stripe.module.js';
-import { AccountAutoTopUpController } from './auto-top-ups/account-auto-top-up.controller.js';
-import { AutoTopUpAccounts } from './auto-top-ups/auto-top-up-accounts.service.js';
-import { AutoTopUpCharges } from './auto-top-ups/auto-top-up-charges.service.js';
-import { AutoTopUpController } from './auto-top-ups/auto-top-up.controller.js';
+import { AccountAutoTopUpController, AutoTopUpController } from './auto-top-ups/auto-top-up.controller.js';
+import { AutoTopUpAccountsService } from './auto-top-ups/auto-top-up-accounts.service.js';
+import { AutoTopUpChargesService } from './auto-top-ups/auto-top-up-charges.service.js';
 import { AutoTopUpConsentEntity, AutoTopUpEntity } from './auto-top-ups/auto-top-up.entity.js';
-import { AutoTopUpEvents } from './auto-top-ups/auto-top-up-events.js';
+import { AutoTopUpEvents } from './auto-top-ups/auto-top-up.events.js';
 import { AutoTopUpJob } from './auto-top-ups/auto-top-up.job.js';
-import { AutoTopUpRecovery } from './auto-top-ups/auto-top-up-recovery.service.js';
+import { AutoTopUpRecoveryService } from './auto-top-ups/auto-top-up-recovery.service.js';
 import { AutoTopUpRepository } from './auto-top-ups/auto-top-up.repository.js';
-import { AutoTopUpSettings } from './auto-top-ups/auto-top-up-settings.service.js';
-import { AutoTopUpSettlement } from './auto-top-ups/auto-top-up-settlement.service.js';
-import { AutoTopUpStarts } from './auto-top-ups/auto-top-up-starts.service.js';
-import { AutoTopUpSwitch } from './auto-top-ups/auto-top-up-switch.service.js';
+import { AutoTopUpSettingsService } from './auto-top-ups/auto-top-up-settings.service.js';
+import { AutoTopUpSettlementService } from './auto-top-ups/auto-top-up-settlement.service.js';
+import { AutoTopUpStartsService } from './auto-top-ups/auto-top-up-starts.service.js';
+import { AutoTopUpSwitchService } from './auto-top-ups/auto-top-up-switch.service.js';
 import { SavedCardEntity } from './auto-top-ups/saved-card.entity.js';
 import { SavedCardsController } from './auto-top-ups/saved-cards.controller.js';
-import { SavedCards } from './auto-top-ups/saved-cards.service.js';
+import { SavedCardsService } from './auto-top-ups/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
 import { MovementBooking } from './disputes/movement-booking.service.js';
 import { DisputeMovementEntity } from './disputes/dispute-movement.entity.js';
@@ -41,23 +40,22 @@ import { RefundSweepJob } from './refunds/refund-sweep.job.js';
 import { RefundWriteOffsController } from './refunds/refund-write-offs.controller.js';
 import { RefundsController } from './refunds/refunds.controller.js';
 import { Refunds } from './refunds/refunds.service.js';
-import { PaymentReturns } from './payment-reviews/payment-return.service.js';
-import { PaymentReviewDecisionEntity } from './payment-reviews/payment-review-decision.entity.js';
-import { PaymentReviewEntity } from './payment-reviews/payment-review.entity.js';
+import { UncreditedRefundsService } from './payment-reviews/uncredited-refunds.service.js';
+import { PaymentReviewDecisionEntity, PaymentReviewEntity } from './payment-reviews/payment-review.entity.js';
 import { PaymentReviewRepository } from './payment-reviews/payment-review.repository.js';
 import { PaymentReviewSweepJob } from './payment-reviews/payment-review-sweep.job.js';
 import { PaymentReviewsController } from './payment-reviews/payment-reviews.controller.js';
-import { PaymentReviews } from './payment-reviews/payment-reviews.service.js';
+import { PaymentReviewsService } from './payment-reviews/payment-reviews.service.js';
 import { CheckoutReturnController } from './top-ups/checkout-return.controller.js';
 import { PaymentFailureEntity } from './top-ups/limits/payment-failure.entity.js';
-import { PaymentFailures } from './top-ups/limits/payment-failures.service.js';
-import { TopUpLimits } from './top-ups/limits/top-up-limits.service.js';
-import { CheckoutReturns } from './top-ups/checkout-returns.service.js';
-import { TopUpCheckout } from './top-ups/top-up-checkout.service.js';
+import { PaymentFailuresService } from './top-ups/limits/payment-failures.service.js';
+import { TopUpLimitsService } from './top-ups/limits/top-up-limits.service.js';
+import { CheckoutReturnsService } from './top-ups/checkout-returns.service.js';
+import { TopUpCheckoutService } from './top-ups/top-up-checkout.service.js';
 import { TopUpEntity } from './top-ups/top-up.entity.js';
-import { TopUpSettlement } from './top-ups/top-up-settlement.service.js';
+import { TopUpSettlementService } from './settlement/top-up-settlement.service.js';
 import { TopUpRepository } from './top-ups/top-up.repository.js';
-import { TopUpSweepJob } from './top-ups/top-up-sweep.job.js';
+import { TopUpSweepJob } from './settlement/top-up-sweep.job.js';
 import { TopUpsController } from './top-ups/top-ups.controller.js';
 import { TopUpsService } from './top-ups/top-ups.service.js';
 
@@ -95,25 +93,25 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     PaymentReviewsController,
   ],
   providers: [
-    TopUpLimits,
-    PaymentFailures,
+    TopUpLimitsService,
+    PaymentFailuresService,
     TopUpRepository,
     TopUpsService,
-    CheckoutReturns,
-    TopUpCheckout,
-    TopUpSettlement,
+    CheckoutReturnsService,
+    TopUpCheckoutService,
+    TopUpSettlementService,
     TopUpSweepJob,
     AutoTopUpRepository,
-    AutoTopUpAccounts,
-    AutoTopUpSettings,
-    AutoTopUpSwitch,
-    AutoTopUpStarts,
-    AutoTopUpCharges,
-    AutoTopUpSettlement,
-    AutoTopUpRecovery,
+    AutoTopUpAccountsService,
+    AutoTopUpSettingsService,
+    AutoTopUpSwitchService,
+    AutoTopUpStartsService,
+    AutoTopUpChargesService,
+    AutoTopUpSettlementService,
+    AutoTopUpRecoveryService,
     AutoTopUpEvents,
     AutoTopUpJob,
-    SavedCards,
+    SavedCardsService,
     RefundRepository,
     Refunds,
     FailedRefundBooking,
@@ -127,8 +125,8 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     DisputeSettlement,
     DisputeEvents,
     PaymentReviewRepository,
-    PaymentReviews,
-    PaymentReturns,
+    PaymentReviewsService,
+    UncreditedRefundsService,
     PaymentReviewSweepJob,
     PaymentReviewMetrics,
   ],

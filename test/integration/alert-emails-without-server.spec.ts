@@ -4,7 +4,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
 import type { Settings } from '../../src/platform/config/settings.js';
-import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
+import { AlertEmailJob } from '../../src/notifications/alerts/alert-email.job.js';
 import { linkIn } from '../support/servers/mail-server.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
-import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
-import { EMAIL_RETRY_DELAYS_MS } from '../../src/notifications/email/email-rules.js';
+import { AlertEmailJob } from '../../src/notifications/alerts/alert-email.job.js';
+import { EMAIL_RETRY_DELAYS_MS } from '../../src/notifications/alerts/alert-email.rules.js';
 import {
-  WebhookEvents,
+  WebhookEventsService,
   type NewWebhookEvent,
 } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { headersOf, linkIn, MailServer, wordsOf } from '../support/servers/mail-server.js';
@@ -26,7 +26,7 @@ type EmailRow = {
 
 let app: TestApp;
 let server: MailServer;
-let events: WebhookEvents;
+let events: WebhookEventsService;
 let customer: TestCustomer;
 
 beforeAll(async () => {
@@ -34,7 +34,7 @@ beforeAll(async () => {
   const from = { name: 'Coffer', address: 'billing@coffer.example' };
   const mail = { smtpUrl: server.url, requiresTls: false, from };
   app = await startTestApp({ settings: { mail, runJobs: false, rateLimit: false } });
-  events = app.app.get(WebhookEvents, { strict: false });
+  events = app.app.get(WebhookEventsService, { strict: false });
 });
 beforeEach(async () => {
   app.clock.stop();

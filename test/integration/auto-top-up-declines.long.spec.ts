@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
-import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
+import { AutoTopUpChargesService } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
 import {
   allLooked,
   availableOf,
@@ -51,7 +51,7 @@ async function twoHoursLater(customer: CardCustomer): Promise<void> {
     `UPDATE top_ups SET created_at = created_at - interval '2 hours' WHERE account_id = $1 AND kind = 'auto'`,
     [customer.accountId],
   );
-  await app.app.get(AutoTopUpCharges).check(customer.accountId);
+  await app.app.get(AutoTopUpChargesService).check(customer.accountId);
   await allLooked(app);
 }
 
@@ -229,7 +229,7 @@ describe('a bank that wants the customer there', () => {
     const { action_url: url } = await readAutoTopUp(customer);
     await control.expireCheckoutSession(sessionIdOf(String(url)));
     await settled(app);
-    await app.app.get(AutoTopUpCharges).check(customer.accountId);
+    await app.app.get(AutoTopUpChargesService).check(customer.accountId);
     expect(await readAutoTopUp(customer)).toMatchObject({
       status: 'off',
       off_reason: 'authentication_required',
@@ -244,7 +244,7 @@ describe('a bank that wants the customer there', () => {
     await switchOn(customer, BELOW);
     await whenLookFailed(app, customer.accountId);
     expect(await notificationsOf(customer, 'auto_top_up.failed')).toEqual([]);
-    const looks = [1, 2, 3].map(() => app.app.get(AutoTopUpCharges).check(customer.accountId));
+    const looks = [1, 2, 3].map(() => app.app.get(AutoTopUpChargesService).check(customer.accountId));
     await Promise.all(looks);
     const shown = await readAutoTopUp(customer);
     expect(shown).toMatchObject({ status: 'action_required', action_url: expect.any(String) });
@@ -268,7 +268,7 @@ describe('an answer that is lost', () => {
     await switchOn(customer, BELOW);
     await whenLookFailed(app, customer.accountId);
     control.clearFaults();
-    await app.app.get(AutoTopUpCharges).check(customer.accountId);
+    await app.app.get(AutoTopUpChargesService).check(customer.accountId);
     await allLooked(app);
     expect(await availableOf(customer)).toBe(30_000_000n);
     const [charge, ...more] = await chargesOf(app, customer.accountId);
@@ -286,7 +286,7 @@ describe('an answer that is lost', () => {
     await customer.client.send('PUT', '/v1/auto_top_up', { body: { enabled: false } });
     control.clearFaults();
     await app.app
-      .get(AutoTopUpCharges)
+      .get(AutoTopUpChargesService)
       .check(customer.accountId)
       .catch(() => undefined);
     await allLooked(app);
@@ -302,10 +302,10 @@ describe('an answer that is lost', () => {
     const off = await customer.client.send('PUT', '/v1/auto_top_up', { body: { enabled: false } });
     expect(off.body).toMatchObject({ status: 'off', in_flight: { kind: 'auto', status: 'created' } });
     control.clearFaults();
-    const look = app.app.get(AutoTopUpCharges).check(customer.accountId);
+    const look = app.app.get(AutoTopUpChargesService).check(customer.accountId);
     await expect(look).rejects.toThrow('may still arrive');
     app.clock.letPass(16 * 60_000);
-    await app.app.get(AutoTopUpCharges).check(customer.accountId);
+    await app.app.get(AutoTopUpChargesService).check(customer.accountId);
     app.clock.reset();
     const charges = await chargesOf(app, customer.accountId);
     expect(charges).toMatchObject([{ status: 'failed', failure_code: 'not_charged' }]);
@@ -327,7 +327,7 @@ describe('a payment that contradicts its quote', () => {
     for (const { id } of await intentsOf(customer)) await control.overridePaymentIntent(id, lie);
     control.clearFaults();
     await app.app
-      .get(AutoTopUpCharges)
+      .get(AutoTopUpChargesService)
       .check(customer.accountId)
       .catch(() => undefined);
     await allLooked(app);

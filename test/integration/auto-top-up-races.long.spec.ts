@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { OFF_SESSION_PAYMENTS } from '../../src/payments/stripe/off-session-payments.js';
-import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
+import { AutoTopUpChargesService } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
 import { AutoTopUpRepository } from '../../src/payments/auto-top-ups/auto-top-up.repository.js';
-import { AutoTopUpSwitch } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
+import { AutoTopUpSwitchService } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
@@ -59,7 +59,7 @@ async function customerBelow(): Promise<CardCustomer> {
 }
 
 const lookAt = (process: TestApp, { accountId }: CardCustomer): Promise<void> =>
-  process.app.get(AutoTopUpCharges).check(accountId);
+  process.app.get(AutoTopUpChargesService).check(accountId);
 
 /** By everything that Stripe has for this customer, but the payment that saved the card. */
 async function expectOneChargeAndCredit(customer: CardCustomer): Promise<void> {
@@ -153,7 +153,7 @@ const STEPS: readonly Step[] = [
   [AutoTopUpRepository, 'lock'],
   [AutoTopUpRepository, 'usage'],
   [AutoTopUpRepository, 'markDispatched'],
-  [AutoTopUpSwitch, 'recheck'],
+  [AutoTopUpSwitchService, 'recheck'],
   [TopUpRepository, 'insert'],
   [TopUpRepository, 'move'],
   [WalletReader, 'read'],

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { AutoTopUpCharges } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
+import { AutoTopUpChargesService } from '../../src/payments/auto-top-ups/auto-top-up-charges.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { settled, startTopUp } from '../fixtures/top-up-books.js';
@@ -46,7 +46,7 @@ describe('a process whose clock is a day ahead', () => {
     await allLooked(shop);
     for (const days of [1.1, 32]) {
       wrong.clock.wrongByMs = days * DAY_MS;
-      await wrong.app.get(AutoTopUpCharges).check(customer.accountId);
+      await wrong.app.get(AutoTopUpChargesService).check(customer.accountId);
     }
     expect(await chargesOf(shop, customer.accountId)).toHaveLength(1);
   });

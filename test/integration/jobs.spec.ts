@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { JobRegistry } from '../../src/platform/jobs/job-queue.js';
-import { JobStatistics } from '../../src/platform/jobs/job-statistics.service.js';
+import { JobStatisticsService } from '../../src/platform/jobs/job-statistics.service.js';
 import { APPLICATION_ROLE } from '../../src/platform/database/service-role.js';
 import { migrateJobs } from '../../src/platform/jobs/migrate-jobs.js';
 import { JobServices, ProbeJob } from '../support/job-services.js';
@@ -136,11 +136,11 @@ describe('a failing job', () => {
     service.probe.behaviour = () => Promise.reject(new Error('never'));
     await service.queue.add('probe', { text: 'hopeless' }, { attemptsMax: 1 });
     await eventually('it failed for good', async () => {
-      const [counts] = await service.app.get(JobStatistics).read();
+      const [counts] = await service.app.get(JobStatisticsService).read();
       return counts?.failed === 1;
     });
     expect(service.observer.failures).toEqual([{ name: 'probe', final: true }]);
-    expect(await service.app.get(JobStatistics).read()).toEqual([
+    expect(await service.app.get(JobStatisticsService).read()).toEqual([
       { name: 'probe', waiting: 0, running: 0, failed: 1, lagSeconds: 0 },
     ]);
     // It is due, and a later one is taken before it.

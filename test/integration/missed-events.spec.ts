@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, it } from '@jest/globals';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { openTopUp } from '../fixtures/payments.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
@@ -18,7 +18,7 @@ describe('a payment whose webhook never came', () => {
     const topUp = await openTopUp(await aCustomer().create(shop), '10.00');
     shop.control.setWebhookFaults({ loseEvents: true });
     await shop.control.pay(topUp.sessionId);
-    await shop.app.get(StripeGapFill).fill(Date.now() + 2_000); // Stripe counts in whole seconds.
+    await shop.app.get(StripeGapFillService).fill(Date.now() + 2_000); // Stripe counts in whole seconds.
     await settled(shop);
     await expectCreditedOnce(shop, topUp);
   });

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -128,7 +128,7 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
     await history.begin(['refund_elsewhere', 525]);
     app.control.clearFaults();
     await history.take(['dispute', 'needs_response', 1_050]);
-    await app.app.get(StripeGapFill).fill(Date.now() + 2_000); // Stripe counts in whole seconds.
+    await app.app.get(StripeGapFillService).fill(Date.now() + 2_000); // Stripe counts in whole seconds.
     await settled(app);
     const rows = await app.dataSource.query<{ id: string }[]>(
       'SELECT id FROM top_ups WHERE account_id = $1',

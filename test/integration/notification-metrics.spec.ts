@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { AlertEmailJob } from '../../src/notifications/email/alert-email.job.js';
+import { AlertEmailJob } from '../../src/notifications/alerts/alert-email.job.js';
 import { attempt } from '../support/webhooks/webhook-deliveries.js';
 import { WebhookStage } from '../support/webhooks/webhook-stage.js';
 

@@ -6,7 +6,7 @@ import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import type { Event } from 'coffer-sandbox/stripe/objects';
 import { PaymentReviewRepository } from '../../src/payments/payment-reviews/payment-review.repository.js';
 import { PaymentReviewSweepJob } from '../../src/payments/payment-reviews/payment-review-sweep.job.js';
-import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
+import { TopUpSettlementService } from '../../src/payments/settlement/top-up-settlement.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import type { TestAnswer } from '../support/app/test-client.js';
@@ -83,7 +83,7 @@ describe('a payment that contradicts its quote', () => {
     await control.sendEvent(eventOf(topUp).id, { times: 3 });
     for (const event of control.events().filter(({ type }) => type.startsWith('refund.')))
       await control.sendEvent(event.id, { times: 2 });
-    await app.app.get(TopUpSettlement).settle(topUp.sessionId);
+    await app.app.get(TopUpSettlementService).settle(topUp.sessionId);
     await settled(app);
   }
 
@@ -200,7 +200,7 @@ describe('a payment that contradicts its quote', () => {
     for (let index = 0; index < 6; index += 1) reviews.push(await underReview());
     const agreeing = { amount_subtotal: 1_050, amount_total: 1_050 };
     for (const { topUp } of reviews) await control.overrideCheckoutSession(topUp.sessionId, agreeing);
-    const settlement = app.app.get(TopUpSettlement);
+    const settlement = app.app.get(TopUpSettlementService);
     await Promise.all(
       reviews.flatMap(({ topUp, id }, index) => {
         const acts = [() => settlement.settle(topUp.sessionId), () => decide(id, 'return')];
@@ -309,12 +309,12 @@ describe('a payment that contradicts its quote', () => {
   it('that was never paid cannot go back; paid after it was dismissed, it waits again', async () => {
     const topUp = await startTopUp(app);
     await control.overrideCheckoutSession(topUp.sessionId, { currency: 'eur' });
-    await app.app.get(TopUpSettlement).settle(topUp.sessionId);
+    await app.app.get(TopUpSettlementService).settle(topUp.sessionId);
     const id = String((await reviewOf(topUp.sessionId))['id']);
     expect(await read(id)).toMatchObject({ status: 'open', paid: false });
     expect((await decide(id, 'return')).expect(409).body.error.code).toBe('payment_not_returnable');
     (await decide(id, 'dismiss')).expect(200);
-    await app.app.get(TopUpSettlement).settle(topUp.sessionId);
+    await app.app.get(TopUpSettlementService).settle(topUp.sessionId);
     expect((await read(id))['status']).toBe('dismissed');
     await control.pay(topUp.sessionId);
     await settled(app);

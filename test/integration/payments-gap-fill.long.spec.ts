@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { JobQueue } from '../../src/platform/jobs/job-queue.js';
 import {
   StripeEventList,
-  StripeGapFill,
+  StripeGapFillService,
 } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { StripeGapFillJob } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.job.js';
 import { StripeEventHandlers } from '../../src/payments/stripe/stripe-inbox.service.js';
@@ -48,7 +48,7 @@ afterAll(() => processes.close());
 const soon = (): number => Date.now() + 2_000;
 
 function fill(process: TestApp = app): Promise<number> {
-  return process.app.get(StripeGapFill).fill(soon());
+  return process.app.get(StripeGapFillService).fill(soon());
 }
 
 /** Paid, and nobody told us. */
@@ -241,7 +241,7 @@ describe('a run that ends too early', () => {
   });
 
   it('loses nothing when the clock was an hour ahead for a while', async () => {
-    await app.app.get(StripeGapFill).fill(Date.now() + HOUR_MS);
+    await app.app.get(StripeGapFillService).fill(Date.now() + HOUR_MS);
     const topUp = await paidInSilence();
     expect(await fill()).toBe(1);
     await settled(app);
@@ -249,7 +249,7 @@ describe('a run that ends too early', () => {
   });
 
   it('loses nothing that happened while the clock was ahead, however late it was set right', async () => {
-    const gapFill = app.app.get(StripeGapFill);
+    const gapFill = app.app.get(StripeGapFillService);
     await startTopUp(app);
     await gapFill.fill(Date.now() + 2 * HOUR_MS);
     const topUp = await paidInSilence();
@@ -263,7 +263,7 @@ describe('a run that ends too early', () => {
   it('loses nothing when a run that hung ends long after its successor', async () => {
     await fill();
     const topUp = await paidInSilence();
-    await app.app.get(StripeGapFill).fill(Date.now() - HOUR_MS);
+    await app.app.get(StripeGapFillService).fill(Date.now() - HOUR_MS);
     expect(await fill()).toBe(1);
     await settled(app);
     await expectCreditedOnce(app, topUp);

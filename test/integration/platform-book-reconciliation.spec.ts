@@ -4,7 +4,7 @@ import pg from 'pg';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
 import { verifyStream } from '../../src/money/ledger/export/verify-stream.js';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { chargeIdOf, paidTopUp, refundIdOf } from '../support/payments/paid-top-up.js';
@@ -181,7 +181,7 @@ describe('the doctor', () => {
         }),
       ]);
     });
-    await app.app.get(StripeGapFill).fill(Date.now());
+    await app.app.get(StripeGapFillService).fill(Date.now());
     await settled(app);
   });
 

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
-import { BalanceReader } from '../../src/finance/reconciliation/balance-reader.service.js';
-import { PlatformBook } from '../../src/finance/reconciliation/platform-book.service.js';
+import { BalanceReaderService } from '../../src/finance/reconciliation/balance-reader.service.js';
+import { PlatformBookService } from '../../src/finance/reconciliation/platform-book.service.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import { micros } from '../../src/platform/common/money.js';
-import { StripeBalanceList } from '../../src/payments/stripe/balance/stripe-balance-list.js';
+import { StripeBalanceList } from '../../src/payments/stripe/stripe-balance-list.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -164,7 +164,7 @@ describe('the platform book', () => {
       control.clearFaults();
     });
     expect(booked).toEqual({ processor_fee: CHARGE_FEE });
-    await app.app.get(StripeGapFill).fill(Date.now());
+    await app.app.get(StripeGapFillService).fill(Date.now());
   });
 });
 
@@ -215,7 +215,7 @@ describe('the lock of the platform book', () => {
       jest.spyOn(process.get(StripeBalanceJob), 'run').mockResolvedValue(undefined);
     }
     const topUp = await paid();
-    await app.app.get(BalanceReader).read();
+    await app.app.get(BalanceReaderService).read();
     const seen: string[] = [];
     // Who waits for what is told only to the role that owns the database, and once per tx.
     const locker = new pg.Client({ connectionString: app.databaseUrl });
@@ -224,7 +224,7 @@ describe('the lock of the platform book', () => {
       await locker.query('BEGIN');
       await locker.query(`SELECT 1 FROM wallets WHERE account_id = 'acct_platform' FOR UPDATE`);
       const booking = app.app
-        .get(PlatformBook)
+        .get(PlatformBookService)
         .bookAll()
         .then(() => seen.push('booked'));
       const waits = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
@@ -247,7 +247,7 @@ describe('a run that ends too early', () => {
   it('books once when it is cut off between the ledger and the row', async () => {
     const booked = await bookedBy(async () => {
       await paid();
-      await app.app.get(BalanceReader).read();
+      await app.app.get(BalanceReaderService).read();
       const engine = app.app.get(WalletEngine);
       const execute = engine.execute.bind(engine);
       jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
@@ -255,7 +255,7 @@ describe('a run that ends too early', () => {
         if (command.type === 'book') throw new Error('killed after the commit');
         return outcome;
       });
-      await expect(app.app.get(PlatformBook).bookAll()).rejects.toThrow('killed after the commit');
+      await expect(app.app.get(PlatformBookService).bookAll()).rejects.toThrow('killed after the commit');
       jest.restoreAllMocks();
     });
     expect(booked).toEqual({ processor_fee: CHARGE_FEE });
@@ -267,7 +267,7 @@ describe('a run that ends too early', () => {
       await paid();
       await paid();
       pagesOfOne({ failAtPage: 2 });
-      await expect(app.app.get(BalanceReader).read()).rejects.toThrow('Stripe hung up');
+      await expect(app.app.get(BalanceReaderService).read()).rejects.toThrow('Stripe hung up');
       jest.restoreAllMocks();
       await owner.query(`UPDATE stripe_balance_cursors SET after_id = 'txn_of_another_account'`);
     });

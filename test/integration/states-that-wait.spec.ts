@@ -6,7 +6,7 @@ import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import type { GenerationStatus } from '../../src/gateway/images/calls/generation.machine.js';
 import type { CircuitState } from '../../src/gateway/images/providers/circuit-breaker.machine.js';
 import { JobRegistry } from '../../src/platform/jobs/job-queue.js';
-import type { EmailStatus } from '../../src/notifications/email/alert-email.machine.js';
+import type { EmailStatus } from '../../src/notifications/alerts/alert-email.machine.js';
 import type { WebhookDeliveryStatus } from '../../src/notifications/webhooks/webhook-delivery.machine.js';
 import type { AutoTopUpStatus } from '../../src/payments/auto-top-ups/auto-top-up.machine.js';
 import type { RefundStatus } from '../../src/payments/refunds/refund.machine.js';

@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import type { TopUpLimitSettings } from '../../src/platform/config/settings.js';
 import { cents } from '../../src/platform/common/money.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
-import { PaymentFailures } from '../../src/payments/top-ups/limits/payment-failures.service.js';
+import { PaymentFailuresService } from '../../src/payments/top-ups/limits/payment-failures.service.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -230,8 +230,8 @@ describe('refused cards', () => {
     control.clearFaults();
     const charges = control.events('charge.failed').map(({ data }) => String(data.object['id']));
     for (const id of charges.slice(0, 2)) {
-      const failures = app.app.get(PaymentFailures);
-      await Promise.all([failures.record(id), second.app.get(PaymentFailures).record(id)]);
+      const failures = app.app.get(PaymentFailuresService);
+      await Promise.all([failures.record(id), second.app.get(PaymentFailuresService).record(id)]);
     }
     const failure = { top_up_id: page.id, client_address: buyer.address, reason: expect.any(String) };
     expect(await failuresOf(buyer)).toEqual([failure, failure]);
@@ -301,7 +301,7 @@ describe('refused cards', () => {
     await control.pay(page.sessionId);
     await settled(app);
     const [paid] = control.events('charge.succeeded').map(({ data }) => String(data.object['id']));
-    const failures = app.app.get(PaymentFailures);
+    const failures = app.app.get(PaymentFailuresService);
     await failures.record(String(paid));
     await failures.record('ch_unknown');
     expect(await failuresOf(buyer)).toEqual([]);

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import {
   OFF_SESSION_PAYMENTS,
   type OffSessionPayments,
@@ -123,7 +123,7 @@ async function send(event: unknown, to: readonly TestApp[], times = 1): Promise<
 }
 
 const fill = async (to: readonly TestApp[]): Promise<void> => {
-  await Promise.all(to.map((process) => process.app.get(StripeGapFill).fill(Date.now() + 2_000)));
+  await Promise.all(to.map((process) => process.app.get(StripeGapFillService).fill(Date.now() + 2_000)));
 };
 
 /** Thin events of the same kinds carry nothing but a name. */

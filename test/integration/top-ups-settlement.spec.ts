@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import type { Event } from 'coffer-sandbox/stripe/objects';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
-import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
-import { TopUpSweepJob } from '../../src/payments/top-ups/top-up-sweep.job.js';
+import { TopUpSettlementService } from '../../src/payments/settlement/top-up-settlement.service.js';
+import { TopUpSweepJob } from '../../src/payments/settlement/top-up-sweep.job.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { deliver } from '../support/payments/stripe-deliveries.js';
 import { eventually } from '../support/processes.js';
@@ -108,7 +108,7 @@ describe('one payment', () => {
   it('is credited once when both processes settle it directly at the same moment', async () => {
     const topUp = await startTopUp(app);
     await payQuietly(topUp);
-    const [one, other] = [app.app.get(TopUpSettlement), second.app.get(TopUpSettlement)];
+    const [one, other] = [app.app.get(TopUpSettlementService), second.app.get(TopUpSettlementService)];
     const both = () => [one.settle(topUp.sessionId), other.settle(topUp.sessionId)];
     await Promise.all([...both(), ...both(), ...both(), ...both(), ...both()]);
     await expectCreditedOnce(app, topUp);
@@ -209,7 +209,7 @@ describe('a settlement that is cut off', () => {
   it('credits once when the wallet’s answer is lost after its commit', async () => {
     const topUp = await startTopUp(app);
     await payQuietly(topUp);
-    const settlement = app.app.get(TopUpSettlement);
+    const settlement = app.app.get(TopUpSettlementService);
     const engine = app.app.get(WalletEngine);
     const execute = engine.execute.bind(engine);
     jest.spyOn(engine, 'execute').mockImplementationOnce(async (command) => {
@@ -287,7 +287,7 @@ describe('late and contradictory news', () => {
 
     await control.overrideCheckoutSession(topUp.sessionId, { payment_status: 'paid' });
     await control.sendEvent(eventOf(topUp).id);
-    await app.app.get(TopUpSettlement).settle(topUp.sessionId);
+    await app.app.get(TopUpSettlementService).settle(topUp.sessionId);
     await expectCreditedOnce(app, topUp);
   });
 

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
-import { BalanceReader } from '../../src/finance/reconciliation/balance-reader.service.js';
-import { PlatformBook } from '../../src/finance/reconciliation/platform-book.service.js';
+import { BalanceReaderService } from '../../src/finance/reconciliation/balance-reader.service.js';
+import { PlatformBookService } from '../../src/finance/reconciliation/platform-book.service.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
-import { UnappliedPayments } from '../../src/finance/reconciliation/unapplied-payments.service.js';
-import { StripeGapFill } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
+import { UnappliedPaymentsService } from '../../src/finance/reconciliation/unapplied-payments.service.js';
+import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { PaymentReviewRepository } from '../../src/payments/payment-reviews/payment-review.repository.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
@@ -56,9 +56,9 @@ afterAll(async () => {
 
 /** What the job does. */
 async function book(process: TestApp = app): Promise<void> {
-  await process.app.get(BalanceReader).read();
-  await process.app.get(PlatformBook).bookAll();
-  await process.app.get(UnappliedPayments).bookAll();
+  await process.app.get(BalanceReaderService).read();
+  await process.app.get(PlatformBookService).bookAll();
+  await process.app.get(UnappliedPaymentsService).bookAll();
 }
 
 const named = () => findDiscrepancies(app.dataSource, ['undecided payments']);
@@ -239,8 +239,8 @@ describe('a payment under review', () => {
 describe('the booking of payments that nobody was credited with', () => {
   it('books what a release before it left out, once, however many processes do it at once', async () => {
     const review = await payments.contradicting();
-    await app.app.get(BalanceReader).read();
-    await app.app.get(PlatformBook).bookAll();
+    await app.app.get(BalanceReaderService).read();
+    await app.app.get(PlatformBookService).bookAll();
     expect(await rowsOf(review)).toEqual([]);
     await Promise.all([app, other, app, other].map((process) => book(process)));
     expect(await rowsOf(review)).toEqual([['unapplied_payment', PAID]]);
@@ -252,7 +252,7 @@ describe('the booking of payments that nobody was credited with', () => {
 
   it('ends right when a process that had read it as not credited books it after it was', async () => {
     const review = await payments.contradicting();
-    await app.app.get(BalanceReader).read();
+    await app.app.get(BalanceReaderService).read();
     const engine = app.app.get(WalletEngine);
     const execute = engine.execute.bind(engine);
     const spy = jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
@@ -263,7 +263,7 @@ describe('the booking of payments that nobody was credited with', () => {
       }
       return execute(command);
     });
-    await app.app.get(UnappliedPayments).bookAll();
+    await app.app.get(UnappliedPaymentsService).bookAll();
     spy.mockRestore();
     expect(await owed(review)).toBe(0);
     await expectCreditedOnce(app, review.topUp);
@@ -271,8 +271,8 @@ describe('the booking of payments that nobody was credited with', () => {
 
   it('is named by the doctor when it did not happen within an hour, both ways', async () => {
     const review = await payments.contradicting();
-    await app.app.get(BalanceReader).read();
-    await app.app.get(PlatformBook).bookAll();
+    await app.app.get(BalanceReaderService).read();
+    await app.app.get(PlatformBookService).bookAll();
     const age = async (): Promise<void> => {
       const { intent } = review;
       const tables = { stripe_balance_transactions: 'stored_at', payment_reviews: 'created_at' };
@@ -352,7 +352,7 @@ describe('a payment of a top-up for which another one came first', () => {
         found: expect.stringContaining(topUp.id),
       }),
     ]);
-    await app.app.get(StripeGapFill).fill(Date.now());
+    await app.app.get(StripeGapFillService).fill(Date.now());
     await settled(app);
     const { id, payment_intent: intent } = await payments.reviewOf(topUp.sessionId);
     expect(await owed({ topUp, id: String(id), intent: String(intent) })).toBe(PAID);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { Clock } from '../../src/platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../src/platform/database/ledger-clock.js';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
-import { UpstreamAccruals } from '../../src/finance/provider-costs/upstream-accruals.service.js';
+import { UpstreamAccrualsService } from '../../src/finance/provider-costs/upstream-accruals.service.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -36,7 +36,8 @@ afterEach(async () => {
   other = null;
 });
 
-const book = (of: TestApp = service): Promise<void> => of.app.get(UpstreamAccruals).bookDaysThatEnded();
+const book = (of: TestApp = service): Promise<void> =>
+  of.app.get(UpstreamAccrualsService).bookDaysThatEnded();
 
 async function startOther(): Promise<TestApp> {
   other = await startTestApp({ databaseUrl: service.databaseUrl });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { WalletAlertJob } from '../../src/notifications/alerts/wallet-alert.job.js';
+import { WalletAlertJob } from '../../src/notifications/wallet-alert.job.js';
 import { eventually } from '../support/processes.js';
 import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';

@@ -3,11 +3,11 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { systemClock } from '../../src/platform/common/clock.js';
 import { newId } from '../../src/platform/common/ids.js';
 import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
-import { WEBHOOK_EVENT_TYPES } from '../../src/notifications/webhooks/webhook-event-types.js';
-import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
+import { WEBHOOK_EVENT_TYPES } from '../../src/notifications/event-types.js';
+import { WebhookEventsService } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { renderOpenApiFile } from '../../src/bootstrap/openapi/openapi-file.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
-import { AutoTopUpSwitch } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
+import { AutoTopUpSwitchService } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
 import type { AutoTopUp } from '../../src/payments/auto-top-ups/auto-top-up.js';
 import { RefundRepository } from '../../src/payments/refunds/refund.repository.js';
 import type { PublishedStatus } from '../../src/payments/refunds/refund.machine.js';
@@ -174,11 +174,11 @@ async function publishAutoTopUp({ id, customer }: OpenTopUp): Promise<void> {
     offReason: null,
     revision: 1,
   };
-  const auto = new AutoTopUpSwitch(
+  const auto = new AutoTopUpSwitchService(
     systemClock,
     { update: () => Promise.resolve() } as never,
     { add: () => Promise.resolve() } as never,
-    app.app.get(WebhookEvents, { strict: false }),
+    app.app.get(WebhookEventsService, { strict: false }),
     { setTopUpMark: () => Promise.resolve() } as never,
   );
   await app.app.get(TransactionRunner).run(async (tx) => {

@@ -1,11 +1,11 @@
 import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { WEBHOOK_EVENT_TYPES } from '../../src/notifications/webhooks/webhook-event-types.js';
+import { WEBHOOK_EVENT_TYPES } from '../../src/notifications/event-types.js';
 import {
   ENDPOINTS_MAX,
   ENDPOINTS_PER_DAY_MAX,
 } from '../../src/notifications/webhooks/webhook-endpoints.service.js';
-import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
+import { WebhookEventsService } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { EventReceiver } from '../support/webhooks/event-receiver.js';
 import { testLogger } from '../support/app/run-log.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -186,7 +186,7 @@ describe('another account’s endpoint', () => {
     const stranger = await app.createCustomer();
     const theirs = await createEndpoint(stranger, REQUEST.url);
     const event = { accountId: customer.accountId, type: 'top_up.succeeded', data: {} } as const;
-    await app.app.get(WebhookEvents, { strict: false }).publish(null, event);
+    await app.app.get(WebhookEventsService, { strict: false }).publish(null, event);
     expect(await deliveriesTo(app, theirs)).toEqual([]);
   });
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
+import { WebhookEventsService } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { EventReceiver } from '../support/webhooks/event-receiver.js';
 import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -14,13 +14,13 @@ const EVENTS_TO_OTHERS = 15;
 const DELAY_MAX_MS = 4_000;
 
 let app: TestApp;
-let events: WebhookEvents;
+let events: WebhookEventsService;
 let black: EventReceiver;
 let good: EventReceiver;
 
 beforeAll(async () => {
   app = await startTestApp({ settings: { webhookLoopback: true, runJobs: true, rateLimit: false } });
-  events = app.app.get(WebhookEvents, { strict: false });
+  events = app.app.get(WebhookEventsService, { strict: false });
   black = await EventReceiver.start();
   good = await EventReceiver.start();
   black.answer = () => 'hang';

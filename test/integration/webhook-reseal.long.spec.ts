@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
 import { SealBrokenError } from '../../src/platform/common/sealed-box.js';
 import type { MasterKey } from '../../src/platform/config/settings.js';
-import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
+import { WebhookEventsService } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { WebhookResealJob } from '../../src/notifications/webhooks/webhook-reseal.job.js';
 import { EventReceiver, isGenuine } from '../support/webhooks/event-receiver.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -64,7 +64,7 @@ async function rotate(app: TestApp, { apiKey }: TestCustomer, { id }: TestEndpoi
 async function deliver(app: TestApp, customer: TestCustomer, endpoint: TestEndpoint) {
   const { accountId } = customer;
   await app.app
-    .get(WebhookEvents, { strict: false })
+    .get(WebhookEventsService, { strict: false })
     .publish(null, { accountId, type: 'top_up.succeeded', data: { id: 'tu_1' } });
   const delivery = (await deliveriesTo(app, endpoint)).at(-1);
   if (delivery === undefined) throw new Error('nothing is to be delivered');

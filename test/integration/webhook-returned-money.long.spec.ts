@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
+import { WebhookEventsService } from '../../src/notifications/webhooks/webhook-events.service.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/stripe/payment-gateway.js';
 import {
   PaymentRequestRefusedError,
@@ -8,7 +8,7 @@ import {
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { DisputeSettlement } from '../../src/payments/disputes/dispute-settlement.service.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
-import { TopUpSweepJob } from '../../src/payments/top-ups/top-up-sweep.job.js';
+import { TopUpSweepJob } from '../../src/payments/settlement/top-up-sweep.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { publishedTo, type PublishedEvent } from '../support/webhooks/published-events.js';
 import { ReturnHistory } from '../support/payments/return-history.js';
@@ -18,14 +18,14 @@ import { settled, startTopUp, type OpenTopUp } from '../fixtures/top-up-books.js
 let app: TestApp;
 let control: SandboxStripeControl;
 let gateway: PaymentGateway;
-let events: WebhookEvents;
+let events: WebhookEventsService;
 
 beforeAll(async () => {
   app = await startTestApp({ stripe: true });
   if (app.stripe === null) throw new Error('this test needs the sandbox');
   control = app.stripe.control;
   gateway = app.app.get<PaymentGateway>(PAYMENT_GATEWAY);
-  events = app.app.get(WebhookEvents, { strict: false });
+  events = app.app.get(WebhookEventsService, { strict: false });
 });
 afterEach(async () => {
   app.clock.reset();

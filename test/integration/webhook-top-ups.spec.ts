@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { Event } from 'coffer-sandbox/stripe/objects';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
-import { WebhookEvents } from '../../src/notifications/webhooks/webhook-events.service.js';
-import { TopUpSettlement } from '../../src/payments/top-ups/top-up-settlement.service.js';
+import { WebhookEventsService } from '../../src/notifications/webhooks/webhook-events.service.js';
+import { TopUpSettlementService } from '../../src/payments/settlement/top-up-settlement.service.js';
 import { EventReceiver, isGenuine, type ReceivedEvent } from '../support/webhooks/event-receiver.js';
 import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
@@ -62,7 +62,8 @@ describe('a top-up', () => {
     control.setWebhookFaults({ copies: 5 });
     await control.pay(topUp.sessionId);
     await settled(app);
-    for (let count = 0; count < 3; count += 1) await app.app.get(TopUpSettlement).settle(topUp.sessionId);
+    for (let count = 0; count < 3; count += 1)
+      await app.app.get(TopUpSettlementService).settle(topUp.sessionId);
     const [received, ...others] = await whenDelivered(endpoint);
     if (received === undefined) throw new Error('nothing came');
     expect(others).toEqual([]);
@@ -81,7 +82,7 @@ describe('a top-up', () => {
     const { topUp, endpoint } = await watchedTopUp();
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);
-    const settlement = app.app.get(TopUpSettlement);
+    const settlement = app.app.get(TopUpSettlementService);
     await Promise.all(Array.from({ length: 10 }, () => settlement.settle(topUp.sessionId)));
     expect(await whenDelivered(endpoint)).toHaveLength(1);
     await expectCreditedOnce(app, topUp);
@@ -91,13 +92,13 @@ describe('a top-up', () => {
     const { topUp, endpoint } = await watchedTopUp();
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);
-    const events = app.app.get(WebhookEvents, { strict: false });
+    const events = app.app.get(WebhookEventsService, { strict: false });
     const publish = events.publish.bind(events);
     jest.spyOn(events, 'publish').mockImplementationOnce(async (tx, event) => {
       await publish(tx, event);
       throw new Error('killed here');
     });
-    const settlement = app.app.get(TopUpSettlement);
+    const settlement = app.app.get(TopUpSettlementService);
     await expect(settlement.settle(topUp.sessionId)).rejects.toThrow('killed here');
     expect(await statusOf(app, topUp)).not.toBe('paid');
     expect(await deliveriesTo(app, endpoint)).toEqual([]);
@@ -113,7 +114,7 @@ describe('a top-up', () => {
     await control.overrideCheckoutSession(topUp.sessionId, { payment_status: 'unpaid' });
     const intent = String(completedEventOf(topUp).data.object['payment_intent']);
     await control.overridePaymentIntent(intent, { status: 'requires_payment_method' });
-    const settlement = app.app.get(TopUpSettlement);
+    const settlement = app.app.get(TopUpSettlementService);
     await settlement.settle(topUp.sessionId);
     await settlement.settle(topUp.sessionId);
     const [failed, ...others] = await whenDelivered(endpoint);

@@ -12,7 +12,7 @@ import {
   reactTo,
   type Situation,
 } from '../../src/payments/auto-top-ups/auto-top-up.rules.js';
-import { judgeIntent } from '../../src/payments/auto-top-ups/intent-verdict.js';
+import { judgeIntent } from '../../src/payments/auto-top-ups/auto-top-up-settlement.rules.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';
 
 const TOP_UP = aTopUp({

@@ -1,8 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { cents } from '../../src/platform/common/money.js';
-import { isKnownType, toLegs, toUnappliedLegs } from '../../src/finance/reconciliation/bookings.js';
+import {
+  isKnownType,
+  toLegs,
+  toUnappliedLegs,
+} from '../../src/finance/reconciliation/platform-book.rules.js';
 import { POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
-import type { BalanceTransaction } from '../../src/payments/stripe/balance/balance-transaction.js';
+import type { BalanceTransaction } from '../../src/payments/stripe/stripe-balance-list.js';
 
 function told(type: string, amount: bigint, fee: bigint, currency = 'usd'): BalanceTransaction {
   return {

@@ -2,7 +2,7 @@ import { describe, it } from '@jest/globals';
 import fc from 'fast-check';
 import { cents, type UsdCents } from '../../src/platform/common/money.js';
 import type { TopUpSettings } from '../../src/platform/config/settings.js';
-import { toCheckoutPage } from '../../src/payments/top-ups/checkout-page.js';
+import { toCheckoutPage } from '../../src/payments/top-ups/top-up-checkout.service.js';
 import { CHARGE_MAX_CENTS, quoteTopUp } from '../../src/payments/top-ups/quote.js';
 import { checkProperty } from '../support/property.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';

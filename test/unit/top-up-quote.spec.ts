@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { cents } from '../../src/platform/common/money.js';
 import type { TopUpSettings } from '../../src/platform/config/settings.js';
-import { toCheckoutPage } from '../../src/payments/top-ups/checkout-page.js';
+import { toCheckoutPage } from '../../src/payments/top-ups/top-up-checkout.service.js';
 import { CHARGE_MAX_CENTS, formatBps, quoteTopUp } from '../../src/payments/top-ups/quote.js';
 import { aTopUp } from '../support/payments/top-up-samples.js';
 

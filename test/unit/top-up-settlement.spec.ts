@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { CheckoutSession } from '../../src/payments/stripe/payment-gateway.js';
-import { judge } from '../../src/payments/top-ups/top-up.rules.js';
+import { judge } from '../../src/payments/settlement/top-up-settlement.rules.js';
 import { aPaidSession, aTopUp } from '../support/payments/top-up-samples.js';
 
 const TEST_MODE = false;

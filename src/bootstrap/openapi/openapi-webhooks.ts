@@ -6,7 +6,7 @@ import {
   WEBHOOK_EVENT_TYPES,
   WEBHOOK_EVENTS,
   type WebhookEventType,
-} from '../../notifications/webhooks/webhook-event-types.js';
+} from '../../notifications/event-types.js';
 import {
   AutoTopUpChangeView,
   AutoTopUpFailureView,

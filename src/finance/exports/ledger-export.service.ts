@@ -18,7 +18,7 @@ import {
 } from '../../money/ledger/stored-transfers.js';
 import { GENESIS_HASH } from '../../money/ledger/transfer.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
-import { TooManyExportsError } from './finance.errors.js';
+import { TooManyExportsError } from './export.errors.js';
 
 /** How many of the pool's dozen connections exports may use. The rest is for charges. */
 const EXPORTS_MAX = 2;
@@ -62,7 +62,7 @@ export class LedgerExportService {
       const options = { statementSecondsMax: STATEMENT_SECONDS_MAX, idleSecondsMax: IDLE_SECONDS_MAX };
       snapshot = await Snapshot.ofPool(this.dataSource, options);
       await requireAccount(snapshot, range.account);
-      const exportedAt = new Date(await this.timeOf(snapshot)).toISOString();
+      const exportedAt = new Date(await this.readTimeMs(snapshot)).toISOString();
       const text = write(EXPORT_ENCODERS[format], selectRows(snapshot, range), range, exportedAt);
       // The first rows are read here, while a failure can still be answered with an error and not with a broken file.
       const first = await text.next();
@@ -73,7 +73,7 @@ export class LedgerExportService {
     }
   }
 
-  private async timeOf(snapshot: Snapshot): Promise<number> {
+  private async readTimeMs(snapshot: Snapshot): Promise<number> {
     const [row] = await snapshot.rows(`SELECT ${NOW_MS}`);
     return this.clock.read({ now_ms: row?.[0] ?? '' });
   }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { JobRegistry, type Job } from '../../platform/jobs/job-queue.js';
-import { UpstreamAccruals } from './upstream-accruals.service.js';
+import { UpstreamAccrualsService } from './upstream-accruals.service.js';
 
 /** Books what providers charged us when the day is over, and runs twice more in case a run failed. */
 @Injectable()
@@ -10,7 +10,7 @@ export class UpstreamAccrualJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly accruals: UpstreamAccruals,
+    private readonly accruals: UpstreamAccrualsService,
   ) {
     registry.register(this);
   }

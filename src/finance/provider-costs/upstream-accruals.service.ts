@@ -39,7 +39,7 @@ type Booked = { readonly bookings: number; readonly amountMicros: bigint };
  * costs that were stored late are booked as a second transfer of their day (`…:2`).
  */
 @Injectable()
-export class UpstreamAccruals {
+export class UpstreamAccrualsService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,

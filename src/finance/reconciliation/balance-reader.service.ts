@@ -3,15 +3,14 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Repository } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import type { BalanceTransaction } from '../../payments/stripe/balance/balance-transaction.js';
-import { StripeBalanceList } from '../../payments/stripe/balance/stripe-balance-list.js';
+import { type BalanceTransaction, StripeBalanceList } from '../../payments/stripe/stripe-balance-list.js';
 import {
   firstCustomerAt,
   readSince,
   type ListCursor,
   type WindowedList,
 } from '../../payments/stripe/list-window.js';
-import { isKnownType } from './bookings.js';
+import { isKnownType } from './platform-book.rules.js';
 import { StripeBalanceCursorEntity } from './stripe-balance-cursor.entity.js';
 import { StripeBalanceTransactionEntity } from './stripe-balance-transaction.entity.js';
 
@@ -26,8 +25,8 @@ const SAVE_CURSOR = `
 
 /** Stores every balance transaction that Stripe created. A run may fail or be killed at any point (see `readSince`). */
 @Injectable()
-export class BalanceReader {
-  private readonly logger = new Logger(BalanceReader.name);
+export class BalanceReaderService {
+  private readonly logger = new Logger(BalanceReaderService.name);
 
   constructor(
     private readonly dataSource: DataSource,

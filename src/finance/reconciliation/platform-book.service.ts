@@ -5,7 +5,7 @@ import type { Clock } from '../../platform/common/clock.js';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { toLegs } from './bookings.js';
+import { toLegs } from './platform-book.rules.js';
 import { StripeBalanceTransactionEntity } from './stripe-balance-transaction.entity.js';
 
 /** The size of one batch of the engine, which commits a batch together. */
@@ -15,7 +15,7 @@ const BATCHES_PER_RUN = 50;
 
 /** Books what Stripe kept and what was paid out to the bank. Each balance transaction is booked once, under its own id. */
 @Injectable()
-export class PlatformBook {
+export class PlatformBookService {
   constructor(
     @InjectRepository(StripeBalanceTransactionEntity)
     private readonly rows: Repository<StripeBalanceTransactionEntity>,

@@ -3,7 +3,7 @@
  * Tables of other modules are read by SQL only.
  */
 
-import { OF_CUSTOMERS } from './bookings.js';
+import { OF_CUSTOMERS } from './platform-book.rules.js';
 
 /** What each event of each book moved in our account at Stripe. Positive amounts increase it. */
 export const CLEARING = `

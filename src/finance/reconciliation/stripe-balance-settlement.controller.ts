@@ -8,13 +8,13 @@ import {
   SettleBalanceTransactionRequest,
   toBalanceSettlementView,
 } from './stripe-balance-settlement.dto.js';
-import { StripeBalanceSettlements } from './stripe-balance-settlement.service.js';
+import { StripeBalanceSettlementService } from './stripe-balance-settlement.service.js';
 
 @ApiTags('Finance')
 @Controller('v1/stripe_balance_transactions')
 @RequireScope('admin')
 export class StripeBalanceSettlementController {
-  constructor(private readonly settlements: StripeBalanceSettlements) {}
+  constructor(private readonly settlements: StripeBalanceSettlementService) {}
 
   @Post(':id/settle')
   @HttpCode(200)

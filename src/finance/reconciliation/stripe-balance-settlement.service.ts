@@ -31,7 +31,7 @@ const FIND = `
 
 /** Records decisions about money that Stripe moved for a payment and that cannot be booked. */
 @Injectable()
-export class StripeBalanceSettlements {
+export class StripeBalanceSettlementService {
   constructor(
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,

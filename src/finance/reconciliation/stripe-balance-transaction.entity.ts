@@ -1,7 +1,7 @@
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { UsdCents } from '../../platform/common/money.js';
 import { usdCentsColumn } from '../../platform/database/money-columns.js';
-import type { BalanceTransaction } from '../../payments/stripe/balance/balance-transaction.js';
+import type { BalanceTransaction } from '../../payments/stripe/stripe-balance-list.js';
 
 /** A balance transaction as Stripe reported it. Only `bookedAt` is ours. */
 @Entity('stripe_balance_transactions')

@@ -3,9 +3,9 @@ import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobQueue, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { StripeEventHandlers } from '../../payments/stripe/stripe-inbox.service.js';
-import { BalanceReader } from './balance-reader.service.js';
-import { PlatformBook } from './platform-book.service.js';
-import { UnappliedPayments } from './unapplied-payments.service.js';
+import { BalanceReaderService } from './balance-reader.service.js';
+import { PlatformBookService } from './platform-book.service.js';
+import { UnappliedPaymentsService } from './unapplied-payments.service.js';
 
 const STRIPE_BALANCE_JOB = 'stripe_balance';
 
@@ -42,9 +42,9 @@ export class StripeBalanceJob implements Job {
     registry: JobRegistry,
     handlers: StripeEventHandlers,
     private readonly jobs: JobQueue,
-    private readonly reader: BalanceReader,
-    private readonly book: PlatformBook,
-    private readonly unapplied: UnappliedPayments,
+    private readonly reader: BalanceReaderService,
+    private readonly book: PlatformBookService,
+    private readonly unapplied: UnappliedPaymentsService,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);

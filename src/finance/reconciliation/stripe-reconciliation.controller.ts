@@ -9,13 +9,13 @@ import {
   StripeReconciliationView,
   toStripeReconciliationView,
 } from './stripe-reconciliation.dto.js';
-import { StripeReconciliations } from './stripe-reconciliation.service.js';
+import { StripeReconciliationService } from './stripe-reconciliation.service.js';
 
 @ApiTags('Finance')
 @Controller('v1/reports')
 @RequireScope('finance')
 export class StripeReconciliationController {
-  constructor(private readonly reconciliations: StripeReconciliations) {}
+  constructor(private readonly reconciliations: StripeReconciliationService) {}
 
   @Get('stripe_reconciliation')
   @RecordsRead('report.read', 'stripe_reconciliation', ['from', 'to'])

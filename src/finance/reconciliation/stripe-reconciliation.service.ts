@@ -82,7 +82,7 @@ export type StripeReconciliation = {
 
 /** Compares the ledger's account at Stripe with the balance that Stripe reports. */
 @Injectable()
-export class StripeReconciliations {
+export class StripeReconciliationService {
   constructor(private readonly dataSource: DataSource) {}
 
   /** Reports as of one moment. The range is in Stripe's times; it includes `from` and excludes `to`, and null is no limit. */

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { toUnappliedLegs } from './bookings.js';
+import { toUnappliedLegs } from './platform-book.rules.js';
 import { REVIEWED } from './reconciliation.js';
 
 /** The size of one batch of the engine, which commits a batch together. */
@@ -35,7 +35,7 @@ type Due = {
  * transaction is booked once, and reversed once when a customer's own book has it later.
  */
 @Injectable()
-export class UnappliedPayments {
+export class UnappliedPaymentsService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,

@@ -6,7 +6,7 @@ import { PageShell } from '../../platform/http/pages/render-html.js';
 import type { Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { deadLinkPage, donePage, questionPage } from './alert-pages.js';
-import { AlertLinks } from './alert-links.service.js';
+import { AlertLinksService } from './alert-links.service.js';
 import { AlertLinkQuery } from './wallet-alerts.dto.js';
 
 /** A page, as every answer here. */
@@ -24,7 +24,7 @@ const DEAD_LINK = {
 @Public()
 export class AlertLinksController {
   constructor(
-    private readonly links: AlertLinks,
+    private readonly links: AlertLinksService,
     private readonly shell: PageShell,
   ) {}
 

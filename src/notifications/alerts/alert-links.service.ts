@@ -14,7 +14,7 @@ export const CONFIRM_TTL_MS = 3 * DAY_MS;
 
 /** Creates the links in mails, and handles the requests that follow them. */
 @Injectable()
-export class AlertLinks {
+export class AlertLinksService {
   constructor(
     @InjectRepository(WalletAlertsEntity) private readonly rows: Repository<WalletAlertsEntity>,
     @Inject(SETTINGS) private readonly settings: Settings,

@@ -26,17 +26,17 @@ export function questionPage(
 ): AlertPage {
   const { question, text, button } = WORDS[action];
   const target = `/alerts/${action}?${new URLSearchParams({ account, token }).toString()}`;
-  return pageOf(question, text, [{ kind: 'button', action: target, label: button }]);
+  return toLinkPage(question, text, [{ kind: 'button', action: target, label: button }]);
 }
 
 export function donePage(action: Action): AlertPage {
-  return pageOf('Done', WORDS[action].done, [paragraph('You can close this page.')]);
+  return toLinkPage('Done', WORDS[action].done, [paragraph('You can close this page.')]);
 }
 
 export function deadLinkPage(): AlertPage {
-  return pageOf('This link does not work', 'It is too old, or was replaced by a newer one.', []);
+  return toLinkPage('This link does not work', 'It is too old, or was replaced by a newer one.', []);
 }
 
-function pageOf(heading: string, lead: string, opening: PageDocument['opening']): AlertPage {
+function toLinkPage(heading: string, lead: string, opening: PageDocument['opening']): AlertPage {
   return { path: '/alerts', title: heading, heading, lead, opening };
 }

@@ -9,12 +9,12 @@ import {
   WalletAlertsRequest,
   WalletAlertsView,
 } from './wallet-alerts.dto.js';
-import { WalletAlerts } from './wallet-alerts.service.js';
+import { WalletAlertsService } from './wallet-alerts.service.js';
 
 @ApiTags('Alerts')
 @Controller('v1/wallet/alerts')
 export class WalletAlertsController {
-  constructor(private readonly alerts: WalletAlerts) {}
+  constructor(private readonly alerts: WalletAlertsService) {}
 
   @Get()
   @RequireScope('wallet:read')

@@ -9,7 +9,7 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
-import { AlertEmails } from '../email/alert-emails.service.js';
+import { AlertEmailsService } from './alert-emails.service.js';
 import { TooManyConfirmationsError } from './alert.errors.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
 
@@ -42,11 +42,11 @@ const ENSURE = 'INSERT INTO wallet_alerts (account_id) VALUES ($1) ON CONFLICT (
 
 /** The settings for when and where an account is notified that its credit runs out. */
 @Injectable()
-export class WalletAlerts {
+export class WalletAlertsService {
   constructor(
     @InjectRepository(WalletAlertsEntity) private readonly rows: Repository<WalletAlertsEntity>,
     private readonly marks: WalletMarks,
-    private readonly emails: AlertEmails,
+    private readonly emails: AlertEmailsService,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,

@@ -8,7 +8,7 @@ export const PER_ACCOUNT_MAX = 8;
 /** The connections of this process. Each is a socket and a few kilobytes. */
 export const PER_PROCESS_MAX = 256;
 /** The longest time until a delayed delivery is checked again, however many others are delayed. */
-const PUT_OFF_MAX_MS = 10 * 60_000;
+const DELAY_MAX_MS = 10 * 60_000;
 
 type Use = { running: number; againAtMs: number };
 
@@ -25,7 +25,7 @@ export type Slot =
 export class AttemptSlots {
   private readonly uses = new Map<string, Use>();
 
-  take({ accountId, endpointId }: Pick<WebhookDelivery, 'accountId' | 'endpointId'>, nowMs: number): Slot {
+  acquire({ accountId, endpointId }: Pick<WebhookDelivery, 'accountId' | 'endpointId'>, nowMs: number): Slot {
     const bounds = [
       ['process', PER_PROCESS_MAX],
       [accountId, PER_ACCOUNT_MAX],
@@ -36,22 +36,22 @@ export class AttemptSlots {
       if (use === undefined || use.running < max) continue;
       use.againAtMs = Math.min(
         Math.max(use.againAtMs, nowMs) + ATTEMPT_TIMEOUT_MS / max,
-        nowMs + PUT_OFF_MAX_MS,
+        nowMs + DELAY_MAX_MS,
       );
       return { kind: 'full', againAtMs: Math.ceil(use.againAtMs) };
     }
-    for (const [key] of bounds) this.useOf(key).running += 1;
+    for (const [key] of bounds) this.getUse(key).running += 1;
     return { kind: 'taken', release: (quick) => bounds.forEach(([key]) => this.release(key, quick)) };
   }
 
-  private useOf(key: string): Use {
+  private getUse(key: string): Use {
     const use = this.uses.get(key) ?? { running: 0, againAtMs: 0 };
     this.uses.set(key, use);
     return use;
   }
 
   private release(key: string, quick: boolean): void {
-    const use = this.useOf(key);
+    const use = this.getUse(key);
     use.running -= 1;
     if (quick) use.againAtMs = 0;
     if (use.running === 0) this.uses.delete(key);

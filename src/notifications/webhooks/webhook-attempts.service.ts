@@ -1,51 +1,44 @@
-import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import {
-  NOTIFICATIONS_OBSERVER,
-  silentNotificationsObserver,
-  type NotificationsObserver,
-} from '../notifications-observer.js';
+import { NotificationMetrics } from '../notifications.metrics.js';
 import { afterFailure, type AttemptOutcome, judge, type Verdict } from './delivery-rules.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
-import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
+import { WebhookDeliveryQueueService } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import { WebhookEventEntity } from './webhook-event.entity.js';
-import { WebhookSecrets } from './webhook-secrets.service.js';
+import { WebhookSecretsService } from './webhook-secrets.service.js';
 import { WebhookSender } from './webhook-sender.js';
 
 const USER_AGENT = 'Coffer-Webhooks/1';
 
 /** Makes one attempt of a delivery and stores its outcome. */
 @Injectable()
-export class WebhookAttempts {
-  private readonly logger = new Logger(WebhookAttempts.name);
-  private readonly observer: NotificationsObserver;
+export class WebhookAttemptsService {
+  private readonly logger = new Logger(WebhookAttemptsService.name);
 
   constructor(
     @InjectRepository(WebhookEventEntity) private readonly events: Repository<WebhookEventEntity>,
     private readonly endpoints: WebhookEndpointRepository,
-    private readonly queue: WebhookDeliveryQueue,
-    private readonly secrets: WebhookSecrets,
+    private readonly queue: WebhookDeliveryQueueService,
+    private readonly secrets: WebhookSecretsService,
     private readonly sender: WebhookSender,
     private readonly transactions: TransactionRunner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
-    @Optional() @Inject(NOTIFICATIONS_OBSERVER) observer: NotificationsObserver | null,
-  ) {
-    this.observer = observer ?? silentNotificationsObserver;
-  }
+    private readonly metrics: NotificationMetrics,
+  ) {}
 
   /** Throws what the database throws, and `SealBrokenError`; then nothing is stored, and it has to run again. */
   async make(delivery: WebhookDelivery, endpoint: WebhookEndpointEntity): Promise<void> {
     const startedAtMs = performance.now();
     const outcome = await this.send(delivery, endpoint);
     const word = outcome.kind === 'failed' ? outcome.error : `${Math.floor(outcome.status / 100)}xx`;
-    this.observer.webhookAttempted(word, performance.now() - startedAtMs);
+    this.metrics.webhookAttempted(word, performance.now() - startedAtMs);
     await this.note(delivery, endpoint, outcome);
   }
 
@@ -95,7 +88,7 @@ export class WebhookAttempts {
       WebhookDeliveryEntity,
       { accountId, id, status: 'pending' },
       {
-        ...factsOf(outcome, now),
+        ...toFacts(outcome, now),
         attempts: () => 'attempts + 1',
         status: 'succeeded',
         nextAttemptAt: null,
@@ -122,7 +115,7 @@ export class WebhookAttempts {
       // The row must be as it was when this attempt began. Every other attempt and every redelivery changes this time.
       { accountId, id, status: 'pending', nextAttemptAt: nextAttemptAt ?? IsNull() },
       {
-        ...factsOf(outcome, now),
+        ...toFacts(outcome, now),
         attempts: attempts + 1,
         status: next === null ? 'failed' : 'pending',
         nextAttemptAt: next,
@@ -150,7 +143,7 @@ export class WebhookAttempts {
   }
 }
 
-function factsOf(outcome: AttemptOutcome, now: Date) {
+function toFacts(outcome: AttemptOutcome, now: Date) {
   return outcome.kind === 'answered'
     ? { lastAttemptAt: now, responseStatus: outcome.status, error: null }
     : { lastAttemptAt: now, responseStatus: null, error: outcome.error };

@@ -9,10 +9,10 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
-import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
+import { WebhookDeliveryQueueService } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
-import { WebhookEvents } from './webhook-events.service.js';
+import { WebhookEventsService } from './webhook-events.service.js';
 import { WebhookEndpointDisabledError } from './webhook.errors.js';
 
 /** The delivery log of an endpoint. Every method throws `ResourceMissingError` for an endpoint or delivery of another account. */
@@ -21,8 +21,8 @@ export class WebhookDeliveriesService {
   constructor(
     @InjectRepository(WebhookDeliveryEntity) private readonly deliveries: Repository<WebhookDeliveryEntity>,
     private readonly endpoints: WebhookEndpointRepository,
-    private readonly events: WebhookEvents,
-    private readonly queue: WebhookDeliveryQueue,
+    private readonly events: WebhookEventsService,
+    private readonly queue: WebhookDeliveryQueueService,
     private readonly transactions: TransactionRunner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}

@@ -19,7 +19,7 @@ const QUEUES = 2;
 
 /** Queues deliveries and their attempts as jobs, in the tx that causes them. */
 @Injectable()
-export class WebhookDeliveryQueue {
+export class WebhookDeliveryQueueService {
   constructor(
     private readonly jobs: JobQueue,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
@@ -62,12 +62,12 @@ export class WebhookDeliveryQueue {
     await this.jobs.add(
       WEBHOOK_DELIVERY_JOB,
       { account_id: accountId, delivery_id: id },
-      { tx, runAt: at, jobKey: `${WEBHOOK_DELIVERY_JOB}:${id}`, queue: lineOf(endpointId) },
+      { tx, runAt: at, jobKey: `${WEBHOOK_DELIVERY_JOB}:${id}`, queue: toQueueName(endpointId) },
     );
   }
 }
 
 /** The last character of an id is random, so endpoints are spread evenly. */
-function lineOf(endpointId: string): string {
+function toQueueName(endpointId: string): string {
   return `webhooks:${endpointId.charCodeAt(endpointId.length - 1) % QUEUES}`;
 }

@@ -1,7 +1,7 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { AttemptError } from './delivery-rules.js';
 import type { WebhookDeliveryStatus } from './webhook-delivery.machine.js';
-import type { StoredEventType } from './webhook-event-types.js';
+import type { StoredEventType } from '../event-types.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookEventEntity } from './webhook-event.entity.js';
 

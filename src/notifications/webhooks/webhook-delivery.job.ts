@@ -7,9 +7,9 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
 import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AttemptSlots } from './attempt-slots.js';
-import { WebhookAttempts } from './webhook-attempts.service.js';
+import { WebhookAttemptsService } from './webhook-attempts.service.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
-import { WEBHOOK_DELIVERY_JOB, WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
+import { WEBHOOK_DELIVERY_JOB, WebhookDeliveryQueueService } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 
@@ -39,8 +39,8 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     registry: JobRegistry,
     @InjectRepository(WebhookDeliveryEntity) private readonly deliveries: Repository<WebhookDeliveryEntity>,
     private readonly endpoints: WebhookEndpointRepository,
-    private readonly attempts: WebhookAttempts,
-    private readonly queue: WebhookDeliveryQueue,
+    private readonly attempts: WebhookAttemptsService,
+    private readonly queue: WebhookDeliveryQueueService,
     private readonly transactions: TransactionRunner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
@@ -66,8 +66,8 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     const endpoint = await this.endpoints.find({ accountId: name.accountId, id: delivery.endpointId });
     // Disabling or deleting an endpoint cancels its deliveries, so this can only be a race with one of them.
     if (endpoint === null || endpoint.deletedAt !== null || endpoint.disabledReason !== null) return;
-    const slot = this.slots.take(delivery, this.clock.nowMs());
-    if (slot.kind === 'full') return this.comeBack(delivery, slot.againAtMs);
+    const slot = this.slots.acquire(delivery, this.clock.nowMs());
+    if (slot.kind === 'full') return this.scheduleRecheck(delivery, slot.againAtMs);
     const startedAtMs = performance.now();
     const attempt = this.attempts.make(delivery, endpoint).finally(() => {
       slot.release(performance.now() - startedAtMs <= PATIENCE_MS);
@@ -75,11 +75,11 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
     // While the job waits, a rejection fails the job. Later rejections are handled below.
     const inTime = attempt.then(() => true);
     if (this.stopping || (await Promise.race([inTime, sleep(PATIENCE_MS, false)]))) return attempt;
-    this.leave(delivery, attempt);
-    await this.comeBack(delivery, this.clock.nowMs() + RECHECK_AFTER_MS);
+    this.continueInBackground(delivery, attempt);
+    await this.scheduleRecheck(delivery, this.clock.nowMs() + RECHECK_AFTER_MS);
   }
 
-  private leave({ id }: WebhookDelivery, attempt: Promise<void>): void {
+  private continueInBackground({ id }: WebhookDelivery, attempt: Promise<void>): void {
     const continued = attempt
       .catch((error: unknown) =>
         this.logger.warn(
@@ -95,7 +95,10 @@ export class WebhookDeliveryJob implements Job, BeforeApplicationShutdown {
    * Queues a later check, unless an attempt was stored or a redelivery was requested in the meantime, because those have
    * queued what comes next. The lock orders them.
    */
-  private comeBack({ accountId, id, attempts, nextAttemptAt }: WebhookDelivery, atMs: number): Promise<void> {
+  private scheduleRecheck(
+    { accountId, id, attempts, nextAttemptAt }: WebhookDelivery,
+    atMs: number,
+  ): Promise<void> {
     return this.transactions.run(async (tx) => {
       const delivery = await tx.findOne(WebhookDeliveryEntity, {
         where: { accountId, id, status: 'pending', attempts, nextAttemptAt: nextAttemptAt ?? IsNull() },

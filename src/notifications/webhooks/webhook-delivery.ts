@@ -1,6 +1,6 @@
 import type { AttemptError } from './delivery-rules.js';
 import type { WebhookDeliveryStatus } from './webhook-delivery.machine.js';
-import type { StoredEventType } from './webhook-event-types.js';
+import type { StoredEventType } from '../event-types.js';
 
 /** The delivery of one event to one endpoint. */
 export type WebhookDelivery = {

@@ -16,7 +16,7 @@ import {
   type IssuedWebhookEndpoint,
   type WebhookEndpoint,
 } from './webhook-endpoint.js';
-import { WEBHOOK_EVENT_TYPES, WEBHOOK_EVENTS, type WebhookEventType } from './webhook-event-types.js';
+import { WEBHOOK_EVENT_TYPES, WEBHOOK_EVENTS, type WebhookEventType } from '../event-types.js';
 
 const URL_FIELD = {
   description:

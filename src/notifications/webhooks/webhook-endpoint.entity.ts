@@ -1,6 +1,6 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
 import type { DisabledReason } from './webhook-endpoint.js';
-import type { WebhookEventType } from './webhook-event-types.js';
+import type { WebhookEventType } from '../event-types.js';
 
 const PKEY = 'webhook_endpoints_pkey';
 

@@ -11,7 +11,7 @@ import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import type { DisabledReason } from './webhook-endpoint.js';
-import type { WebhookEventType } from './webhook-event-types.js';
+import type { WebhookEventType } from '../event-types.js';
 
 /** Creations of endpoints of one account wait for each other, so that its limits hold. No other lock may have this number. */
 const CREATION_LOCK_CLASS = 4_711_004;

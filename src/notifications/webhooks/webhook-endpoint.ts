@@ -1,4 +1,4 @@
-import type { WebhookEventType } from './webhook-event-types.js';
+import type { WebhookEventType } from '../event-types.js';
 
 /** Why nothing is sent to an endpoint. */
 export const DISABLED_REASONS = [

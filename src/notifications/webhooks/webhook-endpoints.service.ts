@@ -8,12 +8,12 @@ import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { WalletAlerts } from '../alerts/wallet-alerts.service.js';
+import { WalletAlertsService } from '../alerts/wallet-alerts.service.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
 import type { EndpointChanges, IssuedWebhookEndpoint, WebhookEndpoint } from './webhook-endpoint.js';
-import type { WebhookEventType } from './webhook-event-types.js';
-import { SECRET_OVERLAP_MS, WebhookSecrets } from './webhook-secrets.service.js';
+import type { WebhookEventType } from '../event-types.js';
+import { SECRET_OVERLAP_MS, WebhookSecretsService } from './webhook-secrets.service.js';
 import { checkOutsideUrl } from '../../platform/egress/outside-url.js';
 
 /** Every event may go to each endpoint, so this limits what one event can cost us. */
@@ -32,8 +32,8 @@ type RecordedEndpoint = {
 export class WebhookEndpointsService {
   constructor(
     private readonly endpoints: WebhookEndpointRepository,
-    private readonly secrets: WebhookSecrets,
-    private readonly alerts: WalletAlerts,
+    private readonly secrets: WebhookSecretsService,
+    private readonly alerts: WalletAlertsService,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
     @Inject(SETTINGS) private readonly settings: Settings,

@@ -1,5 +1,5 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { StoredEventType } from './webhook-event-types.js';
+import type { StoredEventType } from '../event-types.js';
 
 const PKEY = 'webhook_events_pkey';
 

@@ -3,11 +3,11 @@ import type { Clock } from '../../platform/common/clock.js';
 import { newId } from '../../platform/common/ids.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import { AlertEmails } from '../email/alert-emails.service.js';
-import { WebhookDeliveryQueue } from './webhook-delivery-queue.service.js';
+import { AlertEmailsService } from '../alerts/alert-emails.service.js';
+import { WebhookDeliveryQueueService } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
-import { type StoredEventType, TEST_EVENT_TYPE, type WebhookEventType } from './webhook-event-types.js';
+import { type StoredEventType, TEST_EVENT_TYPE, type WebhookEventType } from '../event-types.js';
 
 /** Standard Webhooks asks receivers to accept this much. Events name objects, and a receiver that needs more reads those. */
 export const BODY_BYTES_MAX = 20_000;
@@ -38,12 +38,12 @@ const STORE_EVENT = `
  * if, and only if, the change that they report was committed.
  */
 @Injectable()
-export class WebhookEvents {
+export class WebhookEventsService {
   constructor(
     private readonly transactions: TransactionRunner,
     private readonly endpoints: WebhookEndpointRepository,
-    private readonly deliveries: WebhookDeliveryQueue,
-    private readonly emails: AlertEmails,
+    private readonly deliveries: WebhookDeliveryQueueService,
+    private readonly emails: AlertEmailsService,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 

@@ -4,7 +4,7 @@ import { SealBrokenError } from '../../platform/common/sealed-box.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
 import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
-import { WebhookSecrets } from './webhook-secrets.service.js';
+import { WebhookSecretsService } from './webhook-secrets.service.js';
 
 type EndpointName = { readonly accountId: string; readonly id: string };
 
@@ -35,7 +35,7 @@ export class WebhookResealJob implements Job {
   constructor(
     registry: JobRegistry,
     private readonly dataSource: DataSource,
-    private readonly secrets: WebhookSecrets,
+    private readonly secrets: WebhookSecretsService,
     private readonly transactions: TransactionRunner,
   ) {
     registry.register(this);

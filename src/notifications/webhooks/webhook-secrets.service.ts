@@ -28,8 +28,8 @@ export type SignedMessage = { readonly id: string; readonly body: string; readon
 
 /** Creates, seals and uses the signing secrets of endpoints. A plain secret leaves this file only once, to be shown to its owner. */
 @Injectable()
-export class WebhookSecrets {
-  private readonly logger = new Logger(WebhookSecrets.name);
+export class WebhookSecretsService {
+  private readonly logger = new Logger(WebhookSecretsService.name);
   private readonly box: SealedBox;
 
   constructor(@Inject(SETTINGS) settings: Pick<Settings, 'masterKeys'>) {
@@ -39,7 +39,7 @@ export class WebhookSecrets {
   /** Creates a secret, in plain text to be shown once and sealed for the row of this endpoint. */
   make(endpoint: EndpointName): { readonly secret: string; readonly sealed: Sealed } {
     const secret = `${SECRET_PREFIX}${randomBytes(SECRET_BYTES).toString('base64')}`;
-    return { secret, sealed: this.box.seal(Buffer.from(secret), rowOf(endpoint)) };
+    return { secret, sealed: this.box.seal(Buffer.from(secret), toSealedRowName(endpoint)) };
   }
 
   /**
@@ -47,7 +47,7 @@ export class WebhookSecrets {
    * `SealBrokenError` when the secret cannot be opened, so that nothing is sent unsigned.
    */
   sign(endpoint: EndpointSecrets, { id, body, atMs }: SignedMessage): string {
-    return this.secretsOf(endpoint, atMs)
+    return this.openSecrets(endpoint, atMs)
       .map((secret) => new Webhook(secret).sign(id, new Date(atMs), body))
       .join(' ');
   }
@@ -64,10 +64,10 @@ export class WebhookSecrets {
    */
   resealed(endpoint: EndpointSecrets): Partial<EndpointSecrets> | null {
     const { secretBox, secretKeyId, previousSecretBox, previousSecretKeyId } = endpoint;
-    const secret = this.again(secretBox, secretKeyId, endpoint);
+    const secret = this.reseal(secretBox, secretKeyId, endpoint);
     let previous: Sealed | null = null;
     try {
-      previous = this.again(previousSecretBox, previousSecretKeyId, endpoint);
+      previous = this.reseal(previousSecretBox, previousSecretKeyId, endpoint);
     } catch (error) {
       if (!(error instanceof SealBrokenError)) throw error;
     }
@@ -78,12 +78,12 @@ export class WebhookSecrets {
     };
   }
 
-  private again(box: Buffer | null, keyId: string | null, endpoint: EndpointName): Sealed | null {
+  private reseal(box: Buffer | null, keyId: string | null, endpoint: EndpointName): Sealed | null {
     if (box === null || keyId === null || this.box.isNewest({ keyId })) return null;
-    return this.box.seal(this.box.open({ keyId, box }, rowOf(endpoint)), rowOf(endpoint));
+    return this.box.seal(this.box.open({ keyId, box }, toSealedRowName(endpoint)), toSealedRowName(endpoint));
   }
 
-  private secretsOf(endpoint: EndpointSecrets, nowMs: number): string[] {
+  private openSecrets(endpoint: EndpointSecrets, nowMs: number): string[] {
     const { secretBox, secretKeyId, previousSecretBox, previousSecretKeyId, previousSecretExpiresAt } =
       endpoint;
     if (secretBox === null || secretKeyId === null) throw new SealBrokenError('the endpoint was deleted');
@@ -103,10 +103,10 @@ export class WebhookSecrets {
   }
 
   private open(sealed: Sealed, endpoint: EndpointName): string {
-    return this.box.open(sealed, rowOf(endpoint)).toString();
+    return this.box.open(sealed, toSealedRowName(endpoint)).toString();
   }
 }
 
-function rowOf({ accountId, id }: EndpointName): string {
+function toSealedRowName({ accountId, id }: EndpointName): string {
   return `webhook_endpoints/${accountId}/${id}`;
 }

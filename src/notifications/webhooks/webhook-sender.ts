@@ -48,7 +48,7 @@ export class WebhookSender {
       // The settings may have changed since the URL was taken, so its text is checked again as well.
       return await exchange(await this.hosts.locate(message.url, signal), message, signal);
     } catch (error) {
-      return { kind: 'failed', error: signal.aborted ? 'timeout' : reasonOf(error) };
+      return { kind: 'failed', error: signal.aborted ? 'timeout' : toAttemptError(error) };
     }
   }
 }
@@ -87,17 +87,17 @@ const TIMEOUT_CODES = /^(UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/;
 /** What Node's TLS reports: certificate verdicts of OpenSSL, and protocol errors. */
 const TLS_CODES = /^(ERR_TLS_|ERR_SSL_|CERT_|EPROTO$|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH$)/;
 
-function reasonOf(error: unknown): AttemptError {
+function toAttemptError(error: unknown): AttemptError {
   if (error instanceof UnreachableError) return error.reason;
-  const code = codeOf(error);
+  const code = findErrorCode(error);
   if (TIMEOUT_CODES.test(code)) return 'timeout';
   return TLS_CODES.test(code) ? 'tls_failed' : 'connection_failed';
 }
 
-function codeOf(error: unknown): string {
+function findErrorCode(error: unknown): string {
   if (typeof error !== 'object' || error === null) return '';
   const { code, errors } = error as { readonly code?: unknown; readonly errors?: unknown };
   // Several addresses were tried: one error that holds the others.
-  if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0]);
+  if (Array.isArray(errors) && errors.length > 0) return findErrorCode(errors[0]);
   return typeof code === 'string' ? code : '';
 }

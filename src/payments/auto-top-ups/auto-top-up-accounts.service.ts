@@ -7,7 +7,7 @@ import type { AccountState } from './auto-top-up.rules.js';
 
 /** Reads the state of an account's wallet and disputes that decides whether its card may be charged. */
 @Injectable()
-export class AutoTopUpAccounts {
+export class AutoTopUpAccountsService {
   constructor(
     private readonly wallets: WalletReader,
     private readonly disputes: DisputeRepository,

@@ -11,14 +11,14 @@ import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
-import { AutoTopUpAccounts } from './auto-top-up-accounts.service.js';
-import { AutoTopUpRecovery } from './auto-top-up-recovery.service.js';
-import { AutoTopUpSettlement } from './auto-top-up-settlement.service.js';
-import { AutoTopUpStarts } from './auto-top-up-starts.service.js';
-import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
+import { AutoTopUpAccountsService } from './auto-top-up-accounts.service.js';
+import { AutoTopUpRecoveryService } from './auto-top-up-recovery.service.js';
+import { AutoTopUpSettlementService } from './auto-top-up-settlement.service.js';
+import { AutoTopUpStartsService } from './auto-top-up-starts.service.js';
+import { AutoTopUpSwitchService } from './auto-top-up-switch.service.js';
 import { chargeFingerprint, type AutoTopUp } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
-import { SavedCards } from './saved-cards.service.js';
+import { SavedCardsService } from './saved-cards.service.js';
 
 /** After this long no earlier request is still in progress at Stripe: a payment that it made is on Stripe's list. */
 const LOST_AFTER_MS = 15 * 60_000;
@@ -29,8 +29,8 @@ const LOST_AFTER_MS = 15 * 60_000;
  * before it is sent, and the request always has the same idempotency key.
  */
 @Injectable()
-export class AutoTopUpCharges {
-  private readonly logger = new Logger(AutoTopUpCharges.name);
+export class AutoTopUpChargesService {
+  private readonly logger = new Logger(AutoTopUpChargesService.name);
 
   constructor(
     @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
@@ -39,12 +39,12 @@ export class AutoTopUpCharges {
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
-    private readonly accounts: AutoTopUpAccounts,
-    private readonly starts: AutoTopUpStarts,
-    private readonly settlement: AutoTopUpSettlement,
-    private readonly recovery: AutoTopUpRecovery,
-    private readonly cards: SavedCards,
-    private readonly switches: AutoTopUpSwitch,
+    private readonly accounts: AutoTopUpAccountsService,
+    private readonly starts: AutoTopUpStartsService,
+    private readonly settlement: AutoTopUpSettlementService,
+    private readonly recovery: AutoTopUpRecoveryService,
+    private readonly cards: SavedCardsService,
+    private readonly switches: AutoTopUpSwitchService,
   ) {}
 
   /** Throws `PaymentsUnavailableError`, and what the engine and the database throw; then it has to run again. */

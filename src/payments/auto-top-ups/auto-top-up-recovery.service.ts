@@ -6,15 +6,16 @@ import {
   FirstTopUpLimitError,
   TooManyFailedPaymentsError,
   TooManyTopUpsError,
-} from '../top-ups/limits/limit.errors.js';
-import { AmountOutOfRangeError, CheckoutRefusedError } from '../top-ups/top-up.errors.js';
-import { TopUpCheckout } from '../top-ups/top-up-checkout.service.js';
+  AmountOutOfRangeError,
+  CheckoutRefusedError,
+} from '../top-ups/top-up.errors.js';
+import { TopUpCheckoutService } from '../top-ups/top-up-checkout.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
-import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
+import { AutoTopUpSwitchService } from './auto-top-up-switch.service.js';
 import type { AutoTopUp } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
-import { SavedCards } from './saved-cards.service.js';
+import { SavedCardsService } from './saved-cards.service.js';
 
 /** How long after the page expires it is checked: Stripe has reported its end by then. */
 const CHECK_AFTER_EXPIRY_MS = 10 * 60_000;
@@ -30,8 +31,8 @@ const PERMANENT_REFUSALS = [
 
 /** Opens a payment page for an amount that could not be charged because the bank wants the customer to confirm. */
 @Injectable()
-export class AutoTopUpRecovery {
-  private readonly logger = new Logger(AutoTopUpRecovery.name);
+export class AutoTopUpRecoveryService {
+  private readonly logger = new Logger(AutoTopUpRecoveryService.name);
 
   constructor(
     @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
@@ -39,9 +40,9 @@ export class AutoTopUpRecovery {
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
-    private readonly checkout: TopUpCheckout,
-    private readonly cards: SavedCards,
-    private readonly switches: AutoTopUpSwitch,
+    private readonly checkout: TopUpCheckoutService,
+    private readonly cards: SavedCardsService,
+    private readonly switches: AutoTopUpSwitchService,
   ) {}
 
   /** Opens the page, or checks whether it was paid. Throws `PaymentsUnavailableError`; then it has to run again. */

@@ -14,9 +14,9 @@ import { quoteTopUp } from '../top-ups/quote.js';
 import { AmountOutOfRangeError } from '../top-ups/top-up.errors.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
-import { AutoTopUpAccounts } from './auto-top-up-accounts.service.js';
+import { AutoTopUpAccountsService } from './auto-top-up-accounts.service.js';
 import { AutoTopUpUntaxedError, SavedCardMissingError } from './auto-top-up.errors.js';
-import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
+import { AutoTopUpSwitchService } from './auto-top-up-switch.service.js';
 import {
   AUTO_TOP_UP_WORDS,
   type AutoTopUp,
@@ -62,7 +62,7 @@ export type AutoTopUpState = {
 
 /** Reads the settings of auto top-up, and changes them with the account's consent. */
 @Injectable()
-export class AutoTopUpSettings {
+export class AutoTopUpSettingsService {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     private readonly clock: DatabaseClock,
@@ -72,9 +72,9 @@ export class AutoTopUpSettings {
     private readonly audit: AuditLog,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
-    private readonly switches: AutoTopUpSwitch,
+    private readonly switches: AutoTopUpSwitchService,
     private readonly marks: WalletMarks,
-    private readonly states: AutoTopUpAccounts,
+    private readonly states: AutoTopUpAccountsService,
   ) {}
 
   /** Throws `ResourceMissingError` for an unknown account. */

@@ -5,27 +5,27 @@ import type { CardDecline, PaymentIntent } from '../stripe/off-session-payments.
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
 import { TopUpRepository, type TopUpFacts } from '../top-ups/top-up.repository.js';
 import type { ReviewedPayment } from '../payment-reviews/payment-review.repository.js';
-import { TopUpSettlement } from '../top-ups/top-up-settlement.service.js';
+import { TopUpSettlementService } from '../settlement/top-up-settlement.service.js';
 import type { TopUp, TopUpFailure } from '../top-ups/top-up.js';
-import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
+import { AutoTopUpSwitchService } from './auto-top-up-switch.service.js';
 import { chargeFingerprint, type AutoTopUp, type OffReason } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { RETRY_AFTER_DECLINE_MS, reactTo } from './auto-top-up.rules.js';
-import { judgeIntent } from './intent-verdict.js';
+import { judgeIntent } from './auto-top-up-settlement.rules.js';
 
 const SECOND_MS = 1_000;
 
 /** Settles an auto top-up as Stripe reports its payment; the credit itself is posted as for every other top-up. */
 @Injectable()
-export class AutoTopUpSettlement {
+export class AutoTopUpSettlementService {
   constructor(
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly clock: DatabaseClock,
     private readonly transactions: TransactionRunner,
     private readonly topUps: TopUpRepository,
-    private readonly settlement: TopUpSettlement,
+    private readonly settlement: TopUpSettlementService,
     private readonly repository: AutoTopUpRepository,
-    private readonly switches: AutoTopUpSwitch,
+    private readonly switches: AutoTopUpSwitchService,
   ) {}
 
   /**
@@ -118,5 +118,5 @@ function toReviewedPayment({ id, status, amountReceivedCents, currency }: Paymen
 type FindReaction = (
   current: AutoTopUp,
   nowMs: number,
-  tx: Parameters<AutoTopUpSwitch['turnOff']>[0],
+  tx: Parameters<AutoTopUpSwitchService['turnOff']>[0],
 ) => Promise<ReturnType<typeof reactTo> | { readonly kind: 'switch_off'; readonly reason: OffReason }>;

@@ -9,12 +9,12 @@ import {
   FirstTopUpLimitError,
   TooManyFailedPaymentsError,
   TooManyTopUpsError,
-} from '../top-ups/limits/limit.errors.js';
-import { TopUpLimits } from '../top-ups/limits/top-up-limits.service.js';
+} from '../top-ups/top-up.errors.js';
+import { TopUpLimitsService } from '../top-ups/limits/top-up-limits.service.js';
 import { quoteTopUp, type TopUpQuote } from '../top-ups/quote.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
-import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
+import { AutoTopUpSwitchService } from './auto-top-up-switch.service.js';
 import { chargeFingerprint, type AutoTopUp, type OffReason, type SavedCard } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { decide, type AccountState, type Decision } from './auto-top-up.rules.js';
@@ -38,8 +38,8 @@ type StartOutcome =
 
 /** Decides whether a charge is due and writes its row if it is, in one tx under the lock of the account's settings. */
 @Injectable()
-export class AutoTopUpStarts {
-  private readonly logger = new Logger(AutoTopUpStarts.name);
+export class AutoTopUpStartsService {
+  private readonly logger = new Logger(AutoTopUpStartsService.name);
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -48,8 +48,8 @@ export class AutoTopUpStarts {
     private readonly transactions: TransactionRunner,
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
-    private readonly limits: TopUpLimits,
-    private readonly switches: AutoTopUpSwitch,
+    private readonly limits: TopUpLimitsService,
+    private readonly switches: AutoTopUpSwitchService,
   ) {}
 
   /**

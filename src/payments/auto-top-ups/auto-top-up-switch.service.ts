@@ -3,7 +3,10 @@ import { toUnixSeconds, type Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import { JobQueue } from '../../platform/jobs/job-queue.js';
-import { WebhookEvents, type WebhookData } from '../../notifications/webhooks/webhook-events.service.js';
+import {
+  WebhookEventsService,
+  type WebhookData,
+} from '../../notifications/webhooks/webhook-events.service.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
 import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
 import { toTopUpView } from '../top-ups/top-up.dto.js';
@@ -44,12 +47,12 @@ export type Raise = {
  * row. The wallet's threshold is set last, because wallets are locked after everything else.
  */
 @Injectable()
-export class AutoTopUpSwitch {
+export class AutoTopUpSwitchService {
   constructor(
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly repository: AutoTopUpRepository,
     private readonly jobs: JobQueue,
-    private readonly events: WebhookEvents,
+    private readonly events: WebhookEventsService,
     private readonly marks: WalletMarks,
   ) {}
 

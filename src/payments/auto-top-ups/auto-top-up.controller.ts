@@ -1,16 +1,17 @@
-import { Body, Controller, Get, Ip, Put } from '@nestjs/common';
+import { Body, Controller, Get, Ip, Put, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount, hasScope, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
-import { AutoTopUpSettings } from './auto-top-up-settings.service.js';
+import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';
+import { AutoTopUpSettingsService } from './auto-top-up-settings.service.js';
 import { AutoTopUpRequest, AutoTopUpView, toAutoTopUpView, toOptIn } from './auto-top-up.dto.js';
 
 @ApiTags('Top-ups')
 @Controller('v1/auto_top_up')
 export class AutoTopUpController {
-  constructor(private readonly settings: AutoTopUpSettings) {}
+  constructor(private readonly settings: AutoTopUpSettingsService) {}
 
   @Get()
   @RequireScope('wallet:read')
@@ -56,5 +57,25 @@ export class AutoTopUpController {
     if (body.enabled) await this.settings.switchOn(requester, toOptIn(body));
     else await this.settings.switchOff(requester);
     return toAutoTopUpView(await this.settings.read(accountId));
+  }
+}
+
+/** For support, read only: only customers can agree to charges of their card. */
+@ApiTags('Accounts')
+@Controller('v1/accounts/:id/auto_top_up')
+@RequireScope('admin')
+export class AccountAutoTopUpController {
+  constructor(private readonly settings: AutoTopUpSettingsService) {}
+
+  @Get()
+  @RecordsRead('account.read', 'auto_top_up')
+  @ApiOperation({
+    operationId: 'retrieveAccountAutoTopUp',
+    summary: "Read how a customer's wallet tops itself up",
+  })
+  @ApiOkResponse({ type: AutoTopUpView })
+  @ApiProblems('resource_missing', 'database_unavailable')
+  async retrieve(@Param('id') accountId: string): Promise<AutoTopUpView> {
+    return toAutoTopUpView(await this.settings.readFor(accountId));
   }
 }

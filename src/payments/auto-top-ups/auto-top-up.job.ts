@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
-import { AutoTopUpCharges } from './auto-top-up-charges.service.js';
+import { AutoTopUpChargesService } from './auto-top-up-charges.service.js';
 
 /** Queued by the wallet engine when available credit falls below the account's threshold, and for every later check. */
 @Injectable()
@@ -10,7 +10,7 @@ export class AutoTopUpJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly charges: AutoTopUpCharges,
+    private readonly charges: AutoTopUpChargesService,
   ) {
     registry.register(this);
   }

@@ -90,9 +90,3 @@ export const AUTO_TOP_UP_WORDS = {
     'threshold that I set, with the amount that I set and the platform fee, within the caps that I set. I can switch ' +
     'this off at any time; a charge that is under way then is completed.',
 } as const;
-
-/** The text that the customer agrees to with `save_card`. */
-export const SAVED_CARD_WORDS = {
-  version: '2026-11-22',
-  text: 'I agree that this card is kept by Stripe for later payments that I ask for or switch on, until I have it removed.',
-} as const;

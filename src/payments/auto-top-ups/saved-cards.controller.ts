@@ -4,12 +4,12 @@ import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/princ
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { DeletedSavedCardView, SavedCardListView, toSavedCardList } from './saved-card.dto.js';
-import { SavedCards } from './saved-cards.service.js';
+import { SavedCardsService } from './saved-cards.service.js';
 
 @ApiTags('Top-ups')
 @Controller('v1/saved_cards')
 export class SavedCardsController {
-  constructor(private readonly cards: SavedCards) {}
+  constructor(private readonly cards: SavedCardsService) {}
 
   @Get()
   @RequireScope('wallet:read')

@@ -16,16 +16,16 @@ import {
 } from '../stripe/off-session-payments.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
-import type { TopUp } from '../top-ups/top-up.js';
-import { AutoTopUpSwitch } from './auto-top-up-switch.service.js';
-import { SAVED_CARD_WORDS, type SavedCard } from './auto-top-up.js';
+import { SAVED_CARD_WORDS, type TopUp } from '../top-ups/top-up.js';
+import { AutoTopUpSwitchService } from './auto-top-up-switch.service.js';
+import type { SavedCard } from './auto-top-up.js';
 import { AutoTopUpRepository } from './auto-top-up.repository.js';
 import { SavedCardEntity } from './saved-card.entity.js';
 
 /** The cards that Stripe stores for us. Their rows are updated from Stripe's API only, never from an event's copy. */
 @Injectable()
-export class SavedCards {
-  private readonly logger = new Logger(SavedCards.name);
+export class SavedCardsService {
+  private readonly logger = new Logger(SavedCardsService.name);
 
   constructor(
     @InjectRepository(SavedCardEntity) private readonly rows: Repository<SavedCardEntity>,
@@ -35,7 +35,7 @@ export class SavedCards {
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
     private readonly repository: AutoTopUpRepository,
-    private readonly switches: AutoTopUpSwitch,
+    private readonly switches: AutoTopUpSwitchService,
   ) {}
 
   /**

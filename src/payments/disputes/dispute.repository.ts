@@ -6,8 +6,8 @@ import { isId, isStripeId, newId } from '../../platform/common/ids.js';
 import { micros, type MicroUsd, type UsdCents } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
-import type { WebhookEventType } from '../../notifications/webhooks/webhook-event-types.js';
+import { WebhookEventsService } from '../../notifications/webhooks/webhook-events.service.js';
+import type { WebhookEventType } from '../../notifications/event-types.js';
 import type { ProviderDispute } from '../stripe/payment-gateway.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { toDisputeView } from './dispute.dto.js';
@@ -39,7 +39,7 @@ export class DisputeRepository {
     @InjectRepository(DisputeEntity) private readonly rows: Repository<DisputeEntity>,
     private readonly transactions: TransactionRunner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
-    private readonly events: WebhookEvents,
+    private readonly events: WebhookEventsService,
   ) {}
 
   /** The row of Stripe's dispute, made when it is not there yet. */

@@ -3,7 +3,7 @@ import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
-import { PaymentReturns } from './payment-return.service.js';
+import { UncreditedRefundsService } from './uncredited-refunds.service.js';
 import { PaymentReviewRepository } from './payment-review.repository.js';
 
 /** Refunds that were requested more recently may still be waiting for Stripe's answer. */
@@ -22,7 +22,7 @@ export class PaymentReviewSweepJob implements Job {
     registry: JobRegistry,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly reviews: PaymentReviewRepository,
-    private readonly returns: PaymentReturns,
+    private readonly returns: UncreditedRefundsService,
   ) {
     registry.register(this);
   }

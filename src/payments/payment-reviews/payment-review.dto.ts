@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { ObjectTypeView, TextField, TimeView, WordField } from '../../platform/common/fields.js';
 import { ListView, ListQuery, type Page } from '../../platform/common/pagination.js';
-import { PAYMENT_DECISIONS, type PaymentDecision } from './payment-review-decision.entity.js';
+import { PAYMENT_DECISIONS, type PaymentDecision } from './payment-review.entity.js';
 import { PAYMENT_REVIEW_STATUSES, type PaymentReviewStatus } from './payment-review.machine.js';
 import type { DecidedReview } from './payment-reviews.service.js';
 

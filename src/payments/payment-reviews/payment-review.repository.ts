@@ -13,8 +13,12 @@ import { TransactionRunner, type Tx } from '../../platform/database/transaction-
 import { TopUpEntity } from '../top-ups/top-up.entity.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
-import { PaymentReviewDecisionEntity, type PaymentDecision } from './payment-review-decision.entity.js';
-import { PaymentReviewEntity, type PaymentReview } from './payment-review.entity.js';
+import {
+  PaymentReviewDecisionEntity,
+  type PaymentDecision,
+  PaymentReviewEntity,
+  type PaymentReview,
+} from './payment-review.entity.js';
 import { findReviewSourceStatuses, type PaymentReviewStatus } from './payment-review.machine.js';
 
 /** What Stripe reports about a payment that cannot be credited. */

@@ -11,12 +11,12 @@ import {
   toPaymentReviewList,
   toPaymentReviewView,
 } from './payment-review.dto.js';
-import { PaymentReviews } from './payment-reviews.service.js';
+import { PaymentReviewsService } from './payment-reviews.service.js';
 
 @ApiTags('Top-ups')
 @Controller('v1/payment_reviews')
 export class PaymentReviewsController {
-  constructor(private readonly reviews: PaymentReviews) {}
+  constructor(private readonly reviews: PaymentReviewsService) {}
 
   @Get()
   @RequireScope('finance')

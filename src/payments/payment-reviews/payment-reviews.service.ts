@@ -3,9 +3,8 @@ import type { AuditActor } from '../../identity/audit-log/audit-event.js';
 import type { Page, PageRequest } from '../../platform/common/pagination.js';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../stripe/payments.errors.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
-import { PaymentReturns } from './payment-return.service.js';
-import type { PaymentReviewDecisionEntity } from './payment-review-decision.entity.js';
-import type { PaymentReview } from './payment-review.entity.js';
+import { UncreditedRefundsService } from './uncredited-refunds.service.js';
+import type { PaymentReviewDecisionEntity, PaymentReview } from './payment-review.entity.js';
 import {
   PaymentNotReturnableError,
   PaymentReturnRefusedError,
@@ -24,10 +23,10 @@ export type DecisionReason = { readonly by: AuditActor; readonly reason: string 
 
 /** Lists payments that contradict their quote, and carries out what operators decide about them. */
 @Injectable()
-export class PaymentReviews {
+export class PaymentReviewsService {
   constructor(
     private readonly reviews: PaymentReviewRepository,
-    private readonly returns: PaymentReturns,
+    private readonly returns: UncreditedRefundsService,
   ) {}
 
   /** Lists reviews, newest first. Throws `InvalidRequestError` for a cursor that is not a review's id. */

@@ -8,7 +8,7 @@ import {
   type ProviderRefund,
 } from '../stripe/payment-gateway.js';
 import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
-import { PaymentReturns } from '../payment-reviews/payment-return.service.js';
+import { UncreditedRefundsService } from '../payment-reviews/uncredited-refunds.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { partsOfTaken, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
@@ -31,7 +31,7 @@ export class RefundEvents {
     private readonly topUps: TopUpRepository,
     private readonly refunds: RefundRepository,
     private readonly settlement: RefundSettlement,
-    private readonly returns: PaymentReturns,
+    private readonly returns: UncreditedRefundsService,
   ) {
     handlers.register(REFUND_EVENTS, ({ objectId }) => this.settle(objectId));
   }

@@ -9,7 +9,7 @@ import { formatMicros } from '../../platform/common/money.js';
 import { isUniqueViolation } from '../../platform/database/constraints.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
+import { WebhookEventsService } from '../../notifications/webhooks/webhook-events.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
 import { countReturned, lockTopUp, nextDecisionAt } from './counted-returns.js';
@@ -31,7 +31,7 @@ export class RefundRepository {
     @InjectRepository(RefundEntity) private readonly rows: Repository<RefundEntity>,
     private readonly transactions: TransactionRunner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
-    private readonly events: WebhookEvents,
+    private readonly events: WebhookEventsService,
     private readonly audit: AuditLog,
     private readonly disputeMovements: DisputeMovementRepository,
   ) {}

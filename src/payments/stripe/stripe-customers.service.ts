@@ -8,7 +8,7 @@ import { StripeCustomerEntity } from './stripe-customer.entity.js';
 
 /** Keeps one Stripe customer for each account and mode. Cards, invoices and receipts belong to it. */
 @Injectable()
-export class StripeCustomers {
+export class StripeCustomersService {
   constructor(
     @InjectRepository(StripeCustomerEntity) private readonly customers: Repository<StripeCustomerEntity>,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,

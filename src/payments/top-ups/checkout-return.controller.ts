@@ -3,7 +3,7 @@ import { ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
 import { Public } from '../../platform/http/route-access.js';
 import { HtmlAnswer } from '../../platform/http/answer-headers.js';
 import { canceledPage, completePage } from './checkout-return.pages.js';
-import { CheckoutReturns } from './checkout-returns.service.js';
+import { CheckoutReturnsService } from './checkout-returns.service.js';
 import { PageShell } from '../../platform/http/pages/render-html.js';
 
 /** The pages after a payment, for clients that named no pages of their own. They need no authentication. */
@@ -12,7 +12,7 @@ import { PageShell } from '../../platform/http/pages/render-html.js';
 @Public()
 export class CheckoutReturnController {
   constructor(
-    private readonly returns: CheckoutReturns,
+    private readonly returns: CheckoutReturnsService,
     private readonly shell: PageShell,
   ) {}
 

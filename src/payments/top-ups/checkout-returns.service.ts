@@ -6,7 +6,7 @@ import { TopUpRepository } from './top-up.repository.js';
 
 /** Finds the top-up for a payer who returns from a payment page. They may see their own top-up and no other. */
 @Injectable()
-export class CheckoutReturns {
+export class CheckoutReturnsService {
   constructor(private readonly topUps: TopUpRepository) {}
 
   /**

@@ -3,7 +3,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AccountsService } from '../../identity/accounts/accounts.service.js';
 import { addressGroup } from '../../platform/common/address-group.js';
 import { newId } from '../../platform/common/ids.js';
-import { cents, ZERO } from '../../platform/common/money.js';
+import { cents, ZERO, microsToCentsExact } from '../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { isUniqueViolation } from '../../platform/database/constraints.js';
@@ -12,17 +12,18 @@ import {
   type CheckoutSession,
   type Payer,
   type PaymentGateway,
+  type LineItem,
+  type NewCheckoutSession,
 } from '../stripe/payment-gateway.js';
 import {
   CustomerMissingError,
   PaymentRequestRefusedError,
   PaymentsUnavailableError,
 } from '../stripe/payments.errors.js';
-import { StripeCustomers } from '../stripe/stripe-customers.service.js';
+import { StripeCustomersService } from '../stripe/stripe-customers.service.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { toCheckoutPage } from './checkout-page.js';
-import { TopUpLimits } from './limits/top-up-limits.service.js';
-import { quoteTopUp } from './quote.js';
+import { TopUpLimitsService } from './limits/top-up-limits.service.js';
+import { quoteTopUp, feeShare, formatBps } from './quote.js';
 import { AmountOutOfRangeError, CheckoutRefusedError, IdempotencyKeyReusedError } from './top-up.errors.js';
 import type { TopUp } from './top-up.js';
 import { TopUpRepository } from './top-up.repository.js';
@@ -50,22 +51,22 @@ const CHECKOUT_TTL_MS = 60 * 60_000;
 
 /** Opens payment pages. The row is written before Stripe is asked, so that a page can be found again by the row's id. */
 @Injectable()
-export class TopUpCheckout {
-  private readonly logger = new Logger(TopUpCheckout.name);
+export class TopUpCheckoutService {
+  private readonly logger = new Logger(TopUpCheckoutService.name);
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     private readonly clock: DatabaseClock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly accounts: AccountsService,
-    private readonly customers: StripeCustomers,
+    private readonly customers: StripeCustomersService,
     private readonly topUps: TopUpRepository,
-    private readonly limits: TopUpLimits,
+    private readonly limits: TopUpLimitsService,
   ) {}
 
   /**
    * Returns a top-up with an open payment page. The same idempotency key and request return the same top-up again.
-   * Throws `AmountOutOfRangeError`, `IdempotencyKeyReusedError`, what the `TopUpLimits` throw, or
+   * Throws `AmountOutOfRangeError`, `IdempotencyKeyReusedError`, what the `TopUpLimitsService` throws, or
    * `PaymentsUnavailableError` (then a request with the same key continues where this attempt ended).
    */
   async start(request: NewTopUp): Promise<StartedTopUp> {
@@ -215,4 +216,36 @@ export class TopUpCheckout {
 /** A digest of the client's request, without the defaults that we add. */
 function requestFingerprint({ amountCents, saveCard, successUrl, cancelUrl }: NewTopUp): string {
   return hash('sha256', JSON.stringify([amountCents, saveCard, successUrl, cancelUrl]), 'hex');
+}
+
+/**
+ * Builds the payment page of a top-up from its row alone. When the request is repeated after a crash, Stripe gets the
+ * same request under the same key, and answers with the same page.
+ */
+export function toCheckoutPage(topUp: TopUp, customerId: string): NewCheckoutSession {
+  return {
+    topUpId: topUp.id,
+    accountId: topUp.accountId,
+    customerId,
+    description: 'API credit',
+    lineItems: toLineItems(topUp),
+    saveCard: topUp.saveCard,
+    automaticTax: topUp.automaticTax,
+    successUrl: topUp.successUrl,
+    cancelUrl: topUp.cancelUrl,
+    expiresAtMs: topUp.expiresAt.getTime(),
+  };
+}
+
+/** Credit and fee are separate lines, on the page and on the invoice. They are whole cents, because the quote is. */
+function toLineItems(topUp: TopUp): LineItem[] {
+  const creditCents = microsToCentsExact(topUp.creditMicros);
+  const feeCents = microsToCentsExact(topUp.feeMicros);
+  const credit = { name: 'API credit', amountCents: creditCents };
+  if (feeCents === 0n) return [credit];
+  // The minimum fee is not a percentage, so its line must not name one.
+  const isShare =
+    feeCents === feeShare(topUp.feeMode === 'on_top' ? creditCents : topUp.chargeCents, topUp.feeBps);
+  const name = isShare ? `Platform fee (${formatBps(topUp.feeBps)})` : 'Platform fee';
+  return [credit, { name, amountCents: feeCents }];
 }

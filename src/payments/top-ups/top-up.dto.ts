@@ -10,9 +10,15 @@ import {
 } from '../../platform/common/fields.js';
 import { ListView, type Page } from '../../platform/common/pagination.js';
 import { formatMicros } from '../../platform/common/money.js';
-import { SAVED_CARD_WORDS } from '../auto-top-ups/auto-top-up.js';
 import { CHARGE_MAX_CENTS } from './quote.js';
-import { TOP_UP_FAILURES, TOP_UP_KINDS, type TopUp, type TopUpFailure, type TopUpKind } from './top-up.js';
+import {
+  SAVED_CARD_WORDS,
+  TOP_UP_FAILURES,
+  TOP_UP_KINDS,
+  type TopUp,
+  type TopUpFailure,
+  type TopUpKind,
+} from './top-up.js';
 import { TOP_UP_STATUSES, type TopUpStatus } from './top-up.machine.js';
 
 export class TopUpRequest {

@@ -7,7 +7,7 @@ import type { Page, PageRequest } from '../../platform/common/pagination.js';
 import { findPage } from '../../platform/database/find-page.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
-import { WebhookEvents } from '../../notifications/webhooks/webhook-events.service.js';
+import { WebhookEventsService } from '../../notifications/webhooks/webhook-events.service.js';
 import { toTopUpView } from './top-up.dto.js';
 import { TopUpEntity } from './top-up.entity.js';
 import { OPEN_STATUSES, findSourceStatuses, type TopUpStatus } from './top-up.machine.js';
@@ -46,7 +46,7 @@ export class TopUpRepository {
     @InjectRepository(TopUpEntity) private readonly rows: Repository<TopUpEntity>,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly transactions: TransactionRunner,
-    private readonly events: WebhookEvents,
+    private readonly events: WebhookEventsService,
   ) {}
 
   /** Throws a violation of `top_ups_idempotency_key_key` when the account used the idempotency key before. */

@@ -81,3 +81,9 @@ export const TOP_UP_FAILURES = [
 ] as const;
 
 export type TopUpFailure = (typeof TOP_UP_FAILURES)[number];
+
+/** The text that the customer agrees to with `save_card`. */
+export const SAVED_CARD_WORDS = {
+  version: '2026-11-22',
+  text: 'I agree that this card is kept by Stripe for later payments that I ask for or switch on, until I have it removed.',
+} as const;

@@ -6,7 +6,7 @@ import { ListQuery } from '../../platform/common/pagination.js';
 import { IdempotencyKey, type Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
-import { TopUpCheckout } from './top-up-checkout.service.js';
+import { TopUpCheckoutService } from './top-up-checkout.service.js';
 import { toTopUpList, toTopUpView, TopUpListView, TopUpRequest, TopUpView } from './top-up.dto.js';
 import { TopUpsService } from './top-ups.service.js';
 
@@ -14,7 +14,7 @@ import { TopUpsService } from './top-ups.service.js';
 @Controller('v1/top_ups')
 export class TopUpsController {
   constructor(
-    private readonly checkout: TopUpCheckout,
+    private readonly checkout: TopUpCheckoutService,
     private readonly topUps: TopUpsService,
   ) {}
 

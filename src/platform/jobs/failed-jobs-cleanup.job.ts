@@ -6,8 +6,9 @@ import { type Job, JobRegistry } from './job-queue.js';
 const FAILED_JOBS_KEPT_DAYS = 30;
 
 const DELETE_OLD_FAILURES = `
-  DELETE FROM graphile_worker._private_jobs
-   WHERE attempts >= max_attempts AND locked_at IS NULL AND updated_at < now() - make_interval(days => $1)`;
+  SELECT FROM graphile_worker.complete_jobs(ARRAY(
+    SELECT id FROM graphile_worker.jobs
+     WHERE attempts >= max_attempts AND locked_at IS NULL AND updated_at < now() - make_interval(days => $1)))`;
 
 /** Deletes jobs that used up their attempts long ago. The logs still say what they should have done. */
 @Injectable()

@@ -58,8 +58,8 @@ class WrongClockError extends Error {}
  * by itself when the database becomes unreachable and returns.
  */
 @Injectable()
-export class JobRunner implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly logger = new Logger(JobRunner.name);
+export class JobRunnerService implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(JobRunnerService.name);
   private readonly observer: JobObserver;
   /** The current run, and earlier ones whose last jobs are still finishing. */
   private readonly runs = new Set<JobRun>();

@@ -13,19 +13,18 @@ export type JobCounts = {
 };
 
 const COUNT_JOBS = `
-  SELECT t.identifier AS name,
+  SELECT j.task_identifier AS name,
          count(*) FILTER (WHERE j.locked_at IS NULL AND j.attempts < j.max_attempts)::int AS waiting,
          count(*) FILTER (WHERE j.locked_at IS NOT NULL)::int AS running,
          count(*) FILTER (WHERE j.locked_at IS NULL AND j.attempts >= j.max_attempts)::int AS failed,
          greatest(0, coalesce(extract(epoch FROM now() - min(j.run_at)
            FILTER (WHERE j.locked_at IS NULL AND j.attempts < j.max_attempts)), 0))::float8 AS "lagSeconds"
-    FROM graphile_worker._private_jobs j
-    JOIN graphile_worker._private_tasks t ON t.id = j.task_id
-   GROUP BY t.identifier ORDER BY t.identifier`;
+    FROM graphile_worker.jobs j
+   GROUP BY j.task_identifier ORDER BY j.task_identifier`;
 
 /** The contents of the queue, for metrics and for people. */
 @Injectable()
-export class JobStatistics {
+export class JobStatisticsService {
   constructor(private readonly dataSource: DataSource) {}
 
   /** Lists only names that have a job in the queue. Throws the database's errors. */

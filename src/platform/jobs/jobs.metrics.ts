@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import { MetricsRegistry, databaseFigures } from '../metrics/metrics-registry.js';
 import { CLOCK, type MonotonicClock } from '../common/clock.js';
 import type { JobObserver } from './job-runner.service.js';
-import { JobStatistics } from './job-statistics.service.js';
+import { JobStatisticsService } from './job-statistics.service.js';
 
 const DURATION_BUCKETS_SECONDS = [0.005, 0.025, 0.1, 0.5, 2, 10, 60];
 
@@ -46,7 +46,11 @@ const STATES = ['waiting', 'running', 'failed'] as const;
 /** The contents of the job queue, read from the database when the metrics are read. */
 @Injectable()
 export class JobQueueMetrics {
-  constructor(registry: MetricsRegistry, statistics: JobStatistics, @Inject(CLOCK) clock: MonotonicClock) {
+  constructor(
+    registry: MetricsRegistry,
+    statistics: JobStatisticsService,
+    @Inject(CLOCK) clock: MonotonicClock,
+  ) {
     const read = databaseFigures(clock, () => statistics.read(), []);
     new Gauge({
       name: 'coffer_jobs',

@@ -9,12 +9,13 @@ import { BoundedClient } from '../database/pipeline.js';
  */
 const WORKER_LOCK_CLASS = 4_711_003;
 
-/** Run it in a session that holds none of the locks itself, because a session can always take its own locks again. */
+/**
+ * Run it in a session that holds none of the locks itself, because a session can always take its own locks again. A worker that
+ * has locked a queue has locked a job of that queue in the same statement, so the jobs name every worker.
+ */
 const RELEASE_JOBS_OF_DEAD_WORKERS = `
   WITH holders AS MATERIALIZED (
-    SELECT locked_by FROM graphile_worker._private_jobs WHERE locked_by IS NOT NULL
-     UNION
-    SELECT locked_by FROM graphile_worker._private_job_queues WHERE locked_by IS NOT NULL
+    SELECT DISTINCT locked_by FROM graphile_worker.jobs WHERE locked_by IS NOT NULL
   ), dead AS MATERIALIZED (
     SELECT locked_by FROM holders WHERE pg_try_advisory_xact_lock($1, hashtext(locked_by))
   )

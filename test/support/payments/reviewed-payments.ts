@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
-import { TopUpSettlement } from '../../../src/payments/top-ups/top-up-settlement.service.js';
+import { TopUpSettlementService } from '../../../src/payments/settlement/top-up-settlement.service.js';
 import { settled, startTopUp, type OpenTopUp } from '../../fixtures/top-up-books.js';
 import type { TestApp } from '../app/test-app.js';
 
@@ -60,7 +60,7 @@ export class ReviewedPayments {
   /** The same, without waiting for what else goes on. */
   async credit({ topUp }: Reviewed): Promise<void> {
     await this.control.overrideCheckoutSession(topUp.sessionId, { client_reference_id: topUp.id });
-    await this.app.app.get(TopUpSettlement).settle(topUp.sessionId);
+    await this.app.app.get(TopUpSettlementService).settle(topUp.sessionId);
   }
 
   async decide({ id }: Reviewed, decision: 'return' | 'dismiss'): Promise<Body> {

@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import {
-  WebhookEvents,
+  WebhookEventsService,
   type NewWebhookEvent,
 } from '../../../src/notifications/webhooks/webhook-events.service.js';
 import { EventReceiver, type ReceivedEvent } from './event-receiver.js';
@@ -30,13 +30,13 @@ export class WebhookStage {
 
   private constructor(
     readonly app: TestApp,
-    readonly events: WebhookEvents,
+    readonly events: WebhookEventsService,
     readonly receiver: EventReceiver,
   ) {}
 
   static async open(): Promise<WebhookStage> {
     const app = await startTestApp({ settings: { webhookLoopback: true, runJobs: false, rateLimit: false } });
-    const events = app.app.get(WebhookEvents, { strict: false });
+    const events = app.app.get(WebhookEventsService, { strict: false });
     return new WebhookStage(app, events, await EventReceiver.start());
   }
 

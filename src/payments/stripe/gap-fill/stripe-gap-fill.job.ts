@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { type Job, JobRegistry } from '../../../platform/jobs/job-queue.js';
-import { StripeGapFill } from './stripe-gap-fill.service.js';
+import { StripeGapFillService } from './stripe-gap-fill.service.js';
 
 /** Newer events may still be on their way, so they do not count as missed. */
 const DELIVERY_GRACE_MS = 60_000;
@@ -18,7 +18,7 @@ export class StripeGapFillJob implements Job {
   constructor(
     registry: JobRegistry,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
-    private readonly gapFill: StripeGapFill,
+    private readonly gapFill: StripeGapFillService,
   ) {
     registry.register(this);
   }

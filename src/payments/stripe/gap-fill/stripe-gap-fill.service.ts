@@ -57,8 +57,8 @@ const SAVE_CURSOR = `
  * A run may fail or be killed at any point (see `readSince`); the inbox stores each event once.
  */
 @Injectable()
-export class StripeGapFill {
-  private readonly logger = new Logger(StripeGapFill.name);
+export class StripeGapFillService {
+  private readonly logger = new Logger(StripeGapFillService.name);
 
   constructor(
     @InjectRepository(StripeEventCursorEntity) private readonly cursors: Repository<StripeEventCursorEntity>,

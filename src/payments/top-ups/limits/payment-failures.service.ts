@@ -8,9 +8,9 @@ import { StripeEventHandlers } from '../../stripe/stripe-inbox.service.js';
 import { TopUpEntity } from '../top-up.entity.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import type { TopUp } from '../top-up.js';
-import type { LimitScope } from './limit.errors.js';
+import type { LimitScope } from '../top-up.errors.js';
 import { PaymentFailureEntity } from './payment-failure.entity.js';
-import { TopUpLimits } from './top-up-limits.service.js';
+import { TopUpLimitsService } from './top-up-limits.service.js';
 
 /** The limits allow no more open pages within an hour. Any page that is left is closed after the next refused card. */
 const PAGES_CLOSED_MAX = 100;
@@ -20,8 +20,8 @@ const PAGES_CLOSED_MAX = 100;
  * payment pages, and the open pages, where they could try more cards, are closed.
  */
 @Injectable()
-export class PaymentFailures {
-  private readonly logger = new Logger(PaymentFailures.name);
+export class PaymentFailuresService {
+  private readonly logger = new Logger(PaymentFailuresService.name);
 
   constructor(
     handlers: StripeEventHandlers,
@@ -30,7 +30,7 @@ export class PaymentFailures {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly charges: StripeCharges,
     private readonly topUps: TopUpRepository,
-    private readonly limits: TopUpLimits,
+    private readonly limits: TopUpLimitsService,
   ) {
     handlers.register(['charge.failed'], ({ objectId }) => this.record(objectId));
   }

@@ -13,7 +13,7 @@ import {
   type FirstTopUps,
   type FullCount,
   type LimitScope,
-} from './limit.errors.js';
+} from '../top-up.errors.js';
 
 /** Every request takes both locks in this order, so that no two requests wait for each other. */
 const ACCOUNT_LOCK = 7_301;
@@ -57,7 +57,7 @@ const FIRST_TOP_UPS = `
  * lock of each, so the limits hold across processes, concurrent requests and restarts.
  */
 @Injectable()
-export class TopUpLimits {
+export class TopUpLimitsService {
   constructor(
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'topUpLimits'>,
     private readonly clock: DatabaseClock,

@@ -1,4 +1,4 @@
-import type { MailNotSentError } from './mail-transport.js';
+import type { MailNotSentError } from '../email/mail-transport.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

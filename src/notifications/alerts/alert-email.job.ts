@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { Inject, Injectable, Logger, Optional, type OnApplicationBootstrap } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
@@ -8,25 +8,21 @@ import { SETTINGS, type Settings } from '../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
 import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
-import { AlertLinks, CONFIRM_TTL_MS } from '../alerts/alert-links.service.js';
-import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
-import {
-  NOTIFICATIONS_OBSERVER,
-  silentNotificationsObserver,
-  type NotificationsObserver,
-} from '../notifications-observer.js';
+import { AlertLinksService, CONFIRM_TTL_MS } from './alert-links.service.js';
+import { WalletAlertsEntity } from './wallet-alerts.entity.js';
+import { NotificationMetrics } from '../notifications.metrics.js';
 import { AlertEmailEntity, type AlertEmail, isNotice } from './alert-email.entity.js';
 import type { EmailStatus } from './alert-email.machine.js';
-import { ALERT_EMAIL_JOB, AlertEmails } from './alert-emails.service.js';
-import { renderEmail } from './email-message.js';
-import { nextEmailAttempt } from './email-rules.js';
+import { ALERT_EMAIL_JOB, AlertEmailsService } from './alert-emails.service.js';
+import { renderEmail } from './alert-email-message.js';
+import { nextEmailAttempt } from './alert-email.rules.js';
 import {
   MAIL_TRANSPORT,
   MailNotSentError,
   SEND_TIMEOUT_MS,
   type Mail,
   type MailTransport,
-} from './mail-transport.js';
+} from '../email/mail-transport.js';
 
 /** How long a worker has an attempt to itself. The transport ends every attempt before that. */
 const CLAIM_MS = 2 * SEND_TIMEOUT_MS;
@@ -42,7 +38,6 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
   readonly name = ALERT_EMAIL_JOB;
   private readonly logger = new Logger('Mail');
   private readonly from: Mailbox;
-  private readonly observer: NotificationsObserver;
 
   constructor(
     registry: JobRegistry,
@@ -50,13 +45,12 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
     @Inject(MAIL_TRANSPORT) private readonly transport: MailTransport,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
-    private readonly emails: AlertEmails,
-    private readonly links: AlertLinks,
+    private readonly emails: AlertEmailsService,
+    private readonly links: AlertLinksService,
     private readonly transactions: TransactionRunner,
-    @Optional() @Inject(NOTIFICATIONS_OBSERVER) observer: NotificationsObserver | null,
+    private readonly metrics: NotificationMetrics,
   ) {
     this.from = settings.mail?.from ?? NO_SENDER;
-    this.observer = observer ?? silentNotificationsObserver;
     registry.register(this);
   }
 
@@ -89,7 +83,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
       return this.noteFailure(email, error);
     }
     await this.end(email, 'sent', null);
-    this.observer.emailAttempted('sent');
+    this.metrics.emailAttempted('sent');
   }
 
   /**
@@ -161,7 +155,7 @@ export class AlertEmailJob implements Job, OnApplicationBootstrap {
   private async noteFailure(email: AlertEmail, error: MailNotSentError): Promise<void> {
     const attempts = email.attempts + 1;
     const next = nextEmailAttempt(error, attempts, this.clock.nowMs());
-    this.observer.emailAttempted(next === null ? 'failed' : 'retried');
+    this.metrics.emailAttempted(next === null ? 'failed' : 'retried');
     this.logger.warn(
       { event: 'mail.attempt_failed', email: email.id, code: error.code, nextAttemptAt: next },
       next === null

@@ -5,8 +5,8 @@ import { newId } from '../../platform/common/ids.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import { JobQueue } from '../../platform/jobs/job-queue.js';
-import { WalletAlertsEntity } from '../alerts/wallet-alerts.entity.js';
-import type { StoredEventType } from '../webhooks/webhook-event-types.js';
+import { WalletAlertsEntity } from './wallet-alerts.entity.js';
+import type { StoredEventType } from '../event-types.js';
 import {
   AlertEmailEntity,
   EMAILED_EVENTS,
@@ -14,7 +14,7 @@ import {
   type EmailedEvent,
   type EmailKind,
 } from './alert-email.entity.js';
-import { MAIL_TRANSPORT, type MailTransport } from './mail-transport.js';
+import { MAIL_TRANSPORT, type MailTransport } from '../email/mail-transport.js';
 
 export const ALERT_EMAIL_JOB = 'alert_email';
 
@@ -27,7 +27,7 @@ type PublishedEvent = { readonly accountId: string; readonly id: string; readonl
 
 /** Queues mails: each is stored, with the job that sends it, in the tx that causes it. */
 @Injectable()
-export class AlertEmails {
+export class AlertEmailsService {
   constructor(
     @Inject(MAIL_TRANSPORT) private readonly transport: MailTransport,
     private readonly jobs: JobQueue,

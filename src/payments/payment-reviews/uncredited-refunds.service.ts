@@ -4,9 +4,9 @@ import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import {
   METADATA_RETURN,
   METADATA_REVIEW,
-  StripePaymentReturns,
-  type PaymentReturn,
-} from '../stripe/stripe-payment-returns.js';
+  StripeUncreditedRefunds,
+  type UncreditedRefund,
+} from '../stripe/stripe-uncredited-refunds.js';
 import type { PaymentReview } from './payment-review.entity.js';
 import { PaymentReviewRepository } from './payment-review.repository.js';
 
@@ -23,12 +23,12 @@ const ENDINGS: ReadonlyMap<string, 'returned' | 'failed'> = new Map([
  * payment's refunds.
  */
 @Injectable()
-export class PaymentReturns {
-  private readonly logger = new Logger(PaymentReturns.name);
+export class UncreditedRefundsService {
+  private readonly logger = new Logger(UncreditedRefundsService.name);
 
   constructor(
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
-    private readonly provider: StripePaymentReturns,
+    private readonly provider: StripeUncreditedRefunds,
     private readonly reviews: PaymentReviewRepository,
   ) {}
 
@@ -74,7 +74,7 @@ export class PaymentReturns {
           { event: 'payment_review.missing', review: named, refund: refund.id },
           'A refund at Stripe names a payment review that does not exist here',
         );
-      } else if (isRefundOf(review, refund)) await this.applyOwn(review, refund);
+      } else if (isPresentRefund(review, refund)) await this.applyOwn(review, refund);
       return true;
     }
     const review =
@@ -84,7 +84,7 @@ export class PaymentReturns {
     return true;
   }
 
-  private async applyOwn(review: PaymentReview, refund: PaymentReturn): Promise<void> {
+  private async applyOwn(review: PaymentReview, refund: UncreditedRefund): Promise<void> {
     const facts = { stripeRefundId: refund.id };
     const ending = ENDINGS.get(refund.status ?? '');
     if (ending === undefined) return this.reviews.note(review, facts);
@@ -126,11 +126,11 @@ export class PaymentReturns {
 
   private async findAtStripe(review: PaymentReview, paymentIntentId: string): Promise<ProviderRefund | null> {
     const refunds = await this.gateway.listRefunds(paymentIntentId);
-    return refunds.find((refund) => isRefundOf(review, refund)) ?? null;
+    return refunds.find((refund) => isPresentRefund(review, refund)) ?? null;
   }
 }
 
 /** Whether this refund belongs to the review's present attempt, and not to an earlier one that failed. */
-function isRefundOf({ id, returns }: PaymentReview, { metadata }: ProviderRefund): boolean {
+function isPresentRefund({ id, returns }: PaymentReview, { metadata }: ProviderRefund): boolean {
   return metadata[METADATA_REVIEW] === id && metadata[METADATA_RETURN] === String(returns);
 }

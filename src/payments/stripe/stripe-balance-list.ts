@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { Stripe } from 'stripe';
-import { cents, type UsdCents } from '../../../platform/common/money.js';
-import { METADATA_TOP_UP } from '../payment-gateway.js';
-import { fetchPage, type ListPage, type ListPageRequest } from '../list-window.js';
-import { PaymentsUnavailableError } from '../payments.errors.js';
-import { StripeApi } from '../stripe-api.js';
-import type { BalanceTransaction } from './balance-transaction.js';
+import { cents, type UsdCents } from '../../platform/common/money.js';
+import { METADATA_TOP_UP } from './payment-gateway.js';
+import { fetchPage, type ListPage, type ListPageRequest } from './list-window.js';
+import { PaymentsUnavailableError } from './payments.errors.js';
+import { StripeApi } from './stripe-api.js';
 
 const SECOND_MS = 1_000;
 
@@ -73,3 +72,25 @@ function findTopUpId(source: Stripe.BalanceTransaction['source']): string | null
   if (source === null || typeof source === 'string' || source.object !== 'charge') return null;
   return source.metadata[METADATA_TOP_UP] ?? null;
 }
+
+/** One movement of the money that we have at Stripe, as Stripe reports it. It never changes. */
+export type BalanceTransaction = {
+  readonly id: string;
+  /** `charge`, `refund`, `adjustment`, `payout` …; Stripe may add values. */
+  readonly type: string;
+  /** Stripe's own grouping of types, for accountants: `dispute`, `dispute_reversal`, `fee` … */
+  readonly reportingCategory: string;
+  readonly currency: string;
+  /** The amount in the smallest unit of the currency, cents for US dollars. Positive amounts increase the balance. */
+  readonly amountCents: UsdCents;
+  /** The fee that Stripe keeps; negative when Stripe gives a fee back. */
+  readonly feeCents: UsdCents;
+  /** The amount less the fee. */
+  readonly netCents: UsdCents;
+  /** The charge, refund, dispute or payout that moved the money; null for Stripe's own bills. */
+  readonly sourceId: string | null;
+  readonly paymentIntentId: string | null;
+  /** Our id from a charge's metadata; null for charges that other systems make on the same Stripe account. */
+  readonly topUpId: string | null;
+  readonly createdAt: Date;
+};

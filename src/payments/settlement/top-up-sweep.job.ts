@@ -3,9 +3,9 @@ import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobQueue, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
-import type { TopUp } from './top-up.js';
-import { TopUpRepository } from './top-up.repository.js';
-import { TopUpSettlement } from './top-up-settlement.service.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import { TopUpRepository } from '../top-ups/top-up.repository.js';
+import { TopUpSettlementService } from './top-up-settlement.service.js';
 
 /** Events arrive within seconds. For a top-up without one for this long, an event may be lost. */
 const UNCHECKED_AFTER_MS = 10 * 60_000;
@@ -23,7 +23,7 @@ export class TopUpSweepJob implements Job {
     registry: JobRegistry,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly topUps: TopUpRepository,
-    private readonly settlement: TopUpSettlement,
+    private readonly settlement: TopUpSettlementService,
     private readonly jobs: JobQueue,
   ) {
     registry.register(this);

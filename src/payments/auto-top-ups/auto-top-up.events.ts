@@ -3,9 +3,9 @@ import { OFF_SESSION_PAYMENTS, type OffSessionPayments } from '../stripe/off-ses
 import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
-import { TopUpSettlement } from '../top-ups/top-up-settlement.service.js';
-import { AutoTopUpSettlement } from './auto-top-up-settlement.service.js';
-import { SavedCards } from './saved-cards.service.js';
+import { TopUpSettlementService } from '../settlement/top-up-settlement.service.js';
+import { AutoTopUpSettlementService } from './auto-top-up-settlement.service.js';
+import { SavedCardsService } from './saved-cards.service.js';
 
 const INTENT_EVENTS = [
   'payment_intent.succeeded',
@@ -27,9 +27,9 @@ export class AutoTopUpEvents {
     handlers: StripeEventHandlers,
     @Inject(OFF_SESSION_PAYMENTS) private readonly payments: OffSessionPayments,
     private readonly topUps: TopUpRepository,
-    private readonly settlement: AutoTopUpSettlement,
-    private readonly checkouts: TopUpSettlement,
-    private readonly cards: SavedCards,
+    private readonly settlement: AutoTopUpSettlementService,
+    private readonly checkouts: TopUpSettlementService,
+    private readonly cards: SavedCardsService,
   ) {
     handlers.register(INTENT_EVENTS, ({ objectId }) => this.settle(objectId));
     handlers.register(CARD_EVENTS, ({ objectId }) => this.cards.refresh(objectId));

@@ -1,5 +1,5 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { StoredEventType } from '../webhooks/webhook-event-types.js';
+import type { StoredEventType } from '../event-types.js';
 import type { EmailStatus } from './alert-email.machine.js';
 
 const PKEY = 'alert_emails_pkey';

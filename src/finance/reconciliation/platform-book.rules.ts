@@ -1,6 +1,6 @@
 import { centsToMicros, cents, type MicroUsd } from '../../platform/common/money.js';
 import type { PlatformKind } from '../../money/ledger/chart-of-accounts.js';
-import type { BalanceTransaction } from '../../payments/stripe/balance/balance-transaction.js';
+import type { BalanceTransaction } from '../../payments/stripe/stripe-balance-list.js';
 
 export type Leg = { readonly kind: PlatformKind; readonly amountMicros: MicroUsd };
 

@@ -19,9 +19,9 @@ import {
   type ReviewedPayment,
 } from '../payment-reviews/payment-review.repository.js';
 import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
-import { judge, type MoveVerdict } from './top-up.rules.js';
-import type { TopUp } from './top-up.js';
-import { type TopUpFacts, TopUpRepository } from './top-up.repository.js';
+import { judge, type MoveVerdict } from './top-up-settlement.rules.js';
+import type { TopUp } from '../top-ups/top-up.js';
+import { type TopUpFacts, TopUpRepository } from '../top-ups/top-up.repository.js';
 
 const SESSION_EVENTS = [
   'checkout.session.completed',
@@ -45,8 +45,8 @@ export type PaymentFacts = Pick<
  * account.
  */
 @Injectable()
-export class TopUpSettlement {
-  private readonly logger = new Logger(TopUpSettlement.name);
+export class TopUpSettlementService {
+  private readonly logger = new Logger(TopUpSettlementService.name);
 
   constructor(
     handlers: StripeEventHandlers,

@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { formatMicros, micros, type MicroUsd } from '../../platform/common/money.js';
-import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
-import { WALLET_ALERT_JOB } from '../../money/wallets/store/signal-jobs.js';
-import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
-import { WalletReader, type WalletSnapshot } from '../../money/wallets/wallet-reader.service.js';
-import { WebhookEvents } from '../webhooks/webhook-events.service.js';
-import type { WebhookEventType } from '../webhooks/webhook-event-types.js';
-import type { WalletAlertView } from './wallet-alerts.dto.js';
+import { formatMicros, micros, type MicroUsd } from '../platform/common/money.js';
+import { payloadText, type Job, type JobPayload, JobRegistry } from '../platform/jobs/job-queue.js';
+import { WALLET_ALERT_JOB } from '../money/wallets/store/signal-jobs.js';
+import { WalletMarks } from '../money/wallets/wallet-marks.service.js';
+import { WalletReader, type WalletSnapshot } from '../money/wallets/wallet-reader.service.js';
+import { WebhookEventsService } from './webhooks/webhook-events.service.js';
+import type { WebhookEventType } from './event-types.js';
+import type { WalletAlertView } from './alerts/wallet-alerts.dto.js';
 
 const EVENTS: Readonly<Record<string, WebhookEventType>> = {
   low: 'wallet.low',
@@ -26,7 +26,7 @@ export class WalletAlertJob implements Job {
     registry: JobRegistry,
     private readonly wallets: WalletReader,
     private readonly marks: WalletMarks,
-    private readonly events: WebhookEvents,
+    private readonly events: WebhookEventsService,
   ) {
     registry.register(this);
   }

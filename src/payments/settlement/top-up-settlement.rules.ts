@@ -1,6 +1,6 @@
 import { centsToMicros, formatUsd, type UsdCents } from '../../platform/common/money.js';
 import { METADATA_TOP_UP, type CheckoutSession } from '../stripe/payment-gateway.js';
-import type { TopUp, TopUpFailure } from './top-up.js';
+import type { TopUp, TopUpFailure } from '../top-ups/top-up.js';
 
 /** It is not paid; its row follows what Stripe reports. */
 export type MoveVerdict =

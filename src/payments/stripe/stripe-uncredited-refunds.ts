@@ -8,7 +8,7 @@ export const METADATA_REVIEW = 'payment_review_id';
 /** The metadata key that holds the number of the attempt to refund. An earlier attempt may have failed. */
 export const METADATA_RETURN = 'payment_return';
 
-export type NewPaymentReturn = {
+export type NewUncreditedRefund = {
   readonly reviewId: string;
   readonly topUpId: string;
   readonly accountId: string;
@@ -18,7 +18,7 @@ export type NewPaymentReturn = {
 };
 
 /** A refund of a whole uncredited payment, as Stripe reports it now. */
-export type PaymentReturn = {
+export type UncreditedRefund = {
   readonly id: string;
   /** `pending`, `requires_action`, `succeeded`, `failed` or `canceled`; Stripe may add values. */
   readonly status: string | null;
@@ -27,7 +27,7 @@ export type PaymentReturn = {
 
 /** Refunds payments that were never credited, in full and in the currency in which they were paid. */
 @Injectable()
-export class StripePaymentReturns {
+export class StripeUncreditedRefunds {
   constructor(private readonly api: StripeApi) {}
 
   /**
@@ -36,9 +36,9 @@ export class StripePaymentReturns {
    * @param idempotencyKey the same for every request for the same refund.
    */
   async create(
-    { reviewId, topUpId, accountId, paymentIntentId, number }: NewPaymentReturn,
+    { reviewId, topUpId, accountId, paymentIntentId, number }: NewUncreditedRefund,
     idempotencyKey: string,
-  ): Promise<PaymentReturn> {
+  ): Promise<UncreditedRefund> {
     const params: Stripe.RefundCreateParams = {
       payment_intent: paymentIntentId,
       metadata: {
