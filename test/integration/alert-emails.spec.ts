@@ -133,7 +133,7 @@ describe('an address', () => {
     expect(server.taken).toHaveLength(2);
   });
 
-  it('is confirmed by its own link only, in time, and no link stands in the database', async () => {
+  it('is confirmed by its own link only, in time, and no link is in the database', async () => {
     (await put(newAddress())).expect(200);
     await send();
     const link = linkIn(server.taken[0]?.source ?? '', 'confirm');
@@ -161,7 +161,7 @@ describe('an address', () => {
     expect((await customer.client.get(ALERTS)).body.email_confirmed).toBe(false);
   });
 
-  it('that replaces another is asked anew, and the old one’s links are void', async () => {
+  it('that replaces another is asked again, and the old one’s links are void', async () => {
     await subscribed();
     await events.publish(null, news('mail'));
     await send();
@@ -179,7 +179,7 @@ describe('an address', () => {
     expect(told).toEqual(['wallet.low', 'address_removed']);
   });
 
-  it('is not flooded with questions: once in five minutes, three times a day whoever asks, five an account', async () => {
+  it('is not flooded with questions: once in five minutes, three times a day over all callers, five an account', async () => {
     const victim = newAddress();
     for (let count = 0; count < 3; count += 1) (await put(victim)).expect(200);
     expect(await emails()).toHaveLength(1);
@@ -228,7 +228,7 @@ describe('an address', () => {
 });
 
 describe('a mail', () => {
-  it('names its event for ever, says why it came, and is the same in text and HTML', async () => {
+  it('names its event permanently, says why it came, and is the same in text and HTML', async () => {
     const address = await subscribed();
     await events.publish(null, news('one'));
     await send();
@@ -246,7 +246,7 @@ describe('a mail', () => {
     expect(words).toContain(`because alerts of account ${customer.accountId} are sent to this address.`);
   });
 
-  it('is one for each event, however often it is published and whoever sends it', async () => {
+  it('is one for each event, however often it is published and whichever process sends it', async () => {
     await subscribed();
     await Promise.all(Array.from({ length: 10 }, () => events.publish(null, news('same'))));
     await Promise.all(Array.from({ length: 5 }, () => send()));
@@ -255,7 +255,7 @@ describe('a mail', () => {
     expect(server.taken).toHaveLength(1);
   });
 
-  it('is queued if, and only if, what it tells of was committed, and only for what people are told of', async () => {
+  it('is queued if, and only if, what it reports was committed, and only for events that people are notified of', async () => {
     await subscribed();
     const transactions = app.app.get(TransactionRunner, { strict: false });
     const work = transactions.run(async (tx) => {
@@ -311,7 +311,7 @@ describe('a mail', () => {
 });
 
 describe('a worker that dies over a mail', () => {
-  it('leaves it to the next one, after a time in which nobody else touches it', async () => {
+  it('leaves it to the next one, after a time in which no other process touches it', async () => {
     await subscribed();
     await events.publish(null, news('died'));
     const job = app.app.get(AlertEmailJob, { strict: false });

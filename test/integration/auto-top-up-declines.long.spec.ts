@@ -147,7 +147,7 @@ describe('a card that is declined', () => {
     expect(await readAutoTopUp(customer)).toMatchObject({ status: 'on' });
   });
 
-  it('starts anew when the account switches it on again', async () => {
+  it('starts again when the account switches it on again', async () => {
     const customer = await customerWithBadCard('4000000000009987');
     await switchOn(customer, BELOW);
     await allLooked(app);
@@ -179,7 +179,7 @@ describe('a card that is declined', () => {
 describe('a bank that wants the customer there', () => {
   const ASKS_ALWAYS = '4000002760003184';
 
-  it('brings her back to a payment page; when she has paid there, auto top-up is on again', async () => {
+  it('brings the customer back to a payment page; when they have paid there, auto top-up is on again', async () => {
     const customer = await customerWithBadCard(ASKS_ALWAYS);
     await switchOn(customer, BELOW);
     await allLooked(app);
@@ -205,7 +205,7 @@ describe('a bank that wants the customer there', () => {
     expect(await notificationsOf(customer, 'auto_top_up.disabled')).toEqual([]);
   });
 
-  it('does not charge her card on top of what she pays there, when the news of the card come before those of the payment', async () => {
+  it('does not charge the card on top of what the customer pays there, when the events of the card come before those of the payment', async () => {
     const customer = await customerWithBadCard(ASKS_ALWAYS);
     await switchOn(customer, BELOW);
     await allLooked(app);
@@ -222,7 +222,7 @@ describe('a bank that wants the customer there', () => {
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
   });
 
-  it('and whom she does not answer in time, is off', async () => {
+  it('and whom the customer does not answer in time, is off', async () => {
     const customer = await customerWithBadCard(ASKS_ALWAYS);
     await switchOn(customer, BELOW);
     await allLooked(app);
@@ -238,7 +238,7 @@ describe('a bank that wants the customer there', () => {
     expect(await notificationsOf(customer, 'auto_top_up.disabled')).toHaveLength(1);
   });
 
-  it('opens one page and tells once, although Stripe is away when the page is opened', async () => {
+  it('opens one page and notifies once, although Stripe is away when the page is opened', async () => {
     const customer = await customerWithBadCard(ASKS_ALWAYS);
     control.failRequests({ method: 'POST', pathPrefix: '/v1/checkout/sessions', outcome: 503, times: 3 });
     await switchOn(customer, BELOW);

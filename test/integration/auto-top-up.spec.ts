@@ -174,7 +174,7 @@ describe('auto top-up', () => {
     expect(off.expect(200).body).toMatchObject({ status: 'off', off_reason: 'never_enabled', card: null });
   });
 
-  it('is seen by the account and by operators, and by nobody else', async () => {
+  it('is seen by the account and by operators, and by no one else', async () => {
     const customer = await customerWithCard(app);
     await switchOn(customer);
     const theirs = await app.operator.get(`/v1/accounts/${customer.accountId}/auto_top_up`);
@@ -213,7 +213,7 @@ describe('a cap', () => {
     expect(await chargesOf(app, customer.accountId)).toHaveLength(1);
   });
 
-  it('is kept by the database as well, whoever writes', async () => {
+  it('is kept by the database as well, against any writer', async () => {
     const customer = await customerWithCard(app);
     await switchOn(customer, { daily_max_count: 1, threshold_micros: '10000001' });
     await allLooked(app);
@@ -275,7 +275,7 @@ describe('off means off', () => {
     await eventually('the wallet is refilled', async () => (await availableOf(customer)) === 30_000_000n);
   });
 
-  it('for an account whose payment is disputed, even when an operator has thawed its wallet', async () => {
+  it('for an account whose payment is disputed, even when an operator has unfrozen its wallet', async () => {
     const customer = await customerWithCard(app);
     const [paid] = await app.dataSource.query<{ payment_intent_id: string }[]>(
       'SELECT payment_intent_id FROM top_ups WHERE account_id = $1',
@@ -346,7 +346,7 @@ describe('the card that is charged', () => {
     expect(await chargesOf(app, customer.accountId)).toEqual([]);
   });
 
-  it('is found removed when the news of it were lost, and nothing is charged', async () => {
+  it('is found removed when the event of it was lost, and nothing is charged', async () => {
     const customer = await customerWithCard(app);
     await switchOn(customer);
     control.setWebhookFaults({ loseEvents: true });

@@ -91,7 +91,7 @@ describe('a saved card', () => {
 });
 
 describe('the account', () => {
-  it('is told, by event and by mail, whenever its card may be charged more than before, and only then', async () => {
+  it('is notified, by event and by mail, whenever its card may be charged more than before, and only then', async () => {
     const customer = await customerWithCard(app);
     const address = await subscribe(customer);
     await switchOn(customer);
@@ -146,7 +146,7 @@ describe('the account', () => {
     await eventually('all are sent', () => subjectsTo(address).filter((s) => s === RAISED).length === 8);
   });
 
-  it('is told although the key that switches it on removes the address in the same moment', async () => {
+  it('is notified although the key that switches it on removes the address in the same moment', async () => {
     const customer = await customerWithCard(app);
     const address = await subscribe(customer);
     await Promise.all([switchOn(customer), putAlerts(customer, null)]);
@@ -165,7 +165,7 @@ describe('the account', () => {
 });
 
 describe('an address of alerts', () => {
-  it('is told that a key has removed or replaced it, once, and never when it left by itself or had not said yes', async () => {
+  it('is notified that a key has removed or replaced it, once, and never when it left by itself or had not said yes', async () => {
     const customer = await app.createCustomer();
     const removed = await subscribe(customer);
     for (let copy = 0; copy < 2; copy += 1) (await putAlerts(customer, null)).expect(200);

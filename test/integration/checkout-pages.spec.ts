@@ -57,7 +57,7 @@ describe('the page after paying', () => {
     expect(page.text).toContain('Nothing was charged');
   });
 
-  it('says nothing of any payment to whoever only knows the id of a top-up, or nothing', async () => {
+  it('says nothing of any payment to a caller who only knows the id of a top-up, or nothing', async () => {
     const topUp = await payPage(shop, await startTopUp(shop));
     const other = await openPage(await shop.createCustomer(), { credit_cents: 700 });
     for (const query of [

@@ -91,7 +91,7 @@ describe('a database of the time when a dispute was taken once and given back on
     await owner.query('DELETE FROM stripe_balance_transactions');
   });
 
-  it('takes what a process of the release before writes in the meantime, and refuses what nobody may write', async () => {
+  it('takes what a process of the release before writes in the meantime, and refuses what no process may write', async () => {
     const { owner, dataSource } = test;
     const late = await disputed();
     await giveBack(late);

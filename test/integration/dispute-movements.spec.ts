@@ -40,7 +40,7 @@ describe('the money of a dispute', () => {
     },
   );
 
-  it('is shown movement by movement, and each time is told once', async () => {
+  it('is shown movement by movement, and each time is published once', async () => {
     const history = await played(['dispute', 'won'], ['dispute_moves', -1_050], ['dispute_moves', 525]);
     const [dispute] = await disputesOf(history);
     const movement = (cents: number, credit: number, fee: number) => ({

@@ -25,7 +25,7 @@ const settle = (id: string, body: Record<string, unknown>) =>
   app.operator.post(`/v1/stripe_balance_transactions/${id}/settle`, body);
 
 describe('a dispute that takes money out of a balance in another currency', () => {
-  it('freezes the wallet once: what an operator lifted stays lifted, whatever else is told of it', async () => {
+  it('freezes the wallet once: what an operator lifted stays lifted, whatever else is reported of it', async () => {
     const { history } = await disputeInEuros(app, control);
     expect(await history.left()).toMatchObject({ status: 'frozen', available: 1_000 });
     await history.take(['unfreeze']);

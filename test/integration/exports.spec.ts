@@ -174,7 +174,7 @@ describe('a download of a ledger that does not fit into memory', () => {
     }
   });
 
-  it('runs two at a time, and tells the third when to come back', async () => {
+  it('runs two at a time, and says to the third when to come back', async () => {
     const clients = [await openDownload(), await openDownload()];
     const answer = (await app.operator.get('/v1/exports/ledger?format=csv')).expect(429);
     expect(answer.body.error.code).toBe('concurrency_limit_exceeded');

@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => service.close());
 
 describe('the recovery job', () => {
-  it('resolves what was left behind by itself, and queues its next look', async () => {
+  it('resolves what a crash left by itself, and queues its next check', async () => {
     const customer = await service.createCustomer({ grantMicros: 1_000_000n });
     setLimits(service, { callDeadlineMs: 300 });
     (await generate(customer, { prompt: 'x [sandbox:slow=900]' })).expect(503);

@@ -80,7 +80,7 @@ describe('the job queue', () => {
     expect(found).toEqual([{ payload: { text: 'new' } }]);
   });
 
-  it('leaves jobs to other processes when it is told not to run them', async () => {
+  it('leaves jobs to other processes when its settings say so', async () => {
     const idle = await services.start({ runJobs: false });
     const busy = await services.start({ runJobs: true });
     for (let index = 0; index < 10; index += 1) await idle.queue.add('probe', { text: 'work' });

@@ -95,7 +95,7 @@ describe('a payment that contradicts its quote', () => {
     await app.dataSource.query(sql, [id]);
   }
 
-  it('is listed for operators with what disagrees, and for nobody else', async () => {
+  it('is listed for operators with what disagrees, and for no one else', async () => {
     const { topUp, id } = await underReview();
     expect(await read(id)).toMatchObject({
       object: 'payment_review',
@@ -162,7 +162,7 @@ describe('a payment that contradicts its quote', () => {
     await expectNothingCredited(app, review.topUp);
   });
 
-  it('is dismissed with a reason, and news that come later change nothing', async () => {
+  it('is dismissed with a reason, and events that come later change nothing', async () => {
     const review = await underReview();
     (await decide(review.id, 'dismiss', { reason: 'settled by invoice' })).expect(200);
     (await decide(review.id, 'dismiss', { reason: 'again' })).expect(200);
@@ -328,7 +328,7 @@ describe('a payment that contradicts its quote', () => {
     await expectNothingCredited(app, topUp);
   });
 
-  it('stays as it was decided, whoever writes, and so does who decided it', async () => {
+  it('stays as it was decided, against any writer, and so does who decided it', async () => {
     const review = await underReview();
     (await decide(review.id, 'return')).expect(200);
     await settled(app);

@@ -129,7 +129,7 @@ describe('a checkout session at Stripe', () => {
     expect(await gateway.retrieveCheckoutSession('cs_test_unknown')).toBeNull();
   });
 
-  it('tells apart a customer that Stripe lost from any other refusal', async () => {
+  it('distinguishes a customer that Stripe lost from any other refusal', async () => {
     const lost = gateway.createCheckoutSession(await aPage({ customerId: 'cus_gone' }), 'lost-customer');
     await expect(lost).rejects.toThrow(CustomerMissingError);
     const tooSoon = gateway.createCheckoutSession(await aPage({ expiresAtMs: Date.now() }), 'too-soon');
@@ -152,7 +152,7 @@ describe('Stripe in trouble', () => {
     );
   });
 
-  it('is reported as unavailable when nobody answers', async () => {
+  it('is reported as unavailable when no server answers', async () => {
     await expect(
       gatewayAt('http://127.0.0.1:9').createCustomer({ accountId: 'acct_4', name: 'Acme' }, 'k'),
     ).rejects.toThrow(PaymentsUnavailableError);

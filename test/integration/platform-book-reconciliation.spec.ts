@@ -53,7 +53,7 @@ describe('the report', () => {
   const report = async (query = '', scope = app.operator) =>
     (await scope.get(`/v1/reports/stripe_reconciliation${query}`)).expect(200).body;
 
-  it('agrees with Stripe to the cent, and tells what Stripe kept', async () => {
+  it('agrees with Stripe to the cent, and shows what Stripe kept', async () => {
     await settled(app);
     await read();
     const { ledger_micros: ledger, stripe_micros: stripe, ...rest } = await report();
@@ -89,7 +89,7 @@ describe('the report', () => {
     expect(categories.every(({ difference_micros: difference }) => difference === '0')).toBe(true);
   });
 
-  it('agrees with Stripe while a payment waits for review: its money is owed, and nobody’s credit', async () => {
+  it('agrees with Stripe while a payment waits for review: its money is owed, and no one’s credit', async () => {
     const topUp = await startTopUp(app);
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);
@@ -152,7 +152,7 @@ describe('the doctor', () => {
     });
   });
 
-  it('names what we booked and Stripe never told: our own part, and a customer’s', async () => {
+  it('names what we booked and Stripe never reported: our own part, and a customer’s', async () => {
     await asOwner(async () => {
       await owner.query(`UPDATE stripe_balance_cursors SET complete_until = now() + interval '2 hours'`);
       await owner.query(`DELETE FROM stripe_balance_transactions WHERE id = ${ONE_CHARGE}`);
@@ -185,7 +185,7 @@ describe('the doctor', () => {
     await settled(app);
   });
 
-  it('names what was told long ago and never booked', async () => {
+  it('names what was reported long ago and never booked', async () => {
     await asOwner(async () => {
       const booked = `SELECT * FROM stripe_balance_transactions WHERE type = 'charge' LIMIT 1`;
       await owner.query(`
@@ -233,7 +233,7 @@ describe('the export of the platform book', () => {
   });
 });
 
-describe('what Stripe told', () => {
+describe('what Stripe reported', () => {
   it.each([
     [
       'is not changed by the service',

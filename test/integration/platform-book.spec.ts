@@ -177,7 +177,7 @@ async function waitingJobs(): Promise<number> {
   return row?.waiting ?? 0;
 }
 
-describe('the door to the platform book', () => {
+describe('the entry point to the platform book', () => {
   const leg = { kind: 'processor_fee', amountMicros: micros(10_000n) } as const;
   const booking = (accountId: string, reference: string, legs: readonly (typeof leg)[]) =>
     app.app.get(WalletEngine).execute({

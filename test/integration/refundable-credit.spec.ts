@@ -37,7 +37,7 @@ describe('goodwill', () => {
     expect(await lots(history)).toEqual([{ source: 'adjustment', refundable: false, left: '10000000' }]);
   });
 
-  it('stays when the credit beside it is refunded, however the two are mixed', async () => {
+  it('stays when the credit next to it is refunded, however the two are mixed', async () => {
     const history = await begin();
     await adjust(history, '5000000');
     await history.take(['spend', 400]);

@@ -25,7 +25,7 @@ describe('a database of the time when every paid lot could be refunded', () => {
   });
   afterAll(() => test.close());
 
-  it('is upgraded so that bought credit can be refunded, credit that was given cannot, and nobody changes that', async () => {
+  it('is upgraded so that bought credit can be refunded, credit that was given cannot, and no one changes that', async () => {
     const { engine, owner, dataSource } = test;
     const accountId = await createAccount(dataSource);
     const named = (reference: string) => ({

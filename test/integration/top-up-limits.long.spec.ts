@@ -222,7 +222,7 @@ describe('refused cards', () => {
     }
   }
 
-  it('are counted once each, however often and in whatever order Stripe tells', async () => {
+  it('are counted once each, however often and in whatever order Stripe reports them', async () => {
     const buyer = await aBuyer();
     const page = await opened(buyer);
     control.setWebhookFaults({ copies: 5, reorder: true });
@@ -295,7 +295,7 @@ describe('refused cards', () => {
     await expectClosed(one, other);
   });
 
-  it('of other systems on the same Stripe account, and cards that were not refused, count for nobody', async () => {
+  it('of other systems on the same Stripe account, and cards that were not refused, count for no one', async () => {
     const buyer = await aBuyer();
     const page = await opened(buyer);
     await control.pay(page.sessionId);

@@ -201,7 +201,7 @@ describe('every event of every payment', () => {
     expect(rows).toEqual([{ waiting: 0 }]);
   });
 
-  it('of a payment page does not credit a second time when its PaymentIntent is told of as well', async () => {
+  it('of a payment page does not credit a second time when its PaymentIntent is reported as well', async () => {
     const { event, expectOneCredit } = await payPage(PAYMENT_PAGE[0]);
     const intent = control
       .events(SAVED_CARD[0])

@@ -59,7 +59,7 @@ async function makeUnchecked(topUp: OpenTopUp, minutes: number): Promise<void> {
 }
 
 describe('one payment', () => {
-  it('is credited once, with its fee beside it, and can be spent', async () => {
+  it('is credited once, with its fee booked separately, and can be spent', async () => {
     const topUp = await startTopUp(app);
     await control.pay(topUp.sessionId);
     await settled(app);
@@ -240,7 +240,7 @@ describe('a settlement that is cut off', () => {
   });
 });
 
-describe('late and contradictory news', () => {
+describe('late and contradictory events', () => {
   it('does not undo a payment: an expiry that arrives after it is re-read as paid', async () => {
     const topUp = await startTopUp(app);
     await control.pay(topUp.sessionId);
@@ -291,7 +291,7 @@ describe('late and contradictory news', () => {
     await expectCreditedOnce(app, topUp);
   });
 
-  it('closes what nobody can pay any more, also when Stripe was never reached', async () => {
+  it('closes what no one can pay any more, also when Stripe was never reached', async () => {
     const topUp = await startTopUp(app);
     const orphan = await startTopUp(app);
     await app.dataSource.query(

@@ -47,7 +47,7 @@ describe('what must credit nothing', () => {
     await expectCreditedOnce(app, paid);
   });
 
-  it('a well signed event that lies about a session which nobody paid', async () => {
+  it('a well signed event that lies about a session which no one paid', async () => {
     const topUp = await startTopUp(app);
     const paid = await startTopUp(app);
     await control.pay(paid.sessionId);
@@ -73,7 +73,7 @@ describe('what must credit nothing', () => {
     ['the wrong mode', { livemode: true }],
     ['another top-up', { client_reference_id: 'tu_01KB2H7Q0000000000000000AA' }],
     ['no payment at all', { payment_status: 'no_payment_required' }],
-  ])('a paid session that tells of %s: it waits for review instead', async (_what, changes) => {
+  ])('a paid session that reports %s: it waits for review instead', async (_what, changes) => {
     const topUp = await startTopUp(app);
     control.setWebhookFaults({ delayMs: 50 });
     await control.pay(topUp.sessionId);
@@ -112,7 +112,7 @@ describe('what must credit nothing', () => {
 });
 
 describe('the database itself', () => {
-  it('keeps a paid top-up paid and every quote as it was, whoever writes', async () => {
+  it('keeps a paid top-up paid and every quote as it was, against any writer', async () => {
     const topUp = await startTopUp(app);
     await control.pay(topUp.sessionId);
     await settled(app);

@@ -220,7 +220,7 @@ describe('an Idempotency-Key', () => {
     expect(await rowsOf(owner)).toHaveLength(1);
   });
 
-  it('shows how the top-up stands now, when it was paid meanwhile', async () => {
+  it('shows the present status of the top-up, when it was paid in the meantime', async () => {
     const owner = await app.createCustomer();
     const key = { 'idempotency-key': 'k-4' };
     const first = await owner.client.post('/v1/top_ups', body, key);
@@ -240,7 +240,7 @@ describe('when Stripe fails', () => {
   const failing = (outcome: number | 'lost' | 'reset', times = 3) =>
     control.failRequests({ method: 'POST', pathPrefix: SESSIONS, outcome, times });
 
-  it('answers 503, says so on the row, and charges nobody', async () => {
+  it('answers 503, says so on the row, and charges no one', async () => {
     const owner = await app.createCustomer();
     failing(500);
     const answer = await owner.client.post('/v1/top_ups', { credit_cents: 1_000 });
@@ -322,7 +322,7 @@ describe('reading top-ups', () => {
     );
   });
 
-  it('shows another account’s top-up to nobody else: 404, as for one that does not exist', async () => {
+  it('shows another account’s top-up to no one else: 404, as for one that does not exist', async () => {
     const { id, customer: owner } = await startTopUp(app);
     expect((await owner.client.get(`/v1/top_ups/${id}`)).expect(200).body.id).toBe(id);
     const foreign = (await customer.client.get(`/v1/top_ups/${id}`)).expect(404);

@@ -84,7 +84,7 @@ async function owed(review: Reviewed): Promise<number> {
   return rows.reduce((sum, [kind, cents]) => sum + (kind === 'unapplied_payment' ? cents : -cents), 0);
 }
 
-describe('a payment that nobody was credited with is owed, and stripe_clearing says what Stripe says,', () => {
+describe('a payment that no customer was credited with is owed, and stripe_clearing says what Stripe says,', () => {
   it('while it waits, and when its money is paid out', async () => {
     const review = await payments.contradicting();
     expect(await owed(review)).toBe(PAID);
@@ -129,7 +129,7 @@ describe('a payment that nobody was credited with is owed, and stripe_clearing s
     expect(await owed(review)).toBe(PAID);
   });
 
-  it('until two banks have taken it in halves, and nobody is told to correct the credit of the account', async () => {
+  it('until two banks have taken it in halves, and no one is asked to correct the credit of the account', async () => {
     const review = await payments.contradicting();
     for (const amountCents of [PAID / 2, PAID / 2]) {
       await control.createDispute({ charge: review.intent, amountCents, status: 'lost' });
@@ -236,7 +236,7 @@ describe('a payment under review', () => {
   });
 });
 
-describe('the booking of payments that nobody was credited with', () => {
+describe('the booking of payments that no customer was credited with', () => {
   it('books what a release before it left out, once, however many processes do it at once', async () => {
     const review = await payments.contradicting();
     await app.app.get(BalanceReaderService).read();

@@ -70,7 +70,7 @@ describe('the alerts of a wallet', () => {
     expect(await shown()).toMatchObject({ low_balance_micros: null, email: null });
   });
 
-  it('have a mark of $2.00 for whoever asks to be told and names none, and the named one for everybody else', async () => {
+  it('have a threshold of $2.00 for an account that asks for alerts and names none, and the named one for every other', async () => {
     await createEndpoint(customer, 'http://127.0.0.1:4999/hook', ['top_up.succeeded']);
     expect(await shown()).toMatchObject({ low_balance_micros: null });
     await createEndpoint(customer, 'http://127.0.0.1:4999/hook', ['wallet.low']);
@@ -118,7 +118,7 @@ describe('the alerts of a wallet', () => {
 });
 
 describe('credit that runs out', () => {
-  it('is told when it falls below the mark, once, and again only after it was well above', async () => {
+  it('is reported when it falls below the threshold, once, and again only after it was well above', async () => {
     (await put({ low_balance_micros: '5000000' })).expect(200);
     await spend(4_900_000);
     expect(await notifiedTypes()).toEqual([]);
@@ -146,7 +146,7 @@ describe('credit that runs out', () => {
     expect(await notifiedTypes()).toEqual(['wallet.low', 'wallet.low']);
   });
 
-  it('is told as depleted when nothing is left, and when a call was refused, once until there is more', async () => {
+  it('is reported as depleted when nothing is left, and when a call was refused, once until there is more', async () => {
     expect(await spend(11_000_000)).toBe(402);
     expect(await spend(11_000_000)).toBe(402);
     expect(await notifiedTypes()).toEqual(['wallet.depleted']);
@@ -159,7 +159,7 @@ describe('credit that runs out', () => {
     expect(await notifiedTypes()).toHaveLength(2);
   });
 
-  it('is not told any more when it came back before anybody could be told', async () => {
+  it('is not reported any more when it came back before anyone could be notified', async () => {
     const job = app.app.get(WalletAlertJob, { strict: false });
     const signal = {
       key: 'low:late',
@@ -177,7 +177,7 @@ describe('credit that runs out', () => {
     expect(await told()).toEqual([]);
   });
 
-  it('is told once for each signal, however often its job runs', async () => {
+  it('is reported once for each signal, however often its job runs', async () => {
     const job = app.app.get(WalletAlertJob, { strict: false });
     const signal = {
       key: 'depleted:twice',
@@ -193,7 +193,7 @@ describe('credit that runs out', () => {
     expect(await notifiedTypes()).toEqual(['wallet.depleted']);
   });
 
-  it('and a wallet that is frozen are told with the reason', async () => {
+  it('and a wallet that is frozen are reported with the reason', async () => {
     const path = `/v1/accounts/${customer.accountId}/freeze`;
     (await app.operator.post(path, { reason: 'looks stolen' })).expect(200);
     expect(await told()).toMatchObject([

@@ -200,7 +200,7 @@ describe('a receiver that fails', () => {
     expect(again.expect(409).body.error).toMatchObject({ code: 'webhook_endpoint_disabled' });
   });
 
-  it('is disabled when nothing succeeded for five days, which it shows; enabled, it starts anew', async () => {
+  it('is disabled when nothing succeeded for five days, which it shows; enabled, it starts again', async () => {
     stage.receiver.answer = () => 'cut';
     for (let day = 0; day <= 5; day += 1) {
       expect(await stage.shown()).toMatchObject({ enabled: true });
@@ -265,7 +265,7 @@ describe('two attempts of one delivery at the same time', () => {
 });
 
 describe('a test event', () => {
-  it('reaches the endpoint although it did not ask for it, and stands in the log', async () => {
+  it('reaches the endpoint although it did not ask for it, and is in the log', async () => {
     const test = (await stage.customer.client.post(`${ENDPOINTS}/${stage.endpoint.id}/test`)).expect(
       201,
     ).body;

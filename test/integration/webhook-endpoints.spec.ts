@@ -140,7 +140,7 @@ describe('a webhook endpoint', () => {
     expect(answers.filter(({ status }) => status === 400)).toHaveLength(10);
   });
 
-  it('cannot be made and deleted for ever', async () => {
+  it('cannot be made and deleted without end', async () => {
     const { client } = await app.createCustomer();
     for (let made = 0; made < ENDPOINTS_PER_DAY_MAX; made += 1) {
       const { id } = (await client.post(PATH, REQUEST)).expect(201).body;
@@ -182,7 +182,7 @@ describe('another account’s endpoint', () => {
     await receiver.close();
   });
 
-  it('is told nothing of what happens to this one', async () => {
+  it('gets no event of what happens to this one', async () => {
     const stranger = await app.createCustomer();
     const theirs = await createEndpoint(stranger, REQUEST.url);
     const event = { accountId: customer.accountId, type: 'top_up.succeeded', data: {} } as const;

@@ -21,7 +21,7 @@ afterEach(() => stage.end());
 afterAll(() => stage.close());
 
 describe('a secret that is rotated', () => {
-  it('goes on signing beside the new one for 24 hours, and not a moment longer', async () => {
+  it('goes on signing together with the new one for 24 hours, and not a moment longer', async () => {
     const dayFrom = (ms: number): number => Math.floor((ms + DAY_MS) / 1_000);
     const earliest = dayFrom(stage.nowMs());
     const rotated = (
@@ -75,7 +75,7 @@ describe('a redelivery', () => {
     expect(await stage.onlyDelivery()).toMatchObject({ status: 'succeeded', attempts: 2 });
   });
 
-  it('starts the schedule anew for what was given up', async () => {
+  it('restarts the schedule for what was given up', async () => {
     stage.receiver.answer = () => ({ status: 500 });
     await stage.events.publish(null, stage.topUpSucceeded());
     const delivery = await stage.onlyDelivery();

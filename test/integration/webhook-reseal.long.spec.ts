@@ -129,7 +129,7 @@ describe('signing secrets', () => {
     });
   });
 
-  it('whose key is lost are named in the log, send nothing, and keep nobody else from being sealed', async () => {
+  it('whose key is lost are named in the log, send nothing, and keep no others from being sealed', async () => {
     let lostOne: { customer: TestCustomer; endpoint: TestEndpoint } | null = null;
     await withKeys([keyNamed('lost')], async (app) => {
       const customer = await app.createCustomer();

@@ -83,7 +83,7 @@ async function sweepRefunds(): Promise<void> {
 }
 
 describe('a refund', () => {
-  it('is told at each of its statuses, once, as the API shows it, however often Stripe repeats itself', async () => {
+  it('is published at each of its statuses, once, as the API shows it, however often Stripe repeats itself', async () => {
     const story = await paid();
     control.setWebhookFaults({ copies: 4 });
     await story.history.take(['refund', 500]);
@@ -97,7 +97,7 @@ describe('a refund', () => {
     expect((await eventsOf(story)).at(-1)?.data).toEqual((await refunds(story))[0]);
   });
 
-  it('that was made by twenty copies of one request is told once', async () => {
+  it('that was made by twenty copies of one request is published once', async () => {
     const { topUp, history } = await paid();
     const copies = Array.from({ length: 20 }, () =>
       topUp.customer.client.post(
@@ -111,7 +111,7 @@ describe('a refund', () => {
     expect(await notificationsOf({ topUp, history })).toEqual(['refund.created', 'refund.succeeded']);
   });
 
-  it('and what is told of it are one commit: cut off between the two, neither happened, and the job does both', async () => {
+  it('and its event are one commit: cut off between the two, neither happened, and the job does both', async () => {
     const story = await paid();
     control.setWebhookFaults({ loseEvents: true });
     const publish = events.publish.bind(events);
@@ -129,7 +129,7 @@ describe('a refund', () => {
     expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded']);
   });
 
-  it('that Stripe refuses is told as failed, with why', async () => {
+  it('that Stripe refuses is published as failed, with why', async () => {
     const story = await paid();
     const refusal = new PaymentRequestRefusedError('charge_disputed', null, new Error('no'));
     jest.spyOn(gateway, 'createRefund').mockRejectedValue(refusal);
@@ -142,7 +142,7 @@ describe('a refund', () => {
     });
   });
 
-  it('whose credit was spent between the request and the wallet is told as refused', async () => {
+  it('whose credit was spent between the request and the wallet is published as refused', async () => {
     const story = await paid();
     const publish = events.publish.bind(events);
     jest.spyOn(events, 'publish').mockImplementation(async (tx, event) => {
@@ -156,7 +156,7 @@ describe('a refund', () => {
     expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.refused']);
   });
 
-  it("of Stripe's dashboard that the wallet cannot cover is told as it succeeds, and its credit as taken", async () => {
+  it("of Stripe's dashboard that the wallet cannot cover is published as it succeeds, and its credit as taken", async () => {
     const story = await paid();
     await story.history.take(['spend', 900]);
     control.setWebhookFaults({ copies: 3 });
@@ -167,7 +167,7 @@ describe('a refund', () => {
 });
 
 describe('a dispute', () => {
-  it('that is won is told as it comes, as its money goes and comes back, and as it is decided', async () => {
+  it('that is won is published as it comes, as its money goes and comes back, and as it is decided', async () => {
     const story = await paid();
     control.setWebhookFaults({ copies: 3 });
     await story.history.take(['dispute', 'needs_response']);
@@ -187,7 +187,7 @@ describe('a dispute', () => {
     expect(last?.data).toMatchObject({ object: 'dispute', status: 'won', top_up: story.topUp.id });
   });
 
-  it('that is lost is told once, however many settle it at the same time', async () => {
+  it('that is lost is published once, however many settle it at the same time', async () => {
     const story = await paid();
     await story.history.take(['dispute', 'needs_response']);
     await story.history.take(['becomes', 'lost']);
@@ -204,7 +204,7 @@ describe('a dispute', () => {
     ]);
   });
 
-  it('that only asks is told, and that it is closed', async () => {
+  it('that only asks is published, and so is its end', async () => {
     const story = await paid();
     await story.history.take(['dispute', 'warning_needs_response']);
     expect(await notificationsOf(story)).toEqual(['dispute.created']);
@@ -212,7 +212,7 @@ describe('a dispute', () => {
     expect(await notificationsOf(story)).toEqual(['dispute.created', 'dispute.closed']);
   });
 
-  it('whose news are cut off before each commit is still told whole, and nothing twice', async () => {
+  it('whose events are cut off before each commit is still published whole, and nothing twice', async () => {
     const story = await paid();
     const publish = events.publish.bind(events);
     const cut = new Set<string>();
@@ -244,8 +244,8 @@ describe('a dispute', () => {
   });
 });
 
-describe('a top-up that nobody will pay', () => {
-  it('is told as failed when the sweep closes it, once', async () => {
+describe('a top-up that no one will pay', () => {
+  it('is published as failed when the sweep closes it, once', async () => {
     const customer = await app.createCustomer();
     jest.spyOn(gateway, 'createCheckoutSession').mockRejectedValue(new Error('cut off'));
     (await customer.client.post('/v1/top_ups', { credit_cents: 1_000 })).expect(500);

@@ -113,7 +113,7 @@ describe('what is posted', () => {
 });
 
 describe('what does not arrive', () => {
-  it('is a timeout when the receiver is silent, drips headers, or its name is not told', async () => {
+  it('is a timeout when the receiver is silent, drips headers, or its name is not resolved', async () => {
     const silent = new AbortController();
     receiver.answer = () => {
       silent.abort();
@@ -142,7 +142,7 @@ describe('what does not arrive', () => {
     });
   });
 
-  it('is told in words that say nothing of our network', async () => {
+  it('is reported in words that say nothing of our network', async () => {
     receiver.answer = () => 'cut';
     expect(await sender().post(message())).toEqual({ kind: 'failed', error: 'connection_failed' });
     const port = await listen(createTcpServer());
@@ -158,7 +158,7 @@ describe('what does not arrive', () => {
     });
   });
 
-  it('is not sent over a TLS connection that nobody vouches for', async () => {
+  it('is not sent over a TLS connection that no authority vouches for', async () => {
     let requests = 0;
     // A certificate that no authority vouches for, made here: a key in a file is a leaked key.
     const { cert, private: key } = await selfSigned([{ name: 'commonName', value: '127.0.0.1' }], {
@@ -209,7 +209,7 @@ describe('the inside of our network', () => {
     expect(receiver.received).toEqual([]);
   });
 
-  it('is never connected to by address when the setting does not allow it, whoever stored the URL', async () => {
+  it('is never connected to by address when the setting does not allow it, however the URL was stored', async () => {
     const outcome = await sender(NEVER_ASKED, false).post(message());
     expect(outcome).toEqual({ kind: 'failed', error: 'address_refused' });
     expect(receiver.received).toEqual([]);

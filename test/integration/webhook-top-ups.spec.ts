@@ -57,7 +57,7 @@ async function whenDelivered(endpoint: TestEndpoint): Promise<ReceivedEvent[]> {
 }
 
 describe('a top-up', () => {
-  it('that is paid is told once, signed, as the API shows it, however often Stripe says so', async () => {
+  it('that is paid is published once, signed, as the API shows it, however often Stripe says so', async () => {
     const { topUp, endpoint } = await watchedTopUp();
     control.setWebhookFaults({ copies: 5 });
     await control.pay(topUp.sessionId);
@@ -78,7 +78,7 @@ describe('a top-up', () => {
     await expectCreditedOnce(app, topUp);
   });
 
-  it('that is settled by several at once is told once', async () => {
+  it('that is settled by several at once is published once', async () => {
     const { topUp, endpoint } = await watchedTopUp();
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);
@@ -88,7 +88,7 @@ describe('a top-up', () => {
     await expectCreditedOnce(app, topUp);
   });
 
-  it('is marked as paid and told in one commit: cut off between the two, neither happened, and the next run does both', async () => {
+  it('is marked as paid and published in one commit: cut off between the two, neither happened, and the next run does both', async () => {
     const { topUp, endpoint } = await watchedTopUp();
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);
@@ -107,7 +107,7 @@ describe('a top-up', () => {
     await expectCreditedOnce(app, topUp);
   });
 
-  it('whose payment failed is told as failed, and as succeeded should the money come after all', async () => {
+  it('whose payment failed is published as failed, and as succeeded should the money come after all', async () => {
     const { topUp, endpoint } = await watchedTopUp();
     control.setWebhookFaults({ loseEvents: true });
     await control.pay(topUp.sessionId);

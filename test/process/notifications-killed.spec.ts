@@ -15,7 +15,7 @@ import {
 const ALERTS = '/v1/wallet/alerts';
 const CREDIT_MICROS = 10_000_000;
 
-describe('the service is killed with -9 while it tells that credit is low', () => {
+describe('the service is killed with -9 while it reports that credit is low', () => {
   let dataDir: string;
   let port: number;
   let service: ServiceProcess;

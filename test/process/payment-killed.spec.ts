@@ -107,7 +107,7 @@ describe('the service is killed with -9 between "paid at Stripe" and "credited"'
     });
   }
 
-  it('credits each payment exactly once when its stand-in for Stripe dies with it', async () => {
+  it('credits each payment exactly once when its simulator of Stripe dies with it', async () => {
     await start({});
     await expectOneCreditEach([await playRound({})]);
     await service.kill();

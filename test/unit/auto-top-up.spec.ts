@@ -37,7 +37,7 @@ const PAID: PaymentIntent = {
 };
 
 describe('the verdict on a PaymentIntent', () => {
-  it('is credit only when everything that Stripe tells agrees with the quote', () => {
+  it('is credit only when everything that Stripe reports agrees with the quote', () => {
     expect(judgeIntent(TOP_UP, PAID, false)).toEqual({ kind: 'credit' });
   });
 

@@ -53,7 +53,7 @@ describe('our own part of a balance transaction', () => {
     ['a payout that failed', told('payout_failure', 990n, 0n), [['payout_return', 9_900_000n]]],
     ['money that we send to Stripe', told('topup', 500n, 0n), [['payout_return', 5_000_000n]]],
     [
-      'what nobody knows, of which only the fee is ours',
+      'what no one knows, of which only the fee is ours',
       told('climate', -100n, 1n),
       [['processor_fee', 10_000n]],
     ],
@@ -85,7 +85,7 @@ describe('our own part of a balance transaction', () => {
     }
   });
 
-  it('tells a type that it cannot book from those that it can', () => {
+  it('distinguishes a type that it cannot book from those that it can', () => {
     expect(['charge', 'payout', 'stripe_fee', 'adjustment', 'reserve_hold'].map(isKnownType)).toEqual([
       true,
       true,
@@ -96,7 +96,7 @@ describe('our own part of a balance transaction', () => {
   });
 });
 
-describe('a payment that nobody was credited with', () => {
+describe('a payment that no customer was credited with', () => {
   it.each([
     ['is owed as soon as it came', 1_050n, false, 'unapplied_payment'],
     ['is owed no more as far as it went back', -1_050n, false, 'unapplied_payment_release'],
