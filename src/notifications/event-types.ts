@@ -34,3 +34,14 @@ export const TEST_EVENT_TYPE = 'webhook.test';
 
 /** The types that an event's row can have. */
 export type StoredEventType = WebhookEventType | typeof TEST_EVENT_TYPE;
+
+/** Events that are sent by e-mail as well: those that stop work unless a person acts, and those that concern their card. */
+export const EMAILED_EVENTS = [
+  'wallet.low',
+  'wallet.depleted',
+  'auto_top_up.updated',
+  'auto_top_up.failed',
+  'auto_top_up.disabled',
+] as const satisfies readonly WebhookEventType[];
+
+export type EmailedEvent = (typeof EMAILED_EVENTS)[number];

@@ -1,5 +1,5 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { StoredEventType } from '../event-types.js';
+import type { EmailedEvent } from '../event-types.js';
 import type { EmailStatus } from './alert-email.machine.js';
 
 const PKEY = 'alert_emails_pkey';
@@ -58,17 +58,6 @@ export class AlertEmailEntity {
 }
 
 export type AlertEmail = Readonly<AlertEmailEntity>;
-
-/** Events that are sent by e-mail as well: those that stop work unless a person acts, and those that concern their card. */
-export const EMAILED_EVENTS = [
-  'wallet.low',
-  'wallet.depleted',
-  'auto_top_up.updated',
-  'auto_top_up.failed',
-  'auto_top_up.disabled',
-] as const satisfies readonly StoredEventType[];
-
-export type EmailedEvent = (typeof EMAILED_EVENTS)[number];
 
 /** `confirmation` asks an address whether it wants alerts, and `address_removed` says that it gets no more of them. */
 export type EmailKind = EmailedEvent | 'confirmation' | 'address_removed';

@@ -6,14 +6,8 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Tx } from '../../platform/database/transaction-runner.js';
 import { JobQueue } from '../../platform/jobs/job-queue.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
-import type { StoredEventType } from '../event-types.js';
-import {
-  AlertEmailEntity,
-  EMAILED_EVENTS,
-  type AlertEmail,
-  type EmailedEvent,
-  type EmailKind,
-} from './alert-email.entity.js';
+import type { EmailedEvent } from '../event-types.js';
+import { AlertEmailEntity, type AlertEmail, type EmailKind } from './alert-email.entity.js';
 import { MAIL_TRANSPORT, type MailTransport } from '../email/mail-transport.js';
 
 export const ALERT_EMAIL_JOB = 'alert_email';
@@ -23,7 +17,7 @@ const QUEUE = 'alert_emails';
 /** Confirmations of one address are counted over all accounts, under one lock. No other lock may have this number. */
 const CONFIRMATION_LOCK_CLASS = 4_711_012;
 
-type PublishedEvent = { readonly accountId: string; readonly id: string; readonly type: StoredEventType };
+type PublishedEvent = { readonly accountId: string; readonly id: string; readonly type: EmailedEvent };
 
 /** Queues mails: each is stored, with the job that sends it, in the tx that causes it. */
 @Injectable()
@@ -39,9 +33,9 @@ export class AlertEmailsService {
     return this.transport.kind !== 'off';
   }
 
-  /** Queues a mail about an event to the confirmed address, if the event is one that is sent by e-mail. */
+  /** Queues a mail about an event to the account's confirmed address, if it has one. */
   async addForEvent(tx: Tx, { accountId, id, type }: PublishedEvent, data: object): Promise<void> {
-    if (!this.enabled || !isEmailed(type)) return;
+    if (!this.enabled) return;
     const alerts = await tx.findOneBy(WalletAlertsEntity, { accountId });
     if (alerts === null || alerts.email === null || alerts.emailConfirmedAt === null) return;
     await this.add(tx, accountId, { kind: type, eventId: id, address: alerts.email, data });
@@ -121,8 +115,4 @@ export class AlertEmailsService {
     await tx.insert(AlertEmailEntity, { ...row });
     await this.schedule(tx, row, now);
   }
-}
-
-function isEmailed(type: StoredEventType): type is EmailedEvent {
-  return (EMAILED_EVENTS as readonly string[]).includes(type);
 }

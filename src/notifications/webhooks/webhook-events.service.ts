@@ -7,7 +7,13 @@ import { AlertEmailsService } from '../alerts/alert-emails.service.js';
 import { WebhookDeliveryQueueService } from './webhook-delivery-queue.service.js';
 import type { WebhookDelivery } from './webhook-delivery.js';
 import { WebhookEndpointRepository } from './webhook-endpoint.repository.js';
-import { type StoredEventType, TEST_EVENT_TYPE, type WebhookEventType } from '../event-types.js';
+import {
+  EMAILED_EVENTS,
+  TEST_EVENT_TYPE,
+  type EmailedEvent,
+  type StoredEventType,
+  type WebhookEventType,
+} from '../event-types.js';
 
 /** Standard Webhooks asks receivers to accept this much. Events name objects, and a receiver that needs more reads those. */
 export const BODY_BYTES_MAX = 20_000;
@@ -62,7 +68,7 @@ export class WebhookEventsService {
     for (const endpointId of await this.endpoints.idsFor(tx, accountId, type)) {
       await this.deliveries.add(tx, { accountId, id, type }, endpointId);
     }
-    await this.emails.addForEvent(tx, { accountId, id, type }, data);
+    if (isEmailed(type)) await this.emails.addForEvent(tx, { accountId, id, type }, data);
   }
 
   /** Publishes an event that only this endpoint gets, whether or not it subscribed to the type. */
@@ -90,4 +96,8 @@ export class WebhookEventsService {
     const [stored] = await tx.query<{ id: string }[]>(STORE_EVENT, values);
     return stored?.id ?? null;
   }
+}
+
+function isEmailed(type: WebhookEventType): type is EmailedEvent {
+  return (EMAILED_EVENTS as readonly string[]).includes(type);
 }

@@ -14,8 +14,7 @@ import { StripeCustomerEntity } from './stripe-customer.entity.js';
 import { StripeCustomersService } from './stripe-customers.service.js';
 import { StripeEventEntity } from './stripe-event.entity.js';
 import { StripeEventHandlers, StripeEventJob, StripeInboxService } from './stripe-inbox.service.js';
-import { StripeGateway } from './stripe.gateway.js';
-import { StripeOffSessionPayments } from './stripe-off-session-payments.js';
+import { StripeGateway, StripeOffSessionPayments } from './stripe.gateway.js';
 import { StripeUncreditedRefunds } from './stripe-uncredited-refunds.js';
 import { StripeWebhookController } from './stripe-webhook.controller.js';
 
