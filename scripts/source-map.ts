@@ -52,6 +52,22 @@ export const MAP: readonly (readonly [room: string, mayImport: readonly string[]
   ['platform/common', []],
 ];
 
+/**
+ * The rooms within two wings, top first: each imports only the ones after it. Refunds and disputes are one level, because they count
+ * together against their payment and are booked in one order.
+ */
+export const WITHIN: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  payments: [
+    ['auto-top-ups'],
+    ['refunds', 'disputes'],
+    ['settlement'],
+    ['payment-reviews'],
+    ['top-ups'],
+    ['stripe'],
+  ],
+  notifications: [['webhooks'], ['alerts'], ['email']],
+};
+
 /** The files that stand directly in `src/`. */
 const ROOT_FILES: Readonly<Record<string, string>> = {
   'main.ts': 'entry',

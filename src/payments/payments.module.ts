@@ -22,24 +22,25 @@ import { SavedCardEntity } from './auto-top-ups/saved-card.entity.js';
 import { SavedCardsController } from './auto-top-ups/saved-cards.controller.js';
 import { SavedCardsService } from './auto-top-ups/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
-import { MovementBooking } from './disputes/movement-booking.service.js';
+import { MovementBookingService } from './disputes/movement-booking.service.js';
 import { DisputeMovementEntity } from './disputes/dispute-movement.entity.js';
 import { DisputeMovementRepository } from './disputes/dispute-movement.repository.js';
-import { DisputeEvents } from './disputes/dispute-events.js';
+import { DisputeSettlementService } from './disputes/dispute-settlement.service.js';
 import { DisputeRepository } from './disputes/dispute.repository.js';
-import { DisputeSettlement } from './disputes/dispute-settlement.service.js';
 import { DisputesController } from './disputes/disputes.controller.js';
-import { Disputes } from './disputes/disputes.service.js';
-import { AccountRefundsController } from './refunds/account-refunds.controller.js';
+import { DisputesService } from './disputes/disputes.service.js';
+import {
+  AccountRefundsController,
+  RefundWriteOffsController,
+  RefundsController,
+} from './refunds/refunds.controller.js';
 import { RefundEntity } from './refunds/refund.entity.js';
-import { RefundEvents } from './refunds/refund-events.js';
+import { RefundEvents } from './refunds/refund.events.js';
 import { RefundRepository } from './refunds/refund.repository.js';
-import { FailedRefundBooking } from './refunds/failed-refund-booking.service.js';
-import { RefundSettlement } from './refunds/refund-settlement.service.js';
+import { FailedRefundBookingService } from './refunds/failed-refund-booking.service.js';
+import { RefundSettlementService } from './refunds/refund-settlement.service.js';
 import { RefundSweepJob } from './refunds/refund-sweep.job.js';
-import { RefundWriteOffsController } from './refunds/refund-write-offs.controller.js';
-import { RefundsController } from './refunds/refunds.controller.js';
-import { Refunds } from './refunds/refunds.service.js';
+import { RefundsService } from './refunds/refunds.service.js';
 import { UncreditedRefundsService } from './payment-reviews/uncredited-refunds.service.js';
 import { PaymentReviewDecisionEntity, PaymentReviewEntity } from './payment-reviews/payment-review.entity.js';
 import { PaymentReviewRepository } from './payment-reviews/payment-review.repository.js';
@@ -113,17 +114,16 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     AutoTopUpJob,
     SavedCardsService,
     RefundRepository,
-    Refunds,
-    FailedRefundBooking,
-    RefundSettlement,
+    RefundsService,
+    FailedRefundBookingService,
+    RefundSettlementService,
     RefundEvents,
     RefundSweepJob,
     DisputeRepository,
     DisputeMovementRepository,
-    MovementBooking,
-    Disputes,
-    DisputeSettlement,
-    DisputeEvents,
+    MovementBookingService,
+    DisputesService,
+    DisputeSettlementService,
     PaymentReviewRepository,
     PaymentReviewsService,
     UncreditedRefundsService,

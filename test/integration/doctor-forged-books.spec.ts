@@ -245,7 +245,7 @@ describe('the doctor', () => {
   });
 
   it.each([
-    ['what was owed beside it', 'owed_beside_micros = 0', '4000000 still owed beside it'],
+    ['what was owed in addition to it', 'owed_beside_micros = 0', '4000000 still owed in addition'],
     ['what was undone of it', 'undone_micros = 1000000', '0 undone of it by money that came back'],
   ])('names a relief of which %s was changed', async (_what, change, expected) => {
     const id = await disputed();

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
-import { DisputeSettlement } from '../../src/payments/disputes/dispute-settlement.service.js';
-import { RefundEvents } from '../../src/payments/refunds/refund-events.js';
+import { DisputeSettlementService } from '../../src/payments/disputes/dispute-settlement.service.js';
+import { RefundEvents } from '../../src/payments/refunds/refund.events.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { settled } from '../fixtures/top-up-books.js';
@@ -76,7 +76,7 @@ describe('two returns of one payment that Stripe reports at the same moment', ()
   });
   it('leave goodwill off the card, when a dispute is won between the decision that a refund fails and its booking', async () => {
     const wallet = await startRefunded();
-    const disputes = app.app.get(DisputeSettlement);
+    const disputes = app.app.get(DisputeSettlementService);
     holdUp(':failed', async () => {
       await wallet.begin('A', ['becomes', 'won']);
       await disputes.settle(wallet.disputeId('A'));

@@ -142,7 +142,7 @@ async function collect(accountId: string): Promise<void> {
 async function publishRefund({ id, customer }: OpenTopUp, status: PublishedStatus): Promise<void> {
   const refunds = app.app.get(RefundRepository);
   const topUp = await app.app.get(TopUpRepository).find(customer.accountId, id);
-  const [first] = topUp === null ? [] : await refunds.ofTopUp(topUp);
+  const [first] = topUp === null ? [] : await refunds.findByTopUp(topUp);
   if (topUp === null || first === undefined) throw new Error('there is no refund');
   const made = await refunds.insert(topUp, () => ({
     ...first,

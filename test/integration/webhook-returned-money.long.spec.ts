@@ -6,7 +6,7 @@ import {
   PaymentsUnavailableError,
 } from '../../src/payments/stripe/payments.errors.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
-import { DisputeSettlement } from '../../src/payments/disputes/dispute-settlement.service.js';
+import { DisputeSettlementService } from '../../src/payments/disputes/dispute-settlement.service.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
 import { TopUpSweepJob } from '../../src/payments/settlement/top-up-sweep.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -195,7 +195,7 @@ describe('a dispute', () => {
       'SELECT id FROM disputes WHERE account_id = $1',
       [story.topUp.customer.accountId],
     );
-    const settlement = app.app.get(DisputeSettlement);
+    const settlement = app.app.get(DisputeSettlementService);
     await Promise.all(Array.from({ length: 10 }, () => settlement.settle(row?.id ?? '')));
     expect(await notificationsOf(story)).toEqual([
       'dispute.created',
@@ -226,7 +226,7 @@ describe('a dispute', () => {
     const settle = async (): Promise<void> => {
       for (let cuts = 0; cuts < 5; cuts += 1) {
         await app.app
-          .get(DisputeSettlement)
+          .get(DisputeSettlementService)
           .settle(story.history.disputeId)
           .catch(() => undefined);
       }

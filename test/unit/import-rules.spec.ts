@@ -12,6 +12,7 @@ import {
   ROOMS,
   sources,
   targetsOf,
+  WITHIN,
   withoutComments,
   type Source,
 } from '../../scripts/source-map.js';
@@ -46,6 +47,28 @@ describe('the parts of src/', () => {
         .map((target) => `${source.file} imports ${target.file}`),
     );
     expect(faults).toEqual([]);
+  });
+
+  it('import downwards within payments and notifications as well', () => {
+    const levelOf = (file: string): number => {
+      const [wing = '', room = ''] = file.split('/');
+      return (WITHIN[wing] ?? []).findIndex((rooms) => rooms.includes(room));
+    };
+    const inner = sources.filter(({ file }) => WITHIN[file.split('/')[0] ?? ''] !== undefined);
+    const faults = inner.flatMap((source) =>
+      targetsOf(source)
+        .filter(({ file }) => file.split('/')[0] === source.file.split('/')[0])
+        .filter(({ file }) => levelOf(source.file) >= 0 && levelOf(file) >= 0)
+        .filter(({ file }) => levelOf(file) < levelOf(source.file))
+        .map((target) => `${source.file} imports ${target.file}`),
+    );
+    expect(faults).toEqual([]);
+    const rooms = new Set(inner.flatMap(({ file }) => file.split('/').slice(0, -1).slice(0, 2).join('/')));
+    const named = Object.entries(WITHIN).flatMap(([wing, levels]) => [
+      wing,
+      ...levels.flat().map((room) => `${wing}/${room}`),
+    ]);
+    expect([...rooms].sort()).toEqual(named.sort());
   });
 
   it('import every file from where it is: nothing points nowhere', () => {

@@ -19,7 +19,7 @@ const MOVED = `
    WHERE starts_with(reference, 'dispute:') AND kind NOT IN ('write_off', 'write_off_reversal')
    GROUP BY account_id, reference`;
 
-/** What Stripe took and gave back stands in the ledger to the micro-dollar, each time under its own reference. */
+/** What Stripe took and gave back is in the ledger to the micro-dollar, each time under its own reference. */
 const MOVEMENTS = `
   SELECT 'disputes', 'account_id=' || m.account_id || ' id=' || m.dispute_id, 'movements',
          coalesce(t.moved, 'nothing moved') || ' by ' || m.reference, w.whole

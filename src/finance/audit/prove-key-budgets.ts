@@ -34,7 +34,7 @@ const USED = `
                          ('total_used_micros', b.in_total::text, b.total_used_micros::text)) AS p (name, expected, found)
    WHERE p.expected <> p.found`;
 
-/** A budget is of a key of the same account; otherwise it would limit nobody. */
+/** A budget is of a key of the same account; otherwise it would limit no key. */
 const OWNERS = `
   SELECT 'key_budgets', 'account_id=' || b.account_id || ' key_id=' || b.key_id, 'key_id', 'a key of the account',
          coalesce('a key of ' || coalesce(k.account_id, 'the platform'), 'none')

@@ -6,7 +6,7 @@ import { CLEARING, NAMED, REVIEWED, REPORTED_ID } from '../reconciliation/reconc
 /** Money is booked in the ledger within minutes of its being heard of; what is older than this was not. */
 const BOOKED_WITHIN = `interval '1 hour'`;
 
-/** What Stripe kept and what went to the bank stands in our own book to the micro-dollar, each balance transaction once. */
+/** What Stripe kept and what went to the bank is in our own book to the micro-dollar, each balance transaction once. */
 const OWN_PARTS = `
   SELECT 'transfers', 'account_id=acct_platform reference=balance_transaction:' || b.id, 'amount_micros',
          concat_ws(' ', 'processor_fees', b.fees, 'bank', b.bank), coalesce('processor_fees ' || t.fees || ' bank ' || t.bank, 'none')
@@ -22,7 +22,7 @@ const OWN_PARTS = `
    WHERE (coalesce(t.fees, 0), coalesce(t.bank, 0)) <> (b.fees, b.bank)
      AND (t.fees IS NOT NULL OR b.booked_at IS NOT NULL OR b.stored_at < now() - ${BOOKED_WITHIN})`;
 
-/** Nothing stands in our own account at Stripe that Stripe did not tell of. */
+/** Our own account at Stripe has nothing that Stripe did not report. */
 const UNTOLD_PARTS = `
   SELECT 'stripe_balance_transactions', 'id=' || ${REPORTED_ID}, 'id',
          'a balance transaction for ' || c.moved_micros, 'none'
@@ -31,7 +31,7 @@ const UNTOLD_PARTS = `
      AND NOT EXISTS (SELECT FROM stripe_balance_transactions b WHERE b.id = ${REPORTED_ID})`;
 
 /**
- * What Stripe has of payments that nobody was credited with is owed, each balance transaction to the micro-dollar, and nothing else
+ * What Stripe has of payments that no customer was credited with is owed, each balance transaction to the micro-dollar, and nothing else
  * is: not what a customer's own book has after all, and not what went back.
  */
 const UNAPPLIED_PARTS = `
@@ -60,19 +60,19 @@ const UNREVIEWED_PARTS = `
                         AND (r.status <> 'credited' OR r.checked_at > now() - ${BOOKED_WITHIN}))
      AND NOT EXISTS (SELECT FROM stripe_balance_settlements s WHERE s.balance_transaction_id = n.id)`;
 
-/** What customers' payments, refunds and disputes moved at Stripe stands in their books, to the micro-dollar. */
+/** What customers' payments, refunds and disputes moved at Stripe is in their books, to the micro-dollar. */
 const CUSTOMER_PARTS = `
   SELECT 'transfers', 'account_id=' || n.account_id || ' reference=' || n.reference, 'amount_micros',
-         n.told_micros || ' into stripe_clearing, by ' || n.ids, coalesce(c.moved_micros::text, 'none')
-    FROM (SELECT account_id, reference, sum(amount_cents) * 10000 AS told_micros, max(stored_at) AS stored_at,
+         n.reported_micros || ' into stripe_clearing, by ' || n.ids, coalesce(c.moved_micros::text, 'none')
+    FROM (SELECT account_id, reference, sum(amount_cents) * 10000 AS reported_micros, max(stored_at) AS stored_at,
                  string_agg(id, ', ' ORDER BY id) AS ids
             FROM (${NAMED}) named WHERE reference IS NOT NULL GROUP BY account_id, reference) n
     LEFT JOIN (${CLEARING}) c ON c.account_id = n.account_id AND c.reference = n.reference
-   WHERE c.moved_micros IS DISTINCT FROM n.told_micros
+   WHERE c.moved_micros IS DISTINCT FROM n.reported_micros
      AND (c.moved_micros IS NOT NULL OR n.stored_at < now() - ${BOOKED_WITHIN})`;
 
 /**
- * And nothing stands in their books that Stripe knows nothing of, as far as its list was read. A refund is written
+ * And their books have nothing that Stripe does not know, as far as its list was read. A refund is written
  * before Stripe is asked, so only one that succeeded must be known there.
  */
 const UNTOLD_CUSTOMER_PARTS = `
@@ -91,7 +91,7 @@ const UNTOLD_CUSTOMER_PARTS = `
     JOIN stripe_balance_cursors p ON p.livemode = o.livemode AND c.moved_at < p.complete_until - ${BOOKED_WITHIN}
    WHERE NOT EXISTS (SELECT FROM (${NAMED}) n WHERE n.account_id = c.account_id AND n.reference = c.reference)`;
 
-/** Whether a balance transaction `b` stands in `unapplied_payments`, and whether more of its payment is gone than was paid. */
+/** Whether a balance transaction `b` is in `unapplied_payments`, and whether more of its payment is gone than was paid. */
 const IS_OWED = `EXISTS (SELECT FROM transfers t WHERE t.account_id = 'acct_platform' AND t.reference = 'unapplied:' || b.id)`;
 const IS_OVERDRAWN = `(SELECT sum(o.amount_cents) FROM stripe_balance_transactions o
                          WHERE o.payment_intent_id = b.payment_intent_id AND o.currency = 'usd') < 0`;
@@ -132,7 +132,7 @@ const UNEXPLAINED_PARTS = `
      AND (max(b.stored_at) < now() - ${BOOKED_WITHIN}
           OR b.source_id IN (SELECT object_id FROM stripe_events WHERE processed_at IS NOT NULL))`;
 
-/** The ledger's account at Stripe, held row by row against what Stripe told of it. */
+/** The ledger's account at Stripe, compared row by row with what Stripe reported. */
 export async function provePlatformBook(snapshot: Snapshot, report: Report): Promise<void> {
   const checks = [
     OWN_PARTS,

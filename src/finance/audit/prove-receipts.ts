@@ -4,10 +4,10 @@ import { reportAll } from './proof/prove-rows.js';
 import { DISPUTES, UNASKED_DISPUTES } from './dispute-checks.js';
 
 /**
- * A top-up and a generation are settled in the wallet first and written down second; a crash in between is
- * mended by a job within minutes. What is older than this was not mended.
+ * A top-up and a generation are settled in the wallet first and in their row second. A job repairs a crash between the two
+ * within minutes, so what is older than this was not repaired.
  */
-const MENDED_WITHIN = `interval '1 hour'`;
+const REPAIRED_WITHIN = `interval '1 hour'`;
 
 /** What each top-up brought into the ledger. */
 const CREDITED = `
@@ -18,16 +18,16 @@ const CREDITED = `
                    max(lot_id) FILTER (WHERE kind = 'top_up')) AS credited
     FROM transfers WHERE kind IN ('top_up', 'top_up_fee', 'top_up_tax') GROUP BY account_id, reference`;
 
-/** A paid top-up stands in the ledger to the micro-dollar, and a credited one is paid. */
+/** A paid top-up is in the ledger to the micro-dollar, and a credited one is paid. */
 const TOP_UPS = `
   SELECT 'top_ups', 'account_id=' || u.account_id || ' id=' || u.id, 'status', coalesce(t.credited, 'not paid'),
          concat_ws(' ', u.status, 'credit', u.credit_micros, 'fee', u.fee_micros, 'tax', u.tax_micros, 'lot', u.lot_id)
     FROM top_ups u LEFT JOIN (${CREDITED}) t ON t.account_id = u.account_id AND t.reference = 'top_up:' || u.id
    WHERE (u.paid_at IS NOT NULL AND t.reference IS NULL)
-      OR (u.paid_at IS NULL AND t.credited_at < now() - ${MENDED_WITHIN})
+      OR (u.paid_at IS NULL AND t.credited_at < now() - ${REPAIRED_WITHIN})
       OR t.credited <> concat_ws(' ', 'credit', u.credit_micros, 'fee', u.fee_micros, 'tax', u.tax_micros, 'lot', u.lot_id)`;
 
-/** Nobody's credit was bought without a top-up. */
+/** No credit was bought without a top-up. */
 const UNASKED_CREDITS = `
   SELECT 'top_ups', 'account_id=' || t.account_id || ' id=' || t.id, 'id', 'a top-up for ' || t.credited, 'none'
     FROM (${CREDITED}) t
@@ -69,7 +69,7 @@ const REFUNDED = `
     FROM transfers WHERE starts_with(reference, 'refund:') GROUP BY 1, 2`;
 
 /**
- * A refund that is under way or done stands in the ledger to the micro-dollar; one that failed stands there twice. No more
+ * A refund that is under way or done is in the ledger to the micro-dollar; one that failed is there twice. No more
  * is written off, and not owed again, than it took, and no more is owed again than was written off.
  */
 const REFUNDS = `
@@ -83,13 +83,13 @@ const REFUNDS = `
               -- Its money is gone and its credit is not: wrong from the first minute.
               WHEN r.status = 'needs_review' THEN true
               -- Its credit is on its way back for minutes at most.
-              WHEN r.status = 'failing' AND r.failure_decided_at < now() - ${MENDED_WITHIN} THEN true
-              WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${MENDED_WITHIN}
+              WHEN r.status = 'failing' AND r.failure_decided_at < now() - ${REPAIRED_WITHIN} THEN true
+              WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${REPAIRED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)
                 OR t.written_off - t.owed_again > r.credit_micros
                 OR t.owed_again > t.written_off
-                OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${MENDED_WITHIN}) END`;
+                OR ((t.given_back = w.whole) <> (r.status = 'failed') AND t.moved_at < now() - ${REPAIRED_WITHIN}) END`;
 
 const UNASKED_REFUNDS = `
   SELECT 'refunds', 'account_id=' || t.account_id || ' id=' || t.id, 'id', 'a refund that took ' || t.taken, 'none'
@@ -98,7 +98,7 @@ const UNASKED_REFUNDS = `
 
 /**
  * A payment that contradicts its quote stays at Stripe, and in no customer's book, until an operator decides. So it is named from the
- * first minute, and a top-up that waits without a review, which nobody could decide, as well.
+ * first minute, and a top-up that waits without a review, which no one could decide, as well.
  */
 const UNDECIDED_PAYMENTS = `
   SELECT 'payment_reviews', 'account_id=' || account_id || ' id=' || id, 'status',
@@ -114,7 +114,7 @@ const UNDECIDED_PAYMENTS = `
 const UNHANDLED_EVENTS = `
   SELECT 'stripe_events', 'id=' || id, 'processed_at', 'handled within an hour',
          concat_ws(' ', type, 'waits since', received_at, last_error)
-    FROM stripe_events WHERE processed_at IS NULL AND received_at < now() - ${MENDED_WITHIN}`;
+    FROM stripe_events WHERE processed_at IS NULL AND received_at < now() - ${REPAIRED_WITHIN}`;
 
 /** Captured is what was delivered: no image unpaid, nothing paid that was not delivered. */
 const GENERATIONS = `
@@ -126,7 +126,7 @@ const GENERATIONS = `
     LEFT JOIN (SELECT account_id, generation_id, count(*) AS images FROM generation_tasks
                 WHERE status = 'delivered' GROUP BY account_id, generation_id) d
            ON d.account_id = g.account_id AND d.generation_id = g.id
-   WHERE CASE WHEN g.finished_at IS NULL THEN h.captured_micros > 0 AND h.resolved_at < now() - ${MENDED_WITHIN}
+   WHERE CASE WHEN g.finished_at IS NULL THEN h.captured_micros > 0 AND h.resolved_at < now() - ${REPAIRED_WITHIN}
               ELSE g.charged_micros <> coalesce(h.captured_micros, 0) OR g.images_delivered <> coalesce(d.images, 0) END`;
 
 /** By the generation's id, which is looked up, so that an account's calls are not read again for each of its holds. */

@@ -5,7 +5,7 @@ import { reportAll } from './proof/prove-rows.js';
 /** A day is booked in the hours after its end. What is older than this was not. */
 const BOOKED_WITHIN = `interval '2 days'`;
 
-/** What the tasks of each day and provider cost us stands in our own book to the micro-dollar, once. */
+/** What the tasks of each day and provider cost us is in our own book to the micro-dollar, once. */
 const ACCRUALS = `
   SELECT 'transfers', 'account_id=acct_platform reference=upstream_cost:' || day || ':' || provider, 'amount_micros',
          coalesce(c.cost, 0)::text, coalesce(t.booked, 0)::text

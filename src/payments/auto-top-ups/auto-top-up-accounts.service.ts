@@ -15,7 +15,7 @@ export class AutoTopUpAccountsService {
 
   async read(accountId: string): Promise<AccountState> {
     const { status, available } = await this.wallets.read(accountId);
-    const disputes = await this.disputes.ofAccount(accountId);
+    const disputes = await this.disputes.findByAccount(accountId);
     return {
       availableMicros: micros(BigInt(available)),
       frozen: status !== 'active',

@@ -34,7 +34,7 @@ export class DisputeMovementEntity {
   @PrimaryColumn({ type: 'integer', ...PKEY })
   number!: number;
 
-  /** Stripe's. Null of a row that an earlier release decided, until Stripe tells of it again. */
+  /** Stripe's id. It is null in a row that an earlier release decided, until Stripe reports the movement again. */
   @Column({ type: 'text', name: 'balance_transaction_id', nullable: true, collation: 'C' })
   balanceTransactionId!: string | null;
 
@@ -56,14 +56,14 @@ export class DisputeMovementEntity {
   @Column({ type: 'text', collation: 'C' })
   reference!: string;
 
-  /** The lot that credit which comes back is bought as: however often it is booked, it is this one. */
+  /** The lot that returned credit becomes. It is chosen with the decision, so that a repeated booking names the same lot. */
   @Column({ type: 'text', name: 'lot_id', nullable: true, collation: 'C' })
   lotId!: string | null;
 
   @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
   createdAt!: Date;
 
-  /** When the ledger had it. */
+  /** When it was booked in the ledger; null until then. */
   @Column({ type: 'timestamptz', name: 'booked_at', precision: 3, nullable: true })
   bookedAt!: Date | null;
 }

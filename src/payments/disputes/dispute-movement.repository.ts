@@ -7,11 +7,16 @@ import { cents, centsToMicros, negate, type MicroUsd, type UsdCents } from '../.
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import type { ProviderDisputeMovement } from '../stripe/payment-gateway.js';
-import { countReturned, hasUndecidedRefund, lockTopUp, nextDecisionAt } from '../refunds/counted-returns.js';
+import {
+  countReturned,
+  hasUndecidedRefund,
+  lockTopUp,
+  nextDecisionAt,
+  paidFor,
+} from '../refunds/returned-money.js';
 import { chargeOf, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
 import { RefundEntity } from '../refunds/refund.entity.js';
 import type { Refund } from '../refunds/refund.js';
-import { paidFor } from '../refunds/returned-parts.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { DisputeEntity, type Dispute } from './dispute.entity.js';
 import { DisputeMovementEntity, type DisputeMovement } from './dispute-movement.entity.js';
@@ -43,8 +48,8 @@ export class DisputeMovementRepository {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** In the order in which they are booked. */
-  of(
+  /** The movements of one dispute, in the order in which they are booked. */
+  findByDispute(
     { accountId, id }: Pick<Dispute, 'accountId' | 'id'>,
     manager = this.rows.manager,
   ): Promise<readonly DisputeMovement[]> {
@@ -52,28 +57,32 @@ export class DisputeMovementRepository {
     return manager.find(DisputeMovementEntity, { where, order: { number: 'ASC' } });
   }
 
-  /** Of all disputes of the account, each in its order. */
-  ofAccount(accountId: string): Promise<readonly DisputeMovement[]> {
+  /** The movements of all disputes of the account, each dispute's in its order. */
+  findByAccount(accountId: string): Promise<readonly DisputeMovement[]> {
     return this.rows.find({ where: { accountId }, order: { number: 'ASC' } });
   }
 
   /**
-   * Decides what of the payment each movement that Stripe tells of takes or gives back, next to everything else that is gone of it.
-   * False while something of it may still come back, a refund that fails for the dispute's sake: for an hour, because
-   * what Stripe has taken must not stay out of the books. What is known stays as it was decided.
+   * Decides what of the payment each reported movement takes or gives back, given everything else that has left the payment.
+   * Returns false while a refund of the payment may still fail because of the dispute. It waits for an hour at most, because
+   * what Stripe has taken must not stay out of the books. A movement that is stored stays as it was decided.
    */
-  async record(topUp: TopUp, dispute: Dispute, told: readonly ProviderDisputeMovement[]): Promise<boolean> {
+  async record(
+    topUp: TopUp,
+    dispute: Dispute,
+    reported: readonly ProviderDisputeMovement[],
+  ): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
       // What came back is covered before anything else of the payment is decided. Otherwise another dispute that is won at the
       // same time would give back its excess only, and none of what it covers.
       await this.decideCovers(tx, topUp);
-      for (const movement of told) {
-        // Another event of the same dispute may have come first, a moment ago.
-        const known = await this.of(dispute, tx);
+      for (const movement of reported) {
+        // Another event of the same dispute may have been handled a moment ago.
+        const known = await this.findByDispute(dispute, tx);
         if (known.some(({ balanceTransactionId }) => balanceTransactionId === movement.id)) continue;
         const { amountCents } = movement;
-        // What moves a balance in another currency is named by the doctor.
+        // The doctor names what moves a balance in another currency.
         if (amountCents === null || (await this.recognize(tx, known, movement))) continue;
         const gone = { paid: paidFor(topUp), returned: await countReturned(tx, topUp) };
         const parts = partsOfMoved(movement.direction, amountCents, heldBy(known), gone);
@@ -94,8 +103,8 @@ export class DisputeMovementRepository {
   }
 
   /**
-   * Decides what disputes of the payment took beyond it and what is not beyond it any more, because something of it came back since:
-   * it is the payment's again, and no loss.
+   * Decides which excess of the payment's disputes is covered now, because some of the payment came back since: that part belongs to
+   * the payment again and is no loss.
    */
   async cover(topUp: TopUp): Promise<void> {
     await this.transactions.run(async (tx) => {
@@ -104,9 +113,9 @@ export class DisputeMovementRepository {
     });
   }
 
-  /** As `cover` does; only under the lock of the top-up's row. */
+  /** Does what `cover` does. The caller holds the lock of the top-up's row. */
   async decideCovers(tx: Tx, topUp: TopUp): Promise<void> {
-    const histories = await this.historiesOf(tx, topUp);
+    const histories = await this.findHistories(tx, topUp);
     const held = histories.map(({ known }) => heldBy(known));
     const covered = partsOfAllCovered(held, paidFor(topUp), await countReturned(tx, topUp));
     for (const [index, parts] of covered.entries()) {
@@ -119,19 +128,19 @@ export class DisputeMovementRepository {
     }
   }
 
-  /** The payment's disputes, the oldest first. */
-  private async historiesOf(tx: Tx, { accountId, id: topUpId }: TopUp): Promise<readonly DisputeHistory[]> {
+  /** Finds the payment's disputes with their movements, the oldest first. */
+  private async findHistories(tx: Tx, { accountId, id: topUpId }: TopUp): Promise<readonly DisputeHistory[]> {
     const order = { createdAt: 'ASC', id: 'ASC' } as const;
     const histories: DisputeHistory[] = [];
     for (const dispute of await tx.find(DisputeEntity, { where: { accountId, topUpId }, order })) {
-      histories.push({ dispute, known: await this.of(dispute, tx) });
+      histories.push({ dispute, known: await this.findByDispute(dispute, tx) });
     }
     return histories;
   }
 
   /**
-   * What the ledger does not have yet of the payment's disputes and failed refunds, in the order in which it was decided. The lock
-   * waits for a decision under way: read one after the other, the rows could lack a decision that others followed.
+   * Finds what the ledger does not have yet of the payment's disputes and failed refunds, in the order of the decisions. The lock
+   * waits for a decision that is being written. Without it, the rows could lack a decision that later ones followed.
    */
   async findUnbooked(topUp: TopUp): Promise<readonly Unbooked[]> {
     const { accountId, id: topUpId } = topUp;
@@ -209,7 +218,7 @@ export class DisputeMovementRepository {
   }
 }
 
-/** The dispute's own, which keep their order whatever the clocks of the processes that decided them say. */
+/** The movements of one dispute keep their order, whatever the clocks of the processes that decided them say. */
 function inOrder(dispute: Dispute, movements: readonly DisputeMovement[]): readonly Unbooked[] {
   let decidedMs = 0;
   return movements

@@ -11,10 +11,10 @@ import {
 } from '../../money/wallets/rules/payment-parts.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
 
-/** What a dispute has of its payment, and what beyond it. Below zero, the excess is what Stripe gave back and never took. */
+/** Sums what a dispute holds of its payment, and beyond it. A negative excess is money that Stripe gave back and never took. */
 export function heldBy(movements: readonly DisputeMovement[]): PartsAndExcess {
-  const sum = (amountOf: (movement: DisputeMovement) => bigint): UsdCents =>
-    cents(movements.reduce((total, movement) => total - microsToCents(amountOf(movement)), 0n));
+  const sum = (amountFrom: (movement: DisputeMovement) => bigint): UsdCents =>
+    cents(movements.reduce((total, movement) => total - microsToCents(amountFrom(movement)), 0n));
   return {
     creditCents: sum(({ creditMicros }) => creditMicros),
     feeCents: sum(({ feeMicros }) => feeMicros),
@@ -28,9 +28,9 @@ function microsToCents(amount: bigint): bigint {
 }
 
 /**
- * The parts of what Stripe took (below zero) or gave back, next to what the dispute has already (`held`) and to all that is gone of
- * the payment (`returned`, with what the dispute has). What is given back was taken beyond the payment first; so a dispute has, in
- * the end, what it would have if Stripe had taken at once what it has.
+ * Splits what Stripe took (negative) or gave back into parts, given what the dispute holds already (`held`) and all that has left the
+ * payment (`returned`, which includes what the dispute holds). What is given back comes out of the excess first. So in the end a dispute
+ * holds what it would hold if Stripe had taken that amount at once.
  */
 export function partsOfMoved(
   direction: ProviderDisputeMovement['direction'],
@@ -39,7 +39,7 @@ export function partsOfMoved(
   gone: { readonly paid: Parts; readonly returned: Parts },
 ): PartsAndExcess {
   if (direction === 'taken') {
-    // What was given back beyond all that was taken is nobody's credit: it goes first.
+    // What was given back beyond all that was taken belongs to no customer, so it goes first.
     const surplus = smaller(amountCents, larger(0n, 0n - held.excessCents));
     const taken = partsOfTaken(cents(amountCents - surplus), gone.paid, gone.returned);
     return negateParts({ ...taken, excessCents: cents(taken.excessCents + surplus) });
@@ -50,8 +50,8 @@ export function partsOfMoved(
 }
 
 /**
- * What a dispute took beyond its payment and what is not beyond it any more, because a refund failed or another dispute was won:
- * the loss becomes the parts of the payment that came back. Null when there is nothing of that.
+ * Computes which part of a dispute's excess is covered now, because a refund failed or another dispute was won: that loss becomes the parts
+ * of the payment that came back. Returns null when nothing is covered.
  */
 export function partsOfCovered(held: PartsAndExcess, paid: Parts, returned: Parts): PartsAndExcess | null {
   if (held.excessCents <= 0n) return null;
@@ -62,7 +62,7 @@ export function partsOfCovered(held: PartsAndExcess, paid: Parts, returned: Part
     : { ...negateParts({ ...parts, excessCents: cents(0n) }), excessCents: covered };
 }
 
-/** The same of all disputes of a payment, one after the other. */
+/** Does the same for all disputes of a payment, one after the other. */
 export function partsOfAllCovered(
   held: readonly PartsAndExcess[],
   paid: Parts,
@@ -76,25 +76,25 @@ export function partsOfAllCovered(
   });
 }
 
-/** The payment's parts that are gone once this movement has moved some of them. */
+/** The parts that have left the payment after this movement. */
 export function goneAfter(returned: Parts, moved: Parts): Parts {
   return addParts(returned, negateParts({ ...moved, excessCents: cents(0n) }));
 }
 
-/** Whether the money is at the bank now, as far as Stripe's last movement says. */
+/** Whether the bank has the money now, by Stripe's last movement. */
 export function isWithBank({ movements }: Pick<ProviderDispute, 'movements'>): boolean {
   return movements.at(-1)?.direction === 'taken';
 }
 
 /** Whether Stripe took money after it had given some back. */
-export function isTakenAgain(told: Pick<ProviderDispute, 'movements'>): boolean {
-  return isWithBank(told) && told.movements.some(({ direction }) => direction === 'given_back');
+export function isTakenAgain(reported: Pick<ProviderDispute, 'movements'>): boolean {
+  return isWithBank(reported) && reported.movements.some(({ direction }) => direction === 'given_back');
 }
 
 const TAKEN = ':withdrawn';
 const GIVEN_BACK = ':reinstated';
 
-/** The first movement each way has the reference that it had when there was no other; every other one is named by Stripe's id. */
+/** The first movement of each direction has the reference from before there could be several. The others are named by Stripe's id. */
 export function referenceFor(
   disputeId: string,
   { id, direction }: ProviderDisputeMovement,

@@ -97,7 +97,7 @@ export class DisputeListView extends ListView {
   declare readonly data: readonly DisputeView[];
 }
 
-/** The header of both routes that write off. */
+/** The idempotency header of the two routes that write off. */
 export const WRITE_OFF_KEY = {
   name: 'Idempotency-Key',
   required: false,
@@ -118,7 +118,7 @@ export class WriteOffView {
   declare readonly amount_micros: string;
 }
 
-/** A dispute, how its money moved so far, and what was ever written off for it. */
+/** A dispute with its movements, and what was ever written off for it. */
 export type MovedDispute = {
   readonly dispute: Dispute;
   readonly movements: readonly DisputeMovement[];
@@ -132,7 +132,7 @@ export function toDisputeView({ dispute, movements, writtenOffMicros }: MovedDis
     top_up: dispute.topUpId,
     status: dispute.status,
     reason: dispute.reason,
-    // At most eight digits: exact as a JSON number.
+    // The amount has at most eight digits, so it is exact as a JSON number.
     amount_cents: Number(dispute.amountCents),
     credit_micros: microsOrNull(dispute.creditMicros),
     fee_micros: microsOrNull(dispute.feeMicros),

@@ -51,7 +51,7 @@ export class DisputeEntity {
   @Column({ type: 'bigint', name: 'tax_micros', nullable: true, transformer: microUsdColumn })
   taxMicros!: MicroUsd | null;
 
-  /** Beyond what was left of the payment. */
+  /** What it took beyond what was left of the payment. */
   @Column({ type: 'bigint', name: 'excess_micros', default: 0, transformer: microUsdColumn })
   excessMicros!: MicroUsd;
 

@@ -1,7 +1,7 @@
 /**
  * Stripe's statuses of a dispute, and what each may become. `warning_*` is an inquiry: no money moves. The set is
- * open: a status that Stripe adds is taken as it comes, and what happens to the money never follows from the
- * status but from Stripe's balance transactions.
+ * open: a status that Stripe adds is stored as it is. What happens to the money follows from Stripe's balance transactions and never
+ * from the status.
  */
 const STEPS: Readonly<Record<string, readonly string[]>> = {
   warning_needs_response: ['warning_under_review', 'warning_closed', 'needs_response'],
@@ -16,10 +16,10 @@ const STEPS: Readonly<Record<string, readonly string[]>> = {
   prevented: [],
 };
 
-/** Of a row whose first news is still being acted on. No word of Stripe's, so whatever Stripe says is later. */
+/** The status of a row whose first event is still being handled. It is not one of Stripe's, so every status of Stripe's is later. */
 export const UNSEEN = 'unseen';
 
-/** Whether `to` may come after `from`, events in between missed or not. News that came late is older news. */
+/** Whether `to` may come after `from`, also when events in between were missed. An event that arrives late is an older one. */
 export function isLater(from: string, to: string): boolean {
   if (STEPS[from] === undefined || STEPS[to] === undefined) return from !== to;
   const seen = new Set<string>();
@@ -32,12 +32,12 @@ export function isLater(from: string, to: string): boolean {
   return false;
 }
 
-/** Only asked about, or stopped before it began. */
+/** Whether the bank only asks, or the dispute was stopped before it began. */
 export function isHarmless(status: string): boolean {
   return status.startsWith('warning_') || status === 'prevented';
 }
 
-/** Decided for us. */
+/** Whether the bank decided for us. */
 export function isDecidedForUs(status: string): boolean {
   return status === 'won' || status === 'warning_closed' || status === 'prevented';
 }

@@ -20,19 +20,19 @@ type WrittenOffRow = { readonly id: string; readonly micros: string };
 
 export type DisputeFacts = Partial<Pick<Dispute, 'frozenAt'>>;
 
-/** Its money moved: when, and what is told. */
+/** The column that says when the money moved, and the event that is published. */
 const MONEY_EVENTS = {
   withdrawnAt: 'dispute.funds_withdrawn',
   reinstatedAt: 'dispute.funds_reinstated',
 } as const satisfies Record<string, WebhookEventType>;
 
-/** All references that begin with `$2:`; a semicolon comes next after a colon. */
+/** Finds all references that begin with `$2:`; a semicolon comes next after a colon. */
 const WRITTEN_OFF = `
   SELECT split_part(reference, ':', 2) AS id, sum(amount_micros) AS micros FROM transfers
    WHERE account_id = $1 AND reference >= $2 || ':' AND reference < $2 || ';' AND kind = 'write_off'
    GROUP BY 1`;
 
-/** The rows of `disputes`. What the account is told of one is published in the tx that writes it. */
+/** The rows of `disputes`. Events are published in the tx that writes the row. */
 @Injectable()
 export class DisputeRepository {
   constructor(
@@ -42,16 +42,16 @@ export class DisputeRepository {
     private readonly events: WebhookEventsService,
   ) {}
 
-  /** The row of Stripe's dispute, made when it is not there yet. */
-  async ensure(topUp: TopUp, told: ProviderDispute, amountCents: UsdCents): Promise<Dispute> {
+  /** Returns the row of Stripe's dispute, and inserts it when there is none. */
+  async ensure(topUp: TopUp, reported: ProviderDispute, amountCents: UsdCents): Promise<Dispute> {
     const { accountId } = topUp;
     const now = new Date(this.clock.nowMs());
     const row = {
       accountId,
-      id: told.id,
+      id: reported.id,
       topUpId: topUp.id,
       status: UNSEEN,
-      reason: told.reason,
+      reason: reported.reason,
       amountCents,
       reinstatementLotId: newId('creditLot'),
       createdAt: now,
@@ -61,10 +61,10 @@ export class DisputeRepository {
       const insert = tx.createQueryBuilder().insert().into(DisputeEntity).values(row).orIgnore();
       const result = await insert.returning('id').execute();
       if ((result.raw as readonly unknown[]).length === 0) return;
-      const made = await tx.findOneByOrFail(DisputeEntity, { accountId, id: told.id });
-      await this.tell(tx, 'dispute.created', { ...made, status: told.status }, told.id);
+      const made = await tx.findOneByOrFail(DisputeEntity, { accountId, id: reported.id });
+      await this.publish(tx, 'dispute.created', { ...made, status: reported.status }, reported.id);
     });
-    return this.rows.findOneByOrFail({ accountId, id: told.id });
+    return this.rows.findOneByOrFail({ accountId, id: reported.id });
   }
 
   async find(accountId: string, id: string): Promise<Dispute | null> {
@@ -72,17 +72,17 @@ export class DisputeRepository {
     return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
   }
 
-  /** Newest first. */
-  ofAccount(accountId: string): Promise<readonly Dispute[]> {
+  /** Finds the account's disputes, newest first. */
+  findByAccount(accountId: string): Promise<readonly Dispute[]> {
     return this.rows.find({ where: { accountId }, order: { createdAt: 'DESC', id: 'DESC' } });
   }
 
-  /** What was learned. */
+  /** Stores facts that do not change the status. */
   async note({ accountId, id }: Dispute, facts: DisputeFacts = {}): Promise<void> {
     await this.rows.update({ accountId, id }, { ...facts, checkedAt: this.now() });
   }
 
-  /** What was ever written off for disputes of the account, or for one of them, by dispute. The ledger alone says it. */
+  /** Sums what was ever written off for the account's disputes, or for one of them, by dispute. Only the ledger records it. */
   async writtenOffIn(
     accountId: string,
     id?: string,
@@ -93,7 +93,7 @@ export class DisputeRepository {
     return new Map(rows.map((row) => [row.id, micros(BigInt(row.micros))]));
   }
 
-  /** The ledger has the movement: the money left the wallet, or came back. Told once. */
+  /** Stores that the ledger has the movement, and publishes once that the money left the wallet or came back. */
   noteBooked({ accountId, id, frozenAt }: Dispute, movement: DisputeMovement): Promise<void> {
     return this.transactions.run(async (tx) => {
       const now = this.now();
@@ -103,37 +103,37 @@ export class DisputeRepository {
         { accountId, disputeId: id, number, bookedAt: IsNull() },
         { bookedAt: now },
       );
-      // No money moved at Stripe: the account sees it in its transactions.
+      // A cover moves no money at Stripe. The account sees it in its transactions.
       if (affected !== 1 || amountCents === 0n) return;
       const what = amountCents < 0n ? 'withdrawnAt' : 'reinstatedAt';
       await tx.update(DisputeEntity, { accountId, id, [what]: IsNull() }, { [what]: now });
-      // A claw-back freezes the wallet, whether or not anything else had.
+      // A clawback freezes the wallet, whether or not anything else had.
       const facts = { checkedAt: now, ...(amountCents < 0n && frozenAt === null ? { frozenAt: now } : {}) };
       await tx.update(DisputeEntity, { accountId, id }, facts);
       const dispute = await tx.findOneByOrFail(DisputeEntity, { accountId, id });
       const naturalKey = isFirstOfItsKind(movement) ? id : `${id}:${balanceTransactionId}`;
-      await this.tell(tx, MONEY_EVENTS[what], dispute, naturalKey);
+      await this.publish(tx, MONEY_EVENTS[what], dispute, naturalKey);
     });
   }
 
-  /** Stripe's status, unless the row knows a later one by now. Each step from one status to the next is told once. */
+  /** Stores Stripe's status, unless the row has a later one. Each step from one status to the next is published once. */
   noteStatus({ accountId, id }: Dispute, status: string): Promise<void> {
     return this.transactions.run(async (tx) => {
       const lock = { mode: 'for_no_key_update' } as const;
       const before = await tx.findOneOrFail(DisputeEntity, { where: { accountId, id }, lock });
-      // A lost appeal is lost again, so a status may come after itself; but not without one in between.
+      // A lost appeal is lost again, so a status may come again, but only after another one.
       const isNewEvent = before.status !== status && isLater(before.status, status);
       const facts = { checkedAt: this.now(), ...(isNewEvent ? { status } : {}) };
       await tx.update(DisputeEntity, { accountId, id }, facts);
       if (!isNewEvent) return;
-      // That it exists is told; a first status that decides nothing adds nothing to it.
+      // `dispute.created` is published already, and a first status that decides nothing adds nothing to it.
       if (before.status === UNSEEN && isOpen(status)) return;
       const type = isOpen(status) ? 'dispute.updated' : 'dispute.closed';
-      await this.tell(tx, type, { ...before, ...facts }, `${id}:${before.status}:${status}`);
+      await this.publish(tx, type, { ...before, ...facts }, `${id}:${before.status}:${status}`);
     });
   }
 
-  private async tell(tx: Tx, type: WebhookEventType, dispute: Dispute, naturalKey: string): Promise<void> {
+  private async publish(tx: Tx, type: WebhookEventType, dispute: Dispute, naturalKey: string): Promise<void> {
     const { accountId, id: disputeId } = dispute;
     const order = { number: 'ASC' } as const;
     const movements = await tx.find(DisputeMovementEntity, { where: { accountId, disputeId }, order });

@@ -7,13 +7,13 @@ import { formatMicros } from '../../platform/common/money.js';
 import { IdempotencyKey } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { DisputeListView, toDisputeList, WRITE_OFF_KEY, WriteOffView } from './dispute.dto.js';
-import { Disputes } from './disputes.service.js';
+import { DisputesService } from './disputes.service.js';
 
 @ApiTags('Accounts')
 @Controller('v1/accounts/:id/disputes')
 @RequireScope('admin')
 export class DisputesController {
-  constructor(private readonly disputes: Disputes) {}
+  constructor(private readonly disputes: DisputesService) {}
 
   @Get()
   @RecordsRead('account.read', 'disputes')

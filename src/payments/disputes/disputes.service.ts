@@ -6,23 +6,23 @@ import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import type { MovedDispute } from './dispute.dto.js';
 import { DisputeMovementRepository } from './dispute-movement.repository.js';
 import { DisputeRepository } from './dispute.repository.js';
-import { DisputeSettlement } from './dispute-settlement.service.js';
+import { DisputeSettlementService } from './dispute-settlement.service.js';
 
-/** What operators see of disputes and do about them. */
+/** Lists disputes for operators, and writes off the debt that they left. */
 @Injectable()
-export class Disputes {
+export class DisputesService {
   constructor(
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,
-    private readonly settlement: DisputeSettlement,
+    private readonly settlement: DisputeSettlementService,
     private readonly accounts: AccountsService,
   ) {}
 
-  /** Newest first, with how each one's money moved. Throws `ResourceMissingError` for an unknown account. */
+  /** Lists the account's disputes with their movements, newest first. Throws `ResourceMissingError` for an unknown account. */
   async list(accountId: string): Promise<readonly MovedDispute[]> {
     await this.accounts.require(accountId);
-    const disputes = await this.disputes.ofAccount(accountId);
-    const movements = await this.movements.ofAccount(accountId);
+    const disputes = await this.disputes.findByAccount(accountId);
+    const movements = await this.movements.findByAccount(accountId);
     const writtenOff = await this.disputes.writtenOffIn(accountId);
     return disputes.map((dispute) => ({
       dispute,
@@ -32,7 +32,7 @@ export class Disputes {
   }
 
   /**
-   * Answers what is given up now or, with the same idempotency key, was before; zero when there is nothing to. Throws
+   * Writes off what the dispute left as debt. Returns how much it is or, with the same idempotency key, was; zero when nothing is owed. Throws
    * `ResourceMissingError`.
    */
   async writeOff(

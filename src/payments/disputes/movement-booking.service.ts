@@ -1,9 +1,9 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { newId } from '../../platform/common/ids.js';
-import { negate } from '../../platform/common/money.js';
+import { formatMicros, negate } from '../../platform/common/money.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { FailedRefundBooking } from '../refunds/failed-refund-booking.service.js';
+import { FailedRefundBookingService } from '../refunds/failed-refund-booking.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import type { Dispute } from './dispute.entity.js';
 import type { DisputeMovement } from './dispute-movement.entity.js';
@@ -16,19 +16,19 @@ import { DisputeRepository } from './dispute.repository.js';
  * In another order, money that is beyond the payment only until a refund fails would come back before that refund, as nothing.
  */
 @Injectable()
-export class MovementBooking {
-  private readonly logger = new Logger(MovementBooking.name);
+export class MovementBookingService {
+  private readonly logger = new Logger(MovementBookingService.name);
 
   constructor(
     private readonly engine: WalletEngine,
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,
-    private readonly failedRefunds: FailedRefundBooking,
+    private readonly failedRefunds: FailedRefundBookingService,
   ) {}
 
   /**
-   * Books what is decided of the payment, and what disputes took beyond it as far as other money of it came back since. May be
-   * repeated by any process at any time: the ledger knows the references.
+   * Books what is decided of the payment, and what disputes took beyond it as far as other money of it came back since. Any
+   * process may repeat it at any time, because the ledger knows the references.
    */
   async bookAll(topUp: TopUp): Promise<void> {
     await this.bookDecided(topUp);
@@ -60,18 +60,29 @@ export class MovementBooking {
       accountId,
       actor: 'stripe',
       reference,
-      fingerprint: fingerprintOf(movement),
+      fingerprint: toFingerprint(movement),
       memo: amountCents === 0n ? covered : `Dispute ${id}, ${reason}`,
       lotId: topUp.lotId,
       amountMicros: negate(creditMicros),
       feeMicros: negate(feeMicros),
       taxMicros: negate(taxMicros),
       excessMicros: negate(excessMicros),
-      freeze: disputeFreeze(id),
+      freeze: toDisputeFreeze(id),
     });
-    this.logger.warn(`${reference} took its credit of ${topUp.id}.`);
+    this.logger.warn(
+      { event: 'dispute.credit_taken', dispute: id, topUp: topUp.id, reference },
+      'A dispute took its credit out of the wallet',
+    );
     if (excessMicros < 0n)
-      this.logger.error(`${id} took ${negate(excessMicros)} micros beyond what was left of ${topUp.id}.`);
+      this.logger.error(
+        {
+          event: 'dispute.beyond_payment',
+          dispute: id,
+          topUp: topUp.id,
+          excessMicros: formatMicros(negate(excessMicros)),
+        },
+        'A dispute took more than was left of its payment; the rest is a loss',
+      );
   }
 
   private async giveBack({ accountId, id }: Dispute, movement: DisputeMovement): Promise<void> {
@@ -81,7 +92,7 @@ export class MovementBooking {
       accountId,
       actor: 'stripe',
       reference,
-      fingerprint: fingerprintOf(movement),
+      fingerprint: toFingerprint(movement),
       memo: isFirstOfItsKind(movement) ? `Dispute ${id} won` : `Money of dispute ${id} came back`,
       lotId: movement.lotId ?? newId('creditLot'),
       givenLotId: newId('creditLot'),
@@ -93,14 +104,14 @@ export class MovementBooking {
   }
 }
 
-export function disputeFreeze(id: string): NewFreeze {
+export function toDisputeFreeze(id: string): NewFreeze {
   const reason = `dispute ${id}`;
   const source = { source: 'dispute', sourceId: id } as const;
   return { ...source, id: newId('freeze'), statusChangeId: newId('statusChange'), reason };
 }
 
-/** As it was before there was tax or excess, where there is none: what an older version began is the same request. */
-function fingerprintOf({
+/** Without tax and excess it is as it was before they existed, so that what an older version began is the same request. */
+function toFingerprint({
   creditMicros,
   feeMicros,
   taxMicros,

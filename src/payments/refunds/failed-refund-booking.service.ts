@@ -7,8 +7,8 @@ import { RefundRepository } from './refund.repository.js';
 
 /** Returns the credit of a refund whose failure is decided. */
 @Injectable()
-export class FailedRefundBooking {
-  private readonly logger = new Logger(FailedRefundBooking.name);
+export class FailedRefundBookingService {
+  private readonly logger = new Logger(FailedRefundBookingService.name);
 
   constructor(
     private readonly engine: WalletEngine,
@@ -16,8 +16,8 @@ export class FailedRefundBooking {
   ) {}
 
   /**
-   * The wallet comes first and the row second: if a crash separates the two, the repetition finds the reference in the ledger. May be
-   * repeated by any process at any time.
+   * The wallet comes first and the row second: if a crash separates the two, the repetition finds the reference in the ledger. Any
+   * process may repeat it at any time.
    */
   async book(refund: Refund): Promise<void> {
     await this.engine.execute({

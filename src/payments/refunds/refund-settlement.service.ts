@@ -11,13 +11,13 @@ import {
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { MovementBooking } from '../disputes/movement-booking.service.js';
+import { MovementBookingService } from '../disputes/movement-booking.service.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { writeOffReference } from '../top-ups/write-off-reference.js';
 import { isMadeAtStripe, toBookingFingerprint, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
-/** What Stripe says in the end; `null` while it has not made up its mind. */
+/** The final statuses of a refund at Stripe, and what each means for the row. */
 const ENDINGS: ReadonlyMap<string, 'succeeded' | 'failed'> = new Map([
   ['succeeded', 'succeeded'],
   ['failed', 'failed'],
@@ -25,26 +25,26 @@ const ENDINGS: ReadonlyMap<string, 'succeeded' | 'failed'> = new Map([
 ]);
 
 /**
- * Takes a refund one step after the other to where Stripe says it is: credit out of the wallet, then Stripe, then
- * its last word. Each step may be repeated by any process at any time: the ledger knows the references
- * `refund:<id>` and `refund:<id>:failed`, Stripe knows the idempotency key.
+ * Carries a refund out: it reverses the credit in the wallet (`reserve`), asks Stripe (`submit`) and applies what Stripe reports
+ * (`apply`). Any process may repeat each step at any time: the ledger knows the references `refund:<id>` and `refund:<id>:failed`,
+ * and Stripe knows the idempotency key.
  */
 @Injectable()
-export class RefundSettlement {
-  private readonly logger = new Logger(RefundSettlement.name);
+export class RefundSettlementService {
+  private readonly logger = new Logger(RefundSettlementService.name);
 
   constructor(
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly engine: WalletEngine,
     private readonly refunds: RefundRepository,
     private readonly topUps: TopUpRepository,
-    private readonly booking: MovementBooking,
+    private readonly booking: MovementBookingService,
   ) {}
 
   /**
-   * Takes the credit out of the wallet, so that it cannot be spent while the money goes back. Throws
-   * `InsufficientCreditsError` when the wallet does not have it; then nothing moved. Of a refund that somebody made at
-   * Stripe the money is gone: what the wallet does not have becomes debt, and it freezes for that.
+   * Reverses the credit, so that it cannot be spent while the money is refunded. Throws `InsufficientCreditsError` when the wallet
+   * does not have it; then nothing moved. The money of a refund that was created at Stripe is gone already: what the wallet does
+   * not have becomes debt, and the wallet freezes.
    */
   async reserve(refund: Refund): Promise<void> {
     await this.engine.execute({
@@ -65,46 +65,51 @@ export class RefundSettlement {
   }
 
   /**
-   * Asks Stripe, and acts on its answer. `mayBeThere`: an earlier attempt may have reached Stripe so long ago that
-   * it has forgotten the idempotency key; then it is looked for first.
-   * Throws `PaymentRequestRefusedError` after the credit was given back, or `PaymentsUnavailableError`.
+   * Requests the refund and applies Stripe's answer. Throws `PaymentRequestRefusedError` when Stripe refuses it (the credit is then in
+   * the wallet again), or `PaymentsUnavailableError`.
+   *
+   * @param mayExist an earlier attempt may have reached Stripe so long ago that it has forgotten the idempotency key. Then the refund is
+   *   searched for first.
    */
-  async submit(refund: Refund, mayBeThere: boolean): Promise<void> {
-    const made = mayBeThere ? await this.findAtStripe(refund) : null;
-    if (made !== null) return this.follow(refund, made);
+  async submit(refund: Refund, mayExist: boolean): Promise<void> {
+    const existing = mayExist ? await this.findAtStripe(refund) : null;
+    if (existing !== null) return this.apply(refund, existing);
     try {
       const { id: refundId, topUpId, accountId, paymentIntentId, amountCents } = refund;
-      const asked = { refundId, topUpId, accountId, paymentIntentId, amountCents };
-      await this.follow(refund, await this.gateway.createRefund(asked, `refund:${refundId}`));
+      const request = { refundId, topUpId, accountId, paymentIntentId, amountCents };
+      await this.apply(refund, await this.gateway.createRefund(request, `refund:${refundId}`));
     } catch (error) {
       if (!(error instanceof PaymentRequestRefusedError)) throw error;
-      // It may have been made after all, by an attempt whose answer was lost.
-      const after = await this.findAtStripe(refund);
-      if (after !== null) return this.follow(refund, after);
+      // An attempt whose answer was lost may have created the refund.
+      const created = await this.findAtStripe(refund);
+      if (created !== null) return this.apply(refund, created);
       await this.fail(refund, error.providerCode);
       throw error;
     }
   }
 
-  /** Moves the refund to where Stripe's own one stands, and the credit back when it failed. */
-  async follow(refund: Refund, made: ProviderRefund): Promise<void> {
-    const facts = { stripeRefundId: made.id };
-    const ending = ENDINGS.get(made.status ?? '');
-    if (ending === 'failed') return this.fail(refund, made.failureReason ?? made.status, made.id);
+  /** Applies the present state of the refund at Stripe. When it failed, the credit returns to the wallet. */
+  async apply(refund: Refund, reported: ProviderRefund): Promise<void> {
+    const facts = { stripeRefundId: reported.id };
+    const ending = ENDINGS.get(reported.status ?? '');
+    if (ending === 'failed') return this.fail(refund, reported.failureReason ?? reported.status, reported.id);
     if (await this.refunds.move(refund, ending ?? 'pending', facts)) {
-      this.logger.log(`${refund.id} is ${ending ?? 'pending'} (${made.id}).`);
+      this.logger.log(
+        { event: 'refund.moved', refund: refund.id, stripeRefund: reported.id, status: ending ?? 'pending' },
+        'A refund has the status that Stripe reports',
+      );
       return;
     }
     await this.refunds.note(refund);
   }
 
   /**
-   * Decides the failure, and books it with all else that is decided of the payment. Where it was decided before, a crash may have
-   * come before the booking.
+   * Decides the failure, and books it with everything else that is decided of the payment. When it was decided before, a crash may
+   * have prevented the booking.
    */
   private async fail(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
     const topUp = await this.topUps.find(refund.accountId, refund.topUpId);
-    if (topUp === null) throw new Error(`${refund.id} is of ${refund.topUpId}, which is unknown`);
+    if (topUp === null) throw new Error(`${refund.id} is of ${refund.topUpId}, which does not exist`);
     const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
     await this.refunds.decideFailure(topUp, refund, facts);
     await this.booking.bookAll(topUp);
@@ -117,7 +122,7 @@ export class RefundSettlement {
     if (topUp !== null) await this.booking.bookAll(topUp);
   }
 
-  /** Gives up what the refund left as debt, as `DisputeSettlement.writeOff` does. Only one made at Stripe leaves any. */
+  /** Writes off the debt that the refund left, as `DisputeSettlementService.writeOff` does. Only a refund that was created at Stripe leaves any. */
   async writeOff(refund: Refund, by: AuditActor, idempotencyKey: string | null): Promise<MicroUsd> {
     if (!isMadeAtStripe(refund)) return ZERO;
     const { accountId, id } = refund;
@@ -133,8 +138,8 @@ export class RefundSettlement {
   }
 
   private async findAtStripe({ id, paymentIntentId }: Refund): Promise<ProviderRefund | null> {
-    const made = await this.gateway.listRefunds(paymentIntentId);
-    return made.find(({ metadata }) => metadata[METADATA_REFUND] === id) ?? null;
+    const refunds = await this.gateway.listRefunds(paymentIntentId);
+    return refunds.find(({ metadata }) => metadata[METADATA_REFUND] === id) ?? null;
   }
 }
 

@@ -4,17 +4,17 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
-import { RefundEvents } from './refund-events.js';
-import { RefundSettlement } from './refund-settlement.service.js';
+import { RefundEvents } from './refund.events.js';
+import { RefundSettlementService } from './refund-settlement.service.js';
 import type { Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
-/** A request that is still being answered is left alone. */
+/** Refunds that were requested more recently may still be waiting for Stripe's answer. */
 const UNCHECKED_AFTER_MS = 2 * 60_000;
-/** Each is a request or two to Stripe. What is left over is the next run's. */
+/** Each refund needs one or two requests to Stripe. The next run continues with the rest. */
 const REFUNDS_PER_RUN = 100;
 
-/** Goes on with refunds that a crash or an outage left half done, and asks about those whose event never came. */
+/** Continues refunds after a crash or an outage, and checks those whose event never arrived. */
 @Injectable()
 export class RefundSweepJob implements Job {
   readonly name = 'refund_sweep';
@@ -25,7 +25,7 @@ export class RefundSweepJob implements Job {
     registry: JobRegistry,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly refunds: RefundRepository,
-    private readonly settlement: RefundSettlement,
+    private readonly settlement: RefundSettlementService,
     private readonly events: RefundEvents,
   ) {
     registry.register(this);
@@ -35,17 +35,20 @@ export class RefundSweepJob implements Job {
     const before = new Date(this.clock.nowMs() - UNCHECKED_AFTER_MS);
     for (const refund of await this.refunds.findUnchecked(before, REFUNDS_PER_RUN)) {
       try {
-        await this.goOn(refund);
+        await this.continueRefund(refund);
       } catch (error) {
-        // One that cannot go on must not keep the others waiting.
-        this.logger.warn(`Could not go on with ${refund.id}: ${String(error)}`);
+        // A refund that cannot be continued must not delay the others.
+        this.logger.warn(
+          { event: 'refund.check_failed', refund: refund.id, reason: String(error) },
+          'A refund could not be continued; the next run tries again',
+        );
       }
       await this.refunds.note(refund);
     }
   }
 
-  private async goOn(refund: Refund): Promise<void> {
-    // Its failure is decided: Stripe is not asked again.
+  private async continueRefund(refund: Refund): Promise<void> {
+    // Its failure is decided, so Stripe is not asked again.
     if (refund.status === 'failing') return this.settlement.finishFailing(refund);
     if (refund.stripeRefundId !== null) return this.events.settle(refund.stripeRefundId);
     try {
@@ -55,7 +58,7 @@ export class RefundSweepJob implements Job {
       if (error instanceof InsufficientCreditsError) {
         await this.refunds.move(refund, 'refused', { failureCode: 'insufficient_credits' });
       } else if (!(error instanceof PaymentRequestRefusedError)) throw error;
-      // A refusal has given the credit back and said so in the log.
+      // After a refusal the credit is in the wallet again, and the log says so.
     }
   }
 }

@@ -31,7 +31,7 @@ export class RefundRequest {
   declare readonly reason?: string | null;
 
   @BooleanField({
-    description: 'Only tell what would go back; nothing moves. False when absent.',
+    description: 'Only return what would be refunded; nothing moves. False when absent.',
     optional: true,
     example: false,
   })
@@ -114,7 +114,7 @@ export function toRefundView(refund: Refund): RefundView {
     fee_micros: formatMicros(refund.feeMicros),
     tax_micros: formatMicros(refund.taxMicros),
     excess_micros: formatMicros(refund.excessMicros),
-    // At most eight digits: exact as a JSON number.
+    // The amount has at most eight digits, so it is exact as a JSON number.
     amount_cents: Number(refund.amountCents),
     remaining_cents: null,
     failure_code: refund.failureCode,
@@ -135,7 +135,7 @@ export function toPreviewView(
     credit_micros: formatMicros(centsToMicros(parts.creditCents)),
     fee_micros: formatMicros(centsToMicros(parts.feeCents)),
     tax_micros: formatMicros(centsToMicros(parts.taxCents)),
-    // A refund that is asked for here never goes beyond the payment.
+    // A refund that is requested here never goes beyond the payment.
     excess_micros: '0',
     amount_cents: Number(chargeOf(parts)),
     remaining_cents: Number(creditLeftCents),

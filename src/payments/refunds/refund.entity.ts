@@ -3,6 +3,7 @@ import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
 import { microUsdColumn, usdCentsColumn } from '../../platform/database/money-columns.js';
 import type { RefundStatus } from './refund.machine.js';
 import type { Refund } from './refund.js';
+import { PaymentColumns } from '../top-ups/payment-columns.js';
 
 @Entity('refunds')
 @Unique('refunds_idempotency_key_key', ['accountId', 'idempotencyKey'])
@@ -33,7 +34,7 @@ import type { Refund } from './refund.js';
 @Index('refunds_open_idx', ['checkedAt'], {
   where: `status IN ('created', 'pending', 'failing', 'needs_review')`,
 })
-export class RefundEntity implements Refund {
+export class RefundEntity extends PaymentColumns implements Refund {
   @PrimaryColumn({
     type: 'text',
     name: 'account_id',
@@ -51,15 +52,6 @@ export class RefundEntity implements Refund {
   @Column({ type: 'text', collation: 'C' })
   status!: RefundStatus;
 
-  @Column({ type: 'bigint', name: 'credit_micros', transformer: microUsdColumn })
-  creditMicros!: MicroUsd;
-
-  @Column({ type: 'bigint', name: 'fee_micros', transformer: microUsdColumn })
-  feeMicros!: MicroUsd;
-
-  @Column({ type: 'bigint', name: 'tax_micros', default: 0, transformer: microUsdColumn })
-  taxMicros!: MicroUsd;
-
   @Column({ type: 'bigint', name: 'excess_micros', default: 0, transformer: microUsdColumn })
   excessMicros!: MicroUsd;
 
@@ -68,9 +60,6 @@ export class RefundEntity implements Refund {
 
   @Column({ type: 'text', name: 'payment_intent_id', collation: 'C' })
   paymentIntentId!: string;
-
-  @Column({ type: 'text', name: 'lot_id', collation: 'C' })
-  lotId!: string;
 
   @Column({ type: 'text', name: 'return_lot_id', collation: 'C' })
   returnLotId!: string;
@@ -83,21 +72,6 @@ export class RefundEntity implements Refund {
 
   @Column({ type: 'text', name: 'failure_code', nullable: true, collation: 'C' })
   failureCode!: string | null;
-
-  @Column({ type: 'text', name: 'idempotency_key', nullable: true, collation: 'C' })
-  idempotencyKey!: string | null;
-
-  @Column({ type: 'text', collation: 'C' })
-  fingerprint!: string;
-
-  @Column({ type: 'text', name: 'created_by', collation: 'C' })
-  createdBy!: string;
-
-  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
-  createdAt!: Date;
-
-  @Column({ type: 'timestamptz', name: 'checked_at', precision: 3 })
-  checkedAt!: Date;
 
   @Column({ type: 'timestamptz', name: 'failure_decided_at', precision: 3, nullable: true })
   failureDecidedAt!: Date | null;

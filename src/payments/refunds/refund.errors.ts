@@ -1,7 +1,7 @@
 import { centsToMicros, formatUsd, type UsdCents } from '../../platform/common/money.js';
 import { Problem } from '../../platform/errors/problem.js';
 
-/** 409: never paid, or paid in a way that nothing can be sent back to. */
+/** 409: the top-up was never paid, or cannot be refunded to where it was paid from. */
 export class TopUpNotRefundableError extends Problem {
   readonly code = 'top_up_not_refundable';
   constructor(topUpId: string, why: string) {
@@ -9,7 +9,7 @@ export class TopUpNotRefundableError extends Problem {
   }
 }
 
-/** 409: the customer's own time to ask is over; support may still do it. */
+/** 409: the time in which a customer may request it is over; support may still do it. */
 export class RefundWindowOverError extends Problem {
   readonly code = 'refund_window_over';
   constructor(topUpId: string, windowDays: number) {
@@ -20,7 +20,7 @@ export class RefundWindowOverError extends Problem {
   }
 }
 
-/** 409: more than is left of the payment, or than is unspent in the wallet. */
+/** 409: the amount is more than is left of the payment, or than is unspent in the wallet. */
 export class RefundExceedsCreditError extends Problem {
   readonly code = 'refund_exceeds_credit';
   constructor(refundableCents: UsdCents) {
@@ -31,7 +31,7 @@ export class RefundExceedsCreditError extends Problem {
   }
 }
 
-/** 409: Stripe does not send this payment back, for instance because it is disputed. The credit is in the wallet again. */
+/** 409: Stripe does not refund this payment, for instance because it is disputed. The credit is in the wallet again. */
 export class RefundRefusedError extends Problem {
   readonly code = 'refund_refused';
   constructor(refundId: string, providerCode: string, cause: unknown) {

@@ -1,15 +1,15 @@
 /**
  * The life of a refund. It only moves forward, so late, repeated and reordered events change nothing:
  *
- * - `created`: written here. Its credit may be out of the wallet, and Stripe may have been asked; the job goes on.
- * - `refused`: the wallet did not have the credit (any more), so Stripe was never asked. Nothing moved.
- * - `pending`: Stripe has it; some payment methods take days.
+ * - `created`: the row is written. Its credit may have left the wallet, and Stripe may have been asked; the job continues it.
+ * - `refused`: the wallet did not have the credit any more, so Stripe was never asked. Nothing moved.
+ * - `pending`: Stripe has accepted it; some payment methods take days.
  * - `succeeded`: the customer has the money back.
  * - `failing`: Stripe refused it, or the bank sent it back, which may happen days after success. From here on its money counts as
  *   the payment's again; the credit is not in the wallet yet. To customers it is `pending`.
  * - `failed`: the credit is in the wallet again.
- * - `needs_review`: of earlier releases, which left a refund of spent credit there. The job goes on with it: its money is gone, so
- *   what the wallet does not have becomes debt.
+ * - `needs_review`: earlier releases left a refund of spent credit there. The job continues it. Its money is gone, so what the wallet
+ *   does not have becomes debt.
  */
 export const REFUND_TRANSITIONS = {
   // A process of an earlier release still moves some to `needs_review` while this one is rolled out.
@@ -29,7 +29,7 @@ export type PublishedStatus = Exclude<RefundStatus, 'failing'>;
 
 export const REFUND_STATUSES = Object.keys(REFUND_TRANSITIONS) as readonly RefundStatus[];
 
-/** Those in which the next step is ours or Stripe's. */
+/** The statuses in which the next step is ours or Stripe's. */
 export const OPEN_STATUSES = [
   'created',
   'pending',
@@ -37,7 +37,7 @@ export const OPEN_STATUSES = [
   'needs_review',
 ] as const satisfies readonly RefundStatus[];
 
-/** In these, what was to go back is on its way or gone: it counts against the top-up. */
+/** The statuses that count against the top-up: the money is being refunded, or was. */
 export const COUNTED_STATUSES = [
   'created',
   'pending',
@@ -46,6 +46,6 @@ export const COUNTED_STATUSES = [
 ] as const satisfies readonly RefundStatus[];
 
 /** Every status from which a refund may become `to`. */
-export function sourcesOf(to: RefundStatus): readonly RefundStatus[] {
+export function findRefundSourceStatuses(to: RefundStatus): readonly RefundStatus[] {
   return REFUND_STATUSES.filter((from) => (REFUND_TRANSITIONS[from] as readonly RefundStatus[]).includes(to));
 }

@@ -12,18 +12,18 @@ import { TransactionRunner, type Tx } from '../../platform/database/transaction-
 import { WebhookEventsService } from '../../notifications/webhooks/webhook-events.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
-import { countReturned, lockTopUp, nextDecisionAt } from './counted-returns.js';
+import { countReturned, lockTopUp, nextDecisionAt } from './returned-money.js';
 import { toRefundView } from './refund.dto.js';
 import { RefundEntity } from './refund.entity.js';
 import type { Parts } from '../../money/wallets/rules/payment-parts.js';
-import { OPEN_STATUSES, sourcesOf, type PublishedStatus } from './refund.machine.js';
+import { OPEN_STATUSES, findRefundSourceStatuses, type PublishedStatus } from './refund.machine.js';
 import type { Refund } from './refund.js';
 
 export type RefundFacts = Partial<Pick<Refund, 'stripeRefundId' | 'failureCode'>>;
 
 /**
- * The rows of `refunds`. Every change of status goes by the machine's table, whoever else writes meanwhile, and the
- * account is told of it in the same tx: each status once.
+ * The rows of `refunds`. Every update checks the present status against the machine's table, so concurrent writers cannot break it. Each
+ * status is published once, in the tx that writes it.
  */
 @Injectable()
 export class RefundRepository {
@@ -37,11 +37,11 @@ export class RefundRepository {
   ) {}
 
   /**
-   * Writes the refund that `make` derives from what went back before. The top-up's row is locked meanwhile, so two at once
-   * are one after the other. Null when `make` answers null; `'taken'` when the idempotency key or Stripe's
-   * refund has a row already.
+   * Inserts the refund that `make` derives from what was returned before. The top-up's row is locked, so that concurrent refunds
+   * wait for each other. Returns null when `make` does, and `'taken'` when the idempotency key or Stripe's refund has a row
+   * already.
    *
-   * @param by who asked us for it; null: it was made at Stripe.
+   * @param by who requested it here; null when it was created at Stripe.
    */
   async insert(
     topUp: TopUp,
@@ -54,7 +54,7 @@ export class RefundRepository {
         const refund = make(await countReturned(tx, topUp));
         if (refund === null) return null;
         await tx.insert(RefundEntity, { ...refund });
-        await this.tell(tx, refund, 'created');
+        await this.publish(tx, refund, 'created');
         if (by !== null) await this.recordRequest(tx, by, refund);
         return refund;
       }, by ?? 'system');
@@ -65,8 +65,8 @@ export class RefundRepository {
     }
   }
 
-  /** What of the payment went back so far. */
-  returnedOf(topUp: TopUp): Promise<Parts> {
+  /** Counts what of the payment was returned so far. */
+  countReturned(topUp: TopUp): Promise<Parts> {
     return countReturned(this.rows.manager, topUp);
   }
 
@@ -75,7 +75,7 @@ export class RefundRepository {
     return isPossible ? this.rows.findOneBy({ accountId, id }) : null;
   }
 
-  /** For news from Stripe, which name no account. */
+  /** Finds a refund for an event of Stripe, which names no account. */
   async findAnywhere(id: string): Promise<Refund | null> {
     return isId('refund', id) ? this.rows.findOneBy({ id }) : null;
   }
@@ -88,12 +88,12 @@ export class RefundRepository {
     return this.rows.findOneBy({ accountId, idempotencyKey });
   }
 
-  /** Oldest first. */
-  ofTopUp({ accountId, id }: TopUp): Promise<readonly Refund[]> {
+  /** Finds the refunds of a top-up, oldest first. */
+  findByTopUp({ accountId, id }: TopUp): Promise<readonly Refund[]> {
     return this.rows.find({ where: { accountId, topUpId: id }, order: { id: 'ASC' } });
   }
 
-  /** Open ones that nobody looked at since `before`, the longest forgotten first. */
+  /** Open refunds that were not checked since `before`, the longest unchecked first. */
   findUnchecked(before: Date, limit: number): Promise<readonly Refund[]> {
     return this.rows.find({
       where: { status: In([...OPEN_STATUSES]), checkedAt: LessThan(before) },
@@ -102,25 +102,25 @@ export class RefundRepository {
     });
   }
 
-  /** False, and nothing is written, when the refund has gone too far for this step. */
+  /** Changes the status. Returns false, and writes nothing, when the present status does not allow that. */
   move(refund: Refund, to: PublishedStatus, facts: RefundFacts = {}): Promise<boolean> {
     const { accountId, id } = refund;
     return this.transactions.run(async (tx) => {
       const { affected } = await tx.update(
         RefundEntity,
-        { accountId, id, status: In([...sourcesOf(to)]) },
+        { accountId, id, status: In([...findRefundSourceStatuses(to)]) },
         { ...facts, status: to, checkedAt: this.now() },
       );
       if (affected !== 1) return false;
-      await this.tell(tx, { ...refund, ...facts }, to);
+      await this.publish(tx, { ...refund, ...facts }, to);
       return true;
     });
   }
 
   /**
-   * Decides that the refund fails, together with what disputes of its payment took beyond it and what is not beyond it any more. From
-   * then on its credit is on its way back into the wallet, and nothing but `FailedRefundBooking` moves the row. Otherwise a dispute that is
-   * won between the two would give back its loss alone. False, and nothing is written, when the refund cannot fail any more.
+   * Decides that the refund fails, and in the same commit which excess of the payment's disputes is covered by it. Without the cover, a
+   * dispute that is won before the booking would give back its loss alone. From then on only `FailedRefundBookingService` moves the
+   * row. Returns false, and writes nothing, when the refund cannot fail any more.
    */
   decideFailure(topUp: TopUp, { accountId, id }: Refund, facts: RefundFacts): Promise<boolean> {
     return this.transactions.run(async (tx) => {
@@ -128,7 +128,7 @@ export class RefundRepository {
       const failureDecidedAt = await nextDecisionAt(tx, topUp, this.clock.nowMs());
       const { affected } = await tx.update(
         RefundEntity,
-        { accountId, id, status: In([...sourcesOf('failing')]) },
+        { accountId, id, status: In([...findRefundSourceStatuses('failing')]) },
         { ...facts, status: 'failing', failureDecidedAt, checkedAt: this.now() },
       );
       if (affected !== 1) return false;
@@ -137,7 +137,7 @@ export class RefundRepository {
     });
   }
 
-  /** Notes that the refund was checked. */
+  /** Stores that the refund was checked. */
   async note({ accountId, id, status }: Refund): Promise<void> {
     await this.rows.update({ accountId, id, status }, { checkedAt: this.now() });
   }
@@ -157,7 +157,7 @@ export class RefundRepository {
     });
   }
 
-  private tell(tx: Tx, refund: Refund, status: PublishedStatus): Promise<void> {
+  private publish(tx: Tx, refund: Refund, status: PublishedStatus): Promise<void> {
     const { accountId, id } = refund;
     const data = { ...toRefundView({ ...refund, status }) };
     return this.events.publish(tx, { accountId, type: `refund.${status}`, data, naturalKey: id });

@@ -4,7 +4,7 @@ import type { TopUp } from '../top-ups/top-up.js';
 import type { RefundStatus } from './refund.machine.js';
 import { chargeOf, type Parts } from '../../money/wallets/rules/payment-parts.js';
 
-/** Paid credit that goes back to where the money came from, with its share of the fee. */
+/** Bought credit that is refunded to where the money came from, with its share of the fee. */
 export type Refund = {
   readonly id: string;
   readonly accountId: string;
@@ -13,50 +13,50 @@ export type Refund = {
   readonly creditMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
-  /** What went back beyond what was left of the payment: in Stripe's dashboard only. */
+  /** What was refunded beyond what was left of the payment. That happens only in Stripe's dashboard. */
   readonly excessMicros: MicroUsd;
   /** What the customer gets: credit, fee, tax, and what goes beyond them. */
   readonly amountCents: UsdCents;
   readonly paymentIntentId: string;
   /** The top-up's own lot, from which the credit is taken first. */
   readonly lotId: string;
-  /** The lot that the credit would be if it came back, chosen now: however often it fails, it is this one. */
+  /** The lot that the credit becomes if it comes back. It is chosen at the start, so that a repeated failure names the same lot. */
   readonly returnLotId: string;
   readonly reason: string | null;
-  /** Stripe's name for it, once there is one. */
+  /** Stripe's id of the refund; null until Stripe has accepted it. */
   readonly stripeRefundId: string | null;
   readonly failureCode: string | null;
   readonly idempotencyKey: string | null;
   readonly fingerprint: string;
   readonly createdBy: string;
   readonly createdAt: Date;
-  /** When it last moved, or was last compared with Stripe. */
+  /** When the status last changed, or was last compared with Stripe. */
   readonly checkedAt: Date;
-  /** When its failure was decided; it orders the bookings of the payment. Null of what did not fail, or failed in an earlier release. */
+  /** When its failure was decided, which orders the bookings of the payment. Null when it did not fail, or failed in an earlier release. */
   readonly failureDecidedAt: Date | null;
 };
 
 export type RefundPreview = {
-  /** All that can be refunded now: no more than is left of the payment, and unspent in the wallet. */
+  /** The most that can be refunded now: what is left of the payment, and is unspent in the wallet. */
   readonly refundableCents: UsdCents;
-  /** What would go back for what was asked. */
+  /** The parts that the requested refund would have. */
   readonly parts: Parts;
-  /** What of the payment's credit was not refunded after that. */
+  /** How much of the payment's credit would not be refunded after that. */
   readonly creditLeftCents: UsdCents;
 };
 
-/** Who asked for a refund, and how it is told apart from others. */
+/** Who requested a refund, and what distinguishes it from others. */
 export type RefundOrigin = Pick<
   Refund,
   'paymentIntentId' | 'reason' | 'stripeRefundId' | 'idempotencyKey' | 'fingerprint' | 'createdBy'
 >;
 
-/** Made in Stripe's dashboard: its money went before anybody here knew. */
+/** Whether it was created in Stripe's dashboard: then its money was gone before this service knew of it. */
 export function isMadeAtStripe({ createdBy }: Pick<Refund, 'createdBy'>): boolean {
   return createdBy === 'stripe';
 }
 
-/** A refund of these parts of a top-up, before anything moved. */
+/** Returns a new refund of these parts of a top-up. Nothing has moved yet. */
 export function newRefund(
   topUp: TopUp,
   parts: Parts,
@@ -85,7 +85,7 @@ export function newRefund(
 }
 
 /**
- * By which the ledger recognizes a repeated booking. Without tax and excess it is what earlier releases wrote, so that what they began is
+ * Returns the fingerprint by which the ledger recognizes a repeated booking. Without tax and excess it is what earlier releases wrote, so that what they began is
  * the same request.
  */
 export function toBookingFingerprint({

@@ -22,7 +22,7 @@ import { IdempotencyKeyReusedError } from '../top-ups/top-up.errors.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpsService } from '../top-ups/top-ups.service.js';
 import { partsFor, type Parts } from '../../money/wallets/rules/payment-parts.js';
-import { RefundSettlement } from './refund-settlement.service.js';
+import { RefundSettlementService } from './refund-settlement.service.js';
 import {
   RefundExceedsCreditError,
   RefundRefusedError,
@@ -31,23 +31,23 @@ import {
 } from './refund.errors.js';
 import { newRefund, type Refund, type RefundPreview } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
-import { paidFor } from './returned-parts.js';
+import { paidFor } from './returned-money.js';
 
 export type NewRefundRequest = {
   readonly accountId: string;
   readonly topUpId: string;
-  /** Of credit; the fee's share comes on top. Null: all that can be refunded. */
+  /** The credit to refund; the fee's share is added. Null refunds all that can be refunded. */
   readonly creditCents: number | null;
   readonly reason: string | null;
   readonly by: AuditActor;
-  /** Customers may ask within the window only. */
+  /** Customers may request a refund within the window only. */
   readonly asked: 'by_customer' | 'by_operator';
   readonly idempotencyKey: string | null;
 };
 
-/** Refunds of unspent paid credit: what they would be, and making them. */
+/** Previews and starts refunds of unspent bought credit. */
 @Injectable()
-export class Refunds {
+export class RefundsService {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     private readonly clock: DatabaseClock,
@@ -56,24 +56,24 @@ export class Refunds {
     private readonly wallets: WalletReader,
     private readonly refunds: RefundRepository,
     private readonly disputes: DisputeRepository,
-    private readonly settlement: RefundSettlement,
+    private readonly settlement: RefundSettlementService,
   ) {}
 
-  /** Moves nothing. Throws what `start` would throw now. */
+  /** Computes a refund and moves nothing. Throws what `start` would throw now. */
   async preview(request: NewRefundRequest): Promise<RefundPreview> {
-    return this.previewOf(await this.requireRefundable(request), request);
+    return this.computePreview(await this.requireRefundable(request), request);
   }
 
   /**
-   * The same idempotency key and request find the same refund again. Resolves when Stripe has it, or when only the
-   * job can tell: then its status is `created`, and the credit is out of the wallet already.
+   * Starts a refund. The same idempotency key and request return the same refund again. Resolves when Stripe has accepted it, or when its
+   * answer is unknown: then the status is `created`, the credit has left the wallet, and the job continues.
    * Throws `TopUpNotRefundableError`, `RefundWindowOverError`, `RefundExceedsCreditError`, `RefundRefusedError`.
    */
   async start(request: NewRefundRequest): Promise<{ readonly refund: Refund; readonly replayed: boolean }> {
     const known = await this.findKnown(request);
     if (known !== null) return { refund: known, replayed: true };
     const topUp = await this.requireRefundable(request);
-    const { parts, refundableCents } = await this.previewOf(topUp, request);
+    const { parts, refundableCents } = await this.computePreview(topUp, request);
     const now = new Date(await this.clock.nowMs());
     const make = (returned: Parts): Refund | null => {
       const exact = partsFor(parts.creditCents, paidFor(topUp), returned);
@@ -84,18 +84,18 @@ export class Refunds {
     if (made === 'taken') {
       const winner = await this.findKnown(request);
       if (winner === null)
-        throw new Error(`the idempotency key of a refund of ${topUp.id} is taken by nobody`);
+        throw new Error(`the idempotency key of a refund of ${topUp.id} is used, but no refund has it`);
       return { refund: winner, replayed: true };
     }
-    await this.run(made, topUp);
+    await this.carryOut(made, topUp);
     return { refund: (await this.refunds.find(made.accountId, made.id)) ?? made, replayed: false };
   }
 
   async list(accountId: string, topUpId: string): Promise<readonly Refund[]> {
-    return this.refunds.ofTopUp(await this.topUps.require(accountId, topUpId));
+    return this.refunds.findByTopUp(await this.topUps.require(accountId, topUpId));
   }
 
-  /** Throws `ResourceMissingError` for what is not this account's. */
+  /** Throws `ResourceMissingError` unless the refund belongs to this account. */
   async require(accountId: string, id: string): Promise<Refund> {
     const refund = await this.refunds.find(accountId, id);
     if (refund === null) throw new ResourceMissingError('refund', id);
@@ -103,8 +103,8 @@ export class Refunds {
   }
 
   /**
-   * Answers what is given up of the debt that a refund made at Stripe left, now or, with the same idempotency key, before; zero
-   * when there is nothing to.
+   * Writes off the debt that a refund made at Stripe left. Returns how much it is or, with the same idempotency key, was; zero when
+   * nothing is owed.
    */
   async writeOff(
     accountId: string,
@@ -115,9 +115,12 @@ export class Refunds {
     return this.settlement.writeOff(await this.require(accountId, id), by, idempotencyKey);
   }
 
-  private async previewOf(topUp: TopUp, { creditCents: wished }: NewRefundRequest): Promise<RefundPreview> {
+  private async computePreview(
+    topUp: TopUp,
+    { creditCents: wished }: NewRefundRequest,
+  ): Promise<RefundPreview> {
     const paid = paidFor(topUp);
-    const returned = await this.refunds.returnedOf(topUp);
+    const returned = await this.refunds.countReturned(topUp);
     const refundableCents = await this.refundable(topUp, returned);
     const creditCents = wished === null ? refundableCents : cents(BigInt(wished));
     const parts = creditCents > refundableCents ? null : partsFor(creditCents, paid, returned);
@@ -126,14 +129,16 @@ export class Refunds {
     return { refundableCents, parts, creditLeftCents };
   }
 
-  private async run(refund: Refund, topUp: TopUp): Promise<void> {
+  private async carryOut(refund: Refund, topUp: TopUp): Promise<void> {
     try {
       await this.settlement.reserve(refund);
     } catch (error) {
       if (!(error instanceof InsufficientCreditsError)) throw error;
-      // Spent since the preview, a moment ago.
+      // The credit was spent since it was counted, a moment ago.
       await this.refunds.move(refund, 'refused', { failureCode: 'insufficient_credits' });
-      throw new RefundExceedsCreditError(await this.refundable(topUp, await this.refunds.returnedOf(topUp)));
+      throw new RefundExceedsCreditError(
+        await this.refundable(topUp, await this.refunds.countReturned(topUp)),
+      );
     }
     try {
       await this.settlement.submit(refund, false);
@@ -141,7 +146,7 @@ export class Refunds {
       if (error instanceof PaymentRequestRefusedError) {
         throw new RefundRefusedError(refund.id, error.providerCode, error);
       }
-      // The credit is out of the wallet, and the job goes on asking: the refund is under way, not refused.
+      // The credit has left the wallet, and the job continues the refund, so it is under way and not refused.
       if (!(error instanceof PaymentsUnavailableError)) throw error;
     }
   }
@@ -154,7 +159,7 @@ export class Refunds {
     if (topUp.paymentIntentId === null || topUp.livemode !== this.gateway.livemode) {
       throw new TopUpNotRefundableError(topUpId, 'its payment cannot be reached');
     }
-    const disputes = await this.disputes.ofAccount(accountId);
+    const disputes = await this.disputes.findByAccount(accountId);
     if (disputes.some((dispute) => dispute.topUpId === topUpId && isOpen(dispute.status))) {
       throw new TopUpNotRefundableError(topUpId, 'it is disputed');
     }
@@ -164,7 +169,7 @@ export class Refunds {
     return topUp;
   }
 
-  /** Whole cents, rounded down: a fraction of a cent cannot be sent back. */
+  /** Whole cents, rounded down, because Stripe cannot refund a fraction of a cent. */
   private async refundable(topUp: TopUp, returned: Parts): Promise<UsdCents> {
     const { available, lots } = await this.wallets.read(topUp.accountId);
     const bought = lots.filter((lot) => lot.refundable);
@@ -177,7 +182,8 @@ export class Refunds {
   private async findKnown(request: NewRefundRequest): Promise<Refund | null> {
     const { accountId, idempotencyKey } = request;
     const known = idempotencyKey === null ? null : await this.refunds.findByKey(accountId, idempotencyKey);
-    if (known !== null && known.fingerprint !== fingerprintOf(request)) throw new IdempotencyKeyReusedError();
+    if (known !== null && known.fingerprint !== toRequestFingerprint(request))
+      throw new IdempotencyKeyReusedError();
     return known;
   }
 
@@ -188,7 +194,7 @@ export class Refunds {
       reason: request.reason,
       stripeRefundId: null,
       idempotencyKey: request.idempotencyKey,
-      fingerprint: fingerprintOf(request),
+      fingerprint: toRequestFingerprint(request),
       createdBy: actorName(request.by),
     };
     return newRefund(topUp, parts, origin, now);
@@ -199,7 +205,7 @@ function smallest(first: bigint, ...others: readonly bigint[]): bigint {
   return others.reduce((least, each) => (each < least ? each : least), first);
 }
 
-/** What was asked for, free of what we added. */
-function fingerprintOf({ topUpId, creditCents, reason }: NewRefundRequest): string {
+/** A digest of the client's request, without what we add. */
+function toRequestFingerprint({ topUpId, creditCents, reason }: NewRefundRequest): string {
   return hash('sha256', JSON.stringify([topUpId, creditCents, reason]), 'hex');
 }

@@ -1,9 +1,10 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
+import type { UsdCents } from '../../platform/common/money.js';
 import type { TopUpFeeMode } from '../../platform/config/settings.js';
-import { microUsdColumn, usdCentsColumn } from '../../platform/database/money-columns.js';
+import { usdCentsColumn } from '../../platform/database/money-columns.js';
 import type { TopUp, TopUpFailure, TopUpKind } from './top-up.js';
 import type { TopUpStatus } from './top-up.machine.js';
+import { PaymentColumns } from './payment-columns.js';
 
 @Entity('top_ups')
 @Unique('top_ups_idempotency_key_key', ['accountId', 'idempotencyKey'])
@@ -44,7 +45,7 @@ import type { TopUpStatus } from './top-up.machine.js';
 @Index('top_ups_account_opened_idx', ['accountId', 'createdAt'], { where: 'client_address IS NOT NULL' })
 @Index('top_ups_address_opened_idx', ['clientAddress', 'createdAt'], { where: 'client_address IS NOT NULL' })
 @Index('top_ups_open_idx', ['checkedAt'], { where: `status IN ('created', 'pending', 'processing')` })
-export class TopUpEntity implements TopUp {
+export class TopUpEntity extends PaymentColumns implements TopUp {
   @PrimaryColumn({
     type: 'text',
     name: 'account_id',
@@ -63,12 +64,6 @@ export class TopUpEntity implements TopUp {
   @Column({ type: 'text', collation: 'C' })
   status!: TopUpStatus;
 
-  @Column({ type: 'bigint', name: 'credit_micros', transformer: microUsdColumn })
-  creditMicros!: MicroUsd;
-
-  @Column({ type: 'bigint', name: 'fee_micros', transformer: microUsdColumn })
-  feeMicros!: MicroUsd;
-
   @Column({ type: 'bigint', name: 'charge_cents', transformer: usdCentsColumn })
   chargeCents!: UsdCents;
 
@@ -80,9 +75,6 @@ export class TopUpEntity implements TopUp {
 
   @Column('boolean')
   livemode!: boolean;
-
-  @Column({ type: 'text', name: 'lot_id', collation: 'C' })
-  lotId!: string;
 
   @Column({ type: 'boolean', name: 'save_card' })
   saveCard!: boolean;
@@ -120,32 +112,14 @@ export class TopUpEntity implements TopUp {
   @Column({ type: 'text', name: 'failure_code', nullable: true, collation: 'C' })
   failureCode!: TopUpFailure | null;
 
-  @Column({ type: 'text', name: 'idempotency_key', nullable: true, collation: 'C' })
-  idempotencyKey!: string | null;
-
   @Column({ type: 'text', name: 'client_address', nullable: true, collation: 'C' })
   clientAddress!: string | null;
-
-  @Column({ type: 'text', collation: 'C' })
-  fingerprint!: string;
-
-  @Column({ type: 'text', name: 'created_by', collation: 'C' })
-  createdBy!: string;
-
-  @Column({ type: 'timestamptz', name: 'created_at', precision: 3 })
-  createdAt!: Date;
-
-  @Column({ type: 'timestamptz', name: 'checked_at', precision: 3 })
-  checkedAt!: Date;
 
   @Column({ type: 'timestamptz', name: 'paid_at', precision: 3, nullable: true })
   paidAt!: Date | null;
 
   @Column({ type: 'boolean', name: 'automatic_tax', default: false })
   automaticTax!: boolean;
-
-  @Column({ type: 'bigint', name: 'tax_micros', default: 0, transformer: microUsdColumn })
-  taxMicros!: MicroUsd;
 
   @Column({ type: 'text', name: 'invoice_url', nullable: true })
   invoiceUrl!: string | null;

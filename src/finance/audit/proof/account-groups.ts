@@ -2,7 +2,7 @@ import { compareBytes } from '../../../money/ledger/byte-order.js';
 import type { TextRow } from '../../../platform/database/snapshot.js';
 
 /**
- * Reads a stream that is sorted by account, whose id is the first column, one account at a time beside
+ * Reads a stream that is sorted by account, whose id is the first column, one account at a time next to
  * another such stream: a merge join that holds one batch.
  */
 export class AccountGroups {

@@ -58,9 +58,9 @@ class AccountReplay {
     this.storedReliefs = new Map(
       given
         .filter((row) => row[1] === 'write_off' || row[1] === 'given_credit')
-        .map(([, , seq, beside, undone]) => [
+        .map(([, , seq, otherDebt, undone]) => [
           String(seq),
-          { beside: BigInt(beside ?? 0), undone: BigInt(undone ?? 0) },
+          { otherDebt: BigInt(otherDebt ?? 0), undone: BigInt(undone ?? 0) },
         ]),
     );
     const links = new Map(
@@ -124,7 +124,7 @@ function toParts(paid: string): Parts {
 }
 
 /**
- * Reads the whole ledger once, in chain order, beside the wallets and the live lots: recomputes every hash
+ * Reads the whole ledger once, in chain order, together with the wallets and the live lots: recomputes every hash
  * and every balance, and compares what it comes to with what the wallets and lots say.
  */
 export async function proveChains(snapshot: Snapshot, report: Report, counts: ProofCounts): Promise<void> {

@@ -46,7 +46,7 @@ const HOLD_TIMES: Check = {
 };
 
 /**
- * Every lot is the credit that one transfer brought in: its size, side, cause and time stand in the ledger. A write-off
+ * Every lot is the credit that one transfer brought in: the ledger has its size, side, cause and time. A write-off
  * without a lot brings none: it only lessens what is owed.
  */
 const LOT_ORIGINS: Check = {
@@ -74,7 +74,7 @@ const REFUNDABLE: Check = {
 };
 
 /**
- * Debt that was paid with what nobody bought is written down, so that it can be undone: each write-off, and what a lot of given
+ * Debt that was paid with what no one bought is recorded, so that it can be undone: each write-off, and what a lot of given
  * credit never had because it paid debt; but for what an earlier release gave back of a customer's own money. What was undone of
  * the write-offs is owed again.
  */

@@ -1,8 +1,8 @@
 import type { ExportedTransfer } from '../../../money/ledger/transfer.js';
 import { ReturnReplay, type PaymentLinks, type ReplayedRelief } from './return-replay.js';
 
-/** What the engine wrote down of a relief, by the place of its row. */
-export type StoredReliefs = ReadonlyMap<string, { readonly beside: bigint; readonly undone: bigint }>;
+/** What the engine recorded of a relief, by the position of its row. */
+export type StoredReliefs = ReadonlyMap<string, { readonly otherDebt: bigint; readonly undone: bigint }>;
 /** Money that came back: one movement, whose legs follow each other. */
 type Return = { row: ExportedTransfer; amount: bigint; given: bigint };
 type Kind = ReplayedRelief['kind'];
@@ -38,7 +38,7 @@ export class ReliefReplay {
 
   /**
    * @param given lots of paid credit that goes to no card.
-   * @param relieving rows, beside goodwill, that are written down to have paid debt with given credit: what an earlier release gave
+   * @param relieving rows, in addition to goodwill, that are recorded as having paid debt with given credit: what an earlier release gave
    *   back of a customer's own money is in lots that go to no card as well.
    * @param isExact whether all of it follows from these rules. Earlier releases had others, so more may be undone where they gave
    *   something up.
@@ -82,22 +82,22 @@ export class ReliefReplay {
   }
 
   /**
-   * After the end: how the engine's own account of each relief differs. What was owed beside it follows from the chain; what is undone
+   * After the end: how the engine's own account of each relief differs. What was owed in addition follows from the chain; what is undone
    * of it only where all of it followed these rules, and no row was wrong.
    */
   differences(stored: StoredReliefs): readonly StoredReliefFault[] {
-    return this.reliefs.flatMap(({ seq, beside, undone }): StoredReliefFault[] => {
+    return this.reliefs.flatMap(({ seq, otherDebt, undone }): StoredReliefFault[] => {
       const found = stored.get(`${seq}`);
-      // What is not written down at all is named by the comparison of the tables.
+      // The comparison of the tables names what is not recorded at all.
       if (found === undefined) return [];
       const place = { seq: `${seq}` };
-      const owed = { column: 'owed_beside_micros', expected: `${beside} still owed beside it` } as const;
+      const owed = { column: 'owed_beside_micros', expected: `${otherDebt} still owed in addition` } as const;
       const again = {
         column: 'undone_micros',
         expected: `${undone} undone of it by money that came back`,
       } as const;
       return [
-        ...(found.beside === beside ? [] : [{ ...place, ...owed, found: `${found.beside}` }]),
+        ...(found.otherDebt === otherDebt ? [] : [{ ...place, ...owed, found: `${found.otherDebt}` }]),
         ...(found.undone === undone || !this.isExact || this.hasFault
           ? []
           : [{ ...place, ...again, found: `${found.undone}` }]),
@@ -110,25 +110,25 @@ export class ReliefReplay {
     return fault;
   }
 
-  /** What is owed again is so because money comes back, in the same event. */
+  /** Debt is owed again only because money comes back, in the same event. */
   private alone(next: ExportedTransfer | null): ReliefFault | null {
     const by = this.owedAgainBy;
     const isFollowed = next?.kind === 'write_off_reversal' || next?.kind.startsWith('reinstatement') === true;
     if (by === null || isFollowed) return null;
     this.owedAgain = 0n;
     this.owedAgainBy = null;
-    return { seq: by.seq, column: 'kind', expected: 'money that comes back behind it', found: by.kind };
+    return { seq: by.seq, column: 'kind', expected: 'money that comes back after it', found: by.kind };
   }
 
-  private relieve(row: ExportedTransfer, kind: Kind, amount: bigint, beside: bigint): void {
+  private relieve(row: ExportedTransfer, kind: Kind, amount: bigint, otherDebt: bigint): void {
     const source = row.reference.split(':', 2).join(':');
-    this.reliefs.push({ seq: Number(row.seq), source, kind, amount, beside, undone: 0n });
+    this.reliefs.push({ seq: Number(row.seq), source, kind, amount, otherDebt, undone: 0n });
   }
 
   private settle({ row, amount, given }: Return): ReliefFault | null {
     const earlier = this.reliefs.filter(({ seq }) => seq < Number(row.seq));
     const unneeded = this.returns.unneededOf(earlier);
-    // What was never taken nobody bought.
+    // No one bought what was never taken.
     const neverTaken = this.returns.lastNeverTaken;
     const wanted = { write_off: 0n, given_credit: 0n };
     earlier.forEach(({ kind }, index) => (wanted[kind] += unneeded[index] ?? 0n));
@@ -158,7 +158,7 @@ export class ReliefReplay {
     };
   }
 
-  /** Of each kind no more than is `wanted`, and in all no more than comes back, so that nobody owes more than before. */
+  /** Of each kind no more than is `wanted`, and in all no more than comes back, so that no customer owes more than before. */
   private undoOldest(
     reliefs: readonly ReplayedRelief[],
     unneeded: readonly bigint[],

@@ -12,13 +12,14 @@ import {
 /** The payment of each `dispute:<id>` and `refund:<id>`. */
 export type PaymentLinks = ReadonlyMap<string, { readonly payment: string; readonly paid: Parts }>;
 
-/** Debt that was paid with what nobody bought. */
+/** Debt that was paid with what no one bought. */
 export type ReplayedRelief = {
   readonly seq: number;
   readonly source: string;
   readonly kind: 'write_off' | 'given_credit';
   readonly amount: bigint;
-  readonly beside: bigint;
+  /** The debt that was owed in addition when it was paid. */
+  readonly otherDebt: bigint;
   undone: bigint;
 };
 
@@ -35,7 +36,7 @@ export class ReturnReplay {
 
   constructor(private readonly links: PaymentLinks) {}
 
-  /** Answers whether the row is of money that comes back. */
+  /** Returns whether the row is of money that comes back. */
   next({ seq, reference, kind, amount_micros }: ExportedTransfer, isGiven: boolean): boolean {
     if (!/^(dispute|refund):/.test(reference) || kind === 'write_off') return false;
     const undoing = { seq: Number(seq), amount: BigInt(amount_micros) };
@@ -51,7 +52,7 @@ export class ReturnReplay {
     // What a refund takes beyond its payment stays a loss, whatever of the payment comes back.
     if (!reference.startsWith('refund:') || !kind.endsWith('_excess')) event.moved += signed;
     if (['refund', 'dispute', 'reinstatement'].includes(kind)) event.credit += signed;
-    // Beside the parts of a payment, the same kind says what a dispute had taken beyond it and takes as these parts now.
+    // In addition to the parts of a payment, the same kind says what a dispute had taken beyond it and takes as these parts now.
     return kind.startsWith('reinstatement') && event.credit <= 0n && event.moved < 0n;
   }
 
@@ -69,14 +70,14 @@ export class ReturnReplay {
     const needed = new Map<string, bigint>();
     let unneeded = 0n;
     let given = 0n;
-    return reliefs.map(({ seq, source, kind, amount, beside }) => {
+    return reliefs.map(({ seq, source, kind, amount, otherDebt }) => {
       const away = sum(this.events.filter((event) => event.seq <= seq).map(({ credit }) => credit));
       const wouldBeAway = sum(kept.filter(({ event }) => event.seq <= seq).map(({ credit }) => credit));
       const undone = (of: readonly Undoing[]) =>
         sum(of.filter((each) => each.seq <= seq).map((each) => each.amount));
       const undoneBefore =
         undone(this.undoings.write_off) + smaller(given, undone(this.undoings.given_credit));
-      let need = larger(0n, amount + beside - (away - wouldBeAway) + unneeded - undoneBefore);
+      let need = larger(0n, amount + otherDebt - (away - wouldBeAway) + unneeded - undoneBefore);
       if (kind === 'write_off') {
         const before = needed.get(source) ?? 0n;
         need = smaller(need, larger(0n, this.mostFor(source, seq, kept) - before));
