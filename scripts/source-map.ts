@@ -10,10 +10,7 @@ export const MAP: readonly (readonly [room: string, mayImport: readonly string[]
   // What is started.
   ['entry', ['cli', 'bootstrap', 'app', 'platform']],
   ['cli', ['bootstrap', 'finance', 'gateway', 'money', 'identity', 'platform']],
-  [
-    'bootstrap',
-    ['app', 'website', 'gateway', 'money', 'identity', 'notifications', 'payments', 'platform'],
-  ],
+  ['bootstrap', ['app', 'website', 'gateway', 'money', 'identity', 'notifications', 'payments', 'platform']],
   ['app', ['website', 'finance', 'gateway', 'payments', 'notifications', 'money', 'identity', 'platform']],
   ['website', ['gateway/catalog', 'payments', 'platform']],
   ['finance/audit', ['finance/reconciliation', 'money', 'identity/audit-log', 'platform']],

@@ -38,8 +38,8 @@ export class WalletAlertJob implements Job {
     // A newer version of this service queued this alert, and that version runs the job.
     if (type === undefined) throw new TypeError(`there is no wallet alert '${alert}'`);
     const wallet = await this.wallets.read(accountId);
-    const lowMark = await this.marks.lowMarkOf(accountId);
-    if (!isStillTrue(alert, wallet, lowMark, micros(BigInt(payloadText(payload, 'posted_micros'))))) return;
+    const threshold = await this.marks.lowMarkOf(accountId);
+    if (!isStillTrue(alert, wallet, threshold, micros(BigInt(payloadText(payload, 'posted_micros'))))) return;
     const reason = payload['reason'];
     const data: WalletAlertView = {
       object: 'wallet_alert',
@@ -47,7 +47,7 @@ export class WalletAlertJob implements Job {
       status: wallet.status,
       posted_micros: wallet.posted,
       available_micros: wallet.available,
-      low_balance_micros: lowMark === null ? null : formatMicros(lowMark),
+      low_balance_micros: threshold === null ? null : formatMicros(threshold),
       reason: alert === 'frozen' && typeof reason === 'string' ? reason : null,
     };
     const naturalKey = payloadText(payload, 'key');
@@ -58,13 +58,13 @@ export class WalletAlertJob implements Job {
 function isStillTrue(
   alert: string,
   { status, posted }: WalletSnapshot,
-  lowMark: MicroUsd | null,
+  threshold: MicroUsd | null,
   postedThen: MicroUsd,
 ): boolean {
   const postedNow = BigInt(posted);
   switch (alert) {
     case 'low':
-      return lowMark !== null && postedNow < lowMark;
+      return threshold !== null && postedNow < threshold;
     case 'depleted':
       return postedNow <= postedThen;
     default:

@@ -94,15 +94,15 @@ export class WalletAlertView {
 
 export function toAlertChanges({ low_balance_micros: low, email }: WalletAlertsRequest): AlertChanges {
   return {
-    lowMarkMicros: typeof low === 'string' ? micros(BigInt(low)) : low,
+    thresholdMicros: typeof low === 'string' ? micros(BigInt(low)) : low,
     email,
   };
 }
 
-export function toWalletAlertsView({ lowMarkMicros, email, confirmed }: Alerts): WalletAlertsView {
+export function toWalletAlertsView({ thresholdMicros, email, confirmed }: Alerts): WalletAlertsView {
   return {
     object: 'wallet_alerts',
-    low_balance_micros: lowMarkMicros === null ? null : formatMicros(lowMarkMicros),
+    low_balance_micros: thresholdMicros === null ? null : formatMicros(thresholdMicros),
     email,
     email_confirmed: confirmed,
   };

@@ -19,7 +19,7 @@ export class WalletAlertsEntity {
   accountId!: string;
 
   @Column({ type: 'boolean', name: 'low_mark_chosen', default: false })
-  lowMarkChosen!: boolean;
+  thresholdChosen!: boolean;
 
   @Column({ type: 'text', nullable: true })
   email!: string | null;

@@ -27,14 +27,14 @@ export const CONFIRMATIONS_PER_ADDRESS_MAX = 3;
 const CONFIRMATION_INTERVAL_MS = 5 * 60_000;
 
 export type Alerts = {
-  readonly lowMarkMicros: MicroUsd | null;
+  readonly thresholdMicros: MicroUsd | null;
   readonly email: string | null;
   readonly confirmed: boolean;
 };
 
 /** Undefined leaves a value unchanged, and null removes it. */
 export type AlertChanges = {
-  readonly lowMarkMicros: MicroUsd | null | undefined;
+  readonly thresholdMicros: MicroUsd | null | undefined;
   readonly email: string | null | undefined;
 };
 
@@ -55,7 +55,7 @@ export class WalletAlertsService {
   async read(accountId: string): Promise<Alerts> {
     const row = await this.rows.findOneBy({ accountId });
     return {
-      lowMarkMicros: await this.marks.lowMarkOf(accountId),
+      thresholdMicros: await this.marks.lowMarkOf(accountId),
       email: row?.email ?? null,
       confirmed: row !== null && row.emailConfirmedAt !== null,
     };
@@ -65,7 +65,7 @@ export class WalletAlertsService {
    * Throws `InvalidRequestError` for an address when this service sends no mail, and `TooManyConfirmationsError`; then
    * nothing changed.
    */
-  async update(accountId: string, { lowMarkMicros, email }: AlertChanges, by: AuditActor): Promise<Alerts> {
+  async update(accountId: string, { thresholdMicros, email }: AlertChanges, by: AuditActor): Promise<Alerts> {
     if (typeof email === 'string' && !this.emails.enabled) {
       throw new InvalidRequestError(
         'This service sends no e-mail. Nothing was changed. Use a webhook endpoint.',
@@ -86,13 +86,13 @@ export class WalletAlertsService {
           ...(email === undefined
             ? {}
             : { has_email: email !== null, email_changed: !isSame(row.email, email) }),
-          ...(lowMarkMicros === undefined
+          ...(thresholdMicros === undefined
             ? {}
-            : { low_mark_micros: lowMarkMicros === null ? null : formatMicros(lowMarkMicros) }),
+            : { low_mark_micros: thresholdMicros === null ? null : formatMicros(thresholdMicros) }),
         },
       });
       // The wallet's row is locked last, as everywhere.
-      if (lowMarkMicros !== undefined) await this.setThreshold(tx, accountId, lowMarkMicros);
+      if (thresholdMicros !== undefined) await this.setThreshold(tx, accountId, thresholdMicros);
       else if (typeof email === 'string') await this.applyDefaultThreshold(tx, row);
     }, by);
     return this.read(accountId);
@@ -105,13 +105,13 @@ export class WalletAlertsService {
 
   private async applyDefaultThreshold(
     tx: Tx,
-    { accountId, lowMarkChosen }: WalletAlertsEntity,
+    { accountId, thresholdChosen }: WalletAlertsEntity,
   ): Promise<void> {
-    if (!lowMarkChosen) await this.setThreshold(tx, accountId, LOW_THRESHOLD_DEFAULT);
+    if (!thresholdChosen) await this.setThreshold(tx, accountId, LOW_THRESHOLD_DEFAULT);
   }
 
   private async setThreshold(tx: Tx, accountId: string, threshold: MicroUsd | null): Promise<void> {
-    await tx.update(WalletAlertsEntity, { accountId }, { lowMarkChosen: true });
+    await tx.update(WalletAlertsEntity, { accountId }, { thresholdChosen: true });
     await this.marks.setLowMark(tx, accountId, threshold);
   }
 
