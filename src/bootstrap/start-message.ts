@@ -5,7 +5,7 @@ import type { RunningService } from './start-service.js';
 /** Reports where the service is: in production as one log line, elsewhere as text for a person. */
 export function describeStart(service: RunningService, log: Logger): void {
   const { url, settings, simulated, demoFile, notices } = service;
-  for (const notice of notices) log.warn(notice);
+  for (const notice of notices) log.warn({ event: 'provider.configuration_gap' }, notice);
   log.info(
     { event: 'service.started', url, environment: settings.environment, simulated },
     'Coffer is ready',

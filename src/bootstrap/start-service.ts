@@ -56,7 +56,11 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   // Loading the code takes about as long as starting the database, and they do not depend on each other.
   const loading = import('./app.setup.js');
   loading.catch(() => undefined);
-  const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
+  const database = await openDatabase(
+    settings,
+    (level, message) => log[level]({ event: 'embedded_postgres.reported' }, message),
+    options.onFailure,
+  );
   started.push('the database', () => database.stop());
   const simulators = await startSimulators({ ...settings, databaseUrl: database.url }, log);
   started.push('the simulators', () => simulators.stop());

@@ -27,7 +27,11 @@ export async function startWorker(options: StartOptions): Promise<{ readonly sto
   warnOfOverrides(settings, log);
   const started = new StopStack(log);
   try {
-    const database = await openDatabase(settings, (level, message) => log[level](message), options.onFailure);
+    const database = await openDatabase(
+      settings,
+      (level, message) => log[level]({ event: 'embedded_postgres.reported' }, message),
+      options.onFailure,
+    );
     started.push('the database', () => database.stop());
     const wanted = { ...settings, databaseUrl: database.url };
     const simulators =

@@ -40,7 +40,8 @@ export async function startFirstRun(wanted: Settings, log: Logger, role: FirstRu
         settings,
         secrets,
         directory,
-        log: (fields, message) => log.debug({ simulator: part.name, ...fields }, message),
+        log: (fields, message) =>
+          log.debug({ event: 'simulator.reported', simulator: part.name, ...fields }, message),
       };
       const apiBase =
         role === 'start' ? await startOne(part, context, ports, started) : ports.getBaseUrl(part.name);

@@ -53,7 +53,7 @@ export class BalanceReaderService {
       page: (request) => this.list.page(request),
       store: (transactions) => this.store(transactions),
       save: (progress) => this.save(progress),
-      warn: (event, message) => this.logger.warn({ event }, message),
+      logger: this.logger,
     };
     const from = cursor ?? { completeUntil: beginning, windowUntil: null, afterId: null };
     return readSince(list, from, new Date(this.clock.nowMs()));

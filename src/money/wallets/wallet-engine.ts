@@ -269,7 +269,12 @@ export class WalletEngine implements OnApplicationShutdown {
   private toUnavailable(error: unknown): DatabaseUnavailableError {
     if (isAuditHeadLocked(error)) return new AuditLogLockedError(error);
     if (!isOutdated(error)) return new DatabaseUnavailableError(error);
-    if (!this.outdatedLogged) this.logger.error(`Stop this process, it is too old: ${String(error)}`);
+    if (!this.outdatedLogged) {
+      this.logger.error(
+        { event: 'engine.outdated', err: error },
+        'This process is older than the database allows; stop it',
+      );
+    }
     this.outdatedLogged = true;
     return new ProcessOutdatedError(error);
   }

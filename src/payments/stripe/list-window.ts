@@ -1,3 +1,4 @@
+import type { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from './payments.errors.js';
 
@@ -56,7 +57,7 @@ export type WindowedList<Item> = {
   /** Stores the items that are not stored yet, and returns how many those were. */
   store(items: readonly Item[]): Promise<number>;
   save(cursor: ListCursor): Promise<void>;
-  warn(event: string, message: string): void;
+  readonly logger: Pick<Logger, 'warn'>;
 };
 
 /**
@@ -77,9 +78,9 @@ export async function readSince<Item>(
     return await readWindow(list, completeUntil, until, cursor.afterId);
   } catch (error) {
     if (!(error instanceof ListCursorLostError)) throw error;
-    list.warn(
-      'stripe_list.cursor_lost',
-      `${error.message}; the list of ${list.name} is read again from its start`,
+    list.logger.warn(
+      { event: 'stripe_list.cursor_lost', list: list.name, err: error },
+      'A list of Stripe is read again from its start',
     );
     return readWindow(list, completeUntil, until, null);
   }
@@ -108,7 +109,10 @@ async function readWindow<Item>(
     );
     if (after === null) return stored;
   }
-  list.warn('stripe_list.run_full', `There are more ${list.name} than one run lists; the next run continues`);
+  list.logger.warn(
+    { event: 'stripe_list.run_full', list: list.name },
+    'Stripe has more than one run lists; the next run continues',
+  );
   return stored;
 }
 

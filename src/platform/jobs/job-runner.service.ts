@@ -185,7 +185,7 @@ export class JobRunnerService implements OnApplicationBootstrap, BeforeApplicati
       connection: toClientConfig(this.dataSource.options),
       tasks: this.toTasks(this.registry.all()),
       pollIntervalMs: this.pollIntervalMs,
-      log: (level, message) => this.logger[level](message),
+      log: (level, message) => this.logger[level]({ event: 'jobs.runner_reported' }, message),
       onBroken,
     });
     this.runs.add(run);

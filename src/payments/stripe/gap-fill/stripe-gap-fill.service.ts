@@ -105,7 +105,7 @@ export class StripeGapFillService {
         return stored;
       },
       save: (progress) => this.save(type, progress),
-      warn: (event, message) => this.logger.warn({ event }, message),
+      logger: this.logger,
     };
     return readSince(list, cursor ?? { completeUntil: beginning, windowUntil: null, afterId: null }, now);
   }
