@@ -36,7 +36,7 @@ async function countKeys(): Promise<number> {
 }
 
 describe('making a key', () => {
-  it('shows its secret once, and everything else for ever', async () => {
+  it('shows its secret once, and everything else permanently', async () => {
     const customer = await service.createCustomer();
     const expiresAt = nowSeconds() + 3_600;
     const request = { name: 'Gateway', scopes: ['generate', 'wallet:read'], expires_at: expiresAt };
@@ -317,7 +317,7 @@ describe("somebody else's key", () => {
       JSON.stringify(answer.expect(404).body).replaceAll(asked, 'ID');
     const unknown = textOf(await mine.client.get(`/v1/api_keys/${missing}`), missing);
     for (const target of [id, operatorKey.id]) {
-      // Not to be told from a key that does not exist.
+      // The answer is the same as for a key that does not exist.
       expect(textOf(await mine.client.get(`/v1/api_keys/${target}`), target)).toBe(unknown);
       expect(textOf(await mine.client.delete(`/v1/api_keys/${target}`), target)).toBe(unknown);
       (await service.operator.delete(`/v1/accounts/${mine.accountId}/api_keys/${target}`)).expect(404);

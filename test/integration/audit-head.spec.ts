@@ -62,13 +62,13 @@ function prolongTries(ms: number): { readonly tries: () => number } {
 }
 
 describe('an act of the wallet engine that meets a held end of the audit log', () => {
-  it('is tried for ten seconds and then refused with 503, as is what waits behind it; nothing was changed', async () => {
+  it('is tried for ten seconds and then refused with 503, as are the acts that wait after it; nothing was changed', async () => {
     const before = await available();
     await whileHeadIsHeld(app.databaseUrl, async () => {
       const { tries } = prolongTries(5_000);
       const answers = [grant('held')];
       await eventually('the first one is tried', () => tries() > 0);
-      answers.push(grant('behind'));
+      answers.push(grant('after'));
       let refused = 0;
       for (const answer of answers) void answer.then(() => (refused += 1));
       await eventually('both are answered', () => refused === 2, 60);

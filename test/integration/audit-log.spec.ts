@@ -139,7 +139,7 @@ describe('an event of the audit log', () => {
     (await app.operator.post(`${account}/unfreeze`, { reason: 'no fraud' })).expect(200);
   });
 
-  it('is changed by nobody: not by the service, nor by the owner of the tables', async () => {
+  it('cannot be changed, neither by the service nor by the owner of the tables', async () => {
     for (const table of ['audit_events', 'audit_seals', 'audit_head']) {
       for (const sql of [`DELETE FROM ${table}`, `TRUNCATE ${table} CASCADE`]) {
         await expect(owner.query(sql)).rejects.toThrow('the audit log is never changed');
@@ -241,7 +241,7 @@ describe('the chain of the audit log', () => {
         ALTER TABLE audit_seals DROP CONSTRAINT audit_seals_event_number_fkey`);
       await owner.query(harm, [victim?.number]);
       const found: Discrepancy[] = [];
-      // What the open tx has done, which nobody else sees.
+      // The changes of the open tx, which no other session sees.
       const query = (sql: unknown) =>
         typeof sql === 'string' ? Promise.resolve() : owner.query(sql as never);
       const snapshot = await Snapshot.open({ query } as SnapshotClient, DOCTOR_SNAPSHOT);

@@ -56,7 +56,7 @@ describe('a database of the time when a job sealed audit events', () => {
   const findings = async () =>
     (await findDiscrepancies(test.dataSource)).filter(({ table }) => table.startsWith('audit_'));
 
-  it('keeps what was sealed as it was, seals the rest behind it, and goes on in the same chain', async () => {
+  it('keeps the seals that exist, seals the other events after them, and continues the same chain', async () => {
     const { owner, dataSource } = test;
     await owner.query(UNDO);
     for (const object of ['first', 'second', 'third', 'fourth', 'fifth']) {

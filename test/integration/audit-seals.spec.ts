@@ -135,7 +135,7 @@ describe('an act', () => {
     await expectWholeChain();
   });
 
-  it('leaves neither event nor place behind when its tx is rolled back', async () => {
+  it('leaves neither an event nor a gap in the chain when its tx is rolled back', async () => {
     const { rows } = await owner.query('SELECT * FROM audit_head');
     const rolledBack = app.app.get(TransactionRunner).run(async (tx) => {
       await app.app.get(AuditLog).record(tx, 'system', entry('rolled back'));
@@ -202,7 +202,7 @@ describe('an act', () => {
         });
       }),
     );
-    const debits = accountIds.map((accountId) => send(debit(accountId, 'meanwhile')));
+    const debits = accountIds.map((accountId) => send(debit(accountId, 'concurrent')));
     await Promise.all([...all, ...debits]);
     expect(await sealedObjects('race: ')).toHaveLength(2 * (20 + 20 + 40));
     await expectWholeChain();

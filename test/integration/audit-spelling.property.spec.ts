@@ -18,7 +18,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Whatever PostgreSQL stores: any character but U+0000, with those that JSON escapes and those beside the surrogates among them. */
+/** Whatever PostgreSQL stores: any character but U+0000, including those that JSON escapes and the neighbours of the surrogates. */
 const text = fc
   .string({
     unit: fc.oneof(

@@ -16,7 +16,7 @@ const PROBE = '/v1/api_keys';
 const STEP_MS = 50;
 
 let service: TestApp;
-/** A second process on the same database, as far as authentication can tell. */
+/** For authentication, it is a second process on the same database. */
 let second: TestApp;
 
 beforeAll(async () => {
@@ -48,7 +48,7 @@ describe('a request without a valid key', () => {
     error: expect.objectContaining({ code, type: 'authentication_error', param: null }),
   });
 
-  it('is told so when it sends no key, or another scheme than Bearer', async () => {
+  it('is refused with that reason when it sends no key, or another scheme than Bearer', async () => {
     for (const authorization of [undefined, '', 'Basic dXNlcjpwYXNz', 'Bearer', makeApiKey('account_key')]) {
       const headers = authorization === undefined ? {} : { authorization };
       const answer = (await service.client(null).get(PROBE, headers)).expect(401);
@@ -96,7 +96,7 @@ describe('a request without a valid key', () => {
     (await service.client(makeApiKey('operator_key')).post('/v1/accounts', { nonsense: true })).expect(401);
   });
 
-  it('is told when its key was revoked, and when it expired', async () => {
+  it('is refused with that reason when its key was revoked, and when it expired', async () => {
     const customer = await service.createCustomer();
     const { id, secret } = await createKey(customer);
     await service.operator.delete(`/v1/accounts/${customer.accountId}/api_keys/${id}`);
@@ -116,7 +116,7 @@ describe('a request without a valid key', () => {
         refusal('expired_api_key'),
       );
     }
-    // Expired first, then revoked: the revocation is what is told.
+    // It expired first and was revoked later: the answer names the revocation.
     await service.operator.delete(`/v1/accounts/${customer.accountId}/api_keys/${brief.id}`);
     expect((await service.client(brief.secret).get(PROBE)).expect(401).body).toEqual(
       refusal('revoked_api_key'),
@@ -246,7 +246,7 @@ describe('the operator key of the environment', () => {
     await app.close();
   });
 
-  it('is nobody when there is none', async () => {
+  it('does not exist when none is configured', async () => {
     const app = await startTestApp({ databaseUrl: service.databaseUrl, settings: { operatorKey: null } });
     (await app.client(service.operatorKey).get('/v1/accounts')).expect(401);
     (await app.client('').get('/v1/accounts')).expect(401);
@@ -314,7 +314,7 @@ describe('the access of a route', () => {
     });
   });
 
-  it('is refused to everybody when nobody declared it', () => {
+  it('is refused to every caller when none is declared', () => {
     const table = new RouteAccessTable();
     expect(() => table.get(ForgottenController, ForgottenController.prototype.read)).toThrow(
       /neither @Public/,
@@ -322,7 +322,7 @@ describe('the access of a route', () => {
     /* eslint-enable @typescript-eslint/unbound-method */
   });
 
-  it('stands in the API document as that scope and no other, with its refusals', () => {
+  it('is documented as exactly that scope, with its refusals', () => {
     const document = SwaggerModule.createDocument(service.app, new DocumentBuilder().build());
     const keys = document.paths['/v1/api_keys']?.post;
     expect(keys?.security).toEqual([{ account_key: ['keys:write'] }]);

@@ -146,7 +146,7 @@ describe('a request whose body is malformed', () => {
     expect(await answersOf(peer)).toEqual(['400']);
   });
 
-  it('is answered with 400 in its turn, behind the answer to the request before it', async () => {
+  it('is answered with 400 in its position, after the answer to the earlier request', async () => {
     service.upstreamClock.stop();
     service.blackForestLabs?.control.setLatencyMs(1);
     const refused = once(server, 'clientError');

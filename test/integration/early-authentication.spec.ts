@@ -19,7 +19,7 @@ afterAll(() => service.close());
 
 const begin = (bytes: string): Promise<RawAnswer> => beginRequest(service.url, bytes);
 
-describe('whoever has no valid key', () => {
+describe('a caller without a valid key', () => {
   const KEYS: readonly (readonly [string, () => string, string])[] = [
     ['none', () => '', 'missing_api_key'],
     ['another scheme', () => 'authorization: Basic eDp5\r\n', 'missing_api_key'],
@@ -39,7 +39,7 @@ describe('whoever has no valid key', () => {
     }
   });
 
-  it('is told so although the body is not even JSON, and nothing of it is parsed', async () => {
+  it('is refused for that reason although the body is not even JSON, and nothing of it is parsed', async () => {
     for (const body of ['{', '['.repeat(100_000)]) {
       const answer = await service.client(makeApiKey('operator_key')).send('POST', '/v1/accounts', { body });
       expect(answer.expect(401).body.error.code).toBe('invalid_api_key');

@@ -200,7 +200,7 @@ describe("a key's spend limit", () => {
     expect(await answerOf(debit(first))).toBe('key_limit_reached');
   });
 
-  it('is found again by whoever sets one behind a process whose clock is ahead', async () => {
+  it('is found again when a limit is set after a process whose clock is ahead has counted', async () => {
     setClocks(1_500, -1_500);
     const holdId = newId('hold');
     await authorize(first, 2n, holdId);
@@ -272,12 +272,12 @@ describe("a key's spend limit", () => {
       accountId,
     ]);
     expect(wallet).toEqual({ level: 'ample' });
-    // Without a key the same call says that the wallet cannot pay for it, which is told.
+    // Without a key, the same call reports that the wallet cannot pay for it.
     expect(await answerOf(authorize(first, 1_000_000n, newId('hold'), null))).toBe('insufficient_credits');
-    const [told] = await first.dataSource.query('SELECT level FROM wallets WHERE account_id = $1', [
+    const [walletAfter] = await first.dataSource.query('SELECT level FROM wallets WHERE account_id = $1', [
       accountId,
     ]);
-    expect(told).toEqual({ level: 'depleted' });
+    expect(walletAfter).toEqual({ level: 'depleted' });
   });
 
   it('may be lowered below what was used, then nothing more is spent; taken away, nothing is counted any more', async () => {
@@ -338,7 +338,7 @@ describe("a key's spend limit", () => {
 });
 
 describe('a budget in the database', () => {
-  it('refuses use beyond a limit, use without order, and a limit of nothing, whoever writes', async () => {
+  it('refuses use beyond a limit, use without order, and a limit of nothing, for every writer', async () => {
     await first.budgets.set(accountId, keyId, { day: limit(2n), total: limit(5n) }, 'test');
     await debit(first);
     const write = (change: string) =>

@@ -76,7 +76,7 @@ describe('the last use of a key', () => {
     expect(await key.lastUse()).toBeNull();
   });
 
-  it('waits for nobody, and nobody waits for it: a locked key is written after its next use', async () => {
+  it('waits for no other session, and none waits for it: a locked key is written after its next use', async () => {
     app = await sharedApp();
     const [locked, free] = [await aKey(), await aKey()];
     await use(locked.client);

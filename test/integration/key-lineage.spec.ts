@@ -137,7 +137,7 @@ describe('revoking a key that has made others', () => {
 });
 
 describe('a key in the database', () => {
-  it('is never beyond the key that made it, whoever writes, and nothing of it changes but its revocation', async () => {
+  it('never has more rights than the key that made it, for every writer, and nothing of it changes except its revocation', async () => {
     const [customer, stranger] = [await app.createCustomer(), await app.createCustomer()];
     const limited = await make(customer.client, { spend_limits: { total_micros: '1' } });
     const ending = await make(customer.client, { expires_at: inSeconds(3_600) });

@@ -56,7 +56,7 @@ describe('any chain of requests to make, limit, revoke and use keys', () => {
 });
 
 describe('a spend limit that is set while its key makes others', () => {
-  it('leaves no key behind that spends without it, in any process', async () => {
+  it('leaves no key that spends without the limit, in any process', async () => {
     const twin = await sharedTwin();
     const outcomes = new Set<string>();
     for (let round = 0; round < 12; round += 1) {

@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 describe('every route with a key', () => {
-  it('has a limit that it tells of, also where it refuses, but for those that are excepted by their scope', async () => {
+  it('has a limit and reports it, also when it refuses, except those that are excepted by their scope', async () => {
     const service = await sharedApp();
     const customer = await aCustomer().create();
     const excepted: string[] = [];
@@ -102,7 +102,7 @@ describe('the requests of one account', () => {
     const { port, hostname } = new URL(service.url);
     const request = `GET /v1/wallet HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${flooding.apiKey}\r\n\r\n`;
     const pipelined = connect(Number(port), hostname);
-    // The answers to those that are refused come behind the others on the same connection; a second one hears of it.
+    // The answers to the refused ones come after the others on the same connection; a second connection gets them at once.
     pipelined.write(request.repeat(share + WAITING_PER_ACCOUNT_MAX));
     await eventually('its share is at work', () => held.begun === share);
     await eventually('too many wait', async () => {
@@ -194,7 +194,7 @@ describe('requests without a key', () => {
   });
 });
 
-/** The statuses of so many requests for a path that does not exist, sent one behind the other on one connection. */
+/** Returns the statuses of this many requests for a path that does not exist, sent one after the other on one connection. */
 function pipeline({ url }: TestApp, count: number): Promise<number[]> {
   const { port, hostname } = new URL(url);
   return new Promise((resolve, reject) => {

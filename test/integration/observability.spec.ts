@@ -173,7 +173,7 @@ describe('the metrics', () => {
     expect(after.text).not.toMatch(/acct_|key_0/);
   });
 
-  it('grow by no series for paths that nobody serves', async () => {
+  it('get no series for paths that do not exist', async () => {
     for (let index = 0; index < 5; index += 1) await service.client(null).get(`/scan/${index}`);
     const { values } = await metrics();
     const unmatched = [...values.keys()].filter((series) => series.includes('route="unmatched"'));

@@ -246,7 +246,7 @@ describe('an address that sends bad keys', () => {
   });
   afterAll(() => app.close());
 
-  it('is told to wait after 300 a minute, while working keys from there and everybody else go on', async () => {
+  it('has to wait after 300 a minute, while valid keys from there and all other callers are served', async () => {
     const working = createKey('acct_same_office');
     expect((await ask(app, '/free', working)).status).toBe(200);
     for (let index = 0; index < FAILED_AUTHENTICATIONS_MAX; index += 1) {
@@ -270,7 +270,7 @@ describe('an address that sends bad keys', () => {
     expect((await ask(app, '/free', 'bad', '203.0.113.10')).status).toBe(401);
   });
 
-  it('never locks out a good key that this process has not seen yet: only bad ones are told to wait', async () => {
+  it('never locks out a good key that this process has not seen yet: only bad ones have to wait', async () => {
     const address = '203.0.113.77';
     const known = makeApiKey('account_key');
     expect((await ask(app, '/free', known, address)).status).toBe(401);

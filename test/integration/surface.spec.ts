@@ -52,7 +52,7 @@ describe('garbage is refused with the documented error', () => {
     expect(await refused('/v1/accounts', escaped)).toMatchObject({ status: 400 });
   });
 
-  it('a field that nobody knows, by its name', async () => {
+  it('an unknown field, by its name', async () => {
     expect(await refused('/v1/accounts', { name: 'x', nmae: 'y' })).toMatchObject({
       status: 400,
       code: 'invalid_request',
@@ -81,7 +81,7 @@ describe('garbage is refused with the documented error', () => {
     expect(answer).toMatchObject({ status: 415, code: 'unsupported_media_type' });
   });
 
-  it('an unknown route and a wrong method, which are told apart', async () => {
+  it('an unknown route and a wrong method, which are distinguished', async () => {
     const unknown = await service.operator.get('/v1/nowhere');
     expect(unknown.expect(404).body.error).toMatchObject({
       type: 'not_found',
@@ -120,11 +120,7 @@ describe('a request that is not what HTTP wants', () => {
     ['two hosts', 'GET /health/live HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n', 400],
     ['one host twice', 'GET /health/live HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n', 400],
     ['no host', 'GET /health/live HTTP/1.1\r\n\r\n', 400],
-    [
-      'an expectation that nobody knows',
-      'GET /health/live HTTP/1.1\r\nhost: a\r\nexpect: something\r\n\r\n',
-      417,
-    ],
+    ['an unknown expectation', 'GET /health/live HTTP/1.1\r\nhost: a\r\nexpect: something\r\n\r\n', 417],
   ])('is refused with a body that says why: %s', async (_name, bytes, status) => {
     expect(await beginRequest(service.url, bytes)).toEqual({ status, code: 'malformed_http' });
   });
@@ -144,7 +140,7 @@ describe('the pages', () => {
     '/models',
     '/checkout/complete',
     '/alerts/unsubscribe?account=acct_00000000000000000000000000&token=x',
-  ])('%s stays out of frames, tells nobody its address, and keeps its window to itself', async (path) => {
+  ])('%s cannot be framed, sends no referrer, and does not share its window', async (path) => {
     const { headers, body } = await service.client(null).get(path);
     expect(headers.get('content-type')).toBe('text/html; charset=utf-8');
     expect(String(body)).toContain('<html');
@@ -225,7 +221,7 @@ describe('the pages', () => {
   });
 
   it('say that parts are simulated exactly when they are', async () => {
-    // Here nothing is: the parts are configured, at addresses where nobody answers.
+    // Here nothing is simulated: the parts are configured, at addresses where no server answers.
     const page = await service.client(null).get('/');
     expect(page.body).not.toContain('Sandbox');
     expect(page.headers.get('x-coffer-sandbox')).toBeNull();

@@ -57,7 +57,7 @@ describe('a peer that takes nothing of its answer', () => {
     ]);
   });
 
-  it('is told from one whose call takes long: that one keeps its connection', async () => {
+  it('is distinguished from one whose call takes long, which keeps its connection', async () => {
     service.upstreamClock.stop();
     service.blackForestLabs?.control.setLatencyMs(1);
     const answer = generate(customer);

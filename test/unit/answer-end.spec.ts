@@ -5,7 +5,7 @@ import { onAnswerEnd } from '../../src/platform/http/connection-answers.js';
 
 const COUNT = 20;
 
-/** Answers of one connection, the second one behind the first as Node has it when requests come without waiting. */
+/** Answers of one connection, the second one queued after the first, as in Node when requests are pipelined. */
 function twoAnswers(): {
   readonly socket: Socket;
   readonly first: ServerResponse;
@@ -25,8 +25,8 @@ function listen(answer: ServerResponse): number[] {
 
 const everyone = Array.from({ length: COUNT }, (_, index) => index);
 
-describe('whoever waits for the end of an answer', () => {
-  it('hears of it once, when the answer was sent or its connection has ended, and at once where that has happened', () => {
+describe('a listener for the end of an answer', () => {
+  it('is called once, when the answer was sent or its connection has ended, and immediately if that has already happened', () => {
     const { socket, first, second } = twoAnswers();
     const [ofFirst, ofSecond] = [listen(first), listen(second)];
     first.emit('close');
@@ -38,7 +38,7 @@ describe('whoever waits for the end of an answer', () => {
     expect(listen(second)).toEqual(everyone);
   });
 
-  it('is one listener of Node’s however many they are: twenty are no leak that Node warns of', () => {
+  it('shares one listener of Node’s with all others: twenty are no leak that Node warns of', () => {
     const { socket, first, second } = twoAnswers();
     const before = socket.listenerCount('close');
     for (const answer of [first, second, first]) listen(answer);

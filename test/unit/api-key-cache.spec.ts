@@ -21,7 +21,7 @@ function credential(keyId: string, revoked = false): Credential {
 
 type Question = { readonly hashes: readonly string[]; answer(): void; fail(error: Error): void };
 
-/** Stands at the port: what it would answer is decided when it is asked, as a database's snapshot is. */
+/** Implements the port: its answer is decided when it is asked, like the snapshot of a database. */
 class StoredCredentials implements Credentials {
   readonly rows = new Map<string, Credential>();
   readonly questions: Question[] = [];
@@ -81,13 +81,13 @@ describe('what a process knows of a good key', () => {
     const found = cache.find('good');
     nowMs += GOOD_FOR_MS;
     stored.questions[0]?.answer();
-    // Whoever asked before the key could have been revoked a second ago gets the answer ...
+    // A caller that asked before the key could have been revoked a second ago gets the answer ...
     expect((await found)?.principal.keyId).toBe('key_good');
-    // ... and nobody who comes later does.
+    // ... and no later caller does.
     expect(cache.peek('good')).toBeUndefined();
   });
 
-  it('is refreshed in the background before it lapses, so that a key in use never waits', async () => {
+  it('is refreshed in the background before it expires, so that a key in use never waits', async () => {
     await cache.find('good');
     for (let step = 0; step < 50; step += 1) {
       nowMs += 300;
@@ -126,7 +126,7 @@ describe('a revocation in this process', () => {
     expect((await cache.find('good'))?.revoked).toBe(true);
   });
 
-  it('is not undone by a look-up that was under way', async () => {
+  it('is not undone by a look-up that was in progress', async () => {
     stored.held = true;
     const underWay = cache.find('good');
     stored.rows.set('good', credential('key_good', true));
@@ -162,7 +162,7 @@ describe('a flood of bad keys', () => {
     expect(cache.peek('bad')).toBeUndefined();
   });
 
-  it('pushes out other bad keys and no good one, and memory stays bounded', async () => {
+  it('displaces other bad keys and no good one, and memory stays bounded', async () => {
     await cache.find('good');
     await Promise.all(Array.from({ length: 10_001 }, (_, index) => cache.find(`bad_${index}`)));
     expect(cache.peek('good')).toBeDefined();
@@ -191,7 +191,7 @@ describe('keys from an address that sends many bad ones', () => {
     stored.rows.set('other', credential('key_other'));
     const bad = Array.from({ length: 5_200 }, (_, index) => cache.find(`bad_${index}`, 'suspect'));
     bad.forEach((each) => void each.catch(() => undefined));
-    // The first is asked for at once; behind it only so many wait.
+    // The first is looked up at once, and only a limited number waits after it.
     await expect(bad.at(-1)).rejects.toBeInstanceOf(DatabaseUnavailableError);
     stored.questions[0]?.answer();
     await settle();
@@ -255,7 +255,7 @@ describe('over a connection that is open and silent', () => {
     },
   );
 
-  it('and over a second one as well: nobody is let in, and the next question is asked', async () => {
+  it('and over a second one as well: no key is accepted, and the next question is asked', async () => {
     cache = new CredentialCache(stored, { monotonicMs: () => nowMs }, 50, 10);
     stored.held = true;
     await expect(cache.find('good')).rejects.toBeInstanceOf(DatabaseUnavailableError);
@@ -265,7 +265,7 @@ describe('over a connection that is open and silent', () => {
 });
 
 describe('without a database', () => {
-  it('a known key works until what is known lapses, then nobody is let in', async () => {
+  it('a known key works until its entry expires, then no key is accepted', async () => {
     await cache.find('good');
     stored.held = true;
     nowMs += GOOD_FOR_MS - 1;
@@ -279,7 +279,7 @@ describe('without a database', () => {
     await expect(found).rejects.toBeInstanceOf(DatabaseUnavailableError);
   });
 
-  it('nobody waits for an answer that never comes, and the next question is asked', async () => {
+  it('no caller waits for an answer that never comes, and the next question is asked', async () => {
     stored.held = true;
     await expect(cache.find('good')).rejects.toBeInstanceOf(DatabaseUnavailableError);
     stored.held = false;

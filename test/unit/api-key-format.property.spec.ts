@@ -48,7 +48,7 @@ describe('an API key', () => {
     expect(() => makeApiKey('account_key', new Uint8Array(16))).toThrow(RangeError);
   });
 
-  it('is spelled the same for ever: issued keys have to go on working', () => {
+  it('is spelled the same permanently: issued keys have to remain valid', () => {
     const entropy = Uint8Array.from({ length: 32 }, (_, index) => index);
     expect(makeApiKey('account_key', entropy)).toBe(
       'sk-cof-003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf48Mkh3',
@@ -60,7 +60,7 @@ describe('an API key', () => {
   });
 });
 
-describe('a text that nobody issued', () => {
+describe('a text that was never issued', () => {
   it('is refused without a look-up after any change of a single character', async () => {
     const changed = fc.tuple(keys, fc.nat(55), fc.constantFrom(...DIGITS, '-', '_', ' ', 'é', '\0'));
     await checkProperty(
@@ -140,7 +140,7 @@ describe('what is kept of a key', () => {
 });
 
 describe('scopes', () => {
-  it('belong to one kind of key each, so that a scope alone tells the kinds apart', () => {
+  it('belong to one kind of key each, so that a scope alone determines the kind', () => {
     expect(ACCOUNT_SCOPES.filter((scope) => (OPERATOR_SCOPES as readonly string[]).includes(scope))).toEqual(
       [],
     );

@@ -118,7 +118,7 @@ describe('the connections of all addresses', () => {
     );
   });
 
-  it('that are opened and never answered leave an equal share to the next address, however many addresses do so', () => {
+  it('that are opened and never answered leave an equal share to the next address, regardless of how many addresses do so', () => {
     const max = 1_000;
     for (const owners of [1, 2, 9, 99]) {
       const shares = new ConnectionShares<null>(max);
@@ -132,7 +132,7 @@ describe('the connections of all addresses', () => {
     }
   });
 
-  it('that never bring a request make room for an address with many, from as many addresses as they come', () => {
+  it('that never send a request are closed for an address with many, regardless of how many addresses they come from', () => {
     const max = 200;
     const shares = new ConnectionShares<number>(max);
     for (let owner = 1; owner < max; owner += 1)

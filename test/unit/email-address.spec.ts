@@ -30,7 +30,7 @@ describe('an address that mail may go to', () => {
     'a@b.co\u2028',
   ])('is not %j', (address) => expect(EMAIL_PATTERN.test(address)).toBe(false));
 
-  it('is judged in no time, however it is built', () => {
+  it('is checked in linear time, however it is built', () => {
     const before = process.cpuUsage();
     for (const part of ['a', 'a.', 'a-', '@', 'a@', '.']) EMAIL_PATTERN.test(`${part.repeat(50_000)}!`);
     EMAIL_PATTERN.test(`a@${'a.'.repeat(50_000)}!`);

@@ -39,7 +39,7 @@ describe('slots that accounts share', () => {
     expect({ begun, waiting: slots.waiting }).toEqual({ begun: ['a', 'a', 'a', 'a'], waiting: 2 });
   });
 
-  it('go to a newcomer next, however many of another account wait', async () => {
+  it('go to a new account next, regardless of how many calls of another account wait', async () => {
     const { ask, begun, endOldest } = open();
     void times(12, () => ask('a'));
     void ask('b');
@@ -95,7 +95,7 @@ describe('slots that accounts share', () => {
     expect(begun).toEqual(['a', 'a', 'b', 'c', 'd']);
   });
 
-  it('go on to the others when work that needs them all is given up', async () => {
+  it('go to the others when work that needs them all is given up', async () => {
     const { ask, begun, endOldest } = open({ slots: 2 });
     const client = new AbortController();
     void times(2, () => ask('a'));

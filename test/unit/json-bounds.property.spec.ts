@@ -21,7 +21,7 @@ const list = (items: number): string => `[${Array.from({ length: items }, () => 
 const read = (text: string): unknown => readJson(Buffer.from(text));
 
 describe('a JSON body', () => {
-  it('is taken up to the depth that is allowed, and refused one level deeper, however much deeper it is', () => {
+  it('is accepted up to the allowed depth, and refused one level deeper, regardless of how much deeper it is', () => {
     expect(read(nested(JSON_DEPTH_MAX))).toBeInstanceOf(Array);
     for (const levels of [1, 2_000, 500_000]) {
       expect(() => read('['.repeat(JSON_DEPTH_MAX + levels))).toThrow(
@@ -30,7 +30,7 @@ describe('a JSON body', () => {
     }
   });
 
-  it('is taken up to the members that are allowed, and refused with one more, also when they have one name', () => {
+  it('is accepted up to the allowed number of members, and refused with one more, also when they have one name', () => {
     expect(read(list(JSON_MEMBERS_MAX))).toHaveLength(JSON_MEMBERS_MAX);
     const refusal = `The request body has more than ${JSON_MEMBERS_MAX} members. Nothing was charged.`;
     expect(() => read(list(JSON_MEMBERS_MAX + 1))).toThrow(refusal);

@@ -9,10 +9,10 @@ import { casesFor, checkProperty } from '../support/property.js';
 
 type Dto = new () => object;
 
-/** What class-validator itself is told in `validation.pipe.ts`. */
+/** The options of class-validator in `validation.pipe.ts`. */
 const OPTIONS = { whitelist: true, forbidNonWhitelisted: true, stopAtFirstError: true };
 
-/** What clients send where they should not, beside values that are right somewhere. */
+/** Wrong values that clients send, in addition to values that are right somewhere. */
 const value = fc.oneof(
   fc.constantFrom<unknown>(
     null,
@@ -117,7 +117,7 @@ describe('request bodies', () => {
     expect(accepted).toBeGreaterThan(casesFor(300));
   });
 
-  it('with a member that nobody knows are refused at the first one: the others are never looked at, however many', () => {
+  it('with unknown members are refused at the first one: the others are never read, however many there are', () => {
     for (const dto of dtos.values()) {
       const [known = ''] = fieldsOf(dto);
       for (const count of [10, 5_000]) {
@@ -127,7 +127,7 @@ describe('request bodies', () => {
         );
         expect(() => readDto(dto, visits.of(strangers))).toThrow("Unknown field 'stranger0'");
         expect(visits.values).toBe(0);
-        // In the place of a value as well: whatever is wrong with it, its members are nobody's business.
+        // The same applies to an object in place of a value: its members are never read.
         const inside = new Visits();
         expect(() => readDto(dto, { [known]: inside.of(strangers) })).toThrow();
         expect({ dto: dto.name, values: Math.min(inside.values, 10) }).toEqual({
@@ -138,7 +138,7 @@ describe('request bodies', () => {
     }
   });
 
-  it('with a list where a word or an object should stand look at each of its items a bounded number of times', () => {
+  it('with a list in place of a word or an object read each of its items a bounded number of times', () => {
     for (const dto of dtos.values()) {
       for (const name of fieldsOf(dto)) {
         const visitsOf = (count: number): number => {
@@ -173,7 +173,7 @@ describe('request bodies', () => {
   });
 });
 
-/** Null where a nested member is not known, or a list stands in the place of an object. */
+/** Null when a nested member is unknown, or when a list is in place of an object. */
 function instanceOf(dto: Dto, body: object): object | null {
   try {
     return RequestShape.for(dto).instantiate(body);

@@ -17,13 +17,13 @@ describe('a sealed box', () => {
     }
   });
 
-  it('never looks the same twice', () => {
+  it('never has the same bytes twice', () => {
     const box = new SealedBox([newer], 'test');
     const boxes = Array.from({ length: 100 }, () => box.seal(SECRET, ROW).box.toString('hex'));
     expect(new Set(boxes).size).toBe(100);
   });
 
-  it('opens in no other row, for no other purpose, with no other key', () => {
+  it('opens in no other row, for no other purpose and with no other key', () => {
     const sealed = new SealedBox([newer], 'test').seal(SECRET, ROW);
     expect(() => new SealedBox([newer], 'test').open(sealed, 'webhook_endpoints/acct_b/we_1')).toThrow(
       SealBrokenError,

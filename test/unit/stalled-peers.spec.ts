@@ -62,7 +62,7 @@ async function checksUntilDropped(betweenChecks: () => void = () => undefined): 
   return checks;
 }
 
-/** Reads a piece in each turn of the event loop, as whoever reads freely may have the whole answer before anybody looks. */
+/** Reads one piece in each iteration of the event loop: a peer that reads freely may have the whole answer before the first check. */
 async function readUntilKernelTakesMore(): Promise<void> {
   const before = taken();
   const pause = (): unknown => peer.pause();
@@ -82,18 +82,18 @@ async function expectNeverDropped(): Promise<void> {
   expect(connection.destroyed).toBe(false);
 }
 
-describe('a peer that takes nothing of its answer', () => {
-  it('is dropped after exactly so many checks without progress, and not after twice as many', async () => {
+describe('a peer that reads nothing of its answer', () => {
+  it('is disconnected after exactly the allowed number of checks without progress, and not after twice as many', async () => {
     await askForLargeAnswer();
     expect(await checksUntilDropped()).toBe(CHECKS_WITHOUT_PROGRESS_MAX);
   });
 
-  it('is dropped as soon although it goes on sending requests', async () => {
+  it('is disconnected as soon although it continues to send requests', async () => {
     await askForLargeAnswer();
     expect(await checksUntilDropped(ask)).toBe(CHECKS_WITHOUT_PROGRESS_MAX);
   });
 
-  it('is dropped as soon when small answers to pipelined requests are more than the kernel takes', async () => {
+  it('is disconnected as soon when small answers to pipelined requests are more than the kernel accepts', async () => {
     answer = (response) => response.end('x'.repeat(10_000));
     await eventually('an answer waits', () => {
       for (let request = 0; request < 100; request += 1) ask();
@@ -103,7 +103,7 @@ describe('a peer that takes nothing of its answer', () => {
   });
 });
 
-describe('never dropped is a peer', () => {
+describe('never disconnected is a peer', () => {
   it('that reads, however slowly, also when its answer is one large write', async () => {
     await askForLargeAnswer();
     while (connection.writableLength > 0) {
@@ -113,7 +113,7 @@ describe('never dropped is a peer', () => {
     expect(connection.destroyed).toBe(false);
   });
 
-  it('whose answers the kernel has taken as a whole; unread, its connection ends when its keep-alive does', async () => {
+  it('whose answers the kernel has accepted completely; its connection ends with its keep-alive time', async () => {
     answer = (response) => response.end('small');
     const requests = 3;
     for (let request = 0; request < requests; request += 1) ask();
@@ -124,7 +124,7 @@ describe('never dropped is a peer', () => {
     await eventually('it is closed', () => connection.destroyed);
   });
 
-  it('whose call takes long: nothing of its answer waits to be taken', async () => {
+  it('whose call takes long: no byte of its answer is unsent', async () => {
     let called: ServerResponse | undefined;
     answer = (response) => (called = response);
     ask();
