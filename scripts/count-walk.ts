@@ -1,8 +1,11 @@
 /**
  * Counts the files of `src/` that run between a request and its answer, and prints them in their order: for a paid image call, a debit,
  * and from Stripe's webhook to the credit (`npm run walk`). The simulators are outside of `src/` and do not count. Each walk is taken three times, each
- * time by a new customer; a file counts when it ran every time, so what the process does by itself at the same time is left out.
+ * time by a new customer; a file counts when it ran every time, so what the process does by itself at the same time is left out. With
+ * --write, docs/ARCHITECTURE.md shows them (`npm run walk -- --write`).
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { startTestServer } from '../test/support/database/postgres-server.js';
 import { startTestApp, type TestApp } from '../test/support/app/test-app.js';
 import { openPage, payPage } from '../test/fixtures/top-up-books.js';
@@ -11,6 +14,10 @@ const TIMES = 3;
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 /** A reader cannot follow more files than this. */
 const AT_MOST = { 'A paid image call': 50, 'From a webhook to the credit': 30, 'A debit': 25 } as const;
+
+const DOCUMENT = fileURLToPath(new URL('../docs/ARCHITECTURE.md', import.meta.url));
+const BEGIN = '<!-- counted by `npm run walk -- --write` -->';
+const END = '<!-- end of the count -->';
 
 type Walk = keyof typeof AT_MOST;
 type Noting = typeof globalThis & { noteWalk?: (file: string) => void };
@@ -59,10 +66,40 @@ async function main(): Promise<void> {
       console.log(`\n${walk}: ${files.length} files (at most ${AT_MOST[walk as Walk]})`);
       for (const [index, file] of files.entries()) console.log(`${String(index + 1).padStart(4)}  ${file}`);
     }
+    if (process.argv.includes('--write')) write(walks);
   } finally {
     await Promise.all([app.close(), shop.close()]);
     await server.stop();
   }
+}
+
+function write(walks: Readonly<Record<Walk, readonly string[]>>): void {
+  const document = readFileSync(DOCUMENT, 'utf8');
+  const [before, rest = ''] = document.split(BEGIN);
+  const [, after] = rest.split(END);
+  if (before === undefined || after === undefined) throw new Error(`${DOCUMENT} lacks ${BEGIN} or ${END}`);
+  writeFileSync(DOCUMENT, `${before}${BEGIN}\n\n${describe(walks)}\n${END}${after}`);
+}
+
+/** A list for each walk. Files of one folder that run one after the other share a line. */
+function describe(walks: Readonly<Record<Walk, readonly string[]>>): string {
+  return Object.entries(walks)
+    .map(([walk, files]) => {
+      const steps: { readonly folder: string; readonly names: string[] }[] = [];
+      for (const file of files) {
+        const cut = file.lastIndexOf('/');
+        const [folder, name] = [file.slice(0, cut), file.slice(cut + 1)];
+        const last = steps.at(-1);
+        if (last?.folder === folder) last.names.push(name);
+        else steps.push({ folder, names: [name] });
+      }
+      const lines = steps.map(
+        ({ folder, names }, index) =>
+          `${index + 1}. \`${folder}/\`: ${names.map((name) => `\`${name}\``).join(', ')}`,
+      );
+      return `**${walk}: ${files.length} files** (at most ${AT_MOST[walk as Walk]})\n\n${lines.join('\n')}\n`;
+    })
+    .join('\n');
 }
 
 async function webhook(shop: TestApp) {
