@@ -50,7 +50,7 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
     expect([...reached].filter(([file]) => MONEY.test(file))).toEqual([]);
     // Everything that such a call needs is in it, so an empty list above says something.
     for (const file of [
-      'upstreams.service.ts',
+      'idempotency.service.ts',
       'image-maker.service.ts',
       'records/generation-records.service.ts',
     ]) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { parseJson } from '../../src/gateway/images/providers/read-answer.js';
+import { parseJson } from '../../src/gateway/images/providers/upstream-http.js';
 import { checkProperty } from '../support/property.js';
 
 /** As JSON, with an image as the text that its bytes are. */

@@ -5,7 +5,7 @@ import {
   encodeBase64,
   writeBase64,
 } from '../../src/gateway/images/calls/base64.js';
-import { parseJson, readBase64 } from '../../src/gateway/images/providers/read-answer.js';
+import { parseJson, readBase64 } from '../../src/gateway/images/providers/upstream-http.js';
 
 /** Around the sizes of one and two pieces, where groups of three bytes end. */
 const lengths = [0, 1, 2, 3, 4, 49_151, 49_152, 49_153, 98_303, 98_304, 98_305, 200_000];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { creditsToMicros } from '../../src/gateway/images/providers/credits.js';
+import { creditsToMicros } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { checkProperty } from '../support/property.js';
 
 describe('credits of Black Forest Labs', () => {

@@ -1,16 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import {
-  readComplaint,
-  readErrorText,
-  readRetryAfterSeconds,
-  readTask,
-  readTaskState,
-  toSubmitBody,
-} from '../../src/gateway/images/providers/black-forest-labs.wire.js';
-import { creditsToMicros } from '../../src/gateway/images/providers/credits.js';
+import { readComplaint, readErrorText, readRetryAfterSeconds, readTask, readTaskState, toSubmitBody, creditsToMicros } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { ProviderFailure } from '../../src/gateway/images/providers/provider-failure.js';
 import { TaskSlots } from '../../src/gateway/images/providers/task-slots.js';
-import { TrustedHosts } from '../../src/gateway/images/providers/trusted-hosts.js';
+import { TrustedHosts } from '../../src/gateway/images/providers/upstream-http.js';
 
 describe('credits of Black Forest Labs', () => {
   it.each([

@@ -8,7 +8,7 @@ import {
   type CircuitEvent,
   type CircuitState,
 } from '../../src/gateway/images/providers/circuit-breaker.machine.js';
-import { FALLS_THROUGH } from '../../src/gateway/images/providers/fall-through.js';
+import { FALLS_THROUGH } from '../../src/gateway/images/providers/provider-failure.js';
 
 const LIMITS = { failuresMax: 3, failingForMs: 100, openMs: 1_000, openMaxMs: 3_000, probeMs: 500 };
 const NEWS: readonly CircuitEvent[] = ['answered', 'trouble', 'nothing'];

@@ -1,9 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
-import { parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
-import { sizeLike } from '../../src/gateway/images/calls/image-size.js';
-import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/model-catalog.js';
+import { parseImageRequest, sizeLike } from '../../src/gateway/images/calls/image-request.js';
+import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/image-models.js';
 import { checkProperty } from '../support/property.js';
 
 const models = (await readCatalogFile()).catalog.models.flatMap(toImageModel);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ProviderKeyCache, type LoadLiveKeys } from '../../src/gateway/provider-keys/provider-key-cache.js';
+import { ProviderKeyCache, type LoadLiveKeys } from '../../src/gateway/provider-keys/provider-key-vault.service.js';
 import type { SealedProviderKey } from '../../src/gateway/provider-keys/provider-key.js';
 import { eventually } from '../support/processes.js';
 

@@ -1,6 +1,4 @@
 import { Module } from '@nestjs/common';
-import { GENERATION_OBSERVER } from './calls/generation-observer.js';
-import { GenerationMetrics } from './images.metrics.js';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { SETTINGS } from '../../platform/config/settings.js';
 import { AccountsModule } from '../../identity/accounts/accounts.module.js';
@@ -10,10 +8,12 @@ import { KeyVaultModule } from '../provider-keys/key-vault.module.js';
 import { PricingModule } from '../../money/pricing/pricing.module.js';
 import { WalletsModule } from '../../money/wallets/wallets.module.js';
 import { dnsResolver, HOST_RESOLVER } from '../../platform/egress/outside-hosts.js';
+import { GENERATION_OBSERVER } from './calls/generation-observer.js';
+import { GenerationMetrics } from './images.metrics.js';
 import { EditCredit } from './edits/edit-credit.service.js';
 import { ImageEdits } from './edits/image-edits.service.js';
 import { ReferenceFetcher } from './edits/reference-fetcher.service.js';
-import { AnswerBodies } from './calls/answer-bodies.service.js';
+import { AnswerBodies } from './calls/generation-answer.js';
 import { AnswerMemory } from './calls/answer-memory.js';
 import { GENERATION_LIMITS, generationLimits } from './calls/generation-limits.js';
 import { GenerationsController } from './calls/generations.controller.js';
@@ -31,9 +31,9 @@ import { MediaSigner } from './media/media-signer.js';
 import { MEDIA_STORE } from './media/media-store.js';
 import { MediaController } from './media/media.controller.js';
 import { openMediaStore } from './media/open-media-store.js';
-import { ImageModels } from './calls/model-catalog.js';
+import { ImageModels } from './calls/image-models.js';
 import { ModelsController } from './api/models.controller.js';
-import { ConfiguredProviders } from './providers/configured-providers.js';
+import { ConfiguredProviders, Upstreams } from './providers/configured-providers.js';
 import { ProviderKeyTestsController } from './calls/provider-key-tests.controller.js';
 import { IMAGE_PROVIDERS } from './providers/image-provider.js';
 import { GenerationReceipts } from './calls/records/generation-receipts.service.js';
@@ -57,7 +57,6 @@ import { RefusedAttempts } from './calls/retries/refused-attempts.service.js';
 import { RetryClaims } from './calls/retries/retry-claims.service.js';
 import { RetryRetentionJob } from './calls/retries/retry-retention.job.js';
 import { RunningGenerations } from './calls/running-generations.service.js';
-import { Upstreams } from './calls/upstreams.service.js';
 
 @Module({
   imports: [

@@ -2,9 +2,8 @@ import { ApiProperty } from '@nestjs/swagger';
 import { toUnixSeconds } from '../../platform/common/clock.js';
 import { BooleanField, ObjectTypeView, TextField, TimeView } from '../../platform/common/fields.js';
 import { ListView, type Page } from '../../platform/common/pagination.js';
-import { KEYED_PROVIDERS } from './keyed-provider.js';
+import { KEYED_PROVIDERS, type ProviderKey } from './provider-key.js';
 import type { NewProviderKey } from './provider-keys.service.js';
-import type { ProviderKey } from './provider-key.js';
 
 /** The last four characters are shown, so a key has to be much longer. */
 const SECRET_CHARS_MIN = 16;

@@ -1,6 +1,5 @@
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn } from 'typeorm';
-import type { KeyedProvider } from './keyed-provider.js';
-import type { RemovedReason } from './provider-key.js';
+import type { KeyedProvider, RemovedReason } from './provider-key.js';
 
 const PKEY = 'provider_keys_pkey';
 

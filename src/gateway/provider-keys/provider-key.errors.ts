@@ -1,6 +1,6 @@
 import { MasterKeyMissingError } from '../../platform/common/sealed-box.js';
 import { Problem } from '../../platform/errors/problem.js';
-import { PROVIDER_TITLES, type KeyedProvider } from './keyed-provider.js';
+import { PROVIDER_TITLES, type KeyedProvider } from './provider-key.js';
 
 /** This is our fault, so the wallet is never charged instead. */
 export class ProviderKeyUnreadableError extends Problem {

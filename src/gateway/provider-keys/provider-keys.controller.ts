@@ -4,7 +4,7 @@ import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/princ
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
-import { KEYED_PROVIDERS } from './keyed-provider.js';
+import { KEYED_PROVIDERS } from './provider-key.js';
 import {
   AttachProviderKeyRequest,
   DeletedProviderKeyView,

@@ -12,10 +12,15 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { Envelope } from './encryption/envelope.service.js';
-import { requireProvider, type KeyedProvider } from './keyed-provider.js';
+import {
+  requireProvider,
+  type KeyedProvider,
+  toBinding,
+  type ProviderKey,
+  type RemovedReason,
+} from './provider-key.js';
 import { ProviderKeyVault } from './provider-key-vault.service.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';
-import { toBinding, type ProviderKey, type RemovedReason } from './provider-key.js';
 
 /** Every attached key keeps a row for the audit, so a script that attaches keys in a loop has to be stopped. */
 export const ATTACHED_PER_DAY_MAX = 100;

@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { ObjectTypeView, TimeView } from '../../../platform/common/fields.js';
-import type { ImageModel } from '../calls/model-catalog.js';
+import type { ImageModel } from '../calls/image-models.js';
 
 /** OpenAI's `Model`. */
 export class ModelView {

@@ -3,7 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger'
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
-import { ImageModels } from '../calls/model-catalog.js';
+import { ImageModels } from '../calls/image-models.js';
 import { ModelListView, toModelView, ModelView } from './model.dto.js';
 
 @ApiTags('Models')

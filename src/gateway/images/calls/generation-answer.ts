@@ -1,11 +1,12 @@
-import type { MicroUsd } from '../../../platform/common/money.js';
 import { Readable } from 'node:stream';
-import type { AnswerImage } from './answer-images.js';
-import { base64Length, encodeBase64, writeBase64 } from './base64.js';
-import { URL_VALID_SECONDS, type MediaSigner } from '../media/media-signer.js';
+import { Inject, Injectable } from '@nestjs/common';
+import type { MicroUsd } from '../../../platform/common/money.js';
+import { URL_VALID_SECONDS, MediaSigner } from '../media/media-signer.js';
 import { toMediaName } from '../media/media-name.js';
 import type { OutputFormat } from '../providers/image-provider.js';
-import type { BillingMode, DeliveredImage, Generation } from './records/generation.js';
+import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { base64Length, encodeBase64, writeBase64 } from './base64.js';
+import type { BillingMode, DeliveredImage, Generation, GenerationKey } from './records/generation.js';
 
 /** A body that is made while it is sent. A failure closes the connection before `bytes` are sent, so no client takes the part for the whole. */
 export type StreamedBody = { readonly bytes: number; readonly stream: Readable };
@@ -120,4 +121,64 @@ function toImages(
 ): Readonly<Record<string, unknown>> {
   const outputFormat = format === null ? {} : { output_format: format };
   return { created: Math.floor(createdAtMs / 1_000), data, ...outputFormat };
+}
+
+/** `image` is the image itself when it is in memory. When it is null, the image is read from the store and has the length `bytes`. */
+type ImageToAnswer = DeliveredImage & { readonly image: Buffer | null };
+
+/** Builds the bodies of answers, which hold either the URLs of the images or the images themselves. */
+@Injectable()
+export class AnswerBodies {
+  constructor(
+    private readonly signer: MediaSigner,
+    @Inject(MEDIA_STORE) private readonly media: MediaStore,
+  ) {}
+
+  /** @param format the format of all images; null when they differ, or when the first answer of this call did not name it. */
+  make(generation: Generation, images: readonly ImageToAnswer[], format: OutputFormat | null): AnswerBody {
+    if (generation.responseFormat === 'url') return urlBody(this.signer, generation, images, format);
+    const toAnswerImage = ({ image, ...stored }: ImageToAnswer): AnswerImage =>
+      image === null ? imageInStore(this.media, generation, stored) : imageInMemory(image);
+    return base64Body(generation, images.map(toAnswerImage), format);
+  }
+}
+
+/** An image of an answer, which is either in memory or in the store. */
+export type AnswerImage = {
+  readonly bytes: number;
+  /** Null when the image is read from the store while the answer is sent. */
+  readonly inMemory: Buffer | null;
+  /** Reads the bytes of the image in chunks of any size. */
+  readonly read: () => AsyncIterable<Buffer> | Iterable<Buffer>;
+};
+
+export function imageInMemory(image: Buffer): AnswerImage {
+  return { bytes: image.length, inMemory: image, read: () => [image] };
+}
+
+/**
+ * `image.bytes` must be its length in the store. `read` throws when the store no longer has the image, or has one of another
+ * length under its name.
+ */
+export function imageInStore(
+  media: MediaStore,
+  generation: Pick<GenerationKey, 'id'>,
+  image: Pick<DeliveredImage, 'position' | 'format' | 'bytes'>,
+): AnswerImage {
+  return { bytes: image.bytes, inMemory: null, read: () => readStored(media, generation, image) };
+}
+
+async function* readStored(
+  media: MediaStore,
+  generation: Pick<GenerationKey, 'id'>,
+  image: Pick<DeliveredImage, 'position' | 'format' | 'bytes'>,
+): AsyncGenerator<Buffer> {
+  const found = await media.open(toMediaName(generation, image));
+  if (found === null) throw new Error('a stored image is gone');
+  try {
+    if (found.bytes !== image.bytes) throw new Error('a stored image is not as long as it was');
+    yield* found.stream as AsyncIterable<Buffer>;
+  } finally {
+    found.stream.destroy();
+  }
 }

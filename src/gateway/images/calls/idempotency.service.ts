@@ -1,7 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
-import { AnswerBodies } from './answer-bodies.service.js';
-import type { GenerationAnswer } from './generation-answer.js';
+import type { Clock } from '../../../platform/common/clock.js';
+import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
+import { toMediaName, retentionMs } from '../media/media-name.js';
+import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
+import { AnswerBodies, type GenerationAnswer } from './generation-answer.js';
 import {
   IdempotencyInProgressError,
   IdempotencyKeyReusedError,
@@ -9,12 +13,6 @@ import {
   ImagesDeletedError,
 } from './generation.errors.js';
 import { acceptsFormat } from './image-request.js';
-import type { Clock } from '../../../platform/common/clock.js';
-import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { toMediaName } from '../media/media-name.js';
-import { retentionMs } from '../media/media-retention.js';
-import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
-import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 import { GenerationRecords } from './records/generation-records.service.js';
 import {

@@ -11,22 +11,12 @@ import type { ProblemCode } from '../../../platform/errors/problem-catalog.js';
 import { Problem } from '../../../platform/errors/problem.js';
 import { MediaSigner } from '../media/media-signer.js';
 import type { ProviderFailure } from '../providers/provider-failure.js';
-import { AnswerBodies } from './answer-bodies.service.js';
+import { AnswerBodies, type GenerationAnswer } from './generation-answer.js';
 import { CallOutcomes } from './call-outcomes.service.js';
 import type { Caller } from './caller.js';
-import { mostSevere, toCustomerProblem } from './delivery-failure.js';
-import type { Charge, ChosenFunding } from './funding/funding.js';
-import { FundingService } from './funding/funding.service.js';
-import type { GenerationAnswer } from './generation-answer.js';
-import { GenerationJournal } from './generation-journal.js';
-import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
-  GENERATION_OBSERVER,
-  silentGenerationObserver,
-  type GenerationObserver,
-  type GenerationOutcome,
-} from './generation-observer.js';
-import {
+  mostSevere,
+  toCustomerProblem,
   ChargeUnknownError,
   ClientGoneError,
   OutcomeUnknownError,
@@ -35,12 +25,21 @@ import {
   toProblem,
   UpstreamFailedError,
 } from './generation.errors.js';
+import type { Charge, ChosenFunding } from './funding/funding.js';
+import { FundingService } from './funding/funding.service.js';
+import { GenerationJournal, GenerationRecords } from './records/generation-records.service.js';
+import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
+import {
+  GENERATION_OBSERVER,
+  silentGenerationObserver,
+  type GenerationObserver,
+  type GenerationOutcome,
+} from './generation-observer.js';
 import { Idempotency } from './idempotency.service.js';
 import { ImageCallLimits, type CallSlot } from './image-call-limits.service.js';
 import { ImageMaker, type ImageResult } from './image-maker.service.js';
 import { toFingerprint, type ImageRequest } from './image-request.js';
 import { GenerationReader } from './records/generation-reader.service.js';
-import { GenerationRecords } from './records/generation-records.service.js';
 import { sharedFormat, toHoldId, type Generation, type Payer } from './records/generation.js';
 import type { Found } from './retries/duplicate-calls.service.js';
 import { RetriedCalls } from './retries/retried-calls.service.js';

@@ -1,20 +1,10 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
-import { base64Length } from './base64.js';
-import { AttemptDeadline } from './attempt-deadline.js';
-import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
-import {
-  GENERATION_OBSERVER,
-  silentGenerationObserver,
-  type GenerationObserver,
-} from './generation-observer.js';
-import type { ImageRequest } from './image-request.js';
 import { toMediaName, possibleMediaNames } from '../media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import { verifyImage } from '../media/verify-image.js';
-import type { ProviderRoute } from './model-catalog.js';
-import { FALLS_THROUGH } from '../providers/fall-through.js';
+import { FALLS_THROUGH, ProviderFailure, type FailureKind } from '../providers/provider-failure.js';
 import type {
   ImageProvider,
   OutputFormat,
@@ -22,11 +12,19 @@ import type {
   ProviderRequest,
   ProviderTask,
 } from '../providers/image-provider.js';
-import { ProviderFailure, type FailureKind } from '../providers/provider-failure.js';
+import { base64Length } from './base64.js';
+import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
+import {
+  GENERATION_OBSERVER,
+  silentGenerationObserver,
+  type GenerationObserver,
+} from './generation-observer.js';
+import type { ImageRequest } from './image-request.js';
+import type { ProviderRoute } from './image-models.js';
 import type { Generation, TaskRecord, TaskResult } from './records/generation.js';
 import type { AnswerReservation } from './answer-memory.js';
-import type { GenerationJournal } from './generation-journal.js';
-import { mostSevere, isOwnQueueFull } from './delivery-failure.js';
+import type { GenerationJournal } from './records/generation-records.service.js';
+import { mostSevere, isOwnQueueFull } from './generation.errors.js';
 
 /** The result of one attempt at one image. */
 export type ImageResult = TaskResult & {
@@ -316,4 +314,39 @@ function findUsableRoutes(
     }
   }
   return { usableRoutes, obstacles };
+}
+
+/**
+ * Limits one attempt to a share of the time that its call has left, so that a provider that hangs leaves time for the next one.
+ * Once the provider has named the task, the limit is lifted: a time-out would then only make the outcome unknown, and no other
+ * provider is asked after an unknown outcome.
+ */
+export class AttemptDeadline {
+  private readonly controller = new AbortController();
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly call: AbortSignal,
+    shareMs: number,
+  ) {
+    this.timer = setTimeout(this.abort, shareMs);
+    if (call.aborted) this.abort();
+    else call.addEventListener('abort', this.abort);
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  extend(): void {
+    clearTimeout(this.timer);
+  }
+
+  /** Clears the timer and removes the listener from the call's signal. */
+  end(): void {
+    this.extend();
+    this.call.removeEventListener('abort', this.abort);
+  }
+
+  private readonly abort = (): void => this.controller.abort();
 }

@@ -1,5 +1,15 @@
 import type { Readable } from 'node:stream';
-import { applyDecorators, Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
+import {
+  applyDecorators,
+  Body,
+  Controller,
+  HttpCode,
+  Post,
+  Req,
+  Res,
+  createParamDecorator,
+  type ExecutionContext,
+} from '@nestjs/common';
 import { ApiBody, ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { CurrentAccount, type AccountPrincipal } from '../../../identity/auth/principal.js';
@@ -10,13 +20,13 @@ import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { type LimitReport, Limits, RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { editBodies, EditImageForm, EditImageRequest } from '../edits/edit.dto.js';
 import { ImageEdits } from '../edits/image-edits.service.js';
-import { CallTag } from './call-tag.decorator.js';
+import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
 import { ImageCalls } from './image-calls.service.js';
-import { paidAnswerHeaders, toPaidAnswer } from './paid-answer-headers.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
 import { parseImageRequest } from './image-request.js';
-import { ImageModels } from './model-catalog.js';
+import { ImageModels } from './image-models.js';
 import { CallingClient, type RetryingClient } from './retries/retrying-client.js';
+import type { GenerationAnswer } from './generation-answer.js';
 
 export const EDITS_PATH = '/v1/images/edits';
 
@@ -138,3 +148,70 @@ export class ImagesController {
     return toPaidAnswer(reply, answer);
   }
 }
+
+const text = (description: string, example: string) => ({
+  description,
+  schema: { type: 'string' as const },
+  example,
+});
+
+/** Documents the headers of every answer of an image call. */
+export const paidAnswerHeaders = {
+  'x-generation-id': text('Id of the receipt.', 'gen_01KB2H7Q0000000000000000AA'),
+  'x-billing-mode': text('`wallet`; `byok`: with your own provider key, for no charge; `free`.', 'wallet'),
+  'x-fell-back-from': text(
+    'The id of the refused call; only present when the wallet paid because your own provider key was refused.',
+    'gen_01KB2H7Q0000000000000000AB',
+  ),
+  'x-charged-micros': text('What the call cost, in micro-USD.', '40000'),
+  'x-wallet-available-micros': text(
+    'What can be spent now, in micro-USD; absent on a replay and when no wallet is involved.',
+    '9960000',
+  ),
+  'idempotent-replayed': text(
+    '`true` when an earlier answer is repeated; nothing was charged again.',
+    'true',
+  ),
+};
+
+/** Sets the headers of the answer and returns its body. */
+export function toPaidAnswer(reply: Reply, answer: GenerationAnswer): string | Buffer | Readable {
+  reply.header('content-type', 'application/json; charset=utf-8');
+  reply.header('x-generation-id', answer.generationId);
+  reply.header('x-billing-mode', answer.billingMode);
+  if (answer.fellBackFrom !== null) reply.header('x-fell-back-from', answer.fellBackFrom);
+  reply.header('x-charged-micros', answer.chargedMicros.toString());
+  if (answer.availableMicros !== null) {
+    reply.header('x-wallet-available-micros', answer.availableMicros.toString());
+  }
+  if (answer.replayed) reply.header('idempotent-replayed', 'true');
+  const { body } = answer;
+  if (typeof body === 'string' || Buffer.isBuffer(body)) return body;
+  reply.header('content-length', String(body.bytes));
+  return body.stream;
+}
+
+/** One to 128 visible ASCII characters are enough for a project's name or a customer's own id, and cheap to group by. */
+const TAG_PATTERN = /^[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?$/;
+export const TAG_HEADER = 'x-coffer-tag';
+
+/**
+ * Returns the tag that usage is grouped by in addition to model and key, or null when none was sent. Throws `InvalidRequestError`
+ * for a malformed tag.
+ */
+export function parseCallTag(header: string | readonly string[] | undefined): string | null {
+  if (header === undefined || header === '') return null;
+  if (typeof header === 'string' && TAG_PATTERN.test(header)) return header;
+  throw new InvalidRequestError(
+    `${TAG_HEADER} must be 1 to 128 visible ASCII characters. Nothing was charged.`,
+    TAG_HEADER,
+  );
+}
+
+/** `@CallTag() tag: string | null` on a controller method. */
+export const CallTag = createParamDecorator((_data: unknown, context: ExecutionContext) => {
+  const request = context
+    .switchToHttp()
+    .getRequest<{ headers: Record<string, string | string[] | undefined> }>();
+  return parseCallTag(request.headers[TAG_HEADER]);
+});

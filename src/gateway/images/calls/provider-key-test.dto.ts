@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { MicroUsdView, ObjectTypeView, TimeView } from '../../../platform/common/fields.js';
-import { KEYED_PROVIDERS, type KeyedProvider } from '../../provider-keys/keyed-provider.js';
+import { KEYED_PROVIDERS, type KeyedProvider } from '../../provider-keys/provider-key.js';
 import type { KeyCheck } from '../providers/image-provider.js';
 
 const OUTCOMES = ['accepted', 'no_credit', 'rejected', 'unreachable'] as const;

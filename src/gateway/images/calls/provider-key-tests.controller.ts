@@ -4,11 +4,11 @@ import { CurrentAccount, type AccountPrincipal } from '../../../identity/auth/pr
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
-import { KEYED_PROVIDERS, requireProvider } from '../../provider-keys/keyed-provider.js';
+import { KEYED_PROVIDERS, requireProvider } from '../../provider-keys/provider-key.js';
 import { ProviderKeyVault } from '../../provider-keys/provider-key-vault.service.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
-import { Upstreams } from './upstreams.service.js';
+import { Upstreams } from '../providers/configured-providers.js';
 import { ProviderKeyTestView, toProviderKeyTestView } from './provider-key-test.dto.js';
 
 /** A person waits for the answer, so a slow provider counts as unreachable after this. */

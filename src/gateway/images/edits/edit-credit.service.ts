@@ -5,7 +5,7 @@ import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { SpendingCheck } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
 import type { Caller } from '../calls/caller.js';
-import { ImageModels, type ImageModel } from '../calls/model-catalog.js';
+import { ImageModels, type ImageModel } from '../calls/image-models.js';
 import { ProviderKeyFunding } from '../calls/funding/provider-key-funding.service.js';
 import { GenerationReader } from '../calls/records/generation-reader.service.js';
 import { isPerhapsRepeated } from '../calls/retries/retrying-client.js';

@@ -1,8 +1,14 @@
 import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
-import { parseCommon, type CommonParameters, type ImageRequest } from '../calls/image-request.js';
-import { parseSize, sizeLike, type ImageSize } from '../calls/image-size.js';
-import type { ImageModelList } from '../calls/model-catalog.js';
-import { textOrNull } from '../calls/openai-parameters.js';
+import {
+  parseCommon,
+  type CommonParameters,
+  type ImageRequest,
+  parseSize,
+  sizeLike,
+  type ImageSize,
+  textOrNull,
+} from '../calls/image-request.js';
+import type { ImageModelList } from '../calls/image-models.js';
 import type { EditBody } from './edit-body.js';
 import { tooManyReferences } from './edit.errors.js';
 import type { Reference } from './reference.js';

@@ -8,7 +8,7 @@ import type { Caller } from '../calls/caller.js';
 import { ImageCalls } from '../calls/image-calls.service.js';
 import type { ImageRequest } from '../calls/image-request.js';
 import type { ConversionContext } from '../media/conversions.js';
-import { ImageModels } from '../calls/model-catalog.js';
+import { ImageModels } from '../calls/image-models.js';
 import { ArrivingImages, ImageCheck } from './arriving-image.js';
 import { EDIT_BODY_BYTES_MAX, type EditBody, type SentImage } from './edit-body.js';
 import { EditCredit } from './edit-credit.service.js';

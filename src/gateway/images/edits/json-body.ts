@@ -1,7 +1,7 @@
 import { readJson } from '../../../platform/http/request-bodies.js';
 import { readChunks, type UnreadBody } from '../../../platform/http/unread-body.js';
 import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
-import { invalid } from '../calls/openai-parameters.js';
+import { invalid } from '../calls/image-request.js';
 import {
   DATA_URL_HEAD,
   EDIT_BODY_BYTES_MAX,

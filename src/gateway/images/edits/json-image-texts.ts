@@ -1,6 +1,6 @@
 import { BODY_LIMIT_BYTES } from '../../../platform/http/request-bodies.js';
 import { detectFormat } from '../media/verify-image.js';
-import { invalid } from '../calls/openai-parameters.js';
+import { invalid } from '../calls/image-request.js';
 import { REFERENCE_BYTES_MAX, type ArrivingImage, type ArrivingImages } from './arriving-image.js';
 import { Base64Text } from './base64-text.js';
 import { SENT_IMAGES_MAX } from './edit-body.js';

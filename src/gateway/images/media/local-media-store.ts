@@ -2,8 +2,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { Settings } from '../../../platform/config/settings.js';
-import type { MediaName } from './media-name.js';
-import { daysBefore, toMediaPath } from './media-path.js';
+import { type MediaName, daysBefore, toMediaPath } from './media-name.js';
 import type { MediaStore, StoredImage } from './media-store.js';
 
 const DIR_MODE = 0o700;

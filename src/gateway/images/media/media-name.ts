@@ -1,5 +1,8 @@
+import { decodeTime } from 'ulid';
 import { isId } from '../../../platform/common/ids.js';
 import type { OutputFormat } from '../providers/image-provider.js';
+import { formatUtcDate, DAY_MS } from '../../../platform/common/clock.js';
+import type { Settings } from '../../../platform/config/settings.js';
 
 /** Names one stored image. Its path and its content type are derived from these three members. */
 export type MediaName = {
@@ -46,4 +49,33 @@ export function parseMediaName(generationId: string, file: string): MediaName | 
   const match = FILE_PATTERN.exec(file);
   if (match === null || !isId('generation', generationId)) return null;
   return { generationId, position: Number(match[1]), format: match[2] as OutputFormat };
+}
+
+const DAY_PATTERN = /^\d{4}-\d{2}-\d{2}$/;
+
+/** The path of an image in its store: the folder `<day>/<hour and minute>`, and the name of the file. */
+export type MediaPath = { readonly folder: string; readonly file: string };
+
+/**
+ * Derives the path from the time inside the generation's id. So the path needs no look-up, a folder stays small at any rate of calls,
+ * and old images can be deleted by the day.
+ */
+export function toMediaPath(name: MediaName): MediaPath {
+  const { generationId } = name;
+  const time = new Date(decodeTime(generationId.slice(generationId.indexOf('_') + 1))).toISOString();
+  return {
+    folder: `${time.slice(0, 10)}/${time.slice(11, 13)}${time.slice(14, 16)}`,
+    file: `${generationId}-${toFileName(name)}`,
+  };
+}
+
+/** Returns those of the folders whose whole day is before `timeMs`, oldest first. Names that are no day are ignored. */
+export function daysBefore(folders: readonly string[], timeMs: number): string[] {
+  const keepFrom = formatUtcDate(new Date(timeMs));
+  return folders.filter((folder) => DAY_PATTERN.test(folder) && folder < keepFrom).sort();
+}
+
+/** Images can be fetched and answers repeated for this long. Receipts and the idempotency keys of calls are never deleted. */
+export function retentionMs({ mediaRetentionDays }: Pick<Settings, 'mediaRetentionDays'>): number {
+  return mediaRetentionDays * DAY_MS;
 }

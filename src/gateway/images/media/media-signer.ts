@@ -2,8 +2,7 @@ import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { Inject, Injectable } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import type { DeliveredImage, StoredGeneration } from '../calls/records/generation.js';
-import { toFileName, toMediaName, type MediaName } from './media-name.js';
-import { retentionMs } from './media-retention.js';
+import { toFileName, toMediaName, type MediaName, retentionMs } from './media-name.js';
 
 /** OpenAI promises that a result's URL works for 60 minutes. */
 export const URL_VALID_SECONDS = 60 * 60;

@@ -17,8 +17,7 @@ import {
 import { Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { S3Settings } from '../../../platform/config/settings.js';
 import { MediaUnavailableError } from '../calls/generation.errors.js';
-import { CONTENT_TYPES, type MediaName } from './media-name.js';
-import { daysBefore, toMediaPath } from './media-path.js';
+import { CONTENT_TYPES, type MediaName, daysBefore, toMediaPath } from './media-name.js';
 import type { MediaStore, StoredImage } from './media-store.js';
 
 export type S3Limits = {

@@ -1,13 +1,17 @@
 import sharp from 'sharp';
 import type { CloudflareSettings } from '../../../platform/config/settings.js';
 import { CONVERSION_SECONDS_MAX, conversions, type ConversionContext } from '../media/conversions.js';
-import { encodeForm } from './encode-form.js';
+import {
+  encodeForm,
+  members,
+  readBase64,
+  readRetryAfter,
+  TrustedHosts,
+  type UpstreamResponse,
+} from './upstream-http.js';
 import type { ProviderRequest, ReferenceImage } from './image-provider.js';
 import { toFailureKind, ProviderFailure, type FailureKind } from './provider-failure.js';
-import { members, readBase64, readRetryAfter } from './read-answer.js';
 import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
-import { TrustedHosts } from './trusted-hosts.js';
-import type { UpstreamResponse } from './upstream-http.js';
 
 /** The provider's own limits for the models of FLUX.2. */
 const SIDE_MIN = 256;

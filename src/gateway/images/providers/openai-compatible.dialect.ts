@@ -1,11 +1,15 @@
 import type { OpenAiCompatibleSettings } from '../../../platform/config/settings.js';
-import { encodeForm } from './encode-form.js';
+import {
+  encodeForm,
+  members,
+  readBase64,
+  readRetryAfter,
+  TrustedHosts,
+  type UpstreamResponse,
+} from './upstream-http.js';
 import type { ProviderRequest } from './image-provider.js';
 import { toFailureKind, ProviderFailure, type FailureKind } from './provider-failure.js';
-import { members, readBase64, readRetryAfter } from './read-answer.js';
 import type { DialectRequest, DialectResult, SynchronousDialect } from './synchronous.provider.js';
-import { TrustedHosts } from './trusted-hosts.js';
-import type { UpstreamResponse } from './upstream-http.js';
 
 const TEXT_CHARS_MAX = 200;
 const URL_CHARS_MAX = 4_096;

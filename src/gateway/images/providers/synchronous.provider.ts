@@ -1,5 +1,11 @@
 import type { ConversionContext } from '../media/conversions.js';
-import { fetchSample } from './fetch-sample.js';
+import {
+  fetchSample,
+  pause,
+  type TrustedHosts,
+  UpstreamHttp,
+  type UpstreamResponse,
+} from './upstream-http.js';
 import type {
   GenerateContext,
   ImageProvider,
@@ -7,12 +13,9 @@ import type {
   ProviderRequest,
   ProviderTask,
 } from './image-provider.js';
-import { pause } from './pause.js';
 import { ProviderFailure } from './provider-failure.js';
 import { TaskSlots } from './task-slots.js';
 import { toRequestedFormat } from './to-asked-format.js';
-import type { TrustedHosts } from './trusted-hosts.js';
-import { UpstreamHttp, type UpstreamResponse } from './upstream-http.js';
 
 /** Each call holds an image in base64 in memory, so this limits that memory as well. */
 const ACTIVE_CALLS_MAX = 24;

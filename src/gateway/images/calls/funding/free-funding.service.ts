@@ -5,7 +5,7 @@ import { type Clock, DAY_MS } from '../../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { readRows } from '../../../../platform/database/data-source.js';
-import type { KeyedProvider } from '../../../provider-keys/keyed-provider.js';
+import type { KeyedProvider } from '../../../provider-keys/provider-key.js';
 import { RateLimitExceededError } from '../../../../identity/rate-limits/rate-limit.errors.js';
 import { RateLimiter } from '../../../../identity/rate-limits/rate-limiter.service.js';
 import { FreeImagesUsedUpError } from '../generation.errors.js';

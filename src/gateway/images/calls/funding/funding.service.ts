@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { PriceBookService } from '../../../../money/pricing/price-book.service.js';
 import { ProviderKeyAttachedError } from '../../../../money/wallets/wallet.errors.js';
-import { isKeyedProvider } from '../../../provider-keys/keyed-provider.js';
+import { isKeyedProvider } from '../../../provider-keys/provider-key.js';
 import type { Caller } from '../caller.js';
 import { nothingCharged } from '../generation.errors.js';
 import type { ImageRequest } from '../image-request.js';
 import { getBillingMode, type Generation } from '../records/generation.js';
-import { Upstreams } from '../upstreams.service.js';
+import { Upstreams } from '../../providers/configured-providers.js';
 import { FreeFunding } from './free-funding.service.js';
 import type { ChosenFunding, Funding } from './funding.js';
 import { ProviderKeyFunding } from './provider-key-funding.service.js';

@@ -1,7 +1,6 @@
 import { ZERO, type MicroUsd } from '../../../../platform/common/money.js';
 import type { Price } from '../../../../money/pricing/price.js';
-import type { KeyedProvider } from '../../../provider-keys/keyed-provider.js';
-import type { SealedProviderKey } from '../../../provider-keys/provider-key.js';
+import type { KeyedProvider, SealedProviderKey } from '../../../provider-keys/provider-key.js';
 import type { Upstream } from '../image-maker.service.js';
 import type { BillingMode, Generation } from '../records/generation.js';
 

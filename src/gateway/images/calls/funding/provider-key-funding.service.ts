@@ -1,12 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { PriceBookService } from '../../../../money/pricing/price-book.service.js';
-import { isKeyedProvider } from '../../../provider-keys/keyed-provider.js';
+import { isKeyedProvider, type SealedProviderKey } from '../../../provider-keys/provider-key.js';
 import { ProviderKeyVault } from '../../../provider-keys/provider-key-vault.service.js';
-import type { SealedProviderKey } from '../../../provider-keys/provider-key.js';
 import type { Caller } from '../caller.js';
 import type { ImageRequest } from '../image-request.js';
-import type { ProviderRoute } from '../model-catalog.js';
-import { Upstreams } from '../upstreams.service.js';
+import type { ProviderRoute } from '../image-models.js';
+import { Upstreams } from '../../providers/configured-providers.js';
 import { chargeNothing, type Charge, type ChosenFunding, type Funding } from './funding.js';
 
 /** The provider key that a call uses, and the route to the provider that the key belongs to. */

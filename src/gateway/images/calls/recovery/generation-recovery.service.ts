@@ -9,14 +9,14 @@ import {
   type GenerationObserver,
 } from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
-import { ImageModels, type ImageModel } from '../model-catalog.js';
+import { ImageModels, type ImageModel } from '../image-models.js';
 import type { Charge } from '../funding/funding.js';
 import { FundingService } from '../funding/funding.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import { GenerationRecords } from '../records/generation-records.service.js';
 import type { GenerationKey, StoredGeneration, TaskRecord, TaskResult } from '../records/generation.js';
-import { Upstreams } from '../upstreams.service.js';
-import { mostSevere, toCustomerProblem } from '../delivery-failure.js';
+import { Upstreams } from '../../providers/configured-providers.js';
+import { mostSevere, toCustomerProblem } from '../generation.errors.js';
 import { agreeWithHold } from './agree-with-hold.js';
 
 /** How many are recovered concurrently; more would take the providers' slots away from live calls. */

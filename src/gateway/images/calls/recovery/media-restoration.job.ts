@@ -7,7 +7,7 @@ import { JobQueue, JobRegistry, type Job } from '../../../../platform/jobs/job-q
 import { ImageMaker } from '../image-maker.service.js';
 import { toMediaName } from '../../media/media-name.js';
 import { MEDIA_STORE, type MediaStore } from '../../media/media-store.js';
-import { Upstreams } from '../upstreams.service.js';
+import { Upstreams } from '../../providers/configured-providers.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import type { DeliveredTask } from '../records/generation.js';
 
