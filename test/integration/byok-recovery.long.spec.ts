@@ -86,7 +86,7 @@ async function receiptsOf({ client }: TestCustomer): Promise<Record<string, unkn
 }
 
 describe.each(POINTS)('a process that dies %s over a customer’s own key', (_place, die, delivered) => {
-  it('is recovered over that very key although it was removed meanwhile, and no row of money is written', async () => {
+  it('is recovered over that very key although it was removed in the meantime, and no row of money is written', async () => {
     const { customer, key } = await customerWithKey();
     const before = await walletRowsOf(dying, customer.accountId);
     const death = die();
@@ -137,7 +137,7 @@ describe('recovery over a customer’s own key', () => {
     expect(dying.blackForestLabs?.control.countsOf(key).submits).toBe(1);
   });
 
-  it('ends for nothing when the key is erased: nobody can ask the provider any more', async () => {
+  it('ends for nothing when the key is erased: no process can ask the provider any more', async () => {
     const { customer } = await unresolved();
     (await remove(customer)).expect(200);
     await withClockAhead(dying, ERASED_AFTER_MS + 1_000, async () => {

@@ -86,7 +86,7 @@ describe('a call over the customer’s own key', () => {
     expect(tasks).toEqual([{ named: true, upstream_cost_micros: null }]);
   });
 
-  it('works with an empty or frozen wallet: nobody asks it', async () => {
+  it('works with an empty or frozen wallet, which is not asked', async () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
     await attach(customer, newKey());
     const freeze = { reason: 'test' };
@@ -235,7 +235,7 @@ describe('a key that the provider does not take', () => {
     ['refused', refused],
     ['out of credit', unfunded],
   ])(
-    'is paid by the wallet when it is %s and the account asked for that, as an ordinary call that says so',
+    'is paid by the wallet when it is %s and the account asked for that, as a wallet-funded call that says so',
     async (_why, make) => {
       const { customer } = await make({ fall_back_to_wallet: true });
       const answer = (await call(customer, { n: 2 }, keyed('fall'))).expect(200);
@@ -315,7 +315,7 @@ describe('many calls at once', () => {
 });
 
 describe('the keys of this whole file', () => {
-  it('stand in no log line, no answer, no header and no column of the database', async () => {
+  it('are in no log line, no answer, no header and no column of the database', async () => {
     // Outcomes are written, and logged, behind the answers.
     await eventually('every call is over', () => service.app.get(RunningGenerations).size === 0);
     expect(secrets.length).toBeGreaterThan(10);

@@ -295,7 +295,7 @@ describe('the records of calls that are written at the same time', () => {
     expect(await statusesOf(...generations)).toEqual(generations.map(() => 'succeeded'));
   });
 
-  it('wait in a queue that ends: no call begins behind it, but what was let in is written down', async () => {
+  it('wait in a queue that ends: no call begins when it is full, but what was let in is written down', async () => {
     const [held, known] = many(2) as [Generation, Generation];
     await Promise.all([begin(first, held), begin(first, known)]);
     const lock = await lockRows(held);

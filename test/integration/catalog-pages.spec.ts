@@ -177,7 +177,7 @@ describe('the page of a model', () => {
     }
   });
 
-  it('tells search engines what the model is and costs, and has its price from the price book', async () => {
+  it('says to search engines what the model is and costs, and has its price from the price book', async () => {
     const page = await read(`/models/${MODEL}`);
     const [data] = page.all('script');
     expect(JSON.parse(textOf(data as never))).toMatchObject({
@@ -346,7 +346,7 @@ describe('llms.txt', () => {
 });
 
 describe('the style sheet', () => {
-  it('may be kept for ever under its name, and knows both colour schemes', async () => {
+  it('may be kept permanently under its name, and knows both colour schemes', async () => {
     const page = await read('/models');
     const sheet = page.all('link').find((link) => attribute(link, 'rel') === 'stylesheet');
     const { body, headers } = (await get(attribute(sheet as never, 'href') ?? '')).expect(200);

@@ -117,7 +117,7 @@ describe('the same request of an API key with a window', () => {
     expect((await first).status).toBe(200);
   });
 
-  it('is charged once when another process asked for its credit before, and made and charged it meanwhile', async () => {
+  it('is charged once when another process asked for its credit before, and made and charged it in the meantime', async () => {
     const stalled = holdUpMoney(twin);
     const late = send(elsewhere());
     await stalled.reached;

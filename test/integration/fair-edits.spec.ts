@@ -91,7 +91,7 @@ describe('edits that are announced and never sent', () => {
     (await editsOf(paying).form([image(LARGE)])).expect(200);
   });
 
-  it('are answered 408 when they fall behind, charged nothing, and their connections are closed', async () => {
+  it('are answered 408 when they are too slow, charged nothing, and their connections are closed', async () => {
     setLimits(service, { editPaceMs: 20 });
     const answer = await beginEdit(paying);
     expect(answer).toMatch(/^HTTP\/1\.1 408 /);

@@ -55,7 +55,7 @@ async function send(retryCount: number | null, sent: Sent = {}) {
 
 const sdk = (apiKey = customer.apiKey): OpenAI => new OpenAI({ apiKey, baseURL: `${hop.url}/v1` });
 
-describe('an SDK whose answer was read by a proxy and lost behind it', () => {
+describe('an SDK whose answer was read by a proxy and lost after it', () => {
   it('is charged once for a generation and once for an edit, and has its images', async () => {
     hop.loseNext(1);
     const made = await sdk().images.generate({ model: MODEL, prompt: 'a fox', size: '1024x1024' });

@@ -122,7 +122,7 @@ describe('an SDK that sends a call again without a key', () => {
     expect(calls.submits).toBeGreaterThan(0);
   });
 
-  it('never shares an attempt with another call: two calls that were cut off are two, whoever asks where', async () => {
+  it('never shares an attempt with another call: two calls that were cut off are two, in whatever process they are sent again', async () => {
     await calls.whileProviderWorks([{}, {}, { at: second }]);
     calls.letProviderFinish();
     await calls.allOver();
@@ -198,7 +198,7 @@ describe('an SDK that sends a call again without a key', () => {
     expect(await paid()).toBe(2n * PRICE_MICROS);
   });
 
-  it('is made anew when its earlier attempt failed for nothing', async () => {
+  it('is made again when its earlier attempt failed for nothing', async () => {
     service.blackForestLabs?.control.fail('error', 1);
     await calls.whileProviderWorks();
     const retry = send(1, { at: second });
@@ -210,7 +210,7 @@ describe('an SDK that sends a call again without a key', () => {
     expect(await paid()).toBe(PRICE_MICROS);
   });
 
-  it('is told the same 503, not to be sent again, when nobody knows how its attempt ended', async () => {
+  it('is answered the same 503, not to be sent again, when it is not known how its attempt ended', async () => {
     setLimits(service, { callDeadlineMs: 150 });
     try {
       // The deadline counts from the hold on, and the client is gone before that.
@@ -341,7 +341,7 @@ describe('an answer whose connection ends', () => {
     return socket;
   };
 
-  it('right behind it may be lost: the retry gets it, and pays nothing', async () => {
+  it('right after it may be lost: the retry gets it, and pays nothing', async () => {
     const socket = await open();
     socket.write(request());
     await new Promise((resolve) => socket.once('data', resolve));

@@ -49,7 +49,7 @@ async function whileHeldUp<T>(work: (first: HeldUp, second: HeldUp) => Promise<T
 }
 
 describe('a call that an SDK sends again to another process while its credit is being set aside is charged once', () => {
-  it('when its first connection has ended meanwhile', async () => {
+  it('when its first connection has ended in the meantime', async () => {
     const retry = await whileHeldUp(async (firstHeld, retryHeld) => {
       const client = new AbortController();
       const first = send(service, 0, client.signal).catch((error: unknown) => error);

@@ -82,7 +82,7 @@ describe('a call of the images API', () => {
     expect(memo?.memo).toBe(`${MODEL} x2 @${receipt.price_id}`);
   });
 
-  it('books what the provider charges us beside each image, and keeps no prompt', async () => {
+  it('books what the provider charges us for each image, and keeps no prompt', async () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
     (await generate(customer, { n: 2, prompt: 'a secret plan', size: '1024x1024' })).expect(200);
     // The receipts are written after the answer.

@@ -60,7 +60,7 @@ describe('an edit is paid for as a generation is', () => {
     expect((await balancesOf(twice)).available).toBe(40_000n);
   });
 
-  it('while it runs, its copy is told to wait; a failing one costs nothing and frees its key', async () => {
+  it('while it runs, its copy is refused and may be sent again; a failing one costs nothing and frees its key', async () => {
     const sent = keyed('running');
     const slow = { name: 'prompt', content: 'x [sandbox:slow=500]' };
     const parts = [{ name: 'model', content: MODEL }, slow, image(picture(0))];

@@ -204,7 +204,7 @@ describe('a raw form', () => {
     expect({ balances: await balancesOf(customer), submits: submits() }).toEqual(before);
   });
 
-  it('that ends in the middle leaves nothing behind, and the service answers on', async () => {
+  it('that ends in the middle leaves nothing, and the service answers on', async () => {
     const before = await balancesOf(customer);
     const whole = form([...FIELDS, image(picture(0))]);
     const { port, hostname } = new URL(service.url);
@@ -232,7 +232,7 @@ describe('a JSON edit', () => {
     await expectReferences(await pictureOf(answer.body.data[0].url), [GREY, BLUE]);
   });
 
-  it('takes them from addresses as well, and a broken one is told by its place', async () => {
+  it('takes them from addresses as well, and a broken one is named by its position', async () => {
     const generated = await sdk().images.edit({ model: MODEL, prompt: 'a fox', image: await file(1) });
     const url = generated.data?.[0]?.url ?? '';
     const images = [{ image_url: dataUrl(picture(0)) }, { image_url: url }];

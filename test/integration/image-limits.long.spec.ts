@@ -253,7 +253,7 @@ describe('the headers', () => {
 });
 
 describe('limits of one account', () => {
-  it('are in force at every process within two seconds, and audited for ever', async () => {
+  it('are in force at every process within two seconds, and audited permanently', async () => {
     const path = `/v1/accounts/${customer.accountId}/limits`;
     const before = (await service.operator.get(path)).expect(200);
     expect(before.body).toMatchObject({
@@ -297,7 +297,7 @@ describe('limits of one account', () => {
   });
 });
 
-describe('a process that is told to limit nothing', () => {
+describe('a process that is configured to limit nothing', () => {
   it('refuses no call, counts none and announces nothing', async () => {
     const { databaseUrl, blackForestLabs, masterKeys } = service.settings;
     const unlimited = await startTestApp({

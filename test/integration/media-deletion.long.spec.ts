@@ -70,7 +70,7 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
     for (const answer of answers) expect(answer.expect(200).body.images).toBe(1);
   });
 
-  it('are nobody else’s to delete, and of a call that there never was nobody’s', async () => {
+  it('can be deleted by no other account, and by none when there never was such a call', async () => {
     const { id, urls } = await make();
     const other = await service.createCustomer();
     const reader = await service.createCustomer({ scopes: ['wallet:read'] });
@@ -83,7 +83,7 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
   });
 
   it.each(['url', 'b64_json'])(
-    'that were deleted are not answered to a replay (%s), which is told so and charged nothing',
+    'that were deleted are not answered to a replay (%s), whose answer says so and which is charged nothing',
     async (format) => {
       const call = () =>
         generate(customer, { response_format: format }, { 'idempotency-key': `key-${format}` });
@@ -209,7 +209,7 @@ describe('a call whose images go to S3', () => {
     await expect(fetch(url).then((response) => response.arrayBuffer())).rejects.toThrow();
   });
 
-  it('keeps its promise to delete when S3 is away: the customer is told, and the job does it', async () => {
+  it('keeps its promise to delete when S3 is away: the answer says so, and the job does it', async () => {
     const answer = (await generate(customer)).expect(200);
     const id = String(answer.headers.get('x-generation-id'));
     const url = String(answer.body.data[0].url);

@@ -49,7 +49,7 @@ describe('the URL of an image', () => {
     await whole.arrayBuffer();
   });
 
-  it('is not sent again to a client that has it, and never told to one without the signature', async () => {
+  it('is not sent again to a client that has it, and never confirmed to one without the signature', async () => {
     const etag = (await fetch(url, { method: 'HEAD' })).headers.get('etag') ?? '';
     const ask = (ifNoneMatch: string, at = url) =>
       fetch(at, { headers: { 'if-none-match': ifNoneMatch, 'cache-control': 'no-cache' } });

@@ -70,7 +70,7 @@ describe('an image that one provider fails to make', () => {
     expect(await attemptsOf(customer)).toMatchObject([...attempts(0), ...attempts(1)]);
   });
 
-  it('may stand in one answer with images of other providers', async () => {
+  it('may be in one answer with images of other providers', async () => {
     stage.upstream.play(BFL, { does: 'deliver' }, [answer(500, {}), answer(500, {})]);
     const customer = await customerOf();
     (await call(customer, [BFL, CLOUDFLARE], { n: 5 })).expect(200);

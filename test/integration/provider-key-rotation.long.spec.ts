@@ -104,7 +104,7 @@ describe('rotating the master keys', () => {
 });
 
 describe('a lost master key', () => {
-  it('is named, stops the calls of the accounts that need it, and nobody pays for them; all else goes on', async () => {
+  it('is named, stops the calls of the accounts that need it, and no one pays for them; all else goes on', async () => {
     const owner = await before.createCustomer({ grantMicros: CREDIT_MICROS });
     const paying = await before.createCustomer({ grantMicros: CREDIT_MICROS });
     const id = await attach(owner, makeProviderKey(before), { fall_back_to_wallet: true });
@@ -152,7 +152,7 @@ describe('rows that were tampered with', () => {
     ['the ciphertext of another account', 'ciphertext = o.ciphertext'],
     ['the data key of another account', 'wrapped_key = o.wrapped_key'],
     ['all of another account', 'ciphertext = o.ciphertext, wrapped_key = o.wrapped_key'],
-  ])('open for nobody: %s', async (_what, change) => {
+  ])('open for no caller: %s', async (_what, change) => {
     const [thief, victim] = [await before.createCustomer(), await before.createCustomer()];
     await attach(thief, makeProviderKey(before));
     const key = makeProviderKey(before);

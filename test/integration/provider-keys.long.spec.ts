@@ -27,7 +27,7 @@ afterAll(async () => {
 });
 
 describe('attaching a key', () => {
-  it('shows its last four characters and never more, to its account and to nobody else', async () => {
+  it('shows its last four characters and never more, to its account and to no one else', async () => {
     const customer = await service.createCustomer();
     const stranger = await service.createCustomer();
     const key = makeProviderKey(service);
@@ -78,7 +78,7 @@ describe('attaching a key', () => {
     (await service.operator.get(`/v1/accounts/acct_01KB2H7Q0000000000000000AA/provider_keys`)).expect(404);
   });
 
-  it('leaves one key, whoever attaches at the same time in whichever process', async () => {
+  it('leaves one key, however many attach at the same time in whichever process', async () => {
     const customer = await service.createCustomer();
     const clients = [customer.client, second.client(customer.apiKey)];
     const ids = await Promise.all(
@@ -207,7 +207,7 @@ describe('a removed key', () => {
 });
 
 describe('limits', () => {
-  it('stop a script that attaches for ever', async () => {
+  it('stop a script that attaches without end', async () => {
     const customer = await service.createCustomer();
     await service.dataSource.query(
       `INSERT INTO provider_keys (account_id, id, provider, last_four, fall_back_to_wallet, created_at, attached_by,

@@ -28,7 +28,7 @@ const REQUEST: ProviderRequest = {
 const never = (): AbortSignal => new AbortController().signal;
 const PNG = Buffer.from('89504e470d0a1a0a', 'hex');
 
-describe('Black Forest Labs, as the stand-in plays it', () => {
+describe('Black Forest Labs, as its simulator plays it', () => {
   let upstream: SandboxBlackForestLabs;
   let provider: BlackForestLabsProvider;
   beforeAll(async () => {
@@ -130,7 +130,7 @@ describe('Black Forest Labs, as the stand-in plays it', () => {
     await failed;
   });
 
-  it('fails with what it is, when nobody listens', async () => {
+  it('fails with what it is, when no server listens', async () => {
     const away = new BlackForestLabsProvider({
       apiKey: API_KEY,
       apiBase: new URL('http://127.0.0.1:9'),

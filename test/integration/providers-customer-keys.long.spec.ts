@@ -57,7 +57,7 @@ describe('Black Forest Labs over a customer’s key', () => {
     [404, 'unavailable', 'account'],
     [422, 'rejected', 'rejected'],
     [500, 'unavailable', 'unavailable'],
-  ])('a submit that is answered %s is the trouble of whoever owns the account: %s, or %s', async (...row) => {
+  ])('a submit that is answered %s is a failure of the owner of the account: %s, or %s', async (...row) => {
     const [status, theirs, ourTrouble] = row;
     handler = answer(status, { detail: 'no' });
     await expect(generate()).rejects.toMatchObject({ kind: theirs });
@@ -114,7 +114,7 @@ describe('Black Forest Labs over a customer’s key', () => {
 });
 
 describe('the task slots of customers', () => {
-  it('are counted key by key, and forgotten when nobody uses them', async () => {
+  it('are counted key by key, and forgotten when no call uses them', async () => {
     const slots = new CustomerSlots({ slots: 2, waitersMax: 1, waitMaxMs: 50, retryAfterSeconds: 3 });
     let open: () => void = () => undefined;
     const gate = new Promise<void>((resolve) => (open = resolve));

@@ -57,7 +57,7 @@ async function anAttemptCutOff(customer: TestCustomer): Promise<void> {
 }
 
 describe('copies of a call that an SDK sends again', () => {
-  it('wait for it in a small number: further ones are told at once to come again, and cost nothing', async () => {
+  it('wait for it in a small number: further ones are refused at once, may be sent again, and cost nothing', async () => {
     const customer = await aCustomer().withCredit('1.00').create();
     await anAttemptCutOff(customer);
     // What the first copy has claimed stays its own, and the others wait for it.

@@ -69,7 +69,7 @@ describe('an answer with images in it', () => {
     expect(again.headers.get('content-length')).toBe(fromStore.headers.get('content-length'));
   });
 
-  it('whose image fails in the middle breaks off, so that nobody takes it for whole; a retry gets it', async () => {
+  it('whose image fails in the middle breaks off, so that no client takes it for whole; a retry gets it', async () => {
     const customer = await aLargeAnswer();
     const store = service.app.get<MediaStore>(MEDIA_STORE);
     const openImage = store.open.bind(store);
@@ -86,7 +86,7 @@ describe('an answer with images in it', () => {
   });
 });
 
-describe('answers that nobody reads', () => {
+describe('answers that no client reads', () => {
   it('hold a few pieces each, never their images, and give them back with their connection', async () => {
     const customer = await aLargeAnswer();
     const before = process.memoryUsage().arrayBuffers;

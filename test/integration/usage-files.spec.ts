@@ -50,7 +50,7 @@ describe('usage as a file of many rows', () => {
     expect(batches).toEqual([BATCH_ROWS, BATCH_ROWS, 500]);
   });
 
-  it('is written one at a time, however many are asked for, and images of others are made meanwhile', async () => {
+  it('is written one at a time, however many are asked for, and images of others are made at the same time', async () => {
     const files = await whileUsageIsLocked(async (waiting) => {
       const asked = [customer, customer, customer, other].map(({ client }) => client.get(FILE));
       await eventually('one of them is read', async () => (await waiting()) === 1);

@@ -43,7 +43,7 @@ const counted = (): Promise<Record<string, string>[]> =>
   );
 
 describe('usage', () => {
-  it('tells calls, failures and images apart, by day, model, API key and tag, and debits from calls', async () => {
+  it('counts calls, failures and images separately, by day, model, API key and tag, and debits apart from calls', async () => {
     const customers = await newCustomers();
     const { paying } = customers;
     for (const name of ['paid', 'paid, tagged', 'paid, for a user', 'moderated', 'free'] as const) {
@@ -137,7 +137,7 @@ describe('usage', () => {
     expect(runway.ends_at).toBe(Math.floor((service.clock.nowMs() + leftMs) / 1_000));
   });
 
-  it('is read by operators too, and by nobody else: not without the scope, not of another account', async () => {
+  it('is read by operators too, and by no one else: not without the scope, not of another account', async () => {
     const customers = await newCustomers();
     await USAGE_EVENTS['paid'].run(customers);
     const { accountId, client } = customers.paying;

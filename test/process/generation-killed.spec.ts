@@ -151,7 +151,7 @@ describe('image calls', () => {
     }
   }
 
-  it('of a process that was thought dead and comes back hand out what was charged meanwhile, and nothing else', async () => {
+  it('of a process that was thought dead and comes back hand out what was charged in the meantime, and nothing else', async () => {
     calls.start(CLIENTS);
     await someAnswers(CLIENTS);
     process.kill(service.pid, 'SIGSTOP');
@@ -171,7 +171,7 @@ describe('image calls', () => {
     await expectImagesToBeKept(calls);
   });
 
-  it('tell the truth about their charge while the database server is killed with -9', async () => {
+  it('say the truth about their charge while the database server is killed with -9', async () => {
     calls.start(CLIENTS);
     for (let round = 0; round < 2; round += 1) {
       await someAnswers(CLIENTS);

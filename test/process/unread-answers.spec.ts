@@ -42,7 +42,7 @@ async function rssMb(): Promise<number> {
 
 // The kernel tells what a process holds on Linux only.
 (process.platform === 'linux' ? describe : describe.skip)(
-  'forty answers of a hundred megabytes that nobody reads',
+  'forty answers of a hundred megabytes that no client reads',
   () => {
     it(`leave the service below ${RSS_MAX_MB} MB, and alive for everybody else`, async () => {
       const apiKey = await newApiKey(service, await newAccount(service, PLENTY_MICROS), [

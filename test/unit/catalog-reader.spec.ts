@@ -36,7 +36,7 @@ describe('the catalogue while the database is away', () => {
     expect(await reader.read()).toBe(before);
   });
 
-  it('is a 503 for a process that has never seen it: no page shows a price that nobody read', async () => {
+  it('is a 503 for a process that has never seen it: no page shows a price that was not read', async () => {
     const error = new DatabaseUnavailableError(new Error('away'));
     await expect(readerOf({ error }).read()).rejects.toBe(error);
   });

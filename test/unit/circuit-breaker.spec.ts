@@ -11,7 +11,7 @@ import {
 import { FALLS_THROUGH } from '../../src/gateway/images/providers/provider-failure.js';
 
 const LIMITS = { failuresMax: 3, failingForMs: 100, openMs: 1_000, openMaxMs: 3_000, probeMs: 500 };
-const NEWS: readonly CircuitEvent[] = ['answered', 'trouble', 'nothing'];
+const EVENTS: readonly CircuitEvent[] = ['answered', 'trouble', 'nothing'];
 
 const CLOSED: Circuit = { ...CLOSED_CIRCUIT, failures: 2, failingSinceMs: 0, epoch: 7 };
 const OPEN: Circuit = { ...CLOSED_CIRCUIT, state: 'open', openings: 1, untilMs: 1_000, epoch: 7 };
@@ -44,13 +44,13 @@ describe('a circuit breaker', () => {
     [OPEN, 'answered', 200, OPEN],
     [OPEN, 'trouble', 200, OPEN],
     [OPEN, 'nothing', 200, OPEN],
-  ])('moves as its table says: %j, %s', (circuit, news, nowMs, expected) => {
-    expect(settle(circuit, circuit.epoch, news, nowMs, LIMITS)).toMatchObject(expected);
+  ])('moves as its table says: %j, %s', (circuit, event, nowMs, expected) => {
+    expect(settle(circuit, circuit.epoch, event, nowMs, LIMITS)).toMatchObject(expected);
   });
 
-  it('is not moved by news of a call that went before its last transition', () => {
+  it('is not moved by the outcome of a call from before its last transition', () => {
     for (const circuit of [CLOSED, OPEN, PROBING]) {
-      for (const news of NEWS) expect(settle(circuit, 6, news, 5_000, LIMITS)).toBe(circuit);
+      for (const event of EVENTS) expect(settle(circuit, 6, event, 5_000, LIMITS)).toBe(circuit);
     }
   });
 
@@ -65,7 +65,7 @@ describe('a circuit breaker', () => {
       circuits = circuits.flatMap((circuit) => {
         const { circuit: entered, permit } = admit(circuit, nowMs, LIMITS);
         const next =
-          permit === null ? [entered] : NEWS.map((news) => settle(entered, permit, news, nowMs, LIMITS));
+          permit === null ? [entered] : EVENTS.map((event) => settle(entered, permit, event, nowMs, LIMITS));
         for (const [a, b] of [[circuit, entered], ...next.map((after) => [entered, after])]) {
           if (a !== undefined && b !== undefined && a.epoch !== b.epoch) seen.add(`${a.state} ${b.state}`);
         }

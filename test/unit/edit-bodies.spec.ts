@@ -164,7 +164,7 @@ describe('a form', () => {
     expect(members).toEqual({ n: '2x', stream: 'yes' });
   });
 
-  it('with a file under another name tells its name only', async () => {
+  it('with a file under another name shows its name only', async () => {
     const { members, images } = await readForm(form([image(ONE, 'mask'), image(TWO)]));
     expect({ members, count: images.length }).toEqual({ members: { mask: { file: true } }, count: 1 });
   });
@@ -373,7 +373,7 @@ describe('the memory of edits', () => {
 });
 
 describe('the body of an edit', () => {
-  it('that falls behind its pace is refused, and nothing of it is kept', async () => {
+  it('that is slower than its pace is refused, and nothing of it is kept', async () => {
     const payload = new PassThrough();
     payload.write(form([...FIELDS]).subarray(0, 50));
     const body = { payload, contentType: FORM_TYPE, declaredBytes: 1_000, pace: { bytes: 1_000, ms: 5 } };

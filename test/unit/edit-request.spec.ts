@@ -107,7 +107,7 @@ describe('an edit', () => {
     }
   });
 
-  it('of a model that makes images from text only is refused, and told which models edit', async () => {
+  it('of a model that makes images from text only is refused, and says which models edit', async () => {
     const refused = await refusal(() => draft({ ...MINIMAL, model: textOnly.id }));
     expect(refused).toMatchObject({ code: 'unsupported_parameter', param: 'model' });
     expect(refused.message).toContain(MODEL);
@@ -135,7 +135,7 @@ describe('the fingerprint', () => {
     expect(toFingerprint(request)).toBe(before);
   });
 
-  it('of edits tells their images and their order apart, and an edit from a generation', async () => {
+  it('of edits differs by their images and their order, and from that of a generation', async () => {
     const size = { ...MINIMAL, size: '64x64' };
     const requests = [
       parseImageRequest(size, lookup),
@@ -189,7 +189,7 @@ describe('a reference image', () => {
     expect((await reading).contentType).toBe('image/jpeg');
   });
 
-  it('larger than the model looks at is scaled, so that nobody pays for pixels that it does not see', async () => {
+  it('larger than what the model sees is scaled, so that no one pays for pixels that it does not see', async () => {
     const sent = await plain(RED, 3_000, 2_000).jpeg().toBuffer();
     const one = await read(sent, 1);
     expect(one.width * one.height).toBeLessThanOrEqual(2_024 ** 2);
@@ -205,7 +205,7 @@ describe('a reference image', () => {
     });
   });
 
-  it('of a telephone held upright stands upright', async () => {
+  it('of a telephone held upright is upright', async () => {
     // The left half is red; turned as the tag says, that is the upper one.
     const half = await plain(RED, 100, 100).png().toBuffer();
     const sent = await plain(BLUE, 200, 100)
@@ -250,7 +250,7 @@ describe('a reference image', () => {
     ],
     ['too small a side', () => plain(RED, 200, 63).png().toBuffer(), 'side of less'],
     ['too long a side', () => plain(RED, 1_000, 64).png().toBuffer(), '8 times'],
-  ])('of %s is refused, and told which one it is', async (_what, make, reason) => {
+  ])('of %s is refused, and says which one it is', async (_what, make, reason) => {
     const bytes = await Promise.resolve(make());
     const refused = await refusal(() => read(bytes));
     expect(refused).toMatchObject({ code: 'invalid_image', param: 'image[2]' });

@@ -180,7 +180,7 @@ describe('an OpenAI images request', () => {
     }
   });
 
-  it('tells any two different requests apart, and no two spellings of one', () => {
+  it('differs for any two different requests, and for no two spellings of one', () => {
     const variants = [
       MINIMAL,
       { ...MINIMAL, prompt: 'a fox ' },

@@ -29,7 +29,7 @@ describe('the providers that the settings name', () => {
     ]);
   });
 
-  it('are not named when nobody set them: calls over another provider leave a stand-in of Black Forest Labs without any', async () => {
+  it('are not named when they are not set: calls over another provider leave the simulator of Black Forest Labs without any', async () => {
     const over = await catalogOver('openai_compatible');
     const given = { environment: 'development', ...ONLY_COMPATIBLE } as const;
     const running = { ...given, blackForestLabs: BLACK_FOREST_LABS };

@@ -1,5 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { ProviderKeyCache, type LoadLiveKeys } from '../../src/gateway/provider-keys/provider-key-vault.service.js';
+import {
+  ProviderKeyCache,
+  type LoadLiveKeys,
+} from '../../src/gateway/provider-keys/provider-key-vault.service.js';
 import type { SealedProviderKey } from '../../src/gateway/provider-keys/provider-key.js';
 import { eventually } from '../support/processes.js';
 
@@ -104,7 +107,7 @@ describe('what a process knows of provider keys', () => {
     open();
   });
 
-  it('fails closed: with no answer from the database nobody is told that there is no key', async () => {
+  it('fails closed: with no answer from the database no caller learns that there is no key', async () => {
     const { hold, ids } = stage();
     const open = hold();
     await expect(ids()).rejects.toMatchObject({ code: 'database_unavailable' });

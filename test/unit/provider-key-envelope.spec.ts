@@ -80,7 +80,7 @@ describe('an envelope', () => {
     );
   });
 
-  it('is wrapped anew without its secret being touched, and the old master key may go', async () => {
+  it('is wrapped again without its secret being touched, and the old master key may go', async () => {
     const before = await envelopeOf(older).seal(SECRET, ROW);
     const after = await envelopeOf(newer, older).rewrap(before, ROW);
     expect(after.masterKeyId).toBe('newer');
