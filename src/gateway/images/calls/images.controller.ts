@@ -30,6 +30,56 @@ import type { GenerationAnswer } from './generation-answer.js';
 
 export const EDITS_PATH = '/v1/images/edits';
 
+const text = (description: string, example: string) => ({
+  description,
+  schema: { type: 'string' as const },
+  example,
+});
+
+/** Documents the headers of every answer of an image call. */
+export const paidAnswerHeaders = {
+  'x-generation-id': text('Id of the receipt.', 'gen_01KB2H7Q0000000000000000AA'),
+  'x-billing-mode': text('`wallet`; `byok`: with your own provider key, for no charge; `free`.', 'wallet'),
+  'x-fell-back-from': text(
+    'The id of the refused call; only present when the wallet paid because your own provider key was refused.',
+    'gen_01KB2H7Q0000000000000000AB',
+  ),
+  'x-charged-micros': text('What the call cost, in micro-USD.', '40000'),
+  'x-wallet-available-micros': text(
+    'What can be spent now, in micro-USD; absent on a replay and when no wallet is involved.',
+    '9960000',
+  ),
+  'idempotent-replayed': text(
+    '`true` when an earlier answer is repeated; nothing was charged again.',
+    'true',
+  ),
+};
+
+/** One to 128 visible ASCII characters are enough for a project's name or a customer's own id, and cheap to group by. */
+const TAG_PATTERN = /^[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?$/;
+export const TAG_HEADER = 'x-coffer-tag';
+
+/**
+ * Returns the tag that usage is grouped by in addition to model and key, or null when none was sent. Throws `InvalidRequestError`
+ * for a malformed tag.
+ */
+export function parseCallTag(header: string | readonly string[] | undefined): string | null {
+  if (header === undefined || header === '') return null;
+  if (typeof header === 'string' && TAG_PATTERN.test(header)) return header;
+  throw new InvalidRequestError(
+    `${TAG_HEADER} must be 1 to 128 visible ASCII characters. Nothing was charged.`,
+    TAG_HEADER,
+  );
+}
+
+/** `@CallTag() tag: string | null` on a controller method. */
+export const CallTag = createParamDecorator((_data: unknown, context: ExecutionContext) => {
+  const request = context
+    .switchToHttp()
+    .getRequest<{ headers: Record<string, string | string[] | undefined> }>();
+  return parseCallTag(request.headers[TAG_HEADER]);
+});
+
 /** The decorators that both routes have in common. */
 function ImageCall(): MethodDecorator {
   return applyDecorators(
@@ -149,31 +199,6 @@ export class ImagesController {
   }
 }
 
-const text = (description: string, example: string) => ({
-  description,
-  schema: { type: 'string' as const },
-  example,
-});
-
-/** Documents the headers of every answer of an image call. */
-export const paidAnswerHeaders = {
-  'x-generation-id': text('Id of the receipt.', 'gen_01KB2H7Q0000000000000000AA'),
-  'x-billing-mode': text('`wallet`; `byok`: with your own provider key, for no charge; `free`.', 'wallet'),
-  'x-fell-back-from': text(
-    'The id of the refused call; only present when the wallet paid because your own provider key was refused.',
-    'gen_01KB2H7Q0000000000000000AB',
-  ),
-  'x-charged-micros': text('What the call cost, in micro-USD.', '40000'),
-  'x-wallet-available-micros': text(
-    'What can be spent now, in micro-USD; absent on a replay and when no wallet is involved.',
-    '9960000',
-  ),
-  'idempotent-replayed': text(
-    '`true` when an earlier answer is repeated; nothing was charged again.',
-    'true',
-  ),
-};
-
 /** Sets the headers of the answer and returns its body. */
 export function toPaidAnswer(reply: Reply, answer: GenerationAnswer): string | Buffer | Readable {
   reply.header('content-type', 'application/json; charset=utf-8');
@@ -190,28 +215,3 @@ export function toPaidAnswer(reply: Reply, answer: GenerationAnswer): string | B
   reply.header('content-length', String(body.bytes));
   return body.stream;
 }
-
-/** One to 128 visible ASCII characters are enough for a project's name or a customer's own id, and cheap to group by. */
-const TAG_PATTERN = /^[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?$/;
-export const TAG_HEADER = 'x-coffer-tag';
-
-/**
- * Returns the tag that usage is grouped by in addition to model and key, or null when none was sent. Throws `InvalidRequestError`
- * for a malformed tag.
- */
-export function parseCallTag(header: string | readonly string[] | undefined): string | null {
-  if (header === undefined || header === '') return null;
-  if (typeof header === 'string' && TAG_PATTERN.test(header)) return header;
-  throw new InvalidRequestError(
-    `${TAG_HEADER} must be 1 to 128 visible ASCII characters. Nothing was charged.`,
-    TAG_HEADER,
-  );
-}
-
-/** `@CallTag() tag: string | null` on a controller method. */
-export const CallTag = createParamDecorator((_data: unknown, context: ExecutionContext) => {
-  const request = context
-    .switchToHttp()
-    .getRequest<{ headers: Record<string, string | string[] | undefined> }>();
-  return parseCallTag(request.headers[TAG_HEADER]);
-});

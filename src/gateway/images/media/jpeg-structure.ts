@@ -279,7 +279,6 @@ function toScan(segment: Buffer, { components: known, isProgressive }: Frame): S
 }
 
 const TABLES_MAX = 4;
-const COEFFICIENTS = 64;
 const CODE_BITS_MAX = 16;
 /** A table begins with one byte for class and id, followed by the number of codes of each length. */
 const HUFFMAN_HEADER_BYTES = 1 + CODE_BITS_MAX;
