@@ -13,7 +13,7 @@ import { explainStartFailure } from './bootstrap/start-failure.js';
  */
 async function main(): Promise<void> {
   const settings = loadSettings();
-  const database = await findDatabase(null);
+  const database = await findDatabase();
   const wanted = { ...settings, databaseUrl: database.url, runJobs: false };
   const log = createLogger('warn');
   const simulators =

@@ -1,8 +1,7 @@
 // TypeORM's entities need this module for their decorators' metadata; in the service, Nest loads it.
+import 'reflect-metadata';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
-import { parseArgs } from 'node:util';
-import 'reflect-metadata';
 import { DataSource } from 'typeorm';
 import { newAuditEvent, insertAuditEvent } from '../identity/audit-log/audit-event.js';
 import { systemClock } from '../platform/common/clock.js';
@@ -17,60 +16,82 @@ import {
   readNewestCatalog,
   refuseDowngrade,
 } from '../gateway/catalog/versions/catalog-versions.js';
-import { print, UsageError, type Command } from './command.js';
-import { findDatabase } from './find-database.js';
+import { findDatabase, type DatabaseOption } from './find-database.js';
+import { print } from './output.js';
 
 const DIFFERS = 1;
 /** One connection is enough, because commands run one after the other. */
 const POOL_SIZE = 1;
 
-/** `coffer catalog diff|apply [FILE]` */
-export const catalog: Command = async (args) => {
-  const options = { 'database-url': { type: 'string' }, yes: { type: 'boolean' } } as const;
-  const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
-  const [action, file, ...rest] = positionals;
-  if ((action !== 'diff' && action !== 'apply') || rest.length > 0) {
-    throw new UsageError('say `catalog diff` or `catalog apply`, and one file at most');
-  }
+export type CatalogOptions = DatabaseOption & { readonly yes?: true };
+
+/** `coffer catalog diff [FILE]` exits with 1 when the file and what is published differ. */
+export async function diffCatalog(
+  file: string | undefined,
+  { databaseUrl }: CatalogOptions,
+): Promise<number> {
   const wanted = await readCatalogFile(file);
-  return onDatabase(values['database-url'] ?? null, async (transactions) => {
-    const published = await transactions.run((tx) => readNewestCatalog(tx));
-    const changes = diffCatalogs(published, wanted.catalog);
-    const after = published?.version ?? null;
-    print(
-      `published: ${after ?? 'nothing'}, file: version ${wanted.catalog.version}`,
-      ...changes.map(describe),
-    );
-    if (changes.length === 0 && published !== null) {
-      print('Nothing differs.');
-      return 0;
-    }
-    if (action === 'diff') return DIFFERS;
-    refuseDowngrade(after, wanted.catalog.version);
-    if (values.yes !== true && !(await confirm(`Publish version ${wanted.catalog.version}?`))) {
+  return onDatabase(databaseUrl, async (transactions) => {
+    const { differs } = await compare(transactions, wanted);
+    return differs ? DIFFERS : 0;
+  });
+}
+
+/** `coffer catalog apply [FILE]` exits with 1 when the operator does not want it published. */
+export async function applyCatalog(
+  file: string | undefined,
+  { databaseUrl, yes }: CatalogOptions,
+): Promise<number> {
+  const wanted = await readCatalogFile(file);
+  const { version } = wanted.catalog;
+  return onDatabase(databaseUrl, async (transactions) => {
+    const { differs, after, changes } = await compare(transactions, wanted);
+    if (!differs) return 0;
+    refuseDowngrade(after, version);
+    if (yes !== true && !(await confirm(`Publish version ${version}?`))) {
       print('Nothing was published.');
       return DIFFERS;
     }
-    const nowMs = systemClock.nowMs();
-    const publication = { ...wanted, after, publishedBy: userInfo().username, nowMs };
+    const publication = { ...wanted, after, publishedBy: userInfo().username, nowMs: systemClock.nowMs() };
     await transactions.run(async (tx) => {
       await publishCatalog(tx, publication);
       const entry = {
         act: 'catalog.published',
-        object: String(wanted.catalog.version),
+        object: String(version),
         account: null,
         before: { version: after },
-        after: { version: wanted.catalog.version, changes: changes.length },
+        after: { version, changes: changes.length },
       } as const;
       await insertAuditEvent(tx, newAuditEvent(`cli:${publication.publishedBy}`, entry));
     });
-    print(`Version ${wanted.catalog.version} is in force.`);
+    print(`Version ${version} is in force.`);
     return 0;
   });
+}
+
+type Comparison = {
+  readonly differs: boolean;
+  /** The published version; null when there is none. */
+  readonly after: number | null;
+  readonly changes: readonly CatalogChange[];
 };
 
+/** Prints what the file would change. */
+async function compare(
+  transactions: TransactionRunner,
+  { catalog }: Awaited<ReturnType<typeof readCatalogFile>>,
+): Promise<Comparison> {
+  const published = await transactions.run((tx) => readNewestCatalog(tx));
+  const changes = diffCatalogs(published, catalog);
+  const after = published?.version ?? null;
+  print(`published: ${after ?? 'nothing'}, file: version ${catalog.version}`, ...changes.map(describe));
+  const differs = changes.length > 0 || published === null;
+  if (!differs) print('Nothing differs.');
+  return { differs, after, changes };
+}
+
 async function onDatabase<T>(
-  given: string | null,
+  given: string | undefined,
   work: (transactions: TransactionRunner) => Promise<T>,
 ): Promise<T> {
   const database = await findDatabase(given);
@@ -106,7 +127,7 @@ function describe({ kind, model, what }: CatalogChange): string {
 
 /** Without a terminal, the question cannot be answered. */
 async function confirm(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new UsageError('there is no terminal to ask at; give --yes');
+  if (!process.stdin.isTTY) throw new Error('there is no terminal to ask at; give --yes');
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());

@@ -1,15 +1,16 @@
-import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { asPostgresError } from '../platform/database/constraints.js';
 import { DOCTOR_SNAPSHOT, examineBooks } from '../finance/audit/examine-books.js';
 import { Snapshot } from '../platform/database/snapshot.js';
 import type { Discrepancy, ProofCounts } from '../finance/audit/proof/discrepancy.js';
-import { grouped, pairs, print, type Command } from './command.js';
-import { findDatabase } from './find-database.js';
+import { grouped, pairs, print } from './output.js';
+import { findDatabase, type DatabaseOption } from './find-database.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** If every row is wrong, the report must not fill the terminal, or the memory, with all of them. */
 const DISCREPANCIES_SHOWN_MAX = 1_000;
+
+export type DoctorOptions = DatabaseOption & { readonly json?: true };
 
 type Findings = {
   readonly shown: readonly Discrepancy[];
@@ -18,18 +19,16 @@ type Findings = {
 };
 
 /** `coffer doctor` exits with 0 when the books are clean, and with 1 and every row that does not agree when they are not. */
-export const doctor: Command = async (args) => {
-  const options = { 'database-url': { type: 'string' }, json: { type: 'boolean' } } as const;
-  const { values } = parseArgs({ args: [...args], options });
-  const database = await findDatabase(values['database-url'] ?? null);
+export async function doctor({ databaseUrl, json }: DoctorOptions): Promise<number> {
+  const database = await findDatabase(databaseUrl);
   try {
     const findings = await examine(database.url);
-    print(...(values.json === true ? [toJson(findings)] : describe(findings)));
+    print(...(json === true ? [toJson(findings)] : describe(findings)));
     return findings.total === 0 ? 0 : 1;
   } finally {
     await database.stop();
   }
-};
+}
 
 async function examine(url: string): Promise<Findings> {
   const client = new pg.Client({

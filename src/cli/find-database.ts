@@ -4,10 +4,13 @@ import { loadDatabaseLocation } from '../platform/config/load-settings.js';
 import { asPostgresError } from '../platform/database/constraints.js';
 import { examineLogin } from '../platform/database/service-login.js';
 
+/** What commands that read a database can be given. */
+export type DatabaseOption = { readonly databaseUrl?: string };
+
 export type CliDatabase = { readonly url: string; stop(): Promise<void> };
 
 /** Returns the given address, or the configured one, or that of the embedded server, which is started for the command if no service runs it. */
-export async function findDatabase(given: string | null): Promise<CliDatabase> {
+export async function findDatabase(given?: string): Promise<CliDatabase> {
   const { databaseUrl, dataDir } = loadDatabaseLocation();
   const url = given ?? databaseUrl;
   if (url !== null && !/^postgres(ql)?:\/\//.test(url)) {

@@ -1,16 +1,14 @@
-import { parseArgs } from 'node:util';
 import { loadDatabaseLocation } from '../platform/config/load-settings.js';
 import { examineLogin } from '../platform/database/service-login.js';
 import { APPLICATION_ROLE } from '../platform/database/service-role.js';
 import { migrateDatabase } from '../bootstrap/migrate-database.js';
-import { print, UsageError, type Command } from './command.js';
+import { print } from './output.js';
 
 /** `coffer migrate` changes, as the owner, what the service's login may not change. */
-export const migrate: Command = async (args) => {
-  parseArgs({ args: [...args], options: {} });
+export async function migrate(): Promise<number> {
   const { migrationDatabaseUrl, databaseUrl } = loadDatabaseLocation();
   if (migrationDatabaseUrl === null) {
-    throw new UsageError(
+    throw new Error(
       "set MIGRATION_DATABASE_URL to the owner's login; without DATABASE_URL the service migrates its own database at start",
     );
   }
@@ -31,4 +29,4 @@ export const migrate: Command = async (args) => {
       : `The login ${name} of DATABASE_URL ${excessPowers.join(', ')}; production refuses it.`,
   );
   return 0;
-};
+}

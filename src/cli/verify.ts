@@ -1,19 +1,14 @@
 import { createReadStream } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { formatUsd, micros } from '../platform/common/money.js';
 import { LEDGER_ACCOUNTS, type LedgerAccount } from '../money/ledger/chart-of-accounts.js';
 import type { ExportFault, ExportSummary, LedgerTotals } from '../money/ledger/export/verify-export.js';
 import { verifyStream } from '../money/ledger/export/verify-stream.js';
-import { grouped, pairs, print, UsageError, type Command } from './command.js';
+import { grouped, pairs, print } from './output.js';
 
 const CHUNK_BYTES = 1_048_576;
 
 /** `coffer verify FILE` exits with 0 when the export proves itself, and with 1 and the first bad row when it does not. */
-export const verify: Command = async (args) => {
-  const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
-  const [file] = positionals;
-  if (file === undefined || positionals.length > 1)
-    throw new UsageError('give one file, or - for standard input');
+export async function verify(file: string): Promise<number> {
   const input: AsyncIterable<Buffer> =
     file === '-' ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
   const verdict = await verifyStream(input);
@@ -24,7 +19,7 @@ export const verify: Command = async (args) => {
   }
   print(...describeExport(name, verdict.summary));
   return 0;
-};
+}
 
 function describeFault(name: string, fault: ExportFault): string[] {
   const { line, row, column, expected, found } = fault;

@@ -74,11 +74,30 @@ describe('coffer verify', () => {
     expect(stderr).toContain(message);
   });
 
-  it('explains itself', async () => {
-    for (const args of [['help'], ['--help'], ['verify', '--help']]) {
+  it('explains itself, and each of its commands', async () => {
+    for (const args of [['help'], ['--help']]) {
       const { status, stdout } = await runCli(args);
-      expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('coffer doctor') });
+      expect(status).toBe(0);
+      for (const command of ['verify', 'doctor', 'catalog', 'migrate', 'operator-key'])
+        expect(stdout).toMatch(new RegExp(`^  ${command}\\b.* {2,}[A-Z]`, 'm'));
+      expect(stdout).toContain('Exit status: 0 all is well');
     }
+    for (const args of [
+      ['verify', '--help'],
+      ['help', 'verify'],
+    ]) {
+      const { status, stdout } = await runCli(args);
+      expect(status).toBe(0);
+      expect(stdout).toContain('Usage: coffer verify [options] <file>');
+      expect(stdout).toContain('Exit status: 0 all is well');
+    }
+  });
+
+  it('repeats no value of an option that it does not know: it may be a password', async () => {
+    const { status, stderr } = await runCli(['doctor', '--datbase-url=postgres://x:secret-word@127.0.0.1/x']);
+    expect(status).toBe(2);
+    expect(stderr).toContain("unknown option '--datbase-url'");
+    expect(stderr).not.toContain('secret-word');
   });
 });
 

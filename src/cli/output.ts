@@ -1,9 +1,3 @@
-/** A subcommand: takes its arguments, prints its output, and returns the exit status. */
-export type Command = (args: readonly string[]) => Promise<number>;
-
-/** The arguments are wrong; the message is shown together with the help. */
-export class UsageError extends Error {}
-
 export function print(...lines: readonly string[]): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
