@@ -60,7 +60,7 @@ describe('the service is killed with -9 while it tops wallets up', () => {
         return body.posted_micros === REFILLED_MICROS;
       });
     }
-    // What the stand-in could not deliver while the service was down waits longer each time.
+    // What the simulator could not deliver while the service was down waits longer each time.
     await stripe.control.whenDelivered(60_000);
     for (const { account } of customers) {
       const { body } = (await service.client(account.key).get('/v1/wallet')).expect(200);

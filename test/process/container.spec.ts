@@ -12,7 +12,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database/test-
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const COMPILED = fileURLToPath(COMPILED_SOURCES);
 const SANDBOX = 'coffer-sandbox';
-/** Where a file of the build stage is on this machine: what the tests have compiled stands in for both builds. */
+/** Where a file of the build stage is on this machine: what the tests have compiled is in for both builds. */
 const BUILT: Readonly<Record<string, string>> = {
   dist: COMPILED,
   'packages/sandbox/package.json': path.join(COMPILED, 'node_modules', SANDBOX, 'package.json'),
@@ -126,7 +126,7 @@ describe('the container image', () => {
     }
   });
 
-  describe('that is made unless told otherwise', () => {
+  describe('that is made by default', () => {
     let compiled: URL;
 
     beforeAll(async () => {

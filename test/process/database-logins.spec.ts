@@ -162,7 +162,7 @@ describe('a database server of somebody else', () => {
     }
   });
 
-  it('is told the one statement that its administrator has to run, when the service’s login is missing', async () => {
+  it('reads the one statement that its administrator has to run, when the service’s login is missing', async () => {
     const MIGRATION_DATABASE_URL = await createOwned('alone');
     const env = { MIGRATION_DATABASE_URL, DATABASE_URL: urlOf('missing', 'alone') };
     const expected = `CREATE ROLE "missing" LOGIN PASSWORD '<the password in DATABASE_URL>'`;

@@ -54,7 +54,7 @@ async function startOn(dir: string): Promise<{ simulator: Simulator; url: string
   return { simulator, url: await readyUrl(simulator) };
 }
 
-/** A committed row, told apart from those of the other tests. */
+/** A committed row, distinguished from those of the other tests. */
 async function commitMark(url: string, mark: string): Promise<void> {
   await query(url, 'CREATE TABLE IF NOT EXISTS marks (mark text PRIMARY KEY)');
   await query(url, `INSERT INTO marks VALUES ('${mark}')`);
@@ -194,7 +194,7 @@ describe('the running server', () => {
     expect(await query(url, "SELECT current_setting('unix_socket_directories') AS s")).toEqual([{ s: '' }]);
   });
 
-  it('lets nobody in without the password, and the superuser not at all', async () => {
+  it('lets no one in without the password, and the superuser not at all', async () => {
     const wrong = new URL(url);
     wrong.password = 'guess';
     await expect(query(wrong.href, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
@@ -206,7 +206,7 @@ describe('the running server', () => {
     expect((await stat(path.join(dataDir, 'postgres', 'password'))).mode & 0o777).toBe(0o600);
   });
 
-  it('lets nobody in as the service before the service’s login is made, and then with its own password only', async () => {
+  it('lets no one in as the service before the service’s login is made, and then with its own password only', async () => {
     await expect(query(server.url, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
     await migrate(url, server.url);
     expect(await query(server.url, 'SELECT session_user AS login')).toEqual([{ login: 'coffer_service' }]);

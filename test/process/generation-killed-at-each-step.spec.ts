@@ -19,7 +19,7 @@ import { startTestApp, type TestApp, type TestCustomer } from '../support/app/te
 import { asService } from '../support/database/test-database.js';
 
 const CREDIT_MICROS = 10n * PRICE_MICROS;
-/** Each process is killed over several calls; a loop that never ends helps nobody. */
+/** Each process is killed over several calls; a loop that never ends helps no one. */
 const KILLS_MAX = 60;
 /** Every connection may be held by a call that is stopped already: then this process has served. */
 const STUCK_AFTER_MS = 1_500;
@@ -91,7 +91,7 @@ describe('the service is killed with -9 at each step between the hold and the re
 
   afterAll(() => cleanUp.run());
 
-  /** A process whose code is loaded, so that it starts at once when it is told to. */
+  /** A process whose code is loaded, so that it starts at once when a test asks for it. */
   function spawnNext(): ServiceProcess {
     const next = ServiceProcess.spawn({ ...service, preload: 'stop-at-steps.mjs' });
     cleanUp.add(() => next.kill());
@@ -184,7 +184,7 @@ describe('the service is killed with -9 at each step between the hold and the re
       await desk.app.get(OrphanedHolds).release();
     });
 
-  /** The customer's side: whoever got no answer sends the call again, and is charged for one. */
+  /** The customer's side: anyone who got no answer sends the call again, and is charged for one. */
   async function sendAgain(call: Call, kind: Kind): Promise<void> {
     const isKeyed = kind === 'with an idempotency key';
     // An SDK does not send again what was answered.

@@ -109,7 +109,7 @@ describe('the service and its database server are killed with -9 in the same mom
       dataDir,
       upstream: { apiKey: UPSTREAM_KEY, baseUrl: upstream.baseUrl },
     });
-    // An SDK does not send again what was answered: without a key the outcome is written behind the answer.
+    // An SDK does not send again what was answered: without a key the outcome is written after the answer.
     if (received === null) {
       const answer = await send(apiKey, again);
       expect(JSON.parse(answer ?? '').data).toHaveLength(1);

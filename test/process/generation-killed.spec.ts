@@ -25,7 +25,7 @@ const CLIENTS = 12;
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
 /** Long enough that a kill meets every stage of a call, short enough to make many calls. */
 const IMAGE_LATENCY_MS = 150;
-/** The provider took the request and never said so: nobody knows of a task. */
+/** The provider took the request and never said so: no one knows of a task. */
 const SILENT = '[sandbox:submit=hang]';
 const SILENT_CALLS = 2;
 jest.setTimeout(CHAOS_TIMEOUT_MS);

@@ -12,7 +12,7 @@ describe('the heap of the service, however much garbage a flood of requests make
       'churn-heap.mjs',
       cleanUp,
     );
-    // It is collected at twice; what is made meanwhile comes on top. V8 by itself lets this one grow to almost five times.
+    // It is collected at twice; what is made in the meantime comes on top. V8 by itself lets this one grow to almost five times.
     expect(highestBytes / usedBytes).toBeLessThan(3);
   });
 });

@@ -121,7 +121,7 @@ describe('the job runner', () => {
     living.probe.behaviour = () => new Promise((resolve) => (release = resolve));
     await living.queue.add('probe', { text: 'alive' });
     await eventually('it runs', () => living.probe.ran('alive') === 1);
-    // What kill -9 leaves behind: a locked job whose worker holds no sign of life any more.
+    // What kill -9 leaves: a locked job whose worker holds no sign of life any more.
     await living.queue.add('probe', { text: 'orphaned' }, { runAt: new Date(Date.now() + 3_600_000) });
     await services.owner.query(
       `UPDATE graphile_worker._private_jobs
@@ -223,7 +223,7 @@ const BEFORE_THE_MINUTE_MS = 43_210;
 
 const lastMinuteMs = (): number => Math.floor(Date.now() / 60_000) * 60_000;
 
-/** A clock that stands still but for timers of these lengths: the time that they wait for passes at once. */
+/** A clock that hangs but for timers of these lengths: the time that they wait for passes at once. */
 function passTimers(lengthsMs: readonly number[]): Clock & { restore(): void } {
   let nowMs = lastMinuteMs() - BEFORE_THE_MINUTE_MS;
   const { setTimeout: start } = globalThis;

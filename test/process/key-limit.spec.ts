@@ -26,7 +26,7 @@ describe('two service processes on one database', () => {
 
   it(`capture exactly ${ALLOWED} images of ${CALLS} concurrent calls of a key that may spend as much, while another key of its account goes on`, async () => {
     const [first] = gateways.services;
-    // Ten times what is spent: the wallet refuses nobody.
+    // Ten times what is spent: the wallet refuses no one.
     const account = await newAccount(first, 10 * (ALLOWED + OTHER_CALLS) * IMAGE_MICROS);
     const limited = await newApiKey(first, account, ['generate']);
     const other = await newApiKey(first, account, ['generate', 'wallet:read', 'keys:write']);

@@ -64,7 +64,7 @@ async function mode(...names: string[]): Promise<number> {
 }
 
 describe('a first start without any setting', () => {
-  it('gives a newcomer an account to try, in files that nobody else can read, and keeps it across restarts', async () => {
+  it('gives a newcomer an account to try, in files that no one else can read, and keeps it across restarts', async () => {
     const first = await start();
     const demo = await readJson('demo.json');
     expect(demo).toEqual({
@@ -97,7 +97,7 @@ describe('a first start without any setting', () => {
   });
 });
 
-describe('the stand-ins', () => {
+describe('the simulators', () => {
   let database: TestDatabase;
   beforeAll(async () => {
     database = await createTestDatabase();
@@ -313,7 +313,7 @@ describe('a stop', () => {
   });
 });
 
-/** So many gateways debit one micro-dollar after the other, until nobody answers any more. */
+/** So many gateways debit one micro-dollar after the other, until no one answers any more. */
 function debitsUntilRefused(client: TestClient, account: string) {
   const answers: number[] = [];
   const gateway = async (name: number): Promise<void> => {

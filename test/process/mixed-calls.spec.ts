@@ -29,7 +29,7 @@ describe('random mixed calls over two service processes', () => {
 
   afterAll(() => cleanUp.run());
 
-  it('deliver what is captured, leave no row of money for BYOK and no hold behind, and never pass a limit', async () => {
+  it('deliver what is captured, leave no row of money for BYOK and no open hold, and never pass a limit', async () => {
     const random = seededRandom('mixed calls');
     const report = await runMixedCalls(stage, {
       random,

@@ -55,7 +55,7 @@ describe('the service is killed with -9 while it reports that credit is low', ()
     const link = linkIn(mail.taken[0]?.source ?? '', 'confirm');
     expect((await fetch(link, { method: 'POST' })).status).toBe(200);
 
-    // Both take what they are sent and say nothing, and then there is nobody to hear it.
+    // Both take what they are sent and say nothing, and then there is no one to hear it.
     receiver.answer = () => 'hang';
     mail.answer = () => 'cut';
     const debit = { account, reference: 'spent', amount_micros: '6000000' };

@@ -15,7 +15,7 @@ const PROJECT = path.join(import.meta.dirname, '../..');
 const BUILD = 'node scripts/build-if-stale.mjs && ';
 
 /** npm passes a signal on to its child only. A shell in between ends of it, and what the shell started goes on. */
-describe('npm, told to stop', () => {
+describe('npm, asked to stop', () => {
   let folder: string;
   let database: TestDatabase;
   let npm: ChildProcessByStdio<Writable, Readable, null> | undefined;
@@ -69,7 +69,7 @@ describe('npm, told to stop', () => {
     npm.stdout.on('data', (chunk) => (printed += String(chunk)));
     await eventually('it is ready', () => printed.includes('Coffer is ready at'));
     npm.kill('SIGTERM');
-    await once(npm, 'close'); // Of its output: nobody holds it any more.
+    await once(npm, 'close'); // Of its output: no one holds it any more.
     expect(printed).toContain('SIGTERM: accepted work is finished, then the process ends');
   });
 

@@ -41,7 +41,7 @@ type Payment = {
   acknowledged: Promise<boolean>;
 };
 
-/** More processes than the steps need; a loop that never ends helps nobody. */
+/** More processes than the steps need; a loop that never ends helps no one. */
 const KILLS_MAX = 60;
 /** Every worker may be held by a payment that is stopped already: then this process has served. */
 const STUCK_AFTER_MS = 500;
@@ -87,7 +87,7 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
 
   afterAll(() => cleanUp.run());
 
-  /** A process whose code is loaded, so that it starts at once when it is told to. */
+  /** A process whose code is loaded, so that it starts at once when a test asks for it. */
   function spawnNext(): ServiceProcess {
     const next = ServiceProcess.spawn({ ...service, preload: 'stop-at-steps.mjs' });
     cleanUp.add(() => next.kill());
@@ -128,7 +128,7 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
   const stepsTried = async (): Promise<string[]> =>
     (await readFile(stepsFile, 'utf8')).split('\n').filter((step) => step !== '');
 
-  /** What became of one payment: stopped at a new step, or killed there; stuck behind others; or credited. */
+  /** What became of one payment: stopped at a new step, or killed there; waiting for others; or credited. */
   type End = 'stopped' | 'killed' | 'stuck' | 'credited';
 
   async function playOne(running: ServiceProcess, payment: Payment, isFirst: boolean): Promise<End> {

@@ -77,7 +77,7 @@ describe('the database server is killed with -9 under load', () => {
     await expectJobsToRun(service, dataDir);
   });
 
-  /** The server process behind one of the service's connections; the server then restarts all of them. */
+  /** The server process for one of the service's connections; the server then restarts all of them. */
   async function busyConnectionIn(dataDir: string): Promise<number> {
     const sql = `SELECT pid FROM pg_stat_activity WHERE application_name = 'coffer' AND pid <> pg_backend_pid()
                   ORDER BY state = 'active' DESC, state_change DESC LIMIT 1`;
@@ -134,7 +134,7 @@ describe('the database server is away', () => {
     expect((await service.client(null).get('/health/ready')).status).toBe(503);
     expect((await service.client(null).get('/health/live')).status).toBe(200);
     expect(upstream.control.counts().tasks).toBe(tasks);
-    // These had their credit set aside before: whether they are charged is not known now, and nobody claims to.
+    // These had their credit set aside before: whether they are charged is not known now, and no one claims to.
     for (const { answer } of await Promise.all(running)) {
       expect(answer?.expect(503).body.error).toMatchObject({
         code: 'database_unavailable',
@@ -171,7 +171,7 @@ describe('the database server is away', () => {
   });
 });
 
-/** The problem's code, or what was done. A batch answers 200 and tells for each item. */
+/** The problem's code, or what was done. A batch answers 200 and reports each item. */
 function outcomeOf({ status, body }: TestAnswer): unknown {
   const decided = body.object === 'debit_batch' ? body.data[0] : body;
   if (decided.error !== undefined) return decided.error.code;

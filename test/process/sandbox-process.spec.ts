@@ -77,7 +77,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-describe('the stand-ins as a process', () => {
+describe('the simulators as a process', () => {
   it('know a payment after kill -9 the moment it was answered, and deliver its events on the next start', async () => {
     isReceiving = false;
     const first = await startServing('--state-dir', folder, ...webhookFlags());

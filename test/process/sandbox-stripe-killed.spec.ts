@@ -13,7 +13,7 @@ import { allOf } from '../support/payments/sandbox-stripe-money.js';
 let folder: string;
 const running: ChildProcess[] = [];
 
-/** The stand-in as a process of its own; the same port each time, as a service would find it again. */
+/** The simulator as a process of its own; the same port each time, as a service would find it again. */
 async function serve(port = '0'): Promise<{ child: ChildProcess; baseUrl: string }> {
   const flags = ['--state-dir', folder, '--stripe-port', port];
   const child = spawn(process.execPath, [...programArguments('sandbox/main', [END_WITH_PARENT]), ...flags], {
@@ -44,7 +44,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-describe('a stand-in that is killed', () => {
+describe('a simulator that is killed', () => {
   it('charged and refunded what it said, and does each request once when it is asked again', async () => {
     const first = await serve();
     const stripe = stripeSdkFor(first.baseUrl);

@@ -49,7 +49,7 @@ describe('a test run', () => {
     ]);
     expect(output).not.toMatch(/op-cof-\w{20}/);
     expect(code).not.toBe(0);
-    // It is kept to be looked at; here nobody does.
+    // It is kept to be looked at; here no one does.
     const [, dir = ''] = / in (\S+)\/(?:app|answers)-\d+\.log/.exec(inLog) ?? [];
     expect(dir).toMatch(/coffer-test-\d+-log-/);
     await rm(dir, { recursive: true });
@@ -69,7 +69,7 @@ describe('a test run', () => {
     const service = await ServiceProcess.start({ dataDir, port });
     cleanUp.add(() => service.kill());
     const answer = await service.client().get('/v1/accounts');
-    // A request is logged behind its answer, and before the next request is read.
+    // A request is logged after its answer, and before the next request is read.
     await service.client().get('/health/live');
     const requestId = String(answer.headers.get('x-request-id'));
     await service.kill();

@@ -25,7 +25,7 @@ const GATEWAYS = 32;
 const IMAGE_MICROS = 40_000;
 const MODEL = 'black-forest-labs/flux-2-klein-9b';
 const UPSTREAM_KEY = 'bfl_chaos_upstream_key';
-/** Slow enough that the calls are still running when the service is told to stop. */
+/** Slow enough that the calls are still running when the service is asked to stop. */
 const IMAGE_LATENCY_MS = 1_000;
 const SLOWER = `[sandbox:slow=${2 * IMAGE_LATENCY_MS}]`;
 const CALLS = 6;
@@ -73,7 +73,7 @@ describe('a service on its data directory', () => {
     (await service.client().get('/v1/accounts')).expect(200);
   });
 
-  it('told to stop (SIGTERM), finishes and answers all that it accepted, also for a client that went away, and exits with 0', async () => {
+  it('asked to stop (SIGTERM), finishes and answers all that it accepted, also for a client that went away, and exits with 0', async () => {
     const spending = new Spending({ random, accounts: [await newAccount(service, PLENTY_MICROS)] });
     cleanUp.add(() => spending.stop());
     spending.start(service.client(), GATEWAYS);

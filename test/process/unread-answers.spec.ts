@@ -40,7 +40,7 @@ async function rssMb(): Promise<number> {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024;
 }
 
-// The kernel tells what a process holds on Linux only.
+// The kernel shows what a process holds on Linux only.
 (process.platform === 'linux' ? describe : describe.skip)(
   'forty answers of a hundred megabytes that no client reads',
   () => {

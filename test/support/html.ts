@@ -5,7 +5,7 @@ type Element = DefaultTreeAdapterTypes.Element;
 
 /** A page as a browser reads it, by the standard's own algorithm. */
 export class HtmlPage {
-  /** What the parser had to mend: a page of ours needs none of it. */
+  /** What the parser had to repair: a page of ours needs none of it. */
   readonly faults: string[] = [];
   readonly elements: readonly Element[];
 
@@ -18,7 +18,7 @@ export class HtmlPage {
     return this.elements.filter(({ tagName }) => tagName === tag);
   }
 
-  /** The values of an attribute, wherever it stands. */
+  /** The values of an attribute, wherever it is. */
   values(name: string): string[] {
     return this.elements.flatMap((element) => attribute(element, name) ?? []);
   }

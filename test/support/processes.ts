@@ -35,7 +35,7 @@ export async function eventually(
 export const nextTurn = promisify(setImmediate);
 
 /**
- * Some moment of what is going on meanwhile: for whoever kills or cuts in the middle of it. Where that falls cannot be known,
+ * Some moment of what is going on in the meantime: for tests that kill or cuts in the middle of it. Where that falls cannot be known,
  * so nothing may be asserted that depends on how long it was.
  */
 export function momentLater(ms: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { AddressInUseError, chooseListenPort } from '../../../src/bootstrap/listen-address.js';
 
-/** Below what the system hands out for outgoing connections, which come and go beside the tests. */
+/** Below what the system hands out for connections to other hosts, which come and go next to the tests. */
 const FIRST_PORT = 11_000;
 const PORTS_A_WORKER = 500;
 

@@ -14,7 +14,7 @@ const SECRET_CHARS_MIN = 10;
 const SECRET_MEMBERS = /(^|_)(secret|key|password|token)$/;
 /** What a key is called, which is no secret. */
 const ID = /^[a-z]+_[0-9A-Z]{26}$/;
-/** A prompt that stands for itself alone. A shorter one is looked for as a whole value: `"a fox"`. */
+/** A prompt that is unique. A shorter one is looked for as a whole value: `"a fox"`. */
 const PROMPT_CHARS_MIN = 16;
 
 const known = new Set<string>();
@@ -31,7 +31,7 @@ export function testLogger(level = 'silent', stream?: DestinationStream): Logger
   return createLogger(level, { traceFile, ...(stream === undefined ? {} : { stream }) });
 }
 
-/** From now on this text may stand in no line of a log and in no answer that is an error. */
+/** From now on this text may be in no line of a log and in no answer that is an error. */
 export function rememberSecret(secret: string | null | undefined): void {
   if (typeof secret === 'string' && secret.length >= SECRET_CHARS_MIN) remember(secret);
 }
@@ -55,7 +55,7 @@ export function rememberSecretsIn(body: unknown): void {
 
 function rememberPrompt(prompt: string): void {
   if (prompt.length >= PROMPT_CHARS_MIN) rememberSecret(prompt);
-  // Of blanks alone it says nothing, and stands between any two quotes.
+  // Of blanks alone it says nothing, and is between any two quotes.
   else if (/\S \S/.test(prompt)) remember(`"${prompt}"`);
 }
 
@@ -67,7 +67,7 @@ export function rememberSecretsOf(env: Readonly<Record<string, string>>): void {
   }
 }
 
-/** What a client was told when it went wrong, without the secrets that it sent. */
+/** What a client read when it went wrong, without the secrets that it sent. */
 export function recordError(method: string, status: number, text: string): void {
   const file = runLogFile(`answers-${process.pid}.log`);
   if (file !== null) appendFileSync(file, `${method} ${status} ${text.replaceAll('\n', ' ')}\n`);

@@ -21,7 +21,7 @@ export type SecretSearch = {
   readonly leaks: readonly LeakedSecret[];
 };
 
-/** What is secret by its form, whoever made it. */
+/** What is secret by its form, no matter who made it. */
 const PATTERNS: readonly (readonly [string, RegExp])[] = [
   ['an API key', /(?:sk|op)-cof-[0-9A-Za-z]{49}/g],
   ['a key of Black Forest Labs', /\bbfl_(?=\w*\d)\w{12,}/g],
@@ -74,7 +74,7 @@ function findIn(line: string, secrets: SecretWords): Found[] {
   const found: Found[] = [];
   for (const [what, pattern] of PATTERNS) {
     for (const { 0: text, index } of line.matchAll(pattern)) {
-      // Anything of a key's form that has not its checksum is a test's garbage, and nobody's key.
+      // Anything of a key's form that has not its checksum is a test's garbage, and no one's key.
       if (what === 'an API key' && parseApiKey(text) === null) continue;
       found.push({ what, secret: text, shown: mask(line, index, text) });
     }
@@ -111,7 +111,7 @@ class SecretWords {
 
   *in(line: string): Generator<string> {
     for (const [token] of line.matchAll(TOKEN)) {
-      // As it stands, and as a part of a path, of a name or before a full stop.
+      // As it is, and as a part of a path, of a name or before a full stop.
       const parts = [token, token.replace(/[.=]+$/, ''), ...token.split(/[/.]/)];
       for (const part of new Set(parts)) if (this.words.has(part)) yield part;
     }

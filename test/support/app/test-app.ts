@@ -28,8 +28,8 @@ import { TestClient } from './test-client.js';
 export type TestAppOptions = {
   readonly settings?: Partial<Settings>;
   /**
-   * Outside parts to play, each instant unless told otherwise. A part that is not played is configured at an
-   * address where nobody answers. Stripe also turns the jobs on: webhooks are worked off by them.
+   * Outside parts to play, each instant unless an option says otherwise. A part that is not played is configured at an
+   * address where no one answers. Stripe also turns the jobs on: webhooks are worked off by them.
    */
   readonly stripe?: boolean;
   readonly blackForestLabs?: boolean;
@@ -86,7 +86,7 @@ const OF_ALL_TESTS = {
   FAILED_PAYMENTS_PER_ADDRESS_PER_DAY: '100000',
 };
 
-/** Nobody listens on the discard port; a connection is refused at once. */
+/** No one listens on the discard port; a connection is refused at once. */
 const NOBODY = new URL('http://127.0.0.1:9');
 const UNPLAYED_STRIPE = {
   secretKey: 'sk_test_nobody_answers',

@@ -70,7 +70,7 @@ export function isDecision(reply: Reply | null): boolean {
   return reply.status < 500 || UPSTREAM_FAILURES.includes(code ?? '');
 }
 
-/** Nothing is known to have happened, or something may have happened of which no answer tells. */
+/** Nothing is known to have happened, or something may have happened which no answer reports. */
 export function isUndecided({ replies }: Entry): boolean {
   if (replies.some(isAcknowledged)) return false;
   return replies.length > 0 && !replies.every(isDecision);

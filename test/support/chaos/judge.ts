@@ -5,7 +5,7 @@ import { acknowledged, isDecision, type Journal, type Reply } from './journal.js
 import { LIMITED_KEY, type Operation, type OperationOf } from './plan.js';
 
 const IMAGE_MICROS = 40_000n;
-/** They say how the wallet stands now, or what became of the hold since. */
+/** They say how the wallet is now, or what became of the hold since. */
 const CHANGING = [
   'replayed',
   'available_micros',
@@ -16,7 +16,7 @@ const CHANGING = [
   'paid_at',
 ];
 
-/** Holds what the clients were told against what the ledger says, and finds nothing when every promise was kept. */
+/** Holds what the clients read against what the ledger says, and finds nothing when every promise was kept. */
 export class ChaosJudge {
   readonly faults: string[] = [];
   private readonly movements: ReadonlyMap<string, Movement>;

@@ -55,12 +55,12 @@ export class MutableProxy {
     for (const pair of this.open) this.answersMuted.add(pair);
   }
 
-  /** Resolves when the server has answered something since `muteAnswers`: it has run the packet that nobody hears the answer of. */
+  /** Resolves when the server has answered something since `muteAnswers`: it has run the packet that no one hears the answer of. */
   async answerKept(): Promise<void> {
     await eventually('the server answers over a muted connection', () => this.hasKeptAnswer);
   }
 
-  /** What was sent since `mute` arrives now, as at a server process that goes on. Its answers reach nobody. */
+  /** What was sent since `mute` arrives now, as at a server process that goes on. Its answers reach no one. */
   deliverLate(): void {
     for (const { to, chunk } of this.kept.splice(0)) to.write(chunk);
   }

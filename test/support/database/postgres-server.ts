@@ -23,7 +23,7 @@ import {
 /** One PostgreSQL for the whole test run, with a migrated template that every test file clones. */
 export type TestServer = { stop(): Promise<void> };
 
-/** A test database is thrown away; whoever tests durability starts a server with the real settings. */
+/** A test database is thrown away; anyone who tests durability starts a server with the real settings. */
 const TEST_SETTINGS = {
   fsync: 'off',
   synchronous_commit: 'off',
@@ -58,7 +58,7 @@ export async function startTestServer(): Promise<TestServer> {
     await query(ownerUrl, `CREATE DATABASE ${template}`);
     await migrateDatabase(databaseAt(ownerUrl, template), databaseAt(server.url, template));
     if (external !== undefined) await letOwnerEndSessions(ownerUrl, server.url);
-    // Nobody may be connected to a database while it is cloned.
+    // No one may be connected to a database while it is cloned.
     await query(ownerUrl, `ALTER DATABASE ${template} ALLOW_CONNECTIONS false`);
   } catch (error) {
     await server.stop();

@@ -14,7 +14,7 @@ const TRIGGER = `
     FOR EACH ROW EXECUTE FUNCTION stand_still()`;
 
 /**
- * Server processes that stand still at the COMMIT of a batch, with all that it has written and locked. They hear nothing meanwhile, not
+ * Server processes that hang at the COMMIT of a batch, with all that it has written and locked. They hear nothing in the meantime, not
  * even that their connection was closed; then they go on, and commit.
  */
 export class StoppedBatches {
@@ -33,7 +33,7 @@ export class StoppedBatches {
     await this.owner.query('INSERT INTO standing_still VALUES ($1)', [accountId]);
   }
 
-  /** Resolves when a server process stands still that has locked the account's wallet. */
+  /** Resolves when a server process hangs that has locked the account's wallet. */
   async stopped(accountId: string): Promise<void> {
     const asleep = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`;
     await eventually('a server process stands still inside its batch', async () => {

@@ -86,7 +86,7 @@ export class TestBooks {
     return this.engine.execute(command);
   }
 
-  /** Credit with a fee of 5% beside it; for a real top-up, also the paid top-up that it comes from. */
+  /** Credit with a fee of 5% next to it; for a real top-up, also the paid top-up that it comes from. */
   async topUp(
     accountId: string,
     amountMicros: bigint,

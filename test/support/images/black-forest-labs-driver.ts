@@ -13,7 +13,7 @@ type Submitted = {
   readonly output_mp: number;
 };
 export type Problem = { readonly loc: readonly unknown[]; readonly type: string; readonly msg: string };
-/** Every member that some answer of the stand-in has; a test reads those of the answer it expects. */
+/** Every member that some answer of the simulator has; a test reads those of the answer it expects. */
 type AnswerBody = Submitted & {
   readonly status: string;
   readonly result: { readonly sample: string };
@@ -24,7 +24,7 @@ export type Answer = { readonly status: number; readonly headers: Headers; reado
 
 export const KEY = { 'x-key': 'bfl_test' };
 
-/** Talks to a stand-in as raw HTTP, and replaces it by one with other options when asked to. */
+/** Talks to a simulator as raw HTTP, and replaces it by one with other options when asked to. */
 export class BlackForestLabsDriver {
   private constructor(
     private current: SandboxBlackForestLabs,
@@ -37,7 +37,7 @@ export class BlackForestLabsDriver {
     return new BlackForestLabsDriver(await startSandboxBlackForestLabs({ instant: true, clock }), clock);
   }
 
-  /** The stand-in's time moves in no other way: what is pending stays so, however slow the machine is. */
+  /** The simulator's time moves in no other way: what is pending stays so, however slow the machine is. */
   letPass(ms: number): void {
     this.clock.aheadMs += ms;
   }

@@ -61,7 +61,7 @@ export async function pictureOf(url: string | undefined): Promise<Buffer> {
   return Buffer.from(await response.arrayBuffer());
 }
 
-/** The stand-in draws the references that reached it into the lowest quarter, from left to right. */
+/** The simulator draws the references that reached it into the lowest quarter, from left to right. */
 export async function expectReferences(made: Buffer, colours: readonly Colour[]): Promise<void> {
   const { data, info } = await sharp(made).raw().toBuffer({ resolveWithObject: true });
   const side = Math.floor(Math.min(info.width, info.height) / 4);
@@ -75,7 +75,7 @@ export async function expectReferences(made: Buffer, colours: readonly Colour[])
   }
 }
 
-/** All four members of OpenAI's error, whoever refused. */
+/** All four members of OpenAI's error, no matter who refused. */
 export function expectOpenAiError(answer: TestAnswer, status: number): TestAnswer['body'] {
   const { error } = answer.expect(status).body;
   expect(error).toMatchObject({

@@ -10,7 +10,7 @@ type Spelling = {
 const inLines = (length: number, end: string) => (base64: string) =>
   base64.replace(new RegExp(`.{${length}}`, 'g'), `$&${end}`);
 
-/** Base64 as serializers write it in JSON, and as nobody does: of noise, each letter is one in 64. */
+/** Base64 as serializers write it in JSON, and as no one does: of noise, each letter is one in 64. */
 const SPELLINGS: readonly Spelling[] = [
   { name: 'the slashes of PHP', spell: (text) => text.replaceAll('/', '\\/'), factor: 65 / 64 },
   { name: 'the plus signs of .NET', spell: (text) => text.replaceAll('+', '\\u002B'), factor: 69 / 64 },

@@ -3,7 +3,7 @@ import { claiming, GREY, noise, plain } from './edit-bodies.js';
 
 /**
  * Pictures that are refused, of `bytes` bytes each and named by what is wrong with them. Their structure shows it, at the beginning
- * or only at the end, and each is as dear as can be for whoever has to find that out.
+ * or only at the end, and each is as dear as can be for a reader who has to find that out.
  */
 export async function hostilePictures(bytes: number): Promise<ReadonlyMap<string, Buffer>> {
   const png = await noise(64, 64).png().toBuffer();

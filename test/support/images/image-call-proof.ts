@@ -13,7 +13,7 @@ type Receipt = {
 };
 
 /**
- * Delivered = charged, on every receipt; each answer told the truth about its call; and the wallet has paid
+ * Delivered = charged, on every receipt; each answer was true about its call; and the wallet has paid
  * for these receipts and nothing else. All calls must be over, and recovered.
  */
 export async function expectReceiptsToAgree(calls: ImageCalls, creditMicros: number): Promise<void> {

@@ -55,7 +55,7 @@ export class ImageCalls {
     return call;
   }
 
-  /** The same request under the same key: whoever was cut off learns what became of the call. */
+  /** The same request under the same key: anyone who was cut off learns what became of the call. */
   async sendAgain(): Promise<void> {
     await Promise.all(this.cut.filter(({ idempotencyKey }) => idempotencyKey !== null).map(this.send));
   }

@@ -4,7 +4,7 @@ import type { TestApp, TestCustomer } from '../app/test-app.js';
 
 export const PROVIDER = 'black_forest_labs';
 
-/** A customer's key that the stand-in accepts, with an account of its own there. */
+/** A customer's key that the simulator accepts, with an account of its own there. */
 export function makeProviderKey({ blackForestLabs }: TestApp): string {
   const key = `bfl_own_${randomBytes(16).toString('hex')}`;
   blackForestLabs?.control.acceptApiKey(key);
@@ -35,7 +35,7 @@ export async function walletRowsOf({ dataSource }: TestApp, accountId: string): 
   return row ?? {};
 }
 
-/** Reads every column of every table, text and bytes, and answers where `secret` stands in plain words. */
+/** Reads every column of every table, text and bytes, and answers where `secret` is in plain words. */
 export async function placesOf(app: TestApp, secret: string): Promise<string[]> {
   const columns = await app.dataSource.query<{ table: string; column: string; type: string }[]>(
     `SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) AS "table", quote_ident(column_name) AS "column",

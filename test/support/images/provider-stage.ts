@@ -58,7 +58,7 @@ export type ProviderStage = {
     providers: readonly ProviderName[],
     body?: Record<string, unknown>,
   ): Promise<TestAnswer>;
-  /** Of one call, or of all calls of an account; what is written behind an answer may not be there yet. */
+  /** Of one call, or of all calls of an account; what is written after an answer may not be there yet. */
   attemptsOf(customer: TestCustomer, call?: TestAnswer): Promise<Attempt[]>;
   close(): Promise<void>;
 };

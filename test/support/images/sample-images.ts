@@ -44,7 +44,7 @@ const DIFFERENCE_CODES = ['00', '010', '011', '100', '101', '110', '1110', '1111
 const END_OF_BLOCK = '1010';
 
 /**
- * A grey JPEG whose coded data starts again behind every `interval` blocks, which sharp reads but never writes: headers
+ * A grey JPEG whose coded data starts again after every `interval` blocks, which sharp reads but never writes: headers
  * and tables of one that sharp wrote, and flat blocks of random brightness.
  */
 export async function restartingJpeg(size: SampleSize, interval: number, seed = 1): Promise<Buffer> {
@@ -82,7 +82,7 @@ function differenceBits(difference: number): string {
   return (DIFFERENCE_CODES[length] ?? '') + (length === 0 ? '' : value.toString(2).padStart(length, '0'));
 }
 
-/** Filled up with ones to whole bytes; behind 0xff comes 0, so that it is no marker. */
+/** Filled up with ones to whole bytes; after 0xff comes 0, so that it is no marker. */
 function stuffed(bits: string): Buffer {
   const bytes = (bits.padEnd(Math.ceil(bits.length / 8) * 8, '1').match(/.{8}/g) ?? []).map((byte) =>
     Number.parseInt(byte, 2),

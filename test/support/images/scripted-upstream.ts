@@ -50,8 +50,8 @@ export function picture({ width, height }: Size, format: 'png' | 'jpeg' | 'webp'
 
 /**
  * Three providers on one loopback server, each of which does as the test says: Black Forest Labs under `/v1`,
- * Cloudflare Workers AI under `/client/v4`, an OpenAI-compatible server under `/compatible/v1`. Beside it stands a foreign
- * host, which nobody has any business with.
+ * Cloudflare Workers AI under `/client/v4`, an OpenAI-compatible server under `/compatible/v1`. Next to it is a foreign
+ * host, which no one has any business with.
  */
 export class ScriptedUpstream {
   /** What came to the foreign host. */

@@ -7,7 +7,7 @@ import { momentLater } from '../processes.js';
 import { PAID_MODEL, type MixedPlan, type PlannedEvent } from './plan.js';
 import { grant, PROVIDER, type CastAccount, type MixedStage } from './stage.js';
 
-/** What operators and customers did beside the calls, with the times at which nobody can have been in doubt. */
+/** What operators and customers did next to the calls, with the times at which no one can have been in doubt. */
 export type Deeds = {
   /** By account id; what was there from the beginning is not in it. */
   readonly grantedMicros: Map<string, bigint>;
@@ -35,10 +35,10 @@ const PRICE_LEAD_MS = 2_000;
 /** The last third of the calls waits for the new price, so that both prices are paid however fast the others were. */
 const CALLS_BEFORE_PRICE = 2 / 3;
 
-/** Beside the accounts' own numbers. */
+/** Next to the accounts' own numbers. */
 const PRICE_CHAIN = -1;
 
-/** Does what the plan says shall happen beside the calls. One account's events happen one after the other. */
+/** Does what the plan says shall happen next to the calls. One account's events happen one after the other. */
 export class Bystanders {
   readonly deeds: Deeds = {
     grantedMicros: new Map(),

@@ -22,7 +22,7 @@ export type SeenAnswer = {
   /** Of an error. */
   readonly code: string | null;
   readonly generationId: string | null;
-  /** `x-charged-micros`, or what the error says of the charge; null when it says that nobody knows yet. */
+  /** `x-charged-micros`, or what the error says of the charge; null when it says that no one knows yet. */
   readonly chargedMicros: bigint | null;
   readonly billingMode: string | null;
   readonly fellBackFrom: string | null;

@@ -4,7 +4,7 @@ import type { Case } from './judge.js';
 import { PAID_MODEL, type PlannedCall } from './plan.js';
 import { isByok } from './stage.js';
 
-/** Every answer told the truth, and every charge was told to somebody, or to somebody who did not listen. */
+/** Every answer was true, and every charge was told to somebody, or to somebody who did not listen. */
 export function judgeAnswers(one: Case): void {
   const rows = new Map(one.books.generations.map((row) => [row.id, row]));
   for (const [name, call] of one.calls) {
@@ -72,7 +72,7 @@ const FAULT_CODES = [
   'concurrency_limit_exceeded',
 ];
 
-/** Nobody could have done anything else: the day's free images are used up, or the machine is. */
+/** No one could have done anything else: the day's free images are used up, or the machine is. */
 const ALWAYS = ['free_images_used_up', 'engine_saturated', 'wallet_locked'];
 
 function judgeError(
@@ -136,7 +136,7 @@ function judgeCounts({ books, calls, sightings, seen, blame }: Case): void {
   }
 }
 
-/** From the time that stands on a row until every process sees the row. */
+/** From the time that is on a row until every process sees the row. */
 const WRITTEN_WITHIN_MS = 500;
 
 /**

@@ -13,7 +13,7 @@ export function judgeLedger(one: Case): void {
   }
 }
 
-/** Every hold has come to its one end, and what was captured stands in the ledger as it stands on the receipt. */
+/** Every hold has come to its one end, and what was captured is in the ledger as it is on the receipt. */
 function judgeHolds({ account, books, deeds, blame }: Case): void {
   const captures = new Map<string, bigint>();
   for (const { kind, reference, amount } of books.transfers) {
@@ -62,7 +62,7 @@ function judgeWallet({ account, books, deeds, seen, blame }: Case): void {
   if (books.held !== 0n) blame(`${books.held} still held`);
   if (books.transfers.some(({ postedAfter }) => postedAfter < 0n)) blame('posted below nothing');
 
-  // What the clients were told, and what nobody heard because the connection was broken, make all of it.
+  // What the clients read, and what no one heard because the connection was broken, make all of it.
   const told = sum([...seen.values()].map(({ chargedMicros }) => chargedMicros ?? 0n));
   const unheard = sum(books.generations.filter(({ id }) => !seen.has(id)).map(({ charged }) => charged));
   if (told + unheard !== captured) blame(`told ${told}, unheard ${unheard}, captured ${captured}`);
@@ -110,7 +110,7 @@ function spanOf(period: LimitPeriod, timeMs: number): string {
 }
 
 /**
- * The lowest or highest sum on the way. Of changes in the same millisecond nobody knows the order: those that make
+ * The lowest or highest sum on the way. Of changes in the same millisecond no one knows the order: those that make
  * room come first, so that what is found is certain.
  */
 function extreme(

@@ -13,7 +13,7 @@ type Wanted = {
   readonly file: string;
   readonly size: string;
   readonly bytes: number | null;
-  /** What the client was given of it; null when nobody heard. */
+  /** What the client was given of it; null when no one heard. */
   readonly given: SeenAnswer['pictures'][number] | null;
 };
 
@@ -78,7 +78,7 @@ function wantedOf(
     });
 }
 
-/** `sharp` stops at the first fault of a file only when it is told to. */
+/** `sharp` stops at the first fault of a file only when a test asks for it. */
 async function decodedSize(bytes: Buffer): Promise<string> {
   try {
     const { info } = await sharp(bytes, { failOn: 'warning' }).raw().toBuffer({ resolveWithObject: true });

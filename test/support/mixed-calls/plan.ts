@@ -42,7 +42,7 @@ export type PlannedSend = {
 };
 
 export type PlannedCall = {
-  /** Travels as OpenAI's `user`, and so stands on every receipt of the call: how the judge finds it again. */
+  /** Travels as OpenAI's `user`, and so is on every receipt of the call: how the judge finds it again. */
   readonly name: string;
   readonly account: number;
   readonly key: number;
@@ -56,7 +56,7 @@ export type PlannedCall = {
   readonly responseFormat: 'url' | 'b64_json';
   readonly outputFormat: 'png' | 'jpeg' | 'webp';
   readonly idempotencyKey: string | null;
-  /** Nothing stands in its way: neither the provider nor the client. */
+  /** Nothing is in its way: neither the provider nor the client. */
   readonly isSmooth: boolean;
   readonly isValid: boolean;
   readonly sends: readonly PlannedSend[];
@@ -67,7 +67,7 @@ export type PlannedCall = {
   readonly again: 'until_decided' | 'as_an_sdk_retry' | null;
 };
 
-/** What others do meanwhile, when so many calls have begun. */
+/** What others do in the meantime, when so many calls have begun. */
 export type PlannedEvent = { readonly atCall: number } & (
   | { readonly type: 'grant'; readonly account: number; readonly amountMicros: bigint }
   | { readonly type: 'freeze' | 'unfreeze' | 'remove_provider_key'; readonly account: number }
@@ -154,7 +154,7 @@ const SLOW_FAULTS = [
   'submit=429, every=2',
 ] as const;
 
-/** Few different prompts: the stand-in draws a picture once and keeps it. */
+/** Few different prompts: the simulator draws a picture once and keeps it. */
 const PICTURES = 4;
 const SIZES = ['64x64', '64x64', '96x64', '64x128'] as const;
 

@@ -1,7 +1,7 @@
 import { TestClient } from '../app/test-client.js';
 import { RUNNING_DRY_CREDITS, type AccountKind, type MixedPlan, type PlannedAccount } from './plan.js';
 
-/** Two service processes on one database and one data directory, over one stand-in of Black Forest Labs. */
+/** Two service processes on one database and one data directory, over one simulator of Black Forest Labs. */
 export type MixedStage = {
   readonly serviceUrls: readonly [string, string];
   readonly operatorKey: string;
@@ -10,7 +10,7 @@ export type MixedStage = {
   /** Where both keep images. */
   readonly dataDir: string;
   readonly upstreamUrl: string;
-  /** Ours at the stand-in. */
+  /** Ours at the simulator. */
   readonly upstreamKey: string;
 };
 
@@ -25,7 +25,7 @@ export type CastAccount = PlannedAccount & {
 };
 
 export const PROVIDER = 'black_forest_labs';
-/** Enough for any run; the stand-in takes whole credits. */
+/** Enough for any run; the simulator takes whole credits. */
 export const PLENTY_CREDITS = 100_000_000;
 
 export const isByok = (kind: AccountKind): boolean => kind.startsWith('byok');

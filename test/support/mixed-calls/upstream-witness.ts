@@ -3,11 +3,11 @@ import { inParallel } from './in-parallel.js';
 import { RUNNING_DRY_CREDITS, type MixedPlan } from './plan.js';
 import { isRefused, isRunningDry, PLENTY_CREDITS, type CastAccount, type MixedStage } from './stage.js';
 
-/** What the stand-in takes for a picture of up to a megapixel, in thousandths of a credit. */
+/** What the simulator takes for a picture of up to a megapixel, in thousandths of a credit. */
 const MILLICREDITS_A_TASK = 1_500;
 /** More, when it has reference images of up to a megapixel together. */
 const MILLICREDITS_OF_REFERENCES = 200;
-/** The stand-in forgets the oldest of a hundred thousand tasks; the newest are asked after one by one. */
+/** The simulator forgets the oldest of a hundred thousand tasks; the newest are asked after one by one. */
 const ASKED_TASKS_MAX = 3_000;
 const AT_ONCE = 32;
 
@@ -19,7 +19,7 @@ type OwnedTask = TaskRow & {
 };
 
 /**
- * Holds what the database says against what the stand-in itself knows: how many tasks each key was charged for, and
+ * Holds what the database says against what the simulator itself knows: how many tasks each key was charged for, and
  * under which key a task was made. A customer's call over our key would be found, and so would the reverse.
  */
 export async function hearUpstream(
@@ -46,7 +46,7 @@ export async function hearUpstream(
       }
       const call = calls.get(row.name);
       const price = MILLICREDITS_A_TASK + ((call?.references ?? 0) > 0 ? MILLICREDITS_OF_REFERENCES : 0);
-      // The connection broke after the task was made, so nobody knows its name: it was charged for all the same.
+      // The connection broke after the task was made, so no one knows its name: it was charged for all the same.
       const isSilent = task.taskId === null && call?.prompt.includes('submit=lost') === true;
       if (task.taskId !== null) add(named, key, price);
       else if (isSilent) add(silent, key, price);

@@ -2,7 +2,7 @@ import { StripeBalanceJob } from '../../../src/finance/reconciliation/stripe-bal
 import type { TestApp } from '../app/test-app.js';
 import type { ReturnHistory } from './return-history.js';
 
-/** What the customer's book moved in our account at Stripe, beside what Stripe says of the same payment. In cents. */
+/** What the customer's book moved in our account at Stripe, next to what Stripe says of the same payment. In cents. */
 export async function clearing(app: TestApp, { accountId }: ReturnHistory): Promise<Record<string, unknown>> {
   await app.app.get(StripeBalanceJob).run();
   const [row] = await app.dataSource.query<Record<string, unknown>[]>(

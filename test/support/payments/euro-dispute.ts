@@ -6,7 +6,7 @@ import { beginHistory, type ReturnHistory } from './return-history.js';
 
 export type EuroDispute = { readonly history: ReturnHistory; readonly balanceTransactionId: string };
 
-/** A dispute that took €9.80 out of a balance in euros: nobody knows what that is in US dollars. */
+/** A dispute that took €9.80 out of a balance in euros: no one knows what that is in US dollars. */
 export async function disputeInEuros(app: TestApp, control: SandboxStripeControl): Promise<EuroDispute> {
   const history = await beginHistory(app, control);
   control.setWebhookFaults({ loseEvents: true });

@@ -38,7 +38,7 @@ export async function insertPaidTopUp(
   return { id, lotId };
 }
 
-/** A dispute of all of it, of which the ledger took its credit; Stripe's row, as it was told. Answers its id. */
+/** A dispute of all of it, of which the ledger took its credit; Stripe's row, as Stripe reported it. Answers its id. */
 export async function insertWithdrawnDispute(
   owner: DataSource,
   engine: WalletEngine,

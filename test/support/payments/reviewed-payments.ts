@@ -27,7 +27,7 @@ export class ReviewedPayments {
     return (await this.app.operator.get(`/v1/payment_reviews/${id}`)).expect(200).body as Body;
   }
 
-  /** Pays a page of which Stripe tells something else than was quoted. */
+  /** Pays a page of which Stripe reports something else than was quoted. */
   async payAnother(topUp: OpenTopUp, changes: Body): Promise<Reviewed> {
     await this.control.overrideCheckoutSession(topUp.sessionId, changes);
     await this.control.pay(topUp.sessionId);

@@ -1,6 +1,6 @@
 import Stripe from 'stripe';
 
-/** The real SDK, pointed at a stand-in. */
+/** The real SDK, pointed at a simulator. */
 export function stripeSdkFor(baseUrl: string, maxNetworkRetries = 0): Stripe {
   const { hostname, port } = new URL(baseUrl);
   const address = { host: hostname, port, protocol: 'http' as const };

@@ -28,7 +28,7 @@ export async function payTopUp(
   return { session, intent, charge };
 }
 
-/** The same with tax on top, for a customer whose address nobody knew; with its invoice. */
+/** The same with tax on top, for a customer whose address no one knew; with its invoice. */
 export async function payTaxed(sandbox: SandboxStripe, stripe: Stripe): Promise<Stripe.Checkout.Session> {
   const customer = await stripe.customers.create({ email: 'ada@example.com' });
   const params = topUpSessionParams({ customer: customer.id });
@@ -58,7 +58,7 @@ export function taxedItem(
 
 export type SavedCard = { readonly customerId: string; readonly paymentMethodId: string };
 
-/** A card that a customer saved for off-session use while she paid for a first top-up. */
+/** A card that a customer saved for off-session use while they paid for a first top-up. */
 export async function saveCard(sandbox: SandboxStripe, stripe: Stripe, card?: string): Promise<SavedCard> {
   const { id: customerId } = await stripe.customers.create({ name: 'Ada', email: 'ada@example.com' });
   const { intent } = await payTopUp(sandbox, stripe, card, {

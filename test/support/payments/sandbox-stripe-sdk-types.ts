@@ -49,7 +49,7 @@ function findInterface(node: ts.Node, names: readonly string[]): ts.InterfaceDec
   return found;
 }
 
-/** The parameters that an operation of the stand-in knows, or those inside one of them. */
+/** The parameters that an operation of the simulator knows, or those inside one of them. */
 export function operationMembers(
   method: string,
   route: string,

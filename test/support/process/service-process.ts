@@ -55,7 +55,7 @@ export function removeDataDir(dir: string): Promise<void> {
   return rm(dir, { recursive: true, force: true, maxRetries: 20 });
 }
 
-/** A free port outside the range that outgoing connections take theirs from: it is free again after a restart. */
+/** A free port outside the range that connections to other hosts take theirs from: it is free again after a restart. */
 export function chooseServicePort(): Promise<number> {
   return choosePort(Math.floor(Math.random() * 1_000_000));
 }

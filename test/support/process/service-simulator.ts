@@ -13,7 +13,7 @@ import type { PostgresSettings } from '../../../src/bootstrap/embedded-postgres/
 
 /**
  * A process of its own that runs the embedded server as the service does, so that a test can kill it. It runs
- * a compiled copy, in a directory with spaces in its name, beside packages as npm leaves them when install
+ * a compiled copy, in a directory with spaces in its name, next to packages as npm leaves them when install
  * scripts are blocked: another user can then run it too, wherever the project lies.
  */
 const SIMULATOR = `
@@ -62,7 +62,7 @@ export type SimulatorUser = {
 };
 export type Simulator = {
   readonly process: ChildProcess;
-  /** Everything it told so far. */
+  /** Everything that it has reported so far. */
   readonly events: readonly SimulatorEvent[];
   /** The first event of one of these kinds, past or future; rejects when the process ends without. */
   heard(...kinds: SimulatorEvent['event'][]): Promise<SimulatorEvent>;

@@ -4,7 +4,7 @@
  *   node --import ./test/support/process/stop-at-steps.mjs .coffer-test-build/bundle-…/main.js     with COFFER_TEST_STEPS=<file>
  *
  * What the world knows of a process is what it wrote to its sockets and files. Between two writes it may compute and
- * wait as it likes: killed anywhere there, it leaves the same world behind. So a step is one write: statements to
+ * wait as it likes: killed anywhere there, it leaves the same state. So a step is one write: statements to
  * Postgres, a request to Stripe, an answer to a webhook; of a file, that it is there and empty, and that it is written.
  * Nothing is listed by hand, and what a later version adds is a step too.
  *
@@ -65,7 +65,7 @@ function pass(socket, bytes, forward, callback) {
   forward();
   if (isTried(step)) return;
   found(step);
-  // What is written before the connection stands is sent by a listener of its own, registered just now.
+  // What is written before the connection is open is sent by a listener of its own, registered just now.
   if (socket.connecting) socket.once('connect', () => stop(socket));
   else stop(socket);
 }
@@ -144,7 +144,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   process.stdout.write('heard\n');
 });
 
-// Beside the service itself.
+// Next to the service itself.
 await import(new URL('bootstrap/app.setup.js', pathToFileURL(process.argv[1])).href);
 process.stdout.write('standing by\n');
 // Waiting alone does not keep a process alive.

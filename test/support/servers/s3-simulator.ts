@@ -22,8 +22,8 @@ const BATCH_MAX = 1_000;
 
 /**
  * A bucket as S3 serves it over HTTP: objects, listing by pages, deletion by batches, errors as XML. It verifies every
- * signature and checksum by its own code, and fails as S3 does when it is told to. Nothing of a kind was found that
- * is maintained and light: Debian has no such server, `s3rver` stands still on packages of 2020.
+ * signature and checksum by its own code, and fails as S3 does when a test asks for it. Nothing of a kind was found that
+ * is maintained and light: Debian has no such server, `s3rver` hangs on packages of 2020.
  */
 export class S3Simulator {
   readonly objects = new Map<string, StoredObject>();
@@ -192,7 +192,7 @@ export class S3Simulator {
   }
 }
 
-/** Where the answer goes that nobody gets. */
+/** Where the answer goes that no one gets. */
 class NoResponse {
   writeHead(): void {}
   end(): void {}
@@ -209,7 +209,7 @@ function sendError(
   code: string,
   accessKeyId = '',
 ): void {
-  // As Amazon does: the access key's id is told back, and must not end up in a log.
+  // As Amazon does: the access key's id is returned, and must not end up in a log.
   const details = accessKeyId === '' ? '' : `<AWSAccessKeyId>${accessKeyId}</AWSAccessKeyId>`;
   send(response, status, `<Error><Code>${code}</Code><Message>No: ${code}.</Message>${details}</Error>`);
 }

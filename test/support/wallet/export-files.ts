@@ -50,7 +50,7 @@ export function putTogether({ rows, end }: ExportFile, format: ExportFormat): st
   return encoder.head + encoder.rows(rows) + encoder.end(end);
 }
 
-/** Every hash, link and the digest computed anew: what a forger would do who knows how files are made. */
+/** Every hash, link and the digest computed again: what a forger would do who knows how files are made. */
 export function forgeHashes({ rows, end }: ExportFile): ExportFile {
   const digest = new ExportDigest();
   const heads = new Map<string, string>();

@@ -17,7 +17,7 @@ import { forgeHashes, putTogether, type ExportFile } from './export-files.js';
 
 /**
  * What an export alone can say of a changed file. `refused`: it shows. `accepted`: no value was changed. `unknown`: a
- * forger who computes everything anew may have kept all the rules, so only another export or the database can tell.
+ * forger who computes everything again may have kept all the rules, so only another export or the database can show it.
  */
 export type Expectation = 'refused' | 'accepted' | 'unknown';
 export type Tampered = { readonly file: Buffer; readonly expect: Expectation };
@@ -73,7 +73,7 @@ export const TAMPERS: Readonly<Record<string, Tamper>> = {
     return text;
   }),
 
-  // A forger who computes all hashes and the digest anew.
+  // A forger who computes all hashes and the digest again.
   'the end of a book cut off, all computed anew': forged((copy, random) => {
     const end = lastOfBook(copy, random);
     copy.splice(end, 1);
@@ -218,7 +218,7 @@ export function told(text: string | Buffer, expect: Expectation): Tampered {
   return { file: Buffer.from(text), expect };
 }
 
-/** Changes rows that nobody computes anew; `end` makes the last line of them. */
+/** Changes rows that no one computes again; `end` makes the last line of them. */
 function rows(
   change: (copy: ExportRow[], random: SeededRandom) => void,
   end: (rows: readonly ExportRow[], end: ExportEnd) => ExportEnd = (_rows, same) => same,
@@ -238,7 +238,7 @@ function redigest(all: readonly ExportRow[], end: ExportEnd): ExportEnd {
   return digest.end(end, end.exported_at);
 }
 
-/** Changes rows and computes balances, links, hashes and the last line anew. */
+/** Changes rows and computes balances, links, hashes and the last line again. */
 function forged(
   change: (copy: ExportRow[], random: SeededRandom) => boolean | void,
   expect: Expectation | 'always refused' | 'always refused, in JSONL',

@@ -29,8 +29,8 @@ const INSERT_RELIEF = `
   VALUES ($1, $2, $3, 'write_off', $4, $5, 0)`;
 
 /**
- * Writes one book anew, as somebody would who owns the database and knows how it is made: other rows, all numbers, balances
- * and hashes computed for them, and the wallet and its lots to match. Whatever keeps the rules cannot be told from the
+ * Writes one book again, as somebody would who owns the database and knows how it is made: other rows, all numbers, balances
+ * and hashes computed for them, and the wallet and its lots to match. Whatever keeps the rules cannot be distinguished from the
  * truth by the database alone; this is for what does not.
  */
 export async function rewriteBook(

@@ -1,4 +1,4 @@
-/** Debt that was paid with what nobody bought. */
+/** Debt that was paid with what no one bought. */
 type ReferenceRelief = {
   place: number;
   source: string;
@@ -29,13 +29,13 @@ export class ReferenceReliefs {
     if (amount > 0) this.reliefs.push({ ...relief, beside: owed, undone: 0 });
   }
 
-  /** What is owed again, and what comes back as credit that nobody bought. */
+  /** What is owed again, and what comes back as credit that no one bought. */
   comesBack(reference: string, amount: number): { owedAgain: number; given: number } {
     const bought = Math.min(amount, Math.max(0, this.awayFor(sourceOf(reference), Infinity)));
     this.moves(reference, -amount);
     const unneeded = this.unneeded();
     const { owedAgain, givenAgain } = this.undo(unneeded, bought);
-    // What was never taken nobody bought.
+    // What was never taken no one bought.
     const given = givenAgain + amount - bought;
     const place = this.places++;
     this.undoings.push({ place, writtenOff: true, amount: owedAgain });

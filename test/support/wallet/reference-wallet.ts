@@ -23,7 +23,7 @@ type ReferenceHold = {
   reference: string;
   body: string;
 };
-/** One row for each spend of a key: what a budget has used is their sum over the period, whoever limits it and when. */
+/** One row for each spend of a key: what a budget has used is their sum over the period, no matter who limits it and when. */
 type ReferenceSpend = { key: string; at: number; hold: string | null; amount: number };
 type ReferenceLimits = { day: number | null; month: number | null; total: number | null };
 

@@ -23,8 +23,8 @@ type Books = {
 };
 
 /**
- * What was acknowledged stands in the ledger exactly once, what was refused does not, what got no answer at
- * most once, and nothing else does; and the books prove themselves. Nothing may be spending meanwhile, and
+ * What was acknowledged is in the ledger exactly once, what was refused does not, what got no answer at
+ * most once, and nothing else does; and the books prove themselves. Nothing may be spending in the meantime, and
  * nothing else from these accounts.
  */
 export async function expectLedgerToAgree(dataSource: DataSource, spending: Spending): Promise<void> {

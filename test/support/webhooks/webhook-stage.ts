@@ -70,7 +70,7 @@ export class WebhookStage {
     return this.#endpoint;
   }
 
-  /** The service's, which stands still but for what a test lets pass. */
+  /** The service's, which hangs but for what a test lets pass. */
   get clock(): TestClock {
     return this.app.clock;
   }
