@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { formatMicros, micros, type MicroUsd } from '../platform/common/money.js';
 import { payloadText, type Job, type JobPayload, JobRegistry } from '../platform/jobs/job-queue.js';
-import { WALLET_ALERT_JOB } from '../money/wallets/store/signal-jobs.js';
+import { WALLET_ALERT_JOB } from '../money/wallets/signal-jobs.js';
 import { WalletMarks } from '../money/wallets/wallet-marks.service.js';
 import { WalletReader, type WalletSnapshot } from '../money/wallets/wallet-reader.service.js';
 import { WebhookEventsService } from './webhooks/webhook-events.service.js';

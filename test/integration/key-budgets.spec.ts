@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
-import type { Outcome } from '../../src/money/wallets/rules/outcome.js';
+import type { Outcome } from '../../src/money/wallets/rules/command.js';
 import { KeyBudgetsService } from '../../src/money/spend-limits/key-budgets.service.js';
 import type { KeyLimitReachedError } from '../../src/money/wallets/wallet.errors.js';
 import {

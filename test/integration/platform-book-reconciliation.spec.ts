@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import pg from 'pg';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { StripeBalanceJob } from '../../src/finance/reconciliation/stripe-balance.job.js';
-import { verifyStream } from '../../src/money/ledger/export/verify-stream.js';
+import { verifyStream } from '../../src/money/ledger/export/verify-export.js';
 import { StripeGapFillService } from '../../src/payments/stripe/gap-fill/stripe-gap-fill.service.js';
 import type { SandboxStripeControl } from 'coffer-sandbox/stripe/control';
 import { expectBooksToBalance } from '../fixtures/books.js';

@@ -4,9 +4,8 @@ import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
 import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
-import { silentObserver } from '../../src/money/wallets/engine-observer.js';
+import { silentObserver, WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
-import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import {
   EngineSaturatedError,
   InsufficientCreditsError,

@@ -1,9 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { Result } from '../../src/money/wallets/rules/batch.js';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
-import { silentObserver } from '../../src/money/wallets/engine-observer.js';
+import { silentObserver, WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import type { WalletStore } from '../../src/money/wallets/store/wallet-store.js';
-import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { nextTurn } from '../support/processes.js';
 
 /** Longer than a batch gathers at most. */

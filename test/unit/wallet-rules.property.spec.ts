@@ -12,8 +12,7 @@ import {
   transferId,
   type Transfer,
 } from '../../src/money/ledger/transfer.js';
-import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
-import type { Outcome, Rejection } from '../../src/money/wallets/rules/outcome.js';
+import type { WalletCommand, Outcome, Rejection } from '../../src/money/wallets/rules/command.js';
 import { checkProperty } from '../support/property.js';
 import { MemoryStore } from '../support/wallet/memory-store.js';
 import { ReferenceWallet } from '../support/wallet/reference-wallet.js';

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { micros, type MicroUsd } from '../../src/platform/common/money.js';
 import { GENESIS_HASH } from '../../src/money/ledger/transfer.js';
-import { signalsOf, type Watch } from '../../src/money/wallets/rules/signals.js';
+import { findSignals, type Watch } from '../../src/money/wallets/rules/signals.js';
 import type { Wallet, WalletStatus } from '../../src/money/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 
@@ -27,7 +27,7 @@ const amount = (value: number | null): MicroUsd | null => (value === null ? null
 
 /** `low>frozen`: the level it ends at, then the signals. */
 function told(watch: Partial<Watch>, before: Wallet, after: Wallet, refused: number | null = null): string {
-  const { level, signals } = signalsOf(
+  const { level, signals } = findSignals(
     { ...UNWATCHED, ...watch },
     { before, after, refusedMicros: amount(refused) },
   );
@@ -103,7 +103,7 @@ it('a balance that wanders is told low again only after it has recovered', async
       let armed = true;
       for (const posted of balances) {
         const after = wallet(posted);
-        const { level, signals } = signalsOf(watch, { before, after, refusedMicros: null });
+        const { level, signals } = findSignals(watch, { before, after, refusedMicros: null });
         const expected = armed && posted < 100;
         expect(signals.map(({ type }) => type)).toEqual(expected ? ['low'] : []);
         if (posted < 100) armed = false;

@@ -15,7 +15,7 @@ import {
   TRANSFER_COLUMN_COUNT,
   TRANSFER_COLUMNS,
   toExportedTransfer,
-} from '../../money/ledger/stored-transfers.js';
+} from '../../money/ledger/transfer-row.js';
 import { GENESIS_HASH } from '../../money/ledger/transfer.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { TooManyExportsError } from './export.errors.js';

@@ -5,7 +5,7 @@ import { Problem, toErrorBody } from '../../platform/errors/problem.js';
 import { readDto } from '../../platform/http/validation.pipe.js';
 import { PriceBookService } from '../pricing/price-book.service.js';
 import { computeCost, formatChargeMemo, parseChargeMemo, type Price } from '../pricing/price.js';
-import type { Outcome } from '../wallets/rules/outcome.js';
+import type { Outcome } from '../wallets/rules/command.js';
 import { WalletEngine } from '../wallets/wallet-engine.js';
 import {
   DebitRequest,

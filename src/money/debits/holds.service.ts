@@ -8,7 +8,7 @@ import { runStatement, type Statement } from '../../platform/database/pipeline.j
 import { PriceBookService } from '../pricing/price-book.service.js';
 import { parseChargeMemo, type ChargeMemo } from '../pricing/price.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import type { Outcome } from '../wallets/rules/outcome.js';
+import type { Outcome } from '../wallets/rules/command.js';
 import type { Hold } from '../wallets/rules/wallet.js';
 import {
   AmountExceedsHoldError,

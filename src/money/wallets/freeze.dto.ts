@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { ObjectTypeView, TextField, TimeView } from '../../platform/common/fields.js';
 import { ListView } from '../../platform/common/pagination.js';
-import type { Outcome } from './rules/outcome.js';
+import type { Outcome } from './rules/command.js';
 import type { Freeze, FreezeSource } from './rules/wallet.js';
 import { StatusRequest } from './wallet.dto.js';
 

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import {
   isAuditHeadLocked,
@@ -14,64 +14,86 @@ import {
   DatabaseUnavailableError,
   ProcessOutdatedError,
 } from '../../platform/errors/common.errors.js';
-import { EngineSaturatedError, problemOf, WalletLockedError } from './wallet.errors.js';
-import { ContendedWallets } from './contended-wallets.js';
-import { BATCH_MAX, Lane, type Queued } from './engine-lane.js';
-import { ENGINE_OBSERVER, type EngineObserver } from './engine-observer.js';
+import { EngineSaturatedError, toProblem, WalletLockedError } from './wallet.errors.js';
+import { ContendedWallets, BATCH_MAX, Lane, type Queued } from './command-queues.js';
 import type { Result } from './rules/batch.js';
-import type { WalletCommand } from './rules/command.js';
-import type { Outcome } from './rules/outcome.js';
+import type { WalletCommand, Outcome, Rejection } from './rules/command.js';
 import { TableLockedError, WalletStore, type Undecided } from './store/wallet-store.js';
 
-/** About a second of work. Beyond it a caller learns at once that it must wait, instead of timing out. */
+/** About a second of work. Beyond it a command is refused at once, instead of timing out. */
 const QUEUE_MAX = 10_000;
 /**
- * A batch leaves at the first turn of the event loop that brings no command, and never before the second: the first ends with
- * what had arrived already, only in the next does the system look for more. The clients that the last batch answered are
- * on their way with their next commands, and a batch of twice the size costs far less than two. No timer is involved; a
+ * A batch begins after the first iteration of the event loop that brings no command, and never before the second: the first one
+ * only handles what had arrived already, and the next one polls the sockets again. The clients that the last batch answered are
+ * about to send their next commands, and a batch of twice the size costs far less than two. No timer is involved; a
  * lone command waits some microseconds.
  */
-const GATHERING_TURNS_MIN = 2;
-/** Turns are short while little is to do, but commands that trickle in one by one must not hold the first ones up. */
-const GATHERING_TURNS_MAX = 10;
-/** A deadlock or serialization failure rarely strikes twice. */
+const GATHERING_ITERATIONS_MIN = 2;
+/** Iterations are short while there is little to do, but commands that arrive one by one must not delay the first ones. */
+const GATHERING_ITERATIONS_MAX = 10;
+/** A deadlock or serialization failure rarely happens twice. */
 const TRANSIENT_ATTEMPTS_MAX = 5;
-/** What the database could not decide within this is refused with a 503, and what has waited this long is not tried. */
+/** A command that the database could not decide within this is refused with a 503, and one that has waited this long is not tried. */
 const WAIT_MAX_MS = 10_000;
 /**
- * For how long a batch is halved whose parts meet locks that are no wallet's: as long as finding one row in a full batch takes, twice.
- * What is not decided by then met a table's, and is refused with a 503.
+ * For how long a batch is halved whose parts run into locks of rows other than wallets: twice the time that it takes to find one
+ * such row in a full batch. A part that is not decided by then ran into the lock of a table, and is refused with a 503.
  */
 const HALVING_MAX_MS = 4_000;
-/** A restarting server is back within this; then callers are refused with a 503. */
+/** A server that restarts is available again within these delays. After them, commands are refused with a 503. */
 const RECONNECT_DELAYS_MS = [50, 200, 500, 1_000, 2_000] as const;
 
 /** The settings `ENGINE_LANES` and `ENGINE_OVERLAP_FROM`. */
 export type EngineOptions = { readonly lanes: number; readonly overlapFrom: number };
 export const ENGINE_OPTIONS = Symbol('ENGINE_OPTIONS');
 
+/** Is informed of what the engine does. `EngineMetrics` implements it, so the engine does not depend on metrics. */
+export interface EngineObserver {
+  queueLength(length: number): void;
+  saturated(): void;
+  committed(batchSize: number, durationMs: number): void;
+  failed(batchSize: number, error: unknown): void;
+  retried(error: unknown): void;
+  accepted(command: WalletCommand, outcome: Outcome): void;
+  refused(rejection: Rejection): void;
+}
+
+export const ENGINE_OBSERVER = Symbol('ENGINE_OBSERVER');
+
+const ignore = (): void => undefined;
+
+export const silentObserver: EngineObserver = {
+  queueLength: ignore,
+  saturated: ignore,
+  committed: ignore,
+  failed: ignore,
+  retried: ignore,
+  accepted: ignore,
+  refused: ignore,
+};
+
 /**
- * The one entry point for money. Commands queue in lanes; while one batch commits, the next gathers, so the batch
- * grows with the load and no timer delays a lone command. Where the queue is long, the next does not wait for the first.
+ * The one entry point for money. Commands queue in lanes. While one batch is committed, the next gathers, so the size of a batch
+ * grows with the load and no timer delays a lone command. When the queue is long, the next batch does not wait for the first.
  */
 @Injectable()
 export class WalletEngine implements OnApplicationShutdown {
   private readonly lanes: readonly Lane[];
-  /** Its own: what holds the lock of our own book must never hold a customer's call up. */
+  /** A lane of its own, because a session that locks the platform's own book must never delay a customer's call. */
   private readonly platformLane: Lane;
   /**
-   * Of commands with an audit event. Their commits wait for those of all other acts (ADR 48), and no customer's spending shares
-   * that wait. One batch at a time: a second would wait for the first.
+   * The lane of commands with an audit event. Their commits wait for those of all other acts (ADR 48), and the spending of
+   * customers must not share that wait. It runs one batch at a time, because a second one would wait for the first.
    */
   private readonly actLane = new Lane(Infinity);
-  /** The lanes whose next batch gathers. */
+  /** The lanes whose next batch is gathering commands. */
   private readonly gathering = new Set<Lane>();
   private readonly running = new Set<Promise<void>>();
   private readonly logger = new Logger(WalletEngine.name);
   private readonly contended = new ContendedWallets();
   private readonly contendedActs = new ContendedWallets();
-  /** What was sent on a connection that was lost: it may be committed already. */
-  private readonly unsure = new WeakSet<Queued>();
+  /** Commands that were sent on a connection that was lost. They may be committed already. */
+  private readonly inDoubt = new WeakSet<Queued>();
   private queued = 0;
   private taken = 0;
   private outdatedLogged = false;
@@ -102,35 +124,35 @@ export class WalletEngine implements OnApplicationShutdown {
   }
 
   /**
-   * For how long the oldest command has waited that is not answered yet. Those whose wallet somebody else holds do not count, nor
-   * those with an audit event: another process could not answer them either.
+   * How long the oldest unanswered command has waited. Commands whose wallet another session has locked do not count, nor
+   * those with an audit event, because another process could not answer them either.
    */
   oldestWaitMs(): number {
     const oldestAtMs = Math.min(...[...this.lanes, this.platformLane].map((lane) => lane.oldestAtMs));
     return Math.max(0, performance.now() - oldestAtMs);
   }
 
-  /** Finishes everything that was accepted. */
+  /** Finishes all commands that were accepted. */
   async onApplicationShutdown(): Promise<void> {
-    // Each batch begins what has come meanwhile before it ends.
+    // Before a batch ends, it begins the next one for the commands that have arrived in the meantime.
     while (this.running.size > 0) await Promise.all(this.running);
   }
 
   private laneFor({ accountId, audit }: WalletCommand): Lane {
     if (audit !== undefined) return this.actLane;
     if (isPlatformBook(accountId)) return this.platformLane;
-    return this.lanes[laneOf(accountId, this.lanes.length)] as Lane;
+    return this.lanes[toLaneIndex(accountId, this.lanes.length)] as Lane;
   }
 
-  /** Where the lane's commands wait for a wallet that somebody else holds. */
-  private lineOf(lane: Lane): ContendedWallets {
+  /** The queue of the lane's commands whose wallet another session has locked. */
+  private getContended(lane: Lane): ContendedWallets {
     return lane === this.actLane ? this.contendedActs : this.contended;
   }
 
   private enqueue(entry: Queued): void {
     const lane = this.laneFor(entry.command);
-    const line = this.lineOf(lane);
-    if (line.has(entry.command.accountId)) return this.contend(line, [entry]);
+    const contended = this.getContended(lane);
+    if (contended.has(entry.command.accountId)) return this.contend(contended, [entry]);
     lane.add(entry);
     this.countQueued(1);
     this.advance(lane);
@@ -159,17 +181,17 @@ export class WalletEngine implements OnApplicationShutdown {
     const accountIds = new Set(undecided.map(({ command }) => command.accountId));
     const heldBack = [...accountIds].flatMap((accountId) => lane.takeHeldBack(accountId));
     this.countQueued(-heldBack.length);
-    this.contend(this.lineOf(lane), [...undecided, ...heldBack]);
+    this.contend(this.getContended(lane), [...undecided, ...heldBack]);
     lane.end(batch);
     this.advance(lane);
   }
 
-  /** While the database answers nothing, whoever waited this long already would only wait longer. */
+  /** Refuses commands that have waited too long. While the database does not answer, they would only wait longer. */
   private withoutLate(batch: readonly Queued[]): readonly Queued[] {
     const arrivedAtMsMin = performance.now() - WAIT_MAX_MS;
     const isLate = ({ arrivedAtMs }: Queued): boolean => arrivedAtMs < arrivedAtMsMin;
     if (!batch.some(isLate)) return batch;
-    this.refuse(batch.filter(isLate), new DatabaseUnavailableError(new Error('it waited for too long')));
+    this.refuse(batch.filter(isLate), new DatabaseUnavailableError(new Error('the command waited too long')));
     return batch.filter((entry) => !isLate(entry));
   }
 
@@ -179,12 +201,12 @@ export class WalletEngine implements OnApplicationShutdown {
     for (const entry of entries) entry.reject(problem);
   }
 
-  /** Puts commands in line for the lock of their wallet. */
-  private contend(line: ContendedWallets, entries: readonly Queued[]): void {
+  /** Queues commands for the lock of their wallet. */
+  private contend(queue: ContendedWallets, entries: readonly Queued[]): void {
     if (entries.length === 0) return;
-    const isIdle = line.isEmpty;
+    const isIdle = queue.isEmpty;
     for (const entry of entries) {
-      if (line.add(entry)) {
+      if (queue.add(entry)) {
         this.countQueued(1);
         continue;
       }
@@ -192,34 +214,34 @@ export class WalletEngine implements OnApplicationShutdown {
       entry.reject(new EngineSaturatedError());
     }
     if (!isIdle) return;
-    const run = this.runContended(line).finally(() => this.running.delete(run));
+    const run = this.runContended(queue).finally(() => this.running.delete(run));
     this.running.add(run);
   }
 
-  private async runContended(line: ContendedWallets): Promise<void> {
-    while (!line.isEmpty) {
-      const { waitFor, batch } = line.next();
+  private async runContended(queue: ContendedWallets): Promise<void> {
+    while (!queue.isEmpty) {
+      const { waitFor, batch } = queue.next();
       const undecided = new Set(await this.commit(batch, waitFor));
-      line.putAfter(waitFor);
+      queue.moveToEnd(waitFor);
       const decided = batch.filter((entry) => !undecided.has(entry));
-      line.remove(decided);
-      const late = line.takeLate();
+      queue.remove(decided);
+      const late = queue.takeLate();
       this.countQueued(-decided.length - late.length);
       for (const entry of late) {
         this.refuse(
           [entry],
-          this.unsure.has(entry) ? new DatabaseUnavailableError(null) : new WalletLockedError(),
+          this.inDoubt.has(entry) ? new DatabaseUnavailableError(null) : new WalletLockedError(),
         );
       }
     }
   }
 
   /**
-   * Never throws: every caller of the batch gets its own answer. Resolves with the commands whose wallet somebody else holds;
-   * those of each wallet are in order.
+   * Never rejects: every command of the batch gets its own answer. Resolves with the commands whose wallet another session has
+   * locked, in the order of their arrival for each wallet.
    *
    * @param waitFor the one wallet whose lock is waited for.
-   * @param giveUpAtMs when a batch that meets a lock is no longer halved.
+   * @param giveUpAtMs when a batch that runs into a lock is no longer halved.
    */
   private async commit(
     batch: readonly Queued[],
@@ -238,7 +260,7 @@ export class WalletEngine implements OnApplicationShutdown {
       return undecided;
     } catch (error) {
       const unavailable = isUnavailable(error) || error instanceof TableLockedError;
-      // Halves would wait for the head of the audit log as well.
+      // The halves would wait for the head of the audit log as well.
       const isLocked = isLockTimeout(error) && !isAuditHeadLocked(error);
       const isInTime = !isLocked || performance.now() < giveUpAtMs;
       if (isInTime && batch.length > 1 && (isLocked || !unavailable)) {
@@ -246,20 +268,20 @@ export class WalletEngine implements OnApplicationShutdown {
       }
       if (isInTime && isLocked) return batch;
       const problem = unavailable ? this.toUnavailable(error) : toError(error);
-      // Of a commit that is in doubt nobody can say that nothing was charged.
-      const [inDoubt, known] = partition(batch, (entry) => this.unsure.has(entry));
+      // After a commit that is in doubt, the answer must not say that nothing was charged.
+      const [inDoubt, known] = partition(batch, (entry) => this.inDoubt.has(entry));
       this.refuse(known, problem);
       this.refuse(inDoubt, unavailable ? new DatabaseUnavailableError(error) : problem);
       return [];
     }
   }
 
-  /** One command made the database refuse the whole batch: this finds it, and lets its neighbours through. */
+  /** One command made the database refuse the whole batch. Halving finds it, and commits the others. */
   private async commitHalves(batch: readonly Queued[], giveUpAtMs: number): Promise<readonly Queued[]> {
     const middle = batch.length >> 1;
     const undecided = await this.commit(batch.slice(0, middle), null, giveUpAtMs);
     const accountIds = new Set(undecided.map(({ command }) => command.accountId));
-    // Nothing overtakes an earlier command of its wallet.
+    // No command may overtake an earlier one of its wallet.
     const [waiting, free] = partition(batch.slice(middle), ({ command }) =>
       accountIds.has(command.accountId),
     );
@@ -288,10 +310,10 @@ export class WalletEngine implements OnApplicationShutdown {
       return entry.resolve(result.outcome);
     }
     this.observer.refused(result.rejection);
-    entry.reject(problemOf(result.rejection, entry.command));
+    entry.reject(toProblem(result.rejection, entry.command));
   }
 
-  /** The whole batch again, from its start: references are unique, so even a lost COMMIT is safe to repeat. */
+  /** Repeats the whole batch from its start. References are unique, so even a COMMIT whose answer was lost is safe to repeat. */
   private async runWithRetries(
     batch: readonly Queued[],
     waitFor: string | null,
@@ -307,7 +329,7 @@ export class WalletEngine implements OnApplicationShutdown {
         const isLocked = error instanceof TableLockedError || isAuditHeadLocked(error);
         if (isLocked && performance.now() < giveUpAtMs) continue;
         if (!isConnectionFailure(error)) throw error;
-        for (const entry of batch) this.unsure.add(entry);
+        for (const entry of batch) this.inDoubt.add(entry);
         const delayMs = RECONNECT_DELAYS_MS[reconnects];
         if (delayMs === undefined || performance.now() + delayMs > giveUpAtMs) throw error;
         reconnects += 1;
@@ -318,15 +340,19 @@ export class WalletEngine implements OnApplicationShutdown {
 }
 
 async function gather(lane: Lane): Promise<void> {
-  for (let turn = 1, before = 0; turn <= GATHERING_TURNS_MAX && lane.freeCount < BATCH_MAX; turn += 1) {
-    if (turn > GATHERING_TURNS_MIN && lane.freeCount === before) return;
+  for (
+    let iteration = 1, before = 0;
+    iteration <= GATHERING_ITERATIONS_MAX && lane.freeCount < BATCH_MAX;
+    iteration += 1
+  ) {
+    if (iteration > GATHERING_ITERATIONS_MIN && lane.freeCount === before) return;
     before = lane.freeCount;
-    await nextTurn();
+    await nextIteration();
   }
 }
 
-/** FNV-1a: cheap, and spreads ids that differ only in their last characters. */
-function laneOf(accountId: string, lanes: number): number {
+/** FNV-1a is cheap, and distributes ids evenly that differ only in their last characters. */
+function toLaneIndex(accountId: string, lanes: number): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < accountId.length; index += 1) {
     hash = Math.imul(hash ^ accountId.charCodeAt(index), 0x01000193);
@@ -334,8 +360,8 @@ function laneOf(accountId: string, lanes: number): number {
   return (hash >>> 0) % lanes;
 }
 
-function partition<T>(all: readonly T[], isIn: (one: T) => boolean): [T[], T[]] {
-  return [all.filter(isIn), all.filter((one) => !isIn(one))];
+function partition<T>(all: readonly T[], isFirst: (element: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((element) => !isFirst(element))];
 }
 
 function toError(error: unknown): Error {

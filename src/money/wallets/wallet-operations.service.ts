@@ -3,7 +3,7 @@ import { AccountsService } from '../../identity/accounts/accounts.service.js';
 import { actorName, newAuditEvent, type AuditActor } from '../../identity/audit-log/audit-event.js';
 import { newId } from '../../platform/common/ids.js';
 import { micros } from '../../platform/common/money.js';
-import type { Outcome } from './rules/outcome.js';
+import type { Outcome } from './rules/command.js';
 import { WalletEngine } from './wallet-engine.js';
 import type { AdjustmentRequest, GrantRequest } from './wallet.dto.js';
 

@@ -9,7 +9,7 @@ import {
 } from '../../platform/common/fields.js';
 import { ListView, type Page } from '../../platform/common/pagination.js';
 import { isCustomerLedgerAccount } from '../ledger/chart-of-accounts.js';
-import type { Outcome } from './rules/outcome.js';
+import type { Outcome } from './rules/command.js';
 import type { LotSnapshot, TransferRow, WalletSnapshot } from './wallet-reader.service.js';
 
 export class LotView {

@@ -2,9 +2,8 @@ import type { LimitPeriod } from '../../identity/api-keys/key-budget.js';
 import { formatMicros, formatUsd, micros, type MicroUsd } from '../../platform/common/money.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import { Problem } from '../../platform/errors/problem.js';
-import type { WalletCommand } from './rules/command.js';
+import type { WalletCommand, Rejection } from './rules/command.js';
 import type { ReachedLimit } from './rules/key-budget.js';
-import type { Rejection } from './rules/outcome.js';
 import type { Balances } from './rules/wallet.js';
 
 /** Which limit refused: the wallet's credit, a key's budget, or a freeze. */
@@ -198,7 +197,7 @@ export class WalletLockedError extends Problem {
 }
 
 /** Total by type: a new rejection does not compile until it has an error. */
-export function problemOf(rejection: Rejection, command: WalletCommand): Problem {
+export function toProblem(rejection: Rejection, command: WalletCommand): Problem {
   switch (rejection.code) {
     case 'invalid_amount':
       return new InvalidAmountError();

@@ -1,9 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import type { EngineObserver } from './engine-observer.js';
-import type { WalletCommand } from './rules/command.js';
-import type { Outcome, Rejection } from './rules/outcome.js';
 import { MetricsRegistry } from '../../platform/metrics/metrics-registry.js';
+import type { EngineObserver } from './wallet-engine.js';
+import type { WalletCommand, Outcome, Rejection } from './rules/command.js';
 
 const BATCH_SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
 const COMMIT_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];

@@ -7,7 +7,7 @@ import {
   WebhookEventsService,
   type WebhookData,
 } from '../../notifications/webhooks/webhook-events.service.js';
-import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
+import { AUTO_TOP_UP_JOB } from '../../money/wallets/signal-jobs.js';
 import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
 import { toTopUpView } from '../top-ups/top-up.dto.js';
 import type { TopUp } from '../top-ups/top-up.js';

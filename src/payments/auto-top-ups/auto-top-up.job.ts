@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { payloadText, type Job, type JobPayload, JobRegistry } from '../../platform/jobs/job-queue.js';
-import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
+import { AUTO_TOP_UP_JOB } from '../../money/wallets/signal-jobs.js';
 import { AutoTopUpChargesService } from './auto-top-up-charges.service.js';
 
 /** Queued by the wallet engine when available credit falls below the account's threshold, and for every later check. */

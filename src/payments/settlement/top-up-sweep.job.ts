@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobQueue, JobRegistry } from '../../platform/jobs/job-queue.js';
-import { AUTO_TOP_UP_JOB } from '../../money/wallets/store/signal-jobs.js';
+import { AUTO_TOP_UP_JOB } from '../../money/wallets/signal-jobs.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { TopUpSettlementService } from './top-up-settlement.service.js';

@@ -1,5 +1,4 @@
-import pg from 'pg';
-import type { Connection, PoolClient, QueryResult, Submittable } from 'pg';
+import pg, { type Connection, type PoolClient, type QueryResult, type Submittable } from 'pg';
 import type { DataSource } from 'typeorm';
 
 /** It is planned once for each connection, under its name; the name has at most 63 bytes and always the same text. */
@@ -272,9 +271,9 @@ type Wire = {
 };
 
 /** Many times the duration of a packet, and still short enough that a call that meets one silent connection ends within a second. */
-const LEAST_MS = 750;
+const DEADLINE_MS_MIN = 750;
 /** A server that needs longer than this for a packet is unusable. */
-const MOST_MS = 6_000;
+const DEADLINE_MS_MAX = 6_000;
 
 /**
  * How long the answer to a packet may take before the connection is closed and the batch is repeated on another one.
@@ -286,12 +285,12 @@ const MOST_MS = 6_000;
 export class PacketDeadline {
   ms: number;
 
-  constructor(private readonly leastMs = LEAST_MS) {
+  constructor(private readonly leastMs = DEADLINE_MS_MIN) {
     this.ms = leastMs;
   }
 
   missed(): void {
-    this.ms = Math.min(this.ms * 2, MOST_MS);
+    this.ms = Math.min(this.ms * 2, DEADLINE_MS_MAX);
   }
 
   met(tookMs: number): void {

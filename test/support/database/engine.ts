@@ -4,11 +4,14 @@ import { newId } from '../../../src/platform/common/ids.js';
 import { micros } from '../../../src/platform/common/money.js';
 import { DatabaseClock } from '../../../src/platform/database/ledger-clock.js';
 import { engineDataSourceOptions } from '../../../src/platform/database/data-source.js';
-import { asService } from './test-database.js';
-import { silentObserver } from '../../../src/money/wallets/engine-observer.js';
+import {
+  silentObserver,
+  WalletEngine,
+  type EngineOptions,
+} from '../../../src/money/wallets/wallet-engine.js';
 import { WalletStore } from '../../../src/money/wallets/store/wallet-store.js';
 import { HoldNotFoundError } from '../../../src/money/wallets/wallet.errors.js';
-import { WalletEngine, type EngineOptions } from '../../../src/money/wallets/wallet-engine.js';
+import { asService } from './test-database.js';
 
 /** The next batch never waits for the one that commits: what the tests prove of money has to hold with overlap. */
 export const OVERLAPPING: EngineOptions = { lanes: 1, overlapFrom: 1 };

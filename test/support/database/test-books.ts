@@ -3,13 +3,10 @@ import { DataSource } from 'typeorm';
 import { newId } from '../../../src/platform/common/ids.js';
 import { divExact, micros, MICROS_PER_CENT } from '../../../src/platform/common/money.js';
 import { applicationDataSourceOptions } from '../../../src/platform/database/data-source.js';
-import { databaseClock } from './engine.js';
-import { silentObserver } from '../../../src/money/wallets/engine-observer.js';
-import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
-import type { Outcome } from '../../../src/money/wallets/rules/outcome.js';
+import { silentObserver, WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
+import type { WalletCommand, Outcome } from '../../../src/money/wallets/rules/command.js';
 import { WalletStore } from '../../../src/money/wallets/store/wallet-store.js';
-import { WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
-import { OVERLAPPING } from './engine.js';
+import { databaseClock, OVERLAPPING } from './engine.js';
 import { createTestDatabase, type TestDatabase } from './test-database.js';
 
 const HOUR_MS = 3_600_000;

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { findDiscrepancies } from '../../../src/finance/audit/examine-books.js';
-import { verifyStream } from '../../../src/money/ledger/export/verify-stream.js';
+import { verifyStream } from '../../../src/money/ledger/export/verify-export.js';
 import type { SeededRandom } from '../seeded-random.js';
 import { countOpenWork, readAccountBooks, readPrices, type AccountBooks } from './books.js';
 import { Bystanders } from './bystanders.js';

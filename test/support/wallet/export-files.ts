@@ -9,8 +9,7 @@ import {
   type ExportRange,
   type ExportRow,
 } from '../../../src/money/ledger/export/export-format.js';
-import type { Verdict } from '../../../src/money/ledger/export/verify-export.js';
-import { verifyStream } from '../../../src/money/ledger/export/verify-stream.js';
+import { type Verdict, verifyStream } from '../../../src/money/ledger/export/verify-export.js';
 import { LedgerExportService } from '../../../src/finance/exports/ledger-export.service.js';
 import { chainHash, GENESIS_HASH } from '../../../src/money/ledger/transfer.js';
 import { databaseClock } from '../database/engine.js';

@@ -2,7 +2,7 @@ import type { KeyBudget } from '../../../src/identity/api-keys/key-budget.js';
 import { micros, type MicroUsd } from '../../../src/platform/common/money.js';
 import { GENESIS_HASH, type Transfer } from '../../../src/money/ledger/transfer.js';
 import { applyBatch, type LoadedAccount } from '../../../src/money/wallets/rules/batch.js';
-import { budgetOfUse, utcDay } from '../../../src/money/wallets/rules/key-budget.js';
+import { toBudgetOfUse, utcDay } from '../../../src/money/wallets/rules/key-budget.js';
 import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
 import type { Watch } from '../../../src/money/wallets/rules/signals.js';
 import type {
@@ -103,7 +103,7 @@ export class MemoryStore {
     const limited = commands.flatMap((command) => (command.type === 'setKeyBudget' ? [command.keyId] : []));
     const counted = [...new Set(limited)]
       .filter((keyId) => !this.budgets.has(keyId))
-      .map((keyId) => budgetOfUse(keyId, this.usesOf(keyId)));
+      .map((keyId) => toBudgetOfUse(keyId, this.usesOf(keyId)));
     return [...this.budgets.values(), ...counted];
   }
 

@@ -3,7 +3,7 @@ import { compareBytes } from '../../../money/ledger/byte-order.js';
 import { ChainWalk } from '../../../money/ledger/chain-walk.js';
 import { LotReplay } from '../../../money/ledger/lot-replay.js';
 import type { Snapshot, TextRow } from '../../../platform/database/snapshot.js';
-import { toExportedTransfer, TRANSFER_COLUMNS } from '../../../money/ledger/stored-transfers.js';
+import { toExportedTransfer, TRANSFER_COLUMNS } from '../../../money/ledger/transfer-row.js';
 import { GENESIS_HASH, type ExportedTransfer } from '../../../money/ledger/transfer.js';
 import type { Parts } from '../../../money/wallets/rules/payment-parts.js';
 import { AccountGroups } from './account-groups.js';

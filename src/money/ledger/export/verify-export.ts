@@ -3,7 +3,7 @@ import { ChainWalk, isLedgerAccount } from '../chain-walk.js';
 import type { LedgerAccount } from '../chart-of-accounts.js';
 import { LotReplay } from '../lot-replay.js';
 import { ExportDigest, type ExportEnd, type ExportRow } from './export-format.js';
-import type { ExportRecord } from './read-export.js';
+import { type ExportRecord, readExport } from './read-export.js';
 import { endFormFault, rowFormFault } from './value-forms.js';
 
 /** The first thing that is wrong with an export. */
@@ -184,4 +184,17 @@ function rowFault(
   found: string,
 ): ExportFault {
   return { line, row: { accountId: row.account_id, seq: row.seq, id: row.id }, column, expected, found };
+}
+
+/**
+ * Reads an export to its end or its first fault and says which it is. Memory stays flat whatever its size.
+ *
+ * @throws NotAnExportError when the input is something else; what the input throws.
+ */
+export async function verifyStream(input: AsyncIterable<Buffer>): Promise<Verdict> {
+  const verifier = new ExportVerifier();
+  for await (const records of readExport(input)) {
+    if (!records.every((record) => verifier.next(record))) break;
+  }
+  return verifier.finish();
 }

@@ -3,12 +3,10 @@ import type { NewAuditEvent } from '../../../identity/audit-log/audit-event.js';
 import type { MicroUsd } from '../../../platform/common/money.js';
 import { withMembers } from '../../../platform/common/with-members.js';
 import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
-import { apply } from './apply.js';
-import type { WalletCommand } from './command.js';
-import type { Applied, Outcome, Rejection, StatusChange } from './outcome.js';
+import type { WalletCommand, Applied, Outcome, Rejection, StatusChange, Rejected } from './command.js';
 import { isLimited } from './key-budget.js';
 import { withRows } from './returned-money.js';
-import { signalsOf, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
+import { findSignals, type WalletLevel, type WalletSignal, type Watch } from './signals.js';
 import type {
   Aggregate,
   Freeze,
@@ -19,22 +17,36 @@ import type {
   ReturnedMoney,
   Wallet,
 } from './wallet.js';
+import { authorize, capture, expireHold, voidHold } from './holds.js';
+import { freeze, unfreeze } from './freezes.js';
+import { setKeyBudget } from './key-limits.js';
+import {
+  adjust,
+  book,
+  clawBack,
+  credit,
+  debit,
+  expireLots,
+  grant,
+  reinstate,
+  writeOff,
+} from './movements.js';
 
-/** What the store loaded for one account, before the batch. */
+/** What the store loaded for one account before the batch. */
 export type LoadedAccount = {
   readonly wallet: Wallet;
   readonly watch: Watch;
   readonly holds: readonly Hold[];
-  /** A budget without limits is of a key that is about to get some: it says what the key has used so far. */
+  /** A budget without limits belongs to a key that is about to get some, and says what the key has used so far. */
   readonly budgets: readonly KeyBudget[];
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
-  /** Those in force, oldest first; none are loaded for commands that do not depend on them. */
+  /** The freezes in force, oldest first; none are loaded when no command depends on them. */
   readonly freezes: readonly Freeze[];
-  /** All of them; none are loaded for commands that do not depend on them. */
+  /** All debt reliefs; none are loaded when no command depends on them. */
   readonly reliefs: readonly Relief[];
-  /** Of all refunds and disputes; null where no command depends on them. */
+  /** All refunds and disputes; null when no command depends on them. */
   readonly returned: ReturnedMoney | null;
-  /** Providers at which the account has a live key of its own; none are loaded for commands that do not depend on them. */
+  /** Providers at which the account has a live key of its own; none are loaded when no command depends on them. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };
 
@@ -42,7 +54,7 @@ export type Result =
   | { readonly accepted: true; readonly outcome: Outcome }
   | { readonly accepted: false; readonly rejection: Rejection };
 
-/** A wallet in its final state, with the level that was told. */
+/** A wallet in its final state, with the level that was last reported. */
 export type LevelledWallet = Wallet & { readonly level: WalletLevel };
 export type OwnedLot = Lot & { readonly accountId: string };
 export type OwnedHold = Hold & { readonly accountId: string };
@@ -59,7 +71,7 @@ export type BatchWrites = {
   readonly newHolds: readonly OwnedHold[];
   readonly resolvedHolds: readonly OwnedHold[];
   readonly changedBudgets: readonly OwnedBudget[];
-  /** Of keys that have no limit any more. */
+  /** The budgets of keys that have no limit any more. */
   readonly endedBudgets: readonly OwnedBudget[];
   readonly newFreezes: readonly OwnedFreeze[];
   readonly liftedFreezes: readonly OwnedFreeze[];
@@ -70,7 +82,7 @@ export type BatchWrites = {
   readonly signals: readonly WalletSignal[];
 };
 
-/** What most accounts of a batch of debits have of holds, budgets and recorded movements; it stays empty. */
+/** Most accounts of a batch of debits have no holds, budgets or recorded movements. They share this map, which stays empty. */
 const NONE: ReadonlyMap<never, never> = new Map<never, never>();
 const NOTHING_RETURNED: ReturnedMoney = { rows: [], payments: NONE };
 
@@ -116,7 +128,7 @@ class WorkingAccount implements Aggregate {
       this.returned = withRows(this.returned, applied.transfers, applied.wallet.lots);
   }
 
-  /** The least amount counts: what could not even pay for that is depleted. */
+  /** Only the smallest refused amount is kept: a wallet that cannot pay even that is depleted. */
   refuse(rejection: Rejection): void {
     if (rejection.code !== 'insufficient_credits') return;
     const { requiredMicros } = rejection;
@@ -131,8 +143,8 @@ class WorkingAccount implements Aggregate {
 }
 
 /**
- * Applies commands in order, each seeing what the ones before it did. A rejected command leaves no trace,
- * so one bad command never fails its neighbours.
+ * Applies commands in order; each one starts from the state that those before it left. A rejected command changes nothing,
+ * so one bad command never fails the others.
  */
 export function applyBatch(
   loaded: ReadonlyMap<string, LoadedAccount>,
@@ -144,9 +156,9 @@ export function applyBatch(
   const statusChanges: StatusChange[] = [];
   const auditEvents: NewAuditEvent[] = [];
   const results = commands.map((command): Result => {
-    // The platform's own book is no customer: it has no credit to spend, and takes no command but its own.
+    // The platform's own book has no credit to spend, so it accepts `book` commands only, and no customer's book accepts them.
     const isMisaddressed = isPlatformBook(command.accountId) !== (command.type === 'book');
-    const account = isMisaddressed ? null : working(accounts, loaded, command.accountId);
+    const account = isMisaddressed ? null : findWorkingAccount(accounts, loaded, command.accountId);
     if (account === null) return { accepted: false, rejection: { code: 'account_not_found' } };
     const applied = apply(account, command, nowMs);
     if (!applied.accepted) {
@@ -159,10 +171,51 @@ export function applyBatch(
     if (command.audit !== undefined && hasEffect(applied.outcome)) auditEvents.push(command.audit);
     return { accepted: true, outcome: applied.outcome };
   });
-  return { results, writes: { ...changesOf(accounts.values()), transfers, statusChanges, auditEvents } };
+  return { results, writes: { ...collectChanges(accounts.values()), transfers, statusChanges, auditEvents } };
 }
 
-function working(
+/**
+ * The rules of a wallet: a pure function of its present state, the command and the time in Unix milliseconds. A rejected
+ * command changes nothing.
+ */
+function apply(aggregate: Aggregate, command: WalletCommand, nowMs: number): Applied | Rejected {
+  switch (command.type) {
+    case 'credit':
+      return credit(aggregate, command, nowMs);
+    case 'reinstate':
+      return reinstate(aggregate, command, nowMs);
+    case 'grant':
+      return grant(aggregate, command, nowMs);
+    case 'authorize':
+      return authorize(aggregate, command, nowMs);
+    case 'capture':
+      return capture(aggregate, command, nowMs);
+    case 'void':
+      return voidHold(aggregate, command, nowMs);
+    case 'expireHold':
+      return expireHold(aggregate, command, nowMs);
+    case 'debit':
+      return debit(aggregate, command, nowMs);
+    case 'clawBack':
+      return clawBack(aggregate, command, nowMs);
+    case 'writeOff':
+      return writeOff(aggregate, command, nowMs);
+    case 'expireLots':
+      return expireLots(aggregate, command, nowMs);
+    case 'adjust':
+      return adjust(aggregate, command, nowMs);
+    case 'setKeyBudget':
+      return setKeyBudget(aggregate, command, nowMs);
+    case 'book':
+      return book(aggregate, command, nowMs);
+    case 'freeze':
+      return freeze(aggregate, command, nowMs);
+    case 'unfreeze':
+      return unfreeze(aggregate, command, nowMs);
+  }
+}
+
+function findWorkingAccount(
   accounts: Map<string, WorkingAccount>,
   loaded: ReadonlyMap<string, LoadedAccount>,
   accountId: string,
@@ -176,7 +229,7 @@ function working(
   return account;
 }
 
-function changesOf(
+function collectChanges(
   accounts: Iterable<WorkingAccount>,
 ): Omit<BatchWrites, 'transfers' | 'statusChanges' | 'auditEvents'> {
   const wallets: LevelledWallet[] = [];
@@ -194,10 +247,10 @@ function changesOf(
   for (const { wallet, holdsById, budgets, freezes, reliefs, loaded, refusedMicros } of accounts) {
     const { accountId } = wallet;
     if (wallet === loaded.wallet && refusedMicros === null) continue;
-    const told = signalsOf(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
-    signals.push(...told.signals);
-    if (told.level !== loaded.watch.level || isChanged(wallet, loaded.wallet))
-      wallets.push(withMembers(wallet, { level: told.level }));
+    const report = findSignals(loaded.watch, { before: loaded.wallet, after: wallet, refusedMicros });
+    signals.push(...report.signals);
+    if (report.level !== loaded.watch.level || isChanged(wallet, loaded.wallet))
+      wallets.push(withMembers(wallet, { level: report.level }));
     if (wallet.lots !== loaded.wallet.lots) {
       const before = byId(loaded.wallet.lots);
       for (const lot of wallet.lots) {
@@ -236,7 +289,7 @@ function changesOf(
   };
 }
 
-/** Adds to `added` what was not there before the batch, and to `changed` what is another one now. */
+/** Adds to `added` the rows that did not exist before the batch, and to `changed` those that differ now. */
 function collect<K, T extends object>(
   after: ReadonlyMap<K, T>,
   before: ReadonlyMap<K, T>,
@@ -264,13 +317,13 @@ function isChanged(after: Wallet, before: Wallet): boolean {
   );
 }
 
-/** A repetition changed nothing: what it repeats is on record. */
+/** A repeated command changed nothing, and the command that it repeats is in the audit log already. */
 function hasEffect(outcome: Outcome): boolean {
   if (outcome.type === 'posted' || outcome.type === 'hold') return !outcome.replayed;
   return outcome.type === 'status' ? outcome.changed : outcome.type === 'key_budget';
 }
 
-/** A refund that is refused says nothing of what calls can pay for. */
+/** Only these show what the wallet can pay for: a refund that is refused says nothing about calls. */
 function isSpending({ type }: WalletCommand): boolean {
   return type === 'debit' || type === 'authorize';
 }

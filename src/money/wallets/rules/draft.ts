@@ -7,11 +7,13 @@ import {
   type TransferKind,
 } from '../../ledger/chart-of-accounts.js';
 import { chainHash, toCanonicalFields, transferId, type Transfer } from '../../ledger/transfer.js';
-import type { WalletCommand } from './command.js';
 import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
-import { compareBurnOrder, dueForExpiry, ledgerAccountOf, type Portion } from './lots.js';
-import type { Applied, Outcome, StatusChange } from './outcome.js';
+import type { WalletCommand, Applied, Outcome, StatusChange } from './command.js';
 import {
+  compareBurnOrder,
+  dueForExpiry,
+  ledgerAccountOf,
+  type Portion,
   type Freeze,
   type Hold,
   type Lot,

@@ -1,7 +1,14 @@
 import { larger, micros, negate, type MicroUsd } from '../../../platform/common/money.js';
-import type { FreezeCommand, NewFreeze, UnfreezeCommand } from './command.js';
+import {
+  type FreezeCommand,
+  type NewFreeze,
+  type UnfreezeCommand,
+  reject,
+  type Applied,
+  type Rejected,
+  type StatusChange,
+} from './command.js';
 import { Draft } from './draft.js';
-import { reject, type Applied, type Rejected, type StatusChange } from './outcome.js';
 import {
   balancesOf,
   spendable,

@@ -1,13 +1,20 @@
 import { subtract, ZERO, type MicroUsd } from '../../../platform/common/money.js';
 import { withMembers } from '../../../platform/common/with-members.js';
-import type { AuthorizeCommand, CaptureCommand, ExpireHoldCommand, VoidCommand } from './command.js';
+import {
+  type AuthorizeCommand,
+  type CaptureCommand,
+  type ExpireHoldCommand,
+  type VoidCommand,
+  reject,
+  type Applied,
+  type Outcome,
+  type Rejected,
+} from './command.js';
 import { Draft, linkIdFor } from './draft.js';
 import { canTransition, HOLD_TRANSITIONS, type HoldTransition } from './hold.machine.js';
 import { giveBack, take } from './key-budget.js';
-import { takeFrom } from './lots.js';
+import { takeFrom, balancesOf, type Aggregate, type Hold } from './wallet.js';
 import { budgetFor, isAmount, refuseSpending } from './movements.js';
-import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
-import { balancesOf, type Aggregate, type Hold } from './wallet.js';
 
 type Result = Applied | Rejected;
 

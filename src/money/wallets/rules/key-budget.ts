@@ -31,7 +31,7 @@ export const keyActor = (keyId: string): string => `account_key:${keyId}`;
 const monthOf = (day: string): string => day.slice(0, 7);
 
 /** A budget without limits, with what the key has used so far. Its time is that of the last use. */
-export function budgetOfUse(keyId: string, uses: readonly DayUse[]): KeyBudget {
+export function toBudgetOfUse(keyId: string, uses: readonly DayUse[]): KeyBudget {
   const day = uses.reduce((last, use) => (use.day > last ? use.day : last), NEVER);
   const sum = (isCounted: (use: DayUse) => boolean): MicroUsd =>
     uses.filter(isCounted).reduce((total, { usedMicros }) => micros(total + usedMicros), ZERO);

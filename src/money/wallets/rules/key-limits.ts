@@ -1,8 +1,7 @@
-import type { SetKeyBudgetCommand } from './command.js';
-import { Draft } from './draft.js';
 import type { SpendLimits } from '../../../identity/api-keys/key-budget.js';
+import { type SetKeyBudgetCommand, reject, type Applied, type Rejected } from './command.js';
+import { Draft } from './draft.js';
 import { budgetFor, isAmount } from './movements.js';
-import { reject, type Applied, type Rejected } from './outcome.js';
 import { balancesOf, type Aggregate } from './wallet.js';
 
 /** Under the lock that every spend of the key needs too: what it has used is exact, whatever is under way. */

@@ -10,25 +10,28 @@ import {
   type MicroUsd,
 } from '../../../platform/common/money.js';
 import { POSTING_RULES } from '../../ledger/chart-of-accounts.js';
-import type {
-  AdjustCommand,
-  BookCommand,
-  ClawBackCommand,
-  CreditCommand,
-  DebitCommand,
-  ExpireLotsCommand,
-  GrantCommand,
-  ReinstateCommand,
-  WriteOffCommand,
+import {
+  type AdjustCommand,
+  type BookCommand,
+  type ClawBackCommand,
+  type CreditCommand,
+  type DebitCommand,
+  type ExpireLotsCommand,
+  type GrantCommand,
+  type ReinstateCommand,
+  type WriteOffCommand,
+  reject,
+  type Applied,
+  type Outcome,
+  type Rejected,
 } from './command.js';
 import { Draft, linkIdFor, type Movement } from './draft.js';
 import { addFreeze } from './freezes.js';
 import { atTime, keyActor, reachedLimit, startOf, take } from './key-budget.js';
-import { isDue, takeFrom, totalRemaining } from './lots.js';
-import { reject, type Applied, type Outcome, type Rejected } from './outcome.js';
-import { standingFor, sumOf, undo } from './reliefs.js';
-import { AwayHistory, sourceOf } from './returned-money.js';
 import {
+  isDue,
+  takeFrom,
+  totalRemaining,
   balancesOf,
   spendable,
   type Aggregate,
@@ -36,6 +39,8 @@ import {
   type Lot,
   type RecordedMovement,
 } from './wallet.js';
+import { standingFor, sumOf, undo } from './reliefs.js';
+import { AwayHistory, sourceOf } from './returned-money.js';
 
 type Result = Applied | Rejected;
 

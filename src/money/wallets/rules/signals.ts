@@ -3,16 +3,16 @@ import { balancesOf, type Balances, type Wallet } from './wallet.js';
 
 export type WalletLevel = 'ample' | 'low' | 'depleted';
 
-/** What a wallet watches for, and what it told last. */
+/** The thresholds of a wallet, and the level that was last reported. */
 export type Watch = {
-  /** Available credit below this calls for an auto top-up; null: none is wanted. */
+  /** Available credit below this needs an auto top-up; null when none is wanted. */
   readonly topUpMarkMicros: MicroUsd | null;
-  /** Posted credit below this is low; null: nobody wants to know. */
+  /** Posted credit below this is low; null when the customer wants no alert. */
   readonly lowMarkMicros: MicroUsd | null;
   readonly level: WalletLevel;
 };
 
-/** A fact that others act on. It is a hint: whoever gets it reads the wallet again. */
+/** A fact that other modules act on. It is a hint: the handler reads the wallet again. */
 export type WalletSignal = {
   readonly accountId: string;
   readonly type: 'below_top_up_mark' | 'low' | 'depleted' | 'frozen';
@@ -24,25 +24,25 @@ export type WalletSignal = {
 export type WalletChange = {
   readonly before: Wallet;
   readonly after: Wallet;
-  /** The least spend that was refused for want of credit; null when none was. */
+  /** The smallest spend that was refused for lack of credit; null when none was. */
   readonly refusedMicros: MicroUsd | null;
 };
 
-/** Low credit has recovered at this share of its mark: a balance that hovers at the mark is told once. */
+/** Low credit has recovered at this share of its threshold, so a balance that varies around the threshold is reported once. */
 const RECOVERED_PERCENT = 120n;
 
 /**
- * What a batch's change of a wallet is worth telling, and the level to remember.
+ * Finds what has to be reported about the change of a wallet by a batch, and the level to remember.
  *
- * Low and depleted go by posted credit: holds come and go with every call, and ten running images must not
- * raise an alarm that their results take back. The top-up mark goes by available credit: what holds have set
+ * Low and depleted are judged by posted credit: every call makes and ends a hold, and ten running images must not
+ * raise an alert that their results make wrong. The top-up threshold is compared with available credit: what holds have set
  * aside is about to be spent, and the top-up must arrive before calls are refused.
  */
-export function signalsOf(
+export function findSignals(
   watch: Watch,
   change: WalletChange,
 ): { readonly level: WalletLevel; readonly signals: readonly WalletSignal[] } {
-  const level = levelOf(watch, change);
+  const level = findLevel(watch, change);
   const { before, after } = change;
   const types = [
     ...(needsTopUp(watch, change) ? ['below_top_up_mark' as const] : []),
@@ -54,12 +54,12 @@ export function signalsOf(
   return { level, signals: types.map((type) => ({ accountId, type, balances: balancesOf(after), seq })) };
 }
 
-function levelOf(
+function findLevel(
   { level, lowMarkMicros }: Watch,
   { before, after, refusedMicros }: WalletChange,
 ): WalletLevel {
   const posted = after.postedMicros;
-  // What holds have set aside may come back, so a refusal counts only if even that would not have been enough.
+  // Credit that holds have set aside may be released, so a refusal counts only if even with it there was too little.
   const cannotPay = refusedMicros !== null && posted - after.floorMicros < refusedMicros;
   const ranOut = posted <= after.floorMicros && posted < before.postedMicros;
   if (cannotPay || ranOut) return 'depleted';
@@ -69,12 +69,12 @@ function levelOf(
   return posted * 100n < lowMarkMicros * RECOVERED_PERCENT ? 'low' : 'ample';
 }
 
-/** Crossing the mark is told; so is credit, or a unfreeze, that leaves the wallet below it. */
-function needsTopUp({ topUpMarkMicros: mark }: Watch, { before, after }: WalletChange): boolean {
-  if (mark === null || after.status === 'frozen') return false;
-  if (balancesOf(after).availableMicros >= mark) return false;
+/** Reported when available credit falls below the threshold, and when new credit or an unfreeze leaves the wallet below it. */
+function needsTopUp({ topUpMarkMicros: threshold }: Watch, { before, after }: WalletChange): boolean {
+  if (threshold === null || after.status === 'frozen') return false;
+  if (balancesOf(after).availableMicros >= threshold) return false;
   return (
-    balancesOf(before).availableMicros >= mark ||
+    balancesOf(before).availableMicros >= threshold ||
     after.postedMicros > before.postedMicros ||
     before.status === 'frozen'
   );

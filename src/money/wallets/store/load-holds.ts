@@ -2,11 +2,10 @@ import { encodeTime } from 'ulid';
 import { ID_PREFIXES } from '../../../platform/common/ids.js';
 import type { Statement, StatementCall } from '../../../platform/database/pipeline.js';
 import { micros } from '../../../platform/common/money.js';
-import type { WalletCommand } from '../rules/command.js';
+import type { AuthorizeCommand } from '../rules/command.js';
 import type { Hold, HoldStatus } from '../rules/wallet.js';
 import { BUDGET_COLUMNS } from './load-budgets.js';
-import { ROW_BY_ROW } from './row-by-row.js';
-import { msOf } from './unix-ms.js';
+import { ROW_BY_ROW, toUnixMs } from './sql.js';
 
 export type HoldRow = {
   account_id: string;
@@ -27,12 +26,12 @@ export type HoldRow = {
 const HOLD_COLUMNS = `
   h.account_id, h.id, h.reference, h.fingerprint, h.key_id, h.attempt, h.amount_micros, h.captured_micros, h.status,
   h.memo,
-  ${msOf('h.created_at')} AS created_at_ms, ${msOf('h.expires_at')} AS expires_at_ms,
-  ${msOf('h.resolved_at')} AS resolved_at_ms`;
+  ${toUnixMs('h.created_at')} AS created_at_ms, ${toUnixMs('h.expires_at')} AS expires_at_ms,
+  ${toUnixMs('h.resolved_at')} AS resolved_at_ms`;
 
 export const LOAD_HOLDS_BY_ID: Statement = {
   name: 'load_holds_by_id',
-  // With the budget of its key, which its resolution may give something back to; most holds have none.
+  // Each hold comes with the budget of its key, to which its resolution may give something back; most keys have none.
   text: `
   SELECT h.*, ${BUDGET_COLUMNS} FROM unnest($1::text[], $2::text[]) AS named (account_id, id), LATERAL (
     SELECT ${HOLD_COLUMNS} FROM holds h WHERE h.account_id = named.account_id AND h.id = named.id ${ROW_BY_ROW}) AS h
@@ -48,7 +47,7 @@ export const LOAD_HOLDS_BY_REFERENCE: Statement = {
      WHERE h.account_id = named.account_id AND h.reference = named.reference ${ROW_BY_ROW}) AS h`,
 };
 
-/** For attempts at a call: what is open for the same request of the same API key, by whatever attempt. */
+/** For attempts at a call: the open holds for the same request of the same API key, by any attempt. */
 export const LOAD_HOLDS_OF_CALL: Statement = {
   name: 'load_holds_of_call',
   text: `
@@ -58,7 +57,7 @@ export const LOAD_HOLDS_OF_CALL: Statement = {
        AND h.status = 'authorized' ${ROW_BY_ROW}) AS h`,
 };
 
-/** For calls whose attempts have no numbers: also what was captured of late. Holds are in the order of their ids' time. */
+/** For calls whose attempts have no numbers: also the holds that were captured recently. The ids of holds begin with their time. */
 export const LOAD_LATE_HOLDS_OF_CALL: Statement = {
   name: 'load_late_holds_of_call',
   text: `
@@ -69,42 +68,43 @@ export const LOAD_LATE_HOLDS_OF_CALL: Statement = {
        AND h.fingerprint = named.fingerprint AND h.status IN ('authorized', 'captured') ${ROW_BY_ROW}) AS h`,
 };
 
-/** Longer than a call holds credit while its process lives. */
+/** Longer than a call holds credit while its process is alive. */
 const HELD_FOR_MS = 180_000;
 
-/** None when no command is an attempt at a call that may have others. */
-export function holdsOfCalls(commands: readonly WalletCommand[]): StatementCall[] {
+/** The calls that load the holds of other attempts at the same calls. */
+export function toHoldsOfCallsCalls(attempts: readonly AuthorizeCommand[]): StatementCall[] {
   const numbered = new Map<string, readonly string[]>();
   const unnumbered = new Map<string, readonly string[]>();
-  for (const command of commands) {
-    if (command.type !== 'authorize' || command.attempt == null || command.keyId === null) continue;
-    const { accountId, keyId, fingerprint, attempt } = command;
+  for (const { accountId, keyId, fingerprint, attempt } of attempts) {
+    if (attempt == null || keyId === null) continue;
     const name = `${accountId}\n${keyId}\n${fingerprint}`;
     if (attempt.number !== null) numbered.set(name, [accountId, keyId, fingerprint]);
-    else unnumbered.set(name, [accountId, keyId, fingerprint, holdIdAt(attempt.beganAtMs - HELD_FOR_MS)]);
+    else unnumbered.set(name, [accountId, keyId, fingerprint, toHoldId(attempt.beganAtMs - HELD_FOR_MS)]);
   }
   return [
-    ...byColumn(LOAD_HOLDS_OF_CALL, [...numbered.values()]),
-    ...byColumn(LOAD_LATE_HOLDS_OF_CALL, [...unnumbered.values()]),
+    ...toColumnsCall(LOAD_HOLDS_OF_CALL, [...numbered.values()]),
+    ...toColumnsCall(LOAD_LATE_HOLDS_OF_CALL, [...unnumbered.values()]),
   ];
 }
 
-function holdIdAt(ms: number): string {
+/** The least id of a hold that was made at this time. */
+function toHoldId(ms: number): string {
   return `${ID_PREFIXES.hold}_${encodeTime(Math.max(ms, 0), 10)}`;
 }
 
-function byColumn(statement: Statement, rows: readonly (readonly string[])[]): StatementCall[] {
+function toColumnsCall(statement: Statement, rows: readonly (readonly string[])[]): StatementCall[] {
   const [first] = rows;
   if (first === undefined) return [];
   return [{ statement, values: first.map((_, column) => rows.map((row) => row[column] ?? null)) }];
 }
 
-/** A batch may name one hold by its id and by its reference. */
-export function uniqueHolds(holds: readonly Hold[]): Hold[] {
-  return holds.length < 2 ? [...holds] : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
+/** Each hold once: a batch may name one by its id and by its reference. */
+export function toHolds(rows: readonly HoldRow[]): readonly Hold[] {
+  const holds = rows.map(toHold);
+  return holds.length < 2 ? holds : [...new Map(holds.map((hold) => [hold.id, hold])).values()];
 }
 
-export function toHold(row: HoldRow): Hold {
+function toHold(row: HoldRow): Hold {
   return {
     id: row.id,
     reference: row.reference,

@@ -1,9 +1,8 @@
 import { micros, microsToCentsExact } from '../../../platform/common/money.js';
-import type { Statement, StatementCall } from '../../../platform/database/pipeline.js';
-import type { WalletCommand } from '../rules/command.js';
+import type { Statement } from '../../../platform/database/pipeline.js';
 import type { TransferKind } from '../../ledger/chart-of-accounts.js';
 import type { Relief, ReturnedMoney } from '../rules/wallet.js';
-import { ROW_BY_ROW } from './row-by-row.js';
+import { ROW_BY_ROW } from './sql.js';
 
 export type ReliefRow = {
   account_id: string;
@@ -64,28 +63,7 @@ export const LOAD_PAYMENTS: Statement = {
     JOIN top_ups u ON u.account_id = s.account_id AND u.id = s.top_up_id`,
 };
 
-/** The calls that load the reliefs, refunds and disputes of the accounts whose commands depend on them; most batches have none. */
-export function reliefsOf(commands: readonly WalletCommand[]): StatementCall[] {
-  const accountIds = [...dependingOnReliefs(commands)];
-  if (accountIds.length === 0) return [];
-  return [LOAD_RELIEFS, LOAD_RETURNED, LOAD_PAYMENTS].map((statement) => ({
-    statement,
-    values: [accountIds],
-  }));
-}
-
-export function dependingOnReliefs(commands: readonly WalletCommand[]): ReadonlySet<string> {
-  const depending = commands.filter(({ type }) => type === 'reinstate' || type === 'writeOff');
-  return new Set(depending.map(({ accountId }) => accountId));
-}
-
-const NO_RELIEFS: readonly Relief[] = [];
-
-export function toReliefs(rows: readonly ReliefRow[] | undefined): readonly Relief[] {
-  return rows === undefined ? NO_RELIEFS : rows.map(toRelief);
-}
-
-function toRelief(row: ReliefRow): Relief {
+export function toRelief(row: ReliefRow): Relief {
   return {
     seq: Number(row.seq),
     reference: row.reference,

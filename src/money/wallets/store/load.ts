@@ -1,59 +1,251 @@
-import { micros } from '../../../platform/common/money.js';
-import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
+import { micros, type MicroUsd } from '../../../platform/common/money.js';
 import { NOW_MS, type NowRow } from '../../../platform/database/ledger-clock.js';
 import type { runTogether, Statement, StatementCall } from '../../../platform/database/pipeline.js';
-import type { WalletCommand } from '../rules/command.js';
+import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
 import type { LoadedAccount } from '../rules/batch.js';
-import { compareBurnOrder } from '../rules/lots.js';
-import type { WalletLevel } from '../rules/signals.js';
-import type {
-  Freeze,
-  FreezeSource,
-  Lot,
-  LotKind,
-  RecordedMovement,
-  Wallet,
-  WalletStatus,
-} from '../rules/wallet.js';
+import type { AuthorizeCommand, SetKeyBudgetCommand, WalletCommand } from '../rules/command.js';
 import {
-  budgetsOf,
-  limitingOf,
+  compareBurnOrder,
+  type Freeze,
+  type FreezeSource,
+  type Lot,
+  type LotKind,
+  type RecordedMovement,
+  type Wallet,
+  type WalletStatus,
+} from '../rules/wallet.js';
+import type { WalletLevel } from '../rules/signals.js';
+import {
   LOAD_BUDGETS,
   LOAD_USE,
-  microsOrNull,
-  useOf,
-  type BudgetRow,
+  toBudgets,
+  toUseCall,
+  type LoadedBudgetRow,
   type UseRow,
 } from './load-budgets.js';
 import {
-  holdsOfCalls,
   LOAD_HOLDS_BY_ID,
   LOAD_HOLDS_BY_REFERENCE,
   LOAD_HOLDS_OF_CALL,
   LOAD_LATE_HOLDS_OF_CALL,
-  toHold,
-  uniqueHolds,
+  toHolds,
+  toHoldsOfCallsCalls,
   type HoldRow,
 } from './load-holds.js';
-import { LOAD_PROVIDER_KEYS, providerKeysOf, type ProviderKeyRow } from './load-provider-keys.js';
 import {
-  dependingOnReliefs,
   LOAD_PAYMENTS,
   LOAD_RELIEFS,
   LOAD_RETURNED,
-  reliefsOf,
-  toReliefs,
+  toRelief,
   toReturnedMoney,
   type PaymentRow,
   type ReliefRow,
   type ReturnedLedgerRow,
 } from './load-reliefs.js';
-import { Places } from './places.js';
-import { ROW_BY_ROW } from './row-by-row.js';
-import { msOf } from './unix-ms.js';
+import { ROW_BY_ROW, toUnixMs } from './sql.js';
+
+export type Loaded = {
+  readonly accounts: ReadonlyMap<string, LoadedAccount>;
+  readonly locations: RowLocations;
+  /** When the wallets were locked. */
+  readonly now: NowRow | undefined;
+};
+
+/**
+ * Begins a tx, locks the wallets that are free, and loads what the commands may depend on. All of it is one round trip: the
+ * server runs the statements one after the other, each with a snapshot of its own, so everything that is read after the lock
+ * is what the lock protects. Accounts without a wallet row are missing in the answer, and so are those whose wallet
+ * another session has locked.
+ *
+ * @param waitFor the one wallet whose lock is waited for, before any other lock is taken: a batch that waits holds nothing, so
+ *   batches never deadlock.
+ */
+export async function lockAndLoad(
+  send: (calls: readonly StatementCall[]) => ReturnType<typeof runTogether>,
+  begin: StatementCall,
+  accountIds: readonly string[],
+  commands: readonly WalletCommand[],
+  waitFor: string | null,
+): Promise<Loaded> {
+  const needs = findNeeds(commands);
+  const calls = toCalls(accountIds, commands, needs, waitFor);
+  const answers = (await send([begin, ...calls])).slice(1);
+  const getRows = <Row extends { account_id: string }>(...statements: readonly Statement[]): Row[] =>
+    calls.flatMap(({ statement }, index) =>
+      statements.includes(statement) ? ((answers[index] ?? []) as Row[]) : [],
+    );
+  const group = <Row extends { account_id: string }>(...statements: readonly Statement[]) =>
+    groupByAccount(getRows<Row>(...statements));
+  const wallets = getRows<WalletRow>(LOCK_WALLETS);
+  const lotRows = getRows<LotRow>(LOAD_LOTS);
+  const lots = groupByAccount(lotRows);
+  const holds = group<HoldRow>(
+    LOAD_HOLDS_BY_ID,
+    LOAD_HOLDS_BY_REFERENCE,
+    LOAD_HOLDS_OF_CALL,
+    LOAD_LATE_HOLDS_OF_CALL,
+  );
+  const budgets = group<LoadedBudgetRow>(LOAD_BUDGETS, LOAD_HOLDS_BY_ID);
+  const uses = getRows<UseRow>(LOAD_USE);
+  const freezes = group<FreezeRow>(LOAD_FREEZES);
+  const reliefs = group<ReliefRow>(LOAD_RELIEFS);
+  const returned = group<ReturnedLedgerRow>(LOAD_RETURNED);
+  const payments = group<PaymentRow>(LOAD_PAYMENTS);
+  const providerKeys = group<ProviderKeyRow>(LOAD_PROVIDER_KEYS);
+  const recorded = group<RecordedRow>(LOAD_RECORDED);
+  const toAccount = (row: WalletRow): LoadedAccount => {
+    const id = row.account_id;
+    const holdRows = holds.get(id);
+    const budgetRows = budgets.get(id);
+    const isLimited = budgetRows !== undefined || needs.limiting.length > 0;
+    return {
+      wallet: toWallet(row, lots.get(id) ?? NONE),
+      watch: {
+        topUpMarkMicros: toMicrosOrNull(row.top_up_mark_micros),
+        lowMarkMicros: toMicrosOrNull(row.low_mark_micros),
+        level: row.level,
+      },
+      holds: holdRows === undefined ? NONE : toHolds(holdRows),
+      budgets: isLimited ? toBudgets(id, needs.limiting, budgetRows ?? NONE, uses) : NONE,
+      freezes: toFreezes(freezes.get(id) ?? NONE),
+      reliefs: reliefs.get(id)?.map(toRelief) ?? NONE,
+      returned: needs.returnedMoneyOf.has(id) ? toReturnedMoney(returned.get(id), payments.get(id)) : null,
+      ownKeyProviders: toProviders(providerKeys.get(id)),
+      recorded: toRecorded(recorded.get(id) ?? NONE),
+    };
+  };
+  const accounts = new Map(wallets.map((row) => [row.account_id, toAccount(row)]));
+  return { accounts, locations: toLocations(wallets, lotRows), now: wallets[0] };
+}
+
+const NONE: readonly never[] = [];
+
+/** What a few commands depend on in addition to what they name. Most batches need none of it, and do not ask for it. */
+type Needs = {
+  /** The first command that limits each key. Its count of what the key has used is as good as that of the others. */
+  readonly limiting: readonly SetKeyBudgetCommand[];
+  /** Attempts at calls that may have other attempts. */
+  readonly attempts: readonly AuthorizeCommand[];
+  /** Accounts whose commands may change why the wallet is frozen. */
+  readonly freezesOf: ReadonlySet<string>;
+  /** Accounts whose commands depend on debt reliefs, refunds and disputes. */
+  readonly returnedMoneyOf: ReadonlySet<string>;
+  /** Accounts whose calls cost the wallet nothing where the account has a key of its own. */
+  readonly providerKeysOf: ReadonlySet<string>;
+};
+
+function findNeeds(commands: readonly WalletCommand[]): Needs {
+  const limiting = new Map<string, SetKeyBudgetCommand>();
+  const attempts: AuthorizeCommand[] = [];
+  const freezesOf = new Set<string>();
+  const returnedMoneyOf = new Set<string>();
+  const providerKeysOf = new Set<string>();
+  for (const command of commands) {
+    const { accountId } = command;
+    switch (command.type) {
+      case 'authorize':
+        if (command.attempt != null && command.keyId !== null) attempts.push(command);
+        if ((command.unlessOwnKeyAt ?? NONE).length > 0) providerKeysOf.add(accountId);
+        break;
+      case 'setKeyBudget': {
+        const key = joinKey(accountId, command.keyId);
+        if (!limiting.has(key)) limiting.set(key, command);
+        break;
+      }
+      case 'freeze':
+      case 'unfreeze':
+        freezesOf.add(accountId);
+        break;
+      case 'clawBack':
+        if (command.freeze !== null) freezesOf.add(accountId);
+        break;
+      case 'reinstate':
+      case 'writeOff':
+        returnedMoneyOf.add(accountId);
+        break;
+      default:
+    }
+  }
+  return { limiting: [...limiting.values()], attempts, freezesOf, returnedMoneyOf, providerKeysOf };
+}
+
+/** The calls that lock the wallets, followed by those that read what the locks protect. */
+function toCalls(
+  accountIds: readonly string[],
+  commands: readonly WalletCommand[],
+  needs: Needs,
+  waitFor: string | null,
+): StatementCall[] {
+  const { limiting, attempts } = needs;
+  return [
+    ...(waitFor === null ? [] : [{ statement: WAIT_FOR_WALLET, values: [waitFor] }]),
+    { statement: LOCK_WALLETS, values: [accountIds] },
+    { statement: LOAD_LOTS, values: [accountIds] },
+    ...toNamedCall(LOAD_HOLDS_BY_ID, commands, (command) =>
+      'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
+    ),
+    ...toNamedCall(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
+      command.type === 'authorize' ? command.reference : null,
+    ),
+    ...(attempts.length === 0 ? [] : toHoldsOfCallsCalls(attempts)),
+    ...toNamedCall(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
+    ...(limiting.length === 0 ? [] : [toUseCall(limiting)]),
+    ...toAccountsCalls(needs.freezesOf, LOAD_FREEZES),
+    ...toAccountsCalls(needs.returnedMoneyOf, LOAD_RELIEFS, LOAD_RETURNED, LOAD_PAYMENTS),
+    ...toAccountsCalls(needs.providerKeysOf, LOAD_PROVIDER_KEYS),
+    ...toNamedCall(LOAD_RECORDED, commands, (command) =>
+      'reference' in command && command.type !== 'authorize' ? command.reference : null,
+    ),
+  ];
+}
+
+function toAccountsCalls(
+  accountIds: ReadonlySet<string>,
+  ...statements: readonly Statement[]
+): StatementCall[] {
+  if (accountIds.size === 0) return [];
+  const values = [[...accountIds]];
+  return statements.map((statement) => ({ statement, values }));
+}
+
+/** The call that loads what the commands name, each name once; none when they name nothing. */
+function toNamedCall(
+  statement: Statement,
+  commands: readonly WalletCommand[],
+  findName: (command: WalletCommand) => string | null,
+): StatementCall[] {
+  const accountIds: string[] = [];
+  const names: string[] = [];
+  const seen = new Set<string>();
+  for (const command of commands) {
+    const name = findName(command);
+    if (name === null) continue;
+    const key = joinKey(command.accountId, name);
+    if (seen.has(key)) continue;
+    seen.add(key);
+    accountIds.push(command.accountId);
+    names.push(name);
+  }
+  return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];
+}
+
+/** Account ids contain no newline, so the joined key is unambiguous. */
+function joinKey(accountId: string, name: string): string {
+  return `${accountId}\n${name}`;
+}
+
+function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]): Map<string, Row[]> {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const group = groups.get(row.account_id);
+    if (group) group.push(row);
+    else groups.set(row.account_id, [row]);
+  }
+  return groups;
+}
 
 type WalletRow = {
-  place: string;
+  location: string;
   account_id: string;
   status: WalletStatus;
   posted_micros: string;
@@ -68,24 +260,43 @@ type WalletRow = {
   level: WalletLevel;
 } & NowRow;
 
-/** One wallet, whoever holds its lock: for at most `lock_timeout`. */
+/** Waits for the lock of one wallet, for at most `lock_timeout`. */
 const WAIT_FOR_WALLET: Statement = {
   name: 'wait_for_wallet',
   text: 'SELECT FROM wallets WHERE account_id = $1 FOR UPDATE',
 };
 
-/** Those that nobody else holds. A batch that waited for one of its wallets would stop all others. */
+/** Skips wallets that another session has locked: a batch that waited for one of its wallets would stop all the others. */
 const LOCK_WALLETS: Statement = {
   name: 'lock_wallets',
   text: `
-  SELECT ctid AS place, account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
-         encode(head_hash, 'hex') AS head_hash, ${msOf('head_at')} AS head_at_ms,
+  SELECT ctid AS location, account_id, status, posted_micros, held_micros, debt_micros, floor_micros, seq,
+         encode(head_hash, 'hex') AS head_hash, ${toUnixMs('head_at')} AS head_at_ms,
          top_up_mark_micros, low_mark_micros, level, (SELECT ${NOW_MS})
     FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE SKIP LOCKED`,
 };
 
+function toWallet(row: WalletRow, lots: readonly LotRow[]): Wallet {
+  return {
+    accountId: row.account_id,
+    status: row.status,
+    postedMicros: micros(BigInt(row.posted_micros)),
+    heldMicros: micros(BigInt(row.held_micros)),
+    debtMicros: micros(BigInt(row.debt_micros)),
+    floorMicros: micros(BigInt(row.floor_micros)),
+    seq: Number(row.seq),
+    headHash: row.head_hash,
+    headAtMs: Number(row.head_at_ms),
+    lots: lots.map(toLot).sort(compareBurnOrder),
+  };
+}
+
+function toMicrosOrNull(text: string | null): MicroUsd | null {
+  return text === null ? null : micros(BigInt(text));
+}
+
 type LotRow = {
-  place: string;
+  location: string;
   account_id: string;
   id: string;
   kind: LotKind;
@@ -101,10 +312,24 @@ type LotRow = {
 const LOAD_LOTS: Statement = {
   name: 'load_lots',
   text: `
-  SELECT ctid AS place, account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority,
-         ${msOf('expires_at')} AS expires_at_ms, ${msOf('created_at')} AS created_at_ms
+  SELECT ctid AS location, account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority,
+         ${toUnixMs('expires_at')} AS expires_at_ms, ${toUnixMs('created_at')} AS created_at_ms
     FROM credit_lots WHERE account_id = ANY($1::text[]) AND live`,
 };
+
+function toLot(row: LotRow): Lot {
+  return {
+    id: row.id,
+    kind: row.kind,
+    source: row.source,
+    refundable: row.refundable,
+    grantedMicros: micros(BigInt(row.granted_micros)),
+    remainingMicros: micros(BigInt(row.remaining_micros)),
+    priority: row.priority,
+    expiresAtMs: row.expires_at_ms === null ? null : Number(row.expires_at_ms),
+    createdAtMs: Number(row.created_at_ms),
+  };
+}
 
 type FreezeRow = {
   account_id: string;
@@ -119,9 +344,28 @@ type FreezeRow = {
 const LOAD_FREEZES: Statement = {
   name: 'load_freezes',
   text: `
-  SELECT account_id, id, source, source_id, reason, actor, ${msOf('created_at')} AS created_at_ms
+  SELECT account_id, id, source, source_id, reason, actor, ${toUnixMs('created_at')} AS created_at_ms
     FROM wallet_freezes WHERE account_id = ANY($1::text[]) AND lifted_at IS NULL`,
 };
+
+/** Oldest first. */
+function toFreezes(rows: readonly FreezeRow[]): Freeze[] {
+  return rows.map(toFreeze).sort((a, b) => a.createdAtMs - b.createdAtMs);
+}
+
+function toFreeze(row: FreezeRow): Freeze {
+  return {
+    id: row.id,
+    source: row.source,
+    sourceId: row.source_id,
+    reason: row.reason,
+    actor: row.actor,
+    createdAtMs: Number(row.created_at_ms),
+    liftedAtMs: null,
+    liftedBy: null,
+    liftedReason: null,
+  };
+}
 
 /** One leg of a movement. */
 type RecordedRow = {
@@ -142,224 +386,9 @@ const LOAD_RECORDED: Statement = {
   text: `
   SELECT t.* FROM unnest($1::text[], $2::text[]) AS named (account_id, reference), LATERAL (
     SELECT t.account_id, t.reference, t.link_id, t.id, t.seq, t.debit_account, t.credit_account, t.amount_micros, t.memo,
-           ${msOf('t.created_at')} AS created_at_ms
+           ${toUnixMs('t.created_at')} AS created_at_ms
       FROM transfers t WHERE t.account_id = named.account_id AND t.reference = named.reference ${ROW_BY_ROW}) AS t`,
 };
-
-export type Loaded = {
-  readonly accounts: ReadonlyMap<string, LoadedAccount>;
-  readonly places: Places;
-  /** When the wallets were locked. */
-  readonly now: NowRow | undefined;
-};
-
-/**
- * Begins a tx, locks the wallets that can be had, and loads what the commands may depend on. All of it is one round trip: the
- * server runs the statements one after the other, each with a snapshot of its own, so what is read behind the lock
- * is what the lock protects. Accounts without a wallet row are missing in the answer, and so are those whose wallet
- * somebody else holds.
- *
- * @param waitFor the one wallet whose lock is waited for, before any other is taken: who waits holds nothing, so batches never
- *   deadlock.
- */
-export async function lockAndLoad(
-  send: (calls: readonly StatementCall[]) => ReturnType<typeof runTogether>,
-  begin: StatementCall,
-  accountIds: readonly string[],
-  commands: readonly WalletCommand[],
-  waitFor: string | null,
-): Promise<Loaded> {
-  const limiting = limitingOf(commands);
-  const calls = callsFor(accountIds, commands, limiting, waitFor);
-  const answers = (await send([begin, ...calls])).slice(1);
-  const rowsOf = <Row>(...statements: readonly Statement[]): Row[] =>
-    calls.flatMap(({ statement }, index) =>
-      statements.includes(statement) ? ((answers[index] ?? []) as Row[]) : [],
-    );
-  const wallets = rowsOf<WalletRow>(LOCK_WALLETS);
-  const lotRows = rowsOf<LotRow>(LOAD_LOTS);
-  const lots = groupByAccount(lotRows);
-  const holds = groupByAccount(
-    rowsOf<HoldRow>(LOAD_HOLDS_BY_ID, LOAD_HOLDS_BY_REFERENCE, LOAD_HOLDS_OF_CALL, LOAD_LATE_HOLDS_OF_CALL),
-  );
-  const budgets = groupByAccount(
-    rowsOf<BudgetRow & { account_id: string; budget_key_id: string | null }>(
-      LOAD_BUDGETS,
-      LOAD_HOLDS_BY_ID,
-    ).filter((row) => row.budget_key_id !== null),
-  );
-  const uses = rowsOf<UseRow>(LOAD_USE);
-  const freezes = groupByAccount(rowsOf<FreezeRow>(LOAD_FREEZES));
-  const depending = dependingOnReliefs(commands);
-  const reliefs = groupByAccount(rowsOf<ReliefRow>(LOAD_RELIEFS));
-  const returned = groupByAccount(rowsOf<ReturnedLedgerRow>(LOAD_RETURNED));
-  const payments = groupByAccount(rowsOf<PaymentRow>(LOAD_PAYMENTS));
-  const providerKeys = groupByAccount(rowsOf<ProviderKeyRow>(LOAD_PROVIDER_KEYS));
-  const recorded = groupByAccount(rowsOf<RecordedRow>(LOAD_RECORDED));
-  const accounts = new Map(
-    wallets.map((row) => [
-      row.account_id,
-      {
-        wallet: toWallet(row, lots.get(row.account_id) ?? []),
-        watch: {
-          topUpMarkMicros: microsOrNull(row.top_up_mark_micros),
-          lowMarkMicros: microsOrNull(row.low_mark_micros),
-          level: row.level,
-        },
-        holds: uniqueHolds((holds.get(row.account_id) ?? []).map(toHold)),
-        budgets: budgetsOf(row.account_id, limiting, budgets.get(row.account_id) ?? [], uses),
-        freezes: toFreezes(freezes.get(row.account_id) ?? []),
-        reliefs: toReliefs(reliefs.get(row.account_id)),
-        returned: depending.has(row.account_id)
-          ? toReturnedMoney(returned.get(row.account_id), payments.get(row.account_id))
-          : null,
-        ownKeyProviders: toProviders(providerKeys.get(row.account_id)),
-        recorded: toRecorded(recorded.get(row.account_id) ?? []),
-      },
-    ]),
-  );
-  return { accounts, places: placesOf(wallets, lotRows), now: wallets[0] };
-}
-
-const NO_PROVIDERS: ReadonlySet<string> = new Set();
-
-function toProviders(rows: readonly ProviderKeyRow[] | undefined): ReadonlySet<string> {
-  return rows === undefined ? NO_PROVIDERS : new Set(rows.map(({ provider }) => provider));
-}
-
-/** The wallets before what they protect. */
-function callsFor(
-  accountIds: readonly string[],
-  commands: readonly WalletCommand[],
-  limiting: ReturnType<typeof limitingOf>,
-  waitFor: string | null,
-): StatementCall[] {
-  return [
-    ...(waitFor === null ? [] : [{ statement: WAIT_FOR_WALLET, values: [waitFor] }]),
-    { statement: LOCK_WALLETS, values: [accountIds] },
-    { statement: LOAD_LOTS, values: [accountIds] },
-    ...namedBy(LOAD_HOLDS_BY_ID, commands, (command) =>
-      'holdId' in command && command.type !== 'authorize' ? command.holdId : null,
-    ),
-    ...namedBy(LOAD_HOLDS_BY_REFERENCE, commands, (command) =>
-      command.type === 'authorize' ? command.reference : null,
-    ),
-    ...holdsOfCalls(commands),
-    ...namedBy(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
-    ...useOf(limiting),
-    ...freezesOf(commands),
-    ...reliefsOf(commands),
-    ...providerKeysOf(commands),
-    ...namedBy(LOAD_RECORDED, commands, (command) =>
-      'reference' in command && command.type !== 'authorize' ? command.reference : null,
-    ),
-  ];
-}
-
-/** The call that loads the freezes of the accounts whose commands may change them; most batches have none. */
-function freezesOf(commands: readonly WalletCommand[]): StatementCall[] {
-  const changing = commands.filter(
-    (command) =>
-      command.type === 'freeze' ||
-      command.type === 'unfreeze' ||
-      (command.type === 'clawBack' && command.freeze !== null),
-  );
-  if (changing.length === 0) return [];
-  const accountIds = [...new Set(changing.map(({ accountId }) => accountId))];
-  return [{ statement: LOAD_FREEZES, values: [accountIds] }];
-}
-
-type NameOf = (command: WalletCommand) => string | readonly string[] | null;
-
-/** The call that loads what the commands name, once each; none when they name nothing. */
-function namedBy(
-  statement: Statement,
-  commands: readonly WalletCommand[],
-  ...namesOf: readonly NameOf[]
-): StatementCall[] {
-  const accountIds: string[] = [];
-  const names: string[] = [];
-  const seen = new Set<string>();
-  for (const command of commands) {
-    for (const nameOf of namesOf) {
-      const named = nameOf(command);
-      for (const name of typeof named === 'string' ? [named] : (named ?? [])) {
-        // Account ids hold no newline, so the joined key is unambiguous.
-        const key = `${command.accountId}\n${name}`;
-        if (seen.has(key)) continue;
-        seen.add(key);
-        accountIds.push(command.accountId);
-        names.push(name);
-      }
-    }
-  }
-  return names.length === 0 ? [] : [{ statement, values: [accountIds, names] }];
-}
-
-function groupByAccount<Row extends { account_id: string }>(rows: readonly Row[]): Map<string, Row[]> {
-  const groups = new Map<string, Row[]>();
-  for (const row of rows) {
-    const group = groups.get(row.account_id);
-    if (group) group.push(row);
-    else groups.set(row.account_id, [row]);
-  }
-  return groups;
-}
-
-function placesOf(wallets: readonly WalletRow[], lots: readonly LotRow[]): Places {
-  const places = new Places();
-  for (const row of wallets) places.addWallet(row.account_id, row.place);
-  for (const row of lots) places.addLot(row.account_id, row.id, row.place);
-  return places;
-}
-
-function toWallet(row: WalletRow, lots: readonly LotRow[]): Wallet {
-  return {
-    accountId: row.account_id,
-    status: row.status,
-    postedMicros: micros(BigInt(row.posted_micros)),
-    heldMicros: micros(BigInt(row.held_micros)),
-    debtMicros: micros(BigInt(row.debt_micros)),
-    floorMicros: micros(BigInt(row.floor_micros)),
-    seq: Number(row.seq),
-    headHash: row.head_hash,
-    headAtMs: Number(row.head_at_ms),
-    lots: lots.map(toLot).sort(compareBurnOrder),
-  };
-}
-
-function toLot(row: LotRow): Lot {
-  return {
-    id: row.id,
-    kind: row.kind,
-    source: row.source,
-    refundable: row.refundable,
-    grantedMicros: micros(BigInt(row.granted_micros)),
-    remainingMicros: micros(BigInt(row.remaining_micros)),
-    priority: row.priority,
-    expiresAtMs: row.expires_at_ms === null ? null : Number(row.expires_at_ms),
-    createdAtMs: Number(row.created_at_ms),
-  };
-}
-
-/** Oldest first. */
-function toFreezes(rows: readonly FreezeRow[]): Freeze[] {
-  return rows.map(toFreeze).sort((a, b) => a.createdAtMs - b.createdAtMs);
-}
-
-function toFreeze(row: FreezeRow): Freeze {
-  return {
-    id: row.id,
-    source: row.source,
-    sourceId: row.source_id,
-    reason: row.reason,
-    actor: row.actor,
-    createdAtMs: Number(row.created_at_ms),
-    liftedAtMs: null,
-    liftedBy: null,
-    liftedReason: null,
-  };
-}
 
 const NOTHING_RECORDED: ReadonlyMap<string, RecordedMovement> = new Map();
 
@@ -382,4 +411,57 @@ function toRecorded(legs: readonly RecordedRow[]): ReadonlyMap<string, RecordedM
     });
   }
   return movements;
+}
+
+/** Providers at which an account has a live key of its own. Most accounts have none, so most look-ups end in the index. */
+const LOAD_PROVIDER_KEYS: Statement = {
+  name: 'load_provider_keys',
+  text: `
+  SELECT account_id, provider FROM provider_keys WHERE account_id = ANY($1::text[]) AND removed_at IS NULL`,
+};
+
+type ProviderKeyRow = { account_id: string; provider: string };
+
+const NO_PROVIDERS: ReadonlySet<string> = new Set();
+
+function toProviders(rows: readonly ProviderKeyRow[] | undefined): ReadonlySet<string> {
+  return rows === undefined ? NO_PROVIDERS : new Set(rows.map(({ provider }) => provider));
+}
+
+/**
+ * Where a batch found the rows that it locked: their `ctid`. Nothing moves them before the batch ends. Only the holder of the
+ * wallet's lock writes a new version of a row, and a statement that rewrites a whole table waits for every tx that has read it.
+ * So the batch updates the rows at their locations, and the server does not have to find each of them a second time.
+ */
+export class RowLocations {
+  private readonly wallets = new Map<string, string>();
+  private readonly lots = new Map<string, string>();
+
+  addWallet(accountId: string, location: string): void {
+    this.wallets.set(accountId, location);
+  }
+
+  addLot(accountId: string, id: string, location: string): void {
+    this.lots.set(joinKey(accountId, id), location);
+  }
+
+  getWallet(accountId: string): string {
+    return requireLocation(this.wallets.get(accountId), accountId);
+  }
+
+  getLot(accountId: string, id: string): string {
+    return requireLocation(this.lots.get(joinKey(accountId, id)), id);
+  }
+}
+
+function requireLocation(location: string | undefined, id: string): string {
+  if (location === undefined) throw new Error(`${id} is changed, but was not loaded`);
+  return location;
+}
+
+function toLocations(wallets: readonly WalletRow[], lots: readonly LotRow[]): RowLocations {
+  const locations = new RowLocations();
+  for (const row of wallets) locations.addWallet(row.account_id, row.location);
+  for (const row of lots) locations.addLot(row.account_id, row.id, row.location);
+  return locations;
 }

@@ -3,22 +3,23 @@ import { InjectDataSource } from '@nestjs/typeorm';
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { recordAudit } from '../../../identity/audit-log/audit-event.js';
+import { addJobs } from '../../../platform/jobs/job-queue.js';
 import { isLockTimeout } from '../../../platform/database/constraints.js';
 import { DatabaseClock } from '../../../platform/database/ledger-clock.js';
 import { ENGINE_DATA_SOURCE } from '../../../platform/database/data-source.js';
 import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from '../../../platform/database/engine-version.js';
 import {
+  PacketDeadline,
   PacketTimeoutError,
   runTogether,
   type Statement,
   type StatementCall,
-  PacketDeadline,
 } from '../../../platform/database/pipeline.js';
 import { applyBatch, type Result } from '../rules/batch.js';
 import type { WalletCommand } from '../rules/command.js';
+import { toSignalJobs } from '../signal-jobs.js';
 import { lockAndLoad, type Loaded } from './load.js';
-import { jobsFor } from './signal-jobs.js';
-import { writesOf } from './write.js';
+import { toWriteCall } from './write.js';
 
 /** An account's wallet row is made by its first command. */
 const CREATE_WALLETS: Statement = {
@@ -37,20 +38,20 @@ const FIND_ACCOUNTS: Statement = {
 };
 
 /**
- * For the one wallet that a batch may wait for, and for what else is rarely locked: a table by a migration. A batch that
- * runs into it is tried again. Longer than any batch of another process takes.
+ * How long a batch waits for the one wallet that it may wait for, and for a table that a migration has locked, after which it is
+ * tried again. This is longer than any batch of another process takes.
  */
 const LOCK_TIMEOUT_MS = 200;
-/** A batch idles between its two packets, for a turn of the event loop. A process that stands still there loses its locks. */
+/** A batch idles between its two packets, for one iteration of the event loop. A process that is paused there loses its locks. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 1_000;
 
 /**
- * A plan must not depend on how small a table was when the connection first met it, and planning must not be
- * repeated for every batch: each statement looks rows up by key, so one generic plan is right for all of them,
+ * A plan must not depend on how small a table was when the connection first used it, and planning must not be
+ * repeated for every batch. Each statement looks rows up by key, so one generic plan is right for all batches,
  * and a sequential scan never is.
  *
- * Set for as long as the connection lives: setting them in every batch, and taking them back at its end, was a sixth of what
- * a batch of one costs the server. The version is what lets the connection write money at all (ADR 35).
+ * The settings last as long as the connection: setting them in every batch and resetting them at its end was a sixth of what
+ * a batch of one command costs the server. Without the version, the database lets the connection write no money (ADR 35).
  */
 const CONNECTION_SETTINGS: Statement = {
   name: 'engine_settings',
@@ -65,14 +66,14 @@ const BEGIN: StatementCall = { statement: { name: 'begin', text: 'BEGIN' } };
 const COMMIT: StatementCall = { statement: { name: 'commit', text: 'COMMIT' } };
 const ROLLBACK: StatementCall = { statement: { name: 'rollback', text: 'ROLLBACK' } };
 
-/** A migration holds a table that the batch reads. Rows that are locked are left out, so no command is to blame. */
+/** A migration has locked a table that the batch reads. Locked rows are skipped, so no command of the batch is the cause. */
 export class TableLockedError extends Error {
   constructor(cause: unknown) {
     super('A table of the ledger is locked.', { cause });
   }
 }
 
-/** The wallet is locked by somebody else, or was only just made: the command is to be tried again. */
+/** Another session has locked the wallet, or it was created only now: the command has to be tried again. */
 export type Undecided = null;
 
 /** Runs one batch of commands in one tx: lock, load, decide, write, commit. It decides nothing itself. */
@@ -81,17 +82,17 @@ export class WalletStore {
   private readonly configured = new WeakSet<PoolClient>();
   private readonly deadline = new PacketDeadline();
 
-  /** @param dataSource whose connections nothing else should use: they plan as batches need it. */
+  /** @param dataSource nothing else should use its connections, because their settings are those that batches need. */
   constructor(
     @InjectDataSource(ENGINE_DATA_SOURCE) private readonly dataSource: DataSource,
     private readonly clock: DatabaseClock,
   ) {}
 
   /**
-   * Answers after COMMIT, a result for each command. Throws what the database throws; then nothing, or (after a lost COMMIT)
-   * all, was kept.
+   * Resolves after COMMIT with a result for each command. Rejects with the error of the database; then nothing was committed, or
+   * (when the answer to COMMIT was lost) everything.
    *
-   * @param waitFor an account whose wallet is waited for, for a moment. No other is.
+   * @param waitFor an account whose wallet is waited for, up to the lock timeout. No other wallet is.
    */
   async run(
     commands: readonly WalletCommand[],
@@ -120,25 +121,25 @@ export class WalletStore {
     waitFor: string | null,
   ): Promise<readonly (Result | Undecided)[]> {
     const accountIds = [...new Set(commands.map((command) => command.accountId))];
-    const { accounts, places, now } = await load(send, accountIds, commands, waitFor);
+    const { accounts, locations, now } = await load(send, accountIds, commands, waitFor);
     const missing = accountIds.filter((id) => !accounts.has(id));
     const decided =
       missing.length === 0 ? commands : commands.filter(({ accountId }) => accounts.has(accountId));
-    // Without a wallet there is nothing to decide.
+    // `now` comes with the locked wallets. Without any of them there is nothing to decide.
     const nowMs = now === undefined ? 0 : this.clock.read(now);
-    const dated = decided.map((command) => datedByLedger(command, nowMs));
+    const dated = decided.map((command) => withLedgerTime(command, nowMs));
     const { results, writes } = applyBatch(accounts, dated, nowMs);
     const finding = missing.length === 0 ? [] : [{ statement: FIND_WALLETS, values: [missing] }];
-    // COMMIT travels right behind the writes; had they failed, it would not be run.
+    // COMMIT is sent in the same packet as the writes; the server does not run it after one that fails.
     const answers = await send([
       ...finding,
-      ...writesOf(writes, places),
-      ...jobsFor(writes, nowMs),
-      ...recordAudit(writes.auditEvents),
+      ...toWriteCall(writes, locations),
+      ...(writes.signals.length === 0 ? [] : addJobs(toSignalJobs(writes, nowMs))),
+      ...(writes.auditEvents.length === 0 ? [] : recordAudit(writes.auditEvents)),
       COMMIT,
     ]);
     if (missing.length === 0) return results;
-    const unknown = await withoutAccount(send, without(missing, answers[0]));
+    const unknown = await createMissingWallets(send, excludeFound(missing, answers[0]));
     let next = 0;
     return commands.map(({ accountId }) => {
       if (accounts.has(accountId)) return results[next++] ?? null;
@@ -159,8 +160,8 @@ export class WalletStore {
   }
 }
 
-/** An attempt is compared with holds, which the ledger's clock dates; this process's may be another. */
-function datedByLedger(command: WalletCommand, nowMs: number): WalletCommand {
+/** An attempt is compared with holds, which have the time of the ledger's clock. The clock of this process may differ. */
+function withLedgerTime(command: WalletCommand, nowMs: number): WalletCommand {
   if (command.type !== 'authorize' || command.attempt == null) return command;
   const { attempt } = command;
   const beganAtMs = nowMs - (performance.now() - attempt.beganAtMonotonicMs);
@@ -171,7 +172,7 @@ type Send = (calls: readonly StatementCall[]) => ReturnType<typeof runTogether>;
 
 const NO_ACCOUNT: Result = { accepted: false, rejection: { code: 'account_not_found' } };
 
-/** Where the wallet that is waited for does not come free, what else is free is taken. */
+/** When the wallet that is waited for is not released in time, the batch goes on with the wallets that are free. */
 async function load(
   send: Send,
   accountIds: readonly string[],
@@ -189,23 +190,23 @@ async function load(
 }
 
 /**
- * Makes the wallets that do not exist yet, in a tx of their own: an insert may wait for another process's, which nobody may
- * do who holds a lock. Answers the ids that are no account's.
+ * Creates the wallets that do not exist yet, in a tx of their own: an insert may wait for the insert of another process, and a
+ * batch that holds locks must not wait. Returns the ids that belong to no account.
  */
-async function withoutAccount(send: Send, accountIds: readonly string[]): Promise<ReadonlySet<string>> {
+async function createMissingWallets(send: Send, accountIds: readonly string[]): Promise<ReadonlySet<string>> {
   if (accountIds.length === 0) return new Set();
   const values = [accountIds];
   const calls = [CREATE_WALLETS, FIND_ACCOUNTS].map((statement) => ({ statement, values }));
   try {
     const [, found] = await send(calls);
-    return new Set(without(accountIds, found));
+    return new Set(excludeFound(accountIds, found));
   } catch {
-    // The rest of the batch is committed and has to be answered; these are tried again.
+    // The rest of the batch is committed and has to be answered. These commands are tried again.
     return new Set();
   }
 }
 
-function without(ids: readonly string[], rows: readonly Record<string, unknown>[] = []): string[] {
+function excludeFound(ids: readonly string[], rows: readonly Record<string, unknown>[] = []): string[] {
   const found = new Set(rows.map((row) => row['account_id']));
   return ids.filter((id) => !found.has(id));
 }

@@ -1,5 +1,5 @@
-import { formatUtcTime } from '../../../platform/common/clock.js';
 import type { Statement, StatementCall } from '../../../platform/database/pipeline.js';
+import { formatUtcTime } from '../../../platform/common/clock.js';
 import type { Transfer } from '../../ledger/transfer.js';
 import type {
   BatchWrites,
@@ -8,24 +8,24 @@ import type {
   OwnedFreeze,
   OwnedHold,
   OwnedLot,
+  OwnedRelief,
 } from '../rules/batch.js';
-import type { StatusChange } from '../rules/outcome.js';
-import type { Places } from './places.js';
-import { rowOf, type Column, type TableWrite, type Value } from './table-write.js';
-import { INSERT_RELIEFS, newReliefColumns, UNDO_RELIEFS, undoneReliefColumns } from './write-reliefs.js';
+import type { StatusChange } from '../rules/command.js';
+import type { RowLocations } from './load.js';
+import { ROW_BY_ROW } from './sql.js';
 
 /**
- * Writes a batch in one statement, whatever its size: each table's rows travel as one array a column, and the
- * tables are joined by data-modifying CTEs. None when there is nothing to write.
+ * Writes a batch in one statement, whatever its size: the rows of each table travel as one array for each column, and the
+ * tables are joined by data-modifying CTEs. There is no call when there is nothing to write.
  *
- * @param places where the wallets and lots were found; their lock keeps them there.
+ * @param locations where the wallets and lots were found; the lock of the wallet keeps them there.
  */
-export function writesOf(writes: BatchWrites, places: Places): StatementCall[] {
+export function toWriteCall(writes: BatchWrites, locations: RowLocations): StatementCall[] {
   const parts = [
     part(INSERT_TRANSFERS, writes.transfers, transferColumns),
-    part(UPDATE_WALLETS, writes.wallets, walletColumns(places)),
+    part(UPDATE_WALLETS, writes.wallets, walletColumns(locations)),
     part(INSERT_LOTS, writes.newLots, newLotColumns),
-    part(UPDATE_LOTS, writes.changedLots, changedLotColumns(places)),
+    part(UPDATE_LOTS, writes.changedLots, changedLotColumns(locations)),
     part(INSERT_HOLDS, writes.newHolds, newHoldColumns),
     part(UPDATE_HOLDS, writes.resolvedHolds, resolvedHoldColumns),
     part(UPSERT_BUDGETS, writes.changedBudgets, budgetColumns),
@@ -33,7 +33,7 @@ export function writesOf(writes: BatchWrites, places: Places): StatementCall[] {
     part(INSERT_FREEZES, writes.newFreezes, newFreezeColumns),
     part(LIFT_FREEZES, writes.liftedFreezes, liftedFreezeColumns),
     part(INSERT_RELIEFS, writes.newReliefs, newReliefColumns),
-    part(UNDO_RELIEFS, writes.undoneReliefs, undoneReliefColumns),
+    part(UPDATE_RELIEFS, writes.undoneReliefs, undoneReliefColumns),
     part(INSERT_STATUS_CHANGES, writes.statusChanges, statusChangeColumns),
   ].flatMap((filled) => filled ?? []);
   if (parts.length === 0) return [];
@@ -41,9 +41,22 @@ export function writesOf(writes: BatchWrites, places: Places): StatementCall[] {
   const columns = parts.flatMap(({ values }) => values);
   const isLone = parts.every(({ values }) => values[0]?.length === 1);
   return isLone
-    ? [{ statement: statementOf(tables, LONE), values: columns.map(([value]) => value ?? null) }]
-    : [{ statement: statementOf(tables, MANY), values: columns }];
+    ? [{ statement: toStatement(tables, LONE), values: columns.map(([value]) => value ?? null) }]
+    : [{ statement: toStatement(tables, MANY), values: columns }];
 }
+
+type Value = string | number | null;
+type Column<Row> = (row: Row) => Value;
+
+/** How a batch writes one table. */
+type TableWrite = {
+  /** Short: the names of prepared statements are made of these, and Postgres cuts names at 63 bytes. */
+  readonly code: string;
+  /** The types of the columns, in order. */
+  readonly types: readonly string[];
+  /** The statement, given the source of its rows. */
+  readonly text: (rows: string) => string;
+};
 
 /** How the rows of a table reach the statement. */
 type RowSource = {
@@ -56,20 +69,20 @@ const MANY: RowSource = {
   from: (types, first) => `unnest(${types.map((type, index) => `$${first + index}::${type}[]`).join(', ')})`,
 };
 
-/** One row a table, which is what a lone command writes: the server spares the set-up of its arrays, an eighth of the work. */
+/** One row for each table, which is what a lone command writes: the server saves the set-up of its arrays, an eighth of the work. */
 const LONE: RowSource = {
   code: 'write_lone',
   from: (types, first) => `(VALUES (${types.map((type, index) => `$${first + index}::${type}`).join(', ')}))`,
 };
 
-/** By name, each prepared once a connection: of all combinations of tables, a few occur, again and again. */
+/** By name; a connection prepares each once. Of all combinations of tables only a few occur, again and again. */
 const statements = new Map<string, Statement>();
 
-function statementOf(tables: readonly TableWrite[], source: RowSource): Statement {
+function toStatement(tables: readonly TableWrite[], source: RowSource): Statement {
   const name = `${source.code}:${tables.map(({ code }) => code).join(',')}`;
   const known = statements.get(name);
   if (known !== undefined) return known;
-  const statement = { name, text: combined(tables, source) };
+  const statement = { name, text: combine(tables, source) };
   statements.set(name, statement);
   return statement;
 }
@@ -81,15 +94,25 @@ function part<Row>(table: TableWrite, rows: readonly Row[], columns: readonly Co
 }
 
 /**
- * The row at the place that `v` names, and no other row than the one that was locked there. The key is compared in a form
- * that is no join to the planner: for tables that were almost empty it would read all of their index instead.
+ * Finds the row at the location that `v` names, and only if it is the row that was locked there. The key is compared in a form
+ * that is no join to the planner, which for tables that were almost empty would read all of their index instead.
  */
-function atPlace(table: string, ...key: readonly string[]): string {
+function atLocation(table: string, ...key: readonly string[]): string {
   const same = key.map((column) => `${table}.${column} = v.${column}`).join(' AND ');
-  return `${table}.ctid = v.place AND (${same}) IS TRUE`;
+  return `${table}.ctid = v.location AND (${same}) IS TRUE`;
 }
 
-function combined(tables: readonly TableWrite[], source: RowSource): string {
+/**
+ * The rest of an update of the rows that `v` names by their key. The `ctid` of the row, which the lock of the wallet keeps
+ * unchanged, is looked up first, for the reason that `ROW_BY_ROW` gives.
+ */
+function byKey(table: string, ...key: readonly string[]): string {
+  const named = key.map((column) => `k.${column} = v.${column}`).join(' AND ');
+  return `LATERAL (SELECT k.ctid FROM ${table} k WHERE ${named} ${ROW_BY_ROW}) AS found
+   WHERE ${table}.ctid = found.ctid`;
+}
+
+function combine(tables: readonly TableWrite[], source: RowSource): string {
   let parameter = 1;
   const texts = tables.map((table) => {
     const rows = source.from(table.types, parameter);
@@ -103,24 +126,10 @@ const timeOrNull = (ms: number | null): string | null => (ms === null ? null : f
 
 const INSERT_TRANSFERS: TableWrite = {
   code: 't',
-  types: [
-    'text',
-    'bigint',
-    'text',
-    'text',
-    'text',
-    'text',
-    'bigint',
-    'text',
-    'bigint',
-    'text',
-    'smallint',
-    'text',
-    'text',
-    'text',
-    'timestamptz',
-    'bytea',
-  ],
+  types:
+    'text bigint text text text text bigint text bigint text smallint text text text timestamptz bytea'.split(
+      ' ',
+    ),
   text: (rows) => `
   INSERT INTO transfers (account_id, seq, id, kind, debit_account, credit_account, amount_micros, lot_id,
                          posted_after_micros, reference, leg, link_id, actor, memo, created_at, hash)
@@ -153,12 +162,12 @@ const UPDATE_WALLETS: TableWrite = {
   UPDATE wallets
      SET status = v.status, posted_micros = v.posted, held_micros = v.held, debt_micros = v.debt,
          seq = v.seq, head_hash = v.head_hash, head_at = v.head_at, level = v.level
-    FROM ${rows} AS v (place, account_id, status, posted, held, debt, seq, head_hash, head_at, level)
-   WHERE ${atPlace('wallets', 'account_id')}`,
+    FROM ${rows} AS v (location, account_id, status, posted, held, debt, seq, head_hash, head_at, level)
+   WHERE ${atLocation('wallets', 'account_id')}`,
 };
 
-const walletColumns = (places: Places): Column<LevelledWallet>[] => [
-  (row) => places.ofWallet(row.accountId),
+const walletColumns = (locations: RowLocations): Column<LevelledWallet>[] => [
+  (row) => locations.getWallet(row.accountId),
   (row) => row.accountId,
   (row) => row.status,
   (row) => row.postedMicros.toString(),
@@ -172,18 +181,7 @@ const walletColumns = (places: Places): Column<LevelledWallet>[] => [
 
 const INSERT_LOTS: TableWrite = {
   code: 'nl',
-  types: [
-    'text',
-    'text',
-    'text',
-    'text',
-    'boolean',
-    'bigint',
-    'bigint',
-    'smallint',
-    'timestamptz',
-    'timestamptz',
-  ],
+  types: 'text text text text boolean bigint bigint smallint timestamptz timestamptz'.split(' '),
   text: (rows) => `
   INSERT INTO credit_lots (account_id, id, kind, source, refundable, granted_micros, remaining_micros, priority,
                            expires_at, created_at)
@@ -208,12 +206,12 @@ const UPDATE_LOTS: TableWrite = {
   types: ['tid', 'text', 'text', 'bigint'],
   text: (rows) => `
   UPDATE credit_lots SET remaining_micros = v.remaining
-    FROM ${rows} AS v (place, account_id, id, remaining)
-   WHERE ${atPlace('credit_lots', 'account_id', 'id')}`,
+    FROM ${rows} AS v (location, account_id, id, remaining)
+   WHERE ${atLocation('credit_lots', 'account_id', 'id')}`,
 };
 
-const changedLotColumns = (places: Places): Column<OwnedLot>[] => [
-  (row) => places.ofLot(row.accountId, row.id),
+const changedLotColumns = (locations: RowLocations): Column<OwnedLot>[] => [
+  (row) => locations.getLot(row.accountId, row.id),
   (row) => row.accountId,
   (row) => row.id,
   (row) => row.remainingMicros.toString(),
@@ -221,21 +219,10 @@ const changedLotColumns = (places: Places): Column<OwnedLot>[] => [
 
 const INSERT_HOLDS: TableWrite = {
   code: 'nh',
-  types: [
-    'text',
-    'text',
-    'text',
-    'text',
-    'text',
-    'smallint',
-    'bigint',
-    'bigint',
-    'text',
-    'text',
-    'timestamptz',
-    'timestamptz',
-    'timestamptz',
-  ],
+  types:
+    'text text text text text smallint bigint bigint text text timestamptz timestamptz timestamptz'.split(
+      ' ',
+    ),
   text: (rows) => `
   INSERT INTO holds (account_id, id, reference, fingerprint, key_id, attempt, amount_micros, captured_micros, status, memo,
                      created_at, expires_at, resolved_at)
@@ -263,7 +250,7 @@ const UPDATE_HOLDS: TableWrite = {
   types: ['text', 'text', 'text', 'bigint', 'timestamptz'],
   text: (rows) => `
   UPDATE holds SET status = v.status, captured_micros = v.captured, resolved_at = v.resolved_at
-    FROM ${rows} AS v (account_id, id, status, captured, resolved_at), ${rowOf('holds', 'account_id', 'id')}`,
+    FROM ${rows} AS v (account_id, id, status, captured, resolved_at), ${byKey('holds', 'account_id', 'id')}`,
 };
 
 const resolvedHoldColumns: readonly Column<OwnedHold>[] = [
@@ -304,7 +291,7 @@ const DELETE_BUDGETS: TableWrite = {
   types: ['text', 'text'],
   text: (rows) => `
   DELETE FROM key_budgets
-   USING ${rows} AS v (account_id, key_id), ${rowOf('key_budgets', 'account_id', 'key_id')}`,
+   USING ${rows} AS v (account_id, key_id), ${byKey('key_budgets', 'account_id', 'key_id')}`,
 };
 
 const INSERT_FREEZES: TableWrite = {
@@ -333,7 +320,7 @@ const LIFT_FREEZES: TableWrite = {
   types: ['text', 'text', 'timestamptz', 'text', 'text'],
   text: (rows) => `
   UPDATE wallet_freezes SET lifted_at = v.lifted_at, lifted_by = v.lifted_by, lifted_reason = v.lifted_reason
-    FROM ${rows} AS v (account_id, id, lifted_at, lifted_by, lifted_reason), ${rowOf('wallet_freezes', 'account_id', 'id')}`,
+    FROM ${rows} AS v (account_id, id, lifted_at, lifted_by, lifted_reason), ${byKey('wallet_freezes', 'account_id', 'id')}`,
 };
 
 const liftedFreezeColumns: readonly Column<OwnedFreeze>[] = [
@@ -342,6 +329,38 @@ const liftedFreezeColumns: readonly Column<OwnedFreeze>[] = [
   (row) => timeOrNull(row.liftedAtMs),
   (row) => row.liftedBy,
   (row) => row.liftedReason,
+];
+
+const INSERT_RELIEFS: TableWrite = {
+  code: 'nr',
+  types: ['text', 'bigint', 'text', 'text', 'bigint', 'bigint', 'bigint'],
+  text: (rows) => `
+  INSERT INTO debt_reliefs (account_id, seq, reference, kind, amount_micros, owed_beside_micros, undone_micros)
+  SELECT * FROM ${rows} AS v`,
+};
+
+const newReliefColumns: readonly Column<OwnedRelief>[] = [
+  (row) => row.accountId,
+  (row) => row.seq,
+  (row) => row.reference,
+  (row) => row.kind,
+  (row) => row.amountMicros.toString(),
+  (row) => row.owedBesideMicros.toString(),
+  (row) => row.undoneMicros.toString(),
+];
+
+const UPDATE_RELIEFS: TableWrite = {
+  code: 'r',
+  types: ['text', 'bigint', 'bigint'],
+  text: (rows) => `
+  UPDATE debt_reliefs SET undone_micros = v.undone
+    FROM ${rows} AS v (account_id, seq, undone), ${byKey('debt_reliefs', 'account_id', 'seq')}`,
+};
+
+const undoneReliefColumns: readonly Column<OwnedRelief>[] = [
+  (row) => row.accountId,
+  (row) => row.seq,
+  (row) => row.undoneMicros.toString(),
 ];
 
 const INSERT_STATUS_CHANGES: TableWrite = {

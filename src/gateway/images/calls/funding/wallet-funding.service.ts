@@ -3,9 +3,8 @@ import { Injectable, Logger } from '@nestjs/common';
 import { countExact, times, ZERO, type MicroUsd } from '../../../../platform/common/money.js';
 import { DatabaseUnavailableError, ProcessOutdatedError } from '../../../../platform/errors/common.errors.js';
 import { formatChargeMemo } from '../../../../money/pricing/price.js';
-import type { Outcome } from '../../../../money/wallets/rules/outcome.js';
+import type { Outcome, WalletCommand } from '../../../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
-import type { WalletCommand } from '../../../../money/wallets/rules/command.js';
 import {
   EngineSaturatedError,
   HoldNotFoundError,
