@@ -21,7 +21,7 @@ let service = null;
 let restartWanted = false;
 let ending = false;
 
-// The simulators are compiled once: whoever works on them starts again.
+// The simulators are compiled once: a change to them needs a new start.
 spawnSync(process.execPath, [resolve('typescript/bin/tsc'), '-p', 'packages/sandbox/tsconfig.build.json'], {
   cwd: root,
   stdio: 'inherit',
