@@ -22,6 +22,7 @@ import { SavedCardEntity } from './auto-top-ups/saved-card.entity.js';
 import { SavedCardsController } from './auto-top-ups/saved-cards.controller.js';
 import { SavedCardsService } from './auto-top-ups/saved-cards.service.js';
 import { DisputeEntity } from './disputes/dispute.entity.js';
+import { MovementBookingJob } from './disputes/movement-booking.job.js';
 import { MovementBookingService } from './disputes/movement-booking.service.js';
 import { DisputeMovementEntity } from './disputes/dispute-movement.entity.js';
 import { DisputeMovementRepository } from './disputes/dispute-movement.repository.js';
@@ -122,6 +123,7 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     DisputeRepository,
     DisputeMovementRepository,
     MovementBookingService,
+    MovementBookingJob,
     DisputesService,
     DisputeSettlementService,
     PaymentReviewRepository,

@@ -79,7 +79,8 @@ const REFUNDS = `
          concat_ws(' ', r.status, 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros)
     FROM refunds r LEFT JOIN (${REFUNDED}) t ON t.account_id = r.account_id AND t.id = r.id
    CROSS JOIN LATERAL (SELECT concat_ws(' ', 'credit', r.credit_micros, 'fee', r.fee_micros, 'tax', r.tax_micros, 'excess', r.excess_micros) AS whole) w
-   WHERE CASE WHEN r.status = 'refused' THEN t.id IS NOT NULL
+   WHERE CASE -- What a paused process took after the refusal is in the wallet again.
+              WHEN r.status = 'refused' THEN t.taken <> t.given_back
               -- Its money is gone and its credit is not: wrong from the first minute.
               WHEN r.status = 'needs_review' THEN true
               -- Its credit is on its way back for minutes at most.

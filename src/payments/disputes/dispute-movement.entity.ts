@@ -1,4 +1,4 @@
-import { Check, Column, Entity, ForeignKey, PrimaryColumn, Unique } from 'typeorm';
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { MicroUsd, UsdCents } from '../../platform/common/money.js';
 import { microUsdColumn, usdCentsColumn } from '../../platform/database/money-columns.js';
 
@@ -24,6 +24,7 @@ const PKEY = { primaryKeyConstraintName: 'dispute_movements_pkey' } as const;
 @ForeignKey('DisputeEntity', ['accountId', 'disputeId'], ['accountId', 'id'], {
   name: 'dispute_movements_dispute_fkey',
 })
+@Index('dispute_movements_unbooked_idx', ['createdAt'], { where: 'booked_at IS NULL' })
 export class DisputeMovementEntity {
   @PrimaryColumn({ type: 'text', name: 'account_id', collation: 'C', ...PKEY })
   accountId!: string;

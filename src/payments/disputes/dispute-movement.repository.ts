@@ -7,13 +7,7 @@ import { cents, centsToMicros, negate, type MicroUsd, type UsdCents } from '../.
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import type { ProviderDisputeMovement } from '../stripe/payment-gateway.js';
-import {
-  countReturned,
-  hasUndecidedRefund,
-  lockTopUp,
-  nextDecisionAt,
-  paidFor,
-} from '../refunds/returned-money.js';
+import { countReturned, lockTopUp, nextDecisionAt, paidFor } from '../refunds/returned-money.js';
 import { chargeOf, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
 import { RefundEntity } from '../refunds/refund.entity.js';
 import type { Refund } from '../refunds/refund.js';
@@ -29,14 +23,12 @@ import {
   referenceFor,
 } from './dispute-movement.rules.js';
 
-/** A refund of a payment that is disputed fails within minutes; none is waited for longer than this. */
-const REFUND_WAIT_MS = 3_600_000;
-
 /** What is decided of a payment and is not in the ledger yet. */
 type Unbooked = { readonly decidedMs: number } & (
   | { readonly type: 'dispute_movement'; readonly dispute: Dispute; readonly movement: DisputeMovement }
   | { readonly type: 'failed_refund'; readonly refund: Refund }
 );
+export type DecisionCount = { readonly all: number; readonly open: number };
 type DisputeHistory = { readonly dispute: Dispute; readonly known: readonly DisputeMovement[] };
 
 /** The rows of `dispute_movements`. What each takes or gives back is decided once, under the lock of the top-up's row. */
@@ -64,15 +56,11 @@ export class DisputeMovementRepository {
 
   /**
    * Decides what of the payment each reported movement takes or gives back, given everything else that has left the payment.
-   * Returns false while a refund of the payment may still fail because of the dispute. It waits for an hour at most, because
-   * what Stripe has taken must not stay out of the books. A movement that is stored stays as it was decided.
+   * What Stripe has taken is always decided at once, also beyond the payment while a refund of it may still fail: its failure covers
+   * that part. A movement that is stored stays as it was decided.
    */
-  async record(
-    topUp: TopUp,
-    dispute: Dispute,
-    reported: readonly ProviderDisputeMovement[],
-  ): Promise<boolean> {
-    return this.transactions.run(async (tx) => {
+  async record(topUp: TopUp, dispute: Dispute, reported: readonly ProviderDisputeMovement[]): Promise<void> {
+    await this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
       // What came back is covered before anything else of the payment is decided. Otherwise another dispute that is won at the
       // same time would give back its excess only, and none of what it covers.
@@ -86,7 +74,6 @@ export class DisputeMovementRepository {
         if (amountCents === null || (await this.recognize(tx, known, movement))) continue;
         const gone = { paid: paidFor(topUp), returned: await countReturned(tx, topUp) };
         const parts = partsOfMoved(movement.direction, amountCents, heldBy(known), gone);
-        if (parts.excessCents < 0n && (await this.mayComeBack(tx, topUp, dispute))) return false;
         const isTaken = movement.direction === 'taken';
         const isFirst = !known.some((each) => isTaking(each) === isTaken);
         await this.insert(tx, topUp, dispute, known, parts, {
@@ -98,7 +85,6 @@ export class DisputeMovementRepository {
         if (isTaken && isFirst) await this.copyFirst(tx, dispute, parts);
         if (!isTaken) await this.decideCovers(tx, topUp);
       }
-      return true;
     });
   }
 
@@ -163,6 +149,36 @@ export class DisputeMovementRepository {
     });
   }
 
+  /** Finds payments with movements that were decided before this time and are not booked, the oldest first. */
+  async findTopUpsToBook(
+    before: Date,
+    limit: number,
+  ): Promise<readonly { readonly accountId: string; readonly topUpId: string }[]> {
+    const rows = await this.rows.query<{ account_id: string; top_up_id: string }[]>(
+      `SELECT d.account_id, d.top_up_id
+         FROM dispute_movements m JOIN disputes d ON d.account_id = m.account_id AND d.id = m.dispute_id
+        WHERE m.booked_at IS NULL AND m.created_at < $1
+        GROUP BY d.account_id, d.top_up_id ORDER BY min(m.created_at) LIMIT $2`,
+      [before, limit],
+    );
+    return rows.map((row) => ({ accountId: row.account_id, topUpId: row.top_up_id }));
+  }
+
+  /**
+   * Counts what is decided of all payments of the account: movements of disputes and failures of refunds. Between two equal counts
+   * nothing was decided, and what is not open was booked.
+   */
+  async countDecisions(accountId: string): Promise<DecisionCount> {
+    const [row] = await this.rows.query<{ all: string; open: string }[]>(
+      `SELECT count(*) AS all, count(*) FILTER (WHERE is_open) AS open
+         FROM (SELECT booked_at IS NULL AS is_open FROM dispute_movements WHERE account_id = $1
+               UNION ALL
+               SELECT status = 'failing' FROM refunds WHERE account_id = $1 AND failure_decided_at IS NOT NULL) decided`,
+      [accountId],
+    );
+    return { all: Number(row?.all), open: Number(row?.open) };
+  }
+
   /** A row that an earlier release decided learns which of Stripe's balance transactions it is. */
   private async recognize(
     tx: Tx,
@@ -177,11 +193,6 @@ export class DisputeMovementRepository {
     const { accountId, disputeId, number } = row;
     await tx.update(DisputeMovementEntity, { accountId, disputeId, number }, { balanceTransactionId: id });
     return true;
-  }
-
-  private async mayComeBack(tx: Tx, topUp: TopUp, dispute: Dispute): Promise<boolean> {
-    const mayWait = this.clock.nowMs() - dispute.createdAt.getTime() < REFUND_WAIT_MS;
-    return mayWait && (await hasUndecidedRefund(tx, topUp));
   }
 
   private async insert(

@@ -70,9 +70,8 @@ export class DisputeSettlementService {
     if (reported.takenCents === null) return this.settleUnknownAmount(topUp, reported);
     const dispute = await this.disputes.ensure(topUp, reported, reported.takenCents);
     await this.freezeFor(dispute, reported);
-    const isDecided = await this.movements.record(topUp, dispute, reported.movements);
+    await this.movements.record(topUp, dispute, reported.movements);
     await this.booking.bookAll(topUp);
-    if (!isDecided) throw new Error(`${dispute.id} waits for a refund of ${topUp.id} that may fail`);
     await this.applyStatus(dispute, reported);
   }
 

@@ -20,6 +20,17 @@ export class FailedRefundBookingService {
    * process may repeat it at any time.
    */
   async book(refund: Refund): Promise<void> {
+    await this.reinstate(refund);
+    if (isMadeAtStripe(refund)) await this.unfreeze(refund);
+    if (!(await this.refunds.move(refund, 'failed'))) return;
+    this.logger.warn(
+      { event: 'refund.failed', refund: refund.id, failureCode: refund.failureCode },
+      'A refund failed and its credit is in the wallet again',
+    );
+  }
+
+  /** Returns the credit alone. */
+  async reinstate(refund: Refund): Promise<void> {
     await this.engine.execute({
       type: 'reinstate',
       accountId: refund.accountId,
@@ -34,12 +45,6 @@ export class FailedRefundBookingService {
       taxMicros: refund.taxMicros,
       excessMicros: refund.excessMicros,
     });
-    if (isMadeAtStripe(refund)) await this.unfreeze(refund);
-    if (!(await this.refunds.move(refund, 'failed'))) return;
-    this.logger.warn(
-      { event: 'refund.failed', refund: refund.id, failureCode: refund.failureCode },
-      'A refund failed and its credit is in the wallet again',
-    );
   }
 
   /** Removes the refund's own reason. The last reason stays while the wallet owes. */

@@ -11,9 +11,13 @@ import {
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
+import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
+import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
 import { MovementBookingService } from '../disputes/movement-booking.service.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { writeOffReference } from '../top-ups/write-off-reference.js';
+import { FailedRefundBookingService } from './failed-refund-booking.service.js';
+import { RefundInterruptedError } from './refund.errors.js';
 import { isMadeAtStripe, toBookingFingerprint, type Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
@@ -39,6 +43,8 @@ export class RefundSettlementService {
     private readonly refunds: RefundRepository,
     private readonly topUps: TopUpRepository,
     private readonly booking: MovementBookingService,
+    private readonly movements: DisputeMovementRepository,
+    private readonly failedRefunds: FailedRefundBookingService,
   ) {}
 
   /**
@@ -62,6 +68,40 @@ export class RefundSettlementService {
       excessMicros: refund.excessMicros,
       freeze: isMadeAtStripe(refund) ? freezeFor(refund) : null,
     });
+  }
+
+  /**
+   * Carries out a refund that was requested here: the credit leaves the wallet, then Stripe is asked. Throws `InsufficientCreditsError`,
+   * after the refund was refused, when the wallet does not have the credit; `RefundInterruptedError` when other money of the account came
+   * back or was taken at the same moment, because a return is booked before what disputes take of it, and the refund could send
+   * that to a card (its credit is then in the wallet again); and what `submit` throws.
+   */
+  async carryOut(refund: Refund, mayExist: boolean): Promise<void> {
+    const before = await this.movements.countDecisions(refund.accountId);
+    await this.reserveUnlessRefused(refund);
+    if (await this.refunds.isRefused(refund)) {
+      // Another process found the wallet empty before this one took the credit, and has said so.
+      await this.failedRefunds.reinstate(refund);
+      throw new RefundInterruptedError(refund.id);
+    }
+    const after = await this.movements.countDecisions(refund.accountId);
+    if (before.open > 0 || after.all !== before.all) {
+      const existing = mayExist ? await this.findAtStripe(refund) : null;
+      if (existing !== null) return this.apply(refund, existing);
+      await this.fail(refund, 'wallet_changed');
+      throw new RefundInterruptedError(refund.id);
+    }
+    await this.submit(refund, mayExist);
+  }
+
+  private async reserveUnlessRefused(refund: Refund): Promise<void> {
+    try {
+      await this.reserve(refund);
+    } catch (error) {
+      if (!(error instanceof InsufficientCreditsError)) throw error;
+      await this.refunds.refuse(refund, 'insufficient_credits');
+      throw error;
+    }
   }
 
   /**

@@ -6,6 +6,7 @@ import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
 import { RefundEvents } from './refund.events.js';
 import { RefundSettlementService } from './refund-settlement.service.js';
+import { RefundInterruptedError } from './refund.errors.js';
 import type { Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
@@ -52,13 +53,14 @@ export class RefundSweepJob implements Job {
     if (refund.status === 'failing') return this.settlement.finishFailing(refund);
     if (refund.stripeRefundId !== null) return this.events.settle(refund.stripeRefundId);
     try {
-      await this.settlement.reserve(refund);
-      await this.settlement.submit(refund, true);
+      await this.settlement.carryOut(refund, true);
     } catch (error) {
-      if (error instanceof InsufficientCreditsError) {
-        await this.refunds.move(refund, 'refused', { failureCode: 'insufficient_credits' });
-      } else if (!(error instanceof PaymentRequestRefusedError)) throw error;
-      // After a refusal the credit is in the wallet again, and the log says so.
+      // Then the refund is over, and its row says why.
+      const isOver =
+        error instanceof InsufficientCreditsError ||
+        error instanceof RefundInterruptedError ||
+        error instanceof PaymentRequestRefusedError;
+      if (!isOver) throw error;
     }
   }
 }

@@ -31,6 +31,21 @@ export class RefundExceedsCreditError extends Problem {
   }
 }
 
+/**
+ * 409: money of the account came back or was taken while the refund was begun, so what may go to a card was not certain. The credit
+ * is in the wallet, as far as nothing else has taken it.
+ */
+export class RefundInterruptedError extends Problem {
+  readonly code = 'refund_interrupted';
+  constructor(refundId: string) {
+    super(
+      'A dispute or another refund of this account moved money at the same moment. No refund was made, and its credit is in the wallet. ' +
+        'Check what can be refunded with a preview, and request it again with a new idempotency key.',
+      { details: { refund: refundId }, shouldRetry: false },
+    );
+  }
+}
+
 /** 409: Stripe does not refund this payment, for instance because it is disputed. The credit is in the wallet again. */
 export class RefundRefusedError extends Problem {
   readonly code = 'refund_refused';

@@ -16,7 +16,12 @@ import { countReturned, lockTopUp, nextDecisionAt } from './returned-money.js';
 import { toRefundView } from './refund.dto.js';
 import { RefundEntity } from './refund.entity.js';
 import type { Parts } from '../../money/wallets/rules/payment-parts.js';
-import { OPEN_STATUSES, findRefundSourceStatuses, type PublishedStatus } from './refund.machine.js';
+import {
+  OPEN_STATUSES,
+  findRefundSourceStatuses,
+  type PublishedStatus,
+  type RefundStatus,
+} from './refund.machine.js';
 import type { Refund } from './refund.js';
 
 export type RefundFacts = Partial<Pick<Refund, 'stripeRefundId' | 'failureCode'>>;
@@ -135,6 +140,43 @@ export class RefundRepository {
       await this.disputeMovements.decideCovers(tx, topUp);
       return true;
     });
+  }
+
+  /**
+   * Refuses a refund whose credit the wallet does not have. Returns false, and writes nothing, when another process has taken the credit
+   * since or has changed the status. The row is locked before the ledger is read: a process that takes the credit later reads the
+   * row after that, and finds it refused.
+   */
+  refuse(refund: Refund, failureCode: string): Promise<boolean> {
+    const { accountId, id } = refund;
+    return this.transactions.run(async (tx) => {
+      const status = await this.lockStatus(tx, refund);
+      const [taken] = await tx.query<unknown[]>(
+        'SELECT 1 FROM transfers WHERE account_id = $1 AND reference = $2 LIMIT 1',
+        [accountId, `refund:${id}`],
+      );
+      if (status !== 'created' || taken !== undefined) return false;
+      await tx.update(
+        RefundEntity,
+        { accountId, id },
+        { failureCode, status: 'refused', checkedAt: this.now() },
+      );
+      await this.publish(tx, { ...refund, failureCode }, 'refused');
+      return true;
+    });
+  }
+
+  /** Whether another process has refused the refund. It waits for one that is doing so. */
+  isRefused(refund: Refund): Promise<boolean> {
+    return this.transactions.run(async (tx) => (await this.lockStatus(tx, refund)) === 'refused');
+  }
+
+  private async lockStatus(tx: Tx, { accountId, id }: Refund): Promise<RefundStatus | undefined> {
+    const [row] = await tx.query<{ status: RefundStatus }[]>(
+      'SELECT status FROM refunds WHERE account_id = $1 AND id = $2 FOR UPDATE',
+      [accountId, id],
+    );
+    return row?.status;
   }
 
   /** Stores that the refund was checked. */

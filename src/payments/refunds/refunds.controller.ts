@@ -60,6 +60,7 @@ export class RefundsController {
     'refund_window_over',
     'refund_exceeds_credit',
     'refund_refused',
+    'refund_interrupted',
     'idempotency_key_reused',
     'database_unavailable',
   )
@@ -123,6 +124,7 @@ export class AccountRefundsController {
     'top_up_not_refundable',
     'refund_exceeds_credit',
     'refund_refused',
+    'refund_interrupted',
     'idempotency_key_reused',
     'database_unavailable',
   )

@@ -17,6 +17,7 @@ import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
 import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
 import { isOpen } from '../disputes/dispute.machine.js';
+import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
 import { DisputeRepository } from '../disputes/dispute.repository.js';
 import { IdempotencyKeyReusedError } from '../top-ups/top-up.errors.js';
 import type { TopUp } from '../top-ups/top-up.js';
@@ -56,6 +57,7 @@ export class RefundsService {
     private readonly wallets: WalletReader,
     private readonly refunds: RefundRepository,
     private readonly disputes: DisputeRepository,
+    private readonly movements: DisputeMovementRepository,
     private readonly settlement: RefundSettlementService,
   ) {}
 
@@ -131,18 +133,13 @@ export class RefundsService {
 
   private async carryOut(refund: Refund, topUp: TopUp): Promise<void> {
     try {
-      await this.settlement.reserve(refund);
+      await this.settlement.carryOut(refund, false);
     } catch (error) {
-      if (!(error instanceof InsufficientCreditsError)) throw error;
-      // The credit was spent since it was counted, a moment ago.
-      await this.refunds.move(refund, 'refused', { failureCode: 'insufficient_credits' });
-      throw new RefundExceedsCreditError(
-        await this.refundable(topUp, await this.refunds.countReturned(topUp)),
-      );
-    }
-    try {
-      await this.settlement.submit(refund, false);
-    } catch (error) {
+      if (error instanceof InsufficientCreditsError) {
+        // The credit was spent since it was counted, a moment ago.
+        const left = await this.refundable(topUp, await this.refunds.countReturned(topUp));
+        throw new RefundExceedsCreditError(left);
+      }
       if (error instanceof PaymentRequestRefusedError) {
         throw new RefundRefusedError(refund.id, error.providerCode, error);
       }
@@ -163,6 +160,12 @@ export class RefundsService {
     if (disputes.some((dispute) => dispute.topUpId === topUpId && isOpen(dispute.status))) {
       throw new TopUpNotRefundableError(topUpId, 'it is disputed');
     }
+    // Between the bookings of one return, credit can stand in the wallet that a dispute takes in the next moment.
+    if ((await this.movements.countDecisions(accountId)).open > 0)
+      throw new TopUpNotRefundableError(
+        topUpId,
+        'a dispute or another refund of the account is being booked, try again in a minute',
+      );
     const { refundWindowDays } = this.settings;
     const isOver = (await this.clock.nowMs()) - topUp.paidAt.getTime() > refundWindowDays * DAY_MS;
     if (asked === 'by_customer' && isOver) throw new RefundWindowOverError(topUpId, refundWindowDays);

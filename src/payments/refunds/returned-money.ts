@@ -20,11 +20,6 @@ export async function countReturned(manager: EntityManager, { accountId, id }: T
   return addParts(sumRefunds(refunds), heldBy(movements));
 }
 
-/** Whether a refund of the payment may still fail, because Stripe has not reported its final status. */
-export function hasUndecidedRefund(manager: EntityManager, { accountId, id }: TopUp): Promise<boolean> {
-  return manager.existsBy(RefundEntity, { accountId, topUpId: id, status: In(['created', 'pending']) });
-}
-
 /**
  * Returns the time of a decision that is being written. It is later than every other decision about the payment, whatever the clocks of the
  * processes say, because bookings follow this order. The caller holds the lock of the top-up's row.

@@ -148,6 +148,10 @@ export const PROBLEM_CATALOG = {
     kind: 'conflict',
     summary: 'The payment provider refused the refund. The credit is in the wallet again.',
   },
+  refund_interrupted: {
+    kind: 'conflict',
+    summary: 'Other money of the account moved at the same moment. No refund was made; the credit is in the wallet.',
+  },
   payment_review_resolved: {
     kind: 'conflict',
     summary: 'The payment was credited, sent back or dismissed before. Nothing was moved.',
