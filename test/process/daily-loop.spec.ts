@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -18,10 +18,19 @@ import {
 
 const PROJECT = path.join(import.meta.dirname, '../..');
 /** What the npm scripts below read. */
-const PARTS = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'scripts', 'src'];
+const PARTS = [
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'nest-cli.json',
+  'scripts',
+  'src',
+  'packages',
+];
 const DATA = ['migrations', 'catalog', 'test/support'];
 /** The compiler alone takes half a minute on a busy machine. */
 const PATIENCE_SECONDS = 200;
+const SIMULATORS = 'coffer-sandbox';
 const RAPID_CHANGES = 5;
 const HEADER = 'x-coffer-sandbox';
 
@@ -43,7 +52,7 @@ describe('the daily loop', () => {
     port = await chooseServicePort();
     for (const part of [...PARTS, ...DATA])
       await cp(path.join(PROJECT, part), path.join(project, part), { recursive: true });
-    await symlink(path.join(PROJECT, 'node_modules'), path.join(project, 'node_modules'));
+    await linkPackages();
   });
 
   afterEach(async () => {
@@ -51,6 +60,16 @@ describe('the daily loop', () => {
     npm = undefined;
     await removeDataDir(project);
   });
+
+  /** All packages that are installed, and the copy's own simulators: the link in `node_modules` leads to those of the project itself. */
+  async function linkPackages(): Promise<void> {
+    const from = path.join(PROJECT, 'node_modules');
+    const to = path.join(project, 'node_modules');
+    await mkdir(to);
+    for (const name of await readdir(from)) await symlink(path.join(from, name), path.join(to, name));
+    await rm(path.join(to, SIMULATORS));
+    await symlink('../packages/sandbox', path.join(to, SIMULATORS));
+  }
 
   /** In a process group of its own, as a terminal does it. */
   function startNpm(...args: readonly string[]): Npm {

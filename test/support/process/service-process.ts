@@ -146,7 +146,7 @@ export class ServiceProcess {
 
   /** Resolves when the service says that it is ready; rejects with what it printed when it ends before. */
   async untilReady(): Promise<void> {
-    await this.untilPrinted('Coffer is ready at');
+    await this.untilPrinted('Coffer is ready');
     await rememberSecretsAt(this.dataDir);
   }
 
