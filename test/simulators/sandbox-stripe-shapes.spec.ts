@@ -1,10 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type Stripe from 'stripe';
-import {
-  startSandboxStripe,
-  STRIPE_OPERATIONS,
-  type SandboxStripe,
-} from 'coffer-sandbox/stripe/server';
+import { startSandboxStripe, STRIPE_OPERATIONS, type SandboxStripe } from 'coffer-sandbox/stripe/server';
 import { refusalOf, stripeSdkFor } from '../support/payments/sandbox-stripe-client.js';
 import { payTaxed, payTopUp, saveCard } from '../support/payments/sandbox-stripe-money.js';
 import { declaredMembers, operationMembers } from '../support/payments/sandbox-stripe-sdk-types.js';

@@ -1,5 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
-import { readComplaint, readErrorText, readRetryAfterSeconds, readTask, readTaskState, toSubmitBody, creditsToMicros } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
+import {
+  readComplaint,
+  readErrorText,
+  readRetryAfterSeconds,
+  readTask,
+  readTaskState,
+  toSubmitBody,
+  creditsToMicros,
+} from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { ProviderFailure } from '../../src/gateway/images/providers/provider-failure.js';
 import { TaskSlots } from '../../src/gateway/images/providers/task-slots.js';
 import { TrustedHosts } from '../../src/gateway/images/providers/upstream-http.js';

@@ -1,6 +1,9 @@
 import type { Logger } from '@nestjs/common';
 import { describe, expect, it } from '@jest/globals';
-import { GenerationJournal, type GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import {
+  GenerationJournal,
+  type GenerationRecords,
+} from '../../src/gateway/images/calls/records/generation-records.service.js';
 import type { Generation, KnownTask } from '../../src/gateway/images/calls/records/generation.js';
 import { nextTurn } from '../support/processes.js';
 

@@ -150,7 +150,8 @@ export const PROBLEM_CATALOG = {
   },
   refund_interrupted: {
     kind: 'conflict',
-    summary: 'Other money of the account moved at the same moment. No refund was made; the credit is in the wallet.',
+    summary:
+      'Other money of the account moved at the same moment. No refund was made; the credit is in the wallet.',
   },
   payment_review_resolved: {
     kind: 'conflict',
