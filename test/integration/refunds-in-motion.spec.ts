@@ -101,6 +101,18 @@ describe('what a bank takes', () => {
 });
 
 describe('a refund', () => {
+  it('that Stripe refused returns its credit, once, also when the process died before that', async () => {
+    const wallet = await beginHistory(app, app.control);
+    app.control.failRequests({ method: 'POST', pathPrefix: '/v1/refunds', outcome: 400 });
+    interrupt(':failed', die);
+    (await refund(wallet)).expect(500);
+    expect(await wallet.left()).toMatchObject({ available: 0 });
+    app.clock.aheadMs = 120_000;
+    await app.app.get(MovementBookingJob).run();
+    await app.app.get(MovementBookingJob).run();
+    expect(await wallet.left()).toMatchObject({ available: 1_000, legs: { reinstatement: 1_000 } });
+  });
+
   it('sends nothing to a card that comes back and is taken again while it is begun', async () => {
     const { spent, unspent } = await twoPayments();
     await unspent.take(['refund_elsewhere', 1_050]);

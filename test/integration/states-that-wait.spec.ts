@@ -60,7 +60,7 @@ const FATES = {
     created: job('refund_sweep'),
     pending: job('refund_sweep'),
     succeeded: 'over',
-    failing: job('refund_sweep'),
+    failing: job('movement_booking'),
     failed: 'over',
     refused: 'over',
     needs_review: inDoctor({ jobs: ['refund_sweep'] }),

@@ -60,7 +60,7 @@ export class CatalogReader {
   /** Returns nothing for a model that was published so recently that its price is not in memory yet. */
   private async withPrice(model: CatalogModel): Promise<PricedModel[]> {
     try {
-      const price = this.prices.current(model.id) ?? (await this.prices.requirePrice(model.id));
+      const price = await this.prices.requirePrice(model.id);
       return [{ ...model, price }];
     } catch (error) {
       if (error instanceof ModelNotFoundError) return [];

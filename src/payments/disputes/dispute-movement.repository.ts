@@ -149,16 +149,20 @@ export class DisputeMovementRepository {
     });
   }
 
-  /** Finds payments with movements that were decided before this time and are not booked, the oldest first. */
+  /** Finds payments of which a movement or a refund's failure was decided before this time and is not booked, the oldest first. */
   async findTopUpsToBook(
     before: Date,
     limit: number,
   ): Promise<readonly { readonly accountId: string; readonly topUpId: string }[]> {
     const rows = await this.rows.query<{ account_id: string; top_up_id: string }[]>(
-      `SELECT d.account_id, d.top_up_id
-         FROM dispute_movements m JOIN disputes d ON d.account_id = m.account_id AND d.id = m.dispute_id
-        WHERE m.booked_at IS NULL AND m.created_at < $1
-        GROUP BY d.account_id, d.top_up_id ORDER BY min(m.created_at) LIMIT $2`,
+      `SELECT account_id, top_up_id
+         FROM (SELECT d.account_id, d.top_up_id, m.created_at AS decided_at
+                 FROM dispute_movements m JOIN disputes d ON d.account_id = m.account_id AND d.id = m.dispute_id
+                WHERE m.booked_at IS NULL
+               UNION ALL
+               SELECT account_id, top_up_id, failure_decided_at FROM refunds WHERE status = 'failing') unbooked
+        WHERE decided_at < $1
+        GROUP BY account_id, top_up_id ORDER BY min(decided_at) LIMIT $2`,
       [before, limit],
     );
     return rows.map((row) => ({ accountId: row.account_id, topUpId: row.top_up_id }));

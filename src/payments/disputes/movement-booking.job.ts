@@ -12,8 +12,8 @@ const UNBOOKED_AFTER_MS = 60_000;
 const PAYMENTS_PER_RUN = 100;
 
 /**
- * Books what was decided of disputes and was not booked because the process ended in between. Stripe sends no other event for what a
- * dispute covers, so nothing else would book it.
+ * Books what was decided of disputes and of refunds that fail, and was not booked because the process ended in between. Stripe sends no
+ * other event for what a dispute covers, or for a refund that it refused, so nothing else would book it.
  */
 @Injectable()
 export class MovementBookingJob implements Job {
@@ -40,8 +40,8 @@ export class MovementBookingJob implements Job {
       } catch (error) {
         // A payment that cannot be booked must not delay the others.
         this.logger.error(
-          { event: 'dispute.booking_failed', topUp: topUpId, reason: String(error) },
-          'A movement of a dispute could not be booked; the next run tries again',
+          { event: 'payment.booking_failed', topUp: topUpId, reason: String(error) },
+          'What is decided of a payment could not be booked; the next run tries again',
         );
       }
     }

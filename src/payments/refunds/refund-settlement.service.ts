@@ -156,12 +156,6 @@ export class RefundSettlementService {
     await this.refunds.note(refund);
   }
 
-  /** Books the failure of a refund after it was decided. */
-  async finishFailing({ accountId, topUpId }: Refund): Promise<void> {
-    const topUp = await this.topUps.find(accountId, topUpId);
-    if (topUp !== null) await this.booking.bookAll(topUp);
-  }
-
   /** Writes off the debt that the refund left, as `DisputeSettlementService.writeOff` does. Only a refund that was created at Stripe leaves any. */
   async writeOff(refund: Refund, by: AuditActor, idempotencyKey: string | null): Promise<MicroUsd> {
     if (!isMadeAtStripe(refund)) return ZERO;

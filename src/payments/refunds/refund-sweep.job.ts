@@ -49,8 +49,6 @@ export class RefundSweepJob implements Job {
   }
 
   private async continueRefund(refund: Refund): Promise<void> {
-    // Its failure is decided, so Stripe is not asked again.
-    if (refund.status === 'failing') return this.settlement.finishFailing(refund);
     if (refund.stripeRefundId !== null) return this.events.settle(refund.stripeRefundId);
     try {
       await this.settlement.carryOut(refund, true);

@@ -29,11 +29,10 @@ export type PublishedStatus = Exclude<RefundStatus, 'failing'>;
 
 export const REFUND_STATUSES = Object.keys(REFUND_TRANSITIONS) as readonly RefundStatus[];
 
-/** The statuses in which the next step is ours or Stripe's. */
+/** The statuses that `refund_sweep` continues. What is `failing` is decided, and `movement_booking` books it. */
 export const OPEN_STATUSES = [
   'created',
   'pending',
-  'failing',
   'needs_review',
 ] as const satisfies readonly RefundStatus[];
 

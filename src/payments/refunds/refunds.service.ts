@@ -160,7 +160,7 @@ export class RefundsService {
     if (disputes.some((dispute) => dispute.topUpId === topUpId && isOpen(dispute.status))) {
       throw new TopUpNotRefundableError(topUpId, 'it is disputed');
     }
-    // Between the bookings of one return, credit can stand in the wallet that a dispute takes in the next moment.
+    // Between the bookings of one return, the wallet can have credit that a dispute takes in the next moment.
     if ((await this.movements.countDecisions(accountId)).open > 0)
       throw new TopUpNotRefundableError(
         topUpId,

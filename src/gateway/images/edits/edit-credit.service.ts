@@ -73,7 +73,7 @@ export class EditCredit {
   }
 
   private async priceOf({ id }: ImageModel): Promise<MicroUsd> {
-    const price = this.prices.current(id) ?? (await this.prices.requirePrice(id));
+    const price = await this.prices.requirePrice(id);
     return price.amountMicros;
   }
 

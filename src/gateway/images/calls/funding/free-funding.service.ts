@@ -29,8 +29,8 @@ const USED_SINCE = `
 export type FreeAdmission = 'admitted' | 'own_key_attached';
 
 /**
- * Funds the calls of free models, which cost the customer nothing, and limits them. No wallet limits them, and we pay their provider, so they have a lower rate limit and a limit
- * of images a day. The day's count is read before the call without a lock: calls that arrive at the same moment may exceed it
+ * Funds the calls of free models, which cost the customer nothing, and limits them. No wallet limits them, and we pay their
+ * provider, so they have a lower rate limit and a limit of images a day. The day's count is read before the call without a lock: calls that arrive at the same moment may exceed it
  * together, by no more than the calls of one minute.
  */
 @Injectable()

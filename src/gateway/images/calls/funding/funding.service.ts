@@ -50,8 +50,7 @@ export class FundingService {
       if (own !== null) {
         return this.providerKeys.choose(request, own).catch(nothingCharged(own.key.id));
       }
-      const price =
-        this.prices.current(id) ?? (await this.prices.requirePrice(id).catch(nothingCharged(null)));
+      const price = await this.prices.requirePrice(id).catch(nothingCharged(null));
       const isFree = price.amountMicros === 0n;
       const unlessOwnKeyAt = isReplacement
         ? []

@@ -48,7 +48,7 @@ export class ProviderKeyFunding implements Funding {
 
   /** Throws `DatabaseUnavailableError`, and `ProviderKeyUnreadableError` when the key cannot be decrypted. */
   async choose({ model }: Pick<ImageRequest, 'model'>, { key, route }: OwnKey): Promise<ChosenFunding> {
-    const price = this.prices.current(model.id) ?? (await this.prices.requirePrice(model.id));
+    const price = await this.prices.requirePrice(model.id);
     return {
       mode: 'byok',
       funding: this,
