@@ -83,12 +83,13 @@ describe('the CPU of a side', () => {
     const measured = await measureTurn({ service: process.pid }, (window) => {
       window.opened();
       const before = process.cpuUsage().user;
-      while (process.cpuUsage().user < before + 50_000);
+      // Where a thread ends in this window, only the kernel's ticks of 10 ms are left: the window is long enough for them.
+      while (process.cpuUsage().user < before + 250_000);
       window.closed();
       return Promise.resolve({ calls: 10, perSecond: 5 });
     });
-    expect(measured.cpuMicros['service']).toBeGreaterThan(4_000);
-    expect(measured.cpuMicros['service']).toBeLessThan(50_000);
+    expect(measured.cpuMicros['service']).toBeGreaterThan(20_000);
+    expect(measured.cpuMicros['service']).toBeLessThan(250_000);
     const nothing = (): Promise<{ calls: number; perSecond: number }> =>
       Promise.resolve({ calls: 0, perSecond: 0 });
     await expect(measureTurn({}, nothing)).rejects.toThrow('not a single call');
