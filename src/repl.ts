@@ -7,7 +7,7 @@ import { noSimulators } from './bootstrap/simulators.js';
 import { explainStartFailure } from './bootstrap/start-failure.js';
 
 /**
- * `npm run repl` gives the objects of the service at a prompt: `await get(WalletReader).read('acct_…')`. It joins the
+ * `npm run repl` gives the objects of the service at a prompt: `await get(WalletReaderService).read('acct_…')`. It joins the
  * database and the simulators of a running service, or starts the database by itself. It runs no jobs, migrates nothing
  * and does not listen. Calls made at the prompt have their real effect.
  */

@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { formatMicros, micros, type MicroUsd } from '../platform/common/money.js';
 import { payloadText, type Job, type JobPayload, JobRegistry } from '../platform/jobs/job-queue.js';
 import { WALLET_ALERT_JOB } from '../money/wallets/signal-jobs.js';
-import { WalletMarks } from '../money/wallets/wallet-marks.service.js';
-import { WalletReader, type WalletSnapshot } from '../money/wallets/wallet-reader.service.js';
+import { WalletThresholdsService } from '../money/wallets/wallet-thresholds.service.js';
+import { WalletReaderService, type WalletSnapshot } from '../money/wallets/wallet-reader.service.js';
 import { WebhookEventsService } from './webhooks/webhook-events.service.js';
 import type { WebhookEventType } from './event-types.js';
 import type { WalletAlertView } from './alerts/wallet-alerts.dto.js';
@@ -24,8 +24,8 @@ export class WalletAlertJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly wallets: WalletReader,
-    private readonly marks: WalletMarks,
+    private readonly wallets: WalletReaderService,
+    private readonly thresholds: WalletThresholdsService,
     private readonly events: WebhookEventsService,
   ) {
     registry.register(this);
@@ -38,7 +38,7 @@ export class WalletAlertJob implements Job {
     // A newer version of this service queued this alert, and that version runs the job.
     if (type === undefined) throw new TypeError(`there is no wallet alert '${alert}'`);
     const wallet = await this.wallets.read(accountId);
-    const threshold = await this.marks.lowMarkOf(accountId);
+    const threshold = await this.thresholds.getLowThreshold(accountId);
     if (!isStillTrue(alert, wallet, threshold, micros(BigInt(payloadText(payload, 'posted_micros'))))) return;
     const reason = payload['reason'];
     const data: WalletAlertView = {

@@ -6,7 +6,7 @@ import { AutoTopUpRepository } from '../../src/payments/auto-top-ups/auto-top-up
 import { AutoTopUpSwitchService } from '../../src/payments/auto-top-ups/auto-top-up-switch.service.js';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
-import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
+import { WalletReaderService } from '../../src/money/wallets/wallet-reader.service.js';
 import {
   allLooked,
   availableOf,
@@ -156,7 +156,7 @@ const STEPS: readonly Step[] = [
   [AutoTopUpSwitchService, 'recheck'],
   [TopUpRepository, 'insert'],
   [TopUpRepository, 'move'],
-  [WalletReader, 'read'],
+  [WalletReaderService, 'read'],
   [WalletEngine, 'execute'],
   [OFF_SESSION_PAYMENTS, 'charge'],
   [OFF_SESSION_PAYMENTS, 'find'],

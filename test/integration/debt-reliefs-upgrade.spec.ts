@@ -31,7 +31,7 @@ describe('a database of the time when a debt that was written off, or paid with 
   async function take(accountId: string, dispute: string, amountMicros: MicroUsd): Promise<void> {
     const ids = { id: newId('freeze'), statusChangeId: newId('statusChange'), sourceId: dispute };
     await test.engine.execute({
-      type: 'clawBack',
+      type: 'reverseCredit',
       cause: 'dispute',
       ...named(accountId, `dispute:${dispute}:withdrawn`),
       lotId: 'lot_none',

@@ -34,7 +34,7 @@ async function disputed(): Promise<string> {
        FROM top_ups WHERE account_id = $1`,
     [accountId, id, newId('creditLot'), new Date(books.nowMs)],
   );
-  await clawBack('dispute', `dispute:${id}:withdrawn`, id);
+  await reverseCredit('dispute', `dispute:${id}:withdrawn`, id);
   return id;
 }
 
@@ -48,14 +48,18 @@ async function refunded(status = 'succeeded'): Promise<string> {
        FROM top_ups WHERE account_id = $1`,
     [accountId, id, status, newId('creditLot'), new Date(books.nowMs)],
   );
-  await clawBack('refund', `refund:${id}`, id);
+  await reverseCredit('refund', `refund:${id}`, id);
   return id;
 }
 
-async function clawBack(cause: 'dispute' | 'refund', reference: string, sourceId: string): Promise<void> {
+async function reverseCredit(
+  cause: 'dispute' | 'refund',
+  reference: string,
+  sourceId: string,
+): Promise<void> {
   const freeze = { id: newId('freeze'), statusChangeId: newId('statusChange'), source: cause, sourceId };
   await books.execute({
-    type: 'clawBack',
+    type: 'reverseCredit',
     cause,
     accountId,
     actor: 'stripe',

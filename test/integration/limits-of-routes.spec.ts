@@ -7,7 +7,7 @@ import {
   REQUESTS_PER_ADDRESS_MAX,
   LIMITS_OF_SCOPES,
 } from '../../src/identity/rate-limits/rate-limit-policies.js';
-import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
+import { WalletReaderService } from '../../src/money/wallets/wallet-reader.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
@@ -64,7 +64,7 @@ describe('every route with a key', () => {
 
 /** Every read of this account's wallet waits until it is let go. */
 function holdReads(service: TestApp, accountId: string) {
-  const reader = service.app.get<WalletReader>(WalletReader);
+  const reader = service.app.get<WalletReaderService>(WalletReaderService);
   const read = reader.read.bind(reader);
   let letGo = (): void => undefined;
   const opened = new Promise<void>((resolve) => (letGo = resolve));

@@ -155,7 +155,7 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
     jest
       .spyOn(engine, 'execute')
       .mockImplementation((command) =>
-        command.type === 'clawBack' && command.accountId === accountId
+        command.type === 'reverseCredit' && command.accountId === accountId
           ? Promise.reject(new Error('away'))
           : execute(command),
       );

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
-import type { ClawBackCommand } from '../../src/money/wallets/rules/command.js';
+import type { ReverseCreditCommand } from '../../src/money/wallets/rules/command.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { createAccount } from '../support/database/engine.js';
 import { UpgradeTest } from '../support/database/upgrade.js';
@@ -48,8 +48,8 @@ describe('a database of the time when money beyond a payment was not booked', ()
     const accountId = await createAccount(dataSource);
     const topUp = await insertPaidTopUp(owner, engine, accountId);
     const disputeId = await insertWithdrawnDispute(owner, engine, accountId, topUp);
-    const beyond: ClawBackCommand = {
-      type: 'clawBack',
+    const beyond: ReverseCreditCommand = {
+      type: 'reverseCredit',
       cause: 'dispute',
       accountId,
       actor: 'stripe',

@@ -32,7 +32,7 @@ describe('a database of the time when each return lowered what had been owed bes
     const take = async (dispute: string, amount: bigint): Promise<void> => {
       const ids = { id: newId('freeze'), statusChangeId: newId('statusChange'), sourceId: dispute };
       await test.engine.execute({
-        type: 'clawBack',
+        type: 'reverseCredit',
         cause: 'dispute',
         ...named(`dispute:${dispute}:withdrawn`),
         ...{ lotId: 'lot_none', amountMicros: micros(amount) },

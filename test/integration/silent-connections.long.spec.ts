@@ -7,8 +7,8 @@ import {
   readRows,
   ReadRepeatingDataSource,
 } from '../../src/platform/database/data-source.js';
-import { SpendingCheck } from '../../src/money/wallets/spending-check.service.js';
-import { WalletReader } from '../../src/money/wallets/wallet-reader.service.js';
+import { SpendingCheckService } from '../../src/money/wallets/spending-check.service.js';
+import { WalletReaderService } from '../../src/money/wallets/wallet-reader.service.js';
 import { micros } from '../../src/platform/common/money.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import { CleanUp } from '../support/clean-up.js';
@@ -36,10 +36,10 @@ describe('over a connection that is open and silent, what one request reads is r
   });
 
   it.each<[string, () => Promise<unknown>]>([
-    ['a wallet', () => service.app.get(WalletReader).read(customer.accountId)],
+    ['a wallet', () => service.app.get(WalletReaderService).read(customer.accountId)],
     [
       'whether a key may spend',
-      () => service.app.get(SpendingCheck).findObstacle(customer.accountId, 'key_none', micros(0n)),
+      () => service.app.get(SpendingCheckService).findObstacle(customer.accountId, 'key_none', micros(0n)),
     ],
     [
       'a list, by the pages that all lists have',

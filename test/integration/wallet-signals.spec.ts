@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
-import { WalletMarks } from '../../src/money/wallets/wallet-marks.service.js';
+import { WalletThresholdsService } from '../../src/money/wallets/wallet-thresholds.service.js';
 import {
   addCredit,
   answerOf,
@@ -22,14 +22,14 @@ describe('what a wallet signals', () => {
   let database: TestDatabase;
   let first: EngineProcess;
   let second: EngineProcess;
-  let marks: WalletMarks;
+  let marks: WalletThresholdsService;
   let accountId: string;
 
   beforeAll(async () => {
     database = await createTestDatabase();
     first = await startEngine(database.url);
     second = await startEngine(database.url);
-    marks = new WalletMarks(first.dataSource);
+    marks = new WalletThresholdsService(first.dataSource);
   });
   beforeEach(async () => {
     accountId = await createAccount(first.dataSource);
@@ -84,7 +84,7 @@ describe('what a wallet signals', () => {
 
   it('is queued once per level, however many calls of however many processes cross it', async () => {
     await addCredit(first.engine, accountId, 50 * IMAGE);
-    await marks.setLowMark(null, accountId, micros(BigInt(20 * IMAGE)));
+    await marks.setLowThreshold(null, accountId, micros(BigInt(20 * IMAGE)));
     expect(await spendTogether(80)).toEqual({ ok: 50, insufficient_credits: 30 });
     expect(await spendTogether(20)).toEqual({ insufficient_credits: 20 });
     const alerts = (await queued()).map(({ payload }) => payload['alert']);
@@ -96,7 +96,7 @@ describe('what a wallet signals', () => {
 
   it('carries the balances of the tx that crossed the mark', async () => {
     await addCredit(first.engine, accountId, 3 * IMAGE);
-    await marks.setLowMark(null, accountId, micros(BigInt(3 * IMAGE)));
+    await marks.setLowThreshold(null, accountId, micros(BigInt(3 * IMAGE)));
     await first.engine.execute(debit());
     expect(await queued()).toMatchObject([
       {
@@ -108,7 +108,7 @@ describe('what a wallet signals', () => {
 
   it('asks for one auto top-up at a time', async () => {
     await addCredit(first.engine, accountId, 50 * IMAGE);
-    await marks.setTopUpMark(null, accountId, micros(BigInt(20 * IMAGE)));
+    await marks.setTopUpThreshold(null, accountId, micros(BigInt(20 * IMAGE)));
     await spendTogether(40);
     await addCredit(second.engine, accountId, IMAGE);
     expect(await queued()).toEqual([{ task: 'auto_top_up', payload: { account_id: accountId } }]);
@@ -150,7 +150,7 @@ describe('what a wallet signals', () => {
   });
 
   it('of a mark set before the first credit is kept', async () => {
-    await marks.setTopUpMark(null, accountId, micros(1n));
+    await marks.setTopUpThreshold(null, accountId, micros(1n));
     await addCredit(first.engine, accountId, IMAGE);
     await first.engine.execute(debit());
     expect((await queued()).map(({ task }) => task).sort()).toEqual(['auto_top_up', 'wallet_alert']);
@@ -161,11 +161,11 @@ describe('what a wallet signals', () => {
     const [spent] = await Promise.all([
       spendTogether(40),
       ...Array.from({ length: 20 }, (_, index) =>
-        marks.setTopUpMark(null, accountId, micros(BigInt(index + 1))),
+        marks.setTopUpThreshold(null, accountId, micros(BigInt(index + 1))),
       ),
     ]);
     expect(spent).toEqual({ ok: 40 });
-    await marks.setTopUpMark(null, accountId, null);
+    await marks.setTopUpThreshold(null, accountId, null);
     const rows = await first.dataSource.query<unknown[]>(
       'SELECT top_up_mark_micros, level FROM wallets WHERE account_id = $1',
       [accountId],

@@ -156,21 +156,21 @@ type Command = Step['command'];
 
 /** Ids that random histories reuse where the product never would: such a step proves nothing. */
 function collides(used: ReadonlySet<string>, command: Command): boolean {
-  if ('lotId' in command && command.type !== 'clawBack') {
+  if ('lotId' in command && command.type !== 'reverseCredit') {
     return used.has(command.lotId) && !used.has(`${command.reference}`);
   }
   return command.type === 'authorize' && used.has(command.holdId) && !used.has(command.reference);
 }
 
 function remember(used: Set<string>, command: Command): void {
-  if ('lotId' in command && command.type !== 'clawBack') used.add(command.lotId).add(command.reference);
+  if ('lotId' in command && command.type !== 'reverseCredit') used.add(command.lotId).add(command.reference);
   if (command.type === 'authorize') used.add(command.holdId).add(command.reference);
 }
 
 type OwnNames = { lotId?: string; givenLotId?: string; holdId?: string };
 
 function ownNames(command: Command, lane: number): OwnNames {
-  if (command.type === 'clawBack') return {};
+  if (command.type === 'reverseCredit') return {};
   if ('lotId' in command) {
     const lotId = `${command.lotId}_${lane}_${Math.random()}`;
     return { lotId, ...('givenLotId' in command ? { givenLotId: `${lotId}_given` } : {}) };

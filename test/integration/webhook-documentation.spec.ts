@@ -179,7 +179,7 @@ async function publishAutoTopUp({ id, customer }: OpenTopUp): Promise<void> {
     { update: () => Promise.resolve() } as never,
     { add: () => Promise.resolve() } as never,
     app.app.get(WebhookEventsService, { strict: false }),
-    { setTopUpMark: () => Promise.resolve() } as never,
+    { setTopUpThreshold: () => Promise.resolve() } as never,
   );
   await app.app.get(TransactionRunner).run(async (tx) => {
     await auto.reportFailure(tx, current as AutoTopUp, { topUp, actionUrl: null, retryAt: null });

@@ -244,7 +244,10 @@ describe('the daily loop', () => {
 
       expect(await seededCustomers()).toEqual(customers);
       const account = customers['wallet']?.account_id ?? '';
-      const answer = await askPrompt(`(await get(WalletReader).read('${account}')).available`, `'DO' + 'NE'`);
+      const answer = await askPrompt(
+        `(await get(WalletReaderService).read('${account}')).available`,
+        `'DO' + 'NE'`,
+      );
       expect(answer).toContain("'25000000'");
       await eventually('no process is left', async () => (await processesHere()).length === 0);
     });

@@ -119,7 +119,7 @@ function faultsOf({ store }: ReturnedPayments): readonly unknown[] {
     return replay.next(row, before, lots.debt);
   });
   const stored = [...store.reliefs].map(
-    ([seq, { owedBesideMicros: otherDebt, undoneMicros: undone }]) =>
+    ([seq, { stillOwedMicros: otherDebt, undoneMicros: undone }]) =>
       [`${seq}`, { otherDebt, undone }] as const,
   );
   return [...faults, replay.end(), ...replay.differences(new Map(stored))].filter((fault) => fault !== null);

@@ -57,7 +57,7 @@ function answerOf(
 
 /** Ids collide in random histories where the product's cannot: such a step proves nothing. */
 function collides(store: MemoryStore, command: WalletCommand): boolean {
-  if ('lotId' in command && command.type !== 'clawBack') {
+  if ('lotId' in command && command.type !== 'reverseCredit') {
     return (
       !store.recorded.has(command.reference) && store.transfers.some((row) => row.lotId === command.lotId)
     );

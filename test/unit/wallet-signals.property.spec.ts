@@ -6,7 +6,7 @@ import { findSignals, type Watch } from '../../src/money/wallets/rules/signals.j
 import type { Wallet, WalletStatus } from '../../src/money/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 
-const UNWATCHED: Watch = { topUpMarkMicros: null, lowMarkMicros: null, level: 'ample' };
+const UNWATCHED: Watch = { topUpThresholdMicros: null, lowThresholdMicros: null, level: 'ample' };
 
 function wallet(posted: number, held = 0, status: WalletStatus = 'active'): Wallet {
   return {
@@ -35,7 +35,7 @@ function told(watch: Partial<Watch>, before: Wallet, after: Wallet, refused: num
 }
 
 describe('the level of a wallet', () => {
-  const watch = { lowMarkMicros: micros(100n) };
+  const watch = { lowThresholdMicros: micros(100n) };
 
   it.each([
     ['at its mark is not low', 'ample', 150, 100, 'ample>'],
@@ -74,17 +74,17 @@ describe('the level of a wallet', () => {
 });
 
 describe('the top-up mark', () => {
-  const watch = { topUpMarkMicros: micros(100n) };
+  const watch = { topUpThresholdMicros: micros(100n) };
 
   it.each([
-    ['crossing it', wallet(150), wallet(99), 'ample>below_top_up_mark'],
-    ['crossing it with a hold', wallet(150), wallet(150, 51), 'ample>below_top_up_mark'],
+    ['crossing it', wallet(150), wallet(99), 'ample>below_top_up_threshold'],
+    ['crossing it with a hold', wallet(150), wallet(150, 51), 'ample>below_top_up_threshold'],
     ['standing at it', wallet(150), wallet(100), 'ample>'],
     ['falling further', wallet(99), wallet(50), 'ample>'],
-    ['credit that leaves it below', wallet(10), wallet(60), 'ample>below_top_up_mark'],
+    ['credit that leaves it below', wallet(10), wallet(60), 'ample>below_top_up_threshold'],
     ['credit that lifts it', wallet(10), wallet(100), 'ample>'],
     ['a frozen wallet', wallet(150), wallet(50, 0, 'frozen'), 'ample>frozen'],
-    ['a unfreeze below it', wallet(50, 0, 'frozen'), wallet(50), 'ample>below_top_up_mark'],
+    ['a unfreeze below it', wallet(50, 0, 'frozen'), wallet(50), 'ample>below_top_up_threshold'],
   ])('%s', (_name, before, after, expected) => {
     expect(told(watch, before, after)).toBe(expected);
   });
@@ -98,7 +98,7 @@ it('a balance that wanders is told low again only after it has recovered', async
   await checkProperty(
     'levels',
     fc.property(fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 60 }), (balances) => {
-      let watch: Watch = { ...UNWATCHED, lowMarkMicros: micros(100n) };
+      let watch: Watch = { ...UNWATCHED, lowThresholdMicros: micros(100n) };
       let before = wallet(400);
       let armed = true;
       for (const posted of balances) {

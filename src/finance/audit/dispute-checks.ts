@@ -5,16 +5,16 @@
 const REPAIRED_WITHIN = `interval '1 hour'`;
 
 /** The parts of a movement as the doctor compares them; below zero they left. */
-const partsOf = (credit: string, fee: string, tax: string, excess: string): string =>
+const sumParts = (credit: string, fee: string, tax: string, excess: string): string =>
   `concat_ws(' ', 'credit', ${credit}, 'fee', ${fee}, 'tax', ${tax}, 'excess', ${excess})`;
 
-const netOf = (part: '' | '_fee' | '_tax' | '_excess'): string =>
+const sumNet = (part: '' | '_fee' | '_tax' | '_excess'): string =>
   `sum(CASE kind WHEN 'reinstatement${part}' THEN amount_micros WHEN 'dispute${part}' THEN -amount_micros ELSE 0 END)`;
 
 /** What each movement of a dispute moved in the ledger. */
 const MOVED = `
   SELECT account_id, reference, split_part(reference, ':', 2) AS id, max(created_at) AS moved_at,
-         ${partsOf(netOf(''), netOf('_fee'), netOf('_tax'), netOf('_excess'))} AS moved
+         ${sumParts(sumNet(''), sumNet('_fee'), sumNet('_tax'), sumNet('_excess'))} AS moved
     FROM transfers
    WHERE starts_with(reference, 'dispute:') AND kind NOT IN ('write_off', 'write_off_reversal')
    GROUP BY account_id, reference`;
@@ -26,7 +26,7 @@ const MOVEMENTS = `
     FROM dispute_movements m
     LEFT JOIN (${MOVED}) t ON t.account_id = m.account_id AND t.reference = m.reference
    CROSS JOIN LATERAL (
-     SELECT ${partsOf('m.credit_micros', 'm.fee_micros', 'm.tax_micros', 'm.excess_micros')} AS whole) w
+     SELECT ${sumParts('m.credit_micros', 'm.fee_micros', 'm.tax_micros', 'm.excess_micros')} AS whole) w
    WHERE CASE WHEN t.moved IS NULL THEN m.booked_at IS NOT NULL OR m.created_at < now() - ${REPAIRED_WITHIN}
               ELSE t.moved <> w.whole OR (m.booked_at IS NULL AND t.moved_at < now() - ${REPAIRED_WITHIN}) END`;
 

@@ -34,15 +34,15 @@ const UNASKED_CREDITS = `
    WHERE NOT EXISTS (SELECT FROM top_ups u WHERE u.account_id = t.account_id AND u.id = t.id)`;
 
 /** Stripe's names of the payment of a row: its session and its PaymentIntent, so that a join compares one column. */
-const paymentsOf = (table: string, session: string): string => `
+const selectPayments = (table: string, session: string): string => `
   SELECT account_id, id, ${session} AS payment FROM ${table} UNION SELECT account_id, id, payment_intent_id FROM ${table}`;
 
 /** A payment that an operator sent back or dismissed is no payment of a top-up that was credited. */
 const REVIEWED_PAYMENTS = `
   SELECT DISTINCT 'payment_reviews', 'account_id=' || r.account_id || ' id=' || r.id, 'status', 'credited as ' || u.id, r.status
     FROM payment_reviews r
-    JOIN (${paymentsOf('payment_reviews', 'payment')}) reviewed USING (account_id, id)
-    JOIN (${paymentsOf('top_ups', 'checkout_session_id')}) paid
+    JOIN (${selectPayments('payment_reviews', 'payment')}) reviewed USING (account_id, id)
+    JOIN (${selectPayments('top_ups', 'checkout_session_id')}) paid
       ON paid.account_id = reviewed.account_id AND paid.payment = reviewed.payment
     JOIN top_ups u ON u.account_id = paid.account_id AND u.id = paid.id
    WHERE r.status IN ('returning', 'returned', 'failed', 'dismissed') AND u.paid_at IS NOT NULL

@@ -7,7 +7,7 @@ import { TransactionRunner, type Tx } from '../../platform/database/transaction-
 import { Snapshot, type TextRow } from '../../platform/database/snapshot.js';
 import { RunningGenerations } from '../images/calls/running-generations.service.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
+import { WalletReaderService } from '../../money/wallets/wallet-reader.service.js';
 import { RUNWAY_DAYS, calculateRunway, type Runway, type Spending } from './runway.js';
 import { chargesSql, DIMENSIONS, unpaidCallsSql } from './usage-parts.js';
 import { CSV_ROWS_MAX, type UsageKey, type UsageQuery } from './usage-query.js';
@@ -139,7 +139,7 @@ export class UsageReader {
   constructor(
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
-    private readonly wallets: WalletReader,
+    private readonly wallets: WalletReaderService,
     private readonly running: RunningGenerations,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}

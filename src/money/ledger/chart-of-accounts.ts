@@ -1,5 +1,5 @@
 /**
- * The chart of accounts. A ledger account's type says which side it normally stands on: assets and expenses
+ * The chart of accounts. A ledger account's type says on which side its balance normally is: assets and expenses
  * grow by debits, liabilities and income by credits.
  */
 export const LEDGER_ACCOUNTS = {

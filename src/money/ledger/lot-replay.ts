@@ -9,7 +9,7 @@ export type LotFault = {
   readonly found: string;
 };
 
-/** `remaining` is null for a lot that was opened before the first row of a part: nobody can say what it held. */
+/** `remaining` is null for a lot that was opened before the first row of a part, because nothing in the part says what it held. */
 type LiveLot = { readonly account: string; remaining: bigint | null };
 
 /**
@@ -76,7 +76,7 @@ export class LotReplay {
     const owed = this.debt;
     this.writtenOff += amount;
     this.debt = amount < owed ? owed - amount : 0n;
-    // What was owed before the first row of a part nobody can say.
+    // Nothing in a part says what was owed before its first row.
     if (amount <= owed || this.start === 'any_row') return null;
     return { column: 'amount_micros', expected: `at most ${owed}, what was owed`, found: `${amount}` };
   }
@@ -108,7 +108,7 @@ export class LotReplay {
     const writtenOff = this.writtenOff;
     this.writtenOff = amount < writtenOff ? writtenOff - amount : 0n;
     const fault = this.owe(row, amount);
-    // What was written off before the first row of a part nobody can say.
+    // Nothing in a part says what was written off before its first row.
     if (fault !== null || amount <= writtenOff || this.start === 'any_row') return fault;
     return {
       column: 'amount_micros',

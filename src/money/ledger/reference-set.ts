@@ -4,10 +4,9 @@ const WORDS_PER_DIGEST = 4;
 const SLOTS_MIN = 16;
 
 /**
- * Remembers every reference of one account in 16 bytes each (at most 64 with the room to grow), so that a
+ * Remembers every reference of one account in 16 bytes each (at most 64 with the capacity to grow), so that a
  * duplicate anywhere in a chain of millions of rows is found without keeping the texts. The first half of
- * SHA-256 stands for a reference: two of them meeting by chance is less likely than the machine computing
- * wrongly.
+ * SHA-256 represents a reference: a collision by chance is less likely than a computing error of the machine.
  *
  * Open addressing in one flat array: a `Set` of strings would take several times the memory.
  */

@@ -3,7 +3,7 @@ import type { ExportedTransfer } from './transfer.js';
 
 /**
  * Reads transfers in their exported spelling: what Postgres prints for an integer or a text is that spelling
- * already, and the two others are shaped here. The columns stand in canonical order.
+ * already, and the two others are shaped here. The columns are in canonical order.
  */
 export const TRANSFER_COLUMNS = `
   t.account_id, t.seq, t.id, t.kind, t.debit_account, t.credit_account, t.amount_micros, t.lot_id,

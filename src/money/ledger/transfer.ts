@@ -6,7 +6,7 @@ import type { LedgerAccount, TransferKind } from './chart-of-accounts.js';
 
 /** One immutable ledger row: balanced by construction, because one amount leaves one account for another. */
 export type Transfer = {
-  /** The book it stands in: a customer's account, or `acct_platform`. */
+  /** The book that it belongs to: a customer's account, or `acct_platform`. */
   readonly accountId: string;
   /** 1, 2, 3 … without a gap in each account. */
   readonly seq: number;
@@ -18,7 +18,7 @@ export type Transfer = {
   readonly lotId: string | null;
   /** The account's posted balance after this row. */
   readonly postedAfterMicros: MicroUsd;
-  /** What happened in the world, once and for ever: `top_up:tu_…`, `capture:hold_…`, `debit:<key>`. */
+  /** What happened in the world, permanently unique in the book: `top_up:tu_…`, `capture:hold_…`, `debit:<key>`. */
   readonly reference: string;
   readonly leg: number;
   /** The same for all rows of one business event. */

@@ -17,7 +17,7 @@ export function toSignalJobs({ signals, statusChanges }: BatchWrites, nowMs: num
 
 function toJob(signal: WalletSignal, reason: string | null, nowMs: number): NewJob {
   const { accountId, type, seq, balances } = signal;
-  if (type === 'below_top_up_mark') {
+  if (type === 'below_top_up_threshold') {
     return {
       name: AUTO_TOP_UP_JOB,
       jobKey: `${AUTO_TOP_UP_JOB}:${accountId}`,

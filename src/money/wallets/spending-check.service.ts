@@ -25,7 +25,7 @@ const NOTHING: Balances = { postedMicros: ZERO, heldMicros: ZERO, availableMicro
  * decides nothing: credit that it finds may be gone when the hold is made, and only the hold counts.
  */
 @Injectable()
-export class SpendingCheck {
+export class SpendingCheckService {
   constructor(
     private readonly dataSource: DataSource,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,

@@ -7,8 +7,8 @@ import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/pagination.js';
 import { IdempotencyKey } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { WalletOperations } from './wallet-operations.service.js';
-import { WalletReader } from './wallet-reader.service.js';
+import { WalletOperationsService } from './wallet-operations.service.js';
+import { WalletReaderService } from './wallet-reader.service.js';
 import {
   FreezeListView,
   toFreezeList,
@@ -39,8 +39,8 @@ const idempotencyHeader = ApiHeader({
 @RequireScope('admin')
 export class WalletOperationsController {
   constructor(
-    private readonly operations: WalletOperations,
-    private readonly wallets: WalletReader,
+    private readonly operations: WalletOperationsService,
+    private readonly wallets: WalletReaderService,
     private readonly accounts: AccountsService,
   ) {}
 
@@ -141,8 +141,8 @@ export class WalletOperationsController {
     operationId: 'unfreezeWallet',
     summary: 'Allow spending again',
     description:
-      'Lifts every reason why the wallet is frozen, whoever brought it; with `freeze` one of them. It is active when none ' +
-      'is left. A dispute that is won lifts its own reason only.',
+      'Lifts every reason why the wallet is frozen, whatever its source; with `freeze` one of them. The wallet is active when ' +
+      'none is left. A dispute that is won lifts its own reason only.',
   })
   @ApiOkResponse({ type: WalletStatusView })
   @ApiProblems(

@@ -7,9 +7,9 @@ import type { Outcome } from './rules/command.js';
 import { WalletEngine } from './wallet-engine.js';
 import type { AdjustmentRequest, GrantRequest } from './wallet.dto.js';
 
-/** What operators do to a wallet by hand. Each leaves its reason and its actor on the books. */
+/** What operators do to a wallet by hand. Each operation writes its reason and its actor into the books. */
 @Injectable()
-export class WalletOperations {
+export class WalletOperationsService {
   constructor(
     private readonly engine: WalletEngine,
     private readonly accounts: AccountsService,
@@ -94,8 +94,8 @@ export class WalletOperations {
   }
 
   /**
-   * Lifts one reason, or with null all of them, whoever brought them: a person has looked. Idempotent. Throws
-   * `WalletInDebtError` when nothing would be left to keep a wallet that owes frozen.
+   * Lifts one reason, or all of them when `freezeId` is null, whatever their source, because a person has checked. Idempotent.
+   * Throws `WalletInDebtError` when nothing would be left that keeps a wallet that owes frozen.
    */
   async unfreeze(
     accountId: string,

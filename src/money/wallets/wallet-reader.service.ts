@@ -79,7 +79,7 @@ const EMPTY: WalletSnapshot = {
 
 /** Reads for people and machines. It never decides about money: the engine reads for itself, under a lock. */
 @Injectable()
-export class WalletReader {
+export class WalletReaderService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly engine: WalletEngine,
@@ -115,8 +115,8 @@ export class WalletReader {
 
   /** The account's book, newest first. Throws `InvalidRequestError` for a cursor of another account. */
   async transfers(accountId: string, page: PageRequest): Promise<Page<TransferRow>> {
-    const after = this.seqOf(accountId, page.startingAfter, 'starting_after');
-    const before = this.seqOf(accountId, page.endingBefore, 'ending_before');
+    const after = this.toSeq(accountId, page.startingAfter, 'starting_after');
+    const before = this.toSeq(accountId, page.endingBefore, 'ending_before');
     const rows = await readRows<TransferRow>(
       this.dataSource,
       before === null
@@ -137,7 +137,7 @@ export class WalletReader {
     return rows[0];
   }
 
-  private seqOf(accountId: string, cursor: string | undefined, param: string): number | null {
+  private toSeq(accountId: string, cursor: string | undefined, param: string): number | null {
     if (cursor === undefined) return null;
     const seq = transferSeq(accountId, cursor);
     if (seq === null) throw new InvalidRequestError(`No such transaction: '${cursor}'.`, param);

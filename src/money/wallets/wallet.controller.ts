@@ -4,14 +4,14 @@ import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/princ
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/pagination.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { WalletReader } from './wallet-reader.service.js';
+import { WalletReaderService } from './wallet-reader.service.js';
 import { toTransactionList, toWalletView, TransactionListView, WalletView } from './wallet.dto.js';
 
 @ApiTags('Wallet')
 @Controller('v1/wallet')
 @RequireScope('wallet:read')
 export class WalletController {
-  constructor(private readonly wallets: WalletReader) {}
+  constructor(private readonly wallets: WalletReaderService) {}
 
   @Get()
   @ApiOperation({ operationId: 'retrieveWallet', summary: 'Read the wallet: available, held, posted' })

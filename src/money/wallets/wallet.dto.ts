@@ -52,7 +52,10 @@ export class WalletView {
   declare readonly held_micros: string;
   @MicroUsdView('Settled credit.', '9960000')
   declare readonly posted_micros: string;
-  @MicroUsdView('What is owed after a claw-back of spent credit; the next top-up repays it.', '0')
+  @MicroUsdView(
+    'What is owed after a refund or a dispute took credit that was spent; the next top-up repays it.',
+    '0',
+  )
   declare readonly debt_micros: string;
   @ApiProperty({ description: 'Credit that is left, in the order in which it burns.', type: () => [LotView] })
   declare readonly lots: readonly LotSnapshot[];
@@ -65,7 +68,10 @@ export class TransactionView {
   declare readonly id: string;
   @ApiProperty({ description: 'What happened.', example: 'debit' })
   declare readonly kind: string;
-  @MicroUsdView('Effect on the posted balance; 0 for a fee that was paid beside the credit.', '-40000')
+  @MicroUsdView(
+    'Effect on the posted balance; 0 for a fee that was paid in addition to the credit.',
+    '-40000',
+  )
   declare readonly amount_micros: string;
   @MicroUsdView('The whole amount of the transfer.', '40000')
   declare readonly transfer_micros: string;
@@ -76,7 +82,7 @@ export class TransactionView {
   @MicroUsdView('Posted balance after this row.', '9960000')
   declare readonly posted_after_micros: string;
   @ApiProperty({
-    description: 'What caused it; unique for ever in the account.',
+    description: 'What caused it; permanently unique in the account.',
     example: 'capture:hold_01KB2H7Q0000000000000000AA',
   })
   declare readonly reference: string;
@@ -125,7 +131,7 @@ export class MovementView {
 export class GrantRequest {
   @MicroUsdField({ description: 'Promotional credit to give, in micro-USD.', example: '5000000' })
   declare readonly amount_micros: string;
-  @TextField({ description: 'Why; stands on the ledger row.', max: 200, example: 'Launch credit' })
+  @TextField({ description: 'Why; it is written on the ledger row.', max: 200, example: 'Launch credit' })
   declare readonly reason: string;
   @IntegerField({
     description: 'Unix seconds after which what is left lapses.',
@@ -152,7 +158,7 @@ export class AdjustmentRequest {
   })
   declare readonly amount_micros: string;
   @TextField({
-    description: 'Why; stands on the ledger row.',
+    description: 'Why; it is written on the ledger row.',
     max: 200,
     example: 'Goodwill for the outage of 3 May',
   })

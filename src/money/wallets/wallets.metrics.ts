@@ -8,8 +8,8 @@ const BATCH_SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
 const COMMIT_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
 /**
- * What the wallet engine tells about itself. No amount is summed here (a counter is a float; the ledger is
- * where money is added up) and no account is named.
+ * The metrics of the wallet engine. No amount is summed here, because a counter is a float and money is added up in the ledger.
+ * No account is named.
  */
 @Injectable()
 export class EngineMetrics implements EngineObserver {

@@ -7,12 +7,12 @@ import { ENGINE_OBSERVER, ENGINE_OPTIONS, WalletEngine, type EngineOptions } fro
 import { EngineMetrics } from './wallets.metrics.js';
 import { HoldSweepJob } from './hold-sweep.job.js';
 import { LotExpiryJob } from './lot-expiry.job.js';
-import { SpendingCheck } from './spending-check.service.js';
+import { SpendingCheckService } from './spending-check.service.js';
 import { WalletStore } from './store/wallet-store.js';
 import { WalletOperationsController } from './wallet-operations.controller.js';
-import { WalletOperations } from './wallet-operations.service.js';
-import { WalletReader } from './wallet-reader.service.js';
-import { WalletMarks } from './wallet-marks.service.js';
+import { WalletOperationsService } from './wallet-operations.service.js';
+import { WalletReaderService } from './wallet-reader.service.js';
+import { WalletThresholdsService } from './wallet-thresholds.service.js';
 import { WalletController } from './wallet.controller.js';
 
 /** Money commands are decided within milliseconds, and within a second when a connection has fallen silent. */
@@ -34,14 +34,14 @@ const COMMAND_WAIT_MS_MAX = 3_000;
     { provide: ENGINE_OBSERVER, useExisting: EngineMetrics },
     WalletStore,
     WalletEngine,
-    SpendingCheck,
-    WalletMarks,
-    WalletReader,
-    WalletOperations,
+    SpendingCheckService,
+    WalletThresholdsService,
+    WalletReaderService,
+    WalletOperationsService,
     HoldSweepJob,
     LotExpiryJob,
   ],
-  exports: [WalletEngine, SpendingCheck, WalletMarks, WalletReader],
+  exports: [WalletEngine, SpendingCheckService, WalletThresholdsService, WalletReaderService],
 })
 export class WalletsModule {
   constructor(checks: HealthChecks, engine: WalletEngine) {

@@ -8,7 +8,7 @@ import { formatMicros, micros, type MicroUsd } from '../../platform/common/money
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
+import { WalletThresholdsService } from '../../money/wallets/wallet-thresholds.service.js';
 import { AlertEmailsService } from './alert-emails.service.js';
 import { TooManyConfirmationsError } from './alert.errors.js';
 import { WalletAlertsEntity } from './wallet-alerts.entity.js';
@@ -45,7 +45,7 @@ const ENSURE = 'INSERT INTO wallet_alerts (account_id) VALUES ($1) ON CONFLICT (
 export class WalletAlertsService {
   constructor(
     @InjectRepository(WalletAlertsEntity) private readonly rows: Repository<WalletAlertsEntity>,
-    private readonly marks: WalletMarks,
+    private readonly thresholds: WalletThresholdsService,
     private readonly emails: AlertEmailsService,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
@@ -55,7 +55,7 @@ export class WalletAlertsService {
   async read(accountId: string): Promise<Alerts> {
     const row = await this.rows.findOneBy({ accountId });
     return {
-      thresholdMicros: await this.marks.lowMarkOf(accountId),
+      thresholdMicros: await this.thresholds.getLowThreshold(accountId),
       email: row?.email ?? null,
       confirmed: row !== null && row.emailConfirmedAt !== null,
     };
@@ -112,7 +112,7 @@ export class WalletAlertsService {
 
   private async setThreshold(tx: Tx, accountId: string, threshold: MicroUsd | null): Promise<void> {
     await tx.update(WalletAlertsEntity, { accountId }, { thresholdChosen: true });
-    await this.marks.setLowMark(tx, accountId, threshold);
+    await this.thresholds.setLowThreshold(tx, accountId, threshold);
   }
 
   private async setEmail(

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { micros } from '../../platform/common/money.js';
-import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
+import { WalletReaderService } from '../../money/wallets/wallet-reader.service.js';
 import { isHarmless, isOpen } from '../disputes/dispute.machine.js';
 import { DisputeRepository } from '../disputes/dispute.repository.js';
 import type { AccountState } from './auto-top-up.rules.js';
@@ -9,7 +9,7 @@ import type { AccountState } from './auto-top-up.rules.js';
 @Injectable()
 export class AutoTopUpAccountsService {
   constructor(
-    private readonly wallets: WalletReader,
+    private readonly wallets: WalletReaderService,
     private readonly disputes: DisputeRepository,
   ) {}
 

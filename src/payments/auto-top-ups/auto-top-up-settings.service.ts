@@ -9,7 +9,7 @@ import { DatabaseClock } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
-import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
+import { WalletThresholdsService } from '../../money/wallets/wallet-thresholds.service.js';
 import { quoteTopUp } from '../top-ups/quote.js';
 import { AmountOutOfRangeError } from '../top-ups/top-up.errors.js';
 import type { TopUp } from '../top-ups/top-up.js';
@@ -73,7 +73,7 @@ export class AutoTopUpSettingsService {
     private readonly repository: AutoTopUpRepository,
     private readonly topUps: TopUpRepository,
     private readonly switches: AutoTopUpSwitchService,
-    private readonly marks: WalletMarks,
+    private readonly thresholds: WalletThresholdsService,
     private readonly states: AutoTopUpAccountsService,
   ) {}
 
@@ -172,7 +172,7 @@ export class AutoTopUpSettingsService {
         before: current.revision === 0 ? null : toDetails(current),
         after: toDetails({ ...terms, status: 'on', cardId: card.id }),
       });
-      await this.marks.setTopUpMark(tx, accountId, terms.thresholdMicros);
+      await this.thresholds.setTopUpThreshold(tx, accountId, terms.thresholdMicros);
     }, requester.by);
   }
 

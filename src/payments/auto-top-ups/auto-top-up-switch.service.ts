@@ -8,7 +8,7 @@ import {
   type WebhookData,
 } from '../../notifications/webhooks/webhook-events.service.js';
 import { AUTO_TOP_UP_JOB } from '../../money/wallets/signal-jobs.js';
-import { WalletMarks } from '../../money/wallets/wallet-marks.service.js';
+import { WalletThresholdsService } from '../../money/wallets/wallet-thresholds.service.js';
 import { toTopUpView } from '../top-ups/top-up.dto.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import { canSwitch } from './auto-top-up.machine.js';
@@ -53,7 +53,7 @@ export class AutoTopUpSwitchService {
     private readonly repository: AutoTopUpRepository,
     private readonly jobs: JobQueue,
     private readonly events: WebhookEventsService,
-    private readonly marks: WalletMarks,
+    private readonly thresholds: WalletThresholdsService,
   ) {}
 
   /** Does nothing when auto top-up is off already, so that the first reason is kept. */
@@ -80,7 +80,7 @@ export class AutoTopUpSwitchService {
       // Each revision is switched off at most once, because switching on starts a new revision.
       naturalKey: `${current.livemode ? 'live' : 'test'}:${current.revision}`,
     });
-    await this.marks.setTopUpMark(tx, current.accountId, null);
+    await this.thresholds.setTopUpThreshold(tx, current.accountId, null);
   }
 
   /** Publishes one event for each time that the account agreed to more. */

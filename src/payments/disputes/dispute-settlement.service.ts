@@ -6,7 +6,7 @@ import { ZERO, type MicroUsd } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
-import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
+import { WalletReaderService } from '../../money/wallets/wallet-reader.service.js';
 import { WalletInDebtError } from '../../money/wallets/wallet.errors.js';
 import { PaymentReviewRepository } from '../payment-reviews/payment-review.repository.js';
 import { PAYMENT_GATEWAY, type PaymentGateway, type ProviderDispute } from '../stripe/payment-gateway.js';
@@ -45,7 +45,7 @@ export class DisputeSettlementService {
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly engine: WalletEngine,
-    private readonly wallets: WalletReader,
+    private readonly wallets: WalletReaderService,
     private readonly topUps: TopUpRepository,
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,

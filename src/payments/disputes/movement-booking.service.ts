@@ -55,7 +55,7 @@ export class MovementBookingService {
     const { accountId, id, reason } = dispute;
     const covered = `Money of ${topUp.id} came back, and ${id} had taken it`;
     await this.engine.execute({
-      type: 'clawBack',
+      type: 'reverseCredit',
       cause: 'dispute',
       accountId,
       actor: 'stripe',

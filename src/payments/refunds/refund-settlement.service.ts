@@ -54,7 +54,7 @@ export class RefundSettlementService {
    */
   async reserve(refund: Refund): Promise<void> {
     await this.engine.execute({
-      type: 'clawBack',
+      type: 'reverseCredit',
       cause: 'refund',
       accountId: refund.accountId,
       actor: refund.createdBy,

@@ -15,7 +15,7 @@ import { PAYMENT_GATEWAY, type PaymentGateway } from '../stripe/payment-gateway.
 import { PaymentRequestRefusedError, PaymentsUnavailableError } from '../stripe/payments.errors.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
-import { WalletReader } from '../../money/wallets/wallet-reader.service.js';
+import { WalletReaderService } from '../../money/wallets/wallet-reader.service.js';
 import { isOpen } from '../disputes/dispute.machine.js';
 import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
 import { DisputeRepository } from '../disputes/dispute.repository.js';
@@ -54,7 +54,7 @@ export class RefundsService {
     private readonly clock: DatabaseClock,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly topUps: TopUpsService,
-    private readonly wallets: WalletReader,
+    private readonly wallets: WalletReaderService,
     private readonly refunds: RefundRepository,
     private readonly disputes: DisputeRepository,
     private readonly movements: DisputeMovementRepository,

@@ -245,7 +245,7 @@ export class TestBooks {
         new Date(this.nowMs),
       ],
     );
-    return this.clawBack(accountId, 'refund', `refund:${id}`, lotId, amount);
+    return this.reverseCredit(accountId, 'refund', `refund:${id}`, lotId, amount);
   }
 
   /** With the row that says what Stripe took. */
@@ -272,10 +272,10 @@ export class TestBooks {
         new Date(this.nowMs),
       ],
     );
-    return this.clawBack(accountId, 'dispute', `dispute:${id}:withdrawn`, lotId, amount);
+    return this.reverseCredit(accountId, 'dispute', `dispute:${id}:withdrawn`, lotId, amount);
   }
 
-  private clawBack(
+  private reverseCredit(
     accountId: string,
     cause: 'refund' | 'dispute',
     reference: string,
@@ -286,7 +286,7 @@ export class TestBooks {
     const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: reference };
     const freeze = { ...change, source: 'dispute', sourceId: reference } as const;
     return {
-      type: 'clawBack',
+      type: 'reverseCredit',
       cause,
       freeze: cause === 'dispute' ? freeze : null,
       ...this.referenced(accountId, reference),

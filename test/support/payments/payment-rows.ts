@@ -53,7 +53,7 @@ export async function insertWithdrawnDispute(
     [accountId, id, topUpId, newId('creditLot')],
   );
   await engine.execute({
-    type: 'clawBack',
+    type: 'reverseCredit',
     cause: 'dispute',
     accountId,
     actor: 'stripe',

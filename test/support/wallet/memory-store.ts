@@ -34,7 +34,7 @@ function emptyWallet(accountId: string): Wallet {
 /** Keeps between steps what the store would keep between batches. */
 export class MemoryStore {
   wallet: Wallet;
-  watch: Watch = { topUpMarkMicros: null, lowMarkMicros: null, level: 'ample' };
+  watch: Watch = { topUpThresholdMicros: null, lowThresholdMicros: null, level: 'ample' };
   holds = new Map<string, Hold>();
   budgets = new Map<string, KeyBudget>();
   recorded = new Map<string, RecordedMovement>();

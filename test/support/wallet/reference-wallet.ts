@@ -180,8 +180,8 @@ export class ReferenceWallet {
       case 'expireLots':
         this.lapse(now);
         return 'ok';
-      case 'clawBack':
-        return this.clawBack(command, now);
+      case 'reverseCredit':
+        return this.reverseCredit(command, now);
       case 'writeOff': {
         const given = Math.max(0, Math.min(this.reliefs.notGivenUp(command.reference), this.debt));
         if (given === 0) return 'nothing_owed';
@@ -260,7 +260,7 @@ export class ReferenceWallet {
     return 'ok';
   }
 
-  private clawBack(command: Extract<WalletCommand, { type: 'clawBack' }>, now: number): string {
+  private reverseCredit(command: Extract<WalletCommand, { type: 'reverseCredit' }>, now: number): string {
     const amount = Number(command.amountMicros);
     const { feeMicros, taxMicros, excessMicros } = command;
     if (amount < 0 || [amount, feeMicros, taxMicros, excessMicros].every((part) => Number(part) === 0))
@@ -369,7 +369,7 @@ export class ReferenceWallet {
   }
 }
 
-type Returned = Extract<WalletCommand, { type: 'clawBack' | 'reinstate' }>;
+type Returned = Extract<WalletCommand, { type: 'reverseCredit' | 'reinstate' }>;
 
 function movedAtStripe({ amountMicros, feeMicros, taxMicros, excessMicros }: Returned): number {
   return Number(amountMicros + feeMicros + taxMicros + excessMicros);

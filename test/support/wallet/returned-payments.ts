@@ -208,7 +208,7 @@ export class ReturnedPayments {
     const ids = { id: reference, statusChangeId: reference, sourceId: reference };
     const taken = negated(parts);
     this.run({
-      type: 'clawBack',
+      type: 'reverseCredit',
       cause: source.startsWith('refund:') ? 'refund' : 'dispute',
       ...{ accountId: ACCOUNT, actor: 'system', fingerprint: '', memo: null, reference },
       ...{ lotId: `lot_of_${payment + 1}`, ...amountsOf(taken) },

@@ -55,7 +55,7 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
     await books.debit(accountId, 6_000_000n, { memo: anySample(random) });
     const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: id };
     const freeze = { ...change, source: cause, sourceId: id };
-    await books.execute({ type: 'clawBack', cause, ...named(id), ...parts, lotId, freeze });
+    await books.execute({ type: 'reverseCredit', cause, ...named(id), ...parts, lotId, freeze });
     await books.execute({ type: 'writeOff', ...named(`${id}:written_off:1`) });
     books.pass(0.1);
     await books.execute({

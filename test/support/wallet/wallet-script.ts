@@ -55,7 +55,7 @@ const draw: fc.Arbitrary<Draw> = fc.record({
     {
       weight: 2,
       arbitrary: fc.constantFrom<CustomerCommand['type']>(
-        'clawBack',
+        'reverseCredit',
         'writeOff',
         'reinstate',
         'adjust',
@@ -146,11 +146,11 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         keyId,
         amountMicros,
       };
-    case 'clawBack':
+    case 'reverseCredit':
       return {
-        ...named('clawBack'),
-        reference: ofDispute('clawBack', drawn.slot),
-        type: 'clawBack',
+        ...named('reverseCredit'),
+        reference: ofDispute('reverseCredit', drawn.slot),
+        type: 'reverseCredit',
         cause: drawn.other < 5 ? 'refund' : 'dispute',
         freeze:
           drawn.other < 4
@@ -209,7 +209,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
 }
 
 /** Of one of two disputes, so that several movements and write-offs are of the same one. */
-function ofDispute(kind: 'clawBack' | 'reinstate' | 'writeOff', slot: number): string {
+function ofDispute(kind: 'reverseCredit' | 'reinstate' | 'writeOff', slot: number): string {
   return `dispute:${slot % 2}:${kind}:${slot}`;
 }
 

@@ -19,7 +19,7 @@ export type ProofCounts = {
 
 export type Report = (discrepancy: Discrepancy) => void;
 
-export function keyOf(parts: Readonly<Record<string, string | null>>): string {
+export function formatKey(parts: Readonly<Record<string, string | null>>): string {
   return Object.entries(parts)
     .map(([name, value]) => `${name}=${value}`)
     .join(' ');

@@ -7,7 +7,7 @@ import { toExportedTransfer, TRANSFER_COLUMNS } from '../../../money/ledger/tran
 import { GENESIS_HASH, type ExportedTransfer } from '../../../money/ledger/transfer.js';
 import type { Parts } from '../../../money/wallets/rules/payment-parts.js';
 import { AccountGroups } from './account-groups.js';
-import { keyOf, type ProofCounts, type Report } from './discrepancy.js';
+import { formatKey, type ProofCounts, type Report } from './discrepancy.js';
 import { ReliefReplay, type ReliefFault, type StoredReliefs } from './relief-replay.js';
 
 const TRANSFERS = `SELECT ${TRANSFER_COLUMNS} FROM transfers t ORDER BY t.account_id, t.seq`;
@@ -81,7 +81,7 @@ class AccountReplay {
     const lotFault = this.lots.next(row);
     const found = fault ?? lotFault;
     if (found !== null) {
-      const key = keyOf({ account_id: this.accountId, seq: row.seq });
+      const key = formatKey({ account_id: this.accountId, seq: row.seq });
       this.report({ table: 'transfers', key, ...found });
     }
     this.reportRelief(this.reliefs.next(row, debtBefore, this.lots.debt));
@@ -91,14 +91,14 @@ class AccountReplay {
   end(): void {
     this.reportRelief(this.reliefs.end());
     for (const { seq, ...found } of this.reliefs.differences(this.storedReliefs)) {
-      this.report({ table: 'debt_reliefs', key: keyOf({ account_id: this.accountId, seq }), ...found });
+      this.report({ table: 'debt_reliefs', key: formatKey({ account_id: this.accountId, seq }), ...found });
     }
   }
 
   private reportRelief(fault: ReliefFault | null): void {
     if (fault === null) return;
     const { seq, ...found } = fault;
-    this.report({ table: 'transfers', key: keyOf({ account_id: this.accountId, seq }), ...found });
+    this.report({ table: 'transfers', key: formatKey({ account_id: this.accountId, seq }), ...found });
   }
 
   /** What the wallet row must say. */
@@ -179,7 +179,7 @@ async function proveAccount(
   counts: ProofCounts,
 ): Promise<void> {
   counts.accounts += 1;
-  const key = keyOf({ account_id: replay.accountId });
+  const key = formatKey({ account_id: replay.accountId });
   const { head } = replay;
   const [wallet] = await wallets.take(replay.accountId);
   if (wallet === undefined) {
@@ -198,7 +198,7 @@ async function proveAccount(
 function compareLots(stored: readonly TextRow[], replay: AccountReplay, report: Report): void {
   const expected = new Map([...replay.lots.live].map(([id, lot]) => [id, String(lot.remaining)]));
   const differs = (id: string, wanted: string, found: string): void => {
-    const key = keyOf({ account_id: replay.accountId, id });
+    const key = formatKey({ account_id: replay.accountId, id });
     report({ table: 'credit_lots', key, column: 'remaining_micros', expected: wanted, found });
   };
   for (const row of stored) {

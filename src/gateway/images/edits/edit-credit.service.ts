@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { micros, times, type MicroUsd } from '../../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { PriceBookService } from '../../../money/pricing/price-book.service.js';
-import { SpendingCheck } from '../../../money/wallets/spending-check.service.js';
+import { SpendingCheckService } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
 import type { Caller } from '../calls/caller.js';
 import { ImageModels, type ImageModel } from '../calls/image-models.js';
@@ -35,7 +35,7 @@ export class EditCredit {
     private readonly prices: PriceBookService,
     private readonly providerKeys: ProviderKeyFunding,
     private readonly reader: GenerationReader,
-    private readonly spending: SpendingCheck,
+    private readonly spending: SpendingCheckService,
   ) {
     this.topUpUrl = topUpUrlFrom(settings);
   }

@@ -30,7 +30,7 @@ export const EXPORT_COLUMNS = [
   'hash',
 ] as const satisfies readonly (keyof ExportRow)[];
 
-/** Columns whose spelling is digits or hex: no text of anybody's can stand in them. */
+/** Columns whose spelling is digits or hex, so that they can never hold a text that a person wrote. */
 export const BARE_COLUMNS: ReadonlySet<string> = new Set([
   'seq',
   'amount_micros',
@@ -56,7 +56,7 @@ export type ExportEnd = ExportRange & {
   readonly digest: string;
 };
 
-/** What stands in the first column of a CSV's last line, and in the `object` member of a JSONL's. */
+/** The first column of a CSV's last line, and the `object` member of a JSONL's. */
 export const END_MARK = 'end_of_export';
 
 /**

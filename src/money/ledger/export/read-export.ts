@@ -277,7 +277,7 @@ function withoutByteOrderMark({ lines, broken }: FileLines): FileLines {
 
 /**
  * The records of a CSV (RFC 4180) in the one spelling that an export uses: cells are divided by commas, and a cell
- * stands in quotes, with its own quotes doubled, exactly when it holds a comma, a quote, a carriage return or a
+ * is quoted, with its own quotes doubled, exactly when it holds a comma, a quote, a carriage return or a
  * line feed.
  *
  * A library that reads CSV is made to accept other spellings too, and each reads the doubtful ones in its own

@@ -23,7 +23,7 @@ import { setKeyBudget } from './key-limits.js';
 import {
   adjust,
   book,
-  clawBack,
+  reverseCredit,
   credit,
   debit,
   expireLots,
@@ -196,8 +196,8 @@ function apply(aggregate: Aggregate, command: WalletCommand, nowMs: number): App
       return expireHold(aggregate, command, nowMs);
     case 'debit':
       return debit(aggregate, command, nowMs);
-    case 'clawBack':
-      return clawBack(aggregate, command, nowMs);
+    case 'reverseCredit':
+      return reverseCredit(aggregate, command, nowMs);
     case 'writeOff':
       return writeOff(aggregate, command, nowMs);
     case 'expireLots':

@@ -17,21 +17,21 @@ import type { ReachedLimit } from './key-budget.js';
 
 type Addressed = {
   readonly accountId: string;
-  /** Who wants it: `api_key:key_…`, `operator:key_…`, `stripe`, `system`. Written on every row. */
+  /** Who sends the command: `account_key:key_…`, `operator_key:key_…`, `stripe`, `system`. It is written on every row. */
   readonly actor: string;
-  /** For the audit log, in the same commit; kept when the command had an effect. */
+  /** Written to the audit log in the same commit when the command has an effect. */
   readonly audit?: NewAuditEvent;
 };
 
 type Referenced = Addressed & {
-  /** Unique for ever in the account: the same reference never moves money twice. */
+  /** Unique in the account permanently: the same reference never moves money twice. */
   readonly reference: string;
   /** The request in canonical form: the same reference with another fingerprint is a conflict. */
   readonly fingerprint: string;
   readonly memo: string | null;
 };
 
-/** Paid credit comes in, with the fee and tax that were paid beside it. Repays debt first. */
+/** Adds paid credit, with the fee and the tax that were paid in addition to it. It repays debt first. */
 export type CreditCommand = Referenced & {
   readonly type: 'credit';
   readonly cause: 'top_up';
@@ -43,24 +43,24 @@ export type CreditCommand = Referenced & {
 };
 
 /**
- * Credit that was taken for a refund or a dispute comes back, all of it or a part, because its money did. The wallet is then as if
- * it had never been taken: debt that was written off, or paid with given credit, while it was away is not paid twice. The
- * reference begins with `dispute:<id>:` or `refund:<id>:`, as those of its write-offs do.
+ * Adds credit again that was taken for a refund or a dispute, all of it or a part, because its money came back. The wallet is then
+ * as if the credit had never been taken: debt that was written off, or paid with given credit, in the meantime is not paid twice.
+ * The reference begins with `dispute:<id>:` or `refund:<id>:`, as those of the write-offs do.
  */
 export type ReinstateCommand = Referenced & {
   readonly type: 'reinstate';
-  /** The lot of what was bought, which may go back to a card. */
+  /** The lot of the bought part, which may be refunded to a card. */
   readonly lotId: string;
-  /** The lot of what comes back for given credit that paid debt while the money was away. */
+  /** The lot of the part that replaces given credit, which had paid debt while the money was away. */
   readonly givenLotId: string;
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
-  /** Of what was taken beyond the payment, and what comes back beyond all that was taken. */
+  /** What comes back of the money that was taken beyond the payment, and what comes back beyond all that was taken. */
   readonly excessMicros: MicroUsd;
 };
 
-/** Promotional credit is given. */
+/** Adds promotional credit. */
 export type GrantCommand = Referenced & {
   readonly type: 'grant';
   readonly lotId: string;
@@ -70,37 +70,37 @@ export type GrantCommand = Referenced & {
 };
 
 type Spending = Referenced & {
-  /** The API key whose budget this takes from; null: no key of the account asked for it. */
+  /** The API key whose budget this takes from; null when no key of the account asked for it. */
   readonly keyId: string | null;
 };
 
-/** Which attempt at one call asks for credit, where a client sends a call again by itself when it gets no answer. */
+/** Which attempt at a call asks for credit, for clients that repeat a call by themselves when they get no answer. */
 export type Attempt = {
-  /** 0: the first. Null: the client does not say, and whoever has the same credit is another attempt. */
+  /** 0 is the first attempt. Null when the client does not number them: then any hold for the same request is another attempt. */
   readonly number: number | null;
   readonly beganAtMs: number;
-  /** The same moment by `performance.now()`: the store dates it by the ledger's clock, which dates holds. */
+  /** The same time by `performance.now()`, from which the store computes the time by the ledger's clock, as holds have it. */
   readonly beganAtMonotonicMs: number;
-  /** Open holds for the same request which this attempt knows to be of other calls. */
+  /** Open holds for the same request that this attempt knows to belong to other calls. */
   readonly otherCallsHoldIds: readonly string[];
 };
 
-/** Sets credit aside; nothing is posted. */
+/** Sets credit aside. Nothing is posted. */
 export type AuthorizeCommand = Spending & {
   readonly type: 'authorize';
   readonly holdId: string;
   readonly amountMicros: MicroUsd;
   readonly expiresAtMs: number;
-  /** With a key and one fingerprint, attempts at one call get its credit once. Left out: every hold stands by itself. */
+  /** Attempts at one call, which have the same key and fingerprint, get its credit once. When absent, every hold is separate. */
   readonly attempt?: Attempt | null;
   /**
-   * Providers that would serve the call over the account's own key. With a key at one of them no credit is set aside: the
-   * customer has decided that such calls cost the wallet nothing. Left out: the wallet pays, whatever keys there are.
+   * Providers that would serve the call with the account's own key. When the account has a key at one of them, no credit is set
+   * aside, because the customer has decided that such calls cost the wallet nothing. When absent, the wallet pays in any case.
    */
   readonly unlessOwnKeyAt?: readonly string[];
 };
 
-/** Posts what was delivered and releases the rest of the hold. */
+/** Posts the amount that was delivered and releases the rest of the hold. */
 export type CaptureCommand = Addressed & {
   readonly type: 'capture';
   readonly holdId: string;
@@ -110,38 +110,39 @@ export type CaptureCommand = Addressed & {
 
 export type VoidCommand = Addressed & { readonly type: 'void'; readonly holdId: string };
 
-/** Does nothing before the hold's time is over, so a sweep may name any hold. */
+/** Does nothing before the hold expires, so a sweep may name any hold. */
 export type ExpireHoldCommand = Addressed & { readonly type: 'expireHold'; readonly holdId: string };
 
-/** With a key, the key is also the actor: the ledger names whose budget a debit took from by nothing else. */
+/** With a key, the key is also the actor, because only the actor says in the ledger whose budget a debit took from. */
 export type DebitCommand = Spending & { readonly type: 'debit'; readonly amountMicros: MicroUsd };
 
 /**
- * Bought credit goes back. A refund that is asked for never takes more than is available. Where the money is gone already, all
- * is taken and what was spent becomes debt: a dispute always freezes the wallet, a refund that somebody made at Stripe does
- * where the wallet cannot cover it.
+ * Takes bought credit because its payment went back. A refund that is requested here never takes more than is available. When the
+ * money is gone already, all of the credit is taken, and what was spent of it becomes debt. A dispute always freezes the wallet; a
+ * refund that was made at Stripe freezes it when the wallet cannot cover the amount.
  */
-export type ClawBackCommand = Referenced & {
-  readonly type: 'clawBack';
+export type ReverseCreditCommand = Referenced & {
+  readonly type: 'reverseCredit';
   readonly cause: 'refund' | 'dispute';
-  /** The lot that the returned payment bought; taken first. */
+  /** The lot that the returned payment bought, which is taken first. */
   readonly lotId: string;
   readonly amountMicros: MicroUsd;
   readonly feeMicros: MicroUsd;
   readonly taxMicros: MicroUsd;
   /**
-   * What went back beyond what was left of the payment: our loss, no credit's. Below zero: so much of it is not beyond the payment
-   * any more, because other money of it came back, and goes as the parts above instead.
+   * What went back beyond what was left of the payment. It is our loss and takes no credit. A negative amount is no longer
+   * beyond the payment, because other money of the payment came back, and is part of the amounts above instead.
    */
   readonly excessMicros: MicroUsd;
-  /** Why the wallet freezes; null for a refund that is asked for, whose money is still ours. */
+  /** Why the wallet freezes; null for a refund that is requested here, whose money we still have. */
   readonly freeze: NewFreeze | null;
 };
 
 /**
- * Gives up debt that money which went back has left: at most what is taken for it and neither back nor given up, at most what the
- * wallet owes under its lock. It may be made as often as there is such debt, once for a reference, which begins with
- * `dispute:<id>:` or `refund:<id>:`. The ledger says all of it, so the command names no amount, and a repetition cannot have another one.
+ * Writes off the debt that a refund or a dispute has left: at most the credit that was taken for it and neither came back nor was
+ * written off, and at most what the wallet owes under its lock. It may be sent as often as there is such debt, once for each
+ * reference, which begins with `dispute:<id>:` or `refund:<id>:`. The amount follows from the ledger, so the command has none, and a
+ * repetition cannot have another one.
  */
 export type WriteOffCommand = Addressed & {
   readonly type: 'writeOff';
@@ -159,7 +160,7 @@ export type AdjustCommand = Referenced & {
   readonly amountMicros: MicroUsd;
 };
 
-/** A reason to freeze, with the ids that it and the change of the wallet's status get if they are new. */
+/** A reason to freeze, with the ids that the freeze and the change of the wallet's status get if they are new. */
 export type NewFreeze = {
   readonly id: string;
   readonly source: FreezeSource;
@@ -170,7 +171,7 @@ export type NewFreeze = {
 
 export type FreezeCommand = Addressed & { readonly type: 'freeze'; readonly freeze: NewFreeze };
 
-/** Lifts the reasons that have all of what `lifts` says: one by its id, one by its source, or with nothing said, all. */
+/** Lifts the freezes that match every member of `lifts`: one by its id, one by its source, or all when it has no members. */
 export type UnfreezeCommand = Addressed & {
   readonly type: 'unfreeze';
   readonly lifts: { readonly id?: string; readonly source?: FreezeSource; readonly sourceId?: string };
@@ -178,16 +179,16 @@ export type UnfreezeCommand = Addressed & {
   readonly reason: string;
 };
 
-/** Sets what an API key may spend; limits that are left out stay. With none left the key has no budget any more. */
+/** Sets what an API key may spend. Limits that are absent stay unchanged. A key without any limit has no budget any more. */
 export type SetKeyBudgetCommand = Addressed & {
   readonly type: 'setKeyBudget';
   readonly keyId: string;
   readonly limits: Partial<SpendLimits>;
-  /** Spares counting all of the chain under the wallet's lock; null counts it there. */
+  /** What was counted before, so that the whole chain is not counted under the wallet's lock; null counts it there. */
   readonly counted: CountedUse | null;
 };
 
-/** What Stripe kept, what went to the bank, what nobody was credited with. For the platform's book only, which has no credit. */
+/** Books what Stripe kept, what went to the bank, and payments that credited no account. Only the platform's own book accepts it. */
 export type BookCommand = Referenced & {
   readonly type: 'book';
   readonly legs: readonly { readonly kind: PlatformKind; readonly amountMicros: MicroUsd }[];
@@ -202,7 +203,7 @@ export type WalletCommand =
   | VoidCommand
   | ExpireHoldCommand
   | DebitCommand
-  | ClawBackCommand
+  | ReverseCreditCommand
   | WriteOffCommand
   | ExpireLotsCommand
   | AdjustCommand
@@ -211,7 +212,7 @@ export type WalletCommand =
   | FreezeCommand
   | UnfreezeCommand;
 
-/** What a command came to. `replayed` means the ledger had it already and nothing moved again. */
+/** The result of an accepted command. `replayed` means that the ledger had it already, and nothing moved again. */
 export type Outcome =
   | {
       readonly type: 'posted';
@@ -220,10 +221,10 @@ export type Outcome =
       readonly balances: Balances;
     }
   | { readonly type: 'hold'; readonly replayed: boolean; readonly hold: Hold; readonly balances: Balances }
-  /** The hold had its one terminal transition before, and this command asked for another. */
+  /** The hold had its one terminal transition earlier, and this command asked for a different one. */
   | { readonly type: 'already_resolved'; readonly hold: Hold; readonly balances: Balances }
   | { readonly type: 'hold_not_due'; readonly hold: Hold; readonly balances: Balances }
-  /** There was no debt to give up, so nothing was recorded: asked again later, there may be some. */
+  /** There was no debt to write off, so nothing was recorded. A later command may find some. */
   | { readonly type: 'nothing_owed'; readonly balances: Balances }
   | { readonly type: 'key_budget'; readonly budget: KeyBudget; readonly balances: Balances }
   | { readonly type: 'lots_expired'; readonly expiredMicros: MicroUsd; readonly balances: Balances }
@@ -231,7 +232,7 @@ export type Outcome =
       readonly type: 'status';
       readonly changed: boolean;
       readonly status: WalletStatus;
-      /** What is in force now. */
+      /** The freezes in force now. */
       readonly freezes: readonly Freeze[];
       readonly balances: Balances;
     };
@@ -271,14 +272,14 @@ export type Applied = {
   readonly accepted: true;
   readonly wallet: Wallet;
   readonly transfers: readonly Transfer[];
-  /** The hold that the command made or resolved. */
+  /** The hold that the command created or resolved. */
   readonly hold: Hold | null;
-  /** The budget of the key that the command took from, gave back to, or limited. */
+  /** The budget that the command took from, gave back to, or limited. */
   readonly budget: KeyBudget | null;
-  /** The reasons to freeze that the command brought or lifted. */
+  /** The freezes that the command added or lifted. */
   readonly freezes: readonly Freeze[];
   readonly statusChange: StatusChange | null;
-  /** The reliefs that the command made or undid. */
+  /** The debt reliefs that the command made or undid. */
   readonly reliefs: readonly Relief[];
   readonly outcome: Outcome;
 };

@@ -11,8 +11,8 @@ import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
 import type { WalletCommand, Applied, Outcome, StatusChange } from './command.js';
 import {
   compareBurnOrder,
-  dueForExpiry,
-  ledgerAccountOf,
+  findDueForExpiry,
+  getLedgerAccount,
   type Portion,
   type Freeze,
   type Hold,
@@ -25,7 +25,7 @@ import {
 
 const HALF_CHARACTER = /\p{Surrogate}/u;
 
-/** Groups the rows of one event, and tells two requests under one reference apart. */
+/** Groups the rows of one event, and distinguishes two requests with the same reference. */
 export function linkIdFor(reference: string, fingerprint: string): string {
   return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
 }
@@ -40,8 +40,8 @@ export type Movement = {
 };
 
 /**
- * The next state of one wallet while a command is applied. It mutates only itself: the wallet it started
- * from is untouched, so dropping the draft is all that a rejection needs.
+ * The next state of one wallet while a command is applied. It changes only itself and never the wallet that it started
+ * from, so a rejection only has to drop the draft.
  */
 export class Draft {
   private posted: MicroUsd;
@@ -69,7 +69,7 @@ export class Draft {
     this.status = before.status;
     this.seq = before.seq;
     this.headHash = before.headHash;
-    // Clocks of several processes differ; a chain's time never runs backwards.
+    // The clocks of several processes differ, and the time of a chain never runs backwards.
     this.headAtMs = Math.max(before.headAtMs, nowMs);
     this.currentLots = before.lots;
   }
@@ -93,12 +93,12 @@ export class Draft {
     };
   }
 
-  /** Due credit leaves before any command spends, so nothing is ever paid with credit that has lapsed. */
+  /** Posts the expiry of due credit before a command spends, so nothing is ever paid with credit that has lapsed. */
   expireDueLots(): MicroUsd {
-    const due = dueForExpiry(this.currentLots, this.held, this.nowMs);
+    const due = findDueForExpiry(this.currentLots, this.held, this.nowMs);
     let total = ZERO;
     for (const portion of due) {
-      // A reserved part may lapse later than the rest of its lot, so the place in the chain keeps it unique.
+      // A reserved part may lapse later than the rest of its lot, so the `seq` makes the reference unique.
       const reference = `expiry:${portion.lot.id}:${this.seq + 1}`;
       const income = portion.lot.kind === 'paid' ? 'breakage_revenue' : 'promotional_credit';
       this.burn([portion], income, {
@@ -116,18 +116,18 @@ export class Draft {
   burn(portions: readonly Portion[], to: LedgerAccount, movement: Movement): void {
     for (const { lot, amountMicros } of portions) {
       this.reduceLot(lot.id, amountMicros);
-      this.post(movement, ledgerAccountOf(lot), to, amountMicros, lot.id);
+      this.post(movement, getLedgerAccount(lot), to, amountMicros, lot.id);
     }
   }
 
-  /** Takes what no lot can cover: from here on the customer owes it. */
+  /** Takes an amount that no lot can cover, which the customer then owes. */
   owe(amountMicros: MicroUsd, to: LedgerAccount, movement: Movement): void {
     if (amountMicros === 0n) return;
     this.debt = micros(this.debt + amountMicros);
     this.post(movement, 'customer_credit', to, amountMicros, null);
   }
 
-  /** The reverse of `owe`: somebody else bears the debt. It opens no lot, so it can never become credit. */
+  /** The reverse of `owe`: `from` bears the debt. It opens no lot, so it can never become credit. */
   forgive(amountMicros: MicroUsd, from: LedgerAccount, movement: Movement): void {
     if (amountMicros > this.debt) throw new Error(`${amountMicros} is more than the debt of ${this.debt}`);
     this.debt = micros(this.debt - amountMicros);
@@ -135,11 +135,11 @@ export class Draft {
     this.relieve('write_off', movement, amountMicros);
   }
 
-  /** Takes a relief as it is after a part of it was undone; what of it was written off is owed again. */
+  /** Records a relief after `amountMicros` of it were undone. If it was a write-off, that amount is owed again. */
   undoRelief(relief: Relief, amountMicros: MicroUsd, memo: string | null): void {
     this.reliefs = [...this.reliefs, relief];
     if (relief.kind !== 'write_off') return;
-    // What other money brings back undoes another part of it, so the place in the chain keeps it unique.
+    // Other money that comes back may undo another part of it, so the `seq` makes the reference unique.
     const reference = `${relief.reference}:owed_again:${this.seq + 1}`;
     const linkId = linkIdFor(reference, '');
     this.owe(amountMicros, 'dispute_losses', { kind: 'write_off_reversal', reference, linkId, memo });
@@ -156,11 +156,11 @@ export class Draft {
       createdAtMs: this.headAtMs,
     };
     this.currentLots = [...this.currentLots, whole].sort(compareBurnOrder);
-    this.post(movement, from, ledgerAccountOf(whole), lot.grantedMicros, lot.id);
+    this.post(movement, from, getLedgerAccount(whole), lot.grantedMicros, lot.id);
     if (repaid > 0n && !lot.refundable) this.relieve('given_credit', movement, repaid);
   }
 
-  /** A leg that touches no lot, such as a fee. Nothing is posted for zero. */
+  /** Posts a leg that changes no lot, such as a fee. Nothing is posted for zero. */
   postWith(movement: Movement, debit: LedgerAccount, credit: LedgerAccount, amountMicros: MicroUsd): void {
     if (amountMicros > 0n) this.post(movement, debit, credit, amountMicros, null);
   }
@@ -173,7 +173,7 @@ export class Draft {
     this.held = micros(this.held - amountMicros);
   }
 
-  /** `statusChange` is the record of the new status, when it is another one. */
+  /** `statusChange` is the record of the new status, or null when the status stays the same. */
   changeFreezes(changes: readonly Freeze[], status: WalletStatus, statusChange: StatusChange | null): void {
     this.freezes = changes;
     this.status = status;
@@ -184,7 +184,7 @@ export class Draft {
     this.budget = budget;
   }
 
-  /** The movement as the ledger will remember it. */
+  /** The movement as a repetition of its command will find it in the ledger. */
   recorded(movement: Movement): RecordedMovement {
     const rows = this.transfers.filter((row) => row.reference === movement.reference);
     const first = rows[0];
@@ -204,10 +204,10 @@ export class Draft {
     return { accepted: true, wallet, transfers, hold, budget, freezes, statusChange, reliefs, outcome };
   }
 
-  /** The row posted last paid debt with what nobody bought. */
+  /** Records that the last posted row paid debt with credit that was not bought. */
   private relieve(kind: Relief['kind'], { reference }: Movement, amountMicros: MicroUsd): void {
-    const { seq, debt: owedBesideMicros } = this;
-    const relief = { seq, reference, kind, amountMicros, owedBesideMicros, undoneMicros: ZERO };
+    const { seq, debt: stillOwedMicros } = this;
+    const relief = { seq, reference, kind, amountMicros, stillOwedMicros, undoneMicros: ZERO };
     this.reliefs = [...this.reliefs, relief];
   }
 
@@ -226,7 +226,7 @@ export class Draft {
     amountMicros: MicroUsd,
     lotId: string | null,
   ): void {
-    // Half a character would be hashed as sent and stored as another one: the chain would never verify again.
+    // Half a surrogate pair would be hashed as sent and stored as another character, and the chain would never verify again.
     if (HALF_CHARACTER.test(movement.reference) || HALF_CHARACTER.test(movement.memo ?? ''))
       throw new Error('text is not well-formed');
     if (isCustomerLedgerAccount(debitAccount)) this.posted = micros(this.posted - amountMicros);
@@ -255,7 +255,7 @@ export class Draft {
   }
 }
 
-/** What an event meant to the customer: its rows on customer ledger accounts. */
+/** The effect of an event on the customer: the sum of its rows on customer ledger accounts. */
 function sumCustomerSide(rows: readonly Transfer[]): MicroUsd {
   return rows
     .filter((row) => isCustomerLedgerAccount(row.debitAccount) || isCustomerLedgerAccount(row.creditAccount))

@@ -10,16 +10,16 @@ import {
 } from './command.js';
 import { Draft } from './draft.js';
 import {
-  balancesOf,
-  spendable,
+  toBalances,
+  computeSpendable,
   type Aggregate,
   type Freeze,
   type Wallet,
   type WalletStatus,
 } from './wallet.js';
 
-/** What holds a wallet frozen now, the oldest first. */
-export function standing(freezes: Iterable<Freeze>): readonly Freeze[] {
+/** The freezes in force, oldest first. */
+function findInForce(freezes: Iterable<Freeze>): readonly Freeze[] {
   return [...freezes].filter(({ liftedAtMs }) => liftedAtMs === null);
 }
 
@@ -38,7 +38,7 @@ export function unfreeze(aggregate: Aggregate, command: UnfreezeCommand, nowMs: 
   const { wallet } = aggregate;
   const { actor, reason, lifts } = command;
   const draft = new Draft(wallet, command, nowMs);
-  const inForce = standing(aggregate.freezes.values());
+  const inForce = findInForce(aggregate.freezes.values());
   const lifted = inForce
     .filter(
       ({ id, source, sourceId }) =>
@@ -48,16 +48,16 @@ export function unfreeze(aggregate: Aggregate, command: UnfreezeCommand, nowMs: 
     )
     .map((each) => ({ ...each, liftedAtMs: nowMs, liftedBy: actor, liftedReason: reason }));
   const isLast = lifted.length > 0 && lifted.length === inForce.length;
-  const uncovered = uncoveredMicros(wallet);
+  const uncovered = computeUncovered(wallet);
   if (isLast && uncovered > 0n) {
-    return reject({ code: 'wallet_in_debt', uncoveredMicros: uncovered, balances: balancesOf(wallet) });
+    return reject({ code: 'wallet_in_debt', uncoveredMicros: uncovered, balances: toBalances(wallet) });
   }
   const status = isLast ? 'active' : wallet.status;
-  draft.changeFreezes(lifted, status, changeOf(wallet, status, command, nowMs));
+  draft.changeFreezes(lifted, status, toStatusChange(wallet, status, command, nowMs));
   return finish(draft, aggregate, lifted);
 }
 
-/** For whatever freezes a wallet beside what else it does. Answers what was added: nothing when it is in force already. */
+/** Also used by commands that freeze a wallet in addition to moving money. Returns the added freeze; none when it is in force already. */
 export function addFreeze(
   draft: Draft,
   { wallet, freezes }: Aggregate,
@@ -65,14 +65,18 @@ export function addFreeze(
   actor: string,
 ): readonly Freeze[] {
   const { id, source, sourceId, reason, statusChangeId } = wanted;
-  const isInForce = standing(freezes.values()).some(
+  const isInForce = findInForce(freezes.values()).some(
     (each) => each.source === source && each.sourceId === sourceId,
   );
   if (isInForce) return [];
   const { nowMs } = draft;
   const lifted = { liftedAtMs: null, liftedBy: null, liftedReason: null };
   const added = [{ id, source, sourceId, reason, actor, createdAtMs: nowMs, ...lifted }];
-  draft.changeFreezes(added, 'frozen', changeOf(wallet, 'frozen', { actor, reason, statusChangeId }, nowMs));
+  draft.changeFreezes(
+    added,
+    'frozen',
+    toStatusChange(wallet, 'frozen', { actor, reason, statusChangeId }, nowMs),
+  );
   return added;
 }
 
@@ -83,13 +87,13 @@ function finish(draft: Draft, aggregate: Aggregate, changes: readonly Freeze[]):
     type: 'status',
     changed: changes.length > 0,
     status: wallet.status,
-    freezes: standing(after.values()),
-    balances: balancesOf(wallet),
+    freezes: findInForce(after.values()),
+    balances: toBalances(wallet),
   });
 }
 
-/** The record of a wallet that froze or came free; null when its status stays. */
-function changeOf(
+/** The record of a wallet that was frozen or unfrozen; null when its status stays the same. */
+function toStatusChange(
   { accountId, status: before }: Wallet,
   status: WalletStatus,
   { actor, reason, statusChangeId }: Pick<UnfreezeCommand, 'actor' | 'reason' | 'statusChangeId'>,
@@ -99,10 +103,10 @@ function changeOf(
 }
 
 /**
- * What keeps a wallet frozen: debt, and holds whose credit was clawed back. Promotional credit does not count
- * against debt: it may lapse, and an active wallet must never fall below its floor by itself.
+ * The amount that keeps a wallet frozen: debt, and holds whose credit was taken for a dispute or a refund. Promotional credit does
+ * not count against debt, because it may lapse, and an active wallet must never fall below its floor by that alone.
  */
-function uncoveredMicros(wallet: Wallet): MicroUsd {
+function computeUncovered(wallet: Wallet): MicroUsd {
   const debt = micros(wallet.debtMicros + wallet.floorMicros);
-  return larger(debt, negate(spendable(wallet)));
+  return larger(debt, negate(computeSpendable(wallet)));
 }

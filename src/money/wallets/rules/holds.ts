@@ -13,13 +13,13 @@ import {
 import { Draft, linkIdFor } from './draft.js';
 import { canTransition, HOLD_TRANSITIONS, type HoldTransition } from './hold.machine.js';
 import { giveBack, take } from './key-budget.js';
-import { takeFrom, balancesOf, type Aggregate, type Hold } from './wallet.js';
+import { takeFrom, toBalances, type Aggregate, type Hold } from './wallet.js';
 import { budgetFor, isAmount, refuseSpending } from './movements.js';
 
 type Result = Applied | Rejected;
 
 function holdOutcome(draft: Draft, hold: Hold, replayed: boolean): Outcome {
-  return { type: 'hold', replayed, hold, balances: balancesOf(draft.wallet) };
+  return { type: 'hold', replayed, hold, balances: toBalances(draft.wallet) };
 }
 
 export function authorize(aggregate: Aggregate, command: AuthorizeCommand, nowMs: number): Result {
@@ -105,7 +105,7 @@ function resolve(
     return draft.done(
       same
         ? holdOutcome(draft, hold, true)
-        : { type: 'already_resolved', hold, balances: balancesOf(draft.wallet) },
+        : { type: 'already_resolved', hold, balances: toBalances(draft.wallet) },
     );
   }
   draft.release(hold.amountMicros);
@@ -152,7 +152,7 @@ export function expireHold(aggregate: Aggregate, command: ExpireHoldCommand, now
   if (hold === undefined) return reject({ code: 'hold_not_found' });
   const draft = new Draft(aggregate.wallet, command, nowMs);
   if (hold.status === 'authorized' && hold.expiresAtMs > nowMs) {
-    return draft.done({ type: 'hold_not_due', hold, balances: balancesOf(draft.wallet) });
+    return draft.done({ type: 'hold_not_due', hold, balances: toBalances(draft.wallet) });
   }
   return resolve(aggregate, draft, hold, 'expireHold', ZERO);
 }

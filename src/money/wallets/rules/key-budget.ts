@@ -8,17 +8,17 @@ import {
 import { micros, ZERO, type MicroUsd } from '../../../platform/common/money.js';
 import { formatUtcDate } from '../../../platform/common/clock.js';
 
-/** A limit that has no room for what is asked. */
+/** A limit that the requested amount would exceed. */
 export type ReachedLimit = {
   readonly keyId: string;
   readonly period: LimitPeriod;
   readonly limitMicros: MicroUsd;
   readonly usedMicros: MicroUsd;
-  /** When use is counted from zero again; null: never. */
+  /** When use is counted from zero again; null for a limit that never resets. */
   readonly resetsAtMs: number | null;
 };
 
-/** Before any use. */
+/** The day of a budget without any use. */
 const NEVER = '1970-01-01';
 
 export function utcDay(timeMs: number): string {
@@ -28,7 +28,7 @@ export function utcDay(timeMs: number): string {
 /** How the ledger names a key that acts; see `toActor`. */
 export const keyActor = (keyId: string): string => `account_key:${keyId}`;
 
-const monthOf = (day: string): string => day.slice(0, 7);
+const toMonth = (day: string): string => day.slice(0, 7);
 
 /** A budget without limits, with what the key has used so far. Its time is that of the last use. */
 export function toBudgetOfUse(keyId: string, uses: readonly DayUse[]): KeyBudget {
@@ -37,7 +37,7 @@ export function toBudgetOfUse(keyId: string, uses: readonly DayUse[]): KeyBudget
     uses.filter(isCounted).reduce((total, { usedMicros }) => micros(total + usedMicros), ZERO);
   const used = {
     day: sum((use) => use.day === day),
-    month: sum((use) => monthOf(use.day) === monthOf(day)),
+    month: sum((use) => toMonth(use.day) === toMonth(day)),
     total: sum(() => true),
   };
   return { keyId, limits: NO_LIMITS, day, used };
@@ -47,20 +47,20 @@ export function isLimited({ limits }: KeyBudget): boolean {
   return limits.day !== null || limits.month !== null || limits.total !== null;
 }
 
-/** Before this the budget's day has not begun. Clocks of several processes differ; a budget's time never runs back. */
-export function startOf(budget: KeyBudget): number {
+/** When the budget's day begins. The clocks of several processes differ, and the time of a budget never runs backwards. */
+export function getStart(budget: KeyBudget): number {
   return Date.parse(budget.day);
 }
 
-/** The budget at a time: the use of a day or month that is over counts no more. */
+/** The budget at a time, without the use of a day or a month that is over. */
 export function atTime(budget: KeyBudget, timeMs: number): KeyBudget {
   const day = utcDay(timeMs);
   if (day <= budget.day) return budget;
-  const month = monthOf(day) === monthOf(budget.day) ? budget.used.month : ZERO;
+  const month = toMonth(day) === toMonth(budget.day) ? budget.used.month : ZERO;
   return { ...budget, day, used: { ...budget.used, day: ZERO, month } };
 }
 
-/** The limit that `amountMicros` would pass; of several, the one that lasts longest, for no other's end would help. */
+/** Returns the limit that `amountMicros` would exceed; of several, the one that lasts longest, because the end of another would not help. */
 export function reachedLimit(budget: KeyBudget, amountMicros: MicroUsd): ReachedLimit | null {
   for (const period of ['total', 'month', 'day'] as const) {
     const limitMicros = budget.limits[period];
@@ -88,13 +88,13 @@ export function take(budget: KeyBudget, amountMicros: MicroUsd): KeyBudget {
   return { ...budget, used };
 }
 
-/** Gives back what was taken at a time: to the day and the month of that time while they are the budget's. */
+/** Gives back what was taken at a time: to the day and the month of that time, while they are those of the budget. */
 export function giveBack(budget: KeyBudget, amountMicros: MicroUsd, takenAtMs: number): KeyBudget {
   const takenOn = utcDay(takenAtMs);
   const { day, month, total } = budget.used;
   const used = {
     day: takenOn === budget.day ? micros(day - amountMicros) : day,
-    month: monthOf(takenOn) === monthOf(budget.day) ? micros(month - amountMicros) : month,
+    month: toMonth(takenOn) === toMonth(budget.day) ? micros(month - amountMicros) : month,
     total: micros(total - amountMicros),
   };
   return { ...budget, used };

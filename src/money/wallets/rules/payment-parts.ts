@@ -42,13 +42,13 @@ export function partsOfAmount(amountCents: UsdCents, paid: Parts, returned: Part
     larger(1n, amountCents - feeLeft - taxLeft),
     smaller(amountCents, creditLeft),
   );
-  const beside = amountCents - credit;
+  const rest = amountCents - credit;
   const fee = between(
     shareOf(paid.feeCents) - returned.feeCents,
-    larger(0n, beside - taxLeft),
-    smaller(beside, feeLeft),
+    larger(0n, rest - taxLeft),
+    smaller(rest, feeLeft),
   );
-  return { creditCents: cents(credit), feeCents: cents(fee), taxCents: cents(beside - fee) };
+  return { creditCents: cents(credit), feeCents: cents(fee), taxCents: cents(rest - fee) };
 }
 
 /** Parts of a payment, and what moved beyond them. */

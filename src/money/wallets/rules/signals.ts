@@ -1,21 +1,21 @@
 import type { MicroUsd } from '../../../platform/common/money.js';
-import { balancesOf, type Balances, type Wallet } from './wallet.js';
+import { toBalances, type Balances, type Wallet } from './wallet.js';
 
 export type WalletLevel = 'ample' | 'low' | 'depleted';
 
 /** The thresholds of a wallet, and the level that was last reported. */
 export type Watch = {
   /** Available credit below this needs an auto top-up; null when none is wanted. */
-  readonly topUpMarkMicros: MicroUsd | null;
+  readonly topUpThresholdMicros: MicroUsd | null;
   /** Posted credit below this is low; null when the customer wants no alert. */
-  readonly lowMarkMicros: MicroUsd | null;
+  readonly lowThresholdMicros: MicroUsd | null;
   readonly level: WalletLevel;
 };
 
 /** A fact that other modules act on. It is a hint: the handler reads the wallet again. */
 export type WalletSignal = {
   readonly accountId: string;
-  readonly type: 'below_top_up_mark' | 'low' | 'depleted' | 'frozen';
+  readonly type: 'below_top_up_threshold' | 'low' | 'depleted' | 'frozen';
   readonly balances: Balances;
   readonly seq: number;
 };
@@ -45,17 +45,17 @@ export function findSignals(
   const level = findLevel(watch, change);
   const { before, after } = change;
   const types = [
-    ...(needsTopUp(watch, change) ? ['below_top_up_mark' as const] : []),
+    ...(needsTopUp(watch, change) ? ['below_top_up_threshold' as const] : []),
     ...(level === 'depleted' && watch.level !== 'depleted' ? ['depleted' as const] : []),
     ...(level === 'low' && watch.level === 'ample' ? ['low' as const] : []),
     ...(after.status === 'frozen' && before.status !== 'frozen' ? ['frozen' as const] : []),
   ];
   const { accountId, seq } = after;
-  return { level, signals: types.map((type) => ({ accountId, type, balances: balancesOf(after), seq })) };
+  return { level, signals: types.map((type) => ({ accountId, type, balances: toBalances(after), seq })) };
 }
 
 function findLevel(
-  { level, lowMarkMicros }: Watch,
+  { level, lowThresholdMicros }: Watch,
   { before, after, refusedMicros }: WalletChange,
 ): WalletLevel {
   const posted = after.postedMicros;
@@ -64,17 +64,17 @@ function findLevel(
   const ranOut = posted <= after.floorMicros && posted < before.postedMicros;
   if (cannotPay || ranOut) return 'depleted';
   if (level === 'depleted' && posted <= before.postedMicros) return 'depleted';
-  if (lowMarkMicros === null) return 'ample';
-  if (level === 'ample') return posted < lowMarkMicros ? 'low' : 'ample';
-  return posted * 100n < lowMarkMicros * RECOVERED_PERCENT ? 'low' : 'ample';
+  if (lowThresholdMicros === null) return 'ample';
+  if (level === 'ample') return posted < lowThresholdMicros ? 'low' : 'ample';
+  return posted * 100n < lowThresholdMicros * RECOVERED_PERCENT ? 'low' : 'ample';
 }
 
 /** Reported when available credit falls below the threshold, and when new credit or an unfreeze leaves the wallet below it. */
-function needsTopUp({ topUpMarkMicros: threshold }: Watch, { before, after }: WalletChange): boolean {
+function needsTopUp({ topUpThresholdMicros: threshold }: Watch, { before, after }: WalletChange): boolean {
   if (threshold === null || after.status === 'frozen') return false;
-  if (balancesOf(after).availableMicros >= threshold) return false;
+  if (toBalances(after).availableMicros >= threshold) return false;
   return (
-    balancesOf(before).availableMicros >= threshold ||
+    toBalances(before).availableMicros >= threshold ||
     after.postedMicros > before.postedMicros ||
     before.status === 'frozen'
   );

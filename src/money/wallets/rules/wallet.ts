@@ -12,9 +12,9 @@ export type HoldStatus = 'authorized' | 'captured' | 'voided' | 'expired';
 export type Lot = {
   readonly id: string;
   readonly kind: LotKind;
-  /** What it came from: `top_up`, `grant`, `adjustment`, `reinstatement`, `write_off`. */
+  /** What it came from: `top_up`, `grant`, `adjustment`, `reinstatement`; in old rows also `write_off`. */
   readonly source: string;
-  /** Whether it was bought and may go back to a card: nothing that was given ever does. */
+  /** Whether it was bought and may be refunded to a card. Given credit never is. */
   readonly refundable: boolean;
   readonly grantedMicros: MicroUsd;
   readonly remainingMicros: MicroUsd;
@@ -29,9 +29,9 @@ export type Hold = {
   readonly id: string;
   readonly reference: string;
   readonly fingerprint: string;
-  /** Whose budget it takes from; null: no API key of the account asked for it. */
+  /** The API key whose budget it takes from; null when no key of the account asked for it. */
   readonly keyId: string | null;
-  /** Which attempt of a client that sends a call again by itself; null: of one that does not. */
+  /** Which attempt of a client that numbers its attempts at a call; null for other clients. */
   readonly attempt: number | null;
   readonly amountMicros: MicroUsd;
   readonly capturedMicros: MicroUsd;
@@ -43,13 +43,13 @@ export type Hold = {
 };
 
 /**
- * One reason why nothing may be spent. Whoever brought it lifts it and no other; the wallet is frozen while any is in
- * force. It is kept when it is lifted.
+ * One reason why nothing may be spent. Its source lifts it and no other freeze; the wallet is frozen while any of them is in
+ * force. The record stays when it is lifted.
  */
 export type Freeze = {
   readonly id: string;
   readonly source: FreezeSource;
-  /** Which dispute, which warning; empty for operators, who have one reason together. */
+  /** The id of the dispute, the warning or the refund; empty for operators, who share one freeze. */
   readonly sourceId: string;
   readonly reason: string;
   readonly actor: string;
@@ -79,14 +79,14 @@ export type Wallet = {
   readonly lots: readonly Lot[];
 };
 
-/** The three numbers that are always shown. */
+/** The three amounts that every answer shows. */
 export type Balances = {
   readonly postedMicros: MicroUsd;
   readonly heldMicros: MicroUsd;
   readonly availableMicros: MicroUsd;
 };
 
-export function balancesOf(wallet: Wallet): Balances {
+export function toBalances(wallet: Wallet): Balances {
   return {
     postedMicros: wallet.postedMicros,
     heldMicros: wallet.heldMicros,
@@ -94,52 +94,52 @@ export function balancesOf(wallet: Wallet): Balances {
   };
 }
 
-/** What a new debit or hold may take: available, down to the floor. */
-export function spendable(wallet: Wallet): MicroUsd {
+/** What a new debit or hold may take: the available credit, down to the floor. */
+export function computeSpendable(wallet: Wallet): MicroUsd {
   return micros(wallet.postedMicros - wallet.heldMicros - wallet.floorMicros);
 }
 
 /**
- * Debt that was paid with what nobody bought. When money that was away at the time comes back, it is undone as far as it would
- * not have been needed (`reliefs.ts`).
+ * Debt that was paid with credit that was not bought. When money that was away at the time comes back, the relief is undone as far
+ * as it would not have been needed (`reliefs.ts`).
  */
 export type Relief = {
-  /** The place of its row in the account's chain. */
+  /** The `seq` of its row in the chain of the account. */
   readonly seq: number;
   readonly reference: string;
   readonly kind: 'write_off' | 'given_credit';
   readonly amountMicros: MicroUsd;
-  /** What was still owed when it was posted. */
-  readonly owedBesideMicros: MicroUsd;
+  /** What was still owed after it was posted. */
+  readonly stillOwedMicros: MicroUsd;
   readonly undoneMicros: MicroUsd;
 };
 
-/** A row of the ledger of a refund or a dispute: money that went back, that came back, or debt of it that was given up. */
+/** A ledger row of a refund or a dispute: money that went back, money that came back, or debt that was written off. */
 export type ReturnedRow = {
   readonly seq: number;
   readonly reference: string;
   readonly kind: TransferKind;
   readonly amountMicros: MicroUsd;
-  /** Of credit that came back: whether it goes to no card. */
+  /** For credit that came back: whether it is given credit, which is never refunded to a card. */
   readonly isGiven: boolean;
 };
 
-/** What a refund or a dispute is of. */
+/** The payment of a refund or a dispute. */
 export type ReturnedPayment = { readonly id: string; readonly paid: Parts };
 
-/** All that the ledger has of an account's refunds and disputes. */
+/** Everything that the ledger has about the refunds and disputes of an account. */
 export type ReturnedMoney = {
   /** In the order of the chain. */
   readonly rows: readonly ReturnedRow[];
-  /** By refund and dispute, by what the references of its movements begin with. What is of no payment is bounded by none. */
+  /** By the refund or dispute, as the references of its movements begin. One without a payment has no upper bound. */
   readonly payments: ReadonlyMap<string, ReturnedPayment>;
 };
 
-/** A movement that the ledger already has under some reference. */
+/** A movement that the ledger already has under its reference. */
 export type RecordedMovement = {
   readonly linkId: string;
   readonly transferId: string;
-  /** Its first row's place in the account's chain. */
+  /** The `seq` of its first row. */
   readonly seq: number;
   readonly amountMicros: MicroUsd;
   readonly memo: string | null;
@@ -147,24 +147,24 @@ export type RecordedMovement = {
 };
 
 /**
- * Everything that one command may depend on: the wallet with its live lots, the holds that the batch names
- * (by id and by reference, and for an attempt at a call all that are open for the same request), the budgets of the keys that it and those holds name, and the references that the
- * ledger already knows.
+ * Everything that one command may depend on: the wallet with its live lots; the holds that the batch names, by id and by
+ * reference, and for an attempt at a call all that are open for the same request; the budgets of the keys that the batch and those
+ * holds name; and the references that the ledger already has.
  */
 export type Aggregate = {
   readonly wallet: Wallet;
   readonly holdsById: ReadonlyMap<string, Hold>;
   readonly holdsByReference: ReadonlyMap<string, Hold>;
-  /** By the key's id. A key that has none is not limited. */
+  /** By the id of the key. A key without a budget is not limited. */
   readonly budgets: ReadonlyMap<string, KeyBudget>;
   readonly recorded: ReadonlyMap<string, RecordedMovement>;
-  /** By id, those in force: for commands that freeze or unfreeze only. Others need nothing but the wallet's status. */
+  /** The freezes in force by id, only for commands that freeze or unfreeze. Others need the wallet's status alone. */
   readonly freezes: ReadonlyMap<string, Freeze>;
-  /** By their place, all of them: for commands whose money may undo them, and for write-offs. */
+  /** All reliefs by their `seq`, for commands whose money may undo them, and for write-offs. */
   readonly reliefs: ReadonlyMap<number, Relief>;
   /** All refunds and disputes of the account, for the same commands. */
   readonly returned: ReturnedMoney;
-  /** At which the account has a live key of its own; loaded for commands that depend on it only. */
+  /** The providers at which the account has a live key of its own; loaded only for commands that depend on it. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };
 
@@ -186,7 +186,7 @@ export function isDue(lot: Lot, nowMs: number): boolean {
   return lot.expiresAtMs !== null && lot.expiresAtMs <= nowMs;
 }
 
-export function ledgerAccountOf(lot: Lot): CustomerLedgerAccount {
+export function getLedgerAccount(lot: Lot): CustomerLedgerAccount {
   return lot.kind === 'paid' ? 'customer_credit' : 'customer_promo';
 }
 
@@ -205,10 +205,10 @@ export function takeFrom(lots: readonly Lot[], amountMicros: MicroUsd): Taken {
 }
 
 /**
- * What expires now. Holds reserve lots in burn order, as the calls they stand for would burn them, and a
- * reserved part outlives its lot until the hold is resolved.
+ * Finds what expires now. Holds reserve lots in burn order, as their calls would burn them, and a
+ * reserved part stays after the expiry of its lot until the hold is resolved.
  */
-export function dueForExpiry(lots: readonly Lot[], heldMicros: MicroUsd, nowMs: number): Portion[] {
+export function findDueForExpiry(lots: readonly Lot[], heldMicros: MicroUsd, nowMs: number): Portion[] {
   const due: Portion[] = [];
   let unreserved = heldMicros;
   for (const lot of lots) {
@@ -220,6 +220,6 @@ export function dueForExpiry(lots: readonly Lot[], heldMicros: MicroUsd, nowMs: 
   return due;
 }
 
-export function totalRemaining(lots: readonly Lot[]): MicroUsd {
+export function sumRemaining(lots: readonly Lot[]): MicroUsd {
   return lots.reduce((sum, lot) => micros(sum + lot.remainingMicros), ZERO);
 }

@@ -69,7 +69,7 @@ export function toRelief(row: ReliefRow): Relief {
     reference: row.reference,
     kind: row.kind,
     amountMicros: micros(BigInt(row.amount_micros)),
-    owedBesideMicros: micros(BigInt(row.owed_beside_micros)),
+    stillOwedMicros: micros(BigInt(row.owed_beside_micros)),
     undoneMicros: micros(BigInt(row.undone_micros)),
   };
 }

@@ -101,15 +101,17 @@ export async function lockAndLoad(
     return {
       wallet: toWallet(row, lots.get(id) ?? NONE),
       watch: {
-        topUpMarkMicros: toMicrosOrNull(row.top_up_mark_micros),
-        lowMarkMicros: toMicrosOrNull(row.low_mark_micros),
+        topUpThresholdMicros: toMicrosOrNull(row.top_up_mark_micros),
+        lowThresholdMicros: toMicrosOrNull(row.low_mark_micros),
         level: row.level,
       },
       holds: holdRows === undefined ? NONE : toHolds(holdRows),
       budgets: isLimited ? toBudgets(id, needs.limiting, budgetRows ?? NONE, uses) : NONE,
       freezes: toFreezes(freezes.get(id) ?? NONE),
       reliefs: reliefs.get(id)?.map(toRelief) ?? NONE,
-      returned: needs.returnedMoneyOf.has(id) ? toReturnedMoney(returned.get(id), payments.get(id)) : null,
+      returned: needs.returnedMoneyAccounts.has(id)
+        ? toReturnedMoney(returned.get(id), payments.get(id))
+        : null,
       ownKeyProviders: toProviders(providerKeys.get(id)),
       recorded: toRecorded(recorded.get(id) ?? NONE),
     };
@@ -127,25 +129,25 @@ type Needs = {
   /** Attempts at calls that may have other attempts. */
   readonly attempts: readonly AuthorizeCommand[];
   /** Accounts whose commands may change why the wallet is frozen. */
-  readonly freezesOf: ReadonlySet<string>;
+  readonly freezeAccounts: ReadonlySet<string>;
   /** Accounts whose commands depend on debt reliefs, refunds and disputes. */
-  readonly returnedMoneyOf: ReadonlySet<string>;
+  readonly returnedMoneyAccounts: ReadonlySet<string>;
   /** Accounts whose calls cost the wallet nothing where the account has a key of its own. */
-  readonly providerKeysOf: ReadonlySet<string>;
+  readonly providerKeyAccounts: ReadonlySet<string>;
 };
 
 function findNeeds(commands: readonly WalletCommand[]): Needs {
   const limiting = new Map<string, SetKeyBudgetCommand>();
   const attempts: AuthorizeCommand[] = [];
-  const freezesOf = new Set<string>();
-  const returnedMoneyOf = new Set<string>();
-  const providerKeysOf = new Set<string>();
+  const freezeAccounts = new Set<string>();
+  const returnedMoneyAccounts = new Set<string>();
+  const providerKeyAccounts = new Set<string>();
   for (const command of commands) {
     const { accountId } = command;
     switch (command.type) {
       case 'authorize':
         if (command.attempt != null && command.keyId !== null) attempts.push(command);
-        if ((command.unlessOwnKeyAt ?? NONE).length > 0) providerKeysOf.add(accountId);
+        if ((command.unlessOwnKeyAt ?? NONE).length > 0) providerKeyAccounts.add(accountId);
         break;
       case 'setKeyBudget': {
         const key = joinKey(accountId, command.keyId);
@@ -154,19 +156,25 @@ function findNeeds(commands: readonly WalletCommand[]): Needs {
       }
       case 'freeze':
       case 'unfreeze':
-        freezesOf.add(accountId);
+        freezeAccounts.add(accountId);
         break;
-      case 'clawBack':
-        if (command.freeze !== null) freezesOf.add(accountId);
+      case 'reverseCredit':
+        if (command.freeze !== null) freezeAccounts.add(accountId);
         break;
       case 'reinstate':
       case 'writeOff':
-        returnedMoneyOf.add(accountId);
+        returnedMoneyAccounts.add(accountId);
         break;
       default:
     }
   }
-  return { limiting: [...limiting.values()], attempts, freezesOf, returnedMoneyOf, providerKeysOf };
+  return {
+    limiting: [...limiting.values()],
+    attempts,
+    freezeAccounts,
+    returnedMoneyAccounts,
+    providerKeyAccounts,
+  };
 }
 
 /** The calls that lock the wallets, followed by those that read what the locks protect. */
@@ -190,9 +198,9 @@ function toCalls(
     ...(attempts.length === 0 ? [] : toHoldsOfCallsCalls(attempts)),
     ...toNamedCall(LOAD_BUDGETS, commands, (command) => ('keyId' in command ? command.keyId : null)),
     ...(limiting.length === 0 ? [] : [toUseCall(limiting)]),
-    ...toAccountsCalls(needs.freezesOf, LOAD_FREEZES),
-    ...toAccountsCalls(needs.returnedMoneyOf, LOAD_RELIEFS, LOAD_RETURNED, LOAD_PAYMENTS),
-    ...toAccountsCalls(needs.providerKeysOf, LOAD_PROVIDER_KEYS),
+    ...toAccountsCalls(needs.freezeAccounts, LOAD_FREEZES),
+    ...toAccountsCalls(needs.returnedMoneyAccounts, LOAD_RELIEFS, LOAD_RETURNED, LOAD_PAYMENTS),
+    ...toAccountsCalls(needs.providerKeyAccounts, LOAD_PROVIDER_KEYS),
     ...toNamedCall(LOAD_RECORDED, commands, (command) =>
       'reference' in command && command.type !== 'authorize' ? command.reference : null,
     ),

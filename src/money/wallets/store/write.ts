@@ -345,7 +345,7 @@ const newReliefColumns: readonly Column<OwnedRelief>[] = [
   (row) => row.reference,
   (row) => row.kind,
   (row) => row.amountMicros.toString(),
-  (row) => row.owedBesideMicros.toString(),
+  (row) => row.stillOwedMicros.toString(),
   (row) => row.undoneMicros.toString(),
 ];
 
