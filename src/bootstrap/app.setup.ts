@@ -12,21 +12,23 @@ import { CLOCK, type Clock, type MonotonicClock } from '../platform/common/clock
 import { NestLogger } from '../platform/logging/logger.js';
 import type { Settings } from '../platform/config/settings.js';
 import { isAuditHeadLocked, isUnavailable } from '../platform/database/constraints.js';
-import { AllowedMethods, createHttpAdapter, refuseEarly } from '../platform/http/http-adapter.js';
-import { AnswerHeaders } from '../platform/http/answer-headers.js';
+import {
+  AllowedMethods,
+  createHttpAdapter,
+  refuseEarly,
+  AnswerHeaders,
+} from '../platform/http/http-adapter.js';
 import { EDITS_PATH } from '../gateway/images/calls/images.controller.js';
 import { limitConnections } from '../platform/http/connections.js';
-import { acceptJsonBodies } from '../platform/http/request-bodies.js';
+import { acceptJsonBodies, boundBodies, leaveBodiesUnread } from '../platform/http/request-bodies.js';
 import { addPages } from '../website/add-pages.js';
 import { sandboxSentence } from '../platform/http/pages/page.js';
 import { recordRequests, RequestMetrics } from '../platform/metrics/answered-requests.js';
-import { leaveBodiesUnread } from '../platform/http/unread-body.js';
 import { RequestValidationPipe } from '../platform/http/validation.pipe.js';
 import { AuditLogLockedError, DatabaseUnavailableError } from '../platform/errors/common.errors.js';
 import { ProblemFilter } from '../platform/errors/problem.filter.js';
 import type { ErrorTranslator } from '../platform/errors/to-problem.js';
-import { limitAddresses } from '../identity/rate-limits/address-limits.js';
-import { limitBodies } from '../identity/rate-limits/body-limits.js';
+import { limitAddresses, limitBodies } from '../identity/rate-limits/early-limits.js';
 import { localUrl } from '../platform/config/local-url.js';
 import { buildOpenApiDocument } from './openapi/openapi.js';
 
@@ -58,6 +60,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   const { httpConnectionsMax: connectionsMax, trustedProxies } = settings;
   const clock = app.get<Clock & MonotonicClock>(CLOCK);
   limitConnections(fastify.server, { connectionsMax, trustedProxies, clock }, log);
+  boundBodies(fastify.server);
   authenticateBeforeBodies(fastify, app.get(AuthGuard, { strict: false }));
   limitBodies(fastify, EDITS_PATH);
   leaveBodiesUnread(fastify, EDITS_PATH);

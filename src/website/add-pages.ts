@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { asStaticPage } from '../platform/http/answer-headers.js';
+import { asStaticPage } from '../platform/http/pages/page-headers.js';
 import { StoredAnswer } from '../platform/http/stored-answer.js';
 import { ICON, ICON_PATH, ICON_PNG, sandboxSentence } from '../platform/http/pages/page.js';
 import { renderHtml } from '../platform/http/pages/render-html.js';

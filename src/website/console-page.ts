@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { asPage } from '../platform/http/answer-headers.js';
+import { asPage } from '../platform/http/pages/page-headers.js';
 import { renderPage, BANNER_STYLE, sandboxBanner } from '../platform/http/pages/page.js';
 
 const ASSETS_PREFIX = '/docs/console/';

@@ -3,7 +3,7 @@ import { Controller, Get } from '@nestjs/common';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { makeApiKey, CREDENTIALS, type Credentials } from '../../src/identity/auth/credentials.js';
 import { EnvironmentOperatorKey } from '../../src/identity/auth/auth.guard.js';
-import { Public, RouteAccessTable } from '../../src/platform/http/route-access.js';
+import { Public, RouteAccessTable } from '../../src/platform/http/routes.js';
 import { RequireScope } from '../../src/identity/auth/require-scope.decorator.js';
 import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';

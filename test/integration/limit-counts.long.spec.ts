@@ -1,17 +1,19 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import type { Principal } from '../../src/identity/auth/principal.js';
-import { CallSlots, LEASE_MS } from '../../src/identity/rate-limits/call-slots.service.js';
+import { CallSlots, LEASE_MS, WindowCounter } from '../../src/identity/rate-limits/limit-counters.service.js';
 import { systemClock } from '../../src/platform/common/clock.js';
-import type { OwnNumbers } from '../../src/identity/rate-limits/rate-limit-policies.js';
+import {
+  type OwnNumbers,
+  type Usage,
+  usageHeaders,
+} from '../../src/identity/rate-limits/rate-limit-policies.js';
 import {
   type Admission,
   type Pass,
   RateLimiter,
 } from '../../src/identity/rate-limits/rate-limiter.service.js';
 import { RedisConnection, SUSPENDED_MS } from '../../src/identity/rate-limits/redis-connection.js';
-import { type Usage, usageHeaders } from '../../src/identity/rate-limits/usage.js';
-import { WindowCounter } from '../../src/identity/rate-limits/window-counter.service.js';
 import { TestClock } from '../support/app/test-clock.js';
 import { eventually } from '../support/processes.js';
 import { RedisSimulator, waitForRedis } from '../support/servers/redis-simulator.js';

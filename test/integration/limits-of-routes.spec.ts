@@ -5,7 +5,7 @@ import { WAITING_PER_ACCOUNT_MAX } from '../../src/identity/rate-limits/rate-lim
 import {
   RATE_LIMIT_POLICIES,
   REQUESTS_PER_ADDRESS_MAX,
-  LIMITS_OF_SCOPES,
+  SCOPE_LIMITS,
 } from '../../src/identity/rate-limits/rate-limit-policies.js';
 import { WalletReaderService } from '../../src/money/wallets/wallet-reader.service.js';
 import { aCustomer } from '../fixtures/customers.js';
@@ -33,7 +33,7 @@ describe('every route with a key', () => {
       const hasLimit = answer.headers.has('ratelimit-policy') && answer.headers.has('ratelimit');
       if (!hasLimit) excepted.push(scope);
     }
-    expect(excepted.map((scope) => LIMITS_OF_SCOPES[scope as Scope])).toEqual(excepted.map(() => null));
+    expect(excepted.map((scope) => SCOPE_LIMITS[scope as Scope])).toEqual(excepted.map(() => null));
     // Keys of the platform's own gateway, thousands of times a second: the bounded queue of the engine is their limit.
     expect(new Set(excepted)).toEqual(new Set(['debits']));
   });
@@ -43,7 +43,7 @@ describe('every route with a key', () => {
       if (key === null) continue;
       const { headers = {} } = responses['429'] ?? {};
       const documented =
-        LIMITS_OF_SCOPES[scope as Scope] === null ? [] : ['RateLimit', 'RateLimit-Policy', 'Retry-After'];
+        SCOPE_LIMITS[scope as Scope] === null ? [] : ['RateLimit', 'RateLimit-Policy', 'Retry-After'];
       expect(Object.keys(headers).sort()).toEqual(documented);
     }
   });

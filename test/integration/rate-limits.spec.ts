@@ -18,7 +18,7 @@ import { ConfigModule } from '../../src/platform/config/config.module.js';
 import { readSettings, type Settings } from '../../src/platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../src/platform/database/ledger-clock.js';
 import { ProblemFilter } from '../../src/platform/errors/problem.filter.js';
-import { addressGroup } from '../../src/platform/common/address-group.js';
+import { addressGroup } from '../../src/platform/http/connections.js';
 import { RateLimited } from '../../src/identity/rate-limits/rate-limit.guard.js';
 import {
   FAILED_AUTHENTICATIONS_MAX,

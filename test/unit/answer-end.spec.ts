@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
-import { onAnswerEnd } from '../../src/platform/http/connection-answers.js';
+import { onAnswerEnd } from '../../src/platform/http/connections.js';
 
 const COUNT = 20;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { hedgedRead } from '../../src/platform/common/time-limits.js';
+import { hedgedRead } from '../../src/platform/common/clock.js';
 import { eventually } from '../support/processes.js';
 
 const SOON_MS = 5;

@@ -2,7 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { AppModule } from '../../app.module.js';
 import { readSettings } from '../../platform/config/settings.js';
 import { createHttpAdapter } from '../../platform/http/http-adapter.js';
-import { AnswerHeaders } from '../../platform/http/answer-headers.js';
+import { AnswerHeaders } from '../../platform/http/http-adapter.js';
 import { buildOpenApiDocument } from './openapi.js';
 
 /** Returns the committed `openapi.json`, byte for byte. Nothing is instantiated: it needs no database, network or secrets. */

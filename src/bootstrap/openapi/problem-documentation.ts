@@ -42,7 +42,7 @@ const EVERY_METHOD_WITH_BODY: readonly ProblemCode[] = [
   'payload_too_large',
   'unsupported_media_type',
 ];
-/** Input that is refused before there is a request, for any route, with the code `malformed_http` (`platform/http/connection-answers.ts`). */
+/** Input that is refused before there is a request, for any route, with the code `malformed_http` (`platform/http/connections.ts`). */
 const BEFORE_ANY_ROUTE: readonly (readonly [status: string, name: string, summary: string])[] = [
   [
     '408',

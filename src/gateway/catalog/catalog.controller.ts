@@ -1,6 +1,6 @@
 import { applyDecorators, Controller, Get, Header, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../platform/http/route-access.js';
+import { Public } from '../../platform/http/routes.js';
 import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';

@@ -1,7 +1,12 @@
 import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLOCK, type Clock, type MonotonicClock } from '../../platform/common/clock.js';
-import { hedgedRead, isSettledWithin } from '../../platform/common/time-limits.js';
+import {
+  CLOCK,
+  type Clock,
+  type MonotonicClock,
+  hedgedRead,
+  isSettledWithin,
+} from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../platform/database/transaction-runner.js';
 import type { Catalog } from './catalog.js';

@@ -1,10 +1,9 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { In, IsNull, Repository } from 'typeorm';
-import { CLOCK, type MonotonicClock } from '../../platform/common/clock.js';
+import { CLOCK, type MonotonicClock, hedgedRead, withTimeout } from '../../platform/common/clock.js';
 import { SealBrokenError } from '../../platform/common/sealed-box.js';
 import { ResourceMissingError, DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
-import { hedgedRead, withTimeout } from '../../platform/common/time-limits.js';
 import { Envelope } from './encryption/envelope.service.js';
 import { type KeyedProvider, toBinding, type ProviderKey, type SealedProviderKey } from './provider-key.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';

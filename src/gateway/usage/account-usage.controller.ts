@@ -3,7 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { AccountsService } from '../../identity/accounts/accounts.service.js';
 import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { ClientGone } from '../../platform/http/connection-answers.js';
+import { ClientGone } from '../../platform/http/connections.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { UsageAnswers } from './usage-answers.service.js';
 import { DocumentUsage } from './usage.documentation.js';

@@ -2,7 +2,7 @@ import { Controller, Get, Headers, Query, type StreamableFile } from '@nestjs/co
 import { ApiTags } from '@nestjs/swagger';
 import { CurrentAccount, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { ClientGone } from '../../platform/http/connection-answers.js';
+import { ClientGone } from '../../platform/http/connections.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { UsageAnswers } from './usage-answers.service.js';

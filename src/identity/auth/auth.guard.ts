@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
-import { getRouteAccess, type RouteAccess, RouteAccessTable } from '../../platform/http/route-access.js';
+import { getRouteAccess, type RouteAccess, RouteAccessTable } from '../../platform/http/routes.js';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import type { Problem } from '../../platform/errors/problem.js';

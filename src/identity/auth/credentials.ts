@@ -1,7 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import type { MonotonicClock } from '../../platform/common/clock.js';
-import { hedgedRead, withTimeout } from '../../platform/common/time-limits.js';
+import { type MonotonicClock, hedgedRead, withTimeout } from '../../platform/common/clock.js';
 import { DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
 import type { Principal } from './principal.js';
 

@@ -1,6 +1,5 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
-import { withMembers } from '../../platform/common/with-members.js';
 
 export const ACCOUNT_SCOPES = [
   'generate',
@@ -92,9 +91,9 @@ class RequestOrigin implements Origin {
   }
 }
 
-/** Adds the request that the key sent, because one key sends many. */
+/** Adds the request that the key sent, because one key sends many. For a literal with a spread, Node 20 needs ten times as long. */
 export function withOrigin<P extends Principal>(principal: P, request: FastifyRequest): P {
-  return withMembers(principal, { origin: new RequestOrigin(request) });
+  return Object.assign({}, principal, { origin: new RequestOrigin(request) });
 }
 
 /** Throws when the route's scope and its parameter disagree; the first call of a faulty route shows this. */

@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { getScopeKind, type Scope } from './principal.js';
-import { declareAccess, getDeclaredAccess, ownMethods } from '../../platform/http/route-access.js';
+import { declareAccess, getDeclaredAccess, ownMethods } from '../../platform/http/routes.js';
 
 type Decorator = MethodDecorator & ClassDecorator;
 

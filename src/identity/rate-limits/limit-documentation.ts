@@ -1,6 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import type { Scope } from '../auth/principal.js';
-import { LIMITS_OF_SCOPES } from './rate-limit-policies.js';
+import { SCOPE_LIMITS } from './rate-limit-policies.js';
 
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 
@@ -38,7 +38,7 @@ export function documentLimits(document: OpenAPIObject): void {
 
 function isCounted({ security = [] }: Operation): boolean {
   const [scope] = security.flatMap((requirement) => Object.values(requirement).flat()) as Scope[];
-  return scope !== undefined && LIMITS_OF_SCOPES[scope] !== null;
+  return scope !== undefined && SCOPE_LIMITS[scope] !== null;
 }
 
 function addHeaders({ responses }: Operation): void {

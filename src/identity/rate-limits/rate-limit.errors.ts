@@ -1,5 +1,5 @@
 import { Problem } from '../../platform/errors/problem.js';
-import type { Usage } from './usage.js';
+import type { Usage } from './rate-limit-policies.js';
 
 /** Some SDK versions sleep longer waits out and others ignore them; no window here is longer. */
 const RETRY_AFTER_MIN_SECONDS = 1;

@@ -9,18 +9,19 @@ import {
 } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal, Scope } from '../auth/principal.js';
-import { type RouteAccess, RouteAccessTable } from '../../platform/http/route-access.js';
+import { type RouteAccess, RouteAccessTable } from '../../platform/http/routes.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';
-import { onAnswerEnd } from '../../platform/http/connection-answers.js';
+import { onAnswerEnd } from '../../platform/http/connections.js';
 import {
-  LIMITS_OF_QUERY_ROUTES,
-  LIMITS_OF_SCOPES,
+  QUERY_ROUTE_LIMITS,
+  SCOPE_LIMITS,
   type RateLimitName,
   type RouteLimits,
+  type Usage,
+  usageHeaders,
 } from './rate-limit-policies.js';
 import { AccountBusyError, RateLimitExceededError } from './rate-limit.errors.js';
 import { RateLimiter } from './rate-limiter.service.js';
-import { type Usage, usageHeaders } from './usage.js';
 
 export const RATE_LIMIT = 'coffer:rate-limit';
 
@@ -29,7 +30,7 @@ const POOL_SHARE = 1 / 3;
 
 /**
  * Runs before every route, after authentication and before the body is validated: it counts the request against the limit
- * that `@RateLimited` names, or against the default of the scope that the route requires (`LIMITS_OF_SCOPES`).
+ * that `@RateLimited` names, or against the default of the scope that the route requires (`SCOPE_LIMITS`).
  */
 @Injectable()
 export class RateLimitGuard implements CanActivate {
@@ -74,7 +75,7 @@ export class RateLimitGuard implements CanActivate {
     report.show(usages);
     const exceeded = usages.find((usage) => usage.exceeded);
     if (exceeded !== undefined) throw new RateLimitExceededError(exceeded);
-    if (principal.kind === 'operator_key' || !LIMITS_OF_QUERY_ROUTES.has(counted)) return true;
+    if (principal.kind === 'operator_key' || !QUERY_ROUTE_LIMITS.has(counted)) return true;
     return this.slots.enter(principal.accountId, raw);
   }
 }
@@ -82,7 +83,7 @@ export class RateLimitGuard implements CanActivate {
 /** Returns the limit of a route with this access, unless its handler names another; null means none. */
 function getDefaultLimit(access: RouteAccess<Scope>, method: string): RateLimitName | null {
   if (access.public) return null;
-  const limits = LIMITS_OF_SCOPES[access.scope];
+  const limits = SCOPE_LIMITS[access.scope];
   if (limits === null) return null;
   return method === 'GET' || method === 'HEAD' ? limits.read : limits.write;
 }

@@ -8,10 +8,10 @@ import {
   type OwnLimits,
   RATE_LIMIT_POLICIES,
   type RateLimitName,
+  type Meter,
+  type Usage,
 } from './rate-limit-policies.js';
-import { CallSlots } from './call-slots.service.js';
-import type { Meter, Usage } from './usage.js';
-import { WindowCounter } from './window-counter.service.js';
+import { CallSlots, WindowCounter } from './limit-counters.service.js';
 
 /** One limit to count, for a key and its account. */
 export type Cost = {

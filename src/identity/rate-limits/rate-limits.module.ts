@@ -1,12 +1,11 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { FAILED_AUTHENTICATIONS } from '../auth/auth.guard.js';
-import { CallSlots } from './call-slots.service.js';
-import { FailedAuthenticationCounter } from './address-limits.js';
+import { CallSlots, WindowCounter } from './limit-counters.service.js';
+import { FailedAuthenticationCounter } from './early-limits.js';
 import { RateLimitGuard } from './rate-limit.guard.js';
 import { RateLimiter } from './rate-limiter.service.js';
 import { RedisConnection } from './redis-connection.js';
-import { WindowCounter } from './window-counter.service.js';
 
 /**
  * It is global, because `auth/`, which is below it, reports refused keys to it, and every route is limited. Its guard needs the

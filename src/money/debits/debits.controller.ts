@@ -2,7 +2,7 @@ import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiExtraModels, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator, toActor, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { withReplayStatus, type Reply } from '../../platform/http/idempotency.js';
+import { withReplayStatus, type Reply } from '../../platform/http/routes.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { DebitsService } from './debits.service.js';
 import { DebitBatchRequest, DebitBatchView, DebitRequest, DebitView, FailedDebitView } from './debit.dto.js';

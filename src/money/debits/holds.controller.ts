@@ -2,7 +2,7 @@ import { Body, Controller, HttpCode, Param, Post, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentOperator, toActor, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
-import { withReplayStatus, type Reply } from '../../platform/http/idempotency.js';
+import { withReplayStatus, type Reply } from '../../platform/http/routes.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { CaptureRequest, HoldRequest, HoldView } from './debit.dto.js';
 import { HoldsService } from './holds.service.js';

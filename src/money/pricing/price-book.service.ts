@@ -1,8 +1,14 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { Repository } from 'typeorm';
-import { CLOCK, type Clock, type MonotonicClock } from '../../platform/common/clock.js';
-import { hedgedRead, NoAnswerInTimeError, withTimeout } from '../../platform/common/time-limits.js';
+import {
+  CLOCK,
+  type Clock,
+  type MonotonicClock,
+  hedgedRead,
+  NoAnswerInTimeError,
+  withTimeout,
+} from '../../platform/common/clock.js';
 import { isUnavailable } from '../../platform/database/constraints.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { DatabaseUnavailableError } from '../../platform/errors/common.errors.js';

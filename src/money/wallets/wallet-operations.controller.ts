@@ -5,7 +5,7 @@ import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js'
 import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/pagination.js';
-import { IdempotencyKey } from '../../platform/http/idempotency.js';
+import { IdempotencyKey } from '../../platform/http/routes.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { WalletOperationsService } from './wallet-operations.service.js';
 import { WalletReaderService } from './wallet-reader.service.js';

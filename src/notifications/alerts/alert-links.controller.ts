@@ -1,9 +1,8 @@
 import { Controller, Get, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
 import { ApiGoneResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../platform/http/route-access.js';
-import { HtmlAnswer } from '../../platform/http/answer-headers.js';
+import { Public, type Reply } from '../../platform/http/routes.js';
+import { HtmlAnswer } from '../../platform/http/pages/page-headers.js';
 import { PageShell } from '../../platform/http/pages/render-html.js';
-import type { Reply } from '../../platform/http/idempotency.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { deadLinkPage, donePage, questionPage } from './alert-pages.js';
 import { AlertLinksService } from './alert-links.service.js';

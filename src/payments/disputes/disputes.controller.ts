@@ -4,7 +4,7 @@ import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js'
 import { CurrentOperator, type OperatorPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { formatMicros } from '../../platform/common/money.js';
-import { IdempotencyKey } from '../../platform/http/idempotency.js';
+import { IdempotencyKey } from '../../platform/http/routes.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { DisputeListView, toDisputeList, WRITE_OFF_KEY, WriteOffView } from './dispute.dto.js';
 import { DisputesService } from './disputes.service.js';

@@ -9,7 +9,7 @@ import {
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import type { Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
-import { IdempotencyKey, type Reply } from '../../platform/http/idempotency.js';
+import { IdempotencyKey, type Reply } from '../../platform/http/routes.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js';

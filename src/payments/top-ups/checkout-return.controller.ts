@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
-import { Public } from '../../platform/http/route-access.js';
-import { HtmlAnswer } from '../../platform/http/answer-headers.js';
+import { Public } from '../../platform/http/routes.js';
+import { HtmlAnswer } from '../../platform/http/pages/page-headers.js';
 import { canceledPage, completePage } from './checkout-return.pages.js';
 import { CheckoutReturnsService } from './checkout-returns.service.js';
 import { PageShell } from '../../platform/http/pages/render-html.js';

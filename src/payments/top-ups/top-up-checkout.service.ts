@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AccountsService } from '../../identity/accounts/accounts.service.js';
-import { addressGroup } from '../../platform/common/address-group.js';
+import { addressGroup } from '../../platform/http/connections.js';
 import { newId } from '../../platform/common/ids.js';
 import { cents, ZERO, microsToCentsExact } from '../../platform/common/money.js';
 import { SETTINGS, type Settings } from '../../platform/config/settings.js';

@@ -3,7 +3,7 @@ import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } f
 import { CurrentAccount, toActor, type AccountPrincipal } from '../../identity/auth/principal.js';
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ListQuery } from '../../platform/common/pagination.js';
-import { IdempotencyKey, type Reply } from '../../platform/http/idempotency.js';
+import { IdempotencyKey, type Reply } from '../../platform/http/routes.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
 import { TopUpCheckoutService } from './top-up-checkout.service.js';

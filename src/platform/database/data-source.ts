@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { DataSource, type DataSourceOptions, type QueryRunner, type ReplicationMode } from 'typeorm';
-import { isSettledWithin } from '../common/time-limits.js';
+import { isSettledWithin } from '../common/clock.js';
 import { BoundedClient } from './pipeline.js';
 import { ENGINE_VERSION, ENGINE_VERSION_SETTING } from './engine-version.js';
 import { loadSqlMigrations } from './sql-migrations.js';

@@ -1,7 +1,7 @@
 import { Controller, Get, HttpStatus, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { Public } from '../http/route-access.js';
+import { Public } from '../http/routes.js';
 import { LivenessView, ReadinessView } from './health.dto.js';
 import { HealthService } from './health.service.js';
 

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CachedReading } from '../common/cached-reading.js';
-import { CLOCK, type Clock, type MonotonicClock } from '../common/clock.js';
-import { answerWithin, hedgedRead } from '../common/time-limits.js';
+import { CLOCK, type Clock, type MonotonicClock, answerWithin, hedgedRead } from '../common/clock.js';
 import { Lifecycle } from '../common/lifecycle.js';
 import { CLOCK_DIFFERENCE_MS_MAX, DatabaseClock, NOW_MS, type NowRow } from '../database/ledger-clock.js';
 import { ENGINE_VERSION } from '../database/engine-version.js';

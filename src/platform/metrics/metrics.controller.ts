@@ -1,7 +1,7 @@
 import { Controller, Get, Header, Inject, Req } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
-import { Public } from '../http/route-access.js';
+import { Public } from '../http/routes.js';
 import { SETTINGS, type Settings } from '../config/settings.js';
 import { ApiProblems } from '../errors/api-problems.js';
 import { InvalidMetricsTokenError, mayReadMetrics } from './metrics-access.js';

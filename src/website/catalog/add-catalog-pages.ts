@@ -1,7 +1,7 @@
 import { COLLECTIONS, type CollectionName, readComparison } from '../../gateway/catalog/model-selection.js';
 import type { PageFacts } from './page-facts.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { asStaticPage } from '../../platform/http/answer-headers.js';
+import { asStaticPage } from '../../platform/http/pages/page-headers.js';
 import { isNamedIn } from '../../platform/http/stored-answer.js';
 import { sendProblem } from '../../platform/errors/problem.filter.js';
 import { toProblem } from '../../platform/errors/to-problem.js';

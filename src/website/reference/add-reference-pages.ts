@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { asStaticPage } from '../../platform/http/answer-headers.js';
+import { asStaticPage } from '../../platform/http/pages/page-headers.js';
 import { link, paragraph } from '../../platform/http/pages/document.js';
 import { type PageFrame, PageShell, renderHtml } from '../../platform/http/pages/render-html.js';
 import { markdownTwin, renderMarkdown } from '../../platform/http/pages/render-markdown.js';

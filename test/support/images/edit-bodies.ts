@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import sharp, { type Sharp } from 'sharp';
-import type { UnreadBody } from '../../../src/platform/http/unread-body.js';
+import type { UnreadBody } from '../../../src/platform/http/request-bodies.js';
 
 export type Part = {
   readonly name: string;

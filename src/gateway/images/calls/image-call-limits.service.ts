@@ -8,7 +8,7 @@ import {
   ImageLimitExceededError,
 } from '../../../identity/rate-limits/rate-limit.errors.js';
 import { type Pass, RateLimiter } from '../../../identity/rate-limits/rate-limiter.service.js';
-import type { Usage } from '../../../identity/rate-limits/usage.js';
+import type { Usage } from '../../../identity/rate-limits/rate-limit-policies.js';
 import { AnswerMemory, AnswersBusyError, type AnswerReservation } from './answer-memory.js';
 import type { Caller } from './caller.js';
 import type { GenerationAnswer } from './generation-answer.js';

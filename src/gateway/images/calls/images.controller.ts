@@ -14,8 +14,8 @@ import { ApiBody, ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTag
 import type { FastifyRequest } from 'fastify';
 import { CurrentAccount, type AccountPrincipal } from '../../../identity/auth/principal.js';
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
-import { ClientGone } from '../../../platform/http/connection-answers.js';
-import { IdempotencyKey, type Reply } from '../../../platform/http/idempotency.js';
+import { ClientGone } from '../../../platform/http/connections.js';
+import { IdempotencyKey, type Reply } from '../../../platform/http/routes.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { type LimitReport, Limits, RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { editBodies, EditImageForm, EditImageRequest } from '../edits/edit.dto.js';

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { getUnreadBody, type UnreadBody, type UnreadRequest } from '../../../platform/http/unread-body.js';
+import { getUnreadBody, type UnreadBody, type UnreadRequest } from '../../../platform/http/request-bodies.js';
 import { UnsupportedMediaTypeError } from '../../../platform/errors/common.errors.js';
 import type { GenerationAnswer } from '../calls/generation-answer.js';
 import { ClientGoneError } from '../calls/generation.errors.js';

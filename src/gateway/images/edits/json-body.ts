@@ -1,7 +1,7 @@
-import { readJson } from '../../../platform/http/request-bodies.js';
-import { readChunks, type UnreadBody } from '../../../platform/http/unread-body.js';
+import { readJson, readChunks, type UnreadBody } from '../../../platform/http/request-bodies.js';
 import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
 import { invalid } from '../calls/image-request.js';
+import { detectFormat } from '../media/verify-image.js';
 import {
   DATA_URL_HEAD,
   EDIT_BODY_BYTES_MAX,
@@ -9,7 +9,6 @@ import {
   type EditBody,
   type SentImage,
 } from './edit-body.js';
-import { detectFormat } from '../media/verify-image.js';
 import { ArrivingImages, type ArrivingImage } from './arriving-image.js';
 import { InvalidImageError, notAnImage, tooManyReferences } from './edit.errors.js';
 import { JsonImageTexts } from './json-image-texts.js';

@@ -4,8 +4,7 @@ import {
   MalformedBodyError,
   PayloadTooLargeError,
 } from '../../../platform/errors/common.errors.js';
-import { BODY_LIMIT_BYTES } from '../../../platform/http/request-bodies.js';
-import { readChunks, type UnreadBody } from '../../../platform/http/unread-body.js';
+import { BODY_LIMIT_BYTES, readChunks, type UnreadBody } from '../../../platform/http/request-bodies.js';
 import { PROMPT_CHARS_MAX, invalid } from '../calls/image-request.js';
 import { EDIT_BODY_BYTES_MAX, SENT_IMAGES_MAX, type EditBody } from './edit-body.js';
 import { ArrivingImages, REFERENCE_BYTES_MAX, type ArrivingImage } from './arriving-image.js';

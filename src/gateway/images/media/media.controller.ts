@@ -1,8 +1,7 @@
 import { Controller, Get, Param, Query, Req, Res, StreamableFile } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
-import { Public } from '../../../platform/http/route-access.js';
-import type { Reply } from '../../../platform/http/idempotency.js';
+import { Public, type Reply } from '../../../platform/http/routes.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { MediaDownloads } from './media-downloads.service.js';
 

@@ -5,12 +5,17 @@ import { AccountsService } from '../../accounts/accounts.service.js';
 import type { AuditDetails } from '../../audit-log/audit-event.js';
 import { AuditLog } from '../../audit-log/audit-log.service.js';
 import { type OperatorPrincipal, toActor } from '../../auth/principal.js';
-import { CLOCK, type Clock, type MonotonicClock } from '../../../platform/common/clock.js';
+import {
+  CLOCK,
+  type Clock,
+  type MonotonicClock,
+  answerWithin,
+  hedgedRead,
+} from '../../../platform/common/clock.js';
 import { isUniqueViolation } from '../../../platform/database/constraints.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { TransactionRunner } from '../../../platform/database/transaction-runner.js';
 import type { AccountLimits, OwnLimits } from '../rate-limit-policies.js';
-import { answerWithin, hedgedRead } from '../../../platform/common/time-limits.js';
 import { AccountLimitsEntity } from './account-limits.entity.js';
 
 /** Null means the default number. */
