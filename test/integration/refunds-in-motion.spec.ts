@@ -4,6 +4,7 @@ import { MovementBookingJob } from '../../src/payments/disputes/movement-booking
 import { RefundEvents } from '../../src/payments/refunds/refund.events.js';
 import { RefundRepository } from '../../src/payments/refunds/refund.repository.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
+import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedShop, type SharedShop } from '../fixtures/shared-app.js';
 import { settled } from '../fixtures/top-up-books.js';
@@ -45,21 +46,64 @@ async function sweepRefunds(): Promise<void> {
   await app.app.get(RefundSweepJob).run();
 }
 
-/** Runs `before` ahead of the first command whose reference contains this text; an error of it is a crash at this point. */
-function interrupt(text: string, before: () => Promise<void>, timesMax = 1): void {
+/**
+ * Runs `before` ahead of the first command whose reference contains this text, and `after` behind it, whatever became of it. An error
+ * of theirs is a crash at this point.
+ */
+function interrupt(text: string, before: () => Promise<void>, after?: () => Promise<void>): void {
   const engine = app.app.get(WalletEngine);
   const execute = engine.execute.bind(engine);
-  let times = 0;
+  let isFirst = true;
   jest.spyOn(engine, 'execute').mockImplementation(async (command) => {
-    if (times < timesMax && 'reference' in command && command.reference.includes(text)) {
-      times += 1;
-      await before();
-    }
-    return execute(command);
+    if (!isFirst || !('reference' in command) || !command.reference.includes(text)) return execute(command);
+    isFirst = false;
+    await before();
+    const [outcome] = await Promise.allSettled([execute(command)]);
+    await after?.();
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
   });
 }
 
 const die = (): Promise<never> => Promise.reject(new Error('killed'));
+const nothing = (): Promise<void> => Promise.resolve();
+
+/** As another process refuses a refund of this payment that it could not find the credit for. */
+async function refuseElsewhere({ accountId, topUpId }: ReturnHistory): Promise<void> {
+  const refunds = app.app.get(RefundRepository);
+  const topUp = await app.app.get(TopUpRepository).find(accountId, topUpId);
+  if (topUp === null) throw new Error('there is no top-up');
+  const [made] = await refunds.findByTopUp(topUp);
+  if (made === undefined) throw new Error('there is no refund');
+  expect(await refunds.refuse(topUp, made, 'insufficient_credits')).toBe(true);
+}
+
+/**
+ * Payments of which one has the credit that the refund of the other will take, because a refund at Stripe fails in the moment
+ * before. A dispute takes that credit again, but the process that books both dies in between.
+ */
+async function returnAndTakeAgain({ unspent }: Wallet): Promise<() => Promise<void>> {
+  await unspent.take(['refund_elsewhere', 1_050]);
+  await unspent.take(['dispute', 'lost', 1_050]);
+  const unfreeze = { reason: 'checked' };
+  (await app.operator.post(`/v1/accounts/${unspent.accountId}/unfreeze`, unfreeze)).expect(200);
+  await unspent.take(['top_up', 1_000]);
+  const stripeRefundId = await unspent.stripeRefundId();
+  app.control.setWebhookFaults({ loseEvents: true });
+  return async () => {
+    await app.control.failRefund(stripeRefundId);
+    jest.restoreAllMocks();
+    interrupt(':covered:', die);
+    await expect(app.app.get(RefundEvents).settle(stripeRefundId)).rejects.toThrow('killed');
+    jest.restoreAllMocks();
+  };
+}
+
+/** As the job does when the process that decided has been silent for a minute. */
+async function bookLate(): Promise<void> {
+  app.clock.aheadMs = 120_000;
+  await app.app.get(MovementBookingJob).run();
+}
 
 async function findUnbooked({ accountId }: ReturnHistory): Promise<readonly unknown[]> {
   return app.dataSource.query(
@@ -93,8 +137,7 @@ describe('what a bank takes', () => {
     const handled = app.app.get(RefundEvents).settle(await unspent.stripeRefundId());
     await expect(handled).rejects.toThrow('killed');
     expect((await refund(spent)).expect(409).body.error.code).toBe('top_up_not_refundable');
-    app.clock.aheadMs = 120_000;
-    await app.app.get(MovementBookingJob).run();
+    await bookLate();
     expect(await findUnbooked(unspent)).toEqual([]);
     expect((await refund(spent)).expect(409).body.error.code).toBe('refund_exceeds_credit');
   });
@@ -107,75 +150,104 @@ describe('a refund', () => {
     interrupt(':failed', die);
     (await refund(wallet)).expect(500);
     expect(await wallet.left()).toMatchObject({ available: 0 });
-    app.clock.aheadMs = 120_000;
-    await app.app.get(MovementBookingJob).run();
-    await app.app.get(MovementBookingJob).run();
+    await bookLate();
+    await bookLate();
     expect(await wallet.left()).toMatchObject({ available: 1_000, legs: { reinstatement: 1_000 } });
   });
 
   it('sends nothing to a card that comes back and is taken again while it is begun', async () => {
-    const { spent, unspent } = await twoPayments();
-    await unspent.take(['refund_elsewhere', 1_050]);
-    await unspent.take(['dispute', 'lost', 1_050]);
-    // The refund of the other payment is begun before the failure is decided, and takes its credit before the cover does.
-    (await app.operator.post(`/v1/accounts/${unspent.accountId}/unfreeze`, { reason: 'checked' })).expect(
-      200,
-    );
-    await unspent.take(['top_up', 1_000]);
-    const failure = app.app.get(RefundEvents);
-    const stripeRefundId = await unspent.stripeRefundId();
-    app.control.setWebhookFaults({ loseEvents: true });
-    interrupt('refund:re_', async () => {
-      await app.control.failRefund(stripeRefundId);
-      jest.restoreAllMocks();
-      interrupt(':covered:', die);
-      await expect(failure.settle(stripeRefundId)).rejects.toThrow('killed');
-      jest.restoreAllMocks();
-    });
-    expect((await refund(spent)).expect(409).body.error.code).toBe('refund_interrupted');
-    app.clock.aheadMs = 120_000;
-    await app.app.get(MovementBookingJob).run();
-    expect(await unspent.left()).toMatchObject({ available: 1_000, debt: 0 });
-    expect(await findUnbooked(unspent)).toEqual([]);
+    const wallet = await twoPayments();
+    interrupt('refund:re_', await returnAndTakeAgain(wallet));
+    expect((await refund(wallet.spent)).expect(409).body.error.code).toBe('refund_interrupted');
+    await bookLate();
+    expect(await wallet.unspent.left()).toMatchObject({ available: 1_000, debt: 0 });
+    expect(await findUnbooked(wallet.unspent)).toEqual([]);
   });
 
-  it('that a paused process refuses late does not keep the credit that the job took for it', async () => {
-    const wallet = await beginHistory(app, app.control);
-    const engine = app.app.get(WalletEngine);
-    const execute = engine.execute.bind(engine);
-    jest.spyOn(engine, 'execute').mockImplementationOnce(async (command) => {
-      jest.restoreAllMocks();
-      await wallet.begin(['spend', 600]);
-      try {
-        return await execute(command);
-      } finally {
-        // The process is paused here. Meanwhile the customer has the credit again, and Stripe does not answer the job.
-        await wallet.take(['top_up', 1_000]);
-        stripeIsAway();
-        await sweepRefunds();
-      }
-    });
-    (await refund(wallet)).expect(409);
-    app.control.clearFaults();
+  it('sends nothing of that to a card either when the process dies as soon as it has the credit, and the job continues', async () => {
+    const wallet = await twoPayments();
+    interrupt('refund:re_', await returnAndTakeAgain(wallet), die);
+    (await refund(wallet.spent)).expect(500);
+    await bookLate();
     await sweepRefunds();
-    await settled(app);
+    expect(await wallet.unspent.left()).toMatchObject({ available: 1_000, debt: 0 });
+  });
+
+  it('that the job has sent stays sent when the paused process finds that other money moved since', async () => {
+    const { spent, unspent } = await twoPayments();
+    interrupt('refund:re_', nothing, async () => {
+      await sweepRefunds();
+      await settled(app);
+      await spent.take(['dispute', 'needs_response', 1_050]);
+    });
+    expect((await refund(unspent)).expect(200).body).toMatchObject({ status: 'succeeded' });
+    // The credit is not in the wallet again, so the dispute of what was spent leaves a debt.
+    expect(await unspent.left()).toMatchObject({ available: -1_000, debt: 1_000, legs: { refund: 1_000 } });
+  });
+
+  it('that the job is sending is not interrupted by the paused process any more', async () => {
+    const { spent, unspent } = await twoPayments();
+    interrupt('refund:re_', nothing, async () => {
+      stripeIsAway();
+      await sweepRefunds();
+      app.control.clearFaults();
+      await spent.take(['dispute', 'needs_response', 1_050]);
+    });
+    expect((await refund(unspent)).expect(200).body).toMatchObject({ status: 'succeeded' });
+    expect(await unspent.left()).toMatchObject({ debt: 1_000, legs: { refund: 1_000 } });
+  });
+
+  it('that Stripe has accepted from another process is not failed by a refusal that this one got before', async () => {
+    const wallet = await beginHistory(app, app.control);
+    app.control.failRequests({ method: 'POST', pathPrefix: '/v1/refunds', outcome: 400 });
+    const refunds = app.app.get(RefundRepository);
+    const decideFailure = refunds.decideFailure.bind(refunds);
+    jest.spyOn(refunds, 'decideFailure').mockImplementationOnce(async (...failure) => {
+      await sweepRefunds();
+      return decideFailure(...failure);
+    });
+    expect((await refund(wallet)).expect(200).body).toMatchObject({ status: 'succeeded' });
+    expect(await wallet.left()).toMatchObject({ available: 0, legs: { refund: 1_000 } });
+  });
+
+  it('that a paused process would refuse is reported as made when the job has taken its credit and sent it', async () => {
+    const wallet = await beginHistory(app, app.control);
+    const spend = () => wallet.begin(['spend', 600]);
+    interrupt('refund:re_', spend, async () => {
+      // The process is paused here. Meanwhile the customer has the credit again, and Stripe does not answer the job.
+      await wallet.take(['top_up', 1_000]);
+      stripeIsAway();
+      await sweepRefunds();
+      app.control.clearFaults();
+    });
+    expect((await refund(wallet)).expect(200).body).toMatchObject({ status: 'succeeded' });
     // $10.00 and $10.00 bought, $6.00 spent, $10.00 refunded.
     expect(await wallet.left()).toMatchObject({ available: 400, legs: { refund: 1_000 } });
   });
 
-  it('that another process has refused does not keep the credit that this one takes after that', async () => {
+  it('that is refused leaves to a dispute of the payment what it had counted for itself', async () => {
     const wallet = await beginHistory(app, app.control);
     interrupt('refund:re_', async () => {
-      const [row] = await app.dataSource.query<{ id: string }[]>(
-        `SELECT id FROM refunds WHERE account_id = $1`,
-        [wallet.accountId],
-      );
-      const refunds = app.app.get(RefundRepository);
-      const made = await refunds.find(wallet.accountId, row?.id ?? '');
-      if (made === null) throw new Error('there is no refund');
-      expect(await refunds.refuse(made, 'insufficient_credits')).toBe(true);
+      await wallet.begin(['spend', 1_000]);
+      await wallet.take(['dispute', 'needs_response', 1_050]);
     });
+    expect((await refund(wallet)).expect(409).body.error.code).toBe('refund_exceeds_credit');
+    expect(await wallet.left()).toMatchObject({ debt: 1_000, legs: { dispute: 1_000, dispute_fee: 50 } });
+  });
+
+  it('that another process has refused does not keep the credit that this one takes after that', async () => {
+    const wallet = await beginHistory(app, app.control);
+    interrupt('refund:re_', () => refuseElsewhere(wallet));
     (await refund(wallet)).expect(409);
     expect(await wallet.left()).toMatchObject({ available: 1_000 });
+  });
+
+  it('that another process has refused gives that credit back also when the process that took it dies', async () => {
+    const wallet = await beginHistory(app, app.control);
+    interrupt('refund:re_', () => refuseElsewhere(wallet), die);
+    (await refund(wallet)).expect(500);
+    await sweepRefunds();
+    await sweepRefunds();
+    expect(await wallet.left()).toMatchObject({ available: 1_000, legs: { reinstatement: 1_000 } });
   });
 });

@@ -172,8 +172,8 @@ export class DisputeMovementRepository {
    * Counts what is decided of all payments of the account: movements of disputes and failures of refunds. Between two equal counts
    * nothing was decided, and what is not open was booked.
    */
-  async countDecisions(accountId: string): Promise<DecisionCount> {
-    const [row] = await this.rows.query<{ all: string; open: string }[]>(
+  async countDecisions(accountId: string, manager = this.rows.manager): Promise<DecisionCount> {
+    const [row] = await manager.query<{ all: string; open: string }[]>(
       `SELECT count(*) AS all, count(*) FILTER (WHERE is_open) AS open
          FROM (SELECT booked_at IS NULL AS is_open FROM dispute_movements WHERE account_id = $1
                UNION ALL

@@ -12,14 +12,14 @@ import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import type { NewFreeze } from '../../money/wallets/rules/command.js';
 import { WalletEngine } from '../../money/wallets/wallet-engine.js';
 import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
-import { DisputeMovementRepository } from '../disputes/dispute-movement.repository.js';
 import { MovementBookingService } from '../disputes/movement-booking.service.js';
+import type { TopUp } from '../top-ups/top-up.js';
 import { TopUpRepository } from '../top-ups/top-up.repository.js';
 import { writeOffReference } from '../top-ups/write-off-reference.js';
 import { FailedRefundBookingService } from './failed-refund-booking.service.js';
 import { RefundInterruptedError } from './refund.errors.js';
 import { isMadeAtStripe, toBookingFingerprint, type Refund } from './refund.js';
-import { RefundRepository } from './refund.repository.js';
+import { RefundRepository, type RefundFacts } from './refund.repository.js';
 
 /** The final statuses of a refund at Stripe, and what each means for the row. */
 const ENDINGS: ReadonlyMap<string, 'succeeded' | 'failed'> = new Map([
@@ -43,7 +43,6 @@ export class RefundSettlementService {
     private readonly refunds: RefundRepository,
     private readonly topUps: TopUpRepository,
     private readonly booking: MovementBookingService,
-    private readonly movements: DisputeMovementRepository,
     private readonly failedRefunds: FailedRefundBookingService,
   ) {}
 
@@ -73,47 +72,53 @@ export class RefundSettlementService {
   /**
    * Carries out a refund that was requested here: the credit leaves the wallet, then Stripe is asked. Throws `InsufficientCreditsError`,
    * after the refund was refused, when the wallet does not have the credit; `RefundInterruptedError` when other money of the account came
-   * back or was taken at the same moment, because a return is booked before what disputes take of it, and the refund could send
-   * that to a card (its credit is then in the wallet again); and what `submit` throws.
+   * back or was taken since it was requested, because a return is booked before what disputes take of it, and the refund could send
+   * that to a card (its credit is then in the wallet again); and what `submit` throws. Resolves also when another process carries it out.
    */
-  async carryOut(refund: Refund, mayExist: boolean): Promise<void> {
-    const before = await this.movements.countDecisions(refund.accountId);
-    await this.reserveUnlessRefused(refund);
-    if (await this.refunds.isRefused(refund)) {
-      // Another process found the wallet empty before this one took the credit, and has said so.
-      await this.failedRefunds.reinstate(refund);
-      throw new RefundInterruptedError(refund.id);
+  async carryOut(refund: Refund): Promise<void> {
+    const topUp = await this.requireTopUp(refund);
+    await this.reserveUnlessRefused(topUp, refund);
+    const step = await this.refunds.decideSubmission(topUp, refund);
+    switch (step) {
+      case 'submit':
+        return this.submit(topUp, refund);
+      case 'submit_again':
+        return this.submitAgain(topUp, refund);
+      case 'interrupted':
+        await this.booking.bookAll(topUp);
+        throw new RefundInterruptedError(refund.id);
+      case 'refused':
+        // Another process found the wallet empty before this one took the credit.
+        await this.failedRefunds.reinstate(refund);
+        throw new RefundInterruptedError(refund.id);
+      case 'decided_elsewhere':
+        return;
     }
-    const after = await this.movements.countDecisions(refund.accountId);
-    if (before.open > 0 || after.all !== before.all) {
-      const existing = mayExist ? await this.findAtStripe(refund) : null;
-      if (existing !== null) return this.apply(refund, existing);
-      await this.fail(refund, 'wallet_changed');
-      throw new RefundInterruptedError(refund.id);
-    }
-    await this.submit(refund, mayExist);
   }
 
-  private async reserveUnlessRefused(refund: Refund): Promise<void> {
+  private async reserveUnlessRefused(topUp: TopUp, refund: Refund): Promise<void> {
     try {
       await this.reserve(refund);
     } catch (error) {
       if (!(error instanceof InsufficientCreditsError)) throw error;
-      await this.refunds.refuse(refund, 'insufficient_credits');
+      // Another process may have taken the credit since; then the refund goes on.
+      if (!(await this.refunds.refuse(topUp, refund, 'insufficient_credits'))) return;
+      await this.booking.bookAll(topUp);
       throw error;
     }
+  }
+
+  /** An earlier attempt may have reached Stripe so long ago that it has forgotten the idempotency key, so the refund is searched for first. */
+  private async submitAgain(topUp: TopUp, refund: Refund): Promise<void> {
+    const existing = await this.findAtStripe(refund);
+    return existing === null ? this.submit(topUp, refund) : this.apply(refund, existing);
   }
 
   /**
    * Requests the refund and applies Stripe's answer. Throws `PaymentRequestRefusedError` when Stripe refuses it (the credit is then in
    * the wallet again), or `PaymentsUnavailableError`.
-   *
-   * @param mayExist an earlier attempt may have reached Stripe so long ago that it has forgotten the idempotency key. Then the refund is
-   *   searched for first.
    */
-  async submit(refund: Refund, mayExist: boolean): Promise<void> {
-    const existing = mayExist ? await this.findAtStripe(refund) : null;
-    if (existing !== null) return this.apply(refund, existing);
+  private async submit(topUp: TopUp, refund: Refund): Promise<void> {
     try {
       const { id: refundId, topUpId, accountId, paymentIntentId, amountCents } = refund;
       const request = { refundId, topUpId, accountId, paymentIntentId, amountCents };
@@ -123,8 +128,7 @@ export class RefundSettlementService {
       // An attempt whose answer was lost may have created the refund.
       const created = await this.findAtStripe(refund);
       if (created !== null) return this.apply(refund, created);
-      await this.fail(refund, error.providerCode);
-      throw error;
+      if (await this.fail(topUp, refund, { failureCode: error.providerCode })) throw error;
     }
   }
 
@@ -132,7 +136,11 @@ export class RefundSettlementService {
   async apply(refund: Refund, reported: ProviderRefund): Promise<void> {
     const facts = { stripeRefundId: reported.id };
     const ending = ENDINGS.get(reported.status ?? '');
-    if (ending === 'failed') return this.fail(refund, reported.failureReason ?? reported.status, reported.id);
+    if (ending === 'failed') {
+      const failureCode = reported.failureReason ?? reported.status;
+      await this.fail(await this.requireTopUp(refund), refund, { ...facts, failureCode });
+      return;
+    }
     if (await this.refunds.move(refund, ending ?? 'pending', facts)) {
       this.logger.log(
         { event: 'refund.moved', refund: refund.id, stripeRefund: reported.id, status: ending ?? 'pending' },
@@ -145,15 +153,13 @@ export class RefundSettlementService {
 
   /**
    * Decides the failure, and books it with everything else that is decided of the payment. When it was decided before, a crash may
-   * have prevented the booking.
+   * have prevented the booking. Returns false, and books nothing, when the refund cannot fail any more.
    */
-  private async fail(refund: Refund, failureCode: string | null, stripeRefundId?: string): Promise<void> {
-    const topUp = await this.topUps.find(refund.accountId, refund.topUpId);
-    if (topUp === null) throw new Error(`${refund.id} is of ${refund.topUpId}, which does not exist`);
-    const facts = stripeRefundId === undefined ? { failureCode } : { failureCode, stripeRefundId };
-    await this.refunds.decideFailure(topUp, refund, facts);
-    await this.booking.bookAll(topUp);
+  private async fail(topUp: TopUp, refund: Refund, facts: RefundFacts): Promise<boolean> {
+    const isFailing = await this.refunds.decideFailure(topUp, refund, facts);
+    if (isFailing) await this.booking.bookAll(topUp);
     await this.refunds.note(refund);
+    return isFailing;
   }
 
   /** Writes off the debt that the refund left, as `DisputeSettlementService.writeOff` does. Only a refund that was created at Stripe leaves any. */
@@ -169,6 +175,12 @@ export class RefundSettlementService {
       memo: `Debt of ${id} written off`,
     });
     return outcome.type === 'posted' ? outcome.movement.amountMicros : ZERO;
+  }
+
+  private async requireTopUp({ accountId, id, topUpId }: Refund): Promise<TopUp> {
+    const topUp = await this.topUps.find(accountId, topUpId);
+    if (topUp === null) throw new Error(`${id} is of ${topUpId}, which does not exist`);
+    return topUp;
   }
 
   private async findAtStripe({ id, paymentIntentId }: Refund): Promise<ProviderRefund | null> {

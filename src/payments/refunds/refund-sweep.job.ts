@@ -1,9 +1,10 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import type { Clock } from '../../platform/common/clock.js';
+import { DAY_MS, type Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
 import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
 import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
+import { FailedRefundBookingService } from './failed-refund-booking.service.js';
 import { RefundEvents } from './refund.events.js';
 import { RefundSettlementService } from './refund-settlement.service.js';
 import { RefundInterruptedError } from './refund.errors.js';
@@ -14,6 +15,8 @@ import { RefundRepository } from './refund.repository.js';
 const UNCHECKED_AFTER_MS = 2 * 60_000;
 /** Each refund needs one or two requests to Stripe. The next run continues with the rest. */
 const REFUNDS_PER_RUN = 100;
+/** No process is paused longer and goes on. The doctor names what is older. */
+const REFUSED_WITHIN_MS = 7 * DAY_MS;
 
 /** Continues refunds after a crash or an outage, and checks those whose event never arrived. */
 @Injectable()
@@ -27,6 +30,7 @@ export class RefundSweepJob implements Job {
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
     private readonly refunds: RefundRepository,
     private readonly settlement: RefundSettlementService,
+    private readonly failedRefunds: FailedRefundBookingService,
     private readonly events: RefundEvents,
   ) {
     registry.register(this);
@@ -46,12 +50,20 @@ export class RefundSweepJob implements Job {
       }
       await this.refunds.note(refund);
     }
+    await this.giveBackRefused();
+  }
+
+  /** A process that took the credit of a refund which another one had refused may have ended before it gave the credit back. */
+  private async giveBackRefused(): Promise<void> {
+    const after = new Date(this.clock.nowMs() - REFUSED_WITHIN_MS);
+    for (const refund of await this.refunds.findRefusedWithCredit(after, REFUNDS_PER_RUN))
+      await this.failedRefunds.reinstate(refund);
   }
 
   private async continueRefund(refund: Refund): Promise<void> {
     if (refund.stripeRefundId !== null) return this.events.settle(refund.stripeRefundId);
     try {
-      await this.settlement.carryOut(refund, true);
+      await this.settlement.carryOut(refund);
     } catch (error) {
       // Then the refund is over, and its row says why.
       const isOver =

@@ -31,6 +31,7 @@ import { PaymentColumns } from '../top-ups/payment-columns.js';
 })
 @Index('refunds_id_idx', ['id'])
 @Index('refunds_top_up_idx', ['accountId', 'topUpId'])
+@Index('refunds_refused_idx', ['checkedAt'], { where: `status = 'refused'` })
 @Index('refunds_open_idx', ['checkedAt'], {
   where: `status IN ('created', 'pending', 'failing', 'needs_review')`,
 })
@@ -75,4 +76,10 @@ export class RefundEntity extends PaymentColumns implements Refund {
 
   @Column({ type: 'timestamptz', name: 'failure_decided_at', precision: 3, nullable: true })
   failureDecidedAt!: Date | null;
+
+  @Column({ type: 'integer', name: 'decisions_before', nullable: true })
+  decisionsBefore!: number | null;
+
+  @Column({ type: 'timestamptz', name: 'submitted_at', precision: 3, nullable: true })
+  submittedAt!: Date | null;
 }

@@ -1,7 +1,8 @@
 /**
  * The life of a refund. It only moves forward, so late, repeated and reordered events change nothing:
  *
- * - `created`: the row is written. Its credit may have left the wallet, and Stripe may have been asked; the job continues it.
+ * - `created`: the row is written. Its credit may have left the wallet, and with `submittedAt` Stripe may have been asked; the job
+ *   continues it.
  * - `refused`: the wallet did not have the credit any more, so Stripe was never asked. Nothing moved.
  * - `pending`: Stripe has accepted it; some payment methods take days.
  * - `succeeded`: the customer has the money back.

@@ -24,6 +24,12 @@ import {
 } from './refund.machine.js';
 import type { Refund } from './refund.js';
 
+/**
+ * What follows after the credit has left the wallet. `submit`: Stripe was never asked; `submit_again`: it may have been; `interrupted`: it
+ * never will be, because other money of the account moved.
+ */
+export type SubmissionStep = 'submit' | 'submit_again' | 'interrupted' | 'refused' | 'decided_elsewhere';
+
 export type RefundFacts = Partial<Pick<Refund, 'stripeRefundId' | 'failureCode'>>;
 
 /**
@@ -56,8 +62,9 @@ export class RefundRepository {
     try {
       return await this.transactions.run(async (tx) => {
         await lockTopUp(tx, topUp);
-        const refund = make(await countReturned(tx, topUp));
-        if (refund === null) return null;
+        const made = make(await countReturned(tx, topUp));
+        if (made === null) return null;
+        const refund = by === null ? made : { ...made, decisionsBefore: await this.countBooked(tx, made) };
         await tx.insert(RefundEntity, { ...refund });
         await this.publish(tx, refund, 'created');
         if (by !== null) await this.recordRequest(tx, by, refund);
@@ -123,60 +130,111 @@ export class RefundRepository {
   }
 
   /**
-   * Decides that the refund fails, and in the same commit which excess of the payment's disputes is covered by it. Without the cover, a
-   * dispute that is won before the booking would give back its loss alone. From then on only `FailedRefundBookingService` moves the
-   * row. Returns false, and writes nothing, when the refund cannot fail any more.
+   * Decides, once for all processes, what follows after the credit of the refund has left the wallet. Stripe is asked unless anything was
+   * decided of the account's disputes and failing refunds since the refund was requested, or was not booked by then; the refund fails
+   * then, and Stripe is never asked.
+   */
+  async decideSubmission(topUp: TopUp, { accountId, id }: Refund): Promise<SubmissionStep> {
+    return this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      const refund = await this.lock(tx, { accountId, id });
+      if (refund.status === 'refused') return 'refused';
+      if (refund.status !== 'created') return 'decided_elsewhere';
+      if (refund.submittedAt !== null) return 'submit_again';
+      const { decisionsBefore } = refund;
+      const { all } = await this.disputeMovements.countDecisions(accountId, tx);
+      if (decisionsBefore !== null && all !== decisionsBefore) {
+        await this.writeFailure(tx, topUp, refund, { failureCode: 'wallet_changed' });
+        return 'interrupted';
+      }
+      await tx.update(RefundEntity, { accountId, id }, { submittedAt: this.now(), checkedAt: this.now() });
+      // An earlier release does not say whether it has asked Stripe.
+      return decisionsBefore === null ? 'submit_again' : 'submit';
+    });
+  }
+
+  /**
+   * Decides that the refund fails. Only what Stripe reports of a refund that it has accepted (`stripeRefundId`) can fail one that another
+   * process has seen accepted. Returns whether the refund fails or has failed.
    */
   decideFailure(topUp: TopUp, { accountId, id }: Refund, facts: RefundFacts): Promise<boolean> {
     return this.transactions.run(async (tx) => {
       await lockTopUp(tx, topUp);
-      const failureDecidedAt = await nextDecisionAt(tx, topUp, this.clock.nowMs());
-      const { affected } = await tx.update(
-        RefundEntity,
-        { accountId, id, status: In([...findRefundSourceStatuses('failing')]) },
-        { ...facts, status: 'failing', failureDecidedAt, checkedAt: this.now() },
+      const refund = await this.lock(tx, { accountId, id });
+      if (refund.status === 'failing' || refund.status === 'failed') return true;
+      const isReported = facts.stripeRefundId !== undefined;
+      const sources: readonly RefundStatus[] = isReported ? findRefundSourceStatuses('failing') : ['created'];
+      if (!sources.includes(refund.status)) return false;
+      await this.writeFailure(tx, topUp, refund, facts);
+      return true;
+    });
+  }
+
+  /**
+   * Writes that the refund fails, and in the same commit which excess of the payment's disputes is covered by it. Without the cover, a
+   * dispute that is won before the booking would give back its loss alone. From then on only `FailedRefundBookingService` moves the row.
+   */
+  private async writeFailure(
+    tx: Tx,
+    topUp: TopUp,
+    { accountId, id }: Refund,
+    facts: RefundFacts,
+  ): Promise<void> {
+    const failureDecidedAt = await nextDecisionAt(tx, topUp, this.clock.nowMs());
+    const failing = { ...facts, status: 'failing', failureDecidedAt, checkedAt: this.now() } as const;
+    await tx.update(RefundEntity, { accountId, id }, failing);
+    await this.disputeMovements.decideCovers(tx, topUp);
+  }
+
+  /**
+   * Refuses a refund whose credit the wallet does not have, and decides what disputes took beyond the payment only because of it. Returns
+   * whether the refund is refused: it is not when another process has taken the credit since, or has moved the refund on. The row is
+   * locked before the ledger is read: a process that takes the credit later reads the row after that, and finds it refused.
+   */
+  refuse(topUp: TopUp, { accountId, id }: Refund, failureCode: string): Promise<boolean> {
+    return this.transactions.run(async (tx) => {
+      await lockTopUp(tx, topUp);
+      const refund = await this.lock(tx, { accountId, id });
+      if (refund.status === 'refused') return true;
+      const [taken] = await tx.query<unknown[]>(
+        'SELECT 1 FROM transfers WHERE account_id = $1 AND reference = $2 LIMIT 1',
+        [accountId, `refund:${id}`],
       );
-      if (affected !== 1) return false;
+      if (refund.status !== 'created' || taken !== undefined) return false;
+      const facts = { failureCode, status: 'refused', checkedAt: this.now() } as const;
+      await tx.update(RefundEntity, { accountId, id }, facts);
+      await this.publish(tx, { ...refund, failureCode }, 'refused');
       await this.disputeMovements.decideCovers(tx, topUp);
       return true;
     });
   }
 
   /**
-   * Refuses a refund whose credit the wallet does not have. Returns false, and writes nothing, when another process has taken the credit
-   * since or has changed the status. The row is locked before the ledger is read: a process that takes the credit later reads the
-   * row after that, and finds it refused.
+   * Finds refunds that were refused since `after` although the wallet has given their credit: a process was paused while another one
+   * refused the refund, took the credit, and ended before it gave it back.
    */
-  refuse(refund: Refund, failureCode: string): Promise<boolean> {
-    const { accountId, id } = refund;
-    return this.transactions.run(async (tx) => {
-      const status = await this.lockStatus(tx, refund);
-      const [taken] = await tx.query<unknown[]>(
-        'SELECT 1 FROM transfers WHERE account_id = $1 AND reference = $2 LIMIT 1',
-        [accountId, `refund:${id}`],
-      );
-      if (status !== 'created' || taken !== undefined) return false;
-      await tx.update(
-        RefundEntity,
-        { accountId, id },
-        { failureCode, status: 'refused', checkedAt: this.now() },
-      );
-      await this.publish(tx, { ...refund, failureCode }, 'refused');
-      return true;
-    });
+  async findRefusedWithCredit(after: Date, limit: number): Promise<readonly Refund[]> {
+    return this.rows
+      .createQueryBuilder('r')
+      .where(`r.status = 'refused' AND r.checked_at > :after`, { after })
+      .andWhere(
+        `EXISTS (SELECT FROM transfers t WHERE t.account_id = r.account_id AND t.reference = 'refund:' || r.id)`,
+      )
+      .andWhere(
+        `NOT EXISTS (SELECT FROM transfers t WHERE t.account_id = r.account_id AND t.reference = 'refund:' || r.id || ':failed')`,
+      )
+      .limit(limit)
+      .getMany();
   }
 
-  /** Whether another process has refused the refund. It waits for one that is doing so. */
-  isRefused(refund: Refund): Promise<boolean> {
-    return this.transactions.run(async (tx) => (await this.lockStatus(tx, refund)) === 'refused');
+  private lock(tx: Tx, { accountId, id }: Pick<Refund, 'accountId' | 'id'>): Promise<Refund> {
+    const lock = { mode: 'pessimistic_write' } as const;
+    return tx.findOneOrFail(RefundEntity, { where: { accountId, id }, lock });
   }
 
-  private async lockStatus(tx: Tx, { accountId, id }: Refund): Promise<RefundStatus | undefined> {
-    const [row] = await tx.query<{ status: RefundStatus }[]>(
-      'SELECT status FROM refunds WHERE account_id = $1 AND id = $2 FOR UPDATE',
-      [accountId, id],
-    );
-    return row?.status;
+  private async countBooked(tx: Tx, { accountId }: Refund): Promise<number> {
+    const { all, open } = await this.disputeMovements.countDecisions(accountId, tx);
+    return all - open;
   }
 
   /** Stores that the refund was checked. */

@@ -34,6 +34,13 @@ export type Refund = {
   readonly checkedAt: Date;
   /** When its failure was decided, which orders the bookings of the payment. Null when it did not fail, or failed in an earlier release. */
   readonly failureDecidedAt: Date | null;
+  /**
+   * How much was decided of the account's disputes and failing refunds, and was booked, when it was requested. Null when it was made at
+   * Stripe, or requested in an earlier release.
+   */
+  readonly decisionsBefore: number | null;
+  /** When it was decided that Stripe is asked for it; null until then, and when it was made at Stripe. */
+  readonly submittedAt: Date | null;
 };
 
 export type RefundPreview = {
@@ -81,6 +88,8 @@ export function newRefund(
     createdAt: now,
     checkedAt: now,
     failureDecidedAt: null,
+    decisionsBefore: null,
+    submittedAt: null,
   };
 }
 

@@ -133,7 +133,7 @@ export class RefundsService {
 
   private async carryOut(refund: Refund, topUp: TopUp): Promise<void> {
     try {
-      await this.settlement.carryOut(refund, false);
+      await this.settlement.carryOut(refund);
     } catch (error) {
       if (error instanceof InsufficientCreditsError) {
         // The credit was spent since it was counted, a moment ago.
