@@ -216,4 +216,41 @@ describe('money that a dispute or a refund took and gave back', () => {
       { runs: 1_000 },
     );
   });
+
+  it('leaves credit that was given on the wallet to the cent, however the parts of refunds and disputes were rounded', async () => {
+    const source = fc.constantFrom(...SOURCES);
+    const amount = fc.integer({ min: 1, max: 400 });
+    const step = fc.oneof(
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('take'), source, amount }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({ kind: fc.constant('give_back'), source, amount, coverFirst: fc.boolean() }),
+      },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('give'), amount }) },
+    );
+    const order = fc.shuffledSubarray(SOURCES, { minLength: SOURCES.length });
+    await checkProperty(
+      'what was given is given credit again once all of it is back',
+      fc.property(
+        fc.integer({ min: 2, max: 60 }),
+        fc.array(step, { maxLength: 12 }),
+        order,
+        (price, steps, won) => {
+          const spent: readonly ReturnStep[] = [
+            { kind: 'buy', amount: price * 21 },
+            { kind: 'buy', amount: price * 21 },
+            { kind: 'spend', amount: price * 40 },
+          ];
+          const after = playOn([...spent, ...steps]);
+          for (const each of won) after.giveAllBack(each);
+          const given = steps.reduce(
+            (sum, { kind, amount: cents }) => (kind === 'give' ? sum + cents : sum),
+            0,
+          );
+          expect([after.refundable, after.store.wallet.postedMicros]).toEqual([0n, BigInt(given) * 10_000n]);
+        },
+      ),
+      { runs: 4_000 },
+    );
+  });
 });

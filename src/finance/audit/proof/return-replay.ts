@@ -1,13 +1,6 @@
 import { cents, MICROS_PER_CENT } from '../../../platform/common/money.js';
 import type { ExportedTransfer } from '../../../money/ledger/transfer.js';
-import {
-  addParts,
-  chargeOf,
-  NOTHING,
-  partsFor,
-  partsOfTaken,
-  type Parts,
-} from '../../../money/wallets/rules/payment-parts.js';
+import { addParts, NOTHING, partsOfTaken, type Parts } from '../../../money/wallets/rules/payment-parts.js';
 
 /** The payment of each `dispute:<id>` and `refund:<id>`. */
 export type PaymentLinks = ReadonlyMap<string, { readonly payment: string; readonly paid: Parts }>;
@@ -23,8 +16,9 @@ export type ReplayedRelief = {
   undone: bigint;
 };
 
-/** All rows under one reference: what left Stripe's balance, and what of it was credit. What came back is below zero. */
-type Event = { seq: number; reference: string; source: string; moved: bigint; credit: bigint };
+/** All rows under one reference: what left Stripe's balance, and what of it was credit, fee and tax. What came back is below zero. */
+type Event = { seq: number; reference: string; source: string; moved: bigint } & Record<Part, bigint>;
+type Part = 'credit' | 'fee' | 'tax';
 /** What of an event is not given back, and the credit that it would have taken. */
 type Kept = { readonly event: Event; left: bigint; credit: bigint };
 type Undoing = { readonly seq: number; readonly amount: bigint };
@@ -45,13 +39,15 @@ export class ReturnReplay {
     if (kind === 'reinstatement' && isGiven) this.undoings.given_credit.push(undoing);
     let event = this.events.at(-1);
     if (event?.reference !== reference) {
-      event = { seq: Number(seq), reference, source: sourceOf(reference), moved: 0n, credit: 0n };
+      const amounts = { moved: 0n, credit: 0n, fee: 0n, tax: 0n };
+      event = { seq: Number(seq), reference, source: sourceOf(reference), ...amounts };
       this.events.push(event);
     }
     const signed = kind.startsWith('reinstatement') ? -undoing.amount : undoing.amount;
     // What a refund takes beyond its payment stays a loss, whatever of the payment comes back.
     if (!reference.startsWith('refund:') || !kind.endsWith('_excess')) event.moved += signed;
-    if (['refund', 'dispute', 'reinstatement'].includes(kind)) event.credit += signed;
+    const [, suffix = 'credit'] = kind.split('_');
+    if (suffix === 'credit' || suffix === 'fee' || suffix === 'tax') event[suffix] += signed;
     // In addition to the parts of a payment, the same kind says what a dispute had taken beyond it and takes as these parts now.
     return kind.startsWith('reinstatement') && event.credit <= 0n && event.moved < 0n;
   }
@@ -116,19 +112,55 @@ export class ReturnReplay {
         if (last.left > 0n) stack.open.push(last);
       }
     }
-    const gone = new Map<string, Parts>();
+    const ofPayments = new Map<string, Kept[]>();
     for (const each of kept) {
-      const paid = this.paidFor(each.event.source);
-      if (paid === undefined) each.credit = each.left;
+      const { source } = each.event;
+      if (this.paidFor(source) === undefined) each.credit = each.left;
       else {
-        const { payment } = this.links.get(each.event.source) ?? { payment: '' };
-        const before = gone.get(payment) ?? NOTHING;
-        const parts = partsOf(each, paid, before);
-        gone.set(payment, addParts(before, parts));
-        each.credit = parts.creditCents * MICROS_PER_CENT;
+        const { payment } = this.links.get(source) ?? { payment: '' };
+        ofPayments.set(payment, [...(ofPayments.get(payment) ?? []), each]);
       }
     }
+    for (const ofPayment of ofPayments.values()) this.splitKept(ofPayment);
     return kept;
+  }
+
+  /** In the order of the chain: what is kept whole as it was booked, all else by its share, and the rest that is rounded off to the last of these. */
+  private splitKept(kept: readonly Kept[]): void {
+    const [first] = kept;
+    const paid = first === undefined ? undefined : this.paidFor(first.event.source);
+    if (first === undefined || paid === undefined) return;
+    let gone = NOTHING;
+    const rounded: Kept[] = [];
+    for (const each of kept) {
+      const { event, left } = each;
+      const isWhole = left === event.moved && left === event.credit + event.fee + event.tax;
+      const booked = partsOf([event]);
+      const parts =
+        isWhole && isNoMore(addParts(gone, booked), paid)
+          ? booked
+          : partsOfTaken(cents(left / MICROS_PER_CENT), paid, gone);
+      if (parts !== booked && left > 0n) rounded.push(each);
+      gone = addParts(gone, parts);
+      each.credit = parts.creditCents * MICROS_PER_CENT;
+    }
+    const off = this.creditAfterCovers(first.event.source, paid) - gone.creditCents;
+    const last = rounded.at(-1);
+    const most = BigInt(rounded.length);
+    if (last !== undefined && off >= -most && off <= most) last.credit += off * MICROS_PER_CENT;
+  }
+
+  /** What is away of the credit of its payment, and what disputes will have of it for what they hold beyond the payment. */
+  private creditAfterCovers(source: string, paid: Parts): bigint {
+    const payment = this.links.get(source)?.payment;
+    const events = this.events.filter((event) => this.links.get(event.source)?.payment === payment);
+    let gone = partsOf(events);
+    for (const each of new Set(events.map((event) => event.source))) {
+      const own = events.filter((event) => event.source === each);
+      const beyond = sum(own.map(({ moved, credit, fee, tax }) => moved - credit - fee - tax));
+      if (beyond > 0n) gone = addParts(gone, partsOfTaken(cents(beyond / MICROS_PER_CENT), paid, gone));
+    }
+    return gone.creditCents;
   }
 
   /** The credit that the dispute or refund has for good, with no other one of its payment. */
@@ -163,14 +195,18 @@ export class ReturnReplay {
 /** More than any write-off. */
 const UNBOUNDED = 1n << 62n;
 
-/** A refund that is asked for goes by its credit. */
-function partsOf({ event, left }: Kept, paid: Parts, gone: Parts): Parts {
-  const amount = cents(left / MICROS_PER_CENT);
-  if (event.reference.startsWith('refund:') && event.credit > 0n) {
-    const asked = partsFor(cents(event.credit / MICROS_PER_CENT), paid, gone);
-    if (asked !== null && chargeOf(asked) === amount) return asked;
-  }
-  return partsOfTaken(amount, paid, gone);
+/** As they were booked. */
+function partsOf(events: readonly Event[]): Parts {
+  const total = (part: Part) => cents(sum(events.map((event) => event[part])) / MICROS_PER_CENT);
+  return { creditCents: total('credit'), feeCents: total('fee'), taxCents: total('tax') };
+}
+
+function isNoMore(parts: Parts, paid: Parts): boolean {
+  return (
+    parts.creditCents <= paid.creditCents &&
+    parts.feeCents <= paid.feeCents &&
+    parts.taxCents <= paid.taxCents
+  );
 }
 
 /** The dispute or refund that a movement is of: `dispute:<id>`, `refund:<id>`. */

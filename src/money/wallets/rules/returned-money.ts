@@ -7,16 +7,21 @@ import {
   type MicroUsd,
 } from '../../../platform/common/money.js';
 import type { Transfer } from '../../ledger/transfer.js';
+import type { TransferKind } from '../../ledger/chart-of-accounts.js';
 import type { Lot, Relief, ReturnedMoney, ReturnedRow } from './wallet.js';
-import { addParts, chargeOf, NOTHING, partsFor, partsOfTaken, type Parts } from './payment-parts.js';
+import { addParts, NOTHING, partsOfTaken, type Parts } from './payment-parts.js';
 
-/** One time that Stripe took money, or gave it back; of that, what was credit. What came back is below zero. */
+/**
+ * One time that Stripe took money, or gave it back: the parts of the payment, and all of it, which is more where it goes beyond the
+ * payment. What came back is below zero.
+ */
 type Movement = {
   readonly source: string;
   readonly seq: number;
-  readonly isRefund: boolean;
   readonly grossMicros: bigint;
   readonly creditMicros: bigint;
+  readonly feeMicros: bigint;
+  readonly taxMicros: bigint;
 };
 /** From a place in the chain on. */
 type Change = { readonly seq: number; readonly amountMicros: bigint };
@@ -116,14 +121,12 @@ export class AwayHistory {
       const amounts = lastingOf(own.map((movement) => movement[key]));
       own.forEach((movement, index) => lasting.set(movement, amounts[index] ?? 0n));
     }
-    let gone = NOTHING;
+    for (const movement of movements)
+      this.noteLasting(movement, lasting.get(movement) ?? 0n, movement[key], paid);
+    const wouldTake = paid === undefined ? lasting : creditOfLasting(movements, lasting, paid);
     for (const movement of movements) {
-      const lasts = lasting.get(movement) ?? 0n;
-      this.noteLasting(movement, lasts, movement[key], paid);
-      const parts = paid === undefined ? null : partsOfLasting(movement, lasts, paid, gone);
-      if (parts !== null) gone = addParts(gone, parts);
-      const wouldTake = parts === null ? lasts : centsToMicros(parts.creditCents);
-      this.surplus.push({ seq: movement.seq, amountMicros: movement.creditMicros - wouldTake });
+      const amountMicros = movement.creditMicros - (wouldTake.get(movement) ?? 0n);
+      this.surplus.push({ seq: movement.seq, amountMicros });
     }
   }
 
@@ -147,22 +150,39 @@ function movementsOf(rows: readonly ReturnedRow[], coming: ComingBack | null): r
   for (const { seq, reference, kind, amountMicros } of rows) {
     if (kind === 'write_off' || kind === 'write_off_reversal') continue;
     const signed = kind.startsWith('reinstatement') ? 0n - amountMicros : amountMicros;
-    const isCredit = kind === 'refund' || kind === 'dispute' || kind === 'reinstatement';
-    const isRefund = reference.startsWith('refund:');
     // What a refund takes beyond its payment stays a loss, whatever of the payment comes back.
-    if (isRefund && kind.endsWith('_excess')) continue;
-    const first = { source: sourceOf(reference), seq, isRefund, grossMicros: 0n, creditMicros: 0n };
+    if (isRefund(reference) && kind.endsWith('_excess')) continue;
+    const first = { source: sourceOf(reference), seq, ...NO_AMOUNTS };
     const known = movements.get(reference) ?? first;
-    const creditMicros = known.creditMicros + (isCredit ? signed : 0n);
-    movements.set(reference, { ...known, grossMicros: known.grossMicros + signed, creditMicros });
+    const part = partOfKind(kind);
+    movements.set(reference, {
+      ...known,
+      grossMicros: known.grossMicros + signed,
+      ...(part === null ? {} : { [part]: known[part] + signed }),
+    });
   }
   if (coming === null) return [...movements.values()];
   const { reference, amountMicros, feeMicros, taxMicros, excessMicros } = coming;
-  const isRefund = reference.startsWith('refund:');
-  const place = { source: sourceOf(reference), seq: Number.MAX_SAFE_INTEGER, isRefund };
-  const creditMicros = 0n - amountMicros;
-  const grossMicros = creditMicros - feeMicros - taxMicros - (isRefund ? 0n : excessMicros);
-  return [...movements.values(), { ...place, grossMicros, creditMicros }];
+  const parts = {
+    creditMicros: 0n - amountMicros,
+    feeMicros: 0n - feeMicros,
+    taxMicros: 0n - taxMicros,
+  };
+  const grossMicros = totalOf(parts) - (isRefund(reference) ? 0n : excessMicros);
+  const place = { source: sourceOf(reference), seq: Number.MAX_SAFE_INTEGER };
+  return [...movements.values(), { ...place, ...parts, grossMicros }];
+}
+
+const NO_AMOUNTS = { grossMicros: 0n, creditMicros: 0n, feeMicros: 0n, taxMicros: 0n };
+
+function partOfKind(kind: TransferKind): 'creditMicros' | 'feeMicros' | 'taxMicros' | null {
+  if (kind === 'refund' || kind === 'dispute' || kind === 'reinstatement') return 'creditMicros';
+  if (kind.endsWith('_fee')) return 'feeMicros';
+  return kind.endsWith('_tax') ? 'taxMicros' : null;
+}
+
+function isRefund(reference: string): boolean {
+  return reference.startsWith('refund:');
 }
 
 /** What of each is never given back: how much the least that is taken from there on has grown. */
@@ -179,16 +199,67 @@ function lastingOf(amounts: readonly bigint[]): readonly bigint[] {
   return kept.map((amount, index) => amount - (kept[index - 1] ?? 0n));
 }
 
-/** A refund that is asked for goes by its credit, everything else by what was taken in all. */
-function partsOfLasting(
-  { isRefund, creditMicros }: Movement,
-  lasts: bigint,
+/**
+ * What of each movement would have been credit, had nothing come back of what came back. What lasts whole and within the payment has
+ * the parts that it was booked with, and all together have the credit that the ledger will have in the end. Another rounding would
+ * leave a cent away that came back, and a cent of given credit would go to a card.
+ */
+function creditOfLasting(
+  movements: readonly Movement[],
+  lasting: ReadonlyMap<Movement, bigint>,
   paid: Parts,
-  gone: Parts,
-): Parts {
-  const asked = isRefund && creditMicros > 0n ? partsFor(toCents(creditMicros), paid, gone) : null;
-  if (asked !== null && chargeOf(asked) === toCents(lasts)) return asked;
-  return partsOfTaken(toCents(lasts), paid, gone);
+): ReadonlyMap<Movement, bigint> {
+  let gone = NOTHING;
+  const credit = new Map<Movement, bigint>();
+  const rounded: Movement[] = [];
+  for (const movement of movements) {
+    const lasts = lasting.get(movement) ?? 0n;
+    const booked = bookedParts(movement);
+    const isAsBooked =
+      lasts === movement.grossMicros &&
+      lasts === totalOf(movement) &&
+      areWithin(addParts(gone, booked), paid);
+    const parts = isAsBooked ? booked : partsOfTaken(toCents(lasts), paid, gone);
+    gone = addParts(gone, parts);
+    credit.set(movement, centsToMicros(parts.creditCents));
+    if (!isAsBooked && lasts > 0n) rounded.push(movement);
+  }
+  const last = rounded.at(-1);
+  const missing = creditInTheEnd(movements, paid) - gone.creditCents;
+  // More than a cent each is no rounding: what a dispute takes for another one was booked before that one's money came back.
+  if (last !== undefined && -rounded.length <= missing && missing <= rounded.length)
+    credit.set(last, (credit.get(last) ?? 0n) + missing * MICROS_PER_CENT);
+  return credit;
+}
+
+/** What the refunds and disputes of a payment have of its credit, once disputes have taken what they have beyond it and is there again. */
+function creditInTheEnd(movements: readonly Movement[], paid: Parts): bigint {
+  let gone = movements.map(bookedParts).reduce(addParts, NOTHING);
+  for (const own of groupBy(movements, ({ source }) => source).values()) {
+    const beyond = own.reduce((sum, movement) => sum + movement.grossMicros - totalOf(movement), 0n);
+    if (beyond > 0n) gone = addParts(gone, partsOfTaken(toCents(beyond), paid, gone));
+  }
+  return gone.creditCents;
+}
+
+function totalOf({
+  creditMicros,
+  feeMicros,
+  taxMicros,
+}: Omit<Movement, 'grossMicros' | 'seq' | 'source'>): bigint {
+  return creditMicros + feeMicros + taxMicros;
+}
+
+function bookedParts({ creditMicros, feeMicros, taxMicros }: Movement): Parts {
+  return { creditCents: toCents(creditMicros), feeCents: toCents(feeMicros), taxCents: toCents(taxMicros) };
+}
+
+function areWithin(parts: Parts, paid: Parts): boolean {
+  return (
+    parts.creditCents <= paid.creditCents &&
+    parts.feeCents <= paid.feeCents &&
+    parts.taxCents <= paid.taxCents
+  );
 }
 
 function toCents(amountMicros: bigint) {
