@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { FreeFunding } from '../../src/gateway/images/calls/funding/free-funding.service.js';
 import { ProviderKeyFunding } from '../../src/gateway/images/calls/funding/provider-key-funding.service.js';
-import { WalletFunding } from '../../src/gateway/images/calls/funding/wallet-funding.service.js';
+import { WalletFunding } from '../../src/gateway/images/calls/funding/funding.service.js';
 import { ImageMaker } from '../../src/gateway/images/calls/image-maker.service.js';
 import type { Generation } from '../../src/gateway/images/calls/records/generation.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
@@ -18,7 +18,6 @@ const STARTS = [
   'gateway/images/calls/funding/provider-key-funding.service.ts',
   'gateway/images/calls/image-maker.service.ts',
   'gateway/images/calls/idempotency.service.ts',
-  'gateway/images/calls/call-outcomes.service.ts',
   'gateway/images/calls/running-generations.service.ts',
   ...readdirSync(path.join(ROOT, 'gateway/provider-keys'), { recursive: true, encoding: 'utf8' })
     .map((file) => `gateway/provider-keys/${file.split(path.sep).join('/')}`)
@@ -26,7 +25,7 @@ const STARTS = [
 ];
 /** What moves money, and what brings others there. */
 const MONEY =
-  /^(money\/(wallets|ledger|debits|spend-limits)|payments)\/|^gateway\/images\/calls\/funding\/(funding\.service|wallet-funding\.service)\.ts$/;
+  /^(money\/(wallets|ledger|debits|spend-limits)|payments)\/|^gateway\/images\/calls\/funding\/funding\.service\.ts$/;
 
 /** Every file that is reached from these by imports of any kind, types included; each with the one that led there. */
 function reachedFrom(files: readonly string[]): Map<string, string> {
@@ -61,7 +60,6 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
   it('and this search finds how a wallet is reached', () => {
     const reached = [...reachedFrom(['gateway/images/calls/funding/funding.service.ts']).keys()];
     expect(reached).toContain('money/wallets/wallet-engine.ts');
-    expect(reached).toContain('gateway/images/calls/funding/wallet-funding.service.ts');
   });
 
   it('the call itself reaches money only by the funding that was chosen for it', () => {

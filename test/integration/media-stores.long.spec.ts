@@ -6,9 +6,12 @@ import { buffer } from 'node:stream/consumers';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
-import { LocalMediaStore } from '../../src/gateway/images/media/local-media-store.js';
+import {
+  LocalMediaStore,
+  type MediaStore,
+  type StoredImage,
+} from '../../src/gateway/images/media/media-store.js';
 import type { MediaName } from '../../src/gateway/images/media/media-name.js';
-import type { MediaStore, StoredImage } from '../../src/gateway/images/media/media-store.js';
 import { s3Limits, S3MediaStore } from '../../src/gateway/images/media/s3-media-store.js';
 import { S3Simulator } from '../support/servers/s3-simulator.js';
 

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
-import { CustomerSlots } from '../../src/gateway/images/providers/task-slots.js';
+import { CustomerSlots } from '../../src/gateway/images/providers/upstream-http.js';
 import type { ProviderRequest } from '../../src/gateway/images/providers/image-provider.js';
 
 const KEY = 'bfl_a_key_of_a_customer_0123456789';

@@ -6,7 +6,7 @@ import type { Charge } from '../../src/gateway/images/calls/funding/funding.js';
 import {
   WalletFunding,
   type HeldGeneration,
-} from '../../src/gateway/images/calls/funding/wallet-funding.service.js';
+} from '../../src/gateway/images/calls/funding/funding.service.js';
 import { toHoldId } from '../../src/gateway/images/calls/records/generation.js';
 import { freeGeneration } from '../fixtures/call-records.js';
 import { aCustomer } from '../fixtures/customers.js';

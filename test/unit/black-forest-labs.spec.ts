@@ -9,8 +9,7 @@ import {
   creditsToMicros,
 } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { ProviderFailure } from '../../src/gateway/images/providers/provider-failure.js';
-import { TaskSlots } from '../../src/gateway/images/providers/task-slots.js';
-import { TrustedHosts } from '../../src/gateway/images/providers/upstream-http.js';
+import { TaskSlots, TrustedHosts } from '../../src/gateway/images/providers/upstream-http.js';
 
 describe('credits of Black Forest Labs', () => {
   it.each([

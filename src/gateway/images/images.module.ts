@@ -27,7 +27,7 @@ import { MediaDeletion } from './media/media-deletion.service.js';
 import { ImageCallLimits } from './calls/image-call-limits.service.js';
 import { MediaDownloads } from './media/media-downloads.service.js';
 import { MediaRetentionJob } from './media/media-retention.job.js';
-import { MediaSigner } from './media/media-signer.js';
+import { MediaSigner } from './media/media-name.js';
 import { MEDIA_STORE } from './media/media-store.js';
 import { MediaController } from './media/media.controller.js';
 import { openMediaStore } from './media/open-media-store.js';
@@ -46,17 +46,15 @@ import { GenerationRecoveryJob } from './calls/recovery/generation-recovery.job.
 import { GenerationRecovery } from './calls/recovery/generation-recovery.service.js';
 import { MediaRestorationJob } from './calls/recovery/media-restoration.job.js';
 import { OrphanedHolds } from './calls/recovery/orphaned-holds.service.js';
-import { CallOutcomes } from './calls/call-outcomes.service.js';
+import { CallOutcomes, RunningGenerations } from './calls/running-generations.service.js';
 import { FreeFunding } from './calls/funding/free-funding.service.js';
-import { FundingService } from './calls/funding/funding.service.js';
+import { FundingService, WalletFunding } from './calls/funding/funding.service.js';
 import { ProviderKeyFunding } from './calls/funding/provider-key-funding.service.js';
-import { WalletFunding } from './calls/funding/wallet-funding.service.js';
 import { RetriedCalls } from './calls/retries/retried-calls.service.js';
 import { DuplicateCalls } from './calls/retries/duplicate-calls.service.js';
 import { RefusedAttempts } from './calls/retries/refused-attempts.service.js';
 import { RetryClaims } from './calls/retries/retry-claims.service.js';
 import { RetryRetentionJob } from './calls/retries/retry-retention.job.js';
-import { RunningGenerations } from './calls/running-generations.service.js';
 
 @Module({
   imports: [

@@ -278,13 +278,10 @@ export function withoutCharge(
   });
 }
 
-/** Adds to a failure before the call began that nothing was charged, as every other refusal of a call says. */
-export function nothingCharged(providerKeyId: string | null): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError))
-      throw error;
-    throw withoutCharge(error, { providerKeyId });
-  };
+/** Adds to a failure before the call began that nothing was charged, as every other refusal of a call says. Returns other errors as they are. */
+export function nothingCharged(error: unknown, providerKeyId: string | null): unknown {
+  const isOurs = error instanceof DatabaseUnavailableError || error instanceof ProviderKeyUnreadableError;
+  return isOurs ? withoutCharge(error, { providerKeyId }) : error;
 }
 
 /** Turns any error into a problem: the database is unavailable, or it is a bug of ours. */

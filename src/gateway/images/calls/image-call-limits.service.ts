@@ -10,11 +10,10 @@ import {
 import { type Pass, RateLimiter } from '../../../identity/rate-limits/rate-limiter.service.js';
 import type { Usage } from '../../../identity/rate-limits/rate-limit-policies.js';
 import { AnswerMemory, AnswersBusyError, type AnswerReservation } from './answer-memory.js';
-import type { Caller } from './caller.js';
+import { type Caller, isPerhapsRepeated } from './caller.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { PaidCallError, withoutCharge } from './generation.errors.js';
 import type { ImageRequest } from './image-request.js';
-import { isPerhapsRepeated } from './retries/retrying-client.js';
 import { GenerationReader } from './records/generation-reader.service.js';
 
 /** With these codes the provider did not accept the call, so it made no images. */

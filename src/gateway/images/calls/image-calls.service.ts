@@ -9,11 +9,11 @@ import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { InternalError } from '../../../platform/errors/common.errors.js';
 import type { ProblemCode } from '../../../platform/errors/problem-catalog.js';
 import { Problem } from '../../../platform/errors/problem.js';
-import { MediaSigner } from '../media/media-signer.js';
+import { MediaSigner } from '../media/media-name.js';
 import type { ProviderFailure } from '../providers/provider-failure.js';
 import { AnswerBodies, type GenerationAnswer } from './generation-answer.js';
-import { CallOutcomes } from './call-outcomes.service.js';
-import type { Caller } from './caller.js';
+import { CallOutcomes, RunningGenerations, type Run } from './running-generations.service.js';
+import { type Caller, isPerhapsRepeated, isSilentlyRepeated } from './caller.js';
 import {
   mostSevere,
   toCustomerProblem,
@@ -43,8 +43,6 @@ import { GenerationReader } from './records/generation-reader.service.js';
 import { sharedFormat, toHoldId, type Generation, type Payer } from './records/generation.js';
 import type { Found } from './retries/duplicate-calls.service.js';
 import { RetriedCalls } from './retries/retried-calls.service.js';
-import { isPerhapsRepeated, isSilentlyRepeated } from './retries/retrying-client.js';
-import { RunningGenerations, type Run } from './running-generations.service.js';
 
 /** After these refusals, and no others, the wallet may pay instead of the provider key, if the account has chosen so. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
@@ -277,7 +275,7 @@ export class ImageCalls {
     }
     const deliveredAtMs = this.clock.nowMs();
     const delivered = results.filter((result) => result.failure === null);
-    const failure = mostSevere(results.flatMap((result) => result.cause ?? []));
+    const failure = delivered.length > 0 ? null : mostSevere(results.flatMap(({ cause }) => cause ?? []));
     let isOurs: boolean;
     try {
       isOurs = await journal.close(delivered.length > 0);

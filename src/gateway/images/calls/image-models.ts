@@ -8,10 +8,14 @@ import {
 } from '../../catalog/catalog.js';
 import { ModelCatalog } from '../../catalog/model-catalog.service.js';
 import { ModelNotFoundError } from '../../../money/pricing/pricing.errors.js';
+import { isKeyedProvider, type KeyedProvider } from '../../provider-keys/provider-key.js';
 import { PROVIDER_NAMES, type ProviderName } from '../providers/image-provider.js';
 
 /** A route to a provider for which this release has an adapter. */
 export type ProviderRoute = CatalogRoute & { readonly provider: ProviderName };
+
+/** A route to a provider that accepts a customer's own key. */
+export type KeyedRoute = ProviderRoute & { readonly provider: KeyedProvider };
 
 export type ImageModel = {
   readonly id: string;
@@ -23,6 +27,8 @@ export type ImageModel = {
   readonly referencesMax: number;
   /** The routes in order of preference. Each one is asked when those before it have failed. */
   readonly routes: readonly [ProviderRoute, ...ProviderRoute[]];
+  /** Those of the routes to providers that accept a customer's own key. */
+  readonly keyedRoutes: readonly KeyedRoute[];
 };
 
 /** The error message repeats an unknown id, which is the client's own text and may be very long. */
@@ -89,6 +95,11 @@ export function toImageModel(model: CatalogModel): [] | [ImageModel] {
       size,
       referencesMax,
       routes: [first, ...others],
+      keyedRoutes: [first, ...others].filter(isKeyed),
     },
   ];
+}
+
+function isKeyed(route: ProviderRoute): route is KeyedRoute {
+  return isKeyedProvider(route.provider);
 }

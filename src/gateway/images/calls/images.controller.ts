@@ -25,7 +25,7 @@ import { ImageCalls } from './image-calls.service.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
 import { parseImageRequest } from './image-request.js';
 import { ImageModels } from './image-models.js';
-import { CallingClient, type RetryingClient } from './retries/retrying-client.js';
+import { CallingClient, type RetryingClient } from './caller.js';
 import type { GenerationAnswer } from './generation-answer.js';
 
 export const EDITS_PATH = '/v1/images/edits';

@@ -4,11 +4,10 @@ import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { SpendingCheckService } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
-import type { Caller } from '../calls/caller.js';
+import { type Caller, isPerhapsRepeated } from '../calls/caller.js';
 import { ImageModels, type ImageModel } from '../calls/image-models.js';
 import { ProviderKeyFunding } from '../calls/funding/provider-key-funding.service.js';
 import { GenerationReader } from '../calls/records/generation-reader.service.js';
-import { isPerhapsRepeated } from '../calls/retries/retrying-client.js';
 import type { EditDraft } from './edit-request.js';
 
 /**

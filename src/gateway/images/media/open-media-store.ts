@@ -1,6 +1,5 @@
 import type { Settings } from '../../../platform/config/settings.js';
-import { LocalMediaStore } from './local-media-store.js';
-import type { MediaStore } from './media-store.js';
+import { LocalMediaStore, type MediaStore } from './media-store.js';
 
 /** Amazon's SDK takes a noticeable part of the start-up time, so it is loaded only when a bucket is configured. */
 export async function openMediaStore(settings: Settings): Promise<MediaStore> {

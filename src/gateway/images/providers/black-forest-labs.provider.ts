@@ -9,6 +9,8 @@ import {
   type UpstreamResponse,
   members,
   readRetryAfter,
+  TaskSlots,
+  type TaskSlotLimits,
 } from './upstream-http.js';
 import type {
   GenerateContext,
@@ -19,7 +21,6 @@ import type {
   ReferenceImage,
 } from './image-provider.js';
 import { toFailureKind, ProviderFailure } from './provider-failure.js';
-import { TaskSlots, type TaskSlotLimits } from './task-slots.js';
 
 /** More images than this could not be made before their calls' deadline. */
 const QUEUE_MAX = 1_000;

@@ -1,4 +1,4 @@
-import { Inject, Injectable, Optional, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Optional, type OnApplicationShutdown, Logger } from '@nestjs/common';
 import { CLOCK, type MonotonicClock } from '../../../platform/common/clock.js';
 import { BFL_ACTIVE_TASKS_DEFAULT, SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../calls/generation-limits.js';
@@ -14,8 +14,7 @@ import type { ProviderSource } from '../calls/image-maker.service.js';
 import type { Generation } from '../calls/records/generation.js';
 import { BlackForestLabsProvider, taskSlotLimits } from './black-forest-labs.provider.js';
 import { CloudflareWorkersAiDialect } from './cloudflare-workers-ai.dialect.js';
-import { CustomerSlots } from './task-slots.js';
-import { GuardedProvider } from './guarded-provider.js';
+import { CustomerSlots, UpstreamHttp } from './upstream-http.js';
 import {
   type CustomerKey,
   type ImageProvider,
@@ -23,11 +22,21 @@ import {
   type KeyedImageProvider,
   type ProviderName,
   IMAGE_PROVIDERS,
+  type GenerateContext,
+  type ProviderRequest,
+  type ProviderTask,
 } from './image-provider.js';
 import { OpenAiCompatibleDialect } from './openai-compatible.dialect.js';
 import { SynchronousProvider } from './synchronous.provider.js';
-import { UpstreamHttp } from './upstream-http.js';
-import { ProviderFailure } from './provider-failure.js';
+import { ProviderFailure, type FailureKind } from './provider-failure.js';
+import {
+  admit,
+  CLOSED_CIRCUIT,
+  settle,
+  type Circuit,
+  type CircuitLimits,
+  type CircuitEvent,
+} from './circuit-breaker.machine.js';
 
 /** The providers in the settings, with our own upstream account (protected by a circuit breaker) or with a customer's. */
 @Injectable()
@@ -132,3 +141,108 @@ function notConfigured(name: string): ProviderFailure {
 function refuse(failure: ProviderFailure): never {
   throw failure;
 }
+
+const RETRY_AFTER_MAX_SECONDS = 60;
+
+/**
+ * A provider with our own account, protected by a circuit breaker. Customers' own keys have no circuit breaker, because one
+ * customer's refused key must not stop the calls of others. Running tasks are polled in every state.
+ */
+export class GuardedProvider implements ImageProvider {
+  private readonly logger = new Logger(GuardedProvider.name);
+  private circuit: Circuit = CLOSED_CIRCUIT;
+
+  constructor(
+    private readonly provider: ImageProvider,
+    private readonly observer: GenerationObserver,
+    private readonly limits: () => CircuitLimits,
+    private readonly clock: MonotonicClock,
+  ) {
+    observer.circuitMoved({ provider: this.name, state: this.circuit.state });
+  }
+
+  get name(): ImageProvider['name'] {
+    return this.provider.name;
+  }
+
+  findObstacle(request: ProviderRequest): string | null {
+    return this.provider.findObstacle(request);
+  }
+
+  /** Throws `unavailable` at once, without asking the provider, while the circuit is open. */
+  async generate(request: ProviderRequest, context: GenerateContext): Promise<Buffer> {
+    const report = this.enter();
+    const onTask = (task: ProviderTask): void => {
+      report('answered');
+      context.onTask(task);
+    };
+    try {
+      const image = await this.provider.generate(request, { ...context, onTask });
+      report('answered');
+      return image;
+    } catch (error) {
+      const kind = error instanceof ProviderFailure ? error.kind : null;
+      if (kind === 'account') this.observer.accountAnswered({ provider: this.name, refused: true });
+      report(kind === null ? 'nothing' : CIRCUIT_EVENTS[kind]);
+      throw error;
+    }
+  }
+
+  resume(task: ProviderTask, signal: AbortSignal): Promise<Buffer> {
+    return this.provider.resume(task, signal);
+  }
+
+  close(): Promise<void> {
+    return this.provider.close();
+  }
+
+  /** Admits a call, and returns the function that reports its outcome. Only the first report counts. */
+  private enter(): (event: CircuitEvent) => void {
+    const { circuit, permit, retryAfterMs } = admit(this.circuit, this.clock.monotonicMs(), this.limits());
+    this.become(circuit);
+    if (permit === null) {
+      const seconds = Math.min(Math.ceil(retryAfterMs / 1_000), RETRY_AFTER_MAX_SECONDS);
+      throw new ProviderFailure('unavailable', `the circuit of ${this.name} is open`, {
+        retryAfterSeconds: seconds,
+      });
+    }
+    let isReported = false;
+    return (event) => {
+      if (isReported) return;
+      isReported = true;
+      if (event === 'answered') this.observer.accountAnswered({ provider: this.name, refused: false });
+      this.become(settle(this.circuit, permit, event, this.clock.monotonicMs(), this.limits()));
+    };
+  }
+
+  private become(circuit: Circuit): void {
+    const before = this.circuit.state;
+    this.circuit = circuit;
+    if (circuit.state === before) return;
+    const { state, openings } = circuit;
+    this.observer.circuitMoved({ provider: this.name, state });
+    const fields = { provider: this.name, openings };
+    if (state === 'open') {
+      this.logger.error(
+        { event: 'circuit_breaker.opened', ...fields },
+        'A provider is failing and is not asked for now',
+      );
+    } else if (state === 'closed') {
+      this.logger.log({ event: 'circuit_breaker.closed', ...fields }, 'A provider works again');
+    }
+  }
+}
+
+/** What each failure shows about the provider. The type is total, so a new kind does not compile until it is decided here. */
+const CIRCUIT_EVENTS: Readonly<Record<FailureKind, CircuitEvent>> = {
+  unavailable: 'trouble',
+  account: 'trouble',
+  // Perhaps our own queue was full and the provider was never asked.
+  saturated: 'nothing',
+  rejected: 'answered',
+  moderated: 'answered',
+  failed: 'answered',
+  lost: 'answered',
+  key_rejected: 'answered',
+  key_unfunded: 'answered',
+};

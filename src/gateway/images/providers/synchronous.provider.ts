@@ -5,6 +5,7 @@ import {
   type TrustedHosts,
   UpstreamHttp,
   type UpstreamResponse,
+  TaskSlots,
 } from './upstream-http.js';
 import type {
   GenerateContext,
@@ -14,7 +15,6 @@ import type {
   ProviderTask,
 } from './image-provider.js';
 import { ProviderFailure } from './provider-failure.js';
-import { TaskSlots } from './task-slots.js';
 import { toRequestedFormat } from './to-asked-format.js';
 
 /** Each call holds an image in base64 in memory, so this limits that memory as well. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { PriceBookService } from '../../../../money/pricing/price-book.service.js';
-import { isKeyedProvider, type SealedProviderKey } from '../../../provider-keys/provider-key.js';
+import type { SealedProviderKey } from '../../../provider-keys/provider-key.js';
 import { ProviderKeyVault } from '../../../provider-keys/provider-key-vault.service.js';
 import type { Caller } from '../caller.js';
 import type { ImageRequest } from '../image-request.js';
@@ -31,10 +31,9 @@ export class ProviderKeyFunding implements Funding {
     { model }: Pick<ImageRequest, 'model'>,
     { principal }: Pick<Caller, 'principal'>,
   ): Promise<OwnKey | null> {
-    const routes = model.routes.filter(({ provider }) => isKeyedProvider(provider));
-    if (routes.length === 0) return null;
+    if (model.keyedRoutes.length === 0) return null;
     const keys = await this.vault.findLive(principal.accountId);
-    for (const route of routes) {
+    for (const route of model.keyedRoutes) {
       const key = keys.find(({ provider }) => provider === route.provider);
       if (key !== undefined) return { key, route };
     }

@@ -4,8 +4,7 @@ import { runStatement, type SqlValue, type Statement } from '../../../../platfor
 import { GENERATION_TRANSITIONS, type GenerationTransition } from '../generation.machine.js';
 import type { Clock } from '../../../../platform/common/clock.js';
 import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
-import { RecordQueue } from './record-queue.service.js';
-import { iso, type GenerationState, type TaskState } from './record-statements.js';
+import { RecordQueue, iso, type GenerationState, type TaskState } from './record-queue.service.js';
 
 /** A process that has not renewed a call's lease for this long counts as dead. `leaseRenewalMs` is a third of it. */
 export const LEASE_MS = 30_000;

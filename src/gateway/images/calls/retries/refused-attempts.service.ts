@@ -3,7 +3,7 @@ import type { Clock } from '../../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { Problem } from '../../../../platform/errors/problem.js';
 import type { Retry } from './retry-claims.service.js';
-import type { RetryingClient } from './retrying-client.js';
+import type { RetryingClient } from '../caller.js';
 
 /** The longest that OpenAI's SDKs wait before they send a call again, unless our answer asked for longer. */
 const PAUSE_MAX_MS = 8_000;

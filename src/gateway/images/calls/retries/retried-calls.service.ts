@@ -13,18 +13,16 @@ import {
   toProblem,
   withoutCharge,
 } from '../generation.errors.js';
-import type { Caller } from '../caller.js';
+import { type Caller, isSilentlyRepeated, type RetryingClient } from '../caller.js';
 import { Idempotency } from '../idempotency.service.js';
 import { toFingerprint, type ImageRequest } from '../image-request.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
-import { RunningGenerations } from '../running-generations.service.js';
+import { RunningGenerations, CallOutcomes } from '../running-generations.service.js';
 import { createBackOff, waitForFirst } from './back-off.js';
-import { CallOutcomes } from '../call-outcomes.service.js';
 import { DuplicateCalls, NOTHING_FOUND, type Found } from './duplicate-calls.service.js';
 import { RefusedAttempts } from './refused-attempts.service.js';
 import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
 import { nextRetryStep } from './retry-step.js';
-import { isSilentlyRepeated, type RetryingClient } from './retrying-client.js';
 
 /**
  * How many retries may wait for the same call in this process, in addition to one for each running attempt at it. An SDK has a few
