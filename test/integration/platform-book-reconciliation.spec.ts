@@ -166,6 +166,20 @@ describe('the doctor', () => {
     });
   });
 
+  it('names credit that came back to a wallet although Stripe keeps the refund as made', async () => {
+    await asOwner(async () => {
+      await owner.query(`UPDATE stripe_balance_cursors SET complete_until = now() + interval '2 hours'`);
+      await owner.query(`DELETE FROM stripe_balance_transactions WHERE type = 'refund_failure'`);
+      expect(await problems()).toEqual([
+        expect.objectContaining({
+          table: 'stripe_balance_transactions',
+          key: expect.stringMatching(/reference=refund:re_[^:]+:failed$/),
+          found: 'none',
+        }),
+      ]);
+    });
+  });
+
   it('names a payment that came long ago and was never credited', async () => {
     const topUp = await startTopUp(app);
     control.setWebhookFaults({ loseEvents: true });

@@ -73,7 +73,7 @@ const CUSTOMER_PARTS = `
 
 /**
  * And their books have nothing that Stripe does not know, as far as its list was read. A refund is written
- * before Stripe is asked, so only one that succeeded must be known there.
+ * before Stripe is asked, so only one that succeeded must be known there. Its failure must be known where Stripe had taken its money.
  */
 const UNTOLD_CUSTOMER_PARTS = `
   SELECT 'stripe_balance_transactions', 'account_id=' || c.account_id || ' reference=' || c.reference, 'id',
@@ -83,6 +83,11 @@ const UNTOLD_CUSTOMER_PARTS = `
           UNION ALL
           SELECT r.account_id, 'refund:' || r.id, u.livemode FROM refunds r
             JOIN top_ups u ON u.account_id = r.account_id AND u.id = r.top_up_id WHERE r.status = 'succeeded'
+          UNION ALL
+          SELECT r.account_id, 'refund:' || r.id || ':failed', u.livemode FROM refunds r
+            JOIN top_ups u ON u.account_id = r.account_id AND u.id = r.top_up_id
+            JOIN stripe_balance_transactions b ON b.source_id = r.stripe_refund_id AND b.currency = 'usd' AND b.amount_cents < 0
+           WHERE r.status IN ('failing', 'failed')
           UNION ALL
           SELECT m.account_id, m.reference, u.livemode FROM dispute_movements m
             JOIN disputes d ON d.account_id = m.account_id AND d.id = m.dispute_id
