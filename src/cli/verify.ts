@@ -1,8 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { formatUsd, micros } from '../platform/common/money.js';
-import { LEDGER_ACCOUNTS, type LedgerAccount } from '../money/ledger/chart-of-accounts.js';
-import type { ExportFault, ExportSummary, LedgerTotals } from '../money/ledger/export/verify-export.js';
-import { verifyStream } from '../money/ledger/export/verify-export.js';
+import { LEDGER_ACCOUNTS, type LedgerAccount } from '../money/ledger/transfer.js';
+import {
+  type ExportFault,
+  type ExportSummary,
+  type LedgerTotals,
+  verifyStream,
+} from '../money/ledger/export/verify-export.js';
 import { grouped, pairs, print } from './output.js';
 
 const CHUNK_BYTES = 1_048_576;

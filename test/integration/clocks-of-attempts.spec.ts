@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { capturedMicros, MODEL, PRICE_MICROS, SMALL } from '../fixtures/images.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';
-import { RETRY_PAUSE_MS } from '../../src/money/wallets/rules/holds.js';
+import { RETRY_PAUSE_MS } from '../../src/money/wallets/rules/spending.js';
 import type { TestApp } from '../support/app/test-app.js';
 import { holdUpMaking, holdUpMoney } from '../support/images/hold-up.js';
 

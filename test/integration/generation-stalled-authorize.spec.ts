@@ -1,6 +1,6 @@
 import { beforeAll, beforeEach, afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import { RetriedCalls } from '../../src/gateway/images/calls/retries/retried-calls.service.js';
-import { RETRY_PAUSE_MS } from '../../src/money/wallets/rules/holds.js';
+import { RETRY_PAUSE_MS } from '../../src/money/wallets/rules/spending.js';
 import { capturedMicros, expectReceiptsToAgree, MODEL, PRICE_MICROS, SMALL } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { sharedApp, sharedTwin } from '../fixtures/shared-app.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
+import { POSTING_RULES } from '../../src/money/ledger/transfer.js';
 import { EXPORT_FORMATS } from '../../src/money/ledger/export/export-format.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import type { TestBooks } from '../support/database/test-books.js';

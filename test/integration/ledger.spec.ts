@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
 import {
+  LEDGER_ACCOUNTS,
+  PLATFORM_KINDS,
+  POSTING_RULES,
   type CanonicalFields,
   canonicalRow,
   chainHash,

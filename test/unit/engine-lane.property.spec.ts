@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
-import { BATCH_MAX, Lane, type Queued } from '../../src/money/wallets/command-queues.js';
+import { BATCH_MAX, Lane, type Queued } from '../../src/money/wallets/wallet-engine.js';
 import { checkProperty } from '../support/property.js';
 
 const WALLETS = ['a', 'b', 'c', 'd', 'e'] as const;

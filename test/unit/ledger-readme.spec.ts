@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
+import { LEDGER_ACCOUNTS, PLATFORM_KINDS, POSTING_RULES } from '../../src/money/ledger/transfer.js';
 import { decodeCell, encodeCell } from '../../src/platform/common/csv-cell.js';
 import { EXPORT_ENCODERS, toJsonLine, type ExportRow } from '../../src/money/ledger/export/export-format.js';
 import { readExport } from '../../src/money/ledger/export/read-export.js';

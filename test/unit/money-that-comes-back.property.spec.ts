@@ -4,7 +4,7 @@ import { LotReplay } from '../../src/money/ledger/lot-replay.js';
 import { toCanonicalFields } from '../../src/money/ledger/transfer.js';
 import { ReliefReplay } from '../../src/finance/audit/proof/relief-replay.js';
 import { AwayHistory } from '../../src/money/wallets/rules/returned-money.js';
-import { undo } from '../../src/money/wallets/rules/reliefs.js';
+import { undo } from '../../src/money/wallets/rules/reversals.js';
 import { micros } from '../../src/platform/common/money.js';
 import { checkProperty } from '../support/property.js';
 import { ReturnedPayments, type ReturnStep, type Source } from '../support/wallet/returned-payments.js';

@@ -5,7 +5,7 @@ import {
   toLegs,
   toUnappliedLegs,
 } from '../../src/finance/reconciliation/platform-book.rules.js';
-import { POSTING_RULES } from '../../src/money/ledger/chart-of-accounts.js';
+import { POSTING_RULES } from '../../src/money/ledger/transfer.js';
 import type { BalanceTransaction } from '../../src/payments/stripe/stripe-balance-list.js';
 
 function told(type: string, amount: bigint, fee: bigint, currency = 'usd'): BalanceTransaction {

@@ -4,8 +4,6 @@ import {
   isCustomerLedgerAccount,
   POSTING_RULES,
   type LedgerAccount,
-} from '../../src/money/ledger/chart-of-accounts.js';
-import {
   chainHash,
   GENESIS_HASH,
   toCanonicalFields,

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { micros, type MicroUsd } from '../../src/platform/common/money.js';
 import { GENESIS_HASH } from '../../src/money/ledger/transfer.js';
-import { findSignals, type Watch } from '../../src/money/wallets/rules/signals.js';
+import { findSignals, type Watch } from '../../src/money/wallets/rules/batch.js';
 import type { Wallet, WalletStatus } from '../../src/money/wallets/rules/wallet.js';
 import { checkProperty } from '../support/property.js';
 

@@ -1,5 +1,5 @@
 import { centsToMicros, cents, type MicroUsd } from '../../platform/common/money.js';
-import type { PlatformKind } from '../../money/ledger/chart-of-accounts.js';
+import type { PlatformKind } from '../../money/ledger/transfer.js';
 import type { BalanceTransaction } from '../../payments/stripe/stripe-balance-list.js';
 
 export type Leg = { readonly kind: PlatformKind; readonly amountMicros: MicroUsd };

@@ -4,9 +4,13 @@ import {
   PLATFORM_KINDS,
   POSTING_RULES,
   type TransferKind,
-} from './chart-of-accounts.js';
+  chainHash,
+  GENESIS_HASH,
+  isPlatformBook,
+  transferId,
+  type ExportedTransfer,
+} from './transfer.js';
 import { ReferenceSet } from './reference-set.js';
-import { chainHash, GENESIS_HASH, isPlatformBook, transferId, type ExportedTransfer } from './transfer.js';
 
 /** What is wrong with one row. `column` is where it shows. */
 export type RowFault = {

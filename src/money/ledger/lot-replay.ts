@@ -1,6 +1,5 @@
 import type { WalkStart } from './chain-walk.js';
-import { isCustomerLedgerAccount } from './chart-of-accounts.js';
-import type { ExportedTransfer } from './transfer.js';
+import { isCustomerLedgerAccount, type ExportedTransfer } from './transfer.js';
 
 /** A transfer that no lot can account for. */
 export type LotFault = {

@@ -1,6 +1,5 @@
 import type { NewJob } from '../../platform/jobs/job-queue.js';
-import type { BatchWrites } from './rules/batch.js';
-import type { WalletSignal } from './rules/signals.js';
+import type { BatchWrites, WalletSignal } from './rules/batch.js';
 
 /** The module that handles a signal registers its job under this name. Payloads are hints, so handlers read the wallet again. */
 export const AUTO_TOP_UP_JOB = 'auto_top_up';

@@ -8,7 +8,7 @@ import {
   TimeView,
 } from '../../platform/common/fields.js';
 import { ListView, type Page } from '../../platform/common/pagination.js';
-import { isCustomerLedgerAccount } from '../ledger/chart-of-accounts.js';
+import { isCustomerLedgerAccount } from '../ledger/transfer.js';
 import type { Outcome } from './rules/command.js';
 import type { LotSnapshot, TransferRow, WalletSnapshot } from './wallet-reader.service.js';
 

@@ -14,7 +14,7 @@ import { TransactionRunner } from './transaction-runner.js';
 
 /**
  * The connections of the engine: two for each lane, including that of the platform's own book, one for each of its batches
- * (`command-queues.ts`), and one for wallets that another session has locked. Acts have a lane with one
+ * (`wallet-engine.ts`), and one for wallets that another session has locked. Acts have a lane with one
  * batch, and a queue of their own.
  */
 const engineConnections = ({ engineLanes }: Settings): number => 2 * (engineLanes + 1) + 1 + 2;

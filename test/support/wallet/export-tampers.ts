@@ -9,9 +9,9 @@ import {
   isCustomerLedgerAccount,
   LEDGER_ACCOUNTS,
   POSTING_RULES,
-} from '../../../src/money/ledger/chart-of-accounts.js';
+  transferId,
+} from '../../../src/money/ledger/transfer.js';
 import { customerEffect } from '../../../src/money/ledger/chain-walk.js';
-import { transferId } from '../../../src/money/ledger/transfer.js';
 import type { SeededRandom } from '../seeded-random.js';
 import { forgeHashes, putTogether, type ExportFile } from './export-files.js';
 

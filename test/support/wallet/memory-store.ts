@@ -1,10 +1,9 @@
 import type { KeyBudget } from '../../../src/identity/api-keys/key-budget.js';
 import { micros, type MicroUsd } from '../../../src/platform/common/money.js';
 import { GENESIS_HASH, type Transfer } from '../../../src/money/ledger/transfer.js';
-import { applyBatch, type LoadedAccount } from '../../../src/money/wallets/rules/batch.js';
+import { applyBatch, type LoadedAccount, type Watch } from '../../../src/money/wallets/rules/batch.js';
 import { toBudgetOfUse, utcDay } from '../../../src/money/wallets/rules/key-budget.js';
 import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
-import type { Watch } from '../../../src/money/wallets/rules/signals.js';
 import type {
   Freeze,
   Hold,

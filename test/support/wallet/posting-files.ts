@@ -4,9 +4,9 @@ import {
   LEDGER_ACCOUNTS,
   PLATFORM_KINDS,
   POSTING_RULES,
-} from '../../../src/money/ledger/chart-of-accounts.js';
+  transferId,
+} from '../../../src/money/ledger/transfer.js';
 import type { ExportRow } from '../../../src/money/ledger/export/export-format.js';
-import { transferId } from '../../../src/money/ledger/transfer.js';
 import { forgeHashes, putTogether } from './export-files.js';
 import { END } from './export-samples.js';
 

@@ -1,6 +1,6 @@
 import { compareBytes } from '../byte-order.js';
 import { ChainWalk, isLedgerAccount } from '../chain-walk.js';
-import type { LedgerAccount } from '../chart-of-accounts.js';
+import type { LedgerAccount } from '../transfer.js';
 import { LotReplay } from '../lot-replay.js';
 import { ExportDigest, type ExportEnd, type ExportRow } from './export-format.js';
 import { type ExportRecord, readExport } from './read-export.js';

@@ -1,8 +1,7 @@
 import type { NewAuditEvent } from '../../../identity/audit-log/audit-event.js';
 import type { MicroUsd } from '../../../platform/common/money.js';
-import type { PlatformKind } from '../../ledger/chart-of-accounts.js';
+import type { PlatformKind, Transfer } from '../../ledger/transfer.js';
 import type { CountedUse, SpendLimits, KeyBudget } from '../../../identity/api-keys/key-budget.js';
-import type { Transfer } from '../../ledger/transfer.js';
 import type {
   FreezeSource,
   Balances,

@@ -1,34 +1,38 @@
 import { hash } from 'node:crypto';
-import { micros, ZERO, type MicroUsd } from '../../../platform/common/money.js';
+import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
+import { micros, ZERO, type MicroUsd, MAX_AMOUNT_MICROS, smaller } from '../../../platform/common/money.js';
 import { withMembers } from '../../../platform/common/with-members.js';
 import {
   isCustomerLedgerAccount,
   type LedgerAccount,
   type TransferKind,
-} from '../../ledger/chart-of-accounts.js';
-import { chainHash, toCanonicalFields, transferId, type Transfer } from '../../ledger/transfer.js';
-import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
-import type { WalletCommand, Applied, Outcome, StatusChange } from './command.js';
+  chainHash,
+  toCanonicalFields,
+  transferId,
+  type Transfer,
+  type CustomerLedgerAccount,
+} from '../../ledger/transfer.js';
 import {
-  compareBurnOrder,
-  findDueForExpiry,
-  getLedgerAccount,
-  type Portion,
-  type Freeze,
-  type Hold,
-  type Lot,
-  type RecordedMovement,
-  type Relief,
-  type Wallet,
-  type WalletStatus,
+  type WalletCommand,
+  type Applied,
+  type Outcome,
+  type StatusChange,
+  reject,
+  type Rejected,
+} from './command.js';
+import type {
+  WalletStatus,
+  Lot,
+  Hold,
+  Freeze,
+  Wallet,
+  Balances,
+  Relief,
+  RecordedMovement,
+  Aggregate,
 } from './wallet.js';
 
 const HALF_CHARACTER = /\p{Surrogate}/u;
-
-/** Groups the rows of one event, and distinguishes two requests with the same reference. */
-export function linkIdFor(reference: string, fingerprint: string): string {
-  return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
-}
 
 const NO_RELIEFS: readonly Relief[] = [];
 
@@ -260,4 +264,122 @@ function sumCustomerSide(rows: readonly Transfer[]): MicroUsd {
   return rows
     .filter((row) => isCustomerLedgerAccount(row.debitAccount) || isCustomerLedgerAccount(row.creditAccount))
     .reduce((sum, row) => micros(sum + row.amountMicros), ZERO);
+}
+
+/** Groups the rows of one event, and distinguishes two requests with the same reference. */
+export function linkIdFor(reference: string, fingerprint: string): string {
+  return `lnk_${hash('sha256', `${reference}\n${fingerprint}`, 'hex').slice(0, 32)}`;
+}
+
+export type Result = Applied | Rejected;
+
+export function isAmount(amountMicros: MicroUsd): boolean {
+  return amountMicros > 0n && amountMicros <= MAX_AMOUNT_MICROS;
+}
+
+/** The earlier result of a reference that the ledger has, or a conflict; null when the reference is new. */
+export function replay(
+  aggregate: Aggregate,
+  command: { readonly reference: string; readonly fingerprint: string },
+  draft: Draft,
+): Result | null {
+  const recorded = aggregate.recorded.get(command.reference);
+  if (recorded === undefined) return null;
+  if (recorded.linkId !== linkIdFor(command.reference, command.fingerprint)) {
+    return reject({ code: 'reference_conflict' });
+  }
+  return draft.done(posted(draft, true, recorded));
+}
+
+export function toMovement(
+  command: { readonly reference: string; readonly fingerprint: string; readonly memo: string | null },
+  kind: Movement['kind'],
+): Movement {
+  const { reference, fingerprint, memo } = command;
+  return { kind, reference, linkId: linkIdFor(reference, fingerprint), memo };
+}
+
+export function finish(draft: Draft, movement: Movement): Applied {
+  return draft.done(posted(draft, false, draft.recorded(movement)));
+}
+
+export function posted(draft: Draft, replayed: boolean, movement: RecordedMovement): Outcome {
+  return { type: 'posted', replayed, movement, balances: toBalances(draft.wallet) };
+}
+
+export function toBalances(wallet: Wallet): Balances {
+  return {
+    postedMicros: wallet.postedMicros,
+    heldMicros: wallet.heldMicros,
+    availableMicros: micros(wallet.postedMicros - wallet.heldMicros),
+  };
+}
+
+/** What a new debit or hold may take: the available credit, down to the floor. */
+export function computeSpendable(wallet: Wallet): MicroUsd {
+  return micros(wallet.postedMicros - wallet.heldMicros - wallet.floorMicros);
+}
+
+type Portion = { readonly lot: Lot; readonly amountMicros: MicroUsd };
+
+type Taken = { readonly portions: readonly Portion[]; readonly missingMicros: MicroUsd };
+
+/** Promotional before paid, then lower priority number, then earliest expiry, then oldest. */
+export function compareBurnOrder(a: Lot, b: Lot): number {
+  if (a.kind !== b.kind) return a.kind === 'promotional' ? -1 : 1;
+  if (a.priority !== b.priority) return a.priority - b.priority;
+  const expiryA = a.expiresAtMs ?? Number.POSITIVE_INFINITY;
+  const expiryB = b.expiresAtMs ?? Number.POSITIVE_INFINITY;
+  if (expiryA !== expiryB) return expiryA - expiryB;
+  if (a.createdAtMs !== b.createdAtMs) return a.createdAtMs - b.createdAtMs;
+  return a.id < b.id ? -1 : 1;
+}
+
+export function isDue(lot: Lot, nowMs: number): boolean {
+  return lot.expiresAtMs !== null && lot.expiresAtMs <= nowMs;
+}
+
+function getLedgerAccount(lot: Lot): CustomerLedgerAccount {
+  return lot.kind === 'paid' ? 'customer_credit' : 'customer_promo';
+}
+
+/** Takes up to `amountMicros` from the lots in the order given. */
+export function takeFrom(lots: readonly Lot[], amountMicros: MicroUsd): Taken {
+  const portions: Portion[] = [];
+  let missing = amountMicros;
+  for (const lot of lots) {
+    if (missing === 0n) break;
+    const part = smaller(lot.remainingMicros, missing);
+    if (part === 0n) continue;
+    portions.push({ lot, amountMicros: part });
+    missing = micros(missing - part);
+  }
+  return { portions, missingMicros: missing };
+}
+
+/**
+ * Finds what expires now. Holds reserve lots in burn order, as their calls would burn them, and a
+ * reserved part stays after the expiry of its lot until the hold is resolved.
+ */
+function findDueForExpiry(lots: readonly Lot[], heldMicros: MicroUsd, nowMs: number): Portion[] {
+  const due: Portion[] = [];
+  let unreserved = heldMicros;
+  for (const lot of lots) {
+    const reserved = smaller(lot.remainingMicros, unreserved);
+    unreserved = micros(unreserved - reserved);
+    const lapsed = micros(lot.remainingMicros - reserved);
+    if (lapsed > 0n && isDue(lot, nowMs)) due.push({ lot, amountMicros: lapsed });
+  }
+  return due;
+}
+
+export function sumRemaining(lots: readonly Lot[]): MicroUsd {
+  return lots.reduce((sum, lot) => micros(sum + lot.remainingMicros), ZERO);
+}
+
+/** The lots that a new debit may burn. Credit that is due but reserved belongs to the holds that reserved it. */
+export function findBurnable(draft: Draft): readonly Lot[] {
+  return draft.lots.some((lot) => isDue(lot, draft.nowMs))
+    ? draft.lots.filter((lot) => !isDue(lot, draft.nowMs))
+    : draft.lots;
 }

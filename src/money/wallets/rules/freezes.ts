@@ -8,15 +8,8 @@ import {
   type Rejected,
   type StatusChange,
 } from './command.js';
-import { Draft } from './draft.js';
-import {
-  toBalances,
-  computeSpendable,
-  type Aggregate,
-  type Freeze,
-  type Wallet,
-  type WalletStatus,
-} from './wallet.js';
+import { computeSpendable, Draft, toBalances } from './draft.js';
+import type { Aggregate, Freeze, Wallet, WalletStatus } from './wallet.js';
 
 /** The freezes in force, oldest first. */
 function findInForce(freezes: Iterable<Freeze>): readonly Freeze[] {

@@ -1,11 +1,14 @@
-import { micros, type MicroUsd, smaller, ZERO } from '../../../platform/common/money.js';
 import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
-import type { TransferKind, CustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
+import type { MicroUsd } from '../../../platform/common/money.js';
+import type { TransferKind } from '../../ledger/transfer.js';
 import type { Parts } from './payment-parts.js';
 
 export type WalletStatus = 'active' | 'frozen';
+
 export type FreezeSource = 'operator' | 'dispute' | 'early_fraud_warning' | 'refund';
+
 export type LotKind = 'paid' | 'promotional';
+
 export type HoldStatus = 'authorized' | 'captured' | 'voided' | 'expired';
 
 /** Credit from one top-up or grant. */
@@ -86,22 +89,9 @@ export type Balances = {
   readonly availableMicros: MicroUsd;
 };
 
-export function toBalances(wallet: Wallet): Balances {
-  return {
-    postedMicros: wallet.postedMicros,
-    heldMicros: wallet.heldMicros,
-    availableMicros: micros(wallet.postedMicros - wallet.heldMicros),
-  };
-}
-
-/** What a new debit or hold may take: the available credit, down to the floor. */
-export function computeSpendable(wallet: Wallet): MicroUsd {
-  return micros(wallet.postedMicros - wallet.heldMicros - wallet.floorMicros);
-}
-
 /**
  * Debt that was paid with credit that was not bought. When money that was away at the time comes back, the relief is undone as far
- * as it would not have been needed (`reliefs.ts`).
+ * as it would not have been needed (`reversals.ts`).
  */
 export type Relief = {
   /** The `seq` of its row in the chain of the account. */
@@ -167,59 +157,3 @@ export type Aggregate = {
   /** The providers at which the account has a live key of its own; loaded only for commands that depend on it. */
   readonly ownKeyProviders: ReadonlySet<string>;
 };
-
-export type Portion = { readonly lot: Lot; readonly amountMicros: MicroUsd };
-export type Taken = { readonly portions: readonly Portion[]; readonly missingMicros: MicroUsd };
-
-/** Promotional before paid, then lower priority number, then earliest expiry, then oldest. */
-export function compareBurnOrder(a: Lot, b: Lot): number {
-  if (a.kind !== b.kind) return a.kind === 'promotional' ? -1 : 1;
-  if (a.priority !== b.priority) return a.priority - b.priority;
-  const expiryA = a.expiresAtMs ?? Number.POSITIVE_INFINITY;
-  const expiryB = b.expiresAtMs ?? Number.POSITIVE_INFINITY;
-  if (expiryA !== expiryB) return expiryA - expiryB;
-  if (a.createdAtMs !== b.createdAtMs) return a.createdAtMs - b.createdAtMs;
-  return a.id < b.id ? -1 : 1;
-}
-
-export function isDue(lot: Lot, nowMs: number): boolean {
-  return lot.expiresAtMs !== null && lot.expiresAtMs <= nowMs;
-}
-
-export function getLedgerAccount(lot: Lot): CustomerLedgerAccount {
-  return lot.kind === 'paid' ? 'customer_credit' : 'customer_promo';
-}
-
-/** Takes up to `amountMicros` from the lots in the order given. */
-export function takeFrom(lots: readonly Lot[], amountMicros: MicroUsd): Taken {
-  const portions: Portion[] = [];
-  let missing = amountMicros;
-  for (const lot of lots) {
-    if (missing === 0n) break;
-    const part = smaller(lot.remainingMicros, missing);
-    if (part === 0n) continue;
-    portions.push({ lot, amountMicros: part });
-    missing = micros(missing - part);
-  }
-  return { portions, missingMicros: missing };
-}
-
-/**
- * Finds what expires now. Holds reserve lots in burn order, as their calls would burn them, and a
- * reserved part stays after the expiry of its lot until the hold is resolved.
- */
-export function findDueForExpiry(lots: readonly Lot[], heldMicros: MicroUsd, nowMs: number): Portion[] {
-  const due: Portion[] = [];
-  let unreserved = heldMicros;
-  for (const lot of lots) {
-    const reserved = smaller(lot.remainingMicros, unreserved);
-    unreserved = micros(unreserved - reserved);
-    const lapsed = micros(lot.remainingMicros - reserved);
-    if (lapsed > 0n && isDue(lot, nowMs)) due.push({ lot, amountMicros: lapsed });
-  }
-  return due;
-}
-
-export function sumRemaining(lots: readonly Lot[]): MicroUsd {
-  return lots.reduce((sum, lot) => micros(sum + lot.remainingMicros), ZERO);
-}

@@ -1,6 +1,6 @@
 import { micros, microsToCentsExact } from '../../../platform/common/money.js';
 import type { Statement } from '../../../platform/database/pipeline.js';
-import type { TransferKind } from '../../ledger/chart-of-accounts.js';
+import type { TransferKind } from '../../ledger/transfer.js';
 import type { Relief, ReturnedMoney } from '../rules/wallet.js';
 import { ROW_BY_ROW } from './sql.js';
 

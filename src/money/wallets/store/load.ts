@@ -1,20 +1,19 @@
 import { micros, type MicroUsd } from '../../../platform/common/money.js';
 import { NOW_MS, type NowRow } from '../../../platform/database/ledger-clock.js';
 import type { runTogether, Statement, StatementCall } from '../../../platform/database/pipeline.js';
-import { isCustomerLedgerAccount } from '../../ledger/chart-of-accounts.js';
-import type { LoadedAccount } from '../rules/batch.js';
+import { isCustomerLedgerAccount } from '../../ledger/transfer.js';
+import type { LoadedAccount, WalletLevel } from '../rules/batch.js';
 import type { AuthorizeCommand, SetKeyBudgetCommand, WalletCommand } from '../rules/command.js';
-import {
-  compareBurnOrder,
-  type Freeze,
-  type FreezeSource,
-  type Lot,
-  type LotKind,
-  type RecordedMovement,
-  type Wallet,
-  type WalletStatus,
+import { compareBurnOrder } from '../rules/draft.js';
+import type {
+  Freeze,
+  FreezeSource,
+  Lot,
+  LotKind,
+  RecordedMovement,
+  Wallet,
+  WalletStatus,
 } from '../rules/wallet.js';
-import type { WalletLevel } from '../rules/signals.js';
 import {
   LOAD_BUDGETS,
   LOAD_USE,

@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import type { Clock } from '../../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { runStatement, type Statement } from '../../../../platform/database/pipeline.js';
-import { LOOKED_BEFORE_MS } from '../../../../money/wallets/rules/holds.js';
+import { LOOKED_BEFORE_MS } from '../../../../money/wallets/rules/spending.js';
 import { WalletEngine } from '../../../../money/wallets/wallet-engine.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.js';
 import { ClientGoneError, EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
