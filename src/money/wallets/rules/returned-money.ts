@@ -6,8 +6,7 @@ import {
   MICROS_PER_CENT,
   type MicroUsd,
 } from '../../../platform/common/money.js';
-import type { Transfer } from '../../ledger/transfer.js';
-import type { TransferKind } from '../../ledger/chart-of-accounts.js';
+import type { Transfer, TransferKind } from '../../ledger/transfer.js';
 import type { Lot, Relief, ReturnedMoney, ReturnedRow } from './wallet.js';
 import { addParts, NOTHING, partsOfTaken, type Parts } from './payment-parts.js';
 
