@@ -28,7 +28,7 @@ import { RequestValidationPipe } from '../platform/http/validation.pipe.js';
 import { AuditLogLockedError, DatabaseUnavailableError } from '../platform/errors/common.errors.js';
 import { ProblemFilter } from '../platform/errors/problem.filter.js';
 import type { ErrorTranslator } from '../platform/errors/to-problem.js';
-import { limitAddresses, limitBodies } from '../identity/rate-limits/early-limits.js';
+import { limitAddresses, limitBodies } from '../identity/rate-limits/rate-limit.guard.js';
 import { localUrl } from '../platform/config/local-url.js';
 import { buildOpenApiDocument } from './openapi/openapi.js';
 

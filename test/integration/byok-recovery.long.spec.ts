@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { toMediaName } from '../../src/gateway/images/media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
+import { toMediaName, MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
 import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
 import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';

@@ -1,18 +1,18 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import type { Principal } from '../../src/identity/auth/principal.js';
-import { CallSlots, LEASE_MS, WindowCounter } from '../../src/identity/rate-limits/limit-counters.service.js';
+import {
+  LEASE_MS,
+  type Admission,
+  type Pass,
+  RateLimiter,
+} from '../../src/identity/rate-limits/rate-limiter.service.js';
 import { systemClock } from '../../src/platform/common/clock.js';
 import {
   type OwnNumbers,
   type Usage,
   usageHeaders,
 } from '../../src/identity/rate-limits/rate-limit-policies.js';
-import {
-  type Admission,
-  type Pass,
-  RateLimiter,
-} from '../../src/identity/rate-limits/rate-limiter.service.js';
 import { RedisConnection, SUSPENDED_MS } from '../../src/identity/rate-limits/redis-connection.js';
 import { TestClock } from '../support/app/test-clock.js';
 import { eventually } from '../support/processes.js';
@@ -70,7 +70,6 @@ describe('the headers', () => {
 /** One process's limits. */
 type Limits = {
   readonly limiter: RateLimiter;
-  readonly slots: CallSlots;
   readonly connection: RedisConnection;
   /** Of the connection: it leaves a Redis that failed alone for a while. */
   readonly clock: TestClock;
@@ -88,15 +87,12 @@ afterEach(async () => {
 function limitsOf(redisUrl: string | null, own: OwnNumbers = {}): Limits {
   const clock = new TestClock();
   const connection = new RedisConnection({ redisUrl, rateLimit: true }, clock);
-  const slots = new CallSlots(connection);
-  const limiter = new RateLimiter(new WindowCounter(connection), slots, systemClock, {
-    find: () => limits.own,
-  });
+  const limiter = new RateLimiter(connection, systemClock, { find: () => limits.own });
   const stop = (): void => {
     connection.onModuleDestroy();
-    slots.onModuleDestroy();
+    limiter.onModuleDestroy();
   };
-  const limits: Limits = { limiter, slots, connection, clock, own, stop };
+  const limits: Limits = { limiter, connection, clock, own, stop };
   open.push(limits);
   return limits;
 }
@@ -342,7 +338,7 @@ describe('with Redis', () => {
     dead.stop();
     redis.aheadMs = LEASE_MS - 2_000;
     expect((await enter(living, who)).pass).toBeNull();
-    await living.slots.renewLeases();
+    await living.limiter.renewSlots();
     redis.aheadMs = LEASE_MS + 2_000;
     const admission = await enter(living, who);
     expect(admission.pass).not.toBeNull();

@@ -4,8 +4,7 @@ import {
   MediaDeletionJob,
 } from '../../src/gateway/images/media/media-deletion.job.js';
 import { MediaRetentionJob } from '../../src/gateway/images/media/media-retention.job.js';
-import { toMediaName } from '../../src/gateway/images/media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
+import { toMediaName, MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
 import { newId } from '../../src/platform/common/ids.js';
 import { balancesOf, capturedMicros, expectReceiptsToAgree, generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';

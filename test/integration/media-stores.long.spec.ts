@@ -10,8 +10,8 @@ import {
   LocalMediaStore,
   type MediaStore,
   type StoredImage,
+  type MediaName,
 } from '../../src/gateway/images/media/media-store.js';
-import type { MediaName } from '../../src/gateway/images/media/media-name.js';
 import { s3Limits, S3MediaStore } from '../../src/gateway/images/media/s3-media-store.js';
 import { S3Simulator } from '../support/servers/s3-simulator.js';
 

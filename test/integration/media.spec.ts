@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
-import { MediaSigner } from '../../src/gateway/images/media/media-name.js';
+import { MediaSigner } from '../../src/gateway/images/media/media-store.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { generate } from '../fixtures/images.js';
 import type { TestApp, TestCustomer } from '../support/app/test-app.js';

@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from '@jest/globals';
-import { LEASE_MS } from '../../src/identity/rate-limits/limit-counters.service.js';
+import { LEASE_MS } from '../../src/identity/rate-limits/rate-limiter.service.js';
 import { CleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/processes.js';
 import { generate } from '../fixtures/images.js';

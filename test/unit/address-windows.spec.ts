@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { AddressWindows } from '../../src/identity/rate-limits/early-limits.js';
+import { AddressWindows } from '../../src/identity/rate-limits/rate-limit.guard.js';
 import { TestClock } from '../support/app/test-clock.js';
 
 describe('requests that are counted by network address', () => {

@@ -1,8 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
-import { parseImageRequest, sizeLike } from '../../src/gateway/images/calls/image-request.js';
-import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/image-models.js';
+import {
+  parseImageRequest,
+  sizeLike,
+  toImageModel,
+  type ImageModel,
+} from '../../src/gateway/images/calls/image-request.js';
 import { checkProperty } from '../support/property.js';
 
 const models = (await readCatalogFile()).catalog.models.flatMap(toImageModel);

@@ -1,13 +1,18 @@
 import { hash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import sharp, { type Sharp } from 'sharp';
+import sharp from 'sharp';
+import type { Sharp } from 'sharp';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
 import { completeEdit, parseEdit } from '../../src/gateway/images/edits/edit-request.js';
 import { ImageCheck } from '../../src/gateway/images/edits/arriving-image.js';
 import { readReference } from '../../src/gateway/images/edits/reference.js';
-import { toFingerprint, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
+import {
+  toFingerprint,
+  parseImageRequest,
+  toImageModel,
+  type ImageModel,
+} from '../../src/gateway/images/calls/image-request.js';
 import { conversions } from '../../src/gateway/images/media/conversions.js';
-import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/image-models.js';
 import { toSubmitBody } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
 import { Problem } from '../../src/platform/errors/problem.js';
 import { BLUE, claiming, GREEN, noise, plain, RED } from '../support/images/edit-bodies.js';

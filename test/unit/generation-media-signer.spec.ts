@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import type { MasterKey, Settings } from '../../src/platform/config/settings.js';
-import { parseMediaName, type MediaName, MediaSigner } from '../../src/gateway/images/media/media-name.js';
+import { parseMediaName, type MediaName, MediaSigner } from '../../src/gateway/images/media/media-store.js';
 
 const NOW_MS = Date.UTC(2026, 10, 1);
 const EXPIRES = NOW_MS / 1_000 + 3_600;

@@ -1,8 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
-import { parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
-import { toImageModel, type ImageModel } from '../../src/gateway/images/calls/image-models.js';
+import {
+  parseImageRequest,
+  toImageModel,
+  type ImageModel,
+} from '../../src/gateway/images/calls/image-request.js';
 import { Problem } from '../../src/platform/errors/problem.js';
 import { checkProperty } from '../support/property.js';
 

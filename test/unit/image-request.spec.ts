@@ -1,7 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
-import { toFingerprint, parseImageRequest } from '../../src/gateway/images/calls/image-request.js';
-import { toImageModel } from '../../src/gateway/images/calls/image-models.js';
+import {
+  toFingerprint,
+  parseImageRequest,
+  toImageModel,
+} from '../../src/gateway/images/calls/image-request.js';
 import { ModelNotFoundError } from '../../src/money/pricing/pricing.errors.js';
 import { Problem } from '../../src/platform/errors/problem.js';
 

@@ -27,11 +27,9 @@ import { MediaDeletion } from './media/media-deletion.service.js';
 import { ImageCallLimits } from './calls/image-call-limits.service.js';
 import { MediaDownloads } from './media/media-downloads.service.js';
 import { MediaRetentionJob } from './media/media-retention.job.js';
-import { MediaSigner } from './media/media-name.js';
-import { MEDIA_STORE } from './media/media-store.js';
+import { MediaSigner, MEDIA_STORE } from './media/media-store.js';
 import { MediaController } from './media/media.controller.js';
 import { openMediaStore } from './media/open-media-store.js';
-import { ImageModels } from './calls/image-models.js';
 import { ModelsController } from './api/models.controller.js';
 import { ConfiguredProviders, Upstreams } from './providers/configured-providers.js';
 import { ProviderKeyTestsController } from './calls/provider-key-tests.controller.js';
@@ -99,7 +97,6 @@ import { RetryRetentionJob } from './calls/retries/retry-retention.job.js';
     ImageCalls,
     ImageEdits,
     ImageMaker,
-    ImageModels,
     AccountMediaDeletionJob,
     MediaDeletion,
     MediaDeletionJob,

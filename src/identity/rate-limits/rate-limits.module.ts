@@ -1,10 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { FAILED_AUTHENTICATIONS } from '../auth/auth.guard.js';
-import { CallSlots, WindowCounter } from './limit-counters.service.js';
-import { FailedAuthenticationCounter } from './early-limits.js';
-import { RateLimitGuard } from './rate-limit.guard.js';
 import { RateLimiter } from './rate-limiter.service.js';
+import { FailedAuthenticationCounter, RateLimitGuard } from './rate-limit.guard.js';
 import { RedisConnection } from './redis-connection.js';
 
 /**
@@ -15,8 +13,6 @@ import { RedisConnection } from './redis-connection.js';
 @Module({
   providers: [
     RedisConnection,
-    WindowCounter,
-    CallSlots,
     RateLimiter,
     { provide: APP_GUARD, useClass: RateLimitGuard },
     { provide: FAILED_AUTHENTICATIONS, useClass: FailedAuthenticationCounter },

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
-import { toMediaPath } from '../../../src/gateway/images/media/media-name.js';
+import { toMediaPath } from '../../../src/gateway/images/media/media-store.js';
 import { MODEL } from '../../fixtures/images.js';
 
 /** Puts images of this size in the place of those that a call has stored: what it made may be small. */

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { RedisConnection } from '../../../src/identity/rate-limits/redis-connection.js';
-import { TAKE_SLOTS_SCRIPT } from '../../../src/identity/rate-limits/limit-counters.service.js';
+import { TAKE_SLOTS_SCRIPT } from '../../../src/identity/rate-limits/rate-limiter.service.js';
 
 /**
- * Enough of Redis, on a loopback port, to count: it speaks RESP2 and plays the script of `limit-counters.service.ts` and that of
+ * Enough of Redis, on a loopback port, to count: it speaks RESP2 and plays the script of `rate-limiter.service.ts` and that of
  * rate-limiter-flexible (adds to a number that expires), each as one step. The tests of two processes in
  * `limit-counts.long.spec.ts` pass over a real Redis 7.0.15 as well (TEST_REDIS_URL).
  */

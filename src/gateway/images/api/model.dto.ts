@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { ObjectTypeView, TimeView } from '../../../platform/common/fields.js';
-import type { ImageModel } from '../calls/image-models.js';
+import type { ImageModel } from '../calls/image-request.js';
 
 /** OpenAI's `Model`. */
 export class ModelView {

@@ -3,13 +3,14 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger'
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
-import { ImageModels } from '../calls/image-models.js';
+import { ModelCatalog } from '../../catalog/model-catalog.service.js';
+import { getImageModels } from '../calls/image-request.js';
 import { ModelListView, toModelView, ModelView } from './model.dto.js';
 
 @ApiTags('Models')
 @Controller('v1/models')
 export class ModelsController {
-  constructor(private readonly models: ImageModels) {}
+  constructor(private readonly catalog: ModelCatalog) {}
 
   @Get()
   @RequireScope('generate')
@@ -17,7 +18,7 @@ export class ModelsController {
   @ApiOperation({ operationId: 'listModels', summary: 'List the models' })
   @ApiOkResponse({ type: ModelListView })
   async list(): Promise<ModelListView> {
-    const models = await this.models.current();
+    const models = getImageModels(await this.catalog.current());
     return { object: 'list', data: models.list().map(toModelView) };
   }
 
@@ -34,7 +35,7 @@ export class ModelsController {
   @ApiOkResponse({ type: ModelView })
   @ApiProblems('model_not_found')
   async retrieve(@Param('*') id: string): Promise<ModelView> {
-    const models = await this.models.current();
+    const models = getImageModels(await this.catalog.current());
     return toModelView(models.require(id));
   }
 }

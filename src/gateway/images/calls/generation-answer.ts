@@ -1,9 +1,14 @@
 import { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import type { MicroUsd } from '../../../platform/common/money.js';
-import { URL_VALID_SECONDS, MediaSigner, toMediaName } from '../media/media-name.js';
+import {
+  URL_VALID_SECONDS,
+  MediaSigner,
+  toMediaName,
+  MEDIA_STORE,
+  type MediaStore,
+} from '../media/media-store.js';
 import type { OutputFormat } from '../providers/image-provider.js';
-import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import { base64Length, encodeBase64, writeBase64 } from './base64.js';
 import type { BillingMode, DeliveredImage, Generation, GenerationKey } from './records/generation.js';
 

@@ -7,7 +7,7 @@ import {
   WordField,
 } from '../../../platform/common/fields.js';
 import { ListQuery, ListView, type Page } from '../../../platform/common/pagination.js';
-import { CONTENT_TYPES, type MediaSigner } from '../media/media-name.js';
+import { CONTENT_TYPES, type MediaSigner } from '../media/media-store.js';
 import type { Receipt, ReceiptAttempt, ReceiptCharge } from './records/generation-receipts.service.js';
 import { SEARCHED_DAYS_MAX } from './records/generation-filter.js';
 import {

@@ -6,7 +6,7 @@ import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
-import { MediaSigner } from '../media/media-name.js';
+import { MediaSigner } from '../media/media-store.js';
 import {
   GenerationListQuery,
   GenerationListView,

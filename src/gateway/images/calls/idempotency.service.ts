@@ -2,8 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import type { Clock } from '../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { toMediaName, retentionMs } from '../media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { toMediaName, retentionMs, MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
 import { AnswerBodies, type GenerationAnswer } from './generation-answer.js';
 import {

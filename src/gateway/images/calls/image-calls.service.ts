@@ -9,7 +9,7 @@ import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { InternalError } from '../../../platform/errors/common.errors.js';
 import type { ProblemCode } from '../../../platform/errors/problem-catalog.js';
 import { Problem } from '../../../platform/errors/problem.js';
-import { MediaSigner } from '../media/media-name.js';
+import { MediaSigner } from '../media/media-store.js';
 import type { ProviderFailure } from '../providers/provider-failure.js';
 import { AnswerBodies, type GenerationAnswer } from './generation-answer.js';
 import { CallOutcomes, RunningGenerations, type Run } from './running-generations.service.js';

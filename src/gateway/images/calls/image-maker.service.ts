@@ -1,8 +1,7 @@
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
-import { toMediaName, possibleMediaNames } from '../media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../media/media-store.js';
+import { toMediaName, possibleMediaNames, MEDIA_STORE, type MediaStore } from '../media/media-store.js';
 import { verifyImage } from '../media/verify-image.js';
 import { FALLS_THROUGH, ProviderFailure, type FailureKind } from '../providers/provider-failure.js';
 import type {
@@ -19,8 +18,7 @@ import {
   silentGenerationObserver,
   type GenerationObserver,
 } from './generation-observer.js';
-import type { ImageRequest } from './image-request.js';
-import type { ProviderRoute } from './image-models.js';
+import type { ImageRequest, ProviderRoute } from './image-request.js';
 import type { Generation, TaskRecord, TaskResult } from './records/generation.js';
 import type { AnswerReservation } from './answer-memory.js';
 import type { GenerationJournal } from './records/generation-records.service.js';

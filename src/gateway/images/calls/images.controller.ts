@@ -21,10 +21,10 @@ import { type LimitReport, Limits, RateLimited } from '../../../identity/rate-li
 import { editBodies, EditImageForm, EditImageRequest } from '../edits/edit.dto.js';
 import { ImageEdits } from '../edits/image-edits.service.js';
 import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
+import { ModelCatalog } from '../../catalog/model-catalog.service.js';
 import { ImageCalls } from './image-calls.service.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
-import { parseImageRequest } from './image-request.js';
-import { ImageModels } from './image-models.js';
+import { parseImageRequest, getImageModels } from './image-request.js';
 import { CallingClient, type RetryingClient } from './caller.js';
 import type { GenerationAnswer } from './generation-answer.js';
 
@@ -140,7 +140,7 @@ function ImageCall(): MethodDecorator {
 export class ImagesController {
   constructor(
     private readonly calls: ImageCalls,
-    private readonly models: ImageModels,
+    private readonly catalog: ModelCatalog,
     private readonly edits: ImageEdits,
   ) {}
 
@@ -165,7 +165,7 @@ export class ImagesController {
     @Res({ passthrough: true }) reply: Reply,
   ): Promise<string | Buffer | Readable> {
     const caller = { principal, requestId, idempotencyKey, tag, limits, client };
-    const wanted = parseImageRequest(body, await this.models.current());
+    const wanted = parseImageRequest(body, getImageModels(await this.catalog.current()));
     const answer = await this.calls.create(wanted, caller);
     return toPaidAnswer(reply, answer);
   }

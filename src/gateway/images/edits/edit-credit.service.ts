@@ -5,7 +5,8 @@ import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { SpendingCheckService } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
 import { type Caller, isPerhapsRepeated } from '../calls/caller.js';
-import { ImageModels, type ImageModel } from '../calls/image-models.js';
+import { ModelCatalog } from '../../catalog/model-catalog.service.js';
+import { getImageModels, type ImageModel } from '../calls/image-request.js';
 import { ProviderKeyFunding } from '../calls/funding/provider-key-funding.service.js';
 import { GenerationReader } from '../calls/records/generation-reader.service.js';
 import type { EditDraft } from './edit-request.js';
@@ -30,7 +31,7 @@ export class EditCredit {
 
   constructor(
     @Inject(SETTINGS) settings: Settings,
-    private readonly models: ImageModels,
+    private readonly catalog: ModelCatalog,
     private readonly prices: PriceBookService,
     private readonly providerKeys: ProviderKeyFunding,
     private readonly reader: GenerationReader,
@@ -48,7 +49,7 @@ export class EditCredit {
     return this.explaining(async () => {
       const obstacle = await this.spending.findObstacle(accountId, keyId, ANY_CREDIT);
       if (obstacle === null) return accountId;
-      const inForce = await this.models.current();
+      const inForce = getImageModels(await this.catalog.current());
       const models = inForce.list().filter(({ referencesMax }) => referencesMax > 0);
       const ownKeys = await Promise.all(models.map((model) => this.providerKeys.find({ model }, caller)));
       if (ownKeys.some((ownKey) => ownKey !== null)) return accountId;

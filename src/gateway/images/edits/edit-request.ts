@@ -7,8 +7,8 @@ import {
   sizeLike,
   type ImageSize,
   textOrNull,
+  type ImageModelList,
 } from '../calls/image-request.js';
-import type { ImageModelList } from '../calls/image-models.js';
 import type { EditBody } from './edit-body.js';
 import { tooManyReferences } from './edit.errors.js';
 import type { Reference } from './reference.js';

@@ -6,9 +6,9 @@ import { ClientGoneError } from '../calls/generation.errors.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../calls/generation-limits.js';
 import type { Caller } from '../calls/caller.js';
 import { ImageCalls } from '../calls/image-calls.service.js';
-import type { ImageRequest } from '../calls/image-request.js';
+import { type ImageRequest, getImageModels } from '../calls/image-request.js';
 import type { ConversionContext } from '../media/conversions.js';
-import { ImageModels } from '../calls/image-models.js';
+import { ModelCatalog } from '../../catalog/model-catalog.service.js';
 import { ArrivingImages, ImageCheck } from './arriving-image.js';
 import { EDIT_BODY_BYTES_MAX, type EditBody, type SentImage } from './edit-body.js';
 import { EditCredit } from './edit-credit.service.js';
@@ -39,7 +39,7 @@ export class ImageEdits {
 
   constructor(
     private readonly calls: ImageCalls,
-    private readonly models: ImageModels,
+    private readonly catalog: ModelCatalog,
     private readonly fetcher: ReferenceFetcher,
     private readonly credit: EditCredit,
     @Inject(GENERATION_LIMITS) private readonly limits: Pick<GenerationLimits, 'editPaceMs'>,
@@ -77,7 +77,7 @@ export class ImageEdits {
     const onBytes = (bytes: number): void => memory.grow(bytes);
     const pace = { bytes: PACE_BYTES, ms: this.limits.editPaceMs };
     const body = await readBody({ ...unread, onBytes, pace }, arriving);
-    const draft = parseEdit(body, await this.models.current());
+    const draft = parseEdit(body, getImageModels(await this.catalog.current()));
     await this.credit.require(draft, caller);
     return { draft, images: [...body.images] };
   }

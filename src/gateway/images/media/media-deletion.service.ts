@@ -13,8 +13,7 @@ import { GenerationRunningError } from '../calls/generation.errors.js';
 import { GenerationReader } from '../calls/records/generation-reader.service.js';
 import type { GenerationKey, StoredGeneration } from '../calls/records/generation.js';
 import { RunningGenerations } from '../calls/running-generations.service.js';
-import { possibleMediaNames } from './media-name.js';
-import { MEDIA_STORE, type MediaStore } from './media-store.js';
+import { possibleMediaNames, MEDIA_STORE, type MediaStore } from './media-store.js';
 
 export const MEDIA_DELETION_JOB = 'media_deletion';
 export const ACCOUNT_MEDIA_DELETION_JOB = 'account_media_deletion';

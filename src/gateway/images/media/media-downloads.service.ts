@@ -4,8 +4,16 @@ import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
 import { InvalidMediaUrlError } from '../calls/generation.errors.js';
-import { CONTENT_TYPES, toFileName, parseMediaName, type MediaName, MediaSigner } from './media-name.js';
-import { MEDIA_STORE, type MediaStore, type StoredImage } from './media-store.js';
+import {
+  CONTENT_TYPES,
+  toFileName,
+  parseMediaName,
+  type MediaName,
+  MediaSigner,
+  MEDIA_STORE,
+  type MediaStore,
+  type StoredImage,
+} from './media-store.js';
 
 /** A request for an image. */
 export type DownloadRequest = {

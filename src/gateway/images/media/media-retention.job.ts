@@ -3,8 +3,7 @@ import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { JobRegistry, type Job } from '../../../platform/jobs/job-queue.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
-import { retentionMs } from './media-name.js';
-import { MEDIA_STORE, type MediaStore } from './media-store.js';
+import { retentionMs, MEDIA_STORE, type MediaStore } from './media-store.js';
 
 /** Deletes images past their retention time. Afterwards the idempotency keys of their calls are refused as used. */
 @Injectable()

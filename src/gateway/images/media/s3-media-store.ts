@@ -17,8 +17,14 @@ import {
 import { Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { S3Settings } from '../../../platform/config/settings.js';
 import { MediaUnavailableError } from '../calls/generation.errors.js';
-import { CONTENT_TYPES, type MediaName, daysBefore, toMediaPath } from './media-name.js';
-import type { MediaStore, StoredImage } from './media-store.js';
+import {
+  CONTENT_TYPES,
+  type MediaName,
+  daysBefore,
+  toMediaPath,
+  type MediaStore,
+  type StoredImage,
+} from './media-store.js';
 
 export type S3Limits = {
   readonly connectTimeoutMs: number;

@@ -3,8 +3,7 @@ import { PriceBookService } from '../../../../money/pricing/price-book.service.j
 import type { SealedProviderKey } from '../../../provider-keys/provider-key.js';
 import { ProviderKeyVault } from '../../../provider-keys/provider-key-vault.service.js';
 import type { Caller } from '../caller.js';
-import type { ImageRequest } from '../image-request.js';
-import type { ProviderRoute } from '../image-models.js';
+import type { ImageRequest, ProviderRoute } from '../image-request.js';
 import { Upstreams } from '../../providers/configured-providers.js';
 import { chargeNothing, type Charge, type ChosenFunding, type Funding } from './funding.js';
 

@@ -9,7 +9,8 @@ import {
   type GenerationObserver,
 } from '../generation-observer.js';
 import { ImageMaker, type ImageResult } from '../image-maker.service.js';
-import { ImageModels, type ImageModel } from '../image-models.js';
+import { ModelCatalog } from '../../../catalog/model-catalog.service.js';
+import { getImageModels, type ImageModel } from '../image-request.js';
 import type { Charge } from '../funding/funding.js';
 import { FundingService } from '../funding/funding.service.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
@@ -48,7 +49,7 @@ export class GenerationRecovery {
     private readonly maker: ImageMaker,
     private readonly upstreams: Upstreams,
     private readonly funding: FundingService,
-    private readonly models: ImageModels,
+    private readonly catalog: ModelCatalog,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Optional()
     @Inject(GENERATION_OBSERVER)
@@ -139,7 +140,7 @@ export class GenerationRecovery {
   /** Returns one result for each position: that of its last attempt, or of an attempt whose task was never recorded. */
   private async resume(generation: StoredGeneration, tasks: readonly TaskRecord[]): Promise<ImageResult[]> {
     const source = await this.upstreams.forStartedCall(generation);
-    const model = (await this.models.current()).find(generation.model);
+    const model = getImageModels(await this.catalog.current()).find(generation.model);
     const signal = AbortSignal.timeout(this.limits.recoveryCheckMs);
     return Promise.all(
       Array.from({ length: generation.imagesRequested }, (_, position) => {

@@ -5,8 +5,7 @@ import { SETTINGS, type Settings } from '../../../../platform/config/settings.js
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { JobQueue, JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
 import { ImageMaker } from '../image-maker.service.js';
-import { toMediaName } from '../../media/media-name.js';
-import { MEDIA_STORE, type MediaStore } from '../../media/media-store.js';
+import { toMediaName, MEDIA_STORE, type MediaStore } from '../../media/media-store.js';
 import { Upstreams } from '../../providers/configured-providers.js';
 import { GenerationReader } from '../records/generation-reader.service.js';
 import type { DeliveredTask } from '../records/generation.js';
