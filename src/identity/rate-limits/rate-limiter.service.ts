@@ -483,7 +483,7 @@ function toTaken(
  *
  * KEYS: slots. ARGV: lease ms, lease or '' (only asks), max of each. Returns whether all had a free slot, and the slots taken of each.
  */
-const TAKE_SLOTS_SCRIPT = `
+export const TAKE_SLOTS_SCRIPT = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease, admitted, taken = ARGV[2], 1, {}
