@@ -1,8 +1,12 @@
 import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
+import { DisputeMovementRepository } from '../../src/payments/disputes/dispute-movement.repository.js';
+import { DisputeSettlementService } from '../../src/payments/disputes/dispute-settlement.service.js';
 import { MovementBookingJob } from '../../src/payments/disputes/movement-booking.job.js';
+import { MovementBookingService } from '../../src/payments/disputes/movement-booking.service.js';
 import { RefundEvents } from '../../src/payments/refunds/refund.events.js';
 import { RefundRepository } from '../../src/payments/refunds/refund.repository.js';
+import { PAYMENT_GATEWAY, type PaymentGateway } from '../../src/payments/stripe/payment-gateway.js';
 import { RefundSweepJob } from '../../src/payments/refunds/refund-sweep.job.js';
 import { TopUpRepository } from '../../src/payments/top-ups/top-up.repository.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -143,6 +147,66 @@ describe('what a bank takes', () => {
   });
 });
 
+describe('what is decided of a payment', () => {
+  it('is booked in the order of the decisions, whatever the clocks of the processes say that decide', async () => {
+    const wallet = await beginHistory(app, app.control);
+    const stripeRefundIds: string[] = [];
+    for (const credit of [200, 300]) {
+      (await refund(wallet, credit)).expect(200);
+      stripeRefundIds.push(await wallet.stripeRefundId());
+    }
+    await settled(app);
+    app.control.setWebhookFaults({ loseEvents: true });
+    const booking = jest.spyOn(app.app.get(MovementBookingService), 'bookAll').mockImplementation(die);
+    const failRefund = async (id = ''): Promise<void> => {
+      await app.control.failRefund(id);
+      await expect(app.app.get(RefundEvents).settle(id)).rejects.toThrow('killed');
+    };
+    const settleDispute = (): Promise<void> =>
+      expect(app.app.get(DisputeSettlementService).settle(wallet.disputeId)).rejects.toThrow('killed');
+    app.clock.aheadMs = 60_000;
+    await failRefund(stripeRefundIds[0]);
+    app.clock.aheadMs = 0;
+    await wallet.begin(['dispute', 'needs_response', 500]);
+    await settleDispute();
+    app.clock.aheadMs = 60_000;
+    await wallet.begin(['becomes', 'won']);
+    await settleDispute();
+    app.clock.aheadMs = 0;
+    await failRefund(stripeRefundIds[1]);
+    const topUp = await app.app.get(TopUpRepository).find(wallet.accountId, wallet.topUpId);
+    if (topUp === null) throw new Error('there is no top-up');
+    const decided = await app.app.get(DisputeMovementRepository).findUnbooked(topUp);
+    expect(
+      decided.map((each) =>
+        each.type === 'failed_refund' ? each.refund.stripeRefundId : Number(each.movement.amountCents),
+      ),
+    ).toEqual([stripeRefundIds[0], -500, 500, stripeRefundIds[1]]);
+    booking.mockRestore();
+    app.clock.aheadMs = 300_000;
+    await app.app.get(MovementBookingJob).run();
+    expect(await wallet.left()).toMatchObject({ available: 1_000, debt: 0 });
+  });
+});
+
+describe('the job', () => {
+  it('books a payment also when another one cannot be booked', async () => {
+    const payments = [await beginHistory(app, app.control), await beginHistory(app, app.control)] as const;
+    for (const payment of payments) {
+      app.control.failRequests({ method: 'POST', pathPrefix: '/v1/refunds', outcome: 400 });
+      interrupt(':failed', die);
+      (await refund(payment)).expect(500);
+      jest.restoreAllMocks();
+    }
+    interrupt(':failed', die);
+    await bookLate();
+    const left = await Promise.all(payments.map((payment) => payment.left()));
+    expect(left.map(({ available }) => available)).toEqual([0, 1_000]);
+    await bookLate();
+    expect(await payments[0].left()).toMatchObject({ available: 1_000 });
+  });
+});
+
 describe('a refund', () => {
   it('that Stripe refused returns its credit, once, also when the process died before that', async () => {
     const wallet = await beginHistory(app, app.control);
@@ -170,6 +234,20 @@ describe('a refund', () => {
     (await refund(wallet.spent)).expect(500);
     await bookLate();
     await sweepRefunds();
+    expect(await wallet.unspent.left()).toMatchObject({ available: 1_000, debt: 0 });
+  });
+
+  it('sends nothing of that to a card either when all of it happens before the row of the request is there', async () => {
+    const wallet = await twoPayments();
+    const happen = await returnAndTakeAgain(wallet);
+    const refunds = app.app.get(RefundRepository);
+    const insert = refunds.insert.bind(refunds);
+    jest.spyOn(refunds, 'insert').mockImplementationOnce(async (...row) => {
+      await happen();
+      return insert(...row);
+    });
+    expect((await refund(wallet.spent)).expect(409).body.error.code).toBe('refund_interrupted');
+    await bookLate();
     expect(await wallet.unspent.left()).toMatchObject({ available: 1_000, debt: 0 });
   });
 
@@ -235,6 +313,18 @@ describe('a refund', () => {
     expect(await wallet.left()).toMatchObject({ debt: 1_000, legs: { dispute: 1_000, dispute_fee: 50 } });
   });
 
+  it('that is refused leaves it that also when the process dies as soon as it has refused', async () => {
+    const wallet = await beginHistory(app, app.control);
+    interrupt('refund:re_', async () => {
+      await wallet.begin(['spend', 1_000]);
+      await wallet.take(['dispute', 'needs_response', 1_050]);
+      jest.spyOn(app.app.get(MovementBookingService), 'bookAll').mockImplementationOnce(die);
+    });
+    (await refund(wallet)).expect(500);
+    await bookLate();
+    expect(await wallet.left()).toMatchObject({ debt: 1_000, legs: { dispute: 1_000, dispute_fee: 50 } });
+  });
+
   it('that another process has refused does not keep the credit that this one takes after that', async () => {
     const wallet = await beginHistory(app, app.control);
     interrupt('refund:re_', () => refuseElsewhere(wallet));
@@ -249,5 +339,23 @@ describe('a refund', () => {
     await sweepRefunds();
     await sweepRefunds();
     expect(await wallet.left()).toMatchObject({ available: 1_000, legs: { reinstatement: 1_000 } });
+  });
+
+  it('that was made at Stripe and failed there leaves the credit, whichever of two processes is late with what it has read', async () => {
+    const wallet = await beginHistory(app, app.control);
+    app.control.setWebhookFaults({ loseEvents: true });
+    await wallet.begin(['refund_elsewhere', 1_050]);
+    const stripeRefundId = String(app.control.events('refund.created').at(0)?.data.object['id']);
+    const gateway = app.app.get<PaymentGateway>(PAYMENT_GATEWAY);
+    const retrieve = gateway.retrieveRefund.bind(gateway);
+    jest.spyOn(gateway, 'retrieveRefund').mockImplementationOnce(async (id) => {
+      const read = await retrieve(id);
+      // This process is paused here. Another one handles the event of the failure.
+      await app.control.failRefund(id);
+      await app.app.get(RefundEvents).settle(id);
+      return read;
+    });
+    await app.app.get(RefundEvents).settle(stripeRefundId);
+    expect(await wallet.left()).toMatchObject({ available: 1_000, debt: 0, status: 'active' });
   });
 });

@@ -46,8 +46,12 @@ export class RefundEvents {
     }
     // A payment that was never credited has no credit to reverse.
     if (await this.returns.apply(reported)) return;
-    const refund = (await this.findRow(reported)) ?? (await this.adopt(reported));
-    if (refund !== null) await this.apply(refund, reported);
+    const known = await this.findRow(reported);
+    if (known !== null) return this.apply(known, reported);
+    const adopted = await this.adopt(reported);
+    if (adopted === null) return;
+    // It may have failed since it was read, and the process that handled that event found no row of it. Every later one finds the row.
+    await this.apply(adopted, (await this.gateway.retrieveRefund(stripeRefundId)) ?? reported);
   }
 
   private async findRow({ id, metadata }: ProviderRefund): Promise<Refund | null> {
