@@ -22,6 +22,8 @@ export type Case = {
 
 /** A copy of the price book is used for half as long; a busy machine may take as long again to begin the call. */
 const PRICE_BELIEVED_MS = 10_000;
+/** A process's estimate of the database's time may be a quarter of a second early (ADR 46), and prices go by it. */
+const PRICE_EARLY_MS = 250;
 /** A revoked key works for a second more; a busy machine may take as long again between check and call. */
 const REVOKED_AFTER_MS = 3_000;
 /** A request that was sent before the removal may begin after it, and a process may write an earlier time than the clients read. */
@@ -142,21 +144,30 @@ function judgeRemoval({ account, books, calls, sightings, deeds, blame }: Case):
   }
 }
 
-/** What was frozen, revoked or priced again took effect at once. */
-function judgeTimes({ account, books, deeds, prices, blame }: Case): void {
+/**
+ * What was frozen, revoked or priced again took effect at once. A price is compared with what the clients sent and read: an answer that
+ * was read before the price took effect cannot have it, and a request that was sent long after another one did must have that.
+ */
+function judgeTimes({ account, books, sightings, deeds, prices, blame }: Case): void {
+  const answers = [...sightings.values()].flat();
   for (const row of books.generations) {
     const revokedAtMs = deeds.revokedAtMs.get(row.keyId);
     if (revokedAtMs !== undefined && row.createdAtMs > revokedAtMs + REVOKED_AFTER_MS) {
       blame(`${row.id} was called with a key that had been revoked`);
     }
     const own = prices.find(({ id }) => id === row.priceId);
-    if (own === undefined || own.effectiveFromMs > row.createdAtMs) blame(`${row.id} has a price to come`);
+    const fromMs = own?.effectiveFromMs ?? Number.POSITIVE_INFINITY;
+    const heard = answers.filter(({ answer }) => answer?.generationId === row.id);
+    if (heard.some(({ endedAtMs }) => endedAtMs < fromMs - PRICE_EARLY_MS))
+      blame(`${row.id} has a price to come`);
+    const sends = sightings.get(row.name) ?? [];
     const newer = prices.filter(
-      ({ model, effectiveFromMs }) => model === row.model && effectiveFromMs > (own?.effectiveFromMs ?? 0),
+      ({ model, effectiveFromMs }) => model === row.model && effectiveFromMs > fromMs,
     );
-    if (newer.some(({ effectiveFromMs }) => row.createdAtMs > effectiveFromMs + PRICE_BELIEVED_MS)) {
-      blame(`${row.id} has a price that was over`);
-    }
+    const isOver = newer.some(({ effectiveFromMs }) =>
+      sends.every(({ atMs }) => atMs > effectiveFromMs + PRICE_BELIEVED_MS),
+    );
+    if (isOver) blame(`${row.id} has a price that was over`);
   }
   for (const { account: frozen, fromMs, untilMs } of deeds.frozen) {
     if (frozen !== account.id) continue;
