@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { ClientConfig } from 'pg';
-import { JobPool, JobRun } from '../../src/platform/jobs/job-run.js';
+import { JobPool, JobRun } from '../../src/platform/jobs/job-runner.service.js';
 import { WorkerLiveness } from '../../src/platform/jobs/worker-liveness.js';
 import { CleanUp } from '../support/clean-up.js';
 import { MutableProxy } from '../support/database/mutable-proxy.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import type { Job } from '../../src/platform/jobs/job-queue.js';
-import { CONCURRENCY, JobRun } from '../../src/platform/jobs/job-run.js';
+import { CONCURRENCY, JobRun } from '../../src/platform/jobs/job-runner.service.js';
 import type { Clock } from '../../src/platform/common/clock.js';
 import { LedgerClock } from '../../src/platform/database/ledger-clock.js';
 import { JobClock, RETRY_MS } from '../../src/platform/jobs/job-clock.js';

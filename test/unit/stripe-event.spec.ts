@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Stripe } from 'stripe';
-import { readListedEvent, readStripeEvent } from '../../src/payments/stripe/stripe-event.js';
+import { readListedEvent, readStripeEvent } from '../../src/payments/stripe/stripe-inbox.service.js';
 
 const SECRET = 'whsec_the_secret_of_this_test';
 const NOW_MS = Date.now();

@@ -1,9 +1,13 @@
 import { Controller, Headers, HttpCode, Post, Req } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiHeader, ApiOkResponse, ApiOperation, ApiTags, ApiProperty } from '@nestjs/swagger';
 import { Public } from '../../platform/http/routes.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { StripeInboxService } from './stripe-inbox.service.js';
-import { WebhookReceipt } from './stripe-webhook.dto.js';
+
+export class WebhookReceipt {
+  @ApiProperty({ description: 'The event is stored and does not need to be sent again.', example: true })
+  declare readonly received: true;
+}
 
 @ApiTags('Webhooks')
 @Controller('webhooks/stripe')

@@ -12,8 +12,7 @@ import {
 } from '../list-window.js';
 import { InvalidEventError, PaymentRequestRefusedError } from '../payments.errors.js';
 import { StripeApi } from '../stripe-api.js';
-import { StripeEventHandlers, StripeInboxService } from '../stripe-inbox.service.js';
-import { readListedEvent } from '../stripe-event.js';
+import { StripeEventHandlers, StripeInboxService, readListedEvent } from '../stripe-inbox.service.js';
 import { StripeMetrics } from '../stripe.metrics.js';
 import { StripeEventCursorEntity } from './stripe-event-cursor.entity.js';
 
