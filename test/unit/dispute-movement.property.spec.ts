@@ -8,7 +8,7 @@ import {
 } from '../../src/payments/disputes/dispute-movement.rules.js';
 import {
   addParts,
-  chargeOf,
+  computeCharge,
   partsOfAmount,
   type Parts,
   type PartsAndExcess,
@@ -51,9 +51,9 @@ describe('the parts of what Stripe takes of a dispute and gives back, over rando
           const parts = partsOfMoved(direction, moved, held, gone);
           held = heldAfter(held, parts);
           net += direction === 'taken' ? moved : 0n - moved;
-          const sum = chargeOf(parts) + parts.excessCents;
+          const sum = computeCharge(parts) + parts.excessCents;
           expect(sum).toBe(direction === 'taken' ? 0n - moved : moved);
-          expect(chargeOf(held) + held.excessCents).toBe(net);
+          expect(computeCharge(held) + held.excessCents).toBe(net);
           expect(isWithin(addParts(refunded, held), paid)).toBe(true);
           if (net <= 0n) expect(held).toEqual({ ...NOTHING, excessCents: net });
           // A loss only when no credit of the payment is left.
@@ -75,7 +75,7 @@ describe('the parts of what Stripe takes of a dispute and gives back, over rando
         const covered = partsOfCovered(held, paid, held);
         if (held.excessCents === 0n) return expect(covered).toBeNull();
         if (covered === null) throw new Error('the credit of the refund is there again');
-        expect(chargeOf(covered) + covered.excessCents).toBe(0n);
+        expect(computeCharge(covered) + covered.excessCents).toBe(0n);
         const after = heldAfter(held, covered);
         expect(isWithin(after, paid)).toBe(true);
         if (after.excessCents > 0n) expect(after.creditCents).toBe(paid.creditCents);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { cents, divHalfUp } from '../../src/platform/common/money.js';
 import { quoteTopUp } from '../../src/payments/top-ups/quote.js';
 import {
-  chargeOf,
+  computeCharge,
   partsFor,
   partsOfAmount,
   type Parts,
@@ -72,7 +72,7 @@ describe('the parts of refunds', () => {
       }
       const rest = payment.creditCents - sum().creditCents;
       const last = rest === 0n ? NOTHING : partsFor(cents(rest), payment, sum());
-      return last !== null && chargeOf(plus(sum(), last)) <= chargeOf(payment);
+      return last !== null && computeCharge(plus(sum(), last)) <= computeCharge(payment);
     });
     await checkProperty('failed refunds give their parts back', property, { runs: 2_000 });
   });
@@ -81,13 +81,14 @@ describe('the parts of refunds', () => {
     const property = fc.property(paid, wishes, (payment, shares) => {
       let returned = NOTHING;
       for (const share of [...shares, 10_000n]) {
-        const left = chargeOf(payment) - chargeOf(returned);
+        const left = computeCharge(payment) - computeCharge(returned);
         if (left === 0n) break;
         const amount = cents((left * share) / 10_000n || 1n);
         const parts = partsOfAmount(amount, payment, returned);
         // Where the last cents are all fee, no credit is left to go with them: a person decides.
         if (parts === null) return returned.creditCents === payment.creditCents;
-        if (chargeOf(parts) !== amount || parts.creditCents < 1n || !isWithin(NOTHING, parts)) return false;
+        if (computeCharge(parts) !== amount || parts.creditCents < 1n || !isWithin(NOTHING, parts))
+          return false;
         returned = plus(returned, parts);
         if (!isWithin(returned, payment)) return false;
       }
@@ -137,8 +138,8 @@ describe('the parts of refunds', () => {
         const first = partsFor(wish, payment, NOTHING) as Parts;
         const left = cents(creditCents - wish);
         const byCredit = left === 0n ? first : plus(first, partsFor(left, payment, first) as Parts);
-        const byAmount = partsOfAmount(cents(chargeOf(payment) - chargeOf(first)), payment, first);
-        const isWhole = chargeOf(payment) === chargeCents + taxCents && areEqual(byCredit, payment);
+        const byAmount = partsOfAmount(cents(computeCharge(payment) - computeCharge(first)), payment, first);
+        const isWhole = computeCharge(payment) === chargeCents + taxCents && areEqual(byCredit, payment);
         const isWholeAtStripe =
           left === 0n || (byAmount !== null && areEqual(plus(first, byAmount), payment));
         if (!isWhole || !isWholeAtStripe) wrong.push(amount);

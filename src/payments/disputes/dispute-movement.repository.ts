@@ -8,7 +8,7 @@ import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import type { ProviderDisputeMovement } from '../stripe/payment-gateway.js';
 import { countReturned, lockTopUp, nextDecisionAt, paidFor } from '../refunds/returned-money.js';
-import { chargeOf, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
+import { computeCharge, type PartsAndExcess } from '../../money/wallets/rules/payment-parts.js';
 import { RefundEntity } from '../refunds/refund.entity.js';
 import type { Refund } from '../refunds/refund.js';
 import type { TopUp } from '../top-ups/top-up.js';
@@ -207,7 +207,7 @@ export class DisputeMovementRepository {
     parts: PartsAndExcess,
     movement: Pick<DisputeMovement, 'amountCents' | 'balanceTransactionId' | 'reference' | 'lotId'>,
   ): Promise<void> {
-    if (chargeOf(parts) + parts.excessCents !== movement.amountCents)
+    if (computeCharge(parts) + parts.excessCents !== movement.amountCents)
       throw new Error(`the parts of ${movement.reference} do not add up`);
     await tx.insert(DisputeMovementEntity, {
       ...{ ...movement, ...toMicros(parts), accountId, disputeId },

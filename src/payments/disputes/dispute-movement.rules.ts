@@ -2,7 +2,7 @@ import { cents, microsToCentsExact, type UsdCents } from '../../platform/common/
 import type { ProviderDispute, ProviderDisputeMovement } from '../stripe/payment-gateway.js';
 import {
   addParts,
-  chargeOf,
+  computeCharge,
   negateParts,
   partsOfGivenBack,
   partsOfTaken,
@@ -45,8 +45,8 @@ export function partsOfMoved(
     return negateParts({ ...taken, excessCents: cents(taken.excessCents + surplus) });
   }
   const beyond = smaller(amountCents, larger(0n, held.excessCents));
-  const back = partsOfGivenBack(cents(smaller(amountCents - beyond, chargeOf(held))), held);
-  return { ...back, excessCents: cents(amountCents - chargeOf(back)) };
+  const back = partsOfGivenBack(cents(smaller(amountCents - beyond, computeCharge(held))), held);
+  return { ...back, excessCents: cents(amountCents - computeCharge(back)) };
 }
 
 /**
@@ -56,7 +56,7 @@ export function partsOfMoved(
 export function partsOfCovered(held: PartsAndExcess, paid: Parts, returned: Parts): PartsAndExcess | null {
   if (held.excessCents <= 0n) return null;
   const parts = partsOfTaken(held.excessCents, paid, returned);
-  const covered = chargeOf(parts);
+  const covered = computeCharge(parts);
   return covered === 0n
     ? null
     : { ...negateParts({ ...parts, excessCents: cents(0n) }), excessCents: covered };

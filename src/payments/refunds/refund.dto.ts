@@ -11,7 +11,7 @@ import {
 import { ListView } from '../../platform/common/pagination.js';
 import { centsToMicros, formatMicros } from '../../platform/common/money.js';
 import { CHARGE_MAX_CENTS } from '../top-ups/quote.js';
-import { chargeOf } from '../../money/wallets/rules/payment-parts.js';
+import { computeCharge } from '../../money/wallets/rules/payment-parts.js';
 import { REFUND_STATUSES, type PublishedStatus } from './refund.machine.js';
 import type { Refund, RefundPreview } from './refund.js';
 
@@ -137,7 +137,7 @@ export function toPreviewView(
     tax_micros: formatMicros(centsToMicros(parts.taxCents)),
     // A refund that is requested here never goes beyond the payment.
     excess_micros: '0',
-    amount_cents: Number(chargeOf(parts)),
+    amount_cents: Number(computeCharge(parts)),
     remaining_cents: Number(creditLeftCents),
     failure_code: null,
     created: Math.floor(nowMs / 1_000),

@@ -2,7 +2,7 @@ import { newId } from '../../platform/common/ids.js';
 import { cents, centsToMicros, type MicroUsd, type UsdCents } from '../../platform/common/money.js';
 import type { TopUp } from '../top-ups/top-up.js';
 import type { RefundStatus } from './refund.machine.js';
-import { chargeOf, type Parts } from '../../money/wallets/rules/payment-parts.js';
+import { computeCharge, type Parts } from '../../money/wallets/rules/payment-parts.js';
 
 /** Bought credit that is refunded to where the money came from, with its share of the fee. */
 export type Refund = {
@@ -81,7 +81,7 @@ export function newRefund(
     feeMicros: centsToMicros(parts.feeCents),
     taxMicros: centsToMicros(parts.taxCents),
     excessMicros: centsToMicros(excessCents),
-    amountCents: cents(chargeOf(parts) + excessCents),
+    amountCents: cents(computeCharge(parts) + excessCents),
     lotId: topUp.lotId,
     returnLotId: newId('creditLot'),
     failureCode: null,

@@ -3,7 +3,7 @@ import { partsOfAllCovered, partsOfMoved } from '../../../src/payments/disputes/
 import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
 import {
   addParts,
-  chargeOf,
+  computeCharge,
   NOTHING,
   partsOfTaken,
   type Parts,
@@ -150,7 +150,7 @@ export class ReturnedPayments {
     if (paid === undefined) return false;
     const known = this.held.get(source) ?? { payment, parts: NONE };
     const isRefund = source.startsWith('refund:');
-    const most = (chargeOf(paid) * 3n) / 2n - heldCents(known);
+    const most = (computeCharge(paid) * 3n) / 2n - heldCents(known);
     const returned = this.returnedOf(payment);
     // A refund is made once, of what is left.
     if (isRefund && this.held.has(source)) return false;
@@ -235,7 +235,7 @@ export class ReturnedPayments {
 }
 
 function heldCents(held: Held | undefined): bigint {
-  return held === undefined ? 0n : chargeOf(held.parts) + held.parts.excessCents;
+  return held === undefined ? 0n : computeCharge(held.parts) + held.parts.excessCents;
 }
 
 function negated(parts: PartsAndExcess): PartsAndExcess {

@@ -127,7 +127,7 @@ export class ReliefReplay {
 
   private settle({ row, amount, given }: Return): ReliefFault | null {
     const earlier = this.reliefs.filter(({ seq }) => seq < Number(row.seq));
-    const unneeded = this.returns.unneededOf(earlier);
+    const unneeded = this.returns.findUnneeded(earlier);
     // No one bought what was never taken.
     const neverTaken = this.returns.lastNeverTaken;
     const wanted = { write_off: 0n, given_credit: 0n };

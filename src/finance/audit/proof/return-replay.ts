@@ -40,7 +40,7 @@ export class ReturnReplay {
     let event = this.events.at(-1);
     if (event?.reference !== reference) {
       const amounts = { moved: 0n, credit: 0n, fee: 0n, tax: 0n };
-      event = { seq: Number(seq), reference, source: sourceOf(reference), ...amounts };
+      event = { seq: Number(seq), reference, source: toSource(reference), ...amounts };
       this.events.push(event);
     }
     const signed = kind.startsWith('reinstatement') ? -undoing.amount : undoing.amount;
@@ -61,7 +61,7 @@ export class ReturnReplay {
   }
 
   /** Of each relief, oldest first. */
-  unneededOf(reliefs: readonly ReplayedRelief[]): readonly bigint[] {
+  findUnneeded(reliefs: readonly ReplayedRelief[]): readonly bigint[] {
     const kept = this.kept();
     const needed = new Map<string, bigint>();
     let unneeded = 0n;
@@ -135,7 +135,7 @@ export class ReturnReplay {
     for (const each of kept) {
       const { event, left } = each;
       const isWhole = left === event.moved && left === event.credit + event.fee + event.tax;
-      const booked = partsOf([event]);
+      const booked = sumParts([event]);
       const parts =
         isWhole && isNoMore(addParts(gone, booked), paid)
           ? booked
@@ -154,7 +154,7 @@ export class ReturnReplay {
   private creditAfterCovers(source: string, paid: Parts): bigint {
     const payment = this.links.get(source)?.payment;
     const events = this.events.filter((event) => this.links.get(event.source)?.payment === payment);
-    let gone = partsOf(events);
+    let gone = sumParts(events);
     for (const each of new Set(events.map((event) => event.source))) {
       const own = events.filter((event) => event.source === each);
       const beyond = sum(own.map(({ moved, credit, fee, tax }) => moved - credit - fee - tax));
@@ -196,7 +196,7 @@ export class ReturnReplay {
 const UNBOUNDED = 1n << 62n;
 
 /** As they were booked. */
-function partsOf(events: readonly Event[]): Parts {
+function sumParts(events: readonly Event[]): Parts {
   const total = (part: Part) => cents(sum(events.map((event) => event[part])) / MICROS_PER_CENT);
   return { creditCents: total('credit'), feeCents: total('fee'), taxCents: total('tax') };
 }
@@ -210,7 +210,7 @@ function isNoMore(parts: Parts, paid: Parts): boolean {
 }
 
 /** The dispute or refund that a movement is of: `dispute:<id>`, `refund:<id>`. */
-function sourceOf(reference: string): string {
+function toSource(reference: string): string {
   return reference.split(':', 2).join(':');
 }
 

@@ -17,11 +17,11 @@ export type Parts = {
 export function partsFor(creditCents: UsdCents, paid: Parts, returned: Parts): Parts | null {
   const creditTotal = returned.creditCents + creditCents;
   if (creditCents <= 0n || creditTotal > paid.creditCents) return null;
-  const shareOf = (part: UsdCents): bigint => divHalfUp(part * creditTotal, paid.creditCents);
+  const computeShare = (part: UsdCents): bigint => divHalfUp(part * creditTotal, paid.creditCents);
   return {
     creditCents,
-    feeCents: noLessThanZero(shareOf(paid.feeCents) - returned.feeCents),
-    taxCents: noLessThanZero(shareOf(paid.taxCents) - returned.taxCents),
+    feeCents: noLessThanZero(computeShare(paid.feeCents) - returned.feeCents),
+    taxCents: noLessThanZero(computeShare(paid.taxCents) - returned.taxCents),
   };
 }
 
@@ -30,21 +30,21 @@ export function partsFor(creditCents: UsdCents, paid: Parts, returned: Parts): P
  * At least a cent of it is credit. Null when more came back than was paid, or nothing but fee and tax is left.
  */
 export function partsOfAmount(amountCents: UsdCents, paid: Parts, returned: Parts): Parts | null {
-  const amountTotal = chargeOf(returned) + amountCents;
+  const amountTotal = computeCharge(returned) + amountCents;
   const creditLeft = paid.creditCents - returned.creditCents;
-  if (amountCents <= 0n || amountTotal > chargeOf(paid) || creditLeft === 0n) return null;
-  const shareOf = (part: UsdCents): bigint => divHalfUp(part * amountTotal, chargeOf(paid));
+  if (amountCents <= 0n || amountTotal > computeCharge(paid) || creditLeft === 0n) return null;
+  const computeShare = (part: UsdCents): bigint => divHalfUp(part * amountTotal, computeCharge(paid));
   // No part gives more than is left of it, whatever went before.
   const feeLeft = paid.feeCents - returned.feeCents;
   const taxLeft = paid.taxCents - returned.taxCents;
   const credit = between(
-    shareOf(paid.creditCents) - returned.creditCents,
+    computeShare(paid.creditCents) - returned.creditCents,
     larger(1n, amountCents - feeLeft - taxLeft),
     smaller(amountCents, creditLeft),
   );
   const rest = amountCents - credit;
   const fee = between(
-    shareOf(paid.feeCents) - returned.feeCents,
+    computeShare(paid.feeCents) - returned.feeCents,
     larger(0n, rest - taxLeft),
     smaller(rest, feeLeft),
   );
@@ -59,10 +59,10 @@ export type PartsAndExcess = Parts & { readonly excessCents: UsdCents };
  * what is left of the payment, or of its credit, is excess.
  */
 export function partsOfTaken(amountCents: UsdCents, paid: Parts, returned: Parts): PartsAndExcess {
-  const leftCents = cents(chargeOf(paid) - chargeOf(returned));
+  const leftCents = cents(computeCharge(paid) - computeCharge(returned));
   const withinCents = cents(smaller(amountCents, leftCents));
   const parts = partsOfAmount(withinCents, paid, returned) ?? NOTHING;
-  return { ...parts, excessCents: cents(amountCents - chargeOf(parts)) };
+  return { ...parts, excessCents: cents(amountCents - computeCharge(parts)) };
 }
 
 /**
@@ -70,13 +70,13 @@ export function partsOfTaken(amountCents: UsdCents, paid: Parts, returned: Parts
  * brings exactly what is left. At most all that was taken.
  */
 export function partsOfGivenBack(amountCents: UsdCents, taken: Parts): Parts {
-  const total = chargeOf(taken);
+  const total = computeCharge(taken);
   const left = total - amountCents;
   if (total === 0n || left < 0n) return NOTHING;
-  const shareOf = (part: UsdCents): bigint => divHalfUp(part * left, total);
-  const fee = shareOf(taken.feeCents);
+  const computeShare = (part: UsdCents): bigint => divHalfUp(part * left, total);
+  const fee = computeShare(taken.feeCents);
   const tax = between(
-    shareOf(taken.taxCents),
+    computeShare(taken.taxCents),
     larger(0n, left - fee - taken.creditCents),
     smaller(left - fee, taken.taxCents),
   );
@@ -94,7 +94,7 @@ const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const between = (value: bigint, least: bigint, most: bigint): bigint => smaller(larger(value, least), most);
 
 /** What the customer paid, or gets, altogether. */
-export function chargeOf({ creditCents, feeCents, taxCents }: Parts): UsdCents {
+export function computeCharge({ creditCents, feeCents, taxCents }: Parts): UsdCents {
   return cents(creditCents + feeCents + taxCents);
 }
 

@@ -30,7 +30,7 @@ export type ComingBack = Readonly<
 > & { readonly reference: string };
 
 /** `dispute:<id>` or `refund:<id>`: what the references of all its movements begin with. */
-export function sourceOf(reference: string): string {
+export function toSource(reference: string): string {
   return reference.split(':', 2).join(':');
 }
 
@@ -65,17 +65,17 @@ export class AwayHistory {
   private readonly undone: Readonly<Record<Relief['kind'], readonly Change[]>>;
   private readonly movements: readonly Movement[];
 
-  /** @param coming what comes back now: at a place behind all others. */
+  /** @param coming what comes back now: at a place after all others. */
   constructor(
     private readonly money: ReturnedMoney,
     coming: ComingBack | null = null,
   ) {
-    this.movements = movementsOf(money.rows, coming);
+    this.movements = toMovements(money.rows, coming);
     this.undone = {
       write_off: money.rows.filter(({ kind }) => kind === 'write_off_reversal'),
       given_credit: money.rows.filter(({ kind, isGiven }) => kind === 'reinstatement' && isGiven),
     };
-    for (const movements of groupBy(this.movements, ({ source }) => this.paymentOf(source)).values())
+    for (const movements of groupBy(this.movements, ({ source }) => this.toPayment(source)).values())
       this.addPayment(movements, money.payments.get(movements[0]?.source ?? '')?.paid);
   }
 
@@ -100,12 +100,12 @@ export class AwayHistory {
   }
 
   /** The credit that the refund or dispute has now. */
-  creditOf(source: string): MicroUsd {
+  getCredit(source: string): MicroUsd {
     const own = this.movements.filter((movement) => movement.source === source);
     return micros(own.reduce((sum, { creditMicros }) => sum + creditMicros, 0n));
   }
 
-  private paymentOf(source: string): string {
+  private toPayment(source: string): string {
     return this.money.payments.get(source)?.id ?? source;
   }
 
@@ -117,7 +117,7 @@ export class AwayHistory {
     const key = paid === undefined ? 'creditMicros' : 'grossMicros';
     const lasting = new Map<Movement, bigint>();
     for (const own of groupBy(movements, ({ source }) => source).values()) {
-      const amounts = lastingOf(own.map((movement) => movement[key]));
+      const amounts = findLasting(own.map((movement) => movement[key]));
       own.forEach((movement, index) => lasting.set(movement, amounts[index] ?? 0n));
     }
     for (const movement of movements)
@@ -144,14 +144,14 @@ export class AwayHistory {
 }
 
 /** One for each reference, at the place of its first row. */
-function movementsOf(rows: readonly ReturnedRow[], coming: ComingBack | null): readonly Movement[] {
+function toMovements(rows: readonly ReturnedRow[], coming: ComingBack | null): readonly Movement[] {
   const movements = new Map<string, Movement>();
   for (const { seq, reference, kind, amountMicros } of rows) {
     if (kind === 'write_off' || kind === 'write_off_reversal') continue;
     const signed = kind.startsWith('reinstatement') ? 0n - amountMicros : amountMicros;
     // What a refund takes beyond its payment stays a loss, whatever of the payment comes back.
     if (isRefund(reference) && kind.endsWith('_excess')) continue;
-    const first = { source: sourceOf(reference), seq, ...NO_AMOUNTS };
+    const first = { source: toSource(reference), seq, ...NO_AMOUNTS };
     const known = movements.get(reference) ?? first;
     const part = partOfKind(kind);
     movements.set(reference, {
@@ -167,8 +167,8 @@ function movementsOf(rows: readonly ReturnedRow[], coming: ComingBack | null): r
     feeMicros: 0n - feeMicros,
     taxMicros: 0n - taxMicros,
   };
-  const grossMicros = totalOf(parts) - (isRefund(reference) ? 0n : excessMicros);
-  const place = { source: sourceOf(reference), seq: Number.MAX_SAFE_INTEGER };
+  const grossMicros = sumParts(parts) - (isRefund(reference) ? 0n : excessMicros);
+  const place = { source: toSource(reference), seq: Number.MAX_SAFE_INTEGER };
   return [...movements.values(), { ...place, ...parts, grossMicros }];
 }
 
@@ -185,7 +185,7 @@ function isRefund(reference: string): boolean {
 }
 
 /** What of each is never given back: how much the least that is taken from there on has grown. */
-function lastingOf(amounts: readonly bigint[]): readonly bigint[] {
+function findLasting(amounts: readonly bigint[]): readonly bigint[] {
   let taken = 0n;
   const totals = amounts.map((amount) => (taken += amount));
   let least = taken;
@@ -216,7 +216,7 @@ function creditOfLasting(
     const booked = bookedParts(movement);
     const isAsBooked =
       lasts === movement.grossMicros &&
-      lasts === totalOf(movement) &&
+      lasts === sumParts(movement) &&
       areWithin(addParts(gone, booked), paid);
     const parts = isAsBooked ? booked : partsOfTaken(toCents(lasts), paid, gone);
     gone = addParts(gone, parts);
@@ -235,13 +235,13 @@ function creditOfLasting(
 function creditInTheEnd(movements: readonly Movement[], paid: Parts): bigint {
   let gone = movements.map(bookedParts).reduce(addParts, NOTHING);
   for (const own of groupBy(movements, ({ source }) => source).values()) {
-    const beyond = own.reduce((sum, movement) => sum + movement.grossMicros - totalOf(movement), 0n);
+    const beyond = own.reduce((sum, movement) => sum + movement.grossMicros - sumParts(movement), 0n);
     if (beyond > 0n) gone = addParts(gone, partsOfTaken(toCents(beyond), paid, gone));
   }
   return gone.creditCents;
 }
 
-function totalOf({
+function sumParts({
   creditMicros,
   feeMicros,
   taxMicros,
@@ -269,12 +269,12 @@ function sumUntil(changes: readonly Change[], until: number): bigint {
   return changes.reduce((sum, { seq, amountMicros }) => (seq <= until ? sum + amountMicros : sum), 0n);
 }
 
-function groupBy<T>(values: readonly T[], keyOf: (value: T) => string): ReadonlyMap<string, readonly T[]> {
+function groupBy<T>(values: readonly T[], toKey: (value: T) => string): ReadonlyMap<string, readonly T[]> {
   const groups = new Map<string, T[]>();
   for (const value of values) {
-    const group = groups.get(keyOf(value));
+    const group = groups.get(toKey(value));
     if (group) group.push(value);
-    else groups.set(keyOf(value), [value]);
+    else groups.set(toKey(value), [value]);
   }
   return groups;
 }

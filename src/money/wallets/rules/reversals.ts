@@ -25,7 +25,7 @@ import {
   takeFrom,
 } from './draft.js';
 import { addFreeze } from './freezes.js';
-import { AwayHistory, sourceOf } from './returned-money.js';
+import { AwayHistory, toSource } from './returned-money.js';
 import type { Lot, Relief, Aggregate } from './wallet.js';
 
 export function reverseCredit(aggregate: Aggregate, command: ReverseCreditCommand, nowMs: number): Result {
@@ -72,7 +72,7 @@ export function reinstate(aggregate: Aggregate, command: ReinstateCommand, nowMs
   if (!areReturned(command) || excessMicros < 0n) return reject({ code: 'invalid_amount' });
   const movement = toMovement(command, 'reinstatement');
   const { reliefs, returned } = aggregate;
-  const taken = larger(ZERO, new AwayHistory(returned).creditOf(sourceOf(command.reference)));
+  const taken = larger(ZERO, new AwayHistory(returned).getCredit(toSource(command.reference)));
   const backMicros = smaller(amountMicros, taken);
   const undone = undo(reliefs.values(), new AwayHistory(returned, command), backMicros);
   for (const part of undone) draft.undoRelief(part.relief, part.amountMicros, command.memo);
@@ -101,8 +101,8 @@ export function writeOff(aggregate: Aggregate, command: WriteOffCommand, nowMs: 
   const draft = new Draft(wallet, command, nowMs);
   const known = recorded.get(reference);
   if (known !== undefined) return draft.done(posted(draft, true, known));
-  const source = sourceOf(reference);
-  const takenMicros = new AwayHistory(returned).creditOf(source);
+  const source = toSource(reference);
+  const takenMicros = new AwayHistory(returned).getCredit(source);
   const leftMicros = subtract(takenMicros, sumWrittenOff(reliefs.values(), source));
   const amountMicros = larger(ZERO, smaller(leftMicros, wallet.debtMicros));
   if (amountMicros === 0n) return draft.done({ type: 'nothing_owed', balances: toBalances(wallet) });
@@ -175,7 +175,7 @@ function findUnneeded(
       const owed = amountMicros + stillOwedMicros - history.surplusAt(seq) + earlier - undoneMicros;
       let needed = between(0n, owed, amountMicros);
       if (kind === 'write_off') {
-        const source = sourceOf(reference);
+        const source = toSource(reference);
         const before = neededBySource.get(source) ?? 0n;
         const most = history.lastingAt(source, seq);
         if (most !== null) needed = between(0n, most - before, needed);
@@ -196,7 +196,7 @@ function between(least: bigint, value: bigint, most: bigint): bigint {
 /** Sums what is written off for a refund or a dispute and was not undone. */
 function sumWrittenOff(reliefs: Iterable<Relief>, source: string): MicroUsd {
   const own = [...reliefs].filter(
-    ({ kind, reference }) => kind === 'write_off' && sourceOf(reference) === source,
+    ({ kind, reference }) => kind === 'write_off' && toSource(reference) === source,
   );
   return micros(own.reduce((sum, relief) => sum + subtract(relief.amountMicros, relief.undoneMicros), 0n));
 }
