@@ -1,9 +1,9 @@
 import { DataSource } from 'typeorm';
-import { ModelUsage } from '../src/gateway/catalog/ranking/model-usage.service.js';
+import { ModelUsageService } from '../src/gateway/catalog/ranking/model-usage.service.js';
 import { applicationDataSourceOptions } from '../src/platform/database/data-source.js';
 import { TransactionRunner } from '../src/platform/database/transaction-runner.js';
 import { usageLimits } from '../src/gateway/usage/usage-limits.js';
-import { UsageRollUp } from '../src/gateway/usage/usage-roll-up.service.js';
+import { UsageRollUpService } from '../src/gateway/usage/usage-roll-up.service.js';
 import type { CleanUp } from './clean-up.js';
 import {
   audit,
@@ -133,7 +133,7 @@ async function openSides(options: DebitOptions) {
 type CofferParts = {
   readonly service: Server;
   readonly ledger: Ledger;
-  readonly usage: UsageRollUp;
+  readonly usage: UsageRollUpService;
   readonly seconds: number;
 };
 
@@ -233,11 +233,16 @@ function tigerBeetleSide({ url, pid }: Server, serverPid: number | null, { secon
 }
 
 /** What the service does once a minute with the charges of that minute; all of it but a little is the database's work. */
-async function openUsage(url: string, cleanUp: CleanUp): Promise<UsageRollUp> {
+async function openUsage(url: string, cleanUp: CleanUp): Promise<UsageRollUpService> {
   const dataSource = new DataSource({ ...applicationDataSourceOptions(url, 1), entities: [] });
   await dataSource.initialize();
   cleanUp.add(() => dataSource.destroy());
-  return new UsageRollUp(dataSource, new TransactionRunner(dataSource, 1), new ModelUsage(), usageLimits);
+  return new UsageRollUpService(
+    dataSource,
+    new TransactionRunner(dataSource, 1),
+    new ModelUsageService(),
+    usageLimits,
+  );
 }
 
 let loads = 0;

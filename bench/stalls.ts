@@ -211,12 +211,12 @@ type Load = {
   readonly gatewayKey: string;
   readonly debtors: readonly string[];
   /** Of the wallets that make images. */
-  readonly imageMakers: readonly ImageMaker[];
+  readonly imageMakers: readonly ImageMakerService[];
   /** Every second wallet makes no call before. */
   readonly joined?: Promise<void> | undefined;
 };
 type Settle = (joined?: Promise<void>) => Promise<Answered>;
-type ImageMaker = { readonly account: string; readonly key: string };
+type ImageMakerService = { readonly account: string; readonly key: string };
 
 async function callOthers(
   { url }: Server,

@@ -1,13 +1,12 @@
 import { createLogger } from './platform/logging/logger.js';
 import { readUnsetAllocatorSettings } from './platform/config/allocator-settings.js';
 import { loadSettings } from './platform/config/load-settings.js';
-import { limitHeapGrowth } from './bootstrap/heap-growth.js';
-import { disablePretenuring } from './bootstrap/pretenuring.js';
+import { limitHeapGrowth, disablePretenuring } from './bootstrap/v8-settings.js';
 import { describeStart } from './bootstrap/start-message.js';
 import { explainStartFailure } from './bootstrap/start-failure.js';
 import { startService } from './bootstrap/start-service.js';
 import { superviseProcess } from './bootstrap/supervise-process.js';
-import { warnOfAllocator } from './bootstrap/warn-of-allocator.js';
+import { warnOfAllocator } from './bootstrap/start-warnings.js';
 
 /** The service: HTTP, and its jobs unless `COFFER_JOBS=off`. */
 async function main(): Promise<void> {

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { AppModule } from '../app.module.js';
 import { AuthGuard, authenticateBeforeBodies } from '../identity/auth/auth.guard.js';
 import { readApiFacts } from '../website/catalog/api-facts.js';
-import { CatalogReader } from '../gateway/catalog/catalog-reader.service.js';
+import { CatalogReaderService } from '../gateway/catalog/catalog-reader.service.js';
 import { addCatalogPages } from '../website/catalog/add-catalog-pages.js';
 import { CLOCK, type Clock, type MonotonicClock } from '../platform/common/clock.js';
 import { NestLogger } from '../platform/logging/logger.js';
@@ -74,7 +74,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   const document = onDemand(() => buildOpenApiDocument(app, server));
   addPages(fastify, { simulated, publicUrl: server, buildDocument: document });
   addCatalogPages(fastify, {
-    reader: app.get(CatalogReader),
+    reader: app.get(CatalogReaderService),
     publicUrl: server,
     sandbox: sandboxSentence(simulated),
     readApi: () => readApiFacts(document()),

@@ -8,7 +8,7 @@ import { openDatabase } from './open-database.js';
 import { describeProviderGaps } from './provider-coverage.js';
 import { noSimulators, type Simulators } from './simulators.js';
 import { StopStack } from './stop-stack.js';
-import { warnOfOverrides } from './warn-of-overrides.js';
+import { warnOfOverrides } from './start-warnings.js';
 
 export type RunningService = {
   readonly app: NestFastifyApplication;
@@ -67,8 +67,12 @@ async function startAll(options: StartOptions, started: StopStack): Promise<Omit
   const { createApp } = await loading;
   const app = await createApp({ settings: simulators.settings, log, simulated: simulators.simulated });
   started.push('the application', () => app.close());
-  const { ModelCatalog } = await import('../gateway/catalog/model-catalog.service.js');
-  const notices = describeProviderGaps(await app.get(ModelCatalog).current(), simulators.settings, settings);
+  const { ModelCatalogService } = await import('../gateway/catalog/model-catalog.service.js');
+  const notices = describeProviderGaps(
+    await app.get(ModelCatalogService).current(),
+    simulators.settings,
+    settings,
+  );
   started.push('the HTTP server', () => drainHttp(app, settings.shutdownDelaySeconds, log));
   await listen(app, settings);
   const url = localUrl(settings);

@@ -3,7 +3,7 @@ import { openDatabase } from './open-database.js';
 import { describeProviderGaps } from './provider-coverage.js';
 import { noSimulators } from './simulators.js';
 import { StopStack } from './stop-stack.js';
-import { warnOfOverrides } from './warn-of-overrides.js';
+import { warnOfOverrides } from './start-warnings.js';
 
 /** The embedded database belongs to the one process that started it, so a worker cannot use it. */
 export class WorkerDatabaseMissingError extends Error {
@@ -41,9 +41,9 @@ export async function startWorker(options: StartOptions): Promise<{ readonly sto
     const { createWorker } = await import('./app.setup.js');
     const app = await createWorker({ settings: simulators.settings, log });
     started.push('the jobs', () => app.close());
-    const { ModelCatalog } = await import('../gateway/catalog/model-catalog.service.js');
+    const { ModelCatalogService } = await import('../gateway/catalog/model-catalog.service.js');
     // The service reports the rest. A worker only checks that it can finish calls which a killed process left.
-    describeProviderGaps(await app.get(ModelCatalog).current(), simulators.settings);
+    describeProviderGaps(await app.get(ModelCatalogService).current(), simulators.settings);
     return { stop: () => started.unwind() };
   } catch (error) {
     await started.unwind();

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { toMediaName, MEDIA_STORE, type MediaStore } from '../../src/gateway/images/media/media-store.js';
 import { BlackForestLabsProvider } from '../../src/gateway/images/providers/black-forest-labs.provider.js';
-import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { GenerationRecordsService } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
 import { MediaRestorationJob } from '../../src/gateway/images/calls/recovery/media-restoration.job.js';
-import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
+import { RunningGenerationsService } from '../../src/gateway/images/calls/running-generations.service.js';
 import {
   ERASED_AFTER_MS,
-  ProviderKeyErasure,
+  ProviderKeyErasureService,
 } from '../../src/gateway/provider-keys/upkeep/provider-key-erasure.service.js';
 import { dieAt, type Death } from '../support/process/deaths.js';
 import { generate, setLimits } from '../fixtures/images.js';
@@ -35,7 +35,7 @@ afterAll(async () => {
   await dying.close();
 });
 
-const records = () => dying.app.get(GenerationRecords);
+const records = () => dying.app.get(GenerationRecordsService);
 const media = () => dying.app.get<object>(MEDIA_STORE);
 const provider = BlackForestLabsProvider.prototype;
 
@@ -63,7 +63,7 @@ async function recover(accountId: string): Promise<void> {
       WHERE account_id = $1 AND status IN ('running', 'unresolved')`,
     [accountId],
   );
-  await living.app.get(GenerationRecovery).recoverDue();
+  await living.app.get(GenerationRecoveryService).recoverDue();
 }
 
 async function customerWithKey(): Promise<{ customer: TestCustomer; key: string }> {
@@ -140,7 +140,7 @@ describe('recovery over a customer’s own key', () => {
     const { customer } = await unresolved();
     (await remove(customer)).expect(200);
     await withClockAhead(dying, ERASED_AFTER_MS + 1_000, async () => {
-      await dying.app.get(ProviderKeyErasure).run();
+      await dying.app.get(ProviderKeyErasureService).run();
     });
     await recover(customer.accountId);
     expect(await receiptsOf(customer)).toMatchObject([{ status: 'failed', charged_micros: '0' }]);
@@ -160,7 +160,7 @@ describe('recovery over a customer’s own key', () => {
         [customer.accountId],
       );
     await expire();
-    expect(await keyless.app.get(GenerationRecovery).recoverDue()).toBe(0);
+    expect(await keyless.app.get(GenerationRecoveryService).recoverDue()).toBe(0);
     await keyless.close();
     expect(await receiptsOf(customer)).toMatchObject([{ status: 'unresolved' }]);
     await recover(customer.accountId);
@@ -170,7 +170,7 @@ describe('recovery over a customer’s own key', () => {
   it('fetches an image again that a power failure took, although its key was removed', async () => {
     const { customer } = await customerWithKey();
     const { body } = (await generate(customer)).expect(200);
-    await dying.app.get(RunningGenerations).recorded(customer.accountId);
+    await dying.app.get(RunningGenerationsService).recorded(customer.accountId);
     (await remove(customer)).expect(200);
     const [receipt] = await receiptsOf(customer);
     const name = toMediaName({ id: String(receipt?.['id']) }, { position: 0, format: 'jpeg' });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
-import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
+import { RunningGenerationsService } from '../../src/gateway/images/calls/running-generations.service.js';
 import { balancesOf, capturedMicros, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
@@ -78,7 +78,7 @@ describe('a call over the customer’s own key', () => {
     const customer = await service.createCustomer();
     await attach(customer, newKey());
     (await call(customer)).expect(200);
-    await service.app.get(RunningGenerations).recorded(customer.accountId);
+    await service.app.get(RunningGenerationsService).recorded(customer.accountId);
     const tasks = await service.dataSource.query(
       'SELECT task_id IS NOT NULL AS named, upstream_cost_micros FROM generation_tasks WHERE account_id = $1',
       [customer.accountId],
@@ -303,7 +303,7 @@ describe('many calls at once', () => {
       made
         .filter((one) => one.customer === customer && one.answer.status === 200)
         .reduce((sum, { answer }) => sum + Number(answer.body.data.length), 0);
-    await service.app.get(RunningGenerations).recorded(paying.accountId);
+    await service.app.get(RunningGenerationsService).recorded(paying.accountId);
     expect(await capturedMicros(service, paying.accountId)).toBe(BigInt(images(paying)) * PRICE_MICROS);
     expect(await balancesOf(paying)).toMatchObject({ held: 0n });
     for (const [index, customer] of own.entries()) {
@@ -317,7 +317,7 @@ describe('many calls at once', () => {
 describe('the keys of this whole file', () => {
   it('are in no log line, no answer, no header and no column of the database', async () => {
     // Outcomes are written, and logged, behind the answers.
-    await eventually('every call is over', () => service.app.get(RunningGenerations).size === 0);
+    await eventually('every call is over', () => service.app.get(RunningGenerationsService).size === 0);
     expect(secrets.length).toBeGreaterThan(10);
     const told = answers.map(({ body, headers }) => JSON.stringify([body, [...headers]])).join('\n');
     expect(logged.length).toBeGreaterThan(10_000);

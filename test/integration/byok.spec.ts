@@ -3,10 +3,10 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { FreeFunding } from '../../src/gateway/images/calls/funding/free-funding.service.js';
-import { ProviderKeyFunding } from '../../src/gateway/images/calls/funding/provider-key-funding.service.js';
-import { WalletFunding } from '../../src/gateway/images/calls/funding/funding.service.js';
-import { ImageMaker } from '../../src/gateway/images/calls/image-maker.service.js';
+import { FreeFundingService } from '../../src/gateway/images/calls/funding/free-funding.service.js';
+import { ProviderKeyFundingService } from '../../src/gateway/images/calls/funding/provider-key-funding.service.js';
+import { WalletFundingService } from '../../src/gateway/images/calls/funding/funding.service.js';
+import { ImageMakerService } from '../../src/gateway/images/calls/image-maker.service.js';
 import type { Generation } from '../../src/gateway/images/calls/records/generation.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import { sharedApp } from '../fixtures/shared-app.js';
@@ -78,9 +78,9 @@ describe('promise 6: there is no code path from a BYOK call to a debit', () => {
     ]);
     const byok = { id: 'gen_x', providerKeyId: 'pk_x', holdId: null } as Generation;
     // @ts-expect-error -- the line below would not compile: `npm run typecheck` fails if it ever does
-    const wouldNotCompile = (wallet: WalletFunding) => wallet.capture(byok, 1, 'x');
+    const wouldNotCompile = (wallet: WalletFundingService) => wallet.capture(byok, 1, 'x');
     // An engine that is touched would throw another error.
-    await expect(wouldNotCompile(new WalletFunding(null as never))).rejects.toThrow(
+    await expect(wouldNotCompile(new WalletFundingService(null as never))).rejects.toThrow(
       'the wallet does not pay for gen_x',
     );
   });
@@ -111,14 +111,14 @@ describe('promise 6, in the running service', () => {
     return seen;
   }
 
-  it.each([ProviderKeyFunding, FreeFunding, ImageMaker])(
+  it.each([ProviderKeyFundingService, FreeFundingService, ImageMakerService])(
     'no object that %p holds leads to the engine',
     (Part) => {
       const engine = service.app.get(WalletEngine, { strict: false });
       const reached = objectsFrom(service.app.get<object>(Part, { strict: false }));
       expect(reached.has(engine)).toBe(false);
       expect(reached.size).toBeGreaterThan(100);
-      expect(objectsFrom(service.app.get(WalletFunding, { strict: false })).has(engine)).toBe(true);
+      expect(objectsFrom(service.app.get(WalletFundingService, { strict: false })).has(engine)).toBe(true);
     },
   );
 

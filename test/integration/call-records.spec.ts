@@ -3,9 +3,9 @@ import { DataSource, type QueryRunner } from 'typeorm';
 import { newId } from '../../src/platform/common/ids.js';
 import { isUnavailable } from '../../src/platform/database/constraints.js';
 import { applicationDataSourceOptions } from '../../src/platform/database/data-source.js';
-import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecordsService } from '../../src/gateway/images/calls/records/generation-records.service.js';
 import type { Generation } from '../../src/gateway/images/calls/records/generation.js';
-import { RecordQueue } from '../../src/gateway/images/calls/records/record-queue.service.js';
+import { RecordQueueService } from '../../src/gateway/images/calls/records/record-queue.service.js';
 import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
@@ -338,8 +338,8 @@ describe('the records of calls that are written at the same time', () => {
         accountId,
       ]);
       await owner.query(ADD_FREE_PRICE);
-      const queue = new RecordQueue(dataSource);
-      const records = new GenerationRecords(dataSource, queue);
+      const queue = new RecordQueueService(dataSource);
+      const records = new GenerationRecordsService(dataSource, queue);
       const process = { dataSource, queue, records };
       for (let round = 0; round < 12; round += 1) {
         const generations = many(1 + (round % 3));

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource, EntityManager } from 'typeorm';
-import { ModelCatalog } from '../../src/gateway/catalog/model-catalog.service.js';
+import { ModelCatalogService } from '../../src/gateway/catalog/model-catalog.service.js';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
 import { CatalogVersionEntity } from '../../src/gateway/catalog/versions/catalog-version.entity.js';
 import { publishCatalog } from '../../src/gateway/catalog/versions/catalog-versions.js';
@@ -40,7 +40,7 @@ async function aCopy() {
     },
   });
   const answering = Object.assign(Object.create(service.dataSource) as DataSource, { manager });
-  const catalog = new ModelCatalog(answering, transactions, service.clock, service.clock);
+  const catalog = new ModelCatalogService(answering, transactions, service.clock, service.clock);
   await catalog.onModuleInit();
   database.asked = 0;
   return { current: () => catalog.current(), database };

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { cents, centsToMicros, formatUsd } from '../../src/platform/common/money.js';
 import { PROBLEM_CATALOG } from '../../src/platform/errors/problem-catalog.js';
 import { quoteTopUp } from '../../src/payments/top-ups/quote.js';
-import { UsageRollUp } from '../../src/gateway/usage/usage-roll-up.service.js';
+import { UsageRollUpService } from '../../src/gateway/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../fixtures/images.js';
 import { attribute, hasName, HtmlPage, textOf } from '../support/html.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
@@ -243,7 +243,7 @@ describe('the ranking', () => {
     (await generate(one, { n: 2, user: 'end-user-7' })).expect(200);
     (await generate(two, { model: FREE })).expect(200);
     expect((await generate(one, { prompt: '[sandbox:error]' })).status).toBeGreaterThanOrEqual(400);
-    await service.app.get(UsageRollUp).catchUp();
+    await service.app.get(UsageRollUpService).catchUp();
     const counts = await service.dataSource.query<{ model: string; images: string }[]>(
       'SELECT model, sum(images) AS images FROM model_usage GROUP BY model ORDER BY model',
     );
@@ -269,7 +269,7 @@ describe('the ranking', () => {
 
   it('counts the hours that it missed, and none twice however many processes count', async () => {
     const customer = await service.createCustomer({ grantMicros: 1_000_000n });
-    const usage = service.app.get(UsageRollUp);
+    const usage = service.app.get(UsageRollUpService);
     await usage.catchUp();
     const before = await countedImages();
     await later(5 * HOUR_MS, async () => {

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { ClientGoneError } from '../../src/gateway/images/calls/generation.errors.js';
-import { ImageCalls } from '../../src/gateway/images/calls/image-calls.service.js';
-import { DuplicateCalls } from '../../src/gateway/images/calls/retries/duplicate-calls.service.js';
+import { ImageCallsService } from '../../src/gateway/images/calls/image-calls.service.js';
+import { DuplicateCallsService } from '../../src/gateway/images/calls/retries/duplicate-calls.service.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
@@ -103,8 +103,8 @@ describe('the same request of an API key with a window', () => {
     const working = holdUpMaking(app);
     const first = calls.send({ retryCount: null });
     await working.reached;
-    const copies = jest.spyOn(twin.app.get(ImageCalls), 'create');
-    const looks = jest.spyOn(twin.app.get<{ find(): Promise<unknown> }>(DuplicateCalls), 'find');
+    const copies = jest.spyOn(twin.app.get(ImageCallsService), 'create');
+    const looks = jest.spyOn(twin.app.get<{ find(): Promise<unknown> }>(DuplicateCallsService), 'find');
     const client = new AbortController();
     const copy = calls.send({ retryCount: null, ...elsewhere() }, client.signal).catch(() => 'left');
     await eventually('it is looked for again', () => looks.mock.calls.length > 1);

@@ -106,7 +106,7 @@ describe('edits whose images have to be decoded', () => {
     decoder = await occupyDecoder('acct_with_many_edits', 20);
     const before = decoder.begun();
     const edit = editsOf(paying).form([image(LARGE)]);
-    await eventually('it waits', () => Promise.resolve(conversions.waitingOf(paying.accountId) === 1));
+    await eventually('it waits', () => Promise.resolve(conversions.countWaiting(paying.accountId) === 1));
     await decoder.endOne();
     (await edit).expect(200);
     // The slot that it had went on to the others when it was through, and no other one was free.
@@ -123,10 +123,12 @@ describe('edits whose images have to be decoded', () => {
       body: form([...FIELDS, image(LARGE)]),
       signal: client.signal,
     });
-    await eventually('it waits', () => Promise.resolve(conversions.waitingOf(paying.accountId) === 1));
+    await eventually('it waits', () => Promise.resolve(conversions.countWaiting(paying.accountId) === 1));
     client.abort();
     await expect(left).rejects.toThrow();
-    await eventually('it is forgotten', () => Promise.resolve(conversions.waitingOf(paying.accountId) === 0));
+    await eventually('it is forgotten', () =>
+      Promise.resolve(conversions.countWaiting(paying.accountId) === 0),
+    );
     await decoder.endAll();
     (await editsOf(paying).form([image(picture(0))])).expect(200);
     expect(await balancesOf(paying)).toMatchObject({ available: before.balances.available - PRICE_MICROS });

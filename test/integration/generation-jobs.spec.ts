@@ -1,7 +1,7 @@
 import { truncate, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
+import { RunningGenerationsService } from '../../src/gateway/images/calls/running-generations.service.js';
 import { MediaRestorationJob } from '../../src/gateway/images/calls/recovery/media-restoration.job.js';
 import { JobQueue } from '../../src/platform/jobs/job-queue.js';
 import { balancesOf, expectReceiptsToAgree, generate, PRICE_MICROS, setLimits } from '../fixtures/images.js';
@@ -43,7 +43,7 @@ describe('the restoration job', () => {
     const urls = answer.body.data.map(({ url }: { url: string }) => url) as string[];
     const before = await Promise.all(urls.map(async (url) => (await fetch(url)).text()));
     // The job goes by the receipts, which are written after the answer.
-    await service.app.get(RunningGenerations).recorded(customer.accountId);
+    await service.app.get(RunningGenerationsService).recorded(customer.accountId);
     const [gone = '', cut = ''] = await Promise.all(urls.map(fileOf));
     await unlink(gone);
     await truncate(cut, 0);

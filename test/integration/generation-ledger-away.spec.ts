@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { GenerationRecordsService } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHoldsService } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
 import { DatabaseUnavailableError } from '../../src/platform/errors/common.errors.js';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
@@ -52,8 +52,8 @@ describe('a call whose ledger goes away while the provider works', () => {
     await app.dataSource.query(
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status IN ('running', 'unresolved')`,
     );
-    await app.app.get(GenerationRecovery).recoverDue();
-    await app.app.get(OrphanedHolds).release();
+    await app.app.get(GenerationRecoveryService).recoverDue();
+    await app.app.get(OrphanedHoldsService).release();
   }
 
   function expectPending(answer: TestAnswer, code: string): void {
@@ -72,7 +72,7 @@ describe('a call whose ledger goes away while the provider works', () => {
   });
 
   it('says so too when neither its row can be written nor its hold released, and costs nothing', async () => {
-    jest.spyOn(app.app.get(GenerationRecords), 'begin').mockImplementation(away);
+    jest.spyOn(app.app.get(GenerationRecordsService), 'begin').mockImplementation(away);
     loseEngineFor('void');
     const answer = await generate(customer);
     expectPending(answer, 'database_unavailable');
@@ -82,7 +82,7 @@ describe('a call whose ledger goes away while the provider works', () => {
   });
 
   it('says that nothing was charged only when the hold is released', async () => {
-    jest.spyOn(app.app.get(GenerationRecords), 'begin').mockImplementation(away);
+    jest.spyOn(app.app.get(GenerationRecordsService), 'begin').mockImplementation(away);
     const answer = await generate(customer);
     expect(answer.expect(503).body.error).toMatchObject({
       code: 'database_unavailable',
@@ -93,7 +93,7 @@ describe('a call whose ledger goes away while the provider works', () => {
 
   it('still forbids to call again when it is lost, and is delivered when the provider is done', async () => {
     setLimits(app, { callDeadlineMs: 300 });
-    jest.spyOn(app.app.get(GenerationRecords), 'lose').mockImplementation(away);
+    jest.spyOn(app.app.get(GenerationRecordsService), 'lose').mockImplementation(away);
     const answer = await generate(customer, { prompt: 'x [sandbox:slow=600]' });
     expectPending(answer, 'upstream_timeout');
     await recover();

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { IMAGE_PROVIDERS } from '../../src/gateway/images/providers/image-provider.js';
 import { MEDIA_STORE } from '../../src/gateway/images/media/media-store.js';
-import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { GenerationRecordsService } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHoldsService } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import type { WalletCommand } from '../../src/money/wallets/rules/command.js';
 import { dieAt, type Death } from '../support/process/deaths.js';
@@ -42,7 +42,7 @@ afterAll(async () => {
 const commandIs = (type: WalletCommand['type']) =>
   ((command: WalletCommand) => command.type === type) as (...args: never[]) => boolean;
 const engine = () => dying.app.get(WalletEngine);
-const records = () => dying.app.get(GenerationRecords);
+const records = () => dying.app.get(GenerationRecordsService);
 /** The adapter itself, behind its circuit breaker. */
 const provider = () =>
   (
@@ -99,8 +99,8 @@ async function recover(accountId: string): Promise<void> {
     [accountId],
   );
   setLimits(living, { orphanedAfterMs: 0 });
-  await living.app.get(GenerationRecovery).recoverDue();
-  await living.app.get(OrphanedHolds).release();
+  await living.app.get(GenerationRecoveryService).recoverDue();
+  await living.app.get(OrphanedHoldsService).release();
   setLimits(living, { orphanedAfterMs: 60_000 });
 }
 
@@ -250,7 +250,7 @@ describe('recovery', () => {
       const sql = `SELECT FROM generations WHERE account_id = $1 AND lease_expires_at > now()`;
       return (await dying.dataSource.query<unknown[]>(sql, [customer.accountId])).length === 1;
     });
-    expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
+    expect(await living.app.get(GenerationRecoveryService).recoverDue()).toBe(0);
     dying.upstreamClock.letPass(900);
     expect((await call).expect(200).body.data).toHaveLength(1);
     dying.upstreamClock.reset();
@@ -268,7 +268,7 @@ describe('recovery', () => {
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
     );
     const recoveries = [living, living, dying, dying].map((service) =>
-      service.app.get(GenerationRecovery).recoverDue(),
+      service.app.get(GenerationRecoveryService).recoverDue(),
     );
     death.wake();
     const ended = (await Promise.all(recoveries)).reduce((sum, count) => sum + count, 0);
@@ -290,7 +290,7 @@ describe('recovery', () => {
     await dying.dataSource.query(
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
     );
-    expect(await alone.app.get(GenerationRecovery).recoverDue()).toBe(1);
+    expect(await alone.app.get(GenerationRecoveryService).recoverDue()).toBe(1);
     expect(await capturedMicros(dying, customer.accountId)).toBe(PRICE_MICROS);
     await expectReceiptsToAgree(dying, customer.accountId);
     death.wake();
@@ -306,7 +306,7 @@ describe('recovery', () => {
     await dying.dataSource.query(
       `UPDATE generations SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'`,
     );
-    expect(await living.app.get(GenerationRecovery).recoverDue()).toBe(0);
+    expect(await living.app.get(GenerationRecoveryService).recoverDue()).toBe(0);
     death.wake();
     (await slow).expect(200);
     await expectReceiptsToAgree(living, customer.accountId);
@@ -319,10 +319,10 @@ describe('recovery', () => {
     const lost = generate(customer);
     await death.reached;
     setLimits(living, { orphanedAfterMs: 60_000 });
-    expect(await living.app.get(OrphanedHolds).release()).toBe(0);
+    expect(await living.app.get(OrphanedHoldsService).release()).toBe(0);
     expect((await balancesOf(customer)).held).toBe(PRICE_MICROS);
     setLimits(living, { orphanedAfterMs: 0 });
-    expect(await living.app.get(OrphanedHolds).release()).toBe(1);
+    expect(await living.app.get(OrphanedHoldsService).release()).toBe(1);
     setLimits(living, { orphanedAfterMs: 60_000 });
     expect((await balancesOf(customer)).held).toBe(0n);
     death.wake();

@@ -4,14 +4,14 @@ import OpenAI from 'openai';
 import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
 import { toHoldId, toHoldReference } from '../../src/gateway/images/calls/records/generation.js';
-import { GenerationRecords } from '../../src/gateway/images/calls/records/generation-records.service.js';
+import { GenerationRecordsService } from '../../src/gateway/images/calls/records/generation-records.service.js';
 import { UNWRITTEN_MS } from '../../src/gateway/images/calls/retries/retry-step.js';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
 import { WalletEngine } from '../../src/money/wallets/wallet-engine.js';
 import {
   ANSWERED_WINDOW_MS,
   CLAIM_MS,
-  RetryClaims,
+  RetryClaimsService,
   RETRY_WINDOW_MS,
 } from '../../src/gateway/images/calls/retries/retry-claims.service.js';
 import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS, setLimits } from '../fixtures/images.js';
@@ -226,7 +226,7 @@ describe('an SDK that sends a call again without a key', () => {
     }
     calls.letProviderFinish();
     await withClockAhead(second, 60_000, async () => {
-      await second.app.get(GenerationRecovery).recoverDue();
+      await second.app.get(GenerationRecoveryService).recoverDue();
     });
     // Delivered after all: the retry that comes now has it.
     const answer = await send(2, { at: second });
@@ -236,8 +236,8 @@ describe('an SDK that sends a call again without a key', () => {
   });
 
   it('waits for an attempt of another process whose row is not written yet, instead of paying for a second one', async () => {
-    const writing = dieAt(service.app.get(GenerationRecords), 'begin', 'before');
-    const outlook = jest.spyOn(second.app.get(RetryClaims), 'outlook');
+    const writing = dieAt(service.app.get(GenerationRecordsService), 'begin', 'before');
+    const outlook = jest.spyOn(second.app.get(RetryClaimsService), 'outlook');
     try {
       await calls.whileProviderWorks();
       await writing.reached;
@@ -298,7 +298,7 @@ describe('an SDK that sends a call again without a key', () => {
         WHERE account_id = $1`,
       [customer.accountId, new Date(Date.now() + CLAIM_MS)],
     );
-    const outlook = jest.spyOn(second.app.get(RetryClaims), 'outlook');
+    const outlook = jest.spyOn(second.app.get(RetryClaimsService), 'outlook');
     const retry = send(2, { at: second });
     await eventually('it waits for the end of that claim', () => outlook.mock.calls.length > 1);
     outlook.mockRestore();
@@ -316,7 +316,7 @@ describe('an SDK that sends a call again without a key', () => {
     await calls.allOver();
     const marked = (): Promise<number> => calls.rowsOf('generations', 'retry_state IS NOT NULL');
     expect(await marked()).toBe(1);
-    await service.app.get(RetryClaims).forget(Date.now() + RETRY_WINDOW_MS, 1_000);
+    await service.app.get(RetryClaimsService).forget(Date.now() + RETRY_WINDOW_MS, 1_000);
     expect(await marked()).toBe(0);
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { generationLimits } from '../../src/gateway/images/calls/generation-limits.js';
-import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { OrphanedHoldsService } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
 import { UNWRITTEN_MS } from '../../src/gateway/images/calls/retries/retry-step.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
@@ -35,7 +35,7 @@ it('a call keeps its credit and its images however long its provider works witho
       return (await service.dataSource.query<unknown[]>(sql, [customer.accountId])).length === 1;
     });
     service.clock.letPass(generationLimits.orphanedAfterMs + 1);
-    expect(await service.app.get(OrphanedHolds).release()).toBe(0);
+    expect(await service.app.get(OrphanedHoldsService).release()).toBe(0);
   } finally {
     service.clock.reset();
     working.letGo();

@@ -1,5 +1,5 @@
 import { beforeAll, beforeEach, afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
-import { RetriedCalls } from '../../src/gateway/images/calls/retries/retried-calls.service.js';
+import { RetriedCallsService } from '../../src/gateway/images/calls/retries/retried-calls.service.js';
 import { RETRY_PAUSE_MS } from '../../src/money/wallets/rules/spending.js';
 import { capturedMicros, expectReceiptsToAgree, MODEL, PRICE_MICROS, SMALL } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -67,7 +67,7 @@ describe('a call that an SDK sends again to another process while its credit is 
   it('when a proxy keeps its first connection open, and the first attempt has its credit first: the retry joins it', async () => {
     const client = new AbortController();
     const working = holdUpMaking(service);
-    const join = jest.spyOn(other.app.get(RetriedCalls), 'find');
+    const join = jest.spyOn(other.app.get(RetriedCallsService), 'find');
     try {
       const sent = await whileHeldUp(async (firstHeld, retryHeld) => {
         const first = send(service, 0, client.signal).catch((error: unknown) => error);

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import sharp from 'sharp';
-import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
+import { RunningGenerationsService } from '../../src/gateway/images/calls/running-generations.service.js';
 import { sharedApp } from '../fixtures/shared-app.js';
 import { balancesOf, expectReceiptsToAgree, generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -86,7 +86,7 @@ describe('a call of the images API', () => {
     const customer = await service.createCustomer({ grantMicros: CREDIT_MICROS });
     (await generate(customer, { n: 2, prompt: 'a secret plan', size: '1024x1024' })).expect(200);
     // The receipts are written after the answer.
-    await service.app.get(RunningGenerations).recorded(customer.accountId);
+    await service.app.get(RunningGenerationsService).recorded(customer.accountId);
     const tasks = await service.dataSource.query<Record<string, unknown>[]>(
       'SELECT * FROM generation_tasks WHERE account_id = $1',
       [customer.accountId],

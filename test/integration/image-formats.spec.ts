@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { ImageMaker } from '../../src/gateway/images/calls/image-maker.service.js';
-import { GenerationReader } from '../../src/gateway/images/calls/records/generation-reader.service.js';
-import { RunningGenerations } from '../../src/gateway/images/calls/running-generations.service.js';
+import { ImageMakerService } from '../../src/gateway/images/calls/image-maker.service.js';
+import { GenerationReaderService } from '../../src/gateway/images/calls/records/generation-reader.service.js';
+import { RunningGenerationsService } from '../../src/gateway/images/calls/running-generations.service.js';
 import { balancesOf, expectReceiptsToAgree, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startProviderStage, type ProviderStage } from '../support/images/provider-stage.js';
@@ -39,7 +39,7 @@ afterAll(async () => {
 const textOf = ({ body }: TestAnswer): string => JSON.stringify(body);
 
 async function receiptOf({ headers }: TestAnswer): Promise<Record<string, unknown>> {
-  await stage.service.app.get(RunningGenerations).recorded(customer.accountId);
+  await stage.service.app.get(RunningGenerationsService).recorded(customer.accountId);
   const id = headers.get('x-generation-id') ?? '';
   return (await customer.client.get(`/v1/generations/${id}`)).expect(200).body as Record<string, unknown>;
 }
@@ -126,20 +126,20 @@ describe('a stored image of a call that named no output_format', () => {
     const { id } = await receiptOf(answer);
     const key = { accountId: customer.accountId, id: String(id) };
     const { app } = stage.service;
-    const generation = await app.get(GenerationReader).find(key);
+    const generation = await app.get(GenerationReaderService).find(key);
     if (generation === null) throw new Error('the call is not recorded');
     const unnamed = { position: 0, attempt: 1, provider: COMPATIBLE, task: null, status: 'pending' } as const;
     const noProvider = () => {
       throw new Error('no provider is to be asked');
     };
     const found = await app
-      .get(ImageMaker)
+      .get(ImageMakerService)
       .resume(generation, unnamed, noProvider, AbortSignal.timeout(5_000));
     expect([found.format, found.bytes, found.failure]).toEqual([format, image.length, null]);
     (await customer.client.delete(`/v1/generations/${key.id}/images`)).expect(200);
     expect((await fetch(answer.body.data[0].url)).status).toBe(404);
     const gone = await app
-      .get(ImageMaker)
+      .get(ImageMakerService)
       .resume(generation, unnamed, noProvider, AbortSignal.timeout(5_000));
     expect(gone.failure).toBe('failed');
   });
@@ -205,7 +205,7 @@ describe('an earlier answer', () => {
     const retry = { 'x-stainless-retry-count': '1' };
     const lost = async (body: object): Promise<string | null> => {
       const answer = (await send(body, attempt)).expect(200);
-      await stage.service.app.get(RunningGenerations).recorded(customer.accountId);
+      await stage.service.app.get(RunningGenerationsService).recorded(customer.accountId);
       await stage.service.dataSource.query(`UPDATE generations SET retry_state = 'abandoned' WHERE id = $1`, [
         generationOf(answer),
       ]);

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { newId } from '../../src/platform/common/ids.js';
 import { SETTINGS, type Settings } from '../../src/platform/config/settings.js';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
 import { HoldSweepJob } from '../../src/money/wallets/hold-sweep.job.js';
 import { LotExpiryJob } from '../../src/money/wallets/lot-expiry.job.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -156,7 +156,7 @@ describe('a process whose clock is wrong', () => {
       `UPDATE generations SET lease_expires_at = now() - interval '1 second' WHERE account_id = $1`,
       [customer.accountId],
     );
-    await wrong.app.get(GenerationRecovery).recoverDue();
+    await wrong.app.get(GenerationRecoveryService).recoverDue();
     const [row] = await service.dataSource.query<{ status: string }[]>(
       'SELECT status FROM generations WHERE account_id = $1',
       [customer.accountId],

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import sharp from 'sharp';
 import { generationLimits } from '../../src/gateway/images/calls/generation-limits.js';
 import type { ProviderName } from '../../src/gateway/images/providers/image-provider.js';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
 import { balancesOf, expectReceiptsToAgree, PRICE_MICROS, setLimits } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import {
@@ -152,7 +152,7 @@ describe('an image that one provider fails to make', () => {
     const other = await customerOf();
     expect((await call(other, [COMPATIBLE])).status).toBe(200);
     stage.upstream.finishTasks();
-    await stage.service.app.get(GenerationRecovery).recoverDue();
+    await stage.service.app.get(GenerationRecoveryService).recoverDue();
     await expectReceiptsToAgree(stage.service, customer.accountId);
     expect(await attemptsOf(customer)).toMatchObject([
       { attempt: 1, provider: BFL, status: 'failed', failure: 'failed' },

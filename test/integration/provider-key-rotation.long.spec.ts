@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
 import { DataSource } from 'typeorm';
-import { ProviderKeyRewrap } from '../../src/gateway/provider-keys/upkeep/provider-key-rewrap.service.js';
+import { ProviderKeyRewrapService } from '../../src/gateway/provider-keys/upkeep/provider-key-rewrap.service.js';
 import type { MasterKey } from '../../src/platform/config/settings.js';
 import { capturedMicros, generate } from '../fixtures/images.js';
 import { attach, makeProviderKey, PROVIDER, walletRowsOf } from '../support/images/provider-keys.js';
@@ -75,7 +75,7 @@ describe('rotating the master keys', () => {
           ? attach(at(apps[1] ?? before, customer), makeProviderKey(before))
           : customer.client.delete(`/v1/provider_keys/${PROVIDER}`),
       );
-    const rewraps = [...apps, ...apps].map(({ app }) => app.get(ProviderKeyRewrap).run());
+    const rewraps = [...apps, ...apps].map(({ app }) => app.get(ProviderKeyRewrapService).run());
     const counts = await Promise.all(rewraps)
       .then(async (done) => {
         await answers(answered.length + 24);
@@ -98,7 +98,7 @@ describe('rotating the master keys', () => {
         .map(async (customer) => (await generate(at(after, customer))).headers.get('x-billing-mode')),
     );
     expect(new Set(modes)).toEqual(new Set(['byok']));
-    expect(await after.app.get(ProviderKeyRewrap).run()).toEqual({ rewrapped: 0, unreadable: 0 });
+    expect(await after.app.get(ProviderKeyRewrapService).run()).toEqual({ rewrapped: 0, unreadable: 0 });
     await after.close();
   });
 });
@@ -128,7 +128,7 @@ describe('a lost master key', () => {
     (await generate(at(after, paying))).expect(200);
     expect((await after.client(null).get('/health/ready')).status).toBe(200);
     (await client.get(`/v1/provider_keys/${PROVIDER}`)).expect(200);
-    const counts = await after.app.get(ProviderKeyRewrap).run();
+    const counts = await after.app.get(ProviderKeyRewrapService).run();
     expect(counts).toEqual({ rewrapped: 0, unreadable: 1 });
     expect(logged).toContain('"masterKey":"older"');
     await attach({ client }, makeProviderKey(before));

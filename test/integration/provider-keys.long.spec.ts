@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   ERASED_AFTER_MS,
-  ProviderKeyErasure,
+  ProviderKeyErasureService,
 } from '../../src/gateway/provider-keys/upkeep/provider-key-erasure.service.js';
 import { attach, makeProviderKey, placesOf, PROVIDER } from '../support/images/provider-keys.js';
 import { withClockAhead } from '../support/images/recovery.js';
@@ -178,11 +178,11 @@ describe('a removed key', () => {
     const customer = await service.createCustomer();
     await attach(customer, makeProviderKey(service));
     await attach(customer, makeProviderKey(service));
-    await service.app.get(ProviderKeyErasure).run();
+    await service.app.get(ProviderKeyErasureService).run();
     expect(await secretsOf(customer.accountId)).toEqual([{ erased: false }, { erased: false }]);
     await withClockAhead(service, ERASED_AFTER_MS + 1_000, async () => {
-      expect(await service.app.get(ProviderKeyErasure).run()).toBeGreaterThan(0);
-      expect(await service.app.get(ProviderKeyErasure).run()).toBe(0);
+      expect(await service.app.get(ProviderKeyErasureService).run()).toBeGreaterThan(0);
+      expect(await service.app.get(ProviderKeyErasureService).run()).toBe(0);
     });
     expect(await secretsOf(customer.accountId)).toEqual([{ erased: true }, { erased: false }]);
     expect(service.clock.aheadMs).toBe(0);

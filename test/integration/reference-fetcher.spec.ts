@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { REFERENCE_BYTES_MAX } from '../../src/gateway/images/edits/arriving-image.js';
 import { InvalidImageError } from '../../src/gateway/images/edits/edit.errors.js';
-import { ReferenceFetcher } from '../../src/gateway/images/edits/reference-fetcher.service.js';
+import { ReferenceFetcherService } from '../../src/gateway/images/edits/reference-fetcher.service.js';
 import type { HostResolver } from '../../src/platform/egress/outside-hosts.js';
 
 const IMAGE = Buffer.from('an image');
@@ -31,9 +31,9 @@ afterAll(() => {
   server.close();
 });
 
-function fetcher(addresses: readonly string[] = [], webhookLoopback = true): ReferenceFetcher {
+function fetcher(addresses: readonly string[] = [], webhookLoopback = true): ReferenceFetcherService {
   const resolver: HostResolver = { resolve: () => Promise.resolve(addresses) };
-  return new ReferenceFetcher({ webhookLoopback }, resolver);
+  return new ReferenceFetcherService({ webhookLoopback }, resolver);
 }
 
 async function fault(url: string, by = fetcher(), timeoutMs?: number): Promise<string> {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { ModelCatalog } from '../../src/gateway/catalog/model-catalog.service.js';
+import { ModelCatalogService } from '../../src/gateway/catalog/model-catalog.service.js';
 import { newId } from '../../src/platform/common/ids.js';
 import { HealthService } from '../../src/platform/health/health.service.js';
-import { ProviderKeyVault } from '../../src/gateway/provider-keys/provider-key-vault.service.js';
+import { ProviderKeyVaultService } from '../../src/gateway/provider-keys/provider-key-vault.service.js';
 import { PriceBookService } from '../../src/money/pricing/price-book.service.js';
 import { AccountLimitsService } from '../../src/identity/rate-limits/accounts/account-limits.service.js';
 import { MODEL } from '../fixtures/images.js';
@@ -37,7 +37,7 @@ function fallSilent(): void {
 
 describe('over a connection that is open and silent, what calls wait for together is read over another one:', () => {
   it('the provider keys of an account', async () => {
-    const vault = service.app.get(ProviderKeyVault);
+    const vault = service.app.get(ProviderKeyVaultService);
     const { accountId } = customer;
     expect(await vault.findLive(accountId)).toEqual([]);
     fallSilent();
@@ -70,7 +70,7 @@ describe('over a connection that is open and silent, what calls wait for togethe
   });
 
   it('the catalogue, as it is now', async () => {
-    const catalog = service.app.get(ModelCatalog);
+    const catalog = service.app.get(ModelCatalogService);
     const version = (await catalog.current()).version + 1;
     const owner = await new DataSource({ type: 'postgres', url: database.url }).initialize();
     await owner.query(

@@ -4,7 +4,7 @@ import { newId } from '../../src/platform/common/ids.js';
 import { micros } from '../../src/platform/common/money.js';
 import type { Charge } from '../../src/gateway/images/calls/funding/funding.js';
 import {
-  WalletFunding,
+  WalletFundingService,
   type HeldGeneration,
 } from '../../src/gateway/images/calls/funding/funding.service.js';
 import { toHoldId } from '../../src/gateway/images/calls/records/generation.js';
@@ -54,7 +54,7 @@ describe('an image that is made', () => {
       ...{ id, model: 'm/m', priceId: 'price_x', priceMicros: micros(40_000n), imagesRequested: 1 },
       ...{ holdId: toHoldId(id), providerKeyId: null },
     };
-    const wallet = new WalletFunding(process.engine);
+    const wallet = new WalletFundingService(process.engine);
     await wallet.authorize(generation, { actor: 'test', attempt: null, unlessOwnKeyAt: [] });
     return { accountId, capture: () => wallet.capture(generation, 1, 'test') };
   }

@@ -3,7 +3,7 @@ import { parse } from 'csv-parse/sync';
 import pg from 'pg';
 import { BATCH_ROWS } from '../../src/platform/database/snapshot.js';
 import { toUsageQuery } from '../../src/gateway/usage/usage-query.js';
-import { UsageReader } from '../../src/gateway/usage/usage-reader.service.js';
+import { UsageReaderService } from '../../src/gateway/usage/usage-reader.service.js';
 import { aCustomer } from '../fixtures/customers.js';
 import { generate, MODEL } from '../fixtures/images.js';
 import { sharedApp, type SharedApp } from '../fixtures/shared-app.js';
@@ -43,7 +43,7 @@ describe('usage as a file of many rows', () => {
     const tags = records.map((record) => record['tag']);
     expect(tags).toHaveLength(ROWS);
     expect(new Set(tags).size).toBe(ROWS);
-    const reader: UsageReader = service.app.get(UsageReader);
+    const reader: UsageReaderService = service.app.get(UsageReaderService);
     const query = toUsageQuery({ group_by: 'tag' }, service.clock.nowMs());
     const batches: number[] = [];
     for await (const rows of reader.readAll(customer.accountId, query)) batches.push(rows.length);
@@ -64,7 +64,7 @@ describe('usage as a file of many rows', () => {
 
   it('is not written at all for a client that has left before its turn', async () => {
     const gone = new AbortController();
-    const read = jest.spyOn(service.app.get<UsageReader>(UsageReader), 'readAll');
+    const read = jest.spyOn(service.app.get<UsageReaderService>(UsageReaderService), 'readAll');
     const files = await whileUsageIsLocked(async (waiting) => {
       const first = customer.client.get(FILE);
       await eventually('the first is read', async () => (await waiting()) === 1);

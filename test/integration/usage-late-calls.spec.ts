@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import pg from 'pg';
 import { migrate } from '../../src/platform/database/migrate.js';
 import { newId } from '../../src/platform/common/ids.js';
-import { UsageRollUp } from '../../src/gateway/usage/usage-roll-up.service.js';
+import { UsageRollUpService } from '../../src/gateway/usage/usage-roll-up.service.js';
 import { generate } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 afterAll(() => service.close());
 
-const rollUp = (): Promise<void> => service.app.get(UsageRollUp).catchUp();
+const rollUp = (): Promise<void> => service.app.get(UsageRollUpService).catchUp();
 const callFree = async (customer: TestCustomer) => (await generate(customer, { model: FREE })).expect(200);
 const fail = async (customer: TestCustomer) =>
   (await generate(customer, { prompt: '[sandbox:error]' })).expect(500);

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'csv-parse/sync';
-import { ModelUsage } from '../../src/gateway/catalog/ranking/model-usage.service.js';
+import { ModelUsageService } from '../../src/gateway/catalog/ranking/model-usage.service.js';
 import { newId } from '../../src/platform/common/ids.js';
 import { findDiscrepancies } from '../../src/finance/audit/examine-books.js';
 import { generate, MODEL, PRICE_MICROS } from '../fixtures/images.js';
@@ -175,7 +175,7 @@ describe('usage', () => {
 
 /** Every second tx that has counted loses its connection before it commits, the first one too. Answers how to end that. */
 function endEverySecondTx({ app }: TestApp): () => void {
-  const models = app.get(ModelUsage);
+  const models = app.get(ModelUsageService);
   const add = models.add.bind(models);
   let txs = 0;
   const spy = jest.spyOn(models, 'add').mockImplementation(async (tx, hours) => {

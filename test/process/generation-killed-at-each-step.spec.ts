@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { GenerationRecovery } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { GenerationRecoveryService } from '../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHoldsService } from '../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { balancesOf, expectReceiptsToAgree, MODEL, PRICE_MICROS } from '../fixtures/images.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
@@ -180,8 +180,8 @@ describe('the service is killed with -9 at each step between the hold and the re
 
   const recover = (): Promise<void> =>
     withClockAhead(desk, RECOVERY_DUE_MS, async () => {
-      await desk.app.get(GenerationRecovery).recoverDue();
-      await desk.app.get(OrphanedHolds).release();
+      await desk.app.get(GenerationRecoveryService).recoverDue();
+      await desk.app.get(OrphanedHoldsService).release();
     });
 
   /** The customer's side: anyone who got no answer sends the call again, and is charged for one. */

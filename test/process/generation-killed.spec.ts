@@ -5,7 +5,7 @@ import {
 } from 'coffer-sandbox/black-forest-labs/server';
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { expectImagesToBeKept, expectReceiptsToAgree } from '../support/images/image-call-proof.js';
-import { ImageCalls } from '../support/images/image-calls.js';
+import { ImageCallsService } from '../support/images/image-calls.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually, momentLater } from '../support/processes.js';
 import { RECOVERY_DUE_MS, recoverGenerations } from '../support/images/recovery.js';
@@ -38,7 +38,7 @@ describe('image calls', () => {
   let upstream: SandboxBlackForestLabs;
   let service: ServiceProcess;
   /** Of an account of their own for each test. */
-  let calls: ImageCalls;
+  let calls: ImageCallsService;
 
   beforeAll(async () => {
     dataDir = await createDataDir();
@@ -58,7 +58,7 @@ describe('image calls', () => {
       'generate',
       'wallet:read',
     ]);
-    calls = new ImageCalls(service.client(apiKey), random);
+    calls = new ImageCallsService(service.client(apiKey), random);
   });
 
   afterEach(async () => {

@@ -5,7 +5,7 @@ import { startSandboxBlackForestLabs } from 'coffer-sandbox/black-forest-labs/se
 import { CHAOS_TIMEOUT_MS, CleanUp } from '../support/clean-up.js';
 import { startOwnPostgres } from '../support/database/own-postgres.js';
 import { expectReceiptsToAgree } from '../support/images/image-call-proof.js';
-import { IMAGE_MICROS, IMAGE_MODEL, ImageCalls } from '../support/images/image-calls.js';
+import { IMAGE_MICROS, IMAGE_MODEL, ImageCallsService } from '../support/images/image-calls.js';
 import { expectBooksToBalance } from '../fixtures/books.js';
 import { eventually, isRunning } from '../support/processes.js';
 import { recoverGenerations } from '../support/images/recovery.js';
@@ -120,7 +120,7 @@ describe('the database server is away', () => {
     expect((await spend('first')).map(outcomeOf)).toEqual([201, 201, 'debit', 201, 200]);
 
     const paying = await newAccount(service, PLENTY_MICROS);
-    const calls = new ImageCalls(
+    const calls = new ImageCallsService(
       service.client(await newApiKey(service, paying, ['generate', 'wallet:read'])),
       random,
     );

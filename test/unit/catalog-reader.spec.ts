@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { CatalogReader } from '../../src/gateway/catalog/catalog-reader.service.js';
+import { CatalogReaderService } from '../../src/gateway/catalog/catalog-reader.service.js';
 import { readCatalogFile } from '../../src/gateway/catalog/versions/catalog-file.js';
 import { readSettings } from '../../src/platform/config/settings.js';
 import { ModelNotFoundError } from '../../src/money/pricing/pricing.errors.js';
@@ -24,7 +24,7 @@ function readerOf(state: { error: Error | null; model?: string }) {
   };
   const models = { current: () => catalog };
   const rankings = { current: () => Promise.resolve(ranking) };
-  return new CatalogReader(models as never, prices as never, rankings as never, readSettings({}));
+  return new CatalogReaderService(models as never, prices as never, rankings as never, readSettings({}));
 }
 
 describe('the catalogue while the database is away', () => {

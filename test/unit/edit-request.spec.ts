@@ -188,7 +188,7 @@ describe('a reference image', () => {
     // Of as many pixels, of which a decoder holds few rows at a time.
     await read(await picture().jpeg().toBuffer());
     const reading = read(await encode(picture()).toBuffer());
-    await eventually('it waits', () => conversions.waitingOf(CONTEXT.slotRequest.owner) === 1);
+    await eventually('it waits', () => conversions.countWaiting(CONTEXT.slotRequest.owner) === 1);
     end();
     await running;
     expect((await reading).contentType).toBe('image/jpeg');

@@ -52,7 +52,7 @@ describe('a fair queue', () => {
           }
           expect(queue.size).toBe(waiting.length);
           for (const each of ownersWaiting()) {
-            expect(queue.sizeOf(each)).toBe(waiting.filter((item) => item.owner === each).length);
+            expect(queue.countFor(each)).toBe(waiting.filter((item) => item.owner === each).length);
           }
           expect(new Set(queue.owners())).toEqual(ownersWaiting());
         });

@@ -61,7 +61,7 @@ describe('slots that accounts share', () => {
     void times(12, () => ask('a'));
     expect(await ask('a')).toMatchObject({ name: 'NoSlotError', reason: 'owner_queue_full' });
     void ask('b');
-    expect([slots.waitingOf('a'), slots.waitingOf('b')]).toEqual([8, 1]);
+    expect([slots.countWaiting('a'), slots.countWaiting('b')]).toEqual([8, 1]);
   });
 
   it('take the images of one call as a whole or refuse all of them', async () => {
@@ -69,7 +69,7 @@ describe('slots that accounts share', () => {
     void times(4, () => ask('a'));
     void times(7, () => ask('a'));
     void times(5, () => ask('a', 'a call for five'));
-    expect(slots.waitingOf('a')).toBe(12);
+    expect(slots.countWaiting('a')).toBe(12);
     const refused = await Promise.all(times(5, () => ask('a', 'another call for five')));
     expect(refused).toEqual(Array(5).fill(expect.objectContaining({ reason: 'owner_queue_full' })));
   });

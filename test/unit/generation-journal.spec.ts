@@ -2,7 +2,7 @@ import type { Logger } from '@nestjs/common';
 import { describe, expect, it } from '@jest/globals';
 import {
   GenerationJournal,
-  type GenerationRecords,
+  type GenerationRecordsService,
 } from '../../src/gateway/images/calls/records/generation-records.service.js';
 import type { Generation, KnownTask } from '../../src/gateway/images/calls/records/generation.js';
 import { nextTurn } from '../support/processes.js';
@@ -19,13 +19,13 @@ const taskAt = (position: number): KnownTask => ({
 /** A database that answers each write when the test says so. */
 function openJournal() {
   const writes: { readonly positions: readonly number[]; readonly end: (failure?: Error) => void }[] = [];
-  const begin: GenerationRecords['begin'] = (_generation, _authorizedAtMs, tasks) =>
+  const begin: GenerationRecordsService['begin'] = (_generation, _authorizedAtMs, tasks) =>
     new Promise((resolve, reject) => {
       const end = (failure?: Error): void => (failure === undefined ? resolve(true) : reject(failure));
       writes.push({ positions: tasks.map(({ position }) => position), end });
     });
   const journal = new GenerationJournal(
-    { begin } as GenerationRecords,
+    { begin } as GenerationRecordsService,
     { id: 'gen_test' } as Generation,
     0,
     { nowMs: () => 0 },

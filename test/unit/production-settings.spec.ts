@@ -6,7 +6,7 @@ import { createLogger } from '../../src/platform/logging/logger.js';
 import { InvalidSettingsError } from '../../src/platform/config/environment-reader.js';
 import { PRODUCTION_RULES } from '../../src/platform/config/production-rules.js';
 import { readSettings } from '../../src/platform/config/settings.js';
-import { warnOfOverrides } from '../../src/bootstrap/warn-of-overrides.js';
+import { warnOfOverrides } from '../../src/bootstrap/start-warnings.js';
 
 const masterKey = (bytes: Buffer) => `k1:${bytes.toString('base64')}`;
 

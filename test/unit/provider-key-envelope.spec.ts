@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { MasterKeyMissingError, SealBrokenError } from '../../src/platform/common/sealed-box.js';
-import { Envelope, type SealedSecret } from '../../src/gateway/provider-keys/encryption/envelope.service.js';
+import {
+  EnvelopeService,
+  type SealedSecret,
+} from '../../src/gateway/provider-keys/encryption/envelope.service.js';
 import { LocalKeyEncryption } from '../../src/gateway/provider-keys/encryption/local-key-encryption.js';
 import { toBinding } from '../../src/gateway/provider-keys/provider-key.js';
 
@@ -11,8 +14,8 @@ const ROW = toBinding(NAME);
 const older = { id: 'older', key: randomBytes(32) };
 const newer = { id: 'newer', key: randomBytes(32) };
 
-const envelopeOf = (...masterKeys: { id: string; key: Buffer }[]): Envelope =>
-  new Envelope(new LocalKeyEncryption({ masterKeys }));
+const envelopeOf = (...masterKeys: { id: string; key: Buffer }[]): EnvelopeService =>
+  new EnvelopeService(new LocalKeyEncryption({ masterKeys }));
 
 describe('an envelope', () => {
   it('opens to the very bytes that were sealed, and shows none of them', async () => {

@@ -5,19 +5,19 @@ import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
 import { RATE_LIMIT_POLICIES } from '../../identity/rate-limits/rate-limit-policies.js';
 import type { CatalogModel } from './catalog.js';
 import type { CatalogData, PricedModel } from './catalog-data.js';
-import { ModelCatalog } from './model-catalog.service.js';
-import { ModelRanking } from './ranking/model-ranking.service.js';
+import { ModelCatalogService } from './model-catalog.service.js';
+import { ModelRankingService } from './ranking/model-ranking.service.js';
 
 /** Combines models, prices and usage for the public pages and JSON routes. */
 @Injectable()
-export class CatalogReader {
-  private readonly logger = new Logger(CatalogReader.name);
+export class CatalogReaderService {
+  private readonly logger = new Logger(CatalogReaderService.name);
   private last: CatalogData | null = null;
 
   constructor(
-    private readonly catalog: ModelCatalog,
+    private readonly catalog: ModelCatalogService,
     private readonly prices: PriceBookService,
-    private readonly ranking: ModelRanking,
+    private readonly ranking: ModelRankingService,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 

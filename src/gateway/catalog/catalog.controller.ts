@@ -5,7 +5,7 @@ import { ModelNotFoundError } from '../../money/pricing/pricing.errors.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { ResourceMissingError } from '../../platform/errors/common.errors.js';
 import { findPriced, type CatalogData, type PricedModel } from './catalog-data.js';
-import { CatalogReader } from './catalog-reader.service.js';
+import { CatalogReaderService } from './catalog-reader.service.js';
 import {
   CatalogCollectionQuery,
   CatalogComparisonQuery,
@@ -43,7 +43,7 @@ const SHARED = applyDecorators(
 @Public()
 @ApiProblems('database_unavailable')
 export class CatalogController {
-  constructor(private readonly reader: CatalogReader) {}
+  constructor(private readonly reader: CatalogReaderService) {}
 
   @Get('models')
   @SHARED

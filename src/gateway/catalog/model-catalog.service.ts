@@ -28,8 +28,8 @@ type Copy = { readonly catalog: Catalog; readonly readAtMs: number };
  * calls are stopped by the price book, which does not use an old copy.
  */
 @Injectable()
-export class ModelCatalog implements OnModuleInit {
-  private readonly logger = new Logger(ModelCatalog.name);
+export class ModelCatalogService implements OnModuleInit {
+  private readonly logger = new Logger(ModelCatalogService.name);
   private copy: Copy | null = null;
   private askedAtMs = Number.NEGATIVE_INFINITY;
   private reading: Promise<void> | null = null;

@@ -10,22 +10,22 @@ import { WalletsModule } from '../../money/wallets/wallets.module.js';
 import { dnsResolver, HOST_RESOLVER } from '../../platform/egress/outside-hosts.js';
 import { GENERATION_OBSERVER } from './calls/generation-observer.js';
 import { GenerationMetrics } from './images.metrics.js';
-import { EditCredit } from './edits/edit-credit.service.js';
-import { ImageEdits } from './edits/image-edits.service.js';
-import { ReferenceFetcher } from './edits/reference-fetcher.service.js';
+import { EditCreditService } from './edits/edit-credit.service.js';
+import { ImageEditsService } from './edits/image-edits.service.js';
+import { ReferenceFetcherService } from './edits/reference-fetcher.service.js';
 import { AnswerBodies } from './calls/generation-answer.js';
 import { AnswerMemory } from './calls/answer-memory.js';
 import { GENERATION_LIMITS, generationLimits } from './calls/generation-limits.js';
 import { GenerationsController } from './calls/generations.controller.js';
-import { ImageCalls } from './calls/image-calls.service.js';
-import { Idempotency } from './calls/idempotency.service.js';
-import { ImageMaker } from './calls/image-maker.service.js';
+import { ImageCallsService } from './calls/image-calls.service.js';
+import { IdempotencyService } from './calls/idempotency.service.js';
+import { ImageMakerService } from './calls/image-maker.service.js';
 import { ImagesController } from './calls/images.controller.js';
 import { MediaDeletionController } from './media/media-deletion.controller.js';
 import { AccountMediaDeletionJob, MediaDeletionJob } from './media/media-deletion.job.js';
-import { MediaDeletion } from './media/media-deletion.service.js';
-import { ImageCallLimits } from './calls/image-call-limits.service.js';
-import { MediaDownloads } from './media/media-downloads.service.js';
+import { MediaDeletionService } from './media/media-deletion.service.js';
+import { ImageCallLimitsService } from './calls/image-call-limits.service.js';
+import { MediaDownloadsService } from './media/media-downloads.service.js';
 import { MediaRetentionJob } from './media/media-retention.job.js';
 import { MediaSigner, MEDIA_STORE } from './media/media-store.js';
 import { MediaController } from './media/media.controller.js';
@@ -34,24 +34,24 @@ import { ModelsController } from './api/models.controller.js';
 import { ConfiguredProviders, Upstreams } from './providers/configured-providers.js';
 import { ProviderKeyTestsController } from './calls/provider-key-tests.controller.js';
 import { IMAGE_PROVIDERS } from './providers/image-provider.js';
-import { GenerationReceipts } from './calls/records/generation-receipts.service.js';
-import { GenerationReader } from './calls/records/generation-reader.service.js';
-import { GenerationRecords } from './calls/records/generation-records.service.js';
-import { RecordQueue } from './calls/records/record-queue.service.js';
+import { GenerationReceiptsService } from './calls/records/generation-receipts.service.js';
+import { GenerationReaderService } from './calls/records/generation-reader.service.js';
+import { GenerationRecordsService } from './calls/records/generation-records.service.js';
+import { RecordQueueService } from './calls/records/record-queue.service.js';
 import { GenerationTaskEntity } from './calls/records/generation-task.entity.js';
 import { GenerationEntity } from './calls/records/generation.entity.js';
 import { GenerationRecoveryJob } from './calls/recovery/generation-recovery.job.js';
-import { GenerationRecovery } from './calls/recovery/generation-recovery.service.js';
+import { GenerationRecoveryService } from './calls/recovery/generation-recovery.service.js';
 import { MediaRestorationJob } from './calls/recovery/media-restoration.job.js';
-import { OrphanedHolds } from './calls/recovery/orphaned-holds.service.js';
-import { CallOutcomes, RunningGenerations } from './calls/running-generations.service.js';
-import { FreeFunding } from './calls/funding/free-funding.service.js';
-import { FundingService, WalletFunding } from './calls/funding/funding.service.js';
-import { ProviderKeyFunding } from './calls/funding/provider-key-funding.service.js';
-import { RetriedCalls } from './calls/retries/retried-calls.service.js';
-import { DuplicateCalls } from './calls/retries/duplicate-calls.service.js';
-import { RefusedAttempts } from './calls/retries/refused-attempts.service.js';
-import { RetryClaims } from './calls/retries/retry-claims.service.js';
+import { OrphanedHoldsService } from './calls/recovery/orphaned-holds.service.js';
+import { CallOutcomesService, RunningGenerationsService } from './calls/running-generations.service.js';
+import { FreeFundingService } from './calls/funding/free-funding.service.js';
+import { FundingService, WalletFundingService } from './calls/funding/funding.service.js';
+import { ProviderKeyFundingService } from './calls/funding/provider-key-funding.service.js';
+import { RetriedCallsService } from './calls/retries/retried-calls.service.js';
+import { DuplicateCallsService } from './calls/retries/duplicate-calls.service.js';
+import { RefusedAttemptsService } from './calls/retries/refused-attempts.service.js';
+import { RetryClaimsService } from './calls/retries/retry-claims.service.js';
 import { RetryRetentionJob } from './calls/retries/retry-retention.job.js';
 
 @Module({
@@ -80,41 +80,41 @@ import { RetryRetentionJob } from './calls/retries/retry-retention.job.js';
     GenerationMetrics,
     { provide: GENERATION_OBSERVER, useExisting: GenerationMetrics },
     AnswerBodies,
-    CallOutcomes,
-    EditCredit,
+    CallOutcomesService,
+    EditCreditService,
     AnswerMemory,
-    FreeFunding,
+    FreeFundingService,
     FundingService,
-    ProviderKeyFunding,
-    WalletFunding,
-    GenerationReader,
-    GenerationReceipts,
-    GenerationRecords,
-    GenerationRecovery,
+    ProviderKeyFundingService,
+    WalletFundingService,
+    GenerationReaderService,
+    GenerationReceiptsService,
+    GenerationRecordsService,
+    GenerationRecoveryService,
     GenerationRecoveryJob,
-    Idempotency,
-    ImageCallLimits,
-    ImageCalls,
-    ImageEdits,
-    ImageMaker,
+    IdempotencyService,
+    ImageCallLimitsService,
+    ImageCallsService,
+    ImageEditsService,
+    ImageMakerService,
     AccountMediaDeletionJob,
-    MediaDeletion,
+    MediaDeletionService,
     MediaDeletionJob,
-    MediaDownloads,
+    MediaDownloadsService,
     MediaRestorationJob,
     MediaRetentionJob,
     MediaSigner,
-    OrphanedHolds,
-    RecordQueue,
-    RetriedCalls,
-    DuplicateCalls,
-    RefusedAttempts,
-    RetryClaims,
+    OrphanedHoldsService,
+    RecordQueueService,
+    RetriedCallsService,
+    DuplicateCallsService,
+    RefusedAttemptsService,
+    RetryClaimsService,
     RetryRetentionJob,
-    ReferenceFetcher,
-    RunningGenerations,
+    ReferenceFetcherService,
+    RunningGenerationsService,
     Upstreams,
   ],
-  exports: [RunningGenerations],
+  exports: [RunningGenerationsService],
 })
 export class GenerationModule {}

@@ -3,15 +3,15 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountsModule } from '../../identity/accounts/accounts.module.js';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
 import { AccountProviderKeysController } from './account-provider-keys.controller.js';
-import { Envelope } from './encryption/envelope.service.js';
+import { EnvelopeService } from './encryption/envelope.service.js';
 import { KEY_ENCRYPTION } from './encryption/key-encryption.js';
 import { LocalKeyEncryption } from './encryption/local-key-encryption.js';
-import { ProviderKeyVault } from './provider-key-vault.service.js';
+import { ProviderKeyVaultService } from './provider-key-vault.service.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';
 import { ProviderKeysController } from './provider-keys.controller.js';
 import { ProviderKeysService } from './provider-keys.service.js';
-import { ProviderKeyErasure } from './upkeep/provider-key-erasure.service.js';
-import { ProviderKeyRewrap } from './upkeep/provider-key-rewrap.service.js';
+import { ProviderKeyErasureService } from './upkeep/provider-key-erasure.service.js';
+import { ProviderKeyRewrapService } from './upkeep/provider-key-rewrap.service.js';
 import { ProviderKeyUpkeepJob } from './upkeep/provider-key-upkeep.job.js';
 
 @Module({
@@ -19,13 +19,13 @@ import { ProviderKeyUpkeepJob } from './upkeep/provider-key-upkeep.job.js';
   controllers: [ProviderKeysController, AccountProviderKeysController],
   providers: [
     { provide: KEY_ENCRYPTION, useClass: LocalKeyEncryption },
-    Envelope,
-    ProviderKeyErasure,
-    ProviderKeyRewrap,
+    EnvelopeService,
+    ProviderKeyErasureService,
+    ProviderKeyRewrapService,
     ProviderKeysService,
     ProviderKeyUpkeepJob,
-    ProviderKeyVault,
+    ProviderKeyVaultService,
   ],
-  exports: [ProviderKeyVault],
+  exports: [ProviderKeyVaultService],
 })
 export class KeyVaultModule {}

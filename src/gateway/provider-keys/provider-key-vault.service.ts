@@ -4,7 +4,7 @@ import { In, IsNull, Repository } from 'typeorm';
 import { CLOCK, type MonotonicClock, hedgedRead, withTimeout } from '../../platform/common/clock.js';
 import { SealBrokenError } from '../../platform/common/sealed-box.js';
 import { ResourceMissingError, DatabaseUnavailableError } from '../../platform/errors/common.errors.js';
-import { Envelope } from './encryption/envelope.service.js';
+import { EnvelopeService } from './encryption/envelope.service.js';
 import { type KeyedProvider, toBinding, type ProviderKey, type SealedProviderKey } from './provider-key.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';
 import { ProviderKeyUnreadableError } from './provider-key.errors.js';
@@ -14,13 +14,13 @@ import { ProviderKeyUnreadableError } from './provider-key.errors.js';
  * for the call that needs it.
  */
 @Injectable()
-export class ProviderKeyVault {
-  private readonly logger = new Logger(ProviderKeyVault.name);
+export class ProviderKeyVaultService {
+  private readonly logger = new Logger(ProviderKeyVaultService.name);
   private readonly cache: ProviderKeyCache;
 
   constructor(
     @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,
-    private readonly envelope: Envelope,
+    private readonly envelope: EnvelopeService,
     @Inject(CLOCK) clock: MonotonicClock,
   ) {
     this.cache = new ProviderKeyCache(async (accountIds) => {

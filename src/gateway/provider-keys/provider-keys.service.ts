@@ -11,7 +11,7 @@ import { findPage } from '../../platform/database/find-page.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { InvalidRequestError, ResourceMissingError } from '../../platform/errors/common.errors.js';
-import { Envelope } from './encryption/envelope.service.js';
+import { EnvelopeService } from './encryption/envelope.service.js';
 import {
   requireProvider,
   type KeyedProvider,
@@ -19,7 +19,7 @@ import {
   type ProviderKey,
   type RemovedReason,
 } from './provider-key.js';
-import { ProviderKeyVault } from './provider-key-vault.service.js';
+import { ProviderKeyVaultService } from './provider-key-vault.service.js';
 import { ProviderKeyEntity } from './provider-key.entity.js';
 
 /** Every attached key keeps a row for the audit, so a script that attaches keys in a loop has to be stopped. */
@@ -36,8 +36,8 @@ export class ProviderKeysService {
   constructor(
     @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,
     private readonly accounts: AccountsService,
-    private readonly envelope: Envelope,
-    private readonly vault: ProviderKeyVault,
+    private readonly envelope: EnvelopeService,
+    private readonly vault: ProviderKeyVaultService,
     private readonly transactions: TransactionRunner,
     private readonly audit: AuditLog,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,

@@ -5,7 +5,7 @@ import { RecordsRead } from '../../identity/audit-log/records-read.decorator.js'
 import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ClientGone } from '../../platform/http/connections.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
-import { UsageAnswers } from './usage-answers.service.js';
+import { UsageAnswersService } from './usage-answers.service.js';
 import { DocumentUsage } from './usage.documentation.js';
 import { UsageListQuery, type UsageListView } from './usage.dto.js';
 
@@ -14,7 +14,7 @@ import { UsageListQuery, type UsageListView } from './usage.dto.js';
 @RequireScope('admin')
 export class AccountUsageController {
   constructor(
-    private readonly usage: UsageAnswers,
+    private readonly usage: UsageAnswersService,
     private readonly accounts: AccountsService,
   ) {}
 

@@ -5,7 +5,7 @@ import { micros } from '../../platform/common/money.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { Snapshot, type TextRow } from '../../platform/database/snapshot.js';
-import { RunningGenerations } from '../images/calls/running-generations.service.js';
+import { RunningGenerationsService } from '../images/calls/running-generations.service.js';
 import { InvalidRequestError } from '../../platform/errors/common.errors.js';
 import { WalletReaderService } from '../../money/wallets/wallet-reader.service.js';
 import { RUNWAY_DAYS, calculateRunway, type Runway, type Spending } from './runway.js';
@@ -135,12 +135,12 @@ function toParameters(
 
 /** Reads what an account used, exact as of now. It takes no lock that a charge could wait for. */
 @Injectable()
-export class UsageReader {
+export class UsageReaderService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
     private readonly wallets: WalletReaderService,
-    private readonly running: RunningGenerations,
+    private readonly running: RunningGenerationsService,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { JobRegistry, type Job, type JobContext, type JobPayload } from '../../platform/jobs/job-queue.js';
-import { UsageRollUp } from './usage-roll-up.service.js';
+import { UsageRollUpService } from './usage-roll-up.service.js';
 
 /** Runs every minute, so that few rows have to be read one by one. */
 @Injectable()
@@ -10,7 +10,7 @@ export class UsageRollUpJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly rollUp: UsageRollUp,
+    private readonly rollUp: UsageRollUpService,
   ) {
     registry.register(this);
   }

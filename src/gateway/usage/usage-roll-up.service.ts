@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { ModelUsage, type HourOfModel } from '../catalog/ranking/model-usage.service.js';
+import { ModelUsageService, type HourOfModel } from '../catalog/ranking/model-usage.service.js';
 import { PLATFORM_ACCOUNT_ID } from '../../platform/common/ids.js';
 import { TransactionRunner, type Tx } from '../../platform/database/transaction-runner.js';
 import { USAGE_LIMITS, type UsageLimits } from './usage-limits.js';
@@ -72,11 +72,11 @@ const ADD_UNPAID = `
  * call is queued by the commit that ends it.
  */
 @Injectable()
-export class UsageRollUp {
+export class UsageRollUpService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
-    private readonly models: ModelUsage,
+    private readonly models: ModelUsageService,
     @Inject(USAGE_LIMITS) private readonly limits: UsageLimits,
   ) {}
 

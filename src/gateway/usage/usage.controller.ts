@@ -5,7 +5,7 @@ import { RequireScope } from '../../identity/auth/require-scope.decorator.js';
 import { ClientGone } from '../../platform/http/connections.js';
 import { ApiProblems } from '../../platform/errors/api-problems.js';
 import { RateLimited } from '../../identity/rate-limits/rate-limit.guard.js';
-import { UsageAnswers } from './usage-answers.service.js';
+import { UsageAnswersService } from './usage-answers.service.js';
 import { DocumentUsage } from './usage.documentation.js';
 import { UsageListQuery, type UsageListView } from './usage.dto.js';
 
@@ -13,7 +13,7 @@ import { UsageListQuery, type UsageListView } from './usage.dto.js';
 @Controller('v1/usage')
 @RequireScope('wallet:read')
 export class UsageController {
-  constructor(private readonly usage: UsageAnswers) {}
+  constructor(private readonly usage: UsageAnswersService) {}
 
   @Get()
   @RateLimited('reads')

@@ -6,14 +6,14 @@ import { GenerationModule } from '../images/images.module.js';
 import { JobsModule } from '../../platform/jobs/jobs.module.js';
 import { WalletsModule } from '../../money/wallets/wallets.module.js';
 import { AccountUsageController } from './account-usage.controller.js';
-import { UsageAnswers } from './usage-answers.service.js';
+import { UsageAnswersService } from './usage-answers.service.js';
 import { UsageDayEntity } from './usage-day.entity.js';
 import { USAGE_LIMITS, usageLimits } from './usage-limits.js';
 import { UsageProgressEntity } from './usage-progress.entity.js';
 import { UsageQueueEntity } from './usage-queue.entity.js';
-import { UsageReader } from './usage-reader.service.js';
+import { UsageReaderService } from './usage-reader.service.js';
 import { UsageRollUpJob } from './usage-roll-up.job.js';
-import { UsageRollUp } from './usage-roll-up.service.js';
+import { UsageRollUpService } from './usage-roll-up.service.js';
 import { UsageController } from './usage.controller.js';
 
 @Module({
@@ -28,9 +28,9 @@ import { UsageController } from './usage.controller.js';
   controllers: [UsageController, AccountUsageController],
   providers: [
     { provide: USAGE_LIMITS, useFactory: () => ({ ...usageLimits }) },
-    UsageAnswers,
-    UsageReader,
-    UsageRollUp,
+    UsageAnswersService,
+    UsageReaderService,
+    UsageRollUpService,
     UsageRollUpJob,
   ],
 })

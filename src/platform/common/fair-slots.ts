@@ -54,8 +54,8 @@ export class FairSlots {
     return this.waiters.size;
   }
 
-  waitingOf(owner: string): number {
-    return this.waiters.sizeOf(owner);
+  countWaiting(owner: string): number {
+    return this.waiters.countFor(owner);
   }
 
   /** Runs `work` in a slot. Throws `NoSlotError`, or the reason of the signal when it aborts before there is a slot. */
@@ -86,7 +86,7 @@ export class FairSlots {
 
   private refuseBeyondLimits(owner: string): void {
     const { waitersMax, waitersPerOwnerMax } = this.limits;
-    if (this.waitingOf(owner) >= waitersPerOwnerMax) throw new NoSlotError('owner_queue_full');
+    if (this.countWaiting(owner) >= waitersPerOwnerMax) throw new NoSlotError('owner_queue_full');
     if (this.waiting >= waitersMax) throw new NoSlotError('queue_full');
   }
 
@@ -171,8 +171,8 @@ export class FairWaiting<T> {
     return this.queue.size;
   }
 
-  sizeOf(owner: string): number {
-    return this.queue.sizeOf(owner);
+  countFor(owner: string): number {
+    return this.queue.countFor(owner);
   }
 
   owners(): Iterable<string> {
@@ -239,7 +239,7 @@ export class FairQueue<T> {
     return this.count;
   }
 
-  sizeOf(owner: string): number {
+  countFor(owner: string): number {
     return this.queues.get(owner)?.size ?? 0;
   }
 

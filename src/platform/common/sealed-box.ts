@@ -61,7 +61,7 @@ export class SealedBox {
     const keyId = this.newestId;
     if (keyId === null) throw new Error('nothing can be sealed without COFFER_MASTER_KEYS');
     const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv(CIPHER, this.keyOf(keyId), nonce, { authTagLength: TAG_BYTES });
+    const cipher = createCipheriv(CIPHER, this.requireKey(keyId), nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(this.context(keyId, boundTo));
     const ciphertext = Buffer.concat([cipher.update(secret), cipher.final()]);
     return { keyId, box: Buffer.concat([Buffer.of(VERSION), nonce, cipher.getAuthTag(), ciphertext]) };
@@ -71,7 +71,7 @@ export class SealedBox {
   open({ keyId, box }: Sealed, boundTo: string): Buffer {
     if (box.length < HEADER_BYTES || box[0] !== VERSION) throw new SealBrokenError('it is no box of ours');
     const nonce = box.subarray(1, 1 + NONCE_BYTES);
-    const decipher = createDecipheriv(CIPHER, this.keyOf(keyId), nonce, { authTagLength: TAG_BYTES });
+    const decipher = createDecipheriv(CIPHER, this.requireKey(keyId), nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(this.context(keyId, boundTo));
     decipher.setAuthTag(box.subarray(1 + NONCE_BYTES, HEADER_BYTES));
     try {
@@ -86,7 +86,7 @@ export class SealedBox {
     return keyId === this.newestId;
   }
 
-  private keyOf(id: string): Buffer {
+  private requireKey(id: string): Buffer {
     const key = this.keys.get(id);
     if (key === undefined) throw new MasterKeyMissingError(id);
     return key;

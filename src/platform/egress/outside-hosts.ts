@@ -62,7 +62,7 @@ export class OutsideHosts {
     const { url } = verdict;
     const host = toHost(url);
     const inside = this.policy.loopback && (host === 'localhost' || isLoopbackAddress(host));
-    const addresses = await this.addressesOf(host, signal);
+    const addresses = await this.findAddresses(host, signal);
     // One bad address among good ones is refused as well, because the network decides which one is used.
     if (!addresses.every(inside ? isLoopbackAddress : isPublicAddress)) {
       throw new UnreachableError('address_refused');
@@ -70,7 +70,7 @@ export class OutsideHosts {
     return { url, addresses };
   }
 
-  private async addressesOf(host: string, signal: AbortSignal): Promise<readonly string[]> {
+  private async findAddresses(host: string, signal: AbortSignal): Promise<readonly string[]> {
     if (isIP(host) !== 0) return [host];
     if (host === 'localhost') return ['127.0.0.1', '::1'];
     const resolved = this.resolver.resolve(host).catch(() => []);

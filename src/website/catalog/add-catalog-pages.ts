@@ -5,7 +5,7 @@ import { asStaticPage } from '../../platform/http/pages/page-headers.js';
 import { isNamedIn } from '../../platform/http/stored-answer.js';
 import { sendProblem } from '../../platform/errors/problem.filter.js';
 import { toProblem } from '../../platform/errors/to-problem.js';
-import type { CatalogReader } from '../../gateway/catalog/catalog-reader.service.js';
+import type { CatalogReaderService } from '../../gateway/catalog/catalog-reader.service.js';
 import { findPriced } from '../../gateway/catalog/catalog-data.js';
 import { comparePage } from './compare-page.js';
 import type { PageDocument } from '../../platform/http/pages/document.js';
@@ -16,7 +16,7 @@ import { PageRenderer, type PageFormat, type RenderedPage, type RendererOptions 
 import { pricingPage } from './pricing-page.js';
 import { rankingsPage } from './rankings-page.js';
 
-export type CatalogPagesOptions = RendererOptions & { readonly reader: CatalogReader };
+export type CatalogPagesOptions = RendererOptions & { readonly reader: CatalogReaderService };
 
 /** A shared cache may keep a page for a minute, because the numbers on it may be that old anyway. */
 const PAGE_CACHING = 'public, max-age=60';

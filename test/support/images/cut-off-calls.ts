@@ -1,6 +1,6 @@
 import { expect, jest } from '@jest/globals';
-import { ImageCalls } from '../../../src/gateway/images/calls/image-calls.service.js';
-import { RunningGenerations } from '../../../src/gateway/images/calls/running-generations.service.js';
+import { ImageCallsService } from '../../../src/gateway/images/calls/image-calls.service.js';
+import { RunningGenerationsService } from '../../../src/gateway/images/calls/running-generations.service.js';
 import type { WalletCommand } from '../../../src/money/wallets/rules/command.js';
 import { WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
 import { MODEL } from '../../fixtures/images.js';
@@ -68,7 +68,7 @@ export class CutOffCalls {
   /** No call is under way, and the outcome of each is written down. Fails with what is known of those that are. */
   async allOver(): Promise<void> {
     const areOver = () =>
-      [this.service, this.second].every(({ app }) => app.get(RunningGenerations).size === 0);
+      [this.service, this.second].every(({ app }) => app.get(RunningGenerationsService).size === 0);
     await eventually('no call is under way', areOver).catch(async (error: unknown) => {
       throw new Error(`calls are under way: ${JSON.stringify(await this.underWay())}`, { cause: error });
     });
@@ -112,7 +112,7 @@ export class CutOffCalls {
 
   /** The first attempt is cut off as it comes in: it ends before it has begun. */
   async atOnce(): Promise<void> {
-    const stop = dieAt(this.service.app.get(ImageCalls), 'create', 'before');
+    const stop = dieAt(this.service.app.get(ImageCallsService), 'create', 'before');
     const { over } = await this.hangUp([{}], () => stop.reached);
     endDeaths();
     await over;
@@ -148,7 +148,7 @@ export class CutOffCalls {
     calls: readonly Sent[],
     reached: () => Promise<void>,
   ): Promise<{ readonly over: Promise<unknown> }> {
-    const services = new Set(calls.map(({ at = this.service }) => at.app.get(ImageCalls)));
+    const services = new Set(calls.map(({ at = this.service }) => at.app.get(ImageCallsService)));
     const entries = [...services].map((service) => jest.spyOn(service, 'create'));
     const clients = new AbortController();
     const endings = calls.map((sent) =>

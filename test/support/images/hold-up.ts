@@ -1,4 +1,4 @@
-import { ImageMaker } from '../../../src/gateway/images/calls/image-maker.service.js';
+import { ImageMakerService } from '../../../src/gateway/images/calls/image-maker.service.js';
 import { WalletEngine } from '../../../src/money/wallets/wallet-engine.js';
 import type { TestApp } from '../app/test-app.js';
 import { undoAfterTest } from '../clean-up.js';
@@ -14,7 +14,7 @@ export type HeldUp = {
 
 /** No image is made in this process until it is let go: a provider that works, and has named no task yet. */
 export function holdUpMaking(at: TestApp): HeldUp {
-  return holdUp(at.app.get(ImageMaker), 'make');
+  return holdUp(at.app.get(ImageMakerService), 'make');
 }
 
 /** No money moves in this process until it is let go. */

@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import sharp from 'sharp';
-import { IMAGE_MICROS, IMAGE_PIXELS, type ImageCalls } from './image-calls.js';
+import { IMAGE_MICROS, IMAGE_PIXELS, type ImageCallsService } from './image-calls.js';
 import type { TestAnswer, TestClient } from '../app/test-client.js';
 
 /** What the service says of a call afterwards. */
@@ -16,7 +16,7 @@ type Receipt = {
  * Delivered = charged, on every receipt; each answer was true about its call; and the wallet has paid
  * for these receipts and nothing else. All calls must be over, and recovered.
  */
-export async function expectReceiptsToAgree(calls: ImageCalls, creditMicros: number): Promise<void> {
+export async function expectReceiptsToAgree(calls: ImageCallsService, creditMicros: number): Promise<void> {
   const receipts = await receiptsOf(calls.customer);
   let charged = 0;
   for (const { status, images_delivered: delivered, charged_micros: micros, images } of receipts) {
@@ -32,7 +32,7 @@ export async function expectReceiptsToAgree(calls: ImageCalls, creditMicros: num
 }
 
 /** Also of answers whose process is dead by now: their URLs still lead to whole images. */
-export async function expectImagesToBeKept(calls: ImageCalls): Promise<void> {
+export async function expectImagesToBeKept(calls: ImageCallsService): Promise<void> {
   const answered = calls.answered.flatMap(({ answer }): { url: string }[] => answer.body.data ?? []);
   const kept = (await receiptsOf(calls.customer)).flatMap(({ images }) => images);
   await Promise.all([...answered, ...kept].map(({ url }) => expectWholeImage(url)));

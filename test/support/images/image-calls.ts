@@ -17,7 +17,7 @@ export type ImageCall = {
 };
 
 /** Many clients of one account that have images made at the same time; half of their calls can be repeated. */
-export class ImageCalls {
+export class ImageCallsService {
   readonly calls: ImageCall[] = [];
   private stopping = false;
   private clients: Promise<void>[] = [];

@@ -1,6 +1,6 @@
 import { BFL_ACTIVE_TASKS_DEFAULT } from '../../../src/platform/config/settings.js';
-import { GenerationRecovery } from '../../../src/gateway/images/calls/recovery/generation-recovery.service.js';
-import { OrphanedHolds } from '../../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
+import { GenerationRecoveryService } from '../../../src/gateway/images/calls/recovery/generation-recovery.service.js';
+import { OrphanedHoldsService } from '../../../src/gateway/images/calls/recovery/orphaned-holds.service.js';
 import { startTestApp, type TestApp } from '../app/test-app.js';
 
 /** After this, neither a lease nor a hold of a dead process counts any more: recovery's bound. */
@@ -30,8 +30,8 @@ export async function recoverGenerations({
   const beside = await startTestApp({ databaseUrl, settings: { dataDir, blackForestLabs } });
   try {
     await withClockAhead(beside, aheadMs, async () => {
-      await beside.app.get(GenerationRecovery).recoverDue();
-      await beside.app.get(OrphanedHolds).release();
+      await beside.app.get(GenerationRecoveryService).recoverDue();
+      await beside.app.get(OrphanedHoldsService).release();
     });
   } finally {
     await beside.close();

@@ -1,8 +1,8 @@
 import { expect, jest } from '@jest/globals';
-import { ModelUsage } from '../../../src/gateway/catalog/ranking/model-usage.service.js';
+import { ModelUsageService } from '../../../src/gateway/catalog/ranking/model-usage.service.js';
 import { newId } from '../../../src/platform/common/ids.js';
 import { USAGE_LIMITS, type UsageLimits } from '../../../src/gateway/usage/usage-limits.js';
-import { UsageRollUp } from '../../../src/gateway/usage/usage-roll-up.service.js';
+import { UsageRollUpService } from '../../../src/gateway/usage/usage-roll-up.service.js';
 import { generate, MODEL } from '../../fixtures/images.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../app/test-app.js';
 import { attach, makeProviderKey } from './provider-keys.js';
@@ -35,7 +35,7 @@ export async function newUsageCustomers(services: UsageServices): Promise<UsageC
   return { ...services, paying, keyed };
 }
 
-export const rollUp = ({ app }: TestApp): Promise<void> => app.get(UsageRollUp).catchUp();
+export const rollUp = ({ app }: TestApp): Promise<void> => app.get(UsageRollUpService).catchUp();
 
 const debit = ({ service, paying }: UsageCustomers, charge: object) =>
   service.operator.post('/v1/debits', {
@@ -54,7 +54,7 @@ async function holdAndCapture(of: UsageCustomers, images: number, delivered: num
 
 /** The statement that counts has run, and its tx ends without a commit, as when the process dies. */
 async function dieWhileAddingUp(service: TestApp): Promise<void> {
-  const add = jest.spyOn(service.app.get(ModelUsage), 'add').mockRejectedValue(new Error('killed'));
+  const add = jest.spyOn(service.app.get(ModelUsageService), 'add').mockRejectedValue(new Error('killed'));
   try {
     await rollUp(service).catch((error: unknown) => expect(String(error)).toContain('killed'));
   } finally {

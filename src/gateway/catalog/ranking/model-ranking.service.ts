@@ -30,7 +30,7 @@ type Row = Readonly<Record<RankingWindow | 'model', string>>;
 
 /** Ranks models by their delivered images. It only uses counts in which no customer can be recognised. */
 @Injectable()
-export class ModelRanking {
+export class ModelRankingService {
   private copy: Ranking | null = null;
   private reading: Promise<Ranking> | null = null;
 

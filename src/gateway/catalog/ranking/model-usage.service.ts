@@ -12,7 +12,7 @@ const ADD = `
 
 /** Counts images for the ranking, so that no page view has to read generations. The counts contain no customer. */
 @Injectable()
-export class ModelUsage {
+export class ModelUsageService {
   /** Adds counts in the tx of the caller, so that each image is counted exactly once. */
   async add(tx: Tx, hours: readonly HourOfModel[]): Promise<void> {
     if (hours.length === 0) return;

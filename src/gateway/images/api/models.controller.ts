@@ -3,14 +3,14 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger'
 import { RequireScope } from '../../../identity/auth/require-scope.decorator.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
-import { ModelCatalog } from '../../catalog/model-catalog.service.js';
+import { ModelCatalogService } from '../../catalog/model-catalog.service.js';
 import { getImageModels } from '../calls/image-request.js';
 import { ModelListView, toModelView, ModelView } from './model.dto.js';
 
 @ApiTags('Models')
 @Controller('v1/models')
 export class ModelsController {
-  constructor(private readonly catalog: ModelCatalog) {}
+  constructor(private readonly catalog: ModelCatalogService) {}
 
   @Get()
   @RequireScope('generate')

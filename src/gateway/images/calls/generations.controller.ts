@@ -15,15 +15,15 @@ import {
   toGenerationView,
 } from './generation.dto.js';
 import { toGenerationFilter } from './records/generation-filter.js';
-import { GenerationReceipts } from './records/generation-receipts.service.js';
-import { RunningGenerations } from './running-generations.service.js';
+import { GenerationReceiptsService } from './records/generation-receipts.service.js';
+import { RunningGenerationsService } from './running-generations.service.js';
 
 @ApiTags('Images')
 @Controller('v1/generations')
 export class GenerationsController {
   constructor(
-    private readonly receipts: GenerationReceipts,
-    private readonly running: RunningGenerations,
+    private readonly receipts: GenerationReceiptsService,
+    private readonly running: RunningGenerationsService,
     private readonly signer: MediaSigner,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}

@@ -12,8 +12,8 @@ import {
   ImagesDeletedError,
 } from './generation.errors.js';
 import { acceptsFormat } from './image-request.js';
-import { GenerationReader } from './records/generation-reader.service.js';
-import { GenerationRecords } from './records/generation-records.service.js';
+import { GenerationReaderService } from './records/generation-reader.service.js';
+import { GenerationRecordsService } from './records/generation-records.service.js';
 import {
   getBillingMode,
   sharedFormat,
@@ -30,10 +30,10 @@ const ATTEMPTS_MAX = 3;
  * first, so this is true for any number of copies and processes.
  */
 @Injectable()
-export class Idempotency {
+export class IdempotencyService {
   constructor(
-    private readonly records: GenerationRecords,
-    private readonly reader: GenerationReader,
+    private readonly records: GenerationRecordsService,
+    private readonly reader: GenerationReaderService,
     private readonly bodies: AnswerBodies,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'mediaRetentionDays'>,

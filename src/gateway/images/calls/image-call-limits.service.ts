@@ -14,7 +14,7 @@ import { type Caller, isPerhapsRepeated } from './caller.js';
 import type { GenerationAnswer } from './generation-answer.js';
 import { PaidCallError, withoutCharge } from './generation.errors.js';
 import type { ImageRequest } from './image-request.js';
-import { GenerationReader } from './records/generation-reader.service.js';
+import { GenerationReaderService } from './records/generation-reader.service.js';
 
 /** With these codes the provider did not accept the call, so it made no images. */
 const NOT_TAKEN_CODES: readonly ProblemCode[] = ['concurrency_limit_exceeded', 'upstream_unavailable'];
@@ -31,12 +31,12 @@ const BEYOND_PER_ACCOUNT_MAX = 10;
  * capacity) and those of a replay are given back, because they were never made.
  */
 @Injectable()
-export class ImageCallLimits {
+export class ImageCallLimitsService {
   private readonly replaysByAccount = new Map<string, number>();
 
   constructor(
     private readonly limiter: RateLimiter,
-    private readonly reader: GenerationReader,
+    private readonly reader: GenerationReaderService,
     private readonly memory: AnswerMemory,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit'>,
   ) {}

@@ -12,7 +12,7 @@ import { Problem } from '../../../platform/errors/problem.js';
 import { MediaSigner } from '../media/media-store.js';
 import type { ProviderFailure } from '../providers/provider-failure.js';
 import { AnswerBodies, type GenerationAnswer } from './generation-answer.js';
-import { CallOutcomes, RunningGenerations, type Run } from './running-generations.service.js';
+import { CallOutcomesService, RunningGenerationsService, type Run } from './running-generations.service.js';
 import { type Caller, isPerhapsRepeated, isSilentlyRepeated } from './caller.js';
 import {
   mostSevere,
@@ -27,7 +27,7 @@ import {
 } from './generation.errors.js';
 import type { Charge, ChosenFunding } from './funding/funding.js';
 import { FundingService } from './funding/funding.service.js';
-import { GenerationJournal, GenerationRecords } from './records/generation-records.service.js';
+import { GenerationJournal, GenerationRecordsService } from './records/generation-records.service.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import {
   GENERATION_OBSERVER,
@@ -35,14 +35,14 @@ import {
   type GenerationObserver,
   type GenerationOutcome,
 } from './generation-observer.js';
-import { Idempotency } from './idempotency.service.js';
-import { ImageCallLimits, type CallSlot } from './image-call-limits.service.js';
-import { ImageMaker, type ImageResult } from './image-maker.service.js';
+import { IdempotencyService } from './idempotency.service.js';
+import { ImageCallLimitsService, type CallSlot } from './image-call-limits.service.js';
+import { ImageMakerService, type ImageResult } from './image-maker.service.js';
 import { toFingerprint, type ImageRequest } from './image-request.js';
-import { GenerationReader } from './records/generation-reader.service.js';
+import { GenerationReaderService } from './records/generation-reader.service.js';
 import { sharedFormat, toHoldId, type Generation, type Payer } from './records/generation.js';
 import type { Found } from './retries/duplicate-calls.service.js';
-import { RetriedCalls } from './retries/retried-calls.service.js';
+import { RetriedCallsService } from './retries/retried-calls.service.js';
 
 /** After these refusals, and no others, the wallet may pay instead of the provider key, if the account has chosen so. */
 const FALL_BACK_CODES: readonly ProblemCode[] = ['byok_key_rejected', 'byok_upstream_insufficient_credits'];
@@ -95,8 +95,8 @@ type Images = {
  * commits, and what is left when a process crashes between any two of them.
  */
 @Injectable()
-export class ImageCalls {
-  private readonly logger = new Logger(ImageCalls.name);
+export class ImageCallsService {
+  private readonly logger = new Logger(ImageCallsService.name);
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -105,15 +105,15 @@ export class ImageCalls {
     @Inject(GENERATION_OBSERVER)
     private readonly observer: GenerationObserver = silentGenerationObserver,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
-    private readonly limits: ImageCallLimits,
-    private readonly retries: RetriedCalls,
+    private readonly limits: ImageCallLimitsService,
+    private readonly retries: RetriedCallsService,
     private readonly funding: FundingService,
-    private readonly idempotency: Idempotency,
-    private readonly running: RunningGenerations,
-    private readonly maker: ImageMaker,
-    private readonly records: GenerationRecords,
-    private readonly reader: GenerationReader,
-    private readonly outcomes: CallOutcomes,
+    private readonly idempotency: IdempotencyService,
+    private readonly running: RunningGenerationsService,
+    private readonly maker: ImageMakerService,
+    private readonly records: GenerationRecordsService,
+    private readonly reader: GenerationReaderService,
+    private readonly outcomes: CallOutcomesService,
     private readonly signer: MediaSigner,
     private readonly bodies: AnswerBodies,
   ) {}

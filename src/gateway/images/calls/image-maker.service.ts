@@ -63,8 +63,8 @@ type Attempt = { readonly position: number; readonly attempt: number; readonly p
 
 /** Asks providers for images, and accepts only complete ones: each is verified and stored before it counts as delivered. */
 @Injectable()
-export class ImageMaker {
-  private readonly logger = new Logger(ImageMaker.name);
+export class ImageMakerService {
+  private readonly logger = new Logger(ImageMakerService.name);
 
   constructor(
     @Inject(MEDIA_STORE) private readonly media: MediaStore,

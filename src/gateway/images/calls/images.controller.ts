@@ -19,10 +19,10 @@ import { IdempotencyKey, type Reply } from '../../../platform/http/routes.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { type LimitReport, Limits, RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { editBodies, EditImageForm, EditImageRequest } from '../edits/edit.dto.js';
-import { ImageEdits } from '../edits/image-edits.service.js';
+import { ImageEditsService } from '../edits/image-edits.service.js';
 import { InvalidRequestError } from '../../../platform/errors/common.errors.js';
-import { ModelCatalog } from '../../catalog/model-catalog.service.js';
-import { ImageCalls } from './image-calls.service.js';
+import { ModelCatalogService } from '../../catalog/model-catalog.service.js';
+import { ImageCallsService } from './image-calls.service.js';
 import { CreateImageRequest, ImagesView } from './image.dto.js';
 import { parseImageRequest, getImageModels } from './image-request.js';
 import { CallingClient, type RetryingClient } from './caller.js';
@@ -139,9 +139,9 @@ function ImageCall(): MethodDecorator {
 @Controller('v1/images')
 export class ImagesController {
   constructor(
-    private readonly calls: ImageCalls,
-    private readonly catalog: ModelCatalog,
-    private readonly edits: ImageEdits,
+    private readonly calls: ImageCallsService,
+    private readonly catalog: ModelCatalogService,
+    private readonly edits: ImageEditsService,
   ) {}
 
   @Post('generations')

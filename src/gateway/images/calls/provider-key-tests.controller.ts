@@ -5,7 +5,7 @@ import { RequireScope } from '../../../identity/auth/require-scope.decorator.js'
 import type { Clock } from '../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { KEYED_PROVIDERS, requireProvider } from '../../provider-keys/provider-key.js';
-import { ProviderKeyVault } from '../../provider-keys/provider-key-vault.service.js';
+import { ProviderKeyVaultService } from '../../provider-keys/provider-key-vault.service.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
 import { Upstreams } from '../providers/configured-providers.js';
@@ -19,7 +19,7 @@ const TEST_TIMEOUT_MS = 10_000;
 @Controller('v1/provider_keys')
 export class ProviderKeyTestsController {
   constructor(
-    private readonly vault: ProviderKeyVault,
+    private readonly vault: ProviderKeyVaultService,
     private readonly upstreams: Upstreams,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}

@@ -5,8 +5,8 @@ import { LEDGER_CLOCK } from '../../../platform/database/ledger-clock.js';
 import { acceptsFormat } from './image-request.js';
 import { GENERATION_LIMITS, type GenerationLimits } from './generation-limits.js';
 import type { Generation, Ending, GenerationKey, TaskResult } from './records/generation.js';
-import { GenerationRecords } from './records/generation-records.service.js';
-import { RetryClaims } from './retries/retry-claims.service.js';
+import { GenerationRecordsService } from './records/generation-records.service.js';
+import { RetryClaimsService } from './retries/retry-claims.service.js';
 import type { RetryingClient } from './caller.js';
 
 type SameCall = Pick<Generation, 'accountId' | 'apiKeyId' | 'fingerprint' | 'outputFormat'>;
@@ -25,15 +25,15 @@ export type Run = {
  * before they are finished, even if their clients have disconnected.
  */
 @Injectable()
-export class RunningGenerations implements BeforeApplicationShutdown {
-  private readonly logger = new Logger(RunningGenerations.name);
+export class RunningGenerationsService implements BeforeApplicationShutdown {
+  private readonly logger = new Logger(RunningGenerationsService.name);
   private readonly running = new Map<Generation, Run>();
   /** Calls that are answered but whose outcome is still being written. */
   private readonly unrecorded = new Map<Generation, Promise<void>>();
   private renewal: NodeJS.Timeout | null = null;
 
   constructor(
-    private readonly records: GenerationRecords,
+    private readonly records: GenerationRecordsService,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
@@ -135,12 +135,12 @@ export type Outcome = Omit<Ending, 'finishedAtMs' | 'answered'>;
  * rejects: recovery finds a call whose outcome is not recorded, and derives the same outcome from its hold.
  */
 @Injectable()
-export class CallOutcomes {
-  private readonly logger = new Logger(CallOutcomes.name);
+export class CallOutcomesService {
+  private readonly logger = new Logger(CallOutcomesService.name);
 
   constructor(
-    private readonly records: GenerationRecords,
-    private readonly claims: RetryClaims,
+    private readonly records: GenerationRecordsService,
+    private readonly claims: RetryClaimsService,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 

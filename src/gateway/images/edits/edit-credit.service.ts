@@ -5,10 +5,10 @@ import { PriceBookService } from '../../../money/pricing/price-book.service.js';
 import { SpendingCheckService } from '../../../money/wallets/spending-check.service.js';
 import { topUpUrlFrom, toProblem, withoutCharge } from '../calls/generation.errors.js';
 import { type Caller, isPerhapsRepeated } from '../calls/caller.js';
-import { ModelCatalog } from '../../catalog/model-catalog.service.js';
+import { ModelCatalogService } from '../../catalog/model-catalog.service.js';
 import { getImageModels, type ImageModel } from '../calls/image-request.js';
-import { ProviderKeyFunding } from '../calls/funding/provider-key-funding.service.js';
-import { GenerationReader } from '../calls/records/generation-reader.service.js';
+import { ProviderKeyFundingService } from '../calls/funding/provider-key-funding.service.js';
+import { GenerationReaderService } from '../calls/records/generation-reader.service.js';
 import type { EditDraft } from './edit-request.js';
 
 /**
@@ -26,15 +26,15 @@ const ANY_CREDIT: MicroUsd = micros(1n);
  * the hold would accept at that moment, nor one that costs the wallet nothing: free models, BYOK calls and repeated calls.
  */
 @Injectable()
-export class EditCredit {
+export class EditCreditService {
   private readonly topUpUrl: string;
 
   constructor(
     @Inject(SETTINGS) settings: Settings,
-    private readonly catalog: ModelCatalog,
+    private readonly catalog: ModelCatalogService,
     private readonly prices: PriceBookService,
-    private readonly providerKeys: ProviderKeyFunding,
-    private readonly reader: GenerationReader,
+    private readonly providerKeys: ProviderKeyFundingService,
+    private readonly reader: GenerationReaderService,
     private readonly spending: SpendingCheckService,
   ) {
     this.topUpUrl = topUpUrlFrom(settings);
@@ -53,7 +53,7 @@ export class EditCredit {
       const models = inForce.list().filter(({ referencesMax }) => referencesMax > 0);
       const ownKeys = await Promise.all(models.map((model) => this.providerKeys.find({ model }, caller)));
       if (ownKeys.some((ownKey) => ownKey !== null)) return accountId;
-      const pricesMicros = await Promise.all(models.map((model) => this.priceOf(model)));
+      const pricesMicros = await Promise.all(models.map((model) => this.findPrice(model)));
       const isPayable = pricesMicros.some((priceMicros) => priceMicros === 0n);
       if (!isPayable && !(await this.mayBeRepeated(caller))) throw obstacle;
       return WITHOUT_CREDIT;
@@ -64,7 +64,7 @@ export class EditCredit {
   async require({ model, images }: EditDraft, caller: Caller): Promise<void> {
     const { accountId, keyId } = caller.principal;
     await this.explaining(async () => {
-      const priceMicros = await this.priceOf(model);
+      const priceMicros = await this.findPrice(model);
       if (priceMicros === 0n) return;
       const obstacle = await this.spending.findObstacle(accountId, keyId, times(priceMicros, images));
       if (obstacle === null || (await this.providerKeys.find({ model }, caller)) !== null) return;
@@ -72,7 +72,7 @@ export class EditCredit {
     });
   }
 
-  private async priceOf({ id }: ImageModel): Promise<MicroUsd> {
+  private async findPrice({ id }: ImageModel): Promise<MicroUsd> {
     const price = await this.prices.requirePrice(id);
     return price.amountMicros;
   }

@@ -54,7 +54,7 @@ export class EditMemory {
    */
   async enter(owner: string, announcedBytes: number, signal?: AbortSignal): Promise<Reservation> {
     const isFull =
-      this.waiting.sizeOf(owner) >= EDITS_WAITING_PER_ACCOUNT_MAX || this.waiting.size >= EDITS_WAITING_MAX;
+      this.waiting.countFor(owner) >= EDITS_WAITING_PER_ACCOUNT_MAX || this.waiting.size >= EDITS_WAITING_MAX;
     if (isFull) throw new EditsBusyError();
     const change = (bytes: Use): void => this.change(owner, bytes);
     const reservation = new Reservation(announcedBytes, change, (bytes) =>

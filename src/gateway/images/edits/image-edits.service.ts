@@ -5,19 +5,19 @@ import type { GenerationAnswer } from '../calls/generation-answer.js';
 import { ClientGoneError } from '../calls/generation.errors.js';
 import { GENERATION_LIMITS, type GenerationLimits } from '../calls/generation-limits.js';
 import type { Caller } from '../calls/caller.js';
-import { ImageCalls } from '../calls/image-calls.service.js';
+import { ImageCallsService } from '../calls/image-calls.service.js';
 import { type ImageRequest, getImageModels } from '../calls/image-request.js';
 import type { ConversionContext } from '../media/conversions.js';
-import { ModelCatalog } from '../../catalog/model-catalog.service.js';
+import { ModelCatalogService } from '../../catalog/model-catalog.service.js';
 import { ArrivingImages, ImageCheck } from './arriving-image.js';
 import { EDIT_BODY_BYTES_MAX, type EditBody, type SentImage } from './edit-body.js';
-import { EditCredit } from './edit-credit.service.js';
+import { EditCreditService } from './edit-credit.service.js';
 import { EditMemory, type Reservation } from './edit-memory.js';
 import { completeEdit, parseEdit, type EditDraft } from './edit-request.js';
 import { readJsonBody } from './json-body.js';
 import { readMultipartBody } from './multipart-body.js';
 import { readReference, type Reference } from './reference.js';
-import { ReferenceFetcher } from './reference-fetcher.service.js';
+import { ReferenceFetcherService } from './reference-fetcher.service.js';
 
 /** In addition to its own bytes, a reference needs memory for its base64 and for the body that is sent to the provider. */
 const COPIES = 4;
@@ -34,14 +34,14 @@ type Preparation = { readonly memory: Reservation; readonly context: ConversionC
  * Until the call is paid, all work stops when its client disconnects.
  */
 @Injectable()
-export class ImageEdits {
+export class ImageEditsService {
   private readonly memory = new EditMemory();
 
   constructor(
-    private readonly calls: ImageCalls,
-    private readonly catalog: ModelCatalog,
-    private readonly fetcher: ReferenceFetcher,
-    private readonly credit: EditCredit,
+    private readonly calls: ImageCallsService,
+    private readonly catalog: ModelCatalogService,
+    private readonly fetcher: ReferenceFetcherService,
+    private readonly credit: EditCreditService,
     @Inject(GENERATION_LIMITS) private readonly limits: Pick<GenerationLimits, 'editPaceMs'>,
   ) {}
 

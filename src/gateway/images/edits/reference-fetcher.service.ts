@@ -28,7 +28,7 @@ type Step = { readonly image: Buffer } | { readonly location: string };
  * used, and the error reveals nothing about the network except whether there was an image.
  */
 @Injectable()
-export class ReferenceFetcher {
+export class ReferenceFetcherService {
   private readonly hosts: OutsideHosts;
 
   constructor(

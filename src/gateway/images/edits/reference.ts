@@ -95,7 +95,7 @@ export async function readReference(
         throw damaged(param);
       });
   const { owner } = context.slotRequest;
-  if (conversions.waitingOf(owner) >= CONVERSIONS_WAITING_MAX) throw new EditsBusyError();
+  if (conversions.countWaiting(owner) >= CONVERSIONS_WAITING_MAX) throw new EditsBusyError();
   const slots = heldBytes > HELD_BYTES_MAX ? alone(context) : context;
   const { data, info } = await conversions
     .run(slots, convert, CONVERSION_WAIT_MAX_MS)

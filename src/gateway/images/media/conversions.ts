@@ -32,8 +32,8 @@ export class ConversionSlots {
   }
 
   /** How many conversions of an account wait. */
-  waitingOf(owner: string): number {
-    return this.slots.waitingOf(owner);
+  countWaiting(owner: string): number {
+    return this.slots.countWaiting(owner);
   }
 
   /**

@@ -10,7 +10,7 @@ import { RequireScope } from '../../../identity/auth/require-scope.decorator.js'
 import { ObjectTypeView } from '../../../platform/common/fields.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
 import { RateLimited } from '../../../identity/rate-limits/rate-limit.guard.js';
-import { MediaDeletion } from './media-deletion.service.js';
+import { MediaDeletionService } from './media-deletion.service.js';
 
 export class DeletedImagesView {
   @ObjectTypeView('generation.images')
@@ -38,7 +38,7 @@ export class AccountImagesDeletionView {
 @ApiTags('Images')
 @Controller('v1')
 export class MediaDeletionController {
-  constructor(private readonly deletion: MediaDeletion) {}
+  constructor(private readonly deletion: MediaDeletionService) {}
 
   @Delete('generations/:id/images')
   @RequireScope('generate')

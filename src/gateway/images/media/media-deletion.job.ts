@@ -6,7 +6,11 @@ import {
   type JobContext,
   type JobPayload,
 } from '../../../platform/jobs/job-queue.js';
-import { ACCOUNT_MEDIA_DELETION_JOB, MEDIA_DELETION_JOB, MediaDeletion } from './media-deletion.service.js';
+import {
+  ACCOUNT_MEDIA_DELETION_JOB,
+  MEDIA_DELETION_JOB,
+  MediaDeletionService,
+} from './media-deletion.service.js';
 
 /** Deletes the images of a call a second time, for copies that were stored after the first time. */
 @Injectable()
@@ -15,7 +19,7 @@ export class MediaDeletionJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly deletion: MediaDeletion,
+    private readonly deletion: MediaDeletionService,
   ) {
     registry.register(this);
   }
@@ -33,7 +37,7 @@ export class AccountMediaDeletionJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly deletion: MediaDeletion,
+    private readonly deletion: MediaDeletionService,
   ) {
     registry.register(this);
   }

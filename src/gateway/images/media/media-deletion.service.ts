@@ -10,9 +10,9 @@ import { TransactionRunner } from '../../../platform/database/transaction-runner
 import { JobQueue } from '../../../platform/jobs/job-queue.js';
 import { ResourceMissingError } from '../../../platform/errors/common.errors.js';
 import { GenerationRunningError } from '../calls/generation.errors.js';
-import { GenerationReader } from '../calls/records/generation-reader.service.js';
+import { GenerationReaderService } from '../calls/records/generation-reader.service.js';
 import type { GenerationKey, StoredGeneration } from '../calls/records/generation.js';
-import { RunningGenerations } from '../calls/running-generations.service.js';
+import { RunningGenerationsService } from '../calls/running-generations.service.js';
 import { possibleMediaNames, MEDIA_STORE, type MediaStore } from './media-store.js';
 
 export const MEDIA_DELETION_JOB = 'media_deletion';
@@ -38,15 +38,15 @@ const NEXT_CALLS = `
 
 /** Deletes delivered images at the customer's request. The receipt, the charge and the ledger are not changed. */
 @Injectable()
-export class MediaDeletion {
+export class MediaDeletionService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,
     private readonly queue: JobQueue,
     private readonly audit: AuditLog,
     private readonly accounts: AccountsService,
-    private readonly reader: GenerationReader,
-    private readonly running: RunningGenerations,
+    private readonly reader: GenerationReaderService,
+    private readonly running: RunningGenerationsService,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}

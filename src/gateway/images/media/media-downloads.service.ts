@@ -35,7 +35,7 @@ export type Download = {
 };
 
 @Injectable()
-export class MediaDownloads {
+export class MediaDownloadsService {
   constructor(
     private readonly signer: MediaSigner,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,

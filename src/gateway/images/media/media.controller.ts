@@ -3,12 +3,12 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags }
 import type { FastifyRequest } from 'fastify';
 import { Public, type Reply } from '../../../platform/http/routes.js';
 import { ApiProblems } from '../../../platform/errors/api-problems.js';
-import { MediaDownloads } from './media-downloads.service.js';
+import { MediaDownloadsService } from './media-downloads.service.js';
 
 @ApiTags('Images')
 @Controller('v1/media')
 export class MediaController {
-  constructor(private readonly downloads: MediaDownloads) {}
+  constructor(private readonly downloads: MediaDownloadsService) {}
 
   /** The signature in the URL grants access, because an `<img>` element sends no API key. */
   @Get(':generation/:file')

@@ -9,7 +9,7 @@ import {
 } from '../calls/generation-observer.js';
 import { ProviderKeyUnreadableError } from '../../provider-keys/provider-key.errors.js';
 import type { SealedProviderKey } from '../../provider-keys/provider-key.js';
-import { ProviderKeyVault } from '../../provider-keys/provider-key-vault.service.js';
+import { ProviderKeyVaultService } from '../../provider-keys/provider-key-vault.service.js';
 import type { ProviderSource } from '../calls/image-maker.service.js';
 import type { Generation } from '../calls/records/generation.js';
 import { BlackForestLabsProvider, taskSlotLimits } from './black-forest-labs.provider.js';
@@ -96,7 +96,7 @@ export class ConfiguredProviders implements ImageProviders, OnApplicationShutdow
 export class Upstreams {
   constructor(
     @Inject(IMAGE_PROVIDERS) private readonly providers: ImageProviders,
-    private readonly vault: ProviderKeyVault,
+    private readonly vault: ProviderKeyVaultService,
   ) {}
 
   /** Cached because a model may name a provider at which we have no account; every call of that model skips it. */

@@ -21,7 +21,7 @@ const PURPOSE = 'provider key secret';
  * Rotating a master key wraps 32 bytes again and never changes a secret. Both layers are bound to the row.
  */
 @Injectable()
-export class Envelope {
+export class EnvelopeService {
   constructor(@Inject(KEY_ENCRYPTION) private readonly masterKeys: KeyEncryption) {}
 
   get currentKeyId(): string | null {

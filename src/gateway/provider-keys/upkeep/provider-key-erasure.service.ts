@@ -15,8 +15,8 @@ const BATCH_MAX = 500;
 
 /** Erases removed keys when no call can need them any more. Their rows stay for the audit. */
 @Injectable()
-export class ProviderKeyErasure {
-  private readonly logger = new Logger(ProviderKeyErasure.name);
+export class ProviderKeyErasureService {
+  private readonly logger = new Logger(ProviderKeyErasureService.name);
 
   constructor(
     @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,

@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Not, Repository } from 'typeorm';
 import { MasterKeyMissingError, SealBrokenError } from '../../../platform/common/sealed-box.js';
-import { Envelope } from '../encryption/envelope.service.js';
+import { EnvelopeService } from '../encryption/envelope.service.js';
 import { toSealed } from '../provider-key-vault.service.js';
 import { ProviderKeyEntity } from '../provider-key.entity.js';
 import { toBinding } from '../provider-key.js';
@@ -21,12 +21,12 @@ export type RewrapCounts = {
  * row is updated only if it has not changed since it was read, so any number of processes may do this while calls read the rows.
  */
 @Injectable()
-export class ProviderKeyRewrap {
-  private readonly logger = new Logger(ProviderKeyRewrap.name);
+export class ProviderKeyRewrapService {
+  private readonly logger = new Logger(ProviderKeyRewrapService.name);
 
   constructor(
     @InjectRepository(ProviderKeyEntity) private readonly rows: Repository<ProviderKeyEntity>,
-    private readonly envelope: Envelope,
+    private readonly envelope: EnvelopeService,
   ) {}
 
   /** Throws what the database and the key encryption throw. Keys that were wrapped by then stay wrapped. */

@@ -1,8 +1,8 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { JobQueue, JobRegistry, type Job } from '../../../platform/jobs/job-queue.js';
-import { ProviderKeyErasure } from './provider-key-erasure.service.js';
-import { ProviderKeyRewrap } from './provider-key-rewrap.service.js';
+import { ProviderKeyErasureService } from './provider-key-erasure.service.js';
+import { ProviderKeyRewrapService } from './provider-key-rewrap.service.js';
 
 /** Erases removed keys, then wraps the others with the newest master key. It also runs at the start, when master keys change. */
 @Injectable()
@@ -14,8 +14,8 @@ export class ProviderKeyUpkeepJob implements Job, OnApplicationBootstrap {
   constructor(
     registry: JobRegistry,
     private readonly queue: JobQueue,
-    private readonly erasure: ProviderKeyErasure,
-    private readonly rewrap: ProviderKeyRewrap,
+    private readonly erasure: ProviderKeyErasureService,
+    private readonly rewrap: ProviderKeyRewrapService,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs'>,
   ) {
     registry.register(this);

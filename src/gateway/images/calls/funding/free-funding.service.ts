@@ -11,7 +11,7 @@ import { RateLimiter } from '../../../../identity/rate-limits/rate-limiter.servi
 import { FreeImagesUsedUpError } from '../generation.errors.js';
 import type { Caller } from '../caller.js';
 import type { ImageRequest } from '../image-request.js';
-import { GenerationReader } from '../records/generation-reader.service.js';
+import { GenerationReaderService } from '../records/generation-reader.service.js';
 import { chargeNothing, type Charge, type Funding } from './funding.js';
 
 /**
@@ -34,10 +34,10 @@ export type FreeAdmission = 'admitted' | 'own_key_attached';
  * together, by no more than the calls of one minute.
  */
 @Injectable()
-export class FreeFunding implements Funding {
+export class FreeFundingService implements Funding {
   constructor(
     private readonly limiter: RateLimiter,
-    private readonly reader: GenerationReader,
+    private readonly reader: GenerationReaderService,
     private readonly dataSource: DataSource,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'rateLimit' | 'freeImagesPerDay'>,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,

@@ -25,8 +25,8 @@ import { nothingCharged } from '../generation.errors.js';
 import type { ImageRequest } from '../image-request.js';
 import { Upstreams } from '../../providers/configured-providers.js';
 import type { Charge, Funding, HoldTerms, ChosenFunding } from './funding.js';
-import { FreeFunding } from './free-funding.service.js';
-import { ProviderKeyFunding, type OwnKey } from './provider-key-funding.service.js';
+import { FreeFundingService } from './free-funding.service.js';
+import { ProviderKeyFundingService, type OwnKey } from './provider-key-funding.service.js';
 
 /** The engine's queue holds about one second of work. */
 const DELAYS_MS = [100, 300, 1_000, 3_000] as const;
@@ -42,8 +42,8 @@ export type HeldGeneration = WalletFundedGeneration & { readonly holdId: string 
 
 /** Holds the price of all images, then captures the price of the delivered ones. Its types accept no BYOK call. */
 @Injectable()
-export class WalletFunding implements Funding {
-  private readonly logger = new Logger(WalletFunding.name);
+export class WalletFundingService implements Funding {
+  private readonly logger = new Logger(WalletFundingService.name);
 
   constructor(private readonly engine: WalletEngine) {}
 
@@ -153,9 +153,9 @@ const ATTEMPTS_MAX = 10;
 @Injectable()
 export class FundingService {
   constructor(
-    private readonly providerKeys: ProviderKeyFunding,
-    private readonly free: FreeFunding,
-    private readonly wallet: WalletFunding,
+    private readonly providerKeys: ProviderKeyFundingService,
+    private readonly free: FreeFundingService,
+    private readonly wallet: WalletFundingService,
     private readonly prices: PriceBookService,
     private readonly upstreams: Upstreams,
   ) {}

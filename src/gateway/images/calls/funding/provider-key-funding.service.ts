@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { PriceBookService } from '../../../../money/pricing/price-book.service.js';
 import type { SealedProviderKey } from '../../../provider-keys/provider-key.js';
-import { ProviderKeyVault } from '../../../provider-keys/provider-key-vault.service.js';
+import { ProviderKeyVaultService } from '../../../provider-keys/provider-key-vault.service.js';
 import type { Caller } from '../caller.js';
 import type { ImageRequest, ProviderRoute } from '../image-request.js';
 import { Upstreams } from '../../providers/configured-providers.js';
@@ -15,9 +15,9 @@ export type OwnKey = { readonly key: SealedProviderKey; readonly route: Provider
  * module that this file imports, directly or not, may reach a wallet; `test/integration/byok.spec.ts` follows both and proves it.
  */
 @Injectable()
-export class ProviderKeyFunding implements Funding {
+export class ProviderKeyFundingService implements Funding {
   constructor(
-    private readonly vault: ProviderKeyVault,
+    private readonly vault: ProviderKeyVaultService,
     private readonly prices: PriceBookService,
     private readonly upstreams: Upstreams,
   ) {}

@@ -7,7 +7,7 @@ import type { DeliveredTask, GenerationKey, Payer, StoredGeneration, TaskRecord 
 
 /** Reads generations for replays and for recovery. Throws what the database throws. */
 @Injectable()
-export class GenerationReader {
+export class GenerationReaderService {
   constructor(
     @InjectRepository(GenerationEntity) private readonly generations: Repository<GenerationEntity>,
     @InjectRepository(GenerationTaskEntity) private readonly tasks: Repository<GenerationTaskEntity>,

@@ -61,7 +61,7 @@ const QUERY_CANCELED = '57014';
 
 /** Reads generations as their account sees them, with one query for each of three tables, regardless of the page's size. */
 @Injectable()
-export class GenerationReceipts {
+export class GenerationReceiptsService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly transactions: TransactionRunner,

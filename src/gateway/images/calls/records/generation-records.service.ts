@@ -4,17 +4,17 @@ import { runStatement, type SqlValue, type Statement } from '../../../../platfor
 import { GENERATION_TRANSITIONS, type GenerationTransition } from '../generation.machine.js';
 import type { Clock } from '../../../../platform/common/clock.js';
 import type { Ending, Generation, GenerationKey, KnownTask, RetryState, TaskResult } from './generation.js';
-import { RecordQueue, iso, type GenerationState, type TaskState } from './record-queue.service.js';
+import { RecordQueueService, iso, type GenerationState, type TaskState } from './record-queue.service.js';
 
 /** A process that has not renewed a call's lease for this long counts as dead. `leaseRenewalMs` is a third of it. */
 export const LEASE_MS = 30_000;
 
 /** Writes the state of generations, without deciding anything. Throws what the database throws. */
 @Injectable()
-export class GenerationRecords {
+export class GenerationRecordsService {
   constructor(
     private readonly dataSource: DataSource,
-    private readonly queue: RecordQueue,
+    private readonly queue: RecordQueueService,
   ) {}
 
   /** Returns false when another generation that is running or succeeded has the account's idempotency key. */
@@ -143,7 +143,7 @@ export class GenerationJournal {
 
   /** @param rowAfterMs the interval at which writing the row is tried until it is written, even without a task. */
   constructor(
-    private readonly records: GenerationRecords,
+    private readonly records: GenerationRecordsService,
     private readonly generation: Generation,
     private readonly authorizedAtMs: number,
     private readonly clock: Clock,
@@ -212,7 +212,7 @@ export class GenerationJournal {
 
 /**
  * Skips locked rows: another write has the lock, and three renewals may fail. It never waits for a row, so it cannot deadlock with a
- * batch of `RecordQueue`, in whatever order the server finds the rows.
+ * batch of `RecordQueueService`, in whatever order the server finds the rows.
  */
 export const RENEW: Statement = {
   name: 'generation_renew',

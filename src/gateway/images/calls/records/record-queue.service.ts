@@ -57,7 +57,7 @@ const toWriteKey = ({ generation: { accountId, id } }: RecordWrite): string => `
  * ADR 24 and ADR 45 have the reasons.
  */
 @Injectable()
-export class RecordQueue implements OnApplicationShutdown {
+export class RecordQueueService implements OnApplicationShutdown {
   private waiting: Queued[] = [];
   private draining: Promise<void> | null = null;
   private readonly repeats = new Set<Promise<void>>();

@@ -2,8 +2,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { JobQueue, JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
-import { GenerationRecovery } from './generation-recovery.service.js';
-import { OrphanedHolds } from './orphaned-holds.service.js';
+import { GenerationRecoveryService } from './generation-recovery.service.js';
+import { OrphanedHoldsService } from './orphaned-holds.service.js';
 
 /** The time between two runs. Recurring jobs run at most once a minute, which is too slow for held credit. */
 const NEXT_RUN_MS = 10_000;
@@ -20,8 +20,8 @@ export class GenerationRecoveryJob implements Job {
   constructor(
     registry: JobRegistry,
     private readonly queue: JobQueue,
-    private readonly recovery: GenerationRecovery,
-    private readonly orphans: OrphanedHolds,
+    private readonly recovery: GenerationRecoveryService,
+    private readonly orphans: OrphanedHoldsService,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);

@@ -8,13 +8,13 @@ import {
   silentGenerationObserver,
   type GenerationObserver,
 } from '../generation-observer.js';
-import { ImageMaker, type ImageResult } from '../image-maker.service.js';
-import { ModelCatalog } from '../../../catalog/model-catalog.service.js';
+import { ImageMakerService, type ImageResult } from '../image-maker.service.js';
+import { ModelCatalogService } from '../../../catalog/model-catalog.service.js';
 import { getImageModels, type ImageModel } from '../image-request.js';
 import type { Charge } from '../funding/funding.js';
 import { FundingService } from '../funding/funding.service.js';
-import { GenerationReader } from '../records/generation-reader.service.js';
-import { GenerationRecords } from '../records/generation-records.service.js';
+import { GenerationReaderService } from '../records/generation-reader.service.js';
+import { GenerationRecordsService } from '../records/generation-records.service.js';
 import type { GenerationKey, StoredGeneration, TaskRecord, TaskResult } from '../records/generation.js';
 import { Upstreams } from '../../providers/configured-providers.js';
 import { mostSevere, toCustomerProblem } from '../generation.errors.js';
@@ -40,16 +40,16 @@ type Found = {
  * number of times, in any process.
  */
 @Injectable()
-export class GenerationRecovery {
-  private readonly logger = new Logger(GenerationRecovery.name);
+export class GenerationRecoveryService {
+  private readonly logger = new Logger(GenerationRecoveryService.name);
 
   constructor(
-    private readonly records: GenerationRecords,
-    private readonly reader: GenerationReader,
-    private readonly maker: ImageMaker,
+    private readonly records: GenerationRecordsService,
+    private readonly reader: GenerationReaderService,
+    private readonly maker: ImageMakerService,
     private readonly upstreams: Upstreams,
     private readonly funding: FundingService,
-    private readonly catalog: ModelCatalog,
+    private readonly catalog: ModelCatalogService,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Optional()
     @Inject(GENERATION_OBSERVER)

@@ -4,10 +4,10 @@ import type { Clock } from '../../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../../platform/config/settings.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { JobQueue, JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
-import { ImageMaker } from '../image-maker.service.js';
+import { ImageMakerService } from '../image-maker.service.js';
 import { toMediaName, MEDIA_STORE, type MediaStore } from '../../media/media-store.js';
 import { Upstreams } from '../../providers/configured-providers.js';
-import { GenerationReader } from '../records/generation-reader.service.js';
+import { GenerationReaderService } from '../records/generation-reader.service.js';
 import type { DeliveredTask } from '../records/generation.js';
 
 /** How long the provider keeps a result, and therefore how far back images can be restored. */
@@ -29,8 +29,8 @@ export class MediaRestorationJob implements Job, OnApplicationBootstrap {
   constructor(
     registry: JobRegistry,
     private readonly queue: JobQueue,
-    private readonly reader: GenerationReader,
-    private readonly maker: ImageMaker,
+    private readonly reader: GenerationReaderService,
+    private readonly maker: ImageMakerService,
     private readonly upstreams: Upstreams,
     @Inject(MEDIA_STORE) private readonly media: MediaStore,
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'runJobs' | 's3'>,

@@ -24,8 +24,8 @@ const FIND_ORPHANS = `
 type Orphan = { readonly accountId: string; readonly holdId: string };
 
 @Injectable()
-export class OrphanedHolds {
-  private readonly logger = new Logger(OrphanedHolds.name);
+export class OrphanedHoldsService {
+  private readonly logger = new Logger(OrphanedHoldsService.name);
 
   constructor(
     private readonly dataSource: DataSource,

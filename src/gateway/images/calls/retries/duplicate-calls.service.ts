@@ -10,15 +10,15 @@ import { GENERATION_LIMITS, type GenerationLimits } from '../generation-limits.j
 import { ClientGoneError, EarlierAttemptRunningError, OutcomeUnknownError } from '../generation.errors.js';
 import type { GenerationStatus } from '../generation.machine.js';
 import type { Caller } from '../caller.js';
-import { Idempotency } from '../idempotency.service.js';
+import { IdempotencyService } from '../idempotency.service.js';
 import type { GenerationAnswer } from '../generation-answer.js';
 import { acceptsFormat, toFingerprint, type ImageRequest } from '../image-request.js';
 import type { OutputFormat } from '../../providers/image-provider.js';
 import { generationIdAt } from '../records/generation-filter.js';
-import { GenerationReader } from '../records/generation-reader.service.js';
-import { RunningGenerations } from '../running-generations.service.js';
+import { GenerationReaderService } from '../records/generation-reader.service.js';
+import { RunningGenerationsService } from '../running-generations.service.js';
 import { createBackOff, waitForFirst } from './back-off.js';
-import { CALL_MS_MAX, RetryClaims, type Retry } from './retry-claims.service.js';
+import { CALL_MS_MAX, RetryClaimsService, type Retry } from './retry-claims.service.js';
 import { UNWRITTEN_MS } from './retry-step.js';
 
 /** The earlier answer that a repeated call has found. Without an answer the call has to run. */
@@ -59,19 +59,19 @@ type SameCall = {
  * them begin at the same time, the rule of the hold gives credit to one (`authorize`), and the other one searches again.
  */
 @Injectable()
-export class DuplicateCalls {
+export class DuplicateCallsService {
   constructor(
     private readonly dataSource: DataSource,
-    private readonly claims: RetryClaims,
-    private readonly reader: GenerationReader,
-    private readonly idempotency: Idempotency,
-    private readonly running: RunningGenerations,
+    private readonly claims: RetryClaimsService,
+    private readonly reader: GenerationReaderService,
+    private readonly idempotency: IdempotencyService,
+    private readonly running: RunningGenerationsService,
     private readonly engine: WalletEngine,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Behaves as `RetriedCalls.find`. */
+  /** Behaves as `RetriedCallsService.find`. */
   async join(
     request: ImageRequest,
     { principal, limits }: Pick<Caller, 'principal' | 'limits'>,
@@ -98,7 +98,7 @@ export class DuplicateCalls {
       const earlier = same.find(isEarlier);
       if (earlier?.status === 'succeeded') {
         const stored = await this.reader.find({ accountId, id: earlier.id });
-        if (stored !== null && stored.imagesDeletedAtMs === null) return this.answerOf(stored);
+        if (stored !== null && stored.imagesDeletedAtMs === null) return this.toFound(stored);
         continue;
       }
       if (earlier?.status === 'unresolved') throw new OutcomeUnknownError();
@@ -125,7 +125,7 @@ export class DuplicateCalls {
     return runStatement(this.dataSource, SAME_CALLS, [...values, iso(sinceMs), iso(nowMs - windowMs)]);
   }
 
-  private async answerOf(earlier: Parameters<Idempotency['replay']>[0]): Promise<Found> {
+  private async toFound(earlier: Parameters<IdempotencyService['replay']>[0]): Promise<Found> {
     return { answer: await this.idempotency.replay(earlier), otherCallsHoldIds: [] };
   }
 

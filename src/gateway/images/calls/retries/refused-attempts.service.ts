@@ -20,7 +20,7 @@ type Call = Pick<Retry, 'accountId' | 'apiKeyId' | 'fingerprint'>;
  * process remembers it: a retry that reaches another process may get the image of an identical call, for which it does not pay.
  */
 @Injectable()
-export class RefusedAttempts {
+export class RefusedAttemptsService {
   /** For each call and attempt number, the times by which the retries must have arrived, in the order of the refusals. */
   private readonly expiries = new Map<string, number[]>();
   /** A retry that searches several times gets the same result each time. */

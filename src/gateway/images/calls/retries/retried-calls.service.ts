@@ -14,14 +14,14 @@ import {
   withoutCharge,
 } from '../generation.errors.js';
 import { type Caller, isSilentlyRepeated, type RetryingClient } from '../caller.js';
-import { Idempotency } from '../idempotency.service.js';
+import { IdempotencyService } from '../idempotency.service.js';
 import { toFingerprint, type ImageRequest } from '../image-request.js';
-import { GenerationReader } from '../records/generation-reader.service.js';
-import { RunningGenerations, CallOutcomes } from '../running-generations.service.js';
+import { GenerationReaderService } from '../records/generation-reader.service.js';
+import { RunningGenerationsService, CallOutcomesService } from '../running-generations.service.js';
 import { createBackOff, waitForFirst } from './back-off.js';
-import { DuplicateCalls, NOTHING_FOUND, type Found } from './duplicate-calls.service.js';
-import { RefusedAttempts } from './refused-attempts.service.js';
-import { CLAIM_MS, RetryClaims, type Retry } from './retry-claims.service.js';
+import { DuplicateCallsService, NOTHING_FOUND, type Found } from './duplicate-calls.service.js';
+import { RefusedAttemptsService } from './refused-attempts.service.js';
+import { CLAIM_MS, RetryClaimsService, type Retry } from './retry-claims.service.js';
 import { nextRetryStep } from './retry-step.js';
 
 /**
@@ -49,19 +49,19 @@ type WaitingSlot = {
  * promised, and what cannot be.
  */
 @Injectable()
-export class RetriedCalls {
-  private readonly logger = new Logger(RetriedCalls.name);
+export class RetriedCallsService {
+  private readonly logger = new Logger(RetriedCallsService.name);
   /** How many retries are waiting, by the API key and fingerprint of their call. */
   private readonly waiting = new Map<string, number>();
 
   constructor(
-    private readonly claims: RetryClaims,
-    private readonly outcomes: CallOutcomes,
-    private readonly refused: RefusedAttempts,
-    private readonly duplicates: DuplicateCalls,
-    private readonly reader: GenerationReader,
-    private readonly idempotency: Idempotency,
-    private readonly running: RunningGenerations,
+    private readonly claims: RetryClaimsService,
+    private readonly outcomes: CallOutcomesService,
+    private readonly refused: RefusedAttemptsService,
+    private readonly duplicates: DuplicateCallsService,
+    private readonly reader: GenerationReaderService,
+    private readonly idempotency: IdempotencyService,
+    private readonly running: RunningGenerationsService,
     private readonly engine: WalletEngine,
     @Inject(GENERATION_LIMITS) private readonly limits: GenerationLimits,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,

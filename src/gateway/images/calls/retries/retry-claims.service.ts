@@ -63,7 +63,7 @@ type OutlookRow = {
  * processes. Throws what the database throws.
  */
 @Injectable()
-export class RetryClaims {
+export class RetryClaimsService {
   constructor(private readonly dataSource: DataSource) {}
 
   /** Claims an attempt and returns its id; null when there is none to claim. */

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../../../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../../../platform/database/ledger-clock.js';
 import { JobRegistry, type Job } from '../../../../platform/jobs/job-queue.js';
-import { RetryClaims } from './retry-claims.service.js';
+import { RetryClaimsService } from './retry-claims.service.js';
 
 /** How many rows one statement changes, so that none holds its locks for long. */
 const BATCH_MAX = 1_000;
@@ -15,7 +15,7 @@ export class RetryRetentionJob implements Job {
 
   constructor(
     registry: JobRegistry,
-    private readonly claims: RetryClaims,
+    private readonly claims: RetryClaimsService,
     @Inject(LEDGER_CLOCK) private readonly clock: Clock,
   ) {
     registry.register(this);
