@@ -262,6 +262,20 @@ describe('a refund', () => {
     },
   );
 
+  it('that Stripe made before it forgot the idempotency key is found by the job, and not made again', async () => {
+    const topUp = await paid();
+    jest.spyOn(app.app.get(RefundRepository), 'move').mockRejectedValueOnce(new Error('killed'));
+    control.setWebhookFaults({ loseEvents: true });
+    (await refund(topUp, { credit_cents: 500 })).expect(500);
+    const create = gateway.createRefund.bind(gateway);
+    jest
+      .spyOn(gateway, 'createRefund')
+      .mockImplementation((request, key) => create(request, `${key}:forgotten`));
+    await sweep();
+    expect(await refundsAtStripe(topUp)).toEqual([525]);
+    expect(await statuses(topUp)).toEqual(['succeeded']);
+  });
+
   it('that the bank sends back days after its success returns the credit, once, in any order of events', async () => {
     const topUp = await paid();
     (await refund(topUp, { credit_cents: 500 })).expect(200);
