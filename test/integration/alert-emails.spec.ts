@@ -85,7 +85,7 @@ async function send(on = app, { accountId } = customer): Promise<void> {
   for (const { id, account_id } of rows) await job.run({ account_id, email_id: id });
 }
 
-const news = (
+const newEvent = (
   naturalKey: string,
   type: NewWebhookEvent['type'] = 'wallet.low',
   data = {},
@@ -112,7 +112,7 @@ describe('an address', () => {
   it('is asked first, and gets no alert before it said yes', async () => {
     const address = newAddress();
     expect((await put(address)).expect(200).body).toMatchObject({ email: address, email_confirmed: false });
-    await events.publish(null, news('before'));
+    await events.publish(null, newEvent('before'));
     await send();
     expect(server.taken.map(({ to }) => to)).toEqual([address]);
     const source = server.taken[0]?.source ?? '';
@@ -128,7 +128,7 @@ describe('an address', () => {
     expect((await follow(link)).status).toBe(200);
     expect((await follow(link)).status).toBe(200);
     expect((await customer.client.get(ALERTS)).body.email_confirmed).toBe(true);
-    await events.publish(null, news('after'));
+    await events.publish(null, newEvent('after'));
     await send();
     expect(server.taken).toHaveLength(2);
   });
@@ -163,7 +163,7 @@ describe('an address', () => {
 
   it('that replaces another is asked again, and the old one’s links are void', async () => {
     await subscribed();
-    await events.publish(null, news('mail'));
+    await events.publish(null, newEvent('mail'));
     await send();
     const unsubscribe = linkIn(server.taken[0]?.source ?? '', 'unsubscribe');
     const second = newAddress();
@@ -173,10 +173,10 @@ describe('an address', () => {
     (await put(newAddress())).expect(200);
     expect((await follow(unsubscribe)).status).toBe(410);
     expect((await follow(confirm)).status).toBe(410);
-    await events.publish(null, news('nobody said yes'));
+    await events.publish(null, newEvent('not confirmed'));
     await send();
-    const told = (await emails()).map(({ kind }) => kind).filter((kind) => kind !== 'confirmation');
-    expect(told).toEqual(['wallet.low', 'address_removed']);
+    const notified = (await emails()).map(({ kind }) => kind).filter((kind) => kind !== 'confirmation');
+    expect(notified).toEqual(['wallet.low', 'address_removed']);
   });
 
   it('is not flooded with questions: once in five minutes, three times a day over all callers, five an account', async () => {
@@ -198,7 +198,7 @@ describe('an address', () => {
 
   it('that wants no more says so with one click of a mail program, whichever form that sends', async () => {
     await subscribed();
-    await events.publish(null, news('first'));
+    await events.publish(null, newEvent('first'));
     await send();
     const link = linkIn(server.taken[0]?.source ?? '', 'unsubscribe');
     expect((await followByMultipart(link)).status).toBe(200);
@@ -207,13 +207,13 @@ describe('an address', () => {
 
   it('that wants no more says so with one click, at once, also for what waits', async () => {
     await subscribed();
-    await events.publish(null, news('first'));
+    await events.publish(null, newEvent('first'));
     await send();
     const source = server.taken[0]?.source ?? '';
     const header = headersOf(source).get('list-unsubscribe') ?? '';
     expect(headersOf(source).get('list-unsubscribe-post')).toBe('List-Unsubscribe=One-Click');
     expect(header).toBe(`<${linkIn(source, 'unsubscribe').href}>`);
-    await events.publish(null, news('second'));
+    await events.publish(null, newEvent('second'));
     const link = linkIn(source, 'unsubscribe');
     const opened = await fetch(`${app.url}${link.pathname}${link.search}`);
     expect(opened.status).toBe(200);
@@ -230,7 +230,7 @@ describe('an address', () => {
 describe('a mail', () => {
   it('names its event permanently, says why it came, and is the same in text and HTML', async () => {
     const address = await subscribed();
-    await events.publish(null, news('one'));
+    await events.publish(null, newEvent('one'));
     await send();
     const [{ event_id: eventId } = { event_id: null }] = (await emails()).slice(-1);
     const { to, source = '' } = server.taken[0] ?? { to: '' };
@@ -248,7 +248,7 @@ describe('a mail', () => {
 
   it('is one for each event, however often it is published and whichever process sends it', async () => {
     await subscribed();
-    await Promise.all(Array.from({ length: 10 }, () => events.publish(null, news('same'))));
+    await Promise.all(Array.from({ length: 10 }, () => events.publish(null, newEvent('same'))));
     await Promise.all(Array.from({ length: 5 }, () => send()));
     expect(server.taken).toHaveLength(1);
     await send();
@@ -259,14 +259,14 @@ describe('a mail', () => {
     await subscribed();
     const transactions = app.app.get(TransactionRunner, { strict: false });
     const work = transactions.run(async (tx) => {
-      await events.publish(tx, news('undone'));
+      await events.publish(tx, newEvent('undone'));
       throw new Error('undone');
     });
     await expect(work).rejects.toThrow('undone');
-    await events.publish(null, news('machines', 'top_up.succeeded'));
+    await events.publish(null, newEvent('machines', 'top_up.succeeded'));
     expect(await emails()).toHaveLength(1);
     for (const type of ['wallet.depleted', 'auto_top_up.failed', 'auto_top_up.disabled'] as const) {
-      await events.publish(null, news(type, type));
+      await events.publish(null, newEvent(type, type));
     }
     const [queued] = await app.dataSource.query<{ count: number }[]>(
       `SELECT count(*)::int FROM graphile_worker._private_jobs job JOIN alert_emails email
@@ -286,9 +286,12 @@ describe('a mail', () => {
     await subscribed();
     const evil = 'x\r\nBcc: victim@example.com\r\n\r\n<script>alert(1)</script>&"';
     const action = 'https://example.com/"><script>alert(2)</script>';
-    await events.publish(null, news('evil', 'auto_top_up.disabled', { message: evil }));
-    await events.publish(null, news('evil', 'auto_top_up.failed', { action_url: action, retry_at: evil }));
-    await events.publish(null, news('evil', 'wallet.low', { posted_micros: evil }));
+    await events.publish(null, newEvent('evil', 'auto_top_up.disabled', { message: evil }));
+    await events.publish(
+      null,
+      newEvent('evil', 'auto_top_up.failed', { action_url: action, retry_at: evil }),
+    );
+    await events.publish(null, newEvent('evil', 'wallet.low', { posted_micros: evil }));
     await send();
     expect(server.taken).toHaveLength(3);
     for (const { source } of server.taken) {
@@ -313,7 +316,7 @@ describe('a mail', () => {
 describe('a worker that dies over a mail', () => {
   it('leaves it to the next one, after a time in which no other process touches it', async () => {
     await subscribed();
-    await events.publish(null, news('died'));
+    await events.publish(null, newEvent('died'));
     const job = app.app.get(AlertEmailJob, { strict: false });
     const [email] = (await emails()).slice(-1);
     const name = { account_id: customer.accountId, email_id: email?.id ?? '' };
@@ -336,7 +339,7 @@ describe('a mail server', () => {
   it('that asks for patience is tried again by the schedule, with the same mail, then given up', async () => {
     await subscribed();
     server.answer = () => 'later';
-    await events.publish(null, news('patience'));
+    await events.publish(null, newEvent('patience'));
     for (const [index, delayMs] of EMAIL_RETRY_DELAYS_MS.entries()) {
       await send();
       const email = (await emails()).at(-1);
@@ -353,7 +356,7 @@ describe('a mail server', () => {
   it('that knows no such address is not asked again', async () => {
     await subscribed();
     server.answer = () => 'refuse';
-    await events.publish(null, news('unknown'));
+    await events.publish(null, newEvent('unknown'));
     await send();
     expect((await emails()).at(-1)).toMatchObject({ status: 'failed', attempts: 1, error: 'EENVELOPE 550' });
   });
@@ -361,7 +364,7 @@ describe('a mail server', () => {
   it('whose yes is lost gets the mail once more, under the name by which receivers drop it', async () => {
     await subscribed();
     server.answer = (connection) => (connection === 1 ? 'cut' : 'take');
-    await events.publish(null, news('lost'));
+    await events.publish(null, newEvent('lost'));
     await send();
     app.clock.aheadMs = 61_000;
     await send();

@@ -32,7 +32,7 @@ describe('while the database is away', () => {
       expect(answer.body.error.code).toBe('database_unavailable');
       expect(answer.headers.get('retry-after')).toBe('1');
     }
-    // A well-formed key that nobody knows is not refused as invalid: nobody can say that now.
+    // An unknown, well-formed key is not refused as invalid, because without the database the service cannot know that.
     (await app.client(makeApiKey('account_key')).get(PROBE)).expect(503);
     (await app.client('sk-cof-malformed').get(PROBE)).expect(401);
     // The key of the environment needs no database.
@@ -47,7 +47,7 @@ describe('while the database is away', () => {
 
 type Proxy = { readonly url: string; cut(): Promise<void>; restore(): Promise<void>; close(): Promise<void> };
 
-/** Stands between a service and its database: cutting it is a database that died, as seen from the service. */
+/** A proxy between a service and its database. To the service, cutting it is the same as the death of the database. */
 async function startProxy(databaseUrl: string): Promise<Proxy> {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();

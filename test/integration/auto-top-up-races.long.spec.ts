@@ -77,7 +77,7 @@ describe('auto top-up in two processes', () => {
     for (let round = 0; round < 5; round += 1) {
       const customer = await customerBelow();
       const looks = Array.from({ length: 16 }, (_, index) =>
-        // Who meets the other's request at Stripe is refused, and looks again later.
+        // Stripe refuses the request that meets the other process's, and that process checks again later.
         lookAt(index % 2 === 0 ? app : second, customer).catch(() => undefined),
       );
       await Promise.all(looks);

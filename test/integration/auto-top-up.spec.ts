@@ -67,8 +67,8 @@ describe('auto top-up', () => {
       in_flight: null,
       last_failure: null,
     });
-    const told = await publishedTo(app, customer.accountId);
-    expect(told.filter(({ type }) => type === 'top_up.succeeded')).toHaveLength(2);
+    const published = await publishedTo(app, customer.accountId);
+    expect(published.filter(({ type }) => type === 'top_up.succeeded')).toHaveLength(2);
     const { body } = await customer.client.get(`/v1/top_ups/${charge?.id}`);
     expect(body).toMatchObject({ kind: 'auto', status: 'paid', checkout_url: null });
   });
@@ -257,8 +257,8 @@ describe('off means off', () => {
     await lookNow(customer.accountId);
     await allLooked(app);
     expect(await chargesOf(app, customer.accountId)).toEqual([]);
-    const told = await publishedTo(app, customer.accountId);
-    expect(told.filter(({ type }) => type === 'auto_top_up.disabled')).toMatchObject([
+    const published = await publishedTo(app, customer.accountId);
+    expect(published.filter(({ type }) => type === 'auto_top_up.disabled')).toMatchObject([
       { data: { status: 'off', off_reason: 'switched_off' } },
     ]);
   });

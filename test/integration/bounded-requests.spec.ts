@@ -29,7 +29,7 @@ function clientOf({ key }: Pick<Route, 'key'>): TestClient {
   return key === 'operator' ? service.operator : key === 'account' ? customer.client : service.client(null);
 }
 
-function told({ status, body }: TestAnswer): { readonly status: number; readonly code: unknown } {
+function statusAndCode({ status, body }: TestAnswer): { readonly status: number; readonly code: unknown } {
   return { status, code: (body as { error?: { code?: unknown } }).error?.code };
 }
 
@@ -38,7 +38,7 @@ describe('a body that is nested too deeply, or has too many members', () => {
     for (const route of WITH_BODY) {
       const { method, path } = route;
       const answer = await clientOf(route).send(method, path, { body });
-      expect({ method, path, ...told(answer) }).toEqual({
+      expect({ method, path, ...statusAndCode(answer) }).toEqual({
         method,
         path,
         status: 400,
@@ -50,7 +50,7 @@ describe('a body that is nested too deeply, or has too many members', () => {
   it('is refused by the webhook of Stripe as well, which has no key', async () => {
     for (const body of Object.values(COMPLEX_BODIES)) {
       const answer = await service.client(null).send('POST', '/webhooks/stripe', { body });
-      expect(told(answer)).toEqual({ status: 400, code: 'malformed_body' });
+      expect(statusAndCode(answer)).toEqual({ status: 400, code: 'malformed_body' });
     }
   });
 });

@@ -91,7 +91,7 @@ describe.each(POINTS)('a process that dies %s over a customer’s own key', (_pl
     const death = die();
     const lost = generate(customer, {}, keyed);
     await death.reached;
-    // It is written beside the call.
+    // Tasks are written concurrently with the call.
     await eventually('its task is written', async () => (await tasksOf(customer)) === delivered);
     (await remove(customer)).expect(200);
     await recover(customer.accountId);

@@ -316,14 +316,14 @@ describe('many calls at once', () => {
 
 describe('the keys of this whole file', () => {
   it('are in no log line, no answer, no header and no column of the database', async () => {
-    // Outcomes are written, and logged, behind the answers.
+    // Outcomes are written and logged after the answers.
     await eventually('every call is over', () => service.app.get(RunningGenerationsService).size === 0);
     expect(secrets.length).toBeGreaterThan(10);
-    const told = answers.map(({ body, headers }) => JSON.stringify([body, [...headers]])).join('\n');
+    const answered = answers.map(({ body, headers }) => JSON.stringify([body, [...headers]])).join('\n');
     expect(logged.length).toBeGreaterThan(10_000);
     for (const secret of secrets) {
       expect(logged.includes(secret)).toBe(false);
-      expect(told.includes(secret)).toBe(false);
+      expect(answered.includes(secret)).toBe(false);
       expect(await placesOf(service, secret)).toEqual([]);
     }
   });

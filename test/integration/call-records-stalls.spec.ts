@@ -95,11 +95,11 @@ describe('the records of calls', () => {
   describe('over a connection that is open and silent', () => {
     const cleanUp = new CleanUp();
     let proxy: MutableProxy;
-    let behind: Process;
+    let proxied: Process;
     beforeEach(async () => {
       proxy = await MutableProxy.start(database.serviceUrl, cleanUp);
-      behind = await startRecords(proxy.url);
-      cleanUp.add(() => behind.dataSource.destroy());
+      proxied = await startRecords(proxy.url);
+      cleanUp.add(() => proxied.dataSource.destroy());
     });
     afterEach(() => cleanUp.run());
 
@@ -112,21 +112,21 @@ describe('the records of calls', () => {
         const [begun, other] = many(2) as [Generation, Generation];
         const keyed = newGeneration({ idempotencyKey: `silent-${silence}` });
         const copy = newGeneration({ idempotencyKey: `silent-${silence}` });
-        await begin(behind, begun);
+        await begin(proxied, begun);
         proxy[silence]();
-        const claim = behind.records.claim(keyed);
+        const claim = proxied.records.claim(keyed);
         const writes = [
-          finish(behind, begun),
-          begin(behind, begun),
-          begin(behind, other),
-          finish(behind, other),
+          finish(proxied, begun),
+          begin(proxied, begun),
+          begin(proxied, other),
+          finish(proxied, other),
         ];
         expect(await claim).toBe(true);
-        expect(await behind.records.claim(copy)).toBe(false);
+        expect(await proxied.records.claim(copy)).toBe(false);
         expect(await Promise.all(writes)).toEqual([undefined, false, true, undefined]);
         expect(await statusesOf(begun, other, keyed)).toEqual(['succeeded', 'succeeded', 'running']);
         expect(await rowsOf(second, [copy])).toEqual([]);
-        await fail(behind, keyed);
+        await fail(proxied, keyed);
       },
     );
 
@@ -134,12 +134,12 @@ describe('the records of calls', () => {
       const [alive, ended] = many(2) as [Generation, Generation];
       const keyed = newGeneration({ idempotencyKey: 'late' });
       const before = newGeneration();
-      await begin(behind, before);
+      await begin(proxied, before);
       proxy.mute();
-      const claim = behind.records.claim(keyed);
-      await Promise.all([begin(behind, alive), begin(behind, ended), finish(behind, before)]);
+      const claim = proxied.records.claim(keyed);
+      await Promise.all([begin(proxied, alive), begin(proxied, ended), finish(proxied, before)]);
       expect(await claim).toBe(true);
-      await Promise.all([finish(behind, ended), finish(behind, keyed)]);
+      await Promise.all([finish(proxied, ended), finish(proxied, keyed)]);
       const renewedAtMs = Date.now() + 60_000;
       await second.records.renewLeases([alive], renewedAtMs);
       const [row] = await rowsOf(second, [alive]);
@@ -156,7 +156,7 @@ describe('the records of calls', () => {
         [alive.id],
       );
       expect(lease?.expires.getTime()).toBe(renewedAtMs + LEASE_MS);
-      await fail(behind, alive);
+      await fail(proxied, alive);
     });
   });
 });

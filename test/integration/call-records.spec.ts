@@ -136,7 +136,7 @@ describe('the records of calls that are written at the same time', () => {
       [lost.id]: '0pending',
       [unknown.id]: '0delivered 1delivered',
     });
-    // What is over stays as it is, and whoever comes late hears of it, each for itself.
+    // A call that is over stays as it is, and each late write of it is answered so, on its own.
     const late = await Promise.all(
       [delivered, running, failed].map((generation) => begin(first, generation)),
     );

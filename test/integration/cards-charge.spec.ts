@@ -95,7 +95,7 @@ describe('the account', () => {
     const customer = await customerWithCard(app);
     const address = await subscribe(customer);
     await switchOn(customer);
-    const [told, ...others] = await raisesOf(customer);
+    const [notified, ...others] = await raisesOf(customer);
     expect(others).toEqual([]);
     const changedBy = `account_key:${await keyIdOf(customer)}`;
     const terms = {
@@ -107,7 +107,7 @@ describe('the account', () => {
       monthly_max_charge_cents: 63_000,
       cooldown_seconds: 60,
     };
-    expect(told?.data).toEqual({
+    expect(notified?.data).toEqual({
       object: 'auto_top_up_change',
       status: 'on',
       changed_by: changedBy,
@@ -156,11 +156,11 @@ describe('the account', () => {
       const pending = `SELECT FROM alert_emails WHERE account_id = $1 AND status = 'pending'`;
       return (await app.dataSource.query<unknown[]>(pending, [customer.accountId])).length === 0;
     });
-    const told = await app.dataSource.query<{ kind: string; status: string }[]>(
+    const notified = await app.dataSource.query<{ kind: string; status: string }[]>(
       `SELECT kind, status FROM alert_emails WHERE account_id = $1 AND kind <> 'confirmation' ORDER BY id`,
       [customer.accountId],
     );
-    expect(told.every(({ status }) => status === 'sent')).toBe(true);
+    expect(notified.every(({ status }) => status === 'sent')).toBe(true);
   });
 });
 

@@ -46,7 +46,7 @@ describe.each(PAGES)('%s', (path) => {
   it('is whole HTML without a script, and loads nothing but our own style sheet', async () => {
     const page = await read(path);
     expect(page.faults).toEqual([]);
-    // Data for search engines stands in a `script` that no browser runs.
+    // Data for search engines is in a `script` that no browser runs.
     const scripts = page
       .all('script')
       .filter((script) => attribute(script, 'type') !== 'application/ld+json');

@@ -44,7 +44,7 @@ function publish(document: Json, after: number | null): Promise<void> {
   return service.app.get(TransactionRunner).run((tx) => publishCatalog(tx, publication));
 }
 
-/** The service reads the catalogue again when a request finds its copy two seconds old, beside that request. */
+/** The service reads the catalogue again when a request finds its copy two seconds old, concurrently with that request. */
 function untilNoticed(isNoticed: () => Promise<boolean>): Promise<void> {
   service.clock.letPass(2_001);
   return eventually('the running service notices the new version', isNoticed);

@@ -132,7 +132,7 @@ describe('bad input to debits and holds gets the documented error and changes no
     }
   });
 
-  it('a customer key cannot debit, and a key of another scope is told which one it lacks', async () => {
+  it('a customer key cannot debit, and a key of another scope is answered which one it lacks', async () => {
     const customer = await app.createCustomer({ grantMicros: 1_000_000n });
     const body = { account: customer.accountId, reference: 'own', amount_micros: '1' };
     expect((await customer.client.post('/v1/debits', body)).expect(403).body.error.code).toBe(

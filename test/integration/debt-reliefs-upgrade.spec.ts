@@ -76,7 +76,7 @@ describe('a database of the time when a debt that was written off, or paid with 
 
   const reliefsOf = (accountId: string): Promise<unknown[]> =>
     test.dataSource.query(
-      `SELECT kind, amount_micros AS amount, owed_beside_micros AS beside, undone_micros AS undone
+      `SELECT kind, amount_micros AS amount, owed_beside_micros AS "stillOwed", undone_micros AS undone
          FROM debt_reliefs WHERE account_id = $1 ORDER BY seq`,
       [accountId],
     );
@@ -100,7 +100,7 @@ describe('a database of the time when a debt that was written off, or paid with 
     await test.owner.query(UNDO);
     await test.upgrade();
 
-    const whole = { amount: '10000000', beside: '0', undone: '0' };
+    const whole = { amount: '10000000', stillOwed: '0', undone: '0' };
     expect(await reliefsOf(forgiven)).toEqual([{ kind: 'write_off', ...whole }]);
     expect(await reliefsOf(halfBack)).toEqual([{ kind: 'write_off', ...whole, undone: '4000000' }]);
     expect(await reliefsOf(helped)).toEqual([{ kind: 'given_credit', ...whole }]);

@@ -33,7 +33,7 @@ describe('a database of the time when a dispute was taken once and given back on
     return { accountId, id: await insertWithdrawnDispute(owner, engine, accountId, topUp) };
   }
 
-  const tell = (name: string, id: string, cents: number, at: string) =>
+  const insertBalanceTransaction = (name: string, id: string, cents: number, at: string) =>
     test.owner.query(
       `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
                                                 net_cents, source_id, created_at, stored_at)
@@ -61,7 +61,7 @@ describe('a database of the time when a dispute was taken once and given back on
 
   const movementsOf = (id: string): Promise<unknown[]> =>
     test.dataSource.query<unknown[]>(
-      `SELECT number, balance_transaction_id AS told, amount_cents AS cents, credit_micros AS credit, booked_at IS NOT NULL AS booked
+      `SELECT number, balance_transaction_id AS transaction, amount_cents AS cents, credit_micros AS credit, booked_at IS NOT NULL AS booked
          FROM dispute_movements WHERE dispute_id = $1 ORDER BY number`,
       [id],
     );
@@ -72,16 +72,16 @@ describe('a database of the time when a dispute was taken once and given back on
     const won = await disputed();
     await owner.query(UNDO);
     await giveBack(won);
-    await tell('txn_won_again', won.id, -1_050, '2026-01-03T00:00:00Z');
-    await tell('txn_won_back', won.id, 1_050, '2026-01-02T00:00:00Z');
-    await tell('txn_won', won.id, -1_050, '2026-01-01T00:00:00Z');
+    await insertBalanceTransaction('txn_won_again', won.id, -1_050, '2026-01-03T00:00:00Z');
+    await insertBalanceTransaction('txn_won_back', won.id, 1_050, '2026-01-02T00:00:00Z');
+    await insertBalanceTransaction('txn_won', won.id, -1_050, '2026-01-01T00:00:00Z');
     await test.upgrade();
     expect(await movementsOf(lost.id)).toEqual([
-      { number: 1, told: null, cents: '-1050', credit: '-10000000', booked: true },
+      { number: 1, transaction: null, cents: '-1050', credit: '-10000000', booked: true },
     ]);
     expect(await movementsOf(won.id)).toEqual([
-      { number: 1, told: 'txn_won', cents: '-1050', credit: '-10000000', booked: true },
-      { number: 2, told: 'txn_won_back', cents: '1050', credit: '10000000', booked: true },
+      { number: 1, transaction: 'txn_won', cents: '-1050', credit: '-10000000', booked: true },
+      { number: 2, transaction: 'txn_won_back', cents: '1050', credit: '10000000', booked: true },
     ]);
     // Nothing but what Stripe took a third time, which no release had booked.
     const named = await findDiscrepancies(dataSource, ['unasked credits']);

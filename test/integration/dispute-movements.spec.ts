@@ -34,8 +34,8 @@ describe('the money of a dispute', () => {
     async (_name, steps, expected) => {
       const history = await played(...steps);
       expect(await history.left()).toEqual({ debt: 0, status: 'active', ...expected });
-      const { booked, told } = await clearing(app, history);
-      expect(booked).toBe(told);
+      const { booked, reported } = await clearing(app, history);
+      expect(booked).toBe(reported);
       await expectBooksToBalance(app.dataSource);
     },
   );
@@ -57,9 +57,9 @@ describe('the money of a dispute', () => {
       movement(-1_050, -1_000, -50),
       movement(525, 500, 25),
     ]);
-    const told = (await publishedTo(app, history.accountId)).map(({ type }) => type);
-    expect(told.filter((type) => type === 'dispute.funds_withdrawn')).toHaveLength(2);
-    expect(told.filter((type) => type === 'dispute.funds_reinstated')).toHaveLength(2);
+    const published = (await publishedTo(app, history.accountId)).map(({ type }) => type);
+    expect(published.filter((type) => type === 'dispute.funds_withdrawn')).toHaveLength(2);
+    expect(published.filter((type) => type === 'dispute.funds_reinstated')).toHaveLength(2);
   });
 
   it('that was taken again counts against its payment: no refund brings it back a second time', async () => {
@@ -110,10 +110,10 @@ describe('a loss that a dispute left beyond its payment', () => {
   it('is none any more when a refund of the payment fails: the credit that came back is what the dispute took', async () => {
     const history = await played(...BEYOND, ['refund_fails']);
     expect(await history.left()).toEqual(AFTERWARDS);
-    expect(await clearing(app, history)).toEqual({ booked: 0, told: 0 });
+    expect(await clearing(app, history)).toEqual({ booked: 0, reported: 0 });
     await history.take(['becomes', 'won']);
     expect(await history.left()).toMatchObject({ available: 1_000, debt: 0, status: 'active' });
-    expect(await clearing(app, history)).toEqual({ booked: 1_050, told: 1_050 });
+    expect(await clearing(app, history)).toEqual({ booked: 1_050, reported: 1_050 });
   });
 
   it('and is booked so by whatever comes after it, when the process was cut off in between', async () => {
@@ -149,6 +149,6 @@ describe('a loss that a dispute left beyond its payment', () => {
       available: 500,
       status: 'frozen',
     });
-    expect(await clearing(app, history)).toEqual({ booked: 525, told: 525 });
+    expect(await clearing(app, history)).toEqual({ booked: 525, reported: 525 });
   });
 });

@@ -38,11 +38,11 @@ async function give({ accountId }: ReturnHistory, cents: number): Promise<void> 
   (await app.operator.post(`/v1/accounts/${accountId}/adjustments`, body)).expect(201);
 }
 
-/** Stripe tells of something while somebody else has the wallet's row: it is decided, and not booked. */
-async function whileLocked({ accountId }: ReturnHistory, tell: () => Promise<void>): Promise<void> {
+/** Stripe reports something while another transaction has locked the wallet: it is decided, and not booked. */
+async function whileLocked({ accountId }: ReturnHistory, report: () => Promise<void>): Promise<void> {
   await app.dataSource.transaction(async (tx) => {
     await tx.query('SELECT FROM wallets WHERE account_id = $1 FOR UPDATE', [accountId]);
-    await tell();
+    await report();
     await eventually('the event has failed', async () => {
       const waiting = `SELECT FROM stripe_events WHERE processed_at IS NULL AND last_error IS NOT NULL`;
       return (await app.dataSource.query<unknown[]>(waiting)).length > 0;
@@ -152,7 +152,7 @@ describe('money that comes back, and that a dispute of the same payment had take
     await takeAll(unspent, ...APPEALED);
     expect(await spent.left()).toMatchObject({ available: 0, debt: 0 });
     expect(await givenUp(spent)).toBe(1_000);
-    // The other dispute had the money all the time: when it is won as well, nobody has the debt forgiven and the money.
+    // The other dispute had the money all the time: when it is won as well, the customer does not get the money and a forgiven debt.
     unspent.disputeId = second;
     await takeAll(unspent, ...APPEALED);
     expect(await spent.left()).toMatchObject({ available: 0, debt: 0 });

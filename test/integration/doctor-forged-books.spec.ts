@@ -7,7 +7,7 @@ import { TestBooks } from '../support/database/test-books.js';
 import { EVERYTHING, exportText, verdictOf } from '../support/wallet/export-files.js';
 import { rewriteBook, type ForgedRow } from '../support/wallet/forged-books.js';
 
-/** In these books somebody with the database's password computed every number and hash anew: only what it means is wrong. */
+/** Somebody with the database's password computed every number and hash of these books again, so only their meaning is wrong. */
 let books: TestBooks;
 let accountId: string;
 let topUpLotId: string;
@@ -146,7 +146,7 @@ const refusedByVerifier = async (): Promise<boolean> =>
   !(await verdictOf(await exportText(books, 'jsonl', EVERYTHING))).ok;
 
 describe('the doctor', () => {
-  it('finds nothing wrong with these books before they are forged, nor after they were written anew as they were', async () => {
+  it('finds nothing wrong with these books before they are forged, nor after they were written again unchanged', async () => {
     await disputed();
     await rewriteBook(books, accountId, (rows) => rows);
     expect(await named()).toEqual([]);
@@ -240,7 +240,7 @@ describe('the doctor', () => {
     expect(await named()).toEqual([transfers()]);
   });
 
-  it('names a write-off that nobody could undo, because it is not written down', async () => {
+  it('names a write-off that could never be undone, because it is not written down', async () => {
     const id = await disputed();
     await rewriteBook(books, accountId, append(writeOff(`dispute:${id}:written_off`, '10000000')));
     expect(await named()).toEqual([]);
@@ -321,19 +321,19 @@ describe('the doctor', () => {
 
   it('names a dispute whose money Stripe took again after it came back, as soon as Stripe lists it', async () => {
     const id = await disputed();
-    const tell = (name: string, cents: number) =>
+    const insertBalanceTransaction = (name: string, cents: number) =>
       books.owner.query(
         `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
                                                   net_cents, source_id, created_at, stored_at)
          VALUES ($1, false, 'adjustment', 'dispute', 'usd', $2, 0, $2, $3, now(), now())`,
         [name, cents, id],
       );
-    await tell('txn_taken', -1_050);
+    await insertBalanceTransaction('txn_taken', -1_050);
     await books.owner.query('UPDATE disputes SET reinstated_at = withdrawn_at');
     await rewriteBook(books, accountId, append(...returned(`dispute:${id}:reinstated`)));
-    await tell('txn_back', 1_050);
+    await insertBalanceTransaction('txn_back', 1_050);
     expect(await named()).toEqual([]);
-    await tell('txn_again', -1_050);
+    await insertBalanceTransaction('txn_again', -1_050);
     expect(await named()).toEqual([`transfers account_id=${accountId} reference=dispute:${id}:withdrawn`]);
   });
 
@@ -346,7 +346,7 @@ describe('the doctor', () => {
     expect(await refusedByVerifier()).toBe(true);
   });
 
-  it('names a customer whose credit was taken out of no lot: a debt that freezes nobody', async () => {
+  it('names a customer whose credit was taken out of no lot: a debt that freezes no wallet', async () => {
     await books.owner.query('ALTER TABLE wallets DROP CONSTRAINT wallets_within_floor');
     const spent = movement('debit', [CREDITED, 'usage_revenue'], '5000000', { reference: 'debit:unpaid' });
     await rewriteBook(books, accountId, append(spent));

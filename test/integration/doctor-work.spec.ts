@@ -39,7 +39,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Calls, payments, refunds, disputes and reviews, all of one account. No chain of the ledger is behind them, so the doctor has much to report. */
+/** Calls, payments, refunds, disputes and reviews, all of one account. The ledger has no rows for them, so the doctor has much to report. */
 async function fill(): Promise<void> {
   const accountId = await createAccount(owner);
   await owner.query('INSERT INTO wallets (account_id) VALUES ($1)', [accountId]);

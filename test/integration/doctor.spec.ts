@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => books.close());
 
-/** With no constraint, key or trigger left, every row can be changed: only the doctor stands. */
+/** With no constraint, key or trigger left, every row can be changed, and only the doctor notices. */
 const PULL_ALL_TEETH = `
   ALTER TABLE transfers DISABLE TRIGGER USER;
   ALTER TABLE wallets DISABLE TRIGGER USER;
@@ -231,7 +231,7 @@ describe('a changed wallet', () => {
     expect(rowsNamed(await afterHarm(sql, [accountId]))).toEqual([`wallets account_id=${accountId}`]);
   });
 
-  it('is named when a disputed wallet was thawed without a record of who did it', async () => {
+  it('is named when a disputed wallet was unfrozen without a record of who did it', async () => {
     const discrepancies = await afterHarm('DELETE FROM wallet_status_changes WHERE account_id = $1', [
       accountId,
     ]);

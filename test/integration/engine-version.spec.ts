@@ -55,7 +55,7 @@ const debit = () =>
 
 const refusedAsOld = { driverError: { constraint: 'engine_version_current' } };
 
-describe('a process whose version the database has left behind', () => {
+describe('a process whose version is older than the database requires', () => {
   it('moves no money: it answers 503, nothing is written, and it is not ready; a current one goes on', async () => {
     (await debit()).expect(201);
     const before = await moneyOf(customer);

@@ -8,7 +8,7 @@ import { eventually } from '../support/processes.js';
 import { startTestApp, type TestApp } from '../support/app/test-app.js';
 import type { TestClient } from '../support/app/test-client.js';
 
-/** Far more than the sockets between two processes hold: whoever does not read makes the server wait. */
+/** Far more than the sockets between two processes hold: a client that does not read makes the server wait. */
 const BULK_ROWS = 60_000;
 const BULK_ACCOUNT = 'acct_bulk';
 
@@ -226,7 +226,7 @@ async function waitingCursors(count: number): Promise<Cursor[]> {
           AND query LIKE 'FETCH%'`,
     );
     const { rows: open } = await owner.query<Cursor>(
-      // Autovacuum may look at the rows that were just written; it is nobody's download.
+      // Autovacuum may look at the rows that were just written, and is no download.
       `SELECT pid FROM pg_stat_activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'`,
     );

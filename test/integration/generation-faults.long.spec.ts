@@ -19,7 +19,7 @@ const MODERATED: Expected = { status: 400, code: 'content_policy_violation', sho
 const FAILED: Expected = { status: 500, code: 'upstream_failed' };
 const UNAVAILABLE: Expected = { status: 503, code: 'upstream_unavailable' };
 
-/** What the provider does, as the sandbox is told in the prompt, and what the customer is told. */
+/** What the provider does, as the prompt asks the sandbox to, and what the customer is answered. */
 const OUTCOMES: readonly (readonly [directive: string, expected: Expected])[] = [
   ['moderated', MODERATED],
   ['content_moderated', MODERATED],
@@ -56,7 +56,7 @@ describe('a call that delivers nothing', () => {
   const cases = OUTCOMES.flatMap(([directive, expected]) => COUNTS.map((n) => ({ directive, n, expected })));
   const played = new Map<object, Promise<Played>>();
   beforeAll(() => {
-    // They wait beside each other; those that keep a task slot for seconds come after the others.
+    // They wait concurrently; those that keep a task slot for seconds come after the others.
     const isSlow = ({ directive }: { directive: string }) =>
       directive === 'not_found' || directive === 'submit=429';
     const start = (one: (typeof cases)[number]) => play(`a fox [sandbox:${one.directive}]`, one.n);

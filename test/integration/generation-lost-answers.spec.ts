@@ -117,7 +117,7 @@ describe('a retry that finds the identical call answered in the last seconds', (
     );
     const replays = retries.filter(({ replayed }) => replayed === 'true');
     expect(replays.map(({ text }) => text).sort()).toEqual(texts.sort());
-    // The fourth is nobody's retry: it is a call of its own.
+    // The fourth repeats no call, so it is a call of its own.
     expect(await images()).toBe(4n);
   });
 

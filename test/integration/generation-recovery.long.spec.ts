@@ -43,7 +43,7 @@ const commandIs = (type: WalletCommand['type']) =>
   ((command: WalletCommand) => command.type === type) as (...args: never[]) => boolean;
 const engine = () => dying.app.get(WalletEngine);
 const records = () => dying.app.get(GenerationRecordsService);
-/** The adapter itself, behind its circuit breaker. */
+/** The adapter itself, without its circuit breaker. */
 const provider = () =>
   (
     dying.app.get<Map<string, object>>(IMAGE_PROVIDERS).get('black_forest_labs') as {
@@ -104,7 +104,7 @@ async function recover(accountId: string): Promise<void> {
   setLimits(living, { orphanedAfterMs: 60_000 });
 }
 
-/** All images of a call have come to where it dies, and what was known by then is written: that happens beside the call. */
+/** Waits until all images of a call have come to where it dies, and what was known by then is written, which happens concurrently. */
 async function settled(customer: TestCustomer, death: Death, point: Point, images = 1): Promise<void> {
   const stops = point.stops === 'the call' ? 1 : images;
   await eventually('everything of it has stopped', () => death.stops() === stops);
@@ -134,7 +134,7 @@ describe.each(POINTS)('a process that dies %s', (_place, point) => {
     await recover(customer.accountId);
     await expectReceiptsToAgree(living, customer.accountId);
     expect(await capturedMicros(living, customer.accountId)).toBe(charged);
-    // The client tries again, at another process: the call that was charged is repeated, another one is made anew.
+    // The client tries again, at another process: the answer of a call that was charged is repeated, and any other call is made again.
     const retried = (await viaLiving(customer)).expect(200);
     expect(retried.headers.get('idempotent-replayed')).toBe(charged > 0n ? 'true' : null);
     expect((await fetch(retried.body.data[0].url)).status).toBe(200);

@@ -292,7 +292,7 @@ describe('an SDK that sends a call again without a key', () => {
     await calls.whileProviderWorks();
     calls.letProviderFinish();
     await calls.allOver();
-    // What a dead process leaves behind.
+    // The row as a dead process leaves it.
     await service.dataSource.query(
       `UPDATE generations SET retry_state = 'claimed', retry_claim = 'dead', retry_claim_expires_at = $2
         WHERE account_id = $1`,
@@ -362,7 +362,7 @@ describe('an answer whose connection ends', () => {
     }
     socket.destroy();
     await eventually('the service has noticed', () => calls.isAbandoned());
-    // The last one on the connection may be lost; the one before it only by something that stands in between, within seconds.
+    // The last one on the connection may be lost; the one before it only by a proxy in between, within seconds.
     await withClockAhead(service, ANSWERED_WINDOW_MS, async () => {
       const answers = [await send(1, { prompt: 'a fox' }), await send(1, { prompt: 'a fox' })];
       await Promise.all(answers.map((answer) => answer.json()));

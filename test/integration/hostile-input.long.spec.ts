@@ -6,7 +6,7 @@ import { expectBooksToBalance } from '../fixtures/books.js';
 import { startTestApp, type TestApp, type TestCustomer } from '../support/app/test-app.js';
 import type { TestAnswer, TestClient } from '../support/app/test-client.js';
 
-/* Whatever stands in the place of any parameter of any documented route: it is refused, or it is fine; never our fault. */
+/* Whatever is sent as any parameter of any documented route is refused or accepted, and never fails as a fault of ours. */
 
 type Schema = {
   readonly $ref?: string;
@@ -36,7 +36,7 @@ type Document = {
 };
 type Case = { readonly method: string; readonly path: string; readonly operation: Operation };
 
-/** As they stand in a URL. */
+/** Values as a URL spells them. */
 const IN_URLS = [
   '%00',
   'a%00b',
@@ -58,7 +58,7 @@ const IN_URLS = [
   '[]',
   '%F0%9F%A6%8A'.repeat(64),
 ];
-/** As they stand in a JSON body. */
+/** Values in a JSON body. */
 const IN_BODIES: readonly unknown[] = [
   '\u0000',
   'a\u0000b',
@@ -205,18 +205,18 @@ function faultsIn(answer: TestAnswer, { method, operation }: Case, what: string)
   const error = (answer.body as { error?: { code?: unknown } } | undefined)?.error;
   const code = typeof error?.code === 'string' ? error.code : '';
   if (ELSEWHERE.includes(code)) return [];
-  const told = `${method} ${what.slice(0, 300)}: ${answer.status} ${code}`;
+  const answered = `${method} ${what.slice(0, 300)}: ${answer.status} ${code}`;
   const documented = operation.responses[String(answer.status)];
-  if (documented === undefined) return [`${told} is not documented`];
+  if (documented === undefined) return [`${answered} is not documented`];
   if (answer.status < 400) return [];
-  if (answer.status >= 500 || code === 'internal_error') return [told];
+  if (answer.status >= 500 || code === 'internal_error') return [answered];
   const codes =
     '$ref' in documented
       ? ['malformed_http']
       : Object.keys(documented.content?.['application/json']?.examples ?? {});
   // A page has no code.
   if ('text/html' in (documented.content ?? {})) return [];
-  return codes.includes(code) ? [] : [`${told} is not documented`];
+  return codes.includes(code) ? [] : [`${answered} is not documented`];
 }
 
 async function faultsOf(one: Case, path: string, body?: unknown): Promise<string[]> {

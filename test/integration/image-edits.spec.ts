@@ -297,7 +297,7 @@ describe('errors of the framework on the images routes', () => {
     const { port, hostname } = new URL(service.url);
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(Number(port), hostname, () => {
-        // Announced, and never sent: whoever wanted to read it first would wait for it.
+        // The body is announced and never sent, so a service that read it first would wait for it.
         socket.write(
           'POST /v1/images/edits HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-cof-wrong\r\n' +
             `content-type: application/json\r\ncontent-length: ${EDIT_BODY_BYTES_MAX}\r\n\r\n{`,

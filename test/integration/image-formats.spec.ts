@@ -224,7 +224,7 @@ describe('a damaged image', () => {
     ['cut in half', (image) => image.subarray(0, image.length / 2)],
     ['without its last bytes', (image) => image.subarray(0, image.length - 2)],
     ['followed by others', (image) => Buffer.concat([image, Buffer.from('more')])],
-    ['behind another beginning', (image) => Buffer.concat([Buffer.from('x'), image.subarray(1)])],
+    ['after other bytes', (image) => Buffer.concat([Buffer.from('x'), image.subarray(1)])],
     [
       'with a wrong length in its structure',
       (image, format) => {

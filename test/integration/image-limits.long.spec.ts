@@ -292,8 +292,8 @@ describe('limits of one account', () => {
     (await put(service.operator, path, { images_per_minute: 9 })).expect(400);
     (await put(service.operator, path, { reason: 'none', images_per_minute: 0 })).expect(400);
     (await put(service.operator, path, { reason: 'odd', images_per_hour: 1 })).expect(400);
-    const nobody = path.replace(/acct_.{26}/, 'acct_01KB2H7Q0000000000000000AA');
-    (await put(service.operator, nobody, { reason: 'who' })).expect(404);
+    const unknownAccount = path.replace(/acct_.{26}/, 'acct_01KB2H7Q0000000000000000AA');
+    (await put(service.operator, unknownAccount, { reason: 'who' })).expect(404);
   });
 });
 

@@ -59,7 +59,7 @@ describe('a verifier that was written from the README of the ledger alone', () =
     expect([...new Set(judged.map(({ kind }) => kind))].sort()).toEqual([...TAMPER_KINDS].sort());
   });
 
-  it('knows the same posting rules: every one of them is accepted, in the books that it may stand in', async () => {
+  it('knows the same posting rules: every one of them is accepted, in the books that may hold it', async () => {
     const all = allPostings();
     const pair = ({ kind, debit, credit }: Posting) => `${kind} ${debit} ${credit}`;
     const allowed = new Set(all.filter((posting) => posting.allowed).map(pair));

@@ -19,9 +19,9 @@ afterAll(async () => {
 });
 
 describe('while the provider works', () => {
-  it('promise 7: no tx is open, and the wallet is locked by nobody and charged by others', async () => {
+  it('promise 7: no tx is open, and the wallet is not locked, and others charge it', async () => {
     const customer = await service.createCustomer({ grantMicros: 1_000_000n });
-    // The provider never answers while its clock stands still, so a tx that waited for it would stay open.
+    // The provider never answers while its clock is stopped, so a tx that waited for it would stay open.
     service.upstreamClock.stop();
     let answered = false;
     const call = generate(customer, { n: 1, prompt: 'a fox [sandbox:slow=100]' }).finally(
@@ -31,7 +31,7 @@ describe('while the provider works', () => {
     for (let look = 0; look < 4; look += 1) {
       await eventually('no tx is open', async () => (await openTxs()) === 0);
       await owner.query('SELECT FROM wallets WHERE account_id = $1 FOR UPDATE NOWAIT', [customer.accountId]);
-      const debit = { account: customer.accountId, reference: `beside-${look}`, amount_micros: '1' };
+      const debit = { account: customer.accountId, reference: `concurrent-${look}`, amount_micros: '1' };
       (await service.operator.post('/v1/debits', debit)).expect(201);
     }
     expect(answered).toBe(false);

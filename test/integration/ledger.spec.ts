@@ -57,7 +57,7 @@ describe('a row of the ledger', () => {
     await expect(books.dataSource.query(sql)).rejects.toMatchObject({ driverError: { code: '42501' } });
   });
 
-  it('keeps one reference for ever, whoever writes it', async () => {
+  it('keeps a reference unique without end, for every writer', async () => {
     const copy = `
       INSERT INTO transfers SELECT account_id, seq + 1000, id, kind, debit_account, credit_account, amount_micros, lot_id,
              posted_after_micros, reference, leg, link_id, actor, memo, created_at, hash

@@ -18,7 +18,7 @@ import { TestClock } from '../support/app/test-clock.js';
 import { eventually } from '../support/processes.js';
 import { RedisSimulator, waitForRedis } from '../support/servers/redis-simulator.js';
 
-// That Redis is away is what these tests are about; nobody has to read it in their output.
+// These tests are about an absent Redis, so its log lines would only fill their output.
 Logger.overrideLogger(false);
 
 describe('the headers', () => {
@@ -150,7 +150,7 @@ describe('in memory', () => {
     expect(images).toBe(1_200);
   });
 
-  it('a window begins with its first request, takes its number to the last millisecond, and then begins anew', async () => {
+  it('a window begins with its first request, takes its number to the last millisecond, and then begins again', async () => {
     jest.useFakeTimers();
     const { limiter } = limitsOf(null, { image_calls: 3 });
     const who = customer();

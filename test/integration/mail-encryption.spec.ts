@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** Reaches the same server by an address that nobody may take for this machine. */
+/** Reaches the same server by an address that must not be taken for this machine. */
 function elsewhere(): URL {
   const url = new URL(server.url);
   url.hostname = '0.0.0.0';

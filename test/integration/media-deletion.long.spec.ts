@@ -34,7 +34,7 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
     service = await startTestApp({ blackForestLabs: true, settings });
     customer = await service.createCustomer({ grantMicros: 10_000_000n });
   });
-  afterEach(() => s3.mend());
+  afterEach(() => s3.clearFaults());
   afterAll(async () => {
     await expectBooksToBalance(service.dataSource);
     await service.close();
@@ -115,7 +115,7 @@ describe.each(['on disk', 'in S3'])('images %s', (where) => {
   it('of a call that failed are none to delete', async () => {
     const failed = await generate(customer, { prompt: '[sandbox:moderated]' });
     const id = failed.status === 200 ? null : String(failed.body.error.generation_id);
-    if (id === null) throw new Error('the stand-in did not moderate');
+    if (id === null) throw new Error('the simulator did not moderate');
     expect((await customer.client.delete(`/v1/generations/${id}/images`)).expect(200).body.images).toBe(0);
   });
 
@@ -166,7 +166,7 @@ describe('a call whose images go to S3', () => {
     service = await startTestApp({ blackForestLabs: true, settings: { s3: s3.settings } });
     customer = await service.createCustomer({ grantMicros: 1_000_000n });
   });
-  afterEach(() => s3.mend());
+  afterEach(() => s3.clearFaults());
   afterAll(() => service.close());
 
   it('is answered with our own URL, which gives away neither bucket nor key, and the image comes through us', async () => {
@@ -198,7 +198,7 @@ describe('a call whose images go to S3', () => {
     const url = String((await generate(customer)).expect(200).body.data[0].url);
     s3.fail('slow_down', 1_000, 'GET');
     expect(await codeOf(url)).toBe('503 media_unavailable');
-    s3.mend();
+    s3.clearFaults();
     expect((await fetch(url)).status).toBe(200);
   });
 
@@ -216,7 +216,7 @@ describe('a call whose images go to S3', () => {
     const refused = (await customer.client.delete(`/v1/generations/${id}/images`)).expect(503);
     expect(refused.body.error.code).toBe('media_unavailable');
     expect((await customer.client.get(`/v1/generations/${id}`)).body.images[0].url).toBeNull();
-    s3.mend();
+    s3.clearFaults();
     await service.app.get(MediaDeletionJob).run({ account: customer.accountId, generation: id });
     expect(await codeOf(url)).toBe('404 resource_missing');
   });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   dataDir = await mkdtemp(path.join(tmpdir(), 'coffer media '));
   s3 = await S3Simulator.start();
 });
-afterEach(() => s3.mend());
+afterEach(() => s3.clearFaults());
 afterAll(async () => {
   await s3.close();
   await rm(dataDir, { recursive: true });
@@ -159,7 +159,7 @@ describe('the store of images in S3', () => {
       const startedMs = performance.now();
       await expect(open(IMPATIENT).write(one, image)).rejects.toMatchObject({ code: 'media_unavailable' });
       expect(performance.now() - startedMs).toBeLessThan(5_000);
-      s3.mend();
+      s3.clearFaults();
       expect(await open().read(one)).toBeNull();
     },
   );

@@ -44,7 +44,7 @@ describe('a dispute of more than is left of its payment', () => {
       excess_micros: '10500000',
       withdrawn_at: expect.any(Number),
     });
-    expect(await clearing(app, history)).toEqual({ booked: -1_050, told: -1_050 });
+    expect(await clearing(app, history)).toEqual({ booked: -1_050, reported: -1_050 });
   });
 
   it('takes what is left as credit, and is reversed in both parts when it is won', async () => {
@@ -61,7 +61,7 @@ describe('a dispute of more than is left of its payment', () => {
       available: 500,
       status: 'active',
     });
-    expect(await clearing(app, history)).toEqual({ booked: 525, told: 525 });
+    expect(await clearing(app, history)).toEqual({ booked: 525, reported: 525 });
   });
 });
 
@@ -85,7 +85,7 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
       debt: 400,
       status: 'frozen',
     });
-    expect(await clearing(app, history)).toEqual({ booked: 525, told: 525 });
+    expect(await clearing(app, history)).toEqual({ booked: 525, reported: 525 });
     const account = `/v1/accounts/${history.accountId}`;
     const freezes = (await app.operator.get(`${account}/freezes`)).expect(200).body.data;
     expect(freezes).toMatchObject([{ source: 'refund', lifted_at: null }]);
@@ -144,7 +144,7 @@ describe("a refund made in Stripe's dashboard of credit that is spent", () => {
         amount_cents: 525,
       },
     ]);
-    expect(await clearing(app, history)).toEqual({ booked: -525, told: -525 });
+    expect(await clearing(app, history)).toEqual({ booked: -525, reported: -525 });
   });
 
   it('that an earlier release left waiting is named by the doctor at once, and the job goes on with it', async () => {

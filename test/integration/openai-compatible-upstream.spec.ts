@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 describe('an OpenAI-compatible upstream', () => {
-  it('is sent the headers that the settings name, beside the key', async () => {
+  it('is sent the headers that the settings name, in addition to the key', async () => {
     const customer = await stage.service.createCustomer({ grantMicros: 1_000_000n });
     (await stage.call(customer, [COMPATIBLE])).expect(200);
     expect(stage.upstream.seen[0]?.headers).toMatchObject({
@@ -38,7 +38,7 @@ describe('an OpenAI-compatible upstream', () => {
     });
   });
 
-  it('that repeats such a header in its complaint has it shown to nobody', async () => {
+  it('that repeats such a header in its complaint has it removed from the answer and the log', async () => {
     const customer = await stage.service.createCustomer({ grantMicros: 1_000_000n });
     const body = { error: { message: `wrong ${GATEWAY_KEY} for openai`, param: 'prompt' } };
     stage.upstream.play(COMPATIBLE, { does: 'answer', status: 400, body });

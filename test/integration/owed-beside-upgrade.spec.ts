@@ -15,7 +15,7 @@ const LOWERED = `
 
 const ZERO = micros(0n);
 
-describe('a database of the time when each return lowered what had been owed beside a relief', () => {
+describe('a database of the time when each return lowered what was still owed after a relief', () => {
   let test: UpgradeTest;
 
   beforeAll(async () => {
@@ -23,7 +23,7 @@ describe('a database of the time when each return lowered what had been owed bes
   });
   afterAll(() => test.close());
 
-  /** A customer whose debt was paid by goodwill, by us and by themselves, beside promotional credit and credit of their own. */
+  /** A customer whose debt was paid by goodwill, by us and by themselves, and who also has promotional credit and bought credit. */
   async function relieved(): Promise<string> {
     const accountId = await createAccount(test.dataSource);
     let count = 0;
@@ -68,18 +68,18 @@ describe('a database of the time when each return lowered what had been owed bes
 
   const reliefsOf = (accountId: string): Promise<unknown[]> =>
     test.dataSource.query(
-      `SELECT kind, amount_micros AS amount, owed_beside_micros AS beside FROM debt_reliefs WHERE account_id = $1 ORDER BY seq`,
+      `SELECT kind, amount_micros AS amount, owed_beside_micros AS "stillOwed" FROM debt_reliefs WHERE account_id = $1 ORDER BY seq`,
       [accountId],
     );
 
-  it('is upgraded with what was owed beside each relief when it was posted, however much came back since', async () => {
+  it('is upgraded with what was still owed after each relief when it was posted, however much came back since', async () => {
     const accountId = await relieved();
     const before = await reliefsOf(accountId);
     expect(before).toMatchObject([
-      { kind: 'given_credit', amount: '4000000', beside: '6000000' },
-      { kind: 'write_off', amount: '6000000', beside: '0' },
-      { kind: 'given_credit', amount: '5000000', beside: '3000000' },
-      { kind: 'given_credit', amount: '500000', beside: '500000' },
+      { kind: 'given_credit', amount: '4000000', stillOwed: '6000000' },
+      { kind: 'write_off', amount: '6000000', stillOwed: '0' },
+      { kind: 'given_credit', amount: '5000000', stillOwed: '3000000' },
+      { kind: 'given_credit', amount: '500000', stillOwed: '500000' },
     ]);
     await test.owner.query(LOWERED);
     await test.upgrade();

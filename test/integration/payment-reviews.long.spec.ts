@@ -53,7 +53,7 @@ describe('a payment that contradicts its quote', () => {
     return event;
   }
 
-  /** Paid $10.50 with Stripe telling something else of it. */
+  /** Paid $10.50, of which Stripe reports something else. */
   async function underReview(changes: Body = { amount_subtotal: 105, amount_total: 105 }): Promise<Reviewed> {
     const topUp = await startTopUp(app);
     control.setWebhookFaults({ delayMs: 50 });
@@ -371,8 +371,8 @@ describe('a payment that contradicts its quote', () => {
     await owner.query(harm, harm.includes('$1') ? [topUp.id] : []);
     const found = await findDiscrepancies(app.dataSource);
     await owner.query(`DELETE FROM payment_reviews WHERE id = 'rv_harm'`);
-    const mend = `UPDATE top_ups SET status = 'paid', paid_at = now(), checkout_session_id = $2 WHERE id = $1`;
-    await owner.query(mend, [topUp.id, topUp.sessionId]);
+    const repair = `UPDATE top_ups SET status = 'paid', paid_at = now(), checkout_session_id = $2 WHERE id = $1`;
+    await owner.query(repair, [topUp.id, topUp.sessionId]);
     await owner.query('ALTER TABLE top_ups ENABLE TRIGGER USER');
     await owner.destroy();
     expect(found.map(({ table, key }) => `${table} ${key}`)).toContain(

@@ -51,15 +51,15 @@ function fill(process: TestApp = app): Promise<number> {
   return process.app.get(StripeGapFillService).fill(soon());
 }
 
-/** Paid, and nobody told us. */
+/** Paid, and its event was lost. */
 async function paidInSilence(): Promise<OpenTopUp> {
   const topUp = await startTopUp(app);
   control.setWebhookFaults({ loseEvents: true });
   await control.pay(topUp.sessionId);
   control.setWebhookFaults({ loseEvents: false });
-  // Only what the session tells is lost; the news of its payment, which say nothing about a top-up, came.
-  const [told] = control.events('payment_intent.succeeded');
-  await control.sendEvent(told?.id ?? '');
+  // Only the session's event is lost. The event of its payment, which names no top-up, was delivered.
+  const [succeeded] = control.events('payment_intent.succeeded');
+  await control.sendEvent(succeeded?.id ?? '');
   return topUp;
 }
 
@@ -207,7 +207,7 @@ describe('a run that ends too early', () => {
     const topUps: OpenTopUp[] = [];
     for (let index = 0; index < 12; index += 1) topUps.push(await paidInSilence());
     const oldest = topUps[0];
-    if (oldest === undefined) throw new Error('nobody paid');
+    if (oldest === undefined) throw new Error('no top-up was paid');
     pagesOf(1);
     // Ten pages of one event: the newest come first, the oldest waits.
     await fill();

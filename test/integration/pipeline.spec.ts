@@ -86,7 +86,7 @@ describe('statements that are sent together', () => {
     expect(rows).toEqual([{ name: 'count_marks' }, { name: 'insert_mark' }]);
   });
 
-  it('stop at the first that fails: none behind it is run, least of all a COMMIT', async () => {
+  it('stop at the first that fails: none after it is run, least of all a COMMIT', async () => {
     const insert = call('insert_mark', 'INSERT INTO marks VALUES ($1::int)', 3);
     const calls = [call('begin', 'BEGIN'), insert, divide(0), insert, call('commit', 'COMMIT')];
     await expect(runTogether(client, calls)).rejects.toMatchObject({ code: '22012' });
@@ -114,7 +114,7 @@ describe('statements that are sent together', () => {
     await expect(runTogether(client, [unknown])).rejects.toMatchObject({ code: '42P01' });
   });
 
-  it('learn their columns anew when a migration has changed them', async () => {
+  it('learn their columns again when a migration has changed them', async () => {
     await client.query('CREATE TABLE grown (a int); INSERT INTO grown VALUES (1)');
     const all = call('all_grown', 'SELECT * FROM grown');
     expect(await runTogether(client, [all])).toEqual([[{ a: 1 }]]);

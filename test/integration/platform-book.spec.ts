@@ -217,7 +217,7 @@ describe('the lock of the platform book', () => {
     const topUp = await paid();
     await app.app.get(BalanceReaderService).read();
     const seen: string[] = [];
-    // Who waits for what is told only to the role that owns the database, and once per tx.
+    // Postgres shows who waits for what only to the role that owns the database, and once per tx.
     const locker = new pg.Client({ connectionString: app.databaseUrl });
     await locker.connect();
     try {

@@ -94,7 +94,7 @@ describe('the price book', () => {
     await eventually('the price is read', () => book.current(model)?.amountMicros === 30_000n);
   });
 
-  it('never charges the old price first where nobody called for a while', async () => {
+  it('never charges the old price first where no call came for a while', async () => {
     const model = 'test/idle';
     await publish(model, 1, 10_000, nowMs - HOUR_MS);
     const book = openBook();

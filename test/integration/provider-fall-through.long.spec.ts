@@ -64,7 +64,7 @@ describe('an image that one provider fails to make', () => {
     const attempts = (position: number) => [
       { position, attempt: 1, provider: BFL, failure: 'failed', upstream_cost_micros: '15000' },
       { position, attempt: 2, provider: CLOUDFLARE, failure: 'unavailable', upstream_cost_micros: null },
-      // The catalogue does not say what this one costs, and nobody makes it up.
+      // The catalogue does not say what this one costs, so the receipt has no cost either.
       { position, attempt: 3, provider: COMPATIBLE, status: 'delivered', upstream_cost_micros: null },
     ];
     expect(await attemptsOf(customer)).toMatchObject([...attempts(0), ...attempts(1)]);
@@ -164,7 +164,7 @@ describe('an image that one provider fails to make', () => {
 
 describe('a full upstream account', () => {
   it('queues up to its slots, hands the rest to the next provider, and is a 429 where there is none', async () => {
-    stage.upstream.play(BFL, { does: 'deliver_when_told' });
+    stage.upstream.play(BFL, { does: 'deliver_when_finished' });
     const [first, second] = [await customerOf(), await customerOf()];
     // 30 images for 24 slots.
     const calls = Array.from({ length: 3 }, () => call(first, [BFL, CLOUDFLARE], { n: 10 }));

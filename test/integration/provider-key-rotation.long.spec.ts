@@ -67,7 +67,7 @@ describe('rotating the master keys', () => {
     const answers = (count: number) =>
       eventually(`${count} calls are answered`, () => answered.length >= count || isOver);
     await answers(24);
-    // Keys are replaced and removed meanwhile: what is read may be gone when it is written.
+    // Keys are replaced and removed concurrently, so a key that was read may be gone when it is written.
     const changes = customers
       .slice(100)
       .map((customer, index) =>

@@ -118,7 +118,7 @@ describe('attaching a key', () => {
       { key: 'bfl_0123456789abcdef', fall_back_to_wallet: 'yes' },
       'fall_back_to_wallet',
     ],
-    ['a field that nobody knows', { key: 'bfl_0123456789abcdef', fallback: true }, 'fallback'],
+    ['an unknown field', { key: 'bfl_0123456789abcdef', fallback: true }, 'fallback'],
   ])('refuses %s, and does not repeat the key', async (_what, body, param) => {
     const customer = await service.createCustomer();
     const answer = (await customer.client.send('PUT', PATH, { body })).expect(400);

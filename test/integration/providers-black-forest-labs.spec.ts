@@ -76,7 +76,7 @@ describe('Black Forest Labs, as its simulator plays it', () => {
   it('never has more than 24 tasks in the making, however many are wanted', async () => {
     upstream.control.setLatencyMs(150);
     const before = upstream.control.counts().tasks;
-    // The stand-in answers 429 to a 25th active task.
+    // The simulator answers 429 to a 25th active task.
     const images = await Promise.all(
       Array.from({ length: 60 }, () =>
         provider.generate(REQUEST, { slotRequest: SLOT_REQUEST, signal: never(), onTask: () => undefined }),

@@ -96,7 +96,7 @@ describe('a reference image that is named by URL', () => {
     },
   );
 
-  it('that redirects for ever, hangs, breaks off, is missing or too large ends as a 400 that names it', async () => {
+  it('that redirects without end, hangs, breaks off, is missing or too large ends as a 400 that names it', async () => {
     answer = (response) => response.writeHead(302, { location: '/again' }).end();
     expect(await fault(base)).toMatch(/redirects too often/);
     expect(asked).toHaveLength(4);

@@ -51,7 +51,7 @@ async function sweepRefunds(): Promise<void> {
 }
 
 /**
- * Runs `before` ahead of the first command whose reference contains this text, and `after` behind it, whatever became of it. An error
+ * Runs `before` the first command whose reference contains this text, and `after` when it has ended in any way. An error
  * of theirs is a crash at this point.
  */
 function interrupt(text: string, before: () => Promise<void>, after?: () => Promise<void>): void {
@@ -293,7 +293,7 @@ describe('a refund', () => {
     const wallet = await beginHistory(app, app.control);
     const spend = () => wallet.begin(['spend', 600]);
     interrupt('refund:re_', spend, async () => {
-      // The process is paused here. Meanwhile the customer has the credit again, and Stripe does not answer the job.
+      // The process is paused here. In the meantime the customer has the credit again, and Stripe does not answer the job.
       await wallet.take(['top_up', 1_000]);
       stripeIsAway();
       await sweepRefunds();

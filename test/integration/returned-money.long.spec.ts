@@ -43,7 +43,7 @@ describe('what goes back', () => {
   ])('when events come %s', (_how, faults) => {
     const left = new Map<string, unknown>();
 
-    // Beside each other: each is a customer of its own, and most of the time is spent waiting for events.
+    // They run concurrently: each has a customer of its own, and most of the time is spent waiting for events.
     beforeAll(async () => {
       control.setWebhookFaults(faults);
       const waiting = [...HISTORIES];

@@ -66,7 +66,7 @@ async function refundAtStripe(topUp: OpenTopUp, amount: number): Promise<void> {
 }
 
 describe('sales tax', () => {
-  it('is paid beside the quote and owed to the state, and buys no credit', async () => {
+  it('is paid in addition to the quote and owed to the state, and buys no credit', async () => {
     const topUp = await paid();
     expect(await legsOf(topUp)).toEqual(PAID);
     const { body } = (await topUp.customer.client.get(`/v1/top_ups/${topUp.id}`)).expect(200);
@@ -265,7 +265,7 @@ describe('the receipt', () => {
     }
   });
 
-  it('that was not there when the payment settled is learned from later news', async () => {
+  it('that was not there when the payment settled is learned from a later event', async () => {
     const topUp = await startTopUp(app);
     await control.pay(topUp.sessionId);
     await settled(app);

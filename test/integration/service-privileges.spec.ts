@@ -177,7 +177,7 @@ describe('the login of the service', () => {
     );
   });
 
-  it('is told apart from the owner’s, which production refuses', async () => {
+  it('is distinguished from the owner’s, which production refuses', async () => {
     expect(await examineLogin(database.serviceUrl)).toMatchObject({ mayMigrate: false, excessPowers: [] });
     expect(await examineLogin(database.url)).toMatchObject({
       mayMigrate: true,

@@ -64,7 +64,7 @@ describe('an image that is made', () => {
     expect(await owner.query(captures, [accountId])).toEqual([{ amount_micros: '40000' }]);
   }
 
-  it('waits about ten seconds for the server process that stands still with its charge, and is charged once', async () => {
+  it('waits about ten seconds for the server process that is stopped with its charge, and is charged once', async () => {
     const { accountId, capture } = await authorized();
     await batches.stop(accountId);
     const attempts = jest.spyOn(process.engine, 'execute');

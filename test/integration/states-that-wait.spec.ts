@@ -17,7 +17,7 @@ import { sharedApp, type SharedApp } from '../fixtures/shared-app.js';
 import { TestBooks } from '../support/database/test-books.js';
 
 /**
- * What leads on from a state: nothing (`over`), a job of ours, or a person by a route. `doctor`: it stands there from the
+ * What leads on from a state: nothing (`over`), a job of ours, or a person by a route. `doctor`: the doctor names it from the
  * first minute, because money is not where the books say. What a customer decides, or what holds no money, does not.
  */
 type Fate =

@@ -26,7 +26,7 @@ beforeAll(async () => {
   service = await startTestApp({
     databaseUrl: database.url,
     blackForestLabs: true,
-    // Batches do not overlap: whatever comes next waits until the one that stands still is given up.
+    // Batches do not overlap, so the next command waits until the stopped batch is given up.
     settings: { engineLanes: 1, engineOverlapFrom: 1_000 },
   });
   cleanUp.add(() => service.close());
@@ -44,7 +44,7 @@ function debit({ accountId }: TestCustomer, reference: string) {
   return service.operator.post('/v1/debits', { account: accountId, reference, amount_micros: '10000' });
 }
 
-/** They come behind the batch that stands still, so by their end its connection was given up. */
+/** They come after the stopped batch, so by their end its connection was given up. */
 async function expectOthersToGoOn(reference: string): Promise<void> {
   const debits = await Promise.all(others.map((other) => debit(other, reference)));
   const images = await Promise.all(others.map((other) => generate(other)));
@@ -52,16 +52,16 @@ async function expectOthersToGoOn(reference: string): Promise<void> {
   for (const answer of images) answer.expect(200);
 }
 
-describe('a server process that stands still inside a batch of the engine', () => {
+describe('a server process that is stopped inside a batch of the engine', () => {
   it('holds up no debit and no image of another wallet; its own are refused with 503, and charged once in the end', async () => {
     await batches.stop(customer.accountId);
     const unsure = debit(customer, 'unsure');
     await batches.stopped(customer.accountId);
-    await expectOthersToGoOn('beside-a-debit');
+    await expectOthersToGoOn('during-a-debit');
     const refused = await Promise.all([generate(customer), debit(customer, 'refused')]);
     for (const answer of refused) expect(answer.expect(503).body.error.code).toBe('wallet_locked');
     expect(refused[0].body.error).toMatchObject({ charged_micros: '0' });
-    // Nobody can say whether it was charged.
+    // Whether it was charged is not known.
     expect((await unsure).expect(503).body.error.code).toBe('database_unavailable');
     await batches.goOn(customer.accountId);
     (await debit(customer, 'unsure')).expect(200);
@@ -69,11 +69,11 @@ describe('a server process that stands still inside a batch of the engine', () =
     expect(await balancesOf(customer)).toEqual({ available: 980_000n, held: 0n, posted: 980_000n });
   });
 
-  it('costs an image that is made its answer no longer than it stands still, and charges it once', async () => {
+  it('delays the answer of an image that is made only while it is stopped, and charges it once', async () => {
     await batches.stop(customer.accountId);
     const call = generate(customer);
     await batches.stopped(customer.accountId);
-    await expectOthersToGoOn('beside-an-image');
+    await expectOthersToGoOn('during-an-image');
     await batches.goOn(customer.accountId);
     expect((await call).expect(200).headers.get('x-charged-micros')).toBe(`${PRICE_MICROS}`);
     await expectReceiptsToAgree(service, customer.accountId);

@@ -46,7 +46,7 @@ afterAll(async () => {
   await app.close();
 });
 
-/** One that nobody used before. */
+/** An address that no test has used. */
 function anAddress(): string {
   addresses += 1;
   return `203.0.113.${addresses}`;
@@ -215,7 +215,7 @@ describe('refused cards', () => {
     );
   }
 
-  /** Stripe closes them, and tells so in events of their own. */
+  /** Stripe closes the pages, and reports each in an event of its own. */
   async function expectClosed(...pages: readonly { readonly id: string }[]): Promise<void> {
     for (const page of pages) {
       await eventually('the page is closed', async () => (await statusOf(app, page)) === 'expired');

@@ -37,7 +37,7 @@ const SAVED_CARD = [
 ] as const;
 const PROCESSES = ['one process', 'two processes'] as const;
 
-/** Charged, and nobody was told: an event of the type waits to be delivered. */
+/** A payment that is charged and not reported yet: an event of the type waits to be delivered. */
 type Payment = { readonly event: Event; readonly expectOneCredit: () => Promise<void> };
 
 let processes: TwoProcesses;
@@ -93,11 +93,12 @@ async function chargeCard(type: string): Promise<Payment> {
   return { event, expectOneCredit: () => expectCardCreditedOnce(topUpId) };
 }
 
-/** The event of this type about what Stripe has just told of, still undelivered. */
-async function eventOf(objectId: string, told: string, type: string): Promise<Event> {
-  const original = control.events(told).find(({ data }) => data.object['id'] === objectId);
-  if (original === undefined) throw new Error(`no ${told} of ${objectId}`);
-  const event = type === told ? original : await control.emitTamperedEvent(original.id, { event: { type } });
+/** The event of this type about what Stripe has just reported, not delivered yet. */
+async function eventOf(objectId: string, reportedType: string, type: string): Promise<Event> {
+  const original = control.events(reportedType).find(({ data }) => data.object['id'] === objectId);
+  if (original === undefined) throw new Error(`no ${reportedType} of ${objectId}`);
+  const event =
+    type === reportedType ? original : await control.emitTamperedEvent(original.id, { event: { type } });
   control.clearFaults();
   return event;
 }
@@ -183,7 +184,7 @@ describe('every event of every payment', () => {
     const types = app.app.get(StripeEventHandlers).types();
     const ofPayments = types.filter((type) => /^(checkout\.session|payment_intent)\./.test(type));
     expect(ofPayments.sort()).toEqual(TABLE.map(({ type }) => type as string).sort());
-    // These take money back, count refused cards, or tell of cards and of Stripe's own books.
+    // These take money back, count refused cards, or report cards and Stripe's own books.
     const others = types.filter((type) => !ofPayments.includes(type));
     expect(others).toEqual(
       others.filter((type) => /^(refund|charge|radar|payment_method|customer|payout|balance)\b/.test(type)),

@@ -50,7 +50,7 @@ async function payQuietly(topUp: OpenTopUp): Promise<void> {
   control.setWebhookFaults({ loseEvents: false });
 }
 
-/** What nobody does on purpose; the database refuses the application's role to undo it, so the owner's clock does. */
+/** No route does this: the application's role may not set the column back, so the owner's role moves it into the past. */
 async function makeUnchecked(topUp: OpenTopUp, minutes: number): Promise<void> {
   await app.dataSource.query(
     `UPDATE top_ups SET checked_at = checked_at - make_interval(mins => $2) WHERE id = $1`,

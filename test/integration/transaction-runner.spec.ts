@@ -37,7 +37,7 @@ describe('a tx whose connection breaks between two of its statements', () => {
     ['by its manager', (tx: Tx) => tx.query('SELECT 1')],
     ['by its query runner', async (tx: Tx) => tx.queryRunner?.query('SELECT 1')],
     ['when it commits', () => Promise.resolve()],
-  ])('is told that the database is unavailable: %s', async (_when, next) => {
+  ])('fails with an error that says the database is unavailable: %s', async (_when, next) => {
     const failed = new TransactionRunner(dataSource, 2).run(async (tx) => {
       await breakConnection(tx);
       await next(tx);

@@ -44,7 +44,7 @@ async function keyOf({ client }: TestCustomer): Promise<string> {
   return String((await client.get('/v1/api_keys')).expect(200).body.data[0].id);
 }
 
-/** Whatever these accounts do that is recorded waits inside its tx meanwhile. */
+/** While `begin` runs, every recorded action of these accounts waits inside its tx. */
 async function whileHeldUp(
   accountIds: readonly string[],
   begin: () => readonly Promise<TestAnswer>[],

@@ -223,14 +223,14 @@ describe('a payment under review', () => {
     await payments.agree(review);
     await expectCreditedOnce(app, review.topUp);
     await book();
-    const [told] = (
+    const [refund] = (
       await owner.query<{ id: string }>(
         `SELECT id FROM stripe_balance_transactions WHERE payment_intent_id = $1 AND type = 'refund'`,
         [review.intent],
       )
     ).rows;
-    expect(await named()).toEqual([expect.objectContaining({ key: `id=${told?.id}` })]);
-    const route = `/v1/stripe_balance_transactions/${told?.id}/settle`;
+    expect(await named()).toEqual([expect.objectContaining({ key: `id=${refund?.id}` })]);
+    const route = `/v1/stripe_balance_transactions/${refund?.id}/settle`;
     (await app.operator.post(route, { reason: 'the customer keeps it' })).expect(200);
     expect(await owed(review)).toBe(-400);
   });
@@ -280,7 +280,7 @@ describe('the booking of payments that no customer was credited with', () => {
         const sql = `UPDATE ${table} SET ${column} = ${EARLIER} WHERE payment_intent_id = $1`;
         await owner.query(sql, [intent]);
       }
-      // What is paid keeps its time, whoever writes.
+      // A trigger keeps the time of a paid top-up, also for the owner.
       await owner.query('ALTER TABLE top_ups DISABLE TRIGGER USER');
       const sql = `UPDATE top_ups SET paid_at = ${EARLIER} WHERE payment_intent_id = $1 AND status = 'paid'`;
       await owner.query(sql, [intent]);

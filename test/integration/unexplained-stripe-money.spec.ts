@@ -80,12 +80,12 @@ describe('money in another currency', () => {
     const event = control.events('charge.dispute.funds_withdrawn')[0];
     const dispute = event?.data.object as unknown as { id: string; balance_transactions: { id: string }[] };
     const [moved] = dispute.balance_transactions;
-    const told = { currency: 'eur', amount: -980, fee: 0, net: -980 };
+    const inEuros = { currency: 'eur', amount: -980, fee: 0, net: -980 };
     await control.overrideMoney('disputes', dispute.id, {
       ...EUROS,
-      balance_transactions: [{ ...moved, ...told }],
+      balance_transactions: [{ ...moved, ...inEuros }],
     });
-    await control.overrideMoney('balanceTransactions', moved?.id ?? '', told);
+    await control.overrideMoney('balanceTransactions', moved?.id ?? '', inEuros);
     await control.sendEvent(event?.id ?? '');
     await settled(app);
     expect(await history.left()).toMatchObject({ legs: { top_up: 1_000, top_up_fee: 50 }, status: 'frozen' });
@@ -104,8 +104,8 @@ describe('money in another currency', () => {
     const event = control.events('refund.created')[0];
     const refund = event?.data.object as unknown as { id: string; balance_transaction: string };
     await control.overrideMoney('refunds', refund.id, EUROS);
-    const told = { currency: 'eur', amount: -980, fee: 0, net: -980 };
-    await control.overrideMoney('balanceTransactions', refund.balance_transaction, told);
+    const inEuros = { currency: 'eur', amount: -980, fee: 0, net: -980 };
+    await control.overrideMoney('balanceTransactions', refund.balance_transaction, inEuros);
     await control.sendEvent(event?.id ?? '');
     await settled(app);
     expect(await named()).toEqual([

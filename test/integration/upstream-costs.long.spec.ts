@@ -11,7 +11,7 @@ import { startTestApp, type TestApp } from '../support/app/test-app.js';
 
 const DAY_MS = 86_400_000;
 const PROVIDER = 'black_forest_labs';
-/** What the stand-in charges for an image of this size. */
+/** What the simulator charges for an image of this size. */
 const LARGE = '1024x1024';
 const COST_MICROS = 15_000n;
 

@@ -116,7 +116,7 @@ class Run {
   }
 }
 
-/** Its row is written behind the answer; usage waits for that. */
+/** Its row is written after the answer, and usage waits for that. */
 async function failFree(customer: TestCustomer): Promise<void> {
   (await generate(customer, { model: FREE_MODEL, prompt: '[sandbox:error]' })).expect(500);
   await usageOf(customer);

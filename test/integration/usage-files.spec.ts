@@ -81,7 +81,7 @@ describe('usage as a file of many rows', () => {
   });
 });
 
-/** Whoever reads usage waits while `work` runs; `waiting` tells how many do. */
+/** Requests that read usage wait while `work` runs; `waiting` counts them. */
 async function whileUsageIsLocked<T>(work: (waiting: () => Promise<number>) => Promise<T>): Promise<T> {
   const locker = new pg.Client({ connectionString: service.databaseUrl });
   await locker.connect();

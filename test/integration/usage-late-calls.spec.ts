@@ -105,7 +105,7 @@ describe('a call that charged nothing', () => {
   });
 
   it.each([
-    ['an hour behind', -HOUR_MS],
+    ['an hour late', -HOUR_MS],
     ['two days ahead', 48 * HOUR_MS],
   ])('is counted once, and at once, by a process whose clock is %s', async (_what, aheadMs) => {
     const customer = await createCustomer();

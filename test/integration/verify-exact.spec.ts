@@ -38,7 +38,7 @@ async function faultOf(bytes: string | Buffer): Promise<ExportFault> {
   return verdict.fault;
 }
 
-/** A whole file, everything computed anew, in which one row has other values. Both formats are of the same rows. */
+/** A whole file in which one row has other values and everything is computed again. Both formats are of the same rows. */
 function forged(at: number, fields: Partial<ExportRow>, all: readonly ExportRow[] = file.rows): string {
   const rows = all.map((row, index) => (index === at ? { ...row, ...fields } : row));
   return putTogether(forgeHashes({ rows, end: file.end }), 'jsonl');
@@ -69,7 +69,7 @@ describe('U+FEFF that somebody typed', () => {
     await typed.close();
   });
 
-  it.each(FORMATS)('is a part of its text wherever it stands: the %s verifies', async (format) => {
+  it.each(FORMATS)('is a part of its text wherever it occurs: the %s verifies', async (format) => {
     const written = await exportText(typed, format);
     for (const pieceBytes of [1, 7, 997, 1_048_576]) {
       expect(await verdictOf(written, pieceBytes)).toMatchObject({ ok: true });
@@ -165,7 +165,7 @@ describe('a file in another spelling', () => {
   });
 });
 
-describe('lots, played again from an export whose hashes were all computed anew', () => {
+describe('lots, played again from an export whose hashes were all computed again', () => {
   /** Running balances that follow from the amounts. */
   function rebalanced(all: readonly ExportRow[]): ExportRow[] {
     let posted = 0n;

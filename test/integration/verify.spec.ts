@@ -147,7 +147,7 @@ describe('a changed cell', () => {
   });
 });
 
-describe('a forged file, every hash computed anew', () => {
+describe('a forged file, every hash computed again', () => {
   const at = 5;
   const row = (index = at): ExportRow => file.rows[index] as ExportRow;
   const cases: Record<string, () => [Partial<ExportRow>, column: string]> = {

@@ -36,7 +36,7 @@ async function grant(amountMicros: number): Promise<void> {
   (await app.operator.post(path, { amount_micros: `${amountMicros}`, reason: 'more' })).expect(201);
 }
 
-async function told(): Promise<PublishedEvent[]> {
+async function notified(): Promise<PublishedEvent[]> {
   await eventually('no alert waits', async () => {
     const rows = await app.dataSource.query<unknown[]>(
       `SELECT FROM graphile_worker.jobs WHERE task_identifier = 'wallet_alert'`,
@@ -46,7 +46,7 @@ async function told(): Promise<PublishedEvent[]> {
   return publishedTo(app, customer.accountId);
 }
 
-const notifiedTypes = async () => (await told()).map(({ type }) => type);
+const notifiedTypes = async () => (await notified()).map(({ type }) => type);
 
 describe('the alerts of a wallet', () => {
   it('are none until the account asks for them', async () => {
@@ -123,7 +123,7 @@ describe('credit that runs out', () => {
     await spend(4_900_000);
     expect(await notifiedTypes()).toEqual([]);
     await spend(200_000);
-    expect(await told()).toEqual([
+    expect(await notified()).toEqual([
       {
         type: 'wallet.low',
         timestamp: expect.any(String),
@@ -174,7 +174,7 @@ describe('credit that runs out', () => {
     await job.run({ ...signal, alert: 'low' });
     await job.run({ ...signal, alert: 'depleted' });
     await job.run({ ...signal, alert: 'frozen' });
-    expect(await told()).toEqual([]);
+    expect(await notified()).toEqual([]);
   });
 
   it('is reported once for each signal, however often its job runs', async () => {
@@ -196,7 +196,7 @@ describe('credit that runs out', () => {
   it('and a wallet that is frozen are reported with the reason', async () => {
     const path = `/v1/accounts/${customer.accountId}/freeze`;
     (await app.operator.post(path, { reason: 'looks stolen' })).expect(200);
-    expect(await told()).toMatchObject([
+    expect(await notified()).toMatchObject([
       {
         type: 'wallet.frozen',
         data: { status: 'frozen', reason: 'looks stolen', posted_micros: '10000000' },

@@ -69,7 +69,7 @@ describe('the places of a batch’s rows', () => {
       );
       const before = await Promise.all(ids.map(placeOf));
       await other.query('BEGIN');
-      // More versions than a page holds: the last one stands on another page.
+      // More versions than a page holds: the last one is on another page.
       for (let version = 0; version < 100; version += 1) {
         await other.query('UPDATE wallets SET level = level WHERE account_id = ANY($1)', [ids]);
         await other.query('UPDATE credit_lots SET priority = priority WHERE account_id = ANY($1)', [ids]);

@@ -177,18 +177,18 @@ describe('a table of the ledger that is locked against writing', () => {
   });
 });
 
-describe('a process that stands still inside a batch', () => {
+describe('a process that is stopped inside a batch', () => {
   it('loses the locks of its wallets, and costs the others of another process nothing', async () => {
     const proxy = await MutableProxy.start(database.url, cleanUp);
-    const still = await start(proxy.url);
+    const stopped = await start(proxy.url);
     const [held = '', ...others] = wallets;
-    expect(await charge(held, 'before', still)).toBe('ok');
+    expect(await charge(held, 'before', stopped)).toBe('ok');
     proxy.muteAnswers();
-    const own = charge(held, 'own', still);
+    const own = charge(held, 'own', stopped);
     // The server has locked the wallet for it. How long the lock then lasts is not this test's to know: a look from outside may be late.
     await proxy.answerKept();
     const waiting = charge(held, 'another');
-    const answers = await Promise.all(others.map((accountId) => charge(accountId, 'meanwhile')));
+    const answers = await Promise.all(others.map((accountId) => charge(accountId, 'concurrent')));
     expect(new Set(answers)).toEqual(new Set(['ok']));
     expect(await waiting).toBe('ok');
     expect(['ok', 'again']).toContain(await own);
@@ -199,18 +199,18 @@ describe('a process that stands still inside a batch', () => {
 describe('a connection that is open and silent', () => {
   it('is given up, and its batch is committed once over another one', async () => {
     const proxy = await MutableProxy.start(database.url, cleanUp);
-    const behind = await start(proxy.url);
-    const charged = await Promise.all(wallets.map((accountId) => charge(accountId, 'before', behind)));
+    const proxied = await start(proxy.url);
+    const charged = await Promise.all(wallets.map((accountId) => charge(accountId, 'before', proxied)));
     expect(new Set(charged)).toEqual(new Set(['ok']));
     proxy.mute();
-    const answers = await Promise.all(wallets.map((accountId) => charge(accountId, 'after', behind)));
+    const answers = await Promise.all(wallets.map((accountId) => charge(accountId, 'after', proxied)));
     expect(new Set(answers)).toEqual(new Set(['ok']));
     for (const accountId of wallets)
       expect(await referencesOf(accountId)).toEqual(['debit:before', 'debit:after']);
   });
 });
 
-describe('a batch that is written long after it began, as by a server process that stood still', () => {
+describe('a batch that is written long after it began, as by a server process that stood stopped', () => {
   const longestBatch = (): Promise<{ seconds: number }[]> =>
     engine.dataSource.query('SELECT extract(epoch FROM longest_batch())::float AS seconds');
 

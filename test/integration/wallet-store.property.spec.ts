@@ -69,7 +69,7 @@ describe('the wallet engine on a real database, over random histories', () => {
     return new Map(keys);
   }
 
-  /** The stored use of each limited key, beside what the reference model says of the same day. */
+  /** Compares the stored use of each limited key with what the reference model says of the same day. */
   async function expectBudgets(accountId: string, reference: ReferenceWallet, keys: KeyIds): Promise<void> {
     const rows = await first.dataSource.query<Record<string, string>[]>(
       `SELECT key_id, day::text AS day, day_used_micros, month_used_micros, total_used_micros

@@ -66,7 +66,7 @@ describe('the webhooks of openapi.json', () => {
     const event = published.get(type);
     expect(event?.type).toBe(type);
     expect(faultsOf(mediaOf(type).schema, event)).toEqual([]);
-    // Nothing is told that is not described, nor described that is not told.
+    // Nothing is published that is not described, nor described that is not published.
     expect(Object.keys(event?.data ?? {}).sort()).toEqual(Object.keys(mediaOf(type).example.data).sort());
   });
 
@@ -115,7 +115,7 @@ async function publishEverything(): Promise<void> {
   await switchOn(raised);
   await switchOn(raised, { daily_max_count: 4 });
   await collect(raised.accountId);
-  await eventually('everything is told', async () => {
+  await eventually('everything is published', async () => {
     for (const { customer } of [refunded, rarer, failed]) await collect(customer.accountId);
     return published.has('wallet.frozen') && published.has('wallet.low') && published.has('wallet.depleted');
   });
@@ -163,7 +163,7 @@ async function moveTopUp({ id, customer }: OpenTopUp): Promise<void> {
   await topUps.move(topUp, 'failed', { failureCode: 'payment_failed' });
 }
 
-/** Of an account that never switched it on: only what is told counts here. */
+/** Of an account that never switched it on: only what is published counts here. */
 async function publishAutoTopUp({ id, customer }: OpenTopUp): Promise<void> {
   const topUp = await app.app.get(TopUpRepository).find(customer.accountId, id);
   if (topUp === null) throw new Error('there is no top-up');

@@ -8,7 +8,7 @@ import { createEndpoint, deliveriesTo, type TestEndpoint } from '../support/webh
 /** What every endpoint of the account may be. */
 const HANGING_ENDPOINTS = 10;
 const EVENTS_TO_HANGING = 5;
-/** Of others, while they hang; one right behind the other. */
+/** Of others, while they hang; one right after the other. */
 const EVENTS_TO_OTHERS = 15;
 /** "A few seconds" on a machine that runs other tests at the same time. */
 const DELAY_MAX_MS = 4_000;

@@ -164,7 +164,7 @@ describe('the workers', () => {
       await stage.events.publish(null, { ...stage.topUpSucceeded(), type: 'wallet.low' });
       await eventually('all of them hang', () => hanging.received.length === 8);
       await eventually('no worker waits for them', async () => (await busyWorkers()) === 0);
-      // They are free for others, and none of them comes back to those meanwhile.
+      // The workers are free for others, and none of them comes back to the hanging ones in the meantime.
       const other = await stage.app.createCustomer();
       await createEndpoint(other, stage.receiver.url);
       await stage.events.publish(null, { ...stage.topUpSucceeded(), accountId: other.accountId });

@@ -150,10 +150,10 @@ describe('signing secrets', () => {
       const count = receiver.received.length;
       await expect(deliver(app, customer, endpoint)).rejects.toThrow(SealBrokenError);
       expect(receiver.received).toHaveLength(count);
-      // Its owner mends it, and the log is quiet again.
-      const mended = await rotate(app, customer, endpoint);
-      const received = await deliver(app, customer, mended);
-      expect(received !== undefined && isGenuine(received, mended.secret)).toBe(true);
+      // The owner rotates the secret, and the log is quiet again.
+      const rotated = await rotate(app, customer, endpoint);
+      const received = await deliver(app, customer, rotated);
+      expect(received !== undefined && isGenuine(received, rotated.secret)).toBe(true);
     });
   });
 });

@@ -46,11 +46,11 @@ async function paid(): Promise<Paid> {
   return { topUp, history: new ReturnHistory(app, control, topUp) };
 }
 
-/** What was told after the payment itself, oldest first. */
+/** What was published after the payment itself, oldest first. */
 async function eventsOf({ topUp }: Paid): Promise<PublishedEvent[]> {
   const [first, ...rest] = await publishedTo(app, topUp.customer.accountId);
   expect(first?.type).toBe('top_up.succeeded');
-  // What the wallet tells of itself has a test of its own, and comes from a job, at any moment.
+  // The events of the wallet have a test of their own, and a job publishes them at any moment.
   return rest.filter(({ type }) => !type.startsWith('wallet.'));
 }
 
@@ -89,9 +89,9 @@ describe('a refund', () => {
     await story.history.take(['refund', 500]);
     const [shown] = await refunds(story);
     expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded']);
-    const told = await eventsOf(story);
-    expect(told[0]?.data).toMatchObject({ object: 'refund', id: shown?.['id'], status: 'created' });
-    expect(told[1]?.data).toEqual(shown);
+    const published = await eventsOf(story);
+    expect(published[0]?.data).toMatchObject({ object: 'refund', id: shown?.['id'], status: 'created' });
+    expect(published[1]?.data).toEqual(shown);
     await story.history.take(['refund_fails']);
     expect(await notificationsOf(story)).toEqual(['refund.created', 'refund.succeeded', 'refund.failed']);
     expect((await eventsOf(story)).at(-1)?.data).toEqual((await refunds(story))[0]);
@@ -259,7 +259,7 @@ describe('a top-up that no one will pay', () => {
   it.each([
     ['checkout_refused', new PaymentRequestRefusedError('unknown', null, new Error('no'))],
     ['payments_unavailable', new PaymentsUnavailableError(new Error('away'))],
-  ])('is told as failed when its page cannot be opened: %s', async (code, error) => {
+  ])('is published as failed when its page cannot be opened: %s', async (code, error) => {
     const customer = await app.createCustomer();
     jest.spyOn(gateway, 'createCheckoutSession').mockRejectedValue(error);
     const answer = await customer.client.post('/v1/top_ups', { credit_cents: 1_000 });

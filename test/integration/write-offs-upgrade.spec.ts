@@ -44,7 +44,7 @@ describe('a database of the time when a write-off was written down before the le
       memo: null,
     });
 
-  it('is upgraded so that one which the ledger never followed is decided anew, and one that it did stays', async () => {
+  it('is upgraded so that one which the ledger never followed is decided again, and one that it did stays', async () => {
     const { owner, dataSource } = test;
     const followed = await indebted();
     const abandoned = await indebted();

@@ -179,7 +179,7 @@ describe('a write-off', () => {
     expect(lots).toEqual([]);
   });
 
-  it('is owed again when the dispute is won after all, so that nobody has the credit and the debt forgiven', async () => {
+  it('is owed again when the dispute is won after all, so that no customer keeps the credit and a forgiven debt', async () => {
     const history = await inDebt();
     (await writeOff(history)).expect(200);
     await history.take(['unfreeze']);

@@ -135,7 +135,7 @@ describe('the service is killed with -9 at each step between the hold and the re
   type End = 'stopped' | 'killed' | 'stuck' | 'answered';
 
   async function playOne(running: ServiceProcess, call: Call, isFirst: boolean): Promise<End> {
-    await running.tell(`try ${JSON.stringify(await stepsTried())}`, 'heard');
+    await running.sendLine(`try ${JSON.stringify(await stepsTried())}`, 'heard');
     const stopsBefore = running.timesPrinted('stopped');
     void start(call);
     const patience = isFirst ? Number.POSITIVE_INFINITY : performance.now() + STUCK_AFTER_MS;
@@ -168,7 +168,7 @@ describe('the service is killed with -9 at each step between the hold and the re
       if (end === 'stopped') continue;
       const last = await begin(kind);
       calls.push(last);
-      if (running.isRunning) await tellToDie(running);
+      if (running.isRunning) await askToDie(running);
       void start(last);
       // Where even that one only waits for what was stopped, it is killed from outside.
       await happensWithin(DIES_WITHIN_MS, running.ended);
@@ -214,7 +214,7 @@ describe('the service is killed with -9 at each step between the hold and the re
       for (let over = false, kills = 0; ; kills += 1) {
         expect(kills).toBeLessThan(KILLS_MAX);
         await running.untilPrinted('standing by');
-        await running.tell('go', 'Coffer is ready at');
+        await running.sendLine('go', 'Coffer is ready at');
         await recover();
         for (const call of before) await sendAgain(call, kind);
         if (over) break;
@@ -235,8 +235,8 @@ describe('the service is killed with -9 at each step between the hold and the re
 });
 
 /** Whatever works in the background may end it before it says that it has heard. */
-async function tellToDie(running: ServiceProcess): Promise<void> {
-  await running.tell('die at once', 'heard').catch((error: unknown) => {
+async function askToDie(running: ServiceProcess): Promise<void> {
+  await running.sendLine('die at once', 'heard').catch((error: unknown) => {
     if (running.isRunning) throw error;
   });
 }

@@ -58,7 +58,7 @@ describe('the service and its database server are killed with -9 in the same mom
     const started = ServiceProcess.spawn({ dataDir, port, env, preload: 'stop-at-steps.mjs' });
     cleanUp.add(() => started.kill());
     await started.untilPrinted('standing by');
-    await started.tell('go', 'Coffer is ready at');
+    await started.sendLine('go', 'Coffer is ready at');
     service = started;
   }
 
@@ -99,7 +99,7 @@ describe('the service and its database server are killed with -9 in the same mom
   it.each(cases)('when $stage: a call $who is charged once', async ({ step, first, again }) => {
     const account = await newAccount(service, PLENTY_MICROS);
     const apiKey = await newApiKey(service, account, ['generate', 'wallet:read']);
-    await service.tell(`stop at ${step}`, 'heard');
+    await service.sendLine(`stop at ${step}`, 'heard');
     const cut = send(apiKey, first);
     await killBothAt(step);
     const received = await cut;

@@ -145,9 +145,9 @@ describe('image calls', () => {
     const delivered = new Map(rows.map(({ key, images }) => [key, images]));
     for (const { idempotencyKey, images, answer } of calls.answered) {
       if (idempotencyKey === null) continue;
-      const told: number = answer.expect(200).body.data.length;
-      expect([idempotencyKey, delivered.get(idempotencyKey)]).toEqual([idempotencyKey, told]);
-      expect(told).toBeLessThanOrEqual(images);
+      const answered: number = answer.expect(200).body.data.length;
+      expect([idempotencyKey, delivered.get(idempotencyKey)]).toEqual([idempotencyKey, answered]);
+      expect(answered).toBeLessThanOrEqual(images);
     }
   }
 

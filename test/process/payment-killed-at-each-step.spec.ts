@@ -132,7 +132,7 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
   type End = 'stopped' | 'killed' | 'stuck' | 'credited';
 
   async function playOne(running: ServiceProcess, payment: Payment, isFirst: boolean): Promise<End> {
-    await running.tell(`try ${JSON.stringify(await stepsTried())}`, 'heard');
+    await running.sendLine(`try ${JSON.stringify(await stepsTried())}`, 'heard');
     const stopsBefore = running.timesPrinted('stopped');
     payment.acknowledged = deliver(payment);
     const patience = isFirst ? Number.POSITIVE_INFINITY : performance.now() + STUCK_AFTER_MS;
@@ -163,7 +163,7 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
   /** Over a payment whose event has come in, and for which nothing was written yet. */
   async function killAtOnce(running: ServiceProcess): Promise<Payment> {
     const payment = await pay();
-    if (running.isRunning) await tellToDie(running);
+    if (running.isRunning) await askToDie(running);
     payment.acknowledged = deliver(payment);
     await running.ended;
     return payment;
@@ -177,7 +177,7 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
     for (let over = false, kills = 0; ; kills += 1) {
       expect(kills).toBeLessThan(KILLS_MAX);
       await running.untilPrinted('standing by');
-      await running.tell('go', 'Coffer is ready at');
+      await running.sendLine('go', 'Coffer is ready at');
       // Stripe sends again what was not acknowledged, and nothing else: what was must not need it.
       for (const payment of before)
         expect((await payment.acknowledged) || (await deliver(payment))).toBe(true);
@@ -198,8 +198,8 @@ describe('the service is killed with -9 at each step between "Stripe charged" an
 });
 
 /** Whatever works in the background may end it before it says that it has heard. */
-async function tellToDie(running: ServiceProcess): Promise<void> {
-  await running.tell('die at once', 'heard').catch((error: unknown) => {
+async function askToDie(running: ServiceProcess): Promise<void> {
+  await running.sendLine('die at once', 'heard').catch((error: unknown) => {
     if (running.isRunning) throw error;
   });
 }

@@ -163,7 +163,7 @@ describe('the quickstart, copied from the page as it is printed', () => {
     );
   });
 
-  it('stands on pages that name every simulated part', async () => {
+  it('is on pages that name every simulated part', async () => {
     for (const page of [
       '/',
       '/models',

@@ -37,10 +37,10 @@ async function runJest(leak: string): Promise<{ code: number | null; output: str
 }
 
 describe('a test run', () => {
-  it('fails when secrets stand in a log, a logged prompt or an answer, although every test passes, and says where', async () => {
+  it('fails when secrets are in a log, a logged prompt or an answer, although every test passes, and says where', async () => {
     const { code, output } = await runJest('log, prompt, answer');
     expect(output).toContain('1 passed');
-    expect(output).toMatch(/reason: 3 of the secrets stand in the logs or error answers of this run/);
+    expect(output).toMatch(/reason: 3 of the secrets are in the logs or error answers of this run/);
     const [inLog = '', ...others] = output.match(/^ {2}.* in \S+\/(?:app|answers)-\d+\.log:\d+/gm) ?? [];
     expect([inLog, ...others].map((line) => line.replace(/ in .*\/(\w+)-\d+/, ' in $1')).sort()).toEqual([
       expect.stringMatching(/a secret that a test made in answers\.log:1/),

@@ -88,11 +88,11 @@ describe('the service is killed with -9 under load', () => {
 
   /** As time would, if the test had a quarter of an hour. */
   async function expireOpenHolds(): Promise<void> {
-    const beside = await startTestApp({ databaseUrl: await databaseUrlIn(dataDir) });
+    const second = await startTestApp({ databaseUrl: await databaseUrlIn(dataDir) });
     try {
-      await withClockAhead(beside, HOLDS_ARE_OVER_MS, () => beside.app.get(HoldSweepJob).run());
+      await withClockAhead(second, HOLDS_ARE_OVER_MS, () => second.app.get(HoldSweepJob).run());
     } finally {
-      await beside.close();
+      await second.close();
     }
   }
 

@@ -1,4 +1,4 @@
-/** jest's globalSetup of the long tests, which start programs as processes; `global-setup.mjs` is beside it. */
+/** jest's globalSetup of the long tests, which start programs as processes; `global-setup.mjs` is that of all others. */
 import '../support/typescript.mjs';
 import { bundlePrograms } from '../support/process/bundle-programs.mjs';
 

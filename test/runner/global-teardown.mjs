@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 /** How many are worth reading at once; the first one usually explains the others. */
 const LEAKS_SHOWN_MAX = 20;
 
-/** Stops the run's database server, then fails the run when a secret stands in a log or in an error answer. */
+/** Stops the run's database server, then fails the run when a secret is in a log or in an error answer. */
 export default async function teardown() {
   await globalThis.cofferTestServer?.stop();
   const dir = globalThis.cofferRunLog;
@@ -23,6 +23,6 @@ export default async function teardown() {
     return `  ${what} in ${file}:${line}: ${shown}`;
   });
   throw new Error(
-    `${leaks.length} of the secrets stand in the logs or error answers of this run:\n${lines.join('\n')}`,
+    `${leaks.length} of the secrets are in the logs or error answers of this run:\n${lines.join('\n')}`,
   );
 }

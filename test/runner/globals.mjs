@@ -1,6 +1,6 @@
 /**
  * What specs import as `@jest/globals`. The modules that import it are evaluated once a worker, while jest-circus makes
- * its functions again for every spec file; so each name stands for the function of the file that runs now.
+ * its functions again for every spec file; so each name calls the function of the file that runs now.
  */
 const GLOBALS = Symbol.for('coffer.jest-globals');
 

@@ -25,7 +25,7 @@ const EVENT_HANDLERS = Symbol.for('EVENT_HANDLERS');
 /** `jest.setTimeout` leaves the timeout here for jest-circus. */
 const TEST_TIMEOUT = Symbol.for('TEST_TIMEOUT_SYMBOL');
 
-/** The message by which jest tells a worker that nothing is left to run. */
+/** The message that jest sends to a worker when nothing is left to run. */
 const CHILD_MESSAGE_END = 2;
 
 // What the specs of a worker share lives as long as the worker. jest waits half a second for a worker to end by itself
@@ -113,7 +113,7 @@ module.exports = class NativeRuntime {
     globalThis[GLOBALS] = { ...globals, jest: this.#jestObject() };
   }
 
-  /** jest's own runtime tells by these whether a module is imported while no test runs. */
+  /** jest's own runtime notices by these calls that a module is imported while no test runs. */
   enterTestCode() {}
 
   leaveTestCode() {}

@@ -50,7 +50,7 @@ describe('failures on demand, by a directive in the prompt', () => {
     expect(driver.sandbox.control.counts().tasks).toBe(1);
   });
 
-  it('[sandbox:submit=hang] never answers, and does not keep the stand-in from closing', async () => {
+  it('[sandbox:submit=hang] never answers, and does not keep the simulator from closing', async () => {
     let outcome: 'silent' | 'answered' | 'broken' = 'silent';
     const hanging = driver.post({ prompt: 'cat [sandbox:submit=hang]' }).then(
       () => (outcome = 'answered'),

@@ -184,7 +184,7 @@ describe('strictness', () => {
     ).toBe(422);
   });
 
-  it('ignores unknown parameters when it is told to be as lenient as the real service', async () => {
+  it('ignores unknown parameters when it is set to be as lenient as the real service', async () => {
     await driver.restart({ refuseUnknownParameters: false });
     expect((await driver.post({ prompt: 'x', n: 2 })).status).toBe(200);
   });
@@ -248,7 +248,7 @@ describe('credits and limits', () => {
     expect((await driver.post({ prompt: 'cat' })).status).toBe(200);
   });
 
-  it('has no limit when it is told so', async () => {
+  it('has no limit when it is set so', async () => {
     await driver.restart({ instant: false, latencyMs: 60_000, activeTasksMax: null });
     const answers = await Promise.all(Array.from({ length: 60 }, () => driver.post({ prompt: 'cat' })));
     expect(answers.every(({ status }) => status === 200)).toBe(true);

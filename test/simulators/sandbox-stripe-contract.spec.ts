@@ -8,7 +8,7 @@ import { declaredMembers, operationMembers, typeFile } from '../support/payments
 const SESSIONS = 'Checkout/Sessions';
 const CREATE = 'Checkout.SessionCreateParams';
 
-describe('the parameters of the stand-in are those of the SDK, name by name', () => {
+describe('the parameters of the simulator are those of the SDK, name by name', () => {
   it.each<[string, string, string, string, readonly string[]]>([
     ['POST', '/v1/customers', 'Customers', 'CustomerCreateParams', []],
     ['GET', '/v1/customers', 'Customers', 'CustomerListParams', []],
@@ -56,7 +56,7 @@ describe('the parameters of the stand-in are those of the SDK, name by name', ()
   });
 });
 
-describe('the objects of the stand-in carry every member that the SDK types promise, and none that they do not know', () => {
+describe('the objects of the simulator carry every member that the SDK types promise, and none that they do not know', () => {
   let sandbox: SandboxStripe;
   let objects: Readonly<Record<string, object>>;
 

@@ -147,7 +147,7 @@ describe('what becomes of a dispute', () => {
     else expect(await refusalOf(refund)).toMatchObject({ code: 'charge_disputed' });
   });
 
-  it('tells the whole history of a dispute in events, each with the status that it then had', async () => {
+  it('reports the whole history of a dispute in events, each with the status that it then had', async () => {
     const { charge } = await payTopUp(sandbox, stripe);
     const before = count();
     const { id } = await sandbox.control.createDispute({
@@ -155,11 +155,11 @@ describe('what becomes of a dispute', () => {
       amountCents: 300,
       status: 'won',
     });
-    const told = sandbox.control
+    const events = sandbox.control
       .events()
       .slice(0, count() - before)
       .toReversed();
-    const disputeEvents = told.filter(({ type }) => type.startsWith('charge.dispute.'));
+    const disputeEvents = events.filter(({ type }) => type.startsWith('charge.dispute.'));
     expect(disputeEvents.map(({ type, data }) => [type, data.object['status']])).toEqual([
       ['charge.dispute.created', 'needs_response'],
       ['charge.dispute.funds_withdrawn', 'needs_response'],
@@ -167,7 +167,7 @@ describe('what becomes of a dispute', () => {
       ['charge.dispute.funds_reinstated', 'won'],
       ['charge.dispute.closed', 'won'],
     ]);
-    expect(told.map(({ type }) => type)).toContain('charge.updated');
+    expect(events.map(({ type }) => type)).toContain('charge.updated');
     expect(await movements({ id })).toEqual([
       ['dispute_reversal', 300, 0],
       ['dispute', -300, 1_500],

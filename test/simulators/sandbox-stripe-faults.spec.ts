@@ -70,9 +70,9 @@ describe('delivery faults for some types of events', () => {
     sandbox.control.setWebhookFaults({ copies: 10, onlyTypes: ['refund.failed'] });
     await sandbox.control.failRefund(refund.id);
     await sandbox.control.whenDelivered();
-    const told = receiver.types().slice(before + 2);
-    expect(told.filter((type) => type === 'refund.failed')).toHaveLength(10);
-    expect(told.filter((type) => type === 'refund.updated')).toHaveLength(1);
+    const delivered = receiver.types().slice(before + 2);
+    expect(delivered.filter((type) => type === 'refund.failed')).toHaveLength(10);
+    expect(delivered.filter((type) => type === 'refund.updated')).toHaveLength(1);
   });
 
   it('deliver the end of a dispute before its beginning', async () => {
@@ -83,11 +83,11 @@ describe('delivery faults for some types of events', () => {
     sandbox.control.setWebhookFaults({ reorder: true });
     await sandbox.control.createDispute({ charge: charge.id, status: 'won' });
     await sandbox.control.whenDelivered();
-    const told = receiver
+    const delivered = receiver
       .types()
       .slice(before)
       .filter((type) => type !== 'charge.updated');
-    expect(told).toEqual([
+    expect(delivered).toEqual([
       'charge.dispute.closed',
       'charge.dispute.funds_reinstated',
       'charge.dispute.updated',
@@ -133,8 +133,8 @@ describe('a restart', () => {
       status: 'succeeded',
     });
     await second.control.whenDelivered();
-    const told = receiver.received.filter(({ event }) => event.type === 'refund.failed');
-    expect(told.map(({ event }) => (event.data.object as { id: string }).id)).toEqual([refund.id]);
+    const delivered = receiver.received.filter(({ event }) => event.type === 'refund.failed');
+    expect(delivered.map(({ event }) => (event.data.object as { id: string }).id)).toEqual([refund.id]);
   });
 
   it('reads a state file from before refunds and cards were kept, and refunds what was charged then', async () => {

@@ -88,7 +88,7 @@ async function assertBooksAgree(sandbox: SandboxStripe, stripe: Stripe): Promise
     allOf(stripe.balanceTransactions.list(limit)),
   ]);
   const netOf = (id: string) => sum(transactions.filter(({ source }) => source === id).map(({ net }) => net));
-  const told = (type: string, id: string) =>
+  const countEvents = (type: string, id: string) =>
     sandbox.control.events(type).filter(({ data }) => data.object['id'] === id).length;
 
   for (const charge of charges) {
@@ -103,15 +103,15 @@ async function assertBooksAgree(sandbox: SandboxStripe, stripe: Stripe): Promise
   for (const refund of refunds) {
     const hasFailed = refund.status === 'failed';
     expect(netOf(refund.id)).toBe(hasFailed ? 0 : -refund.amount);
-    expect([told('refund.created', refund.id), told('refund.failed', refund.id)]).toEqual([
+    expect([countEvents('refund.created', refund.id), countEvents('refund.failed', refund.id)]).toEqual([
       1,
       hasFailed ? 1 : 0,
     ]);
   }
   for (const dispute of disputes) {
-    const withdrawn = told('charge.dispute.funds_withdrawn', dispute.id);
-    const reinstated = told('charge.dispute.funds_reinstated', dispute.id);
-    expect(told('charge.dispute.created', dispute.id)).toBe(1);
+    const withdrawn = countEvents('charge.dispute.funds_withdrawn', dispute.id);
+    const reinstated = countEvents('charge.dispute.funds_reinstated', dispute.id);
+    expect(countEvents('charge.dispute.created', dispute.id)).toBe(1);
     expect(dispute.balance_transactions).toHaveLength(withdrawn + reinstated);
     const isFree = dispute.status.startsWith('warning_') || dispute.status === 'prevented';
     expect([withdrawn, reinstated]).toEqual([isFree ? 0 : 1, dispute.status === 'won' ? 1 : 0]);
@@ -128,7 +128,7 @@ async function assertBooksAgree(sandbox: SandboxStripe, stripe: Stripe): Promise
 }
 
 describe('any history of payments, refunds, disputes and payouts', () => {
-  it('leaves books that agree: what is refunded, withdrawn, paid out and told in events', async () => {
+  it('leaves books that agree: what is refunded, withdrawn, paid out and reported in events', async () => {
     let taken = 0;
     const property = fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
       const sandbox = await startSandboxStripe();

@@ -89,7 +89,7 @@ describe('idempotency keys', () => {
     expect(all.data.filter((other) => other.description === description)).toHaveLength(1);
   });
 
-  it('executes anew after an outage that refused the request', async () => {
+  it('executes again after an outage that refused the request', async () => {
     sandbox.control.failRequests({ outcome: 503, times: 1 });
     const error = await refusalOf(stripe.customers.create({ name: 'n' }, { idempotencyKey: 'outage' }));
     expect(error).toMatchObject({ statusCode: 503, type: 'StripeAPIError' });

@@ -46,7 +46,7 @@ async function cardErrorOf(promise: Promise<unknown>): Promise<Stripe.errors.Str
 }
 
 describe('cards that Checkout saved', () => {
-  it('belong to the customer when the session asked for it, and to nobody when it did not', async () => {
+  it('belong to the customer when the session asked for it, and to no customer when it did not', async () => {
     const before = count();
     const { customerId, paymentMethodId } = await saveCard(sandbox, stripe);
     expect(eventsSince(sandbox, before)).toEqual([
@@ -161,13 +161,13 @@ describe('payments without the customer', () => {
         balance_transaction: { fee: 91, net: 2_009, type: 'charge' },
       },
     });
-    const told = sandbox.control.events().slice(0, count() - before);
-    expect(told.map(({ type }) => type).toReversed()).toEqual([
+    const events = sandbox.control.events().slice(0, count() - before);
+    expect(events.map(({ type }) => type).toReversed()).toEqual([
       'payment_intent.created',
       'charge.succeeded',
       'payment_intent.succeeded',
     ]);
-    expect(told.every(({ request }) => request.idempotency_key === 'top_up:tu_2:pi')).toBe(true);
+    expect(events.every(({ request }) => request.idempotency_key === 'top_up:tu_2:pi')).toBe(true);
     expect((await stripe.paymentIntents.list({ customer: customerId, limit: 1 })).data[0]?.id).toBe(
       intent.id,
     );
@@ -259,7 +259,7 @@ describe('payments without the customer', () => {
     },
   );
 
-  it('need her no more when she authenticated while the card was saved, unless the card always asks', async () => {
+  it('need no authentication when the customer authenticated while the card was saved, unless the card always asks', async () => {
     const once = await saveCard(sandbox, stripe, '4000002500003155');
     expect(
       await stripe.paymentIntents.create(autoTopUp(once.customerId, once.paymentMethodId)),
@@ -314,7 +314,7 @@ describe('payments without the customer', () => {
     ['of a million dollars', { amount: 100_000_000 }, 'amount', 'amount_too_large'],
     ['of half a cent', { amount: 100.5 }, 'amount', 'parameter_invalid_integer'],
     ['in euros', { currency: 'eur' }, 'currency', undefined],
-    ['of nobody', { customer: 'cus_nobody' }, 'customer', 'resource_missing'],
+    ['of an unknown customer', { customer: 'cus_nobody' }, 'customer', 'resource_missing'],
     ['with no known card', { payment_method: 'pm_nobody' }, 'payment_method', 'resource_missing'],
     ['with no card at all', { payment_method: undefined }, undefined, 'payment_intent_unexpected_state'],
     [

@@ -169,7 +169,7 @@ describe('a top-up through the real SDK', () => {
     expect(charges.data).toHaveLength(1);
   });
 
-  it('lets nobody pay an expired session', async () => {
+  it('refuses payment of an expired session', async () => {
     const session = await stripe.checkout.sessions.create(topUpSessionParams());
     expect(await stripe.checkout.sessions.expire(session.id)).toMatchObject({ status: 'expired', url: null });
     expect(await sandbox.control.pay(session.id)).toMatchObject({ status: 'expired' });

@@ -61,7 +61,7 @@ afterEach(async () => {
 });
 
 describe('the state file', () => {
-  it('knows sessions, payments, keys and undelivered events after a restart, and is readable by its owner only', async () => {
+  it('knows sessions, payments, keys and events that are still to be delivered after a restart, and is readable by its owner only', async () => {
     const stateFile = join(folder, 'deep', 'stripe.json');
     const port = Number(new URL(receiver.url).port);
     await receiver.close();

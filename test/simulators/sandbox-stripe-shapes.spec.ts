@@ -141,7 +141,7 @@ describe('the objects about money that goes out carry every member the SDK types
     expect(members.filter((member) => !required.includes(member) && !optional.includes(member))).toEqual([]);
   });
 
-  it('and every operation of the stand-in refuses a parameter that nobody knows', async () => {
+  it('and every operation of the simulator refuses an unknown parameter', async () => {
     const form = { 'content-type': 'application/x-www-form-urlencoded', authorization: 'Bearer sk_test_x' };
     expect(STRIPE_OPERATIONS.length).toBeGreaterThan(35);
     for (const { method, path } of STRIPE_OPERATIONS) {

@@ -36,7 +36,7 @@ describe('the state file', () => {
     expect(snapshots).toBeLessThan(20);
   });
 
-  it('tells the caller when the disk refuses, and works again when it no longer does', async () => {
+  it('fails towards its caller when the disk refuses, and works again when it no longer does', async () => {
     const inTheWay = path.join(folder, 'sub');
     await writeFile(inTheWay, 'a file where a folder should be');
     const state = new StateFile(path.join(inTheWay, 'state.json'), () => 'saved');

@@ -51,7 +51,7 @@ describe('strictness', () => {
       'client_reference_id',
       undefined,
     ],
-    ['a customer nobody knows', { customer: 'cus_nobody' }, 'customer', 'resource_missing'],
+    ['an unknown customer', { customer: 'cus_nobody' }, 'customer', 'resource_missing'],
     ['an expiry too soon', { expires_at: nowSeconds() + 60 }, 'expires_at', undefined],
     ['an expiry too late', { expires_at: nowSeconds() + 25 * 3_600 }, 'expires_at', undefined],
     ['a fractional expiry', { expires_at: 1.5 }, 'expires_at', 'parameter_invalid_integer'],

@@ -4,7 +4,7 @@ import { startSandboxStripe, type SandboxStripe } from 'coffer-sandbox/stripe/se
 import { refusalOf, stripeSdkFor, topUpSessionParams } from '../support/payments/sandbox-stripe-client.js';
 import { payTaxed, payTopUp, TAXED, taxedItem } from '../support/payments/sandbox-stripe-money.js';
 
-describe('the tax of the stand-in', () => {
+describe('the tax of the simulator', () => {
   let sandbox: SandboxStripe;
   let stripe: Stripe;
 
@@ -24,7 +24,7 @@ describe('the tax of the stand-in', () => {
     return { ...params, ...TAXED, line_items: (params.line_items ?? []).map(item), ...changes };
   }
 
-  it('is 8.25% of each line, beside its price, once the address is known', async () => {
+  it('is 8.25% of each line, in addition to its price, once the address is known', async () => {
     const open = await stripe.checkout.sessions.create(await asked());
     expect(open).toMatchObject({
       amount_subtotal: 1_050,
@@ -73,7 +73,7 @@ describe('the tax of the stand-in', () => {
 
   it.each<[string, Partial<Stripe.Checkout.SessionCreateParams>, object]>([
     [
-      'for a customer without an address that nobody asks for',
+      'for a customer without an address, where none is asked for',
       { customer_update: { name: 'auto' } },
       { code: 'customer_tax_location_invalid' },
     ],
@@ -110,7 +110,7 @@ describe('the tax of the stand-in', () => {
   });
 });
 
-describe('the invoice of the stand-in', () => {
+describe('the invoice of the simulator', () => {
   it('is made of a paid session that asked for it, and of no other', async () => {
     const sandbox = await startSandboxStripe();
     const stripe = stripeSdkFor(sandbox.baseUrl);

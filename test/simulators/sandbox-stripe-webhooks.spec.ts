@@ -168,7 +168,7 @@ describe('faults on demand', () => {
     expect(sandbox.control.deliveries()).toMatchObject([{ attempts: 3, state: 'delivered' }]);
   });
 
-  it('loses an event, which the events list still shows as undelivered', async () => {
+  it('loses an event, which the events list still shows as not delivered', async () => {
     const sandbox = await start();
     sandbox.control.setWebhookFaults({ loseEvents: true });
     const session = await openSession(sandbox);
@@ -195,7 +195,7 @@ describe('faults on demand', () => {
     expect(receiver.received.map(({ verified }) => verified)).toEqual([true, true, true, false]);
   });
 
-  it('emits well-signed events that lie, and can make the API tell the same lie', async () => {
+  it('emits well-signed events that lie, and can make the API answer with the same lie', async () => {
     const sandbox = await start();
     const session = await openSession(sandbox);
     await sandbox.control.pay(session.id);

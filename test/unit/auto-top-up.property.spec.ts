@@ -113,7 +113,7 @@ function termsOf(changes: Partial<AutoTopUpTerms>): AutoTopUpTerms {
 
 /**
  * One account and four workers that read, start, dispatch and hear answers in any interleaving. Each step is what one tx
- * under the lock of the account's settings does; what lies between two steps of a worker is what may happen meanwhile.
+ * under the lock of the account's settings does; between two steps of a worker the other workers may act.
  */
 class Account {
   nowMs = Date.UTC(2026, 0, 30, 23, 50);

@@ -45,7 +45,7 @@ describe('the verdict on a PaymentIntent', () => {
     ['the mode', { livemode: true }],
     ['the name on it', { topUpId: 'tu_01KB2H7Q0000000000000000AB' }],
     ['the customer', { customerId: 'cus_2' }],
-    ['nobody as its customer', { customerId: null }],
+    ['no customer', { customerId: null }],
     ['the currency', { currency: 'eur' }],
     ['the amount', { amountCents: cents(1_051n) }],
     ['an amount that is no number of cents', { amountCents: null }],
@@ -88,7 +88,7 @@ describe('a decline', () => {
     [decline('incorrect_cvc', null, 'confirm_card_data'), 'switch_off'],
     [decline('expired_card', null, null), 'switch_off'],
     [decline('authentication_required', 'authentication_required', null), 'action_required'],
-    // Even with an advice to try again: nobody is there to confirm.
+    // Stripe may advise to try again, but no customer is present to confirm.
     [decline('card_declined', 'authentication_required', 'try_again_later'), 'action_required'],
     [null, 'retry'],
   ])('%j leads to: %s', (found, kind) => {

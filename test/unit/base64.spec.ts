@@ -84,7 +84,7 @@ describe('an answer with an image in it', () => {
   it.each([
     ['slashes are escaped', JSON.stringify({ b64_json: text }).replaceAll('/', '\\/')],
     ['it is a data URL', JSON.stringify({ b64_json: `data:image/png;base64,${text}` })],
-    ['its name stands in another text first', JSON.stringify({ prompt: 'the "b64_json', b64_json: text })],
+    ['its name occurs in another text first', JSON.stringify({ prompt: 'the "b64_json', b64_json: text })],
     ['there are two', JSON.stringify({ b64_json: text, more: [{ b64_json: 'AAAA' }] })],
   ])('is read as well when %s', (_when, body) => {
     const { b64_json: value } = read(body) as { b64_json: unknown };

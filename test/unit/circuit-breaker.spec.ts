@@ -22,7 +22,7 @@ describe('a circuit breaker', () => {
     ['lets every call go while it is closed', CLOSED, 0, true, 'closed'],
     ['lets none go while it is open', OPEN, 999, false, 'open'],
     ['lets one go when its time is over', OPEN, 1_000, true, 'half_open'],
-    ['lets no second one go beside the probe', PROBING, 999, false, 'half_open'],
+    ['lets no second one go while the probe runs', PROBING, 999, false, 'half_open'],
     ['lets another one go for a probe that never came back', PROBING, 1_000, true, 'half_open'],
   ])('%s', (_what, circuit, nowMs, goes, state) => {
     const admission = admit(circuit, nowMs, LIMITS);

@@ -51,14 +51,17 @@ describe('a lost connection', () => {
     ['57P03', postgresError('57P03')],
     ['53300', postgresError('53300')],
     ['no code', new Error('Connection terminated unexpectedly')],
-  ])('is told from a refusal: %s is one', (_code, error) => {
+  ])('is distinguished from a refusal: %s is one', (_code, error) => {
     expect(isConnectionFailure(error)).toBe(true);
     // As TypeORM passes it on.
     expect(isConnectionFailure(Object.assign(new Error('failed'), { driverError: error }))).toBe(true);
   });
 
-  it.each(['23505', '25P02', '40P01', '42P01', '55P03'])('is told from a refusal: %s is none', (code) => {
-    expect(isConnectionFailure(postgresError(code))).toBe(false);
-    expect(asPostgresError(postgresError(code))?.code).toBe(code);
-  });
+  it.each(['23505', '25P02', '40P01', '42P01', '55P03'])(
+    'is distinguished from a refusal: %s is none',
+    (code) => {
+      expect(isConnectionFailure(postgresError(code))).toBe(false);
+      expect(asPostgresError(postgresError(code))?.code).toBe(code);
+    },
+  );
 });

@@ -25,7 +25,7 @@ describe('the conversion of images', () => {
     expect({ peak, delivered }).toEqual({ peak: 2, delivered: 13 });
   });
 
-  it('is not waited for beyond the deadline of its call, and leaves no slot behind', async () => {
+  it('is not waited for beyond the deadline of its call, and leaves no slot occupied', async () => {
     const slots = new ConversionSlots(1);
     let end = (): void => undefined;
     const first = slots.run(by('acct_a'), () => new Promise<void>((resolve) => (end = resolve)));

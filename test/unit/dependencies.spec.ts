@@ -19,7 +19,7 @@ const faults = (changes: LockedPackage, manifest: Manifest = {}, name = 'one') =
   );
 
 describe('what gets installed', () => {
-  it('is bound by a digest, comes by its name, is free to use, and runs no script that nobody allowed', () => {
+  it('is bound by a digest, comes by its name, is free to use, and runs no script that is not allowed by name', () => {
     const lock = read('package-lock.json') as Lock;
     expect(faultsOf(lock, read('package.json') as Manifest)).toEqual([]);
     expect(Object.keys(lock.packages).length).toBeGreaterThan(100);

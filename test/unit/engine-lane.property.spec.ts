@@ -112,7 +112,7 @@ describe('a lane of the engine', () => {
     lane.add(entry('quiet', quiet));
     const batches: string[][] = [];
     while (batches.length < 10 && !batches.flat().includes(`${quiet}`)) {
-      // Whoever was answered sends as many again.
+      // Every client that was answered sends its next command.
       sendHot(batch.length);
       lane.end(batch);
       batch = lane.begin();

@@ -169,7 +169,7 @@ describe('a PNG whose checksums are right', () => {
       (chunks) =>
         before('IEND', { type: 'tEXt', data: empty }, { type: 'IDAT', data: Buffer.from([1]) })(chunks),
     ],
-    ['has its palette behind its pixels', before('IEND', { type: 'PLTE', data: Buffer.alloc(3) })],
+    ['has its palette after its pixels', before('IEND', { type: 'PLTE', data: Buffer.alloc(3) })],
     [
       'is not packed with zlib',
       (chunks) =>
@@ -179,11 +179,11 @@ describe('a PNG whose checksums are right', () => {
             : chunk,
         ),
     ],
-    ['needs a chunk that nobody knows', before('IDAT', { type: 'SECR', data: empty })],
+    ['needs a chunk of an unknown type', before('IDAT', { type: 'SECR', data: empty })],
     ['moves', before('IDAT', { type: 'acTL', data: Buffer.alloc(8) })],
     ['has a second header', (chunks) => [...chunks.slice(0, 1), ...chunks]],
     ['does not begin with its header', (chunks) => [{ type: 'tEXt', data: empty }, ...chunks]],
-    ['goes on behind its end', (chunks) => [...chunks, { type: 'tEXt', data: empty }]],
+    ['goes on after its end', (chunks) => [...chunks, { type: 'tEXt', data: empty }]],
   ])('is refused when it %s', async (_what, change) => {
     const whole = await picture('png');
     const { width, height } = { width: 96, height: 64 };

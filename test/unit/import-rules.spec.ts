@@ -30,7 +30,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   'rate-limiter-flexible': ['identity/rate-limits'],
 };
 
-/** Nobody but the wallets writes these. */
+/** Only the wallets write these. */
 const MONEY_TABLES = ['wallets', 'credit_lots', 'holds', 'transfers', 'key_budgets', 'wallet_status_changes'];
 
 describe('the parts of src/', () => {
@@ -40,7 +40,7 @@ describe('the parts of src/', () => {
     expect(ROOMS.filter((room) => !rooms.has(room))).toEqual([]);
   });
 
-  it('import only what stands below them', () => {
+  it('import only what is below them', () => {
     const faults = sources.flatMap((source) =>
       targetsOf(source)
         .filter((target) => !mayImport(source.room, target.room))

@@ -7,7 +7,7 @@ describe('a text cell of a CSV export', () => {
     expect(decodeCell(encodeCell(memo))).toBe(memo);
   });
 
-  it('tells null from empty text', () => {
+  it('distinguishes null from empty text', () => {
     expect(encodeCell(null)).toBe('');
     expect(decodeCell('')).toBeNull();
     expect(decodeCell(encodeCell(''))).toBe('');

@@ -44,7 +44,7 @@ async function recordsOf(text: string, pieceBytes: number): Promise<ExportRecord
 const pieceBytes = fc.integer({ min: 1, max: 700 });
 
 describe.each(EXPORT_FORMATS)('an export as %s', (format) => {
-  it('reads back exactly as it was written, whatever stands in any text column, wherever it is cut into pieces', async () => {
+  it('reads back exactly as it was written, whatever any text column contains, wherever it is cut into pieces', async () => {
     await checkProperty(
       `an export as ${format} reads back exactly`,
       fc.asyncProperty(fc.array(anyRow, { minLength: 1, maxLength: 4 }), pieceBytes, async (rows, size) => {
@@ -59,7 +59,7 @@ describe.each(EXPORT_FORMATS)('an export as %s', (format) => {
     );
   });
 
-  it('proves itself, whatever stands in its texts, also when a program has put a byte order mark before it', async () => {
+  it('proves itself, whatever its texts contain, also when a program has put a byte order mark before it', async () => {
     await checkProperty(
       `an export as ${format} proves itself`,
       fc.asyncProperty(anyBooks, fc.boolean(), pieceBytes, async (file, marked, size) => {

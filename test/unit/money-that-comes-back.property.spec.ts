@@ -172,7 +172,7 @@ describe('money that a dispute or a refund took and gave back', () => {
     );
   });
 
-  it('never makes credit that was given refundable, and costs nobody anything, whatever was given', async () => {
+  it('never makes credit that was given refundable, and costs neither the customer nor us anything, whatever was given', async () => {
     await checkProperty(
       'given credit stays given credit when a dispute is won',
       fc.property(

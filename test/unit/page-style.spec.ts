@@ -32,7 +32,7 @@ function contrast(palette: Palette, one: string, other: string): number {
   return (lighter + 0.05) / (darker + 0.05);
 }
 
-/** Text, and the grounds that it stands on. */
+/** Each color of text, and the backgrounds that it is shown on. */
 const TEXTS: Readonly<Record<string, readonly string[]>> = {
   ink: ['ground', 'panel', 'sunken', 'warn', 'accent-soft'],
   soft: ['ground', 'panel', 'sunken'],
@@ -41,7 +41,7 @@ const TEXTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 describe.each(PALETTES)('the %s pages', (_name, palette) => {
-  it('have text of a contrast of 4.5 on every ground that it stands on', () => {
+  it('have text of a contrast of 4.5 on every background that it is shown on', () => {
     const faint = Object.entries(TEXTS).flatMap(([text, grounds]) =>
       grounds.flatMap((ground) => {
         const value = contrast(palette, text, ground);
@@ -71,7 +71,7 @@ describe('the focus', () => {
 });
 
 describe('a table on a narrow screen', () => {
-  it('has its rows stacked, each cell behind the name of its column: nothing of it is beside the screen', () => {
+  it('has its rows stacked, each cell after the name of its column, so that nothing of it is outside the screen', () => {
     const narrow = STYLE.slice(STYLE.lastIndexOf('@media (max-width'));
     expect(narrow).toMatch(/^ *table\[role="table"\], [^{]*\btd\b[^{]*\{ display: block;/m);
     expect(narrow).toMatch(/^ *table\[role="table"\] td::before \{ content: attr\(data-column\)/m);

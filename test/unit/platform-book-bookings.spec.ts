@@ -8,7 +8,7 @@ import {
 import { POSTING_RULES } from '../../src/money/ledger/transfer.js';
 import type { BalanceTransaction } from '../../src/payments/stripe/stripe-balance-list.js';
 
-function told(type: string, amount: bigint, fee: bigint, currency = 'usd'): BalanceTransaction {
+function balanceTransaction(type: string, amount: bigint, fee: bigint, currency = 'usd'): BalanceTransaction {
   return {
     id: 'txn_1',
     type,
@@ -26,38 +26,50 @@ function told(type: string, amount: bigint, fee: bigint, currency = 'usd'): Bala
 
 describe('our own part of a balance transaction', () => {
   it.each([
-    ['a charge: what Stripe kept', told('charge', 1_050n, 60n), [['processor_fee', 600_000n]]],
-    ['a charge without a fee', told('charge', 1_050n, 0n), []],
-    ['a refund, whose fee stays with Stripe', told('refund', -1_050n, 0n), []],
-    ['a refund that Stripe charges for', told('refund', -1_050n, 15n), [['processor_fee', 150_000n]]],
-    ['a failed refund', told('refund_failure', 1_050n, 0n), []],
-    ['a dispute and its fee', told('adjustment', -1_050n, 1_500n), [['processor_fee', 15_000_000n]]],
-    ['a won dispute', told('adjustment', 1_050n, 0n), []],
+    ['a charge: what Stripe kept', balanceTransaction('charge', 1_050n, 60n), [['processor_fee', 600_000n]]],
+    ['a charge without a fee', balanceTransaction('charge', 1_050n, 0n), []],
+    ['a refund, whose fee stays with Stripe', balanceTransaction('refund', -1_050n, 0n), []],
+    [
+      'a refund that Stripe charges for',
+      balanceTransaction('refund', -1_050n, 15n),
+      [['processor_fee', 150_000n]],
+    ],
+    ['a failed refund', balanceTransaction('refund_failure', 1_050n, 0n), []],
+    [
+      'a dispute and its fee',
+      balanceTransaction('adjustment', -1_050n, 1_500n),
+      [['processor_fee', 15_000_000n]],
+    ],
+    ['a won dispute', balanceTransaction('adjustment', 1_050n, 0n), []],
     [
       'a won dispute whose fee comes back',
-      told('adjustment', 1_050n, -1_500n),
+      balanceTransaction('adjustment', 1_050n, -1_500n),
       [['processor_fee_return', 15_000_000n]],
     ],
-    ['a bill of Stripe', told('stripe_fee', -200n, 0n), [['processor_fee', 2_000_000n]]],
-    ['a bill that is given back', told('stripe_fee', 200n, 0n), [['processor_fee_return', 2_000_000n]]],
-    ['a payout', told('payout', -990n, 0n), [['payout', 9_900_000n]]],
+    ['a bill of Stripe', balanceTransaction('stripe_fee', -200n, 0n), [['processor_fee', 2_000_000n]]],
+    [
+      'a bill that is given back',
+      balanceTransaction('stripe_fee', 200n, 0n),
+      [['processor_fee_return', 2_000_000n]],
+    ],
+    ['a payout', balanceTransaction('payout', -990n, 0n), [['payout', 9_900_000n]]],
     [
       'an instant payout and its fee',
-      told('payout', -990n, 10n),
+      balanceTransaction('payout', -990n, 10n),
       [
         ['processor_fee', 100_000n],
         ['payout', 9_900_000n],
       ],
     ],
-    ['a negative payout', told('payout', 990n, 0n), [['payout_return', 9_900_000n]]],
-    ['a payout that failed', told('payout_failure', 990n, 0n), [['payout_return', 9_900_000n]]],
-    ['money that we send to Stripe', told('topup', 500n, 0n), [['payout_return', 5_000_000n]]],
+    ['a negative payout', balanceTransaction('payout', 990n, 0n), [['payout_return', 9_900_000n]]],
+    ['a payout that failed', balanceTransaction('payout_failure', 990n, 0n), [['payout_return', 9_900_000n]]],
+    ['money that we send to Stripe', balanceTransaction('topup', 500n, 0n), [['payout_return', 5_000_000n]]],
     [
       'what no one knows, of which only the fee is ours',
-      told('climate', -100n, 1n),
+      balanceTransaction('climate', -100n, 1n),
       [['processor_fee', 10_000n]],
     ],
-    ['another currency', told('charge', 1_050n, 60n, 'eur'), []],
+    ['another currency', balanceTransaction('charge', 1_050n, 60n, 'eur'), []],
   ])('is booked for %s', (_what, transaction, expected) => {
     expect(toLegs(transaction).map(({ kind, amountMicros }) => [kind, amountMicros])).toEqual(expected);
   });
@@ -75,7 +87,7 @@ describe('our own part of a balance transaction', () => {
       for (const amount of [-1_050n, -1n, 1n, 1_050n]) {
         for (const fee of [-1_500n, 0n, 60n]) {
           const isCustomers = ['charge', 'refund', 'refund_failure', 'adjustment'].includes(type);
-          const ours = toLegs(told(type, amount, fee)).reduce((sum, { kind, amountMicros }) => {
+          const ours = toLegs(balanceTransaction(type, amount, fee)).reduce((sum, { kind, amountMicros }) => {
             const [[debit]] = POSTING_RULES[kind];
             return debit === 'stripe_clearing' ? sum + amountMicros : sum - amountMicros;
           }, 0n);

@@ -34,7 +34,7 @@ describe('the providers that the settings name', () => {
     const given = { environment: 'development', ...ONLY_COMPATIBLE } as const;
     const running = { ...given, blackForestLabs: BLACK_FOREST_LABS };
     expect(describeProviderGaps(over, running, given)).toEqual([]);
-    // What a stand-in plays is there all the same.
+    // A provider that a simulator plays counts as configured.
     expect(describeProviderGaps(await shipped(), running, given)).toEqual([
       expect.stringMatching(/^OPENAI_COMPATIBLE_API_BASE is set/),
     ]);

@@ -42,7 +42,7 @@ describe('the parts of refunds', () => {
         const parts = partsFor(wish, payment, returned);
         if (parts === null || parts.creditCents !== wish || !isWithin(NOTHING, parts)) return false;
         returned = plus(returned, parts);
-        // Nobody is a cent ahead on the way: what came back of fee and tax is its exact share, rounded once.
+        // After each refund, what came back of fee and tax is its exact share, rounded once, so neither side is a cent ahead.
         for (const part of ['feeCents', 'taxCents'] as const) {
           const off = (payment[part] * returned.creditCents - returned[part] * payment.creditCents) * 2n;
           if (off > payment.creditCents || -off > payment.creditCents) return false;

@@ -29,7 +29,7 @@ describe('the search for secrets in what a test run logged', () => {
     ['a bearer credential', `Bearer ${hex(10)}`],
     ['credentials in a URL', 'postgres://coffer:hunter2@db/coffer'],
   ])(
-    'finds %s by its form, wherever it stands, and shows no more than its beginning',
+    'finds %s by its form, wherever it occurs, and shows no more than its beginning',
     async (what, secret) => {
       await writeFile(path.join(dir, 'app-1.log'), `${line('fine')}\n${line(secret)}\n`);
       const { leaks } = await searchSecrets(dir);
@@ -59,7 +59,7 @@ describe('the search for secrets in what a test run logged', () => {
     expect((await searchSecrets(dir)).leaks).toHaveLength(1);
   });
 
-  it('takes nothing else for a secret: ids, hints, names, keys that nobody made', async () => {
+  it('takes nothing else for a secret: ids, hints, names, keys that were never made', async () => {
     const garbage = makeApiKey('account_key').replace(/.{6}$/, '000000');
     const harmless = [
       'gen_01KB2H7Q0000000000000000AA key_01KB2H7Q0000000000000000AA',

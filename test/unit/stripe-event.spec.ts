@@ -73,7 +73,7 @@ describe('an event of Stripe', () => {
     'v2.core.account[configuration.merchant].capability_status_updated',
     'v1.a.type-of-tomorrow',
     'treasury.inbound_transfer.invented_tomorrow',
-  ])('of a type that nobody here knows is taken: %s', (type) => {
+  ])('of an unknown type is accepted: %s', (type) => {
     expect(read({ ...THIN, type }).type).toBe(type.replace(/^v1\./, ''));
   });
 

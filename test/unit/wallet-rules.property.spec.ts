@@ -24,7 +24,7 @@ import {
 
 const ACCOUNT = 'acct_01ARZ3NDEKTSV4RRFFQ69G5FAV';
 
-/** What is stored of the keys' limits and use, beside what the reference model says of the same day. */
+/** Compares the stored limits and use of the keys with what the reference model says of the same day. */
 function expectBudgets(store: MemoryStore, reference: ReferenceWallet): void {
   for (const keyId of SCRIPT_KEYS) {
     const budget = store.budgets.get(keyId);

@@ -26,7 +26,12 @@ function wallet(posted: number, held = 0, status: WalletStatus = 'active'): Wall
 const amount = (value: number | null): MicroUsd | null => (value === null ? null : micros(BigInt(value)));
 
 /** `low>frozen`: the level it ends at, then the signals. */
-function told(watch: Partial<Watch>, before: Wallet, after: Wallet, refused: number | null = null): string {
+function levelAndSignals(
+  watch: Partial<Watch>,
+  before: Wallet,
+  after: Wallet,
+  refused: number | null = null,
+): string {
   const { level, signals } = findSignals(
     { ...UNWATCHED, ...watch },
     { before, after, refusedMicros: amount(refused) },
@@ -40,36 +45,36 @@ describe('the level of a wallet', () => {
   it.each([
     ['at its mark is not low', 'ample', 150, 100, 'ample>'],
     ['below its mark is low', 'ample', 100, 99, 'low>low'],
-    ['that is low is told once', 'low', 99, 50, 'low>'],
+    ['that is low is reported once', 'low', 99, 50, 'low>'],
     ['goes on being low while it hovers at the mark', 'low', 99, 119, 'low>'],
     ['has recovered at 120% of the mark', 'low', 99, 120, 'ample>'],
     ['is depleted when the last credit is spent', 'low', 40, 0, 'depleted>depleted'],
     ['skips low when all is spent at once', 'ample', 200, 0, 'depleted>depleted'],
-    ['that is depleted is told once', 'depleted', 0, 0, 'depleted>'],
+    ['that is depleted is reported once', 'depleted', 0, 0, 'depleted>'],
     ['rises from depleted to low without a word', 'depleted', 0, 50, 'low>'],
     ['rises from depleted to ample', 'depleted', 0, 120, 'ample>'],
   ] as const)('%s', (_name, level, before, after, expected) => {
-    expect(told({ ...watch, level }, wallet(before), wallet(after))).toBe(expected);
+    expect(levelAndSignals({ ...watch, level }, wallet(before), wallet(after))).toBe(expected);
   });
 
   it('goes by posted credit: what holds set aside may come back', () => {
-    expect(told(watch, wallet(150), wallet(150, 150))).toBe('ample>');
+    expect(levelAndSignals(watch, wallet(150), wallet(150, 150))).toBe('ample>');
   });
 
-  it('is depleted by a refused spend, but not when only holds stood in its way', () => {
-    expect(told({}, wallet(30), wallet(30), 40)).toBe('depleted>depleted');
-    expect(told({ level: 'depleted' }, wallet(30), wallet(30), 40)).toBe('depleted>');
-    expect(told({}, wallet(80, 80), wallet(80, 80), 40)).toBe('ample>');
+  it('is depleted by a refused spend, but not when only holds left too little credit', () => {
+    expect(levelAndSignals({}, wallet(30), wallet(30), 40)).toBe('depleted>depleted');
+    expect(levelAndSignals({ level: 'depleted' }, wallet(30), wallet(30), 40)).toBe('depleted>');
+    expect(levelAndSignals({}, wallet(80, 80), wallet(80, 80), 40)).toBe('ample>');
   });
 
-  it('of a new wallet without credit is no news until a spend is refused', () => {
-    expect(told(watch, wallet(0), wallet(0))).toBe('low>low');
-    expect(told({}, wallet(0), wallet(0))).toBe('ample>');
-    expect(told({}, wallet(0), wallet(0), 40)).toBe('depleted>depleted');
+  it('of a new wallet without credit signals nothing until a spend is refused', () => {
+    expect(levelAndSignals(watch, wallet(0), wallet(0))).toBe('low>low');
+    expect(levelAndSignals({}, wallet(0), wallet(0))).toBe('ample>');
+    expect(levelAndSignals({}, wallet(0), wallet(0), 40)).toBe('depleted>depleted');
   });
 
   it('ends with its mark', () => {
-    expect(told({ level: 'low' }, wallet(50), wallet(40))).toBe('ample>');
+    expect(levelAndSignals({ level: 'low' }, wallet(50), wallet(40))).toBe('ample>');
   });
 });
 
@@ -86,15 +91,15 @@ describe('the top-up mark', () => {
     ['a frozen wallet', wallet(150), wallet(50, 0, 'frozen'), 'ample>frozen'],
     ['a unfreeze below it', wallet(50, 0, 'frozen'), wallet(50), 'ample>below_top_up_threshold'],
   ])('%s', (_name, before, after, expected) => {
-    expect(told(watch, before, after)).toBe(expected);
+    expect(levelAndSignals(watch, before, after)).toBe(expected);
   });
 
   it('means nothing when none is set', () => {
-    expect(told({}, wallet(150), wallet(1))).toBe('ample>');
+    expect(levelAndSignals({}, wallet(150), wallet(1))).toBe('ample>');
   });
 });
 
-it('a balance that wanders is told low again only after it has recovered', async () => {
+it('a balance that goes up and down is reported low again only after it has recovered', async () => {
   await checkProperty(
     'levels',
     fc.property(fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 60 }), (balances) => {

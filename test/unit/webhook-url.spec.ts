@@ -68,7 +68,7 @@ describe('the URL of a webhook endpoint', () => {
     ['loopback in hexadecimal', 'https://0x7f000001/'],
     ['loopback in octal', 'https://0177.0.0.1/'],
     ['loopback cut short', 'https://127.1/'],
-    ['loopback with a dot behind', 'https://127.0.0.1./'],
+    ['loopback with a dot at the end', 'https://127.0.0.1./'],
     ['loopback in wide digits', 'https://１２７.0.0.1/'],
     ['any address', 'https://0.0.0.0/'],
     ['a private address', 'https://10.0.0.5:8080/'],

@@ -87,15 +87,15 @@ const OF_ALL_TESTS = {
 };
 
 /** No one listens on the discard port; a connection is refused at once. */
-const NOBODY = new URL('http://127.0.0.1:9');
+const CLOSED_PORT = new URL('http://127.0.0.1:9');
 const UNPLAYED_STRIPE = {
   secretKey: 'sk_test_nobody_answers',
   webhookSecret: 'whsec_nobody_signs',
-  apiBase: NOBODY,
+  apiBase: CLOSED_PORT,
 };
 const UNPLAYED_BLACK_FOREST_LABS = {
   apiKey: 'bfl_nobody_answers',
-  apiBase: NOBODY,
+  apiBase: CLOSED_PORT,
   activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT,
 };
 

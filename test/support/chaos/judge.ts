@@ -123,7 +123,7 @@ export class ChaosJudge {
   private judgeImage(operation: OperationOf<'keyed_image' | 'retried_image'>): void {
     const { name } = operation;
     const receipts = this.images.get(name) ?? [];
-    const charged = receipts.filter(({ captured, charged: told }) => captured !== '0' || told !== '0');
+    const charged = receipts.filter(({ captured, charged: said }) => captured !== '0' || said !== '0');
     if (charged.length > 1)
       return this.fault(name, `charged ${charged.length} times: ${JSON.stringify(charged)}`);
     const answers = acknowledged(this.journal.entry(name));
@@ -137,9 +137,9 @@ export class ChaosJudge {
       this.fault(name, 'copies were answered differently');
     for (const { body, generationId, chargedMicros } of answers) {
       const delivered = String(BigInt(body.data.length) * IMAGE_MICROS);
-      const told = `${generationId} ${delivered} ${chargedMicros}`;
+      const answered = `${generationId} ${delivered} ${chargedMicros}`;
       const booked = `${receipt?.id} ${receipt?.captured} ${receipt?.charged}`;
-      if (told !== booked) this.fault(name, `answered ${told}, and booked ${booked}`);
+      if (answered !== booked) this.fault(name, `answered ${answered}, and booked ${booked}`);
     }
   }
 

@@ -3,11 +3,11 @@ import type { CleanUp } from '../clean-up.js';
 import { eventually } from '../processes.js';
 
 const TRIGGER = `
-  CREATE TABLE standing_still (account_id text PRIMARY KEY);
-  GRANT SELECT ON standing_still TO PUBLIC;
+  CREATE TABLE stopped_accounts (account_id text PRIMARY KEY);
+  GRANT SELECT ON stopped_accounts TO PUBLIC;
   CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS $$
   BEGIN
-    WHILE EXISTS (SELECT FROM standing_still WHERE account_id = NEW.account_id) LOOP PERFORM pg_sleep(0.01); END LOOP;
+    WHILE EXISTS (SELECT FROM stopped_accounts WHERE account_id = NEW.account_id) LOOP PERFORM pg_sleep(0.01); END LOOP;
     RETURN NULL;
   END $$;
   CREATE CONSTRAINT TRIGGER stand_still AFTER INSERT ON transfers DEFERRABLE INITIALLY DEFERRED
@@ -30,20 +30,20 @@ export class StoppedBatches {
 
   /** From now on whatever moves credit of this account. */
   async stop(accountId: string): Promise<void> {
-    await this.owner.query('INSERT INTO standing_still VALUES ($1)', [accountId]);
+    await this.owner.query('INSERT INTO stopped_accounts VALUES ($1)', [accountId]);
   }
 
   /** Resolves when a server process hangs that has locked the account's wallet. */
   async stopped(accountId: string): Promise<void> {
     const asleep = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`;
-    await eventually('a server process stands still inside its batch', async () => {
+    await eventually('a server process is stopped inside its batch', async () => {
       return (await this.isLocked(accountId)) && (await this.owner.query<unknown[]>(asleep)).length > 0;
     });
   }
 
   /** Resolves when the wallet is free again. */
   async goOn(accountId: string): Promise<void> {
-    await this.owner.query('DELETE FROM standing_still');
+    await this.owner.query('DELETE FROM stopped_accounts');
     await eventually('the wallet is free', async () => !(await this.isLocked(accountId)));
   }
 

@@ -282,7 +282,7 @@ export class TestBooks {
     lotId: string,
     amount: bigint,
   ): WalletCommand {
-    const returned = { amountMicros: micros(amount), feeMicros: micros(amount / 20n), ...NOTHING_BESIDE };
+    const returned = { amountMicros: micros(amount), feeMicros: micros(amount / 20n), ...NO_TAX_NOR_EXCESS };
     const change = { id: newId('freeze'), statusChangeId: newId('statusChange'), reason: reference };
     const freeze = { ...change, source: 'dispute', sourceId: reference } as const;
     return {
@@ -306,6 +306,6 @@ export class TestBooks {
   }
 }
 
-const NOTHING_BESIDE = { taxMicros: micros(0n), excessMicros: micros(0n) };
+const NO_TAX_NOR_EXCESS = { taxMicros: micros(0n), excessMicros: micros(0n) };
 
 type Command<Type extends WalletCommand['type']> = Extract<WalletCommand, { type: Type }>;

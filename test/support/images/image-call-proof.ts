@@ -52,13 +52,13 @@ function liesIn(answer: TestAnswer, receipts: ReadonlyMap<string, Receipt>): str
   const { status, headers, body } = answer;
   const error: Record<string, unknown> | undefined = body.error;
   const receipt = receipts.get(headers.get('x-generation-id') ?? String(error?.['generation_id']));
-  const told = JSON.stringify({ status, charged: headers.get('x-charged-micros'), ...body });
+  const answered = JSON.stringify({ status, charged: headers.get('x-charged-micros'), ...body });
   const found = JSON.stringify(receipt ?? null);
   if (error === undefined) {
     const isTrue =
       receipt?.images_delivered === body.data.length &&
       receipt?.charged_micros === headers.get('x-charged-micros');
-    return isTrue ? [] : [`${told} but ${found}`];
+    return isTrue ? [] : [`${answered} but ${found}`];
   }
   // Not known when it was answered, and said so.
   if (error['outcome'] === 'pending') return [];
@@ -66,7 +66,7 @@ function liesIn(answer: TestAnswer, receipts: ReadonlyMap<string, Receipt>): str
   if (error['code'] === 'database_unavailable' && !('generation_id' in error || 'charged_micros' in error))
     return [];
   const isFree = receipt === undefined || receipt.charged_micros === '0';
-  return error['charged_micros'] === '0' && isFree ? [] : [`${told} but ${found}`];
+  return error['charged_micros'] === '0' && isFree ? [] : [`${answered} but ${found}`];
 }
 
 async function expectWholeImage(url: string): Promise<void> {

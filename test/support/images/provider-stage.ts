@@ -63,7 +63,7 @@ export type ProviderStage = {
   close(): Promise<void>;
 };
 
-/** The service over all three providers, each of which does as it is told, with a model for each of these orders. */
+/** The service over all three providers, which behave as a test sets them to, with a model for each of these orders. */
 export async function startProviderStage(
   orders: readonly (readonly ProviderName[])[],
   compatible: (upstream: ScriptedUpstream) => Partial<OpenAiCompatibleSettings> = () => ({}),

@@ -27,14 +27,14 @@ export async function recoverGenerations({
 }: Options): Promise<void> {
   const apiBase = new URL(upstream.baseUrl);
   const blackForestLabs = { apiKey: upstream.apiKey, apiBase, activeTasksMax: BFL_ACTIVE_TASKS_DEFAULT };
-  const beside = await startTestApp({ databaseUrl, settings: { dataDir, blackForestLabs } });
+  const second = await startTestApp({ databaseUrl, settings: { dataDir, blackForestLabs } });
   try {
-    await withClockAhead(beside, aheadMs, async () => {
-      await beside.app.get(GenerationRecoveryService).recoverDue();
-      await beside.app.get(OrphanedHoldsService).release();
+    await withClockAhead(second, aheadMs, async () => {
+      await second.app.get(GenerationRecoveryService).recoverDue();
+      await second.app.get(OrphanedHoldsService).release();
     });
   } finally {
-    await beside.close();
+    await second.close();
   }
 }
 

@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
 import type { ProviderName } from '../../../src/gateway/images/providers/image-provider.js';
 
-/** What an upstream does with every request, until told otherwise. */
+/** What an upstream does with every request, until a test sets another behavior. */
 export type Play =
   /** Makes the image that is asked for. */
   | { readonly does: 'deliver' }
   /** Black Forest Labs: makes it, but has it ready only when `finishTasks` is called. */
-  | { readonly does: 'deliver_when_told' }
+  | { readonly does: 'deliver_when_finished' }
   /** Answers the request that begins the work like this. */
   | {
       readonly does: 'answer';
@@ -182,7 +182,7 @@ export class ScriptedUpstream {
       if (this.activeTasks >= this.activeTasksMax)
         return json(response, { detail: 'too many active tasks' }, 429);
       const id = `task-${(this.taskCount += 1)}`;
-      this.tasks.set(id, { size, play, isReady: play.does !== 'deliver_when_told' });
+      this.tasks.set(id, { size, play, isReady: play.does !== 'deliver_when_finished' });
       const host = play.does === 'foreign_polling' ? this.foreignBase : this.base;
       return json(response, { id, polling_url: `${host}/poll/${id}`, cost: 1.5 });
     };

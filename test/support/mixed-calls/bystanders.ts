@@ -80,7 +80,7 @@ export class Bystanders {
     const chain = event.type === 'change_price' ? PRICE_CHAIN : event.account;
     const before = this.chains.get(chain) ?? Promise.resolve();
     const deed = before.then(() => this.happen(event, number));
-    // `finish` tells; until then nothing may be unhandled.
+    // `finish` reports the failure. Until then the rejection must not count as unhandled.
     deed.catch(() => undefined);
     this.chains.set(chain, deed);
   }

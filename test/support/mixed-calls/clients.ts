@@ -71,7 +71,7 @@ export class MixedClients {
     stage: MixedStage,
     private readonly plan: MixedPlan,
     private readonly cast: readonly CastAccount[],
-    /** Told before each call how many have begun. */
+    /** Is called before each call with the number of calls that have begun. */
     private readonly onCall: (begun: number) => Promise<void>,
   ) {
     this.pools = stage.serviceUrls.map((url) => new Pool(url, { connections: CONNECTIONS }));
@@ -180,17 +180,18 @@ function bodyOf(call: PlannedCall): object {
 
 function seen(status: number, header: (name: string) => string | null, text: string): SeenAnswer {
   const { data = [], error } = JSON.parse(text) as Body;
-  const told = (name: string): string | null => (typeof error?.[name] === 'string' ? error[name] : null);
-  const charged = error === undefined ? header('x-charged-micros') : told('charged_micros');
+  const errorField = (name: string): string | null =>
+    typeof error?.[name] === 'string' ? error[name] : null;
+  const charged = error === undefined ? header('x-charged-micros') : errorField('charged_micros');
   return {
     status,
-    code: told('code'),
-    generationId: header('x-generation-id') ?? told('generation_id'),
+    code: errorField('code'),
+    generationId: header('x-generation-id') ?? errorField('generation_id'),
     chargedMicros: charged === null ? null : BigInt(charged),
-    billingMode: header('x-billing-mode') ?? told('billing_mode'),
-    fellBackFrom: header('x-fell-back-from') ?? told('fell_back_from'),
+    billingMode: header('x-billing-mode') ?? errorField('billing_mode'),
+    fellBackFrom: header('x-fell-back-from') ?? errorField('fell_back_from'),
     isReplay: header('idempotent-replayed') === 'true',
-    isPending: told('outcome') === 'pending',
+    isPending: errorField('outcome') === 'pending',
     digest: sha256(text),
     pictures: data.map(({ url, b64_json: base64 = '' }) =>
       url === undefined ? { sha256: sha256(Buffer.from(base64, 'base64')) } : { url },

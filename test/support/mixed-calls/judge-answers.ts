@@ -4,7 +4,7 @@ import type { Case } from './judge.js';
 import { PAID_MODEL, type PlannedCall } from './plan.js';
 import { isByok } from './stage.js';
 
-/** Every answer was true, and every charge was told to somebody, or to somebody who did not listen. */
+/** Judges that every answer was true, and that every charge was answered to its client, or its client had hung up. */
 export function judgeAnswers(one: Case): void {
   const rows = new Map(one.books.generations.map((row) => [row.id, row]));
   for (const [name, call] of one.calls) {
@@ -29,22 +29,23 @@ function judgeSuccess(
   rows: ReadonlyMap<string, GenerationRow>,
 ): void {
   const row = rows.get(answer.generationId ?? '');
-  const tell = (what: string): void => blame(`${call.name} (${answer.generationId}): ${what}`);
-  if (row === undefined) return tell('answered without a receipt');
-  if (row.name !== call.name) tell(`answered with the images of ${row.name}`);
-  if (!call.isValid) tell('was not valid, and was answered');
+  const fault = (what: string): void => blame(`${call.name} (${answer.generationId}): ${what}`);
+  if (row === undefined) return fault('answered without a receipt');
+  if (row.name !== call.name) fault(`answered with the images of ${row.name}`);
+  if (!call.isValid) fault('was not valid, and was answered');
   if (answer.pictures.length !== row.delivered || row.requested !== call.images) {
-    tell(
+    fault(
       `${answer.pictures.length} of ${call.images} images, the receipt says ${row.delivered} of ${row.requested}`,
     );
   }
-  if (answer.chargedMicros !== row.charged) tell(`told ${answer.chargedMicros}, charged ${row.charged}`);
+  if (answer.chargedMicros !== row.charged) fault(`answered ${answer.chargedMicros}, charged ${row.charged}`);
   const mode = isByokCall(row) ? 'byok' : row.price === 0n ? 'free' : 'wallet';
-  if (answer.billingMode !== mode) tell(`told ${answer.billingMode}, was ${mode}`);
-  if (answer.fellBackFrom !== row.fellBackFrom) tell(`told of falling back from ${answer.fellBackFrom}`);
+  if (answer.billingMode !== mode) fault(`answered ${answer.billingMode}, was ${mode}`);
+  if (answer.fellBackFrom !== row.fellBackFrom)
+    fault(`answered that it fell back from ${answer.fellBackFrom}`);
   if (answer.isReplay && call.idempotencyKey === null && call.again !== 'as_an_sdk_retry')
-    tell('was a replay');
-  if (answer.digest !== seen.get(row.id)?.digest) tell('was answered twice, and differently');
+    fault('was a replay');
+  if (answer.digest !== seen.get(row.id)?.digest) fault('was answered twice, and differently');
 }
 
 /** Why a call may be refused, by code; the others are explained by a fault of the provider alone. */
@@ -82,20 +83,20 @@ function judgeError(
   rows: ReadonlyMap<string, GenerationRow>,
 ): void {
   const { status, code, chargedMicros, generationId, isPending } = answer;
-  const tell = (what: string): void => one.blame(`${call.name}: ${status} ${code}: ${what}`);
+  const fault = (what: string): void => one.blame(`${call.name}: ${status} ${code}: ${what}`);
   const isExplained =
     REASONS[code ?? '']?.(one, call) ??
     (ALWAYS.includes(code ?? '') || (FAULT_CODES.includes(code ?? '') && call.prompt.includes('[sandbox:')));
-  if (!isExplained) tell('for no reason');
-  if (isSureToSucceed(one, call)) tell('although nothing stood in its way');
+  if (!isExplained) fault('for no reason');
+  if (isSureToSucceed(one, call)) fault('although nothing was against it');
   if (isPending) return;
-  if (chargedMicros !== null && chargedMicros !== 0n) tell(`told ${chargedMicros}`);
+  if (chargedMicros !== null && chargedMicros !== 0n) fault(`answered ${chargedMicros}`);
   const row = generationId === null ? undefined : rows.get(generationId);
   if (row === undefined) return;
-  if (row.name !== call.name) tell(`is about ${row.name}`);
+  if (row.name !== call.name) fault(`is about ${row.name}`);
   if (row.delivered > 0 || row.charged > 0n)
-    tell(`but ${row.id} delivered ${row.delivered} for ${row.charged}`);
-  if (row.errorCode !== code) tell(`but ${row.id} says ${row.errorCode}`);
+    fault(`but ${row.id} delivered ${row.delivered} for ${row.charged}`);
+  if (row.errorCode !== code) fault(`but ${row.id} says ${row.errorCode}`);
 }
 
 /** A service that refuses everything would otherwise be without fault. */
@@ -111,7 +112,7 @@ function judgeCounts({ books, calls, sightings, seen, blame }: Case): void {
   const keyed = new Map<string, string>();
   const ran = new Map<string, { unheard: number; succeeded: number }>();
   for (const row of books.generations) {
-    if (!calls.has(row.name)) blame(`${row.id} was called by nobody`);
+    if (!calls.has(row.name)) blame(`${row.id} belongs to no call`);
     if (row.status !== 'succeeded') continue;
     const before = ran.get(row.name) ?? { unheard: 0, succeeded: 0 };
     const unheard = before.unheard + (seen.has(row.id) ? 0 : 1);
@@ -124,7 +125,8 @@ function judgeCounts({ books, calls, sightings, seen, blame }: Case): void {
   for (const [name, { unheard, succeeded }] of ran) {
     const sent = sightings.get(name) ?? [];
     const call = calls.get(name);
-    if (unheard > sent.filter(isUnheard).length) blame(`${name}: charged, and its client was told otherwise`);
+    if (unheard > sent.filter(isUnheard).length)
+      blame(`${name}: charged, and its client was answered otherwise`);
     const most = call === undefined ? 0 : mostRuns(books, call, sent);
     if (succeeded > most) {
       const begun = books.generations

@@ -28,7 +28,7 @@ function judgeHolds({ account, books, deeds, blame }: Case): void {
   for (const hold of books.holds) {
     const captured = captures.get(`capture:${hold.id}`) ?? 0n;
     captures.delete(`capture:${hold.id}`);
-    if (hold.status === 'authorized') blame(`${hold.id} was left behind`);
+    if (hold.status === 'authorized') blame(`${hold.id} is still open`);
     if (captured !== hold.captured) blame(`${hold.id} captured ${hold.captured}, the ledger ${captured}`);
     if (!hold.reference.startsWith('generation:')) {
       byOutsideGateway += 1;
@@ -44,7 +44,7 @@ function judgeHolds({ account, books, deeds, blame }: Case): void {
       blame(`${hold.id} held ${hold.amount} for ${receipt.requested} images`);
     }
   }
-  for (const [reference] of captures) blame(`${reference} stands in the ledger without a hold`);
+  for (const [reference] of captures) blame(`${reference} is in the ledger without a hold`);
   // A keyed call that was refused for want of credit has its row, and no hold: it delivered nothing.
   for (const { id, charged } of receipts.values())
     if (charged > 0n) blame(`${id} was charged without a hold`);
@@ -63,9 +63,10 @@ function judgeWallet({ account, books, deeds, seen, blame }: Case): void {
   if (books.transfers.some(({ postedAfter }) => postedAfter < 0n)) blame('posted below nothing');
 
   // What the clients read, and what no one heard because the connection was broken, make all of it.
-  const told = sum([...seen.values()].map(({ chargedMicros }) => chargedMicros ?? 0n));
+  const answered = sum([...seen.values()].map(({ chargedMicros }) => chargedMicros ?? 0n));
   const unheard = sum(books.generations.filter(({ id }) => !seen.has(id)).map(({ charged }) => charged));
-  if (told + unheard !== captured) blame(`told ${told}, unheard ${unheard}, captured ${captured}`);
+  if (answered + unheard !== captured)
+    blame(`answered ${answered}, unheard ${unheard}, captured ${captured}`);
   const worth = sum(
     books.generations.filter((row) => !isByokCall(row)).map((row) => BigInt(row.delivered) * row.price),
   );

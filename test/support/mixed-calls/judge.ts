@@ -109,7 +109,7 @@ function judgeByok({ account, books, blame }: Case): void {
     blame('has no provider key, and BYOK calls');
   if (!isByok(account.kind) || account.kind === 'byok_removed') return;
   const paid = books.generations.filter((row) => !isByokCall(row));
-  if (paid.some((row) => row.fellBackFrom === null)) blame('has a provider key, and calls beside it');
+  if (paid.some((row) => row.fellBackFrom === null)) blame('has a provider key, and calls without it');
   if (fallsBack(account.kind)) return;
   if (paid.length > 0) blame(`${paid.length} calls were not BYOK`);
   if (books.holds.length > 0) blame(`${books.holds.length} holds in a BYOK account`);

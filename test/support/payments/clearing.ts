@@ -13,7 +13,7 @@ export async function clearing(app: TestApp, { accountId }: ReturnHistory): Prom
               WHERE b.source_id IN (SELECT id FROM disputes WHERE account_id = $1
                                     UNION SELECT stripe_refund_id FROM refunds WHERE account_id = $1)
                  OR b.payment_intent_id IN (SELECT payment_intent_id FROM top_ups WHERE account_id = $1)
-                AND b.type IN ('charge', 'payment'))::int AS told`,
+                AND b.type IN ('charge', 'payment'))::int AS reported`,
     [accountId],
   );
   return row ?? {};

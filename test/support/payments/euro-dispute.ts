@@ -16,13 +16,13 @@ export async function disputeInEuros(app: TestApp, control: SandboxStripeControl
   const dispute = event?.data.object as unknown as { id: string; balance_transactions: { id: string }[] };
   const [moved] = dispute.balance_transactions;
   const balanceTransactionId = moved?.id ?? '';
-  const told = { currency: 'eur', amount: -980, fee: 0, net: -980 };
+  const inEuros = { currency: 'eur', amount: -980, fee: 0, net: -980 };
   await control.overrideMoney('disputes', dispute.id, {
     currency: 'eur',
     amount: 980,
-    balance_transactions: [{ ...moved, ...told }],
+    balance_transactions: [{ ...moved, ...inEuros }],
   });
-  await control.overrideMoney('balanceTransactions', balanceTransactionId, told);
+  await control.overrideMoney('balanceTransactions', balanceTransactionId, inEuros);
   await control.sendEvent(event?.id ?? '');
   await settled(app);
   await app.app.get(StripeBalanceJob).run();

@@ -195,7 +195,7 @@ export const RETURN_HISTORIES: readonly (readonly [name: string, steps: readonly
     { legs: { ...PAID, grant: 500, debit: 300, ...DISPUTED }, available: 200, ...frozen },
   ],
   [
-    'a dispute, spent, with promotional credit beside the debt',
+    'a dispute, spent, with promotional credit next to the debt',
     [
       ['spend', 1_000],
       ['grant', 200],
@@ -236,7 +236,7 @@ export const RETURN_HISTORIES: readonly (readonly [name: string, steps: readonly
   ],
   ['a dispute lost', [['dispute', 'lost']], { legs: { ...PAID, ...DISPUTED }, available: 0, ...frozen }],
   [
-    'a dispute lost, and thawed by an operator',
+    'a dispute lost, and unfrozen by an operator',
     [['dispute', 'lost'], ['unfreeze']],
     { legs: { ...PAID, ...DISPUTED }, available: 0 },
   ],

@@ -11,7 +11,7 @@ export async function probeService<T>(probe: string, cleanUp: CleanUp): Promise<
   const port = await chooseServicePort();
   const service = await ServiceProcess.start({ dataDir, port, preload: probe });
   cleanUp.add(() => service.stop());
-  await service.tell('probe', 'probed');
+  await service.sendLine('probe', 'probed');
   const [, printed = ''] = /probed (\{.*\})/.exec(service.output) ?? [];
   return JSON.parse(printed) as T;
 }

@@ -168,8 +168,8 @@ export class ServiceProcess {
     await Promise.race([printed, failed]);
   }
 
-  /** A line for what it was preloaded with. Resolves when it has printed this text, once more than before. */
-  async tell(line: string, answer: string): Promise<void> {
+  /** Sends a line to the module that was loaded before the service. Resolves when the process has printed the answer once more. */
+  async sendLine(line: string, answer: string): Promise<void> {
     const times = this.timesPrinted(answer);
     this.child.stdin?.write(`${line}\n`);
     await this.untilPrinted(answer, times + 1);

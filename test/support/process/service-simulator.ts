@@ -18,26 +18,26 @@ import type { PostgresSettings } from '../../../src/bootstrap/embedded-postgres/
  */
 const SIMULATOR = `
 import { startEmbeddedPostgres } from './embedded/embedded-postgres.js';
-const tell = (event) => console.log(JSON.stringify(event));
+const report = (event) => console.log(JSON.stringify(event));
 process.stdin.on('end', () => process.exit(1)).resume().unref(); // The tests themselves were killed.
 try {
   const server = await startEmbeddedPostgres({
     ...JSON.parse(process.argv[2]),
-    log: (level, message) => tell({ event: 'log', level, message }),
-    onFailure: (error) => tell({ event: 'failed', message: error.message }),
+    log: (level, message) => report({ event: 'log', level, message }),
+    onFailure: (error) => report({ event: 'failed', message: error.message }),
   });
   const alive = setInterval(() => undefined, 1000);
   const finish = async () => {
     process.off('SIGTERM', finish);
     await server.stop();
     clearInterval(alive);
-    tell({ event: 'stopped' });
+    report({ event: 'stopped' });
   };
   process.on('SIGTERM', finish);
-  process.on('SIGINT', () => tell({ event: 'interrupted' }));
-  tell({ event: 'ready', url: server.ownerUrl, created: server.created });
+  process.on('SIGINT', () => report({ event: 'interrupted' }));
+  report({ event: 'ready', url: server.ownerUrl, created: server.created });
 } catch (error) {
-  tell({ event: 'refused', name: error.name, message: error.message });
+  report({ event: 'refused', name: error.name, message: error.message });
 }
 `;
 
@@ -78,7 +78,7 @@ export class SimulatorWorkshop {
 
   static async create(): Promise<SimulatorWorkshop> {
     // The prefix lets a later run remove what a killed one leaves: see `removeLeftovers`.
-    const dir = await mkdtemp(path.join(tmpdir(), `${DIRECTORY_PREFIX}${process.pid}-service stand-in `));
+    const dir = await mkdtemp(path.join(tmpdir(), `${DIRECTORY_PREFIX}${process.pid}-service simulator `));
     await chmod(dir, 0o755);
     const workshop = new SimulatorWorkshop(dir);
     await workshop.#compile('installed');
@@ -172,7 +172,7 @@ function watch(child: ChildProcess): Simulator {
   const events: SimulatorEvent[] = [];
   const waiting = new Set<() => void>();
   const wake = (): void => waiting.forEach((check) => check());
-  if (child.stdout === null) throw new Error('the stand-in has no output');
+  if (child.stdout === null) throw new Error('the simulator has no output');
   createInterface({ input: child.stdout }).on('line', (line) => {
     events.push(JSON.parse(line) as SimulatorEvent);
     wake();

@@ -61,7 +61,7 @@ export class MailServer {
       if (verb === 'RCPT') {
         to = /<(.*)>/.exec(text)?.[1] ?? '';
         if (answer === 'later') return void socket.write('451 try later\r\n');
-        if (answer === 'refuse') return void socket.write('550 nobody of that name here\r\n');
+        if (answer === 'refuse') return void socket.write('550 no mailbox of that name here\r\n');
       }
       if (verb === 'STAR') return void socket.write('502 no TLS here\r\n');
       if (verb === 'DATA') source = '';

@@ -106,7 +106,7 @@ export class RedisSimulator {
     if (script.includes("redis.call('incrby', KEYS[1], ARGV[1])")) {
       return numbers(this.add(keys[0] ?? '', Number(args[0]), Number(args[1])));
     }
-    return '-ERR a script that this stand-in does not know\r\n';
+    return '-ERR a script that this simulator does not know\r\n';
   }
 
   private add(key: string, points: number, seconds: number): number[] {

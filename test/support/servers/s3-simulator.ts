@@ -59,8 +59,8 @@ export class S3Simulator {
     this.faults.push({ fault, times, method });
   }
 
-  /** Works again. */
-  mend(): void {
+  /** Ends all faults, so that requests succeed again. */
+  clearFaults(): void {
     this.faults.length = 0;
   }
 

@@ -5,7 +5,7 @@ import {
 } from '../../../src/money/ledger/export/export-format.js';
 import type { SeededRandom } from '../seeded-random.js';
 import { putTogether } from './export-files.js';
-import { bytes, told, type Tamper } from './export-tampers.js';
+import { bytes, tampered, type Tamper } from './export-tampers.js';
 
 const BYTE_ORDER_MARK = '\uFEFF';
 
@@ -18,7 +18,7 @@ export const SPELLINGS: Readonly<Record<string, Tamper>> = {
   'no line feed at the very end': edited((text) => text.slice(0, -1), 'accepted'),
   'line ends of Windows': (genuine, random) => {
     if (genuine.format === 'jsonl') {
-      return told(putTogether(genuine, 'jsonl').replaceAll('\n', '\r\n'), 'refused');
+      return tampered(putTogether(genuine, 'jsonl').replaceAll('\n', '\r\n'), 'refused');
     }
     // Only those of records: within quotes they are text.
     const encoder = EXPORT_ENCODERS.csv;
@@ -28,7 +28,7 @@ export const SPELLINGS: Readonly<Record<string, Tamper>> = {
       encoder.end(genuine.end),
     ];
     const windows = records.map((record) => (random.next() < 0.8 ? record.replace(/\n$/, '\r\n') : record));
-    return told(windows.join(''), 'accepted');
+    return tampered(windows.join(''), 'accepted');
   },
 
   'two byte order marks': edited((text) => `${BYTE_ORDER_MARK.repeat(2)}${text}`),
@@ -144,7 +144,7 @@ function edited(
 ): Tamper {
   return (genuine, random) => {
     const text = edit(putTogether(genuine, genuine.format), random);
-    return text === null ? null : told(text, expect);
+    return text === null ? null : tampered(text, expect);
   };
 }
 
@@ -167,7 +167,7 @@ function oneRow(format: ExportFormat, edit: (text: string, random: SeededRandom)
       return format === 'csv' ? edit(encoder.rows([row]), random) : `${edit(toJsonLine(row), random)}\n`;
     });
     const text = encoder.head + records.join('') + encoder.end(genuine.end);
-    return text === putTogether(genuine, format) ? null : told(text, 'refused');
+    return text === putTogether(genuine, format) ? null : tampered(text, 'refused');
   };
 }
 

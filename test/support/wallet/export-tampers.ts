@@ -32,7 +32,7 @@ export const TAMPERS: Readonly<Record<string, Tamper>> = {
   // Somebody changes a file and leaves everything else as it was, or makes a new last line at most.
   'a value changed': rows((copy, random) => void changeAnything(copy, random)),
   'a value changed, new last line': rows((copy, random) => void changeAnything(copy, random), redigest),
-  'a value changed, its own hash computed anew': rows((copy, random) => {
+  'a value changed, its own hash computed again': rows((copy, random) => {
     const row = changeAnything(copy, random, ['memo', 'actor', 'reference', 'lot_id', 'amount_micros']);
     const { hash } = forgeHashes({ rows: [row], end: END_OF_NOTHING }).rows[0] as ExportRow;
     copy[copy.indexOf(row)] = { ...row, hash };
@@ -65,7 +65,7 @@ export const TAMPERS: Readonly<Record<string, Tamper>> = {
     const other = { rows: '7777', digest: 'a'.repeat(64), account: 'acct_other' } as Partial<ExportEnd>;
     const value = end[member] !== null && random.next() < 0.2 && NULLABLE.has(member) ? null : other[member];
     const changed = { ...end, [member]: value === undefined ? anyTime(random) : value };
-    return told(putTogether({ rows: genuine.rows, end: changed }, genuine.format), 'refused');
+    return tampered(putTogether({ rows: genuine.rows, end: changed }, genuine.format), 'refused');
   },
   'a bit flipped': bytes((text, random) => {
     const at = random.between(0, text.length - 1);
@@ -74,50 +74,50 @@ export const TAMPERS: Readonly<Record<string, Tamper>> = {
   }),
 
   // A forger who computes all hashes and the digest again.
-  'the end of a book cut off, all computed anew': forged((copy, random) => {
+  'the end of a book cut off, everything computed again': forged((copy, random) => {
     const end = lastOfBook(copy, random);
     copy.splice(end, 1);
   }, 'unknown'),
-  'a book left out, all computed anew': forged((copy, random) => {
+  'a book left out, everything computed again': forged((copy, random) => {
     const { account_id } = random.pick(copy);
     copy.splice(0, copy.length, ...copy.filter((row) => row.account_id !== account_id));
   }, 'unknown'),
-  'an amount changed, all computed anew': forged((copy, random) => {
+  'an amount changed, everything computed again': forged((copy, random) => {
     const at = random.between(0, copy.length - 1);
     copy[at] = { ...(copy[at] as ExportRow), amount_micros: `${random.between(1, 200_000)}` };
   }, 'unknown'),
-  'a row left out, all computed anew': forged((copy, random) => {
+  'a row left out, everything computed again': forged((copy, random) => {
     copy.splice(random.between(0, copy.length - 1), 1);
     renumber(copy);
   }, 'unknown'),
-  'a row put in, all computed anew': forged((copy, random) => {
+  'a row put in, everything computed again': forged((copy, random) => {
     const at = random.between(0, copy.length - 1);
     const row = copy[at] as ExportRow;
     copy.splice(at, 0, { ...row, reference: `debit:forged-${random.next()}`, leg: '0' });
     renumber(copy);
   }, 'unknown'),
-  'a text changed, all computed anew': forged((copy, random) => {
+  'a text changed, everything computed again': forged((copy, random) => {
     changeAnything(copy, random, ['memo', 'actor', 'reference', 'link_id', 'lot_id']);
   }, 'unknown'),
-  'a lot or none instead, all computed anew': forged((copy, random) => {
+  'a lot or none instead, everything computed again': forged((copy, random) => {
     const at = random.between(0, copy.length - 1);
     copy[at] = {
       ...(copy[at] as ExportRow),
       lot_id: random.pick([null, random.pick(copy).lot_id, 'lot_new']),
     };
   }, 'unknown'),
-  'times moved, all computed anew': forged((copy, random) => {
+  'times moved, everything computed again': forged((copy, random) => {
     const at = random.between(0, copy.length - 1);
     copy[at] = { ...(copy[at] as ExportRow), created_at: anyTime(random) };
   }, 'unknown'),
-  'all amounts doubled, all computed anew': forged((copy) => {
+  'all amounts doubled, everything computed again': forged((copy) => {
     copy.forEach((row, at) => (copy[at] = { ...row, amount_micros: `${BigInt(row.amount_micros) * 2n}` }));
   }, 'unknown'),
-  'another range, all computed anew': (genuine, random) => {
+  'another range, everything computed again': (genuine, random) => {
     const end = { ...genuine.end };
     const member = random.pick(['from', 'to'] as const);
     end[member] = random.next() < 0.3 ? null : random.pick(genuine.rows).created_at;
-    return told(putTogether(forgeHashes({ rows: genuine.rows, end }), genuine.format), 'unknown');
+    return tampered(putTogether(forgeHashes({ rows: genuine.rows, end }), genuine.format), 'unknown');
   },
 
   // The same forger breaks what the rows of a whole book show.
@@ -214,7 +214,7 @@ const END_OF_NOTHING: ExportEnd = {
 };
 const NULLABLE: ReadonlySet<string> = new Set(['from', 'to', 'account']);
 
-export function told(text: string | Buffer, expect: Expectation): Tampered {
+export function tampered(text: string | Buffer, expect: Expectation): Tampered {
   return { file: Buffer.from(text), expect };
 }
 
@@ -228,7 +228,7 @@ function rows(
     change(copy, random);
     const text = putTogether({ rows: copy, end: end(copy, genuine.end) }, genuine.format);
     const same = text === putTogether(genuine, genuine.format);
-    return same ? null : told(text, 'refused');
+    return same ? null : tampered(text, 'refused');
   };
 }
 
@@ -249,22 +249,22 @@ function forged(
     // Node writes half a surrogate pair into a file as U+FFFD, which is a character.
     if (expect === 'always refused, in JSONL' && genuine.format === 'csv') return null;
     const text = putTogether(forgeHashes({ rows: rebalance(copy), end: genuine.end }), genuine.format);
-    if (expect === 'refused' && !genuine.whole) return told(text, 'unknown');
-    return told(text, expect === 'unknown' ? 'unknown' : 'refused');
+    if (expect === 'refused' && !genuine.whole) return tampered(text, 'unknown');
+    return tampered(text, expect === 'unknown' ? 'unknown' : 'refused');
   };
 }
 
 /** Changes the bytes of the file. */
 export function bytes(change: (file: Buffer, random: SeededRandom) => Buffer): Tamper {
   return (genuine, random) =>
-    told(change(Buffer.from(putTogether(genuine, genuine.format)), random), 'refused');
+    tampered(change(Buffer.from(putTogether(genuine, genuine.format)), random), 'refused');
 }
 
 /** Changes the lines of the file, which come without their line feeds. */
 export function lines(change: (all: string[], random: SeededRandom) => string[]): Tamper {
   return (genuine, random) => {
     const all = putTogether(genuine, genuine.format).slice(0, -1).split('\n');
-    return told(
+    return tampered(
       change(all, random)
         .map((line) => `${line}\n`)
         .join(''),

@@ -4,7 +4,7 @@ type ReferenceRelief = {
   source: string;
   writtenOff: boolean;
   amount: number;
-  beside: number;
+  stillOwed: number;
   undone: number;
 };
 
@@ -26,7 +26,7 @@ export class ReferenceReliefs {
   /** `owed`: what is left of the debt. */
   add(reference: string, writtenOff: boolean, amount: number, owed: number): void {
     const relief = { place: this.places++, source: sourceOf(reference), writtenOff, amount };
-    if (amount > 0) this.reliefs.push({ ...relief, beside: owed, undone: 0 });
+    if (amount > 0) this.reliefs.push({ ...relief, stillOwed: owed, undone: 0 });
   }
 
   /** What is owed again, and what comes back as credit that no one bought. */
@@ -71,7 +71,7 @@ export class ReferenceReliefs {
     const needed = new Map<string, number>();
     let unneeded = 0;
     let givenBefore = 0;
-    return this.reliefs.map(({ place, source, writtenOff, amount, beside }) => {
+    return this.reliefs.map(({ place, source, writtenOff, amount, stillOwed }) => {
       const surplus = sources.reduce(
         (sum, each) => sum + this.awayFor(each, place) - this.keptFor(each, place),
         0,
@@ -81,7 +81,7 @@ export class ReferenceReliefs {
           .filter((each) => each.writtenOff === isOf && each.place <= place)
           .reduce((sum, each) => sum + each.amount, 0);
       const undoneBefore = undone(true) + Math.min(undone(false), givenBefore);
-      let need = Math.min(amount, Math.max(0, amount + beside - surplus + unneeded - undoneBefore));
+      let need = Math.min(amount, Math.max(0, amount + stillOwed - surplus + unneeded - undoneBefore));
       if (writtenOff) {
         const before = needed.get(source) ?? 0;
         if (!this.isWhole(source, place))

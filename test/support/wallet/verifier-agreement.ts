@@ -72,7 +72,7 @@ async function playReturns(books: TestBooks, random: SeededRandom): Promise<void
 
 /** A payout of $5.00 with a fee of $0.33, which its bank sends back: Stripe's rows, and the platform's. */
 async function bookPayout(books: TestBooks): Promise<void> {
-  const told = [
+  const balanceTransactions = [
     { id: 'txn_payout', type: 'payout', cents: [-500, 33, -533], legs: ['processor_fee', 'payout'] },
     {
       id: 'txn_returned',
@@ -81,7 +81,7 @@ async function bookPayout(books: TestBooks): Promise<void> {
       legs: ['processor_fee_return', 'payout_return'],
     },
   ] as const;
-  for (const { id, type, cents, legs } of told) {
+  for (const { id, type, cents, legs } of balanceTransactions) {
     await books.owner.query(
       `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
                                                 net_cents, created_at, stored_at, booked_at)
@@ -131,7 +131,7 @@ async function bookUnapplied(books: TestBooks, accountId: string): Promise<void>
      VALUES ($1, $2, $3, 'returned', 'cs_unapplied', 'pi_unapplied', true, 'amount', 1, 're_unapplied', now(), now())`,
     [accountId, newId('paymentReview'), topUpId],
   );
-  const told = [
+  const balanceTransactions = [
     { id: 'txn_unapplied', type: 'charge', source: 'ch_unapplied', cents: 500, kind: 'unapplied_payment' },
     {
       id: 'txn_sent_back',
@@ -141,7 +141,7 @@ async function bookUnapplied(books: TestBooks, accountId: string): Promise<void>
       kind: 'unapplied_payment_release',
     },
   ] as const;
-  for (const { id, type, source, cents, kind } of told) {
+  for (const { id, type, source, cents, kind } of balanceTransactions) {
     await books.owner.query(
       `INSERT INTO stripe_balance_transactions (id, livemode, type, reporting_category, currency, amount_cents, fee_cents,
                                                 net_cents, source_id, payment_intent_id, created_at, stored_at, booked_at)

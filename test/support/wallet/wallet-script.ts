@@ -31,7 +31,7 @@ type Draw = {
   readonly slot: number;
   readonly other: number;
   readonly amount: number;
-  readonly beside: number;
+  readonly small: number;
   readonly expiry: number | null;
   readonly variant: boolean;
   readonly key: number;
@@ -69,7 +69,7 @@ const draw: fc.Arbitrary<Draw> = fc.record({
   slot,
   other: slot,
   amount,
-  beside: fc.integer({ min: 0, max: 3 }),
+  small: fc.integer({ min: 0, max: 3 }),
   expiry,
   variant: fc.boolean(),
   key: fc.integer({ min: 0, max: 3 }),
@@ -97,7 +97,7 @@ export const SCRIPT_START_MS = START_MS;
 function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number): WalletCommand {
   const addressed = { accountId, actor: 'system' };
   const amountMicros = micros(BigInt(drawn.amount));
-  const beside = micros(BigInt(drawn.beside));
+  const small = micros(BigInt(drawn.small));
   const expiresAtMs = drawn.expiry === null ? null : nowMs + drawn.expiry;
   // The variant makes the same reference come with another body now and then.
   const named = (kind: string) => ({
@@ -117,13 +117,13 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         cause: 'top_up',
         lotId,
         amountMicros,
-        feeMicros: beside,
+        feeMicros: small,
         taxMicros: micros(0n),
         expiresAtMs: drawn.other > 5 ? expiresAtMs : null,
       };
     }
     case 'grant':
-      return { ...named('grant'), type: 'grant', lotId, amountMicros, priority: drawn.beside, expiresAtMs };
+      return { ...named('grant'), type: 'grant', lotId, amountMicros, priority: drawn.small, expiresAtMs };
     case 'authorize':
       return {
         ...named('authorize'),
@@ -162,10 +162,10 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
               },
         lotId: `lot_credit_${drawn.other}`,
         amountMicros,
-        feeMicros: beside,
+        feeMicros: small,
         taxMicros: micros(0n),
         // Now and then something is not beyond the payment any more.
-        excessMicros: micros(drawn.variant ? 0n : drawn.beside === 3 ? -1n : 2n),
+        excessMicros: micros(drawn.variant ? 0n : drawn.small === 3 ? -1n : 2n),
       };
     case 'reinstate':
       return {
@@ -175,7 +175,7 @@ function toCommand(accountId: string, drawn: Draw, nowMs: number, index: number)
         lotId,
         givenLotId: `${lotId}_given`,
         amountMicros,
-        feeMicros: beside,
+        feeMicros: small,
         taxMicros: micros(0n),
         excessMicros: micros(drawn.variant ? 0n : 2n),
       };
@@ -244,7 +244,7 @@ export function keyScripts(accountId: string, maxLength: number): fc.Arbitrary<r
   );
   return fc.array(turn, { minLength: 1, maxLength }).map((turns) => {
     let nowMs = START_MS;
-    const credit = { kind: 'grant', slot: 0, other: 0, amount: 1_000_000, beside: 0, expiry: null } as const;
+    const credit = { kind: 'grant', slot: 0, other: 0, amount: 1_000_000, small: 0, expiry: null } as const;
     const first = toCommand(accountId, { ...credit, variant: true, key: 3, afterMs: 0 }, nowMs, 0);
     const steps = turns.map(([kind, afterMs, drawn], index): Step => {
       nowMs += afterMs;

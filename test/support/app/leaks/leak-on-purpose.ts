@@ -4,7 +4,7 @@ import { rememberSecret, testLogger } from '../run-log.js';
 import { startTestApp } from '../test-app.js';
 
 /** Run by `secret-search.spec.ts` in a run of its own, which has to fail although this test passes. */
-it('passes, and leaves a secret behind where it is told to', async () => {
+it('passes, and leaves a secret in each place that LEAK names', async () => {
   const service = await startTestApp();
   const { client } = await service.createCustomer();
   const where = (process.env['LEAK'] ?? '').split(', ');
