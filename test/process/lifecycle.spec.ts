@@ -193,7 +193,7 @@ describe('a start that cannot succeed says what to do', () => {
     const ended = await runCli([], { program: 'worker', env: { COFFER_DATA_DIR: dataDir } });
     expect(ended.status).toBe(1);
     expect(ended.stderr).toContain('set DATABASE_URL for both');
-    expect(ended.stderr).not.toMatch(/ {4}at |simulat/);
+    expect(ended.stderr).not.toMatch(/ {4}at |simulated/);
   });
 
   it('when production has another image provider than the catalogue’s routes name', async () => {
