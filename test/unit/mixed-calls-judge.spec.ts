@@ -8,7 +8,7 @@ import type { MixedPlan } from '../support/mixed-calls/plan.js';
 const ACCOUNT = 'acct_1';
 const REMOVAL = { sentAtMs: 10_000, answeredAtMs: 10_100, holdIdsBefore: ['hold_early'] };
 
-type Told = {
+type JudgedCall = {
   readonly row?: Partial<GenerationRow>;
   /** When each request was sent and ended; the last one was answered with the generation. */
   readonly requests: readonly (readonly [number, number])[];
@@ -17,7 +17,7 @@ type Told = {
 };
 
 /** What the judge says of one call of an account whose provider key was removed at `REMOVAL`. */
-function judge({ row, requests, prices = [price('price_1', 0)], holds = [] }: Told): readonly string[] {
+function judge({ row, requests, prices = [price('price_1', 0)], holds = [] }: JudgedCall): readonly string[] {
   const call = { name: 'call', account: 0, key: 0, images: 1, sends: [], again: null };
   const account = { kind: 'byok_removed', grantMicros: 0n, keys: [] };
   const plan = { accounts: [account], calls: [call], events: [] } as unknown as MixedPlan;
