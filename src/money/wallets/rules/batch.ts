@@ -1,12 +1,11 @@
 import type { KeyBudget } from '../../../identity/api-keys/key-budget.js';
 import type { NewAuditEvent } from '../../../identity/audit-log/audit-event.js';
 import type { MicroUsd } from '../../../platform/common/money.js';
-import { withMembers } from '../../../platform/common/with-members.js';
 import { isPlatformBook, type Transfer } from '../../ledger/transfer.js';
+import { withMembers, toBalances } from './draft.js';
 import type { WalletCommand, Applied, Outcome, Rejection, StatusChange, Rejected } from './command.js';
 import { isLimited } from './key-budget.js';
 import { withRows } from './returned-money.js';
-import { toBalances } from './draft.js';
 import type {
   Aggregate,
   Balances,

@@ -1,19 +1,7 @@
 import type { KeyBudget, SpendLimits } from '../../../identity/api-keys/key-budget.js';
 import { ZERO, type MicroUsd, subtract } from '../../../platform/common/money.js';
-import { withMembers } from '../../../platform/common/with-members.js';
 import {
-  type Applied,
-  type Outcome,
-  type DebitCommand,
-  reject,
-  type Rejected,
-  type AuthorizeCommand,
-  type CaptureCommand,
-  type ExpireHoldCommand,
-  type VoidCommand,
-  type SetKeyBudgetCommand,
-} from './command.js';
-import {
+  withMembers,
   Draft,
   linkIdFor,
   type Result,
@@ -26,6 +14,18 @@ import {
   takeFrom,
   findBurnable,
 } from './draft.js';
+import {
+  type Applied,
+  type Outcome,
+  type DebitCommand,
+  reject,
+  type Rejected,
+  type AuthorizeCommand,
+  type CaptureCommand,
+  type ExpireHoldCommand,
+  type VoidCommand,
+  type SetKeyBudgetCommand,
+} from './command.js';
 import { canTransition, HOLD_TRANSITIONS, type HoldTransition } from './hold.machine.js';
 import { atTime, keyActor, reachedLimit, getStart, take, giveBack } from './key-budget.js';
 import type { Hold, Balances, Aggregate } from './wallet.js';
