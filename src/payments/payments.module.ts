@@ -51,6 +51,7 @@ import { PaymentReviewsService } from './payment-reviews/payment-reviews.service
 import { CheckoutReturnController } from './top-ups/checkout-return.controller.js';
 import { PaymentFailureEntity } from './top-ups/limits/payment-failure.entity.js';
 import { PaymentFailuresService } from './top-ups/limits/payment-failures.service.js';
+import { TopUpLimitsRepository } from './top-ups/limits/top-up-limits.repository.js';
 import { TopUpLimitsService } from './top-ups/limits/top-up-limits.service.js';
 import { CheckoutReturnsService } from './top-ups/checkout-returns.service.js';
 import { TopUpCheckoutService } from './top-ups/top-up-checkout.service.js';
@@ -95,6 +96,7 @@ import { TopUpsService } from './top-ups/top-ups.service.js';
     PaymentReviewsController,
   ],
   providers: [
+    TopUpLimitsRepository,
     TopUpLimitsService,
     PaymentFailuresService,
     TopUpRepository,

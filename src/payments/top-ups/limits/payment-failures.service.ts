@@ -1,15 +1,12 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
 import { PAYMENT_GATEWAY, type PaymentGateway } from '../../stripe/payment-gateway.js';
 import { PaymentRequestRefusedError } from '../../stripe/payments.errors.js';
 import { StripeCharges } from '../../stripe/stripe-charges.js';
 import { StripeEventHandlers } from '../../stripe/stripe-inbox.service.js';
-import { TopUpEntity } from '../top-up.entity.js';
 import { TopUpRepository } from '../top-up.repository.js';
 import type { TopUp } from '../top-up.js';
 import type { LimitScope } from '../top-up.errors.js';
-import { PaymentFailureEntity } from './payment-failure.entity.js';
+import { TopUpLimitsRepository } from './top-up-limits.repository.js';
 import { TopUpLimitsService } from './top-up-limits.service.js';
 
 /** The limits allow no more open pages within an hour. Any page that is left is closed after the next refused card. */
@@ -25,12 +22,11 @@ export class PaymentFailuresService {
 
   constructor(
     handlers: StripeEventHandlers,
-    @InjectRepository(PaymentFailureEntity) private readonly failures: Repository<PaymentFailureEntity>,
-    @InjectRepository(TopUpEntity) private readonly rows: Repository<TopUpEntity>,
     @Inject(PAYMENT_GATEWAY) private readonly gateway: PaymentGateway,
     private readonly charges: StripeCharges,
     private readonly topUps: TopUpRepository,
     private readonly limits: TopUpLimitsService,
+    private readonly repository: TopUpLimitsRepository,
   ) {
     handlers.register(['charge.failed'], ({ objectId }) => this.record(objectId));
   }
@@ -53,18 +49,13 @@ export class PaymentFailuresService {
       reason: charge.failureReason,
       failedAt: charge.attemptedAt,
     };
-    await this.failures.createQueryBuilder().insert().values(failure).orIgnore().execute();
+    await this.repository.addFailure(failure);
     const scope = await this.limits.findFailureLimitReached(topUp);
     if (scope !== null) await this.closePages(topUp, scope);
   }
 
   private async closePages(topUp: TopUp, scope: LimitScope): Promise<void> {
-    const { accountId, clientAddress } = topUp;
-    const owner = scope === 'address' && clientAddress !== null ? { clientAddress } : { accountId };
-    const open = await this.rows.find({
-      where: { ...owner, livemode: topUp.livemode, status: 'pending' },
-      take: PAGES_CLOSED_MAX,
-    });
+    const open = await this.repository.findOpenPages(topUp, scope, PAGES_CLOSED_MAX);
     this.logger.warn(
       { event: 'payment_failures.limit_reached', topUp: topUp.id, scope, pages: open.length },
       'Too many cards were refused, so the open payment pages are closed',

@@ -1,6 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { DataSource } from 'typeorm';
-import { add, centsToMicros, micros } from '../../../platform/common/money.js';
+import { add, centsToMicros } from '../../../platform/common/money.js';
 import { DAY_MS } from '../../../platform/common/clock.js';
 import { SETTINGS, type Settings } from '../../../platform/config/settings.js';
 import { DatabaseClock } from '../../../platform/database/ledger-clock.js';
@@ -10,47 +9,10 @@ import {
   FirstTopUpLimitError,
   TooManyFailedPaymentsError,
   TooManyTopUpsError,
-  type FirstTopUps,
   type FullCount,
   type LimitScope,
 } from '../top-up.errors.js';
-
-/** Every request takes both locks in this order, so that no two requests wait for each other. */
-const ACCOUNT_LOCK = 7_301;
-const ADDRESS_LOCK = 7_302;
-const LOCK = 'SELECT pg_advisory_xact_lock($1::int, hashtext($2))';
-
-/** A top-up that never got a payment page, because Stripe was unavailable, is not counted: no one could pay it. */
-const OPENED = `client_address IS NOT NULL AND created_at > $3 AND NOT (status = 'failed' AND checkout_session_id IS NULL)`;
-
-/**
- * For each limit, the time of the newest attempt of the last day that has to grow a day old before another one is
- * allowed; null while the limit is not reached. The top-up that is being checked counts among the pages.
- */
-const COUNTS = `
-  SELECT
-    (SELECT created_at FROM top_ups WHERE account_id = $1 AND ${OPENED}
-      ORDER BY created_at DESC OFFSET $4::int LIMIT 1) AS pages_account,
-    (SELECT created_at FROM top_ups WHERE client_address = $2 AND ${OPENED}
-      ORDER BY created_at DESC OFFSET $5::int LIMIT 1) AS pages_address,
-    (SELECT failed_at FROM payment_failures WHERE account_id = $1 AND failed_at > $3
-      ORDER BY failed_at DESC OFFSET $6::int - 1 LIMIT 1) AS failures_account,
-    (SELECT failed_at FROM payment_failures WHERE client_address = $2 AND failed_at > $3
-      ORDER BY failed_at DESC OFFSET $7::int - 1 LIMIT 1) AS failures_address`;
-
-type Counts = Record<`${'pages' | 'failures'}_${LimitScope}`, Date | null>;
-
-/** Payments in test mode do not make an account established for live payments. */
-const IS_ESTABLISHED = `
-  SELECT EXISTS (
-    SELECT FROM top_ups WHERE account_id = $1 AND livemode = $2 AND status = 'paid' AND paid_at <= $3
-  ) AS established`;
-
-const FIRST_TOP_UPS = `
-  SELECT count(*)::int AS count, coalesce(sum(credit_micros), 0)::text AS credit_micros, min(paid_at) AS first_paid_at
-    FROM top_ups
-   WHERE account_id = $1 AND livemode = $2 AND id <> $3
-     AND status IN ('created', 'pending', 'processing', 'needs_review', 'paid')`;
+import { TopUpLimitsRepository, type LimitCounts } from './top-up-limits.repository.js';
 
 /**
  * Limits how much an account, or a network address, may try to buy. The attempts are counted in the database under a
@@ -62,7 +24,7 @@ export class TopUpLimitsService {
     @Inject(SETTINGS) private readonly settings: Pick<Settings, 'topUpLimits'>,
     private readonly clock: DatabaseClock,
     private readonly transactions: TransactionRunner,
-    private readonly dataSource: DataSource,
+    private readonly repository: TopUpLimitsRepository,
   ) {}
 
   /**
@@ -83,12 +45,8 @@ export class TopUpLimitsService {
   }
 
   /** Makes the attempts of an account, and of a network address, wait for each other until the tx ends. */
-  async lock(
-    tx: Tx,
-    { accountId, clientAddress }: Pick<TopUp, 'accountId' | 'clientAddress'>,
-  ): Promise<void> {
-    await tx.query(LOCK, [ACCOUNT_LOCK, accountId]);
-    if (clientAddress !== null) await tx.query(LOCK, [ADDRESS_LOCK, clientAddress]);
+  lock(tx: Tx, owner: Pick<TopUp, 'accountId' | 'clientAddress'>): Promise<void> {
+    return this.repository.lock(tx, owner);
   }
 
   /** Throws when a limit refuses the top-up that this tx has stored. The caller called `lock` before. */
@@ -99,7 +57,7 @@ export class TopUpLimitsService {
 
   /** Whether the address or the account has reached its refused payments of a day; null when neither has. */
   async findFailureLimitReached(topUp: TopUp): Promise<LimitScope | null> {
-    const counts = await this.count(this.dataSource, topUp);
+    const counts = await this.count(null, topUp);
     if (counts.failures_address !== null) return 'address';
     return counts.failures_account === null ? null : 'account';
   }
@@ -117,24 +75,9 @@ export class TopUpLimitsService {
     if (pages !== null) throw new TooManyTopUpsError(pages);
   }
 
-  private async count(
-    tx: Tx | DataSource,
-    { accountId, clientAddress }: TopUp,
-  ): Promise<Counts & { readonly nowMs: number }> {
-    const { topUpLimits: max } = this.settings;
-    const nowMs = await this.clock.nowMs(tx);
-    const since = new Date(nowMs - DAY_MS).toISOString();
-    const [counts] = await tx.query<Counts[]>(COUNTS, [
-      accountId,
-      clientAddress,
-      since,
-      max.perAccount,
-      max.perAddress,
-      max.failuresPerAccount,
-      max.failuresPerAddress,
-    ]);
-    if (counts === undefined) throw new Error('the limits were not counted');
-    return { ...counts, nowMs };
+  private async count(tx: Tx | null, topUp: TopUp): Promise<LimitCounts & { readonly nowMs: number }> {
+    const nowMs = await this.clock.nowMs(tx ?? undefined);
+    return { ...(await this.repository.count(tx, topUp, this.settings.topUpLimits, nowMs)), nowMs };
   }
 
   private full(scope: LimitScope, max: number, at: Date | null, nowMs: number): FullCount | null {
@@ -144,29 +87,11 @@ export class TopUpLimitsService {
 
   private async assertFirstTopUps(tx: Tx, topUp: TopUp): Promise<void> {
     const { firstMaxCents, firstMaxCount } = this.settings.topUpLimits;
-    const dayAgo = new Date((await this.clock.nowMs(tx)) - DAY_MS).toISOString();
-    const [row] = await tx.query<{ established: boolean }[]>(IS_ESTABLISHED, [
-      topUp.accountId,
-      topUp.livemode,
-      dayAgo,
-    ]);
-    if (row?.established === true) return;
-    const used = await this.firstTopUps(tx, topUp);
+    const dayAgo = new Date((await this.clock.nowMs(tx)) - DAY_MS);
+    if (await this.repository.isEstablished(tx, topUp, dayAgo)) return;
+    const used = await this.repository.countFirstTopUps(tx, topUp);
     const wantedMicros = add(used.creditMicros, topUp.creditMicros);
     if (used.count < firstMaxCount && wantedMicros <= centsToMicros(firstMaxCents)) return;
     throw new FirstTopUpLimitError(used, { firstMaxCents, firstMaxCount });
-  }
-
-  private async firstTopUps(tx: Tx, { accountId, livemode, id }: TopUp): Promise<FirstTopUps> {
-    const [row] = await tx.query<{ count: number; credit_micros: string; first_paid_at: Date | null }[]>(
-      FIRST_TOP_UPS,
-      [accountId, livemode, id],
-    );
-    const firstPaidAt = row?.first_paid_at ?? null;
-    return {
-      count: row?.count ?? 0,
-      creditMicros: micros(BigInt(row?.credit_micros ?? '0')),
-      endsAt: firstPaidAt === null ? null : new Date(firstPaidAt.getTime() + DAY_MS),
-    };
   }
 }
