@@ -149,6 +149,7 @@ async function publishRefund({ id, customer }: OpenTopUp, status: PublishedStatu
     id: newId('refund'),
     status: 'created',
     stripeRefundId: null,
+    submittedAt: null,
     idempotencyKey: null,
   }));
   if (made === null || made === 'taken') throw new Error('the refund was not made');
