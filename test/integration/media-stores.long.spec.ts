@@ -213,7 +213,7 @@ describe('the store of images in S3', () => {
     const error: unknown = await store.write(name(), image).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'media_unavailable' });
     const shown = inspect(error, { depth: 10, showHidden: true });
-    expect(shown).toMatch(/S3 did not store an image: \w+ \(40[34], STANDIN\)/);
+    expect(shown).toMatch(/S3 did not store an image: \w+ \(40[34], SIMULATED\)/);
     for (const one of [id, secret, 'AKIAFOREIGN0000', 'AWS4-HMAC']) expect(shown).not.toContain(one);
   });
 });

@@ -6,8 +6,19 @@ import { ConfigModule } from '../../src/platform/config/config.module.js';
 import { readSettings } from '../../src/platform/config/settings.js';
 import { DatabaseModule } from '../../src/platform/database/database.module.js';
 import { TransactionRunner } from '../../src/platform/database/transaction-runner.js';
-import { type Job, type JobContext, type JobPayload, JobQueue, JobRegistry } from '../../src/platform/jobs/job-queue.js';
-import { JOB_OBSERVER, type JobObserver, JOB_POLL_INTERVAL_MS, POLL_INTERVAL_MS } from '../../src/platform/jobs/job-runner.service.js';
+import {
+  type Job,
+  type JobContext,
+  type JobPayload,
+  JobQueue,
+  JobRegistry,
+} from '../../src/platform/jobs/job-queue.js';
+import {
+  JOB_OBSERVER,
+  type JobObserver,
+  JOB_POLL_INTERVAL_MS,
+  POLL_INTERVAL_MS,
+} from '../../src/platform/jobs/job-runner.service.js';
 import { JobsModule } from '../../src/platform/jobs/jobs.module.js';
 import { eventually } from './processes.js';
 import { createTestDatabase, type TestDatabase } from './database/test-database.js';

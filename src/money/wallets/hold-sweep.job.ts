@@ -12,7 +12,7 @@ const PAGES_MAX = 100;
 
 /**
  * Holds of our own image calls are left alone: their call may still be running, and only the module that
- * runs it knows. Its recovery job captures or voids them (generation/).
+ * runs it knows. Its recovery job captures or voids them (`src/gateway/images/calls/recovery/`).
  */
 const FIND_DUE = `
   SELECT account_id, id FROM holds

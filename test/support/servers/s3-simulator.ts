@@ -215,7 +215,7 @@ function sendError(
 }
 
 function send(response: ServerResponse | NoResponse, status: number, xml: string): void {
-  response.writeHead(status, { 'content-type': 'application/xml', 'x-amz-request-id': 'STANDIN' });
+  response.writeHead(status, { 'content-type': 'application/xml', 'x-amz-request-id': 'SIMULATED' });
   response.end(xml === '' ? undefined : `<?xml version="1.0" encoding="UTF-8"?>\n${xml}`);
 }
 
