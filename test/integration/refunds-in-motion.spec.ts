@@ -145,6 +145,30 @@ describe('what a bank takes', () => {
     expect(await findUnbooked(unspent)).toEqual([]);
     expect((await refund(spent)).expect(409).body.error.code).toBe('refund_exceeds_credit');
   });
+
+  it('leaves the wallet active once a dispute is won that moved no money, whichever of two processes is late with what it has read', async () => {
+    const wallet = await beginHistory(app, app.control);
+    app.control.setWebhookFaults({ loseEvents: true });
+    await wallet.begin(['dispute', 'needs_response']);
+    const settlement = app.app.get(DisputeSettlementService);
+    const gateway = app.app.get<PaymentGateway>(PAYMENT_GATEWAY);
+    const retrieve = gateway.retrieveDispute.bind(gateway);
+    let isFirst = true;
+    jest.spyOn(gateway, 'retrieveDispute').mockImplementation(async (id) => {
+      const isLate = isFirst;
+      isFirst = false;
+      const read = await retrieve(id);
+      if (isLate) {
+        // This process is paused here. Another one handles the events until the dispute is won.
+        await wallet.begin(['becomes', 'won']);
+        await settlement.settle(id);
+      }
+      // Some payment methods take the money only when the dispute is lost.
+      return read === null ? null : { ...read, movements: [] };
+    });
+    await settlement.settle(wallet.disputeId);
+    expect(await wallet.left()).toMatchObject({ available: 1_000, debt: 0, status: 'active' });
+  });
 });
 
 describe('what is decided of a payment', () => {

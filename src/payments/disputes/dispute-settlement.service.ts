@@ -73,6 +73,7 @@ export class DisputeSettlementService {
     await this.movements.record(topUp, dispute, reported.movements);
     await this.booking.bookAll(topUp);
     await this.applyStatus(dispute, reported);
+    await this.unfreezeIfLate(dispute, reported);
   }
 
   /** Returns whether the payment is, or was, under review: then it brought no credit that could be taken. */
@@ -160,10 +161,24 @@ export class DisputeSettlementService {
   private async applyStatus(dispute: Dispute, reported: ProviderDispute): Promise<void> {
     const isNewEvent = isLater(dispute.status, reported.status);
     const isBack = !isWithBank(reported) && reported.movements.length > 2;
-    // The status is written last, so that a run after a crash unfreezes. A wallet whose money was taken again stays frozen.
-    if (isDecidedForUs(reported.status) && (isNewEvent || isBack) && !isTakenAgain(reported))
-      await this.unfreeze(dispute);
+    const isOver = isDecidedForUs(reported.status) && (isNewEvent || isBack) && !isTakenAgain(reported);
+    // The status is written after it, so that a run after a crash unfreezes. A wallet whose money was taken again stays frozen.
+    if (isOver) await this.unfreeze(dispute);
     await this.disputes.noteStatus(dispute, reported.status);
+    // A process that has read an earlier status may have frozen the wallet in between. One that does so later finds this status.
+    if (isOver) await this.unfreeze(dispute);
+  }
+
+  /**
+   * A process that was paused after it read the dispute freezes the wallet for what is over, when another one has handled the decision
+   * since and had nothing to unfreeze. No later event of Stripe would unfreeze it.
+   */
+  private async unfreezeIfLate({ accountId, id }: Dispute, reported: ProviderDispute): Promise<void> {
+    const status = await this.disputes.findStatus(accountId, id);
+    if (!isDecidedForUs(status) || !isLater(reported.status, status)) return;
+    const latest = await this.gateway.retrieveDispute(id);
+    if (latest !== null && isDecidedForUs(latest.status) && !isWithBank(latest))
+      await this.unfreeze({ accountId, id });
   }
 
   /** Removes the dispute's own reason and no other. The last reason stays while the wallet owes, because an operator decides then. */

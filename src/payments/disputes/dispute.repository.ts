@@ -116,6 +116,11 @@ export class DisputeRepository {
     });
   }
 
+  /** The status that was noted last. */
+  async findStatus(accountId: string, id: string): Promise<string> {
+    return (await this.rows.findOneByOrFail({ accountId, id })).status;
+  }
+
   /** Stores Stripe's status, unless the row has a later one. Each step from one status to the next is published once. */
   noteStatus({ accountId, id }: Dispute, status: string): Promise<void> {
     return this.transactions.run(async (tx) => {
