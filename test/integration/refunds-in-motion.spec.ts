@@ -146,6 +146,15 @@ describe('what a bank takes', () => {
     expect((await refund(spent)).expect(409).body.error.code).toBe('refund_exceeds_credit');
   });
 
+  it('is booked also when Stripe gave money for the dispute before it took any', async () => {
+    const wallet = await beginHistory(app, app.control);
+    await wallet.take(['dispute', 'warning_needs_response']);
+    await wallet.take(['dispute_moves', 100]);
+    await wallet.take(['becomes', 'needs_response']);
+    expect(await findUnbooked(wallet)).toEqual([]);
+    expect(await wallet.left()).toMatchObject({ available: 95, debt: 0, status: 'frozen' });
+  });
+
   it('leaves the wallet active once a dispute is won that moved no money, whichever of two processes is late with what it has read', async () => {
     const wallet = await beginHistory(app, app.control);
     app.control.setWebhookFaults({ loseEvents: true });
@@ -364,6 +373,46 @@ describe('a refund', () => {
     await sweepRefunds();
     await sweepRefunds();
     expect(await wallet.left()).toMatchObject({ available: 1_000, legs: { reinstatement: 1_000 } });
+  });
+
+  it('that Stripe refuses because the whole payment was refunded in its dashboard returns no credit that a card has already', async () => {
+    const { spent, unspent } = await twoPayments();
+    stripeIsAway();
+    (await refund(spent)).expect(200);
+    app.control.clearFaults();
+    await spent.take(['refund_elsewhere', 1_050]);
+    expect(await spent.left()).toMatchObject({
+      available: 0,
+      debt: 0,
+      legs: { refund: 2_000, reinstatement: 1_000 },
+    });
+    const statuses = await app.dataSource.query<{ status: string; excess: string }[]>(
+      `SELECT status, excess_micros::text AS excess FROM refunds WHERE account_id = $1 ORDER BY id`,
+      [spent.accountId],
+    );
+    expect(statuses).toEqual([
+      { status: 'failed', excess: '0' },
+      { status: 'succeeded', excess: '0' },
+    ]);
+    expect((await refund(unspent)).expect(409).body.error.code).toBe('refund_exceeds_credit');
+  });
+
+  it('whose part was refunded with all the rest in the dashboard is no loss of ours either, in whatever order the events come', async () => {
+    const { spent } = await twoPayments();
+    app.control.setWebhookFaults({ loseEvents: true });
+    (await refund(spent, 400)).expect(200);
+    const ours = await spent.stripeRefundId();
+    await app.control.failRefund(ours);
+    await spent.begin(['refund_elsewhere', 1_050]);
+    const made = app.control.events('refund.created').at(0)?.data.object['id'];
+    await app.app.get(RefundEvents).settle(String(made));
+    await app.app.get(RefundEvents).settle(ours);
+    expect(await spent.left()).toMatchObject({
+      available: 0,
+      debt: 0,
+      legs: { refund: 1_400, reinstatement: 400 },
+    });
+    expect((await spent.left()).legs).not.toHaveProperty('refund_excess');
   });
 
   it('that was made at Stripe and failed there leaves the credit, whichever of two processes is late with what it has read', async () => {

@@ -3,6 +3,8 @@
  * minutes.
  */
 const REPAIRED_WITHIN = `interval '1 hour'`;
+/** The job books what is decided every minute. What is not booked by then cannot be, and a person has to see why. */
+const BOOKED_WITHIN = `interval '5 minutes'`;
 
 /** The parts of a movement as the doctor compares them; below zero they left. */
 const sumParts = (credit: string, fee: string, tax: string, excess: string): string =>
@@ -27,8 +29,8 @@ const MOVEMENTS = `
     LEFT JOIN (${MOVED}) t ON t.account_id = m.account_id AND t.reference = m.reference
    CROSS JOIN LATERAL (
      SELECT ${sumParts('m.credit_micros', 'm.fee_micros', 'm.tax_micros', 'm.excess_micros')} AS whole) w
-   WHERE CASE WHEN t.moved IS NULL THEN m.booked_at IS NOT NULL OR m.created_at < now() - ${REPAIRED_WITHIN}
-              ELSE t.moved <> w.whole OR (m.booked_at IS NULL AND t.moved_at < now() - ${REPAIRED_WITHIN}) END`;
+   WHERE CASE WHEN t.moved IS NULL THEN m.booked_at IS NOT NULL OR m.created_at < now() - ${BOOKED_WITHIN}
+              ELSE t.moved <> w.whole OR (m.booked_at IS NULL AND t.moved_at < now() - ${BOOKED_WITHIN}) END`;
 
 /**
  * No more is given up for a dispute, and not owed again, than it has taken, and no more owed again than was given up. What must be

@@ -83,8 +83,8 @@ const REFUNDS = `
               WHEN r.status = 'refused' THEN t.taken <> t.given_back
               -- Its money is gone and its credit is not: wrong from the first minute.
               WHEN r.status = 'needs_review' THEN true
-              -- Its credit is on its way back for minutes at most.
-              WHEN r.status = 'failing' AND r.failure_decided_at < now() - ${REPAIRED_WITHIN} THEN true
+              -- A job books what is decided every minute.
+              WHEN r.status = 'failing' AND r.failure_decided_at < now() - interval '5 minutes' THEN true
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${REPAIRED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)

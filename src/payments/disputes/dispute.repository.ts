@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { IsNull, Repository } from 'typeorm';
+import { IsNull, Not, Repository } from 'typeorm';
 import type { Clock } from '../../platform/common/clock.js';
 import { isId, isStripeId, newId } from '../../platform/common/ids.js';
 import { micros, type MicroUsd, type UsdCents } from '../../platform/common/money.js';
@@ -106,7 +106,9 @@ export class DisputeRepository {
       // A cover moves no money at Stripe. The account sees it in its transactions.
       if (affected !== 1 || amountCents === 0n) return;
       const what = amountCents < 0n ? 'withdrawnAt' : 'reinstatedAt';
-      await tx.update(DisputeEntity, { accountId, id, [what]: IsNull() }, { [what]: now });
+      // Money that is given before any was taken is booked, but it is no reinstatement: the row would contradict itself.
+      const isPossible = what === 'reinstatedAt' ? { withdrawnAt: Not(IsNull()) } : {};
+      await tx.update(DisputeEntity, { accountId, id, [what]: IsNull(), ...isPossible }, { [what]: now });
       // A clawback freezes the wallet, whether or not anything else had.
       const facts = { checkedAt: now, ...(amountCents < 0n && frozenAt === null ? { frozenAt: now } : {}) };
       await tx.update(DisputeEntity, { accountId, id }, facts);

@@ -96,6 +96,19 @@ export class RefundSettlementService {
     }
   }
 
+  /** Carries out a refund that an earlier attempt may have begun. Resolves also when it is over, because its row then says why. */
+  async resume(refund: Refund): Promise<void> {
+    try {
+      await this.carryOut(refund);
+    } catch (error) {
+      const isOver =
+        error instanceof InsufficientCreditsError ||
+        error instanceof RefundInterruptedError ||
+        error instanceof PaymentRequestRefusedError;
+      if (!isOver) throw error;
+    }
+  }
+
   private async reserveUnlessRefused(topUp: TopUp, refund: Refund): Promise<void> {
     try {
       await this.reserve(refund);

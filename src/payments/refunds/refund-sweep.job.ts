@@ -2,12 +2,9 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DAY_MS, type Clock } from '../../platform/common/clock.js';
 import { LEDGER_CLOCK } from '../../platform/database/ledger-clock.js';
 import { type Job, JobRegistry } from '../../platform/jobs/job-queue.js';
-import { PaymentRequestRefusedError } from '../stripe/payments.errors.js';
-import { InsufficientCreditsError } from '../../money/wallets/wallet.errors.js';
 import { FailedRefundBookingService } from './failed-refund-booking.service.js';
 import { RefundEvents } from './refund.events.js';
 import { RefundSettlementService } from './refund-settlement.service.js';
-import { RefundInterruptedError } from './refund.errors.js';
 import type { Refund } from './refund.js';
 import { RefundRepository } from './refund.repository.js';
 
@@ -62,15 +59,6 @@ export class RefundSweepJob implements Job {
 
   private async continueRefund(refund: Refund): Promise<void> {
     if (refund.stripeRefundId !== null) return this.events.settle(refund.stripeRefundId);
-    try {
-      await this.settlement.carryOut(refund);
-    } catch (error) {
-      // Then the refund is over, and its row says why.
-      const isOver =
-        error instanceof InsufficientCreditsError ||
-        error instanceof RefundInterruptedError ||
-        error instanceof PaymentRequestRefusedError;
-      if (!isOver) throw error;
-    }
+    await this.settlement.resume(refund);
   }
 }

@@ -8,6 +8,7 @@ import {
   type PaymentGateway,
   type ProviderRefund,
 } from '../stripe/payment-gateway.js';
+import { PaymentsUnavailableError } from '../stripe/payments.errors.js';
 import { StripeEventHandlers } from '../stripe/stripe-inbox.service.js';
 import { UncreditedRefundsService } from '../payment-reviews/uncredited-refunds.service.js';
 import type { TopUp } from '../top-ups/top-up.js';
@@ -95,12 +96,14 @@ export class RefundEvents {
     if (reported.status === 'failed' || reported.status === 'canceled') return null;
     const topUp = await this.topUps.findByPayment(reported);
     if (topUp === null) return null;
-    const { takenCents } = reported;
-    const adopted = await this.refunds.insert(topUp, (returned) =>
-      takenCents === null
-        ? null
-        : this.toRefund(topUp, reported, partsOfTaken(takenCents, paidFor(topUp), returned)),
-    );
+    let adopted = await this.insert(topUp, reported, 'within_payment');
+    if (adopted === 'beyond_payment') {
+      await this.refreshRefunds(topUp);
+      adopted = await this.insert(topUp, reported, 'beyond_payment');
+    }
+    // The event is handled again, when the other refund is decided.
+    if (adopted === 'beyond_payment')
+      throw new PaymentsUnavailableError(new Error(`a refund of ${topUp.id} is not decided yet`));
     if (adopted === 'taken') return this.refunds.findByStripeId(reported.id);
     // The doctor names what leaves our balance for it, unless a later event says how much that is in US dollars.
     if (adopted === null)
@@ -125,6 +128,43 @@ export class RefundEvents {
       );
     }
     return adopted;
+  }
+
+  /**
+   * Inserts the row with what the refund takes of the payment. Unless what it takes beyond the payment may be booked, `'beyond_payment'` is
+   * returned and nothing is inserted; in any case while another refund is not decided, because that one can fail.
+   */
+  private async insert(
+    topUp: TopUp,
+    reported: ProviderRefund,
+    most: 'within_payment' | 'beyond_payment',
+  ): Promise<Refund | 'taken' | 'beyond_payment' | null> {
+    const { takenCents } = reported;
+    if (takenCents === null) return null;
+    let isBeyond = false;
+    const inserted = await this.refunds.insert(topUp, (returned, isOneUndecided) => {
+      const parts = partsOfTaken(takenCents, paidFor(topUp), returned);
+      isBeyond = parts.excessCents > 0n && (most === 'within_payment' || isOneUndecided);
+      return isBeyond ? null : this.toRefund(topUp, reported, parts);
+    });
+    return isBeyond && inserted === null ? 'beyond_payment' : inserted;
+  }
+
+  /**
+   * Brings the other refunds of a payment to what Stripe says of them now. Stripe refunds no more than was paid, so when a refund seems to
+   * go beyond its payment, another one has failed, or will. Booked before that is known, this one would be our loss, and the other
+   * one's credit would return to a customer who has the money already.
+   */
+  private async refreshRefunds(topUp: TopUp): Promise<void> {
+    for (const refund of await this.refunds.findByTopUp(topUp)) {
+      const { stripeRefundId, status } = refund;
+      if (stripeRefundId === null) {
+        if (status === 'created') await this.settlement.resume(refund);
+        continue;
+      }
+      const reported = await this.gateway.retrieveRefund(stripeRefundId);
+      if (reported !== null && status !== 'failed') await this.apply(refund, reported);
+    }
   }
 
   private toRefund(topUp: TopUp, reported: ProviderRefund, parts: PartsAndExcess): Refund {

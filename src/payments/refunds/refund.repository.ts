@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { In, LessThan, Repository } from 'typeorm';
+import { In, IsNull, LessThan, Repository } from 'typeorm';
 import type { AuditActor } from '../../identity/audit-log/audit-event.js';
 import { AuditLog } from '../../identity/audit-log/audit-log.service.js';
 import type { Clock } from '../../platform/common/clock.js';
@@ -52,17 +52,20 @@ export class RefundRepository {
    * wait for each other. Returns null when `make` does, and `'taken'` when the idempotency key or Stripe's refund has a row
    * already.
    *
+   * @param make receives what was returned of the payment, and whether one of its refunds was requested here and not accepted by Stripe yet.
    * @param by who requested it here; null when it was created at Stripe.
    */
   async insert(
     topUp: TopUp,
-    make: (returned: Parts) => Refund | null,
+    make: (returned: Parts, isOneUndecided: boolean) => Refund | null,
     by: AuditActor | null = null,
   ): Promise<Refund | 'taken' | null> {
     try {
       return await this.transactions.run(async (tx) => {
         await lockTopUp(tx, topUp);
-        const made = make(await countReturned(tx, topUp));
+        const { accountId, id: topUpId } = topUp;
+        const undecided = { accountId, topUpId, status: 'created' as const, stripeRefundId: IsNull() };
+        const made = make(await countReturned(tx, topUp), await tx.existsBy(RefundEntity, undecided));
         if (made === null) return null;
         const refund = by === null ? made : { ...made, decisionsBefore: await this.countBooked(tx, made) };
         await tx.insert(RefundEntity, { ...refund });
