@@ -4,7 +4,7 @@
  */
 const REPAIRED_WITHIN = `interval '1 hour'`;
 /** The job books what is decided every minute. What is not booked by then cannot be, and a person has to see why. */
-const BOOKED_WITHIN = `interval '5 minutes'`;
+export const BOOKED_WITHIN = `interval '5 minutes'`;
 
 /** The parts of a movement as the doctor compares them; below zero they left. */
 const sumParts = (credit: string, fee: string, tax: string, excess: string): string =>

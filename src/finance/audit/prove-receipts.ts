@@ -1,7 +1,7 @@
 import type { Snapshot } from '../../platform/database/snapshot.js';
 import type { Report } from './proof/discrepancy.js';
 import { reportAll } from './proof/prove-rows.js';
-import { DISPUTES, UNASKED_DISPUTES } from './dispute-checks.js';
+import { BOOKED_WITHIN, DISPUTES, UNASKED_DISPUTES } from './dispute-checks.js';
 
 /**
  * A top-up and a generation are settled in the wallet first and in their row second. A job repairs a crash between the two
@@ -84,7 +84,7 @@ const REFUNDS = `
               -- Its money is gone and its credit is not: wrong from the first minute.
               WHEN r.status = 'needs_review' THEN true
               -- A job books what is decided every minute.
-              WHEN r.status = 'failing' AND r.failure_decided_at < now() - interval '5 minutes' THEN true
+              WHEN r.status = 'failing' AND r.failure_decided_at < now() - ${BOOKED_WITHIN} THEN true
               WHEN t.id IS NULL THEN r.status <> 'created' OR r.checked_at < now() - ${REPAIRED_WITHIN}
               ELSE t.taken <> w.whole
                 OR t.given_back NOT IN ('credit 0 fee 0 tax 0 excess 0', w.whole)

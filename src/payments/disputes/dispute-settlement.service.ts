@@ -73,7 +73,6 @@ export class DisputeSettlementService {
     await this.movements.record(topUp, dispute, reported.movements);
     await this.booking.bookAll(topUp);
     await this.applyStatus(dispute, reported);
-    await this.unfreezeIfLate(dispute, reported);
   }
 
   /** Returns whether the payment is, or was, under review: then it brought no credit that could be taken. */
@@ -164,21 +163,19 @@ export class DisputeSettlementService {
     const isOver = isDecidedForUs(reported.status) && (isNewEvent || isBack) && !isTakenAgain(reported);
     // The status is written after it, so that a run after a crash unfreezes. A wallet whose money was taken again stays frozen.
     if (isOver) await this.unfreeze(dispute);
-    await this.disputes.noteStatus(dispute, reported.status);
+    const status = await this.disputes.noteStatus(dispute, reported.status);
     // A process that has read an earlier status may have frozen the wallet in between. One that does so later finds this status.
     if (isOver) await this.unfreeze(dispute);
+    else if (isDecidedForUs(status) && isLater(reported.status, status)) await this.unfreezeLate(dispute);
   }
 
   /**
    * A process that was paused after it read the dispute freezes the wallet for what is over, when another one has handled the decision
    * since and had nothing to unfreeze. No later event of Stripe would unfreeze it.
    */
-  private async unfreezeIfLate({ accountId, id }: Dispute, reported: ProviderDispute): Promise<void> {
-    const status = await this.disputes.findStatus(accountId, id);
-    if (!isDecidedForUs(status) || !isLater(reported.status, status)) return;
-    const latest = await this.gateway.retrieveDispute(id);
-    if (latest !== null && isDecidedForUs(latest.status) && !isWithBank(latest))
-      await this.unfreeze({ accountId, id });
+  private async unfreezeLate(dispute: Dispute): Promise<void> {
+    const latest = await this.gateway.retrieveDispute(dispute.id);
+    if (latest !== null && isDecidedForUs(latest.status) && !isWithBank(latest)) await this.unfreeze(dispute);
   }
 
   /** Removes the dispute's own reason and no other. The last reason stays while the wallet owes, because an operator decides then. */

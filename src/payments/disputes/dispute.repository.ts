@@ -118,13 +118,8 @@ export class DisputeRepository {
     });
   }
 
-  /** The status that was noted last. */
-  async findStatus(accountId: string, id: string): Promise<string> {
-    return (await this.rows.findOneByOrFail({ accountId, id })).status;
-  }
-
-  /** Stores Stripe's status, unless the row has a later one. Each step from one status to the next is published once. */
-  noteStatus({ accountId, id }: Dispute, status: string): Promise<void> {
+  /** Stores Stripe's status, unless the row has a later one, and returns the row's. Each step from one status to the next is published once. */
+  noteStatus({ accountId, id }: Dispute, status: string): Promise<string> {
     return this.transactions.run(async (tx) => {
       const lock = { mode: 'for_no_key_update' } as const;
       const before = await tx.findOneOrFail(DisputeEntity, { where: { accountId, id }, lock });
@@ -132,11 +127,12 @@ export class DisputeRepository {
       const isNewEvent = before.status !== status && isLater(before.status, status);
       const facts = { checkedAt: this.now(), ...(isNewEvent ? { status } : {}) };
       await tx.update(DisputeEntity, { accountId, id }, facts);
-      if (!isNewEvent) return;
+      if (!isNewEvent) return before.status;
       // `dispute.created` is published already, and a first status that decides nothing adds nothing to it.
-      if (before.status === UNSEEN && isOpen(status)) return;
+      if (before.status === UNSEEN && isOpen(status)) return status;
       const type = isOpen(status) ? 'dispute.updated' : 'dispute.closed';
       await this.publish(tx, type, { ...before, ...facts }, `${id}:${before.status}:${status}`);
+      return status;
     });
   }
 
